@@ -1,0 +1,76 @@
+"""Ids that sort by time and say what they name: `in_` + a UUIDv7 in 26 characters of Crockford's base32.
+
+Nothing here reads a clock or draws a random number: both come in as arguments (infra/ids.py draws them).
+UUIDv7: RFC 9562 §5.7. Crockford's base32 keeps the order of the bytes, so ids sort by creation.
+"""
+
+import hashlib
+from typing import Final
+
+ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_DECODE: Final = {char: value for value, char in enumerate(ALPHABET)}
+_PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
+ID_CHARS: Final = 26
+
+CUSTOMER: Final = "cus_"
+PRODUCT: Final = "prod_"
+PLAN: Final = "plan_"
+PRICE: Final = "price_"
+SUBSCRIPTION: Final = "sub_"
+INVOICE: Final = "in_"
+INVOICE_LINE: Final = "il_"
+PAYMENT_METHOD: Final = "pm_"
+PAYMENT: Final = "pay_"
+REFUND: Final = "re_"
+JOURNAL_ENTRY: Final = "je_"
+TEST_CLOCK: Final = "clock_"
+EVENT: Final = "evt_"
+PERSONAL_DATA: Final = "pd_"
+
+
+def uuid7(unix_ms: int, random: int) -> int:
+    """The 128-bit UUIDv7 of a Unix time in milliseconds and 74 random bits (more are cut off)."""
+    return (
+        ((unix_ms & 0xFFFF_FFFF_FFFF) << 80)
+        | (0x7 << 76)
+        | ((random >> 62 & 0xFFF) << 64)
+        | (0b10 << 62)
+        | (random & 0x3FFF_FFFF_FFFF_FFFF)
+    )
+
+
+def encode(value: int) -> str:
+    """A 128-bit integer as 26 base32 characters, most significant first."""
+    pairs = _PAIRS
+    return "".join([pairs[(value >> shift) & 0x3FF] for shift in range(120, -1, -10)])
+
+
+def decode(text: str) -> int:
+    """The inverse of `encode`. Raises ValueError for another length or alphabet."""
+    if len(text) != ID_CHARS:
+        raise ValueError(f"an id has {ID_CHARS} characters after its prefix, not {len(text)}")
+    value = 0
+    for char in text:
+        digit = _DECODE.get(char)
+        if digit is None:
+            raise ValueError(f"{char!r} is not a character of an id")
+        value = value << 5 | digit
+    return value
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether `text` is an id of this prefix."""
+    if not text.startswith(prefix) or len(text) != len(prefix) + ID_CHARS:
+        return False
+    return all(char in _DECODE for char in text[len(prefix) :])
+
+
+def derived_id(prefix: str, source: str, step: str) -> str:
+    """An id that is a function of another id and a step's name.
+
+    A saga names what it creates by it, so a redelivered event asks for the same thing again. The time of the
+    source id (any prefix, UUIDv7 in base32) is kept, so that derived ids sort beside what caused them.
+    """
+    value = decode(source[source.rfind("_") + 1 :])
+    digest = hashlib.sha256(f"{source}/{step}".encode()).digest()
+    return prefix + encode(uuid7(value >> 80, int.from_bytes(digest[:10])))
