@@ -36,7 +36,9 @@ EXPONENTS = MappingProxyType(
 )
 """Decimals of the minor unit by code: 2 means that 1.00 is 100 minor units."""
 
-CODES_WITHOUT_A_MINOR_UNIT = frozenset("XAG XAU XBA XBB XBC XBD XDR XPD XPT XSU XTS XUA XXX".split())
+_NO_MINOR_UNIT = "XAG XAU XBA XBB XBC XBD XDR XPD XPT XSU XTS XUA XXX"
+
+CODES_WITHOUT_A_MINOR_UNIT = frozenset(_NO_MINOR_UNIT.split())
 """In the standard, but with no minor unit ("N.A."): metals, units of account, the test code and "no currency"."""
 
 

@@ -13,7 +13,7 @@ from domain.refusal import Refusal, RefusalKind
 from domain.rounding import EXACT, Rounding, round_to_int
 
 MAX_PARSED_DIGITS = 18
-"""Digits of an amount read from text, in minor units: every such amount fits the 64 bits of the log and the database."""
+"""Digits of an amount read from text, in minor units: it fits the 64 bits of the log and the database."""
 
 _DECIMAL_TEXT = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
 

@@ -23,7 +23,7 @@ from fractions import Fraction
 from domain.refusal import Refusal, RefusalKind
 
 MAX_DIGITS_BEFORE_POINT = 64
-"""A Decimal with more digits before its point is refused: "1E999999999" is ten bytes to send and a gigabyte to expand."""
+"""A Decimal with more digits before its point is refused: "1E999999999" is short to send and a gigabyte to expand."""
 
 EXACT = Context(
     prec=MAX_PREC,
@@ -31,7 +31,7 @@ EXACT = Context(
     Emax=MAX_EMAX,
     traps=[InvalidOperation, DivisionByZero, Overflow, Inexact],
 )
-"""For sums and products of Decimals without loss (`EXACT.multiply(a, b)`, which also takes ints). Never for division."""
+"""For sums and products of Decimals without loss: `EXACT.multiply(a, b)`, which also takes ints. Not for division."""
 
 
 class Rounding(StrEnum):
