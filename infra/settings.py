@@ -1,0 +1,383 @@
+"""Every setting of Tallybook, read from the environment: one class per part, one prefix per class.
+
+A field's variable is its class's prefix plus its name in capitals: `WriterSettings.batch_max_events` is
+`TALLYBOOK_WRITER_BATCH_MAX_EVENTS`. Units come last in a name and stand in the table that `tallybook settings` prints.
+A variable that starts with TALLYBOOK_ and names no setting is refused, so that a typo never means "the default".
+"""
+
+import base64
+import binascii
+import contextlib
+import difflib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "TALLYBOOK_"
+MASTER_KEY_BYTES = 32
+MASTER_KEY_FILE = "vault.master-key"
+
+
+class SettingsError(Exception):
+    """The environment holds something that cannot be used; the message names the variable and what to do."""
+
+
+def setting(default: object, unit: str, about: str, **constraints: Any) -> Any:
+    """Declare one setting: its default, its unit ("" where there is none) and what it is for."""
+    return Field(default, description=about, json_schema_extra={"unit": unit}, **constraints)
+
+
+class Part(BaseSettings):
+    """One part's settings. Frozen: what a process started with is what it runs with."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True)
+    title: ClassVar[str] = ""
+
+
+def _prefix(name: str) -> SettingsConfigDict:
+    return SettingsConfigDict(env_prefix=PREFIX + name)
+
+
+class GeneralSettings(Part):
+    model_config = _prefix("")
+    title = "General"
+
+    environment: Literal["development", "test", "production"] = setting(
+        "development", "", "In production no key, password or embedded server is ever made up."
+    )
+    data_dir: Path = setting(Path(".tallybook"), "folder", "Where embedded servers, generated keys and logs live.")
+    cache_dir: Path | None = setting(
+        None, "folder", "Where checked downloads and server binaries are kept; the user's cache folder if unset."
+    )
+    cell: str = setting(
+        "main", "", "Name of this cell: one database, one log, one set of topics.", pattern=r"^[a-z][a-z0-9-]{0,30}$"
+    )
+    stop_timeout_s: float = setting(20.0, "s", "How long a role may take to finish its work after SIGTERM.", gt=0)
+
+
+class DatabaseSettings(Part):
+    model_config = _prefix("DATABASE_")
+    title = "PostgreSQL"
+
+    url: SecretStr | None = setting(None, "URL", "The role processes' database; unset: the embedded PostgreSQL.")
+    owner_url: SecretStr | None = setting(
+        None, "URL", "The same database as its owner, for migrations and rebuilds; unset: `url`."
+    )
+    name: str = setting("tallybook", "", "Database to use on the embedded server.", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    embedded_port: int = setting(0, "port", "Port of the embedded PostgreSQL; 0 takes a free one.", ge=0, le=65535)
+    start_timeout_s: float = setting(60.0, "s", "How long the embedded PostgreSQL may take to start.", gt=0)
+    stop_timeout_s: float = setting(30.0, "s", "How long its fast shutdown may take before it is killed.", gt=0)
+    pool_min_connections: int = setting(1, "connections", "Connections a query pool keeps open.", ge=0)
+    pool_max_connections: int = setting(8, "connections", "Most connections a query pool opens.", ge=1)
+    connect_timeout_s: float = setting(10.0, "s", "Longest wait for a connection to open.", gt=0)
+    acquire_timeout_s: float = setting(5.0, "s", "Longest wait for a free connection of a pool.", gt=0)
+    statement_timeout_ms: int = setting(10_000, "ms", "Longest statement of a query; PostgreSQL ends it.", ge=1)
+    lock_timeout_ms: int = setting(2_000, "ms", "Longest wait for a lock in migrations and view swaps.", ge=1)
+    transaction_timeout_ms: int = setting(
+        15_000, "ms", "Longest transaction; a frozen lock holder must not stop the cell.", ge=1
+    )
+
+
+class KafkaSettings(Part):
+    model_config = _prefix("KAFKA_")
+    title = "Kafka"
+
+    bootstrap: str | None = setting(None, "host:port,…", "Brokers; unset: the embedded Kafka.")
+    topic_prefix: str = setting("", "", "Put before every topic's name; topics belong to one cell.")
+    partitions: int = setting(12, "partitions", "Partitions of each topic; the same for all, so they join.", ge=1)
+    replication_factor: int = setting(1, "replicas", "Copies of each partition; 3 on a real cluster.", ge=1)
+    embedded_port: int = setting(0, "port", "Port of the embedded Kafka; 0 takes a free one.", ge=0, le=65535)
+    embedded_heap_mib: int = setting(384, "MiB", "Largest Java heap of the embedded Kafka.", ge=128)
+    start_timeout_s: float = setting(90.0, "s", "How long the embedded Kafka may take to start.", gt=0)
+    stop_timeout_s: float = setting(30.0, "s", "How long it may take to stop before it is killed.", gt=0)
+    download_timeout_s: int = setting(60, "s", "Longest silence while fetching one of its jars.", ge=1)
+    request_timeout_ms: int = setting(30_000, "ms", "Longest wait for a broker's answer.", ge=1)
+    session_timeout_ms: int = setting(
+        10_000, "ms", "A consumer silent for this long loses its partitions; heartbeats come at a third of it.", ge=1
+    )
+    rebalance_timeout_ms: int = setting(30_000, "ms", "Longest time to rejoin a group in a rebalance.", ge=20_000)
+
+
+class WriterSettings(Part):
+    model_config = _prefix("WRITER_")
+    title = "Event store writer"
+
+    batch_max_events: int = setting(512, "events", "Most events in one group commit.", ge=1)
+    batch_max_commands: int = setting(512, "commands", "Most commands in one group commit.", ge=1)
+    batch_decide_ms: int = setting(50, "ms", "Longest time spent deciding before a batch is sent.", ge=1)
+    queue_max_commands: int = setting(10_000, "commands", "A full queue refuses: 503 with Retry-After.", ge=1)
+    retry_after_s: int = setting(1, "s", "Retry-After of a refused command.", ge=1)
+    conflict_max_retries: int = setting(20, "tries", "Tries of a batch that another process's writes overtake.", ge=1)
+    lock_first_batches: int = setting(16, "batches", "Batches that lock first after a conflict.", ge=0)
+    cached_streams: int = setting(100_000, "streams", "Stream states kept in memory.", ge=0)
+    snapshot_every_events: int = setting(500, "events", "A stream gets a snapshot every so many events.", ge=1)
+    reconnect_max_s: float = setting(30.0, "s", "Longest pause between tries to reach the database again.", gt=0)
+
+
+class RelaySettings(Part):
+    model_config = _prefix("RELAY_")
+    title = "Relay"
+
+    batch_max_events: int = setting(2_000, "events", "Most events read and sent before the checkpoint moves.", ge=1)
+    poll_interval_ms: int = setting(500, "ms", "Slow poll, in case a notification is lost.", ge=1)
+    lease_ms: int = setting(10_000, "ms", "A relay silent for this long is replaced by another.", ge=1)
+    send_timeout_ms: int = setting(20_000, "ms", "Longest wait for a batch's acknowledgements.", ge=1)
+    restart_backoff_ms: int = setting(500, "ms", "Pause before starting over from the checkpoint.", ge=1)
+    probe_port: int = setting(0, "port", "Health and metrics; 0 takes a free one.", ge=0, le=65535)
+
+
+class ProjectionSettings(Part):
+    model_config = _prefix("PROJECTIONS_")
+    title = "Projections"
+
+    poll_max_records: int = setting(2_000, "records", "Most records applied in one transaction.", ge=1)
+    poll_timeout_ms: int = setting(200, "ms", "Longest wait of one poll for records.", ge=1)
+    rebuild_batch_events: int = setting(5_000, "events", "Events read from the log at a time in a rebuild.", ge=1)
+    rebuild_workers: int = setting(2, "workers", "Workers of a rebuild; each has its own keys.", ge=1)
+    swap_lock_timeout_ms: int = setting(1_000, "ms", "Longest wait for the lock that swaps a view.", ge=1)
+    probe_port: int = setting(0, "port", "Health and metrics; 0 takes a free one.", ge=0, le=65535)
+
+
+class ProcessorSettings(Part):
+    model_config = _prefix("PROCESSORS_")
+    title = "Processors"
+
+    batch_max_records: int = setting(200, "records", "Most records a Faust agent takes at once.", ge=1)
+    batch_within_ms: int = setting(100, "ms", "Longest wait for a batch to fill.", ge=1)
+    attempts_max: int = setting(5, "tries", "Tries of one record before it is a dead letter.", ge=1)
+    attempt_timeout_ms: int = setting(3_000, "ms", "Longest single try.", ge=1)
+    attempt_backoff_ms: int = setting(100, "ms", "First pause between tries; doubles each time.", ge=1)
+    work_poll_interval_ms: int = setting(250, "ms", "Pause between looks for due work.", ge=1)
+    work_lease_ms: int = setting(30_000, "ms", "Due work not finished within its lease is somebody else's.", ge=1)
+    work_batch_rows: int = setting(100, "rows", "Most due rows claimed at once.", ge=1)
+    work_concurrency: int = setting(32, "calls", "Due work run at once, per kind.", ge=1)
+    sweep_interval_s: float = setting(30.0, "s", "Pause between sweeps for unfinished sagas.", gt=0)
+    saga_deadline_s: float = setting(300.0, "s", "A saga unfinished for this long is driven again.", gt=0)
+    probe_port: int = setting(0, "port", "Health and metrics; 0 takes a free one.", ge=0, le=65535)
+
+
+class ApiSettings(Part):
+    model_config = _prefix("API_")
+    title = "API"
+
+    host: str = setting("127.0.0.1", "address", "Address that the API listens on.")
+    port: int = setting(8080, "port", "Port that the API listens on.", ge=0, le=65535)
+    body_max_bytes: int = setting(1_048_576, "bytes", "Largest request body.", ge=1)
+    command_timeout_ms: int = setting(10_000, "ms", "Longest wait for a command's outcome.", ge=1)
+    position_timeout_ms: int = setting(5_000, "ms", "Longest wait for Min-Ledger-Position; then 503.", ge=1)
+    page_default_items: int = setting(20, "items", "Length of a list page when none is asked for.", ge=1)
+    page_max_items: int = setting(100, "items", "Longest list page.", ge=1)
+    anonymous_rate_per_min: int = setting(100, "requests/min", "Requests per address without a key.", ge=1)
+    key_rate_per_min: int = setting(60_000, "requests/min", "Requests per API key.", ge=1)
+    key_cache_s: float = setting(5.0, "s", "How long a checked API key is believed.", ge=0)
+
+
+class GatewaySettings(Part):
+    model_config = _prefix("GATEWAY_")
+    title = "Payment gateway"
+
+    url: str | None = setting(None, "URL", "The sandbox gateway; unset: the one that `tallybook dev` starts.")
+    host: str = setting("127.0.0.1", "address", "Address that the sandbox gateway listens on.")
+    port: int = setting(8081, "port", "Port that the sandbox gateway listens on.", ge=0, le=65535)
+    api_key: SecretStr = setting(SecretStr("sk_sandbox"), "", "Key the adapter shows to the sandbox gateway.")
+    call_timeout_ms: int = setting(10_000, "ms", "A call silent for this long is unknown.", ge=1)
+    calls_max: int = setting(32, "calls", "Calls to the gateway at once.", ge=1)
+    retry_window_s: int = setting(82_800, "s", "A key is only used again within this window (23 h).", ge=1)
+
+
+class VaultSettings(Part):
+    model_config = _prefix("VAULT_")
+    title = "Vault for personal data"
+
+    master_key: SecretStr | None = setting(
+        None, "base64", "32 bytes that wrap each person's key; in development one is made in the data folder."
+    )
+    cached_keys: int = setting(10_000, "keys", "Unwrapped personal keys kept in memory.", ge=0)
+
+
+class TelemetrySettings(Part):
+    model_config = _prefix("TELEMETRY_")
+    title = "Telemetry"
+
+    log_level: Literal["debug", "info", "warning", "error"] = setting("info", "", "Least severe line that is logged.")
+    log_format: Literal["json", "console"] = setting("json", "", "One JSON object per line, or lines for people.")
+    probe_host: str = setting("127.0.0.1", "address", "Address of the health and metrics server of a role.")
+    health_timeout_ms: int = setting(2_000, "ms", "Longest wait for a part's health; silence is not ready.", ge=1)
+
+
+class SupervisorSettings(Part):
+    model_config = _prefix("SUPERVISOR_")
+    title = "Supervisor of role processes"
+
+    restart_backoff_ms: int = setting(250, "ms", "Pause before a role that ended is started again; doubles.", ge=1)
+    restart_backoff_max_ms: int = setting(10_000, "ms", "Longest such pause.", ge=1)
+    restarts_max: int = setting(20, "restarts", "Restarts of one process in the window before giving up.", ge=0)
+    restart_window_s: float = setting(60.0, "s", "Window in which restarts are counted.", gt=0)
+    ready_timeout_s: float = setting(60.0, "s", "How long a role may take to become ready.", gt=0)
+    log_max_bytes: int = setting(20_000_000, "bytes", "A role's log file is rolled over at start beyond this.", ge=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All parts. `Settings()` reads the environment; a part given by hand is taken as it is."""
+
+    general: GeneralSettings = field(default_factory=GeneralSettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    writer: WriterSettings = field(default_factory=WriterSettings)
+    relay: RelaySettings = field(default_factory=RelaySettings)
+    projections: ProjectionSettings = field(default_factory=ProjectionSettings)
+    processors: ProcessorSettings = field(default_factory=ProcessorSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    vault: VaultSettings = field(default_factory=VaultSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
+
+
+PARTS: tuple[type[Part], ...] = (
+    GeneralSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    WriterSettings,
+    RelaySettings,
+    ProjectionSettings,
+    ProcessorSettings,
+    ApiSettings,
+    GatewaySettings,
+    VaultSettings,
+    TelemetrySettings,
+    SupervisorSettings,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingRow:
+    """One line of the documented table."""
+
+    part: str
+    variable: str
+    default: str
+    unit: str
+    about: str
+
+
+def setting_rows() -> Iterator[SettingRow]:
+    """Yield every setting in the order of the classes, with its variable, default, unit and meaning."""
+    for part in PARTS:
+        prefix = str(part.model_config.get("env_prefix", PREFIX))
+        for name, info in part.model_fields.items():
+            extra = info.json_schema_extra
+            default = info.default
+            yield SettingRow(
+                part=part.title,
+                variable=prefix + name.upper(),
+                default="" if default is None else str(default),
+                unit=str(extra.get("unit", "")) if isinstance(extra, dict) else "",
+                about=info.description or "",
+            )
+
+
+def settings_markdown() -> str:
+    """Return the documented table as Markdown, for docs/."""
+    lines: list[str] = []
+    part = ""
+    for row in setting_rows():
+        if row.part != part:
+            part = row.part
+            lines += ["", f"## {part}", "", "| variable | default | unit | meaning |", "|---|---|---|---|"]
+        default = f"`{row.default}`" if row.default else ""
+        lines.append(f"| `{row.variable}` | {default} | {row.unit} | {row.about} |")
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def load_settings() -> Settings:
+    """Read and check all settings; SettingsError names every variable that is wrong or unknown."""
+    known = {row.variable for row in setting_rows()}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`tallybook settings` lists all of them."
+            raise SettingsError(f"{name} is not a setting of Tallybook; {hint}")
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    prefixes = {part.__name__: str(part.model_config.get("env_prefix", PREFIX)) for part in PARTS}
+    prefix = prefixes.get(error.title, PREFIX)
+    # The input is left out on purpose: it may be a secret.
+    return "; ".join(f"{prefix}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+
+
+def data_dir(settings: Settings) -> Path:
+    """Return the data folder as an absolute path, made if it is missing.
+
+    Mode 0711: the database's own user passes through it to its folder; what is secret in it has mode 0600 or 0700.
+    """
+    folder = settings.general.data_dir.expanduser().absolute()
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    return folder
+
+
+def cache_dir(settings: Settings) -> Path:
+    """Return the folder of checked downloads. Root's own cache is closed to the server's user, so root has another."""
+    configured = settings.general.cache_dir
+    if configured is not None:
+        return configured.expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/cache/tallybook")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tallybook"
+
+
+def vault_master_key(settings: Settings) -> bytes:
+    """Return the 32-byte key that wraps personal keys.
+
+    Outside production a missing one is generated once into the data folder, with mode 0600. Losing that file loses
+    every name and address, by design; production therefore never makes one up.
+    """
+    configured = settings.vault.master_key
+    if configured is not None:
+        return _decode_master_key(configured.get_secret_value(), f"{PREFIX}VAULT_MASTER_KEY")
+    if settings.general.environment == "production":
+        raise SettingsError(
+            f"{PREFIX}VAULT_MASTER_KEY is not set. Make one with `openssl rand -base64 32`, keep it safe, and set it."
+        )
+    path = data_dir(settings) / MASTER_KEY_FILE
+    if not path.exists():
+        write_secret_once(path, base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode("ascii"))
+    return _decode_master_key(path.read_text(encoding="ascii"), str(path))
+
+
+def write_secret_once(path: Path, text: str) -> None:
+    """Write a secret with mode 0600 unless the file is there: of processes that start at once, one wins, all agree."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link appears whole or not at all, and refuses to replace: nobody ever reads half a key.
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()
+
+
+def _decode_master_key(text: str, source: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error as error:
+        raise SettingsError(f"{source} is not base64.") from error
+    if len(key) != MASTER_KEY_BYTES:
+        raise SettingsError(f"{source} must hold {MASTER_KEY_BYTES} bytes in base64; it holds {len(key)}.")
+    return key
