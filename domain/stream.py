@@ -91,17 +91,17 @@ class Finish(NamedTuple):
 DueWork = Schedule | Finish
 
 
-def no_postings(event: Any, state: Any) -> Entry | None:  # noqa: ARG001 - the shape of every stream's rule
+def no_postings(event: Any, state: Any) -> Entry | None:
     """The rule of a stream whose events move no money."""
     return None
 
 
-def no_claims(event: Any, state: Any) -> tuple[Claim, ...]:  # noqa: ARG001
+def no_claims(event: Any, state: Any) -> tuple[Claim, ...]:
     """The rule of a stream whose events claim nothing."""
     return ()
 
 
-def no_due_work(event: Any, state: Any) -> tuple[DueWork, ...]:  # noqa: ARG001
+def no_due_work(event: Any, state: Any) -> tuple[DueWork, ...]:
     """The rule of a stream whose events cause no due work."""
     return ()
 

@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 
 
 class SealedPerson(NamedTuple):
-    """A person's sealed data, to be written to the vault in the command's own batch (all values are ciphertext or salt)."""
+    """A person's sealed data, to be written to the vault in the command's own batch: ciphertext and salt."""
 
     person_id: str
     wrapped_key: bytes | None  # None: the person has a key already
@@ -91,7 +91,7 @@ class QueueFull(Exception):
 
 
 class StoreUnavailable(Exception):
-    """The database cannot be reached within the writer's limits; nothing is known to be lost, retry with the same key."""
+    """The database cannot be reached within the writer's limits; retry with the same key."""
 
 
 class Recorded(NamedTuple):
