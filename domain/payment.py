@@ -1,0 +1,509 @@
+"""A payment with its attempts and refunds: intent first, the gateway's answer after, unknown until it is known.
+
+An attempt is committed to the log before the gateway is called. Its outcome is one of captured, declined, action
+required, or unknown; unknown is resolved by asking the gateway, never by guessing. The stream guards that refunds
+never exceed what was captured.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from domain.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE, Entry, transfer
+from domain.money import Money
+from domain.payment_method import PaymentMethod
+from domain.refusal import Refusal, RefusalKind
+from domain.refund import Refund, RefundStatus
+from domain.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Take, Topic, WorkKind
+
+RESOLVE_UNKNOWN_AFTER_MS = 500
+"""How long after an unknown outcome the gateway is first asked what became of it (ms)."""
+
+REFUND_DEADLINE_MS = 15_000
+"""How long the stream processors have to refund an unneeded capture before the sweeper does it (ms)."""
+
+
+class PaymentStatus(StrEnum):
+    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    PROCESSING = "processing"
+    REQUIRES_ACTION = "requires_action"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCreated:
+    payment_id: str
+    customer_id: str
+    invoice_id: str | None
+    amount: Money
+    payment_method_id: str | None
+    description: str | None
+    test_clock_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentAttemptRequested:
+    """Attempts count from 1. The gateway's idempotency key is the payment id and this number."""
+
+    payment_id: str
+    attempt: int
+    payment_method_id: str
+    gateway: str
+    token: str
+    requested_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentOutcomeUnknown:
+    payment_id: str
+    attempt: int
+    why: str
+    noticed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentActionRequired:
+    """The customer must authenticate with the gateway before the attempt can go on."""
+
+    payment_id: str
+    attempt: int
+    gateway_payment_id: str
+    required_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCaptured:
+    """`unneeded`: its invoice was paid otherwise or voided meanwhile, so the money goes back."""
+
+    payment_id: str
+    attempt: int
+    gateway_payment_id: str
+    amount: Money
+    unneeded: bool
+    captured_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentDeclined:
+    """`code` is a normalized decline code; `retryable` tells whether the same method may work later."""
+
+    payment_id: str
+    attempt: int
+    code: str
+    retryable: bool
+    declined_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCanceled:
+    payment_id: str
+    canceled_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRequested:
+    refund_id: str
+    payment_id: str
+    amount: Money
+    reason: str | None
+    requested_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundOutcomeUnknown:
+    refund_id: str
+    payment_id: str
+    why: str
+    noticed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundSucceeded:
+    refund_id: str
+    payment_id: str
+    gateway_refund_id: str
+    amount: Money
+    succeeded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundFailed:
+    refund_id: str
+    payment_id: str
+    code: str
+    amount: Money
+    failed_at: datetime
+
+
+PaymentEvent = (
+    PaymentCreated
+    | PaymentAttemptRequested
+    | PaymentOutcomeUnknown
+    | PaymentActionRequired
+    | PaymentCaptured
+    | PaymentDeclined
+    | PaymentCanceled
+    | RefundRequested
+    | RefundOutcomeUnknown
+    | RefundSucceeded
+    | RefundFailed
+)
+
+
+class PaymentNotFound(Refusal):
+    """There is no such payment."""
+
+    code = "payment_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "payment"
+
+
+class PaymentAlreadyExists(Refusal):
+    """A payment of this id exists already."""
+
+    code = "payment_already_exists"
+
+
+class PaymentNotConfirmable(Refusal):
+    """The payment is under way or over; it cannot be confirmed."""
+
+    code = "payment_not_confirmable"
+
+
+class PaymentNotCancelable(Refusal):
+    """The payment is under way or over; it cannot be cancelled."""
+
+    code = "payment_not_cancelable"
+
+
+class PaymentAttemptIsOver(Refusal):
+    """This attempt has its outcome already."""
+
+    code = "payment_attempt_over"
+
+
+class InvoiceHasLivePayment(Refusal):
+    """Another payment of this invoice is under way; wait for its outcome."""
+
+    code = "invoice_payment_in_progress"
+    param = "invoice"
+
+
+class InvalidPaymentAmount(Refusal):
+    """A payment is of more than zero."""
+
+    code = "invalid_payment_amount"
+    kind = RefusalKind.INVALID
+    param = "amount"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """`attempt` is 0 before the first. `outcome_unknown` is set while the gateway has yet to be asked."""
+
+    payment_id: str
+    customer_id: str
+    invoice_id: str | None
+    amount: Money
+    status: PaymentStatus
+    attempt: int
+    outcome_unknown: bool
+    payment_method_id: str | None
+    gateway: str | None
+    token: str | None
+    gateway_payment_id: str | None
+    decline_code: str | None
+    description: str | None
+    test_clock_id: str | None
+    refunds: tuple[Refund, ...]
+    created_at: datetime
+    captured_at: datetime | None
+    unneeded: bool
+
+    @property
+    def refundable(self) -> Money:
+        """What was captured less the refunds that succeeded or may yet."""
+        if self.status is not PaymentStatus.SUCCEEDED:
+            return Money(0, self.amount.currency)
+        taken = sum(refund.amount.amount for refund in self.refunds if refund.status is not RefundStatus.FAILED)
+        return Money(self.amount.amount - taken, self.amount.currency)
+
+    @property
+    def amount_refunded(self) -> Money:
+        """The refunds that succeeded."""
+        done = sum(refund.amount.amount for refund in self.refunds if refund.status is RefundStatus.SUCCEEDED)
+        return Money(done, self.amount.currency)
+
+
+def existing(payment: Payment | None, payment_id: str) -> Payment:
+    """The payment, or PaymentNotFound."""
+    if payment is None:
+        raise PaymentNotFound(payment=payment_id)
+    return payment
+
+
+def request_attempt(payment: Payment, method: PaymentMethod, now: datetime) -> PaymentAttemptRequested:
+    """The next attempt, with this method. Raises PaymentNotConfirmable while one runs or after a success."""
+    if payment.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
+        raise PaymentNotConfirmable(payment=payment.payment_id, status=payment.status)
+    return PaymentAttemptRequested(
+        payment_id=payment.payment_id,
+        attempt=payment.attempt + 1,
+        payment_method_id=method.payment_method_id,
+        gateway=method.gateway,
+        token=method.token,
+        requested_at=now,
+    )
+
+
+def awaiting_outcome(payment: Payment | None, payment_id: str, attempt: int) -> Payment:
+    """The payment, if this attempt is under way: PaymentNotFound or PaymentAttemptIsOver otherwise."""
+    found = existing(payment, payment_id)
+    under_way = found.status in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}
+    if not under_way or found.attempt != attempt:
+        raise PaymentAttemptIsOver(payment=payment_id, attempt=attempt, status=found.status)
+    return found
+
+
+def cancel(payment: Payment | None, payment_id: str, now: datetime) -> list[PaymentEvent]:
+    """Give up a payment that no gateway is working on."""
+    found = existing(payment, payment_id)
+    if found.status is PaymentStatus.CANCELED:
+        return []
+    if found.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
+        raise PaymentNotCancelable(payment=payment_id, status=found.status)
+    return [PaymentCanceled(payment_id=payment_id, canceled_at=now)]
+
+
+def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
+    if isinstance(event, PaymentCreated):
+        return Payment(
+            payment_id=event.payment_id,
+            customer_id=event.customer_id,
+            invoice_id=event.invoice_id,
+            amount=event.amount,
+            status=(
+                PaymentStatus.REQUIRES_PAYMENT_METHOD
+                if event.payment_method_id is None
+                else PaymentStatus.REQUIRES_CONFIRMATION
+            ),
+            attempt=0,
+            outcome_unknown=False,
+            payment_method_id=event.payment_method_id,
+            gateway=None,
+            token=None,
+            gateway_payment_id=None,
+            decline_code=None,
+            description=event.description,
+            test_clock_id=event.test_clock_id,
+            refunds=(),
+            created_at=event.created_at,
+            captured_at=None,
+            unneeded=False,
+        )
+    assert payment is not None, "the first event of a payment is payment.created"
+    match event:
+        case PaymentAttemptRequested():
+            return replace(
+                payment,
+                status=PaymentStatus.PROCESSING,
+                attempt=event.attempt,
+                outcome_unknown=False,
+                payment_method_id=event.payment_method_id,
+                gateway=event.gateway,
+                token=event.token,
+                gateway_payment_id=None,
+                decline_code=None,
+            )
+        case PaymentOutcomeUnknown():
+            return replace(payment, outcome_unknown=True)
+        case PaymentActionRequired():
+            return replace(
+                payment,
+                status=PaymentStatus.REQUIRES_ACTION,
+                outcome_unknown=False,
+                gateway_payment_id=event.gateway_payment_id,
+            )
+        case PaymentCaptured():
+            return replace(
+                payment,
+                status=PaymentStatus.SUCCEEDED,
+                outcome_unknown=False,
+                gateway_payment_id=event.gateway_payment_id,
+                captured_at=event.captured_at,
+                unneeded=event.unneeded,
+            )
+        case PaymentDeclined():
+            return replace(
+                payment,
+                status=PaymentStatus.REQUIRES_PAYMENT_METHOD,
+                outcome_unknown=False,
+                decline_code=event.code,
+            )
+        case PaymentCanceled():
+            return replace(payment, status=PaymentStatus.CANCELED)
+        case RefundRequested():
+            refund = Refund(
+                refund_id=event.refund_id,
+                amount=event.amount,
+                status=RefundStatus.PENDING,
+                outcome_unknown=False,
+                reason=event.reason,
+                gateway_refund_id=None,
+                failure_code=None,
+                requested_at=event.requested_at,
+            )
+            return replace(payment, refunds=(*payment.refunds, refund))
+        case RefundOutcomeUnknown():
+            return _with_refund(payment, event.refund_id, outcome_unknown=True)
+        case RefundSucceeded():
+            return _with_refund(
+                payment,
+                event.refund_id,
+                status=RefundStatus.SUCCEEDED,
+                outcome_unknown=False,
+                gateway_refund_id=event.gateway_refund_id,
+            )
+        case RefundFailed():
+            return _with_refund(
+                payment, event.refund_id, status=RefundStatus.FAILED, outcome_unknown=False, failure_code=event.code
+            )
+
+
+def _with_refund(
+    payment: Payment,
+    refund_id: str,
+    *,
+    outcome_unknown: bool,
+    status: RefundStatus = RefundStatus.PENDING,
+    gateway_refund_id: str | None = None,
+    failure_code: str | None = None,
+) -> Payment:
+    refunds = tuple(
+        replace(
+            refund,
+            status=status,
+            outcome_unknown=outcome_unknown,
+            gateway_refund_id=gateway_refund_id,
+            failure_code=failure_code,
+        )
+        if refund.refund_id == refund_id
+        else refund
+        for refund in payment.refunds
+    )
+    return replace(payment, refunds=refunds)
+
+
+def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
+    """Captured: gateway clearing to receivable. A refund goes through refunds payable, and back if it fails."""
+    customer_id = payment.customer_id
+    match event:
+        case PaymentCaptured():
+            return transfer(event.amount, debit_to=GATEWAY_CLEARING, credit_to=RECEIVABLE, customer_id=customer_id)
+        case RefundRequested():
+            return transfer(event.amount, debit_to=RECEIVABLE, credit_to=REFUNDS_PAYABLE, customer_id=customer_id)
+        case RefundSucceeded():
+            return transfer(event.amount, debit_to=REFUNDS_PAYABLE, credit_to=GATEWAY_CLEARING, customer_id=customer_id)
+        case RefundFailed():
+            return transfer(event.amount, debit_to=REFUNDS_PAYABLE, credit_to=RECEIVABLE, customer_id=customer_id)
+        case _:
+            return None
+
+
+def claims(event: PaymentEvent, payment: Payment) -> tuple[Claim, ...]:
+    """At most one payment of an invoice is live; one that captured stays the invoice's payment for ever."""
+    invoice_id = payment.invoice_id
+    if invoice_id is None:
+        return ()
+    match event:
+        case PaymentAttemptRequested():
+            taken = Take(
+                "invoice.live_payment",
+                invoice_id,
+                event.payment_id,
+                lambda: InvoiceHasLivePayment(invoice=invoice_id),
+            )
+            return (taken,)
+        case PaymentDeclined():
+            return (Free("invoice.live_payment", invoice_id, event.payment_id),)
+        case _:
+            return ()
+
+
+def refund_work(payment_id: str, refund_id: str) -> str:
+    """The subject of a refund's due work: the stream and the refund in it."""
+    return f"{payment_id}/{refund_id}"
+
+
+def refund_saga(payment_id: str) -> str:
+    """The subject of the deadline within which an unneeded capture must have been refunded."""
+    return f"refund:{payment_id}"
+
+
+def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
+    """A call to the gateway is due as soon as its intent is committed, and again while its outcome is unknown."""
+    clock_id = payment.test_clock_id
+    call = WorkKind.PAYMENT_GATEWAY_CALL
+    refund_call = WorkKind.REFUND_GATEWAY_CALL
+    match event:
+        case PaymentAttemptRequested():
+            return (Schedule(call, event.payment_id, after_ms=0, clock_id=clock_id),)
+        case PaymentOutcomeUnknown():
+            return (Schedule(call, event.payment_id, after_ms=RESOLVE_UNKNOWN_AFTER_MS, clock_id=clock_id),)
+        case PaymentCaptured() if event.unneeded:
+            deadline = Schedule(
+                WorkKind.SAGA_DEADLINE,
+                refund_saga(event.payment_id),
+                after_ms=REFUND_DEADLINE_MS,
+                clock_id=clock_id,
+            )
+            return (Finish(call, event.payment_id), deadline)
+        case PaymentCaptured() | PaymentDeclined() | PaymentActionRequired():
+            return (Finish(call, event.payment_id),)
+        case RefundRequested():
+            work = Schedule(refund_call, refund_work(event.payment_id, event.refund_id), after_ms=0, clock_id=clock_id)
+            if payment.unneeded:
+                return (work, Finish(WorkKind.SAGA_DEADLINE, refund_saga(event.payment_id)))
+            return (work,)
+        case RefundOutcomeUnknown():
+            return (
+                Schedule(
+                    refund_call,
+                    refund_work(event.payment_id, event.refund_id),
+                    after_ms=RESOLVE_UNKNOWN_AFTER_MS,
+                    clock_id=clock_id,
+                ),
+            )
+        case RefundSucceeded() | RefundFailed():
+            return (Finish(refund_call, refund_work(event.payment_id, event.refund_id)),)
+        case _:
+            return ()
+
+
+EVENTS: dict[str, type] = {
+    "payment.created": PaymentCreated,
+    "payment.attempt_requested": PaymentAttemptRequested,
+    "payment.outcome_unknown": PaymentOutcomeUnknown,
+    "payment.action_required": PaymentActionRequired,
+    "payment.captured": PaymentCaptured,
+    "payment.declined": PaymentDeclined,
+    "payment.canceled": PaymentCanceled,
+    "refund.requested": RefundRequested,
+    "refund.outcome_unknown": RefundOutcomeUnknown,
+    "refund.succeeded": RefundSucceeded,
+    "refund.failed": RefundFailed,
+}
+
+PAYMENT: Stream[Payment] = Stream(
+    name="payment",
+    topic=Topic.PAYMENTS,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda payment: payment.customer_id,
+    postings=postings,
+    claims=claims,
+    due_work=due_work,
+)
