@@ -1,4 +1,4 @@
-"""A manual journal entry: what book-keepers post by hand, and the reversal that undoes it. Never changed, never deleted."""
+"""A manual journal entry: what book-keepers post by hand, and the reversal that undoes it. Never changed or deleted."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -12,8 +12,8 @@ from enum import StrEnum
 from domain.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE, Entry, transfer
 from domain.money import Money
 from domain.payment_method import PaymentMethod
-from domain.refusal import Refusal, RefusalKind
 from domain.refund import Refund, RefundStatus
+from domain.refusal import Refusal, RefusalKind
 from domain.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Take, Topic, WorkKind
 
 RESOLVE_UNKNOWN_AFTER_MS = 500

@@ -135,9 +135,9 @@ def _check_model(model: PriceModel) -> None:
             _check_percentage(model)
         case GraduatedPercentage():
             _check_ranges(model.tiers)
-            for number, tier in enumerate(model.tiers, start=1):
-                _check_decimal("percent", tier.percent, number)
-                _check_minor_units("flat_amount", tier.flat_amount, number)
+            for number, rate_tier in enumerate(model.tiers, start=1):
+                _check_decimal("percent", rate_tier.percent, number)
+                _check_minor_units("flat_amount", rate_tier.flat_amount, number)
 
 
 def _check_percentage(model: Percentage) -> None:
@@ -176,7 +176,7 @@ def _check_bounds(price: BoundedPrice) -> None:
         raise InvalidPrice(field="maximum", reason="is below the commitment")
 
 
-def _check_ranges(tiers: Sequence[Tier] | Sequence[RateTier]) -> None:
+def _check_ranges(tiers: Sequence[Tier | RateTier]) -> None:
     if not 1 <= len(tiers) <= MAX_TIERS:
         raise NoTiers(tiers=len(tiers), at_most=MAX_TIERS)
     reached = Decimal(0)

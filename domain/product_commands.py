@@ -1,0 +1,39 @@
+"""Commands about what is sold: products, plans of products, prices of plans."""
+
+from datetime import datetime
+
+from domain import journal_entry as journal
+from domain import plan as plans
+from domain import plan_price as prices
+from domain import product as products
+from domain.journal_entry import JOURNAL_ENTRY, JournalCommand
+from domain.plan import PLAN, CreatePlan, PlanCommand
+from domain.plan_price import PRICE, CreatePrice, PriceCommand
+from domain.product import PRODUCT, ProductCommand
+from domain.stream import Change, Decision, Streams
+
+
+def change_product(command: ProductCommand, streams: Streams, now: datetime) -> Decision:
+    events = products.decide(command, streams.get(PRODUCT, command.product_id), now)
+    return Decision(now, [Change(PRODUCT, command.product_id, event) for event in events])
+
+
+def change_plan(command: PlanCommand, streams: Streams, now: datetime) -> Decision:
+    """A new plan needs a product that is on sale."""
+    if isinstance(command, CreatePlan):
+        products.on_sale(streams.get(PRODUCT, command.product_id), command.product_id)
+    events = plans.decide(command, streams.get(PLAN, command.plan_id), now)
+    return Decision(now, [Change(PLAN, command.plan_id, event) for event in events])
+
+
+def change_price(command: PriceCommand, streams: Streams, now: datetime) -> Decision:
+    """A new price needs a plan that is on sale."""
+    if isinstance(command, CreatePrice):
+        plans.on_sale(streams.get(PLAN, command.plan_id), command.plan_id)
+    events = prices.decide(command, streams.get(PRICE, command.price_id), now)
+    return Decision(now, [Change(PRICE, command.price_id, event) for event in events])
+
+
+def post_journal(command: JournalCommand, streams: Streams, now: datetime) -> Decision:
+    events = journal.decide(command, streams.get(JOURNAL_ENTRY, command.entry_id), now)
+    return Decision(now, [Change(JOURNAL_ENTRY, command.entry_id, event) for event in events])
