@@ -1,0 +1,279 @@
+-- Roles, schemas, and the log: what the writer writes. Run as the database's owner or a superuser.
+--
+-- Roles are shared by all databases of a server, and two databases may be migrated at once: creating one that is there
+-- already, or has just been created next door, is not an error. Roles do not log in: whoever logs in is granted them
+-- and takes one on (`SET ROLE`, or the start-up parameter `role`).
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['tallybook_owner', 'tallybook_writer', 'tallybook_relay',
+                                'tallybook_projector', 'tallybook_reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;
+            END;
+        END IF;
+        FOR attempt IN 1..10 LOOP
+            EXIT WHEN pg_has_role(current_user, name, 'SET');
+            BEGIN
+                EXECUTE format('GRANT %I TO CURRENT_USER', name);
+            EXCEPTION WHEN unique_violation OR internal_error THEN
+                PERFORM pg_sleep(0.05);  -- "tuple concurrently updated": the same grant, made next door
+            END;
+        END LOOP;
+    END LOOP;
+    EXECUTE format('GRANT CONNECT, CREATE, TEMPORARY ON DATABASE %I TO tallybook_owner', current_database());
+END
+$$;
+
+CREATE SCHEMA log AUTHORIZATION tallybook_owner;
+CREATE SCHEMA vault AUTHORIZATION tallybook_owner;
+CREATE SCHEMA relay AUTHORIZATION tallybook_owner;
+CREATE SCHEMA read AUTHORIZATION tallybook_owner;
+CREATE SCHEMA access AUTHORIZATION tallybook_owner;
+ALTER SCHEMA ops OWNER TO tallybook_owner;
+
+SET LOCAL ROLE tallybook_owner;
+
+GRANT USAGE ON SCHEMA log TO tallybook_writer, tallybook_relay, tallybook_projector, tallybook_reader;
+GRANT USAGE ON SCHEMA vault TO tallybook_writer, tallybook_reader;
+GRANT USAGE ON SCHEMA relay TO tallybook_writer, tallybook_relay, tallybook_projector, tallybook_reader;
+GRANT USAGE ON SCHEMA read TO tallybook_projector, tallybook_reader;
+GRANT USAGE ON SCHEMA access TO tallybook_writer, tallybook_reader;
+GRANT USAGE ON SCHEMA ops TO tallybook_writer, tallybook_relay, tallybook_projector, tallybook_reader;
+
+-- The head: one row. A batch locks it, takes its positions and commits; a batch rolled back leaves no gap.
+CREATE TABLE log.head (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    position bigint NOT NULL CHECK (position >= 0),
+    recorded_at timestamptz NOT NULL
+) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
+INSERT INTO log.head (position, recorded_at) VALUES (0, '-infinity');
+
+-- Stream versions: the guard of appends. `last_change` is how many events the last batch added, so that an upsert can
+-- tell the version it expects (`version - last_change`) from the row it would write.
+CREATE TABLE log.streams (
+    version integer NOT NULL CHECK (version > 0),
+    last_change integer NOT NULL CHECK (last_change > 0),
+    tenant_id text COLLATE "C" NOT NULL,
+    stream_type text COLLATE "C" NOT NULL,
+    stream_id text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, stream_type, stream_id)
+) WITH (fillfactor = 80);
+
+CREATE TABLE log.events (
+    position bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    effective_at timestamptz NOT NULL,
+    stream_version integer NOT NULL,
+    schema_id integer NOT NULL,
+    event_id text COLLATE "C" NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL,
+    stream_type text COLLATE "C" NOT NULL,
+    stream_id text COLLATE "C" NOT NULL,
+    event_type text COLLATE "C" NOT NULL,
+    partition_key text COLLATE "C" NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    correlation_id text COLLATE "C" NOT NULL,
+    causation_id text COLLATE "C",
+    payload bytea NOT NULL,
+    postings bytea,
+    PRIMARY KEY (position)
+) PARTITION BY RANGE (position);
+
+CREATE FUNCTION log.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the log is append-only: % of %.% is refused', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'TB003', HINT = 'Correct a mistake with a reversing entry.';
+END
+$$;
+
+CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE ON log.events
+    FOR EACH ROW EXECUTE FUNCTION log.refuse_change();
+CREATE TRIGGER events_refuse_any_change BEFORE UPDATE OR DELETE OR TRUNCATE ON log.events
+    FOR EACH STATEMENT EXECUTE FUNCTION log.refuse_change();
+
+-- Partitions are made ahead of the head, by attaching: that takes no lock which appends or readers wait for.
+CREATE TABLE log.partitioning (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    partition_positions bigint NOT NULL CHECK (partition_positions > 0),
+    partitions_ahead integer NOT NULL CHECK (partitions_ahead > 0),
+    made_up_to bigint NOT NULL
+);
+INSERT INTO log.partitioning (partition_positions, partitions_ahead, made_up_to) VALUES (10000000, 2, 0);
+
+CREATE FUNCTION log.make_partitions() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    plan log.partitioning;
+    head bigint;
+    name text;
+BEGIN
+    SELECT * INTO plan FROM log.partitioning FOR UPDATE;
+    SELECT position INTO head FROM log.head;
+    WHILE plan.made_up_to < head + plan.partitions_ahead * plan.partition_positions LOOP
+        name := format('events_from_%s', plan.made_up_to + 1);
+        EXECUTE format('CREATE TABLE log.%I (LIKE log.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS, '
+                       'PRIMARY KEY (position), '
+                       'CONSTRAINT in_range CHECK (position > %s AND position <= %s))',
+                       name, plan.made_up_to, plan.made_up_to + plan.partition_positions);
+        EXECUTE format('CREATE UNIQUE INDEX ON log.%I (tenant_id, stream_type, stream_id, stream_version)', name);
+        EXECUTE format('ALTER TABLE log.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format('CREATE TRIGGER events_refuse_any_change BEFORE UPDATE OR DELETE OR TRUNCATE ON log.%I '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION log.refuse_change()', name);
+        EXECUTE format('ALTER TABLE log.events ATTACH PARTITION log.%I FOR VALUES FROM (%s) TO (%s)',
+                       name, plan.made_up_to + 1, plan.made_up_to + plan.partition_positions + 1);
+        EXECUTE format('ALTER TABLE log.%I DROP CONSTRAINT in_range', name);
+        plan.made_up_to := plan.made_up_to + plan.partition_positions;
+        UPDATE log.partitioning SET made_up_to = plan.made_up_to;
+    END LOOP;
+    RETURN plan.made_up_to;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION log.make_partitions() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION log.make_partitions() TO tallybook_writer;
+SELECT log.make_partitions();
+
+-- What each command came to, refusals too: a repeat gets the first answer. Rows never expire: they guard money.
+CREATE TABLE log.command_results (
+    position bigint NOT NULL,
+    events integer NOT NULL CHECK (events >= 0),
+    decided_at timestamptz NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL,
+    idempotency_key text COLLATE "C" NOT NULL,
+    request_hash bytea NOT NULL,
+    refusal_code text COLLATE "C",
+    answer bytea,
+    answer_person_id text COLLATE "C",
+    PRIMARY KEY (tenant_id, idempotency_key)
+);
+COMMENT ON COLUMN log.command_results.position IS 'of the last event; the head it was decided at where there is none';
+
+CREATE TABLE log.claims (
+    tenant_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    value text COLLATE "C" NOT NULL,
+    owner text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, kind, value)
+);
+
+-- What calls the outside or waits. `ready_at` is when somebody may take it: `due_at`, or the end of a lease or pause.
+CREATE TABLE log.due_work (
+    due_at timestamptz NOT NULL,
+    ready_at timestamptz NOT NULL,
+    lease_until timestamptz,
+    caused_by_position bigint NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    runs_on_clock boolean NOT NULL,
+    held boolean NOT NULL DEFAULT false,
+    tenant_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    clock_id text COLLATE "C",
+    caused_by_event_id text COLLATE "C" NOT NULL,
+    correlation_id text COLLATE "C" NOT NULL,
+    lease_owner text COLLATE "C",
+    last_error text,
+    PRIMARY KEY (tenant_id, kind, subject),
+    CHECK (clock_id IS NOT NULL OR NOT runs_on_clock)
+) WITH (fillfactor = 70, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX due_work_ready ON log.due_work (kind, ready_at) WHERE NOT runs_on_clock AND NOT held;
+CREATE INDEX due_work_on_clock ON log.due_work (tenant_id, clock_id, due_at, kind, subject) WHERE runs_on_clock;
+CREATE INDEX due_work_outstanding ON log.due_work (tenant_id, clock_id)
+    WHERE clock_id IS NOT NULL AND NOT runs_on_clock;
+
+-- A cache of long streams' states: dropping it changes nothing. `fingerprint` names the code that folded the state.
+CREATE TABLE log.snapshots (
+    version integer NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL,
+    stream_type text COLLATE "C" NOT NULL,
+    stream_id text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    state bytea NOT NULL,
+    PRIMARY KEY (tenant_id, stream_type, stream_id)
+);
+
+-- The vault: personal data under a key per person. Erasing a person deletes the key and the salt.
+CREATE TABLE vault.people (
+    tenant_id text COLLATE "C" NOT NULL,
+    person_id text COLLATE "C" NOT NULL,
+    wrapped_key bytea NOT NULL,
+    salt bytea NOT NULL,
+    PRIMARY KEY (tenant_id, person_id)
+);
+CREATE TABLE vault.personal_data (
+    tenant_id text COLLATE "C" NOT NULL,
+    person_id text COLLATE "C" NOT NULL,
+    reference text COLLATE "C" NOT NULL,
+    sealed bytea NOT NULL,
+    PRIMARY KEY (tenant_id, person_id, reference),
+    FOREIGN KEY (tenant_id, person_id) REFERENCES vault.people ON DELETE CASCADE
+);
+
+CREATE TABLE access.tenants (
+    tenant_id text COLLATE "C" PRIMARY KEY,
+    name text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE access.api_keys (
+    key_id text COLLATE "C" PRIMARY KEY,
+    tenant_id text COLLATE "C" NOT NULL REFERENCES access.tenants,
+    prefix text COLLATE "C" NOT NULL,
+    sha256 bytea NOT NULL UNIQUE CHECK (length(sha256) = 32),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    revoked_at timestamptz
+);
+CREATE INDEX api_keys_tenant ON access.api_keys (tenant_id);
+
+-- A key is looked up before its tenant is known, so by a function that row security does not hold back.
+CREATE FUNCTION access.find_api_key(wanted_sha256 bytea)
+    RETURNS TABLE (key_id text, tenant_id text, prefix text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT k.key_id, k.tenant_id, k.prefix FROM access.api_keys k
+    WHERE k.sha256 = wanted_sha256 AND k.revoked_at IS NULL
+$$;
+REVOKE EXECUTE ON FUNCTION access.find_api_key(bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION access.find_api_key(bytea) TO tallybook_writer, tallybook_reader;
+
+-- Row security, forced: the owner is held too, and has a policy of its own for migrations, rebuilds and look-ups.
+-- Readers see one tenant, the one named by `tallybook.tenant`; no name means no rows.
+DO $$
+DECLARE
+    place regclass;
+BEGIN
+    FOREACH place IN ARRAY ARRAY['log.streams', 'log.events', 'log.command_results', 'log.claims', 'log.due_work',
+                                 'log.snapshots', 'vault.people', 'vault.personal_data', 'access.tenants',
+                                 'access.api_keys']::regclass[] LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', place);
+        EXECUTE format('CREATE POLICY owner_all ON %s TO tallybook_owner USING (true) WITH CHECK (true)', place);
+        EXECUTE format('CREATE POLICY reader_own_tenant ON %s FOR SELECT TO tallybook_reader USING '
+                       '(tenant_id = nullif(current_setting(''tallybook.tenant'', true), ''''))', place);
+    END LOOP;
+    FOREACH place IN ARRAY ARRAY['log.streams', 'log.events', 'log.command_results', 'log.claims', 'log.due_work',
+                                 'log.snapshots', 'vault.people', 'vault.personal_data']::regclass[] LOOP
+        EXECUTE format('CREATE POLICY writer_all ON %s TO tallybook_writer USING (true) WITH CHECK (true)', place);
+    END LOOP;
+END
+$$;
+CREATE POLICY relay_reads ON log.events FOR SELECT TO tallybook_relay USING (true);
+CREATE POLICY projector_reads ON log.events FOR SELECT TO tallybook_projector USING (true);
+
+GRANT SELECT, UPDATE ON log.head TO tallybook_writer;
+GRANT SELECT ON log.head TO tallybook_relay, tallybook_projector, tallybook_reader;
+GRANT SELECT, INSERT, UPDATE ON log.streams TO tallybook_writer;
+GRANT SELECT, INSERT ON log.events TO tallybook_writer;
+GRANT SELECT ON log.events TO tallybook_relay, tallybook_projector, tallybook_reader;
+GRANT SELECT, INSERT ON log.command_results TO tallybook_writer;
+GRANT SELECT ON log.command_results TO tallybook_reader;
+GRANT SELECT, INSERT, DELETE ON log.claims TO tallybook_writer;
+GRANT SELECT ON log.claims TO tallybook_reader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON log.due_work TO tallybook_writer;
+GRANT SELECT ON log.due_work TO tallybook_reader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON log.snapshots TO tallybook_writer;
+GRANT SELECT ON log.partitioning TO tallybook_writer;
+GRANT SELECT, INSERT, DELETE ON vault.people, vault.personal_data TO tallybook_writer;
+GRANT SELECT ON vault.people, vault.personal_data TO tallybook_reader;
+GRANT SELECT ON access.tenants, access.api_keys TO tallybook_reader;
