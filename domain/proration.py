@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from itertools import pairwise
 
 from domain.billing_period import Interval, Period, Schedule
 from domain.money import Money, allocate, times
@@ -174,8 +175,11 @@ def changes_in_period(
     """Several changes in a period paid in advance at `paid`, each with its own rounded lines (vector 35).
 
     Changes that the basis cannot tell apart net out to the last of them: those of one local date where days are
-    counted, of one instant where seconds are. The order of `changes` decides between equal instants.
+    counted, of one instant where seconds are. The order of `changes` decides between equal instants. A policy that
+    resets the anchor divides no period and has no place here: use `plan_change`.
     """
+    if policy.reset_anchor:
+        raise ValueError("a change that resets the anchor begins another period")
     lines: list[ProrationLine] = []
     current = paid
     for change in _netted(changes, service, policy.basis):
@@ -237,7 +241,7 @@ def split_period(price: Money, cuts: Sequence[datetime], service: ServicePeriod,
     edges = [service.period.start, *sorted(cuts), service.period.end]
     for cut in cuts:
         _must_contain(service, cut)
-    pieces = [Period(start, end) for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [Period(start, end) for start, end in pairwise(edges)]
     return allocate(price, [share_of(piece, service, basis) for piece in pieces])
 
 
@@ -261,7 +265,7 @@ def arrears_charges(
     if canceled_at is not None:
         _must_contain(service, canceled_at)
     end_of_all = whole.end if canceled_at is None else canceled_at
-    held = [change for change in _netted(prices, service, policy.basis) if change.at <= end_of_all]
+    held = _netted([change for change in prices if change.at <= end_of_all], service, policy.basis)
     lines: list[ProrationLine] = []
     for index, change in enumerate(held):
         is_last = index + 1 == len(held)

@@ -94,7 +94,10 @@ def share_of(piece: Period, service: ServicePeriod, basis: ProrationBasis) -> Fr
         case ProrationBasis.DAY | ProrationBasis.DAY_INCLUSIVE:
             return _share_of_dates(service.date_at(start), service.date_at(end), service)
         case ProrationBasis.FIXED_30:
-            days = _days_of_thirty(service.date_at(start), service.date_at(end))
+            first, last = service.date_at(start), service.date_at(end)
+            if first == service.first_date and last == service.end_date:
+                return Fraction(1)
+            days = _days_of_thirty(first, last)
             return min(Fraction(days, DAYS_PER_FIXED_MONTH * service.interval.months), Fraction(1))
         case ProrationBasis.NONE:
             return Fraction(1 if start == whole.start else 0)
