@@ -10,10 +10,10 @@ from domain.money import Money, allocate
 def split_over_lines(total: Money, lines: Sequence[Money], exact_factor: Fraction) -> list[Money]:
     """Parts of `total` for each line; they sum to it.
 
-    `total` is `exact_factor` × the sum of the lines, to a unit or so. Lines of one sign: in proportion to the lines, by largest
-    remainder, ties to the earlier line (vectors 23 to 25 and 34). With credits among the charges, proportion to a small
-    sum would give absurd parts, so each line starts from its own exact_factor × amount, rounded down, and the units
-    left go to the largest remainders.
+    `total` is `exact_factor` × the sum of the lines, to a unit or so. Lines of one sign: in proportion to the lines, by
+    largest remainder, ties to the earlier line (vectors 23 to 25 and 34). With credits among the charges, proportion to
+    a small sum would give absurd parts, so each line starts from its own exact_factor × amount, rounded down, and the
+    units left go to the largest remainders.
     """
     signs = {line.amount > 0 for line in lines if line.amount}
     if not signs or (total.is_zero and len(signs) == 1):

@@ -70,7 +70,7 @@ def check_grant(grant: CreditGrant) -> None:
     for field, number in (("granted", grant.granted), ("unit_amount", grant.unit_amount)):
         if not number.is_finite() or number <= 0:
             raise InvalidGrant(field=field, reason="must be above zero")
-    if grant.granted != grant.granted.quantize(_CREDIT_STEP, context=EXACT, rounding=ROUND_FLOOR):
+    if EXACT.remainder(grant.granted, _CREDIT_STEP):
         raise InvalidGrant(field="granted", reason=f"at most {CREDIT_DECIMALS} decimals")
 
 
