@@ -108,7 +108,7 @@ SANDBOX: Final[Mapping[str, DeclineCode]] = MappingProxyType(
         "unknown_token": DeclineCode.INVALID_REQUEST,
     }
 )
-"""The sandbox gateway's codes. A gateway's code that its table lacks is DECLINED, and the raw code is kept beside it."""
+"""The sandbox gateway's codes. What a table lacks is DECLINED, and the raw code is kept beside it."""
 
 
 def normalized(table: Mapping[str, DeclineCode], gateway_code: str) -> DeclineCode:

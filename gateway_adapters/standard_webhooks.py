@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final
 
-SECRET_PREFIX: Final = "whsec_"
+KEY_PREFIX: Final = "whsec_"
 ID_HEADER: Final = "webhook-id"
 TIMESTAMP_HEADER: Final = "webhook-timestamp"
 SIGNATURE_HEADER: Final = "webhook-signature"
@@ -30,17 +30,17 @@ class SignatureCheck(Enum):
 
 def secret_bytes(secret: str) -> bytes:
     """The key inside `whsec_<base64>`. Raises ValueError for anything else."""
-    if not secret.startswith(SECRET_PREFIX):
-        raise ValueError(f"a webhook secret starts with {SECRET_PREFIX}")
+    if not secret.startswith(KEY_PREFIX):
+        raise ValueError(f"a webhook secret starts with {KEY_PREFIX}")
     try:
-        return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+        return base64.b64decode(secret.removeprefix(KEY_PREFIX), validate=True)
     except binascii.Error as error:
         raise ValueError("the part of a webhook secret after its prefix is base64") from error
 
 
 def signature(key: bytes, message_id: str, timestamp_s: int, body: bytes) -> str:
     """`v1,<base64>` over the message."""
-    signed = f"{message_id}.{timestamp_s}.".encode() + body
+    signed = f"{message_id}.{timestamp_s}.".encode(errors="replace") + body
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
@@ -64,7 +64,7 @@ def check(
     if not (sent.isascii() and sent.isdigit() and len(sent) <= 12):
         return SignatureCheck.BAD_SIGNATURE
     timestamp_s = int(sent)
-    offered = [candidate.encode() for candidate in signatures.split(" ")]
+    offered = [candidate.encode(errors="replace") for candidate in signatures.split(" ")]
     expected = [signature(key, message_id, timestamp_s, body).encode() for key in keys]
     if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in offered):
         return SignatureCheck.BAD_SIGNATURE
