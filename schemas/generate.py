@@ -1,0 +1,125 @@
+"""`python -m schemas.generate`: writes the schemas of the domain's events, and never changes a released one."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from domain.stream import Stream
+from schemas.codec import event_classes
+from schemas.committed import FOLDER, IDS_FILE, EventSchema, SchemaSet, file_name, ids_text, load, schema_text
+from schemas.generator import avro_schema, record_name
+from schemas.shapes import record_of
+from schemas.versions import VERSIONS
+
+
+class ReleasedSchemaChanged(Exception):
+    """What the code says differs from a schema that is committed."""
+
+
+def generated(
+    streams: Mapping[str, Stream[Any]],
+    *,
+    known: SchemaSet | None = None,
+    versions: Mapping[str, int] = VERSIONS,
+    reset_unreleased: bool = False,
+) -> SchemaSet:
+    """The known schemas and, with the next free ids, those of event types or versions not known yet.
+
+    Raises ReleasedSchemaChanged where a known schema differs from what its dataclass says, or its type is gone;
+    with `reset_unreleased` only for released ones: the others are made anew, under their old ids.
+    """
+    schemas = {(schema.event_type, schema.version): schema for schema in (known.all if known else ())}
+    next_id = max((schema.id for schema in schemas.values()), default=0) + 1
+    classes = event_classes(streams)
+    problems: list[str] = []
+    for (event_type, version), schema in list(schemas.items()):
+        if event_type not in classes or version > versions.get(event_type, 1):
+            if reset_unreleased and not schema.released:
+                del schemas[event_type, version]
+            else:
+                problems.append(f"{event_type} version {version} has a schema but is no longer in the code")
+    for event_type, cls in sorted(classes.items()):
+        version = versions.get(event_type, 1)
+        found = schemas.get((event_type, version))
+        made = avro_schema(record_of(cls, record_name(event_type)))
+        if found is None:
+            schemas[event_type, version] = EventSchema(
+                id=next_id, event_type=event_type, version=version, released=False, schema=made
+            )
+            next_id += 1
+        elif found.schema != made:
+            if reset_unreleased and not found.released:
+                schemas[event_type, version] = replace(found, schema=made)
+            elif found.released:
+                problems.append(
+                    f"{event_type} version {version} is released and {cls.__name__} differs from it: set"
+                    f" VERSIONS[{event_type!r}] = {version + 1} in schemas/versions.py and run this again"
+                )
+            else:
+                problems.append(
+                    f"{event_type} version {version} differs from {cls.__name__}; it is not released, so"
+                    " --reset-unreleased may make it anew (what was written with it can then no longer be read)"
+                )
+    if problems:
+        raise ReleasedSchemaChanged("\n".join(problems))
+    return SchemaSet(schemas.values())
+
+
+def files_of(schemas: SchemaSet) -> dict[str, str]:
+    """Name → text of every file that a set of schemas consists of."""
+    files = {file_name(schema.event_type, schema.version): schema_text(schema.schema) for schema in schemas.all}
+    files[IDS_FILE] = ids_text(schemas)
+    return files
+
+
+def differences(files: Mapping[str, str], folder: Path) -> list[str]:
+    """The names of files that are missing, too many or other than they should be."""
+    present = {path.name: path.read_text() for path in folder.glob("*") if path.is_file()}
+    return sorted(name for name in {*present, *files} if present.get(name) != files.get(name))
+
+
+def write(files: Mapping[str, str], folder: Path) -> list[str]:
+    """Make the folder hold exactly these files. Returns the names that changed."""
+    folder.mkdir(exist_ok=True)
+    changed = differences(files, folder)
+    for name in changed:
+        if name in files:
+            (folder / name).write_text(files[name])
+        else:
+            (folder / name).unlink()
+    return changed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: done, or nothing to do. 1: --check found a difference, or a released schema would have changed."""
+    parser = argparse.ArgumentParser(prog="python -m schemas.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file would change")
+    parser.add_argument("--reset-unreleased", action="store_true", help="make schemas that are not released anew")
+    parser.add_argument("--release", action="store_true", help="mark every schema released: from then on it is frozen")
+    options = parser.parse_args(arguments)
+    try:
+        schemas = generated(
+            import_module("domain.catalogue").STREAMS, known=load(), reset_unreleased=options.reset_unreleased
+        )
+    except ReleasedSchemaChanged as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if options.release:
+        schemas = SchemaSet(replace(schema, released=True) for schema in schemas.all)
+    files = files_of(schemas)
+    if options.check:
+        stale = differences(files, FOLDER)
+        for name in stale:
+            sys.stderr.write(f"schemas/events/{name} is not what the code says: run `make schemas`\n")
+        return 1 if stale else 0
+    for name in write(files, FOLDER):
+        sys.stdout.write(f"schemas/events/{name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
