@@ -19,8 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-import asyncpg
-
+from infra.embedded.databases import ADMIN, PostgresServer
 from infra.embedded.process import (
     LOOPBACK,
     EmbeddedServerError,
@@ -35,7 +34,6 @@ from infra.embedded.process import (
 )
 from infra.settings import Settings, cache_dir, data_dir, write_secret_once
 
-ADMIN = "postgres"
 POLL_S = 0.02
 STATES_READY = ("ready", "standby")
 STATUS_LINE = 7  # postmaster.pid: pid, data folder, start time, port, socket folder, address, shared memory, status
@@ -84,8 +82,8 @@ CONFIGURATION: Mapping[str, str] = {
 NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "256MB"}
 
 
-class EmbeddedPostgres:
-    """One PostgreSQL server with its folder. All methods but the `async` ones block; from a loop use a thread.
+class EmbeddedPostgres(PostgresServer):
+    """One PostgreSQL server with its folder. The `async` methods aside, all block: from an event loop use a thread.
 
     `folder` holds data, password, log and the record of the running server; it survives restarts, and a server found
     running in it is used as it is. `port` 0 keeps the port of the last time if it is free, else takes a free one.
@@ -182,46 +180,15 @@ class EmbeddedPostgres:
         self.stop()
         self.start()
 
+    @property
+    def password(self) -> str:
+        return self._password
+
     def dsn(self, role: str = ADMIN, database: str = ADMIN) -> str:
         """Return the URL for a role and a database. Roles other than the administrator need `grant_login` once."""
         if not self.port:
             raise EmbeddedServerError("PostgreSQL has not been started yet.")
         return f"postgresql://{quote(role)}:{self._password}@{LOOPBACK}:{self.port}/{quote(database)}"
-
-    async def grant_login(self, *roles: str) -> None:
-        """Let roles that exist log in with this server's password, so that `dsn(role)` works."""
-        connection = await asyncpg.connect(self.dsn())
-        try:
-            for role in roles:
-                await connection.execute(f"ALTER ROLE {_quoted(role)} LOGIN PASSWORD '{self._password}'")
-        finally:
-            await connection.close()
-
-    async def ensure_database(self, name: str) -> None:
-        """Create a database unless it is there."""
-        connection = await asyncpg.connect(self.dsn())
-        try:
-            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
-                await connection.execute(f"CREATE DATABASE {_quoted(name)}")
-        finally:
-            await connection.close()
-
-    async def copy_database(self, name: str, *, template: str) -> None:
-        """Create a database as a copy of another; nobody may be connected to that one."""
-        connection = await asyncpg.connect(self.dsn())
-        try:
-            # FILE_COPY beats WAL_LOG by far here: copies are many, small, and thrown away.
-            await connection.execute(f"CREATE DATABASE {_quoted(name)} TEMPLATE {_quoted(template)} STRATEGY FILE_COPY")
-        finally:
-            await connection.close()
-
-    async def drop_database(self, name: str) -> None:
-        """Drop a database, ending its sessions."""
-        connection = await asyncpg.connect(self.dsn())
-        try:
-            await connection.execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
-        finally:
-            await connection.close()
 
     def _read_state(self) -> None:
         password_file = self.folder / "password"
@@ -355,7 +322,3 @@ def reachable_folder(folder: Path) -> Path:
 def _environment() -> dict[str, str]:
     # Nothing of ours: no secret, and no PG* variable that would change what the server does.
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC", "HOME": "/nonexistent"}
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

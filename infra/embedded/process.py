@@ -168,17 +168,16 @@ class ServerProcess:
             for member in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     member.kill()
-            _wait_until_dead(family[1:])
+            _wait_until_dead(family[1:], KILL_TIMEOUT_S)
         self._wait(KILL_TIMEOUT_S)
         self._forget()
 
     def _wait(self, timeout_s: float) -> bool:
+        if self._child is None:
+            return self._process is None or _wait_until_dead([self._process], timeout_s)
         try:
-            if self._child is not None:
-                self._child.wait(timeout_s)
-            elif self._process is not None:
-                self._process.wait(timeout_s)
-        except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+            self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
             return False
         return True
 
@@ -219,13 +218,14 @@ class ServerProcess:
         draft.replace(self._record_file)
 
 
-def _wait_until_dead(processes: Sequence[psutil.Process]) -> None:
-    # Not psutil.wait_procs: it waits for the zombies of grandchildren too, which only pid 1 may reap, in its own time.
-    deadline = time.monotonic() + KILL_TIMEOUT_S
+def _wait_until_dead(processes: Sequence[psutil.Process], timeout_s: float) -> bool:
+    # Not psutil's own wait: it waits for the zombies of others' children too, which only pid 1 reaps, in its own time.
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if not any(find_process(process.pid, process.create_time()) for process in processes):
-            return
+            return True
         time.sleep(POLL_S)
+    return False
 
 
 @contextlib.contextmanager

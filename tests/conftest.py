@@ -1,0 +1,131 @@
+"""Fixtures that every test may use: one PostgreSQL and one Kafka per run, started by the first test that asks.
+
+`database` is a fresh, migrated database for one test; `topic_prefix` keeps one test's topics apart from another's.
+Tests of durability and of kills take servers of their own: `durable_postgres`, `own_kafka`.
+"""
+
+import importlib
+import importlib.util
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.databases import PostgresServer
+from infra.embedded.kafka import EmbeddedKafka
+from infra.embedded.postgres import EmbeddedPostgres
+from tests.services import (
+    ContainerKafka,
+    ContainerPostgres,
+    FreshDatabase,
+    KafkaServer,
+    embedded_kafka,
+    embedded_postgres,
+    session_folder,
+)
+
+TEMPLATE = "tallybook_template"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--services",
+        choices=("embedded", "containers"),
+        default="embedded",
+        help="where PostgreSQL and Kafka come from: embedded (default), or containers (needs a Docker engine)",
+    )
+
+
+@pytest.fixture(scope="session")
+def services_folder() -> Iterator[Path]:
+    """A folder that the embedded servers' user can reach, removed at the end."""
+    with session_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """The run's PostgreSQL. It does not sync to disk: no test of durability may use it."""
+    server: EmbeddedPostgres | ContainerPostgres
+    if request.config.getoption("--services") == "containers":
+        server = ContainerPostgres()
+    else:
+        folder: Path = request.getfixturevalue("services_folder")
+        server = embedded_postgres(folder / "postgres", durable=False)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+async def template_database(postgres_server: PostgresServer) -> str:
+    """The name of a database with every migration applied, which fresh ones are copied from."""
+    await postgres_server.ensure_database(TEMPLATE)
+    await migrate(postgres_server.dsn(database=TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+async def database(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[FreshDatabase]:
+    """A database for one test alone, migrated."""
+    fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=postgres_server)
+    await postgres_server.copy_database(fresh.name, template=template_database)
+    try:
+        yield fresh
+    finally:
+        await postgres_server.drop_database(fresh.name)
+
+
+@pytest.fixture
+def durable_postgres(services_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL for one test alone, synced to disk, that the test may kill. Always embedded; nothing is migrated."""
+    server = embedded_postgres(services_folder / f"postgres-{uuid.uuid4().hex[:8]}", durable=True)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def kafka_server(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
+    """The run's Kafka. Topics are told apart by `topic_prefix`; nobody may stop it."""
+    server: EmbeddedKafka | ContainerKafka
+    if request.config.getoption("--services") == "containers":
+        server = ContainerKafka()
+    else:
+        folder: Path = request.getfixturevalue("services_folder")
+        server = embedded_kafka(folder / "kafka")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own_kafka(services_folder: Path) -> Iterator[EmbeddedKafka]:
+    """A Kafka for one test alone, that the test may kill. Always embedded."""
+    server = embedded_kafka(services_folder / f"kafka-{uuid.uuid4().hex[:8]}")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix for the topics and consumer groups of one test."""
+    return f"t{uuid.uuid4().hex[:10]}."
+
+
+async def migrate(dsn: str) -> None:
+    """Apply every migration to the database."""
+    if importlib.util.find_spec("infra.migrations") is None:
+        return
+    migrations = importlib.import_module("infra.migrations")
+    await migrations.migrate(dsn)
