@@ -15,6 +15,7 @@ class DisputeOutcome(StrEnum):
     WON = "won"
     LOST_REOPENED = "lost_reopened"
     LOST_AS_LOSS = "lost_as_loss"
+    REVERSED = "reversed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,27 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from domain.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE, Entry, transfer
+from domain import refund as refunds
+from domain.accounts import GATEWAY_CLEARING, RECEIVABLE, Entry, transfer
 from domain.money import Money
 from domain.payment_method import PaymentMethod
-from domain.refund import Refund, RefundStatus
+from domain.refund import (
+    Refund,
+    RefundEvent,
+    RefundFailed,
+    RefundOutcomeUnknown,
+    RefundRequested,
+    RefundStatus,
+    RefundSucceeded,
+)
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Take, Topic, WorkKind
 
 RESOLVE_UNKNOWN_AFTER_MS = 500
 """How long after an unknown outcome the gateway is first asked what became of it (ms)."""
+
+ASK_ABOUT_ACTION_AFTER_MS = 5_000
+"""How often the gateway is asked whether a customer has authenticated an attempt (ms)."""
 
 REFUND_DEADLINE_MS = 15_000
 """How long the stream processors have to refund an unneeded capture before the sweeper does it (ms)."""
@@ -103,41 +115,6 @@ class PaymentCanceled:
     canceled_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundRequested:
-    refund_id: str
-    payment_id: str
-    amount: Money
-    reason: str | None
-    requested_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundOutcomeUnknown:
-    refund_id: str
-    payment_id: str
-    why: str
-    noticed_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundSucceeded:
-    refund_id: str
-    payment_id: str
-    gateway_refund_id: str
-    amount: Money
-    succeeded_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundFailed:
-    refund_id: str
-    payment_id: str
-    code: str
-    amount: Money
-    failed_at: datetime
-
-
 PaymentEvent = (
     PaymentCreated
     | PaymentAttemptRequested
@@ -146,10 +123,7 @@ PaymentEvent = (
     | PaymentCaptured
     | PaymentDeclined
     | PaymentCanceled
-    | RefundRequested
-    | RefundOutcomeUnknown
-    | RefundSucceeded
-    | RefundFailed
+    | RefundEvent
 )
 
 
@@ -345,56 +319,8 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             )
         case PaymentCanceled():
             return replace(payment, status=PaymentStatus.CANCELED)
-        case RefundRequested():
-            refund = Refund(
-                refund_id=event.refund_id,
-                amount=event.amount,
-                status=RefundStatus.PENDING,
-                outcome_unknown=False,
-                reason=event.reason,
-                gateway_refund_id=None,
-                failure_code=None,
-                requested_at=event.requested_at,
-            )
-            return replace(payment, refunds=(*payment.refunds, refund))
-        case RefundOutcomeUnknown():
-            return _with_refund(payment, event.refund_id, outcome_unknown=True)
-        case RefundSucceeded():
-            return _with_refund(
-                payment,
-                event.refund_id,
-                status=RefundStatus.SUCCEEDED,
-                outcome_unknown=False,
-                gateway_refund_id=event.gateway_refund_id,
-            )
-        case RefundFailed():
-            return _with_refund(
-                payment, event.refund_id, status=RefundStatus.FAILED, outcome_unknown=False, failure_code=event.code
-            )
-
-
-def _with_refund(
-    payment: Payment,
-    refund_id: str,
-    *,
-    outcome_unknown: bool,
-    status: RefundStatus = RefundStatus.PENDING,
-    gateway_refund_id: str | None = None,
-    failure_code: str | None = None,
-) -> Payment:
-    refunds = tuple(
-        replace(
-            refund,
-            status=status,
-            outcome_unknown=outcome_unknown,
-            gateway_refund_id=gateway_refund_id,
-            failure_code=failure_code,
-        )
-        if refund.refund_id == refund_id
-        else refund
-        for refund in payment.refunds
-    )
-    return replace(payment, refunds=refunds)
+        case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed():
+            return replace(payment, refunds=refunds.evolve(payment.refunds, event))
 
 
 def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
@@ -403,12 +329,8 @@ def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
     match event:
         case PaymentCaptured():
             return transfer(event.amount, debit_to=GATEWAY_CLEARING, credit_to=RECEIVABLE, customer_id=customer_id)
-        case RefundRequested():
-            return transfer(event.amount, debit_to=RECEIVABLE, credit_to=REFUNDS_PAYABLE, customer_id=customer_id)
-        case RefundSucceeded():
-            return transfer(event.amount, debit_to=REFUNDS_PAYABLE, credit_to=GATEWAY_CLEARING, customer_id=customer_id)
-        case RefundFailed():
-            return transfer(event.amount, debit_to=REFUNDS_PAYABLE, credit_to=RECEIVABLE, customer_id=customer_id)
+        case RefundRequested() | RefundSucceeded() | RefundFailed():
+            return refunds.postings(event, customer_id)
         case _:
             return None
 
@@ -433,11 +355,6 @@ def claims(event: PaymentEvent, payment: Payment) -> tuple[Claim, ...]:
             return ()
 
 
-def refund_work(payment_id: str, refund_id: str) -> str:
-    """The subject of a refund's due work: the stream and the refund in it."""
-    return f"{payment_id}/{refund_id}"
-
-
 def refund_saga(payment_id: str) -> str:
     """The subject of the deadline within which an unneeded capture must have been refunded."""
     return f"refund:{payment_id}"
@@ -447,7 +364,6 @@ def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
     """A call to the gateway is due as soon as its intent is committed, and again while its outcome is unknown."""
     clock_id = payment.test_clock_id
     call = WorkKind.PAYMENT_GATEWAY_CALL
-    refund_call = WorkKind.REFUND_GATEWAY_CALL
     match event:
         case PaymentAttemptRequested():
             return (Schedule(call, event.payment_id, after_ms=0, clock_id=clock_id),)
@@ -461,24 +377,15 @@ def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
                 clock_id=clock_id,
             )
             return (Finish(call, event.payment_id), deadline)
-        case PaymentCaptured() | PaymentDeclined() | PaymentActionRequired():
+        case PaymentCaptured() | PaymentDeclined():
             return (Finish(call, event.payment_id),)
-        case RefundRequested():
-            work = Schedule(refund_call, refund_work(event.payment_id, event.refund_id), after_ms=0, clock_id=clock_id)
-            if payment.unneeded:
-                return (work, Finish(WorkKind.SAGA_DEADLINE, refund_saga(event.payment_id)))
-            return (work,)
-        case RefundOutcomeUnknown():
-            return (
-                Schedule(
-                    refund_call,
-                    refund_work(event.payment_id, event.refund_id),
-                    after_ms=RESOLVE_UNKNOWN_AFTER_MS,
-                    clock_id=clock_id,
-                ),
-            )
-        case RefundSucceeded() | RefundFailed():
-            return (Finish(refund_call, refund_work(event.payment_id, event.refund_id)),)
+        case PaymentActionRequired():
+            return (Schedule(call, event.payment_id, after_ms=ASK_ABOUT_ACTION_AFTER_MS),)
+        case RefundRequested() if payment.unneeded:
+            deadline_met = Finish(WorkKind.SAGA_DEADLINE, refund_saga(event.payment_id))
+            return (*refunds.due_work(event, clock_id), deadline_met)
+        case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed():
+            return refunds.due_work(event, clock_id)
         case _:
             return ()
 
@@ -491,10 +398,7 @@ EVENTS: dict[str, type] = {
     "payment.captured": PaymentCaptured,
     "payment.declined": PaymentDeclined,
     "payment.canceled": PaymentCanceled,
-    "refund.requested": RefundRequested,
-    "refund.outcome_unknown": RefundOutcomeUnknown,
-    "refund.succeeded": RefundSucceeded,
-    "refund.failed": RefundFailed,
+    **refunds.EVENTS,
 }
 
 PAYMENT: Stream[Payment] = Stream(

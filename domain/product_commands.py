@@ -2,11 +2,9 @@
 
 from datetime import datetime
 
-from domain import journal_entry as journal
 from domain import plan as plans
 from domain import plan_price as prices
 from domain import product as products
-from domain.journal_entry import JOURNAL_ENTRY, JournalCommand
 from domain.plan import PLAN, CreatePlan, PlanCommand
 from domain.plan_price import PRICE, CreatePrice, PriceCommand
 from domain.product import PRODUCT, ProductCommand
@@ -32,8 +30,3 @@ def change_price(command: PriceCommand, streams: Streams, now: datetime) -> Deci
         plans.on_sale(streams.get(PLAN, command.plan_id), command.plan_id)
     events = prices.decide(command, streams.get(PRICE, command.price_id), now)
     return Decision(now, [Change(PRICE, command.price_id, event) for event in events])
-
-
-def post_journal(command: JournalCommand, streams: Streams, now: datetime) -> Decision:
-    events = journal.decide(command, streams.get(JOURNAL_ENTRY, command.entry_id), now)
-    return Decision(now, [Change(JOURNAL_ENTRY, command.entry_id, event) for event in events])

@@ -20,6 +20,7 @@ from domain.money import Money, times
 from domain.plan_price import BillingTiming
 from domain.price import PriceModel
 from domain.pricing import amount_of
+from domain.proration_basis import ServicePeriod
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Claim, DueWork, Finish, Schedule, Stream, Take, Topic, WorkKind
 
@@ -229,16 +230,13 @@ def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> 
             raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
 
 
-def period_of(subscription: Subscription, index: int) -> tuple[int, Period]:
+def service_period(subscription: Subscription, index: int) -> tuple[int, ServicePeriod]:
     """Period `index`, or the next one that is not empty (a zone may have skipped a whole day)."""
-    schedule = PeriodSchedule.anniversary(
-        subscription.anchor_at, subscription.terms.time_zone, subscription.terms.interval
-    )
-    period = schedule.period(index)
-    while period.is_empty:
+    terms = subscription.terms
+    schedule = PeriodSchedule.anniversary(subscription.anchor_at, terms.time_zone, terms.interval)
+    while (service := ServicePeriod.of(schedule, index)).period.is_empty:
         index += 1
-        period = schedule.period(index)
-    return index, period
+    return index, service
 
 
 def lines_for(

@@ -1,0 +1,99 @@
+"""Every command there is, and who decides it."""
+
+from datetime import datetime
+from typing import Final
+
+from domain import journal_entry as journal
+from domain.customer import CreateCustomer, DeleteCustomer, EraseCustomer, SetDefaultPaymentMethod, UpdateCustomer
+from domain.customer_commands import change_customer, change_payment_method, change_test_clock
+from domain.invoice import DraftInvoice, PayInvoiceOutOfBand, VoidInvoice
+from domain.invoice_commands import FinalizeInvoice, change_invoice
+from domain.journal_entry import JOURNAL_ENTRY, JournalCommand, PostJournalEntry, ReverseJournalEntry
+from domain.payment_commands import (
+    CancelPayment,
+    CollectInvoice,
+    ConfirmPayment,
+    CreatePayment,
+    PayInvoice,
+    RecordPaymentActionRequired,
+    RecordPaymentCaptured,
+    RecordPaymentDeclined,
+    RecordPaymentOutcomeUnknown,
+    change_payment,
+)
+from domain.payment_method import AttachPaymentMethod, ChangePaymentMethod, DetachPaymentMethod
+from domain.plan import ArchivePlan, ChangePlanTerms, CreatePlan
+from domain.plan_price import ArchivePrice, CreatePrice
+from domain.product import ArchiveProduct, ChangeProduct, CreateProduct
+from domain.product_commands import change_plan, change_price, change_product
+from domain.refund_commands import (
+    RecordRefundFailed,
+    RecordRefundOutcomeUnknown,
+    RecordRefundSucceeded,
+    RequestRefund,
+    change_refund,
+)
+from domain.stream import Change, Command, Decision, Handler, Streams
+from domain.subscription_commands import (
+    CancelSubscription,
+    CreateSubscription,
+    RenewSubscription,
+    change_subscription,
+)
+from domain.test_clock import AdvanceTestClock, CompleteTestClockAdvance, CreateTestClock, MoveTestClock
+
+
+def _post_journal(command: JournalCommand, streams: Streams, now: datetime) -> Decision:
+    events = journal.decide(command, streams.get(JOURNAL_ENTRY, command.entry_id), now)
+    return Decision(now, [Change(JOURNAL_ENTRY, command.entry_id, event) for event in events])
+
+
+HANDLERS: Final[dict[type, Handler]] = {
+    CreateCustomer: change_customer,
+    UpdateCustomer: change_customer,
+    SetDefaultPaymentMethod: change_customer,
+    DeleteCustomer: change_customer,
+    EraseCustomer: change_customer,
+    AttachPaymentMethod: change_payment_method,
+    ChangePaymentMethod: change_payment_method,
+    DetachPaymentMethod: change_payment_method,
+    CreateTestClock: change_test_clock,
+    AdvanceTestClock: change_test_clock,
+    MoveTestClock: change_test_clock,
+    CompleteTestClockAdvance: change_test_clock,
+    CreateProduct: change_product,
+    ChangeProduct: change_product,
+    ArchiveProduct: change_product,
+    CreatePlan: change_plan,
+    ChangePlanTerms: change_plan,
+    ArchivePlan: change_plan,
+    CreatePrice: change_price,
+    ArchivePrice: change_price,
+    CreateSubscription: change_subscription,
+    RenewSubscription: change_subscription,
+    CancelSubscription: change_subscription,
+    DraftInvoice: change_invoice,
+    FinalizeInvoice: change_invoice,
+    VoidInvoice: change_invoice,
+    PayInvoiceOutOfBand: change_invoice,
+    CreatePayment: change_payment,
+    ConfirmPayment: change_payment,
+    CancelPayment: change_payment,
+    PayInvoice: change_payment,
+    CollectInvoice: change_payment,
+    RecordPaymentCaptured: change_payment,
+    RecordPaymentDeclined: change_payment,
+    RecordPaymentActionRequired: change_payment,
+    RecordPaymentOutcomeUnknown: change_payment,
+    RequestRefund: change_refund,
+    RecordRefundSucceeded: change_refund,
+    RecordRefundFailed: change_refund,
+    RecordRefundOutcomeUnknown: change_refund,
+    PostJournalEntry: _post_journal,
+    ReverseJournalEntry: _post_journal,
+}
+
+
+def decide(command: Command, streams: Streams, now: datetime) -> Decision:
+    """What the command does, at its subject's business time. Raises the Refusals of the streams it touches."""
+    return HANDLERS[type(command)](command, streams, now)
