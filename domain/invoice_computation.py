@@ -70,7 +70,7 @@ class ComputedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputedInvoice:
-    """subtotal - discount + tax on top = total; total - credits = due. `tax` is on top and included together."""
+    """subtotal - discount + tax on top = total; total - prepaid credits = due. `tax` is on top and included together."""
 
     currency: CurrencyCode
     lines: tuple[ComputedLine, ...]
@@ -89,7 +89,7 @@ def compute_invoice(
     currency: CurrencyCode,
     *,
     coupons: Sequence[Coupon] = (),
-    credits: AvailableCredits | None = None,  # noqa: A002 - the business word
+    prepaid: AvailableCredits | None = None,
     rounding: Rounding = Rounding.HALF_UP,
 ) -> ComputedInvoice:
     """The whole invoice in minor units of `currency`.
@@ -126,10 +126,10 @@ def compute_invoice(
         ]
     )
     total = subtotal if line_discounts is None and tax is None else sum_money((one.total for one in computed), currency)
-    if credits is None:
+    if prepaid is None:
         draws = DrawDownPlan(draws=(), covered=zero, left_due=total)
     else:
-        draws = draw_down(credits.grants, total, credits.at)
+        draws = draw_down(prepaid.grants, total, prepaid.at)
     return ComputedInvoice(
         currency=currency,
         lines=computed,
