@@ -6,6 +6,7 @@ both walk the shape in the same order, which is the order of Avro's binary encod
 """
 
 from collections.abc import Callable
+from types import MemberDescriptorType
 from typing import Final, cast
 
 from schemas import wire
@@ -21,12 +22,11 @@ _PRIMITIVES: Final[dict[str, object]] = {
     "SMALL_LONG": wire.SMALL_LONG,
     "SMALL_LENGTH": wire.SMALL_LENGTH,
     "TRUTHS": wire.TRUTHS,
-    "EPOCH": wire.EPOCH,
-    "MICROSECOND": wire.MICROSECOND,
     "long_bytes": wire.long_bytes,
     "long_at": wire.long_at,
     "length_at": wire.length_at,
     "count_at": wire.count_at,
+    "instant_at": wire.instant_at,
     "instant_bytes": wire.instant_bytes,
     "day_bytes": wire.day_bytes,
     "day_from": wire.day_from,
@@ -37,6 +37,7 @@ _PRIMITIVES: Final[dict[str, object]] = {
     "MalformedPayload": wire.MalformedPayload,
     "UnencodableValue": wire.UnencodableValue,
     "join": b"".join,
+    "new": object.__new__,
 }
 
 
@@ -57,6 +58,20 @@ def compile_decoder(shape: Shape, prefix: bytes = b"") -> Decoder:
     reader.line("    raise MalformedPayload(f'{len(payload)} bytes where the value ends at {at}')")
     reader.line(f"return {result}")
     return reader.compiled("decode", "payload", "MalformedPayload", _title(shape))
+
+
+def slots_of(cls: type) -> dict[str, MemberDescriptorType] | None:
+    """The slot of each field, for a dataclass whose __init__ does nothing but fill slots (and call __post_init__).
+
+    A frozen dataclass's __init__ goes through object.__setattr__ and keywords, three times the cost of its slots. None
+    for other classes: they are built by calling them.
+    """
+    parameters = cls.__dict__.get("__dataclass_params__")
+    if parameters is None or not parameters.init or "__new__" in cls.__dict__:
+        return None
+    slots = {name: getattr(cls, name, None) for name in cls.__dict__["__dataclass_fields__"]}
+    found = {name: slot for name, slot in slots.items() if isinstance(slot, MemberDescriptorType)}
+    return found if len(found) == len(slots) else None
 
 
 def _title(shape: Shape) -> str:
@@ -156,7 +171,11 @@ class _Writer(_Source):
         """A string's bytes behind their length."""
         count = self.fresh("n")
         self.line(f"{count} = len({encoded})")
-        return [f"SMALL[{count}] if {count} < {wire.SMALL_COUNT} else long_bytes({count})", encoded]
+        return [self._small(count), encoded]
+
+    def _small(self, count: str) -> str:
+        """A length or count, never negative."""
+        return f"SMALL[{count}] if {count} < {wire.SMALL_COUNT} else long_bytes({count})"
 
     def _scalar(self, shape: Scalar, given: str) -> list[str]:
         match shape.kind:
@@ -214,7 +233,7 @@ class _Writer(_Source):
         self.dedent()
         if is_set:
             self.line(f"{chunks}.sort()")
-        self.line(f"{result} = long_bytes(len({items})) + join({chunks}) + b'\\x00'")
+        self._block(items, chunks, result)
         self.dedent()
         self.line("else:")
         self.line(f"    {result} = b'\\x00'")
@@ -232,11 +251,17 @@ class _Writer(_Source):
         parts = [*self.value(shape.key, key), *self.value(shape.value, item)]
         self.line(f"{chunks} += ({', '.join(parts)},)")
         self.dedent()
-        self.line(f"{result} = long_bytes(len({items})) + join({chunks}) + b'\\x00'")
+        self._block(items, chunks, result)
         self.dedent()
         self.line("else:")
         self.line(f"    {result} = b'\\x00'")
         return [result]
+
+    def _block(self, items: str, chunks: str, result: str) -> None:
+        count = self.fresh("n")
+        self.line(f"{count} = len({items})")
+        self.line(f"{chunks}.append(b'\\x00')")
+        self.line(f"{result} = ({self._small(count)}) + join({chunks})")
 
     def _optional(self, inner: Shape, given: str) -> list[str]:
         local, result = self._local(given), self.fresh("b")
@@ -309,7 +334,9 @@ class _Reader(_Source):
             case "long":
                 return self._long()
             case "instant":
-                return f"EPOCH + {self._long()} * MICROSECOND"
+                name = self.fresh("v")
+                self.line(f"{name}, at = instant_at(payload, at)")
+                return name
             case "day":
                 return f"day_from({self._long()})"
             case "bool":
@@ -357,7 +384,17 @@ class _Reader(_Source):
             entries = [f"{field.name!r}: {self.value(field.shape)}" for field in shape.fields]
             return f"{{{', '.join(entries)}}}"
         cls = self.constant(shape.cls)
-        return f"{cls}({', '.join(f'{field.name}={self.value(field.shape)}' for field in shape.fields)})"
+        values = [(field.name, self.value(field.shape)) for field in shape.fields]
+        slots = slots_of(shape.cls)
+        if slots is None:
+            return f"{cls}({', '.join(f'{name}={value}' for name, value in values)})"
+        result = self.fresh("o")
+        self.line(f"{result} = new({cls})")
+        for name, value in values:
+            self.line(f"{self.constant(slots[name].__set__)}({result}, {value})")
+        if hasattr(shape.cls, "__post_init__"):
+            self.line(f"{result}.__post_init__()")
+        return result
 
     def _blocks(self, emit_item: Callable[[str], None], result: str) -> None:
         """Array and map alike: blocks of items until an empty one."""
@@ -365,10 +402,11 @@ class _Reader(_Source):
         self.line(f"{result} = []")
         self.indent("while True:")
         self.line(f"{count} = payload[at]")
-        self.line(f"if {count} == 0:")
+        self.line(f"if {count} < 128 and not {count} & 1:")
         self.line("    at += 1")
-        self.line("    break")
-        self.line(f"{count}, at = count_at(payload, at)")
+        self.line(f"    {count} >>= 1")
+        self.line("else:")
+        self.line(f"    {count}, at = count_at(payload, at)")
         self.line(f"if {count} == 0:")
         self.line("    break")
         self.indent(f"for _ in range({count}):")

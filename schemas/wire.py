@@ -4,14 +4,18 @@ What the compiled codecs call. Every value read is checked: bytes that no writer
 MalformedPayload, after work and memory in proportion to their length.
 """
 
+import struct
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from struct import Struct
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 MAX_DECIMAL_DIGITS: Final = 1_000
 """Digits, and places left or right of the point, of a Decimal or Fraction on the wire."""
+
+CACHED_DECIMALS: Final = 4_096
+"""Decimals read are kept by their text: quantities and unit amounts are few, and making one costs a microsecond."""
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
@@ -59,23 +63,11 @@ def long_bytes(value: int) -> bytes:
     return encoded + _LAST[zigzag]
 
 
-_EIGHT_BYTES = Struct("<Q").unpack_from
-_CONTINUED: Final = 0x8080808080808080
-_EIGHT_LONG: Final = 0x0080808080808080
 _MAX_SHIFT: Final = 63  # of the tenth and last byte
 
 
 def long_at(payload: bytes, at: int) -> tuple[int, int]:
     """The integer that starts at `at`, and where the next value starts."""
-    if payload[at] >= 0x80 and len(payload) - at >= 8:
-        # Instants of our age take exactly eight bytes: fold the seven-bit groups together pairwise.
-        (word,) = _EIGHT_BYTES(payload, at)
-        if word & _CONTINUED == _EIGHT_LONG:
-            word &= 0x7F7F7F7F7F7F7F7F
-            word = word & 0x007F007F007F007F | (word & 0x7F007F007F007F00) >> 1
-            word = word & 0x00003FFF00003FFF | (word & 0x3FFF00003FFF0000) >> 2
-            word = word & 0x0FFFFFFF | word >> 32 << 28
-            return word >> 1 ^ -(word & 1), at + 8
     zigzag = 0
     shift = 0
     while True:
@@ -120,6 +112,35 @@ def instant_bytes(value: datetime) -> bytes:
     return long_bytes((value - EPOCH) // MICROSECOND)
 
 
+_PAIR_MARK: Final = 0x8000
+
+
+def _pairs() -> tuple[int | None, ...]:
+    """By two bytes as a little-endian number: their 14 bits, or None unless both say that more follows."""
+    table: list[int | None] = [None] * (1 << 16)
+    for bits, (low, high) in enumerate(_MORE):
+        table[high << 8 | low] = bits
+    return tuple(table)
+
+
+_PAIRS: Final[tuple[Any, ...]] = _pairs()
+_FOUR_PAIRS: Final = struct.Struct("<4H").unpack_from
+
+
+def instant_at(payload: bytes, at: int) -> tuple[datetime, int]:
+    """The instant that starts at `at`, and where the next value starts. Raises OverflowError out of years 1 to 9999."""
+    try:
+        # From 1988 to 2112 it takes exactly eight bytes: four look-ups instead of a loop.
+        first, second, third, last = _FOUR_PAIRS(payload, at)
+        if last < _PAIR_MARK:
+            zigzag = _PAIRS[first] | _PAIRS[second] << 14 | _PAIRS[third] << 28 | _PAIRS[last | _PAIR_MARK] << 42
+            return EPOCH + (zigzag >> 1 ^ -(zigzag & 1)) * MICROSECOND, at + 8
+    except (TypeError, struct.error):  # None among the look-ups, or fewer than eight bytes left
+        pass
+    micros, at = long_at(payload, at)
+    return EPOCH + micros * MICROSECOND, at
+
+
 def day_bytes(value: date) -> bytes:
     """Days since 1970-01-01. A datetime is not a day: it would lose its time."""
     if type(value) is not date:
@@ -134,22 +155,26 @@ def day_from(days: int) -> date:
 
 def decimal_bytes(value: Decimal) -> bytes:
     """The decimal as text, digits and exponent kept. Raises UnencodableValue for what is not a number of sane size."""
-    if not _is_sane(value):
-        raise UnencodableValue(f"{value} is not a decimal of at most {MAX_DECIMAL_DIGITS} digits")
-    return str(value).encode()
+    text = str(value)
+    if not _is_sane(value, text):
+        raise UnencodableValue(f"{text[:40]} is not a decimal of at most {MAX_DECIMAL_DIGITS} digits")
+    return text.encode()
 
 
+@lru_cache(maxsize=CACHED_DECIMALS)
 def decimal_from(text: bytes) -> Decimal:
     """The inverse of `decimal_bytes`."""
     if len(text) > 2 * MAX_DECIMAL_DIGITS:
         raise MalformedPayload("a decimal of too many digits")
     value = Decimal(text.decode())
-    if not _is_sane(value):
+    if not _is_sane(value, text.decode()):
         raise MalformedPayload("a decimal that is not finite, or out of range")
     return value
 
 
-def _is_sane(value: Decimal) -> bool:
+def _is_sane(value: Decimal, text: str) -> bool:
+    if len(text) <= MAX_DECIMAL_DIGITS and "E" not in text:
+        return value.is_finite()
     exponent = value.as_tuple().exponent
     return (
         isinstance(exponent, int)
