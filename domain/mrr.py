@@ -54,7 +54,7 @@ def monthly_recurring(price: Money, interval: Interval, rounding: Rounding = Rou
     price × units a month / count: a week is 52/12 of a month's price, a day 365/12, a quarter 1/3, a year 1/12. That
     calendar was chosen for this project (vector 38); other tools count days differently.
     """
-    return times(price, _UNITS_PER_MONTH[interval.unit] / interval.count, rounding)
+    return times(price, _UNITS_PER_MONTH[interval.unit] * Fraction(1, interval.count), rounding)
 
 
 def movements(

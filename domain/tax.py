@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
 from domain.currency import CurrencyCode
 from domain.line_split import percent_as_fraction, split_over_lines
@@ -209,9 +210,9 @@ def _included_tax(
     together = sum(percents)
     if not together:
         return [[Money.zero(currency) for _ in amounts] for _ in rates]
-    tax = times(sum_money(amounts, currency), together / (1 + together), rounding)
+    tax = times(sum_money(amounts, currency), Fraction(together, 1 + together), rounding)
     return [
-        split_over_lines(part, amounts, percent / (1 + together))
+        split_over_lines(part, amounts, Fraction(percent, 1 + together))
         for part, percent in zip(allocate(tax, percents), percents, strict=True)
     ]
 

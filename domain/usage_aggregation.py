@@ -165,7 +165,7 @@ def time_weighted_sum(
             since = at
         level = tally.value
     weighted += Fraction(level) * max((end - since) // _MICROSECOND, 0)
-    return weighted / (unit // _MICROSECOND)
+    return Fraction(weighted, unit // _MICROSECOND)
 
 
 def level_at(partial: PartialAggregate, at: datetime, carried_in: Decimal = ZERO) -> Decimal:
