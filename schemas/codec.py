@@ -15,7 +15,7 @@ from domain.accounts import Entry
 from domain.stream import Event, Stream
 from schemas.committed import EventSchema, SchemaSet, committed
 from schemas.compiler import Decoder, Encoder, compile_decoder, compile_encoder
-from schemas.generator import avro_schema, plain_shape, record_name
+from schemas.generator import avro_schema, plain_shape, record_name, without_docs
 from schemas.shapes import Record, record_of, shape_of
 from schemas.upcasters import UPCASTERS, PlainEvent, Upcaster
 from schemas.versions import VERSIONS
@@ -168,7 +168,7 @@ class Codec:
         if schema is None:
             raise SchemaDrift(f"{event_type} has no schema of version {version}: run `make schemas`")
         record = record_of(cls, record_name(event_type))
-        if avro_schema(record) != schema.schema:
+        if without_docs(avro_schema(record)) != without_docs(schema.schema):
             raise SchemaDrift(
                 f"{event_type}: {cls.__name__} is not what its schema of version {version} says: run `make schemas`"
             )

@@ -11,7 +11,7 @@ from typing import Any
 from domain.stream import Stream
 from schemas.codec import event_classes
 from schemas.committed import FOLDER, IDS_FILE, EventSchema, SchemaSet, file_name, ids_text, load, schema_text
-from schemas.generator import avro_schema, record_name
+from schemas.generator import avro_schema, record_name, without_docs
 from schemas.shapes import record_of
 from schemas.versions import VERSIONS
 
@@ -29,6 +29,7 @@ def generated(
 ) -> SchemaSet:
     """The known schemas and, with the next free ids, those of event types or versions not known yet.
 
+    Descriptions may change: a released schema keeps its old ones, the others follow.
     Raises ReleasedSchemaChanged where a known schema differs from what its dataclass says, or its type is gone;
     with `reset_unreleased` only for released ones: the others are made anew, under their old ids.
     """
@@ -52,7 +53,10 @@ def generated(
             )
             next_id += 1
         elif found.schema != made:
-            if reset_unreleased and not found.released:
+            reworded = without_docs(found.schema) == without_docs(made)
+            if found.released and reworded:
+                continue
+            if not found.released and (reworded or reset_unreleased):
                 schemas[event_type, version] = replace(found, schema=made)
             elif found.released:
                 problems.append(

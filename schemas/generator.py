@@ -68,6 +68,17 @@ def avro_schema(record: Record) -> Schema:
     return schema
 
 
+def without_docs(schema: Json) -> Json:
+    """What a schema says to a machine. Better words for people are not a new version."""
+    match schema:
+        case list():
+            return [without_docs(part) for part in schema]
+        case dict():
+            return {key: without_docs(part) for key, part in schema.items() if key != "doc"}
+        case _:
+            return schema
+
+
 def _schema(shape: Shape, defined: dict[str, type | None]) -> Json:
     match shape:
         case Scalar(kind=kind):
