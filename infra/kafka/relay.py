@@ -1,0 +1,303 @@
+"""The relay: publishes the log to Kafka in position order, at least once, and in order per partition.
+
+It reads past its checkpoint, sends, waits for every acknowledgement, then moves the checkpoint. Any error on the way:
+drop the producer and start over from the checkpoint; consumers skip what they have seen.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+from prometheus_client import Counter, Gauge, Histogram
+
+from domain.stream import Stream
+from infra.event_store.port import Recorded
+from infra.kafka.lease import Leadership, LeaseLost, renew, try_lead
+from infra.kafka.records import BEFORE_FIRST, headers_of
+from infra.kafka.topics import TopicName, ensure_topics, full_name, partition_of
+from infra.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+PUBLISHED_RECORDS = Counter("tallybook_relay_records_total", "Records published", ["topic"])
+LAG_EVENTS = Gauge("tallybook_relay_lag_events", "Events in the log that are not published yet")
+LAG_SECONDS = Gauge("tallybook_relay_lag_seconds", "Age of the oldest event that is not published yet")
+LEADS = Gauge("tallybook_relay_leads", "1 while this relay holds the lease")
+RESTARTS = Counter("tallybook_relay_restarts_total", "Times the relay started over from its checkpoint")
+BATCH_SECONDS = Histogram("tallybook_relay_batch_seconds", "From reading a batch to its checkpoint")
+
+NOTIFY_CHANNEL = "tallybook_log"
+KNOWN_KEYS_MAX = 200_000
+
+_READ = """SELECT position, event_id, tenant_id, stream_type, stream_id, stream_version, event_type, schema_id, payload,
+    postings, partition_key, effective_at, recorded_at, correlation_id, causation_id, actor
+    FROM log.events WHERE position > $1 ORDER BY position LIMIT $2"""
+
+Partition = tuple[str, int]
+
+
+class Relay:
+    """One relay process: a follower until it gets the lease, then the publisher. `run` ends when it is cancelled."""
+
+    def __init__(self, settings: Settings, *, dsn: str, bootstrap: str, streams: dict[str, Stream[object]]) -> None:
+        prefix = settings.kafka.topic_prefix
+        self._settings = settings
+        self._dsn = dsn
+        self._bootstrap = bootstrap
+        self._source = f"tallybook/{settings.general.cell}".encode()
+        self._topics = {name: full_name(prefix, stream.topic) for name, stream in streams.items()}
+        self._ledger = full_name(prefix, TopicName.LEDGER)
+        self._partitions = settings.kafka.partitions
+        self._partition_of_key: dict[str, int] = {}
+        self._last: dict[Partition, int] = {}
+        self.leads = False
+        self.position = 0
+        self.lag_events = 0
+
+    async def run(self) -> None:
+        """Follow or lead until cancelled; every failure starts over from the checkpoint after a pause."""
+        pause_s = self._settings.relay.restart_backoff_ms / 1000
+        while True:
+            try:
+                await self._lead_once()
+            except LeaseLost as lost:
+                log.warning("relay_lease_lost", why=str(lost))
+            except Exception as error:
+                # Whatever it was, the checkpoint is right: nothing is known to be sent that was not acknowledged.
+                log.exception("relay_starts_over", error=type(error).__name__)
+            finally:
+                self.leads = False
+                LEADS.set(0)
+            RESTARTS.inc()
+            await asyncio.sleep(pause_s)
+
+    async def _lead_once(self) -> None:
+        settings = self._settings.relay
+        connection = await asyncpg.connect(
+            self._dsn, timeout=self._settings.database.connect_timeout_s, command_timeout=settings.lease_ms / 1000
+        )
+        woken = asyncio.Event()
+        try:
+            await connection.add_listener(NOTIFY_CHANNEL, lambda *_: woken.set())
+            leadership = await self._await_lease(connection)
+            log.info("relay_leads", epoch=leadership.epoch, position=leadership.position)
+            await self._prepare(connection, leadership)
+            async with self._producer() as producer, asyncio.TaskGroup() as tasks:
+                self.leads = True
+                LEADS.set(1)
+                lock = asyncio.Lock()
+                tasks.create_task(self._keep_lease(connection, lock, leadership.epoch))
+                tasks.create_task(self._publish(connection, lock, producer, leadership, woken))
+        except* LeaseLost as lost:
+            raise LeaseLost(str(lost.exceptions[0])) from None
+        finally:
+            # Not `close`: it waits for a server that may be gone, and ending the session gives the lease back.
+            connection.terminate()
+
+    async def _await_lease(self, connection: asyncpg.Connection) -> Leadership:
+        while True:
+            leadership = await try_lead(connection, lease_ms=self._settings.relay.lease_ms)
+            if leadership is not None:
+                return leadership
+            await asyncio.sleep(self._settings.relay.poll_interval_ms / 1000)
+
+    async def _prepare(self, connection: asyncpg.Connection, leadership: Leadership) -> None:
+        """Topics exist, the partition count is the one published under, and the last positions are known."""
+        kafka = self._settings.kafka
+        await ensure_topics(
+            self._bootstrap,
+            prefix=kafka.topic_prefix,
+            partitions=kafka.partitions,
+            replication_factor=kafka.replication_factor,
+            request_timeout_ms=kafka.request_timeout_ms,
+        )
+        if leadership.partitions != kafka.partitions:
+            if leadership.partitions is not None:
+                raise RuntimeError(
+                    f"published with {leadership.partitions} partitions before, the settings say {kafka.partitions}: "
+                    "run `tallybook relay republish`, so that every consumer starts over"
+                )
+            await connection.execute(
+                "UPDATE relay.state SET partitions = $2 WHERE epoch = $1", leadership.epoch, kafka.partitions
+            )
+        rows = await connection.fetch("SELECT topic, partition, position FROM relay.published")
+        self._last = {(row["topic"], row["partition"]): row["position"] for row in rows}
+        self.position = leadership.position
+
+    @contextlib.asynccontextmanager
+    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            enable_idempotence=True,
+            acks="all",
+            max_batch_size=1_048_576 - 4_096,
+            request_timeout_ms=self._settings.kafka.request_timeout_ms,
+        )
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(producer.stop(), timeout=self._settings.relay.send_timeout_ms / 1000)
+
+    async def _keep_lease(self, connection: asyncpg.Connection, lock: asyncio.Lock, epoch: int) -> None:
+        lease_ms = self._settings.relay.lease_ms
+        while True:
+            await asyncio.sleep(lease_ms / 3000)
+            async with lock:
+                await renew(connection, epoch, lease_ms=lease_ms)
+
+    async def _publish(
+        self,
+        connection: asyncpg.Connection,
+        lock: asyncio.Lock,
+        producer: AIOKafkaProducer,
+        leadership: Leadership,
+        woken: asyncio.Event,
+    ) -> None:
+        settings = self._settings.relay
+        page = settings.batch_max_events
+        incarnation = b"%d" % leadership.incarnation
+
+        async def read(after: int) -> list[asyncpg.Record]:
+            async with lock:
+                return await connection.fetch(_READ, after, page)
+
+        rows = await read(self.position)
+        while True:
+            if not rows:
+                LAG_EVENTS.set(0)
+                LAG_SECONDS.set(0)
+                self.lag_events = 0
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), timeout=settings.poll_interval_ms / 1000)
+                woken.clear()
+                rows = await read(self.position)
+                continue
+            with BATCH_SECONDS.time():
+                last = int(rows[-1]["position"])
+                # The next page is read while the brokers take this one; it is sent only after this one is safe.
+                following = asyncio.create_task(read(last))
+                try:
+                    touched = await self._send(producer, rows, incarnation)
+                    await self._checkpoint(connection, lock, leadership.epoch, last, touched)
+                    rows = await following
+                finally:
+                    following.cancel()
+            if rows:
+                await self._measure_lag(connection, lock, rows[0])
+
+    async def _send(
+        self, producer: AIOKafkaProducer, rows: Sequence[asyncpg.Record], incarnation: bytes
+    ) -> dict[Partition, int]:
+        """Send the records of these events and wait for all acknowledgements; the last position per partition."""
+        batches: dict[Partition, list[BatchBuilder]] = {}
+        touched: dict[Partition, int] = {}
+        last = self._last
+        for row in rows:
+            event = Recorded(*row)
+            position = b"%d" % event.position
+            number = self._partition(event.partition_key)
+            targets = [(self._topics[event.stream_type], event.payload)]
+            if event.postings is not None:
+                targets.append((self._ledger, event.postings))
+            key = event.partition_key.encode()
+            timestamp_ms = int(event.recorded_at.timestamp() * 1000)
+            for topic, value in targets:
+                place = (topic, number)
+                previous = touched.get(place) or last.get(place, BEFORE_FIRST)
+                headers = headers_of(
+                    event, source=self._source, incarnation=incarnation, position=position, previous=previous
+                )
+                queue = batches.get(place)
+                if queue is None:
+                    queue = batches[place] = [producer.create_batch()]
+                batch = queue[-1]
+                if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
+                    batch = producer.create_batch()
+                    if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
+                        raise RuntimeError(f"event {event.event_id} is larger than a Kafka batch")
+                    queue.append(batch)
+                touched[place] = event.position
+        await self._send_in_rounds(producer, batches)
+        for (topic, _), queue in batches.items():
+            PUBLISHED_RECORDS.labels(topic).inc(sum(batch.record_count() for batch in queue))
+        return touched
+
+    async def _send_in_rounds(self, producer: AIOKafkaProducer, batches: dict[Partition, list[BatchBuilder]]) -> None:
+        """One batch per partition at a time: were a second one under way when the first fails, it could land without
+        it, and a consumer would have to take the gap for a loss.
+        """
+        async with asyncio.timeout(self._settings.relay.send_timeout_ms / 1000):
+            for nth in range(max(map(len, batches.values()))):
+                acknowledgements = [
+                    await producer.send_batch(queue[nth], topic, partition=number)
+                    for (topic, number), queue in batches.items()
+                    if nth < len(queue)
+                ]
+                await asyncio.gather(*acknowledgements)
+
+    def _partition(self, key: str) -> int:
+        known = self._partition_of_key.get(key)
+        if known is None:
+            if len(self._partition_of_key) >= KNOWN_KEYS_MAX:
+                self._partition_of_key.clear()
+            known = self._partition_of_key[key] = partition_of(key.encode(), self._partitions)
+        return known
+
+    async def _checkpoint(
+        self,
+        connection: asyncpg.Connection,
+        lock: asyncio.Lock,
+        epoch: int,
+        position: int,
+        touched: dict[Partition, int],
+    ) -> None:
+        async with lock:
+            moved = await connection.fetchval(
+                """WITH moved AS (UPDATE relay.state SET position = $2 WHERE epoch = $1 RETURNING 1),
+                   kept AS (INSERT INTO relay.published (topic, partition, position)
+                            SELECT t, p, x FROM unnest($3::text[], $4::int[], $5::bigint[]) AS u (t, p, x)
+                            WHERE EXISTS (SELECT FROM moved)
+                            ON CONFLICT (topic, partition) DO UPDATE SET position = excluded.position)
+                   SELECT count(*) FROM moved""",
+                epoch,
+                position,
+                [topic for topic, _ in touched],
+                [number for _, number in touched],
+                list(touched.values()),
+            )
+        if not moved:
+            raise LeaseLost(f"epoch {epoch} is over")
+        self._last.update(touched)
+        self.position = position
+
+    async def _measure_lag(self, connection: asyncpg.Connection, lock: asyncio.Lock, oldest: asyncpg.Record) -> None:
+        async with lock:
+            head = await connection.fetchval("SELECT position FROM log.head")
+        self.lag_events = int(head) - self.position
+        LAG_EVENTS.set(self.lag_events)
+        LAG_SECONDS.set((datetime.now(UTC) - oldest["recorded_at"]).total_seconds())
+
+
+async def republish(dsn: str) -> int:
+    """Start a new incarnation: everything is published again from the log's first event. Returns the incarnation.
+
+    The leading relay notices that its epoch is over and starts over; consumers reset when the new one reaches them.
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            incarnation = await connection.fetchval(
+                "UPDATE relay.state SET incarnation = incarnation + 1, epoch = epoch + 1, position = 0, "
+                "partitions = NULL, lease_until = NULL RETURNING incarnation"
+            )
+            await connection.execute("DELETE FROM relay.published")
+        return int(incarnation)
+    finally:
+        await connection.close()

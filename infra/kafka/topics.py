@@ -1,0 +1,90 @@
+"""The topics of a cell: their names, their partitions, and how they are made."""
+
+from enum import StrEnum
+from typing import Final
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
+
+log = structlog.get_logger(__name__)
+
+KEEP_FOR_EVER_MS: Final = "-1"
+
+
+class TopicName(StrEnum):
+    """Every topic there is, without its cell's prefix."""
+
+    BILLING = "billing.events.v1"
+    PAYMENTS = "payments.events.v1"
+    LEDGER = "ledger.entries.v1"
+    DEAD_LETTERS = "dead-letters.v1"
+
+
+PUBLISHED: Final = (TopicName.BILLING, TopicName.PAYMENTS, TopicName.LEDGER)
+"""The topics that the relay writes: they are made from the log and can be made again."""
+
+
+class PartitionsDiffer(Exception):
+    """A topic has another number of partitions than the settings say."""
+
+
+def full_name(prefix: str, topic: str) -> str:
+    """A topic's name in its cell: the prefix (a cell's name) and a dot before it, or nothing."""
+    return f"{prefix}.{topic}" if prefix else topic
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key: murmur2 as the Java client computes it, so that any client's topics can be joined."""
+    return int(murmur2(key) & 0x7FFF_FFFF) % partitions
+
+
+async def ensure_topics(
+    bootstrap: str, *, prefix: str, partitions: int, replication_factor: int, request_timeout_ms: int
+) -> None:
+    """Make the topics that are missing. Raises PartitionsDiffer where one exists with another partition count."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=request_timeout_ms)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        wanted = [full_name(prefix, topic) for topic in TopicName]
+        missing = [
+            NewTopic(
+                name=name,
+                num_partitions=partitions,
+                replication_factor=replication_factor,
+                topic_configs={"retention.ms": KEEP_FOR_EVER_MS, "retention.bytes": "-1"},
+            )
+            for name in wanted
+            if name not in existing
+        ]
+        if missing:
+            response = await admin.create_topics(missing)
+            for topic, code, *message in response.topic_errors:
+                error = for_code(code)
+                if code and error is not TopicAlreadyExistsError:  # another process made it at the same moment
+                    raise error(f"{topic}: {message}")
+            log.info("topics_made", topics=[topic.name for topic in missing], partitions=partitions)
+        for topic in await admin.describe_topics(wanted):
+            found = len(topic["partitions"])
+            if found not in (0, partitions):
+                raise PartitionsDiffer(
+                    f"{topic['topic']} has {found} partitions, the settings say {partitions}: "
+                    "set TALLYBOOK_KAFKA_PARTITIONS to it, or drop the topics and run `tallybook relay republish`"
+                )
+    finally:
+        await admin.close()
+
+
+async def drop_topics(bootstrap: str, *, prefix: str, request_timeout_ms: int) -> None:
+    """Delete the published topics (never the dead letters, which nothing can make again)."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=request_timeout_ms)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        doomed = [name for topic in PUBLISHED if (name := full_name(prefix, topic)) in existing]
+        if doomed:
+            await admin.delete_topics(doomed)
+    finally:
+        await admin.close()
