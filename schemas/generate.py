@@ -10,8 +10,9 @@ from typing import Any
 
 from domain.stream import Stream
 from schemas.codec import event_classes
-from schemas.committed import FOLDER, IDS_FILE, EventSchema, SchemaSet, file_name, ids_text, load, schema_text
+from schemas.committed import FOLDER, IDS_FILE, EventSchema, SchemaSet, file_name, ids_text, load
 from schemas.generator import avro_schema, record_name, without_docs
+from schemas.golden import golden_files, golden_name
 from schemas.shapes import record_of
 from schemas.versions import VERSIONS
 
@@ -73,28 +74,38 @@ def generated(
     return SchemaSet(schemas.values())
 
 
-def files_of(schemas: SchemaSet) -> dict[str, str]:
-    """Name → text of every file that a set of schemas consists of."""
-    files = {file_name(schema.event_type, schema.version): schema_text(schema.schema) for schema in schemas.all}
-    files[IDS_FILE] = ids_text(schemas)
+def files_of(streams: Mapping[str, Stream[Any]], schemas: SchemaSet, folder: Path) -> dict[Path, bytes]:
+    """Every file that a set of schemas consists of, with its content.
+
+    Golden bytes of a version that is released, or no longer the newest, stay as they lie there.
+    """
+    events, golden = folder / "events", folder / "golden"
+    files = {events / IDS_FILE: ids_text(schemas).encode()}
+    samples = golden_files(streams, schemas)
+    for schema in schemas.all:
+        files[events / file_name(schema.event_type, schema.version)] = schema.text.encode()
+        for suffix in (".bin", ".json"):
+            name = golden_name(schema.event_type, schema.version) + suffix
+            kept = (golden / name).exists() and (schema.released or name not in samples)
+            files[golden / name] = (golden / name).read_bytes() if kept else samples[name]
     return files
 
 
-def differences(files: Mapping[str, str], folder: Path) -> list[str]:
-    """The names of files that are missing, too many or other than they should be."""
-    present = {path.name: path.read_text() for path in folder.glob("*") if path.is_file()}
-    return sorted(name for name in {*present, *files} if present.get(name) != files.get(name))
+def differences(files: Mapping[Path, bytes]) -> list[Path]:
+    """The files that are missing, too many or other than they should be."""
+    present = {path: path.read_bytes() for folder in {file.parent for file in files} for path in folder.glob("*")}
+    return sorted(path for path in {*present, *files} if present.get(path) != files.get(path))
 
 
-def write(files: Mapping[str, str], folder: Path) -> list[str]:
-    """Make the folder hold exactly these files. Returns the names that changed."""
-    folder.mkdir(exist_ok=True)
-    changed = differences(files, folder)
-    for name in changed:
-        if name in files:
-            (folder / name).write_text(files[name])
+def write(files: Mapping[Path, bytes]) -> list[Path]:
+    """Make the folders hold exactly these files. Returns those that changed."""
+    changed = differences(files)
+    for path in changed:
+        if path in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(files[path])
         else:
-            (folder / name).unlink()
+            path.unlink()
     return changed
 
 
@@ -105,24 +116,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--reset-unreleased", action="store_true", help="make schemas that are not released anew")
     parser.add_argument("--release", action="store_true", help="mark every schema released: from then on it is frozen")
     options = parser.parse_args(arguments)
+    streams: Mapping[str, Stream[Any]] = import_module("domain.catalogue").STREAMS
     try:
-        schemas = generated(
-            import_module("domain.catalogue").STREAMS, known=load(), reset_unreleased=options.reset_unreleased
-        )
+        schemas = generated(streams, known=load(), reset_unreleased=options.reset_unreleased)
     except ReleasedSchemaChanged as error:
         sys.stderr.write(f"{error}\n")
         return 1
     if options.release:
         schemas = SchemaSet(replace(schema, released=True) for schema in schemas.all)
-    files = files_of(schemas)
+    files = files_of(streams, schemas, FOLDER.parent)
     if options.check:
-        stale = differences(files, FOLDER)
-        for name in stale:
-            sys.stderr.write(f"schemas/events/{name} is not what the code says: run `make schemas`\n")
+        stale = differences(files)
+        for path in stale:
+            sys.stderr.write(f"{_shown(path)} is not what the code says: run `make schemas`\n")
         return 1 if stale else 0
-    for name in write(files, FOLDER):
-        sys.stdout.write(f"schemas/events/{name}\n")
+    for path in write(files):
+        sys.stdout.write(f"{_shown(path)}\n")
     return 0
+
+
+def _shown(path: Path) -> str:
+    return path.relative_to(FOLDER.parent.parent).as_posix()
 
 
 if __name__ == "__main__":
