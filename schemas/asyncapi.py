@@ -1,0 +1,132 @@
+"""The AsyncAPI 3 document of the topics: what each holds, its key, its headers, and every event's schema.
+
+Generated from the same streams and committed schemas as the bytes, so that it cannot tell another story.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from domain.stream import Stream, Topic
+from schemas.codec import LEDGER_ENTRY
+from schemas.committed import EventSchema, SchemaSet, committed
+from schemas.generator import Json
+
+LEDGER_TOPIC: Final = "ledger.entries.v1"
+AVRO_FORMAT: Final = "application/vnd.apache.avro;version=1.12.0"
+CONTENT_TYPE: Final = "application/vnd.confluent.avro"
+
+_TOPICS: Final[dict[str, str]] = {
+    Topic.BILLING.value: "Customers, catalogue, subscriptions, invoices, journal entries and test clocks.",
+    Topic.PAYMENTS.value: "Payment methods, payments and refunds.",
+    LEDGER_TOPIC: "The postings of every event that moves money, one record per event, debits equal to credits.",
+}
+
+_KEY: Final[dict[str, Json]] = {
+    "type": "string",
+    "description": "`tenant:customer`, or `tenant:stream id` where there is no customer. Order holds per key.",
+}
+
+
+def document(
+    streams: Mapping[str, Stream[Any]],
+    *,
+    headers: Mapping[str, str],
+    prefix: str = "",
+    partitions: int = 12,
+    schemas: SchemaSet | None = None,
+    version: str = "0.1.0",
+) -> dict[str, Json]:
+    """The document, JSON-able. `headers` names each record header and says what it holds; `prefix` is the cell's."""
+    known = committed() if schemas is None else schemas
+    by_topic: dict[str, list[EventSchema]] = {topic: [] for topic in _TOPICS}
+    for stream in streams.values():
+        for event_type in stream.events:
+            by_topic[stream.topic.value] += known.versions(event_type)
+    by_topic[LEDGER_TOPIC] += known.versions(LEDGER_ENTRY)
+    channels: dict[str, Json] = {}
+    operations: dict[str, Json] = {}
+    for topic, events in by_topic.items():
+        name = _identifier(topic)
+        channels[name] = _channel(topic, events, prefix, partitions)
+        operations[f"publish_{name}"] = {
+            "action": "send",
+            "channel": {"$ref": f"#/channels/{name}"},
+            "summary": "At least once, in order per key. Skip what is at or below the position read last.",
+        }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Tallybook events",
+            "version": version,
+            "description": "Every fact of billing, once, in order per customer. Payloads are Avro behind Confluent's"
+            " frame (a zero byte and the schema's id in four bytes); the API serves the schemas under"
+            " /schema-registry.",
+        },
+        "defaultContentType": CONTENT_TYPE,
+        "channels": channels,
+        "operations": operations,
+        "components": {
+            "messages": {_message_name(event): _message(event) for events in by_topic.values() for event in events},
+            "messageTraits": {"record": _trait(headers)},
+        },
+    }
+
+
+def _channel(topic: str, events: Iterable[EventSchema], prefix: str, partitions: int) -> dict[str, Json]:
+    return {
+        "address": prefix + topic,
+        "description": _TOPICS[topic],
+        "messages": {
+            _message_name(event): {"$ref": f"#/components/messages/{_message_name(event)}"} for event in events
+        },
+        "bindings": {
+            "kafka": {
+                "topic": prefix + topic,
+                "partitions": partitions,
+                "topicConfiguration": {"retention.ms": -1, "cleanup.policy": ["delete"]},
+                "bindingVersion": "0.5.0",
+            }
+        },
+    }
+
+
+def _message(event: EventSchema) -> dict[str, Json]:
+    doc = event.schema.get("doc")
+    return {
+        "name": event.event_type,
+        "title": event.subject,
+        "summary": doc if isinstance(doc, str) else f"{event.event_type}, version {event.version}.",
+        "contentType": CONTENT_TYPE,
+        "payload": {"schemaFormat": AVRO_FORMAT, "schema": event.schema},
+        "traits": [{"$ref": "#/components/messageTraits/record"}],
+        "x-schema-id": event.id,
+        "x-version": event.version,
+    }
+
+
+def _trait(headers: Mapping[str, str]) -> dict[str, Json]:
+    return {
+        "headers": {
+            "type": "object",
+            "properties": {
+                name: {"type": "string", "description": description} for name, description in headers.items()
+            },
+        },
+        "bindings": {
+            "kafka": {
+                "key": _KEY,
+                "schemaIdLocation": "payload",
+                "schemaIdPayloadEncoding": "confluent",
+                "schemaLookupStrategy": "RecordNameStrategy",
+                "bindingVersion": "0.5.0",
+            }
+        },
+    }
+
+
+def _message_name(event: EventSchema) -> str:
+    return f"{event.event_type}.v{event.version}"
+
+
+def _identifier(topic: str) -> str:
+    return topic.replace(".", "_").replace("-", "_")
