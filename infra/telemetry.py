@@ -1,0 +1,266 @@
+"""Logs, metrics and health: one JSON object per line with correlation ids, one metrics registry, one probe server.
+
+Nothing secret or personal is logged: known keys are masked whatever they hold, and so are card numbers, e-mail
+addresses, bearer tokens and passwords in URLs, wherever they stand in a text.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
+from typing import TextIO
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import generate_latest
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from infra.settings import TelemetrySettings
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+MASK = "[masked]"
+MASK_DEPTH_MAX = 6
+SECRET_WORDS = ("password", "secret", "authorization", "api_key", "apikey", "master_key", "private_key", "token")
+PERSONAL_KEYS = frozenset(
+    "address billing_address birth_date city customer_name email first_name full_name last_name line1 line2 phone "
+    "postal_code shipping_address street tax_id tax_ids vat_id".split()
+)
+CARD = re.compile(r"(?<![\w.-])[2-6]\d{3}(?:[ -]?\d){8,15}(?![\w-])")
+CARD_DIGITS = range(13, 20)
+EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
+
+_correlation: ContextVar[str] = ContextVar("correlation", default="")
+
+
+def configure_logging(settings: TelemetrySettings, *, role: str, stream: TextIO | None = None) -> None:
+    """Send structlog's and the standard library's lines to one place, in one form, through one mask. Call once."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        _with_role(role),
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(_level(settings)),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *shared],
+            # The mask comes last, so that it sees all that will be written: other libraries' lines, and tracebacks.
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, mask, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(_level(settings))
+
+
+def _level(settings: TelemetrySettings) -> int:
+    return logging.getLevelNamesMapping()[settings.log_level.upper()]
+
+
+def _with_role(role: str) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("role", role)
+        return event
+
+    return add
+
+
+def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask secrets and personal data in a line, at any depth."""
+    return {key: masked(value, key=key) for key, value in event.items()}
+
+
+def masked(value: object, *, key: str = "", depth: int = 0) -> object:
+    """Return the value with what is secret or personal replaced; `key` is the name it stands under."""
+    name = key.lower()
+    if name in PERSONAL_KEYS or any(word in name for word in SECRET_WORDS):
+        return MASK
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return MASK if _is_card(str(value)) else value
+    if depth >= MASK_DEPTH_MAX:
+        return MASK
+    if isinstance(value, Mapping):
+        return {str(inner): masked(each, key=str(inner), depth=depth + 1) for inner, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [masked(each, depth=depth + 1) for each in value]
+    return mask_text(value if isinstance(value, str) else repr(value))
+
+
+def mask_text(text: str) -> str:
+    """Return the text without card numbers, e-mail addresses, bearer tokens and passwords in URLs."""
+    text = URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+    text = BEARER.sub(rf"\1 {MASK}", text)
+    text = EMAIL.sub(MASK, text)
+    return CARD.sub(lambda match: MASK if _is_card(match.group()) else match.group(), text)
+
+
+def contains_card_number(text: str) -> bool:
+    """Say whether a payment card number stands in the text (13 to 19 digits that pass the Luhn check, ISO/IEC 7812)."""
+    return any(_is_card(match.group()) for match in CARD.finditer(text))
+
+
+def _is_card(text: str) -> bool:
+    digits = [int(each) for each in text if each.isdigit()]
+    if len(digits) not in CARD_DIGITS or digits[0] not in range(2, 7):
+        return False
+    doubled = (digit * 2 - 9 * (digit > 4) if place % 2 else digit for place, digit in enumerate(reversed(digits)))
+    return sum(doubled) % 10 == 0
+
+
+@contextlib.contextmanager
+def correlated(correlation_id: str, *, causation_id: str = "") -> Iterator[None]:
+    """Put the ids on every line logged inside, across awaits and the tasks started there."""
+    token = _correlation.set(correlation_id)
+    ids = {"correlation_id": correlation_id} | ({"causation_id": causation_id} if causation_id else {})
+    try:
+        with structlog.contextvars.bound_contextvars(**ids):
+            yield
+    finally:
+        _correlation.reset(token)
+
+
+def correlation_id() -> str:
+    """Return the correlation id of the work in hand, "" if there is none."""
+    return _correlation.get()
+
+
+def metrics() -> tuple[bytes, str]:
+    """Return all metrics in Prometheus's text format, and its content type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartHealth:
+    """One part of a role: whether it works, what is wrong, how far behind it is and how long it took to say so."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    lag_events: int | None = None
+    lag_s: float | None = None
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """A role's health: it is ready when every part is."""
+
+    role: str
+    parts: tuple[PartHealth, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        return all(part.ok for part in self.parts)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the shape that /health answers with; details are masked, for they may quote an error."""
+        parts = [
+            {name: value for name, value in asdict(part).items() if value is not None}
+            | {"detail": mask_text(part.detail)}
+            for part in self.parts
+        ]
+        return {"status": "ok" if self.ok else "failing", "role": self.role, "parts": parts}
+
+
+HealthCheck = Callable[[], Awaitable[Health]]
+
+
+async def timed_part(name: str, check: Callable[[], Awaitable[object]]) -> PartHealth:
+    """Run one part's check; an exception is its failure."""
+    start = time.perf_counter()
+    try:
+        await check()
+    except Exception as error:
+        return PartHealth(name=name, ok=False, detail=f"{type(error).__name__}: {error}")
+    return PartHealth(name=name, ok=True, latency_ms=round((time.perf_counter() - start) * 1000, 3))
+
+
+async def bounded_health(health: HealthCheck, *, timeout_ms: int) -> Health:
+    """Ask for health; a check that is silent for too long, or raises, is a failing part, not an error."""
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            return await health()
+    except TimeoutError:
+        detail = f"no answer within {timeout_ms} ms"
+    except Exception as error:
+        detail = f"{type(error).__name__}: {error}"
+    return Health(role="", parts=(PartHealth(name="health", ok=False, detail=detail),))
+
+
+class ProbeServer:
+    """The health and metrics server of a role that has no API of its own."""
+
+    def __init__(self, runner: web.AppRunner, port: int) -> None:
+        self._runner = runner
+        self.port = port
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+
+async def start_probe_server(
+    port: int, health: HealthCheck, *, host: str = "127.0.0.1", timeout_ms: int = 2_000
+) -> ProbeServer:
+    """Serve /health/live, /health/ready, /health and /metrics; port 0 takes a free one, told by `.port`.
+
+    Live: the event loop turns. Ready: every part works (503 if not). /health: the same parts, always 200.
+    """
+
+    async def live(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def ready(_request: web.Request) -> web.Response:
+        found = await bounded_health(health, timeout_ms=timeout_ms)
+        return web.json_response(found.as_json(), status=200 if found.ok else 503)
+
+    async def aggregate(_request: web.Request) -> web.Response:
+        return web.json_response((await bounded_health(health, timeout_ms=timeout_ms)).as_json())
+
+    async def scrape(_request: web.Request) -> web.Response:
+        body, content_type = metrics()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    application = web.Application()
+    application.add_routes(
+        [
+            web.get("/health/live", live),
+            web.get("/health/ready", ready),
+            web.get("/health", aggregate),
+            web.get("/metrics", scrape),
+        ]
+    )
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    await site.start()
+    bound: tuple[str, int] = runner.addresses[0]
+    return ProbeServer(runner, bound[1])
