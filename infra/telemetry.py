@@ -32,8 +32,26 @@ MASK = "[masked]"
 MASK_DEPTH_MAX = 6
 SECRET_WORDS = ("password", "secret", "authorization", "api_key", "apikey", "master_key", "private_key", "token")
 PERSONAL_KEYS = frozenset(
-    "address billing_address birth_date city customer_name email first_name full_name last_name line1 line2 phone "
-    "postal_code shipping_address street tax_id tax_ids vat_id".split()
+    [
+        "address",
+        "billing_address",
+        "birth_date",
+        "city",
+        "customer_name",
+        "email",
+        "first_name",
+        "full_name",
+        "last_name",
+        "line1",
+        "line2",
+        "phone",
+        "postal_code",
+        "shipping_address",
+        "street",
+        "tax_id",
+        "tax_ids",
+        "vat_id",
+    ]
 )
 CARD = re.compile(r"(?<![\w.-])[2-6]\d{3}(?:[ -]?\d){8,15}(?![\w-])")
 CARD_DIGITS = range(13, 20)
