@@ -117,7 +117,20 @@ class WriterSettings(Part):
     lock_first_batches: int = setting(16, "batches", "Batches that lock first after a conflict.", ge=0)
     cached_streams: int = setting(100_000, "streams", "Stream states kept in memory.", ge=0)
     snapshot_every_events: int = setting(500, "events", "A stream gets a snapshot every so many events.", ge=1)
+    look_up_batches: int = setting(
+        16, "batches", "Batches whose keys are looked up first after one that held a repeat.", ge=0
+    )
+    reconnect_max_tries: int = setting(6, "tries", "Tries of a batch whose connection breaks; then 503.", ge=0)
+    reconnect_pause_ms: int = setting(50, "ms", "First pause before such a try; doubles each time.", ge=0)
     reconnect_max_s: float = setting(30.0, "s", "Longest pause between tries to reach the database again.", gt=0)
+    connect_timeout_ms: int = setting(5_000, "ms", "Longest wait for the writer's connection to open.", ge=1)
+    transaction_timeout_ms: int = setting(
+        10_000, "ms", "Longest append, waiting for the head's lock included; PostgreSQL ends it.", ge=1
+    )
+    idle_transaction_timeout_ms: int = setting(
+        3_000, "ms", "A writer that holds the head's lock and is silent for this long loses it.", ge=1
+    )
+    announce_interval_ms: int = setting(5, "ms", "Shortest pause between two notifications that the log grew.", ge=0)
 
 
 class RelaySettings(Part):

@@ -1,0 +1,46 @@
+"""Connections to PostgreSQL in one of its roles. Whoever the URL logs in as takes the role on from the first moment."""
+
+from enum import StrEnum
+from typing import TypeAlias
+
+import asyncpg
+
+from infra.settings import DatabaseSettings
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class Role(StrEnum):
+    """The roles that the migrations make; each may do what its part of the system does, and no more."""
+
+    OWNER = "tallybook_owner"
+    WRITER = "tallybook_writer"
+    RELAY = "tallybook_relay"
+    PROJECTOR = "tallybook_projector"
+    READER = "tallybook_reader"
+
+
+async def open_pool(dsn: str, role: Role, settings: DatabaseSettings) -> Pool:
+    """A pool of connections in a role, with the settings' limits on statements and transactions.
+
+    The reader role sees nothing until `tallybook.tenant` is set, best by `SET LOCAL` in the query's transaction.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=settings.pool_min_connections,
+        max_size=settings.pool_max_connections,
+        timeout=settings.connect_timeout_s,
+        server_settings=server_settings(role, settings),
+    )
+
+
+def server_settings(role: Role, settings: DatabaseSettings) -> dict[str, str]:
+    """The start-up parameters of a connection in a role."""
+    return {
+        "application_name": role.value.replace("_", "-"),
+        "role": role.value,
+        "statement_timeout": f"{settings.statement_timeout_ms}ms",
+        "transaction_timeout": f"{settings.transaction_timeout_ms}ms",
+        "jit": "off",
+    }

@@ -1,0 +1,242 @@
+"""Deciding a batch: commands one on top of another, and the rows to write for them. Synchronous, no I/O.
+
+The same code runs over PostgreSQL and over the in-memory twin. Nothing that a batch decides is known outside of it
+before it is written: the writer merges `current` into its cache after the commit.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from domain.refusal import Refusal
+from domain.stream import Decision, Handler, State, Stream
+from infra.event_store.effects import Claims, Work
+from infra.event_store.port import Answer, Decided, Request
+from infra.event_store.states import Versioned
+from infra.event_store.storage import (
+    ClaimKey,
+    Codec,
+    EventRow,
+    KeyRow,
+    PersonalRow,
+    ReadRow,
+    ResultRow,
+    StreamKey,
+    StreamRow,
+    Write,
+)
+from infra.ids import EventIds
+
+
+class NotLoaded(BaseException):
+    """A decision needs a stream that is not in memory. Not an Exception, so that no handler swallows it."""
+
+    def __init__(self, key: StreamKey, stream: Stream[Any]) -> None:
+        self.key = key
+        self.stream = stream
+        super().__init__(key)
+
+
+class UnknownCommand(Exception):
+    """No handler is listed for this type of command."""
+
+
+class Settled(NamedTuple):
+    """A decided request; `upto` counts the batch's events up to and with its own."""
+
+    request: Request
+    refusal_code: str | None
+    answer: Answer | None
+    upto: int
+
+
+class View:
+    """The states that one command sees: the batch's, with the command's own events on top."""
+
+    __slots__ = ("_batch", "_tenant_id", "own")
+
+    def __init__(self, batch: "Batch", tenant_id: str) -> None:
+        self._batch = batch
+        self._tenant_id = tenant_id
+        self.own: dict[StreamKey, Versioned] = {}
+
+    def get(self, stream: Stream[State], stream_id: str) -> State | None:
+        """The state of a stream; None if it does not exist. See `domain.stream.Streams`."""
+        key = (self._tenant_id, stream.name, stream_id)
+        versioned = self.own.get(key)
+        if versioned is None:
+            versioned = self._batch.at(key, stream)
+        state: State | None = versioned.state
+        return state
+
+
+class Batch:
+    """Requests decided in order. `decide` takes one in whole, or leaves the batch as it was and raises."""
+
+    def __init__(
+        self,
+        *,
+        handlers: Mapping[type, Handler],
+        codec: Codec,
+        ids: EventIds,
+        now: datetime,
+        known: Callable[[StreamKey], Versioned | None],
+        held: Mapping[ClaimKey, str] | None = None,
+    ) -> None:
+        self._handlers = handlers
+        self._encode_event = codec.encode_event
+        self._encode_entry = codec.encode_entry
+        self._ids = ids
+        self._now = now
+        self._known = known
+        self._claims = Claims(held or {})
+        self._work = Work()
+        self._write = Write()
+        self.current: dict[StreamKey, Versioned] = {}
+        self.base: dict[StreamKey, Versioned] = {}
+        self.kinds: dict[str, Stream[Any]] = {}
+        self.settled: list[Settled] = []
+        ids.start_block()
+
+    @property
+    def events(self) -> int:
+        """How many events the batch holds so far."""
+        return len(self._write.events)
+
+    @property
+    def claims(self) -> list[ClaimKey]:
+        """Every claim that the batch asks about, to be looked up under the lock."""
+        return self._claims.asked
+
+    def at(self, key: StreamKey, stream: Stream[Any]) -> Versioned:
+        """The stream as the batch has it so far. Raises NotLoaded."""
+        versioned = self.current.get(key)
+        if versioned is None:
+            versioned = self._known(key)
+            if versioned is None:
+                raise NotLoaded(key, stream)
+            self.pin(key, versioned, stream)
+        return versioned
+
+    def pin(self, key: StreamKey, versioned: Versioned, stream: Stream[Any]) -> None:
+        """Let the batch rest on this version of a stream."""
+        self.current[key] = versioned
+        self.base[key] = versioned
+        self.kinds[stream.name] = stream
+
+    def decide(self, request: Request) -> None:
+        """Decide one request on top of the batch. Raises NotLoaded, or whatever but a Refusal its rules raise."""
+        handler = self._handlers.get(type(request.command))
+        if handler is None:
+            raise UnknownCommand(type(request.command).__qualname__)
+        view = View(self, request.tenant_id)
+        work = self._work.stage(request)
+        claims = self._claims.stage(request.tenant_id)
+        try:
+            decision = handler(request.command, view, self._now)
+            rows = self._fold(request, decision, view, work, claims)
+        except Refusal as refusal:
+            view.own.clear()
+            answer = _answer(request, Decided(request.command, None, refusal, view))
+            work.forget_schedules()
+            self._settle(request, refusal.code, answer, 0)
+            self._work.merge(work)
+            return
+        answer = _answer(request, Decided(request.command, decision, None, view))
+        # From here on nothing raises: the request is in, whole.
+        self._write.events.extend(rows)
+        self.current.update(view.own)
+        self._claims.merge(claims)
+        self._work.merge(work)
+        self._keep_personal_data(request)
+        self._settle(request, None, answer, len(rows))
+
+    def _fold(
+        self, request: Request, decision: Decision, view: View, work: "Work.Staged", claims: "Claims.Staged"
+    ) -> list[EventRow]:
+        """The rows of a decision's events; the states after them go into `view.own`, their effects are staged."""
+        tenant_id = request.tenant_id
+        own = view.own
+        effective_at = decision.effective_at
+        place = len(self._write.events)
+        rows: list[EventRow] = []
+        for stream, stream_id, event in decision.changes:
+            key = (tenant_id, stream.name, stream_id)
+            before = own.get(key)
+            if before is None:
+                before = self.at(key, stream)
+            state = stream.evolve(before.state, event)
+            version = before.version + 1
+            own[key] = Versioned(state, version)
+            place += 1
+            entry = stream.postings(event, state)
+            for claim in stream.claims(event, state):
+                claims.apply(claim)
+            for effect in stream.due_work(event, state):
+                work.apply(effect, place)
+            event_type, schema_id, payload = self._encode_event(event)
+            rows.append(
+                EventRow(
+                    self._ids.next(),
+                    tenant_id,
+                    stream.name,
+                    stream_id,
+                    version,
+                    event_type,
+                    schema_id,
+                    payload,
+                    None if entry is None else self._encode_entry(entry),
+                    f"{tenant_id}:{stream.customer_of(state) or stream_id}",
+                    effective_at,
+                    request.correlation_id,
+                    request.causation_id,
+                    request.actor,
+                )
+            )
+        return rows
+
+    def _settle(self, request: Request, refusal_code: str | None, answer: Answer | None, events: int) -> None:
+        upto = len(self._write.events)
+        self._write.results.append(
+            ResultRow(
+                request.tenant_id,
+                request.idempotency_key,
+                request.request_hash,
+                refusal_code,
+                None if answer is None else answer.body,
+                None if answer is None else answer.person_id,
+                upto,
+                events,
+            )
+        )
+        self.settled.append(Settled(request, refusal_code, answer, upto))
+
+    def _keep_personal_data(self, request: Request) -> None:
+        write = self._write
+        if request.erases is not None:
+            write.erased.append((request.tenant_id, request.erases))
+        seals = request.seals
+        if seals is not None:
+            if seals.wrapped_key is not None and seals.salt is not None:
+                write.keys.append(KeyRow(request.tenant_id, seals.person_id, seals.wrapped_key, seals.salt))
+            write.personal.append(PersonalRow(request.tenant_id, seals.person_id, seals.reference, seals.sealed))
+
+    def write(self) -> Write:
+        """Everything to be written for the requests decided so far."""
+        write = self._write
+        base = self.base
+        write.streams.clear()
+        write.reads.clear()
+        for key, versioned in self.current.items():
+            expected = base[key].version
+            if versioned.version > expected:
+                write.streams.append(StreamRow(*key, versioned.version, versioned.version - expected))
+            else:
+                write.reads.append(ReadRow(*key, expected))
+        write.freed, write.absent, write.taken = self._claims.rows()
+        write.finished, write.scheduled = self._work.rows()
+        return write
+
+
+def _answer(request: Request, decided: Decided) -> Answer | None:
+    return None if request.answer is None else request.answer(decided)

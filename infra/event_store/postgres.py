@@ -1,0 +1,261 @@
+"""The writer's side of PostgreSQL: one connection to append on, another for what must never be in a batch's way."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from infra.database import Connection, Role
+from infra.event_store.storage import (
+    Appended,
+    ClaimKey,
+    Conflict,
+    Loaded,
+    PersonKeyMismatch,
+    ResultKey,
+    Session,
+    Stale,
+    StoredResult,
+    StoreLost,
+    StreamKey,
+    Unwritable,
+    Wanted,
+    Write,
+)
+from infra.settings import WriterSettings
+
+CHANNEL: Final = "tallybook_log"
+SQLSTATE_STALE: Final = "TB001"
+SQLSTATE_PERSON_KEY: Final = "TB002"
+# Classes of SQLSTATE that say nothing about the batch: connection, resources, operator, system, recovery.
+_LOST_CLASSES: Final = frozenset({"08", "53", "57", "58"})
+_LOST_STATES: Final = frozenset({"25P02", "25P03", "25P04", "25006", "40001", "40P01", "55P03"})
+# A position beyond the last partition: the batch is fine, the table is not there yet.
+_NO_PARTITION: Final = "23514"
+
+_APPEND_ARGUMENTS: Final = 63
+APPEND: Final = f"SELECT base, recorded FROM log.append({', '.join(f'${n}' for n in range(1, _APPEND_ARGUMENTS + 1))})"  # noqa: S608  numbers only
+
+LOAD: Final = """
+SELECT w.nth, e.stream_version, e.payload
+FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) WITH ORDINALITY AS w (tenant, type, id, after, nth)
+CROSS JOIN LATERAL (
+    SELECT e.stream_version, e.payload FROM log.events e
+    WHERE e.tenant_id = w.tenant AND e.stream_type = w.type AND e.stream_id = w.id AND e.stream_version > w.after
+    ORDER BY e.stream_version
+) AS e
+"""
+LOOK_UP: Final = """
+SELECT k.tenant, k.key, r.request_hash, r.refusal_code, r.answer, r.answer_person_id, r.position
+FROM unnest($1::text[], $2::text[]) AS k (tenant, key)
+CROSS JOIN LATERAL (
+    SELECT * FROM log.command_results c WHERE c.tenant_id = k.tenant AND c.idempotency_key = k.key OFFSET 0
+) AS r
+"""
+HOLDERS: Final = """
+SELECT k.tenant, k.kind, k.value, c.owner
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant, kind, value)
+CROSS JOIN LATERAL (
+    SELECT owner FROM log.claims c WHERE c.tenant_id = k.tenant AND c.kind = k.kind AND c.value = k.value OFFSET 0
+) AS c
+"""
+
+
+class PostgresStorage:
+    """A `storage.Storage`. Connections open when they are first needed and again after a loss."""
+
+    def __init__(self, dsn: str, settings: WriterSettings) -> None:
+        self._dsn = dsn
+        self._settings = settings
+        self._connection: Connection | None = None
+        # The server ends what takes too long; this is for a server that does not answer at all.
+        self._call_timeout_s = settings.transaction_timeout_ms / 1000 + settings.connect_timeout_ms / 1000
+        self._announcer = Announcer(dsn, settings)
+        self._made_up_to: int | None = None
+
+    async def load(self, wanted: Sequence[Wanted]) -> Sequence[Loaded]:
+        """See `storage.Session`."""
+        if not wanted:
+            return []
+        tenants, types, ids = zip(*(w.key for w in wanted), strict=True)
+        rows = await self._fetch(LOAD, tenants, types, ids, [w.after for w in wanted])
+        payloads: list[list[bytes]] = [[] for _ in wanted]
+        versions = [w.after for w in wanted]
+        for nth, version, payload in rows:
+            payloads[nth - 1].append(payload)
+            versions[nth - 1] = version
+        return [Loaded(*pair) for pair in zip(versions, payloads, strict=True)]
+
+    async def look_up(self, keys: Sequence[ResultKey]) -> Mapping[ResultKey, StoredResult]:
+        """See `storage.Session`."""
+        if not keys:
+            return {}
+        rows = await self._fetch(LOOK_UP, *zip(*keys, strict=True))
+        return {(row[0], row[1]): StoredResult(*row[2:]) for row in rows}
+
+    async def holders(self, claims: Sequence[ClaimKey]) -> Mapping[ClaimKey, str]:
+        """See `storage.Session`."""
+        if not claims:
+            return {}
+        rows = await self._fetch(HOLDERS, *zip(*claims, strict=True))
+        return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+    async def append(self, write: Write) -> Appended:
+        """See `storage.Session`: one call, which is the transaction unless the head is locked."""
+        arguments = [
+            *_columns(write.streams, 5),
+            *_columns(write.reads, 4),
+            *_columns(write.results, 8),
+            *_columns(write.events, 14),
+            *_columns(write.freed, 4),
+            *_columns(write.absent, 3),
+            *_columns(write.taken, 4),
+            *_columns(write.finished, 3),
+            *_columns(write.scheduled, 8),
+            *_columns(write.erased, 2),
+            *_columns(write.keys, 4),
+            *_columns(write.personal, 4),
+        ]
+        row = (await self._fetch(APPEND, *arguments))[0]
+        return Appended(row[0], row[1])
+
+    @contextlib.asynccontextmanager
+    async def locked(self) -> AsyncIterator[Session]:
+        """See `storage.Storage`."""
+        await self._execute("BEGIN; SELECT FROM log.head FOR UPDATE")
+        try:
+            yield self
+        except BaseException:
+            with contextlib.suppress(StoreLost):
+                await self._execute("ROLLBACK")
+            raise
+        await self._execute("COMMIT")
+
+    def announce(self, position: int) -> None:
+        """See `storage.Storage`."""
+        self._announcer.announce(position)
+
+    async def save_snapshot(self, key: StreamKey, version: int, state: bytes) -> None:
+        """See `storage.Storage`."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """See `storage.Storage`."""
+        await self._announcer.close()
+        if self._connection is not None:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await self._connection.close(timeout=self._settings.connect_timeout_ms / 1000)
+            self._connection = None
+
+    async def _fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        with self._translated():
+            connection = await self._connected()
+            return await connection.fetch(statement, *arguments, timeout=self._call_timeout_s)
+
+    async def _execute(self, script: str) -> None:
+        with self._translated():
+            connection = await self._connected()
+            await connection.execute(script, timeout=self._call_timeout_s)
+
+    async def _connected(self) -> Connection:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            connection = self._connection = await connect_writer(self._dsn, self._settings)
+        return connection
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the driver's errors into the three that the writer knows."""
+        try:
+            yield
+        except asyncpg.PostgresError as error:
+            state = error.sqlstate or ""
+            if state == SQLSTATE_STALE:
+                raise Conflict(Stale(error.args[0])) from error
+            if state == SQLSTATE_PERSON_KEY:
+                raise Unwritable from PersonKeyMismatch(error.args[0])
+            if state[:2] in _LOST_CLASSES or state in _LOST_STATES:
+                self._drop()
+                raise StoreLost(str(error)) from error
+            raise Unwritable from error
+        except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError) as error:
+            if isinstance(error, ValueError):
+                raise Unwritable from error  # the driver could not encode an argument
+            self._drop()
+            raise StoreLost(str(error) or type(error).__name__) from error
+        except BaseException:
+            # Cancelled, or something unforeseen, in the middle of a call: the connection's state is unknown.
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+class Announcer:
+    """Sends NOTIFY on a connection of its own. Coalesced: while one is under way, only the newest position waits."""
+
+    def __init__(self, dsn: str, settings: WriterSettings) -> None:
+        self._dsn = dsn
+        self._settings = settings
+        self._position = 0
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def announce(self, position: int) -> None:
+        """Notify soon; never waits, never fails: followers also poll."""
+        self._position = max(self._position, position)
+        self._news.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="event-store-announcer")
+
+    async def close(self) -> None:
+        """Stop; what was not announced is found by the followers' poll."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        connection: Connection | None = None
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                try:
+                    if connection is None or connection.is_closed():
+                        # A notification's own commit has nothing to make durable.
+                        connection = await connect_writer(self._dsn, self._settings, synchronous_commit="off")
+                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(self._position))
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                    await asyncio.sleep(self._settings.reconnect_pause_ms / 1000)
+                await asyncio.sleep(self._settings.announce_interval_ms / 1000)
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+
+async def connect_writer(dsn: str, settings: WriterSettings, **more: str) -> Connection:
+    """A connection as the writer's role: its plans are all by index, its transactions cannot hold the cell up."""
+    server_settings = {
+        "application_name": "tallybook-writer",
+        "role": Role.WRITER.value,
+        "transaction_timeout": f"{settings.transaction_timeout_ms}ms",
+        "idle_in_transaction_session_timeout": f"{settings.idle_transaction_timeout_ms}ms",
+        # Tables grow from nothing while plans stay cached: a plan made for an empty table must not be a scan.
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+        "enable_bitmapscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+        "jit": "off",
+        **more,
+    }
+    return await asyncpg.connect(dsn, timeout=settings.connect_timeout_ms / 1000, server_settings=server_settings)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width
