@@ -14,6 +14,9 @@ from pathlib import Path
 
 SCHEMA_VERSION = 1
 
+OPEN_TIMEOUT_S = 1.0
+"""How long another process may take to let go of the file, as one that is being stopped does."""
+
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE payments (
@@ -130,14 +133,16 @@ class Store:
     """The connection, the batch that is open on it, and the gateway's clock."""
 
     def __init__(self, path: Path, *, cache_bytes: int, checkpoint_pages: int) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+        self._connection = sqlite3.connect(path, timeout=OPEN_TIMEOUT_S, isolation_level=None, cached_statements=256)
         self.execute = self._connection.execute
         self.in_batch = False
         try:
             self._prepare(cache_bytes, checkpoint_pages)
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise StoreNotReadable(f"{path}: {error}; name another file or remove this one") from error
+            locked = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            cause = "another gateway has it open" if locked else f"{error}: name another file or remove this one"
+            raise StoreNotReadable(f"{path}: {cause}") from error
         except StoreNotReadable:
             self._connection.close()
             raise
