@@ -166,6 +166,7 @@ class ProcessorSettings(Part):
     attempts_max: int = setting(5, "tries", "Tries of one record before it is a dead letter.", ge=1)
     attempt_timeout_ms: int = setting(3_000, "ms", "Longest single try.", ge=1)
     attempt_backoff_ms: int = setting(100, "ms", "First pause between tries; doubles each time.", ge=1)
+    stop_batch_ms: int = setting(15_000, "ms", "Longest time a batch may take to finish when asked to stop.", ge=1)
     work_poll_interval_ms: int = setting(250, "ms", "Pause between looks for due work.", ge=1)
     work_lease_ms: int = setting(30_000, "ms", "Due work not finished within its lease is somebody else's.", ge=1)
     work_batch_rows: int = setting(100, "rows", "Most due rows claimed at once.", ge=1)

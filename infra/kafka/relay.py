@@ -16,6 +16,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge, Histogram
 
 from domain.stream import Stream
+from infra.database import Connection, Role, server_settings
 from infra.event_store.port import Recorded
 from infra.kafka.lease import Leadership, LeaseLost, renew, try_lead
 from infra.kafka.records import BEFORE_FIRST, headers_of
@@ -78,8 +79,11 @@ class Relay:
 
     async def _lead_once(self) -> None:
         settings = self._settings.relay
-        connection = await asyncpg.connect(
-            self._dsn, timeout=self._settings.database.connect_timeout_s, command_timeout=settings.lease_ms / 1000
+        connection: Connection = await asyncpg.connect(
+            self._dsn,
+            timeout=self._settings.database.connect_timeout_s,
+            command_timeout=settings.lease_ms / 1000,
+            server_settings=server_settings(Role.RELAY, self._settings.database),
         )
         woken = asyncio.Event()
         try:
@@ -99,14 +103,14 @@ class Relay:
             # Not `close`: it waits for a server that may be gone, and ending the session gives the lease back.
             connection.terminate()
 
-    async def _await_lease(self, connection: asyncpg.Connection) -> Leadership:
+    async def _await_lease(self, connection: Connection) -> Leadership:
         while True:
             leadership = await try_lead(connection, lease_ms=self._settings.relay.lease_ms)
             if leadership is not None:
                 return leadership
             await asyncio.sleep(self._settings.relay.poll_interval_ms / 1000)
 
-    async def _prepare(self, connection: asyncpg.Connection, leadership: Leadership) -> None:
+    async def _prepare(self, connection: Connection, leadership: Leadership) -> None:
         """Topics exist, the partition count is the one published under, and the last positions are known."""
         kafka = self._settings.kafka
         await ensure_topics(
@@ -145,7 +149,7 @@ class Relay:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(producer.stop(), timeout=self._settings.relay.send_timeout_ms / 1000)
 
-    async def _keep_lease(self, connection: asyncpg.Connection, lock: asyncio.Lock, epoch: int) -> None:
+    async def _keep_lease(self, connection: Connection, lock: asyncio.Lock, epoch: int) -> None:
         lease_ms = self._settings.relay.lease_ms
         while True:
             await asyncio.sleep(lease_ms / 3000)
@@ -154,7 +158,7 @@ class Relay:
 
     async def _publish(
         self,
-        connection: asyncpg.Connection,
+        connection: Connection,
         lock: asyncio.Lock,
         producer: AIOKafkaProducer,
         leadership: Leadership,
@@ -252,7 +256,7 @@ class Relay:
 
     async def _checkpoint(
         self,
-        connection: asyncpg.Connection,
+        connection: Connection,
         lock: asyncio.Lock,
         epoch: int,
         position: int,
@@ -277,7 +281,7 @@ class Relay:
         self._last.update(touched)
         self.position = position
 
-    async def _measure_lag(self, connection: asyncpg.Connection, lock: asyncio.Lock, oldest: asyncpg.Record) -> None:
+    async def _measure_lag(self, connection: Connection, lock: asyncio.Lock, oldest: asyncpg.Record) -> None:
         async with lock:
             head = await connection.fetchval("SELECT position FROM log.head")
         self.lag_events = int(head) - self.position
@@ -290,7 +294,7 @@ async def republish(dsn: str) -> int:
 
     The leading relay notices that its epoch is over and starts over; consumers reset when the new one reaches them.
     """
-    connection = await asyncpg.connect(dsn)
+    connection: Connection = await asyncpg.connect(dsn, server_settings={"role": Role.RELAY.value})
     try:
         async with connection.transaction():
             incarnation = await connection.fetchval(

@@ -1,0 +1,200 @@
+"""The one wrapper through which Faust carries events to us; outside it, no code of ours knows Faust.
+
+Faust acknowledges a batch when the loop body is left, however that happens. So the body never raises and never gives
+up half-way: a record is handled, or it becomes a dead letter, or the process ends at once without acknowledging it.
+A batch is a barrier for its partitions, so nothing slow runs here: a handler issues commands, no more.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import faust
+import structlog
+from prometheus_client import Counter, Histogram
+
+from infra.event_store.port import QueueFull, StoreUnavailable
+from infra.kafka.records import Delivered, NotOurRecord, delivered
+from infra.settings import KafkaSettings, ProcessorSettings
+
+log = structlog.get_logger(__name__)
+
+CARRIED = Counter("tallybook_processors_records_total", "Records handled", ["carrier", "result"])
+BATCH_SECONDS = Histogram("tallybook_processors_batch_seconds", "Time a batch took", ["carrier"])
+
+EXIT_CANNOT_GO_ON = 70
+"""Exit status of a process that ended itself rather than lose a record; the supervisor starts it again."""
+
+Handle = Callable[[Delivered], Awaitable[None]]
+
+
+class DeadLetters(Protocol):
+    """Where records go that cannot be handled."""
+
+    async def bury(self, record: Any, *, consumer: str, error: BaseException, attempts: int) -> None:
+        """Keep the record with its origin and error, in the table and on the topic. Raises if it cannot."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A consumer group's share of work: the topics it reads, the types it wants, and what it does with one record."""
+
+    name: str
+    topics: tuple[str, ...]
+    event_types: frozenset[str]
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Kafka record as any client hands it over (see infra.kafka.records.ConsumerRecord)."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+def end_process(why: str, **facts: object) -> NoReturn:
+    """End at once, acknowledging nothing: not an exit handler more may run."""
+    log.critical("process_ends", why=why, **facts)
+    os._exit(EXIT_CANNOT_GO_ON)
+
+
+def faust_app(name: str, bootstrap: str, kafka: KafkaSettings, settings: ProcessorSettings) -> faust.App:
+    """A Faust app inside the bounds in which it loses nothing (see docs/decisions on Faust)."""
+    return faust.App(
+        name,
+        broker=f"kafka://{bootstrap}",
+        store="memory://",
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        stream_wait_empty=True,
+        consumer_auto_offset_reset="earliest",
+        key_serializer="raw",
+        value_serializer="raw",
+        broker_commit_interval=0.5,
+        broker_session_timeout=kafka.session_timeout_ms / 1000,
+        broker_heartbeat_interval=kafka.session_timeout_ms / 3000,
+        broker_rebalance_timeout=kafka.rebalance_timeout_ms / 1000,
+        broker_request_timeout=kafka.request_timeout_ms / 1000,
+        consumer_max_fetch_size=4_194_304,
+        stream_buffer_maxsize=max(4096, settings.batch_max_records * 4),
+        datadir=None,
+    )
+
+
+def carry(app: faust.App, carrier: Carrier, settings: ProcessorSettings, dead_letters: DeadLetters) -> None:
+    """Add an agent to the app that brings the carrier's records to its handler."""
+    topic = app.topic(*carrier.topics, key_serializer="raw", value_serializer="raw")
+    work = Attempts(carrier, settings, dead_letters)
+
+    async def agent(stream: Any) -> None:
+        batches: AsyncIterator[Sequence[Any]] = stream.take_events(
+            settings.batch_max_records, within=settings.batch_within_ms / 1000
+        )
+        async for batch in batches:
+            await work.batch([_record(event) for event in batch])
+
+    app.agent(topic, name=carrier.name, concurrency=1)(agent)
+
+
+def _record(event: Any) -> Record:
+    message = event.message
+    headers = message.headers or ()
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        key=message.key,
+        value=message.value,
+        headers=list(headers.items()) if isinstance(headers, dict) else list(headers),
+    )
+
+
+class Attempts:
+    """Handles batches: keys side by side, one key in order, each record tried a bounded number of times."""
+
+    def __init__(self, carrier: Carrier, settings: ProcessorSettings, dead_letters: DeadLetters) -> None:
+        self._carrier = carrier
+        self._settings = settings
+        self._dead_letters = dead_letters
+
+    async def batch(self, records: Sequence[Record]) -> None:
+        """Handle all of them; return only when each is done or a dead letter. Raises nothing but a cancellation,
+        and that only after the batch is finished: Faust acknowledges it either way.
+        """
+        keys: dict[bytes | None, list[Record]] = {}
+        for record in records:
+            if self._wanted(record):
+                keys.setdefault(record.key, []).append(record)
+        if not keys:
+            return
+        with BATCH_SECONDS.labels(self._carrier.name).time():
+            work = asyncio.gather(*(self._in_order(queue) for queue in keys.values()))
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:
+                await self._finish(work)
+                raise
+            except BaseException as error:
+                end_process("defect", carrier=self._carrier.name, error=repr(error))
+
+    async def _finish(self, work: "asyncio.Future[list[None]]") -> None:
+        try:
+            await asyncio.wait_for(work, timeout=self._settings.stop_batch_ms / 1000)
+        except BaseException as error:
+            end_process("stopped_in_a_batch", carrier=self._carrier.name, error=repr(error))
+
+    def _wanted(self, record: Record) -> bool:
+        for name, value in record.headers:
+            if name == "ce_type":
+                return value.decode("utf-8", "replace") in self._carrier.event_types
+        return True  # no type: let it be looked at, and buried
+
+    async def _in_order(self, queue: Sequence[Record]) -> None:
+        for record in queue:
+            await self._one(record)
+
+    async def _one(self, record: Record) -> None:
+        settings = self._settings
+        try:
+            fact = delivered(record)
+        except NotOurRecord as error:
+            await self._bury(record, error, attempts=1)
+            return
+        backoff_ms = settings.attempt_backoff_ms
+        for attempt in range(1, settings.attempts_max + 1):
+            try:
+                async with asyncio.timeout(settings.attempt_timeout_ms / 1000):
+                    await self._carrier.handle(fact)
+            except Exception as error:
+                if attempt < settings.attempts_max:
+                    await asyncio.sleep(backoff_ms / 1000)
+                    backoff_ms *= 2
+                    continue
+                if isinstance(error, StoreUnavailable | QueueFull | OSError):
+                    # Not the record's fault: burying it would blame the innocent.
+                    end_process("store_unavailable", carrier=self._carrier.name, error=repr(error))
+                await self._bury(record, error, attempts=attempt)
+            else:
+                CARRIED.labels(self._carrier.name, "handled").inc()
+            return
+
+    async def _bury(self, record: Record, error: Exception, *, attempts: int) -> None:
+        try:
+            async with asyncio.timeout(self._settings.attempt_timeout_ms / 1000):
+                await self._dead_letters.bury(record, consumer=self._carrier.name, error=error, attempts=attempts)
+        except Exception as failure:
+            end_process("cannot_bury", carrier=self._carrier.name, error=repr(error), failure=repr(failure))
+        CARRIED.labels(self._carrier.name, "dead_letter").inc()
+        log.error(
+            "dead_letter", carrier=self._carrier.name, topic=record.topic, offset=record.offset, error=repr(error)
+        )
