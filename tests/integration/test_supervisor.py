@@ -1,0 +1,204 @@
+"""The supervisor starts real processes, starts again what ends, gives up in the end, and stops all that it started."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.settings import SupervisorSettings
+from infra.supervisor import RoleState, Supervisor, SupervisorError, read_roster
+
+# A role: it answers its probes, has a child of its own, and ends as its environment says.
+ROLE = """
+    import asyncio, os, signal, subprocess, sys
+    from infra.telemetry import Health, PartHealth, start_probe_server
+
+    async def main():
+        print("hello from", sys.argv[1], os.environ.get("WHO", ""), flush=True)
+        if os.environ.get("ENDS"):
+            sys.exit(3)
+        child = subprocess.Popen(["sleep", "1000"])
+        async def health():
+            return Health(role=sys.argv[1], parts=(PartHealth(name="all", ok=True),))
+        server = await start_probe_server(int(os.environ["TALLYBOOK_RELAY_PROBE_PORT"]), health)
+        stop = asyncio.Event()
+        if os.environ.get("STUBBORN"):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        else:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        print("child", child.pid, flush=True)
+        await stop.wait()
+        child.kill(); child.wait()
+        await server.stop()
+        print("bye", flush=True)
+
+    asyncio.run(main())
+"""
+SETTINGS = SupervisorSettings(restart_backoff_ms=10, restart_backoff_max_ms=50, restarts_max=3, ready_timeout_s=30)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Supervisor]:
+    program = tmp_path / "role.py"
+    program.write_text(textwrap.dedent(ROLE))
+
+    def build(*, stop_timeout_s: float = 10.0) -> Supervisor:
+        return Supervisor(
+            tmp_path / "roles",
+            SETTINGS,
+            environment={"PYTHONPATH": str(Path(__file__).parents[2]), "WHO": "everybody"},
+            stop_timeout_s=stop_timeout_s,
+            command=[sys.executable, str(program)],
+        )
+
+    return build
+
+
+def is_dead(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_it_starts_as_many_as_asked_and_stops_them_gracefully(make: Callable[..., Supervisor]) -> None:
+    async with make() as supervisor:
+        started = await supervisor.start("relay", instances=2, environment={"WHO": "relays"})
+        await supervisor.wait_ready()
+        pids = [process.pid for process in started if process.pid]
+        assert [process.name for process in started] == ["relay-0", "relay-1"]
+        assert len(set(pids)) == 2
+        assert started[0].port != started[1].port
+        roster = read_roster(supervisor.folder)
+        assert roster is not None
+        assert [role.pid for role in roster.roles] == pids
+        assert await supervisor.stop_all()
+    assert all(is_dead(pid) for pid in pids)
+    assert "hello from relay relays" in started[0].log_file.read_text()
+    assert started[0].log_file.read_text().endswith("bye\n")
+    assert read_roster(supervisor.folder) is None
+
+
+async def test_a_killed_process_comes_back_on_its_port(make: Callable[..., Supervisor]) -> None:
+    async with make() as supervisor:
+        (process,) = await supervisor.start("relay")
+        await supervisor.wait_ready()
+        first, port = process.pid, process.port
+        await supervisor.kill("relay-0")
+        await until(lambda: process.pid not in (None, first))
+        await supervisor.wait_ready()
+        assert process.port == port
+        assert process.restarts == 1
+
+
+async def test_a_kill_takes_the_children_along(make: Callable[..., Supervisor]) -> None:
+    async with make() as supervisor:
+        (process,) = await supervisor.start("relay")
+        await supervisor.wait_ready()
+        await until(lambda: "child" in process.log_file.read_text())
+        child = int(process.log_file.read_text().split()[-1])
+        await supervisor.kill("relay-0")
+        await until(lambda: is_dead(child))
+
+
+async def test_a_process_that_keeps_ending_is_given_up_with_its_log(make: Callable[..., Supervisor]) -> None:
+    async with make() as supervisor:
+        (process,) = await supervisor.start("relay", environment={"ENDS": "yes"})
+        async with asyncio.timeout(30):
+            told = await supervisor.wait_failed()
+        assert "relay-0 ended 4 times" in told
+        assert "exit code 3" in told
+        assert "hello from relay" in told
+        assert process.state is RoleState.FAILED
+        with pytest.raises(SupervisorError, match="relay-0 failed"):
+            await supervisor.wait_ready()
+
+
+async def test_a_paused_process_is_silent_until_it_goes_on_and_can_be_stopped(make: Callable[..., Supervisor]) -> None:
+    async with make() as supervisor:
+        (process,) = await supervisor.start("relay")
+        await supervisor.wait_ready()
+        assert process.pid is not None
+        running = psutil.Process(process.pid)
+        supervisor.pause("relay-0")
+        await until(lambda: running.status() == psutil.STATUS_STOPPED)
+        supervisor.resume("relay-0")
+        await until(lambda: running.status() != psutil.STATUS_STOPPED)
+        supervisor.pause("relay-0")
+        assert await supervisor.stop("relay-0")
+
+
+async def test_a_process_that_does_not_stop_is_killed(make: Callable[..., Supervisor]) -> None:
+    async with make(stop_timeout_s=0.2) as supervisor:
+        (process,) = await supervisor.start("relay", environment={"STUBBORN": "yes"})
+        await supervisor.wait_ready()
+        pid = process.pid
+        assert pid is not None
+        assert not await supervisor.stop("relay-0")
+        assert is_dead(pid)
+
+
+async def test_a_second_supervisor_on_the_folder_is_refused(make: Callable[..., Supervisor], tmp_path: Path) -> None:
+    other = subprocess.Popen(["sleep", "1000"])
+    try:
+        async with make() as supervisor:
+            roster = (supervisor.folder / "roster.json").read_text()
+        started_at = psutil.Process(other.pid).create_time()
+        mine = psutil.Process().create_time()
+        altered = roster.replace(f'"supervisor_pid": {os.getpid()}', f'"supervisor_pid": {other.pid}')
+        (supervisor.folder / "roster.json").write_text(altered.replace(str(mine), str(started_at)))
+        with pytest.raises(SupervisorError, match=f"pid {other.pid}"):
+            async with make():
+                pass
+    finally:
+        other.kill()
+        other.wait()
+
+
+async def test_what_a_killed_supervisor_left_is_ended(make: Callable[..., Supervisor], tmp_path: Path) -> None:
+    folder = tmp_path / "roles"
+    program = f"""
+        import asyncio, sys
+        from pathlib import Path
+        from infra.settings import SupervisorSettings
+        from infra.supervisor import Supervisor
+
+        async def main():
+            command = [sys.executable, {str(tmp_path / "role.py")!r}]
+            async with Supervisor(Path({str(folder)!r}), SupervisorSettings(), command=command) as supervisor:
+                await supervisor.start("relay")
+                await supervisor.wait_ready()
+                print("ready", flush=True)
+                await asyncio.Event().wait()
+
+        asyncio.run(main())
+    """
+    other = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert other.stdout is not None
+    assert await asyncio.to_thread(other.stdout.readline) == b"ready\n"
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    roster = read_roster(folder)
+    assert roster is not None
+    assert not roster.is_alive
+    left = roster.roles[0].pid
+    assert not is_dead(left)
+    async with make():
+        assert is_dead(left)
