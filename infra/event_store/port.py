@@ -3,7 +3,7 @@
 Two implementations pass one contract suite: PostgreSQL (`writer.py`, `log.py`) and an in-memory twin (`memory.py`).
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -143,4 +143,85 @@ class Log(Protocol):
 
     def follow(self, *, after: int) -> AsyncIterator[Sequence[Recorded]]:
         """Pages of events for ever, woken by notification and by a slow poll."""
+        ...
+
+
+class Work(NamedTuple):
+    """One piece of due work. `due_at` is on its own clock; with kind and subject it makes the run's idempotency key.
+
+    `runs_on_clock`: the test clock `clock_id` runs it. Otherwise it runs in real time, and a `clock_id` is the test
+    clock that must not move on before it is finished. `attempts` counts this run.
+    """
+
+    tenant_id: str
+    kind: WorkKind
+    subject: str
+    due_at: datetime
+    clock_id: str | None
+    runs_on_clock: bool
+    caused_by_position: int
+    caused_by_event_id: str
+    correlation_id: str
+    attempts: int
+    lease_owner: str | None
+    last_error: str | None
+
+
+class WorkCount(NamedTuple):
+    """How much due work of a kind there is: not due yet, due and free to take, being run, given up."""
+
+    kind: WorkKind
+    waiting: int
+    due: int
+    leased: int
+    held: int
+
+
+class DueWorkQueue(Protocol):
+    """Due work, taken by lease: what is not finished when its lease ends is somebody else's to take.
+
+    Work is written, moved and finished by commands alone. A lease that was lost makes `retry_later`, `hold` and
+    `give_back` do nothing and return False.
+    """
+
+    async def claim(self, limits: Mapping[WorkKind, int], *, owner: str, lease_ms: int) -> list[Work]:
+        """Take work that is due in real time, at most so many of each kind, the longest due first."""
+        ...
+
+    async def earliest(self, tenant_id: str, clock_id: str, *, not_after: datetime) -> datetime | None:
+        """When the test clock's next work is due, leased or not; None if there is none up to `not_after`."""
+        ...
+
+    async def claim_for_clock(
+        self, tenant_id: str, clock_id: str, *, at: datetime, owner: str, lease_ms: int, limit: int
+    ) -> list[Work]:
+        """Take work that the test clock runs and that is due at or before `at`, in order of (due, kind, subject)."""
+        ...
+
+    async def outstanding(self, tenant_id: str, clock_id: str) -> int:
+        """How much work running in real time keeps this test clock from moving on; what is held does not."""
+        ...
+
+    async def retry_later(self, work: Work, *, pause_ms: int, error: str) -> bool:
+        """Let the work be taken again after a pause."""
+        ...
+
+    async def hold(self, work: Work, *, error: str) -> bool:
+        """Give the work up until somebody releases it."""
+        ...
+
+    async def give_back(self, work: Work) -> bool:
+        """Let somebody else take the work at once; this run does not count as an attempt."""
+        ...
+
+    async def release_held(self, tenant_id: str, kind: WorkKind, subject: str) -> bool:
+        """Let held work be taken again, its attempts counted anew. False if it is not held."""
+        ...
+
+    async def held(self, *, limit: int) -> list[Work]:
+        """Work that was given up, the longest due first."""
+        ...
+
+    async def counts(self) -> list[WorkCount]:
+        """Counts per kind that has any, for metrics."""
         ...

@@ -1,0 +1,173 @@
+"""Personal data, kept out of the log: sealed under a key per person, which erasure destroys.
+
+AES-256-GCM. A person's data key is wrapped by the master key; what is sealed is bound to its tenant, person and
+reference, so that no row can pass for another. Events carry a reference and a commitment (HMAC-SHA256 of the data
+under the person's salt): it proves later what was known, and says nothing once the salt is gone.
+
+Keys are never cached: unwrapping one takes microseconds, and a key that is read with every use is gone for every
+process the moment its row is.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import asyncpg
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from domain.identifiers import PERSONAL_DATA
+from infra.event_store.port import Answer, SealedPerson
+from infra.ids import new_id
+
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+SALT_BYTES: Final = 32
+
+Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
+Person = Mapping[str, Json]  # field → value; whatever JSON holds
+
+_KEY: Final = "SELECT wrapped_key, salt FROM vault.people WHERE tenant_id = $1 AND person_id = $2"
+_OPEN: Final = """
+SELECT w.person, w.reference, p.wrapped_key, d.sealed
+FROM unnest($2::text[], $3::text[]) AS w (person, reference)
+JOIN vault.people p ON p.tenant_id = $1 AND p.person_id = w.person
+JOIN vault.personal_data d ON d.tenant_id = $1 AND d.person_id = w.person AND d.reference = w.reference
+"""
+
+
+class Unsealable(Exception):
+    """The sealed bytes do not belong here, were changed, or were sealed under another master key."""
+
+
+class Reads(Protocol):
+    """A connection or a pool, in a role that may read the vault (the reader: with its tenant set)."""
+
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonKey:
+    """A person's data key and salt, in the clear: for the length of one request, never to be kept."""
+
+    tenant_id: str
+    person_id: str
+    data_key: bytes = field(repr=False)
+    salt: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """Data ready to go: `rows` for the request, `rows.reference` and `commitment` (64 hex digits) for the event."""
+
+    rows: SealedPerson
+    commitment: str
+    key: PersonKey
+
+
+class Vault:
+    """Seals and opens. `master_key` is 32 bytes; whoever loses it loses every name and address."""
+
+    def __init__(self, master_key: bytes) -> None:
+        if len(master_key) != KEY_BYTES:
+            raise ValueError(f"the master key has {KEY_BYTES} bytes, not {len(master_key)}")
+        self._master = AESGCM(master_key)
+
+    async def key_of(self, reads: Reads, tenant_id: str, person_id: str) -> PersonKey | None:
+        """A person's key; None if there is no such person, or no longer."""
+        rows = await reads.fetch(_KEY, tenant_id, person_id)
+        if not rows:
+            return None
+        wrapped_key, salt = rows[0]
+        data_key = self._unwrap(tenant_id, person_id, wrapped_key)
+        return PersonKey(tenant_id=tenant_id, person_id=person_id, data_key=data_key, salt=salt)
+
+    def seal(self, tenant_id: str, person_id: str, person: Person, key: PersonKey | None = None) -> Sealed:
+        """Seal one revision of a person's data. Without a key the person is new and gets one."""
+        wrapped_key: bytes | None = None
+        salt: bytes | None = None
+        if key is None:
+            salt = secrets.token_bytes(SALT_BYTES)
+            data_key = secrets.token_bytes(KEY_BYTES)
+            key = PersonKey(tenant_id=tenant_id, person_id=person_id, data_key=data_key, salt=salt)
+            wrapped_key = _encrypt(self._master, data_key, _bound("key", tenant_id, person_id))
+        elif (key.tenant_id, key.person_id) != (tenant_id, person_id):
+            raise ValueError("the key is another person's")
+        reference = new_id(PERSONAL_DATA)
+        text = _canonical(person)
+        sealed = _encrypt(AESGCM(key.data_key), text, _bound("data", tenant_id, person_id, reference))
+        rows = SealedPerson(person_id, wrapped_key, salt, reference, sealed)
+        return Sealed(rows=rows, commitment=_commitment(key.salt, text), key=key)
+
+    def unseal(self, tenant_id: str, person_id: str, reference: str, wrapped_key: bytes, sealed: bytes) -> Person:
+        """Open what a query joined: `people.wrapped_key` and `personal_data.sealed`. Raises Unsealable."""
+        data_key = self._unwrap(tenant_id, person_id, wrapped_key)
+        text = _decrypt(AESGCM(data_key), sealed, _bound("data", tenant_id, person_id, reference))
+        person: dict[str, Json] = json.loads(text)
+        return person
+
+    async def open(self, reads: Reads, tenant_id: str, person_id: str, reference: str) -> Person | None:
+        """One revision of a person's data; None if it is not there, or no longer. Raises Unsealable."""
+        return (await self.open_many(reads, tenant_id, [(person_id, reference)])).get((person_id, reference))
+
+    async def open_many(
+        self, reads: Reads, tenant_id: str, wanted: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str], Person]:
+        """Many revisions by (person, reference), in one query; those erased are left out. Raises Unsealable."""
+        pairs = list(dict.fromkeys(wanted))
+        if not pairs:
+            return {}
+        rows = await reads.fetch(_OPEN, tenant_id, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        return {(row[0], row[1]): self.unseal(tenant_id, *row) for row in rows}
+
+    def seal_answer(self, key: PersonKey, idempotency_key: str, body: bytes) -> Answer:
+        """A command's answer that holds personal data, as it may be stored."""
+        bound = _bound("answer", key.tenant_id, key.person_id, idempotency_key)
+        return Answer(_encrypt(AESGCM(key.data_key), body, bound), key.person_id)
+
+    async def open_answer(self, reads: Reads, tenant_id: str, idempotency_key: str, answer: Answer) -> bytes | None:
+        """A stored answer's body; None if the person in it has been erased. Raises Unsealable."""
+        if answer.person_id is None:
+            return answer.body
+        key = await self.key_of(reads, tenant_id, answer.person_id)
+        if key is None:
+            return None
+        bound = _bound("answer", tenant_id, answer.person_id, idempotency_key)
+        return _decrypt(AESGCM(key.data_key), answer.body, bound)
+
+    def _unwrap(self, tenant_id: str, person_id: str, wrapped_key: bytes) -> bytes:
+        return _decrypt(self._master, wrapped_key, _bound("key", tenant_id, person_id))
+
+
+def commitment(key: PersonKey, person: Person) -> str:
+    """What an event says about a person's data: 64 hex digits, meaningless without the salt."""
+    return _commitment(key.salt, _canonical(person))
+
+
+def _commitment(salt: bytes, text: bytes) -> str:
+    return hmac.new(salt, text, hashlib.sha256).hexdigest()
+
+
+def _canonical(person: Person) -> bytes:
+    return json.dumps(person, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _bound(*parts: str) -> bytes:
+    # JSON keeps the parts apart: no tenant can be named so that its id and a person's run into another's.
+    return json.dumps(parts).encode()
+
+
+def _encrypt(cipher: AESGCM, text: bytes, bound: bytes) -> bytes:
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, text, bound)
+
+
+def _decrypt(cipher: AESGCM, sealed: bytes, bound: bytes) -> bytes:
+    try:
+        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+    except (InvalidTag, ValueError) as error:
+        raise Unsealable("the sealed bytes do not open") from error
