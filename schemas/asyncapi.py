@@ -15,6 +15,26 @@ LEDGER_TOPIC: Final = "ledger.entries.v1"
 AVRO_FORMAT: Final = "application/vnd.apache.avro;version=1.12.0"
 CONTENT_TYPE: Final = "application/vnd.confluent.avro"
 
+HEADERS: Final[dict[str, str]] = {
+    "ce_specversion": "CloudEvents version: 1.0.",
+    "ce_id": "The event's id; the same in every redelivery. In the ledger topic: of the event that moved the money.",
+    "ce_type": "The event's type: `invoice.finalized`.",
+    "ce_time": "When the event is effective in business terms, RFC 3339 in UTC.",
+    "ce_source": "The cell that published it.",
+    "ce_subject": "`stream type/stream id`.",
+    "tenant": "The tenant's id.",
+    "position": "The event's position in the log, decimal.",
+    "previous_position": "The position of the record before it in its partition; 0 for the first. If that is not what"
+    " was read last, something was lost.",
+    "incarnation": "Rises when the topic is published anew from the start: then forget the positions read before.",
+    "stream_version": "The event's place in its stream, from 1 without gaps.",
+    "recorded_at": "When it was written to the log, RFC 3339 in UTC.",
+    "correlation": "What request all this began with.",
+    "causation": "The event or command that caused it, where there is one.",
+    "traceparent": "W3C trace context, where the correlation is a trace id.",
+}
+"""What a record's headers hold, by name (infra/kafka/records.py writes them)."""
+
 _TOPICS: Final[dict[str, str]] = {
     Topic.BILLING.value: "Customers, catalogue, subscriptions, invoices, journal entries and test clocks.",
     Topic.PAYMENTS.value: "Payment methods, payments and refunds.",
@@ -30,13 +50,12 @@ _KEY: Final[dict[str, Json]] = {
 def document(
     streams: Mapping[str, Stream[Any]],
     *,
-    headers: Mapping[str, str],
     prefix: str = "",
     partitions: int = 12,
     schemas: SchemaSet | None = None,
     version: str = "0.1.0",
 ) -> dict[str, Json]:
-    """The document, JSON-able. `headers` names each record header and says what it holds; `prefix` is the cell's."""
+    """The document, JSON-able. `prefix` is the cell's, put before each topic's name."""
     known = committed() if schemas is None else schemas
     by_topic: dict[str, list[EventSchema]] = {topic: [] for topic in _TOPICS}
     for stream in streams.values():
@@ -67,7 +86,7 @@ def document(
         "operations": operations,
         "components": {
             "messages": {_message_name(event): _message(event) for events in by_topic.values() for event in events},
-            "messageTraits": {"record": _trait(headers)},
+            "messageTraits": {"record": _trait()},
         },
     }
 
@@ -104,12 +123,12 @@ def _message(event: EventSchema) -> dict[str, Json]:
     }
 
 
-def _trait(headers: Mapping[str, str]) -> dict[str, Json]:
+def _trait() -> dict[str, Json]:
     return {
         "headers": {
             "type": "object",
             "properties": {
-                name: {"type": "string", "description": description} for name, description in headers.items()
+                name: {"type": "string", "description": description} for name, description in HEADERS.items()
             },
         },
         "bindings": {

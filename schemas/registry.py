@@ -1,8 +1,8 @@
 """The read-only part of the Confluent schema-registry protocol, as functions from the committed schemas to JSON values.
 
 Deserializers (Confluent's in any language, kcat, Kafka UIs) look a schema up by the id in front of a payload; that
-alone makes them work. Subjects are the records' full names (RecordNameStrategy): a topic holds many kinds of events, and a
-topic's name carries its cell's prefix, which must not change what a schema is called.
+alone makes them work. Subjects are the records' full names (RecordNameStrategy): a topic holds many kinds of
+events, and its name carries its cell's prefix, which must not change what a schema is called.
 Mounted under /schema-registry by the API. Each function raises RegistryError, with the registry's own codes.
 """
 
