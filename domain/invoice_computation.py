@@ -70,7 +70,7 @@ class ComputedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputedInvoice:
-    """subtotal - discount + tax on top = total; total - prepaid credits = due. `tax` is on top and included together."""
+    """subtotal - discount + tax on top = total; total - prepaid credits = due. `tax` is all tax, included or on top."""
 
     currency: CurrencyCode
     lines: tuple[ComputedLine, ...]

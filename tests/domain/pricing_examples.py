@@ -83,13 +83,13 @@ def event_amounts(*amounts: str | int) -> EventAmounts:
     return EventAmounts(tuple(Decimal(amount) for amount in amounts))
 
 
-def tax_rate(percent: str | int, rate_id: str | None = None) -> TaxRate:
+def tax_rate(percent: str | int | Decimal, rate_id: str | None = None) -> TaxRate:
     return TaxRate(
         rate_id=rate_id or f"tax-{percent}", percent=Decimal(percent), country="FR", valid_from=date(2020, 1, 1)
     )
 
 
-def percent_off(percent: str | int, coupon_id: str = "percent", products: tuple[str, ...] = ()) -> Coupon:
+def percent_off(percent: str | int | Decimal, coupon_id: str = "percent", products: tuple[str, ...] = ()) -> Coupon:
     return Coupon(coupon_id=coupon_id, discount=PercentOff(percent=Decimal(percent)), product_ids=products)
 
 
