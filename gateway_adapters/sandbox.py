@@ -12,10 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
-import aiohttp
-from yarl import URL
-
 from gateway_adapters import decline_codes, sandbox_wire, standard_webhooks
+from gateway_adapters.kept_alive import CallFailed, CallTimedOut, KeptAlive, Unreachable
 from gateway_adapters.port import (
     Canceled,
     CancelPayment,
@@ -51,6 +49,7 @@ from gateway_adapters.port import (
 NAME: Final = "sandbox"
 PROMISES: Final = GatewayPromises(key_window=timedelta(hours=23), key_chars_max=255)
 PAGE_ROWS: Final = 1_000
+ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _CHECKS = {
@@ -72,7 +71,7 @@ class _Answer:
 
 
 class SandboxAdapter:
-    """The port `Gateway` over the sandbox's HTTP API. Make it inside a running event loop; `close` it at the end."""
+    """The port `Gateway` over the sandbox's HTTP API; `close` it at the end."""
 
     def __init__(
         self,
@@ -92,18 +91,13 @@ class SandboxAdapter:
         self._retry_after_ms = retry_after_ms
         self._not_authorized_retry_ms = not_authorized_retry_ms
         self._webhook_tolerance_s = webhook_tolerance_s
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=60.0),
-            timeout=aiohttp.ClientTimeout(total=timeout_ms / 1_000),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-            auto_decompress=False,
+        self._http = KeptAlive(
+            self._base,
+            {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
+            connections_max=connections_max,
+            timeout_ms=timeout_ms,
+            answer_bytes_max=ANSWER_BYTES_MAX,
         )
-        self._urls: dict[str, URL] = {
-            path: URL(self._base + path, encoded=True)
-            for path in ("/v1/payments", "/v1/refunds", "/v1/payment_methods")
-        }
 
     @property
     def name(self) -> str:
@@ -114,7 +108,7 @@ class SandboxAdapter:
         return PROMISES
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._http.close()
 
     # ── payments and refunds ──
 
@@ -259,27 +253,23 @@ class SandboxAdapter:
         return await self._call("POST", path, _encode(body).encode(), key)
 
     async def _call(
-        self, method: str, path: str, body: bytes | None = None, key: str | None = None
+        self, method: str, path: str, body: bytes = b"", key: str | None = None
     ) -> _Answer | OutcomeUnknown:
         """One HTTP call; whatever keeps its answer from arriving whole is an unknown outcome."""
         headers = None if key is None else {"Idempotency-Key": key}
-        url = self._urls.get(path) or URL(self._base + path, encoded=True)
         try:
-            async with self._session.request(
-                method, url, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                text = await response.read()
-        except aiohttp.ClientConnectorError:
+            response = await self._http.call(method, path, body, headers)
+        except Unreachable:
             return OutcomeUnknown(why=UnknownWhy.UNREACHABLE)
-        except TimeoutError:
+        except CallTimedOut:
             return OutcomeUnknown(why=UnknownWhy.TIMED_OUT)
-        except (aiohttp.ClientError, OSError):
+        except CallFailed:
             return OutcomeUnknown(why=UnknownWhy.CONNECTION_LOST)
-        replayed = response.headers.get("Idempotent-Replayed") == "true"
+        replayed = response.headers.get("idempotent-replayed") == "true"
         if response.status >= 500:
             return OutcomeUnknown(why=UnknownWhy.STORED_ERROR if replayed else UnknownWhy.GATEWAY_ERROR)
         try:
-            shown = sandbox_wire.json_object(json.loads(text))
+            shown = sandbox_wire.json_object(json.loads(response.body))
         except (sandbox_wire.Unreadable, ValueError, RecursionError):
             return OutcomeUnknown(why=UnknownWhy.UNREADABLE_ANSWER)
         return _Answer(response.status, shown, replayed, _retry_after_ms(response.headers))
@@ -338,7 +328,7 @@ def _weight(result: PaymentResult) -> int:
 
 
 def _retry_after_ms(headers: Mapping[str, str]) -> int | None:
-    milliseconds, seconds = headers.get("Retry-After-Ms", ""), headers.get("Retry-After", "")
+    milliseconds, seconds = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
     if milliseconds.isdigit():
         return int(milliseconds)
     return int(seconds) * 1_000 if seconds.isdigit() else None

@@ -133,7 +133,12 @@ class Store:
     """The connection, the batch that is open on it, and the gateway's clock."""
 
     def __init__(self, path: Path, *, cache_bytes: int, checkpoint_pages: int) -> None:
-        self._connection = sqlite3.connect(path, timeout=OPEN_TIMEOUT_S, isolation_level=None, cached_statements=256)
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=OPEN_TIMEOUT_S, isolation_level=None, cached_statements=256
+            )
+        except sqlite3.OperationalError as error:
+            raise StoreNotReadable(f"{path}: {error}: does its folder exist, and may it be written?") from error
         self.execute = self._connection.execute
         self.in_batch = False
         try:
