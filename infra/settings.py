@@ -200,6 +200,9 @@ class GatewaySettings(Part):
     host: str = setting("127.0.0.1", "address", "Address that the sandbox gateway listens on.")
     port: int = setting(8081, "port", "Port that the sandbox gateway listens on.", ge=0, le=65535)
     api_key: SecretStr = setting(SecretStr("sk_sandbox"), "", "Key the adapter shows to the sandbox gateway.")
+    webhook_secrets: SecretStr | None = setting(
+        None, "whsec_…,…", "Secrets that the sandbox gateway's webhooks are signed with."
+    )
     call_timeout_ms: int = setting(10_000, "ms", "A call silent for this long is unknown.", ge=1)
     calls_max: int = setting(32, "calls", "Calls to the gateway at once.", ge=1)
     retry_window_s: int = setting(82_800, "s", "A key is only used again within this window (23 h).", ge=1)

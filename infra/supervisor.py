@@ -131,7 +131,7 @@ class Supervisor:
 
     async def __aenter__(self) -> "Supervisor":
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await self._end_leftovers()
+        await end_leftovers(self.folder, patience_s=self._stop_timeout_s)
         self._failure = asyncio.get_running_loop().create_future()
         self._write_roster()
         return self
@@ -315,25 +315,28 @@ class Supervisor:
         draft.write_text(json.dumps(asdict(roster)), encoding="utf-8")
         draft.replace(self.folder / "roster.json")
 
-    async def _end_leftovers(self) -> None:
-        roster = read_roster(self.folder)
-        if roster is None:
-            return
-        if roster.is_alive and roster.supervisor_pid != os.getpid():
-            raise SupervisorError(
-                f"Another tallybook (pid {roster.supervisor_pid}) already runs roles on this data folder. Stop it "
-                "(Ctrl-C where it runs), or set TALLYBOOK_DATA_DIR to another folder."
-            )
-        left = [found for each in roster.roles if (found := find_process(each.pid, each.started_at))]
-        for number, patience_s in ((signal.SIGTERM, self._stop_timeout_s), (signal.SIGKILL, PROBE_TIMEOUT_S)):
-            for found in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(found.pid, number)
-                    os.killpg(found.pid, signal.SIGCONT)
-            deadline = time.monotonic() + patience_s
-            while left and time.monotonic() < deadline:
-                left = [found for found in left if find_process(found.pid, found.create_time())]
-                await asyncio.sleep(READY_POLL_S)
+
+async def end_leftovers(folder: Path, *, patience_s: float) -> None:
+    """End the role processes whose supervisor is dead. SupervisorError if another supervisor is alive."""
+    roster = read_roster(folder)
+    if roster is None:
+        return
+    if roster.is_alive and roster.supervisor_pid != os.getpid():
+        raise SupervisorError(
+            f"Another tallybook (pid {roster.supervisor_pid}) already runs roles on this data folder. Stop it "
+            "(Ctrl-C where it runs, or `tallybook down`), or set TALLYBOOK_DATA_DIR to another folder."
+        )
+    left = [found for each in roster.roles if (found := find_process(each.pid, each.started_at))]
+    for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, PROBE_TIMEOUT_S)):
+        for found in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(found.pid, number)
+                os.killpg(found.pid, signal.SIGCONT)
+        deadline = time.monotonic() + wait_s
+        while left and time.monotonic() < deadline:
+            left = [found for found in left if find_process(found.pid, found.create_time())]
+            await asyncio.sleep(READY_POLL_S)
+    (folder / "roster.json").unlink(missing_ok=True)
 
 
 def read_roster(folder: Path) -> Roster | None:
