@@ -121,6 +121,7 @@ class WriterSettings(Part):
         16, "batches", "Batches whose keys are looked up first after one that held a repeat.", ge=0
     )
     reconnect_max_tries: int = setting(6, "tries", "Tries of a batch whose connection breaks; then 503.", ge=0)
+    snapshots_waiting: int = setting(100, "snapshots", "Snapshots that wait to be stored; more are dropped.", ge=0)
     reconnect_pause_ms: int = setting(50, "ms", "First pause before such a try; doubles each time.", ge=0)
     reconnect_max_s: float = setting(30.0, "s", "Longest pause between tries to reach the database again.", gt=0)
     connect_timeout_ms: int = setting(5_000, "ms", "Longest wait for the writer's connection to open.", ge=1)
@@ -171,8 +172,14 @@ class ProcessorSettings(Part):
     work_lease_ms: int = setting(30_000, "ms", "Due work not finished within its lease is somebody else's.", ge=1)
     work_batch_rows: int = setting(100, "rows", "Most due rows claimed at once.", ge=1)
     work_concurrency: int = setting(32, "calls", "Due work run at once, per kind.", ge=1)
-    sweep_interval_s: float = setting(30.0, "s", "Pause between sweeps for unfinished sagas.", gt=0)
-    saga_deadline_s: float = setting(300.0, "s", "A saga unfinished for this long is driven again.", gt=0)
+    work_gather_ms: int = setting(5, "ms", "Pause before claiming, so that neighbours are claimed together.", ge=0)
+    work_attempts_max: int = setting(10, "runs", "Failed runs after which due work is held for a person.", ge=1)
+    work_backoff_ms: int = setting(250, "ms", "First pause before due work is run again; doubles.", ge=1)
+    work_backoff_max_ms: int = setting(30_000, "ms", "Longest such pause.", ge=1)
+    clock_slice_ms: int = setting(5_000, "ms", "A test clock advances in slices of this length.", ge=1)
+    clock_batch_rows: int = setting(500, "rows", "Most due rows of a test clock run side by side.", ge=1)
+    clock_settle_poll_ms: int = setting(25, "ms", "Pause between looks whether a test clock has settled.", ge=1)
+    sweep_interval_s: float = setting(15.0, "s", "Pause before an unfinished saga is driven again.", gt=0)
     probe_port: int = setting(0, "port", "Health and metrics; 0 takes a free one.", ge=0, le=65535)
 
 

@@ -65,6 +65,17 @@ UPDATE log.due_work SET lease_owner = NULL, lease_until = NULL, held = true, las
 GIVE_BACK: Final = f"""
 UPDATE log.due_work SET lease_owner = NULL, lease_until = NULL, attempts = attempts - 1, ready_at = due_at
 {_MINE}"""  # noqa: S608  constants
+DROP: Final = f"""
+DELETE FROM log.due_work
+{_MINE}"""  # noqa: S608  constants
+HOLD_CAUSED_BY: Final = """
+UPDATE log.due_work SET held = true, lease_owner = NULL, lease_until = NULL, last_error = $3
+WHERE caused_by_event_id = $1 AND kind = $2
+"""
+RELEASE_CAUSED_BY: Final = """
+UPDATE log.due_work SET held = false, attempts = 0, ready_at = due_at
+WHERE caused_by_event_id = $1 AND kind = $2 AND held
+"""
 RELEASE_HELD: Final = """
 UPDATE log.due_work SET held = false, attempts = 0, ready_at = due_at
 WHERE tenant_id = $1 AND kind = $2 AND subject = $3 AND held
@@ -121,6 +132,18 @@ class PostgresDueWork:
     async def hold(self, work: Work, *, error: str) -> bool:
         """See `port.DueWorkQueue`."""
         return bool(await self._pool.fetchval(HOLD, *_mine(work), error))
+
+    async def drop(self, work: Work) -> bool:
+        """See `port.DueWorkQueue`."""
+        return bool(await self._pool.fetchval(DROP, *_mine(work)))
+
+    async def hold_caused_by(self, event_id: str, kind: WorkKind, *, error: str) -> None:
+        """See `port.DueWorkQueue`."""
+        await self._pool.execute(HOLD_CAUSED_BY, event_id, kind.value, error)
+
+    async def release_caused_by(self, event_id: str, kind: WorkKind) -> None:
+        """See `port.DueWorkQueue`."""
+        await self._pool.execute(RELEASE_CAUSED_BY, event_id, kind.value)
 
     async def give_back(self, work: Work) -> bool:
         """See `port.DueWorkQueue`."""

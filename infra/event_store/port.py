@@ -210,6 +210,18 @@ class DueWorkQueue(Protocol):
         """Give the work up until somebody releases it."""
         ...
 
+    async def drop(self, work: Work) -> bool:
+        """Remove work whose run came to nothing that would have finished or moved it."""
+        ...
+
+    async def hold_caused_by(self, event_id: str, kind: WorkKind, *, error: str) -> None:
+        """Hold the work that this event scheduled: the event is a dead letter."""
+        ...
+
+    async def release_caused_by(self, event_id: str, kind: WorkKind) -> None:
+        """Release what `hold_caused_by` held."""
+        ...
+
     async def give_back(self, work: Work) -> bool:
         """Let somebody else take the work at once; this run does not count as an attempt."""
         ...

@@ -17,7 +17,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from domain.stream import Stream
 from infra.database import Connection, Role, server_settings
-from infra.event_store.port import Recorded
+from infra.event_store.log import READ, recorded
+from infra.event_store.aside import CHANNEL
 from infra.kafka.lease import Leadership, LeaseLost, renew, try_lead
 from infra.kafka.records import BEFORE_FIRST, headers_of
 from infra.kafka.topics import TopicName, ensure_topics, full_name, partition_of
@@ -32,12 +33,7 @@ LEADS = Gauge("tallybook_relay_leads", "1 while this relay holds the lease")
 RESTARTS = Counter("tallybook_relay_restarts_total", "Times the relay started over from its checkpoint")
 BATCH_SECONDS = Histogram("tallybook_relay_batch_seconds", "From reading a batch to its checkpoint")
 
-NOTIFY_CHANNEL = "tallybook_log"
 KNOWN_KEYS_MAX = 200_000
-
-_READ = """SELECT position, event_id, tenant_id, stream_type, stream_id, stream_version, event_type, schema_id, payload,
-    postings, partition_key, effective_at, recorded_at, correlation_id, causation_id, actor
-    FROM log.events WHERE position > $1 ORDER BY position LIMIT $2"""
 
 Partition = tuple[str, int]
 
@@ -87,7 +83,7 @@ class Relay:
         )
         woken = asyncio.Event()
         try:
-            await connection.add_listener(NOTIFY_CHANNEL, lambda *_: woken.set())
+            await connection.add_listener(CHANNEL, lambda *_: woken.set())
             leadership = await self._await_lease(connection)
             log.info("relay_leads", epoch=leadership.epoch, position=leadership.position)
             await self._prepare(connection, leadership)
@@ -170,7 +166,7 @@ class Relay:
 
         async def read(after: int) -> list[asyncpg.Record]:
             async with lock:
-                return await connection.fetch(_READ, after, page)
+                return await connection.fetch(READ, after, page)
 
         rows = await read(self.position)
         while True:
@@ -204,7 +200,7 @@ class Relay:
         touched: dict[Partition, int] = {}
         last = self._last
         for row in rows:
-            event = Recorded(*row)
+            event = recorded(row)
             position = b"%d" % event.position
             number = self._partition(event.partition_key)
             targets = [(self._topics[event.stream_type], event.payload)]

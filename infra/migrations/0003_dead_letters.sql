@@ -1,0 +1,25 @@
+-- Dead letters: records that a consumer gave up on, with where they came from and why.
+SET LOCAL ROLE tallybook_owner;
+
+CREATE TABLE ops.dead_letters (
+    dead_letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    consumer text COLLATE "C" NOT NULL,
+    topic text COLLATE "C" NOT NULL,
+    partition integer NOT NULL,
+    record_offset bigint NOT NULL,
+    tenant_id text COLLATE "C",
+    event_id text COLLATE "C",
+    record_key bytea,
+    record_value bytea,
+    header_names text[] NOT NULL,
+    header_values bytea[] NOT NULL,
+    error text NOT NULL,
+    attempts integer NOT NULL,
+    buried_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    replayed_at timestamptz,
+    UNIQUE (consumer, topic, partition, record_offset)
+);
+
+GRANT SELECT, INSERT, UPDATE ON ops.dead_letters TO tallybook_writer, tallybook_projector;
+
+RESET ROLE;

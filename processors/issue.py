@@ -1,0 +1,38 @@
+"""Issuing commands from inside: every one has a key made of what caused it, so doing it again does nothing."""
+
+import hashlib
+from dataclasses import dataclass
+
+import structlog
+
+from domain.stream import Command
+from infra.event_store.port import Outcome, Request, Writer
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What a command comes from: whose it is, the event behind it, and the trace it belongs to."""
+
+    tenant_id: str
+    correlation_id: str
+    causation_id: str | None
+
+
+async def issue(writer: Writer, command: Command, *, key: str, cause: Cause, actor: str) -> Outcome:
+    """Take a command to the log under `key`. A refusal is an outcome like any other: logged, not raised."""
+    outcome = await writer.submit(
+        Request(
+            tenant_id=cause.tenant_id,
+            idempotency_key=key,
+            request_hash=hashlib.sha256(repr(command).encode()).digest(),
+            command=command,
+            actor=actor,
+            correlation_id=cause.correlation_id,
+            causation_id=cause.causation_id,
+        )
+    )
+    if outcome.refusal_code is not None and not outcome.replayed:
+        log.info("command_refused", command=type(command).__name__, key=key, code=outcome.refusal_code, actor=actor)
+    return outcome
