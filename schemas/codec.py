@@ -153,9 +153,14 @@ class Codec:
 
         def decode(payload: bytes) -> object:
             plain = cast("PlainEvent", read_old(payload))
-            for step in steps:
-                plain = step(plain)
-            return decode_newest(write_newest(plain))
+            try:
+                for step in steps:
+                    plain = step(plain)
+                return decode_newest(write_newest(plain))
+            except Exception as error:
+                raise MalformedPayload(
+                    f"{old.event_type} version {old.version} cannot be brought up: {error}"
+                ) from error
 
         return decode
 

@@ -47,8 +47,15 @@ class VersionNotFound(RegistryError):
 class SchemaNotFound(RegistryError):
     """40403."""
 
-    def __init__(self, schema_id: int) -> None:
-        super().__init__(404, 40403, f"Schema {schema_id} not found")
+    def __init__(self, schema_id: int | None) -> None:
+        super().__init__(404, 40403, "Schema not found" if schema_id is None else f"Schema {schema_id} not found")
+
+
+class InvalidSchema(RegistryError):
+    """42201."""
+
+    def __init__(self) -> None:
+        super().__init__(422, 42201, "The schema is not valid JSON")
 
 
 class InvalidVersion(RegistryError):
@@ -106,6 +113,23 @@ def version(subject: str, number: int | str, *, schemas: SchemaSet | None = None
         raise VersionNotFound(wanted if isinstance(wanted, int) else 0)
     (schema,) = found
     return {"subject": subject, "version": schema.version, "id": schema.id, "schema": _compact(schema)}
+
+
+def lookup(subject: str, schema: str, *, schemas: SchemaSet | None = None) -> dict[str, Json]:
+    """POST /subjects/{subject}: which version this schema is; it registers nothing. Deserializers that want the latest ask.
+
+    `schema` is the text in the request's body. Raises SubjectNotFound, SchemaNotFound (no version of the subject is
+    this one), InvalidSchema (it is not JSON).
+    """
+    known = _by_subject(subject, schemas)
+    try:
+        wanted: Json = json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSchema from error
+    for found in known:
+        if found.schema == wanted:
+            return version(subject, found.version, schemas=schemas)
+    raise SchemaNotFound(None)
 
 
 def compatibility() -> dict[str, Json]:

@@ -39,7 +39,7 @@ def encoded(event: object) -> tuple[str, int, bytes]:
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
-@settings(max_examples=EXAMPLES_PER_TYPE)
+@settings(max_examples=EXAMPLES_PER_TYPE, deadline=None)
 @given(data=st.data())
 def test_an_event_reads_back_equal(event_type: str, data: st.DataObject) -> None:
     event = data.draw(values_of(CLASSES[event_type]))
@@ -52,7 +52,7 @@ def test_an_event_reads_back_equal(event_type: str, data: st.DataObject) -> None
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
-@settings(max_examples=EXAMPLES_PER_TYPE)
+@settings(max_examples=EXAMPLES_PER_TYPE, deadline=None)
 @given(data=st.data())
 def test_fastavro_reads_what_we_write_and_writes_what_we_read(event_type: str, data: st.DataObject) -> None:
     event = data.draw(values_of(CLASSES[event_type]))
@@ -67,7 +67,7 @@ def test_fastavro_reads_what_we_write_and_writes_what_we_read(event_type: str, d
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
-@settings(max_examples=EXAMPLES_PER_TYPE)
+@settings(max_examples=EXAMPLES_PER_TYPE, deadline=None)
 @given(data=st.data())
 def test_the_plain_reading_equals_fastavros(event_type: str, data: st.DataObject) -> None:
     _, schema_id, payload = encoded(data.draw(values_of(CLASSES[event_type])))
@@ -84,6 +84,7 @@ def test_the_plain_reading_equals_fastavros(event_type: str, data: st.DataObject
     assert compile_encoder(shape)(plain) == payload[FRAME_BYTES:]
 
 
+@settings(deadline=None)
 @given(entry=values_of(Entry))
 def test_a_ledger_entry_is_framed_and_reads_back_equal(entry: Entry) -> None:
     payload = CODEC.encode_entry(entry)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.catalogue import STREAMS
@@ -37,6 +37,7 @@ def outcome(decode: Callable[[bytes], object], payload: bytes) -> object:
         return None
 
 
+@settings(deadline=None)
 @given(event=events, data=st.data())
 def test_a_payload_that_is_cut_off_is_malformed(event: object, data: st.DataObject) -> None:
     payload = payload_of(event)
@@ -45,12 +46,14 @@ def test_a_payload_that_is_cut_off_is_malformed(event: object, data: st.DataObje
         CODEC.decode_event(payload[:cut])
 
 
+@settings(deadline=None)
 @given(event=events, tail=st.binary(min_size=1, max_size=20))
 def test_a_payload_with_bytes_behind_it_is_malformed(event: object, tail: bytes) -> None:
     with pytest.raises(MalformedPayload):
         CODEC.decode_event(payload_of(event) + tail)
 
 
+@settings(deadline=None)
 @given(event=events, data=st.data())
 def test_a_damaged_payload_is_malformed_or_another_event(event: object, data: st.DataObject) -> None:
     payload = bytearray(payload_of(event))
@@ -60,6 +63,7 @@ def test_a_damaged_payload_is_malformed_or_another_event(event: object, data: st
     assert read is None or type(read) is type(event)
 
 
+@settings(deadline=None)
 @given(schema=st.sampled_from(committed().all), body=st.binary(max_size=400))
 def test_random_bytes_behind_a_frame_are_malformed_or_an_event(schema: Any, body: bytes) -> None:
     read = outcome(CODEC.decode_event, b"\x00" + schema.id.to_bytes(4) + body)
@@ -128,6 +132,7 @@ def test_arrays_may_come_in_several_blocks_and_with_sizes() -> None:
     assert decode(wire.long_bytes(300) + long_block + b"\x00") == tuple(range(300))
 
 
+@settings(deadline=None)
 @given(value=st.integers(-(2**63), 2**63 - 1))
 def test_integers_of_64_bits_survive(value: int) -> None:
     encoded = wire.long_bytes(value)

@@ -78,6 +78,7 @@ class Everything:
     grid: tuple[tuple[int, ...], ...]
 
 
+@settings(deadline=None)
 @given(value=values_of(Everything))
 def test_a_value_of_everything_reads_back_equal(value: Everything) -> None:
     back = decode_value(Everything, encode_value(value))
@@ -87,13 +88,14 @@ def test_a_value_of_everything_reads_back_equal(value: Everything) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_every_state_of_the_domain_reads_back_equal(name: str, data: st.DataObject) -> None:
     state = data.draw(values_of(STATES[name]))
     assert decode_value(STATES[name], encode_value(state)) == state
 
 
+@settings(deadline=None)
 @given(ids=st.lists(st.text(max_size=5), unique=True))
 def test_equal_sets_are_equal_bytes(ids: list[str]) -> None:
     @dataclass(frozen=True, slots=True)
