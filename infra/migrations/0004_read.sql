@@ -1,0 +1,57 @@
+-- The read side's bookkeeping. The read models' own tables are made by `projections.tables`: each release knows
+-- its own, and a rebuild makes the next version of them.
+SET LOCAL ROLE tallybook_owner;
+
+-- A projection is everything that is folded from one topic. Whoever applies records holds its row FOR SHARE; whoever
+-- swaps tables under the views holds it FOR UPDATE and moves the epoch, so that no batch lands in the wrong table.
+CREATE TABLE read.projections (
+    name text COLLATE "C" PRIMARY KEY,
+    epoch bigint NOT NULL,
+    fold integer NOT NULL,
+    next_fold integer
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN read.projections.fold IS 'the fold whose tables the views show';
+COMMENT ON COLUMN read.projections.next_fold IS 'a fold of a newer incarnation on its way to take over; usually null';
+
+CREATE TABLE read.models (
+    name text COLLATE "C" PRIMARY KEY,
+    projection text COLLATE "C" NOT NULL REFERENCES read.projections,
+    layout text COLLATE "C" NOT NULL,
+    table_version integer NOT NULL,
+    next_table_version integer,
+    last_table_version integer NOT NULL
+);
+COMMENT ON COLUMN read.models.layout IS 'what made the live table: the release''s rule and its columns';
+
+-- How far a fold has come, per partition; moved in the transaction of the rows, by compare-and-set.
+CREATE TABLE read.checkpoints (
+    projection text COLLATE "C" NOT NULL REFERENCES read.projections,
+    fold integer NOT NULL,
+    partition integer NOT NULL,
+    topic text COLLATE "C" NOT NULL,
+    incarnation bigint NOT NULL,
+    position bigint NOT NULL,
+    kafka_offset bigint NOT NULL,
+    PRIMARY KEY (projection, fold, partition)
+) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
+COMMENT ON COLUMN read.checkpoints.kafka_offset IS 'the next record to read';
+
+-- Keys that wait for a dead letter: their rows stand as before `since_position` until it is replayed.
+CREATE TABLE read.held_keys (
+    projection text COLLATE "C" NOT NULL REFERENCES read.projections,
+    fold integer NOT NULL,
+    partition_key text COLLATE "C" NOT NULL,
+    partition integer NOT NULL,
+    since_position bigint NOT NULL,
+    error text NOT NULL,
+    PRIMARY KEY (projection, fold, partition_key)
+);
+
+GRANT SELECT, UPDATE ON read.projections TO tallybook_projector;
+GRANT SELECT ON read.models TO tallybook_projector;
+GRANT SELECT, INSERT, UPDATE ON read.checkpoints TO tallybook_projector;
+GRANT SELECT, INSERT, DELETE ON read.held_keys TO tallybook_projector;
+GRANT SELECT ON read.projections, read.models, read.checkpoints, read.held_keys
+    TO tallybook_reader, tallybook_writer, tallybook_relay;
+
+RESET ROLE;
