@@ -17,8 +17,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from domain.stream import Stream
 from infra.database import Connection, Role, server_settings
-from infra.event_store.log import READ, recorded
 from infra.event_store.aside import CHANNEL
+from infra.event_store.log import READ, recorded
 from infra.kafka.lease import Leadership, LeaseLost, renew, try_lead
 from infra.kafka.records import BEFORE_FIRST, headers_of
 from infra.kafka.topics import TopicName, ensure_topics, full_name, partition_of
@@ -55,6 +55,7 @@ class Relay:
         self.leads = False
         self.position = 0
         self.lag_events = 0
+        self.last_error: str | None = None
 
     async def run(self) -> None:
         """Follow or lead until cancelled; every failure starts over from the checkpoint after a pause."""
@@ -66,6 +67,7 @@ class Relay:
                 log.warning("relay_lease_lost", why=str(lost))
             except Exception as error:
                 # Whatever it was, the checkpoint is right: nothing is known to be sent that was not acknowledged.
+                self.last_error = f"{type(error).__name__}: {error}"
                 log.exception("relay_starts_over", error=type(error).__name__)
             finally:
                 self.leads = False
@@ -89,6 +91,7 @@ class Relay:
             await self._prepare(connection, leadership)
             async with self._producer() as producer, asyncio.TaskGroup() as tasks:
                 self.leads = True
+                self.last_error = None
                 LEADS.set(1)
                 lock = asyncio.Lock()
                 tasks.create_task(self._keep_lease(connection, lock, leadership.epoch))
@@ -276,6 +279,7 @@ class Relay:
             raise LeaseLost(f"epoch {epoch} is over")
         self._last.update(touched)
         self.position = position
+        self.last_error = None
 
     async def _measure_lag(self, connection: Connection, lock: asyncio.Lock, oldest: asyncpg.Record) -> None:
         async with lock:

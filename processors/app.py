@@ -1,0 +1,216 @@
+"""The processors' process: Faust agents that drive sagas, and the runner of due work, put together."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Mapping
+
+import faust
+import structlog
+from aiokafka import AIOKafkaProducer
+
+from domain.commands import HANDLERS
+from domain.stream import WorkKind
+from gateway_adapters.port import Gateway
+from gateway_adapters.sandbox import NAME as SANDBOX
+from gateway_adapters.sandbox import SandboxAdapter
+from infra.database import Pool, Role, open_pool
+from infra.dead_letters import DeadLetters
+from infra.event_store.due_work import PostgresDueWork
+from infra.event_store.log import CONNECTION_ERRORS, Listener, PostgresLog
+from infra.event_store.port import Writer
+from infra.event_store.postgres import PostgresStorage
+from infra.event_store.storage import Codec
+from infra.event_store.writer import GroupCommitWriter
+from infra.kafka.records import ConsumerRecord, Delivered
+from infra.kafka.topics import ensure_topics, full_name
+from infra.settings import Settings
+from infra.telemetry import Health, PartHealth, correlated, start_probe_server, timed_part
+from processors.carry import Carrier, carry, end_process, faust_app
+from processors.due_work import DueWorkRunner, Run
+from processors.gateway_calls import GatewayCalls
+from processors.renewals import Renewals
+from processors.sagas import SAGAS, Saga, drive
+from processors.states import StateReader
+from processors.sweeper import Sweeper
+from processors.test_clocks import TestClocks
+from schemas.codec import default_codec
+
+log = structlog.get_logger(__name__)
+
+ROLE = "processors"
+MEASURE_INTERVAL_S = 5.0
+
+
+def gateways_from(settings: Settings) -> dict[str, Gateway]:
+    """The payment gateways that are configured, by name."""
+    gateway = settings.gateway
+    url = gateway.url or f"http://{gateway.host}:{gateway.port}"
+    sandbox = SandboxAdapter(
+        base_url=url,
+        api_key=gateway.api_key.get_secret_value(),
+        timeout_ms=gateway.call_timeout_ms,
+        connections_max=gateway.calls_max,
+    )
+    return {SANDBOX: sandbox}
+
+
+def carrier_of(saga: Saga, writer: Writer, codec: Codec, *, topic_prefix: str) -> Carrier:
+    """What Faust needs to bring a saga its events."""
+
+    async def handle(fact: Delivered) -> None:
+        with correlated(fact.correlation_id, causation_id=fact.event_id):
+            await drive(
+                saga,
+                writer,
+                event_id=fact.event_id,
+                event=codec.decode_event(fact.value),
+                tenant_id=fact.tenant_id,
+                correlation_id=fact.correlation_id,
+            )
+
+    topic = full_name(topic_prefix, saga.topic)
+    return Carrier(name=f"saga-{saga.name}", topics=(topic,), event_types=saga.event_types, handle=handle)
+
+
+class SagaDeadLetters:
+    """Buries a saga's record, and holds its deadline: shown as held, and left alone until it is replayed."""
+
+    def __init__(self, dead_letters: DeadLetters, queue: PostgresDueWork) -> None:
+        self._dead_letters = dead_letters
+        self._queue = queue
+
+    async def bury(self, record: ConsumerRecord, *, consumer: str, error: BaseException, attempts: int) -> None:
+        """See `carry.DeadLetters`."""
+        await self._dead_letters.bury(record, consumer=consumer, error=error, attempts=attempts)
+        event_id = dict(record.headers).get("ce_id", b"").decode("utf-8", "replace").replace("\x00", "")
+        if event_id:
+            await self._queue.hold_caused_by(event_id, WorkKind.SAGA_DEADLINE, error=f"dead letter: {error}")
+
+
+def runs_of(writer: Writer, states: StateReader, gateways: Mapping[str, Gateway]) -> dict[WorkKind, Run]:
+    """The runs of real-time and clock work that need no more than these."""
+    calls = GatewayCalls(writer, states, gateways)
+    renewals = Renewals(writer)
+    return {
+        WorkKind.SUBSCRIPTION_RENEWAL: renewals.renew,
+        WorkKind.PAYMENT_GATEWAY_CALL: calls.payment,
+        WorkKind.REFUND_GATEWAY_CALL: calls.refund,
+    }
+
+
+class Processors:
+    """One processors process, from its connections to its last acknowledgement."""
+
+    def __init__(self, settings: Settings, *, dsn: str, bootstrap: str) -> None:
+        self._settings = settings
+        self._dsn = dsn
+        self._bootstrap = bootstrap
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask `run` to finish what is under way and end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run until `stop`; a part that breaks ends the process at once, for a supervisor to start again."""
+        settings = self._settings
+        kafka = settings.kafka
+        async with contextlib.AsyncExitStack() as stack:
+            pool = await open_pool(self._dsn, Role.WRITER, settings.database)
+            stack.push_async_callback(pool.close)
+            await ensure_topics(
+                self._bootstrap,
+                prefix=kafka.topic_prefix,
+                partitions=kafka.partitions,
+                replication_factor=kafka.replication_factor,
+                request_timeout_ms=kafka.request_timeout_ms,
+            )
+            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True)
+            await producer.start()
+            stack.push_async_callback(producer.stop)
+            codec = default_codec()
+            writer = GroupCommitWriter(
+                PostgresStorage(self._dsn, settings.writer), handlers=HANDLERS, codec=codec, settings=settings.writer
+            )
+            stack.push_async_callback(writer.close)
+            gateways = gateways_from(settings)
+            for gateway in gateways.values():
+                stack.push_async_callback(gateway.close)
+
+            queue = PostgresDueWork(pool)
+            event_log = PostgresLog(pool)
+            states = StateReader(event_log, codec)
+            runs = runs_of(writer, states, gateways)
+            clocks = TestClocks(writer, states, queue, settings.processors)
+            runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, event_log, codec, settings.processors).sweep
+            runs[WorkKind.CLOCK_ADVANCE] = clocks.advance
+            runner = DueWorkRunner(queue, runs, settings.processors)
+            clocks.run_with(runner)
+
+            cell = kafka.topic_prefix or "tallybook"
+            app = faust_app(f"{cell}-processors", self._bootstrap, kafka, settings.processors)
+            letters = DeadLetters(pool, producer, topic_prefix=kafka.topic_prefix)
+            for saga in SAGAS:
+                carrier = carrier_of(saga, writer, codec, topic_prefix=kafka.topic_prefix)
+                carry(app, carrier, settings.processors, SagaDeadLetters(letters, queue))
+
+            probe = await start_probe_server(
+                settings.processors.probe_port,
+                lambda: self._health(pool, app, runner),
+                host=settings.telemetry.probe_host,
+                timeout_ms=settings.telemetry.health_timeout_ms,
+            )
+            stack.push_async_callback(probe.stop)
+            await self._serve(app, runner, pool)
+
+    async def _serve(self, app: faust.App, runner: DueWorkRunner, pool: Pool) -> None:
+        stop_s = self._settings.general.stop_timeout_s
+        grown = asyncio.Event()
+        listener = Listener(pool, grown)
+        await app.start()
+        log.info("processors_run")
+        running = asyncio.create_task(runner.run(listener, grown))
+        measuring = asyncio.create_task(_measure(runner))
+        stopping = asyncio.create_task(self._stop.wait())
+        faust_ended = asyncio.ensure_future(app.wait_until_stopped())
+        ended, _ = await asyncio.wait({running, stopping, faust_ended}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping not in ended:
+            error = running.exception() if running in ended else app.crash_reason
+            end_process("a_part_ended", error=repr(error))
+        measuring.cancel()
+        runner.stop()
+        try:
+            await asyncio.wait_for(app.stop(), timeout=stop_s)
+            await asyncio.wait_for(running, timeout=stop_s)
+            await asyncio.wait_for(listener.close(), timeout=stop_s)
+        except TimeoutError:
+            end_process("stop_took_too_long")
+        log.info("processors_stopped")
+
+    async def _health(self, pool: Pool, app: faust.App, runner: DueWorkRunner) -> Health:
+        crashed = bool(app.crashed)
+        parts = [
+            await timed_part("postgresql", lambda: pool.fetchval("SELECT 1")),
+            PartHealth(name="faust", ok=not crashed, detail=repr(app.crash_reason) if crashed else ""),
+            PartHealth(name="due_work", ok=runner.last_look_failed is None, detail=runner.last_look_failed or ""),
+        ]
+        return Health(role=ROLE, parts=tuple(parts))
+
+
+async def _measure(runner: DueWorkRunner) -> None:
+    while True:
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            await runner.measure()
+        await asyncio.sleep(MEASURE_INTERVAL_S)
+
+
+async def run(settings: Settings, *, dsn: str, bootstrap: str) -> None:
+    """The role: run until SIGTERM or SIGINT."""
+    logging.getLogger("faust").setLevel(logging.WARNING)
+    processors = Processors(settings, dsn=dsn, bootstrap=bootstrap)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, processors.stop)
+    await processors.run()
