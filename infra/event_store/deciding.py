@@ -95,6 +95,7 @@ class Batch:
         self.current: dict[StreamKey, Versioned] = {}
         self.base: dict[StreamKey, Versioned] = {}
         self.kinds: dict[str, Stream[Any]] = {}
+        self.unreadable: dict[StreamKey, Exception] = {}
         self.settled: list[Settled] = []
         ids.start_block()
 
@@ -109,12 +110,12 @@ class Batch:
         return self._claims.asked
 
     def at(self, key: StreamKey, stream: Stream[Any]) -> Versioned:
-        """The stream as the batch has it so far. Raises NotLoaded."""
+        """The stream as the batch has it so far. Raises NotLoaded, or why the stream cannot be read."""
         versioned = self.current.get(key)
         if versioned is None:
             versioned = self._known(key)
             if versioned is None:
-                raise NotLoaded(key, stream)
+                raise self.unreadable.get(key) or NotLoaded(key, stream)
             self.pin(key, versioned, stream)
         return versioned
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 import asyncpg
 
 from infra.database import Pool
+from infra.event_store.aside import CHANNEL
 from infra.event_store.port import Outcome, Recorded
-from infra.event_store.postgres import CHANNEL, LOOK_UP
+from infra.event_store.postgres import LOOK_UP
 from infra.event_store.storage import StoredResult
 from infra.event_store.writer import stored_outcome
 

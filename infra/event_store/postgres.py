@@ -1,6 +1,5 @@
 """The writer's side of PostgreSQL: one connection to append on, another for what must never be in a batch's way."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 import asyncpg
 
 from infra.database import Connection, Role
+from infra.event_store.aside import Aside, is_missing_partition
 from infra.event_store.storage import (
     Appended,
     ClaimKey,
@@ -26,26 +26,32 @@ from infra.event_store.storage import (
 )
 from infra.settings import WriterSettings
 
-CHANNEL: Final = "tallybook_log"
 SQLSTATE_STALE: Final = "TB001"
 SQLSTATE_PERSON_KEY: Final = "TB002"
 # Classes of SQLSTATE that say nothing about the batch: connection, resources, operator, system, recovery.
 _LOST_CLASSES: Final = frozenset({"08", "53", "57", "58"})
 _LOST_STATES: Final = frozenset({"25P02", "25P03", "25P04", "25006", "40001", "40P01", "55P03"})
-# A position beyond the last partition: the batch is fine, the table is not there yet.
-_NO_PARTITION: Final = "23514"
 
 _APPEND_ARGUMENTS: Final = 63
 APPEND: Final = f"SELECT base, recorded FROM log.append({', '.join(f'${n}' for n in range(1, _APPEND_ARGUMENTS + 1))})"  # noqa: S608  numbers only
 
 LOAD: Final = """
-SELECT w.nth, e.stream_version, e.payload
-FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) WITH ORDINALITY AS w (tenant, type, id, after, nth)
-CROSS JOIN LATERAL (
+WITH w AS MATERIALIZED (
+    SELECT u.*, s.version AS snapshot_version, s.state
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[]) WITH ORDINALITY
+        AS u (tenant, type, id, after, fingerprint, nth)
+    LEFT JOIN log.snapshots s ON s.tenant_id = u.tenant AND s.stream_type = u.type AND s.stream_id = u.id
+        AND s.fingerprint = u.fingerprint AND u.after = 0
+)
+SELECT nth, snapshot_version, state, true FROM w WHERE snapshot_version IS NOT NULL
+UNION ALL
+SELECT w.nth, e.stream_version, e.payload, false
+FROM w CROSS JOIN LATERAL (
     SELECT e.stream_version, e.payload FROM log.events e
-    WHERE e.tenant_id = w.tenant AND e.stream_type = w.type AND e.stream_id = w.id AND e.stream_version > w.after
-    ORDER BY e.stream_version
+    WHERE e.tenant_id = w.tenant AND e.stream_type = w.type AND e.stream_id = w.id
+        AND e.stream_version > coalesce(w.snapshot_version, w.after)
 ) AS e
+ORDER BY 1, 2
 """
 LOOK_UP: Final = """
 SELECT k.tenant, k.key, r.request_hash, r.refusal_code, r.answer, r.answer_person_id, r.position
@@ -72,21 +78,24 @@ class PostgresStorage:
         self._connection: Connection | None = None
         # The server ends what takes too long; this is for a server that does not answer at all.
         self._call_timeout_s = settings.transaction_timeout_ms / 1000 + settings.connect_timeout_ms / 1000
-        self._announcer = Announcer(dsn, settings)
-        self._made_up_to: int | None = None
+        self._aside = Aside(lambda: connect_writer(dsn, settings, synchronous_commit="off"), settings)
 
     async def load(self, wanted: Sequence[Wanted]) -> Sequence[Loaded]:
         """See `storage.Session`."""
         if not wanted:
             return []
-        tenants, types, ids = zip(*(w.key for w in wanted), strict=True)
-        rows = await self._fetch(LOAD, tenants, types, ids, [w.after for w in wanted])
+        keys, after, fingerprints = zip(*wanted, strict=True)
+        rows = await self._fetch(LOAD, *zip(*keys, strict=True), after, fingerprints)
         payloads: list[list[bytes]] = [[] for _ in wanted]
-        versions = [w.after for w in wanted]
-        for nth, version, payload in rows:
-            payloads[nth - 1].append(payload)
+        versions = list(after)
+        snapshots: dict[int, bytes] = {}
+        for nth, version, content, is_snapshot in rows:
             versions[nth - 1] = version
-        return [Loaded(*pair) for pair in zip(versions, payloads, strict=True)]
+            if is_snapshot:
+                snapshots[nth - 1] = content
+            else:
+                payloads[nth - 1].append(content)
+        return [Loaded(version, payloads[place], snapshots.get(place)) for place, version in enumerate(versions)]
 
     async def look_up(self, keys: Sequence[ResultKey]) -> Mapping[ResultKey, StoredResult]:
         """See `storage.Session`."""
@@ -118,8 +127,14 @@ class PostgresStorage:
             *_columns(write.keys, 4),
             *_columns(write.personal, 4),
         ]
-        row = (await self._fetch(APPEND, *arguments))[0]
-        return Appended(row[0], row[1])
+        try:
+            base, recorded_at = (await self._fetch(APPEND, *arguments))[0]
+        except Unwritable as error:
+            if is_missing_partition(error.__cause__):
+                await self._aside.make_partitions()
+                raise StoreLost("the log had no partition for the batch") from error
+            raise
+        return Appended(base, recorded_at)
 
     @contextlib.asynccontextmanager
     async def locked(self) -> AsyncIterator[Session]:
@@ -135,15 +150,15 @@ class PostgresStorage:
 
     def announce(self, position: int) -> None:
         """See `storage.Storage`."""
-        self._announcer.announce(position)
+        self._aside.announce(position)
 
-    async def save_snapshot(self, key: StreamKey, version: int, state: bytes) -> None:
+    def keep_snapshot(self, key: StreamKey, fingerprint: str, version: int, state: bytes) -> None:
         """See `storage.Storage`."""
-        raise NotImplementedError
+        self._aside.keep_snapshot(key, fingerprint, version, state)
 
     async def close(self) -> None:
         """See `storage.Storage`."""
-        await self._announcer.close()
+        await self._aside.close()
         if self._connection is not None:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
                 await self._connection.close(timeout=self._settings.connect_timeout_ms / 1000)
@@ -194,48 +209,6 @@ class PostgresStorage:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
-
-
-class Announcer:
-    """Sends NOTIFY on a connection of its own. Coalesced: while one is under way, only the newest position waits."""
-
-    def __init__(self, dsn: str, settings: WriterSettings) -> None:
-        self._dsn = dsn
-        self._settings = settings
-        self._position = 0
-        self._news = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def announce(self, position: int) -> None:
-        """Notify soon; never waits, never fails: followers also poll."""
-        self._position = max(self._position, position)
-        self._news.set()
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="event-store-announcer")
-
-    async def close(self) -> None:
-        """Stop; what was not announced is found by the followers' poll."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        connection: Connection | None = None
-        try:
-            while True:
-                await self._news.wait()
-                self._news.clear()
-                try:
-                    if connection is None or connection.is_closed():
-                        # A notification's own commit has nothing to make durable.
-                        connection = await connect_writer(self._dsn, self._settings, synchronous_commit="off")
-                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(self._position))
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-                    await asyncio.sleep(self._settings.reconnect_pause_ms / 1000)
-                await asyncio.sleep(self._settings.announce_interval_ms / 1000)
-        finally:
-            if connection is not None:
-                connection.terminate()
 
 
 async def connect_writer(dsn: str, settings: WriterSettings, **more: str) -> Connection:

@@ -38,6 +38,10 @@ class States:
         if len(held) > self._max_streams:
             held.popitem(last=False)
 
+    def drop(self, key: StreamKey) -> None:
+        """Forget a state."""
+        self._held.pop(key, None)
+
     def clear(self) -> None:
         """Forget everything."""
         self._held.clear()

@@ -145,21 +145,25 @@ class Write:
 
 
 class Wanted(NamedTuple):
-    """A stream to load: its events after a version that is known already (0: all of them)."""
+    """A stream to load: its events after a version that is known already.
+
+    After 0 a snapshot made by the code of this fingerprint may stand in for the first ones.
+    """
 
     key: StreamKey
     after: int
+    fingerprint: str = ""
 
 
 class Loaded(NamedTuple):
     """A stream's events after the version asked for, oldest first, and the version they lead to.
 
-    `snapshot` (version, bytes) stands in for the events up to its version.
+    A snapshot stands in for those before the first of `payloads`.
     """
 
     version: int
     payloads: list[bytes]
-    snapshot: tuple[int, bytes] | None = None
+    snapshot: bytes | None = None
 
 
 class StoredResult(NamedTuple):
@@ -245,8 +249,8 @@ class Storage(Session, Protocol):
         """Tell whoever follows the log, soon and outside of any batch, that it has grown to this position."""
         ...
 
-    async def save_snapshot(self, key: StreamKey, version: int, state: bytes) -> None:
-        """Keep a stream's state as of a version; never in the way of a batch. May be lost."""
+    def keep_snapshot(self, key: StreamKey, fingerprint: str, version: int, state: bytes) -> None:
+        """Keep a stream's state as of a version, soon and outside of any batch. May be lost: it is only a cache."""
         ...
 
     async def close(self) -> None:

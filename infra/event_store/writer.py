@@ -8,6 +8,7 @@ decisions rest on it.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from infra.clock import Clock, system_clock
 from infra.event_store import metrics
 from infra.event_store.deciding import Batch, NotLoaded
 from infra.event_store.port import Answer, IdempotencyKeyReused, Outcome, QueueFull, Request, StoreUnavailable
+from infra.event_store.snapshots import Snapshots
 from infra.event_store.states import States, Versioned
 from infra.event_store.storage import (
     Appended,
@@ -78,15 +80,16 @@ class GroupCommitWriter:
         codec: Codec,
         settings: WriterSettings,
         clock: Clock = system_clock,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self._storage = storage
         self._handlers = handlers
         self._codec = codec
         self._settings = settings
         self._clock = clock
+        self._snapshots = snapshots or Snapshots(every_events=settings.snapshot_every_events)
         self._ids = EventIds()
         self._states = States(settings.cached_streams)
-        self._kinds: dict[str, Stream[Any]] = {}
         self._queue: deque[Pending] = deque()
         self._inflight: dict[ResultKey, Pending] = {}
         self._wake = asyncio.Event()
@@ -221,11 +224,16 @@ class GroupCommitWriter:
             held = await session.holders(list(dict.fromkeys(claims))) if claims else {}
             fresh: dict[StreamKey, Versioned] = {}
             for key, loaded in zip(keys, news, strict=True):
-                stream = before.kinds[key[1]]
                 base = before.base[key]
-                fresh[key] = base if loaded.version == base.version else self._fold(stream, base, loaded)
-                self._states.put(key, fresh[key])
-            if held or any(fresh[key].version != before.base[key].version for key in keys):
+                if loaded.version == base.version:
+                    fresh[key] = base
+                    continue
+                self._states.drop(key)
+                # What cannot be folded is left to the load that deciding again will ask for.
+                with contextlib.suppress(Exception):
+                    fresh[key] = self._fold(before.kinds[key[1]], base, loaded)
+                    self._states.put(key, fresh[key])
+            if held or any(fresh.get(key) is not before.base[key] for key in keys):
                 deferred = decided.deferred
                 decided = await self._decide(decided.members, session, fresh, held)
                 decided.deferred += deferred
@@ -272,16 +280,35 @@ class GroupCommitWriter:
                     decided.members.append(pending)
             left_s -= time.perf_counter() - started
             if missing:
-                keys = list(missing)
-                for key, loaded in zip(keys, await session.load([Wanted(key, 0) for key in keys]), strict=True):
-                    versioned = self._fold(missing[key], Versioned(None, 0), loaded)
-                    self._states.put(key, versioned)
-                    batch.pin(key, versioned, missing[key])
+                await self._load(batch, missing, session)
             waiting = lacking
         return decided
 
+    async def _load(self, batch: Batch, missing: Mapping[StreamKey, Stream[Any]], session: Session) -> None:
+        """Bring streams into memory. One that cannot be read or folded fails those who need it, not the rest."""
+        trusting = True
+        while missing:
+            wanted = [Wanted(key, 0, self._snapshots.fingerprint(missing[key]) if trusting else "") for key in missing]
+            again: dict[StreamKey, Stream[Any]] = {}
+            for (key, _, _), loaded in zip(wanted, await session.load(wanted), strict=True):
+                stream = missing[key]
+                try:
+                    versioned = self._fold(stream, Versioned(None, 0), loaded)
+                except Exception as error:
+                    if loaded.snapshot is not None:
+                        again[key] = stream  # the snapshot may be what is wrong: once more, from the events alone
+                    else:
+                        batch.unreadable[key] = error
+                else:
+                    self._states.put(key, versioned)
+                    batch.pin(key, versioned, stream)
+            missing = again
+            trusting = False
+
     def _fold(self, stream: Stream[Any], base: Versioned, loaded: Loaded) -> Versioned:
         state = base.state
+        if loaded.snapshot is not None:
+            state = self._snapshots.decode(stream, loaded.snapshot)
         for payload in loaded.payloads:
             state = stream.evolve(state, self._codec.decode_event(payload))
         return Versioned(state, loaded.version)
@@ -310,6 +337,8 @@ class GroupCommitWriter:
         if appended is not None:
             for key, versioned in batch.current.items():
                 self._states.put(key, versioned)
+                if self._snapshots.is_due(batch.base[key].version, versioned.version):
+                    self._keep_snapshot(batch.kinds[key[1]], key, versioned)
             refused = 0
             for pending, (_, refusal_code, answer, upto) in zip(decided.written, batch.settled, strict=True):
                 refused += refusal_code is not None
@@ -321,6 +350,11 @@ class GroupCommitWriter:
                 self._storage.announce(appended.base + batch.events)
         if decided.crashed:
             await self._fail_crashed(decided.crashed)
+
+    def _keep_snapshot(self, stream: Stream[Any], key: StreamKey, versioned: Versioned) -> None:
+        state = self._snapshots.encode(stream, versioned.state)
+        if state is not None:
+            self._storage.keep_snapshot(key, self._snapshots.fingerprint(stream), versioned.version, state)
 
     async def _fail_crashed(self, crashed: Sequence[tuple[Pending, Exception]]) -> None:
         """A repeat of a recorded command may crash where the first did not: the stored outcome goes first."""
