@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from domain.currency import CurrencyCode
-from domain.line_split import percent_as_fraction, split_over_lines
+from domain.line_split import split_over_lines
 from domain.money import Money, allocate, sum_money, times
+from domain.percent import factor_of
 from domain.refusal import Refusal, RefusalKind
 from domain.rounding import Rounding
 
@@ -182,7 +183,7 @@ def _discount_parts(
         return nothing
     match discount:
         case PercentOff(percent=percent):
-            factor = percent_as_fraction(percent)
+            factor = factor_of(percent)
             return split_over_lines(times(base, factor, rounding), left, factor)
         case AmountOff(amount=amount):
             if amount.currency != currency:

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from domain.percentage_price import percent_of
+from domain.percent import percent_of
 from domain.price import ONE, ZERO, GraduatedPercentage
 from domain.price_breakdown import Portion, PortionKind
 from domain.rounding import EXACT

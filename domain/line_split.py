@@ -7,7 +7,7 @@ from fractions import Fraction
 from domain.money import Money, allocate
 
 
-def split_over_lines(total: Money, lines: Sequence[Money], exact_factor: Fraction) -> list[Money]:
+def split_over_lines(total: Money, lines: Sequence[Money], exact_factor: Decimal | Fraction) -> list[Money]:
     """Parts of `total` for each line; they sum to it.
 
     `total` is `exact_factor` × the sum of the lines, to a unit or so. Lines of one sign: in proportion to the lines, by
@@ -20,7 +20,8 @@ def split_over_lines(total: Money, lines: Sequence[Money], exact_factor: Fractio
         return [Money.zero(total.currency) for _ in lines]
     if len(signs) == 1:
         return allocate(total, [abs(line.amount) for line in lines])
-    exact = [line.amount * exact_factor for line in lines]
+    factor = Fraction(exact_factor)
+    exact = [line.amount * factor for line in lines]
     parts = [share.numerator // share.denominator for share in exact]
     bearing = [index for index, line in enumerate(lines) if line.amount]
     for_each, for_some = divmod(total.amount - sum(parts), len(bearing))
@@ -28,8 +29,3 @@ def split_over_lines(total: Money, lines: Sequence[Money], exact_factor: Fractio
     for rank, index in enumerate(bearing):
         parts[index] += for_each + (rank < for_some)
     return [Money(part, total.currency) for part in parts]
-
-
-def percent_as_fraction(percent: Decimal) -> Fraction:
-    """5.5 → 11/200."""
-    return Fraction(percent) / 100

@@ -3,17 +3,10 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from domain.percent import percent_of
 from domain.price import ZERO, Percentage
 from domain.price_breakdown import Portion, PortionKind
 from domain.rounding import EXACT
-
-PERCENT_DIGITS = 2
-"""A percentage is its number moved this many digits behind the point."""
-
-
-def percent_of(amount: Decimal, percent: Decimal) -> Decimal:
-    """percent/100 × amount, exactly."""
-    return EXACT.scaleb(EXACT.multiply(amount, percent), -PERCENT_DIGITS)
 
 
 def percentage_portions(price: Percentage, amounts: Sequence[Decimal]) -> list[Portion]:

@@ -8,8 +8,9 @@ from enum import StrEnum
 from fractions import Fraction
 
 from domain.currency import CurrencyCode
-from domain.line_split import percent_as_fraction, split_over_lines
+from domain.line_split import split_over_lines
 from domain.money import Money, allocate, sum_money, times
+from domain.percent import factor_of
 from domain.refusal import Refusal, RefusalKind
 from domain.rounding import Rounding
 
@@ -184,7 +185,7 @@ def tax_on(lines: Sequence[TaxableLine], currency: CurrencyCode, rounding: Round
     for rate in rates.values():
         bearing = [index for index, line in enumerate(lines) if not line.inclusive and rate in line.rates]
         amounts = [lines[index].amount for index in bearing]
-        factor = percent_as_fraction(rate.percent)
+        factor = factor_of(rate.percent)
         tax = times(sum_money(amounts, currency), factor, rounding)
         for index, part in zip(bearing, split_over_lines(tax, amounts, factor), strict=True):
             tax_of[index][rate.rate_id] = part
@@ -206,7 +207,7 @@ def _included_tax(
     rates: Sequence[TaxRate], amounts: Sequence[Money], currency: CurrencyCode, rounding: Rounding
 ) -> list[list[Money]]:
     """For each rate, each line's part of the tax that is in the amounts."""
-    percents = [percent_as_fraction(rate.percent) for rate in rates]
+    percents = [Fraction(factor_of(rate.percent)) for rate in rates]
     together = sum(percents)
     if not together:
         return [[Money.zero(currency) for _ in amounts] for _ in rates]

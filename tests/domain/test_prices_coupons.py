@@ -20,8 +20,9 @@ from domain.coupon_discount import (
     discounts_on,
     is_used_up,
 )
-from domain.line_split import percent_as_fraction, split_over_lines
+from domain.line_split import split_over_lines
 from domain.money import Money
+from domain.percent import factor_of
 from domain.refusal import RefusalKind
 from domain.rounding import Rounding
 from tests.domain.pricing_examples import JPY, NEW_YEAR, USD, amount_off, percent_off, usd
@@ -171,7 +172,7 @@ def test_a_single_redemption_and_a_single_period_are_enough() -> None:
 
 
 def split(total: int, *lines: int, percent: str) -> list[int]:
-    parts = split_over_lines(usd(total), [usd(line) for line in lines], percent_as_fraction(Decimal(percent)))
+    parts = split_over_lines(usd(total), [usd(line) for line in lines], factor_of(Decimal(percent)))
     return [part.amount for part in parts]
 
 
