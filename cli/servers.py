@@ -1,4 +1,4 @@
-"""`tallybook up`, `down`, `status` and `dev`: the servers, and everything at once."""
+"""`tallybook up`, `down`, `status`, `migrate` and `dev`: the servers, and everything at once."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from cli.stack import Stack, migrate, roles_folder, run_until_stopped, running_s
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import find_process
 from infra.embedded.servers import Servers
-from infra.settings import Settings, data_dir, load_settings
+from infra.settings import Settings, SettingsError, data_dir, load_settings
 from infra.supervisor import SupervisorError, end_leftovers, read_roster
 
 console = Console()
@@ -106,6 +106,19 @@ def dev() -> None:
         console.print("Stopped.")
 
 
+def migrate_database() -> None:
+    """Bring the database to the newest schema; nothing happens if it is there already.
+
+    [dim]Example:[/dim] [cyan]TALLYBOOK_DATABASE_OWNER_URL=postgresql://… tallybook migrate[/cyan]
+    """
+    settings = load_settings()
+    servers = Servers.from_settings(settings)
+    if servers.postgres is not None and not servers.postgres.find():
+        raise SettingsError("No database: set TALLYBOOK_DATABASE_URL, or start the embedded one with `tallybook up`.")
+    asyncio.run(migrate(settings if servers.postgres is None else servers.connected(settings), servers))
+    console.print("The database has the newest schema.")
+
+
 async def _dev(settings: Settings) -> None:
     async with running_stack(settings) as stack:
         tell_servers(settings, stack.servers)
@@ -113,14 +126,14 @@ async def _dev(settings: Settings) -> None:
         key = await load(SEED)(stack)
         console.print(
             Panel.fit(
-                f"API      [cyan]{stack.api_url}[/cyan]   docs at {stack.api_url}/docs\n"
-                f"Key      [cyan]{key}[/cyan]\n"
-                f"Logs     {roles_folder(settings) / 'logs'}\n\n"
-                f"[dim]curl -H 'Authorization: Bearer {key}' {stack.api_url}/v1/customers[/dim]\n\n"
-                "Ctrl-C stops everything.",
-                title="Tallybook runs",
+                f"API   [cyan]{stack.api_url}[/cyan] (its documentation: {stack.api_url}/docs)\n"
+                f"Key   [cyan]{key}[/cyan]\n"
+                f"Logs  {roles_folder(settings) / 'logs'}",
+                title="Tallybook runs; Ctrl-C stops it",
             )
         )
+        # Outside the frame and unwrapped, so that it can be copied.
+        console.print(f'curl -H "Authorization: Bearer {key}" {stack.api_url}/v1/customers', soft_wrap=True)
         raise SupervisorError(await stack.supervisor.wait_failed())
 
 

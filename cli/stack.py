@@ -1,4 +1,4 @@
-"""Everything at once: the servers, a migrated database, a supervisor of the roles. For dev, the demo and the faults."""
+"""Everything at once: the servers, a migrated database, a supervisor of the roles. For dev, demo and fault tests."""
 
 import asyncio
 import contextlib
