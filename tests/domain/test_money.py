@@ -177,7 +177,7 @@ def test_formatting(money: Money, text: str) -> None:
     assert money.format() == text
 
 
-@given(amounts())
+@given(amounts)
 def test_text_and_back_is_the_same_amount(money: Money) -> None:
     number, code = money.format().split(" ")
     assert Money.parse(number, code) == money
@@ -275,7 +275,7 @@ def test_weights_that_cannot_split_are_refused(weights: list[int | Decimal | Fra
     assert refused.value.details == {"reason": reason, "weights": len(weights)}
 
 
-@given(amounts(), weights)
+@given(amounts, weights)
 def test_splitting_conserves_and_every_part_is_its_exact_share_rounded_one_way(
     money: Money, weights: list[int | Decimal | Fraction]
 ) -> None:
@@ -286,19 +286,19 @@ def test_splitting_conserves_and_every_part_is_its_exact_share_rounded_one_way(
         assert abs(part.amount - money.amount * Fraction(weight) / whole) < 1
 
 
-@given(amounts(), weights)
+@given(amounts, weights)
 def test_splitting_a_credit_mirrors_splitting_a_charge(money: Money, weights: list[int | Decimal | Fraction]) -> None:
     assert allocate(-money, weights) == [-part for part in allocate(money, weights)]
 
 
-@given(amounts(), weights, st.integers(1, 1000))
+@given(amounts, weights, st.integers(1, 1000))
 def test_only_the_proportions_of_weights_count(
     money: Money, weights: list[int | Decimal | Fraction], factor: int
 ) -> None:
     assert allocate(money, [Fraction(weight) * factor for weight in weights]) == allocate(money, weights)
 
 
-@given(amounts(), minor_units)
+@given(amounts, minor_units)
 def test_sums_and_differences_undo_each_other(money: Money, other_amount: int) -> None:
     other = Money(other_amount, money.currency)
     assert money + other - other == money
