@@ -93,7 +93,7 @@ def status(
             table.add_row(role.name, ready, str(role.pid), f"http://127.0.0.1:{role.port}" if role.port else "")
     console.print(table)
     if urls:
-        for name, value in servers.environment().items() if _all_run(servers) else ():
+        for name, value in servers.environment().items():
             console.print(f"{name}={value}", soft_wrap=True, highlight=False)
 
 
@@ -161,10 +161,6 @@ def _tell_moved(settings: Settings, postgres: EmbeddedPostgres) -> None:
             f"[yellow]PostgreSQL does not run as root, and its user cannot reach {data_dir(settings)}; "
             f"its data is in {postgres.folder}.[/yellow]"
         )
-
-
-def _all_run(servers: Servers) -> bool:
-    return all(part is None or part.is_running for part in (servers.postgres, servers.kafka))
 
 
 def _is_ready(port: int) -> bool:

@@ -57,7 +57,7 @@ class Servers:
     def connected(self, settings: Settings) -> Settings:
         """Return the settings with the addresses of the running embedded servers filled in."""
         database = {name: SecretStr(value) for name, value in self._database_values().items()}
-        kafka = {"bootstrap": self.kafka.bootstrap} if self.kafka is not None else {}
+        kafka = {"bootstrap": self.kafka.bootstrap} if self.kafka is not None and self.kafka.is_running else {}
         return replace(
             settings,
             database=settings.database.model_copy(update=database),
@@ -67,12 +67,12 @@ class Servers:
     def environment(self) -> dict[str, str]:
         """Return the variables that point a role's process at the embedded servers."""
         found = {f"TALLYBOOK_DATABASE_{name.upper()}": value for name, value in self._database_values().items()}
-        if self.kafka is not None:
+        if self.kafka is not None and self.kafka.is_running:
             found["TALLYBOOK_KAFKA_BOOTSTRAP"] = self.kafka.bootstrap
         return found
 
     def _database_values(self) -> dict[str, str]:
-        if self.postgres is None:
+        if self.postgres is None or not self.postgres.is_running:
             return {}
         # One login; each part takes on its own role in the database from the first moment of its connections.
         return dict.fromkeys(("url", "owner_url"), self.postgres.dsn(database=self.database_name))

@@ -1,0 +1,109 @@
+"""Settings: documented, checked, and closed to typos; secrets stay secret."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from infra.settings import (
+    PARTS,
+    Settings,
+    SettingsError,
+    VaultSettings,
+    load_settings,
+    setting_rows,
+    settings_markdown,
+    vault_master_key,
+    write_secret_once,
+)
+
+UNITS_IN_NAMES = {"_ms": "ms", "_s": "s", "_bytes": "bytes", "_mib": "MiB"}
+
+
+@pytest.fixture(autouse=True)
+def only_these(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("TALLYBOOK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TALLYBOOK_DATA_DIR", str(tmp_path / "data"))
+
+
+def test_every_setting_says_what_it_is_for_and_in_what_unit() -> None:
+    rows = list(setting_rows())
+    assert len({row.variable for row in rows}) == len(rows)
+    for row in rows:
+        assert row.about.endswith("."), row.variable
+        for ending, unit in UNITS_IN_NAMES.items():
+            if row.variable.lower().endswith(ending):
+                assert row.unit == unit, row.variable
+        assert f"`{row.variable}`" in settings_markdown()
+
+
+def test_every_number_has_a_unit() -> None:
+    for part in PARTS:
+        for name, field in part.model_fields.items():
+            if field.annotation in (int, float):
+                assert isinstance(field.json_schema_extra, dict)
+                assert field.json_schema_extra["unit"], f"{part.__name__}.{name}"
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYBOOK_WRITER_BATCH_MAX_EVENTS", "7")
+    assert load_settings().writer.batch_max_events == 7
+
+
+def test_a_typo_is_refused_with_the_right_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYBOOK_WRITER_BATCH_MAX_EVENT", "7")
+    with pytest.raises(SettingsError, match="did you mean TALLYBOOK_WRITER_BATCH_MAX_EVENTS"):
+        load_settings()
+
+
+def test_a_wrong_value_is_named_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYBOOK_API_PORT", "hunter2")
+    with pytest.raises(SettingsError, match="TALLYBOOK_API_PORT: ") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in setting_rows():
+        if row.variable.endswith(("_KEY", "_URL", "_SECRETS")):
+            monkeypatch.setenv(row.variable, "hunter2")
+    monkeypatch.delenv("TALLYBOOK_GATEWAY_URL")
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_in_development_one_master_key_is_made_for_all_who_start_at_once(tmp_path: Path) -> None:
+    settings = load_settings()
+    keys: list[bytes] = []
+    threads = [threading.Thread(target=lambda: keys.append(vault_master_key(settings))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(keys) == 8
+    assert len(set(keys)) == 1
+    assert len(keys[0]) == 32
+    assert (tmp_path / "data" / "vault.master-key").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["vault.master-key"]
+
+
+def test_in_production_no_master_key_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TALLYBOOK_ENVIRONMENT", "production")
+    with pytest.raises(SettingsError, match="TALLYBOOK_VAULT_MASTER_KEY is not set"):
+        vault_master_key(load_settings())
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(("key", "what"), [("%%%", "not base64"), ("c2hvcnQ=", "must hold 32 bytes")])
+def test_a_master_key_of_another_form_is_refused(key: str, what: str) -> None:
+    with pytest.raises(SettingsError, match=what):
+        vault_master_key(Settings(vault=VaultSettings(master_key=SecretStr(key))))
+
+
+def test_a_secret_is_never_replaced(tmp_path: Path) -> None:
+    write_secret_once(tmp_path / "secret", "first")
+    write_secret_once(tmp_path / "secret", "second")
+    assert (tmp_path / "secret").read_text() == "first"
