@@ -1,0 +1,44 @@
+"""The in-memory event store keeps the contract."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from infra.event_store.memory import MemoryDueWork, MemoryLog, MemoryStorage, MemoryStore
+from infra.event_store.writer import GroupCommitWriter
+from infra.settings import WriterSettings
+from tests.contracts.counter_stream import HANDLERS, CounterCodec
+from tests.contracts.due_work_contract import DueWorkContract
+from tests.contracts.event_store_contract import Cell, EventStoreContract
+from tests.contracts.requests import TENANT
+
+
+class MemoryCell:
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.log = MemoryLog(self.store)
+        self.due_work = MemoryDueWork(self.store)
+        self.writers: list[GroupCommitWriter] = []
+
+    def open_writer(self, **limits: int) -> GroupCommitWriter:
+        writer = GroupCommitWriter(
+            MemoryStorage(self.store), handlers=HANDLERS, codec=CounterCodec(), settings=WriterSettings(**limits)
+        )
+        self.writers.append(writer)
+        return writer
+
+    async def person_rows(self, person_id: str) -> tuple[int, Sequence[str]]:
+        references = sorted(key[2] for key in self.store.personal if key[:2] == (TENANT, person_id))
+        return int((TENANT, person_id) in self.store.people), references
+
+
+@pytest.fixture
+async def cell() -> AsyncIterator[Cell]:
+    cell = MemoryCell()
+    yield cell
+    for writer in cell.writers:
+        await writer.close()
+
+
+class TestMemoryEventStore(EventStoreContract, DueWorkContract):
+    pass
