@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -84,6 +85,12 @@ class SandboxProcess:
             },
             stdout=asyncio.subprocess.PIPE,
         )
+
+    def limit_file_bytes(self, most: int | None) -> None:
+        """Let no file of the process grow beyond `most` bytes, as a full disk would; None lifts the limit."""
+        assert self._process is not None
+        _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (hard if most is None else most, hard))
 
     async def kill(self) -> None:
         """SIGKILL: nothing of its own runs any more."""

@@ -169,6 +169,23 @@ async def test_a_second_gateway_on_the_same_store_is_refused(sandbox: SandboxPro
     await second.close()
 
 
+async def test_a_full_disk_charges_nobody_and_answers_nobody_until_there_is_room(tmp_path: Path) -> None:
+    async with SandboxProcess(tmp_path) as sandbox:
+        gateway = sandbox.adapter()
+        first = payment("tok_visa")
+        succeeded(await gateway.create_payment(first))
+        sandbox.limit_file_bytes(sandbox.store_path.with_name(sandbox.store_path.name + "-wal").stat().st_size)
+        request = payment("tok_visa")
+        assert await gateway.create_payment(request) == OutcomeUnknown(why=UnknownWhy.CONNECTION_LOST)
+        sandbox.limit_file_bytes(None)
+        assert await gateway.look_up(request.reference) == NotFound(reference=request.reference)
+        succeeded(await gateway.create_payment(request))
+        await sandbox.kill()
+        await sandbox.start()
+        assert await sandbox.money_taken() == (2, 2 * 1999)
+        await gateway.close()
+
+
 # ── disturbed ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -341,6 +358,22 @@ async def test_a_card_declines_and_recovers_by_its_tries(gateway: SandboxAdapter
         assert isinstance(result, Declined)
         assert result.code is DeclineCode.INSUFFICIENT_FUNDS
     assert succeeded(await gateway.create_payment(attempt(3))).amount == usd(500)
+
+
+async def test_of_several_payments_under_one_reference_the_one_that_took_money_counts(
+    gateway: SandboxAdapter,
+) -> None:
+    reference = new_reference()
+    tokens = ("tok_decline_do_not_honor", "tok_visa", "tok_decline_fraudulent")
+    results = [
+        await gateway.create_payment(
+            CreatePayment(
+                reference=reference, amount=usd(5), payment_method_token=token, idempotency_key=f"{reference}:{token}"
+            )
+        )
+        for token in tokens
+    ]
+    assert await gateway.look_up(reference) == succeeded(results[1])
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
