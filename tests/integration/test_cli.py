@@ -50,10 +50,10 @@ def test_an_unknown_role_is_refused() -> None:
 
 
 @pytest.fixture
-def environment(services_folder: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(services_folder: Path, tmp_path: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TALLYBOOK_")}
     folder = services_folder / f"cli-{tmp_path.name}"
-    given = {
+    return {
         **kept,
         "TALLYBOOK_DATA_DIR": str(folder),
         "TALLYBOOK_API_PORT": "0",
@@ -61,8 +61,6 @@ def environment(services_folder: Path, tmp_path: Path) -> Iterator[dict[str, str
         "PYTHONPATH": str(ROOT),
         "COLUMNS": "200",
     }
-    yield given
-    tallybook(given, "down")
 
 
 def tallybook(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,18 +74,25 @@ def tallybook(environment: dict[str, str], *arguments: str) -> subprocess.Comple
     )
 
 
-def test_servers_go_up_are_found_and_go_down(environment: dict[str, str]) -> None:
-    first = tallybook(environment, "up")
+@pytest.fixture
+def taken_down(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    yield environment
+    tallybook(environment, "down")
+
+
+def test_servers_go_up_are_found_and_go_down(taken_down: dict[str, str]) -> None:
+    first = tallybook(taken_down, "up")
     assert first.returncode == 0, first.stderr
-    second = tallybook(environment, "up")
+    second = tallybook(taken_down, "up")
     assert [line for line in second.stdout.splitlines() if "pid" in line] == [
         line for line in first.stdout.splitlines() if "pid" in line
     ]
-    assert tallybook(environment, "status").stdout.count("running") == 2
-    assert "TALLYBOOK_DATABASE_URL=postgresql://" in tallybook(environment, "status", "--urls").stdout
-    assert tallybook(environment, "migrate").returncode == 0
-    assert "Stopped Postgres and Kafka" in tallybook(environment, "down").stdout
-    assert tallybook(environment, "status").stdout.count("stopped") == 2
+    found = tallybook(taken_down, "status", "--urls").stdout
+    assert found.count("running") == 2
+    assert "TALLYBOOK_DATABASE_URL=postgresql://" in found
+    assert tallybook(taken_down, "migrate").returncode == 0
+    assert "Stopped Postgres and Kafka" in tallybook(taken_down, "down").stdout
+    assert tallybook(taken_down, "status").stdout.count("stopped") == 2
 
 
 def test_a_wrong_environment_is_told_in_words(environment: dict[str, str]) -> None:
