@@ -27,6 +27,7 @@ _PRIMITIVES: Final[dict[str, object]] = {
     "length_at": wire.length_at,
     "count_at": wire.count_at,
     "instant_at": wire.instant_at,
+    "instant_of": wire.instant_of,
     "instant_bytes": wire.instant_bytes,
     "day_bytes": wire.day_bytes,
     "day_from": wire.day_from,
@@ -335,7 +336,11 @@ class _Reader(_Source):
                 return self._long()
             case "instant":
                 name = self.fresh("v")
-                self.line(f"{name}, at = instant_at(payload, at)")
+                self.line(f"{name} = instant_of(payload[at:at + {wire.INSTANT_BYTES}])")
+                self.line(f"if {name} is None:")
+                self.line(f"    {name}, at = instant_at(payload, at)")
+                self.line("else:")
+                self.line(f"    at += {wire.INSTANT_BYTES}")
                 return name
             case "day":
                 return f"day_from({self._long()})"

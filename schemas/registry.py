@@ -116,7 +116,7 @@ def version(subject: str, number: int | str, *, schemas: SchemaSet | None = None
 
 
 def lookup(subject: str, schema: str, *, schemas: SchemaSet | None = None) -> dict[str, Json]:
-    """POST /subjects/{subject}: which version this schema is; it registers nothing. Deserializers that want the latest ask.
+    """POST /subjects/{subject}: which version this schema is; nothing is registered. Readers of "latest" ask.
 
     `schema` is the text in the request's body. Raises SubjectNotFound, SchemaNotFound (no version of the subject is
     this one), InvalidSchema (it is not JSON).
