@@ -15,6 +15,8 @@ import pytest
 from infra.embedded.databases import PostgresServer
 from infra.embedded.kafka import EmbeddedKafka
 from infra.embedded.postgres import EmbeddedPostgres
+from infra.settings import DatabaseSettings
+from projections.tables import prepare
 from tests.services import (
     ContainerKafka,
     ContainerPostgres,
@@ -124,8 +126,9 @@ def topic_prefix() -> str:
 
 
 async def migrate(dsn: str) -> None:
-    """Apply every migration to the database."""
+    """Apply every migration to the database, and make the read models' tables."""
     if importlib.util.find_spec("infra.migrations") is None:
         return
     migrations = importlib.import_module("infra.migrations")
     await migrations.migrate(dsn)
+    await prepare(dsn, DatabaseSettings())

@@ -1,0 +1,49 @@
+"""Every read model there is, by projection. A tally stands after what it counts."""
+
+from typing import Any, Final
+
+from projections import (
+    account_balances,
+    customers,
+    invoices,
+    journal_entries,
+    ledger_entries,
+    payment_methods,
+    payments,
+    plans,
+    prices,
+    products,
+    refunds,
+    sagas,
+    stats,
+    subscriptions,
+    test_clocks,
+)
+from projections.read_model import Projection, ReadModel
+
+READ_MODELS: Final[tuple[ReadModel[Any], ...]] = (
+    customers.TABLE,
+    products.TABLE,
+    plans.TABLE,
+    prices.TABLE,
+    subscriptions.TABLE,
+    invoices.TABLE,
+    test_clocks.TABLE,
+    journal_entries.TABLE,
+    sagas.CHARGES,
+    sagas.RENEWALS,
+    stats.BILLING,
+    payment_methods.TABLE,
+    payments.TABLE,
+    refunds.TABLE,
+    sagas.REFUNDS,
+    stats.PAYMENTS,
+    ledger_entries.TABLE,
+    account_balances.TABLE,
+)
+BY_NAME: Final = {model.name: model for model in READ_MODELS}
+
+
+def read_models_of(projection: Projection) -> tuple[ReadModel[Any], ...]:
+    """The read models that are folded from one topic."""
+    return tuple(model for model in READ_MODELS if model.projection is projection)

@@ -1,0 +1,73 @@
+"""Read models whose rows are the states of one kind of stream, folded by the stream's own `evolve`.
+
+So a read model cannot disagree with the domain: its columns are the state's fields, and the state can be made again
+from a row to the last field.
+"""
+
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+
+from domain.stream import Stream
+from projections.columns import layout
+from projections.read_model import Fact, Projection, ReadModel, Rows, Tally
+
+State = TypeVar("State")
+
+
+class OutOfOrder(Exception):
+    """An event is not the next one of its stream: something before it is missing, or it was applied already."""
+
+
+class Found(NamedTuple, Generic[State]):
+    """A resource as of its last event: `stream_version` counts its events, `position` is the last one's in the log,
+    `updated_at` is when that one took effect.
+    """
+
+    state: State
+    stream_version: int
+    position: int
+    updated_at: datetime
+
+
+def stream_model(
+    stream: Stream[State],
+    state: type[State],
+    *,
+    name: str,
+    version: int,
+    projection: Projection,
+    stream_id: str,
+    indexes: tuple[str, ...] = (),
+    tally: Tally | None = None,
+    tallied_by: str | None = None,
+    sorted_by: str = "created_at",
+) -> ReadModel[Found[State]]:
+    """The read model of a kind of stream; `stream_id` is the field of the state that holds the stream's id."""
+    found = layout(Found, state)
+    evolve = stream.evolve
+
+    def apply(rows: Rows[Found[State]], fact: Fact) -> None:
+        key = (fact.tenant_id, fact.stream_id)
+        row = rows.get(key)
+        before, version = (None, 0) if row is None else (row.state, row.stream_version)
+        if fact.stream_version != version + 1:
+            raise OutOfOrder(f"{fact.stream_type} {fact.stream_id}: version {fact.stream_version} after {version}")
+        rows[key] = Found(evolve(before, fact.event), fact.stream_version, fact.position, fact.effective_at)
+
+    return ReadModel(
+        name=name,
+        version=version,
+        projection=projection,
+        columns=found.columns,
+        key=("tenant_id", stream_id),
+        events=frozenset(stream.events),
+        apply=apply,
+        write=found.write,
+        read=found.read,
+        key_of=lambda fact: (fact.tenant_id, fact.stream_id),
+        begins=lambda fact: fact.stream_version == 1,
+        indexes=(f"tenant_id, {sorted_by}, {stream_id}", *indexes),
+        sorted_by=sorted_by,
+        tally=tally,
+        tallied_by=tallied_by,
+    )
