@@ -2,21 +2,29 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from confluent_kafka import DeserializingConsumer, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from confluent_kafka.schema_registry import SchemaRegistryClient, record_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
-from confluent_kafka.serialization import MessageField, SerializationContext
+from confluent_kafka.serialization import MessageField, SerializationContext, StringDeserializer
 
+from domain.catalogue import STREAMS
 from schemas import golden, registry
+from schemas.asyncapi import LEDGER_TOPIC
 from schemas.committed import EventSchema, committed
+from tests.services import KafkaServer
 
 PREFIX = "/schema-registry"
+BROKER_TIMEOUT_S = 60.0
 
 
 def answer(path: str) -> object:
@@ -106,23 +114,20 @@ def without_record_names(value: Any) -> Any:
 def test_confluents_deserializer_reads_our_bytes(
     client: SchemaRegistryClient, schema: EventSchema, with_context: bool
 ) -> None:
-    name = golden.golden_name(schema.event_type, schema.version)
-    payload = (golden.FOLDER / f"{name}.bin").read_bytes()
-    expected = json.loads((golden.FOLDER / f"{name}.json").read_text())
+    payload, expected = golden_of(schema)
     context = SerializationContext("cell1.billing.events.v1", MessageField.VALUE) if with_context else None
     read = AvroDeserializer(client)(payload, context)
-    assert as_json(read) == without_record_names(expected)
+    assert as_json(read) == expected
 
 
 @pytest.mark.parametrize("schema", committed().all[:3], ids=lambda schema: schema.event_type)
 def test_the_latest_version_is_found_by_the_records_name(client: SchemaRegistryClient, schema: EventSchema) -> None:
-    name = golden.golden_name(schema.event_type, schema.version)
-    payload = (golden.FOLDER / f"{name}.bin").read_bytes()
+    payload, expected = golden_of(schema)
     latest = AvroDeserializer(
         client, conf={"use.latest.version": True, "subject.name.strategy": record_subject_name_strategy}
     )
     read = latest(payload, SerializationContext("cell1.billing.events.v1", MessageField.VALUE))
-    assert as_json(read) == without_record_names(json.loads((golden.FOLDER / f"{name}.json").read_text()))
+    assert as_json(read) == expected
 
 
 def test_the_client_lists_subjects_and_versions(client: SchemaRegistryClient) -> None:
@@ -147,3 +152,59 @@ def test_the_client_understands_our_refusals(client: SchemaRegistryClient) -> No
     with pytest.raises(SchemaRegistryError) as unknown_version:
         client.get_version("tallybook.invoice.Finalized", 99)
     assert unknown_version.value.error_code == 40402
+
+
+def test_a_consumer_of_the_topics_reads_every_kind_of_record(
+    client: SchemaRegistryClient, kafka_server: KafkaServer, topic_prefix: str
+) -> None:
+    """On a real broker, with nothing of ours on the reading side."""
+    samples = {
+        schema.event_type: (f"{topic_prefix}{topic_of(schema)}", *golden_of(schema)) for schema in committed().all
+    }
+    topics = sorted({topic for topic, _, _ in samples.values()})
+    servers: dict[str, str | int | float | bool] = {"bootstrap.servers": kafka_server.bootstrap}
+    admin = AdminClient(servers)
+    made = admin.create_topics([NewTopic(topic, num_partitions=2, replication_factor=1) for topic in topics])
+    for done in made.values():
+        done.result(BROKER_TIMEOUT_S)
+    producer = Producer(servers)
+    for event_type, (topic, payload, _) in samples.items():
+        producer.produce(topic, key="acme:cus_1", value=payload, headers=[("ce_type", event_type.encode())])
+    assert producer.flush(BROKER_TIMEOUT_S) == 0
+
+    consumer = DeserializingConsumer(
+        {
+            **servers,
+            "group.id": f"{topic_prefix}team",
+            "auto.offset.reset": "earliest",
+            "key.deserializer": StringDeserializer(),
+            "value.deserializer": AvroDeserializer(client),
+        }
+    )
+    read: dict[str, Any] = {}
+    deadline = time.monotonic() + BROKER_TIMEOUT_S
+    try:
+        consumer.subscribe(topics)
+        while len(read) < len(samples) and time.monotonic() < deadline:
+            record: Any = consumer.poll(1.0)  # the client has no types for deserialized records
+            if record is not None:
+                assert record.key() == "acme:cus_1"
+                read[dict(record.headers())["ce_type"].decode()] = as_json(record.value())
+    finally:
+        consumer.close()
+    assert read == {event_type: expected for event_type, (_, _, expected) in samples.items()}
+
+
+def golden_of(schema: EventSchema) -> tuple[bytes, Any]:
+    """The golden payload of a version, and what it says."""
+    name = golden.golden_name(schema.event_type, schema.version)
+    said = json.loads((golden.FOLDER / f"{name}.json").read_text())
+    return (golden.FOLDER / f"{name}.bin").read_bytes(), without_record_names(said)
+
+
+def topic_of(schema: EventSchema) -> str:
+    """The topic that a type's events are published to."""
+    for stream in STREAMS.values():
+        if schema.event_type in stream.events:
+            return stream.topic.value
+    return LEDGER_TOPIC
