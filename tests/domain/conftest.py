@@ -10,5 +10,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "thorough", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("quick", settings.get_profile("thorough"), max_examples=25)
+settings.register_profile(
+    "quick", settings.get_profile("thorough"), max_examples=25, derandomize=True, database=None, print_blob=False
+)
 settings.load_profile(os.environ.get("TALLYBOOK_HYPOTHESIS_PROFILE", "thorough"))
