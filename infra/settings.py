@@ -197,6 +197,8 @@ class ApiSettings(Part):
     anonymous_rate_per_min: int = setting(100, "requests/min", "Requests per address without a key.", ge=1)
     key_rate_per_min: int = setting(60_000, "requests/min", "Requests per API key.", ge=1)
     key_cache_s: float = setting(5.0, "s", "How long a checked API key is believed.", ge=0)
+    key_cache_max_keys: int = setting(10_000, "keys", "Checked API keys kept in memory.", ge=1)
+    rate_limit_max_names: int = setting(100_000, "names", "Addresses and keys whose request rates are kept.", ge=1)
 
 
 class GatewaySettings(Part):

@@ -1,0 +1,90 @@
+"""API keys: `tbk_<prefix>_<256 bits in base32>`. Only their SHA-256 is stored; whoever has a key is its tenant."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from base64 import b32encode
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+from infra.database import Pool
+from infra.ids import new_id
+
+KEY_ID: Final = "key_"
+PREFIX_CHARS: Final = 8
+SECRET_BYTES: Final = 32
+_KEY: Final = re.compile(r"tbk_([a-z2-7]{8})_([a-z2-7]{52})")
+
+
+class NewKey(NamedTuple):
+    """A key as it is made: `secret` is shown once and never stored."""
+
+    key_id: str
+    prefix: str
+    secret: str
+    sha256: bytes
+
+
+class Principal(NamedTuple):
+    """Who asks: the tenant, and the key's id as the actor of what they do."""
+
+    tenant_id: str
+    key_id: str
+
+
+class _Held(NamedTuple):
+    principal: Principal
+    prefix: str
+    until: float
+
+
+def make_key() -> NewKey:
+    """Draw a new key."""
+    prefix = _base32(secrets.token_bytes(5))
+    secret = f"tbk_{prefix}_{_base32(secrets.token_bytes(SECRET_BYTES))}"
+    return NewKey(new_id(KEY_ID), prefix, secret, hashlib.sha256(secret.encode()).digest())
+
+
+def _base32(value: bytes) -> str:
+    return b32encode(value).decode().rstrip("=").lower()
+
+
+class ApiKeys:
+    """Checks keys against the database; a checked key is believed for `cache_s`, so revocation takes at most that."""
+
+    def __init__(self, pool: Pool, *, cache_s: float, max_keys: int) -> None:
+        self._pool = pool
+        self._cache_s = cache_s
+        self._max_keys = max_keys
+        self._held: OrderedDict[bytes, _Held] = OrderedDict()
+
+    def held(self, secret: str) -> Principal | None:
+        """The principal of a key that was checked a moment ago."""
+        digest = hashlib.sha256(secret.encode()).digest()
+        held = self._held.get(digest)
+        if held is None or held.until <= time.monotonic():
+            return None
+        return held.principal if _same_prefix(secret, held.prefix) else None
+
+    async def find(self, secret: str) -> Principal | None:
+        """The principal of a key, None if there is no such key or it was revoked."""
+        if _KEY.fullmatch(secret) is None:
+            return None
+        digest = hashlib.sha256(secret.encode()).digest()
+        row = await self._pool.fetchrow("SELECT key_id, tenant_id, prefix FROM access.find_api_key($1)", digest)
+        if row is None or not _same_prefix(secret, row["prefix"]):
+            self._held.pop(digest, None)
+            return None
+        principal = Principal(row["tenant_id"], row["key_id"])
+        self._held[digest] = _Held(principal, row["prefix"], time.monotonic() + self._cache_s)
+        self._held.move_to_end(digest)
+        if len(self._held) > self._max_keys:
+            self._held.popitem(last=False)
+        return principal
+
+
+def _same_prefix(secret: str, prefix: str) -> bool:
+    """The secret's digest was looked up by equality, which tells nothing of it; its prefix is compared in one time."""
+    return hmac.compare_digest(secret[4 : 4 + PREFIX_CHARS].encode(), prefix.encode())

@@ -1,0 +1,159 @@
+"""The API's process, put together: pools, writer, vault, routes; and how it is served and stopped."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api import (
+    customers,
+    invoices,
+    journal_entries,
+    payment_methods,
+    payments,
+    plans,
+    prices,
+    products,
+    refunds,
+    subscriptions,
+    test_clocks,
+)
+from api.access import ApiKeys
+from api.call import Parts
+from api.edge import EXCHANGE, Edge
+from api.endpoints import CommandEndpoint, QueryEndpoint
+from api.operations import Operations
+from api.problems import METHOD_NOT_ALLOWED, NO_SUCH_PAGE, Problem
+from api.rate_limits import RateLimiter
+from api.reading import TenantReader
+from domain.commands import HANDLERS
+from infra.event_store.postgres import PostgresStorage
+from infra.event_store.writer import GroupCommitWriter
+from infra.settings import Settings, vault_master_key
+from infra.vault import Vault
+from schemas.codec import default_codec
+
+RESOURCES: Final[tuple[Operations, ...]] = (
+    payments.PAYMENTS,
+    customers.CUSTOMERS,
+    subscriptions.SUBSCRIPTIONS,
+    invoices.INVOICES,
+    payment_methods.PAYMENT_METHODS,
+    refunds.REFUNDS,
+    products.PRODUCTS,
+    plans.PLANS,
+    prices.PRICES,
+    journal_entries.JOURNAL_ENTRIES,
+    test_clocks.TEST_CLOCKS,
+)
+"""Everything the API can do; routes are tried in this order, so what is asked for most stands first."""
+
+KEEP_ALIVE_S: Final = 75
+
+_log: Final = structlog.stdlib.get_logger("api")
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """The application over parts that are ready."""
+    app = FastAPI(title="Tallybook", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    for resource in RESOURCES:
+        for operation in resource.declared:
+            endpoint = (CommandEndpoint if operation.is_command else QueryEndpoint)(operation, parts)
+            app.router.routes.append(Route(operation.path, endpoint, methods=[operation.method], name=operation.name))
+    app.add_exception_handler(HTTPException, _not_routed)
+    app.add_middleware(Edge, parts=parts)
+    return app
+
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    """No route, or not this method: what the router says, as a problem."""
+    wrong_method = isinstance(error, HTTPException) and error.status_code == METHOD_NOT_ALLOWED.status
+    kind = METHOD_NOT_ALLOWED if wrong_method else NO_SUCH_PAGE
+    reply = Problem(kind).reply(request.scope[EXCHANGE].request_id)
+    response = Response(reply.body, reply.status)
+    response.raw_headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+    if wrong_method:
+        response.headers["allow"] = ", ".join(_methods_of(request))
+    return response
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Every method that the path takes: each has a route of its own."""
+    path = request.scope["path"]
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.path_regex.match(path):
+            methods |= route.methods or set()
+    return sorted(methods)
+
+
+@contextlib.asynccontextmanager
+async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
+    """Open what a process needs. On leaving, commands that were taken are finished before connections close."""
+    api = settings.api
+    async with contextlib.AsyncExitStack() as stack:
+        reader = await TenantReader.open(dsn, settings.database)
+        stack.push_async_callback(reader.close)
+        writer = GroupCommitWriter(
+            PostgresStorage(dsn, settings.writer),
+            handlers=HANDLERS,
+            codec=default_codec(),
+            settings=settings.writer,
+        )
+        stack.push_async_callback(writer.close)
+        yield Parts(
+            settings=settings,
+            writer=writer,
+            vault=Vault(vault_master_key(settings)),
+            reader=reader,
+            keys=ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys),
+            anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
+            key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
+        )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: it would end the process before commands in hand are recorded."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        """Take no more connections, finish the requests in hand, return; the second time at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+async def run(settings: Settings, *, dsn: str) -> None:
+    """The role: serve until SIGTERM or SIGINT, then finish what is in hand."""
+    async with open_parts(settings, dsn=dsn) as parts:
+        config = uvicorn.Config(
+            create_app(parts),
+            host=settings.api.host,
+            port=settings.api.port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(settings.general.stop_timeout_s),
+        )
+        server = _Server(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        _log.info("api_runs", host=settings.api.host, port=settings.api.port)
+        await server.serve()
+        _log.info("api_stopped")

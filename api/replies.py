@@ -1,0 +1,55 @@
+"""An HTTP answer as bytes, and its form in the log: a stored answer is repeated byte for byte."""
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from pydantic_core import to_json
+from starlette.types import Send
+
+Header = tuple[bytes, bytes]
+
+JSON: Final[Header] = (b"content-type", b"application/json")
+PROBLEM_JSON: Final[Header] = (b"content-type", b"application/problem+json")
+REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
+
+_FRAME: Final = Struct(">BHH")  # form, status, length of the header lines; then the header lines, then the body
+_FORM: Final = 1
+
+
+class Reply(NamedTuple):
+    """Status, headers, body. The length is added when it is sent."""
+
+    status: int
+    headers: Sequence[Header]
+    body: bytes
+
+    async def send(self, send: Send) -> None:
+        """Send it whole."""
+        headers = [*self.headers, (b"content-length", str(len(self.body)).encode())]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def json_reply(status: int, value: object, headers: Sequence[Header] = ()) -> Reply:
+    """An answer in JSON: instants in RFC 3339, enums by value."""
+    return Reply(status, (JSON, *headers), to_json(value))
+
+
+def to_stored(reply: Reply) -> bytes:
+    """The bytes to keep of an answer."""
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in reply.headers)
+    return _FRAME.pack(_FORM, reply.status, len(lines)) + lines + reply.body
+
+
+def from_stored(stored: bytes) -> Reply:
+    """The inverse of `to_stored`. Raises ValueError for a form of another release."""
+    form, status, length = _FRAME.unpack_from(stored)
+    if form != _FORM:
+        raise ValueError(f"a stored answer of the unknown form {form}")
+    start = _FRAME.size
+    headers: list[Header] = []
+    for line in stored[start : start + length].split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b": ")
+        headers.append((name, value))
+    return Reply(status, tuple(headers), stored[start + length :])

@@ -1,0 +1,267 @@
+"""Subscriptions: what a customer is billed, period by period, until it is cancelled."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from api.call import Call
+from api.fields import Body, CustomerId, NoBody, PlanId, PriceId, Quantity, SubscriptionId, TimeZone, plain_decimal
+from api.operations import Intention, Operations
+from api.plans import IntervalResource, interval_resource
+from api.prices import ModelResource, model_resource
+from domain.billing_period import BeyondCalendar, UnknownTimeZone
+from domain.customer import CustomerIsDeleted, CustomerNotFound
+from domain.identifiers import SUBSCRIPTION as PREFIX
+from domain.invoice import CollectionMethod
+from domain.invoice_commands import DEFAULT_DAYS_UNTIL_DUE
+from domain.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
+from domain.plan_price import BillingTiming, PriceIsArchived, PriceNotFound
+from domain.stream import Streams
+from domain.subscription import (
+    MAX_ITEMS,
+    SUBSCRIPTION,
+    InvalidSubscriptionItems,
+    PeriodIsBilled,
+    RenewalNotDue,
+    Subscription,
+    SubscriptionIsCanceled,
+    SubscriptionNotFound,
+    SubscriptionStatus,
+    existing,
+)
+from domain.subscription_commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
+from infra.ids import new_id
+
+SUBSCRIPTIONS: Final = Operations(tag="subscriptions", about="What customers are billed, period by period.")
+MAX_DAYS_UNTIL_DUE: Final = 365
+_ID: Final = "sub_01m7ywe9z7e398x54gfbrtqnk7"
+
+
+class NewItem(Body):
+    """A price, and how many of it."""
+
+    price: PriceId
+    quantity: Quantity = Decimal(1)
+
+
+class NewSubscription(Body):
+    """A subscription to be. The plan's trial and the customer's time zone hold unless others are given."""
+
+    customer: CustomerId
+    plan: PlanId
+    items: Annotated[tuple[NewItem, ...], Field(min_length=1, max_length=MAX_ITEMS)]
+    collection_method: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
+    days_until_due: Annotated[int, Field(ge=0, le=MAX_DAYS_UNTIL_DUE)] = DEFAULT_DAYS_UNTIL_DUE
+    trial_days: Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)] | None = None
+    time_zone: TimeZone | None = None
+
+
+class Cancellation(Body):
+    """When it is to end: with the running period, or at once."""
+
+    at_period_end: bool = True
+
+
+class SubscriptionItemResource(TypedDict):
+    """A price as it was when it was subscribed to, and how many of it."""
+
+    price: str
+    description: str
+    model: ModelResource
+    timing: BillingTiming
+    quantity: str
+
+
+class SubscriptionResource(TypedDict):
+    """A subscription. Period fields are null during a trial."""
+
+    id: SubscriptionId
+    object: Literal["subscription"]
+    customer: str
+    plan: str
+    plan_version: int
+    status: SubscriptionStatus
+    items: list[SubscriptionItemResource]
+    interval: IntervalResource
+    currency: str
+    time_zone: str
+    collection_method: CollectionMethod
+    days_until_due: int
+    billing_anchor: datetime
+    trial_end: datetime | None
+    current_period_start: datetime | None
+    current_period_end: datetime | None
+    cancel_at: datetime | None
+    canceled_at: datetime | None
+    latest_invoice: str | None
+    past_due_invoices: list[str]
+    test_clock: str | None
+    created: datetime
+
+
+def subscription_resource(subscription: Subscription) -> SubscriptionResource:
+    """A subscription as it is answered."""
+    terms = subscription.terms
+    return {
+        "id": subscription.subscription_id,
+        "object": "subscription",
+        "customer": subscription.customer_id,
+        "plan": terms.plan_id,
+        "plan_version": terms.plan_version,
+        "status": subscription.status,
+        "items": [
+            {
+                "price": item.price_id,
+                "description": item.description,
+                "model": model_resource(item.model),
+                "timing": item.timing,
+                "quantity": plain_decimal(item.quantity),
+            }
+            for item in terms.items
+        ],
+        "interval": interval_resource(terms.interval),
+        "currency": terms.currency,
+        "time_zone": terms.time_zone,
+        "collection_method": terms.collection,
+        "days_until_due": terms.days_until_due,
+        "billing_anchor": subscription.anchor_at,
+        "trial_end": subscription.trial_end,
+        "current_period_start": subscription.period_start,
+        "current_period_end": subscription.period_end,
+        "cancel_at": subscription.cancel_at,
+        "canceled_at": subscription.canceled_at,
+        "latest_invoice": subscription.latest_invoice_id,
+        "past_due_invoices": list(subscription.past_due_invoice_ids),
+        "test_clock": subscription.test_clock_id,
+        "created": subscription.created_at,
+    }
+
+
+EXAMPLE: Final[dict[str, object]] = {
+    "id": _ID,
+    "object": "subscription",
+    "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
+    "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
+    "plan_version": 1,
+    "status": "active",
+    "items": [
+        {
+            "price": "price_01m7ywe9z7e398x54gfbrtqnk7",
+            "description": "Team, monthly",
+            "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
+            "timing": "in_advance",
+            "quantity": "1",
+        }
+    ],
+    "interval": {"unit": "month", "count": 1},
+    "currency": "EUR",
+    "time_zone": "Europe/Berlin",
+    "collection_method": "charge_automatically",
+    "days_until_due": 30,
+    "billing_anchor": "2026-01-01T00:00:00Z",
+    "trial_end": None,
+    "current_period_start": "2026-01-01T00:00:00Z",
+    "current_period_end": "2026-01-31T23:00:00Z",
+    "cancel_at": None,
+    "canceled_at": None,
+    "latest_invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
+    "past_due_invoices": [],
+    "test_clock": None,
+    "created": "2026-01-01T00:00:00Z",
+}
+
+
+def _decided(streams: Streams, subscription_id: str) -> SubscriptionResource:
+    return subscription_resource(existing(streams.get(SUBSCRIPTION, subscription_id), subscription_id))
+
+
+def _path_id(call: Call) -> str:
+    return call.id("subscription_id", PREFIX, SubscriptionNotFound)
+
+
+@SUBSCRIPTIONS.command(
+    "POST",
+    "/v1/subscriptions",
+    body=NewSubscription,
+    body_example={
+        "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
+        "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
+        "items": [{"price": "price_01m7ywe9z7e398x54gfbrtqnk7", "quantity": 1}],
+        "trial_days": 0,
+    },
+    answers=SubscriptionResource,
+    example=EXAMPLE,
+    status=201,
+    refusals=(
+        CustomerNotFound,
+        CustomerIsDeleted,
+        PlanNotFound,
+        PlanIsArchived,
+        PriceNotFound,
+        PriceIsArchived,
+        InvalidSubscriptionItems,
+        UnknownTimeZone,
+        BeyondCalendar,
+    ),
+)
+async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
+    """Subscribe a customer to a plan.
+
+    Without a trial the first period starts, and is invoiced, at once.
+    """
+    subscription_id = new_id(PREFIX)
+    return Intention(
+        command=CreateSubscription(
+            subscription_id=subscription_id,
+            customer_id=body.customer,
+            plan_id=body.plan,
+            items=tuple(RequestedItem(price_id=item.price, quantity=item.quantity) for item in body.items),
+            collection=body.collection_method,
+            days_until_due=body.days_until_due,
+            trial_days=body.trial_days,
+            time_zone=body.time_zone,
+        ),
+        render=lambda streams: _decided(streams, subscription_id),
+        location=f"/v1/subscriptions/{subscription_id}",
+    )
+
+
+@SUBSCRIPTIONS.command(
+    "POST",
+    "/v1/subscriptions/{subscription_id}/cancel",
+    body=Cancellation,
+    body_example={"at_period_end": True},
+    answers=SubscriptionResource,
+    example=EXAMPLE | {"cancel_at": "2026-01-31T23:00:00Z"},
+    refusals=(SubscriptionNotFound, SubscriptionIsCanceled),
+)
+async def cancel_subscription(call: Call, body: Cancellation) -> Intention:
+    """Cancel a subscription, with its period or at once."""
+    subscription_id = _path_id(call)
+    return Intention(
+        command=CancelSubscription(subscription_id=subscription_id, at_period_end=body.at_period_end),
+        render=lambda streams: _decided(streams, subscription_id),
+    )
+
+
+@SUBSCRIPTIONS.command(
+    "POST",
+    "/v1/subscriptions/{subscription_id}/renew",
+    body=NoBody,
+    answers=SubscriptionResource,
+    example=EXAMPLE | {"current_period_start": "2026-01-31T23:00:00Z", "current_period_end": "2026-02-28T23:00:00Z"},
+    refusals=(SubscriptionNotFound, SubscriptionIsCanceled, RenewalNotDue, PeriodIsBilled, BeyondCalendar),
+)
+async def renew_subscription(call: Call, _body: NoBody) -> Intention:
+    """Renew a subscription by hand, if its next period is due.
+
+    The billing clock does this by itself; a period is billed once, whoever is first.
+    """
+    subscription_id = _path_id(call)
+    return Intention(
+        command=RenewSubscription(subscription_id=subscription_id),
+        render=lambda streams: _decided(streams, subscription_id),
+    )

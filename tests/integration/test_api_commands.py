@@ -1,0 +1,71 @@
+"""Commands over HTTP, against a real writer and a real PostgreSQL."""
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.api_client import Api, Client, running_api
+from tests.services import FreshDatabase
+
+
+@pytest.fixture
+async def api(database: FreshDatabase) -> AsyncIterator[Api]:
+    async with running_api(database) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(api: Api) -> Client:
+    return await api.tenant("acme")
+
+
+async def test_a_subscription_is_invoiced_paid_and_refunded_from_the_first_request(client: Client) -> None:
+    customer = await client.made("/v1/customers", {"name": "Ada", "email": "ada@example.com", "currency": "EUR"})
+    product = await client.made("/v1/products", {"name": "Team"})
+    plan = await client.made("/v1/plans", {"product": product["id"], "name": "Monthly", "interval": {"unit": "month"}})
+    price = await client.made(
+        "/v1/prices",
+        {"plan": plan["id"], "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}}},
+    )
+    method = await client.made(
+        "/v1/payment-methods",
+        {"customer": customer["id"], "type": "card", "token": "tok_visa", "set_default": True},
+    )
+    subscription = await client.made(
+        "/v1/subscriptions",
+        {"customer": customer["id"], "plan": plan["id"], "items": [{"price": price["id"], "quantity": 2}]},
+    )
+    assert subscription["status"] == "active"
+    paid = await client.post(f"/v1/invoices/{subscription['latest_invoice']}/pay", {})
+    assert paid.status_code == 200, paid.text
+    assert paid.json()["status"] == "open"
+    assert paid.headers["location"].startswith("/v1/payments/pay_")
+    payment = await client.made(
+        "/v1/payments",
+        {
+            "customer": customer["id"],
+            "amount": {"amount": 1999, "currency": "EUR"},
+            "payment_method": method["id"],
+            "confirm": True,
+        },
+    )
+    assert payment["status"] == "processing"
+    refused = await client.post("/v1/refunds", {"payment": payment["id"]})
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "payment_not_refundable"
+
+
+async def test_a_repeat_gets_the_same_bytes(client: Client) -> None:
+    key = uuid.uuid4().hex
+    body = {"name": "Ada", "currency": "EUR"}
+    first = await client.post("/v1/customers", body, idempotency_key=key)
+    again = await client.post("/v1/customers", body, idempotency_key=key)
+    assert first.status_code == again.status_code == 201
+    assert again.content == first.content
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["ledger-position"] == first.headers["ledger-position"]
+    other = await client.post("/v1/customers", body | {"name": "Eve"}, idempotency_key=key)
+    assert other.status_code == 422
+    assert other.json()["code"] == "idempotency_key_reused"
