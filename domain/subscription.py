@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 
 from domain.billing_period import Interval, Period
 from domain.billing_period import Schedule as PeriodSchedule
@@ -233,10 +234,15 @@ def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> 
 def service_period(subscription: Subscription, index: int) -> tuple[int, ServicePeriod]:
     """Period `index`, or the next one that is not empty (a zone may have skipped a whole day)."""
     terms = subscription.terms
-    schedule = PeriodSchedule.anniversary(subscription.anchor_at, terms.time_zone, terms.interval)
-    while (service := ServicePeriod.of(schedule, index)).period.is_empty:
+    while (service := _service_period(subscription.anchor_at, terms.time_zone, terms.interval, index)).period.is_empty:
         index += 1
     return index, service
+
+
+@lru_cache(maxsize=16_384)
+def _service_period(anchor_at: datetime, time_zone: str, interval: Interval, index: int) -> ServicePeriod:
+    """Many subscriptions share an anchor (all that were imported at once, say); the calendar is asked once."""
+    return ServicePeriod.of(PeriodSchedule.anniversary(anchor_at, time_zone, interval), index)
 
 
 def lines_for(

@@ -32,7 +32,12 @@ async def open_pool(dsn: str, role: Role, settings: DatabaseSettings) -> Pool:
         max_size=settings.pool_max_connections,
         timeout=settings.connect_timeout_s,
         server_settings=server_settings(role, settings),
+        reset=_nothing_to_reset,
     )
+
+
+async def _nothing_to_reset(_connection: object) -> None:
+    """What is set on a connection is set for one transaction; a round trip per use to reset it would be for nothing."""
 
 
 def server_settings(role: Role, settings: DatabaseSettings) -> dict[str, str]:

@@ -141,7 +141,7 @@ class Processors:
 
             queue = PostgresDueWork(pool)
             event_log = PostgresLog(pool)
-            states = StateReader(event_log, codec)
+            states = StateReader(event_log, codec, writer.held)
             runs = runs_of(writer, states, gateways)
             clocks = TestClocks(writer, states, queue, settings.processors)
             runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, event_log, codec, settings.processors).sweep

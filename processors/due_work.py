@@ -19,7 +19,7 @@ from infra.event_store.log import CONNECTION_ERRORS, Listener, wait_for_growth
 from infra.event_store.port import DueWorkQueue, IdempotencyKeyReused, QueueFull, StoreUnavailable, Work
 from infra.settings import ProcessorSettings
 from infra.telemetry import correlated
-from processors.outcome import AskAgain, Done, Hold, WorkOutcome
+from processors.outcome import AskAgain, Hold, Settled, Unwanted, WorkOutcome
 
 log = structlog.get_logger(__name__)
 
@@ -132,7 +132,9 @@ class DueWorkRunner:
     async def _settle(self, work: Work, outcome: WorkOutcome) -> None:
         RUNS.labels(work.kind, type(outcome).__name__).inc()
         match outcome:
-            case Done():
+            case Settled():
+                return
+            case Unwanted():
                 await self._queue.drop(work)
             case AskAgain(after_ms=pause_ms, why=why):
                 pause = self._backoff_ms(work.attempts) if pause_ms is None else pause_ms

@@ -38,8 +38,8 @@ from gateway_adapters.port import (
     Succeeded,
 )
 from infra.event_store.port import Work, Writer
-from processors.issue import Cause, issue
-from processors.outcome import AskAgain, Done, Hold, WorkOutcome
+from processors.issue import issue_for_work
+from processors.outcome import AskAgain, Hold, Unwanted, WorkOutcome
 from processors.states import StateReader
 
 log = structlog.get_logger(__name__)
@@ -61,9 +61,9 @@ class GatewayCalls:
 
     async def payment(self, work: Work) -> WorkOutcome:
         """Bring a payment's running attempt to its outcome."""
-        payment = await self._states.read(PAYMENT, work.tenant_id, work.subject)
+        payment = await self._states.glance(PAYMENT, work.tenant_id, work.subject)
         if payment is None or payment.status not in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}:
-            return Done()
+            return Unwanted()
         gateway = self._gateway_of(payment)
         if gateway is None:
             return Hold(f"no adapter for gateway {payment.gateway!r} is configured")
@@ -89,10 +89,10 @@ class GatewayCalls:
     async def refund(self, work: Work) -> WorkOutcome:
         """Bring a refund to its outcome."""
         payment_id, _, refund_id = work.subject.partition("/")
-        payment = await self._states.read(PAYMENT, work.tenant_id, payment_id)
+        payment = await self._states.glance(PAYMENT, work.tenant_id, payment_id)
         refund = None if payment is None else next((r for r in payment.refunds if r.refund_id == refund_id), None)
         if payment is None or refund is None or refund.status is not RefundStatus.PENDING:
-            return Done()
+            return Unwanted()
         gateway = self._gateway_of(payment)
         if gateway is None:
             return Hold(f"no adapter for gateway {payment.gateway!r} is configured")
@@ -193,12 +193,8 @@ class GatewayCalls:
 
     async def _issue(self, work: Work, command: Command, subject: str) -> WorkOutcome:
         """The key names the answer: two workers with two answers both reach the stream, which takes the first."""
-        cause = Cause(
-            tenant_id=work.tenant_id, correlation_id=work.correlation_id, causation_id=work.caused_by_event_id
-        )
         key = f"{subject}:{type(command).__name__}"
-        await issue(self._writer, command, key=key, cause=cause, actor=ACTOR)
-        return Done()
+        return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR)
 
 
 def _why(answer: Any) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import structlog
 
 from domain.stream import Command
-from infra.event_store.port import Outcome, Request, Writer
+from infra.event_store.port import Outcome, Request, Work, Writer
+from processors.outcome import Settled, Unwanted, WorkOutcome
 
 log = structlog.get_logger(__name__)
 
@@ -18,6 +19,13 @@ class Cause:
     tenant_id: str
     correlation_id: str
     causation_id: str | None
+
+
+async def issue_for_work(writer: Writer, command: Command, work: Work, *, key: str, actor: str) -> WorkOutcome:
+    """Issue what a piece of due work comes to. Accepted: its events settled the row; refused: it was not wanted."""
+    cause = Cause(tenant_id=work.tenant_id, correlation_id=work.correlation_id, causation_id=work.caused_by_event_id)
+    outcome = await issue(writer, command, key=key, cause=cause, actor=actor)
+    return Settled() if outcome.refusal_code is None and not outcome.replayed else Unwanted()
 
 
 async def issue(writer: Writer, command: Command, *, key: str, cause: Cause, actor: str) -> Outcome:

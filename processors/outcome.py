@@ -4,8 +4,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """Nothing is left to do: the events that it caused have finished or moved its row, or it was no longer wanted."""
+class Settled:
+    """The events that it caused have finished or moved its row, in their own batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Nothing was left to do; the row goes, if it is still this run's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,4 +28,4 @@ class Hold:
     why: str
 
 
-WorkOutcome = Done | AskAgain | Hold
+WorkOutcome = Settled | Unwanted | AskAgain | Hold

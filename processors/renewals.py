@@ -5,8 +5,8 @@ What follows (the charge, the payment) hangs on the invoice; a renewal that is r
 
 from domain.subscription_commands import RenewSubscription
 from infra.event_store.port import Work, Writer
-from processors.issue import Cause, issue
-from processors.outcome import Done, WorkOutcome
+from processors.issue import issue_for_work
+from processors.outcome import WorkOutcome
 
 ACTOR = "timer:renewal"
 
@@ -20,9 +20,5 @@ class Renewals:
     async def renew(self, work: Work) -> WorkOutcome:
         """Start the period due at the timer's instant. Refused: it was moved or ended, and its row with it."""
         command = RenewSubscription(subscription_id=work.subject, due_at=work.due_at)
-        cause = Cause(
-            tenant_id=work.tenant_id, correlation_id=work.correlation_id, causation_id=work.caused_by_event_id
-        )
         key = f"renewal:{work.subject}:{work.due_at.isoformat()}"
-        await issue(self._writer, command, key=key, cause=cause, actor=ACTOR)
-        return Done()
+        return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR)

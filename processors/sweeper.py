@@ -7,7 +7,7 @@ books come right whatever happened to the record on its way.
 from infra.event_store.port import Log, Work, Writer
 from infra.event_store.storage import Codec
 from infra.settings import ProcessorSettings
-from processors.outcome import AskAgain, Done, WorkOutcome
+from processors.outcome import AskAgain, Unwanted, WorkOutcome
 from processors.sagas import SAGAS, drive
 
 
@@ -24,7 +24,7 @@ class Sweeper:
         """Drive the saga behind a deadline, and look again later whether it has finished."""
         page = await self._log.read(after=work.caused_by_position - 1, limit=1)
         if not page:
-            return Done()
+            return Unwanted()
         recorded = page[0]
         event = self._codec.decode_event(recorded.payload)
         for saga in SAGAS:

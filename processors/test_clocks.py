@@ -13,8 +13,8 @@ from domain.test_clock import TEST_CLOCK, CompleteTestClockAdvance, MoveTestCloc
 from infra.event_store.port import DueWorkQueue, Work, Writer
 from infra.settings import ProcessorSettings
 from processors.due_work import DueWorkRunner
-from processors.issue import Cause, issue
-from processors.outcome import AskAgain, Done, WorkOutcome
+from processors.issue import issue_for_work
+from processors.outcome import AskAgain, Unwanted, WorkOutcome
 from processors.states import StateReader
 
 ACTOR = "test-clock"
@@ -42,7 +42,7 @@ class TestClocks:
         while time.monotonic() < ends_at:
             clock = await self._states.read(TEST_CLOCK, work.tenant_id, work.subject)
             if clock is None or clock.advancing_to is None:
-                return Done()
+                return Unwanted()
             if await self._step(work, clock, clock.advancing_to):
                 continue
             await asyncio.sleep(self._settings.clock_settle_poll_ms / 1000)
@@ -77,7 +77,4 @@ class TestClocks:
         return bool(claimed)
 
     async def _issue(self, work: Work, command: Command, key: str) -> None:
-        cause = Cause(
-            tenant_id=work.tenant_id, correlation_id=work.correlation_id, causation_id=work.caused_by_event_id
-        )
-        await issue(self._writer, command, key=key, cause=cause, actor=ACTOR)
+        await issue_for_work(self._writer, command, work, key=key, actor=ACTOR)

@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from domain.stream import Handler, Stream
 from infra.clock import Clock, system_clock
@@ -39,6 +39,8 @@ from infra.event_store.storage import (
 )
 from infra.ids import EventIds
 from infra.settings import WriterSettings
+
+State = TypeVar("State")
 
 
 class WriterClosed(StoreUnavailable):
@@ -119,6 +121,11 @@ class GroupCommitWriter:
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         pending.waiters.append(waiter)
         return await waiter
+
+    def held(self, stream: Stream[State], tenant_id: str, stream_id: str) -> State | None:
+        """The state in memory, if there is one. It may be outdated: whatever is decided on it is checked again."""
+        found = self._states.get((tenant_id, stream.name, stream_id))
+        return None if found is None else found.state
 
     async def close(self) -> None:
         """Take no more commands, finish those in the queue, let go of the connections."""
