@@ -20,7 +20,8 @@ import fastavro
 
 from domain.currency import CurrencyCode
 from domain.money import Money
-from schemas.compiler import compile_decoder, compile_encoder
+from schemas.decoder import compile_decoder
+from schemas.encoder import compile_encoder
 from schemas.generator import avro_schema
 from schemas.shapes import record_of
 

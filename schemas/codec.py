@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar, cast
 from domain.accounts import Entry
 from domain.stream import Event, Stream
 from schemas.committed import EventSchema, SchemaSet, committed
-from schemas.compiler import Decoder, Encoder, compile_decoder, compile_encoder
+from schemas.decoder import Decoder, compile_decoder
+from schemas.encoder import Encoder, compile_encoder
 from schemas.generator import avro_schema, plain_shape, record_name, without_docs
 from schemas.shapes import Record, record_of, shape_of
 from schemas.upcasters import UPCASTERS, PlainEvent, Upcaster

@@ -20,7 +20,7 @@ from domain.money import Money
 from domain.stream import Event, Stream
 from schemas.codec import FRAME_BYTES, Codec, event_classes
 from schemas.committed import EventSchema, SchemaSet
-from schemas.compiler import compile_decoder
+from schemas.decoder import compile_decoder
 from schemas.generator import Json, plain_shape, record_name
 from schemas.shapes import OneOf, Optional, Record, Row, Scalar, Sequence, Shape, Symbol, Table, record_of
 

@@ -20,7 +20,8 @@ from domain.product import ProductArchived
 from domain.stream import Event
 from schemas.codec import FRAME_BYTES, LEDGER_ENTRY, Codec, event_classes
 from schemas.committed import committed
-from schemas.compiler import compile_decoder, compile_encoder
+from schemas.decoder import compile_decoder
+from schemas.encoder import compile_encoder
 from schemas.generator import plain_shape
 from schemas.shapes import shape_of
 from schemas.wire import MalformedPayload, UnencodableValue

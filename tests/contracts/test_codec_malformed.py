@@ -15,7 +15,8 @@ from domain.stream import Event
 from schemas import wire
 from schemas.codec import FRAME_BYTES, Codec, MalformedPayload, UnknownSchema, event_classes
 from schemas.committed import committed
-from schemas.compiler import compile_decoder, compile_encoder
+from schemas.decoder import compile_decoder
+from schemas.encoder import compile_encoder
 from schemas.shapes import shape_of
 from tests.contracts.codec_strategies import values_of
 
