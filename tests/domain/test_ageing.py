@@ -56,7 +56,7 @@ def test_one_table_is_of_one_currency() -> None:
         age([OpenAmount(amount=Money(1, EUR), due_on=AS_OF)], AS_OF, USD)
 
 
-@given(st.lists(st.tuples(minor_units, st.integers(-200, 400)), max_size=8))
+@given(st.lists(st.tuples(minor_units, st.integers(-200, 400)), max_size=5))
 def test_the_buckets_sum_to_what_is_owed(owed: list[tuple[int, int]]) -> None:
     items = [OpenAmount(amount=Money(amount, USD), due_on=AS_OF - timedelta(days=days)) for amount, days in owed]
     ageing = age(items, AS_OF, USD)

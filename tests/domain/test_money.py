@@ -27,7 +27,7 @@ def as_number(drawn: int) -> int | Fraction | Decimal:
     return Decimal(drawn // 3).scaleb(-(drawn % 7))
 
 
-weights = st.lists(st.integers(0, 10**7).map(as_number), min_size=1, max_size=6).filter(any)
+weights = st.lists(st.integers(0, 10**7).map(as_number), min_size=1, max_size=4).filter(any)
 factors = st.integers(-(10**10), 10**10).map(as_number)
 
 
@@ -310,7 +310,7 @@ def test_splits_and_products_agree_with_the_oracle() -> None:
     random = seeded()
     for _ in range(CASES):
         amount = random.randint(-(10**9), 10**9)
-        shares = [Fraction(random.randint(0, 10**4), random.randint(1, 100)) for _ in range(random.randint(1, 8))]
+        shares = [Fraction(random.randint(0, 10**4), random.randint(1, 100)) for _ in range(random.randint(1, 5))]
         shares.append(Fraction(random.randint(1, 50)))
         assert [part.amount for part in allocate(Money(amount, USD), shares)] == oracle_money.split(amount, shares)
         rate = Decimal(random.randint(-(10**8), 10**8)).scaleb(-random.randint(0, 8))

@@ -403,7 +403,7 @@ def test_a_change_to_the_same_price_costs_nothing(
     assert sum_money((line.amount for line in (*credit, *charge)), USD).is_zero
 
 
-@given(divided_periods(), bases, st.lists(minor_units, min_size=2, max_size=6))
+@given(divided_periods(), bases, st.lists(minor_units, min_size=2, max_size=4))
 def test_several_changes_at_one_instant_cost_what_the_last_of_them_costs(
     divided: tuple[ServicePeriod, list[datetime]], basis: ProrationBasis, prices: list[int]
 ) -> None:
