@@ -1,0 +1,137 @@
+"""What the database itself refuses: changing the log, by anybody; seeing another tenant's rows; overstepping a role."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from infra.database import Connection, Role
+from infra.event_store.postgres import PostgresStorage
+from infra.event_store.writer import GroupCommitWriter
+from infra.migrations import migrate
+from infra.settings import WriterSettings
+from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Remind
+from tests.contracts.event_store_contract import sealed
+from tests.contracts.requests import request
+from tests.services import FreshDatabase
+
+READABLE = (
+    "log.events",
+    "log.command_results",
+    "log.claims",
+    "log.due_work",
+    "vault.people",
+    "vault.personal_data",
+)
+CHANGES = (
+    "UPDATE {} SET actor = 'somebody else'",
+    "UPDATE {} SET actor = 'somebody else' WHERE false",
+    "DELETE FROM {}",
+    "TRUNCATE {}",
+)
+
+
+@pytest.fixture
+async def admin(database: FreshDatabase) -> AsyncIterator[Connection]:
+    """A superuser's connection to a log in which two tenants have a row in every table."""
+    settings = WriterSettings()
+    writer = GroupCommitWriter(
+        PostgresStorage(database.dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings
+    )
+    for tenant in ("acme", "other"):
+        person = sealed("p1", "pd_1", new=True)
+        await writer.submit(request(Open(counter_id="c1", name="n"), tenant_id=tenant, seals=person))
+        await writer.submit(request(Remind(counter_id="c1", after_ms=0), tenant_id=tenant))
+    await writer.close()
+    connection = await asyncpg.connect(database.dsn)
+    yield connection
+    await connection.close()
+
+
+async def test_nobody_changes_an_event(admin: Connection) -> None:
+    for role in ("postgres", *Role):
+        await admin.execute(f"SET ROLE {role}")
+        # The administrator and the owner have the right and are refused all the same; the others have no right.
+        expected = "TB003" if role in ("postgres", Role.OWNER) else "42501"
+        for table in ("log.events", "log.events_from_1"):
+            for change in CHANGES:
+                with pytest.raises(asyncpg.PostgresError) as refused:
+                    await admin.execute(change.format(table))
+                assert refused.value.sqlstate == expected, (role, table, change)
+        await admin.execute("RESET ROLE")
+    assert await admin.fetchval("SELECT count(*) FROM log.events WHERE actor = 'key_test'") == 4
+
+
+async def test_a_reader_sees_its_own_tenant_and_nothing_without_one(admin: Connection) -> None:
+    for table in READABLE:
+        count = f"SELECT count(DISTINCT tenant_id), min(tenant_id) FROM {table}"  # noqa: S608  from this file
+        assert tuple(await admin.fetchrow(count) or ()) == (2, "acme"), table
+        await admin.execute("SET ROLE tallybook_reader")
+        assert tuple(await admin.fetchrow(count) or ()) == (0, None), table
+        for tenant, seen in (("acme", (1, "acme")), ("other", (1, "other")), ("", (0, None)), ("nobody", (0, None))):
+            await admin.execute("SELECT set_config('tallybook.tenant', $1, false)", tenant)
+            assert tuple(await admin.fetchrow(count) or ()) == seen, (table, tenant)
+        await admin.execute("RESET ALL; RESET ROLE")
+
+
+async def test_every_tenant_table_has_forced_row_security(admin: Connection) -> None:
+    rows = await admin.fetch(
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
+        "WHERE n.nspname IN ('log', 'vault', 'access', 'read', 'relay') AND c.relkind IN ('r', 'p') "
+        "AND NOT (c.relrowsecurity AND c.relforcerowsecurity)"
+    )
+    assert [row[0] for row in rows] == []
+
+
+OVERSTEPS = (
+    (Role.READER, "INSERT INTO log.claims VALUES ('acme', 'k', 'v', 'o')"),
+    (Role.READER, "SELECT * FROM log.streams"),
+    (Role.READER, "SELECT log.make_partitions()"),
+    (Role.RELAY, "SELECT * FROM vault.people"),
+    (Role.RELAY, "SELECT * FROM log.command_results"),
+    (Role.RELAY, "UPDATE log.head SET position = 0"),
+    (Role.PROJECTOR, "SELECT * FROM vault.personal_data"),
+    (Role.PROJECTOR, "DELETE FROM log.streams"),
+    (Role.WRITER, "DELETE FROM log.streams"),
+    (Role.WRITER, "UPDATE log.command_results SET answer = NULL"),
+    (Role.WRITER, "DELETE FROM log.command_results"),
+    (Role.WRITER, "SELECT * FROM access.api_keys"),
+    (Role.WRITER, "CREATE TABLE log.mine (a int)"),
+)
+
+
+async def test_a_role_may_do_its_own_part_only(admin: Connection) -> None:
+    for role, statement in OVERSTEPS:
+        await admin.execute(f"SET ROLE {role}")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await admin.execute(statement)
+        await admin.execute("RESET ROLE")
+    rights = await admin.fetch(
+        "SELECT r FROM unnest($1::text[]) AS r, pg_proc p "
+        "WHERE p.pronamespace = 'log'::regnamespace AND p.proname = 'append' "
+        "AND has_function_privilege(r, p.oid, 'EXECUTE')",
+        list(Role),
+    )
+    assert [right[0] for right in rights] == [Role.OWNER, Role.WRITER]
+
+
+async def test_an_api_key_is_found_by_its_hash_before_its_tenant_is_known(admin: Connection) -> None:
+    await admin.execute(
+        "INSERT INTO access.tenants VALUES ('acme', 'Acme');"
+        "INSERT INTO access.api_keys (key_id, tenant_id, prefix, sha256, revoked_at) VALUES "
+        "('key_1', 'acme', 'tb_1', sha256('one'), NULL), ('key_2', 'acme', 'tb_2', sha256('two'), now())"
+    )
+    await admin.execute("SET ROLE tallybook_reader")
+    found = await admin.fetch("SELECT * FROM access.find_api_key(sha256('one'))")
+    assert [tuple(row) for row in found] == [("key_1", "acme", "tb_1")]
+    assert await admin.fetch("SELECT * FROM access.find_api_key(sha256('two'))") == []
+    assert await admin.fetch("SELECT * FROM access.api_keys") == []
+
+
+async def test_migrating_again_changes_nothing(database: FreshDatabase) -> None:
+    await migrate(database.dsn)
+    connection = await asyncpg.connect(database.dsn)
+    assert await connection.fetchval("SELECT count(*) FROM ops.alembic_version") == 1
+    assert await connection.fetchval("SELECT position FROM log.head") == 0
+    await connection.close()
