@@ -152,6 +152,9 @@ class ProjectionSettings(Part):
 
     poll_max_records: int = setting(2_000, "records", "Most records applied in one transaction.", ge=1)
     poll_timeout_ms: int = setting(200, "ms", "Longest wait of one poll for records.", ge=1)
+    cached_rows: int = setting(20_000, "rows", "Rows of each read model kept in memory between batches.", ge=0)
+    restart_backoff_ms: int = setting(500, "ms", "Pause before a projection that failed starts over.", ge=1)
+    position_poll_ms: int = setting(5, "ms", "Pause between looks while queries wait for a position.", ge=1)
     rebuild_batch_events: int = setting(5_000, "events", "Events read from the log at a time in a rebuild.", ge=1)
     rebuild_workers: int = setting(2, "workers", "Workers of a rebuild; each has its own keys.", ge=1)
     swap_lock_timeout_ms: int = setting(1_000, "ms", "Longest wait for the lock that swaps a view.", ge=1)

@@ -100,7 +100,8 @@ async def prepare(dsn: str, settings: DatabaseSettings, models: Sequence[ReadMod
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
             for projection in Projection:
                 await connection.execute(
-                    "INSERT INTO read.projections (name, epoch, fold) VALUES ($1, 1, 1) ON CONFLICT DO NOTHING",
+                    "INSERT INTO read.projections (name, epoch, fold, incarnation) VALUES ($1, 1, 1, 0) "
+                    "ON CONFLICT DO NOTHING",
                     projection.value,
                 )
             known = {record["name"] for record in await connection.fetch("SELECT name FROM read.models")}
