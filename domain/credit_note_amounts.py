@@ -107,24 +107,17 @@ def credit_gross(line: CreditableLine, gross: Money, rounding: Rounding = Roundi
     """Credit `gross` minor units, tax included, of the line: split into net and taxes as the line is.
 
     Net is credited up to round(net × credited gross / gross) and less what was credited before, the taxes take the
-    rest in proportion to what is left of them; nothing goes beyond what is left. Mixes freely with `credit_net`.
+    rest in proportion to what is left of them. Mixes freely with `credit_net`.
     Raises CreditExceedsLine, NothingToCredit, CurrencyMismatch.
     """
     if gross.is_zero:
         raise NothingToCredit(line_id=line.line_id)
     _refuse_excess(line, gross, line.left)
-    currency = gross.currency
-    left_tax = line.left - line.left_net
-    line_gross = line.net + sum_money((tax.amount for tax in line.taxes), currency)
-    gross_to_date = line_gross - line.left + gross
-    net_by_now = round_to_int(Fraction(line.net.amount * gross_to_date.amount, line_gross.amount), rounding)
-    sign = 1 if gross.amount > 0 else -1
-    at_least = max(0, sign * (gross - left_tax).amount)
-    at_most = min(sign * gross.amount, sign * line.left_net.amount)
-    net = Money(
-        sign * min(max(sign * (net_by_now - line.credited_net.amount), at_least), at_most),
-        currency,
-    )
+    whole = line.net + sum_money((tax.amount for tax in line.taxes), gross.currency)
+    gross_to_date = whole - line.left + gross
+    net_to_date = round_to_int(Fraction(line.net.amount * gross_to_date.amount, whole.amount), rounding)
+    # the rest of the line after this credit has a net part between nothing and all of it, so neither can be overdrawn
+    net = Money(_between(net_to_date - line.credited_net.amount, gross.amount), gross.currency)
     tax = gross - net
     if tax.is_zero:
         taxes = tuple(TaxShare(share.rate_id, tax) for share in line.taxes)
@@ -167,6 +160,6 @@ def _refuse_excess(line: CreditableLine, wanted: Money, left: Money) -> None:
         raise CreditExceedsLine(line_id=line.line_id, wanted=wanted.format(), left=left.format())
 
 
-def _between(value: int, left: int) -> int:
-    """`value`, but never of the other sign than `left` and never beyond it."""
-    return max(left, min(value, 0)) if left < 0 else min(left, max(value, 0))
+def _between(value: int, limit: int) -> int:
+    """`value`, but never of the other sign than `limit` and never beyond it."""
+    return max(limit, min(value, 0)) if limit < 0 else min(limit, max(value, 0))

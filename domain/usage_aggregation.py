@@ -195,7 +195,7 @@ def settled(partial: PartialAggregate) -> PartialAggregate:
             kept = [max(kept, key=lambda tally: tally.value)] if kept else []
         case Aggregation.LATEST:
             kept = kept[-1:]
-        case _:
+        case Aggregation.COUNT | Aggregation.SUM | Aggregation.UNIQUE | Aggregation.TIME_WEIGHTED_SUM:
             pass
     return PartialAggregate(
         aggregation=partial.aggregation, count=partial.count, total=partial.total, tallies=tuple(kept)

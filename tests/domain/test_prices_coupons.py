@@ -138,31 +138,32 @@ def test_a_sound_percentage_is_not_refused(percent: str) -> None:
     check_coupon(percent_off(percent))
 
 
+REPEATING = CouponDuration.REPEATING
+
+
+def lasting(duration: CouponDuration, periods: int | None) -> Coupon:
+    return Coupon(coupon_id="c", discount=AmountOff(amount=usd(1)), duration=duration, periods=periods)
+
+
 @pytest.mark.parametrize(
-    ("coupon", "field"),
+    ("coupon", "field", "reason"),
     [
-        (percent_off(0), "percent"),
-        (percent_off(-1), "percent"),
-        (percent_off("100.001"), "percent"),
-        (percent_off("NaN"), "percent"),
-        (amount_off(0), "amount"),
-        (amount_off(-1), "amount"),
-        (limited(0), "max_redemptions"),
-        (Coupon(coupon_id="c", discount=AmountOff(amount=usd(1)), periods=2), "periods"),
-        (
-            Coupon(coupon_id="c", discount=AmountOff(amount=usd(1)), duration=CouponDuration.REPEATING),
-            "periods",
-        ),
-        (
-            Coupon(coupon_id="c", discount=AmountOff(amount=usd(1)), duration=CouponDuration.REPEATING, periods=0),
-            "periods",
-        ),
+        (percent_off(0), "percent", "must be above 0 and at most 100"),
+        (percent_off(-1), "percent", "must be above 0 and at most 100"),
+        (percent_off("100.001"), "percent", "must be above 0 and at most 100"),
+        (percent_off("NaN"), "percent", "must be above 0 and at most 100"),
+        (amount_off(0), "amount", "must be above zero"),
+        (amount_off(-1), "amount", "must be above zero"),
+        (limited(0), "max_redemptions", "must be at least 1"),
+        (lasting(CouponDuration.ONCE, 2), "periods", "goes with a repeating coupon, and only with one"),
+        (lasting(REPEATING, None), "periods", "goes with a repeating coupon, and only with one"),
+        (lasting(REPEATING, 0), "periods", "must be at least 1"),
     ],
 )
-def test_an_unsound_coupon_is_refused(coupon: Coupon, field: str) -> None:
+def test_an_unsound_coupon_is_refused(coupon: Coupon, field: str, reason: str) -> None:
     with pytest.raises(InvalidCoupon) as refused:
         check_coupon(coupon)
-    assert refused.value.details["field"] == field
+    assert refused.value.details == {"field": field, "reason": reason}
     assert refused.value.kind is RefusalKind.INVALID
 
 

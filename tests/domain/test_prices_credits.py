@@ -122,6 +122,26 @@ def test_nothing_is_left_of_a_line_that_is_credited_whole() -> None:
         credit_gross(line, usd(-1))
 
 
+def test_a_credit_keeps_the_ids_of_its_line_and_rates() -> None:
+    line = billed(100, 20, 5)
+    for credit in (credit_net(line, usd(50)), credit_gross(line, usd(50)), credit_gross(line, usd(1))):
+        assert credit.line_id == "l"
+        assert [tax.rate_id for tax in credit.taxes] == ["t0", "t1"]
+        assert [tax.rate_id for tax in after_credit(line, credit).credited_taxes] == ["t0", "t1"]
+
+
+def test_a_tax_that_is_ahead_of_its_share_waits_for_the_rest() -> None:
+    for sign in (1, -1):
+        line = billed(sign * 100, sign * 10)
+        ahead = replace(line, credited_taxes=(TaxShare("t0", usd(sign * 9)),))
+        assert credit_net(ahead, usd(sign * 10)).tax == usd(0)
+        assert credit_net(ahead, usd(sign * 100)).tax == usd(sign)
+        assert credit_gross(ahead, usd(sign)).tax == usd(0)
+        behind = replace(line, credited_net=usd(sign * 90))
+        assert credit_gross(behind, usd(sign * 2)).net == usd(0)
+        assert credit_gross(behind, usd(sign * 20)).tax == usd(sign * 10)
+
+
 def test_a_credit_of_nothing_is_refused() -> None:
     for credit in (credit_net, credit_gross):
         with pytest.raises(NothingToCredit) as refused:
@@ -222,20 +242,20 @@ def test_expired_grants_come_in_the_order_in_which_they_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("granted", "unit_amount", "field"),
+    ("granted", "unit_amount", "field", "reason"),
     [
-        ("0", "1", "granted"),
-        ("-1", "1", "granted"),
-        ("NaN", "1", "granted"),
-        ("1", "0", "unit_amount"),
-        ("1", "-1", "unit_amount"),
-        ("1.0000000001", "1", "granted"),
+        ("0", "1", "granted", "must be above zero"),
+        ("-1", "1", "granted", "must be above zero"),
+        ("NaN", "1", "granted", "must be above zero"),
+        ("1", "0", "unit_amount", "must be above zero"),
+        ("1", "-1", "unit_amount", "must be above zero"),
+        ("1.0000000001", "1", "granted", "at most 9 decimals"),
     ],
 )
-def test_an_unsound_grant_is_refused(granted: str, unit_amount: str, field: str) -> None:
+def test_an_unsound_grant_is_refused(granted: str, unit_amount: str, field: str, reason: str) -> None:
     with pytest.raises(InvalidGrant) as refused:
         check_grant(grant("g", granted, unit_amount))
-    assert refused.value.details["field"] == field
+    assert refused.value.details == {"field": field, "reason": reason}
     assert refused.value.kind is RefusalKind.INVALID
 
 

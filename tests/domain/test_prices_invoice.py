@@ -177,6 +177,12 @@ def test_the_explanation_goes_from_the_amount_due_down_to_the_quantities_of_tier
 
 def test_the_explanation_rounds_by_the_rule_of_the_invoice() -> None:
     lines = [PricedLine(line_id="a", product_id="p", price=per_unit("0.5"), measured=5)]
+    computed = compute_invoice(lines, USD)
+    assert outline(explain_invoice(lines, computed, Rounding.HALF_UP))[-3:] == [
+        "      price = 3",
+        "        portion units 5 @0.5 = 2.5",
+        "        rounding = 0.5",
+    ]
     computed = compute_invoice(lines, USD, rounding=Rounding.HALF_EVEN)
     assert outline(explain_invoice(lines, computed, Rounding.HALF_EVEN))[-3:] == [
         "      price = 2",
