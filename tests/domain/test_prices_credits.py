@@ -124,6 +124,7 @@ def test_nothing_is_left_of_a_line_that_is_credited_whole() -> None:
 
 def test_a_credit_keeps_the_ids_of_its_line_and_rates() -> None:
     line = billed(100, 20, 5)
+    assert [tax.rate_id for tax in line.credited_taxes] == ["t0", "t1"]
     for credit in (credit_net(line, usd(50)), credit_gross(line, usd(50)), credit_gross(line, usd(1))):
         assert credit.line_id == "l"
         assert [tax.rate_id for tax in credit.taxes] == ["t0", "t1"]

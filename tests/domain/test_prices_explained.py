@@ -9,6 +9,7 @@ from domain.measured_usage import Measured
 from domain.price import BoundedPrice, Commitment, Flat, Price
 from domain.price_bounds import committed_amount, unused_commitment
 from domain.pricing import amount_of, explain
+from domain.progressive_billing import charge_to_date
 from domain.rounding import Rounding
 from tests.domain.pricing_examples import (
     event_amounts,
@@ -192,6 +193,14 @@ def test_a_commitment_explains_what_it_covers_and_what_is_over() -> None:
         ("covered_by_commitment", "1", "-50", "-50", None),
     ]
     assert amount_of(plain, -5) == usd(0)
+
+
+def test_progressive_billing_prorates_bounds_and_rounds_by_the_chosen_rule() -> None:
+    price = BoundedPrice(model=per_unit("0.5"), minimum=usd(5))
+    assert charge_to_date(price, 1, usd(0), period_share=Fraction(1, 2)).due == usd(3)
+    assert charge_to_date(price, 1, usd(0), Rounding.HALF_EVEN, Fraction(1, 2)).due == usd(2)
+    assert charge_to_date(per_unit("0.5"), 5, usd(1)).due == usd(2)
+    assert charge_to_date(per_unit("0.5"), 5, usd(1), Rounding.HALF_EVEN).due == usd(1)
 
 
 def test_what_a_commitment_bills_in_advance_and_what_is_left_of_it() -> None:

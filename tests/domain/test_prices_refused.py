@@ -205,6 +205,12 @@ def test_a_figure_out_of_range_in_a_tier_names_the_tier(price: Price) -> None:
     assert refused.value.details["tier"] == 2
 
 
+def test_a_lower_bound_that_is_no_number_names_the_tier() -> None:
+    with pytest.raises(InvalidPrice) as refused:
+        check_price(replace(graduated((None, 1, 0)), tiers=ranges((0, 5), ("NaN", None))))
+    assert refused.value.details == {"field": "above", "tier": 2, "reason": NOT_NEGATIVE}
+
+
 def test_a_price_in_no_currency_is_refused() -> None:
     with pytest.raises(UnknownCurrency):
         check_price(replace(per_unit(1), currency=CurrencyCode("ZZZ")))
