@@ -31,8 +31,8 @@ class PartitionsDiffer(Exception):
 
 
 def full_name(prefix: str, topic: str) -> str:
-    """A topic's name in its cell: the prefix (a cell's name) and a dot before it, or nothing."""
-    return f"{prefix}.{topic}" if prefix else topic
+    """A topic's name in its cell: the prefix comes first, as it is (`cell1.` makes `cell1.billing.events.v1`)."""
+    return prefix + topic
 
 
 def partition_of(key: bytes, partitions: int) -> int:
