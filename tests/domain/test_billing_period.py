@@ -209,6 +209,8 @@ def test_the_anchor_must_fall_on_its_day_of_month() -> None:
         Schedule(anchor_local=local("2025-02-28"), time_zone="UTC", interval=MONTHLY, day_of_month=day)
     Schedule(anchor_local=local("2025-03-31"), time_zone="UTC", interval=MONTHLY, day_of_month=31)
     Schedule(anchor_local=local("2025-03-01"), time_zone="UTC", interval=MONTHLY, day_of_month=1)
+    with pytest.raises(InvalidAnchor):
+        Schedule(anchor_local=local("2025-03-31"), time_zone="UTC", interval=MONTHLY, day_of_month=32)
     with pytest.raises(InvalidAnchor) as refused:
         Schedule(anchor_local=local("2025-03-28"), time_zone="UTC", interval=MONTHLY, day_of_month=31)
     assert refused.value.details == {"anchor": "2025-03-28T00:00:00", "day_of_month": 31}
@@ -272,6 +274,32 @@ def test_periods_between_are_whole_and_a_backdated_start_owes_all_since_itself()
     assert schedule.periods_between(utc("2025-02-28"), utc("2025-03-31")) == [schedule.period(1)]
     assert schedule.periods_between(utc("2025-02-28"), utc("2025-02-28")) == []
     assert schedule.periods_between(utc("2025-02-28"), utc("2025-02-27")) == []
+    assert schedule.periods_between(utc("2025-03-15"), utc("2025-03-10")) == []
+
+
+def test_a_wall_clock_that_went_back_does_not_go_back_a_period() -> None:
+    """01:15 comes again after the boundary at the first 01:30."""
+    daily = Schedule(anchor_local=local("2025-10-30T01:30"), time_zone=NEW_YORK, interval=DAILY)
+    assert daily.boundary(3) == utc("2025-11-02T05:30")
+    assert [daily.index_at(utc(f"2025-11-02T{time}")) for time in ("05:15", "05:30", "06:15", "06:45")] == [2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("interval", [DAILY, WEEKLY, MONTHLY, QUARTERLY, YEARLY], ids=str)
+def test_a_period_far_away_is_found_in_a_few_steps(interval: Interval, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+    boundary = Schedule.boundary
+
+    def counted(schedule: Schedule, k: int) -> datetime:
+        nonlocal steps
+        steps += 1
+        return boundary(schedule, k)
+
+    monkeypatch.setattr(Schedule, "boundary", counted)
+    schedule = Schedule(anchor_local=local("1501-05-31T12:00"), time_zone="UTC", interval=interval)
+    for instant in (utc("2501-01-01"), utc("2501-05-30"), utc("2501-12-31"), utc("1001-08-15")):
+        steps = 0
+        schedule.index_at(instant)
+        assert steps <= 4
 
 
 @given(schedules(), instants)

@@ -218,6 +218,7 @@ def test_what_cannot_be_an_amount_is_not_rounded(value: str) -> None:
 
 
 def test_the_largest_decimal_that_is_rounded() -> None:
+    assert MAX_DIGITS_BEFORE_POINT == 64
     assert round_to_int(Decimal("9" * MAX_DIGITS_BEFORE_POINT)) == 10**MAX_DIGITS_BEFORE_POINT - 1
     with pytest.raises(NotRoundable) as refused:
         round_to_int(Decimal("9" * (MAX_DIGITS_BEFORE_POINT + 1)))

@@ -94,6 +94,7 @@ def test_a_boundary_that_a_gap_moves_past_midnight_keeps_its_date() -> None:
     )
     service = ServicePeriod.of(daily, 1)
     assert (service.first_date, service.end_date) == (date(1919, 3, 30), date(1919, 3, 31))
+    assert service.date_at(service.period.start) == date(1919, 3, 30)
     shortly_after = service.period.start + timedelta(hours=1)
     assert service.date_at(shortly_after) == date(1919, 3, 31)
     assert share_of(service.period, service, ProrationBasis.DAY) == 1
@@ -228,6 +229,14 @@ def test_a_cancellation_after_the_period_has_used_it_up() -> None:
         assert used_share_at_cancellation(utc("2026-01-01"), APRIL, basis) == 1
         assert unused_share_after_cancellation(utc("2026-01-01"), APRIL, basis) == 0
         assert used_share_at_cancellation(APRIL.period.end, APRIL, basis) == 1
+
+
+def test_nothing_of_an_empty_period_is_used() -> None:
+    schedule = Schedule(anchor_local=local("2011-12-30"), time_zone="Pacific/Apia", interval=Interval(IntervalUnit.DAY))
+    empty = ServicePeriod.of(schedule, 0)
+    for at in (empty.period.start, empty.period.end + timedelta(days=3)):
+        assert used_share_at_cancellation(at, empty, ProrationBasis.DAY_INCLUSIVE) == 0
+        assert used_share_at_cancellation(at, empty, ProrationBasis.DAY) == 0
 
 
 def test_use_since_a_start_in_the_period() -> None:

@@ -143,6 +143,9 @@ def test_the_past_of_a_credit_is_closed() -> None:
     assert refused.value.details == {"on": "2025-01-14", "last": "2025-01-15"}
     with pytest.raises(CreditOutOfOrder):
         schedule.ended(on(3))
+    with pytest.raises(CreditOutOfOrder) as refused:
+        schedule.credited(usd(100), on(6)).credited(usd(100), on(5))
+    assert refused.value.details == {"on": "2025-01-16", "last": "2025-01-17"}
 
 
 def test_a_service_that_ends_early_without_a_credit_is_earned_on_that_date() -> None:
@@ -150,6 +153,14 @@ def test_a_service_that_ends_early_without_a_credit_is_earned_on_that_date() -> 
     assert [ended.recognized_by(on(day)).amount for day in (4, 5, 10)] == [400, 1000, 1000]
     assert over(10, 1000).credited(usd(300), on(4)).ended(on(4)).recognized_by(on(5)) == usd(700)
     assert ended.credited(usd(100), on(6)).total == usd(900)
+    assert ended.credited(usd(100), on(4)).recognized_by(on(5)) == usd(900)
+
+
+def test_a_credit_of_nothing_changes_nothing() -> None:
+    for amount in (1, -1, 1000, -1000):
+        schedule = over(10, amount)
+        assert schedule.credited(usd(0), FIRST) == schedule
+        assert schedule.credited(usd(0), on(5)).by_month() == schedule.by_month()
 
 
 @given(minor_units, day_counts, roundings)
