@@ -82,7 +82,8 @@ class Connections:
         if self.open:
             self.none_left.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.none_left.wait(), milliseconds / 1_000)
+                async with asyncio.timeout(milliseconds / 1_000):
+                    await self.none_left.wait()
         for connection in list(self.open):
             connection.drop()
 

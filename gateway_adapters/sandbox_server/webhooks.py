@@ -43,8 +43,10 @@ class WebhookSender:
                 while True:
                     self._changed.clear()
                     wait_s = self._start_due(session)
+                    # Not wait_for: in Python 3.11 it swallows a cancellation that meets the event's own end.
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._changed.wait(), wait_s)
+                        async with asyncio.timeout(wait_s):
+                            await self._changed.wait()
             finally:
                 for task in self._under_way.values():
                     task.cancel()

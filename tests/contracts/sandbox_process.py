@@ -16,7 +16,8 @@ from gateway_adapters.sandbox import SandboxAdapter
 API_KEY = "sk_sandbox_of_the_tests"
 WEBHOOK_SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cywgMjQgYnl0ZXM="
 REPOSITORY = Path(__file__).resolve().parents[2]
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 30
 
 
 class SandboxProcess:
@@ -100,12 +101,17 @@ class SandboxProcess:
         self._process = None
 
     async def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
+        """SIGTERM; returns the exit code. A process that does not end is killed, and TimeoutError raised."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        code = await self._process.wait()
-        self._process = None
-        return code
+        process, self._process = self._process, None
+        process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                return await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
 
     def adapter(self, *, timeout_ms: int = 10_000, connections_max: int = 32) -> SandboxAdapter:
         """A new adapter to this process; the caller closes it."""
