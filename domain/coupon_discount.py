@@ -65,7 +65,10 @@ class DiscountableLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedDiscount:
-    """What one coupon took off: `amount` in all, `by_line` in the order of the lines; both zero or more."""
+    """What one coupon took off: `amount` in all, zero or more; `by_line` in the order of the lines.
+
+    A line's part is below zero where a percentage shrinks a credit among the charges.
+    """
 
     coupon_id: str
     amount: Money
@@ -131,7 +134,8 @@ def check_redeemable(coupon: Coupon, redemptions: int, currency: CurrencyCode, n
 def is_used_up(coupon: Coupon, periods_discounted: int) -> bool:
     """Whether a coupon that has discounted so many periods of a customer has ended.
 
-    A period counts even if less than the coupon's fixed amount was left to discount; the rest is not carried over.
+    A period counts even if less than the coupon's fixed amount was left to discount; the rest is not carried over (this
+    project's policy).
     """
     match coupon.duration:
         case CouponDuration.ONCE:
@@ -152,7 +156,7 @@ def discounts_on(
 
     A coupon is computed once, on the sum of what is left of the lines of its products, rounded to minor units by
     `rounding` (percent), and capped at that sum (fixed). It is split over those lines: a percentage as
-    `split_over_lines` does, a fixed amount in proportion to the lines above zero. No line is discounted below zero. A
+    `split_over_lines` does, a fixed amount in proportion to the lines above zero. No charge is discounted below zero. A
     sum of zero or less gets no discount; nor does an invoice in another currency than a fixed coupon's. The order and
     the split are vectors 22 to 24, from other engines' suites.
     """

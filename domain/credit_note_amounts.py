@@ -107,7 +107,8 @@ def credit_gross(line: CreditableLine, gross: Money, rounding: Rounding = Roundi
     """Credit `gross` minor units, tax included, of the line: split into net and taxes as the line is.
 
     Net is credited up to round(net × credited gross / gross) and less what was credited before, the taxes take the
-    rest in proportion to what is left of them. Mixes freely with `credit_net`.
+    rest in proportion to what is left of them. Mixes freely with `credit_net`. The billing domain's policy, that parts
+    sum to the whole, is the same.
     Raises CreditExceedsLine, NothingToCredit, CurrencyMismatch.
     """
     if gross.is_zero:
@@ -148,7 +149,10 @@ class SettledCredit:
 
 
 def settle_credit(credit: Money, amount_due: Money) -> SettledCredit:
-    """A credit note reduces the amount due first; what is beyond it is given back. Minor units, no rounding."""
+    """A credit note reduces the amount due first; what is beyond it is given back.
+
+    Minor units, no rounding; the billing domain's policy.
+    """
     zero = Money.zero(credit.currency)
     reduces_due = min(credit, max(amount_due, zero))
     return SettledCredit(reduces_due=reduces_due, to_give_back=credit - reduces_due)

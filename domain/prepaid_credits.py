@@ -89,7 +89,8 @@ def draw_down(grants: Sequence[CreditGrant], due: Money, at: datetime) -> DrawDo
 
     Each pays whole minor units only: as many as its credits are worth, rounded down; the credits that this takes are
     rounded up to CREDIT_DECIMALS. Grants in other currencies are left alone. Amounts of zero or less draw nothing.
-    Soonest expiry first, after tax and without changing it, is vector 34.
+    Soonest expiry first, after tax and without changing it, is vector 34; that priority goes before it, and the way
+    draws are rounded, are this project's policy: credits never pay for more than they cost.
     """
     left_due = max(due, Money.zero(due.currency))
     draws: list[Draw] = []

@@ -16,7 +16,8 @@ def bound_portions(
 
     `period_share` is the part of the whole period that is billed; commitment, minimum and maximum are multiplied by
     it and rounded to minor units by `rounding`, the usage is not. A negative usage amount is raised to the minimum
-    like any other that is below it.
+    like any other that is below it, and under a commitment comes to nothing. That bounds shrink with a period cut short
+    is the billing domain's own policy.
     """
     portions: list[Portion] = []
     amount = usage_amount

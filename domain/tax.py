@@ -116,7 +116,8 @@ def resolve_tax(
     Exemption comes first, then the reverse charge (seller and customer in different EU countries and a checked VAT id),
     then the table: per kind of tax the rate with the longest postal prefix, else of the region, else of the country; in
     that place the category's own before the general one; of those the latest that is valid. A place with a table of its
-    own must therefore be complete. A rate of 0 % is a rate; none at all is NO_RATE, for the caller to judge.
+    own must therefore be complete. A rate of 0 % is a rate; none at all is NO_RATE, for the caller to judge. An
+    inclusive price stays as it is shown when no tax is due. The order is this project's policy; no rounding.
     """
     if status.is_exempt:
         return TaxDecision(treatment=TaxTreatment.EXEMPT)
