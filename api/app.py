@@ -16,19 +16,27 @@ from starlette.routing import Route
 
 from api import (
     customers,
+    documentation,
+    events,
+    health,
     invoices,
     journal_entries,
+    ledger,
     payment_methods,
     payments,
     plans,
     prices,
     products,
     refunds,
+    sagas,
+    schema_registry,
+    stats,
     subscriptions,
     test_clocks,
 )
 from api.access import ApiKeys
 from api.call import Parts
+from api.consistency import Positions
 from api.edge import EXCHANGE, Edge
 from api.endpoints import CommandEndpoint, QueryEndpoint
 from api.operations import Operations
@@ -43,6 +51,7 @@ from infra.vault import Vault
 from schemas.codec import default_codec
 
 RESOURCES: Final[tuple[Operations, ...]] = (
+    stats.STATS,
     payments.PAYMENTS,
     customers.CUSTOMERS,
     subscriptions.SUBSCRIPTIONS,
@@ -53,7 +62,13 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     plans.PLANS,
     prices.PRICES,
     journal_entries.JOURNAL_ENTRIES,
+    ledger.LEDGER,
     test_clocks.TEST_CLOCKS,
+    sagas.SAGAS,
+    events.EVENTS,
+    schema_registry.REGISTRY,
+    health.HEALTH,
+    documentation.DOCUMENTATION,
 )
 """Everything the API can do; routes are tried in this order, so what is asked for most stands first."""
 
@@ -69,6 +84,8 @@ def create_app(parts: Parts) -> FastAPI:
         for operation in resource.declared:
             endpoint = (CommandEndpoint if operation.is_command else QueryEndpoint)(operation, parts)
             app.router.routes.append(Route(operation.path, endpoint, methods=[operation.method], name=operation.name))
+    published = documentation.publish(RESOURCES)
+    app.openapi_schema = published
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_middleware(Edge, parts=parts)
     return app
@@ -103,6 +120,8 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
     async with contextlib.AsyncExitStack() as stack:
         reader = await TenantReader.open(dsn, settings.database)
         stack.push_async_callback(reader.close)
+        positions = Positions(reader.pool, topic_prefix=settings.kafka.topic_prefix, poll_ms=api.position_poll_ms)
+        stack.push_async_callback(positions.close)
         writer = GroupCommitWriter(
             PostgresStorage(dsn, settings.writer),
             handlers=HANDLERS,
@@ -115,6 +134,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             writer=writer,
             vault=Vault(vault_master_key(settings)),
             reader=reader,
+            positions=positions,
             keys=ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys),
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
             key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),

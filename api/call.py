@@ -1,10 +1,12 @@
 """One request as a handler sees it: whose it is, what it names, and the parts of the process that serve it."""
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from api.access import ApiKeys, Principal
+from api.consistency import Positions
 from api.problems import FieldError, invalid
 from api.rate_limits import RateLimiter
 from api.reading import TenantReader
@@ -13,6 +15,7 @@ from domain.refusal import Refusal
 from infra.event_store.port import Writer
 from infra.settings import Settings
 from infra.vault import Vault
+from projections.reading import Reader
 
 MAX_QUERY_PAIRS = 50
 
@@ -26,6 +29,7 @@ class Parts:
     vault: Vault
     reader: TenantReader
     keys: ApiKeys
+    positions: Positions
     anonymous_limits: RateLimiter
     key_limits: RateLimiter
     in_flight: set[tuple[str, str]] = field(default_factory=set)
@@ -64,6 +68,10 @@ class Call:
         if not is_id(value, prefix):
             raise missing()
         return value
+
+    def reading(self) -> AbstractAsyncContextManager[Reader]:
+        """A connection that sees the tenant's rows."""
+        return self.parts.reader.of(self.tenant_id)
 
     def query_pairs(self) -> list[tuple[str, str]]:
         """The query string's names and values, percent-decoded."""

@@ -1,10 +1,31 @@
 """Customers: who is billed, in which currency and time zone, and how they pay."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
+from typing_extensions import TypedDict
+
 from api.call import Call
-from api.fields import Currency, CustomerId, ExternalId, NoBody, PaymentMethodId, TestClockId, TimeZone
+from api.fields import (
+    Currency,
+    CustomerId,
+    ExternalId,
+    MoneyResource,
+    NoBody,
+    PaymentMethodId,
+    TestClockId,
+    TimeZone,
+    money,
+)
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    NoParameters,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
 from api.personal_data import PersonalFields, PersonalResource, known_of, personal_resource, seal
 from domain.billing_period import UnknownTimeZone
@@ -27,6 +48,11 @@ from domain.stream import Streams
 from domain.test_clock import TestClockNotFound
 from infra.ids import new_id
 from infra.vault import Person
+from projections import customers as read
+from projections import invoices
+from projections.read_model import Projection
+from projections.reading import Reader, many
+from projections.stream_rows import Found
 
 CUSTOMERS: Final = Operations(tag="customers", about="Who is billed.")
 _ID: Final = "cus_01m7ywe9z7e398x54gfbrtqnk7"
@@ -51,6 +77,22 @@ class DefaultPaymentMethod(NoBody):
     """The payment method that invoices are collected with; null collects none automatically."""
 
     payment_method: PaymentMethodId | None
+
+
+class CustomerFilters(CreatedParameters):
+    """Which customers."""
+
+    external_id: ExternalId | None = None
+    currency: Currency | None = None
+    test_clock: TestClockId | None = None
+
+
+class BalanceResource(TypedDict):
+    """What a customer owes on open invoices, per currency; empty where nothing is owed."""
+
+    object: Literal["balance"]
+    customer: str
+    owed: list[MoneyResource]
 
 
 class CustomerResource(PersonalResource):
@@ -255,3 +297,76 @@ async def erase_customer(call: Call, _body: NoBody) -> Intention:
 
 def _path_id(call: Call) -> str:
     return call.id("customer_id", PREFIX, CustomerNotFound)
+
+
+async def customer_resources(
+    call: Call, connection: Reader, customers: Sequence[Found[Customer]]
+) -> list[CustomerResource]:
+    """Customers with what the vault still has of them."""
+    known = await read.with_person(connection, call.parts.vault, call.tenant_id, customers)
+    return [customer_resource(found.state, person) for found, person in known]
+
+
+async def load_customers(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
+    """Customers by id, for expansion."""
+    found = await many(connection, read.TABLE, call.tenant_id, ids)
+    return {resource["id"]: resource for resource in await customer_resources(call, connection, found)}
+
+
+@CUSTOMERS.query(
+    "/v1/customers/{customer_id}",
+    answers=CustomerResource,
+    example=EXAMPLE,
+    parameters=NoParameters,
+    refusals=(CustomerNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_customer(call: Call, _asked: NoParameters) -> CustomerResource:
+    """Get a customer, deleted ones too."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        found = await read.get(connection, call.tenant_id, wanted)
+        if found is None:
+            raise CustomerNotFound(customer=wanted)
+        return (await customer_resources(call, connection, [found]))[0]
+
+
+@CUSTOMERS.query(
+    "/v1/customers",
+    answers=ListResource[CustomerResource],
+    example=list_example(EXAMPLE),
+    parameters=CustomerFilters,
+    reads=(Projection.BILLING,),
+)
+async def list_customers(call: Call, asked: CustomerFilters) -> ListResource[CustomerResource]:
+    """List customers, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection,
+            call.tenant_id,
+            external_id=asked.external_id,
+            currency=asked.currency,
+            test_clock_id=asked.test_clock,
+            created=asked.created,
+            request=request,
+        )
+        return page_resource(page, request, await customer_resources(call, connection, page.items))
+
+
+@CUSTOMERS.query(
+    "/v1/customers/{customer_id}/balance",
+    answers=BalanceResource,
+    example={"object": "balance", "customer": _ID, "owed": [{"amount": 4900, "currency": "EUR"}]},
+    parameters=NoParameters,
+    refusals=(CustomerNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_customer_balance(call: Call, _asked: NoParameters) -> BalanceResource:
+    """Show what a customer owes."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        if await read.get(connection, call.tenant_id, wanted) is None:
+            raise CustomerNotFound(customer=wanted)
+        owed = await invoices.owed_by(connection, call.tenant_id, wanted)
+    return {"object": "balance", "customer": wanted, "owed": [money(amount) for amount in owed]}

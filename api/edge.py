@@ -25,11 +25,11 @@ from api.problems import (
 )
 from api.rate_limits import Allowance, RateLimiter
 from api.replies import Header
+from api.version import VERSION
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.ids import new_id
 from infra.telemetry import correlated
 
-VERSION: Final = "2026-11-21"
 EXCHANGE: Final = "tallybook.exchange"
 UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")

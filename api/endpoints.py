@@ -39,7 +39,7 @@ from api.problems import (
     refusal_reply,
     retry_after,
 )
-from api.replies import JSON, REPLAYED, Header, Reply, from_stored, json_reply, to_stored
+from api.replies import JSON, KEY_NAMESPACE, REPLAYED, Header, Reply, from_stored, json_reply, to_stored
 from domain.refusal import Refusal
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.event_store.port import (
@@ -52,9 +52,7 @@ from infra.event_store.port import (
     StoreUnavailable,
 )
 from infra.event_store.storage import PersonKeyMismatch
-
-KEY_NAMESPACE: Final = "api/"
-"""Put before clients' keys in the store: sagas keep theirs in the same table."""
+from projections.reading import UnknownCursor
 
 PERSON_KEY_TRIES: Final = 3
 """Times a command is tried whose person's key was made or erased by another while it was on its way."""
@@ -218,11 +216,20 @@ class QueryEndpoint(Endpoint):
             asked = parameters.model_validate(_parameters(call, self._multiple))
         except ValidationError as error:
             raise invalid_body(error) from None
-        headers = await await_position(call, operation)
-        answer = await operation.handler(call, asked)
+        await await_position(
+            self._parts.positions,
+            exchange.headers,
+            operation.reads,
+            timeout_s=self._parts.settings.api.position_timeout_ms / 1000,
+        )
+        try:
+            answer = await operation.handler(call, asked)
+        except UnknownCursor:
+            name = "starting_after" if "starting_after" in asked.model_fields_set else "ending_before"
+            raise invalid([FieldError(name, "unknown_cursor", "Names nothing in this list")]) from None
         if isinstance(answer, Reply):
             return answer
-        return json_reply(200, answer, headers)
+        return json_reply(200, answer)
 
 
 def _parameters(call: Call, multiple: frozenset[str]) -> dict[str, str | list[str]]:

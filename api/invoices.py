@@ -1,5 +1,6 @@
 """Invoices: draft, open, then paid or void."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Final, Literal
@@ -9,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from api.call import Call
+from api.customers import CustomerResource, load_customers
 from api.fields import (
     Body,
     Currency,
@@ -20,11 +22,21 @@ from api.fields import (
     NoBody,
     PaymentMethodId,
     Quantity,
+    SubscriptionId,
     money,
     plain_decimal,
 )
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    Parameters,
+    expand,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
-from api.subscriptions import MAX_DAYS_UNTIL_DUE
+from api.subscriptions import MAX_DAYS_UNTIL_DUE, SubscriptionResource, load_subscriptions
 from domain.currency import CurrencyCode
 from domain.customer import CustomerIsDeleted, CustomerNotFound
 from domain.identifiers import INVOICE as PREFIX
@@ -54,6 +66,9 @@ from domain.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.plan_price import BillingTiming
 from domain.stream import Streams
 from infra.ids import new_id
+from projections import invoices as read
+from projections.read_model import Projection
+from projections.reading import Reader, many
 
 INVOICES: Final = Operations(tag="invoices", about="What customers owe.")
 _ID: Final = "in_01m7ywe9z7e398x54gfbrtqnk7"
@@ -109,13 +124,29 @@ class InvoiceLineResource(TypedDict):
     period_end: datetime | None
 
 
+class InvoiceExpansion(Parameters):
+    """What to show in place of its id."""
+
+    expand: Annotated[tuple[Literal["customer", "subscription"], ...], Field(alias="expand[]", max_length=10)] = ()
+
+
+class InvoiceFilters(CreatedParameters, InvoiceExpansion):
+    """Which invoices."""
+
+    customer: CustomerId | None = None
+    subscription: SubscriptionId | None = None
+    status: InvoiceStatus | None = None
+    collection_status: CollectionStatus | None = None
+    number: Line | None = None
+
+
 class InvoiceResource(TypedDict):
     """An invoice. A draft has no number and no due time."""
 
     id: InvoiceId
     object: Literal["invoice"]
-    customer: str
-    subscription: str | None
+    customer: str | CustomerResource
+    subscription: str | SubscriptionResource | None
     status: InvoiceStatus
     number: str | None
     collection_method: CollectionMethod
@@ -334,3 +365,59 @@ async def pay_invoice(call: Call, body: InvoicePayment) -> Intention:
         render=lambda streams: _decided(streams, invoice_id),
         location=f"/v1/payments/{payment_id}",
     )
+
+
+_LOADERS: Final = {"customer": load_customers, "subscription": load_subscriptions}
+
+
+async def load_invoices(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
+    """Invoices by id, for expansion."""
+    found = await many(connection, read.TABLE, call.tenant_id, ids)
+    return {each.state.invoice_id: invoice_resource(each.state) for each in found}
+
+
+@INVOICES.query(
+    "/v1/invoices/{invoice_id}",
+    answers=InvoiceResource,
+    example=EXAMPLE,
+    parameters=InvoiceExpansion,
+    refusals=(InvoiceNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_invoice(call: Call, asked: InvoiceExpansion) -> InvoiceResource:
+    """Get a invoice."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        each = await read.get(connection, call.tenant_id, wanted)
+        if each is None:
+            raise InvoiceNotFound(invoice=wanted)
+        resource = invoice_resource(each.state)
+        await expand(call, connection, [resource], asked.expand, _LOADERS)
+    return resource
+
+
+@INVOICES.query(
+    "/v1/invoices",
+    answers=ListResource[InvoiceResource],
+    example=list_example(EXAMPLE),
+    parameters=InvoiceFilters,
+    reads=(Projection.BILLING,),
+)
+async def list_invoices(call: Call, asked: InvoiceFilters) -> ListResource[InvoiceResource]:
+    """List invoices, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection,
+            call.tenant_id,
+            customer_id=asked.customer,
+            subscription_id=asked.subscription,
+            status=asked.status,
+            collection_status=asked.collection_status,
+            number=asked.number,
+            created=asked.created,
+            request=request,
+        )
+        resources = [invoice_resource(each.state) for each in page.items]
+        await expand(call, connection, resources, asked.expand, _LOADERS)
+    return page_resource(page, request, resources)

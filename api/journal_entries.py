@@ -8,6 +8,14 @@ from typing_extensions import TypedDict
 
 from api.call import Call
 from api.fields import Body, CustomerId, Line, LongText, MoneyResource, PositiveMoney, money
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    NoParameters,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
 from domain.accounts import CHART, Posting, Side, UnbalancedEntry
 from domain.customer import CustomerNotFound
@@ -24,6 +32,8 @@ from domain.journal_entry import (
 )
 from domain.stream import Streams
 from infra.ids import new_id
+from projections import journal_entries as read
+from projections.read_model import Projection
 
 JOURNAL_ENTRIES: Final = Operations(tag="journal entries", about="What is posted by hand.")
 _ID: Final = "je_01m7ywe9z7e398x54gfbrtqnk7"
@@ -118,7 +128,7 @@ async def _check_customers(call: Call, customer_ids: set[str]) -> None:
     """An entry is decided without its customers' streams, so that they are the tenant's own is checked here."""
     if not customer_ids:
         return
-    async with call.parts.reader.of(call.tenant_id) as connection:
+    async with call.reading() as connection:
         rows = await connection.fetch(_KNOWN, call.tenant_id, sorted(customer_ids))
     for missing in sorted(customer_ids - {row["stream_id"] for row in rows}):
         raise CustomerNotFound(customer=missing)
@@ -126,6 +136,10 @@ async def _check_customers(call: Call, customer_ids: set[str]) -> None:
 
 def _decided(streams: Streams, entry_id: str) -> JournalEntryResource:
     return journal_entry_resource(existing(streams.get(JOURNAL_ENTRY, entry_id), entry_id))
+
+
+def _path_id(call: Call) -> str:
+    return call.id("journal_entry_id", PREFIX, JournalEntryNotFound)
 
 
 @JOURNAL_ENTRIES.command(
@@ -163,8 +177,41 @@ async def post_journal_entry(call: Call, body: NewJournalEntry) -> Intention:
 )
 async def reverse_journal_entry(call: Call, body: Reversal) -> Intention:
     """Undo a manual entry by its mirror image; nothing is ever deleted."""
-    entry_id = call.id("journal_entry_id", PREFIX, JournalEntryNotFound)
+    entry_id = _path_id(call)
     return Intention(
         command=ReverseJournalEntry(entry_id=entry_id, memo=body.memo),
         render=lambda streams: _decided(streams, entry_id),
     )
+
+
+@JOURNAL_ENTRIES.query(
+    "/v1/ledger/journal-entries/{journal_entry_id}",
+    answers=JournalEntryResource,
+    example=EXAMPLE,
+    parameters=NoParameters,
+    refusals=(JournalEntryNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_journal_entry(call: Call, _asked: NoParameters) -> JournalEntryResource:
+    """Get a manual journal entry."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        found = await read.get(connection, call.tenant_id, wanted)
+    if found is None:
+        raise JournalEntryNotFound(entry=wanted)
+    return journal_entry_resource(found.state)
+
+
+@JOURNAL_ENTRIES.query(
+    "/v1/ledger/journal-entries",
+    answers=ListResource[JournalEntryResource],
+    example=list_example(EXAMPLE),
+    parameters=CreatedParameters,
+    reads=(Projection.BILLING,),
+)
+async def list_journal_entries(call: Call, asked: CreatedParameters) -> ListResource[JournalEntryResource]:
+    """List manual journal entries, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(connection, call.tenant_id, posted=asked.created, request=request)
+    return page_resource(page, request, [journal_entry_resource(found.state) for found in page.items])

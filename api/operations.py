@@ -17,6 +17,7 @@ from domain.refusal import Refusal
 from domain.stream import Command, Streams
 from infra.event_store.port import SealedPerson
 from infra.vault import PersonKey
+from projections.read_model import Projection
 
 B = TypeVar("B", bound=Body)
 P = TypeVar("P", bound=BaseModel)
@@ -63,7 +64,7 @@ class Operation:
     handler: CommandHandler | QueryHandler
     media_type: str = "application/json"
     is_open: bool = False
-    is_limited: bool = True
+    reads: tuple[Projection, ...] = ()
 
     @property
     def is_command(self) -> bool:
@@ -128,9 +129,9 @@ class Operations:
         refusals: Sequence[type[Refusal]] = (),
         media_type: str = "application/json",
         is_open: bool = False,
-        is_limited: bool = True,
+        reads: tuple[Projection, ...] = (),
     ) -> Callable[[Callable[[Call, P], Awaitable[object]]], Callable[[Call, P], Awaitable[object]]]:
-        """Declare a GET. Open ones need no key; those not limited are for probes."""
+        """Declare a GET. Open ones need no key; `reads` are the projections that Min-Ledger-Position waits for."""
 
         def declare(handler: Callable[[Call, P], Awaitable[object]]) -> Callable[[Call, P], Awaitable[object]]:
             summary, about = _documentation(handler)
@@ -149,18 +150,12 @@ class Operations:
                     handler=cast("QueryHandler", handler),
                     media_type=media_type,
                     is_open=is_open,
-                    is_limited=is_limited,
+                    reads=reads,
                 )
             )
             return handler
 
         return declare
-
-
-class NoParameters(BaseModel):
-    """A query without parameters."""
-
-    model_config = {"extra": "forbid", "frozen": True}
 
 
 def _documentation(handler: Callable[..., object]) -> tuple[str, str]:
@@ -171,4 +166,4 @@ def _documentation(handler: Callable[..., object]) -> tuple[str, str]:
     return lines[0].rstrip("."), "\n".join(lines[1:]).strip()
 
 
-__all__ = ["Intention", "NoParameters", "Operation", "Operations", "Reply"]
+__all__ = ["Intention", "Operation", "Operations", "Reply"]

@@ -1,5 +1,6 @@
 """Payment methods: gateways' tokens for what customers pay with. Card numbers are refused."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
@@ -8,6 +9,14 @@ from typing_extensions import TypedDict
 
 from api.call import Call
 from api.fields import Body, CustomerId, NoBody, PaymentMethodId
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    NoParameters,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
 from domain.customer import CustomerIsDeleted, CustomerNotFound
 from domain.identifiers import PAYMENT_METHOD as PREFIX
@@ -24,6 +33,9 @@ from domain.payment_method import (
 )
 from domain.stream import Streams
 from infra.ids import new_id
+from projections import payment_methods as read
+from projections.read_model import Projection
+from projections.reading import Reader, many
 
 PAYMENT_METHODS: Final = Operations(tag="payment methods", about="What customers pay with.")
 _ID: Final = "pm_01m7ywe9z7e398x54gfbrtqnk7"
@@ -45,6 +57,12 @@ class PaymentMethodChange(Body):
     """A renewed card: the gateway gave a new token."""
 
     token: Token
+
+
+class PaymentMethodFilters(CreatedParameters):
+    """Which payment methods."""
+
+    customer: CustomerId | None = None
 
 
 class PaymentMethodResource(TypedDict):
@@ -159,3 +177,44 @@ async def detach_payment_method(call: Call, _body: NoBody) -> Intention:
         command=DetachPaymentMethod(payment_method_id=method_id),
         render=lambda streams: _decided(streams, method_id),
     )
+
+
+@PAYMENT_METHODS.query(
+    "/v1/payment-methods/{payment_method_id}",
+    answers=PaymentMethodResource,
+    example=EXAMPLE,
+    parameters=NoParameters,
+    refusals=(PaymentMethodNotFound,),
+    reads=(Projection.PAYMENTS,),
+)
+async def get_payment_method(call: Call, _asked: NoParameters) -> PaymentMethodResource:
+    """Get a payment method."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        found = await read.get(connection, call.tenant_id, wanted)
+    if found is None:
+        raise PaymentMethodNotFound(payment_method=wanted)
+    return payment_method_resource(found.state)
+
+
+@PAYMENT_METHODS.query(
+    "/v1/payment-methods",
+    answers=ListResource[PaymentMethodResource],
+    example=list_example(EXAMPLE),
+    parameters=PaymentMethodFilters,
+    reads=(Projection.PAYMENTS,),
+)
+async def list_payment_methods(call: Call, asked: PaymentMethodFilters) -> ListResource[PaymentMethodResource]:
+    """List payment methods, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection, call.tenant_id, customer_id=asked.customer, created=asked.created, request=request
+        )
+    return page_resource(page, request, [payment_method_resource(found.state) for found in page.items])
+
+
+async def load_payment_methods(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
+    """Payment methods by id, for expansion."""
+    found = await many(connection, read.TABLE, call.tenant_id, ids)
+    return {each.state.payment_method_id: payment_method_resource(each.state) for each in found}

@@ -1,14 +1,18 @@
 """Payments: an intent, its attempts at a gateway, and what came of them."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.call import Call
+from api.customers import CustomerResource, load_customers
 from api.fields import (
     Body,
     CustomerId,
+    InvoiceId,
     LongText,
     MoneyResource,
     NoBody,
@@ -17,7 +21,18 @@ from api.fields import (
     PositiveMoney,
     money,
 )
+from api.invoices import InvoiceResource, load_invoices
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    Parameters,
+    expand,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
+from api.payment_methods import PaymentMethodResource, load_payment_methods
 from domain.customer import CustomerIsDeleted, CustomerNotFound
 from domain.identifiers import PAYMENT as PREFIX
 from domain.invoice import InvoiceNotOpen
@@ -35,6 +50,9 @@ from domain.payment_commands import CancelPayment, ConfirmPayment, CreatePayment
 from domain.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.stream import Streams
 from infra.ids import new_id
+from projections import payments as read
+from projections.read_model import Projection
+from projections.reading import Reader, many
 
 PAYMENTS: Final = Operations(tag="payments", about="Money on its way from customers.")
 _ID: Final = "pay_01m7ywe9z7e398x54gfbrtqnk7"
@@ -56,20 +74,36 @@ class Confirmation(Body):
     payment_method: PaymentMethodId | None = None
 
 
+class PaymentExpansion(Parameters):
+    """What to show in place of its id."""
+
+    expand: Annotated[
+        tuple[Literal["customer", "invoice", "payment_method"], ...], Field(alias="expand[]", max_length=10)
+    ] = ()
+
+
+class PaymentFilters(CreatedParameters, PaymentExpansion):
+    """Which payments."""
+
+    customer: CustomerId | None = None
+    invoice: InvoiceId | None = None
+    status: PaymentStatus | None = None
+
+
 class PaymentResource(TypedDict):
     """A payment. `outcome_unknown` holds while the gateway has yet to say what became of the attempt."""
 
     id: PaymentId
     object: Literal["payment"]
-    customer: str
-    invoice: str | None
+    customer: str | CustomerResource
+    invoice: str | InvoiceResource | None
     amount: MoneyResource
     amount_refunded: MoneyResource
     amount_refundable: MoneyResource
     status: PaymentStatus
     attempt: int
     outcome_unknown: bool
-    payment_method: str | None
+    payment_method: str | PaymentMethodResource | None
     gateway: str | None
     gateway_payment_id: str | None
     decline_code: str | None
@@ -77,6 +111,22 @@ class PaymentResource(TypedDict):
     test_clock: str | None
     created: datetime
     captured_at: datetime | None
+
+
+class StepResource(TypedDict):
+    """One step of a payment: what happened, when (in business and in real time), by which event, and what caused it."""
+
+    type: str
+    at: datetime
+    recorded_at: datetime
+    event: str
+    cause: str | None
+
+
+class PaymentWithSteps(PaymentResource):
+    """A payment with every step of its way, oldest first."""
+
+    steps: list[StepResource]
 
 
 def payment_resource(payment: Payment) -> PaymentResource:
@@ -123,6 +173,25 @@ EXAMPLE: Final[dict[str, object]] = {
     "created": "2026-01-01T00:00:00Z",
     "captured_at": None,
 }
+
+
+STEP_EXAMPLE: Final[dict[str, object]] = {
+    "type": "payment.attempt_requested",
+    "at": "2026-01-01T00:00:00Z",
+    "recorded_at": "2026-01-01T00:00:00.004Z",
+    "event": "evt_01m7ywe9z7e398x54gfbrtqnk7",
+    "cause": None,
+}
+
+
+def _step(step: read.Step) -> StepResource:
+    return {
+        "type": step.event_type,
+        "at": step.effective_at,
+        "recorded_at": step.recorded_at,
+        "event": step.event_id,
+        "cause": step.causation_id,
+    }
 
 
 def _decided(streams: Streams, payment_id: str) -> PaymentResource:
@@ -207,3 +276,57 @@ async def cancel_payment(call: Call, _body: NoBody) -> Intention:
     """Give up a payment that no gateway is working on."""
     payment_id = _path_id(call)
     return Intention(command=CancelPayment(payment_id=payment_id), render=lambda streams: _decided(streams, payment_id))
+
+
+_LOADERS: Final = {"customer": load_customers, "invoice": load_invoices, "payment_method": load_payment_methods}
+
+
+async def load_payments(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
+    """Payments by id, for expansion."""
+    found = await many(connection, read.TABLE, call.tenant_id, ids)
+    return {each.state.payment_id: payment_resource(each.state) for each in found}
+
+
+@PAYMENTS.query(
+    "/v1/payments/{payment_id}",
+    answers=PaymentWithSteps,
+    example=EXAMPLE | {"steps": [STEP_EXAMPLE]},
+    parameters=PaymentExpansion,
+    refusals=(PaymentNotFound,),
+    reads=(Projection.PAYMENTS,),
+)
+async def get_payment(call: Call, asked: PaymentExpansion) -> PaymentWithSteps:
+    """Get a payment, with every step of its way, its time and its cause."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        each = await read.get(connection, call.tenant_id, wanted)
+        if each is None:
+            raise PaymentNotFound(payment=wanted)
+        resource: PaymentWithSteps = {**payment_resource(each.state), "steps": [_step(step) for step in each.steps]}
+        await expand(call, connection, [resource], asked.expand, _LOADERS)
+    return resource
+
+
+@PAYMENTS.query(
+    "/v1/payments",
+    answers=ListResource[PaymentResource],
+    example=list_example(EXAMPLE),
+    parameters=PaymentFilters,
+    reads=(Projection.PAYMENTS,),
+)
+async def list_payments(call: Call, asked: PaymentFilters) -> ListResource[PaymentResource]:
+    """List payments, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection,
+            call.tenant_id,
+            customer_id=asked.customer,
+            invoice_id=asked.invoice,
+            status=asked.status,
+            created=asked.created,
+            request=request,
+        )
+        resources = [payment_resource(each.state) for each in page.items]
+        await expand(call, connection, resources, asked.expand, _LOADERS)
+    return page_resource(page, request, resources)

@@ -117,7 +117,7 @@ SELECT reference FROM vault.personal_data WHERE tenant_id = $1 AND person_id = $
 async def known_of(call: Call, customer_id: str) -> Known:
     """What the vault holds of a customer now. References sort by the time they were made."""
     vault = call.parts.vault
-    async with call.parts.reader.of(call.tenant_id) as connection:
+    async with call.reading() as connection:
         key = await vault.key_of(connection, call.tenant_id, customer_id)
         if key is None:
             return Known(None, {})

@@ -8,6 +8,14 @@ from typing_extensions import TypedDict
 
 from api.call import Call
 from api.fields import Body, Line, NoBody, PlanId, ProductId
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    NoParameters,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
 from domain.billing_period import MAX_INTERVAL_COUNT, Interval, IntervalUnit
 from domain.identifiers import PLAN as PREFIX
@@ -27,6 +35,8 @@ from domain.plan import (
 from domain.product import ProductIsArchived, ProductNotFound
 from domain.stream import Streams
 from infra.ids import new_id
+from projections import plans as read
+from projections.read_model import Projection
 
 PLANS: Final = Operations(tag="plans", about="How often a product is billed.")
 _ID: Final = "plan_01m7ywe9z7e398x54gfbrtqnk7"
@@ -71,6 +81,12 @@ class NewPlan(PlanTermsBody):
     """A plan to be."""
 
     product: ProductId
+
+
+class PlanFilters(CreatedParameters):
+    """Which plans."""
+
+    product: ProductId | None = None
 
 
 class PlanResource(TypedDict):
@@ -183,3 +199,38 @@ async def archive_plan(call: Call, _body: NoBody) -> Intention:
     """Archive a plan: nobody new can subscribe to it."""
     plan_id = _path_id(call)
     return Intention(command=ArchivePlan(plan_id=plan_id), render=lambda streams: _decided(streams, plan_id))
+
+
+@PLANS.query(
+    "/v1/plans/{plan_id}",
+    answers=PlanResource,
+    example=EXAMPLE,
+    parameters=NoParameters,
+    refusals=(PlanNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_plan(call: Call, _asked: NoParameters) -> PlanResource:
+    """Get a plan."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        found = await read.get(connection, call.tenant_id, wanted)
+    if found is None:
+        raise PlanNotFound(plan=wanted)
+    return plan_resource(found.state)
+
+
+@PLANS.query(
+    "/v1/plans",
+    answers=ListResource[PlanResource],
+    example=list_example(EXAMPLE),
+    parameters=PlanFilters,
+    reads=(Projection.BILLING,),
+)
+async def list_plans(call: Call, asked: PlanFilters) -> ListResource[PlanResource]:
+    """List plans, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection, call.tenant_id, product_id=asked.product, created=asked.created, request=request
+        )
+    return page_resource(page, request, [plan_resource(found.state) for found in page.items])

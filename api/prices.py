@@ -22,6 +22,14 @@ from api.fields import (
     money,
     plain_decimal,
 )
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    NoParameters,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
 from domain.currency import CurrencyCode
 from domain.identifiers import PRICE as PREFIX
@@ -39,6 +47,8 @@ from domain.plan_price import (
 from domain.price import ZERO, Flat, PerUnit, PriceModel
 from domain.stream import Streams
 from infra.ids import new_id
+from projections import prices as read
+from projections.read_model import Projection
 
 PRICES: Final = Operations(tag="prices", about="How much a plan costs.")
 _ID: Final = "price_01m7ywe9z7e398x54gfbrtqnk7"
@@ -81,6 +91,13 @@ class NewPrice(Body):
     external_id: ExternalId | None = None
     model: Annotated[FlatModel | PerUnitModel, Field(discriminator="type")]
     timing: BillingTiming = BillingTiming.IN_ADVANCE
+
+
+class PriceFilters(CreatedParameters):
+    """Which prices."""
+
+    plan: PlanId | None = None
+    external_id: ExternalId | None = None
 
 
 class FlatResource(TypedDict):
@@ -213,3 +230,43 @@ async def archive_price(call: Call, _body: NoBody) -> Intention:
     """Archive a price: nobody new can subscribe to it."""
     price_id = _path_id(call)
     return Intention(command=ArchivePrice(price_id=price_id), render=lambda streams: _decided(streams, price_id))
+
+
+@PRICES.query(
+    "/v1/prices/{price_id}",
+    answers=PriceResource,
+    example=EXAMPLE,
+    parameters=NoParameters,
+    refusals=(PriceNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_price(call: Call, _asked: NoParameters) -> PriceResource:
+    """Get a price."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        found = await read.get(connection, call.tenant_id, wanted)
+    if found is None:
+        raise PriceNotFound(price=wanted)
+    return price_resource(found.state)
+
+
+@PRICES.query(
+    "/v1/prices",
+    answers=ListResource[PriceResource],
+    example=list_example(EXAMPLE),
+    parameters=PriceFilters,
+    reads=(Projection.BILLING,),
+)
+async def list_prices(call: Call, asked: PriceFilters) -> ListResource[PriceResource]:
+    """List prices, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection,
+            call.tenant_id,
+            plan_id=asked.plan,
+            external_id=asked.external_id,
+            created=asked.created,
+            request=request,
+        )
+    return page_resource(page, request, [price_resource(found.state) for found in page.items])

@@ -8,6 +8,14 @@ from typing_extensions import TypedDict
 
 from api.call import Call
 from api.fields import Body, Line, LongText, NoBody, ProductId
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    NoParameters,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
 from domain.identifiers import PRODUCT as PREFIX
 from domain.product import (
@@ -22,6 +30,8 @@ from domain.product import (
 )
 from domain.stream import Streams
 from infra.ids import new_id
+from projections import products as read
+from projections.read_model import Projection
 
 PRODUCTS: Final = Operations(tag="products", about="What is sold.")
 _ID: Final = "prod_01m7ywe9z7e398x54gfbrtqnk7"
@@ -139,3 +149,36 @@ async def archive_product(call: Call, _body: NoBody) -> Intention:
     return Intention(
         command=ArchiveProduct(product_id=product_id), render=lambda streams: _decided(streams, product_id)
     )
+
+
+@PRODUCTS.query(
+    "/v1/products/{product_id}",
+    answers=ProductResource,
+    example=EXAMPLE,
+    parameters=NoParameters,
+    refusals=(ProductNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_product(call: Call, _asked: NoParameters) -> ProductResource:
+    """Get a product."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        found = await read.get(connection, call.tenant_id, wanted)
+    if found is None:
+        raise ProductNotFound(product=wanted)
+    return product_resource(found.state)
+
+
+@PRODUCTS.query(
+    "/v1/products",
+    answers=ListResource[ProductResource],
+    example=list_example(EXAMPLE),
+    parameters=CreatedParameters,
+    reads=(Projection.BILLING,),
+)
+async def list_products(call: Call, asked: CreatedParameters) -> ListResource[ProductResource]:
+    """List products, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(connection, call.tenant_id, created=asked.created, request=request)
+    return page_resource(page, request, [product_resource(found.state) for found in page.items])

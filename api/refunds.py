@@ -1,13 +1,25 @@
 """Refunds of payments: never more than what was captured."""
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.call import Call
-from api.fields import Body, LongText, MoneyResource, PaymentId, PositiveMoney, money
+from api.customers import CustomerResource, load_customers
+from api.fields import Body, CustomerId, LongText, MoneyResource, PaymentId, PositiveMoney, money
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    Parameters,
+    expand,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
+from api.payments import PaymentResource, load_payments
 from domain.identifiers import REFUND as PREFIX
 from domain.payment import PAYMENT, Payment, PaymentNotFound, existing
 from domain.refund import Refund, RefundStatus
@@ -20,6 +32,8 @@ from domain.refund_commands import (
 )
 from domain.stream import Streams
 from infra.ids import new_id
+from projections import refunds as read
+from projections.read_model import Projection
 
 REFUNDS: Final = Operations(tag="refunds", about="Money on its way back to customers.")
 _ID: Final = "re_01m7ywe9z7e398x54gfbrtqnk7"
@@ -33,13 +47,27 @@ class NewRefund(Body):
     reason: LongText | None = None
 
 
+class RefundExpansion(Parameters):
+    """What to show in place of its id."""
+
+    expand: Annotated[tuple[Literal["customer", "payment"], ...], Field(alias="expand[]", max_length=10)] = ()
+
+
+class RefundFilters(CreatedParameters, RefundExpansion):
+    """Which refunds."""
+
+    customer: CustomerId | None = None
+    payment: PaymentId | None = None
+    status: RefundStatus | None = None
+
+
 class RefundResource(TypedDict):
     """A refund. `outcome_unknown` holds while the gateway has yet to say what became of it."""
 
     id: str
     object: Literal["refund"]
-    payment: str
-    customer: str
+    payment: str | PaymentResource
+    customer: str | CustomerResource
     amount: MoneyResource
     status: RefundStatus
     outcome_unknown: bool
@@ -86,6 +114,10 @@ def _decided(streams: Streams, payment_id: str, refund_id: str) -> RefundResourc
     return refund_resource(_refund_of(payment, refund_id), payment_id, payment.customer_id)
 
 
+def _path_id(call: Call) -> str:
+    return call.id("refund_id", PREFIX, RefundNotFound)
+
+
 def _refund_of(payment: Payment, refund_id: str) -> Refund:
     for refund in payment.refunds:
         if refund.refund_id == refund_id:
@@ -123,3 +155,51 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
         render=lambda streams: _decided(streams, body.payment, refund_id),
         location=f"/v1/refunds/{refund_id}",
     )
+
+
+_LOADERS: Final = {"customer": load_customers, "payment": load_payments}
+
+
+@REFUNDS.query(
+    "/v1/refunds/{refund_id}",
+    answers=RefundResource,
+    example=EXAMPLE,
+    parameters=RefundExpansion,
+    refusals=(RefundNotFound,),
+    reads=(Projection.PAYMENTS,),
+)
+async def get_refund(call: Call, asked: RefundExpansion) -> RefundResource:
+    """Get a refund."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        each = await read.get(connection, call.tenant_id, wanted)
+        if each is None:
+            raise RefundNotFound(refund=wanted)
+        resource = refund_resource(each.state, each.payment_id, each.customer_id)
+        await expand(call, connection, [resource], asked.expand, _LOADERS)
+    return resource
+
+
+@REFUNDS.query(
+    "/v1/refunds",
+    answers=ListResource[RefundResource],
+    example=list_example(EXAMPLE),
+    parameters=RefundFilters,
+    reads=(Projection.PAYMENTS,),
+)
+async def list_refunds(call: Call, asked: RefundFilters) -> ListResource[RefundResource]:
+    """List refunds, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection,
+            call.tenant_id,
+            customer_id=asked.customer,
+            payment_id=asked.payment,
+            status=asked.status,
+            created=asked.created,
+            request=request,
+        )
+        resources = [refund_resource(each.state, each.payment_id, each.customer_id) for each in page.items]
+        await expand(call, connection, resources, asked.expand, _LOADERS)
+    return page_resource(page, request, resources)

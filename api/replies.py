@@ -13,6 +13,9 @@ JSON: Final[Header] = (b"content-type", b"application/json")
 PROBLEM_JSON: Final[Header] = (b"content-type", b"application/problem+json")
 REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
 
+KEY_NAMESPACE: Final = "api/"
+"""Put before clients' keys in the store: sagas keep theirs in the same table."""
+
 _FRAME: Final = Struct(">BHH")  # form, status, length of the header lines; then the header lines, then the body
 _FORM: Final = 1
 

@@ -1,5 +1,6 @@
 """Subscriptions: what a customer is billed, period by period, until it is cancelled."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Final, Literal
@@ -8,7 +9,28 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.call import Call
-from api.fields import Body, CustomerId, NoBody, PlanId, PriceId, Quantity, SubscriptionId, TimeZone, plain_decimal
+from api.customers import CustomerResource, load_customers
+from api.fields import (
+    Body,
+    CustomerId,
+    NoBody,
+    PlanId,
+    PriceId,
+    Quantity,
+    SubscriptionId,
+    TestClockId,
+    TimeZone,
+    plain_decimal,
+)
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    Parameters,
+    expand,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
 from api.plans import IntervalResource, interval_resource
 from api.prices import ModelResource, model_resource
@@ -34,6 +56,9 @@ from domain.subscription import (
 )
 from domain.subscription_commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
 from infra.ids import new_id
+from projections import subscriptions as read
+from projections.read_model import Projection
+from projections.reading import Reader, many
 
 SUBSCRIPTIONS: Final = Operations(tag="subscriptions", about="What customers are billed, period by period.")
 MAX_DAYS_UNTIL_DUE: Final = 365
@@ -75,12 +100,26 @@ class SubscriptionItemResource(TypedDict):
     quantity: str
 
 
+class SubscriptionExpansion(Parameters):
+    """What to show in place of its id."""
+
+    expand: Annotated[tuple[Literal["customer"], ...], Field(alias="expand[]", max_length=10)] = ()
+
+
+class SubscriptionFilters(CreatedParameters, SubscriptionExpansion):
+    """Which subscriptions."""
+
+    customer: CustomerId | None = None
+    status: SubscriptionStatus | None = None
+    test_clock: TestClockId | None = None
+
+
 class SubscriptionResource(TypedDict):
     """A subscription. Period fields are null during a trial."""
 
     id: SubscriptionId
     object: Literal["subscription"]
-    customer: str
+    customer: str | CustomerResource
     plan: str
     plan_version: int
     status: SubscriptionStatus
@@ -265,3 +304,57 @@ async def renew_subscription(call: Call, _body: NoBody) -> Intention:
         command=RenewSubscription(subscription_id=subscription_id),
         render=lambda streams: _decided(streams, subscription_id),
     )
+
+
+_LOADERS: Final = {"customer": load_customers}
+
+
+async def load_subscriptions(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
+    """Subscriptions by id, for expansion."""
+    found = await many(connection, read.TABLE, call.tenant_id, ids)
+    return {each.state.subscription_id: subscription_resource(each.state) for each in found}
+
+
+@SUBSCRIPTIONS.query(
+    "/v1/subscriptions/{subscription_id}",
+    answers=SubscriptionResource,
+    example=EXAMPLE,
+    parameters=SubscriptionExpansion,
+    refusals=(SubscriptionNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_subscription(call: Call, asked: SubscriptionExpansion) -> SubscriptionResource:
+    """Get a subscription."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        each = await read.get(connection, call.tenant_id, wanted)
+        if each is None:
+            raise SubscriptionNotFound(subscription=wanted)
+        resource = subscription_resource(each.state)
+        await expand(call, connection, [resource], asked.expand, _LOADERS)
+    return resource
+
+
+@SUBSCRIPTIONS.query(
+    "/v1/subscriptions",
+    answers=ListResource[SubscriptionResource],
+    example=list_example(EXAMPLE),
+    parameters=SubscriptionFilters,
+    reads=(Projection.BILLING,),
+)
+async def list_subscriptions(call: Call, asked: SubscriptionFilters) -> ListResource[SubscriptionResource]:
+    """List subscriptions, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection,
+            call.tenant_id,
+            customer_id=asked.customer,
+            status=asked.status,
+            test_clock_id=asked.test_clock,
+            created=asked.created,
+            request=request,
+        )
+        resources = [subscription_resource(each.state) for each in page.items]
+        await expand(call, connection, resources, asked.expand, _LOADERS)
+    return page_resource(page, request, resources)

@@ -7,6 +7,14 @@ from typing_extensions import TypedDict
 
 from api.call import Call
 from api.fields import Body, Instant, Line, TestClockId
+from api.listing import (
+    CreatedParameters,
+    ListResource,
+    NoParameters,
+    list_example,
+    page_request,
+    page_resource,
+)
 from api.operations import Intention, Operations
 from domain.identifiers import TEST_CLOCK as PREFIX
 from domain.stream import Streams
@@ -21,6 +29,8 @@ from domain.test_clock import (
     existing,
 )
 from infra.ids import new_id
+from projections import test_clocks as read
+from projections.read_model import Projection
 
 TEST_CLOCKS: Final = Operations(tag="test clocks", about="Business time for rehearsals.")
 _ID: Final = "clock_01m7ywe9z7e398x54gfbrtqnk7"
@@ -79,6 +89,10 @@ def _decided(streams: Streams, clock_id: str) -> TestClockResource:
     return test_clock_resource(existing(streams.get(TEST_CLOCK, clock_id), clock_id))
 
 
+def _path_id(call: Call) -> str:
+    return call.id("test_clock_id", PREFIX, TestClockNotFound)
+
+
 @TEST_CLOCKS.command(
     "POST",
     "/v1/test-clocks",
@@ -112,8 +126,41 @@ async def advance_test_clock(call: Call, body: Advance) -> Intention:
 
     Every timer up to the time given runs in order, each at its own time; the clock is `ready` again when all is done.
     """
-    clock_id = call.id("test_clock_id", PREFIX, TestClockNotFound)
+    clock_id = _path_id(call)
     return Intention(
         command=AdvanceTestClock(clock_id=clock_id, to=body.frozen_time),
         render=lambda streams: _decided(streams, clock_id),
     )
+
+
+@TEST_CLOCKS.query(
+    "/v1/test-clocks/{test_clock_id}",
+    answers=TestClockResource,
+    example=EXAMPLE,
+    parameters=NoParameters,
+    refusals=(TestClockNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_test_clock(call: Call, _asked: NoParameters) -> TestClockResource:
+    """Get a test clock."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        found = await read.get(connection, call.tenant_id, wanted)
+    if found is None:
+        raise TestClockNotFound(test_clock=wanted)
+    return test_clock_resource(found.state)
+
+
+@TEST_CLOCKS.query(
+    "/v1/test-clocks",
+    answers=ListResource[TestClockResource],
+    example=list_example(EXAMPLE),
+    parameters=CreatedParameters,
+    reads=(Projection.BILLING,),
+)
+async def list_test_clocks(call: Call, asked: CreatedParameters) -> ListResource[TestClockResource]:
+    """List test clocks, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(connection, call.tenant_id, created=asked.created, request=request)
+    return page_resource(page, request, [test_clock_resource(found.state) for found in page.items])
