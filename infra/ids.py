@@ -4,11 +4,14 @@ import secrets
 import time
 from typing import Final
 
-from domain.identifiers import EVENT, encode, uuid7
+from domain.identifiers import ALPHABET, EVENT, encode, uuid7
 
 RANDOM_BITS: Final = 74
 # A block of event ids counts up from a random start; these low bits start at zero so that it cannot wrap round.
 _BLOCK_BITS: Final = 24
+_TAIL_BITS: Final = 30  # what may differ within a block, in whole pairs of characters
+_TAIL_CHARS: Final = 6
+_PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
 
 
 def new_id(prefix: str) -> str:
@@ -21,16 +24,19 @@ class EventIds:
 
     def __init__(self) -> None:
         self._unix_ms = 0
-        self._random = 0
+        self._head = ""
+        self._tail = 0
 
     def start_block(self) -> None:
         """Look at the clock, once per batch. Ids of one process keep rising even if the clock steps back."""
         now_ms = time.time_ns() // 1_000_000
         if now_ms > self._unix_ms:
             self._unix_ms = now_ms
-            self._random = secrets.randbits(RANDOM_BITS) >> _BLOCK_BITS << _BLOCK_BITS
+            start = uuid7(now_ms, secrets.randbits(RANDOM_BITS) >> _BLOCK_BITS << _BLOCK_BITS)
+            self._head = EVENT + encode(start)[:-_TAIL_CHARS]
+            self._tail = start & ((1 << _TAIL_BITS) - 1)
 
     def next(self) -> str:
         """The next event id of the block, `evt_…`."""
-        self._random += 1
-        return EVENT + encode(uuid7(self._unix_ms, self._random))
+        tail = self._tail = self._tail + 1
+        return f"{self._head}{_PAIRS[tail >> 20]}{_PAIRS[tail >> 10 & 0x3FF]}{_PAIRS[tail & 0x3FF]}"

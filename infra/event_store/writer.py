@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from domain.stream import Handler, Stream
 from infra.clock import Clock, system_clock
@@ -41,6 +41,9 @@ from infra.ids import EventIds
 from infra.settings import WriterSettings
 
 State = TypeVar("State")
+
+
+REQUEST_HASH_BYTES: Final = 32
 
 
 class WriterClosed(StoreUnavailable):
@@ -110,6 +113,8 @@ class GroupCommitWriter:
         if pending is None:
             if self._closing:
                 raise WriterClosed("the writer is stopping")
+            if len(request.request_hash) != REQUEST_HASH_BYTES:
+                raise ValueError(f"a request's hash has {REQUEST_HASH_BYTES} bytes")
             if len(self._queue) >= self._settings.queue_max_commands:
                 metrics.QUEUE_FULL.inc()
                 raise QueueFull(self._settings.retry_after_s * 1000)

@@ -1,15 +1,22 @@
 -- The append: one call records a batch, and the write is the check. Arrays of one group have one length.
 --
+-- It is shaped by what the driver does fast: it looks at every element of an array several times, so the long columns
+-- come as the text of an array, and byte strings as one string with starts (from 1) and lengths. In refusals, people
+-- and causations '' stands for null, in answers a length of -1, in postings one of 0. `event_times` holds each
+-- effective time once.
+--
 -- Raises TB001 when what the batch was decided on has changed (the message says what: streams, reads, results, claims)
 -- and TB002 when it seals data for a person whose key is gone or there already. Either way nothing is written.
 CREATE FUNCTION log.append(
     stream_tenants text[], stream_types text[], stream_ids text[], stream_versions int[], stream_changes int[],
     read_tenants text[], read_types text[], read_ids text[], read_versions int[],
-    result_tenants text[], result_keys text[], result_hashes bytea[], result_refusals text[], result_answers bytea[],
-    result_people text[], result_upto int[], result_events int[],
+    result_tenants text[], result_keys text[], result_hashes bytea, result_refusals text[], result_answers bytea,
+    answer_starts int[], answer_lengths int[], result_people text[], result_upto int[], result_events int[],
     event_ids text[], event_tenants text[], event_streams text[], event_stream_ids text[], event_versions int[],
-    event_types text[], event_schemas int[], event_payloads bytea[], event_postings bytea[], event_keys text[],
-    event_effective timestamptz[], event_correlations text[], event_causations text[], event_actors text[],
+    event_types text[], event_schemas int[], event_payloads bytea, payload_starts int[], payload_lengths int[],
+    event_postings bytea, postings_starts int[], postings_lengths int[], event_keys text[],
+    event_times timestamptz[], event_time_places int[],
+    event_correlations text[], event_causations text[], event_actors text[],
     freed_tenants text[], freed_kinds text[], freed_values text[], freed_owners text[],
     absent_tenants text[], absent_kinds text[], absent_values text[],
     taken_tenants text[], taken_kinds text[], taken_values text[], taken_owners text[],
@@ -55,10 +62,12 @@ BEGIN
 
     INSERT INTO log.command_results (tenant_id, idempotency_key, request_hash, refusal_code, answer, answer_person_id,
                                      position, events, decided_at)
-    SELECT r.tenant, r.key, r.hash, r.refusal, r.answer, r.person, base + r.upto, r.events, recorded
-    FROM unnest(result_tenants, result_keys, result_hashes, result_refusals, result_answers, result_people,
-                result_upto, result_events)
-        AS r (tenant, key, hash, refusal, answer, person, upto, events)
+    SELECT r.tenant, r.key, substr(result_hashes, 32 * r.nth::int - 31, 32), nullif(r.refusal, ''),
+           CASE WHEN r.length >= 0 THEN substr(result_answers, r.start, r.length) END, nullif(r.person, ''),
+           base + r.upto, r.events, recorded
+    FROM unnest(result_tenants, result_keys, result_refusals, answer_starts, answer_lengths, result_people,
+                result_upto, result_events) WITH ORDINALITY
+        AS r (tenant, key, refusal, start, length, person, upto, events, nth)
     ON CONFLICT (tenant_id, idempotency_key) DO NOTHING;
     GET DIAGNOSTICS written = ROW_COUNT;
     IF written <> cardinality(result_keys) THEN
@@ -94,13 +103,15 @@ BEGIN
         INSERT INTO log.events (position, recorded_at, effective_at, stream_version, schema_id, event_id, tenant_id,
                                 stream_type, stream_id, event_type, partition_key, actor, correlation_id, causation_id,
                                 payload, postings)
-        SELECT base + e.nth, recorded, e.effective, e.version, e.schema, e.id, e.tenant, e.stream, e.stream_id, e.type,
-               e.key, e.actor, e.correlation, e.causation, e.payload, e.postings
+        SELECT base + e.nth, recorded, event_times[e.time], e.version, e.schema, e.id, e.tenant, e.stream, e.stream_id,
+               e.type, e.key, e.actor, e.correlation, nullif(e.causation, ''),
+               substr(event_payloads, e.payload, e.payload_length),
+               CASE WHEN e.postings_length > 0 THEN substr(event_postings, e.postings, e.postings_length) END
         FROM unnest(event_ids, event_tenants, event_streams, event_stream_ids, event_versions, event_types,
-                    event_schemas, event_payloads, event_postings, event_keys, event_effective, event_correlations,
-                    event_causations, event_actors) WITH ORDINALITY
-            AS e (id, tenant, stream, stream_id, version, type, schema, payload, postings, key, effective, correlation,
-                  causation, actor, nth);
+                    event_schemas, payload_starts, payload_lengths, postings_starts, postings_lengths, event_keys,
+                    event_time_places, event_correlations, event_causations, event_actors) WITH ORDINALITY
+            AS e (id, tenant, stream, stream_id, version, type, schema, payload, payload_length, postings,
+                  postings_length, key, time, correlation, causation, actor, nth);
     END IF;
 
     IF cardinality(done_subjects) > 0 THEN

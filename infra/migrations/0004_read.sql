@@ -8,9 +8,13 @@ CREATE TABLE read.projections (
     name text COLLATE "C" PRIMARY KEY,
     epoch bigint NOT NULL,
     fold integer NOT NULL,
-    next_fold integer
+    incarnation bigint NOT NULL,
+    next_fold integer,
+    next_incarnation bigint,
+    CHECK ((next_fold IS NULL) = (next_incarnation IS NULL))
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN read.projections.fold IS 'the fold whose tables the views show';
+COMMENT ON COLUMN read.projections.incarnation IS 'of the topic it was folded from; 0: nothing was folded yet';
 COMMENT ON COLUMN read.projections.next_fold IS 'a fold of a newer incarnation on its way to take over; usually null';
 
 CREATE TABLE read.models (
