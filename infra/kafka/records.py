@@ -66,29 +66,43 @@ class Delivered(NamedTuple):
     value: bytes
 
 
-def headers_of(event: Recorded, *, source: bytes, incarnation: bytes, position: bytes, previous: int) -> Headers:
-    """The headers of an event's record. `position` and `incarnation` come encoded: one event may have two records."""
-    correlation = event.correlation_id
-    headers = [
-        ("ce_specversion", SPEC_VERSION),
-        ("ce_id", event.event_id.encode()),
-        ("ce_type", event.event_type.encode()),
-        ("ce_time", event.effective_at.isoformat().encode()),
-        ("ce_source", source),
-        ("ce_subject", f"{event.stream_type}/{event.stream_id}".encode()),
-        ("tenant", event.tenant_id.encode()),
-        ("position", position),
-        ("previous_position", b"%d" % previous),
-        ("incarnation", incarnation),
-        ("stream_version", b"%d" % event.stream_version),
-        ("recorded_at", event.recorded_at.isoformat().encode()),
-        ("correlation", correlation.encode()),
-    ]
-    if event.causation_id is not None:
-        headers.append(("causation", event.causation_id.encode()))
-    if len(correlation) == TRACE_ID_CHARS and correlation.isalnum():
-        headers.append(("traceparent", f"00-{correlation}-{correlation[16:]}-01".encode()))
-    return headers
+class HeaderWriter:
+    """Makes the headers of one relay's records. Events of one commit share their times, so the last text is kept."""
+
+    def __init__(self, source: bytes, incarnation: int) -> None:
+        self._constant: Headers = [
+            ("ce_specversion", SPEC_VERSION),
+            ("ce_source", source),
+            ("incarnation", b"%d" % incarnation),
+        ]
+        self._effective: tuple[datetime, bytes] | None = None
+        self._recorded: tuple[datetime, bytes] | None = None
+
+    def write(self, event: Recorded) -> Headers:
+        """The headers that all records of an event share: all but `previous_position`."""
+        effective, recorded = self._effective, self._recorded
+        if effective is None or effective[0] != event.effective_at:
+            effective = self._effective = (event.effective_at, event.effective_at.isoformat().encode())
+        if recorded is None or recorded[0] != event.recorded_at:
+            recorded = self._recorded = (event.recorded_at, event.recorded_at.isoformat().encode())
+        correlation = event.correlation_id
+        headers = [
+            *self._constant,
+            ("ce_id", event.event_id.encode()),
+            ("ce_type", event.event_type.encode()),
+            ("ce_time", effective[1]),
+            ("ce_subject", f"{event.stream_type}/{event.stream_id}".encode()),
+            ("tenant", event.tenant_id.encode()),
+            ("position", b"%d" % event.position),
+            ("stream_version", b"%d" % event.stream_version),
+            ("recorded_at", recorded[1]),
+            ("correlation", correlation.encode()),
+        ]
+        if event.causation_id is not None:
+            headers.append(("causation", event.causation_id.encode()))
+        if len(correlation) == TRACE_ID_CHARS and correlation.isalnum():
+            headers.append(("traceparent", f"00-{correlation}-{correlation[16:]}-01".encode()))
+        return headers
 
 
 def delivered(record: ConsumerRecord) -> Delivered:

@@ -20,7 +20,7 @@ from infra.database import Connection, Role, server_settings
 from infra.event_store.aside import CHANNEL
 from infra.event_store.log import READ, recorded
 from infra.kafka.lease import Leadership, LeaseLost, renew, try_lead
-from infra.kafka.records import BEFORE_FIRST, headers_of
+from infra.kafka.records import BEFORE_FIRST, HeaderWriter
 from infra.kafka.topics import TopicName, ensure_topics, full_name, partition_of
 from infra.settings import Settings
 
@@ -165,7 +165,7 @@ class Relay:
     ) -> None:
         settings = self._settings.relay
         page = settings.batch_max_events
-        incarnation = b"%d" % leadership.incarnation
+        headers = HeaderWriter(self._source, leadership.incarnation)
 
         async def read(after: int) -> list[asyncpg.Record]:
             async with lock:
@@ -187,7 +187,7 @@ class Relay:
                 # The next page is read while the brokers take this one; it is sent only after this one is safe.
                 following = asyncio.create_task(read(last))
                 try:
-                    touched = await self._send(producer, rows, incarnation)
+                    touched = await self._send(producer, rows, headers)
                     await self._checkpoint(connection, lock, leadership.epoch, last, touched)
                     rows = await following
                 finally:
@@ -196,36 +196,36 @@ class Relay:
                 await self._measure_lag(connection, lock, rows[0])
 
     async def _send(
-        self, producer: AIOKafkaProducer, rows: Sequence[asyncpg.Record], incarnation: bytes
+        self, producer: AIOKafkaProducer, rows: Sequence[asyncpg.Record], header_writer: HeaderWriter
     ) -> dict[Partition, int]:
         """Send the records of these events and wait for all acknowledgements; the last position per partition."""
         batches: dict[Partition, list[BatchBuilder]] = {}
         touched: dict[Partition, int] = {}
         last = self._last
+        recorded_at: datetime | None = None
+        timestamp_ms = 0
         for row in rows:
             event = recorded(row)
-            position = b"%d" % event.position
+            if event.recorded_at != recorded_at:  # one for all events of a commit
+                recorded_at = event.recorded_at
+                timestamp_ms = int(recorded_at.timestamp() * 1000)
+            headers = header_writer.write(event)
             number = self._partition(event.partition_key)
+            key = event.partition_key.encode()
             targets = [(self._topics[event.stream_type], event.payload)]
             if event.postings is not None:
                 targets.append((self._ledger, event.postings))
-            key = event.partition_key.encode()
-            timestamp_ms = int(event.recorded_at.timestamp() * 1000)
             for topic, value in targets:
                 place = (topic, number)
                 previous = touched.get(place) or last.get(place, BEFORE_FIRST)
-                headers = headers_of(
-                    event, source=self._source, incarnation=incarnation, position=position, previous=previous
-                )
+                complete = [*headers, ("previous_position", b"%d" % previous)]
                 queue = batches.get(place)
                 if queue is None:
                     queue = batches[place] = [producer.create_batch()]
-                batch = queue[-1]
-                if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
-                    batch = producer.create_batch()
-                    if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
+                if queue[-1].append(key=key, value=value, timestamp=timestamp_ms, headers=complete) is None:
+                    queue.append(producer.create_batch())
+                    if queue[-1].append(key=key, value=value, timestamp=timestamp_ms, headers=complete) is None:
                         raise RuntimeError(f"event {event.event_id} is larger than a Kafka batch")
-                    queue.append(batch)
                 touched[place] = event.position
         await self._send_in_rounds(producer, batches)
         for (topic, _), queue in batches.items():
