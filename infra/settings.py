@@ -154,7 +154,6 @@ class ProjectionSettings(Part):
     poll_timeout_ms: int = setting(200, "ms", "Longest wait of one poll for records.", ge=1)
     cached_rows: int = setting(20_000, "rows", "Rows of each read model kept in memory between batches.", ge=0)
     restart_backoff_ms: int = setting(500, "ms", "Pause before a projection that failed starts over.", ge=1)
-    position_poll_ms: int = setting(5, "ms", "Pause between looks while queries wait for a position.", ge=1)
     rebuild_batch_events: int = setting(5_000, "events", "Events read from the log at a time in a rebuild.", ge=1)
     rebuild_slice_events: int = setting(
         1_000_000, "events", "A rebuild folds the keys of about so many events at a time: that bounds its memory.", ge=1
@@ -201,7 +200,6 @@ class ApiSettings(Part):
     body_max_bytes: int = setting(1_048_576, "bytes", "Largest request body.", ge=1)
     command_timeout_ms: int = setting(10_000, "ms", "Longest wait for a command's outcome.", ge=1)
     position_timeout_ms: int = setting(5_000, "ms", "Longest wait for Min-Ledger-Position; then 503.", ge=1)
-    position_poll_ms: int = setting(10, "ms", "Pause between looks how far the read models have come.", ge=1)
     page_default_items: int = setting(20, "items", "Length of a list page when none is asked for.", ge=1)
     page_max_items: int = setting(100, "items", "Longest list page.", ge=1)
     anonymous_rate_per_min: int = setting(100, "requests/min", "Requests per address without a key.", ge=1)

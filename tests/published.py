@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.event_store.port import Recorded
-from infra.kafka.records import BEFORE_FIRST, Headers, headers_of
+from infra.kafka.records import BEFORE_FIRST, Headers, HeaderWriter
 from infra.kafka.topics import full_name, partition_of
 from projections.facts import PROJECTION_OF_STREAM
 from projections.read_model import Projection
@@ -45,6 +45,7 @@ class Publisher:
         """The records of one projection's topic, by partition."""
         found: dict[int, list[PublishedRecord]] = {}
         topic = full_name(self.prefix, projection.topic)
+        writer = HeaderWriter(b"tests", self.incarnation)
         for event in events:
             if projection is Projection.LEDGER:
                 value = event.postings
@@ -55,13 +56,8 @@ class Publisher:
             key = event.partition_key.encode()
             place = (topic, partition_of(key, self.partitions))
             offset = self._offsets.get(place, 0)
-            headers = headers_of(
-                event,
-                source=b"tests",
-                incarnation=b"%d" % self.incarnation,
-                position=b"%d" % event.position,
-                previous=self.last.get(place, BEFORE_FIRST),
-            )
+            previous = self.last.get(place, BEFORE_FIRST)
+            headers = [*writer.write(event), ("previous_position", b"%d" % previous)]
             self.last[place] = event.position
             self._offsets[place] = offset + 1
             found.setdefault(place[1], []).append(

@@ -1,0 +1,346 @@
+"""How records become rows: once, in order, never past a gap; and what a poison record does and does not stop."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import asyncpg
+import pytest
+
+from infra.database import Connection, Role, open_pool, server_settings
+from infra.kafka.records import ConsumerRecord
+from infra.settings import DatabaseSettings, GeneralSettings, Settings
+from projections import customers, invoices
+from projections.catalogue import READ_MODELS
+from projections.live import Live, NewerIncarnation, Overtaken
+from projections.read_model import Projection
+from projections.reading import reading
+from projections.rebuild import differences
+from projections.replay import NotHeld, held_keys, replay
+from projections.worker import KEYPLAN
+from tests.histories import History, renewals, scramble, write_log
+from tests.published import PublishedRecord, Publisher
+from tests.services import FreshDatabase
+
+SETTINGS = Settings(general=GeneralSettings())
+TENANTS = ("acme", "other")
+Records = dict[int, list[PublishedRecord]]
+
+
+@dataclass
+class Graves:
+    """Dead letters, kept in memory."""
+
+    buried: list[tuple[ConsumerRecord, BaseException]] = field(default_factory=list)
+
+    async def bury(self, record: ConsumerRecord, *, consumer: str, error: BaseException, attempts: int) -> None:
+        self.buried.append((record, error))
+
+
+@dataclass
+class Side:
+    """The read side of one database, fed by hand."""
+
+    dsn: str
+    connection: Connection
+    admin: Connection
+    graves: Graves = field(default_factory=Graves)
+    publisher: Publisher = field(default_factory=Publisher)
+
+    async def live(self, projection: Projection = Projection.BILLING, *, cached_rows: int = 1000) -> Live:
+        """A worker's state, ready for all partitions."""
+        live = Live(projection, topic=projection.topic, dead_letters=self.graves, cached_rows=cached_rows)
+        await self.connection.execute(
+            "UPDATE read.projections SET incarnation = 1 WHERE name = $1 AND incarnation = 0", projection.value
+        )
+        await live.load(self.connection)
+        await live.open(self.connection, range(self.publisher.partitions))
+        return live
+
+    async def fold(self, live: Live, records: Records, *, polls: int = 3) -> None:
+        """Feed the records in several polls."""
+        for poll in _polls(records, polls):
+            await live.project(self.connection, poll)
+
+    async def log(self, history: History) -> None:
+        await write_log(self.admin, history.events)
+
+    async def dump(self) -> dict[str, list[str]]:
+        """Every row of every live table as text, ordered."""
+        return await dump(self.admin)
+
+    async def differences(self) -> dict[str, int]:
+        found = await differences(SETTINGS, READ_MODELS, owner_dsn=self.dsn)
+        return {name: number for name, number in found.items() if number}
+
+
+def _polls(records: Records, polls: int) -> Sequence[Records]:
+    """The records in so many polls, each partition's in order."""
+    found: list[Records] = [{} for _ in range(polls)]
+    for partition, each in records.items():
+        for place, record in enumerate(each):
+            found[place * polls // len(each)].setdefault(partition, []).append(record)
+    return [poll for poll in found if poll]
+
+
+async def dump(connection: Connection) -> dict[str, list[str]]:
+    """Every row of every live table as text, in the order of its key."""
+    rows: dict[str, list[str]] = {}
+    for model in READ_MODELS:
+        version = await connection.fetchval("SELECT table_version FROM read.models WHERE name = $1", model.name)
+        records = await connection.fetch(
+            f"SELECT t::text AS row FROM read.{model.name}_v{version} t ORDER BY {', '.join(model.key)}"  # noqa: S608  our names
+        )
+        rows[model.name] = [record["row"] for record in records]
+    return rows
+
+
+@pytest.fixture
+async def side(database: FreshDatabase) -> AsyncIterator[Side]:
+    admin = await asyncpg.connect(database.dsn)
+    connection = await asyncpg.connect(
+        database.dsn, server_settings=server_settings(Role.PROJECTOR, DatabaseSettings()) | KEYPLAN
+    )
+    yield Side(database.dsn, connection, admin)
+    await connection.close()
+    await admin.close()
+
+
+@pytest.fixture
+def history() -> History:
+    return scramble(History(7), TENANTS, 250)
+
+
+async def project_all(side: Side, history: History, **options: Any) -> None:
+    """Everything into every projection."""
+    for projection in Projection:
+        live = await side.live(projection, **options)
+        await side.fold(live, side.publisher.records(history.events, projection))
+
+
+async def test_what_is_projected_equals_a_fold_of_the_log(side: Side, history: History) -> None:
+    await side.log(history)
+    await project_all(side, history)
+    assert side.graves.buried == []
+    assert await side.differences() == {}
+    assert sum(map(len, (await side.dump()).values())) > len(history.events) // 2
+
+
+async def test_a_check_sees_a_single_changed_value(side: Side, history: History) -> None:
+    await side.log(history)
+    await project_all(side, history)
+    await side.admin.execute(
+        "UPDATE read.customers_v1 SET time_zone = 'Mars' WHERE customer_id = "
+        "(SELECT min(customer_id) FROM read.customers_v1)"
+    )
+    await side.admin.execute(
+        "DELETE FROM read.ledger_entries_v1 WHERE position = (SELECT min(position) FROM read.ledger_entries_v1)"
+    )
+    assert await side.differences() == {"customers": 1, "ledger_entries": 1}
+
+
+async def test_the_size_of_polls_and_of_the_cache_changes_nothing(side: Side, history: History) -> None:
+    live = await side.live(cached_rows=3)
+    records = side.publisher.records(history.events, Projection.BILLING)
+    await side.fold(live, records, polls=40)
+    small = await side.dump()
+    side.publisher = Publisher()
+    await _forget_everything(side)
+    await side.fold(await side.live(cached_rows=10_000), records, polls=1)
+    assert await side.dump() == small
+
+
+async def _forget_everything(side: Side) -> None:
+    for model in READ_MODELS:
+        await side.admin.execute(f"TRUNCATE read.{model.name}_v1")
+    await side.admin.execute("TRUNCATE read.checkpoints, read.held_keys")
+
+
+async def test_records_delivered_again_change_nothing(side: Side, history: History) -> None:
+    live = await side.live()
+    records = side.publisher.records(history.events, Projection.BILLING)
+    await side.fold(live, records)
+    before = await side.dump()
+    outcome = await live.project(side.connection, records)
+    assert outcome.duplicates == sum(map(len, records.values()))
+    again = await side.live()
+    assert (await again.project(side.connection, records)).facts == 0
+    assert await side.dump() == before
+
+
+async def test_nothing_is_folded_past_a_gap_until_the_missing_record_comes(side: Side, history: History) -> None:
+    live = await side.live()
+    records = side.publisher.records(history.events, Projection.BILLING)
+    partition, found = max(records.items(), key=lambda item: len(item[1]))
+    gap = len(found) // 2
+    outcome = await live.project(side.connection, {partition: [*found[:gap], *found[gap + 1 :]]})
+    assert partition in live.lost
+    assert partition in outcome.lost
+    assert f"follows {_position(found[gap])}" in outcome.lost[partition]
+    assert live.checkpoints[partition].position == _position(found[gap - 1])
+    assert live.checkpoints[partition].offset == found[gap].offset
+    stopped = await side.dump()
+    assert (await live.project(side.connection, {partition: found[gap + 1 :]})).facts == 0
+    assert await side.dump() == stopped
+    await live.project(side.connection, {partition: found[gap:]})
+    assert live.lost == {}
+    assert live.checkpoints[partition].position == _position(found[-1])
+
+
+def _position(record: PublishedRecord) -> int:
+    return int(dict(record.headers)["position"])
+
+
+async def test_an_older_incarnation_is_passed_by(side: Side, history: History) -> None:
+    side.publisher.incarnation = 0
+    old = side.publisher.records(history.events, Projection.BILLING)
+    side.publisher.republish(1)
+    live = await side.live()
+    outcome = await live.project(side.connection, old)
+    assert (outcome.facts, outcome.lost) == (0, {})
+    await side.fold(live, side.publisher.records(history.events, Projection.BILLING))
+    await side.log(history)
+    found = await side.differences()
+    assert {name for name in found if name in await _names(Projection.BILLING)} == set()
+
+
+async def _names(projection: Projection) -> set[str]:
+    return {model.name for model in READ_MODELS if model.projection is projection}
+
+
+async def test_a_newer_incarnation_is_told_after_what_came_before_it_is_written(side: Side, history: History) -> None:
+    live = await side.live()
+    first = side.publisher.records(history.events[:200], Projection.BILLING)
+    side.publisher.republish(2)
+    second = side.publisher.records(history.events[:200], Projection.BILLING)
+    both = {partition: [*first[partition], *second[partition]] for partition in first}
+    with pytest.raises(NewerIncarnation) as raised:
+        await live.project(side.connection, both)
+    assert raised.value.incarnation == 2
+    assert {p: c.position for p, c in live.checkpoints.items() if p in first} == {
+        partition: _position(found[-1]) for partition, found in first.items()
+    }
+
+
+async def test_who_lost_a_partition_cannot_write(side: Side, history: History) -> None:
+    records = side.publisher.records(history.events, Projection.BILLING)
+    old, new = await side.live(), await side.live()
+    halves = _polls(records, 2)
+    await new.project(side.connection, halves[0])
+    before = await side.dump()
+    with pytest.raises(Overtaken):
+        await old.project(side.connection, halves[0])
+    assert await side.dump() == before
+    await old.load(side.connection)
+    await old.open(side.connection, range(12))
+    await old.project(side.connection, halves[0])
+    await old.project(side.connection, halves[1])
+    await side.log(history)
+    assert set(await side.differences()) & await _names(Projection.BILLING) == set()
+
+
+async def test_a_poison_record_stops_its_key_alone_and_a_replay_brings_it_up_to_date(
+    side: Side, history: History
+) -> None:
+    await side.log(history)
+    poisoned = next(e for e in history.events if e.event_type == "subscription.created")
+    live = await side.live()
+    records = side.publisher.records(history.events, Projection.BILLING)
+    broken = {
+        partition: [
+            replace(record, value=record.value[:-1]) if _position(record) == poisoned.position else record
+            for record in found
+        ]
+        for partition, found in records.items()
+    }
+    await side.fold(live, broken)
+    assert [type(error).__name__ for _, error in side.graves.buried] == ["MalformedPayload"]
+    assert list(live.held) == [poisoned.partition_key]
+    ends = {partition: found[-1].offset + 1 for partition, found in records.items()}
+    assert {p: c.offset for p, c in live.checkpoints.items() if p in ends} == ends
+    assert await side.differences() == {"held:billing": 1}
+    later = [e for e in history.events if e.partition_key == poisoned.partition_key and e.position > poisoned.position]
+    kept = await side.admin.fetchval(
+        "SELECT max(position) FROM read.customers_v1 WHERE customer_id = $1", poisoned.partition_key.split(":")[1]
+    )
+    assert kept < poisoned.position
+    assert later
+    assert (await held_keys(SETTINGS, owner_dsn=side.dsn))[0][:2] == (Projection.BILLING, poisoned.partition_key)
+    facts = await replay(SETTINGS, Projection.BILLING, poisoned.partition_key, owner_dsn=side.dsn)
+    assert facts > 1
+    assert await side.differences() == {}
+    with pytest.raises(NotHeld):
+        await replay(SETTINGS, Projection.BILLING, poisoned.partition_key, owner_dsn=side.dsn)
+    with pytest.raises(Overtaken):  # whoever has old rows in memory must read them again
+        await live.project(side.connection, side.publisher.records(history.events[-1:], Projection.BILLING) or broken)
+
+
+async def test_a_rule_that_raises_is_a_poison_record_too(side: Side, history: History) -> None:
+    await side.log(history)
+    voided = next(e for e in history.events if e.event_type == "invoice.voided")
+    victim = voided.stream_id
+    rule = invoices.TABLE.apply
+
+    def broken(rows: Any, fact: Any) -> None:
+        if fact.stream_id == victim and fact.event_type == "invoice.voided":
+            raise ZeroDivisionError("a defect")
+        rule(rows, fact)
+
+    object.__setattr__(invoices.TABLE, "apply", broken)
+    try:
+        live = await side.live()
+        await side.fold(live, side.publisher.records(history.events, Projection.BILLING), polls=2)
+    finally:
+        object.__setattr__(invoices.TABLE, "apply", rule)
+    assert list(live.held) == [voided.partition_key]
+    assert await side.differences() == {"held:billing": 1}
+    assert await replay(SETTINGS, Projection.BILLING, voided.partition_key, owner_dsn=side.dsn) >= 1
+    assert await side.differences() == {}
+
+
+async def test_somebody_elses_record_is_buried_and_passed_by(side: Side, history: History) -> None:
+    live = await side.live()
+    records = side.publisher.records(history.events, Projection.BILLING)
+    partition, found = max(records.items(), key=lambda item: len(item[1]))
+    stranger = replace(found[3], headers=[("hello", b"world")], offset=found[3].offset)
+    await live.project(side.connection, {partition: [*found[:3], stranger, *found[3:]]})
+    assert [type(error).__name__ for _, error in side.graves.buried] == ["NotOurRecord"]
+    assert live.lost == {}
+    assert live.checkpoints[partition].position == _position(found[-1])
+
+
+async def test_no_tenant_sees_no_rows_and_another_tenant_sees_its_own(side: Side, history: History) -> None:
+    await project_all(side, history)
+    pool = await open_pool(side.dsn, Role.READER, DatabaseSettings())
+    try:
+        for model in READ_MODELS:
+            assert await pool.fetchval(f"SELECT count(*) FROM read.{model.name}") == 0  # noqa: S608
+        for tenant in TENANTS:
+            theirs = [
+                e.stream_id for e in history.events if e.tenant_id == tenant and e.event_type == "customer.created"
+            ]
+            others = [
+                e.stream_id for e in history.events if e.tenant_id != tenant and e.event_type == "customer.created"
+            ]
+            async with reading(pool, tenant) as connection:
+                for model in READ_MODELS:
+                    seen = await connection.fetch(f"SELECT DISTINCT tenant_id FROM read.{model.name}")  # noqa: S608
+                    assert [row[0] for row in seen] in ([], [tenant])
+                assert await customers.get(connection, tenant, theirs[0]) is not None
+                assert await customers.get(connection, tenant, others[0]) is None
+                # Even asked for by the wrong name, nobody else's rows come.
+                wrong = next(each for each in TENANTS if each != tenant)
+                assert await customers.get(connection, wrong, others[0]) is None
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await pool.execute("DELETE FROM read.customers")
+        assert await pool.fetchval("SELECT count(*) FROM read.customers") == 0
+    finally:
+        await pool.close()
+
+
+async def test_renewals_are_projected(side: Side) -> None:
+    history = renewals(8, 3)
+    await side.log(history)
+    await project_all(side, history)
+    assert await side.differences() == {}
+    assert await side.admin.fetchval("SELECT count(*) FROM read.invoices_v1 WHERE status = 'paid'") == 32
