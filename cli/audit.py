@@ -1,0 +1,102 @@
+"""`tallybook audit`: prove, on live data, that the books and everything made from them are right.
+
+What is heavy is imported when it is needed: every role's process imports the command line, too.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from infra.settings import Settings
+from processors.invariants.findings import Checked, Invariant
+from processors.invariants.findings import Progress as Told
+
+app = typer.Typer(help="Proof that nothing was lost, doubled or changed.", no_args_is_help=True)
+
+STATEMENT_TIMEOUT_MS = 600_000
+GRACE_S = 60.0
+console = Console()
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `verify` a command of its own while it is the only one."""
+
+
+@app.command("verify")
+def verify(
+    *,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="An invariant by its number, such as I3; may be repeated.")
+    ] = None,
+    grace_s: Annotated[
+        float, typer.Option("--grace-s", help="Seconds for which work may be under way before it counts as unfinished.")
+    ] = GRACE_S,
+) -> None:
+    """Check the invariants I1 to I5 and I7, and name every difference.
+
+    Exit code 1 if there is one. Everything goes on meanwhile. [dim]Example:[/dim] [cyan]tallybook audit verify[/cyan]
+    """
+    from cli.addresses import reached_settings
+
+    wanted = tuple(Invariant)
+    if only:
+        known = {invariant.value: invariant for invariant in Invariant}
+        unknown = [name for name in only if name.upper() not in known]
+        if unknown:
+            raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}.")
+        wanted = tuple(known[name.upper()] for name in only)
+    results = asyncio.run(_verify(reached_settings(), wanted, timedelta(seconds=grace_s)))
+    show(results, console)
+    if not all(result.holds for result in results):
+        raise typer.Exit(1)
+
+
+async def _verify(settings: Settings, wanted: Sequence[Invariant], grace: timedelta) -> list[Checked]:
+    from cli.addresses import bootstrap, owner_dsn, owner_pool
+    from processors.app import gateways_from
+    from processors.invariants.audit import Audited, audit
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(owner_pool(settings, statement_timeout_ms=STATEMENT_TIMEOUT_MS))
+        gateways = gateways_from(settings)
+        for gateway in gateways.values():
+            stack.push_async_callback(gateway.close)
+        bar = stack.enter_context(Progress(*columns, console=console, transient=True))
+
+        def watch(invariant: Invariant) -> Told:
+            task = bar.add_task(f"{invariant} {invariant.claim}", total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        parts = Audited(
+            pool=pool,
+            settings=settings,
+            gateways=gateways,
+            bootstrap=bootstrap(settings),
+            owner_dsn=owner_dsn(settings),
+        )
+        return [checked async for checked in audit(parts, only=wanted, grace=grace, watch=watch)]
+
+
+def show(results: Sequence[Checked], on: Console) -> None:
+    """A table of what was counted, and below it every difference by name."""
+    table = Table("", "invariant", "counted", "differences")
+    for result in results:
+        counted = "\n".join(f"{count:,} {what}" for what, count in result.counts.items())
+        verdict = "[green]0[/green]" if result.holds else f"[red]{result.differences:,}[/red]"
+        table.add_row(result.invariant.value, result.invariant.claim, counted, verdict)
+        table.add_section()
+    on.print(table)
+    for result in results:
+        for difference in result.named:
+            on.print(f"[red]{result.invariant.value}[/red] {difference}", highlight=False, soft_wrap=True)
+        if result.differences > len(result.named):
+            on.print(f"[red]{result.invariant.value}[/red] and {result.differences - len(result.named):,} more")

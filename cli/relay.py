@@ -1,0 +1,99 @@
+"""`tallybook relay`: how far publishing has come, and publishing everything once more."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra.settings import Settings
+
+app = typer.Typer(help="The relay that publishes the log to Kafka.", no_args_is_help=True)
+console = Console()
+
+
+@app.command("status")
+def status() -> None:
+    """Show who leads, how far it is behind the log, and the last position of each topic.
+
+    [dim]Example:[/dim] [cyan]tallybook relay status[/cyan]
+    """
+    from cli.addresses import reached_settings
+
+    state, topics = asyncio.run(_status(reached_settings()))
+    table = Table(title="Relay", show_header=False)
+    for name, value in (
+        ("leader", f"{state['leader'] or 'none'} ({'leads' if state['is_led'] else 'its lease has run out'})"),
+        ("epoch", state["epoch"]),
+        ("incarnation", state["incarnation"]),
+        ("published up to", state["position"]),
+        ("log's head", state["head"]),
+        ("lag, events", state["head"] - state["position"]),
+    ):
+        table.add_row(name, str(value))
+    console.print(table)
+    published = Table("topic", "partitions written", "last position")
+    for topic, partitions, position in topics:
+        published.add_row(topic, str(partitions), str(position))
+    console.print(published)
+
+
+async def _status(settings: Settings) -> tuple[Mapping[str, Any], Sequence[tuple[str, int, int]]]:
+    from cli.addresses import owner_pool
+
+    async with owner_pool(settings) as pool:
+        state = await pool.fetchrow(
+            "SELECT s.*, coalesce(s.lease_until > clock_timestamp(), false) AS is_led, h.position AS head "
+            "FROM relay.state s, log.head h"
+        )
+        assert state is not None, "the relay's state and the log's head are one row each"
+        topics = await pool.fetch(
+            "SELECT topic, count(*), max(position) FROM relay.published GROUP BY topic ORDER BY topic"
+        )
+        return dict(state), [(row[0], row[1], row[2]) for row in topics]
+
+
+@app.command("republish")
+def publish_again(
+    *,
+    topics_dropped: Annotated[
+        bool, typer.Option("--drop-topics", help="Delete the published topics first, whatever they hold.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Publish the whole log once more, as a new incarnation; every consumer starts over by itself.
+
+    Read models are folded anew beside the live ones, and processors do nothing twice. Dead letters are kept.
+    [dim]Example:[/dim] [cyan]tallybook relay republish --drop-topics --yes[/cyan]
+    """
+    from cli.addresses import reached_settings
+
+    settings = reached_settings()
+    if not yes:
+        typer.confirm("Publish the whole log again?", abort=True)
+    incarnation = asyncio.run(start_over(settings, drop=topics_dropped))
+    console.print(f"Incarnation {incarnation} begins; [cyan]tallybook relay status[/cyan] shows how far it is.")
+
+
+async def start_over(settings: Settings, *, drop: bool) -> int:
+    """Begin a new incarnation, and with `drop` delete the published topics. Returns the incarnation.
+
+    The incarnation comes first: from then on a leading relay's sends no longer count. What it still writes into a
+    topic that is about to go is gone with it, and the next leader makes the topics anew.
+    """
+    from cli.addresses import bootstrap, owner_dsn
+    from infra.kafka.relay import republish
+    from infra.kafka.topics import drop_topics
+
+    incarnation = await republish(owner_dsn(settings))
+    if drop:
+        await drop_topics(
+            bootstrap(settings),
+            prefix=settings.kafka.topic_prefix,
+            request_timeout_ms=settings.kafka.request_timeout_ms,
+        )
+        # A relay may have led again between the two, and published into topics that are no more.
+        incarnation = await republish(owner_dsn(settings))
+    return incarnation

@@ -1,0 +1,155 @@
+"""I1: what the gateway says it charged and returned is what the log says, operation by operation.
+
+The gateway is asked first and the log is read after: an intent is in the log before the gateway hears of it, so
+whatever was charged by then is explained by the log, or wrong. What the log holds beyond the listing is looked up.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from domain.money import Money
+from domain.payment import PaymentAttemptRequested, PaymentCaptured, PaymentDeclined
+from domain.refund import RefundFailed, RefundRequested, RefundSucceeded
+from gateway_adapters.port import Gateway, GatewayTransaction, NotFound, Succeeded, TransactionKind
+from infra.database import Pool
+from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
+from processors.invariants.log_pages import head_of, log_pages
+from schemas.codec import Codec
+
+BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
+CLOCK_SLACK: Final = timedelta(days=1)
+"""The gateway's clock may be ahead of ours."""
+
+_EVENT_TYPES: Final = frozenset(
+    {
+        "payment.attempt_requested",
+        "payment.captured",
+        "payment.declined",
+        "refund.requested",
+        "refund.succeeded",
+        "refund.failed",
+    }
+)
+
+
+class Operation(NamedTuple):
+    """A charge or a refund that took effect: `amount` is positive, `gateway_id` the gateway's name for it."""
+
+    kind: TransactionKind
+    amount: Money
+    gateway_id: str
+
+
+async def check_gateway(
+    pool: Pool, codec: Codec, gateways: Mapping[str, Gateway], *, progress: Progress = silent
+) -> Checked:
+    """Compare every charge and refund, in both directions. Raises GatewayUnavailable where a listing breaks off."""
+    findings = Findings(Invariant.GATEWAY)
+    before = await head_of(pool)
+    theirs: dict[str, dict[str, Operation]] = {name: {} for name in gateways}
+    for name, gateway in gateways.items():
+        async for transaction in gateway.list_transactions(BEGINNING, datetime.now(UTC) + CLOCK_SLACK):
+            _list(transaction, name, theirs[name], findings)
+    ours = _Ours()
+    head = await head_of(pool)
+    async for page in log_pages(pool, to=head, progress=progress):
+        for recorded in page:
+            if recorded.event_type in _EVENT_TYPES:
+                for reference, operation, gateway_name in ours.after(codec.decode_event(recorded.payload)):
+                    await _compare(
+                        reference,
+                        operation,
+                        theirs.get(gateway_name, {}),
+                        gateways.get(gateway_name),
+                        findings,
+                        may_be_later=recorded.position > before,
+                    )
+    for name, left in theirs.items():
+        for reference, operation in left.items():
+            if ours.under_way.get(reference) == name:
+                findings.count("taken at the gateway, outcome not recorded yet")
+            else:
+                findings.differ(
+                    "missing here",
+                    reference,
+                    f"{name} {operation.kind} of {operation.amount.format()} ({operation.gateway_id})",
+                )
+    findings.count("operations under way", len(ours.under_way))
+    return findings.checked()
+
+
+class _Ours:
+    """What the log says, as it is read: which operations took effect, and which have no outcome yet."""
+
+    def __init__(self) -> None:
+        self.under_way: dict[str, str] = {}  # reference → gateway
+        self._gateway_of: dict[str, str] = {}  # payment → gateway of its last attempt
+
+    def after(self, event: Any) -> list[tuple[str, Operation, str]]:
+        """The operations that took effect with this event, with their references and gateways."""
+        match event:
+            case PaymentAttemptRequested():
+                self._gateway_of[event.payment_id] = event.gateway
+                self.under_way[f"{event.payment_id}:{event.attempt}"] = event.gateway
+            case PaymentDeclined():
+                self.under_way.pop(f"{event.payment_id}:{event.attempt}", None)
+            case PaymentCaptured():
+                reference = f"{event.payment_id}:{event.attempt}"
+                gateway = self.under_way.pop(reference, "")
+                return [(reference, Operation(TransactionKind.CHARGE, event.amount, event.gateway_payment_id), gateway)]
+            case RefundRequested():
+                self.under_way[event.refund_id] = self._gateway_of.get(event.payment_id, "")
+            case RefundFailed():
+                self.under_way.pop(event.refund_id, None)
+            case RefundSucceeded():
+                gateway = self.under_way.pop(event.refund_id, "")
+                operation = Operation(TransactionKind.REFUND, event.amount, event.gateway_refund_id)
+                return [(event.refund_id, operation, gateway)]
+        return []
+
+
+def _list(transaction: GatewayTransaction, name: str, theirs: dict[str, Operation], findings: Findings) -> None:
+    if transaction.kind not in {TransactionKind.CHARGE, TransactionKind.REFUND}:
+        findings.count(f"{transaction.kind} transactions (not ours to start)")
+        return
+    findings.count(f"{transaction.kind}s at the gateway")
+    reference = transaction.reference or ""
+    amount = transaction.amount
+    operation = Operation(transaction.kind, Money(abs(amount.amount), amount.currency), transaction.object_id)
+    if reference in theirs:
+        detail = f"{name} took it as {theirs[reference].gateway_id} and again as {operation.gateway_id}"
+        findings.differ("taken twice", reference, detail)
+    elif not reference:
+        findings.differ("no reference", transaction.object_id, f"{name} {transaction.kind} of {amount.format()}")
+    else:
+        theirs[reference] = operation
+
+
+async def _compare(
+    reference: str,
+    operation: Operation,
+    theirs: dict[str, Operation],
+    gateway: Gateway | None,
+    findings: Findings,
+    *,
+    may_be_later: bool,
+) -> None:
+    findings.count(f"{operation.kind}s in the log")
+    found = theirs.pop(reference, None)
+    if found is None and may_be_later and gateway is not None:
+        answer = await gateway.look_up(reference)
+        if isinstance(answer, Succeeded):
+            found = Operation(operation.kind, answer.amount, answer.gateway_id)
+        elif not isinstance(answer, NotFound):
+            findings.count("recorded after the listing, not looked up")
+            return
+    if found is None:
+        detail = f"the log has a {operation.kind} of {operation.amount.format()} ({operation.gateway_id})"
+        findings.differ("missing there", reference, detail)
+    elif found != operation:
+        detail = (
+            f"the log says {operation.kind} {operation.amount.format()} ({operation.gateway_id}), "
+            f"the gateway {found.kind} {found.amount.format()} ({found.gateway_id})"
+        )
+        findings.differ("not the same", reference, detail)

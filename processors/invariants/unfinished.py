@@ -1,0 +1,202 @@
+"""I7: nothing is left half done: no gateway call without its answer, no saga past its event, no overdue timer, no
+dead letter, nothing held. On a live system work that is younger than `grace` is under way, not unfinished.
+
+Two witnesses: the tables that drive the work (due work, dead letters), and the log alone, which would show a saga
+whose row was lost.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from domain.invoice import (
+    CollectionMethod,
+    InvoiceCollectionFailed,
+    InvoiceFinalized,
+    InvoicePaid,
+    InvoiceVoided,
+    charge_saga,
+)
+from domain.payment import (
+    PaymentActionRequired,
+    PaymentAttemptRequested,
+    PaymentCaptured,
+    PaymentCreated,
+    PaymentDeclined,
+)
+from domain.refund import RefundFailed, RefundRequested, RefundSucceeded
+from domain.stream import WorkKind
+from domain.test_clock import TEST_CLOCK, TestClockAdvanced, TestClockAdvanceStarted
+from infra.database import Pool
+from infra.event_store.port import Recorded
+from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
+from processors.invariants.log_pages import head_of, log_pages
+from schemas.codec import Codec
+
+ROWS_MAX: Final = 1_000
+
+_WORK: Final = """
+SELECT w.tenant_id, w.kind, w.subject, w.due_at, w.clock_id, w.runs_on_clock, w.held, w.attempts, w.last_error,
+       e.recorded_at > clock_timestamp() - $1::interval AS is_young, w.due_at > clock_timestamp() AS is_later
+FROM log.due_work w JOIN log.events e ON e.position = w.caused_by_position
+WHERE w.held OR w.kind <> $2 OR w.runs_on_clock OR w.due_at <= clock_timestamp() - $1::interval
+ORDER BY w.tenant_id, w.kind, w.subject
+"""
+_LETTERS: Final = """
+SELECT dead_letter_id, consumer, topic, partition, record_offset, error FROM ops.dead_letters
+WHERE replayed_at IS NULL ORDER BY dead_letter_id LIMIT $1
+"""
+_HELD_KEYS: Final = """
+SELECT k.projection, k.partition_key, k.since_position, k.error FROM read.held_keys k
+JOIN read.projections p ON p.name = k.projection AND k.fold = coalesce(p.next_fold, p.fold)
+ORDER BY 1, 2 LIMIT $1
+"""
+
+
+class _Open(NamedTuple):
+    """Something that began and has not ended: the event that began it."""
+
+    what: str
+    event_id: str
+    position: int
+    recorded_at: datetime
+
+
+async def check_unfinished(
+    pool: Pool, codec: Codec, *, grace: timedelta = timedelta(0), progress: Progress = silent
+) -> Checked:
+    """What is unfinished. `grace` is how old something must be to count; zero once a system is to be at rest."""
+    findings = Findings(Invariant.SAGAS)
+    log = _FromLog(codec)
+    async for page in log_pages(pool, to=await head_of(pool), progress=progress):
+        for recorded in page:
+            log.take(recorded)
+    now: datetime = await pool.fetchval("SELECT clock_timestamp()")
+    for subject, each in log.open.items():
+        if each.recorded_at > now - grace and grace:
+            findings.count("under way")
+        else:
+            detail = f"since position {each.position} ({each.event_id})"
+            findings.differ(f"unfinished {each.what}", subject, detail)
+    findings.count("payments that wait for their customer", len(log.waiting))
+    await _due_work(pool, log, grace, findings)
+    for letter in await pool.fetch(_LETTERS, ROWS_MAX):
+        detail = f"{letter['consumer']} gave up {letter['topic']}/{letter['partition']}@{letter['record_offset']}: "
+        findings.differ("dead letter", str(letter["dead_letter_id"]), detail + letter["error"])
+    for key in await pool.fetch(_HELD_KEYS, ROWS_MAX):
+        findings.differ(
+            "held key", f"{key['projection']} {key['partition_key']}", f"{key['since_position']}: {key['error']}"
+        )
+    return findings.checked()
+
+
+async def _due_work(pool: Pool, log: "_FromLog", grace: timedelta, findings: Findings) -> None:
+    patient = {
+        WorkKind.PAYMENT_GATEWAY_CALL: frozenset(log.waiting),
+        WorkKind.SAGA_DEADLINE: frozenset(log.waiting.values()),
+    }
+    for row in await pool.fetch(_WORK, grace, WorkKind.SUBSCRIPTION_RENEWAL.value):
+        kind, subject = WorkKind(row["kind"]), row["subject"]
+        detail = f"due {row['due_at'].isoformat()}, {row['attempts']} attempts, last error {row['last_error']!r}"
+        if row["held"]:
+            findings.differ("held", f"{kind} {subject}", detail)
+        elif row["runs_on_clock"]:
+            clock = log.clocks.get((row["tenant_id"], row["clock_id"]))
+            if clock is not None and row["due_at"] <= clock:
+                findings.differ("overdue on its clock", f"{kind} {subject}", detail)
+            else:
+                findings.count("timers on test clocks, not due yet")
+        elif subject in patient.get(kind, ()):
+            findings.count("due work that waits for a customer to authenticate")
+        elif row["is_young"] and grace:
+            findings.count("due work under way")
+        else:
+            findings.differ("overdue" if not row["is_later"] else "pending", f"{kind} {subject}", detail)
+    later = await pool.fetchval(
+        "SELECT count(*) FROM log.due_work WHERE kind = $1 AND NOT runs_on_clock AND NOT held "
+        "AND due_at > clock_timestamp()",
+        WorkKind.SUBSCRIPTION_RENEWAL.value,
+    )
+    findings.count("renewals not due yet", later)
+
+
+class _FromLog:
+    """What the log alone says is open. `waiting` are payments whose customer must act, with the deadline that waits for
+    them (empty without an invoice); `clocks` show their time.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self.open: dict[str, _Open] = {}
+        self.waiting: dict[str, str] = {}
+        self._deadline_of: dict[str, str] = {}
+        self.clocks: dict[tuple[str, str], datetime] = {}
+
+    def take(self, recorded: Recorded) -> None:
+        """The next event in position order."""
+        if recorded.event_type not in _TYPES:
+            return
+        event: Any = self._codec.decode_event(recorded.payload)
+        match event:
+            case InvoiceFinalized():
+                if event.collection is CollectionMethod.CHARGE_AUTOMATICALLY and event.total.amount > 0:
+                    self._begin("charge", f"charge:{event.invoice_id}", recorded)
+            case InvoicePaid() | InvoiceVoided() | InvoiceCollectionFailed():
+                self.open.pop(f"charge:{event.invoice_id}", None)
+            case PaymentCreated():
+                if event.invoice_id is not None:
+                    self._deadline_of[event.payment_id] = charge_saga(event.invoice_id)
+                    self.open.pop(f"charge:{event.invoice_id}", None)  # from here on it is the payment's to finish
+            case PaymentAttemptRequested():
+                self._begin("payment", event.payment_id, recorded)
+            case PaymentActionRequired():
+                self.open.pop(event.payment_id, None)
+                self.waiting[event.payment_id] = self._deadline_of.get(event.payment_id, "")
+            case PaymentDeclined():
+                self._end_attempt(event.payment_id)
+            case PaymentCaptured():
+                self._end_attempt(event.payment_id)
+                self._deadline_of.pop(event.payment_id, None)
+                if event.unneeded:
+                    self._begin("return of an unneeded capture", f"refund:{event.payment_id}", recorded)
+            case RefundRequested():
+                self.open.pop(f"refund:{event.payment_id}", None)
+                self._begin("refund", event.refund_id, recorded)
+            case RefundSucceeded() | RefundFailed():
+                self.open.pop(event.refund_id, None)
+            case _:
+                self._clock(recorded, event)
+
+    def _begin(self, what: str, subject: str, recorded: Recorded) -> None:
+        self.open[subject] = _Open(what, recorded.event_id, recorded.position, recorded.recorded_at)
+
+    def _end_attempt(self, payment_id: str) -> None:
+        self.open.pop(payment_id, None)
+        self.waiting.pop(payment_id, None)
+
+    def _clock(self, recorded: Recorded, event: Any) -> None:
+        match event:
+            case TestClockAdvanceStarted():
+                self._begin("advance", f"clock:{event.clock_id}", recorded)
+            case TestClockAdvanced():
+                self.open.pop(f"clock:{event.clock_id}", None)
+        if not isinstance(event, TestClockAdvanceStarted):
+            self.clocks[recorded.tenant_id, event.clock_id] = event.frozen_at
+
+
+_TYPES: Final = frozenset(
+    {
+        "invoice.finalized",
+        "invoice.paid",
+        "invoice.voided",
+        "invoice.collection_failed",
+        "payment.created",
+        "payment.attempt_requested",
+        "payment.action_required",
+        "payment.declined",
+        "payment.captured",
+        "refund.requested",
+        "refund.succeeded",
+        "refund.failed",
+        *TEST_CLOCK.events,
+    }
+)
