@@ -2,25 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvloop
 
-from infra.settings import Settings, SettingsError, data_dir
+from cli.addresses import bootstrap, owner_dsn, writer_dsn
+from infra.settings import Settings, data_dir
 from infra.telemetry import Health, PartHealth, start_probe_server
-
-
-def _dsn(settings: Settings) -> str:
-    if settings.database.url is None:
-        raise SettingsError("TALLYBOOK_DATABASE_URL is not set: name the database, or use `tallybook dev`.")
-    return settings.database.url.get_secret_value()
-
-
-def _bootstrap(settings: Settings) -> str:
-    if settings.kafka.bootstrap is None:
-        raise SettingsError("TALLYBOOK_KAFKA_BOOTSTRAP is not set: name the brokers, or use `tallybook dev`.")
-    return settings.kafka.bootstrap
 
 
 def relay(settings: Settings) -> None:
@@ -32,26 +21,51 @@ async def _relay(settings: Settings) -> None:
     from domain.catalogue import STREAMS
     from infra.kafka.relay import Relay
 
-    publisher = Relay(settings, dsn=_dsn(settings), bootstrap=_bootstrap(settings), streams=STREAMS)
+    publisher = Relay(settings, dsn=writer_dsn(settings), bootstrap=bootstrap(settings), streams=STREAMS)
 
-    async def health() -> Health:
-        detail = "leads" if publisher.leads else "follows"
+    def parts() -> tuple[PartHealth, ...]:
         part = PartHealth(
             name="relay",
             ok=publisher.last_error is None,
-            detail=publisher.last_error or detail,
+            detail=publisher.last_error or ("leads" if publisher.leads else "follows"),
             lag_events=publisher.lag_events,
         )
-        return Health(role="relay", parts=(part,))
+        return (part,)
+
+    await _probed(settings, "relay", settings.relay.probe_port, parts, publisher.run())
+
+
+def projections(settings: Settings) -> None:
+    """Fold the topics into the read models."""
+    uvloop.run(_projections(settings))
+
+
+async def _projections(settings: Settings) -> None:
+    from projections.worker import Projections
+
+    workers = Projections(
+        settings, dsn=writer_dsn(settings), bootstrap=bootstrap(settings), owner_dsn=owner_dsn(settings)
+    )
+    await _probed(settings, "projections", settings.projections.probe_port, workers.health, workers.run())
+
+
+async def _probed(
+    settings: Settings,
+    role: str,
+    port: int,
+    parts: Callable[[], tuple[PartHealth, ...]],
+    work: Coroutine[Any, Any, None],
+) -> None:
+    """Run a role's work until it is asked to stop, with a server that tells its health and metrics."""
+
+    async def health() -> Health:
+        return Health(role=role, parts=parts())
 
     probe = await start_probe_server(
-        settings.relay.probe_port,
-        health,
-        host=settings.telemetry.probe_host,
-        timeout_ms=settings.telemetry.health_timeout_ms,
+        port, health, host=settings.telemetry.probe_host, timeout_ms=settings.telemetry.health_timeout_ms
     )
     try:
-        await _until_stopped(publisher.run())
+        await _until_stopped(work)
     finally:
         await probe.stop()
 
@@ -72,7 +86,14 @@ def processors(settings: Settings) -> None:
     """Drive sagas and run due work."""
     from processors.app import run
 
-    uvloop.run(run(settings, dsn=_dsn(settings), bootstrap=_bootstrap(settings)))
+    uvloop.run(run(settings, dsn=writer_dsn(settings), bootstrap=bootstrap(settings)))
+
+
+def api(settings: Settings) -> None:
+    """Serve the HTTP API."""
+    from api.app import run
+
+    uvloop.run(run(settings, dsn=writer_dsn(settings)))
 
 
 def gateway(settings: Settings) -> None:

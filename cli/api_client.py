@@ -1,0 +1,99 @@
+"""A small client of our own API, for the seed and the demo: a key on every change, the same key on a retry."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, Self
+
+import aiohttp
+
+RETRIES_MAX: Final = 30
+RETRY_PAUSE_S: Final = 0.2
+PAGE_ITEMS: Final = 100
+_TRY_AGAIN: Final = frozenset({409, 429, 500, 502, 503, 504})
+_IN_FLIGHT: Final = "idempotency_key_in_flight"
+
+Resource = dict[str, Any]
+
+
+class ApiError(Exception):
+    """The API said no, and saying it again would not help; the problem's own words are in the message."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any], request: str) -> None:
+        self.status = status
+        self.code = str(problem.get("code", ""))
+        super().__init__(f"{request}: {status} {self.code}: {problem.get('detail', '')}")
+
+
+class ApiClient:
+    """Speaks for one API key. Use it as an async context manager."""
+
+    def __init__(self, base_url: str, key: str, *, connections_max: int = 64, timeout_s: float = 30.0) -> None:
+        self._base = base_url
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self._connections_max = connections_max
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+        self.position = 0
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            base_url=self._base,
+            headers=self._headers,
+            timeout=self._timeout,
+            connector=aiohttp.TCPConnector(limit=self._connections_max),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._session is not None, "entered"
+        await self._session.close()
+
+    async def post(self, path: str, body: Mapping[str, Any] | None, *, key: str) -> Resource:
+        """Change something, exactly once per key: what is lost on the way is asked for again under the same key."""
+        return await self._request("POST", path, body, headers={"Idempotency-Key": key})
+
+    async def get(
+        self, path: str, parameters: Mapping[str, str | int] | None = None, *, fresh: bool = False
+    ) -> Resource:
+        """Read something; `fresh` waits until it shows everything that this client has changed."""
+        headers = {"Min-Ledger-Position": str(self.position)} if fresh and self.position else {}
+        return await self._request("GET", path, None, headers=headers, parameters=parameters)
+
+    async def pages(self, path: str, parameters: Mapping[str, str | int]) -> AsyncIterator[list[Resource]]:
+        """A list, page by page."""
+        cursor: dict[str, str | int] = {}
+        while True:
+            page = await self.get(path, {"limit": PAGE_ITEMS, **parameters, **cursor})
+            yield page["data"]
+            if not page["has_more"]:
+                return
+            cursor = {"starting_after": page["next_cursor"]}
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        headers: Mapping[str, str],
+        parameters: Mapping[str, str | int] | None = None,
+    ) -> Resource:
+        assert self._session is not None, "use it as a context manager"
+        what = f"{method} {path}"
+        for tries_left in range(RETRIES_MAX, -1, -1):
+            pause_s = RETRY_PAUSE_S
+            try:
+                async with self._session.request(method, path, json=body, headers=headers, params=parameters) as answer:
+                    content: Resource = await answer.json(content_type=None)
+                    if answer.status < 400:
+                        self.position = max(self.position, int(answer.headers.get("Ledger-Position", 0)))
+                        return content
+                    again = answer.status in _TRY_AGAIN and (answer.status != 409 or content.get("code") == _IN_FLIGHT)
+                    if not again or tries_left == 0:
+                        raise ApiError(answer.status, content, what)
+                    pause_s = float(answer.headers.get("Retry-After", RETRY_PAUSE_S))
+            except (aiohttp.ClientConnectionError, TimeoutError):
+                if tries_left == 0:
+                    raise
+            await asyncio.sleep(pause_s)
+        raise AssertionError("the last try returns or raises")

@@ -1,0 +1,63 @@
+"""The small tenant of `tallybook dev`: made once, found again by the key kept in the data folder."""
+
+from pathlib import Path
+
+from cli.addresses import owner_dsn
+from cli.api_client import ApiClient
+from cli.stack import Stack
+from cli.tenants import create_tenant
+from infra.settings import data_dir
+
+TENANT = "dev"
+KEY_FILE = "dev.key"
+CUSTOMERS = (
+    ("Ada Lovelace", "ada@example.com", "tok_visa"),
+    ("Grace Hopper", "grace@example.com", "tok_mastercard"),
+    ("Alan Turing", "alan@example.com", "tok_decline_insufficient_funds_then_succeed"),
+)
+
+
+async def seed(stack: Stack) -> str:
+    """Make the tenant, a plan and three subscribed customers, unless they are there; return an API key."""
+    key = await _key(stack)
+    async with ApiClient(stack.api_url, key) as api:
+        product = await api.post("/v1/products", {"name": "Notebook"}, key="seed:product")
+        plan = await api.post(
+            "/v1/plans",
+            {"product": product["id"], "name": "Notebook, monthly", "interval": {"unit": "month"}},
+            key="seed:plan",
+        )
+        price = await api.post(
+            "/v1/prices",
+            {"plan": plan["id"], "model": {"type": "flat", "amount": {"amount": 1999, "currency": "USD"}}},
+            key="seed:price",
+        )
+        for name, email, token in CUSTOMERS:
+            customer = await api.post(
+                "/v1/customers", {"name": name, "email": email, "currency": "USD"}, key=f"seed:customer:{email}"
+            )
+            await api.post(
+                "/v1/payment-methods",
+                {"customer": customer["id"], "type": "card", "token": token, "set_default": True},
+                key=f"seed:method:{email}",
+            )
+            await api.post(
+                "/v1/subscriptions",
+                {"customer": customer["id"], "plan": plan["id"], "items": [{"price": price["id"]}]},
+                key=f"seed:subscription:{email}",
+            )
+    return key
+
+
+async def _key(stack: Stack) -> str:
+    file = data_dir(stack.settings) / KEY_FILE
+    if file.exists():
+        return file.read_text(encoding="utf-8")
+    tenant = await create_tenant(owner_dsn(stack.settings), stack.settings, tenant_id=TENANT, name="Development")
+    _write_secret(file, tenant.key.secret)
+    return tenant.key.secret
+
+
+def _write_secret(file: Path, secret: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(secret, encoding="utf-8")
