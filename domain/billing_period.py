@@ -11,7 +11,7 @@ so what was billed is recorded as instants in events and is not computed again f
 
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Self
@@ -242,13 +242,13 @@ class Schedule:
 
     def local_boundary(self, k: int) -> datetime:
         """The naive local time at which period k begins, k of any sign. Raises BeyondCalendar."""
+        if self.interval.months:
+            day = self.day_of_month or self.anchor_local.day
+            return _plus_months(self.anchor_local, k * self.interval.months, day)
         try:
-            if self.interval.months:
-                day = self.day_of_month or self.anchor_local.day
-                return _plus_months(self.anchor_local, k * self.interval.months, day)
             return self.anchor_local + timedelta(days=k * self.interval.days)
-        except (OverflowError, ValueError):
-            raise BeyondCalendar(anchor=self.anchor_local.isoformat(), k=k) from None
+        except OverflowError:
+            raise BeyondCalendar(local=self.anchor_local.isoformat(), days=k * self.interval.days) from None
 
     def boundary(self, k: int) -> datetime:
         """The instant (UTC) at which period k begins and period k - 1 ends, in constant time. Raises BeyondCalendar."""
@@ -318,6 +318,6 @@ def _day_in_month(year: int, month: int, day: int) -> int:
 
 def _plus_months(local: datetime, months: int, day: int) -> datetime:
     year, month_index = divmod(local.year * 12 + local.month - 1 + months, 12)
-    if not 1 <= year <= 9999:
-        raise OverflowError
+    if not MINYEAR <= year <= MAXYEAR:
+        raise BeyondCalendar(local=local.isoformat(), months=months)
     return local.replace(year=year, month=month_index + 1, day=_day_in_month(year, month_index + 1, day))

@@ -49,7 +49,7 @@ class DunningSchedule:
         on or before the retry before it moves on to the working day after that. Retrying a set number of days after
         the failure is this project's default (1, 3, 5, 7 days).
         """
-        local = local_of_instant(failed_at, self.time_zone).replace(fold=0)
+        local = local_of_instant(failed_at, self.time_zone)
         instants: list[datetime] = []
         latest = failed_at
         for days in self.days_after:

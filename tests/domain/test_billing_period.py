@@ -105,13 +105,17 @@ def test_boundaries_end_with_the_calendar() -> None:
         lambda: daily.boundary(10**12),
         lambda: first_month.boundary(-1),
         lambda: first_month.local_boundary(-1),
+        lambda: Schedule.on_day_of_month(5, utc("9999-12-10"), "UTC", MONTHLY).anchor_local,
     ]
     for beyond in beyonds:
         with pytest.raises(BeyondCalendar):
             beyond()
     with pytest.raises(BeyondCalendar) as refused:
         monthly.local_boundary(1)
-    assert refused.value.details == {"anchor": "9999-12-01T00:00:00", "k": 1}
+    assert refused.value.details == {"local": "9999-12-01T00:00:00", "months": 1}
+    with pytest.raises(BeyondCalendar) as refused:
+        daily.local_boundary(40)
+    assert refused.value.details == {"local": "9999-12-01T00:00:00", "days": 40}
     with pytest.raises(BeyondCalendar) as refused:
         instant_of_local(local("9999-12-31T23:00"), NEW_YORK)
     assert refused.value.details == {"local": "9999-12-31T23:00:00"}
@@ -251,6 +255,7 @@ def test_a_period_is_half_open() -> None:
     ]
     assert not period.is_empty
     assert Period(utc("2025-01-01"), utc("2025-01-01")).is_empty
+    assert Period(utc("2025-01-02"), utc("2025-01-01")).is_empty
 
 
 def test_parts_of_a_period_stay_within_it() -> None:

@@ -101,7 +101,14 @@ def test_a_schedule_that_makes_no_sense_is_refused(days_after: tuple[int, ...], 
     }
 
 
+def test_a_refused_schedule_is_quoted_in_short() -> None:
+    with pytest.raises(InvalidDunningSchedule) as refused:
+        DunningSchedule(time_zone="UTC", days_after=(1,) * 30)
+    assert refused.value.details["days_after"] == ",".join("1" * 21)
+
+
 def test_the_limits_themselves_are_allowed_and_the_zone_must_exist() -> None:
+    assert (MAX_RETRIES, MAX_RETRY_DAYS) == (20, 365)
     DunningSchedule(
         time_zone="UTC", days_after=(*range(1, MAX_RETRIES), MAX_RETRY_DAYS), days_off=frozenset({0, 1, 2, 4, 5, 6})
     )

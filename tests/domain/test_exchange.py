@@ -69,6 +69,12 @@ def test_a_rate_is_a_finite_number_above_zero(text: str) -> None:
     assert refused.value.details == {"rate": text, "source": "USD", "target": "EUR"}
 
 
+def test_a_refused_rate_is_quoted_in_short() -> None:
+    with pytest.raises(InvalidExchangeRate) as refused:
+        rate("-1." + "1" * 100)
+    assert refused.value.details["rate"] == "-1." + "1" * 29
+
+
 def test_a_rate_is_between_two_currencies() -> None:
     with pytest.raises(InvalidExchangeRate):
         rate("1", USD, USD)

@@ -164,6 +164,7 @@ def test_parsing_says_what_was_wrong() -> None:
     [
         (Money(1999, USD), "19.99 USD"),
         (Money(-5, USD), "-0.05 USD"),
+        (Money(-1, USD), "-0.01 USD"),
         (Money(0, USD), "0.00 USD"),
         (Money(100, USD), "1.00 USD"),
         (Money(-1999, USD), "-19.99 USD"),
@@ -253,6 +254,7 @@ def test_the_largest_remainder_gets_the_odd_unit_and_ties_go_to_the_earlier() ->
     assert [part.amount for part in allocate(Money(100, USD), [1, 1, 1])] == [34, 33, 33]
     assert [part.amount for part in allocate(Money(101, USD), [1, 1, 1])] == [34, 34, 33]
     assert [part.amount for part in allocate(Money(-100, USD), [1, 1, 1])] == [-34, -33, -33]
+    assert [part.amount for part in allocate(Money(-1, USD), [1, 1])] == [-1, 0]
     assert [part.amount for part in allocate(Money(100, USD), [100, 200])] == [33, 67]
     assert [part.amount for part in allocate(Money(1, USD), [0, 0, 3])] == [0, 0, 1]
     assert [part.amount for part in allocate(Money(10, USD), [Decimal("0.25"), Fraction(1, 2), 1])] == [1, 3, 6]

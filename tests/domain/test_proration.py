@@ -122,6 +122,7 @@ def test_a_whole_period_is_one_and_nothing_is_nothing(basis: ProrationBasis) -> 
         assert share_of(Period(whole.start, whole.start), service, basis) == 0
         assert share_of(Period(whole.end, utc("2030-01-01")), service, basis) == 0
         assert share_of(Period(utc("2020-01-01"), whole.start), service, basis) == 0
+        assert share_of(Period(utc("2029-01-01"), utc("2030-01-01")), service, basis) == 0
 
 
 def test_time_outside_the_period_does_not_count() -> None:
