@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections import deque
@@ -22,7 +21,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from infra.embedded.process import LOOPBACK, find_process, log_tail
+from infra.embedded.process import LOOPBACK, find_process, free_port, log_tail
 from infra.settings import SupervisorSettings
 
 READY_POLL_S = 0.05
@@ -158,7 +157,7 @@ class Supervisor:
             variable = PORT_VARIABLES.get(role)
             # Two processes of a role cannot share a port: a given one belongs to the first.
             if variable and (instance > 0 or variables.get(variable, "0") == "0"):
-                variables[variable] = str(_free_port())
+                variables[variable] = str(free_port())
             process = RoleProcess(role, instance, [*self._command, role], variables)
             self._roles[process.name] = process
             await self._spawn(process)
@@ -359,12 +358,6 @@ async def _is_ready(session: aiohttp.ClientSession, process: RoleProcess) -> boo
             return answer.status == 200
     except (aiohttp.ClientError, TimeoutError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 def _roll_over(log_file: Path, bytes_max: int) -> None:

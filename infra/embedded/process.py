@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -29,6 +30,8 @@ KILL_TIMEOUT_S = 10.0
 POLL_S = 0.01
 DISK_FREE_MIN_BYTES = 512 * 1024 * 1024
 LOG_TAIL_LINES = 12
+PORTS = range(20_000, 32_000)
+PORT_TRIES = 200
 
 
 class EmbeddedServerError(Exception):
@@ -256,9 +259,21 @@ def claim_port(wanted: int, remembered: int, *, variable: str) -> int:
         )
     if remembered and _is_free(remembered):
         return remembered
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    return free_port()
+
+
+def free_port() -> int:
+    """Return a port on loopback that nobody listens on.
+
+    It lies below the ports that the system hands to clients. From among those, a client that keeps trying to reach a
+    killed server may be handed the server's own port as its source, connect to itself, and keep the server from
+    coming back.
+    """
+    for _ in range(PORT_TRIES):
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        if _is_free(port):
+            return port
+    raise EmbeddedServerError(f"No free port was found between {PORTS.start} and {PORTS.stop} in {PORT_TRIES} tries.")
 
 
 def _is_free(port: int) -> bool:
