@@ -1,8 +1,9 @@
 """Finds payment card numbers in what clients send, so that they are refused before anything is logged or stored.
 
 A number of 13 to 19 digits that passes the Luhn check (ISO/IEC 7812), in one run or in groups parted by single spaces
-or hyphens. Not taken for one: our own ids, telephone numbers in international form (+49 …), decimals, and times in
-milli-, micro- or nanoseconds (13, 16 or 19 digits that begin with 1; cards that begin with 1 have 15).
+or hyphens. Not taken for one: our own ids, UUIDs and hexadecimal digests, telephone numbers in international form
+(+49 …), decimals, and times in milli-, micro- or nanoseconds (13, 16 or 19 digits that begin with 1; cards that begin
+with 1 have 15).
 """
 
 import re
@@ -16,6 +17,8 @@ from domain.identifiers import ID_CHARS
 _CANDIDATE: Final = re.compile(r"(?<!\d)(?<!\d\.)(?<!\+)\d(?:[ -]?\d){12,}")
 _CANDIDATE_BYTES: Final = re.compile(rb"\d(?:[ -]?\d){12}")
 _OUR_ID: Final = re.compile(rf"[a-z]{{2,6}}_[0-9a-hjkmnp-tv-z]{{{ID_CHARS}}}")
+_UUID: Final = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
+_DIGEST: Final = re.compile(r"\b(?=[0-9]*[a-fA-F])[0-9a-fA-F]{24,}\b")
 _GROUPS: Final = re.compile(r"[ -]")
 _LENGTHS: Final = range(13, 20)
 _DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
@@ -34,9 +37,11 @@ def body_holds_card_number(raw: bytes) -> bool:
 
 def text_holds_card_number(text: str) -> bool:
     """Whether a text holds one."""
-    return any(
-        _is_card_number(digits) for match in _CANDIDATE.finditer(_OUR_ID.sub("_", text)) for digits in _windows(match)
-    )
+    if _CANDIDATE.search(text) is None:
+        return False
+    for known in (_OUR_ID, _UUID, _DIGEST):
+        text = known.sub("_", text)
+    return any(_is_card_number(digits) for match in _CANDIDATE.finditer(text) for digits in _windows(match))
 
 
 def _texts(value: object) -> Iterator[str]:

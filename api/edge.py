@@ -50,15 +50,16 @@ _log: Final = structlog.stdlib.get_logger("api.access")
 
 
 class Exchange:
-    """A request and its answer on their way: what the edge found out, for whoever answers."""
+    """A request and its answer on their way. `route` is a template: what is logged is never what a client made up."""
 
-    __slots__ = ("headers", "limit", "principal", "request_id", "status")
+    __slots__ = ("headers", "limit", "principal", "request_id", "route", "status")
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes]) -> None:
         self.request_id = request_id
         self.headers = headers
         self.principal: Principal | None = None
         self.limit: Allowance | None = None
+        self.route = "unmatched"
         self.status = 0
 
 
@@ -85,7 +86,7 @@ class Edge:
             except Problem as problem:
                 await problem.reply(exchange.request_id).send(send_with_headers)
             except Exception:
-                _log.exception("request failed", method=scope["method"], route=_route(scope))
+                _log.exception("request failed", method=scope["method"], route=exchange.route)
                 if not exchange.status:
                     await Problem(INTERNAL).reply(exchange.request_id).send(send_with_headers)
             finally:
@@ -140,12 +141,11 @@ class Edge:
         raise Problem(UNAUTHENTICATED, headers=[(b"www-authenticate", b'Bearer error="invalid_token"')])
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
-        route = _route(scope)
-        metrics.observe(scope["method"], route, exchange.status, seconds)
+        metrics.observe(scope["method"], exchange.route, exchange.status, seconds)
         _log.info(
             "request",
             method=scope["method"],
-            route=route,
+            route=exchange.route,
             status=exchange.status,
             ms=round(seconds * 1000, 2),
             key=exchange.principal.key_id if exchange.principal else None,
@@ -190,8 +190,3 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
         if not text_holds_card_number(text):
             return text
     return new_id("req_")
-
-
-def _route(scope: Scope) -> str:
-    """The route's template: what is logged and counted is never what a client made up."""
-    return getattr(scope.get("route"), "path", "unmatched")

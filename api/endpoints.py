@@ -70,6 +70,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[EXCHANGE]
+        exchange.route = self._operation.path
         try:
             reply = await self._reply(scope, exchange, receive)
         except Problem as problem:

@@ -72,10 +72,9 @@ async def _aggregate(parts: Parts) -> Health:
         detail="" if row["led"] else "no relay holds the lease",
         lag_events=max(0, row["head"] - row["published"]),
     )
-    reached = await parts.positions.reached()
     projections = (
         PartHealth(name=f"projection {projection}", ok=True, lag_events=max(0, row["head"] - position))
-        for projection, position in reached.items()
+        for projection, position in (await parts.positions.reached()).items()
     )
     return Health(role=ROLE, parts=(*found.parts, relay, *projections))
 

@@ -200,6 +200,7 @@ class ApiSettings(Part):
     body_max_bytes: int = setting(1_048_576, "bytes", "Largest request body.", ge=1)
     command_timeout_ms: int = setting(10_000, "ms", "Longest wait for a command's outcome.", ge=1)
     position_timeout_ms: int = setting(5_000, "ms", "Longest wait for Min-Ledger-Position; then 503.", ge=1)
+    position_poll_ms: int = setting(10, "ms", "Pause between looks how far the read models have come.", ge=1)
     page_default_items: int = setting(20, "items", "Length of a list page when none is asked for.", ge=1)
     page_max_items: int = setting(100, "items", "Longest list page.", ge=1)
     anonymous_rate_per_min: int = setting(100, "requests/min", "Requests per address without a key.", ge=1)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
+import asyncpg
 import httpx2
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -13,6 +14,9 @@ from api.app import create_app, open_parts
 from api.call import Parts
 from cli.tenants import create_tenant
 from infra.settings import ApiSettings, Settings, VaultSettings
+from projections.catalogue import READ_MODELS
+from projections.log_fold import Slice, fold_slice, whole_log
+from projections.tables import prepare
 from tests.services import FreshDatabase
 
 MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -89,3 +93,20 @@ async def running_api(database: FreshDatabase, api: ApiSettings | None = None) -
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=True)
         async with httpx2.AsyncClient(transport=transport, base_url="http://api.test") as http:
             yield Api(app=app, parts=parts, database=database, http=http)
+
+
+async def project(database: FreshDatabase, settings: Settings) -> None:
+    """Fold the whole log into the read models, as if everything had come through Kafka."""
+    await prepare(database.dsn, settings.database)
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        tables = ", ".join(f"read.{model.name}_v1" for model in READ_MODELS)
+        await connection.execute(f"TRUNCATE {tables}")
+        head = await connection.fetchval("SELECT position FROM log.head")
+        bounds = whole_log(head, settings.kafka.partitions)
+        versions = {model.name: 1 for model in READ_MODELS}
+        part = Slice(number=0, of=1, tables=versions, bounds=bounds, page_events=1_000)
+        await fold_slice(connection, part, lambda _upto: None)
+        await connection.execute("UPDATE relay.state SET position = $1", head)
+    finally:
+        await connection.close()

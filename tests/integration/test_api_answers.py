@@ -1,0 +1,308 @@
+"""What a command answers is what a query shows, once it is projected: for every resource and every operation."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx2
+import pytest
+
+from api.app import RESOURCES
+from api.operations import Operation
+from infra.event_store.port import Request
+from tests.integration.api_client import Api, Client, project, running_api
+from tests.services import FreshDatabase
+
+DATA = Mapping[str, Any]
+
+
+@pytest.fixture
+async def api(database: FreshDatabase) -> AsyncIterator[Api]:
+    async with running_api(database) as running:
+        yield running
+
+
+class Story:
+    """Runs commands, and remembers each resource's latest answer."""
+
+    def __init__(self, api: Api, client: Client) -> None:
+        self.api = api
+        self.client = client
+        self.latest: dict[str, dict[str, Any]] = {}
+        self.done: set[str] = set()
+
+    async def do(self, operation: str, body: object = None, **path: str) -> dict[str, Any]:
+        """Run a command by its operation id; it must succeed."""
+        declared = OPERATIONS[operation]
+        response = await self.client.send(declared.method, declared.path.format(**path), {} if body is None else body)
+        assert response.status_code == declared.status, response.text
+        assert response.headers["ledger-position"].isdigit()
+        self.done.add(operation)
+        answer: dict[str, Any] = response.json()
+        self.latest[answer["id"]] = answer
+        return answer
+
+    async def captured(self, payment_id: str) -> None:
+        """The gateway's answer to a payment's first attempt, as the processors record it."""
+        from domain.payment_commands import RecordPaymentCaptured
+
+        await self.api.parts.writer.submit(
+            Request(
+                tenant_id=self.client.tenant_id,
+                idempotency_key=f"captured/{payment_id}",
+                request_hash=bytes(32),
+                command=RecordPaymentCaptured(payment_id=payment_id, attempt=1, gateway_payment_id="gw_1"),
+                actor="saga:charge",
+                correlation_id="test",
+            )
+        )
+
+
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation for resource in RESOURCES for operation in resource.declared
+}
+PATH_OF_OBJECT = {
+    "customer": "/v1/customers/",
+    "product": "/v1/products/",
+    "plan": "/v1/plans/",
+    "price": "/v1/prices/",
+    "subscription": "/v1/subscriptions/",
+    "invoice": "/v1/invoices/",
+    "payment_method": "/v1/payment-methods/",
+    "payment": "/v1/payments/",
+    "refund": "/v1/refunds/",
+    "test_clock": "/v1/test-clocks/",
+    "journal_entry": "/v1/ledger/journal-entries/",
+}
+
+
+async def tell(story: Story) -> None:
+    """Every command once, each resource left in a state of its own."""
+    clock = await story.do("create_test_clock", {"name": "Clock", "frozen_time": "2026-01-31T12:00:00+02:00"})
+    ada = await story.do(
+        "create_customer",
+        {
+            "name": "Ada Lovelace",
+            "email": "ada@example.com",
+            "phone": "+44 20 7946 0958",
+            "address": {"line1": "12 St James's Square", "city": "London", "country": "GB"},
+            "tax_ids": [{"type": "eu_vat", "value": "DE123456789"}],
+            "metadata": {"segment": "smb"},
+            "external_id": "crm-1",
+            "currency": "EUR",
+            "time_zone": "Europe/London",
+        },
+    )
+    await story.do("update_customer", {"email": "countess@example.com", "phone": None}, customer_id=ada["id"])
+    on_clock = await story.do("create_customer", {"currency": "USD", "test_clock": clock["id"]})
+    gone = await story.do("create_customer", {"name": "Gone", "currency": "USD"})
+    await story.do("delete_customer", customer_id=gone["id"])
+    erased = await story.do("create_customer", {"name": "Erased", "currency": "USD"})
+    await story.do("erase_customer", customer_id=erased["id"])
+
+    product = await story.do("create_product", {"name": "Team"})
+    await story.do("update_product", {"name": "Team Plus", "description": "More"}, product_id=product["id"])
+    old = await story.do("create_product", {"name": "Old"})
+    await story.do("archive_product", product_id=old["id"])
+    terms = {"name": "Monthly", "interval": {"unit": "month", "count": 1}}
+    plan = await story.do("create_plan", {"product": product["id"], **terms})
+    await story.do("update_plan", terms | {"name": "Monthly, better"}, plan_id=plan["id"])
+    shelved = await story.do("create_plan", {"product": product["id"], **terms})
+    await story.do("archive_plan", plan_id=shelved["id"])
+    flat = {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}}
+    price = await story.do("create_price", {"plan": plan["id"], "model": flat, "external_id": "p-1"})
+    seats = {"type": "per_unit", "currency": "EUR", "unit_amount": "12.50", "free_units": 1}
+    seat = await story.do("create_price", {"plan": plan["id"], "model": seats, "timing": "in_arrears"})
+    usd = {"type": "flat", "amount": {"amount": 100, "currency": "USD"}}
+    dollars = await story.do("create_price", {"plan": plan["id"], "model": usd})
+    archived = await story.do("create_price", {"plan": plan["id"], "model": flat})
+    await story.do("archive_price", price_id=archived["id"])
+
+    method = await story.do(
+        "attach_payment_method", {"customer": ada["id"], "type": "card", "token": "tok_visa", "set_default": False}
+    )
+    await story.do("update_payment_method", {"token": "tok_renewed"}, payment_method_id=method["id"])
+    await story.do("set_default_payment_method", {"payment_method": method["id"]}, customer_id=ada["id"])
+    detached = await story.do(
+        "attach_payment_method", {"customer": ada["id"], "type": "bank_account", "token": "tok_sepa_debit"}
+    )
+    await story.do("detach_payment_method", payment_method_id=detached["id"])
+
+    items = [{"price": price["id"], "quantity": "1"}, {"price": seat["id"], "quantity": 3}]
+    order = {"customer": ada["id"], "plan": plan["id"], "items": items}
+    subscription = await story.do("create_subscription", order)
+    await story.do("cancel_subscription", {"at_period_end": True}, subscription_id=subscription["id"])
+    await story.do("create_subscription", order | {"trial_days": 14, "collection_method": "send_invoice"})
+    ended = await story.do("create_subscription", order)
+    await story.do("cancel_subscription", {"at_period_end": False}, subscription_id=ended["id"])
+    clocked = await story.do(
+        "create_subscription",
+        {"customer": on_clock["id"], "plan": plan["id"], "items": [{"price": dollars["id"]}], "trial_days": 0},
+    )
+    await story.do("advance_test_clock", {"frozen_time": "2026-03-01T00:00:00Z"}, test_clock_id=clock["id"])
+    await moved(story, clock["id"])
+    await story.do("renew_subscription", subscription_id=clocked["id"])
+
+    lines = [{"description": "Set-up", "amount": {"amount": 25000, "currency": "EUR"}, "quantity": "2.5"}]
+    await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": lines})
+    for finish in ("open", "void", "by_hand", "charged"):
+        draft = await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": lines})
+        await story.do("finalize_invoice", {"days_until_due": 14}, invoice_id=draft["id"])
+        if finish == "void":
+            await story.do("void_invoice", invoice_id=draft["id"])
+        elif finish == "by_hand":
+            await story.do("pay_invoice", {"paid_out_of_band": True}, invoice_id=draft["id"])
+        elif finish == "charged":
+            await story.do("pay_invoice", {"payment_method": method["id"]}, invoice_id=draft["id"])
+
+    amount = {"amount": 1999, "currency": "EUR"}
+    intent = await story.do("create_payment", {"customer": ada["id"], "amount": amount, "description": "Order 1"})
+    await story.do("confirm_payment", {"payment_method": method["id"]}, payment_id=intent["id"])
+    dropped = await story.do("create_payment", {"customer": ada["id"], "amount": amount})
+    await story.do("cancel_payment", payment_id=dropped["id"])
+    charged = await story.do("create_payment", {"customer": ada["id"], "amount": amount, "confirm": True})
+    await story.captured(charged["id"])
+    del story.latest[charged["id"]]  # the gateway's answer came after ours
+    await story.do("create_refund", {"payment": charged["id"], "amount": {"amount": 500, "currency": "EUR"}})
+
+    postings = [
+        {"account": "cash", "side": "debit", "amount": amount, "customer": ada["id"]},
+        {"account": "equity", "side": "credit", "amount": amount},
+    ]
+    entry = await story.do("post_journal_entry", {"postings": postings, "memo": "Capital"})
+    await story.do("post_journal_entry", {"postings": postings, "memo": "Booked twice"})
+    await story.do("reverse_journal_entry", {"memo": "Booked twice"}, journal_entry_id=entry["id"])
+
+
+async def moved(story: Story, clock_id: str) -> None:
+    """The test clock's runner has come to its goal."""
+    from domain.test_clock import CompleteTestClockAdvance
+
+    await story.api.parts.writer.submit(
+        Request(
+            tenant_id=story.client.tenant_id,
+            idempotency_key=f"advanced/{clock_id}",
+            request_hash=bytes(32),
+            command=CompleteTestClockAdvance(clock_id=clock_id),
+            actor="due_work",
+            correlation_id="test",
+        )
+    )
+    del story.latest[clock_id]
+
+
+def without(shown: DATA, *names: str) -> dict[str, Any]:
+    """What is shown, but for what only queries show."""
+    return {name: value for name, value in shown.items() if name not in names}
+
+
+async def test_every_command_answers_what_its_query_shows(api: Api) -> None:
+    story = Story(api, await api.tenant("acme"))
+    await tell(story)
+    assert story.done == {name for name, operation in OPERATIONS.items() if operation.is_command}
+    await project(api.database, api.parts.settings)
+    for answered in story.latest.values():
+        # An invoice changes with its payment, and a customer with their payment method: by commands of other resources.
+        shown = await story.client.get(PATH_OF_OBJECT[answered["object"]] + answered["id"])
+        assert shown.status_code == 200, shown.text
+        assert without(shown.json(), "steps") == answered
+
+
+async def test_lists_show_the_same_resources_newest_first_page_by_page(api: Api) -> None:
+    story = Story(api, await api.tenant("acme"))
+    await tell(story)
+    await project(api.database, api.parts.settings)
+    for path in PATH_OF_OBJECT.values():
+        everything = await ids_of(story.client, f"{path[:-1]}?limit=100")
+        assert everything, path
+        paged: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            after = f"&starting_after={cursor}" if cursor else ""
+            page = (await story.client.get(f"{path[:-1]}?limit=3{after}")).json()
+            paged += [each["id"] for each in page["data"]]
+            cursor = page["next_cursor"]
+        assert paged == everything
+        back = (await story.client.get(f"{path[:-1]}?limit=2&ending_before={everything[-1]}")).json()
+        assert [each["id"] for each in back["data"]] == everything[:-1][-2:]
+
+
+async def ids_of(client: Client, path: str) -> list[str]:
+    answer: httpx2.Response = await client.get(path)
+    assert answer.status_code == 200, answer.text
+    return [each["id"] for each in answer.json()["data"]]
+
+
+async def test_an_id_opens_into_its_resource_where_that_is_asked_for(api: Api) -> None:
+    story = Story(api, await api.tenant("acme"))
+    await tell(story)
+    await project(api.database, api.parts.settings)
+    path = "/v1/payments?expand[]=customer&expand[]=invoice&expand[]=payment_method"
+    for payment in (await story.client.get(path)).json()["data"]:
+        assert payment["customer"]["email"] == "countess@example.com"
+        assert payment["invoice"] is None or payment["invoice"]["object"] == "invoice"
+        assert payment["payment_method"] is None or payment["payment_method"]["object"] == "payment_method"
+    refused = await story.client.get("/v1/payments?expand[]=secrets")
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["param"].startswith("expand[]")
+
+
+async def test_the_books_balance_now_and_as_of_any_moment_in_both_times(api: Api) -> None:
+    story = Story(api, await api.tenant("acme"))
+    await tell(story)
+    await project(api.database, api.parts.settings)
+    client = story.client
+    now = (await client.get("/v1/ledger/trial-balance")).json()
+    assert now["balanced"] is True
+    assert {each["currency"] for each in now["currencies"]} == {"EUR", "USD"}
+    for moment in ("as_of=2026-02-01T00:00:00Z", "known_at=2030-01-01T00:00:00Z", "known_at_position=40"):
+        past = (await client.get(f"/v1/ledger/trial-balance?{moment}")).json()
+        assert past["balanced"] is True
+    before = (await client.get("/v1/ledger/trial-balance?known_at=2000-01-01T00:00:00Z")).json()
+    assert before["currencies"] == []
+    entries = (await client.get("/v1/ledger/entries?limit=100")).json()["data"]
+    one = (await client.get(f"/v1/ledger/entries/{entries[0]['id']}")).json()
+    assert one == entries[0]
+    both = await client.get("/v1/ledger/trial-balance?known_at=2030-01-01T00:00:00Z&known_at_position=1")
+    assert both.status_code == 422
+
+
+async def test_a_customers_story_and_balance_and_the_log_are_shown(api: Api) -> None:
+    story = Story(api, await api.tenant("acme"))
+    await tell(story)
+    await project(api.database, api.parts.settings)
+    client = story.client
+    ada = next(each for each in story.latest.values() if each.get("external_id") == "crm-1")
+    timeline = (await client.get(f"/v1/customers/{ada['id']}/timeline?limit=100")).json()
+    types = {event["type"] for event in timeline["data"]}
+    assert {"customer.created", "subscription.created", "invoice.finalized", "payment.captured"} <= types
+    positions = [event["position"] for event in timeline["data"]]
+    assert positions == sorted(positions, reverse=True)
+    balance = (await client.get(f"/v1/customers/{ada['id']}/balance")).json()
+    open_invoices = (await client.get(f"/v1/invoices?customer={ada['id']}&status=open&limit=100")).json()["data"]
+    owed = sum(invoice["amount_due"]["amount"] for invoice in open_invoices)
+    assert balance["owed"] == [{"amount": owed, "currency": "EUR"}]
+    events = (await client.get("/v1/events?limit=100")).json()["data"]
+    assert len(events) == 100 or len(events) == await api.head()
+    assert "token" not in str([event["data"] for event in events])
+    one = (await client.get(f"/v1/events/{events[0]['id']}")).json()
+    assert one == events[0]
+    of_stream = (await client.get(f"/v1/events?stream={ada['id']}")).json()["data"]
+    assert {event["stream"] for event in of_stream} == {ada["id"]}
+    dashboard = (await client.get("/v1/stats/dashboard")).json()
+    assert any(figure["measure"] == "invoices.open" for figure in dashboard["figures"])
+    for path in ("/v1/payments/stats", "/v1/refunds/stats", "/v1/sagas", "/v1/ledger/accounts"):
+        assert (await client.get(path)).status_code == 200
+
+
+async def test_a_payment_shows_every_step_with_its_time_and_cause(api: Api) -> None:
+    story = Story(api, await api.tenant("acme"))
+    await tell(story)
+    await project(api.database, api.parts.settings)
+    payments = (await story.client.get("/v1/payments?status=succeeded")).json()["data"]
+    shown = (await story.client.get(f"/v1/payments/{payments[0]['id']}")).json()
+    assert [step["type"] for step in shown["steps"]][:3] == [
+        "payment.created",
+        "payment.attempt_requested",
+        "payment.captured",
+    ]
+    assert all(step["at"] and step["recorded_at"] and step["event"] for step in shown["steps"])
