@@ -220,6 +220,12 @@ def test_credits_drawn_are_rounded_up_and_amounts_down() -> None:
     assert drawn(2, grant("g", 1, 3, drawn="0.333333334", drawn_amount=1)) == [("g", "0.333333334", 1)]
 
 
+def test_credits_may_be_worth_less_than_a_minor_unit() -> None:
+    assert drawn(1, grant("g", 10, "0.25")) == [("g", "4.000000000", 1)]
+    assert drawn(9, grant("g", 10, "0.25")) == [("g", "8.000000000", 2)]
+    assert drawn(7, grant("g", 100, "0.3")) == [("g", "23.333333334", 7)]
+
+
 def test_a_grant_never_pays_more_than_the_books_hold_of_it() -> None:
     assert drawn(9, grant("g", 5, drawn=1, drawn_amount=3)) == [("g", "2.000000000", 2)]
 

@@ -39,6 +39,10 @@ def test_flat_is_the_same_for_any_quantity() -> None:
     assert shown(price, 7) == [("flat", "1", "1999", "1999", None)]
 
 
+def test_one_unit_is_priced_where_nothing_is_said() -> None:
+    assert amount_of(per_unit(7)) == explain(per_unit(7)).amount == usd(7)
+
+
 def test_per_unit_leaves_out_free_units() -> None:
     assert shown(per_unit("2.5", 3), 10) == [("free_units", "3", "0", "0", None), ("units", "7", "2.5", "17.5", None)]
     assert shown(per_unit("2.5", 3), 2) == [("free_units", "2", "0", "0", None), ("units", "0", "2.5", "0.0", None)]
@@ -201,6 +205,15 @@ def test_progressive_billing_prorates_bounds_and_rounds_by_the_chosen_rule() -> 
     assert charge_to_date(price, 1, usd(0), Rounding.HALF_EVEN, Fraction(1, 2)).due == usd(2)
     assert charge_to_date(per_unit("0.5"), 5, usd(1)).due == usd(2)
     assert charge_to_date(per_unit("0.5"), 5, usd(1), Rounding.HALF_EVEN).due == usd(1)
+
+
+@pytest.mark.parametrize(("rounding", "bound"), [(Rounding.HALF_UP, 3), (Rounding.HALF_EVEN, 2)])
+def test_every_prorated_bound_is_rounded_by_the_chosen_rule(rounding: Rounding, bound: int) -> None:
+    half, nothing, units = Fraction(1, 2), per_unit(0), per_unit(1)
+    assert amount_of(BoundedPrice(model=nothing, minimum=usd(5)), 9, rounding, half) == usd(bound)
+    assert amount_of(BoundedPrice(model=units, maximum=usd(5)), 9, rounding, half) == usd(bound)
+    prepaid = BoundedPrice(model=units, commitment=Commitment(amount=usd(5)))
+    assert amount_of(prepaid, 9, rounding, half) == usd(9 - bound)
 
 
 def test_what_a_commitment_bills_in_advance_and_what_is_left_of_it() -> None:

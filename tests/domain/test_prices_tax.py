@@ -255,6 +255,18 @@ def test_tax_is_rounded_by_the_chosen_rule() -> None:
     assert tax_on([included], USD, Rounding.HALF_EVEN).total == usd(0)
 
 
+def test_a_credit_line_holds_its_own_share_of_an_included_tax() -> None:
+    lines = [TaxableLine(usd(amount), (tax_rate(20),), inclusive=True) for amount in (1200, -601)]
+    tax = tax_on(lines, USD)
+    assert tax.total == usd(100)
+    assert [shares[0].amount.amount for shares in tax.by_line] == [200, -100]
+    both = [TaxableLine(usd(amount), (GST, QST), inclusive=True) for amount in (114975, -114974)]
+    assert [[share.amount.amount for share in shares] for shares in tax_on(both, USD).by_line] == [
+        [5000, 9975],
+        [-5000, -9975],
+    ]
+
+
 def test_a_credit_line_bears_negative_tax() -> None:
     tax = tax_on([TaxableLine(usd(1000), (tax_rate(20),)), TaxableLine(usd(-999), (tax_rate(20),))], USD)
     assert tax.total == usd(0)
