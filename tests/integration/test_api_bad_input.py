@@ -1,0 +1,247 @@
+"""Whatever is sent, the answer is a problem with a stable code, and the log's head does not move."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.app import RESOURCES
+from api.operations import Operation
+from api.problems import catalogue
+from infra.embedded.databases import PostgresServer
+from tests.integration.api_client import Api, Client, project, running_api
+from tests.services import FreshDatabase
+
+COMMANDS: list[Operation] = [
+    operation for resource in RESOURCES for operation in resource.declared if operation.is_command
+]
+QUERIES: list[Operation] = [
+    operation for resource in RESOURCES for operation in resource.declared if not operation.is_command
+]
+CODES = {kind.code for kind in catalogue()}
+SOMEBODYS_ID = "01m7ywe9z7e398x54gfbrtqnk7"
+PREFIXES = {
+    "customer_id": "cus_",
+    "product_id": "prod_",
+    "plan_id": "plan_",
+    "price_id": "price_",
+    "subscription_id": "sub_",
+    "invoice_id": "in_",
+    "payment_method_id": "pm_",
+    "payment_id": "pay_",
+    "refund_id": "re_",
+    "test_clock_id": "clock_",
+    "journal_entry_id": "je_",
+}
+HARMLESS = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=2**63, max_value=2**80)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=30)
+    | st.sampled_from(
+        ["\x00", "NaN", "1e999", "4242424242424242", "cus_" + SOMEBODYS_ID, "USD", "2026-02-30T00:00:00Z"]
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+async def api(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[Api]:
+    """One API for all: no test leaves anything behind that another one sees."""
+    fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=postgres_server)
+    await postgres_server.copy_database(fresh.name, template=template_database)
+    try:
+        async with running_api(fresh) as running:
+            await project(fresh, running.parts.settings)
+            yield running
+    finally:
+        await postgres_server.drop_database(fresh.name)
+
+
+@pytest.fixture(scope="module")
+async def client(api: Api) -> Client:
+    return await api.tenant("acme")
+
+
+def path_of(operation: Operation) -> str:
+    """The operation's path, with ids of the right form that nothing has."""
+    return operation.path.format(**{name: prefix + SOMEBODYS_ID for name, prefix in PREFIXES.items()})
+
+
+async def raw(client: Client, operation: Operation, body: bytes) -> httpx2.Response:
+    sent = {
+        "Authorization": f"Bearer {client.key}",
+        "Content-Type": "application/json",
+        "Idempotency-Key": str(uuid.uuid4()),
+    }
+    return await client.http.request(operation.method, path_of(operation), content=body, headers=sent)
+
+
+def check_problem(response: httpx2.Response) -> dict[str, Any]:
+    """A 4xx problem with a code that is documented, and nothing of our insides."""
+    assert 400 <= response.status_code < 500, (response.status_code, response.text)
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem["code"] in CODES
+    assert problem["status"] == response.status_code
+    assert problem["type"] == f"/problems#{problem['code']}"
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in response.text
+    return problem
+
+
+def broken(example: object) -> st.SearchStrategy[object]:
+    """Near misses: a good body with one value replaced, one name added, or one part dropped."""
+
+    @st.composite
+    def bodies(draw: st.DrawFn) -> object:
+        body = json.loads(json.dumps(example))
+        if not isinstance(body, dict) or not body:
+            return draw(json_values)
+        name = draw(st.sampled_from(sorted(body)))
+        match draw(st.sampled_from(["replace", "add", "drop", "deeper"])):
+            case "replace":
+                body[name] = draw(json_values)
+            case "add":
+                body[draw(st.text(min_size=1, max_size=12))] = draw(json_values)
+            case "drop":
+                del body[name]
+            case "deeper" if isinstance(body[name], dict) and body[name]:
+                body[name][draw(st.sampled_from(sorted(body[name])))] = draw(json_values)
+            case _:
+                return draw(json_values)
+        return body
+
+    return bodies()
+
+
+@pytest.mark.parametrize("operation", COMMANDS, ids=lambda operation: operation.name)
+@HARMLESS
+@given(data=st.data())
+async def test_near_misses_are_refused_and_nothing_is_written(
+    api: Api, client: Client, operation: Operation, data: st.DataObject
+) -> None:
+    before = await api.head()
+    response = await raw(client, operation, json.dumps(data.draw(broken(operation.body_example))).encode())
+    if response.status_code >= 400:
+        check_problem(response)
+        assert await api.head() == before
+    else:
+        # A near miss may be a hit, where the example rests on nothing that would have to exist.
+        assert operation.name in {"create_customer", "create_product", "create_test_clock", "post_journal_entry"}
+
+
+@pytest.mark.parametrize("operation", COMMANDS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[" * 100_000,
+        b'{"a":' * 5_000,
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"1" * 10_000,
+        b'{"name":"\\ud800"}',
+        b'{"name":"\x00"}',
+        b'{"\\u0000":1}',
+        b'{"amount":{"amount":99999999999999999999999999,"currency":"USD"}}',
+        b'{"amount":{"amount":1e400,"currency":"USD"}}',
+        b'{"amount":{"amount":NaN,"currency":"USD"}}',
+        b'{"unknown_field":true}',
+        b'{"__proto__":{}}',
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+async def test_what_is_no_body_at_all_is_refused(api: Api, client: Client, operation: Operation, body: bytes) -> None:
+    before = await api.head()
+    problem = check_problem(await raw(client, operation, body))
+    assert problem["status"] in (400, 422)
+    assert await api.head() == before
+
+
+@pytest.mark.parametrize("operation", COMMANDS, ids=lambda operation: operation.name)
+async def test_another_tenants_ids_name_nothing(api: Api, client: Client, operation: Operation) -> None:
+    """Every id in the path or the body is one that exists, but elsewhere."""
+    other = await api.tenant("other")
+    made = await resources_of(other)
+    body = json.loads(json.dumps(operation.body_example))
+    text = json.dumps(body)
+    path = operation.path
+    for name, prefix in PREFIXES.items():
+        text = text.replace(prefix + SOMEBODYS_ID, made.get(name, prefix + SOMEBODYS_ID))
+        path = path.replace(f"{{{name}}}", made.get(name, prefix + SOMEBODYS_ID))
+    if text == json.dumps(body) and path == operation.path:
+        pytest.skip("names no other resource")
+    before = await api.head()
+    response = await client.send(operation.method, path, json.loads(text))
+    assert response.status_code == 404, response.text
+    check_problem(response)
+    assert await api.head() == before
+
+
+async def resources_of(client: Client) -> dict[str, str]:
+    """One of everything."""
+    clock = await client.made("/v1/test-clocks", {"name": "C", "frozen_time": "2026-01-01T00:00:00Z"})
+    customer = await client.made("/v1/customers", {"currency": "EUR", "name": "Somebody"})
+    product = await client.made("/v1/products", {"name": "P"})
+    plan = await client.made("/v1/plans", {"product": product["id"], "name": "M", "interval": {"unit": "month"}})
+    amount = {"amount": 1999, "currency": "EUR"}
+    price = await client.made("/v1/prices", {"plan": plan["id"], "model": {"type": "flat", "amount": amount}})
+    method = await client.made(
+        "/v1/payment-methods", {"customer": customer["id"], "type": "card", "token": "tok_visa", "set_default": True}
+    )
+    items = [{"price": price["id"]}]
+    subscription = await client.made(
+        "/v1/subscriptions", {"customer": customer["id"], "plan": plan["id"], "items": items}
+    )
+    payment = await client.made("/v1/payments", {"customer": customer["id"], "amount": amount})
+    postings = [
+        {"account": "cash", "side": "debit", "amount": amount},
+        {"account": "equity", "side": "credit", "amount": amount},
+    ]
+    entry = await client.made("/v1/ledger/journal-entries", {"postings": postings, "memo": "Capital"})
+    made = {
+        "test_clock_id": clock["id"],
+        "customer_id": customer["id"],
+        "product_id": product["id"],
+        "plan_id": plan["id"],
+        "price_id": price["id"],
+        "payment_method_id": method["id"],
+        "subscription_id": subscription["id"],
+        "invoice_id": subscription["latest_invoice"],
+        "payment_id": payment["id"],
+        "journal_entry_id": entry["id"],
+    }
+    return {name: str(value) for name, value in made.items()}
+
+
+@pytest.mark.parametrize("operation", QUERIES, ids=lambda operation: operation.name)
+@HARMLESS
+@given(data=st.data())
+async def test_queries_take_any_string_and_never_break(
+    api: Api, client: Client, operation: Operation, data: st.DataObject
+) -> None:
+    text = st.text(max_size=40) | st.sampled_from(["%00", "\x00", "\ud7ff", "9" * 40, "-1", "null", "2026-02-30"])
+    names = [field.alias or name for name, field in operation.parameters.model_fields.items()]  # type: ignore[union-attr]  queries have parameters
+    pairs = data.draw(st.lists(st.tuples(st.sampled_from(names) | text if names else text, text), max_size=4))
+    path = operation.path.replace(":path}", "}")
+    for name in [part[1:-1] for part in path.split("/") if part.startswith("{")]:
+        value = data.draw(text.filter(bool), label=name)
+        path = path.replace(f"{{{name}}}", quote(value, safe=""))
+    response = await client.http.get(path, params=pairs, headers={"Authorization": f"Bearer {client.key}"})
+    assert response.status_code in {200, 404, 405, 422}, (path, pairs, response.text)
