@@ -53,13 +53,16 @@ def verify(
         if unknown:
             raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}.")
         wanted = tuple(known[name.upper()] for name in only)
-    results = asyncio.run(_verify(reached_settings(), wanted, timedelta(seconds=grace_s)))
+    results = asyncio.run(verified(reached_settings(), wanted, timedelta(seconds=grace_s)))
     show(results, console)
     if not all(result.holds for result in results):
         raise typer.Exit(1)
 
 
-async def _verify(settings: Settings, wanted: Sequence[Invariant], grace: timedelta) -> list[Checked]:
+async def verified(
+    settings: Settings, wanted: Sequence[Invariant] = tuple(Invariant), grace: timedelta = timedelta(0)
+) -> list[Checked]:
+    """Check the wanted invariants of the system that these settings name, with progress bars."""
     from cli.addresses import bootstrap, owner_dsn, owner_pool
     from processors.app import gateways_from
     from processors.invariants.audit import Audited, audit

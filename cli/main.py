@@ -6,7 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import audit, dead_letters, relay, servers
+from cli import audit, dead_letters, demo, relay, servers, tenants
+from cli.faults.command import faults
 from cli.registry import ROLES, load
 from infra.embedded.process import EmbeddedServerError
 from infra.settings import SettingsError, load_settings, setting_rows, settings_markdown
@@ -26,13 +27,16 @@ SETTINGS = "Settings"
 PROOF = "Audit, replay and repair"
 
 app.command(rich_help_panel=SERVERS)(servers.dev)
+app.command(rich_help_panel=SERVERS)(demo.demo)
 app.command(rich_help_panel=SERVERS)(servers.up)
 app.command(rich_help_panel=SERVERS)(servers.down)
 app.command(rich_help_panel=SERVERS)(servers.status)
 app.command("migrate", rich_help_panel=SERVERS)(servers.migrate_database)
+app.add_typer(tenants.app, name="tenants", rich_help_panel=SETTINGS)
 app.add_typer(audit.app, name="audit", rich_help_panel=PROOF)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=PROOF)
 app.add_typer(relay.app, name="relay", rich_help_panel=PROOF)
+app.command(rich_help_panel=PROOF)(faults)
 
 
 @app.command(rich_help_panel=SERVERS)

@@ -1,0 +1,187 @@
+"""`tallybook demo`: the telecom month on real parts, and the proof that everything adds up."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from cli.addresses import owner_dsn
+from cli.api_client import ApiClient, ApiError, Resource
+from cli.audit import show, verified
+from cli.servers import start_roles, tell_servers
+from cli.stack import Stack, run_until_stopped, running_stack
+from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
+from cli.telecom_month import Cycle, MonthStalled, TelecomMonth, progress_bars
+from cli.tenants import create_tenant
+from infra.settings import Settings, load_settings
+from processors.invariants.findings import Checked
+
+console = Console()
+
+
+class DoesNotAddUp(Exception):
+    """Something differs from what it must be; the message names every difference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What the CSV says a cycle must come to: computed from its rows alone."""
+
+    invoices: int
+    amount: int
+
+
+def demo(
+    *,
+    customers: Annotated[
+        int | None, typer.Option("--customers", min=1, help="Only the first so many of the 7,043 customers.")
+    ] = None,
+    stay: Annotated[
+        bool | None, typer.Option("--stay/--no-stay", help="Leave it running afterwards; default: if you can see it.")
+    ] = None,
+) -> None:
+    """Bill 7,043 telecom customers for two months, on real PostgreSQL and Kafka, and prove every cent.
+
+    Exit code 1, with the difference named, if anything does not add up.
+    [dim]Example:[/dim] [cyan]tallybook demo --customers 500 --no-stay[/cyan]
+    """
+    stays = sys.stdout.isatty() if stay is None else stay
+    try:
+        if not run_until_stopped(_demo(load_settings(), customers, stays=stays)):
+            console.print("Stopped.")
+    except (DoesNotAddUp, ApiError, MonthStalled) as wrong:
+        console.print(f"[red]It does not add up.[/red] {wrong}", soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
+
+
+async def _demo(settings: Settings, limit: int | None, *, stays: bool) -> None:
+    rows = read_customers(limit=limit)
+    async with running_stack(settings) as stack:
+        tell_servers(settings, stack.servers)
+        await start_roles(stack)
+        run_id = f"telecom-{int(time.time())}"
+        tenant = await create_tenant(owner_dsn(stack.settings), stack.settings, tenant_id=run_id, name="Telecom month")
+        async with ApiClient(stack.api_url, tenant.key.secret) as api:
+            with progress_bars() as progress:
+                first, second = await TelecomMonth(api, rows, run_id=run_id, progress=progress).run()
+            await _summary(api, stack, rows, first, second)
+        _what_next(stack, tenant.key.secret, stays=stays)
+        if stays:
+            console.print("Everything stays up; Ctrl-C stops it.")
+            await asyncio.Event().wait()
+
+
+def expected_cycles(rows: Sequence[TelecomCustomer]) -> tuple[Expected, Expected]:
+    """Everybody in the first cycle, those who stay in the second."""
+    staying = [row for row in rows if not row.leaves]
+    return (
+        Expected(invoices=len(rows), amount=sum(row.monthly for row in rows)),
+        Expected(invoices=len(staying), amount=sum(row.monthly for row in staying)),
+    )
+
+
+async def _summary(api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle) -> None:
+    """Show what the month came to and check all of it. Raises DoesNotAddUp."""
+    figures: list[Resource] = (await api.get("/v1/stats/dashboard", fresh=True))["figures"]
+    balance = await api.get("/v1/ledger/trial-balance", fresh=True)
+    health = await api.get("/health")
+    console.print(_cycles_table(first, second))
+    console.print(_figures_table(figures))
+    console.print(_balance_table(balance))
+    console.print(_health_table(health))
+    checked = await verified(stack.settings)
+    show(checked, console)
+    wrong = [
+        *_wrong_cycles(rows, first, second),
+        *(
+            f"The trial balance in {each['currency']} is off by {each['difference']['amount']} minor units."
+            for each in balance["currencies"]
+            if each["difference"]["amount"]
+        ),
+        *(f"{result.invariant}: {result.differences} differences." for result in checked if not result.holds),
+    ]
+    if wrong:
+        raise DoesNotAddUp(" ".join(wrong))
+    console.print(_verdict(rows, first, second, checked))
+
+
+def _wrong_cycles(rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle) -> list[str]:
+    wrong = []
+    for name, cycle, expected in zip(("first", "second"), (first, second), expected_cycles(rows), strict=True):
+        if (cycle.invoices, cycle.amount) != (expected.invoices, expected.amount):
+            wrong.append(
+                f"The {name} cycle invoiced {money(cycle.amount)} on {cycle.invoices:,} invoices; "
+                f"the CSV says {money(expected.amount)} on {expected.invoices:,}."
+            )
+    return wrong
+
+
+def _verdict(rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle, checked: Sequence[Checked]) -> Panel:
+    differences = sum(result.differences for result in checked)
+    return Panel.fit(
+        f"{len(rows):,} customers; {money(first.amount)} and {money(second.amount)} invoiced, as the CSV says.\n"
+        f"Differences over all invariants: {differences}",
+        title="[green]It adds up[/green]",
+    )
+
+
+def _cycles_table(first: Cycle, second: Cycle) -> Table:
+    table = Table("cycle", "invoices", "charged", "invoiced", "seconds", "invoices/s", title="Billing cycles")
+    for name, cycle in (("January", first), ("February", second)):
+        table.add_row(
+            name,
+            f"{cycle.invoices:,}",
+            f"{cycle.charged:,}",
+            money(cycle.amount),
+            f"{cycle.seconds:.1f}",
+            f"{cycle.invoices / cycle.seconds:,.0f}",
+        )
+    return table
+
+
+def _figures_table(figures: Sequence[Resource]) -> Table:
+    table = Table("what", "how many", "money", title="By state")
+    for each in figures:
+        if each["count"] or each["amount"]:
+            table.add_row(each["measure"], f"{each['count']:,}", money(each["amount"]) if each["amount"] else "")
+    return table
+
+
+def _balance_table(balance: Mapping[str, Any]) -> Table:
+    table = Table("account", "debit", "credit", title="Trial balance")
+    for currency in balance["currencies"]:
+        for account in currency["accounts"]:
+            sides = account["debit"]["amount"], account["credit"]["amount"]
+            table.add_row(account["name"], *(money(side, currency["currency"]) if side else "" for side in sides))
+        table.add_section()
+        table.add_row("Total", *(money(currency[side]["amount"], currency["currency"]) for side in ("debit", "credit")))
+        table.add_row("Difference", money(currency["difference"]["amount"], currency["currency"]), "")
+    return table
+
+
+def _health_table(health: Mapping[str, Any]) -> Table:
+    table = Table("part", "state", "behind, events", title="Lag")
+    for part in health["parts"]:
+        table.add_row(
+            part["name"], "ok" if part["ok"] else f"[red]{part['detail']}[/red]", str(part.get("lag_events", ""))
+        )
+    return table
+
+
+def _what_next(stack: Stack, key: str, *, stays: bool) -> None:
+    url = stack.api_url
+    console.print("What to try next:" if stays else "What to try next (start `make dev` first, it finds this data):")
+    for path in ("invoices?status=open", "ledger/trial-balance?as_of=2026-01-15T00:00:00Z", "stats/dashboard"):
+        console.print(f'  curl -H "Authorization: Bearer {key}" "{url}/v1/{path}"', soft_wrap=True, highlight=False)
+
+
+def money(minor: int, currency: str = CURRENCY) -> str:
+    """Minor units of a currency with two decimals, for people."""
+    return f"{minor // 100:,}.{minor % 100:02d} {currency}"

@@ -1,0 +1,281 @@
+"""The telecom month: real customers through the public API, two billing cycles on a test clock.
+
+PaymentMethod: the two automatic ones are charged by the sandbox gateway, the two checks get an invoice to pay by hand
+(electronic checks pay it at once, mailed ones are still under way). Contract: the plan. MonthlyCharges: the price, in
+advance. Churn=Yes: cancels at the period's end. Every forty cards one declines in each cycle, and recovers.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from cli.api_client import ApiClient, Resource
+from cli.telecom_customers import CURRENCY, TelecomCustomer
+
+STARTS_AT: Final = "2026-01-01T00:00:00Z"
+ENDS_AT: Final = "2026-02-01T00:00:00Z"
+REQUESTS_AT_ONCE: Final = 48
+POLL_S: Final = 0.25
+STALLED_AFTER_S: Final = 120.0
+REFUNDS: Final = 100
+
+Item = TypeVar("Item")
+
+
+class MonthStalled(Exception):
+    """Nothing moved for too long; the roles' logs say why."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """A customer as the API knows it."""
+
+    row: TelecomCustomer
+    customer: str
+    subscription: str
+    first_invoice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """What a cycle came to. `seconds` run from the first request (or the clock's start) until all is settled."""
+
+    invoices: int
+    amount: int
+    charged: int
+    seconds: float
+
+
+class TelecomMonth:
+    """One run for one tenant. `run_id` makes its idempotency keys its own."""
+
+    def __init__(
+        self, api: ApiClient, customers: Sequence[TelecomCustomer], *, run_id: str, progress: Progress
+    ) -> None:
+        self._api = api
+        self._customers = customers
+        self._run = run_id
+        self._progress = progress
+        self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
+        self._accounts: list[Account] = []
+        self._clock = ""
+
+    async def run(self) -> tuple[Cycle, Cycle]:
+        """The whole month. Raises MonthStalled, ApiError."""
+        plans, prices = await self._catalogue()
+        first = await self._first_cycle(plans, prices)
+        await self._pay_by_hand()
+        await self._recover("first")
+        await self._cancel()
+        second = await self._second_cycle(first)
+        await self._recover("second")
+        await self._refund()
+        return first, second
+
+    async def _catalogue(self) -> tuple[dict[str, str], dict[tuple[str, int], str]]:
+        clock = await self._post("/v1/test-clocks", {"name": "Telecom month", "frozen_time": STARTS_AT}, "clock")
+        self._clock = clock["id"]
+        product = await self._post("/v1/products", {"name": "Telephone and internet"}, "product")
+        plans: dict[str, str] = {}
+        for contract in sorted({row.contract for row in self._customers}):
+            body = {"product": product["id"], "name": contract, "interval": {"unit": "month"}}
+            plans[contract] = (await self._post("/v1/plans", body, f"plan:{contract}"))["id"]
+        prices: dict[tuple[str, int], str] = {}
+
+        async def price(terms: tuple[str, int]) -> None:
+            contract, monthly = terms
+            body = {
+                "plan": plans[contract],
+                "model": {"type": "flat", "amount": {"amount": monthly, "currency": CURRENCY}},
+            }
+            prices[terms] = (await self._post("/v1/prices", body, f"price:{contract}:{monthly}"))["id"]
+
+        await self._each("Prices", sorted({(row.contract, row.monthly) for row in self._customers}), price)
+        return plans, prices
+
+    async def _first_cycle(self, plans: dict[str, str], prices: dict[tuple[str, int], str]) -> Cycle:
+        async def subscribe(row: TelecomCustomer) -> None:
+            name = row.external_id
+            customer = await self._post(
+                "/v1/customers",
+                {
+                    "external_id": name,
+                    "name": f"Customer {name}",
+                    "email": f"{name.lower()}@telco.example",
+                    "currency": CURRENCY,
+                    "test_clock": self._clock,
+                },
+                f"customer:{name}",
+            )
+            if row.token is not None:
+                method = {"customer": customer["id"], "type": row.method, "token": row.token, "set_default": True}
+                await self._post("/v1/payment-methods", method, f"method:{name}")
+            automatic = row.token is not None
+            subscription = await self._post(
+                "/v1/subscriptions",
+                {
+                    "customer": customer["id"],
+                    "plan": plans[row.contract],
+                    "items": [{"price": prices[row.contract, row.monthly]}],
+                    "collection_method": "charge_automatically" if automatic else "send_invoice",
+                },
+                f"subscription:{name}",
+            )
+            self._accounts.append(
+                Account(
+                    row=row,
+                    customer=customer["id"],
+                    subscription=subscription["id"],
+                    first_invoice=subscription["latest_invoice"],
+                )
+            )
+
+        start = time.monotonic()
+        await self._each("Customers subscribe", self._customers, subscribe)
+        charged = sum(row.token is not None for row in self._customers)
+        await self._settled("First cycle: charges settle", invoices=len(self._customers), attempts=charged)
+        return await self._cycle(None, charged, time.monotonic() - start)
+
+    async def _pay_by_hand(self) -> None:
+        async def pay(account: Account) -> None:
+            path = f"/v1/invoices/{account.first_invoice}/pay"
+            await self._post(path, {"paid_out_of_band": True}, f"pay:{account.row.external_id}")
+
+        await self._each("Electronic checks arrive", [each for each in self._accounts if each.row.pays_at_once], pay)
+
+    async def _cancel(self) -> None:
+        async def cancel(account: Account) -> None:
+            path = f"/v1/subscriptions/{account.subscription}/cancel"
+            await self._post(path, {"at_period_end": True}, f"cancel:{account.row.external_id}")
+
+        leavers = [each for each in self._accounts if each.row.leaves]
+        await self._each("Leavers cancel at the period's end", leavers, cancel)
+
+    async def _second_cycle(self, first: Cycle) -> Cycle:
+        before = await self._figures()
+        renewing = [row for row in self._customers if not row.leaves]
+        charged = sum(row.token is not None for row in renewing)
+        start = time.monotonic()
+        await self._post(f"/v1/test-clocks/{self._clock}/advance", {"frozen_time": ENDS_AT}, "advance")
+        await self._settled(
+            "Second cycle: renew and charge",
+            invoices=first.invoices + len(renewing),
+            attempts=_attempts(before) + charged,
+        )
+        await self._clock_ready()
+        return await self._cycle(first, charged, time.monotonic() - start)
+
+    async def _clock_ready(self) -> None:
+        while True:
+            if (await self._api.get(f"/v1/test-clocks/{self._clock}"))["status"] == "ready":
+                return
+            await asyncio.sleep(POLL_S)
+
+    async def _recover(self, cycle: str) -> None:
+        """The declined cards are topped up, and their invoices paid."""
+        past_due: list[Resource] = []
+        async for page in self._api.pages("/v1/subscriptions", {"status": "past_due"}):
+            past_due += page
+        before = await self._figures()
+
+        async def pay(subscription: Resource) -> None:
+            for invoice in subscription["past_due_invoices"]:
+                await self._post(f"/v1/invoices/{invoice}/pay", {}, f"recover:{cycle}:{invoice}")
+
+        await self._each(f"Declined cards recover ({cycle} cycle)", past_due, pay)
+        invoices = sum(len(each["past_due_invoices"]) for each in past_due)
+        await self._settled(
+            f"Recovered charges settle ({cycle} cycle)",
+            invoices=_count(before, "invoice.finalized"),
+            attempts=_attempts(before) + invoices,
+        )
+
+    async def _refund(self) -> None:
+        """A hundred payments go back, every second one by half (rounded down)."""
+        chosen = [each for each in sorted(self._accounts, key=lambda a: a.row.external_id) if each.row.token][:REFUNDS]
+
+        async def refund(place: tuple[int, Account]) -> None:
+            nth, account = place
+            invoice = await self._api.get(f"/v1/invoices/{account.first_invoice}")
+            body: dict[str, object] = {"payment": invoice["payment"], "reason": "Service outage"}
+            if nth % 2:
+                body["amount"] = {"amount": account.row.monthly // 2, "currency": CURRENCY}
+            await self._post("/v1/refunds", body, f"refund:{account.row.external_id}")
+
+        await self._each("Refunds", list(enumerate(chosen)), refund)
+        await self._until("Refunds settle", lambda figures: _count(figures, "refunds.succeeded"), len(chosen))
+
+    async def _settled(self, what: str, *, invoices: int, attempts: int) -> None:
+        """Wait until so many invoices are finalized and so many charges have had their answer."""
+
+        def done(figures: list[Resource]) -> int:
+            finalized = min(_count(figures, "invoice.finalized"), invoices)
+            answered = min(_attempts(figures), attempts)
+            return finalized + answered
+
+        await self._until(what, done, invoices + attempts)
+
+    async def _until(self, what: str, measure: Callable[[list[Resource]], int], goal: int) -> None:
+        bar = self._bar(what, goal)
+        reached, moved_at = -1, time.monotonic()
+        while reached < goal:
+            now = measure(await self._figures())
+            if now != reached:
+                reached, moved_at = now, time.monotonic()
+                self._progress.update(bar, completed=reached)
+            elif time.monotonic() - moved_at > STALLED_AFTER_S:
+                raise MonthStalled(f"{reached} of {goal} after {STALLED_AFTER_S:.0f} s without a change")
+            else:
+                await asyncio.sleep(POLL_S)
+
+    async def _cycle(self, before: Cycle | None, charged: int, seconds: float) -> Cycle:
+        figures = await self._figures()
+        invoices, amount = _count(figures, "invoice.finalized"), _amount(figures, "invoice.finalized")
+        if before is not None:
+            invoices, amount = invoices - before.invoices, amount - before.amount
+        return Cycle(invoices=invoices, amount=amount, charged=charged, seconds=seconds)
+
+    async def _figures(self) -> list[Resource]:
+        figures: list[Resource] = (await self._api.get("/v1/stats/dashboard"))["figures"]
+        return figures
+
+    async def _post(self, path: str, body: Mapping[str, object], step: str) -> Resource:
+        return await self._api.post(path, body, key=f"telecom:{self._run}:{step}".replace(" ", "-"))
+
+    async def _each(self, what: str, items: Sequence[Item], work: Callable[[Item], Awaitable[None]]) -> None:
+        """Do something for each item, a bounded number at once, with a progress bar."""
+        bar = self._bar(what, len(items))
+
+        async def one(item: Item) -> None:
+            async with self._slots:
+                await work(item)
+            self._progress.advance(bar)
+
+        async with asyncio.TaskGroup() as tasks:
+            for item in items:
+                tasks.create_task(one(item))
+
+    def _bar(self, what: str, total: int) -> TaskID:
+        return self._progress.add_task(what, total=total)
+
+
+def progress_bars() -> Progress:
+    """The bars of a run: what, how much of how many, how long."""
+    return Progress(TextColumn("{task.description:<38}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+
+
+def _count(figures: Iterable[Resource], measure: str) -> int:
+    return sum(each["count"] for each in figures if each["measure"] == measure)
+
+
+def _amount(figures: Iterable[Resource], measure: str) -> int:
+    return sum(each["amount"] for each in figures if each["measure"] == measure)
+
+
+def _attempts(figures: list[Resource]) -> int:
+    """Charges that have had their answer."""
+    return _count(figures, "payment.captured") + _count(figures, "payment.declined")
