@@ -117,6 +117,9 @@ def test_boundaries_end_with_the_calendar() -> None:
         daily.local_boundary(40)
     assert refused.value.details == {"local": "9999-12-01T00:00:00", "days": 40}
     with pytest.raises(BeyondCalendar) as refused:
+        Schedule(anchor_local=local("9999-12-01"), time_zone="UTC", interval=WEEKLY).local_boundary(6)
+    assert refused.value.details == {"local": "9999-12-01T00:00:00", "days": 42}
+    with pytest.raises(BeyondCalendar) as refused:
         instant_of_local(local("9999-12-31T23:00"), NEW_YORK)
     assert refused.value.details == {"local": "9999-12-31T23:00:00"}
     with pytest.raises(BeyondCalendar) as refused:
