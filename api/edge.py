@@ -19,6 +19,7 @@ from api.problems import (
     RATE_LIMITED,
     TENANT_MISMATCH,
     UNAUTHENTICATED,
+    UNAVAILABLE,
     UNKNOWN_VERSION,
     Problem,
     retry_after,
@@ -85,6 +86,11 @@ class Edge:
                 await self._app(scope, receive, send_with_headers)
             except Problem as problem:
                 await problem.reply(exchange.request_id).send(send_with_headers)
+            except CONNECTION_ERRORS:
+                # Whose key it is cannot be looked up now.
+                if not exchange.status:
+                    unavailable = Problem(UNAVAILABLE, headers=retry_after(1))
+                    await unavailable.reply(exchange.request_id).send(send_with_headers)
             except Exception:
                 _log.exception("request failed", method=scope["method"], route=exchange.route)
                 if not exchange.status:

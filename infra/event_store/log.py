@@ -90,7 +90,7 @@ class Listener:
 
     async def listen(self) -> None:
         """Listen, if not yet or no longer. Raises one of CONNECTION_ERRORS."""
-        if self._connection is not None and not self._connection.is_closed():
+        if self._connection is not None and not _is_gone(self._connection):
             return
         await self.close()
         self._connection = await self._pool.acquire()
@@ -104,10 +104,20 @@ class Listener:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                if not connection.is_closed():
+                if not _is_gone(connection):
                     await connection.remove_listener(CHANNEL, self._heard)
             finally:
                 await self._pool.release(connection)
+
+
+def _is_gone(connection: Any) -> bool:
+    """Whether a pool's connection is closed. One whose server went away has left the pool by itself, and can no longer
+    be asked anything, not even that.
+    """
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 async def wait_for_growth(grown: asyncio.Event, timeout_s: float) -> None:
