@@ -1,0 +1,1 @@
+"""`tallybook faults`: load through the API while parts are killed and frozen; then the invariants must hold."""

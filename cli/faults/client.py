@@ -1,0 +1,148 @@
+"""A client that never gives up: every command has a key, and is repeated under it until it is acknowledged.
+
+It keeps what it was told, so that the log can be held against it, and repeats some commands that were acknowledged
+long ago: the answer must be the first one, byte for byte.
+"""
+
+import asyncio
+import hashlib
+import itertools
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+
+from api.replies import KEY_NAMESPACE
+from processors.invariants.findings import Difference
+from processors.invariants.log_integrity import Acknowledged
+
+TRY_TIMEOUT_S: Final = 5.0
+"""Longest wait for one answer, connecting included; then the same is asked of the next API."""
+
+RETRY_PAUSE_S: Final = 0.1
+IN_FLIGHT: Final = "idempotency_key_in_flight"
+STATUS_REFUSED: Final = 400
+STATUS_FAILING: Final = 500
+STATUS_DEFECT: Final = 500
+STATUS_TOO_MANY: Final = 429
+REPEATABLE_MAX: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An answer: what the client was told, once and for all."""
+
+    method: str
+    path: str
+    sent: bytes
+    key: str
+    status: int
+    position: str
+    location: str
+    digest: bytes
+    body: Mapping[str, Any]
+
+    @property
+    def accepted(self) -> bool:
+        return self.status < STATUS_REFUSED
+
+
+class FaultClient:
+    """Speaks for one tenant to several APIs. `seed` makes its keys its own."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, urls: Sequence[str], *, tenant_id: str, key: str, seed: int
+    ) -> None:
+        self._session = session
+        self._urls = urls
+        self._tenant_id = tenant_id
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self._numbers = itertools.count(1)
+        self._turns = itertools.count()
+        self._seed = seed
+        self._repeatable: list[Told] = []
+        self.acknowledged: list[Acknowledged] = []
+        self.counts: Counter[str] = Counter()
+        self.differences: list[Difference] = []
+
+    async def command(self, method: str, path: str, body: Mapping[str, object]) -> Told:
+        """Have a command acknowledged, whatever it takes; accepted or refused is in the answer."""
+        key = f"faults-{self._seed}-{next(self._numbers)}"
+        told, _ = await self._until_told(method, path, json.dumps(body).encode(), key)
+        self.counts["acknowledged"] += 1
+        self.counts["refused"] += not told.accepted
+        if told.position:
+            code = None if told.accepted else str(told.body.get("code"))
+            self.acknowledged.append(
+                Acknowledged(
+                    tenant_id=self._tenant_id,
+                    idempotency_key=KEY_NAMESPACE + key,
+                    position=int(told.position),
+                    refusal_code=code,
+                )
+            )
+            if len(self._repeatable) < REPEATABLE_MAX:
+                self._repeatable.append(told)
+            else:
+                self._repeatable[int(told.position) % REPEATABLE_MAX] = told
+        return told
+
+    async def repeat_one(self, chance: random.Random) -> None:
+        """Ask once more for something that was acknowledged, and compare."""
+        if not self._repeatable:
+            return
+        first = chance.choice(self._repeatable)
+        again, replayed = await self._until_told(first.method, first.path, first.sent, first.key)
+        self.counts["repeats compared"] += 1
+        if (again.status, again.digest, again.position, again.location) != (
+            first.status,
+            first.digest,
+            first.position,
+            first.location,
+        ):
+            self._differ(first, f"first {first.status} at {first.position}, then {again.status} at {again.position}")
+        elif not replayed:
+            self._differ(first, "the repeat was not marked as replayed")
+
+    def _differ(self, first: Told, detail: str) -> None:
+        subject = f"{first.method} {first.path} {first.key}"
+        self.differences.append(Difference(kind="another answer", subject=subject, detail=detail))
+
+    async def _until_told(self, method: str, path: str, sent: bytes, key: str) -> tuple[Told, bool]:
+        headers = {**self._headers, "Idempotency-Key": key}
+        while True:
+            url = self._urls[next(self._turns) % len(self._urls)]
+            self.counts["requests"] += 1
+            try:
+                async with self._session.request(method, url + path, data=sent, headers=headers) as answer:
+                    content = await answer.read()
+            except (aiohttp.ClientError, TimeoutError):
+                self.counts["answers lost"] += 1
+                await asyncio.sleep(RETRY_PAUSE_S)
+                continue
+            body = json.loads(content)
+            if answer.status == STATUS_DEFECT:
+                self.counts["internal errors"] += 1
+                self.differences.append(
+                    Difference(kind="internal error", subject=f"{method} {path} {key}", detail=str(body))
+                )
+            if answer.status >= STATUS_FAILING or answer.status == STATUS_TOO_MANY or body.get("code") == IN_FLIGHT:
+                self.counts["asked to retry"] += 1
+                await asyncio.sleep(RETRY_PAUSE_S)
+                continue
+            told = Told(
+                method=method,
+                path=path,
+                sent=sent,
+                key=key,
+                status=answer.status,
+                position=answer.headers.get("Ledger-Position", ""),
+                location=answer.headers.get("Location", ""),
+                digest=hashlib.sha256(content).digest(),
+                body=body,
+            )
+            return told, answer.headers.get("Idempotent-Replayed") == "true"

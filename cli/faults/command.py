@@ -1,0 +1,76 @@
+"""`tallybook faults`, which `make faults` runs."""
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from infra.settings import load_settings
+
+if TYPE_CHECKING:
+    from cli.faults.rounds import Report, Totals
+
+ROUNDS = 30
+SEED = 1
+console = Console()
+
+
+def faults(
+    *,
+    rounds: Annotated[int, typer.Option(min=1, help="How many rounds.")] = ROUNDS,
+    seed: Annotated[int, typer.Option(help="What the schedule and the load are drawn from.")] = SEED,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="A folder to keep; a temporary one without it.")
+    ] = None,
+) -> None:
+    """Kill and freeze everything under load, and check that nothing was lost or doubled.
+
+    Runs in a folder and on servers of its own. Exit code 1 if an invariant does not hold.
+    [dim]Example:[/dim] [cyan]tallybook faults --rounds 5 --seed 7[/cyan]
+    """
+    folder = data_dir or Path(tempfile.mkdtemp(prefix="tallybook-faults-"))
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    folder.chmod(0o711)
+    totals = asyncio.run(play(rounds, seed, folder))
+    console.print(totals.line(), soft_wrap=True, highlight=False)
+    if totals.differences:
+        console.print(f"Data and logs are kept in {folder}", soft_wrap=True, highlight=False)
+        raise typer.Exit(1)
+    if data_dir is None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def play(rounds: int, seed: int, folder: Path) -> "Totals":
+    """Play the rounds and tell of each."""
+    from cli.faults.rounds import Totals, play_rounds
+    from cli.faults.stage import NotAtRest
+
+    def tell(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    totals = Totals(seed=seed)
+    tell(f"seed {seed}, {rounds} rounds, in {folder}")
+    try:
+        async for report in play_rounds(load_settings(), folder, rounds=rounds, seed=seed, totals=totals, tell=tell):
+            tell(_told(report))
+            for check in report.checks:
+                for difference in check.named:
+                    tell(f"  [red]{check.invariant} {difference}[/red]")
+            for difference in report.differences:
+                tell(f"  [red]{difference}[/red]")
+    except NotAtRest as error:
+        totals.differences += 1
+        tell(f"  [red]{error}[/red]")
+    return totals
+
+
+def _told(report: "Report") -> str:
+    checks = " · ".join(
+        f"{check.invariant.value} {check.differences} of {max(check.counts.values(), default=0):,}"
+        for check in report.checks
+    )
+    return f"  {report.requests} requests, {report.seconds:.1f} s, differences: {checks}"

@@ -1,0 +1,263 @@
+"""The load: actors who do what a billing's clients do, at random, on what they and others have made before."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from cli.faults.client import FaultClient, Told
+
+ACTORS: Final = 8
+"""Commands under way at once, at most."""
+
+THINK_S: Final = 0.15
+"""Longest pause of an actor between two actions (s)."""
+
+REPEAT_RATE: Final = 0.08
+CLOCK_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+MONTH: Final = timedelta(days=31)
+KEPT_MAX: Final = 200
+"""Things of a kind that the actors remember; older ones are left alone."""
+
+PRICES: Final = {"EUR": 4900, "JPY": 980}
+TOKENS: Final = {
+    "tok_visa": 60,
+    "tok_mastercard": 10,
+    "tok_decline_insufficient_funds": 8,
+    "tok_decline_insufficient_funds_then_succeed": 8,
+    "tok_timeout_after_charge": 4,
+    "tok_timeout_before_charge_then_succeed": 3,
+    "tok_error_after_charge": 3,
+    "tok_processing": 3,
+    "tok_refund_fails": 2,
+    "tok_refund_processing": 2,
+}
+"""How often each payment method is of a card with such a fate."""
+
+Action = Callable[[random.Random], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Person:
+    """A customer, as the load knows it."""
+
+    customer_id: str
+    currency: str
+    payment_method: str = ""
+
+
+@dataclass(slots=True)
+class World:
+    """What there is to act on."""
+
+    people: list[Person] = field(default_factory=list)
+    payments: list[str] = field(default_factory=list)
+    invoices: list[str] = field(default_factory=list)
+    subscriptions: list[str] = field(default_factory=list)
+    clocks: dict[str, datetime] = field(default_factory=dict)
+    plan: str = ""
+    price_of: dict[str, str] = field(default_factory=dict)
+
+
+class Load:
+    """The actors of one run. Call `prepare` once, then `run` for each round."""
+
+    def __init__(self, client: FaultClient, seed: int) -> None:
+        self._client = client
+        self._seed = seed
+        self._world = World()
+        self._actions: dict[str, tuple[int, Action]] = {
+            "join": (14, self._join),
+            "subscribe": (10, self._subscribe),
+            "pay": (24, self._pay),
+            "intend": (5, self._intend),
+            "refund": (14, self._refund),
+            "bill": (6, self._bill),
+            "settle": (8, self._settle),
+            "void": (4, self._void),
+            "cancel": (4, self._cancel),
+            "change": (6, self._change),
+            "advance": (3, self._advance),
+            "err": (4, self._err),
+        }
+
+    async def prepare(self) -> None:
+        """A product, a plan, and a price in each currency."""
+        product = await self._made("/v1/products", {"name": "Faults"})
+        plan = await self._made(
+            "/v1/plans", {"product": product["id"], "name": "Monthly", "interval": {"unit": "month"}}
+        )
+        self._world.plan = plan["id"]
+        for currency, amount in PRICES.items():
+            model = {"type": "flat", "amount": {"amount": amount, "currency": currency}}
+            price = await self._made("/v1/prices", {"plan": plan["id"], "model": model})
+            self._world.price_of[currency] = price["id"]
+        chance = random.Random(f"{self._seed}:first")  # noqa: S311  a schedule, not a secret
+        for _ in range(ACTORS):
+            await self._join(chance)
+
+    async def run(self, number: int, enough: asyncio.Event) -> None:
+        """All actors, until `enough`; each ends with its command acknowledged."""
+        async with asyncio.TaskGroup() as actors:
+            for actor in range(ACTORS):
+                chance = random.Random(f"{self._seed}:{number}:{actor}")  # noqa: S311
+                actors.create_task(self._act(chance, enough))
+
+    async def _act(self, chance: random.Random, enough: asyncio.Event) -> None:
+        weights = [weight for weight, _ in self._actions.values()]
+        actions = [action for _, action in self._actions.values()]
+        while not enough.is_set():
+            if chance.random() < REPEAT_RATE:
+                await self._client.repeat_one(chance)
+            else:
+                await chance.choices(actions, weights)[0](chance)
+            await asyncio.sleep(chance.uniform(0, THINK_S))
+
+    # ── actions ──
+
+    async def _join(self, chance: random.Random) -> None:
+        currency = chance.choice(list(PRICES))
+        body: dict[str, object] = {"name": f"N{chance.random()}", "email": "n@example.com", "currency": currency}
+        if chance.random() < 1 / 3:
+            body["test_clock"] = await self._clock(chance)
+        customer = await self._made("/v1/customers", body)
+        person = Person(customer["id"], currency)
+        token = chance.choices(list(TOKENS), list(TOKENS.values()))[0]
+        method = {"customer": person.customer_id, "type": "card", "token": token, "set_default": True}
+        person.payment_method = (await self._made("/v1/payment-methods", method))["id"]
+        _keep(self._world.people, person)
+
+    async def _clock(self, chance: random.Random) -> str:
+        clocks = self._world.clocks
+        if not clocks or chance.random() < 1 / 6:
+            made = await self._made("/v1/test-clocks", {"name": "faults", "frozen_time": CLOCK_START.isoformat()})
+            clocks[made["id"]] = CLOCK_START
+        return chance.choice(list(clocks))
+
+    async def _subscribe(self, chance: random.Random) -> None:
+        person = chance.choice(self._world.people)
+        price = self._world.price_of[person.currency]
+        told = await self._post(
+            "/v1/subscriptions",
+            {
+                "customer": person.customer_id,
+                "plan": self._world.plan,
+                "items": [{"price": price, "quantity": chance.randint(1, 3)}],
+            },
+        )
+        if told.accepted:
+            _keep(self._world.subscriptions, told.body["id"])
+            _keep(self._world.invoices, told.body["latest_invoice"])
+
+    async def _pay(self, chance: random.Random) -> None:
+        await self._payment(chance, confirm=True)
+
+    async def _intend(self, chance: random.Random) -> None:
+        told = await self._payment(chance, confirm=False)
+        if told.accepted:
+            await self._post(f"/v1/payments/{told.body['id']}/{chance.choice(('confirm', 'confirm', 'cancel'))}", {})
+
+    async def _payment(self, chance: random.Random, *, confirm: bool) -> Told:
+        person = chance.choice(self._world.people)
+        amount = {"amount": chance.randint(100, 99_999), "currency": person.currency}
+        told = await self._post(
+            "/v1/payments",
+            {
+                "customer": person.customer_id,
+                "amount": amount,
+                "payment_method": person.payment_method,
+                "confirm": confirm,
+            },
+        )
+        if told.accepted:
+            _keep(self._world.payments, told.body["id"])
+        return told
+
+    async def _refund(self, chance: random.Random) -> None:
+        if not self._world.payments:
+            return
+        body: dict[str, object] = {"payment": chance.choice(self._world.payments)}
+        if chance.random() < 1 / 2:
+            body["amount"] = {"amount": chance.randint(1, 20_000), "currency": chance.choice(list(PRICES))}
+        await self._post("/v1/refunds", body)
+
+    async def _bill(self, chance: random.Random) -> None:
+        person = chance.choice(self._world.people)
+        line = {"description": "Set-up", "amount": {"amount": chance.randint(1, 5_000), "currency": person.currency}}
+        drafted = await self._post(
+            "/v1/invoices",
+            {
+                "customer": person.customer_id,
+                "currency": person.currency,
+                "collection_method": chance.choice(("charge_automatically", "send_invoice")),
+                "lines": [line],
+            },
+        )
+        if drafted.accepted:
+            _keep(self._world.invoices, drafted.body["id"])
+            await self._post(f"/v1/invoices/{drafted.body['id']}/finalize", {})
+
+    async def _settle(self, chance: random.Random) -> None:
+        if self._world.invoices:
+            body = {"paid_out_of_band": True} if chance.random() < 1 / 3 else {}
+            await self._post(f"/v1/invoices/{chance.choice(self._world.invoices)}/pay", body)
+
+    async def _void(self, chance: random.Random) -> None:
+        if self._world.invoices:
+            # Mostly a new one: its charge may be on its way, and what it takes must go back.
+            chosen = self._world.invoices[-1] if chance.random() < 2 / 3 else chance.choice(self._world.invoices)
+            await self._post(f"/v1/invoices/{chosen}/void", {})
+
+    async def _cancel(self, chance: random.Random) -> None:
+        if self._world.subscriptions:
+            chosen = chance.choice(self._world.subscriptions)
+            await self._post(f"/v1/subscriptions/{chosen}/cancel", {"at_period_end": chance.random() < 1 / 2})
+
+    async def _change(self, chance: random.Random) -> None:
+        person = chance.choice(self._world.people)
+        told = await self._client.command(
+            "PATCH", f"/v1/customers/{person.customer_id}", {"name": f"M{chance.random()}"}
+        )
+        assert told.accepted, told
+
+    async def _advance(self, chance: random.Random) -> None:
+        clocks = self._world.clocks
+        if not clocks:
+            return
+        clock = chance.choice(list(clocks))
+        goal = clocks[clock] + MONTH
+        told = await self._post(f"/v1/test-clocks/{clock}/advance", {"frozen_time": goal.isoformat()})
+        if told.accepted:
+            clocks[clock] = max(goal, clocks[clock])
+
+    async def _err(self, chance: random.Random) -> None:
+        """Refused for good, and remembered as refused."""
+        person = chance.choice(self._world.people)
+        unknown = f"pay_{'0' * 26}"
+        await self._post("/v1/refunds", {"payment": unknown})
+        await self._post(
+            "/v1/payments",
+            {
+                "customer": person.customer_id,
+                "amount": {"amount": 100, "currency": person.currency},
+                "payment_method": f"pm_{'0' * 26}",
+                "confirm": True,
+            },
+        )
+
+    async def _post(self, path: str, body: Mapping[str, object]) -> Told:
+        return await self._client.command("POST", path, body)
+
+    async def _made(self, path: str, body: Mapping[str, object]) -> Mapping[str, Any]:
+        told = await self._post(path, body)
+        if not told.accepted:
+            raise RuntimeError(f"POST {path} was refused, and should not have been: {told.body}")
+        return told.body
+
+
+def _keep(things: list[Any], thing: object) -> None:
+    things.append(thing)
+    if len(things) > KEPT_MAX:
+        del things[0]

@@ -1,0 +1,224 @@
+"""The stage: the whole stack in a folder of its own, what breaks parts of it, and what brings it to rest again."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import asyncpg
+
+from cli.addresses import owner_dsn
+from cli.faults.schedule import INSTANCES, LEASE_S, Fault, FaultKind, Round
+from cli.stack import Stack, running_stack
+from cli.tenants import create_tenant
+from infra.database import Pool
+from infra.embedded.kafka import EmbeddedKafka
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.event_store.log import CONNECTION_ERRORS
+from infra.kafka.topics import full_name
+from infra.settings import Settings, SettingsError
+from processors.invariants.findings import Checked
+from processors.invariants.unfinished import check_unfinished
+from projections.read_model import Projection
+from schemas.codec import default_codec
+
+TENANT: Final = "faults"
+HEAL_LIMIT_S: Final = 120.0
+"""How long everything may take to come to rest once nothing is broken any more (s); beyond it something is stuck."""
+
+POLL_S: Final = 0.1
+
+_LEASE_MS: Final = str(int(LEASE_S * 1000))
+ROLE_SETTINGS: Final[Mapping[str, str]] = {
+    # Shorter than in production, so that taking over is seen many times in a few minutes.
+    "TALLYBOOK_RELAY_LEASE_MS": _LEASE_MS,
+    "TALLYBOOK_KAFKA_SESSION_TIMEOUT_MS": _LEASE_MS,
+    "TALLYBOOK_KAFKA_REQUEST_TIMEOUT_MS": "10000",
+    "TALLYBOOK_PROCESSORS_WORK_LEASE_MS": _LEASE_MS,
+    "TALLYBOOK_PROCESSORS_WORK_BACKOFF_MAX_MS": "1000",
+    "TALLYBOOK_PROCESSORS_SWEEP_INTERVAL_S": "1",
+    "TALLYBOOK_GATEWAY_CALL_TIMEOUT_MS": "700",
+    "TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000",
+}
+RESTARTS_MAX: Final = 200
+"""Restarts of a process within the supervisor's window: here they are what is tested."""
+
+_CHECKPOINTS: Final = """
+SELECT h.position = s.position AND NOT EXISTS (
+    SELECT FROM relay.published r JOIN unnest($1::text[], $2::text[]) AS t (topic, projection) ON t.topic = r.topic
+    JOIN read.projections p ON p.name = t.projection
+    LEFT JOIN read.checkpoints c ON c.projection = p.name AND c.fold = p.fold AND c.partition = r.partition
+    WHERE p.next_fold IS NOT NULL OR coalesce(c.position, 0) < r.position)
+FROM log.head h, relay.state s
+"""
+
+
+class NotAtRest(Exception):
+    """The system did not come to rest within the limit; the message says what was left, and where the logs are."""
+
+
+class Stage:
+    """A running stack. `pool` is the owner's; it survives restarts of the database by connecting anew."""
+
+    def __init__(self, stack: Stack, pool: Pool, http: aiohttp.ClientSession, api_key: str) -> None:
+        self._stack = stack
+        self._http = http
+        self.pool = pool
+        self.api_key = api_key
+        self.settings = stack.settings
+        self.done: Counter[str] = Counter()
+
+    @property
+    def api_urls(self) -> list[str]:
+        """The APIs' addresses."""
+        return [f"http://127.0.0.1:{role.port}" for role in self._stack.supervisor.roles if role.role == "api"]
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.gateway.port}"
+
+    @property
+    def bootstrap(self) -> str:
+        assert self.settings.kafka.bootstrap is not None, "the stack has an embedded Kafka"
+        return self.settings.kafka.bootstrap
+
+    async def play(self, part: Round) -> None:
+        """Let a round's misfortunes happen, each at its time; returns when the last is over."""
+        await self.switch_gateway(part.gateway)
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as faults:
+            for fault in part.faults:
+                faults.create_task(self._at(started, fault))
+
+    async def _at(self, started: float, fault: Fault) -> None:
+        await asyncio.sleep(max(0.0, started + fault.at_s - time.monotonic()))
+        name = fault.target.partition("-")[0]
+        self.done[f"{fault.kind} {name}"] += 1
+        supervisor = self._stack.supervisor
+        if fault.kind is FaultKind.FREEZE:
+            supervisor.pause(fault.target)
+            await asyncio.sleep(fault.for_s)
+            supervisor.resume(fault.target)
+        elif fault.target == "kafka":
+            await self._kill_server(self._stack.servers.kafka, fault.for_s)
+        elif fault.target == "postgres":
+            await self._kill_server(self._stack.servers.postgres, fault.for_s)
+        else:
+            await supervisor.kill(fault.target)
+
+    async def _kill_server(self, server: EmbeddedKafka | EmbeddedPostgres | None, down_s: float) -> None:
+        assert server is not None, "faults only run on embedded servers"
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(down_s)
+        await asyncio.to_thread(server.start)
+
+    async def switch_gateway(self, switches: Mapping[str, float]) -> None:
+        """Set the gateway's fault switches; empty turns all off. Waits for a gateway that is just starting."""
+        key = self.settings.gateway.api_key.get_secret_value()
+        deadline = time.monotonic() + HEAL_LIMIT_S
+        while True:
+            try:
+                async with self._http.request(
+                    "PUT" if switches else "DELETE",
+                    f"{self.gateway_url}/faults",
+                    json=dict(switches) or None,
+                    headers={"Authorization": f"Bearer {key}"},
+                ) as answer:
+                    answer.raise_for_status()
+                    return
+            except (aiohttp.ClientConnectionError, TimeoutError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(POLL_S)
+
+    async def heal(self) -> Checked:
+        """Everything up, nothing misbehaving; then wait until all is at rest. Returns the clean I7.
+
+        Raises NotAtRest after the limit, and SupervisorError where a role cannot be started.
+        """
+        for role in self._stack.supervisor.roles:
+            self._stack.supervisor.resume(role.name)
+        await self.switch_gateway({})
+        await self._stack.supervisor.wait_ready()
+        deadline = time.monotonic() + HEAL_LIMIT_S
+        left: list[str] = []
+        while time.monotonic() < deadline:
+            with contextlib.suppress(*CONNECTION_ERRORS):
+                if await self._is_published_and_folded() and not await self._has_work():
+                    checked = await check_unfinished(self.pool, default_codec())
+                    # What that check read may have grown since: at rest is what stands still.
+                    if checked.holds and await self._is_published_and_folded():
+                        return checked
+                    left = [str(difference) for difference in checked.named]
+            await asyncio.sleep(POLL_S)
+        left = left or [await self._why_not()]
+        logs = self._stack.supervisor.folder / "logs"
+        raise NotAtRest(f"not at rest within {HEAL_LIMIT_S:.0f} s; left: {'; '.join(left[:5])}. Logs: {logs}")
+
+    async def _is_published_and_folded(self) -> bool:
+        prefix = self.settings.kafka.topic_prefix
+        topics = [full_name(prefix, projection.topic) for projection in Projection]
+        return bool(await self.pool.fetchval(_CHECKPOINTS, topics, [each.value for each in Projection]))
+
+    async def _has_work(self) -> bool:
+        return bool(
+            await self.pool.fetchval(
+                "SELECT EXISTS (SELECT FROM log.due_work WHERE NOT runs_on_clock AND kind <> 'subscription.renewal')"
+            )
+        )
+
+    async def _why_not(self) -> str:
+        checked = await check_unfinished(self.pool, default_codec())
+        row = await self.pool.fetchrow("SELECT s.*, h.position AS head FROM relay.state s, log.head h")
+        assert row is not None, "one row each"
+        relay = f"the relay is at {row['position']} of {row['head']}, incarnation {row['incarnation']}"
+        return "; ".join([relay, *map(str, checked.named[:5])])
+
+
+@contextlib.asynccontextmanager
+async def set_stage(settings: Settings, folder: Path) -> AsyncIterator[Stage]:
+    """Start everything, twice where there may be two, in a folder of its own; stop it on leaving."""
+    if settings.database.url is not None or settings.kafka.bootstrap is not None:
+        raise SettingsError(
+            "Faults kill servers, so they only run on embedded ones: unset TALLYBOOK_DATABASE_URL and "
+            "TALLYBOOK_KAFKA_BOOTSTRAP."
+        )
+    own = replace(
+        settings,
+        general=settings.general.model_copy(update={"data_dir": folder}),
+        api=settings.api.model_copy(update={"port": 0}),
+        gateway=settings.gateway.model_copy(update={"port": 0}),
+        supervisor=settings.supervisor.model_copy(update={"restarts_max": RESTARTS_MAX}),
+        database=settings.database.model_copy(update={"pool_max_connections": 4}),
+    )
+    async with contextlib.AsyncExitStack() as exits:
+        stack = await exits.enter_async_context(running_stack(own, environment=ROLE_SETTINGS))
+        for role, instances in INSTANCES.items():
+            await stack.supervisor.start(role, instances=instances)
+        dsn = owner_dsn(stack.settings)
+        tenant = await create_tenant(dsn, stack.settings, tenant_id=TENANT, name="Faults")
+        await stack.supervisor.wait_ready()
+        pool = await exits.enter_async_context(_pool(dsn))
+        http = await exits.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)))
+        yield Stage(stack, pool, http, tenant.key.secret)
+
+
+@contextlib.asynccontextmanager
+async def _pool(dsn: str) -> AsyncIterator[Pool]:
+    """No connection is kept while nobody uses it: the server may be another by then."""
+    pool = await asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=4,
+        max_inactive_connection_lifetime=1.0,
+        server_settings={"role": "tallybook_owner", "application_name": "tallybook-faults"},
+    )
+    try:
+        yield pool
+    finally:
+        pool.terminate()
