@@ -180,6 +180,7 @@ def split(total: int, *lines: int, percent: str) -> list[int]:
 def test_a_split_over_lines_of_one_sign_is_in_proportion() -> None:
     assert split(100, 100, 200, percent="33.3") == [33, 67]
     assert split(-3, -5, -5, percent="30") == [-2, -1]
+    assert split(2, 1, 5, percent="25") == [0, 2]
     assert split(0, 1, 1, percent="1") == [0, 0]
     assert split(0, 0, 0, percent="20") == [0, 0]
 
