@@ -141,7 +141,9 @@ class Processors:
 
             queue = PostgresDueWork(pool)
             event_log = PostgresLog(pool)
-            states = StateReader(event_log, codec, writer.held)
+            reading = PostgresStorage(self._dsn, settings.writer)
+            stack.push_async_callback(reading.close)
+            states = StateReader(reading, codec, writer.held)
             runs = runs_of(writer, states, gateways)
             clocks = TestClocks(writer, states, queue, settings.processors)
             runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, event_log, codec, settings.processors).sweep

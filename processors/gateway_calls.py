@@ -61,7 +61,7 @@ class GatewayCalls:
 
     async def payment(self, work: Work) -> WorkOutcome:
         """Bring a payment's running attempt to its outcome."""
-        payment = await self._states.glance(PAYMENT, work.tenant_id, work.subject)
+        payment = await self._states.read(PAYMENT, work.tenant_id, work.subject)
         if payment is None or payment.status not in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}:
             return Unwanted()
         gateway = self._gateway_of(payment)
@@ -89,7 +89,7 @@ class GatewayCalls:
     async def refund(self, work: Work) -> WorkOutcome:
         """Bring a refund to its outcome."""
         payment_id, _, refund_id = work.subject.partition("/")
-        payment = await self._states.glance(PAYMENT, work.tenant_id, payment_id)
+        payment = await self._states.read(PAYMENT, work.tenant_id, payment_id)
         refund = None if payment is None else next((r for r in payment.refunds if r.refund_id == refund_id), None)
         if payment is None or refund is None or refund.status is not RefundStatus.PENDING:
             return Unwanted()

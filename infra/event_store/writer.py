@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from domain.stream import Handler, Stream
 from infra.clock import Clock, system_clock
@@ -39,9 +39,6 @@ from infra.event_store.storage import (
 )
 from infra.ids import EventIds
 from infra.settings import WriterSettings
-
-State = TypeVar("State")
-
 
 REQUEST_HASH_BYTES: Final = 32
 
@@ -127,10 +124,9 @@ class GroupCommitWriter:
         pending.waiters.append(waiter)
         return await waiter
 
-    def held(self, stream: Stream[State], tenant_id: str, stream_id: str) -> State | None:
+    def held(self, key: StreamKey) -> Versioned | None:
         """The state in memory, if there is one. It may be outdated: whatever is decided on it is checked again."""
-        found = self._states.get((tenant_id, stream.name, stream_id))
-        return None if found is None else found.state
+        return self._states.get(key)
 
     async def close(self) -> None:
         """Take no more commands, finish those in the queue, let go of the connections."""

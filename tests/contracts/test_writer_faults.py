@@ -9,6 +9,7 @@ import pytest
 
 from infra.event_store.memory import MemoryStorage, MemoryStore
 from infra.event_store.port import Outcome, StoreUnavailable
+from infra.event_store.states import Versioned
 from infra.event_store.storage import Appended, Conflict, Session, Stale, StoreLost, Unwritable, Write
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
@@ -101,7 +102,7 @@ async def test_states_in_memory_are_dropped_with_the_connection(
     writer: GroupCommitWriter, storage: FailingStorage
 ) -> None:
     await writer.submit(request(Open(counter_id="c1")))
-    assert writer.held(COUNTERS, TENANT, "c1") == Counter("c1", 0, None, None)
+    assert writer.held((TENANT, COUNTERS.name, "c1")) == Versioned(Counter("c1", 0, None, None), 1)
     storage.after = fails(1, StoreLost("cut"))
     # Written, but its states never reached the writer's memory: the next command must load what is there now.
     await writer.submit(request(Raise(counter_id="c1", by=4)))
@@ -206,7 +207,7 @@ async def test_a_snapshot_that_cannot_be_read_is_passed_over(store: MemoryStore)
         store.snapshots[key] = (fingerprint, version, snapshot)
         writer = GroupCommitWriter(MemoryStorage(store), handlers=HANDLERS, codec=CounterCodec(), settings=settings)
         assert (await writer.submit(request(Raise(counter_id="c1", by=-8)))).refusal_code == "below_zero"
-        assert writer.held(COUNTERS, TENANT, "c1") == Counter("c1", 7, None, None)
+        assert writer.held((TENANT, COUNTERS.name, "c1")) == Versioned(Counter("c1", 7, None, None), 2)
         await writer.close()
 
 
