@@ -41,6 +41,7 @@ from domain.invoice import CollectionMethod
 from domain.invoice_commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
 from domain.plan_price import BillingTiming, PriceIsArchived, PriceNotFound
+from domain.product import ProductIsArchived
 from domain.stream import Streams
 from domain.subscription import (
     MAX_ITEMS,
@@ -239,6 +240,7 @@ def _path_id(call: Call) -> str:
         CustomerIsDeleted,
         PlanNotFound,
         PlanIsArchived,
+        ProductIsArchived,
         PriceNotFound,
         PriceIsArchived,
         InvalidSubscriptionItems,

@@ -21,7 +21,7 @@ from domain.money import Money, times
 from domain.plan_price import BillingTiming
 from domain.price import PriceModel
 from domain.pricing import amount_of
-from domain.proration_basis import ServicePeriod
+from domain.proration_basis import ProrationBasis, ServicePeriod, share_of
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Claim, DueWork, Finish, Schedule, Stream, Take, Topic, WorkKind
 
@@ -231,12 +231,39 @@ def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> 
             raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
 
 
-def service_period(subscription: Subscription, index: int) -> tuple[int, ServicePeriod]:
-    """Period `index`, or the next one that is not empty (a zone may have skipped a whole day)."""
+def next_period(subscription: Subscription) -> tuple[int, Period]:
+    """The index and the instants of the period after the running one; an empty one (a skipped day) is passed over.
+
+    It begins where the last one ended, whatever the calendar says of that boundary by now: time zones are redefined,
+    and an anchor in the second run of a repeated hour is not its first. So no time is billed twice or left out.
+    """
+    begins_at = subscription.next_boundary
+    assert begins_at is not None, "a living subscription has a next boundary"
     terms = subscription.terms
-    while (service := _service_period(subscription.anchor_at, terms.time_zone, terms.interval, index)).period.is_empty:
+    index = subscription.period_index + 1
+    while (
+        period := Period(
+            begins_at, _service_period(subscription.anchor_at, terms.time_zone, terms.interval, index).period.end
+        )
+    ).is_empty:
         index += 1
-    return index, service
+    return index, period
+
+
+def used_share(subscription: Subscription, until: datetime) -> tuple[Period, Fraction]:
+    """What was used of the running period before `until`, and its share of the whole: by local days, the last unused.
+
+    Nothing of a period that never ran.
+    """
+    if subscription.period_start is None or subscription.period_end is None:
+        return Period(until, until), Fraction(0)
+    running = Period(subscription.period_start, subscription.period_end)
+    used = running.ending_at(until)
+    if used == running:
+        return used, Fraction(1)
+    terms = subscription.terms
+    service = _service_period(subscription.anchor_at, terms.time_zone, terms.interval, subscription.period_index)
+    return used, share_of(used, service, ProrationBasis.DAY)
 
 
 @lru_cache(maxsize=16_384)

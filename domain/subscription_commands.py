@@ -10,15 +10,17 @@ from decimal import Decimal
 from domain import customer as customers
 from domain import plan as plans
 from domain import plan_price as prices
+from domain import product as products
 from domain import subscription as subscriptions
-from domain.billing_period import zone_of
+from domain.billing_period import Interval, IntervalUnit, zone_of
+from domain.billing_period import trial_end as end_of_trial
 from domain.customer import CUSTOMER, Customer
 from domain.identifiers import INVOICE, derived_id
 from domain.invoice import CollectionMethod, InvoiceLine
 from domain.invoice_commands import DEFAULT_DAYS_UNTIL_DUE, finalized
 from domain.plan import PLAN, check_trial_days
 from domain.plan_price import PRICE, BillingTiming
-from domain.proration_basis import ProrationBasis, share_of
+from domain.product import PRODUCT
 from domain.stream import Change, Decision, Event, Streams
 from domain.subscription import (
     SUBSCRIPTION,
@@ -34,9 +36,13 @@ from domain.subscription import (
     SubscriptionPeriodStarted,
     SubscriptionTerms,
     lines_for,
-    service_period,
+    next_period,
+    used_share,
 )
 from domain.test_clock import customer_time
+
+CLOCK_LAG_MAX = timedelta(hours=1)
+"""How far the clock of the machine that decides may be behind the one that timers run on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +67,7 @@ class CreateSubscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewSubscription:
-    """Start the period that begins at `due_at`; None (by hand): whichever is due by now."""
+    """Start the period that begins at `due_at` (its timer says so); None (by hand): whichever is due by now."""
 
     subscription_id: str
     due_at: datetime | None = None
@@ -89,6 +95,9 @@ def change_subscription(command: SubscriptionCommand, streams: Streams, now: dat
     at = customer_time(streams, customer, now)
     match command:
         case RenewSubscription():
+            # The store's clock found the timer due. A machine whose clock is a little behind must not send it away.
+            if command.due_at is not None and command.due_at - CLOCK_LAG_MAX <= at < command.due_at:
+                at = command.due_at
             return Decision(at, _renew(command, found, customer, streams, at))
         case CancelSubscription():
             return Decision(at, _cancel(command, found, customer, streams, at))
@@ -126,10 +135,11 @@ def _item(requested: RequestedItem, plan: plans.Plan, streams: Streams) -> Subsc
 
 def _create(command: CreateSubscription, customer: Customer, streams: Streams, at: datetime) -> list[Change]:
     plan = plans.on_sale(streams.get(PLAN, command.plan_id), command.plan_id)
+    products.on_sale(streams.get(PRODUCT, plan.product_id), plan.product_id)
     terms = _terms(command, plan, customer, streams)
     trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
     check_trial_days(trial_days)
-    trial_end = at + timedelta(days=trial_days) if trial_days else None
+    trial_end = end_of_trial(at, Interval(IntervalUnit.DAY, trial_days), terms.time_zone) if trial_days else None
     created = SubscriptionCreated(
         subscription_id=command.subscription_id,
         customer_id=customer.customer_id,
@@ -142,7 +152,7 @@ def _create(command: CreateSubscription, customer: Customer, streams: Streams, a
     subscription = subscriptions.evolve(None, created)
     changes = [_change(subscription, created)]
     if trial_end is None:
-        changes += _start_period(subscription, 0, customer, streams, at)
+        changes += _start_period(subscription, customer, streams, at)
     return changes
 
 
@@ -152,13 +162,13 @@ def _renew(
     """The next period, or the end: cancelled at the period's end, or because its customer is gone."""
     boundary = subscription.next_boundary
     assert boundary is not None, "a living subscription has a next boundary"
-    if boundary > at or (command.due_at is not None and command.due_at != boundary):
+    if boundary > at or command.due_at not in {None, boundary}:
         raise RenewalNotDue(subscription=subscription.subscription_id, next_renewal=boundary.isoformat())
     if customer.deleted_at is not None:
         return _end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, customer, streams, at)
     if subscription.cancel_at is not None:
         return _end(subscription, boundary, CancellationReason.PERIOD_END, customer, streams, at)
-    return _start_period(subscription, subscription.period_index + 1, customer, streams, at)
+    return _start_period(subscription, customer, streams, at)
 
 
 def _cancel(
@@ -174,21 +184,19 @@ def _cancel(
     return [_change(subscription, scheduled)]
 
 
-def _start_period(
-    subscription: Subscription, index: int, customer: Customer, streams: Streams, at: datetime
-) -> list[Change]:
-    """Period `index`, with an invoice for it and for what the last one left in arrears."""
-    index, service = service_period(subscription, index)
+def _start_period(subscription: Subscription, customer: Customer, streams: Streams, at: datetime) -> list[Change]:
+    """The next period, with an invoice for it and for what the last one left in arrears."""
+    index, period = next_period(subscription)
     invoice_id = derived_id(INVOICE, subscription.subscription_id, f"period/{index}")
     lines = (
-        *lines_for(subscription, BillingTiming.IN_ADVANCE, service.period, invoice_id),
-        *_arrears(subscription, service.period.start, invoice_id),
+        *lines_for(subscription, BillingTiming.IN_ADVANCE, period, invoice_id),
+        *_arrears(subscription, period.start, invoice_id),
     )
     started = SubscriptionPeriodStarted(
         subscription_id=subscription.subscription_id,
         index=index,
-        period_start=service.period.start,
-        period_end=service.period.end,
+        period_start=period.start,
+        period_end=period.end,
         invoice_id=invoice_id if lines else None,
     )
     return [_change(subscription, started), *_invoice(subscription, invoice_id, lines, customer, streams, at)]
@@ -216,13 +224,9 @@ def _end(
 
 def _arrears(subscription: Subscription, until: datetime, invoice_id: str) -> tuple[InvoiceLine, ...]:
     """What the running period owes for the time before `until`; nothing where no period ran yet."""
-    if subscription.period_start is None or all(
-        item.timing is not BillingTiming.IN_ARREARS for item in subscription.terms.items
-    ):
+    if all(item.timing is not BillingTiming.IN_ARREARS for item in subscription.terms.items):
         return ()
-    _, service = service_period(subscription, subscription.period_index)
-    used = service.period.ending_at(until)
-    share = share_of(used, service, ProrationBasis.DAY)
+    used, share = used_share(subscription, until)
     if share == 0:
         return ()
     return lines_for(subscription, BillingTiming.IN_ARREARS, used, invoice_id, share)
