@@ -84,8 +84,10 @@ async def ours(dsn: str, ids: list[str], seconds: float) -> float:
 
         return call
 
+    callers = [caller(one, place // 2) for place, one in enumerate(ids)]
     try:
-        return await closed_loop([caller(one, place // 2) for place, one in enumerate(ids)], seconds)
+        await asyncio.gather(*(call() for call in callers))  # connects, prepares, brings the streams into memory
+        return await closed_loop(callers, seconds)
     finally:
         await writer.close()
 
