@@ -107,6 +107,7 @@ class Relay:
             leadership = await try_lead(connection, lease_ms=self._settings.relay.lease_ms)
             if leadership is not None:
                 return leadership
+            self.last_error = None  # another one leads: what went wrong here is over
             await asyncio.sleep(self._settings.relay.poll_interval_ms / 1000)
 
     async def _prepare(self, connection: Connection, leadership: Leadership) -> None:
