@@ -27,7 +27,7 @@ class Snapshots:
 
     def encode(self, stream: Stream[Any], state: object) -> bytes | None:
         """A state's bytes; None where it cannot be encoded, so that the stream is folded from its events."""
-        if type(state) is not _state_class(stream):
+        if type(state) is not state_class(stream):
             return None
         try:
             return encode_value(state)
@@ -36,11 +36,12 @@ class Snapshots:
 
     def decode(self, stream: Stream[Any], snapshot: bytes) -> object:
         """The state of a snapshot with this stream's fingerprint."""
-        return decode_value(_state_class(stream), snapshot)
+        return decode_value(state_class(stream), snapshot)
 
 
 @cache
-def _state_class(stream: Stream[Any]) -> type:
+def state_class(stream: Stream[Any]) -> type:
+    """The class that a stream's `evolve` says it returns; NoneType where it says none, so that nothing is kept."""
     try:
         found = typing.get_type_hints(stream.evolve).get("return")
     except (NameError, TypeError):  # a name that only the type checker can see, or no function at all
@@ -50,4 +51,4 @@ def _state_class(stream: Stream[Any]) -> type:
 
 @cache
 def _fingerprint(stream: Stream[Any]) -> str:
-    return fingerprint(_state_class(stream))
+    return fingerprint(state_class(stream))

@@ -84,6 +84,26 @@ class DueWorkContract:
         assert not await cell.due_work.release_held(TENANT, KIND, "c1")
         assert [again.attempts for again in await claim(cell)] == [1]
 
+    async def test_work_caused_by_a_dead_letter_is_held_until_it_is_replayed(self, cell: Cell) -> None:
+        await remind(cell.open_writer(), "c1", LONG_AGO)
+        await remind(cell.open_writer(), "c2", LONG_AGO)
+        event_id = (await cell.log.read_stream(TENANT, "counter", "c1"))[-1].event_id
+        await cell.due_work.hold_caused_by(event_id, KIND, error="dead letter")
+        assert [work.subject for work in await claim(cell)] == ["c2"]
+        assert [held.last_error for held in await cell.due_work.held(limit=5)] == ["dead letter"]
+        await cell.due_work.release_caused_by(event_id, KIND)
+        assert [work.subject for work in await claim(cell)] == ["c1"]
+
+    async def test_work_dropped_by_whoever_runs_it_is_gone(self, cell: Cell) -> None:
+        await remind(cell.open_writer(), "c1", LONG_AGO)
+        (late,) = await claim(cell, lease_ms=1)
+        async with asyncio.timeout(30):
+            while not (found := await claim(cell, owner="other")):
+                await asyncio.sleep(0.001)
+        assert not await cell.due_work.drop(late)
+        assert await cell.due_work.drop(found[0])
+        assert await cell.due_work.counts() == []
+
     async def test_work_given_back_is_there_at_once_and_was_no_attempt(self, cell: Cell) -> None:
         await remind(cell.open_writer(), "c1", LONG_AGO)
         (work,) = await claim(cell)
