@@ -4,7 +4,15 @@ from datetime import datetime
 from typing import Final
 
 from domain import journal_entry as journal
-from domain.customer import CreateCustomer, DeleteCustomer, EraseCustomer, SetDefaultPaymentMethod, UpdateCustomer
+from domain.customer import (
+    CUSTOMER,
+    CreateCustomer,
+    DeleteCustomer,
+    EraseCustomer,
+    SetDefaultPaymentMethod,
+    UpdateCustomer,
+    existing,
+)
 from domain.customer_commands import change_customer, change_payment_method, change_test_clock
 from domain.invoice import DraftInvoice, PayInvoiceOutOfBand, VoidInvoice
 from domain.invoice_commands import FinalizeInvoice, change_invoice
@@ -44,7 +52,11 @@ from domain.test_clock import AdvanceTestClock, CompleteTestClockAdvance, Create
 
 
 def _post_journal(command: JournalCommand, streams: Streams, now: datetime) -> Decision:
+    """Postings may be about customers, who must exist."""
     events = journal.decide(command, streams.get(JOURNAL_ENTRY, command.entry_id), now)
+    if isinstance(command, PostJournalEntry):
+        for customer_id in {posting.customer_id: None for posting in command.postings if posting.customer_id}:
+            existing(streams.get(CUSTOMER, customer_id), customer_id)
     return Decision(now, [Change(JOURNAL_ENTRY, command.entry_id, event) for event in events])
 
 

@@ -48,7 +48,7 @@ class InvoiceStatus(StrEnum):
 
 
 class CollectionStatus(StrEnum):
-    """How far automatic collection has come."""
+    """How far automatic collection has come; not applicable also where the invoice was settled before it began."""
 
     NOT_APPLICABLE = "not_applicable"
     PENDING = "pending"
@@ -338,7 +338,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 invoice,
                 status=InvoiceStatus.PAID,
                 collection_status=(
-                    invoice.collection_status if event.payment_id is None else CollectionStatus.SUCCEEDED
+                    _no_longer_pending(invoice) if event.payment_id is None else CollectionStatus.SUCCEEDED
                 ),
                 amount_paid=event.amount,
                 payment_id=event.payment_id,
@@ -347,7 +347,18 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
         case InvoiceCollectionFailed():
             return replace(invoice, collection_status=CollectionStatus.FAILED)
         case InvoiceVoided():
-            return replace(invoice, status=InvoiceStatus.VOID, voided_at=event.voided_at)
+            return replace(
+                invoice,
+                status=InvoiceStatus.VOID,
+                collection_status=_no_longer_pending(invoice),
+                voided_at=event.voided_at,
+            )
+
+
+def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
+    """Where collection stays once there is nothing to collect any more."""
+    status = invoice.collection_status
+    return CollectionStatus.NOT_APPLICABLE if status is CollectionStatus.PENDING else status
 
 
 def _recognition_entry(invoice: Invoice) -> Entry | None:

@@ -125,7 +125,7 @@ def check_trial_days(days: int) -> None:
 
 
 def decide(command: PlanCommand, plan: Plan | None, now: datetime) -> list[PlanEvent]:
-    """Whether the product is on sale is checked by `domain/catalogue_commands.py`, which reads both streams."""
+    """Whether the product is on sale is checked by `domain/product_commands.py`, which reads both streams."""
     match command:
         case CreatePlan():
             if plan is not None:

@@ -138,7 +138,7 @@ def _check_model(model: PriceModel) -> None:
 
 
 def decide(command: PriceCommand, price: PlanPrice | None, now: datetime) -> list[PriceEvent]:
-    """Whether the plan is on sale is checked by `domain/catalogue_commands.py`, which reads both streams."""
+    """Whether the plan is on sale is checked by `domain/product_commands.py`, which reads both streams."""
     match command:
         case CreatePrice():
             if price is not None:
