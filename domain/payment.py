@@ -219,10 +219,15 @@ def existing(payment: Payment | None, payment_id: str) -> Payment:
     return payment
 
 
-def request_attempt(payment: Payment, method: PaymentMethod, now: datetime) -> PaymentAttemptRequested:
-    """The next attempt, with this method. Raises PaymentNotConfirmable while one runs or after a success."""
+def check_confirmable(payment: Payment) -> None:
+    """Raises PaymentNotConfirmable while an attempt runs, after a success, and once it is cancelled."""
     if payment.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
         raise PaymentNotConfirmable(payment=payment.payment_id, status=payment.status)
+
+
+def request_attempt(payment: Payment, method: PaymentMethod, now: datetime) -> PaymentAttemptRequested:
+    """The next attempt, with this method. Raises PaymentNotConfirmable."""
+    check_confirmable(payment)
     return PaymentAttemptRequested(
         payment_id=payment.payment_id,
         attempt=payment.attempt + 1,
@@ -368,7 +373,9 @@ def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
         case PaymentAttemptRequested():
             return (Schedule(call, event.payment_id, after_ms=0, clock_id=clock_id),)
         case PaymentOutcomeUnknown():
-            return (Schedule(call, event.payment_id, after_ms=RESOLVE_UNKNOWN_AFTER_MS, clock_id=clock_id),)
+            # A test clock waits for the gateway, but not for a customer to authenticate.
+            waits = None if payment.status is PaymentStatus.REQUIRES_ACTION else clock_id
+            return (Schedule(call, event.payment_id, after_ms=RESOLVE_UNKNOWN_AFTER_MS, clock_id=waits),)
         case PaymentCaptured() if event.unneeded:
             deadline = Schedule(
                 WorkKind.SAGA_DEADLINE,
@@ -381,7 +388,7 @@ def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
             return (Finish(call, event.payment_id),)
         case PaymentActionRequired():
             return (Schedule(call, event.payment_id, after_ms=ASK_ABOUT_ACTION_AFTER_MS),)
-        case RefundRequested() if payment.unneeded:
+        case RefundRequested() if payment.unneeded and payment.refundable.is_zero:
             deadline_met = Finish(WorkKind.SAGA_DEADLINE, refund_saga(event.payment_id))
             return (*refunds.due_work(event, clock_id), deadline_met)
         case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed():

@@ -10,7 +10,15 @@ from domain import customer as customers
 from domain import payment as payments
 from domain import payment_method as payment_methods
 from domain.customer import CUSTOMER, Customer
-from domain.invoice import INVOICE, Invoice, InvoiceCollectionFailed, InvoicePaid, InvoiceStatus, payable
+from domain.invoice import (
+    INVOICE,
+    CollectionMethod,
+    Invoice,
+    InvoiceCollectionFailed,
+    InvoicePaid,
+    InvoiceStatus,
+    payable,
+)
 from domain.invoice_commands import recovery
 from domain.money import Money
 from domain.payment import (
@@ -24,6 +32,7 @@ from domain.payment import (
     PaymentCreated,
     PaymentDeclined,
     PaymentOutcomeUnknown,
+    PaymentStatus,
     awaiting_outcome,
     request_attempt,
 )
@@ -212,6 +221,7 @@ def _attempt(payment: Payment, method_id: str | None, streams: Streams, at: date
 
 
 def _confirm(command: ConfirmPayment, payment: Payment, streams: Streams, at: datetime) -> list[Change]:
+    payments.check_confirmable(payment)
     if payment.invoice_id is not None:
         payable(streams.get(INVOICE, payment.invoice_id), payment.invoice_id)
     return [_attempt(payment, command.payment_method_id or payment.payment_method_id, streams, at)]
@@ -257,7 +267,10 @@ def _declined(command: RecordPaymentDeclined, payment: Payment, streams: Streams
 def _action_required(
     command: RecordPaymentActionRequired, payment: Payment, streams: Streams, at: datetime
 ) -> list[Change]:
+    """Said once per attempt, and again after an unknown outcome."""
     awaiting_outcome(payment, command.payment_id, command.attempt)
+    if payment.status is PaymentStatus.REQUIRES_ACTION and not payment.outcome_unknown:
+        raise PaymentAttemptIsOver(payment=payment.payment_id, attempt=command.attempt, status=payment.status)
     required = PaymentActionRequired(
         payment_id=payment.payment_id,
         attempt=command.attempt,
@@ -282,10 +295,15 @@ def _unknown(command: RecordPaymentOutcomeUnknown, payment: Payment, at: datetim
 
 
 def _invoice_uncollected(payment: Payment, reason: str, streams: Streams, at: datetime) -> list[Change]:
+    """An attempt of the customer's own, on an invoice that is paid by hand, was no collection of ours."""
     if payment.invoice_id is None:
         return []
     invoice = streams.get(INVOICE, payment.invoice_id)
-    if invoice is None or invoice.status is not InvoiceStatus.OPEN:
+    if (
+        invoice is None
+        or invoice.status is not InvoiceStatus.OPEN
+        or invoice.collection is not CollectionMethod.CHARGE_AUTOMATICALLY
+    ):
         return []
     return _collection_failed(invoice, payment.payment_id, reason, streams, at)
 
