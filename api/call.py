@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from api.access import ApiKeys, Principal
+from api.access_log import AccessLog
 from api.consistency import Positions
 from api.problems import FieldError, invalid
 from api.rate_limits import RateLimiter
@@ -32,6 +33,7 @@ class Parts:
     positions: Positions
     anonymous_limits: RateLimiter
     key_limits: RateLimiter
+    access_log: AccessLog
     in_flight: set[tuple[str, str]] = field(default_factory=set)
 
 

@@ -1,5 +1,6 @@
 """The API's own documentation: OpenAPI, AsyncAPI, a page for people, a list of problems. Nothing from elsewhere."""
 
+import asyncio
 import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from api.listing import NoParameters
 from api.openapi import document
 from api.operations import Operations
 from api.problems import catalogue
-from api.replies import Header, Reply
+from api.replies import JSON, Header, Reply
 from domain.catalogue import STREAMS
 from schemas import asyncapi
 
@@ -32,14 +33,23 @@ def _version() -> str:
         return "0"
 
 
-_documents: Final[dict[str, bytes]] = {}
+_described: list[Operations] = []
 
 
-def publish(resources: Sequence[Operations]) -> dict[str, Any]:
-    """Make the OpenAPI document of everything that is served, once per process."""
-    made = document(resources, version=_version())
-    _documents["openapi"] = to_json(made)
-    return made
+def describe(resources: Sequence[Operations]) -> None:
+    """Say what is served; the document is made when it is first asked for."""
+    _described[:] = resources
+
+
+@cache
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document of everything that is served."""
+    return document(_described, version=_version())
+
+
+@cache
+def _openapi_body() -> bytes:
+    return to_json(openapi())
 
 
 @DOCUMENTATION.query(
@@ -51,7 +61,8 @@ def publish(resources: Sequence[Operations]) -> dict[str, Any]:
 )
 async def get_openapi(_call: Call, _asked: NoParameters) -> Reply:
     """Get this API's OpenAPI 3.1 document."""
-    return Reply(200, ((b"content-type", b"application/json"),), _documents["openapi"])
+    # Making it takes a moment, which other requests need not wait for.
+    return Reply(200, (JSON,), await asyncio.to_thread(_openapi_body))
 
 
 @DOCUMENTATION.query(
@@ -65,7 +76,7 @@ async def get_asyncapi(call: Call, _asked: NoParameters) -> Reply:
     """Get the AsyncAPI 3 document of the topics."""
     kafka = call.parts.settings.kafka
     made = asyncapi.document(STREAMS, prefix=kafka.topic_prefix, partitions=kafka.partitions, version=_version())
-    return Reply(200, ((b"content-type", b"application/json"),), to_json(made))
+    return Reply(200, (JSON,), to_json(made))
 
 
 @cache

@@ -6,6 +6,8 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 
 import structlog
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import metrics
@@ -16,6 +18,8 @@ from api.problems import (
     CARD_NUMBER,
     INTERNAL,
     INVALID_HEADER,
+    METHOD_NOT_ALLOWED,
+    NO_SUCH_PAGE,
     RATE_LIMITED,
     TENANT_MISMATCH,
     UNAUTHENTICATED,
@@ -47,7 +51,7 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
 )
 CLOSED_CONTENT: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
-_log: Final = structlog.stdlib.get_logger("api.access")
+_log: Final = structlog.stdlib.get_logger("api")
 
 
 class Exchange:
@@ -86,6 +90,8 @@ class Edge:
                 await self._app(scope, receive, send_with_headers)
             except Problem as problem:
                 await problem.reply(exchange.request_id).send(send_with_headers)
+            except HTTPException as error:
+                await _not_routed(error, scope).reply(exchange.request_id).send(send_with_headers)
             except CONNECTION_ERRORS:
                 # Whose key it is cannot be looked up now.
                 if not exchange.status:
@@ -147,14 +153,15 @@ class Edge:
         raise Problem(UNAUTHENTICATED, headers=[(b"www-authenticate", b'Bearer error="invalid_token"')])
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
-        metrics.observe(scope["method"], exchange.route, exchange.status, seconds)
-        _log.info(
-            "request",
-            method=scope["method"],
+        method = scope["method"] if scope["method"] in metrics.METHODS else "other"
+        metrics.observe(method, exchange.route, exchange.status, seconds)
+        self._parts.access_log.record(
+            method=method,
             route=exchange.route,
             status=exchange.status,
-            ms=round(seconds * 1000, 2),
-            key=exchange.principal.key_id if exchange.principal else None,
+            seconds=seconds,
+            request_id=exchange.request_id,
+            key_id=exchange.principal.key_id if exchange.principal else "",
         )
 
 
@@ -179,6 +186,17 @@ class _Sender:
                 headers.append(CLOSED_CONTENT)
             message["headers"] = headers
         await self._send(message)
+
+
+def _not_routed(error: HTTPException, scope: Scope) -> Problem:
+    """What the router says: no route, or not this method."""
+    if error.status_code != METHOD_NOT_ALLOWED.status:
+        return Problem(NO_SUCH_PAGE)
+    # Each method of a path has a route of its own.
+    path = scope["path"]
+    routes = (route for route in scope["app"].router.routes if isinstance(route, Route))
+    methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+    return Problem(METHOD_NOT_ALLOWED, headers=[(b"allow", ", ".join(sorted(methods)).encode())])
 
 
 def _take(limits: RateLimiter, name: str) -> Allowance:

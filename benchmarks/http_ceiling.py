@@ -1,0 +1,47 @@
+"""The most that this machine and framework could answer: FastAPI with the same server settings and a trivial handler.
+
+`python -m benchmarks.http_ceiling PORT` serves one POST with the payment's body model, and one GET, from nothing.
+"""
+
+import sys
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from api.app import KEEP_ALIVE_S
+from api.payments import EXAMPLE, NewPayment
+
+app = FastAPI(openapi_url=None)
+
+
+@app.post("/v1/payments", status_code=201)
+async def create(body: NewPayment) -> dict[str, object]:
+    """The body is parsed and checked, and a resource of the same size goes back."""
+    return EXAMPLE | {"amount": {"amount": body.amount.amount, "currency": body.amount.currency}}
+
+
+@app.get("/v1/payments/{payment_id}")
+async def get(payment_id: str) -> dict[str, object]:
+    """A resource of the same size."""
+    return EXAMPLE | {"id": payment_id}
+
+
+def main() -> None:
+    """Serve until killed."""
+    config = uvicorn.Config(
+        app,
+        port=int(sys.argv[1]),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
+    uvloop.run(uvicorn.Server(config).serve())
+
+
+if __name__ == "__main__":
+    main()

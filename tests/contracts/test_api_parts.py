@@ -1,0 +1,190 @@
+"""The small parts of the API: stored answers, request limits, fields, and the documents made from the code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from api.app import RESOURCES
+from api.fields import Instant, MoneyBody, Quantity, plain_decimal
+from api.openapi import document
+from api.operations import Operation
+from api.problems import catalogue, problems_markdown
+from api.rate_limits import RateLimiter
+from api.replies import Reply, from_stored, to_stored
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = [operation for resource in RESOURCES for operation in resource.declared]
+header_values = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(str.strip).map(str.encode)
+header_names = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=20).map(str.encode)
+
+
+@given(
+    status=st.integers(200, 599),
+    headers=st.lists(st.tuples(header_names, header_values), max_size=5),
+    body=st.binary(max_size=300),
+)
+def test_a_stored_answer_is_the_answer(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    reply = Reply(status, tuple(headers), body)
+    assert from_stored(to_stored(reply)) == reply
+
+
+def test_an_answer_of_another_form_is_not_guessed_at() -> None:
+    with pytest.raises(ValueError, match="unknown form"):
+        from_stored(b"\x09" + to_stored(Reply(200, (), b""))[1:])
+
+
+def test_a_bucket_holds_a_minutes_requests_and_refills_evenly() -> None:
+    now = 0.0
+    limits = RateLimiter(60, max_names=10, clock=lambda: now)
+    taken = [limits.take("somebody") for _ in range(61)]
+    assert [each.allowed for each in taken] == [True] * 60 + [False]
+    assert [each.remaining for each in taken[:3]] == [59, 58, 57]
+    assert taken[60].retry_after_s == 1
+    assert limits.take("another").allowed
+    now = 1.0
+    assert limits.take("somebody").allowed
+    assert not limits.take("somebody").allowed
+    now = 61.0
+    assert all(limits.take("somebody").allowed for _ in range(60))
+
+
+def test_a_request_given_back_was_never_counted() -> None:
+    limits = RateLimiter(2, max_names=10, clock=lambda: 0.0)
+    for _ in range(10):
+        assert limits.take("somebody").allowed
+        limits.give_back("somebody")
+    assert limits.take("somebody").remaining == 1
+
+
+def test_names_are_forgotten_beyond_the_limit() -> None:
+    limits = RateLimiter(1, max_names=2, clock=lambda: 0.0)
+    assert limits.take("first").allowed
+    assert limits.take("second").allowed
+    assert limits.take("third").allowed
+    assert limits.take("first").allowed, "forgotten, so as new"
+    assert not limits.take("third").allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ('"2026-01-31T12:00:00+02:00"', "2026-01-31T10:00:00+00:00"),
+        ('"2026-01-31t12:00:00.5z"', "2026-01-31T12:00:00.500000+00:00"),
+    ],
+)
+def test_times_are_rfc_3339_with_an_offset(text: str, instant: str) -> None:
+    assert TypeAdapter(Instant).validate_json(text).isoformat() == instant
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"2026-01-31"',
+        '"2026-01-31T12:00:00"',
+        '"2026-01-31 12:00:00Z"',
+        '"1767225600"',
+        "1767225600",
+        '"2026-02-30T00:00:00Z"',
+        '"0001-01-01T00:00:00+23:59"',
+        '"9999-12-31T23:59:59-23:59"',
+        '"2026-W05-6T00:00:00Z"',
+        '"２０２６-01-31T12:00:00Z"',
+        "null",
+        "true",
+    ],
+)
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Instant).validate_json(text)
+
+
+@pytest.mark.parametrize("text", ["1", '"1"', '"0.25"', "1000000", '"0.000000000001"'])
+def test_quantities_are_whole_numbers_or_plain_decimals_in_quotes(text: str) -> None:
+    assert plain_decimal(TypeAdapter(Quantity).validate_json(text)) == text.strip('"')
+
+
+@pytest.mark.parametrize("text", ["1.5", "true", '"1e3"', '"-1"', "-1", '" 1"', '"01"', '"NaN"', "1000001", '"1."'])
+def test_other_quantities_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Quantity).validate_json(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"amount":"1","currency":"USD"}',
+        '{"amount":1.0,"currency":"USD"}',
+        '{"amount":true,"currency":"USD"}',
+        '{"amount":1,"currency":"usd"}',
+        '{"amount":1,"currency":"XAU"}',
+        '{"amount":1,"currency":"USD","extra":1}',
+        '{"amount":1000000000000,"currency":"USD"}',
+        '{"amount":1}',
+    ],
+)
+def test_money_is_a_whole_number_of_an_active_currency(text: str) -> None:
+    with pytest.raises(ValidationError):
+        MoneyBody.model_validate_json(text)
+
+
+def test_the_list_of_problems_in_the_documentation_is_the_codes_own() -> None:
+    assert (ROOT / "docs" / "problems.md").read_text(encoding="utf-8") == problems_markdown()
+    codes = [kind.code for kind in catalogue()]
+    assert len(codes) == len(set(codes)) or {code for code in codes if codes.count(code) > 1} <= {"external_id_taken"}
+
+
+@pytest.fixture(scope="module")
+def openapi() -> dict[str, Any]:
+    return document(RESOURCES, version="test")
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    names = [operation.name for operation in OPERATIONS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_every_operation_is_documented_with_examples_that_are_true(
+    operation: Operation, openapi: dict[str, Any]
+) -> None:
+    entry = openapi["paths"][operation.path.replace(":path}", "}")][operation.method.lower()]
+    assert entry["summary"]
+    success = entry["responses"][str(operation.status)]["content"][operation.media_type]
+    assert success["example"] == operation.example
+    TypeAdapter(operation.answers).validate_python(operation.example, strict=False)
+    if operation.body is not None:
+        assert "requestBody" in entry
+        operation.body.model_validate_json(json.dumps(operation.body_example))
+        assert any(parameter["name"] == "Idempotency-Key" for parameter in entry["parameters"])
+    for status, response in entry["responses"].items():
+        if int(status) >= 400:
+            assert response["$ref"].startswith("#/components/responses/Problem")
+
+
+def test_every_reference_of_the_document_leads_somewhere(openapi: dict[str, Any]) -> None:
+    def references(value: object) -> list[str]:
+        match value:
+            case dict():
+                own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+                return own + [found for each in value.values() for found in references(each)]
+            case list():
+                return [found for each in value for found in references(each)]
+        return []
+
+    for reference in set(references(openapi)):
+        place: Any = openapi
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+        assert place
+
+
+def test_the_documentation_page_loads_nothing_from_elsewhere() -> None:
+    for file in (ROOT / "api" / "docs_page").iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert "http://" not in text, file
+        assert "https://" not in text, file
