@@ -273,6 +273,9 @@ class GroupCommitWriter:
             for place, pending in enumerate(waiting):
                 full = batch.events >= settings.batch_max_events or time.perf_counter() - started > left_s
                 if full and decided.members:
+                    # What is put off is loaded all the same: else it would be put off again for lack of it.
+                    if missing:
+                        await self._load(None, missing, session)
                     decided.deferred = lacking + waiting[place:]
                     return decided
                 try:
@@ -292,8 +295,11 @@ class GroupCommitWriter:
             waiting = lacking
         return decided
 
-    async def _load(self, batch: Batch, missing: Mapping[StreamKey, Stream[Any]], session: Session) -> None:
-        """Bring streams into memory. One that cannot be read or folded fails those who need it, not the rest."""
+    async def _load(self, batch: Batch | None, missing: Mapping[StreamKey, Stream[Any]], session: Session) -> None:
+        """Bring streams into memory, and into a batch that shall rest on them.
+
+        One that cannot be read or folded fails those who need it, not the rest.
+        """
         trusting = True
         while missing:
             wanted = [Wanted(key, 0, self._snapshots.fingerprint(missing[key]) if trusting else "") for key in missing]
@@ -305,11 +311,12 @@ class GroupCommitWriter:
                 except Exception as error:
                     if loaded.snapshot is not None:
                         again[key] = stream  # the snapshot may be what is wrong: once more, from the events alone
-                    else:
+                    elif batch is not None:
                         batch.unreadable[key] = error
                 else:
                     self._states.put(key, versioned)
-                    batch.pin(key, versioned, stream)
+                    if batch is not None:
+                        batch.pin(key, versioned, stream)
             missing = again
             trusting = False
 
