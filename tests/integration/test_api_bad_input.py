@@ -237,8 +237,11 @@ async def test_queries_take_any_string_and_never_break(
     api: Api, client: Client, operation: Operation, data: st.DataObject
 ) -> None:
     text = st.text(max_size=40) | st.sampled_from(["%00", "\x00", "\ud7ff", "9" * 40, "-1", "null", "2026-02-30"])
-    names = [field.alias or name for name, field in operation.parameters.model_fields.items()]  # type: ignore[union-attr]  queries have parameters
-    pairs = data.draw(st.lists(st.tuples(st.sampled_from(names) | text if names else text, text), max_size=4))
+    assert operation.parameters is not None
+    names = [field.alias or name for name, field in operation.parameters.model_fields.items()]
+    pairs: list[tuple[str, str | int | float | bool | None]] = data.draw(
+        st.lists(st.tuples(st.sampled_from(names) | text if names else text, text), max_size=4)
+    )
     path = operation.path.replace(":path}", "}")
     for name in [part[1:-1] for part in path.split("/") if part.startswith("{")]:
         value = data.draw(text.filter(bool), label=name)

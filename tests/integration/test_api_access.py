@@ -1,0 +1,218 @@
+"""Who may ask, how often, and what every answer has, whatever was asked."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.types import Message
+
+from cli.tenants import create_key, revoke_key
+from infra.event_store.port import Outcome, Request
+from infra.settings import ApiSettings
+from tests.integration.api_client import Api, Client, running_api
+from tests.services import FreshDatabase
+
+
+@pytest.fixture
+async def api(database: FreshDatabase) -> AsyncIterator[Api]:
+    async with running_api(database) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(api: Api) -> Client:
+    return await api.tenant("acme")
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic dXNlcjpwYXNz",
+        "Bearer tbk_aaaaaaaa_" + "a" * 52,
+        "Bearer " + "x" * 5_000,
+        "Bearer tbk_\u00e4",
+    ],
+)
+async def test_without_a_valid_key_nothing_is_told(api: Api, authorization: str | None) -> None:
+    headers = {} if authorization is None else {b"Authorization": authorization.encode("latin-1")}
+    response = await api.http.get("/v1/customers", headers=headers)
+    assert response.status_code == 401
+    assert response.json()["code"] == "unauthenticated"
+    assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_a_key_decides_the_tenant(api: Api, client: Client) -> None:
+    own = await client.send("POST", "/v1/products", {"name": "P"}, headers={"X-Tenant-ID": "acme"})
+    assert own.status_code == 201
+    other = await client.send("POST", "/v1/products", {"name": "P"}, headers={"X-Tenant-ID": "other"})
+    assert other.status_code == 403
+    assert other.json()["code"] == "tenant_mismatch"
+
+
+async def test_only_a_digest_of_a_key_is_stored(api: Api, client: Client) -> None:
+    rows = await api.parts.reader.pool.fetch("SELECT current_user")
+    assert rows[0][0] == "tallybook_reader"
+    async with api.parts.reader.of("acme") as connection:
+        stored = await connection.fetch("SELECT * FROM access.api_keys")
+    assert len(stored) == 1
+    secret = client.key.rsplit("_", 1)[1]
+    assert secret not in str([dict(row) for row in stored])
+
+
+async def test_a_revoked_key_is_refused_once_the_cache_has_forgotten_it(database: FreshDatabase) -> None:
+    async with running_api(database, ApiSettings(key_cache_s=0, anonymous_rate_per_min=1_000)) as api:
+        client = await api.tenant("acme")
+        second = await create_key(database.dsn, api.parts.settings, tenant_id="acme")
+        assert (await client.post("/v1/products", {"name": "P"})).status_code == 201
+        with_second = Client(http=api.http, key=second.secret, tenant_id="acme")
+        assert (await with_second.post("/v1/products", {"name": "P"})).status_code == 201
+        assert await revoke_key(database.dsn, api.parts.settings, key_id=second.key_id)
+        assert (await with_second.post("/v1/products", {"name": "P"})).status_code == 401
+        assert (await client.post("/v1/products", {"name": "P"})).status_code == 201
+        assert not await revoke_key(database.dsn, api.parts.settings, key_id=second.key_id)
+
+
+async def test_an_address_without_a_key_may_ask_so_often_and_no_more(database: FreshDatabase) -> None:
+    async with running_api(database, ApiSettings(anonymous_rate_per_min=3)) as api:
+        for remaining in (2, 1, 0):
+            response = await api.http.get("/openapi.json")
+            assert response.status_code == 200
+            assert response.headers["ratelimit"].startswith(f'"default";r={remaining};')
+        for _ in range(2):
+            refused = await api.http.get("/v1/customers", headers={"Authorization": "Bearer guess"})
+            assert refused.status_code == 429
+            assert refused.json()["code"] == "rate_limited"
+            assert int(refused.headers["retry-after"]) >= 1
+            assert refused.headers["ratelimit-policy"] == '"default";q=3;w=60'
+        assert (await api.http.get("/health/live")).status_code == 200, "probes are never turned away"
+        client = await api.tenant("acme")
+        again = await client.post("/v1/products", {"name": "P"})
+        assert again.status_code == 429, "an unknown key is a guess until it was found"
+
+
+async def test_a_key_may_ask_so_often_and_no_more(database: FreshDatabase) -> None:
+    async with running_api(database, ApiSettings(key_rate_per_min=2)) as api:
+        client = await api.tenant("acme")
+        statuses = [(await client.post("/v1/products", {"name": "P"})).status_code for _ in range(3)]
+        assert statuses == [201, 201, 429]
+        other = await api.tenant("other")
+        assert (await other.post("/v1/products", {"name": "P"})).status_code == 201
+
+
+async def test_every_answer_has_its_id_and_its_security_headers(api: Api, client: Client) -> None:
+    for path in ("/v1/customers/cus_x", "/nowhere", "/openapi.json", "/health/live", "/docs", "/problems"):
+        response = await client.get(path)
+        assert response.headers["x-request-id"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["tallybook-version"] == "2026-11-21"
+        assert "default-src 'none'" in response.headers["content-security-policy"]
+        assert "server" not in response.headers
+        assert "x-powered-by" not in response.headers
+
+
+async def test_a_request_id_is_taken_up_and_stands_in_the_log(api: Api, client: Client) -> None:
+    response = await client.send("POST", "/v1/products", {"name": "P"}, headers={"X-Request-Id": "trace-42"})
+    assert response.headers["x-request-id"] == "trace-42"
+    async with api.parts.reader.of("acme") as connection:
+        assert await connection.fetchval("SELECT correlation_id FROM log.events") == "trace-42"
+    for bad in ("a b", "x" * 65, "4242424242424242", "{}"):
+        refused = await client.send("POST", "/v1/products", {"name": "P"}, headers={"X-Request-Id": bad})
+        assert refused.status_code == 400
+        assert bad not in refused.text
+
+
+async def test_another_version_is_refused(client: Client) -> None:
+    same = await client.send("POST", "/v1/products", {"name": "P"}, headers={"Tallybook-Version": "2026-11-21"})
+    assert same.status_code == 201
+    other = await client.send("POST", "/v1/products", {"name": "P"}, headers={"Tallybook-Version": "2025-01-01"})
+    assert other.status_code == 400
+    assert other.json()["code"] == "unknown_version"
+
+
+async def test_what_is_not_there_is_a_problem_too(client: Client) -> None:
+    nowhere = await client.get("/v1/nothing")
+    assert (nowhere.status_code, nowhere.json()["code"]) == (404, "route_not_found")
+    method = await client.send("PUT", "/v1/customers", {})
+    assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
+    assert method.headers["allow"] == "GET, HEAD, POST"
+
+
+async def test_a_body_larger_than_the_limit_is_refused_before_it_is_read(api: Api, client: Client) -> None:
+    large = json.dumps({"name": "x" * 2**20}).encode()
+    headers = {"Authorization": f"Bearer {client.key}", "Idempotency-Key": "k", "Content-Type": "application/json"}
+    response = await api.http.post("/v1/products", content=large, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b" " * 100_000
+
+    response = await api.http.post("/v1/products", content=chunks(), headers=headers)
+    assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+
+
+async def test_a_body_of_another_type_is_refused(api: Api, client: Client) -> None:
+    headers = {"Authorization": f"Bearer {client.key}", "Idempotency-Key": "k", "Content-Type": "text/plain"}
+    response = await api.http.post("/v1/products", content=b'{"name":"P"}', headers=headers)
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+
+
+async def test_a_card_number_is_refused_wherever_it_stands(api: Api, client: Client) -> None:
+    before = await api.head()
+    number = "4242 4242 4242 4242"
+    digits = number.replace(" ", "")
+    attempts = [
+        await client.post("/v1/customers", {"name": number, "currency": "EUR"}),
+        await client.post("/v1/customers", {"currency": "EUR", "metadata": {digits: "x"}}),
+        await client.post("/v1/payments", {"customer": digits}),
+        await client.post("/v1/products", {"name": "P"}, idempotency_key=digits),
+        await client.get(f"/v1/customers?external_id={digits}"),
+        await client.get(f"/v1/customers/{digits}"),
+    ]
+    for refused in attempts:
+        assert (refused.status_code, refused.json()["code"]) == (422, "card_number_refused")
+        assert digits not in refused.text
+    assert await api.head() == before
+
+
+async def test_whatever_breaks_inside_is_a_problem_without_its_insides(api: Api, client: Client) -> None:
+    class Broken:
+        async def submit(self, request: Request) -> Outcome:
+            raise RuntimeError("secret detail")
+
+    api.parts.writer = Broken()
+    response = await client.post("/v1/products", {"name": "P"})
+    assert response.status_code == 500
+    assert response.json()["code"] == "internal_error"
+    assert "secret detail" not in response.text
+
+
+async def test_health_and_metrics_tell_how_far_everything_is(api: Api, client: Client) -> None:
+    await client.made("/v1/products", {"name": "P"})
+    assert (await api.http.get("/health/ready")).json()["status"] == "ok"
+    health = (await api.http.get("/health")).json()
+    parts = {part["name"]: part for part in health["parts"]}
+    assert parts["database"]["latency_ms"] >= 0
+    assert parts["relay"]["lag_events"] == 1
+    assert parts["projection billing"]["lag_events"] == 1
+    metrics = await api.http.get("/metrics")
+    assert 'tallybook_api_request_seconds_count{method="POST",route="/v1/products",status="201"}' in metrics.text
+
+
+async def test_a_message_that_is_no_request_passes_the_edge(api: Api) -> None:
+    """The lifespan's messages are the framework's own."""
+    sent: list[Message] = []
+    received = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive() -> Message:
+        return next(received)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await api.app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
