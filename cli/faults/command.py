@@ -48,6 +48,7 @@ async def play(rounds: int, seed: int, folder: Path) -> "Totals":
     """Play the rounds and tell of each."""
     from cli.faults.rounds import Totals, play_rounds
     from cli.faults.stage import NotAtRest
+    from infra.supervisor import SupervisorError
 
     def tell(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
@@ -62,7 +63,7 @@ async def play(rounds: int, seed: int, folder: Path) -> "Totals":
                     tell(f"  [red]{check.invariant} {difference}[/red]")
             for difference in report.differences:
                 tell(f"  [red]{difference}[/red]")
-    except NotAtRest as error:
+    except (NotAtRest, SupervisorError) as error:
         totals.differences += 1
         tell(f"  [red]{error}[/red]")
     return totals

@@ -28,13 +28,16 @@ TOKENS: Final = {
     "tok_decline_insufficient_funds": 8,
     "tok_decline_insufficient_funds_then_succeed": 8,
     "tok_timeout_after_charge": 4,
-    "tok_timeout_before_charge_then_succeed": 3,
     "tok_error_after_charge": 3,
     "tok_processing": 3,
     "tok_refund_fails": 2,
     "tok_refund_processing": 2,
 }
-"""How often each payment method is of a card with such a fate."""
+"""How often each payment method is of a card with such a fate.
+
+None that fails before its charge: with a switch that stores a 500 for the key, that would be an error before the
+charge, which no look-up ever resolves and only a person can. Silence before a charge is among the switches.
+"""
 
 Action = Callable[[random.Random], Awaitable[None]]
 
