@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-from cli.stack import migrate
+from cli.servers import start_roles
+from cli.stack import Stack, migrate, running_stack
+from infra.embedded.process import free_port
 from infra.embedded.servers import Servers
 from infra.settings import Settings, load_settings
 
@@ -28,3 +30,20 @@ async def bench_servers() -> AsyncIterator[Settings]:
             yield connected
         finally:
             await asyncio.to_thread(servers.stop)
+
+
+@contextlib.asynccontextmanager
+async def bench_stack() -> AsyncIterator[Stack]:
+    """The servers and one process of each role, on free ports, without a limit on requests per key."""
+    with tempfile.TemporaryDirectory(prefix="tallybook-bench-") as folder:
+        os.chmod(folder, 0o711)  # noqa: PTH101, S103 - the servers' own user passes through it
+        base = load_settings()
+        settings = replace(
+            base,
+            general=base.general.model_copy(update={"data_dir": Path(folder)}),
+            api=base.api.model_copy(update={"port": free_port()}),
+            gateway=base.gateway.model_copy(update={"port": free_port()}),
+        )
+        async with running_stack(settings, environment={"TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000000"}) as stack:
+            await start_roles(stack)
+            yield stack

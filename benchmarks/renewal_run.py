@@ -1,0 +1,136 @@
+"""The renewal run: `python -m benchmarks.renewal_run [customers]`.
+
+Invoices a second from the timers' start until every renewal of the telecom data is invoiced, charged where it is
+automatic, posted, published and projected. Beside it, the commands alone: the same renewals decided and recorded, with
+nothing downstream. Memory of each role is read at the end.
+"""
+
+import asyncio
+import hashlib
+import sys
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import psutil
+from rich.progress import Progress
+
+from benchmarks.results import Row
+from benchmarks.servers import bench_servers, bench_stack
+from cli.addresses import owner_dsn
+from cli.api_client import ApiClient
+from cli.demo import expected_cycles
+from cli.stack import Stack
+from cli.telecom_customers import TelecomCustomer, read_customers
+from cli.telecom_month import TelecomMonth
+from cli.tenants import create_tenant
+from domain.billing_period import Interval, IntervalUnit
+from domain.commands import HANDLERS
+from domain.currency import currency_code
+from domain.customer import CreateCustomer
+from domain.invoice import CollectionMethod
+from domain.money import Money
+from domain.plan import CreatePlan, PlanTerms
+from domain.plan_price import CreatePrice
+from domain.price import Flat
+from domain.product import CreateProduct
+from domain.stream import Command
+from domain.subscription_commands import CreateSubscription, RenewSubscription, RequestedItem
+from infra.event_store.port import Request
+from infra.event_store.postgres import PostgresStorage
+from infra.event_store.writer import GroupCommitWriter
+from infra.ids import new_id
+from schemas.codec import default_codec
+
+TENANT = "bench"
+MIB = 1_048_576
+
+
+async def rows(customers: int | None = None) -> list[Row]:
+    """`renewal-run`, and `memory-<role>` in MiB."""
+    telecom = read_customers(limit=customers)
+    renewing = expected_cycles(telecom)[1].invoices
+    alone = await _commands_alone(renewing)
+    async with bench_stack() as stack:
+        rate, notes = await _month(stack, telecom)
+        memory = [
+            Row(f"memory-{process.role}", psutil.Process(process.pid).memory_info().rss / MIB, "MiB")
+            for process in stack.supervisor.roles
+            if process.pid is not None
+        ]
+    return [Row("renewal-run", rate, "invoices/s", {"commands alone": rate / alone}, notes), *memory]
+
+
+async def _month(stack: Stack, telecom: list[TelecomCustomer]) -> tuple[float, str]:
+    tenant = await create_tenant(owner_dsn(stack.settings), stack.settings, tenant_id=TENANT, name="Benchmark")
+    async with ApiClient(stack.api_url, tenant.key.secret) as api:
+        month = TelecomMonth(api, telecom, run_id="bench", progress=Progress(disable=True))
+        first, second = await month.run()
+    notes = (
+        f"{second.invoices:,} renewals, {second.charged:,} charged, in {second.seconds:.1f} s; "
+        f"the first cycle through the API: {first.invoices / first.seconds:,.0f} customers/s subscribed and charged"
+    )
+    return second.invoices / second.seconds, notes
+
+
+async def _commands_alone(count: int) -> float:
+    """Renewals decided and recorded a second, by one writer with nothing behind it."""
+    async with bench_servers() as settings:
+        assert settings.database.url is not None
+        dsn = settings.database.url.get_secret_value()
+        clock = datetime(2026, 1, 1, tzinfo=UTC)
+        writer = GroupCommitWriter(
+            PostgresStorage(dsn, settings.writer),
+            handlers=HANDLERS,
+            codec=default_codec(),
+            settings=settings.writer,
+            clock=lambda: clock,
+        )
+
+        async def submit(commands: list[Command]) -> None:
+            await asyncio.gather(*(writer.submit(_request(command)) for command in commands))
+
+        product, plan, price = new_id("prod_"), new_id("plan_"), new_id("price_")
+        terms = PlanTerms(name="Monthly", interval=Interval(IntervalUnit.MONTH))
+        await submit([CreateProduct(product_id=product, name="Telephone")])
+        await submit([CreatePlan(plan_id=plan, product_id=product, terms=terms)])
+        flat = Flat(amount=Money(1999, currency_code("USD")))
+        await submit([CreatePrice(price_id=price, plan_id=plan, model=flat)])
+        customers = [new_id("cus_") for _ in range(count)]
+        subscriptions = [new_id("sub_") for _ in range(count)]
+        await submit([CreateCustomer(customer_id=one, currency="USD") for one in customers])
+        await submit(
+            [
+                CreateSubscription(
+                    subscription_id=subscription,
+                    customer_id=customer,
+                    plan_id=plan,
+                    items=(RequestedItem(price_id=price, quantity=Decimal(1)),),
+                    collection=CollectionMethod.CHARGE_AUTOMATICALLY,
+                )
+                for customer, subscription in zip(customers, subscriptions, strict=True)
+            ]
+        )
+        clock = datetime(2026, 2, 1, tzinfo=UTC)
+        start = time.perf_counter()
+        await submit([RenewSubscription(subscription_id=one) for one in subscriptions])
+        seconds = time.perf_counter() - start
+        await writer.close()
+        return count / seconds
+
+
+def _request(command: Command) -> Request:
+    key = new_id("bench_")
+    return Request(
+        tenant_id=TENANT,
+        idempotency_key=key,
+        request_hash=hashlib.sha256(key.encode()).digest(),
+        command=command,
+        actor="benchmark",
+        correlation_id="benchmark",
+    )
+
+
+if __name__ == "__main__":
+    for row in asyncio.run(rows(int(sys.argv[1]) if len(sys.argv) > 1 else None)):
+        print(row)
