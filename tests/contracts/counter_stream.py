@@ -29,7 +29,6 @@ from domain.stream import (
     WorkKind,
 )
 
-
 EUR = CurrencyCode("EUR")
 
 
@@ -78,6 +77,15 @@ class Remind:
     due_at: datetime | None = None
     after_ms: int | None = None
     clock_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemindAndRename:
+    """Due work first, then a claim that may be refused."""
+
+    counter_id: str
+    due_at: datetime
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +266,10 @@ def handle(command: Any, streams: Streams, now: datetime) -> Decision:
                 clock_id=command.clock_id,
             )
             return Decision(now, [Change(COUNTERS, command.counter_id, reminded)])
+        case RemindAndRename():
+            remind = Remind(counter_id=command.counter_id, due_at=command.due_at)
+            rename = Rename(counter_id=command.counter_id, name=command.name)
+            return Decision(now, [*handle(remind, streams, now).changes, *handle(rename, streams, now).changes])
         case Touch():
             _existing(streams, command.counter_id)
             return Decision(now, [])
@@ -265,7 +277,8 @@ def handle(command: Any, streams: Streams, now: datetime) -> Decision:
             raise Broken(command.counter_id)
 
 
-HANDLERS: dict[type, Handler] = dict.fromkeys((Open, Raise, Move, RaiseAsMuchAs, Rename, Remind, Touch, Break), handle)
+COMMANDS = (Open, Raise, Move, RaiseAsMuchAs, Rename, Remind, RemindAndRename, Touch, Break)
+HANDLERS: dict[type, Handler] = dict.fromkeys(COMMANDS, handle)
 
 
 class CounterCodec:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 import pytest
@@ -22,10 +23,12 @@ from tests.contracts.counter_stream import (
     COUNTERS,
     Break,
     Broken,
+    Counter,
     Move,
     Open,
     Raise,
     RaiseAsMuchAs,
+    RemindAndRename,
     Rename,
     Touch,
 )
@@ -282,8 +285,24 @@ class EventStoreContract:
         assert [r.position for r in results if isinstance(r, Outcome)] == [1, 2]
         assert await self.history(cell, "c2") == []
 
+    async def test_a_refusal_after_some_events_were_decided_leaves_none_of_their_effects(self, cell: Cell) -> None:
+        writer = cell.open_writer()
+        await writer.submit(request(Open(counter_id="c1", name="n")))
+        await writer.submit(request(Open(counter_id="c2", name="m")))
+        seen: list[Counter | None] = []
+
+        def look(decided: Decided) -> Answer:
+            seen.append(decided.streams.get(COUNTERS, "c2"))
+            return Answer(b"")
+
+        command = RemindAndRename(counter_id="c2", due_at=datetime(2026, 1, 1, tzinfo=UTC), name="n")
+        assert (await writer.submit(request(command, answer=look))).refusal_code == "name_taken"
+        assert seen[-1] == Counter("c2", 0, "m", None), "an answer to a refusal shows the state without the command"
+        assert await cell.due_work.counts() == []
+        assert await self.history(cell, "c2") == ["counter.opened"]
+
     async def test_positions_are_gapless_and_versions_count_up_under_contention(self, cell: Cell) -> None:
-        writers = [cell.open_writer(batch_max_commands=7) for _ in range(3)]
+        writers = [cell.open_writer(batch_max_commands=7, batch_max_events=4) for _ in range(3)]
         for counter in range(4):
             await writers[0].submit(request(Open(counter_id=f"c{counter}")))
         outcomes = await asyncio.gather(
