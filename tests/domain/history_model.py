@@ -1,0 +1,229 @@
+"""What a history of billing should come to, kept as naively as possible: plain records, sums over all of them.
+
+The model knows nothing of events, postings or states. It is told which commands are given, says which of them must be
+accepted, and keeps what then holds; every figure is added up anew from the records whenever it is asked for.
+"""
+
+from calendar import monthrange
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+Work = tuple[str, str]
+
+RUNNING = {"processing", "action"}
+
+
+@dataclass
+class Person:
+    deleted: bool = False
+    has_default: bool = True
+    on_clock: bool = False
+
+
+@dataclass
+class Subscribed:
+    """`advance` and `arrears` are what one whole period costs; `index` is -1 during a trial."""
+
+    customer: str
+    anchor: datetime
+    advance: int
+    arrears: int
+    automatic: bool
+    index: int = -1
+    start: datetime | None = None
+    end: datetime | None = None
+    ends_with_period: bool = False
+    canceled: bool = False
+    past_due: set[str] = field(default_factory=set)
+
+    @property
+    def next_boundary(self) -> datetime:
+        return self.end or self.anchor
+
+    @property
+    def status(self) -> str:
+        if self.canceled:
+            return "canceled"
+        if self.index < 0:
+            return "trialing"
+        return "past_due" if self.past_due else "active"
+
+    def boundary(self, k: int) -> datetime:
+        """When period k begins: k months after the anchor, on its day or the month's last."""
+        year, month = divmod(self.anchor.year * 12 + self.anchor.month - 1 + k, 12)
+        day = min(self.anchor.day, monthrange(year, month + 1)[1])
+        return self.anchor.replace(year=year, month=month + 1, day=day)
+
+    def used(self, until: datetime) -> int:
+        """What the running period owes in arrears for its whole days before `until`."""
+        if self.start is None or self.end is None or not self.arrears:
+            return 0
+        if until >= self.end:
+            return self.arrears
+        days, of_days = (until.date() - self.start.date()).days, (self.end.date() - self.start.date()).days
+        return (2 * self.arrears * days + of_days) // (2 * of_days)
+
+
+@dataclass
+class Billed:
+    """`advance` and `earned` add up to what is owed; `collecting` while automatic collection has not come to an end."""
+
+    customer: str
+    advance: int
+    earned: int
+    automatic: bool
+    status: str
+    subscription: str | None = None
+    collecting: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.advance + self.earned
+
+
+@dataclass
+class Paying:
+    """`status`: new, processing, action, declined, captured, canceled. `to_return`: an unneeded capture, not yet asked
+    back in full."""
+
+    customer: str
+    invoice: str | None
+    amount: int
+    status: str = "new"
+    attempt: int = 0
+    unknown: bool = False
+    to_return: bool = False
+
+
+@dataclass
+class Returning:
+    payment: str
+    amount: int
+    status: str = "pending"
+    unknown: bool = False
+
+
+@dataclass
+class Model:
+    people: dict[str, Person] = field(default_factory=dict)
+    subscriptions: dict[str, Subscribed] = field(default_factory=dict)
+    invoices: dict[str, Billed] = field(default_factory=dict)
+    payments: dict[str, Paying] = field(default_factory=dict)
+    refunds: dict[str, Returning] = field(default_factory=dict)
+    periods: set[str] = field(default_factory=set)
+    by_hand: Counter[str] = field(default_factory=Counter)
+    capital: int = 0
+    numbers: int = 0
+
+    # --- what may be done ----------------------------------------------------------------------------------------
+
+    def is_live(self, invoice_id: str) -> bool:
+        """Whether a payment of the invoice runs, or captured."""
+        live = RUNNING | {"captured"}
+        return any(paying.invoice == invoice_id and paying.status in live for paying in self.payments.values())
+
+    def is_open(self, invoice_id: str | None) -> bool:
+        return invoice_id is not None and self.invoices[invoice_id].status == "open"
+
+    def left(self, payment_id: str) -> int:
+        """What is left of a payment to refund."""
+        paying = self.payments[payment_id]
+        if paying.status != "captured":
+            return 0
+        taken = [
+            each.amount for each in self.refunds.values() if each.payment == payment_id and each.status != "failed"
+        ]
+        return paying.amount - sum(taken)
+
+    # --- what happens --------------------------------------------------------------------------------------------
+
+    def bill(self, invoice_id: str, billed: Billed) -> None:
+        self.numbers += 1
+        billed.status = "open" if billed.total else "paid"
+        billed.collecting = billed.automatic and billed.total > 0
+        self.invoices[invoice_id] = billed
+
+    def settle(self, invoice_id: str, status: str) -> None:
+        billed = self.invoices[invoice_id]
+        billed.status, billed.collecting = status, False
+        if billed.subscription is not None:
+            self.subscriptions[billed.subscription].past_due.discard(invoice_id)
+
+    def fail(self, invoice_id: str | None) -> None:
+        """Collecting came to nothing, if it was a collection of ours and there is still something to collect."""
+        if invoice_id is None or not self.is_open(invoice_id):
+            return
+        billed = self.invoices[invoice_id]
+        if not billed.automatic:
+            return
+        billed.collecting = False
+        if billed.subscription is not None and not self.subscriptions[billed.subscription].canceled:
+            self.subscriptions[billed.subscription].past_due.add(invoice_id)
+
+    def capture(self, payment_id: str) -> None:
+        paying = self.payments[payment_id]
+        paying.status, paying.unknown = "captured", False
+        if paying.invoice is None:
+            return
+        if self.is_open(paying.invoice):
+            self.settle(paying.invoice, "paid")
+        else:
+            paying.to_return = True
+
+    # --- what it adds up to --------------------------------------------------------------------------------------
+
+    def receivable(self, customer_id: str) -> int:
+        """Open invoices and paid ones, less payments, plus refunds."""
+        invoiced = sum(
+            billed.total
+            for billed in self.invoices.values()
+            if billed.customer == customer_id and billed.status in {"open", "paid"}
+        )
+        captured = sum(
+            paying.amount
+            for paying in self.payments.values()
+            if paying.customer == customer_id and paying.status == "captured"
+        )
+        returned = sum(
+            each.amount
+            for each in self.refunds.values()
+            if self.payments[each.payment].customer == customer_id and each.status != "failed"
+        )
+        return invoiced - captured - self.by_hand[customer_id] + returned
+
+    def balances(self) -> dict[str, int]:
+        """Debits less credits of every account that the commands of the model can touch, without zeros."""
+        standing = [billed for billed in self.invoices.values() if billed.status in {"open", "paid"}]
+        refunds = self.refunds.values()
+        captured = sum(paying.amount for paying in self.payments.values() if paying.status == "captured")
+        sums = {
+            "receivable": sum(map(self.receivable, self.people)),
+            "deferred_revenue": -sum(billed.advance for billed in standing),
+            "revenue": -sum(billed.earned for billed in standing),
+            "gateway_clearing": captured - sum(each.amount for each in refunds if each.status == "succeeded"),
+            "refunds_payable": -sum(each.amount for each in refunds if each.status == "pending"),
+            "cash": self.by_hand.total() + self.capital,
+            "equity": -self.capital,
+        }
+        return {account: amount for account, amount in sums.items() if amount}
+
+    def due_work(self) -> set[Work]:
+        """Whatever is unfinished, and nothing else."""
+        return (
+            {("subscription.renewal", key) for key, each in self.subscriptions.items() if not each.canceled}
+            | {("payment.gateway_call", key) for key, each in self.payments.items() if each.status in RUNNING}
+            | {
+                ("refund.gateway_call", f"{each.payment}/{key}")
+                for key, each in self.refunds.items()
+                if each.status == "pending"
+            }
+            | {("saga.deadline", f"charge:{key}") for key, each in self.invoices.items() if each.collecting}
+            | {("saga.deadline", f"refund:{key}") for key, each in self.payments.items() if each.to_return}
+        )
+
+    def claims(self) -> set[Work]:
+        """The periods that were billed, and the invoices with a payment that runs or captured."""
+        return {("subscription.period", period) for period in self.periods} | {
+            ("invoice.live_payment", key) for key in self.invoices if self.is_live(key)
+        }

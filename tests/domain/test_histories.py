@@ -1,0 +1,405 @@
+"""Random histories of several customers against a naive model: what is accepted, what is owed, what is left to do.
+
+After every command: debits equal credits, each account and each customer's receivable is what the model adds up,
+refunds never exceed captures, numbers have no gap, no period is billed twice, due work and claims are exactly what is
+unfinished. At the end a replay from the first event comes to the same states. `Books` checks on the way that deciding
+and evolving are pure and that every event survives the wire.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+
+from domain.accounts import CASH, EQUITY, credit, debit
+from domain.customer import DeleteCustomer, SetDefaultPaymentMethod
+from domain.invoice import InvoiceFinalized, PayInvoiceOutOfBand, VoidInvoice
+from domain.invoice_commands import FinalizeInvoice
+from domain.journal_entry import PostJournalEntry, ReverseJournalEntry
+from domain.payment_commands import (
+    CancelPayment,
+    CollectInvoice,
+    ConfirmPayment,
+    CreatePayment,
+    PayInvoice,
+    PaymentCommand,
+    RecordPaymentActionRequired,
+    RecordPaymentCaptured,
+    RecordPaymentDeclined,
+    RecordPaymentOutcomeUnknown,
+)
+from domain.plan_price import CreatePrice
+from domain.price import PerUnit
+from domain.refund_commands import (
+    RecordRefundFailed,
+    RecordRefundOutcomeUnknown,
+    RecordRefundSucceeded,
+    RefundCommand,
+    RequestRefund,
+)
+from domain.subscription_commands import CancelSubscription, RenewSubscription, RequestedItem
+from domain.test_clock import AdvanceTestClock, CompleteTestClockAdvance
+from tests.domain.history_checks import CheckedHistory
+from tests.domain.history_model import RUNNING, Billed, Paying, Person, Returning, Subscribed
+from tests.domain.stream_examples import (
+    ARREARS_PRICE_ID,
+    BY_CHARGE,
+    BY_HAND,
+    CLOCK_ID,
+    IN_ADVANCE,
+    IN_ARREARS,
+    PLAN_ID,
+    PRICE_ID,
+    USD,
+    attach_card,
+    create_customer,
+    draft,
+    flat,
+    frozen_clock,
+    id_of,
+    line,
+    plan_on_sale,
+    subscribe,
+    usd,
+)
+
+SEATS_PRICE_ID = id_of("price_", 3)
+# What one period of each price costs: in advance, in arrears. Three seats at 12.5 are 37.5, rounded half up.
+COSTS = {PRICE_ID: (1_000, 0), SEATS_PRICE_ID: (38, 0), ARREARS_PRICE_ID: (0, 301)}
+
+any_one = st.integers(0, 2**16)
+amounts = st.integers(1, 5_000)
+
+
+class Histories(CheckedHistory):
+    # --- customers and the clock ---------------------------------------------------------------------------------
+
+    @initialize()
+    def open_for_business(self) -> None:
+        for command in (
+            frozen_clock(),
+            *plan_on_sale(in_advance=flat(1_000), in_arrears=flat(301)),
+            CreatePrice(
+                price_id=SEATS_PRICE_ID, plan_id=PLAN_ID, model=PerUnit(currency=USD, unit_amount=Decimal("12.5"))
+            ),
+        ):
+            self.do(command)
+        self.add_customer(on_clock=False)
+        self.add_customer(on_clock=True)
+
+    @rule(on_clock=st.booleans())
+    def add_customer(self, on_clock: bool) -> None:
+        customer_id = self.new("cus_")
+        self.do(create_customer(customer_id=customer_id, test_clock_id=CLOCK_ID if on_clock else None))
+        self.do(attach_card(payment_method_id=card_of(customer_id), customer_id=customer_id, make_default=True))
+        self.model.people[customer_id] = Person(on_clock=on_clock)
+
+    @rule(n=any_one)
+    def delete_customer(self, n: int) -> None:
+        if n % 4 == 0:  # seldom, so that most histories go on
+            customer_id = pick(self.model.people, n // 4)
+            self.do(DeleteCustomer(customer_id=customer_id))
+            self.model.people[customer_id].deleted = True
+
+    @rule(n=any_one, default=st.booleans())
+    def set_default_card(self, n: int, default: bool) -> None:
+        customer_id = pick(self.model.people, n)
+        person = self.model.people[customer_id]
+        method_id = card_of(customer_id) if default else None
+        self.do(
+            SetDefaultPaymentMethod(customer_id=customer_id, payment_method_id=method_id), accepted=not person.deleted
+        )
+        if not person.deleted:
+            person.has_default = default
+
+    @rule(hours=st.integers(1, 800))
+    def time_passes(self, hours: int) -> None:
+        self.now += timedelta(hours=hours)
+
+    @rule(hours=st.integers(1, 800))
+    def the_clock_is_advanced(self, hours: int) -> None:
+        self.clock_now += timedelta(hours=hours)
+        self.do(AdvanceTestClock(clock_id=CLOCK_ID, to=self.clock_now))
+        self.do(CompleteTestClockAdvance(clock_id=CLOCK_ID))
+
+    # --- subscriptions -------------------------------------------------------------------------------------------
+
+    @rule(
+        n=any_one,
+        prices=st.sets(st.sampled_from(sorted(COSTS)), min_size=1),
+        automatic=st.booleans(),
+        trial_days=st.sampled_from([0, 0, 10]),
+    )
+    def subscribe(self, n: int, prices: set[str], automatic: bool, trial_days: int) -> None:
+        customer_id, subscription_id = pick(self.model.people, n), self.new("sub_")
+        items = tuple(
+            RequestedItem(price_id=price_id, quantity=Decimal(3 if price_id == SEATS_PRICE_ID else 1))
+            for price_id in sorted(prices)
+        )
+        done = self.do(
+            subscribe(
+                subscription_id=subscription_id,
+                customer_id=customer_id,
+                items=items,
+                collection=BY_CHARGE if automatic else BY_HAND,
+                trial_days=trial_days,
+            ),
+            accepted=not self.model.people[customer_id].deleted,
+        )
+        if done is None:
+            return
+        subscribed = self.model.subscriptions[subscription_id] = Subscribed(
+            customer=customer_id,
+            anchor=self.time_of(customer_id) + timedelta(days=trial_days),
+            advance=sum(COSTS[price_id][0] for price_id in prices),
+            arrears=sum(COSTS[price_id][1] for price_id in prices),
+            automatic=automatic,
+        )
+        if not trial_days:
+            self._next_period(subscription_id, subscribed, done)
+
+    @precondition(lambda self: self.model.subscriptions)
+    @rule(n=any_one, by_timer=st.booleans())
+    def renew(self, n: int, by_timer: bool) -> None:
+        subscription_id = pick(self.model.subscriptions, n)
+        subscribed = self.model.subscriptions[subscription_id]
+        boundary = subscribed.next_boundary
+        is_due = boundary <= self.time_of(subscribed.customer)
+        if by_timer and not is_due:
+            return
+        done = self.do(
+            RenewSubscription(subscription_id=subscription_id, due_at=boundary if by_timer else None),
+            accepted=is_due and not subscribed.canceled,
+        )
+        if done is None:
+            return
+        if subscribed.ends_with_period or self.model.people[subscribed.customer].deleted:
+            self._end(subscription_id, subscribed, done, boundary)
+        else:
+            self._next_period(subscription_id, subscribed, done)
+
+    @precondition(lambda self: self.model.subscriptions)
+    @rule(n=any_one, at_period_end=st.booleans())
+    def cancel(self, n: int, at_period_end: bool) -> None:
+        subscription_id = pick(self.model.subscriptions, n)
+        subscribed = self.model.subscriptions[subscription_id]
+        done = self.do(
+            CancelSubscription(subscription_id=subscription_id, at_period_end=at_period_end),
+            accepted=not subscribed.canceled,
+        )
+        if done is None:
+            return
+        if at_period_end:
+            subscribed.ends_with_period = True
+        else:
+            self._end(subscription_id, subscribed, done, self.time_of(subscribed.customer))
+
+    # --- invoices ------------------------------------------------------------------------------------------------
+
+    @rule(n=any_one, advance=st.integers(-50, 900), earned=st.integers(-50, 900), automatic=st.booleans())
+    def draft_an_invoice(self, n: int, advance: int, earned: int, automatic: bool) -> None:
+        customer_id, invoice_id = pick(self.model.people, n), self.new("in_")
+        possible = advance + earned >= 0 and not self.model.people[customer_id].deleted
+        command = draft(
+            line(advance, IN_ADVANCE),
+            line(earned, IN_ARREARS),
+            invoice_id=invoice_id,
+            customer_id=customer_id,
+            collection=BY_CHARGE if automatic else BY_HAND,
+        )
+        if self.do(command, accepted=possible) is not None:
+            self.drafts[invoice_id] = customer_id, advance, earned, automatic
+
+    @precondition(lambda self: self.drafts)
+    @rule(n=any_one)
+    def finalize_a_draft(self, n: int) -> None:
+        invoice_id = pick(self.drafts, n)
+        customer_id, advance, earned, automatic = self.drafts.pop(invoice_id)
+        done = self.do(FinalizeInvoice(invoice_id=invoice_id))
+        assert done is not None
+        (invoice,) = (event for event in done.events if isinstance(event, InvoiceFinalized))
+        self._issued(invoice, Billed(customer_id, advance, earned, automatic, "open"))
+        self.do(FinalizeInvoice(invoice_id=invoice_id), accepted=False)
+
+    @precondition(lambda self: self.model.invoices)
+    @rule(n=any_one, by_hand=st.booleans())
+    def settle_an_invoice(self, n: int, by_hand: bool) -> None:
+        invoice_id = pick(self.model.invoices, n)
+        command = (PayInvoiceOutOfBand if by_hand else VoidInvoice)(invoice_id=invoice_id)
+        if self.do(command, accepted=self.model.is_open(invoice_id)) is not None:
+            billed = self.model.invoices[invoice_id]
+            self.model.settle(invoice_id, "paid" if by_hand else "void")
+            self.model.by_hand[billed.customer] += billed.total if by_hand else 0
+
+    # --- payments ------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.saga_steps)
+    @rule(n=any_one, again=st.booleans())
+    def a_saga_goes_on(self, n: int, again: bool) -> None:
+        command = self.saga_steps[n % len(self.saga_steps)]
+        if not again:  # otherwise it is delivered once more, later
+            self.saga_steps.remove(command)
+        if isinstance(command, CollectInvoice):
+            self._charge(command.invoice_id, command)
+        elif isinstance(command, RequestRefund):
+            self._refund(command)
+
+    @precondition(lambda self: self.model.invoices)
+    @rule(n=any_one)
+    def pay_an_invoice(self, n: int) -> None:
+        invoice_id = pick(self.model.invoices, n)
+        self._charge(invoice_id, PayInvoice(invoice_id=invoice_id, payment_id=self.new("pay_")))
+
+    def _charge(self, invoice_id: str, command: PayInvoice | CollectInvoice) -> None:
+        model = self.model
+        billed = model.invoices[invoice_id]
+        has_default = model.people[billed.customer].has_default
+        fresh = command.payment_id not in model.payments and model.is_open(invoice_id)
+        if isinstance(command, CollectInvoice) and not has_default:
+            if self.do(command, accepted=fresh) is not None:
+                model.fail(invoice_id)
+            return
+        if self.do(command, accepted=fresh and has_default and not model.is_live(invoice_id)) is not None:
+            model.payments[command.payment_id] = Paying(
+                billed.customer, invoice_id, billed.total, status="processing", attempt=1
+            )
+
+    @rule(n=any_one, amount=st.integers(-1, 5_000), confirm=st.booleans())
+    def make_an_intent(self, n: int, amount: int, confirm: bool) -> None:
+        customer_id, payment_id = pick(self.model.people, n), self.new("pay_")
+        person = self.model.people[customer_id]
+        command = CreatePayment(payment_id=payment_id, customer_id=customer_id, amount=usd(amount), confirm=confirm)
+        possible = amount > 0 and not person.deleted and (person.has_default or not confirm)
+        if self.do(command, accepted=possible) is not None:
+            status, attempt = ("processing", 1) if confirm else ("new", 0)
+            self.model.payments[payment_id] = Paying(customer_id, None, amount, status=status, attempt=attempt)
+
+    @precondition(lambda self: self.model.payments)
+    @rule(n=any_one)
+    def try_a_payment_again(self, n: int) -> None:
+        payment_id = pick(self.model.payments, n)
+        paying = self.model.payments[payment_id]
+        possible = paying.status in {"new", "declined"} and (
+            paying.invoice is None or (self.model.is_open(paying.invoice) and not self.model.is_live(paying.invoice))
+        )
+        command = ConfirmPayment(payment_id=payment_id, payment_method_id=card_of(paying.customer))
+        if self.do(command, accepted=possible) is not None:
+            paying.status, paying.attempt = "processing", paying.attempt + 1
+
+    @precondition(lambda self: self.model.payments)
+    @rule(n=any_one)
+    def cancel_a_payment(self, n: int) -> None:
+        payment_id = pick(self.model.payments, n)
+        paying = self.model.payments[payment_id]
+        if self.do(CancelPayment(payment_id=payment_id), accepted=paying.status in {"new", "declined", "canceled"}):
+            paying.status = "canceled"
+
+    @precondition(lambda self: self.model.payments)
+    @rule(n=any_one, answer=st.sampled_from(["capture", "capture", "decline", "action", "unknown"]))
+    def the_gateway_answers(self, n: int, answer: str) -> None:
+        running = [key for key, paying in self.model.payments.items() if paying.status in RUNNING]
+        payment_id = running[n % len(running)] if running and n % 8 else pick(self.model.payments, n)
+        paying = self.model.payments[payment_id]
+        said_already = (answer == "unknown" and paying.unknown) or (
+            answer == "action" and paying.status == "action" and not paying.unknown
+        )
+        attempt = paying.attempt if n % 5 else paying.attempt + 1
+        possible = paying.status in RUNNING and not said_already and attempt == paying.attempt
+        if self.do(answered(payment_id, attempt, answer), accepted=possible) is None:
+            return
+        match answer:
+            case "capture":
+                self.model.capture(payment_id)
+            case "unknown":
+                paying.unknown = True
+            case _:
+                paying.status, paying.unknown = ("declined" if answer == "decline" else "action"), False
+                self.model.fail(paying.invoice)
+
+    # --- refunds -------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.model.payments)
+    @rule(n=any_one, amount=st.none() | amounts)
+    def ask_for_a_refund(self, n: int, amount: int | None) -> None:
+        captured = [key for key, paying in self.model.payments.items() if paying.status == "captured"]
+        payment_id = captured[n % len(captured)] if captured and n % 8 else pick(self.model.payments, n)
+        asked = None if amount is None else usd(amount)
+        self._refund(RequestRefund(refund_id=self.new("re_"), payment_id=payment_id, amount=asked))
+
+    def _refund(self, command: RequestRefund) -> None:
+        left = self.model.left(command.payment_id)
+        amount = left if command.amount is None else command.amount.amount
+        possible = 0 < amount <= left and command.refund_id not in self.model.refunds
+        if self.do(command, accepted=possible) is not None:
+            self.model.refunds[command.refund_id] = Returning(command.payment_id, amount)
+            if not self.model.left(command.payment_id):
+                self.model.payments[command.payment_id].to_return = False
+
+    @precondition(lambda self: self.model.refunds)
+    @rule(n=any_one, answer=st.sampled_from(["succeeded", "failed", "unknown"]))
+    def the_gateway_answers_about_a_refund(self, n: int, answer: str) -> None:
+        refund_id = pick(self.model.refunds, n)
+        returning = self.model.refunds[refund_id]
+        possible = returning.status == "pending" and not (answer == "unknown" and returning.unknown)
+        if self.do(refund_answered(refund_id, returning.payment, answer), accepted=possible) is None:
+            return
+        if answer == "unknown":
+            returning.unknown = True
+        else:
+            returning.status = answer
+
+    # --- the books by hand ---------------------------------------------------------------------------------------
+
+    @rule(amount=amounts, reverse=st.booleans())
+    def post_by_hand(self, amount: int, reverse: bool) -> None:
+        entry_id = self.new("je_")
+        postings = (debit(CASH, usd(amount)), credit(EQUITY, usd(amount)))
+        self.do(PostJournalEntry(entry_id=entry_id, postings=postings, memo=""))
+        self.model.capital += amount
+        if reverse:
+            self.do(ReverseJournalEntry(entry_id=entry_id, memo=""))
+            self.model.capital -= amount
+            self.do(ReverseJournalEntry(entry_id=entry_id, memo=""), accepted=False)
+
+
+def pick(known: Mapping[str, object], n: int) -> str:
+    """One of the ids known, the same for the same number."""
+    return list(known)[n % len(known)]
+
+
+def card_of(customer_id: str) -> str:
+    return "pm_" + customer_id.removeprefix("cus_")
+
+
+def answered(payment_id: str, attempt: int, answer: str) -> PaymentCommand:
+    match answer:
+        case "capture":
+            return RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id="gw_1")
+        case "decline":
+            return RecordPaymentDeclined(
+                payment_id=payment_id, attempt=attempt, decline_code="do_not_honor", retryable=True
+            )
+        case "action":
+            return RecordPaymentActionRequired(payment_id=payment_id, attempt=attempt, gateway_payment_id="gw_1")
+        case _:
+            return RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why="time-out")
+
+
+def refund_answered(refund_id: str, payment_id: str, answer: str) -> RefundCommand:
+    match answer:
+        case "succeeded":
+            return RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
+        case "failed":
+            return RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code="account_closed")
+        case _:
+            return RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")
+
+
+HISTORIES_MAX = 150
+"""A history is dozens of commands with every check after each, so fewer of them than of single values."""
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(max_examples=min(settings().max_examples, HISTORIES_MAX), stateful_step_count=50)
