@@ -20,7 +20,7 @@ from api.replies import KEY_NAMESPACE
 from processors.invariants.findings import Difference
 from processors.invariants.log_integrity import Acknowledged
 
-TRY_TIMEOUT_S: Final = 5.0
+TRY_TIMEOUT_S: Final = 2.5
 """Longest wait for one answer, connecting included; then the same is asked of the next API."""
 
 RETRY_PAUSE_S: Final = 0.1
