@@ -1,0 +1,69 @@
+"""The API as a process of its own, on a database: started, killed, started again."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from infra.embedded.process import free_port
+from tests.integration.api_client import MASTER_KEY
+
+START_TIMEOUT_S = 60.0
+POLL_S = 0.05
+
+
+class ApiProcess:
+    """One process of the role `api`. Its log goes to a file in `folder`."""
+
+    def __init__(self, dsn: str, folder: Path, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = folder / f"api-{self.port}.log"
+        self._environment = {
+            **os.environ,
+            "TALLYBOOK_DATABASE_URL": dsn,
+            "TALLYBOOK_API_PORT": str(self.port),
+            "TALLYBOOK_VAULT_MASTER_KEY": MASTER_KEY,
+            "TALLYBOOK_DATA_DIR": str(folder),
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", "run", "api"], env=self._environment, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the API did not start:\n{self._log.read_text()[-4000:]}")
+            time.sleep(POLL_S)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5) as response:  # noqa: S310  our own
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def kill(self) -> None:
+        """End it at once: SIGKILL."""
+        assert self._process is not None, "it was started"
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """Ask it to finish (SIGTERM); its exit code."""
+        assert self._process is not None, "it was started"
+        self._process.terminate()
+        return self._process.wait(timeout=30)
+
+    @property
+    def log(self) -> str:
+        """What it logged so far."""
+        return self._log.read_text(encoding="utf-8")
