@@ -16,7 +16,7 @@ ROLES: Mapping[str, str] = {
     "processors": "cli.run:processors",
     "api": "cli.run:api",
 }
-MIGRATE = "infra.migrations:migrate"
+MIGRATE = "projections.tables:migrate"
 SEED = "cli.seed:seed"
 
 

@@ -152,6 +152,9 @@ class ProjectionSettings(Part):
 
     poll_max_records: int = setting(2_000, "records", "Most records applied in one transaction.", ge=1)
     poll_timeout_ms: int = setting(200, "ms", "Longest wait of one poll for records.", ge=1)
+    metadata_max_age_ms: int = setting(
+        5_000, "ms", "How soon topics that were dropped and made again are noticed.", ge=100
+    )
     cached_rows: int = setting(20_000, "rows", "Rows of each read model kept in memory between batches.", ge=0)
     restart_backoff_ms: int = setting(500, "ms", "Pause before a projection that failed starts over.", ge=1)
     rebuild_batch_events: int = setting(5_000, "events", "Events read from the log at a time in a rebuild.", ge=1)

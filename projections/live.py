@@ -149,7 +149,12 @@ class Live:
         self.held = {hold["partition_key"]: Held(*hold[1:]) for hold in holds}
 
     async def open(self, connection: Connection, partitions: Sequence[int]) -> dict[int, Checkpoint]:
-        """Read the partitions' checkpoints (made where there are none): consume from their offsets on."""
+        """Take on these partitions and no others; their checkpoints (made where there are none) say where to read on.
+
+        What was kept in memory is forgotten: others may have written since.
+        """
+        self._fold.forget()
+        self.lost.clear()
         await connection.execute(
             """INSERT INTO read.checkpoints (projection, fold, partition, topic, incarnation, position, kafka_offset)
                SELECT $1, $2, p, $3, $4, 0, 0 FROM unnest($5::int[]) AS p ON CONFLICT DO NOTHING""",
@@ -166,11 +171,8 @@ class Live:
             self.fold,
             list(partitions),
         )
-        opened = {row["partition"]: Checkpoint(row["position"], row["kafka_offset"]) for row in rows}
-        self.checkpoints |= opened
-        for partition in opened:
-            self.lost.pop(partition, None)
-        return opened
+        self.checkpoints = {row["partition"]: Checkpoint(row["position"], row["kafka_offset"]) for row in rows}
+        return dict(self.checkpoints)
 
     async def project(self, connection: Connection, records: Mapping[int, Sequence[ConsumerRecord]]) -> Projected:
         """Fold a poll's records and write what they change, with the new checkpoints; all or nothing.

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import structlog
 
+from infra import migrations
 from infra.database import Connection, Role
 from infra.settings import DatabaseSettings
 from projections.catalogue import READ_MODELS
@@ -86,6 +87,12 @@ async def owner_connection(dsn: str, settings: DatabaseSettings) -> Connection:
         timeout=settings.connect_timeout_s,
         server_settings={"role": Role.OWNER.value, "client_min_messages": "warning", "jit": "off"},
     )
+
+
+async def migrate(dsn: str) -> None:
+    """Bring a database to the newest schema, read models included. The DSN's user is its owner, or a superuser."""
+    await migrations.migrate(dsn)
+    await prepare(dsn, DatabaseSettings())
 
 
 async def prepare(dsn: str, settings: DatabaseSettings, models: Sequence[ReadModel[Any]] = READ_MODELS) -> None:

@@ -42,6 +42,11 @@ LAG_SECONDS = Gauge(
     "tallybook_projections_lag_seconds", "Age of the last record while behind", ["projection", "partition"]
 )
 
+
+class TopicAway(Exception):
+    """The topic was dropped: leave the group, and join it anew when the topic is back."""
+
+
 KEYPLAN: Final = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"}
 """A batch's rows are found by their keys, however few rows a table had when it was last looked at."""
 
@@ -87,7 +92,9 @@ class ProjectionWorker:
             except Exception as error:
                 self._problem = f"{type(error).__name__}: {error}"
                 RESTARTS.labels(self.projection).inc()
-                if isinstance(error, StaleReadModel):
+                if isinstance(error, TopicAway):
+                    log.warning("topic_is_away", projection=self.projection.value, topic=self._topic)
+                elif isinstance(error, StaleReadModel):
                     log.error("projection_needs_rebuild", projection=self.projection.value, why=str(error))
                 else:
                     log.exception("projection_starts_over", projection=self.projection.value)
@@ -103,16 +110,29 @@ class ProjectionWorker:
         try:
             await self.live.load(connection)
             await consumer.start()
+            await self._await_topic(consumer)
             consumer.subscribe([self._topic], listener=_Forget(self._open))
             self._open.clear()
             self._problem = ""
+            seen = False
             while True:
+                # aiokafka may keep for ever the empty assignment that it made while a topic was away.
+                known = bool(consumer.partitions_for_topic(self._topic))
+                if seen and not known:
+                    raise TopicAway(self._topic)
+                seen = known
                 await self._poll(consumer, connection)
         finally:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(consumer.stop(), timeout=self._settings.kafka.session_timeout_ms / 1000)
             # Not `close`: it waits for a server that may be gone, and a batch is committed or it is not.
             connection.terminate()
+
+    async def _await_topic(self, consumer: AIOKafkaConsumer) -> None:
+        """The relay makes the topics; a consumer that joins before might not notice when they come."""
+        while self._topic not in await consumer.topics():
+            self._problem = f"{self._topic} is not there yet"
+            await asyncio.sleep(self._settings.projections.poll_timeout_ms / 1000)
 
     def _consumer(self) -> AIOKafkaConsumer:
         kafka = self._settings.kafka
@@ -125,27 +145,31 @@ class ProjectionWorker:
             heartbeat_interval_ms=kafka.session_timeout_ms // 3,
             rebalance_timeout_ms=kafka.rebalance_timeout_ms,
             request_timeout_ms=kafka.request_timeout_ms,
+            metadata_max_age_ms=self._settings.projections.metadata_max_age_ms,
             max_poll_records=self._settings.projections.poll_max_records,
         )
 
     async def _poll(self, consumer: AIOKafkaConsumer, connection: Connection) -> None:
         settings = self._settings.projections
-        assigned = {place.partition for place in consumer.assignment()}
-        missing = assigned - self._open
-        if missing:
+        assigned = _partitions(consumer)
+        if assigned != self._open:
             # Before anything is read: where Kafka would begin is not where the tables stand.
-            for partition, checkpoint in (await self.live.open(connection, sorted(missing))).items():
-                place = TopicPartition(self._topic, partition)
-                if place in consumer.assignment():
-                    consumer.seek(place, checkpoint.offset)
-                    self._open.add(partition)
+            self._open.clear()
+            checkpoints = await self.live.open(connection, sorted(assigned))
+            if _partitions(consumer) != assigned:
+                return  # a rebalance meanwhile: look again
+            for partition, checkpoint in checkpoints.items():
+                consumer.seek(TopicPartition(self._topic, partition), checkpoint.offset)
+            self._open |= assigned
         polled: Mapping[TopicPartition, Sequence[Any]] = await consumer.getmany(
             timeout_ms=settings.poll_timeout_ms, max_records=settings.poll_max_records
         )
-        # A partition that was assigned meanwhile is read again, from its checkpoint on.
+        # Nothing is left in `_open` after a rebalance meanwhile: then all is read again, from the checkpoints on.
         records = {place.partition: found for place, found in polled.items() if place.partition in self._open}
         if records:
             await self._project(connection, records)
+        if self.live.filling and await has_caught_up(connection, self.projection, self._topic):
+            await self._take_over(connection)
         self._measure(consumer, records)
 
     async def _project(self, connection: Connection, records: Mapping[int, Sequence[Any]]) -> None:
@@ -172,8 +196,6 @@ class ProjectionWorker:
             LOSSES.labels(labels).inc()
             log.critical("records_lost", projection=labels.value, partition=partition, why=why)
         LOST.labels(labels).set(len(self.live.lost))
-        if self.live.filling and await has_caught_up(connection, self.projection, self._topic):
-            await self._take_over(connection)
 
     async def _reload(self, connection: Connection) -> None:
         self._open.clear()
@@ -229,6 +251,10 @@ class ProjectionWorker:
             lag_events=sum(self._lag.values()),
             lag_s=0.0 if since is None else (datetime.now(UTC) - since).total_seconds(),
         )
+
+
+def _partitions(consumer: AIOKafkaConsumer) -> set[int]:
+    return {place.partition for place in consumer.assignment()}
 
 
 class _Forget(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped

@@ -4,8 +4,6 @@
 Tests of durability and of kills take servers of their own: `durable_postgres`, `own_kafka`.
 """
 
-import importlib
-import importlib.util
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,8 +13,7 @@ import pytest
 from infra.embedded.databases import PostgresServer
 from infra.embedded.kafka import EmbeddedKafka
 from infra.embedded.postgres import EmbeddedPostgres
-from infra.settings import DatabaseSettings
-from projections.tables import prepare
+from projections import tables
 from tests.services import (
     ContainerKafka,
     ContainerPostgres,
@@ -127,8 +124,4 @@ def topic_prefix() -> str:
 
 async def migrate(dsn: str) -> None:
     """Apply every migration to the database, and make the read models' tables."""
-    if importlib.util.find_spec("infra.migrations") is None:
-        return
-    migrations = importlib.import_module("infra.migrations")
-    await migrations.migrate(dsn)
-    await prepare(dsn, DatabaseSettings())
+    await tables.migrate(dsn)
