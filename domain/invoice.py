@@ -22,6 +22,7 @@ from domain.accounts import (
     transfer,
 )
 from domain.currency import CurrencyCode
+from domain.invoice_computation import AmountLine, compute_invoice
 from domain.money import Money, sum_money
 from domain.plan_price import BillingTiming
 from domain.refusal import Refusal, RefusalKind
@@ -253,15 +254,21 @@ def draft(
 
 
 def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money:
-    """The sum of the lines. Raises InvalidInvoiceLines for none, too many, another currency, or a negative total."""
+    """What is due for the lines, by the one computation of every invoice.
+
+    Raises InvalidInvoiceLines for none, too many, another currency, or a negative sum.
+    """
     if not 1 <= len(lines) <= MAX_INVOICE_LINES:
         raise InvalidInvoiceLines(lines=len(lines))
     if any(line.amount.currency != currency for line in lines):
         raise InvalidInvoiceLines(currency=currency)
-    total = sum_money((line.amount for line in lines), currency)
-    if total.is_negative:
-        raise InvalidInvoiceLines(total=total.amount)
-    return total
+    billed = [
+        AmountLine(line_id=line.line_id, product_id=line.price_id or line.line_id, amount=line.amount) for line in lines
+    ]
+    due = compute_invoice(billed, currency).due
+    if due.is_negative:
+        raise InvalidInvoiceLines(total=due.amount)
+    return due
 
 
 def settle_if_nothing_due(event: InvoiceFinalized) -> list[InvoiceEvent]:
