@@ -11,6 +11,7 @@ has a customer of its own. All are durable (synchronous_commit on). `python -m b
 
 import asyncio
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -168,13 +169,21 @@ def _result(row_id: str, medians: dict[str, float]) -> dict[str, Any]:
     }
 
 
+async def _rows_until_stopped() -> list[dict[str, Any]]:
+    running = asyncio.current_task()
+    assert running is not None
+    # Stopped like this it still takes its server down.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    return await rows(lambda line: print(line, file=sys.stderr, flush=True))
+
+
 def main() -> None:
     """Print a table, with progress on standard error; or be one of two processes."""
     if sys.argv[1:2] == ["--worker"]:
         dsn, seconds, *ids = sys.argv[2:]
         print(uvloop.run(ours(dsn, ids, float(seconds))))
         return
-    for row in uvloop.run(rows(lambda line: print(line, file=sys.stderr, flush=True))):
+    for row in uvloop.run(_rows_until_stopped()):
         ratios = "  ".join(f"{name} ×{ratio}" for name, ratio in row["ratios"].items())
         print(f"{row['id']:<32}{row['ours']:>9,} {row['unit']}   {ratios}")
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
