@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import audit, dead_letters, demo, relay, servers, tenants
+from cli import audit, dead_letters, demo, projections, relay, servers, tenants
 from cli.faults.command import faults
 from cli.registry import ROLES, load
 from infra.embedded.process import EmbeddedServerError
@@ -36,6 +36,7 @@ app.add_typer(tenants.app, name="tenants", rich_help_panel=SETTINGS)
 app.add_typer(audit.app, name="audit", rich_help_panel=PROOF)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=PROOF)
 app.add_typer(relay.app, name="relay", rich_help_panel=PROOF)
+app.add_typer(projections.app, name="projections", rich_help_panel=PROOF)
 app.command(rich_help_panel=PROOF)(faults)
 
 

@@ -1,0 +1,119 @@
+"""`tallybook projections`: how far the read models are, whether they equal the log, and making them anew."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from projections.read_model import ReadModel
+
+app = typer.Typer(help="The read models.", no_args_is_help=True)
+console = Console()
+
+STATUS = """
+SELECT p.name, c.topic, count(c.partition) AS partitions, max(c.position) AS position, p.next_fold IS NOT NULL AS anew,
+    count(*) FILTER (WHERE r.position > coalesce(c.position, 0)) AS behind,
+    (SELECT count(*) FROM read.held_keys h WHERE h.projection = p.name AND h.fold = p.fold) AS held
+FROM read.projections p
+LEFT JOIN read.checkpoints c ON c.projection = p.name AND c.fold = p.fold
+LEFT JOIN relay.published r ON r.topic = c.topic AND r.partition = c.partition
+GROUP BY p.name, p.fold, p.next_fold, c.topic ORDER BY p.name
+"""
+
+
+class Bar:
+    """A progress bar over events."""
+
+    def __init__(self, what: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("events"))
+        self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+        self._task = self.bar.add_task(what, total=None)
+
+    def show(self, done: int, total: int) -> None:
+        """How many events are folded, of how many."""
+        self.bar.update(self._task, completed=done, total=total)
+
+
+def _models(names: Sequence[str], *, everything: bool) -> "Sequence[ReadModel[Any]]":
+    from projections.catalogue import BY_NAME, READ_MODELS
+
+    if everything or not names:
+        return READ_MODELS
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: the read models are {', '.join(BY_NAME)}.")
+    return [BY_NAME[name] for name in names]
+
+
+@app.command("status")
+def status() -> None:
+    """Show how far each projection is, what waits for a dead letter, and what is folded anew.
+
+    [dim]Example:[/dim] [cyan]tallybook projections status[/cyan]
+    """
+    from cli.addresses import owner_pool, reached_settings
+
+    async def fetch() -> list[Any]:
+        async with owner_pool(reached_settings()) as pool:
+            return list(await pool.fetch(STATUS))
+
+    table = Table("projection", "topic", "partitions", "position", "partitions behind", "held keys", "state")
+    for row in asyncio.run(fetch()):
+        state = "folded anew" if row["anew"] else "live"
+        figures = (row["partitions"], row["position"] or 0, row["behind"], row["held"])
+        table.add_row(row["name"], row["topic"] or "", *map(str, figures), state)
+    console.print(table)
+
+
+@app.command("check")
+def check(names: Annotated[list[str] | None, typer.Argument(help="Read models; none: all.")] = None) -> None:
+    """Compare read models with a fold of the log, while everything goes on; exit code 1 if any row differs.
+
+    [dim]Example:[/dim] [cyan]tallybook projections check invoices payments[/cyan]
+    """
+    from cli.addresses import owner_dsn, reached_settings
+    from projections.rebuild import differences
+
+    settings = reached_settings()
+    chosen = _models(names or (), everything=False)
+    bar = Bar("Folding the log")
+    with bar.bar:
+        found = asyncio.run(differences(settings, chosen, owner_dsn=owner_dsn(settings), progress=bar.show))
+    table = Table("read model", "rows that differ")
+    for name, number in found.items():
+        table.add_row(name, f"[red]{number}[/red]" if number else "0")
+    console.print(table)
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+@app.command("rebuild")
+def rebuild_tables(
+    names: Annotated[list[str] | None, typer.Argument(help="Read models.")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+) -> None:
+    """Make read models anew from the log, beside the live ones, and swap them in; queries and writes go on.
+
+    [dim]Example:[/dim] [cyan]tallybook projections rebuild --all[/cyan]
+    """
+    from cli.addresses import owner_dsn, reached_settings
+    from projections.rebuild import CannotRebuild, rebuild
+
+    if not names and not everything:
+        raise typer.BadParameter("Name read models, or say --all.")
+    settings = reached_settings()
+    chosen = _models(names or (), everything=everything)
+    bar = Bar("Rebuilding")
+    try:
+        with bar.bar:
+            made = asyncio.run(rebuild(settings, chosen, owner_dsn=owner_dsn(settings), progress=bar.show))
+    except CannotRebuild as error:
+        console.print(f"[red]Not rebuilt:[/red] {error}")
+        raise typer.Exit(1) from None
+    console.print(f"{made.facts:,} facts folded; shown now: {', '.join(made.tables)}", highlight=False)
