@@ -1,6 +1,7 @@
 """What is checked after every command of a random history, against the naive model."""
 
 import itertools
+from collections.abc import Mapping
 from datetime import datetime
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
@@ -9,6 +10,14 @@ from domain import charge_saga, refund_saga
 from domain.accounts import Posting, Side
 from domain.invoice import InvoiceFinalized
 from domain.payment import PAYMENT, PaymentCaptured
+from domain.payment_commands import (
+    PaymentCommand,
+    RecordPaymentActionRequired,
+    RecordPaymentCaptured,
+    RecordPaymentDeclined,
+    RecordPaymentOutcomeUnknown,
+)
+from domain.refund_commands import RecordRefundFailed, RecordRefundOutcomeUnknown, RecordRefundSucceeded, RefundCommand
 from domain.refusal import Refusal
 from domain.stream import Command
 from domain.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
@@ -144,3 +153,36 @@ class CheckedHistory(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         assert replayed(self.books.log) == self.books.states, "a replay from the first event comes to the same states"
+
+
+def pick(known: Mapping[str, object], n: int) -> str:
+    """One of the ids known, the same for the same number."""
+    return list(known)[n % len(known)]
+
+
+def card_of(customer_id: str) -> str:
+    return "pm_" + customer_id.removeprefix("cus_")
+
+
+def answered(payment_id: str, attempt: int, answer: str) -> PaymentCommand:
+    match answer:
+        case "capture":
+            return RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id="gw_1")
+        case "decline":
+            return RecordPaymentDeclined(
+                payment_id=payment_id, attempt=attempt, decline_code="do_not_honor", retryable=True
+            )
+        case "action":
+            return RecordPaymentActionRequired(payment_id=payment_id, attempt=attempt, gateway_payment_id="gw_1")
+        case _:
+            return RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why="time-out")
+
+
+def refund_answered(refund_id: str, payment_id: str, answer: str) -> RefundCommand:
+    match answer:
+        case "succeeded":
+            return RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
+        case "failed":
+            return RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code="account_closed")
+        case _:
+            return RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")

@@ -6,7 +6,6 @@ unfinished. At the end a replay from the first event comes to the same states. `
 and evolving are pure and that every event survives the wire.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
@@ -25,24 +24,15 @@ from domain.payment_commands import (
     ConfirmPayment,
     CreatePayment,
     PayInvoice,
-    PaymentCommand,
-    RecordPaymentActionRequired,
-    RecordPaymentCaptured,
-    RecordPaymentDeclined,
-    RecordPaymentOutcomeUnknown,
 )
 from domain.plan_price import CreatePrice
 from domain.price import PerUnit
 from domain.refund_commands import (
-    RecordRefundFailed,
-    RecordRefundOutcomeUnknown,
-    RecordRefundSucceeded,
-    RefundCommand,
     RequestRefund,
 )
 from domain.subscription_commands import CancelSubscription, RenewSubscription, RequestedItem
 from domain.test_clock import AdvanceTestClock, CompleteTestClockAdvance
-from tests.domain.history_checks import CheckedHistory
+from tests.domain.history_checks import CheckedHistory, answered, card_of, pick, refund_answered
 from tests.domain.history_model import RUNNING, Billed, Paying, Person, Returning, Subscribed
 from tests.domain.stream_examples import (
     ARREARS_PRICE_ID,
@@ -71,7 +61,11 @@ SEATS_PRICE_ID = id_of("price_", 3)
 COSTS = {PRICE_ID: (1_000, 0), SEATS_PRICE_ID: (38, 0), ARREARS_PRICE_ID: (0, 301)}
 
 any_one = st.integers(0, 2**16)
-amounts = st.integers(1, 5_000)
+amounts = st.integers(1, 2_000)
+gateway_answers = st.lists(
+    st.tuples(any_one, st.sampled_from(["capture", "capture", "capture", "decline", "action", "unknown"])), max_size=5
+)
+refund_answers = st.lists(st.tuples(any_one, st.sampled_from(["succeeded", "failed", "unknown"])), max_size=3)
 
 
 class Histories(CheckedHistory):
@@ -87,25 +81,36 @@ class Histories(CheckedHistory):
             ),
         ):
             self.do(command)
-        self.add_customer(on_clock=False)
-        self.add_customer(on_clock=True)
+        for n in range(3):
+            self.add_customer(on_clock=n == 1)
+            self.subscribe(n, {PRICE_ID, ARREARS_PRICE_ID}, automatic=n != 2, trial_days=0)
+            self.draft_an_invoice(n, 300, 200, automatic=n != 0)
+            self.finalize_a_draft(0)
 
-    @rule(on_clock=st.booleans())
-    def add_customer(self, on_clock: bool) -> None:
+    @rule(n=any_one, kind=st.sampled_from(["join", "leave", "default", "default", "none", "none", "journal"]))
+    def housekeeping(self, n: int, kind: str) -> None:
+        match kind:
+            case "join":
+                self.add_customer(on_clock=n % 2 == 0)
+            case "leave":
+                self.delete_customer(n)
+            case "journal":
+                self.post_by_hand(1 + n, reverse=n % 2 == 0)
+            case _:
+                self.set_default_card(n, default=kind == "default")
+
+    def add_customer(self, *, on_clock: bool) -> None:
         customer_id = self.new("cus_")
         self.do(create_customer(customer_id=customer_id, test_clock_id=CLOCK_ID if on_clock else None))
         self.do(attach_card(payment_method_id=card_of(customer_id), customer_id=customer_id, make_default=True))
         self.model.people[customer_id] = Person(on_clock=on_clock)
 
-    @rule(n=any_one)
     def delete_customer(self, n: int) -> None:
-        if n % 4 == 0:  # seldom, so that most histories go on
-            customer_id = pick(self.model.people, n // 4)
-            self.do(DeleteCustomer(customer_id=customer_id))
-            self.model.people[customer_id].deleted = True
+        customer_id = pick(self.model.people, n)
+        self.do(DeleteCustomer(customer_id=customer_id))
+        self.model.people[customer_id].deleted = True
 
-    @rule(n=any_one, default=st.booleans())
-    def set_default_card(self, n: int, default: bool) -> None:
+    def set_default_card(self, n: int, *, default: bool) -> None:
         customer_id = pick(self.model.people, n)
         person = self.model.people[customer_id]
         method_id = card_of(customer_id) if default else None
@@ -115,15 +120,28 @@ class Histories(CheckedHistory):
         if not person.deleted:
             person.has_default = default
 
-    @rule(hours=st.integers(1, 800))
-    def time_passes(self, hours: int) -> None:
-        self.now += timedelta(hours=hours)
+    def post_by_hand(self, amount: int, *, reverse: bool) -> None:
+        entry_id = self.new("je_")
+        postings = (debit(CASH, usd(amount)), credit(EQUITY, usd(amount)))
+        self.do(PostJournalEntry(entry_id=entry_id, postings=postings, memo=""))
+        self.model.capital += amount
+        if reverse:
+            self.do(ReverseJournalEntry(entry_id=entry_id, memo=""))
+            self.model.capital -= amount
+            self.do(ReverseJournalEntry(entry_id=entry_id, memo=""), accepted=False)
 
-    @rule(hours=st.integers(1, 800))
-    def the_clock_is_advanced(self, hours: int) -> None:
-        self.clock_now += timedelta(hours=hours)
-        self.do(AdvanceTestClock(clock_id=CLOCK_ID, to=self.clock_now))
-        self.do(CompleteTestClockAdvance(clock_id=CLOCK_ID))
+    @rule(
+        hours=st.integers(1, 800), clock_hours=st.integers(0, 800), renewals=st.lists(any_one, min_size=2, max_size=8)
+    )
+    def time_passes(self, hours: int, clock_hours: int, renewals: list[int]) -> None:
+        """For everybody, and on the test clock; then some timers run."""
+        self.now += timedelta(hours=hours)
+        if clock_hours:
+            self.clock_now += timedelta(hours=clock_hours)
+            self.do(AdvanceTestClock(clock_id=CLOCK_ID, to=self.clock_now))
+            self.do(CompleteTestClockAdvance(clock_id=CLOCK_ID))
+        for n in renewals:
+            self.renew(n, by_timer=True)
 
     # --- subscriptions -------------------------------------------------------------------------------------------
 
@@ -164,15 +182,15 @@ class Histories(CheckedHistory):
     @precondition(lambda self: self.model.subscriptions)
     @rule(n=any_one, by_timer=st.booleans())
     def renew(self, n: int, by_timer: bool) -> None:
-        subscription_id = pick(self.model.subscriptions, n)
+        due = [key for key, each in self.model.subscriptions.items() if self._is_due(each)]
+        subscription_id = due[n % len(due)] if due and n % 8 else pick(self.model.subscriptions, n)
         subscribed = self.model.subscriptions[subscription_id]
         boundary = subscribed.next_boundary
-        is_due = boundary <= self.time_of(subscribed.customer)
-        if by_timer and not is_due:
+        if by_timer and not self._is_due(subscribed):
             return
         done = self.do(
             RenewSubscription(subscription_id=subscription_id, due_at=boundary if by_timer else None),
-            accepted=is_due and not subscribed.canceled,
+            accepted=self._is_due(subscribed),
         )
         if done is None:
             return
@@ -180,6 +198,9 @@ class Histories(CheckedHistory):
             self._end(subscription_id, subscribed, done, boundary)
         else:
             self._next_period(subscription_id, subscribed, done)
+
+    def _is_due(self, subscribed: Subscribed) -> bool:
+        return not subscribed.canceled and subscribed.next_boundary <= self.time_of(subscribed.customer)
 
     @precondition(lambda self: self.model.subscriptions)
     @rule(n=any_one, at_period_end=st.booleans())
@@ -227,7 +248,9 @@ class Histories(CheckedHistory):
     @precondition(lambda self: self.model.invoices)
     @rule(n=any_one, by_hand=st.booleans())
     def settle_an_invoice(self, n: int, by_hand: bool) -> None:
-        invoice_id = pick(self.model.invoices, n)
+        """Mostly one that is still open, be a payment of it under way or not."""
+        still_open = [key for key in self.model.invoices if self.model.is_open(key)]
+        invoice_id = still_open[n % len(still_open)] if still_open and n % 8 else pick(self.model.invoices, n)
         command = (PayInvoiceOutOfBand if by_hand else VoidInvoice)(invoice_id=invoice_id)
         if self.do(command, accepted=self.model.is_open(invoice_id)) is not None:
             billed = self.model.invoices[invoice_id]
@@ -237,20 +260,25 @@ class Histories(CheckedHistory):
     # --- payments ------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.saga_steps)
-    @rule(n=any_one, again=st.booleans())
-    def a_saga_goes_on(self, n: int, again: bool) -> None:
-        command = self.saga_steps[n % len(self.saga_steps)]
-        if not again:  # otherwise it is delivered once more, later
-            self.saga_steps.remove(command)
-        if isinstance(command, CollectInvoice):
-            self._charge(command.invoice_id, command)
-        elif isinstance(command, RequestRefund):
-            self._refund(command)
+    @rule(steps=st.lists(any_one, min_size=1, max_size=6), answers=gateway_answers)
+    def sagas_go_on(self, steps: list[int], answers: list[tuple[int, str]]) -> None:
+        """In any order; a step in four is delivered once more, later."""
+        for n in steps:
+            if self.saga_steps:
+                command = self.saga_steps[n % len(self.saga_steps)]
+                if n % 4:
+                    self.saga_steps.remove(command)
+                if isinstance(command, CollectInvoice):
+                    self._charge(command.invoice_id, command)
+                elif isinstance(command, RequestRefund):
+                    self._refund(command)
+        self.the_gateway_answers(answers)
 
     @precondition(lambda self: self.model.invoices)
     @rule(n=any_one)
     def pay_an_invoice(self, n: int) -> None:
-        invoice_id = pick(self.model.invoices, n)
+        still_open = [key for key in self.model.invoices if self.model.is_open(key)]
+        invoice_id = still_open[n % len(still_open)] if still_open and n % 8 else pick(self.model.invoices, n)
         self._charge(invoice_id, PayInvoice(invoice_id=invoice_id, payment_id=self.new("pay_")))
 
     def _charge(self, invoice_id: str, command: PayInvoice | CollectInvoice) -> None:
@@ -297,9 +325,13 @@ class Histories(CheckedHistory):
         if self.do(CancelPayment(payment_id=payment_id), accepted=paying.status in {"new", "declined", "canceled"}):
             paying.status = "canceled"
 
-    @precondition(lambda self: self.model.payments)
-    @rule(n=any_one, answer=st.sampled_from(["capture", "capture", "decline", "action", "unknown"]))
-    def the_gateway_answers(self, n: int, answer: str) -> None:
+    @rule(answers=gateway_answers)
+    def the_gateway_answers(self, answers: list[tuple[int, str]]) -> None:
+        for n, answer in answers:
+            if self.model.payments:
+                self._answer_payment(n, answer)
+
+    def _answer_payment(self, n: int, answer: str) -> None:
         running = [key for key, paying in self.model.payments.items() if paying.status in RUNNING]
         payment_id = running[n % len(running)] if running and n % 8 else pick(self.model.payments, n)
         paying = self.model.payments[payment_id]
@@ -322,12 +354,15 @@ class Histories(CheckedHistory):
     # --- refunds -------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.model.payments)
-    @rule(n=any_one, amount=st.none() | amounts)
-    def ask_for_a_refund(self, n: int, amount: int | None) -> None:
+    @rule(n=any_one, amount=st.none() | amounts, answers=refund_answers)
+    def ask_for_a_refund(self, n: int, amount: int | None, answers: list[tuple[int, str]]) -> None:
         captured = [key for key, paying in self.model.payments.items() if paying.status == "captured"]
         payment_id = captured[n % len(captured)] if captured and n % 8 else pick(self.model.payments, n)
         asked = None if amount is None else usd(amount)
         self._refund(RequestRefund(refund_id=self.new("re_"), payment_id=payment_id, amount=asked))
+        for n_refund, answer in answers:
+            if self.model.refunds:
+                self._answer_refund(n_refund, answer)
 
     def _refund(self, command: RequestRefund) -> None:
         left = self.model.left(command.payment_id)
@@ -338,10 +373,9 @@ class Histories(CheckedHistory):
             if not self.model.left(command.payment_id):
                 self.model.payments[command.payment_id].to_return = False
 
-    @precondition(lambda self: self.model.refunds)
-    @rule(n=any_one, answer=st.sampled_from(["succeeded", "failed", "unknown"]))
-    def the_gateway_answers_about_a_refund(self, n: int, answer: str) -> None:
-        refund_id = pick(self.model.refunds, n)
+    def _answer_refund(self, n: int, answer: str) -> None:
+        pending = [key for key, each in self.model.refunds.items() if each.status == "pending"]
+        refund_id = pending[n % len(pending)] if pending and n % 8 else pick(self.model.refunds, n)
         returning = self.model.refunds[refund_id]
         possible = returning.status == "pending" and not (answer == "unknown" and returning.unknown)
         if self.do(refund_answered(refund_id, returning.payment, answer), accepted=possible) is None:
@@ -351,54 +385,8 @@ class Histories(CheckedHistory):
         else:
             returning.status = answer
 
-    # --- the books by hand ---------------------------------------------------------------------------------------
 
-    @rule(amount=amounts, reverse=st.booleans())
-    def post_by_hand(self, amount: int, reverse: bool) -> None:
-        entry_id = self.new("je_")
-        postings = (debit(CASH, usd(amount)), credit(EQUITY, usd(amount)))
-        self.do(PostJournalEntry(entry_id=entry_id, postings=postings, memo=""))
-        self.model.capital += amount
-        if reverse:
-            self.do(ReverseJournalEntry(entry_id=entry_id, memo=""))
-            self.model.capital -= amount
-            self.do(ReverseJournalEntry(entry_id=entry_id, memo=""), accepted=False)
-
-
-def pick(known: Mapping[str, object], n: int) -> str:
-    """One of the ids known, the same for the same number."""
-    return list(known)[n % len(known)]
-
-
-def card_of(customer_id: str) -> str:
-    return "pm_" + customer_id.removeprefix("cus_")
-
-
-def answered(payment_id: str, attempt: int, answer: str) -> PaymentCommand:
-    match answer:
-        case "capture":
-            return RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id="gw_1")
-        case "decline":
-            return RecordPaymentDeclined(
-                payment_id=payment_id, attempt=attempt, decline_code="do_not_honor", retryable=True
-            )
-        case "action":
-            return RecordPaymentActionRequired(payment_id=payment_id, attempt=attempt, gateway_payment_id="gw_1")
-        case _:
-            return RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why="time-out")
-
-
-def refund_answered(refund_id: str, payment_id: str, answer: str) -> RefundCommand:
-    match answer:
-        case "succeeded":
-            return RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
-        case "failed":
-            return RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code="account_closed")
-        case _:
-            return RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")
-
-
-HISTORIES_MAX = 150
+HISTORIES_MAX = 250
 """A history is dozens of commands with every check after each, so fewer of them than of single values."""
 
 TestHistories = Histories.TestCase
