@@ -15,6 +15,9 @@ TRACE_ID_CHARS: Final = 32
 BEFORE_FIRST: Final = 0
 """The previous position of a partition's first record."""
 
+PREVIOUS_POSITION: Final = "previous_position"
+"""The one header that an event's records do not share: it is a place's, not the event's."""
+
 Headers = list[tuple[str, bytes]]
 
 
@@ -119,7 +122,7 @@ def delivered(record: ConsumerRecord) -> Delivered:
             record.offset,
             int(found["incarnation"]),
             int(found["position"]),
-            int(found["previous_position"]),
+            int(found[PREVIOUS_POSITION]),
             found["ce_id"].decode(),
             found["ce_type"].decode(),
             found["tenant"].decode(),

@@ -20,7 +20,7 @@ from infra.database import Connection, Role, server_settings
 from infra.event_store.aside import CHANNEL
 from infra.event_store.log import READ, recorded
 from infra.kafka.lease import Leadership, LeaseLost, renew, try_lead
-from infra.kafka.records import BEFORE_FIRST, HeaderWriter
+from infra.kafka.records import BEFORE_FIRST, PREVIOUS_POSITION, HeaderWriter
 from infra.kafka.topics import TopicName, ensure_topics, full_name, partition_of
 from infra.settings import Settings
 
@@ -219,7 +219,7 @@ class Relay:
             for topic, value in targets:
                 place = (topic, number)
                 previous = touched.get(place) or last.get(place, BEFORE_FIRST)
-                complete = [*headers, ("previous_position", b"%d" % previous)]
+                complete = [*headers, (PREVIOUS_POSITION, b"%d" % previous)]
                 queue = batches.get(place)
                 if queue is None:
                     queue = batches[place] = [producer.create_batch()]

@@ -8,7 +8,7 @@ import avro.schema
 
 from domain.catalogue import STREAMS
 from infra.event_store.port import Recorded
-from infra.kafka.records import headers_of
+from infra.kafka.records import PREVIOUS_POSITION, HeaderWriter
 from schemas.asyncapi import HEADERS, LEDGER_TOPIC, document
 from schemas.committed import committed
 
@@ -76,5 +76,5 @@ def test_the_headers_are_those_of_the_records() -> None:
         causation_id="evt_0",
         actor="key_1",
     )
-    written = headers_of(event, source=b"/cells/main", incarnation=b"1", position=b"2", previous=1)
-    assert [name for name, _ in written] == list(HEADERS)
+    written = [*HeaderWriter(b"/cells/main", 1).write(event), (PREVIOUS_POSITION, b"1")]
+    assert {name for name, _ in written} == set(HEADERS)
