@@ -154,8 +154,10 @@ class CommandEndpoint(Endpoint):
             raise Problem(UNAVAILABLE, headers=retry_after(1)) from None
         except TimeoutError:
             raise Problem(OUTCOME_PENDING, headers=retry_after(1)) from None
-        reply = await self._replay(call, key, outcome) if outcome.replayed else rendered.reply
-        assert reply is not None, "a recorded command has an answer"
+        reply = rendered.reply
+        if reply is None or outcome.replayed or outcome.answer != rendered.stored:
+            # Recorded by somebody else; or by us, on a connection that broke: what was rendered here may not be it.
+            reply = await self._replay(call, key, outcome)
         position: Header = (b"ledger-position", str(outcome.position).encode())
         return reply._replace(headers=(*reply.headers, position))
 
@@ -173,7 +175,7 @@ class CommandEndpoint(Endpoint):
 class Rendered:
     """Renders the answer right after the decision, in the writer's turn; a decision made again is rendered again."""
 
-    __slots__ = ("_call", "_intention", "_key", "_status", "reply")
+    __slots__ = ("_call", "_intention", "_key", "_status", "reply", "stored")
 
     def __init__(self, call: Call, key: str, intention: Intention, status: int) -> None:
         self._call = call
@@ -181,9 +183,14 @@ class Rendered:
         self._intention = intention
         self._status = status
         self.reply: Reply | None = None
+        self.stored: Answer | None = None
 
     def answer(self, decided: Decided) -> Answer:
         """The bytes to store."""
+        self.stored = self._answer(decided)
+        return self.stored
+
+    def _answer(self, decided: Decided) -> Answer:
         intention = self._intention
         if decided.refusal is not None:
             self.reply = refusal_reply(decided.refusal, self._call.request_id)
