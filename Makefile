@@ -64,7 +64,7 @@ bench: java ## Measure in pairs, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 faults: java ## Kill and freeze parts under load, then check the invariants (ROUNDS=30 SEED=1)
-	@$(BIN)/python -m tests.faults --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
+	@$(BIN)/tallybook faults --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
 
 schemas: $(INSTALLED) ## Generate the Avro schemas of new event versions
 	@$(BIN)/python -m schemas.generate $(ARGS)
