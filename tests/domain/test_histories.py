@@ -386,7 +386,7 @@ class Histories(CheckedHistory):
             returning.status = answer
 
 
-HISTORIES_MAX = 250
+HISTORIES_MAX = 200
 """A history is dozens of commands with every check after each, so fewer of them than of single values."""
 
 TestHistories = Histories.TestCase
