@@ -276,14 +276,15 @@ class Live:
                 return
 
     async def _write(self, connection: Connection, batch: _Batch) -> None:
-        for record, error in batch.buried:
-            await self._dead_letters.bury(record, consumer=self.consumer, error=error, attempts=ATTEMPTS)
         if not batch.moved:
+            await self._bury(batch)
             self._fold.drop()
             return
         try:
             async with connection.transaction():
                 await self._move(connection, batch.moved)
+                # Only now: what an overtaken worker took for poison may have been another's row, ahead of its records.
+                await self._bury(batch)
                 for key, hold in batch.held.items():
                     await connection.execute(
                         "INSERT INTO read.held_keys "
@@ -304,6 +305,10 @@ class Live:
         self._fold.keep()
         self.checkpoints |= batch.moved
         self.held |= batch.held
+
+    async def _bury(self, batch: _Batch) -> None:
+        for record, error in batch.buried:
+            await self._dead_letters.bury(record, consumer=self.consumer, error=error, attempts=ATTEMPTS)
 
     async def _move(self, connection: Connection, moved: Mapping[int, Checkpoint]) -> None:
         epoch = await connection.fetchval(
