@@ -1,0 +1,172 @@
+"""A poison record stops nothing but itself: it is kept with its error, shown, and replayed by command after the fix."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from domain.stream import WorkKind
+from infra.embedded.databases import PostgresServer
+from infra.event_store.due_work import PostgresDueWork
+from infra.kafka.topics import TopicName, full_name, partition_of
+from processors.invariants.findings import Invariant
+from tests.integration.processors_cell import Cell, open_cell, until
+from tests.services import KafkaServer
+
+
+@pytest.fixture(scope="module")
+async def cell(
+    postgres_server: PostgresServer, template_database: str, kafka_server: KafkaServer, services_folder: Path
+) -> AsyncIterator[Cell]:
+    quick = {"TALLYBOOK_PROCESSORS_ATTEMPTS_MAX": "3", "TALLYBOOK_PROCESSORS_ATTEMPT_BACKOFF_MS": "20"}
+    async with open_cell(postgres_server, template_database, kafka_server, services_folder, **quick) as running:
+        await running.start("relay", "processors")
+        yield running
+
+
+async def tallybook(cell: Cell, *arguments: str) -> tuple[int, str]:
+    """The command line, as an operator uses it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "cli.main",
+        *arguments,
+        env={**os.environ, **cell.environment, "COLUMNS": "250"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def produce(cell: Cell, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> int:
+    """Write straight into the billing topic, as nobody should; the partition."""
+    kafka = cell.settings.kafka
+    number = partition_of(key, kafka.partitions)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+    await producer.start()
+    try:
+        topic = full_name(kafka.topic_prefix, TopicName.BILLING)
+        await producer.send_and_wait(topic, value, key, partition=number, headers=headers)
+    finally:
+        await producer.stop()
+    return number
+
+
+async def letters(cell: Cell) -> list[tuple[int, str, str]]:
+    rows = await cell.pool.fetch(
+        "SELECT dead_letter_id, consumer, error FROM ops.dead_letters WHERE replayed_at IS NULL ORDER BY 1"
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def on_topic(cell: Cell, topic: TopicName) -> list[tuple[bytes, dict[str, bytes]]]:
+    """Key and headers of every record of a topic."""
+    kafka = cell.settings.kafka
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        name = full_name(kafka.topic_prefix, topic)
+        places = [TopicPartition(name, number) for number in range(kafka.partitions)]
+        consumer.assign(places)
+        found: list[tuple[bytes, dict[str, bytes]]] = []
+        ends = await consumer.end_offsets(places)
+        while sum(ends.values()) > len(found):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += [(record.key, dict(record.headers)) for record in records]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def test_garbage_is_kept_and_the_partition_goes_on(cell: Cell) -> None:
+    customer_id = await cell.customer()
+    key = f"acme:{customer_id}".encode()
+    await produce(cell, key, b"\xff\x00 not ours", [])
+    await produce(cell, key, b"\x00\x00\x00\xff\xff nor this", [("ce_type", b"invoice.finalized"), ("ce_id", b"\xc3(")])
+    invoice_id = await cell.invoice(customer_id)  # the same key, so the same partition, behind the garbage
+    await cell.reaches(invoice_id, "invoice.paid")
+    found = [(consumer, error) for _, consumer, error in await letters(cell)]
+    assert [consumer for consumer, _ in found] == ["saga-charge"] * 2
+    assert all("NotOurRecord" in error for _, error in found)
+    for _, headers in await on_topic(cell, TopicName.DEAD_LETTERS):
+        assert headers["dead_letter_consumer"] == b"saga-charge"
+        assert b"NotOurRecord" in headers["dead_letter_error"]
+        assert headers["dead_letter_topic"] == full_name(cell.settings.kafka.topic_prefix, TopicName.BILLING).encode()
+    code, output = await tallybook(cell, "dead-letters", "list")
+    assert code == 0
+    assert "NotOurRecord" in output
+    code, output = await tallybook(cell, "dead-letters", "replay")
+    assert code == 1, output
+    assert "no record of ours" in output
+    for number, _, _ in await letters(cell):
+        assert (await tallybook(cell, "dead-letters", "dismiss", str(number)))[0] == 0
+    assert await letters(cell) == []
+
+
+async def test_an_event_that_cannot_be_decoded_is_kept_with_its_error(cell: Cell) -> None:
+    """All headers are in order; the bytes are of a schema that nobody knows."""
+    invoice_id = await cell.invoice(await cell.customer())
+    await cell.reaches(invoice_id, "invoice.paid")
+    records = await on_topic(cell, TopicName.BILLING)
+    key, headers = next(each for each in records if each[1].get("ce_subject", b"").endswith(invoice_id.encode()))
+    changed = headers | {"ce_type": b"invoice.finalized", "ce_id": b"evt_unknown"}
+    await produce(cell, key, b"\x00\x7f\xff\xff\xff?", list(changed.items()))
+
+    async def kept() -> bool:
+        return any("UnknownSchema" in error for _, _, error in await letters(cell))
+
+    await until(kept, "the letter")
+    for number, _, _ in await letters(cell):
+        assert (await tallybook(cell, "dead-letters", "dismiss", str(number)))[0] == 0
+
+
+async def test_a_saga_whose_event_died_is_held_and_goes_on_once_it_is_replayed(cell: Cell) -> None:
+    """What fails is the write of this customer's charge; mending it is dropping the trigger that refuses it."""
+    customer_id = await cell.customer()
+    await cell.pool.execute(
+        f"""CREATE FUNCTION log.poison() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF NEW.event_type = 'payment.created' AND NEW.partition_key = 'acme:{customer_id}' THEN
+                    RAISE EXCEPTION 'poisoned';
+                END IF;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER poison BEFORE INSERT ON log.events FOR EACH ROW EXECUTE FUNCTION log.poison()"""
+    )
+    try:
+        invoice_id = await cell.invoice(customer_id)
+
+        async def buried() -> bool:
+            return any("poisoned" in error for _, _, error in await letters(cell))
+
+        await until(buried, "the letter")
+        held = await PostgresDueWork(cell.pool).held(limit=10)
+        assert [(work.kind, work.subject) for work in held] == [(WorkKind.SAGA_DEADLINE, f"charge:{invoice_id}")]
+        assert "poisoned" in (held[0].last_error or "")
+        # Others, and other keys of the partition, go on meanwhile.
+        other = await cell.invoice(await cell.customer())
+        await cell.reaches(other, "invoice.paid")
+        unfinished = (await cell.check(Invariant.SAGAS))[Invariant.SAGAS]
+        assert {difference.kind for difference in unfinished.named} >= {"held", "dead letter", "unfinished charge"}
+        code, output = await tallybook(cell, "dead-letters", "list")
+        assert code == 0
+        assert "poisoned" in output
+        assert f"charge:{invoice_id}" in output
+        assert (await tallybook(cell, "dead-letters", "replay"))[0] == 1, "not mended yet"
+        assert await letters(cell) != []
+    finally:
+        await cell.pool.execute("DROP TRIGGER poison ON log.events; DROP FUNCTION log.poison()")
+    code, output = await tallybook(cell, "dead-letters", "replay")
+    assert code == 0, output
+    await cell.reaches(invoice_id, "invoice.paid")
+    assert await letters(cell) == []
+    assert await PostgresDueWork(cell.pool).held(limit=10) == []
+    await cell.prove(Invariant.GATEWAY, Invariant.BOOKS, Invariant.LOG, Invariant.SAGAS)
