@@ -168,7 +168,8 @@ class GatewayCalls:
                 return AskAgain(None, "waits for the customer")
             case _:
                 why = _why(answer)
-                if payment.outcome_unknown:
+                # Unknown is said once an attempt; one that waits for its customer is only looked at again.
+                if payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION:
                     return AskAgain(None, why)
                 command = RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why=why)
         return await self._issue(work, command, f"payment:{payment_id}:{attempt}")

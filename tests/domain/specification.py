@@ -10,9 +10,11 @@ command is checked on the way: the same inputs decide the same, an event survive
 claimed value has one owner, and a stream replayed from its first event is in the state that it had.
 """
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pprint import pformat
 from typing import Any, NamedTuple, Self
 
 from domain.accounts import Entry, Posting
@@ -159,7 +161,9 @@ def change_of(event: Event) -> Change:
 
 
 def _same(actual: object, wanted: object) -> None:
-    assert actual == wanted, f"\nwanted: {wanted}\n   got: {actual}"
+    if actual != wanted:
+        lines = difflib.ndiff(pformat(wanted, width=160).splitlines(), pformat(actual, width=160).splitlines())
+        raise AssertionError("- wanted, + got\n" + "\n".join(lines))
 
 
 def _survives_the_wire(event: Event) -> None:

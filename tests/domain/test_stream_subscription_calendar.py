@@ -8,18 +8,32 @@ from domain.subscription import (
     SUBSCRIPTION,
 )
 from tests.domain.moments import utc
-from tests.domain.specification import given
+from tests.domain.specification import NOW, given
 from tests.domain.stream_examples import (
+    ARREARS_PRICE_ID,
+    IN_ARREARS,
     MONTH,
     SUBSCRIPTION_ID,
     create_customer,
     credit,
     debit,
+    flat,
     plan_on_sale,
     subscribe,
     usd,
 )
-from tests.domain.subscription_examples import DAY, period_claim, renew
+from tests.domain.subscription_examples import (
+    DAY,
+    MARCH,
+    created,
+    invoice_line,
+    invoiced,
+    item,
+    period_claim,
+    period_invoice,
+    period_started,
+    renew,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,4 +81,25 @@ def test_a_start_in_the_second_run_of_a_repeated_hour_begins_then_and_not_an_hou
         given(create_customer(time_zone="America/New_York"), *plan_on_sale())
         .when(subscribe(), at=second_run)
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, period_start=second_run, period_end=utc("2026-12-01T06:30"))
+    )
+
+
+def test_a_period_is_billed_as_it_was_recorded_though_its_zone_was_redefined_since() -> None:
+    ended_at = utc("2026-02-27T10:00")  # by today's calendar it would end a day later
+    (
+        given(create_customer(), *plan_on_sale(in_arrears=flat(300)))
+        .and_then(
+            created(item(ARREARS_PRICE_ID, flat(300), IN_ARREARS)), period_started(0, NOW, ended_at, invoiced=False)
+        )
+        .when(renew(ended_at), at=ended_at)
+        .then(
+            period_started(1, ended_at, MARCH),
+            *invoiced(
+                1,
+                ended_at,
+                invoice_line(period_invoice(1), 300, NOW, ended_at, IN_ARREARS),
+                invoice_id=period_invoice(1),
+                due_at=utc("2026-03-29T10:00"),
+            ),
+        )
     )
