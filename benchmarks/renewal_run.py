@@ -64,13 +64,52 @@ async def rows(customers: int | None = None) -> list[Row]:
 async def _month(stack: Stack, telecom: list[TelecomCustomer]) -> tuple[float, str]:
     tenant = await create_tenant(owner_dsn(stack.settings), stack.settings, tenant_id=TENANT, name="Benchmark")
     async with ApiClient(stack.api_url, tenant.key.secret) as api:
-        month = TelecomMonth(api, telecom, run_id="bench", progress=Progress(disable=True))
+        processor_time = ProcessorTime(stack)
+        month = TelecomMonth(
+            api, telecom, run_id="bench", progress=Progress(disable=True), around_renewals=processor_time
+        )
         first, second = await month.run()
+    per_invoice = ", ".join(f"{name} {1000 * s / second.invoices:.2f}" for name, s in processor_time.used.items())
     notes = (
         f"{second.invoices:,} renewals, {second.charged:,} charged, in {second.seconds:.1f} s; "
+        f"processor time per invoice in ms: {per_invoice}; "
         f"the first cycle through the API: {first.invoices / first.seconds:,.0f} customers/s subscribed and charged"
     )
     return second.invoices / second.seconds, notes
+
+
+class ProcessorTime:
+    """How many seconds of processor time each part of a stack uses between entering and leaving."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._pids = {process.name: process.pid for process in stack.supervisor.roles if process.pid is not None}
+        for name, server in (("postgres", stack.servers.postgres), ("kafka", stack.servers.kafka)):
+            if server is not None and server.pid is not None:
+                self._pids[name] = server.pid
+        self.used: dict[str, float] = {}
+        self._before: dict[str, float] = {}
+
+    def __enter__(self) -> None:
+        self._before = self._read()
+
+    def __exit__(self, *_: object) -> None:
+        self.used = {name: seconds - self._before[name] for name, seconds in self._read().items()}
+
+    def _read(self) -> dict[str, float]:
+        return {name: sum(map(_seconds, _family(pid))) for name, pid in self._pids.items()}
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def _seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
 
 
 async def _commands_alone(count: int) -> float:
