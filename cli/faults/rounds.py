@@ -105,10 +105,8 @@ async def _play(stage: Stage, load: Load, client: FaultClient, part: Round) -> R
     requests = client.counts["requests"]
     enough = asyncio.Event()
     acting = asyncio.create_task(load.run(part.number, enough))
-    try:
-        await asyncio.gather(stage.play(part), asyncio.sleep(LOAD_S))
-    finally:
-        enough.set()
+    asyncio.get_running_loop().call_later(LOAD_S, enough.set)
+    await stage.play(part)
     try:
         await asyncio.wait_for(acting, timeout=ACKNOWLEDGE_LIMIT_S)
     except TimeoutError:
