@@ -33,6 +33,9 @@ CHARGE_DEADLINE_MS = 15_000
 
 MAX_INVOICE_LINES = 250
 
+MAX_INVOICE_TOTAL = 999_999_999_999
+"""Minor units. Sums of millions of such invoices still fit the 64 bits of the read models."""
+
 
 class CollectionMethod(StrEnum):
     """Who moves: we charge the default payment method, or the customer pays by hand."""
@@ -182,7 +185,7 @@ class InvoiceCannotBeVoided(Refusal):
 
 
 class InvalidInvoiceLines(Refusal):
-    """An invoice has 1 to 250 lines in its own currency and a total of zero or more."""
+    """An invoice has 1 to 250 lines in its own currency and a total from zero to 999,999,999,999 minor units."""
 
     code = "invalid_invoice_lines"
     kind = RefusalKind.INVALID
@@ -256,7 +259,7 @@ def draft(
 def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money:
     """What is due for the lines, by the one computation of every invoice.
 
-    Raises InvalidInvoiceLines for none, too many, another currency, or a negative sum.
+    Raises InvalidInvoiceLines for none, too many, another currency, or a sum out of bounds.
     """
     if not 1 <= len(lines) <= MAX_INVOICE_LINES:
         raise InvalidInvoiceLines(lines=len(lines))
@@ -266,8 +269,8 @@ def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money
         AmountLine(line_id=line.line_id, product_id=line.price_id or line.line_id, amount=line.amount) for line in lines
     ]
     due = compute_invoice(billed, currency).due
-    if due.is_negative:
-        raise InvalidInvoiceLines(total=due.amount)
+    if not 0 <= due.amount <= MAX_INVOICE_TOTAL:
+        raise InvalidInvoiceLines(total=due.amount, most=MAX_INVOICE_TOTAL)
     return due
 
 

@@ -16,7 +16,7 @@ from domain.billing_period import Interval, Period
 from domain.billing_period import Schedule as PeriodSchedule
 from domain.currency import CurrencyCode
 from domain.identifiers import INVOICE_LINE, derived_id
-from domain.invoice import CollectionMethod, InvoiceLine
+from domain.invoice import MAX_INVOICE_TOTAL, CollectionMethod, InvoiceLine
 from domain.money import Money, times
 from domain.plan_price import BillingTiming
 from domain.price import PriceModel
@@ -229,6 +229,10 @@ def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> 
             raise InvalidSubscriptionItems(price=item.price_id, currency=item.model.currency, wanted=currency)
         if item.quantity <= 0:
             raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
+    # The most that one invoice bills, so that no later renewal is refused for it.
+    amount = sum(amount_of(item.model, item.quantity).amount for item in items)
+    if amount > MAX_INVOICE_TOTAL:
+        raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
 
 
 def next_period(subscription: Subscription) -> tuple[int, Period]:

@@ -103,6 +103,7 @@ def test_a_draft_is_made_once_for_a_known_and_living_customer() -> None:
         pytest.param((line(),) * (invoices.MAX_INVOICE_LINES + 1), {"lines": 251}, id="too many"),
         pytest.param((line(), line(amount=1, timing=IN_ADVANCE)), {"currency": "EUR"}, id="another currency"),
         pytest.param((line(5), line(-6)), {"total": -1}, id="less than nothing"),
+        pytest.param((line(invoices.MAX_INVOICE_TOTAL), line(1)), {"total": 10**12}, id="more than an invoice holds"),
     ],
 )
 def test_lines_that_make_no_invoice_are_refused(lines: tuple[InvoiceLine, ...], details: dict[str, Any]) -> None:

@@ -158,6 +158,17 @@ def test_an_action_is_required_once_and_asked_about() -> None:
     )
 
 
+def test_an_action_required_is_said_again_after_an_unknown_outcome() -> None:
+    (
+        under_way(collection=BY_HAND)
+        .and_then(require_action(), lose_sight())
+        .when(require_action())
+        .then(action_required())
+        .then_schedules(ASK_ABOUT_ACTION)
+        .then_shows(PAYMENT, PAYMENT_ID, outcome_unknown=False)
+    )
+
+
 def test_an_authenticated_payment_goes_on_to_its_outcome() -> None:
     authenticating = under_way(collection=BY_HAND).and_then(require_action())
     authenticating.when(capture()).then(payment_captured(), invoice_paid()).then_finishes(CALL_DONE)

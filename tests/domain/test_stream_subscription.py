@@ -9,6 +9,7 @@ from domain import subscription as subscriptions
 from domain.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.billing_period import UnknownTimeZone
 from domain.customer import CustomerIsDeleted, CustomerNotFound
+from domain.invoice import MAX_INVOICE_TOTAL
 from domain.plan import ArchivePlan, ChangePlanTerms, PlanIsArchived, PlanNotFound, PlanTerms, TrialTooLong
 from domain.plan_price import ArchivePrice, CreatePrice, PriceIsArchived, PriceNotFound
 from domain.price import Flat, PerUnit
@@ -254,6 +255,17 @@ def test_a_subscription_is_created_once() -> None:
 )
 def test_items_that_cannot_be_subscribed_to_are_refused(items: tuple[RequestedItem, ...]) -> None:
     given(create_customer(), *plan_on_sale()).when(subscribe(items=items)).then_refused(InvalidSubscriptionItems)
+
+
+def test_items_that_cost_more_than_an_invoice_can_hold_are_refused_before_they_are_ever_billed() -> None:
+    prices = plan_on_sale(in_advance=flat(MAX_INVOICE_TOTAL), in_arrears=flat(1))
+    (
+        given(create_customer(), *prices)
+        .when(subscribe(PRICE_ID, ARREARS_PRICE_ID))
+        .then_refused(InvalidSubscriptionItems, amount=MAX_INVOICE_TOTAL + 1, most=MAX_INVOICE_TOTAL)
+        .when(subscribe(PRICE_ID))
+        .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, status=SubscriptionStatus.ACTIVE)
+    )
 
 
 def test_a_price_in_another_currency_than_the_customers_is_refused() -> None:
