@@ -51,21 +51,24 @@ class Fold:
         """What wants an event of this type; a ledger entry is wanted whatever event it came with."""
         return self._steps.get(LEDGER_ENTRY if self.takes_entries else event_type)
 
-    def apply(self, facts: Iterable[Fact]) -> None:
+    def apply(self, facts: Sequence[Fact]) -> None:
         """Fold in order. Raises Poison; the rows are then of no use."""
-        all_steps, entries = self._steps, self._steps.get(LEDGER_ENTRY)
-        for fact in facts:
-            for step in entries or all_steps[fact.event_type]:
-                try:
-                    if step.tally is None:
-                        step.apply(step.rows, fact)
+        steps_of, entries = self._steps, self._steps.get(LEDGER_ENTRY)
+        if not facts:
+            return
+        try:
+            for fact in facts:
+                for step in entries or steps_of[fact.event_type]:
+                    apply, key_of, rows, _, tally, tally_rows = step
+                    if tally is None:
+                        apply(rows, fact)
                     else:
-                        key = step.key_of(fact)
-                        before = step.rows.get(key)
-                        step.apply(step.rows, fact)
-                        step.tally(step.tally_rows, fact, before, step.rows[key])
-                except Exception as error:
-                    raise Poison(fact, step.model.name) from error
+                        key = key_of(fact)
+                        before = rows.get(key)
+                        apply(rows, fact)
+                        tally(tally_rows, fact, before, rows[key])
+        except Exception as error:
+            raise Poison(fact, step.model.name) from error
 
 
 class CachedFold:

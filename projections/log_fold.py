@@ -7,7 +7,7 @@ folds do not commute. Reads are pages of positions, each a statement of its own,
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,21 +56,24 @@ class Selection:
         self._entries = bool(entries)
         self._types = frozenset[str]().union(*(model.events for model in models if model not in entries))
 
-    def facts(self, rows: Sequence[Any]) -> Iterator[tuple[Projection, Fact]]:
+    def facts(self, rows: Sequence[Any]) -> dict[Projection, list[Fact]]:
         """The facts of some rows in order; an event that moves money may be two: itself, and its entry."""
-        types, entries, shard_of = self._types, self._entries, self._shards.of
+        types, entries, shard_of, within = self._types, self._entries, self._shards.of, self._within
+        found: dict[Projection, list[Fact]] = {projection: [] for projection in Projection}
         for row in rows:
             wanted = row[6] in types
-            if not wanted and not (entries and row[12] is not None):
+            postings = row[12] if entries else None
+            if not wanted and postings is None:
                 continue
             key = row[7]
             shard = shard_of(key)
             if wanted:
                 projection = PROJECTION_OF_STREAM[row[3]]
-                if self._within(projection, shard, row[0], key):
-                    yield projection, logged_fact(row, decode_event(row[11]), shard)
-            if entries and row[12] is not None and self._within(Projection.LEDGER, shard, row[0], key):
-                yield Projection.LEDGER, logged_fact(row, decode_entry(row[12]), shard)
+                if within(projection, shard, row[0], key):
+                    found[projection].append(logged_fact(row, decode_event(row[11]), shard))
+            if postings is not None and within(Projection.LEDGER, shard, row[0], key):
+                found[Projection.LEDGER].append(logged_fact(row, decode_entry(postings), shard))
+        return found
 
     def _within(self, projection: Projection, shard: int, position: int, key: str) -> bool:
         bounds = self._bounds
@@ -112,21 +115,22 @@ async def fold_slice(connection: Connection, part: Slice, progress: Callable[[in
     targets = part.targets
     models = with_sources([target.model for target in targets])
     selection = Selection(models, part.bounds)
-    events = Fold([model for model in models if model.projection is not Projection.LEDGER])
-    entries = Fold([model for model in models if model.projection is Projection.LEDGER])
+    folds = {
+        projection: Fold([model for model in models if model.projection is projection])
+        for projection in {model.projection for model in models}
+    }
     facts = 0
     collecting = gc.isenabled()
     gc.disable()  # rows refer to nothing that refers back; walking millions of them finds nothing
     try:
         async for rows, upto in _pages(connection, part):
-            found = list(selection.facts(rows))
-            events.apply(fact for projection, fact in found if projection is not Projection.LEDGER)
-            entries.apply(fact for projection, fact in found if projection is Projection.LEDGER)
-            facts += len(found)
+            for projection, found in selection.facts(rows).items():
+                if found:
+                    folds[projection].apply(found)
+                    facts += len(found)
             progress(upto)
         for target in targets:
-            fold = entries if target.model.projection is Projection.LEDGER else events
-            await _write(connection, target, fold)
+            await _write(connection, target, folds[target.model.projection])
     finally:
         if collecting:
             gc.enable()
@@ -194,15 +198,15 @@ async def fold_on(
     while first < upto.last:
         end = min(first + page_events, upto.last)
         rows = await connection.fetch(sql, first, end, *(() if only_key is None else (only_key,)))
-        found = list(selection.facts(rows))
+        found = selection.facts(rows)
         for projection, fold in folds.items():
-            batch = [fact for each, fact in found if each is projection]
+            batch = found[projection]
             for name, keys in fold.begin(batch).items():
                 fold.load(name, await load(connection, by_name[name], keys))
             fold.apply(batch)
             for name, changed in fold.changed().items():
                 await upsert(connection, by_name[name], changed)
             fold.keep()
-        facts += len(found)
+            facts += len(batch)
         first = end
     return facts

@@ -1,6 +1,5 @@
 """Payments as they are now, with every step of the way: what happened, when, and what caused it."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,8 +12,7 @@ from projections.status_tally import status_tally
 from projections.stream_rows import OutOfOrder
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """One event of a payment. `effective_at` is business time, `recorded_at` the log's; `causation_id` what asked."""
 
     event_type: str
@@ -44,13 +42,7 @@ def apply(rows: Rows[FoundPayment], fact: Fact) -> None:
     version = 0 if row is None else row.stream_version
     if fact.stream_version != version + 1:
         raise OutOfOrder(f"payment {fact.stream_id}: version {fact.stream_version} after {version}")
-    step = Step(
-        event_type=fact.event_type,
-        event_id=fact.event_id,
-        effective_at=fact.effective_at,
-        recorded_at=fact.recorded_at,
-        causation_id=fact.causation_id,
-    )
+    step = Step(fact.event_type, fact.event_id, fact.effective_at, fact.recorded_at, fact.causation_id)
     before, steps = (None, ()) if row is None else (row.state, row.steps)
     state = PAYMENT.evolve(before, fact.event)
     rows[key] = FoundPayment(state, fact.stream_version, fact.position, fact.effective_at, (*steps, step))

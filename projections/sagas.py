@@ -5,7 +5,6 @@ refund is money on its way back. What the gateway said step by step stands in th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -27,8 +26,7 @@ class SagaState(StrEnum):
     CANCELED = "canceled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SagaStep:
+class SagaStep(NamedTuple):
     """One event that moved a saga."""
 
     event_type: str
@@ -37,8 +35,7 @@ class SagaStep:
     recorded_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saga:
+class Saga(NamedTuple):
     """`subject` is the invoice, the refund, or the period (`subscription/index`) where no invoice bills it.
 
     `started_at` and `ended_at` are business time; `deadline_at` is real time, when the sweeper takes it up.
@@ -78,26 +75,22 @@ _INVOICE_OUTCOMES: Final = frozenset({"invoice.paid", "invoice.collection_failed
 
 
 def _step(fact: Fact) -> SagaStep:
-    return SagaStep(
-        event_type=fact.event_type,
-        event_id=fact.event_id,
-        effective_at=fact.effective_at,
-        recorded_at=fact.recorded_at,
-    )
+    return SagaStep(fact.event_type, fact.event_id, fact.effective_at, fact.recorded_at)
 
 
 def _start(rows: Rows[FoundSaga], fact: Fact, saga: str, subject: str, deadline_ms: int | None = None) -> None:
     saga_id = f"{saga}:{subject}"
+    deadline_at = None if deadline_ms is None else fact.recorded_at + timedelta(milliseconds=deadline_ms)
     state = Saga(
-        saga_id=saga_id,
-        saga=saga,
-        subject=subject,
-        customer_id=fact.subject,
-        state=SagaState.WAITING,
-        started_at=fact.effective_at,
-        deadline_at=None if deadline_ms is None else fact.recorded_at + timedelta(milliseconds=deadline_ms),
-        ended_at=None,
-        steps=(_step(fact),),
+        saga_id,
+        saga,
+        subject,
+        fact.subject,
+        SagaState.WAITING,
+        fact.effective_at,
+        deadline_at,
+        None,
+        (_step(fact),),
     )
     rows[fact.tenant_id, saga_id] = FoundSaga(state, fact.position)
 
@@ -110,7 +103,7 @@ def _move(rows: Rows[FoundSaga], fact: Fact, saga: str, subject: str) -> None:
         return
     outcome = _OUTCOMES[fact.event_type]
     ended_at = None if outcome is SagaState.UNKNOWN else fact.effective_at
-    state = replace(row.state, state=outcome, ended_at=ended_at, steps=(*row.state.steps, _step(fact)))
+    state = row.state._replace(state=outcome, ended_at=ended_at, steps=(*row.state.steps, _step(fact)))
     rows[key] = FoundSaga(state, fact.position)
 
 
@@ -135,7 +128,7 @@ def apply_renewal(rows: Rows[FoundSaga], fact: Fact) -> None:
         subject = f"{event.subscription_id}/{event.index}"
         _start(rows, fact, RENEWAL, subject)
         row = rows[fact.tenant_id, f"{RENEWAL}:{subject}"]
-        ended = replace(row.state, state=SagaState.SUCCEEDED, ended_at=fact.effective_at)
+        ended = row.state._replace(state=SagaState.SUCCEEDED, ended_at=fact.effective_at)
         rows[fact.tenant_id, f"{RENEWAL}:{subject}"] = FoundSaga(ended, fact.position)
 
 
