@@ -7,7 +7,8 @@ from typing import Any, Final, NotRequired
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from api.operations import Operation, Operations
+from api.fields import ID_PATTERN
+from api.operations import Operation, Operations, OwnErrors
 from api.problems import (
     BUSY,
     CARD_NUMBER,
@@ -32,6 +33,7 @@ from api.problems import (
     refusal_type,
 )
 from api.version import VERSION
+from domain import identifiers
 
 Json = dict[str, Any]
 
@@ -46,6 +48,21 @@ the first answer, byte for byte, a refusal's included. Commands answer with `Led
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
 _PATH_PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::path)?\}")
 
+_PATH_IDS: Final = {
+    "customer_id": identifiers.CUSTOMER,
+    "product_id": identifiers.PRODUCT,
+    "plan_id": identifiers.PLAN,
+    "price_id": identifiers.PRICE,
+    "subscription_id": identifiers.SUBSCRIPTION,
+    "invoice_id": identifiers.INVOICE,
+    "payment_method_id": identifiers.PAYMENT_METHOD,
+    "payment_id": identifiers.PAYMENT,
+    "refund_id": identifiers.REFUND,
+    "test_clock_id": identifiers.TEST_CLOCK,
+    "journal_entry_id": identifiers.JOURNAL_ENTRY,
+    "entry_id": identifiers.EVENT,
+    "event_id": identifiers.EVENT,
+}
 _EVERYWHERE: Final = (INVALID_HEADER, UNKNOWN_VERSION, RATE_LIMITED, UNAVAILABLE)
 _AUTHENTICATED: Final = (UNAUTHENTICATED, TENANT_MISMATCH)
 _COMMANDS: Final = (
@@ -115,6 +132,9 @@ def _schemas(operations: Iterable[Operation]) -> tuple[Json, Mapping[tuple[objec
         if operation.body is not None:
             inputs.append((operation.body, "validation", TypeAdapter(operation.body)))
         inputs.append((operation.answers, "serialization", TypeAdapter(operation.answers)))
+        if operation.own_errors is not None:
+            own = operation.own_errors.answers
+            inputs.append((own, "serialization", TypeAdapter(own)))
     made, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF_TEMPLATE)
     references: dict[tuple[object, str], Json] = {(model, mode): schema for (model, mode), schema in made.items()}
     schemas: Json = definitions.get("$defs", {})
@@ -125,7 +145,7 @@ class _Problems:
     """The answers that say no, each kept once and referred to: most operations share most of them."""
 
     def __init__(self, schema: Json) -> None:
-        self._schema = schema
+        self.schema = schema
         self._names: dict[tuple[ProblemType, ...], str] = {}
         self.responses: Json = {}
 
@@ -135,7 +155,7 @@ class _Problems:
         name = self._names.get(unique)
         if name is None:
             name = self._names[unique] = f"Problem{unique[0].status}.{len(self._names) + 1}"
-            self.responses[name] = _problem(unique, self._schema)
+            self.responses[name] = _problem(unique, self.schema)
         return {"$ref": f"#/components/responses/{name}"}
 
 
@@ -147,7 +167,7 @@ def _operation(operation: Operation, references: Mapping[tuple[object, str], Jso
         "parameters": [*_path_parameters(operation), *_query_parameters(operation, references), *_headers(operation)],
         "responses": {
             str(operation.status): _success(operation, references[operation.answers, "serialization"]),
-            **_problem_responses(operation, problems),
+            **_problem_responses(operation, problems, references),
         },
     }
     if operation.about:
@@ -190,7 +210,9 @@ def _header(description: str, kind: str = "string") -> Json:
     return {"description": description, "schema": {"type": kind}}
 
 
-def _problem_responses(operation: Operation, problems: _Problems) -> Json:
+def _problem_responses(
+    operation: Operation, problems: _Problems, references: Mapping[tuple[object, str], Json]
+) -> Json:
     kinds: list[ProblemType] = [*_EVERYWHERE]
     if not operation.is_open:
         kinds += _AUTHENTICATED
@@ -206,7 +228,21 @@ def _problem_responses(operation: Operation, problems: _Problems) -> Json:
     by_status: dict[int, list[ProblemType]] = {}
     for kind in kinds:
         by_status.setdefault(kind.status, []).append(kind)
-    return {str(status): problems.refer(by_status[status]) for status in sorted(by_status)}
+    responses = {str(status): problems.refer(by_status[status]) for status in sorted(by_status)}
+    own = operation.own_errors
+    if own is not None:
+        schema = references[own.answers, "serialization"]
+        for status in (NOT_FOUND.status, INVALID.status):
+            responses[str(status)] = _own_error(
+                own, schema, _problem(by_status.get(status, [NOT_FOUND]), problems.schema)
+            )
+    return responses
+
+
+def _own_error(own: OwnErrors, schema: Json, problem: Json) -> Json:
+    """The answer in a foreign protocol's words, or as a problem where the edge says no."""
+    content = {own.media_type: {"schema": schema, "example": own.example}, **problem["content"]}
+    return {"description": problem["description"], "content": content}
 
 
 def _problem(kinds: Sequence[ProblemType], schema: Json) -> Json:
@@ -232,14 +268,16 @@ def _problem(kinds: Sequence[ProblemType], schema: Json) -> Json:
 
 def _path_parameters(operation: Operation) -> list[Json]:
     return [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-        }
+        {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
         for name in _PATH_PARAMETER.findall(operation.path)
     ]
+
+
+def _path_schema(name: str) -> Json:
+    prefix = _PATH_IDS.get(name)
+    if prefix is None:
+        return {"type": "string", "minLength": 1, "maxLength": 255}
+    return {"type": "string", "pattern": f"^{prefix}{ID_PATTERN}$"}
 
 
 def _query_parameters(operation: Operation, references: Mapping[tuple[object, str], Json]) -> list[Json]:
@@ -284,7 +322,9 @@ def _headers(operation: Operation) -> list[Json]:
     if operation.is_command:
         schema: Json = {"type": "string", "pattern": "^[!-~]{1,255}$"}
         about = "Names this request: a repeat under the same key gets the same answer."
-        found.append(_request_header("Idempotency-Key", about, schema, required=True, example="order-4711-pay"))
+        found.append(
+            _request_header("Idempotency-Key", about, schema, required=True, example=f"order-4711-{operation.name}")
+        )
     elif operation.reads:
         schema = {"type": "integer", "minimum": 0}
         found.append(_request_header("Min-Ledger-Position", "Wait until this position can be read.", schema))

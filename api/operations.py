@@ -38,6 +38,16 @@ class Intention(NamedTuple):
 
 
 CommandHandler = Callable[[Call, Any], Awaitable[Intention]]
+
+
+class OwnErrors(NamedTuple):
+    """How an operation of a foreign protocol says no: 404 and 422 in that protocol's words."""
+
+    media_type: str
+    answers: Any
+    example: object
+
+
 QueryHandler = Callable[[Call, Any], Awaitable[object]]
 
 
@@ -65,6 +75,7 @@ class Operation:
     media_type: str = "application/json"
     is_open: bool = False
     reads: tuple[Projection, ...] = ()
+    own_errors: OwnErrors | None = None
 
     @property
     def is_command(self) -> bool:
@@ -130,6 +141,7 @@ class Operations:
         media_type: str = "application/json",
         is_open: bool = False,
         reads: tuple[Projection, ...] = (),
+        own_errors: OwnErrors | None = None,
     ) -> Callable[[Callable[[Call, P], Awaitable[object]]], Callable[[Call, P], Awaitable[object]]]:
         """Declare a GET. Open ones need no key; `reads` are the projections that Min-Ledger-Position waits for."""
 
@@ -151,6 +163,7 @@ class Operations:
                     media_type=media_type,
                     is_open=is_open,
                     reads=reads,
+                    own_errors=own_errors,
                 )
             )
             return handler
@@ -166,4 +179,4 @@ def _documentation(handler: Callable[..., object]) -> tuple[str, str]:
     return lines[0].rstrip("."), "\n".join(lines[1:]).strip()
 
 
-__all__ = ["Intention", "Operation", "Operations", "Reply"]
+__all__ = ["Intention", "Operation", "Operations", "OwnErrors", "Reply"]

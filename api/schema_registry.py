@@ -8,10 +8,10 @@ from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from api.call import Call
-from api.operations import Operations
+from api.operations import Operations, OwnErrors
 from api.replies import Reply
 from schemas import registry
-from schemas.registry import RegistryError
+from schemas.registry import CONTENT_TYPE, RegistryError
 
 REGISTRY: Final = Operations(tag="schema registry", about="Avro schemas of the topics, for standard deserializers.")
 PREFIX: Final = "/schema-registry"
@@ -23,6 +23,16 @@ class RegistryParameters(BaseModel):
     """Whatever clients of the protocol send along; the answers do not depend on it."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class RegistryProblem(TypedDict):
+    """The protocol's own no."""
+
+    error_code: int
+    message: str
+
+
+ERRORS: Final = OwnErrors(CONTENT_TYPE, RegistryProblem, {"error_code": 40403, "message": "Schema 99 not found"})
 
 
 class SchemaResource(TypedDict):
@@ -41,7 +51,7 @@ class VersionResource(TypedDict):
 
 
 def _reply(look_up: Callable[[], object]) -> Reply:
-    headers = ((b"content-type", registry.CONTENT_TYPE.encode()),)
+    headers = ((b"content-type", CONTENT_TYPE.encode()),)
     try:
         return Reply(200, headers, to_json(look_up()))
     except RegistryError as error:
@@ -81,6 +91,8 @@ class ModeResource(TypedDict):
     answers=SchemaResource,
     example={"schema": _SCHEMA},
     parameters=RegistryParameters,
+    media_type=CONTENT_TYPE,
+    own_errors=ERRORS,
     is_open=True,
 )
 async def get_schema(call: Call, _asked: RegistryParameters) -> Reply:
@@ -93,6 +105,8 @@ async def get_schema(call: Call, _asked: RegistryParameters) -> Reply:
     answers=list[str],
     example=[_SUBJECT],
     parameters=RegistryParameters,
+    media_type=CONTENT_TYPE,
+    own_errors=ERRORS,
     is_open=True,
 )
 async def list_schema_subjects(call: Call, _asked: RegistryParameters) -> Reply:
@@ -105,6 +119,8 @@ async def list_schema_subjects(call: Call, _asked: RegistryParameters) -> Reply:
     answers=list[SubjectVersion],
     example=[{"subject": _SUBJECT, "version": 1}],
     parameters=RegistryParameters,
+    media_type=CONTENT_TYPE,
+    own_errors=ERRORS,
     is_open=True,
 )
 async def list_schema_versions(call: Call, _asked: RegistryParameters) -> Reply:
@@ -113,7 +129,13 @@ async def list_schema_versions(call: Call, _asked: RegistryParameters) -> Reply:
 
 
 @REGISTRY.query(
-    f"{PREFIX}/schemas/types", answers=list[str], example=["AVRO"], parameters=RegistryParameters, is_open=True
+    f"{PREFIX}/schemas/types",
+    answers=list[str],
+    example=["AVRO"],
+    parameters=RegistryParameters,
+    media_type=CONTENT_TYPE,
+    own_errors=ERRORS,
+    is_open=True,
 )
 async def list_schema_types(_call: Call, _asked: RegistryParameters) -> Reply:
     """List the kinds of schemas."""
@@ -121,7 +143,13 @@ async def list_schema_types(_call: Call, _asked: RegistryParameters) -> Reply:
 
 
 @REGISTRY.query(
-    f"{PREFIX}/subjects", answers=list[str], example=[_SUBJECT], parameters=RegistryParameters, is_open=True
+    f"{PREFIX}/subjects",
+    answers=list[str],
+    example=[_SUBJECT],
+    parameters=RegistryParameters,
+    media_type=CONTENT_TYPE,
+    own_errors=ERRORS,
+    is_open=True,
 )
 async def list_subjects(_call: Call, _asked: RegistryParameters) -> Reply:
     """List all subjects: the full names of the records."""
@@ -133,6 +161,8 @@ async def list_subjects(_call: Call, _asked: RegistryParameters) -> Reply:
     answers=list[int],
     example=[1],
     parameters=RegistryParameters,
+    media_type=CONTENT_TYPE,
+    own_errors=ERRORS,
     is_open=True,
 )
 async def list_subject_versions(call: Call, _asked: RegistryParameters) -> Reply:
@@ -145,6 +175,8 @@ async def list_subject_versions(call: Call, _asked: RegistryParameters) -> Reply
     answers=VersionResource,
     example={"subject": _SUBJECT, "version": 1, "id": 20, "schema": _SCHEMA},
     parameters=RegistryParameters,
+    media_type=CONTENT_TYPE,
+    own_errors=ERRORS,
     is_open=True,
 )
 async def get_subject_version(call: Call, _asked: RegistryParameters) -> Reply:
@@ -157,6 +189,8 @@ async def get_subject_version(call: Call, _asked: RegistryParameters) -> Reply:
     answers=CompatibilityResource,
     example={"compatibilityLevel": "FULL_TRANSITIVE"},
     parameters=RegistryParameters,
+    media_type=CONTENT_TYPE,
+    own_errors=ERRORS,
     is_open=True,
 )
 async def get_schema_compatibility(_call: Call, _asked: RegistryParameters) -> Reply:
@@ -169,6 +203,8 @@ async def get_schema_compatibility(_call: Call, _asked: RegistryParameters) -> R
     answers=ModeResource,
     example={"mode": "READONLY"},
     parameters=RegistryParameters,
+    media_type=CONTENT_TYPE,
+    own_errors=ERRORS,
     is_open=True,
 )
 async def get_registry_mode(_call: Call, _asked: RegistryParameters) -> Reply:

@@ -163,7 +163,12 @@ def test_every_operation_is_documented_with_examples_that_are_true(
         assert any(parameter["name"] == "Idempotency-Key" for parameter in entry["parameters"])
     for status, response in entry["responses"].items():
         if int(status) >= 400:
-            assert response["$ref"].startswith("#/components/responses/Problem")
+            known = (
+                openapi["components"]["responses"][response["$ref"].rpartition("/")[2]]
+                if "$ref" in response
+                else response
+            )
+            assert "application/problem+json" in known["content"]
 
 
 def test_every_reference_of_the_document_leads_somewhere(openapi: dict[str, Any]) -> None:

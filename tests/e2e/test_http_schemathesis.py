@@ -1,0 +1,103 @@
+"""schemathesis over the OpenAPI document, against a real process: what is documented is what is done."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import Case
+from schemathesis.checks import CheckFunction, negative_data_rejection, positive_data_acceptance
+from schemathesis.core.transport import Response
+
+from api.app import RESOURCES
+from api.openapi import document
+from cli.tenants import create_tenant
+from infra.embedded.databases import PostgresServer
+from infra.settings import Settings
+from projections.tables import prepare
+from tests.e2e.api_process import ApiProcess
+from tests.services import FreshDatabase
+
+EXAMPLES = 4
+"""Requests per operation: enough to try each kind of wrong, few enough for every run."""
+
+KEY = re.compile(r"[!-~]{1,255}")
+BEYOND_SCHEMA = {
+    "ambiguous_page",
+    "ambiguous_moment",
+    "ambiguous_payment",
+    "unknown_cursor",
+    "unbalanced_entry",
+    "unknown_time_zone",
+    "invalid_invoice_lines",
+    "card_number_refused",
+    "time_out_of_range",
+    "date_out_of_range",
+    "int_type",  # a schema takes 1.0 for a whole number
+    "invalid_decimal",
+}
+"""Refusals for what a schema cannot say: fields that exclude each other, sums, names in other lists."""
+
+schema = schemathesis.openapi.from_dict(document(RESOURCES, version="test"))
+
+
+@pytest.fixture(scope="module")
+def served(
+    postgres_server: PostgresServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str]]:
+    """A running API's address and a key."""
+    folder: Path = tmp_path_factory.mktemp("api")
+    fresh = FreshDatabase(name="test_schemathesis", server=postgres_server)
+    no_limits = {"TALLYBOOK_API_ANONYMOUS_RATE_PER_MIN": "1000000", "TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000"}
+    process = ApiProcess(fresh.dsn, folder, **no_limits)
+
+    async def make() -> str:
+        await postgres_server.copy_database(fresh.name, template=template_database)
+        await prepare(fresh.dsn, Settings().database)
+        return (await create_tenant(fresh.dsn, Settings(), tenant_id="acme", name="Acme")).key.secret
+
+    key = asyncio.run(make())
+    process.start()
+    try:
+        yield process.url, key
+        assert "Traceback" not in process.log
+    finally:
+        process.kill()
+        asyncio.run(postgres_server.drop_database(fresh.name))
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_what_is_documented_is_what_is_done(case: Case[Any], served: tuple[str, str]) -> None:
+    url, key = served
+    if str(case.headers.get("Min-Ledger-Position", "")).isdigit():
+        case.headers["Min-Ledger-Position"] = "0"  # nobody projects here, so nothing later is ever reached
+    if KEY.fullmatch(str(case.headers.get("Idempotency-Key", ""))):
+        case.headers["Idempotency-Key"] = uuid.uuid4().hex  # what is sent differs, so its name must
+    response = case.call(base_url=url, headers={"Authorization": f"Bearer {key}"})
+    case.validate_response(response, excluded_checks=inapplicable(case, response))
+
+
+def inapplicable(case: Case[Any], response: Response) -> list[CheckFunction]:
+    """The checks that ask for more than a schema can say."""
+    excluded: list[CheckFunction] = []
+    if response.status_code == 422:
+        problem = response.json()
+        codes = {error["code"] for error in problem.get("errors", [])} | {problem["code"]}
+        if codes & BEYOND_SCHEMA:
+            excluded.append(positive_data_acceptance)
+    meta = case.meta
+    negated = {place.value for place, found in meta.components.items() if found.mode.is_negative} if meta else set()
+    if negated == {"header"}:
+        excluded.append(negative_data_rejection)  # headers that nobody asked for are no error
+    return excluded
