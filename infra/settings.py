@@ -110,6 +110,9 @@ class WriterSettings(Part):
 
     batch_max_events: int = setting(512, "events", "Most events in one group commit.", ge=1)
     batch_max_commands: int = setting(512, "commands", "Most commands in one group commit.", ge=1)
+    crowd_commands: int = setting(
+        24, "commands", "From twice so many on, half are decided while the other half is being written.", ge=1
+    )
     batch_decide_ms: int = setting(50, "ms", "Longest time spent deciding before a batch is sent.", ge=1)
     queue_max_commands: int = setting(10_000, "commands", "A full queue refuses: 503 with Retry-After.", ge=1)
     retry_after_s: int = setting(1, "s", "Retry-After of a refused command.", ge=1)
@@ -236,7 +239,6 @@ class VaultSettings(Part):
     master_key: SecretStr | None = setting(
         None, "base64", "32 bytes that wrap each person's key; in development one is made in the data folder."
     )
-    cached_keys: int = setting(10_000, "keys", "Unwrapped personal keys kept in memory.", ge=0)
 
 
 class TelemetrySettings(Part):

@@ -4,11 +4,11 @@ crowd shares one.
 Per batch: load the streams that are not in memory, decide the commands one on top of another, and write everything in
 one call that is also the check. When another process wrote first: lock the head, load what is newer in a later
 statement, decide again, write, and stay lock-first for some batches. One batch is in flight at a time: the next one's
-decisions rest on it.
+decisions rest on it. Of a crowd half is in flight while the other half is decided; it is sent once the first is
+confirmed, and decided again if that fails.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ from typing import Any, Final
 from domain.stream import Handler, Stream
 from infra.clock import Clock, system_clock
 from infra.event_store import metrics
-from infra.event_store.deciding import Batch, NotLoaded
+from infra.event_store.deciding import Batch
+from infra.event_store.forming import Formed, Former, Pending
 from infra.event_store.port import Answer, IdempotencyKeyReused, Outcome, QueueFull, Request, StoreUnavailable
 from infra.event_store.snapshots import Snapshots
-from infra.event_store.states import States, Versioned
+from infra.event_store.states import Versioned
 from infra.event_store.storage import (
     Appended,
     ClaimKey,
     Codec,
     Conflict,
-    Loaded,
     ResultKey,
     Session,
     Stale,
@@ -35,9 +35,7 @@ from infra.event_store.storage import (
     StoreLost,
     StreamKey,
     Unwritable,
-    Wanted,
 )
-from infra.ids import EventIds
 from infra.settings import WriterSettings
 
 REQUEST_HASH_BYTES: Final = 32
@@ -45,30 +43,6 @@ REQUEST_HASH_BYTES: Final = 32
 
 class WriterClosed(StoreUnavailable):
     """The writer is stopping and takes no more commands."""
-
-
-class Pending:
-    """A request on its way, and everybody who waits for its outcome: the first, and repeats under the same key."""
-
-    __slots__ = ("key", "request", "submitted_at", "waiters")
-
-    def __init__(self, request: Request, key: ResultKey) -> None:
-        self.request = request
-        self.key = key
-        self.submitted_at = time.perf_counter()
-        self.waiters: list[asyncio.Future[Outcome]] = []
-
-    def resolve(self, outcome: Outcome) -> None:
-        """Give the outcome to all; those who came later with the same key have it replayed."""
-        for place, waiter in enumerate(self.waiters):
-            if not waiter.done():
-                waiter.set_result(outcome if place == 0 else outcome._replace(replayed=True))
-
-    def fail(self, error: Exception) -> None:
-        """Give everybody the error."""
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
 
 
 class GroupCommitWriter:
@@ -85,15 +59,13 @@ class GroupCommitWriter:
         snapshots: Snapshots | None = None,
     ) -> None:
         self._storage = storage
-        self._handlers = handlers
-        self._codec = codec
         self._settings = settings
-        self._clock = clock
         self._snapshots = snapshots or Snapshots(every_events=settings.snapshot_every_events)
-        self._ids = EventIds()
-        self._states = States(settings.cached_streams)
+        self._former = Former(handlers=handlers, codec=codec, settings=settings, clock=clock, snapshots=self._snapshots)
+        self._states = self._former.states
         self._queue: deque[Pending] = deque()
         self._inflight: dict[ResultKey, Pending] = {}
+        self._ahead: Formed | None = None  # the next batch, while the last one's callers are being answered
         self._wake = asyncio.Event()
         self._closing = False
         self._lock_first_batches = 0
@@ -137,42 +109,61 @@ class GroupCommitWriter:
 
     async def _run(self) -> None:
         queue = self._queue
-        while queue or not self._closing:
-            if not queue:
+        while queue or self._ahead is not None or not self._closing:
+            formed, self._ahead = self._ahead, None
+            if formed is None and not queue:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch = [queue.popleft() for _ in range(min(len(queue), self._settings.batch_max_commands))]
-            metrics.QUEUE_DEPTH.set(len(queue))
+            batch = self._cut() if formed is None else formed.members
             try:
-                await self._settle(batch)
+                await self._settle(batch, formed)
             except Exception as error:  # a defect of ours: these callers are told, the writer goes on
                 self._states.clear()
                 for pending in batch:
                     if self._inflight.get(pending.key) is pending and pending not in queue:
                         self._fail(pending, error)
-            # Whoever has just been answered gets to ask again before the next batch is cut.
-            await asyncio.sleep(0)
+            if self._ahead is None:
+                # Whoever has just been answered gets to ask again before the next batch is cut.
+                await asyncio.sleep(0)
 
-    async def _settle(self, batch: list[Pending]) -> None:
-        """Get a batch answered, whatever it takes: written, refused, replayed, failed, or put back into the queue."""
+    def _cut(self, in_flight: int = 0) -> list[Pending]:
+        """The next batch's commands: all that wait, or half of a crowd: its other half is in flight meanwhile."""
+        queue = self._queue
+        count = len(queue)
+        if count + in_flight >= 2 * self._settings.crowd_commands:
+            count = min(count, (count + in_flight + 1) // 2)
+        batch = [queue.popleft() for _ in range(min(count, self._settings.batch_max_commands))]
+        metrics.QUEUE_DEPTH.set(len(queue))
+        return batch
+
+    async def _settle(self, batch: list[Pending], formed: Formed | None = None, *, part: bool = False) -> None:
+        """Get a batch answered, whatever it takes: written, refused, replayed, failed, or put back into the queue.
+
+        `formed` is the batch if it was formed ahead. While a `part` of a batch is settled none is formed ahead.
+        """
         settings = self._settings
         conflicts = losses = 0
         locking = False
         claims: list[ClaimKey] = []
         while batch:
+            decided, formed = formed, None
             try:
-                if self._look_up_batches:
-                    self._look_up_batches -= 1
-                    batch = await self._answer_known(batch, replayed=losses == 0)
+                if decided is None:
+                    if self._look_up_batches:
+                        self._look_up_batches -= 1
+                        batch = await self._answer_known(batch, replayed=losses == 0)
+                    decided = self._former.start(batch)
                 locking = locking or self._lock_first_batches > 0
-                decided = await self._decide(batch, self._storage)
+                await self._former.complete(decided, self._storage)
                 claims += decided.batch.claims
                 if locking:
                     self._lock_first_batches = max(0, self._lock_first_batches - 1)
                     decided, appended = await self._append_locked(decided, claims)
-                else:
+                elif part or self._look_up_batches:
                     appended = await self._append(self._storage, decided.batch)
+                else:
+                    appended = await self._append_and_form_next(decided)
             except Conflict as conflict:
                 conflicts += 1
                 metrics.CONFLICTS.labels(conflict.stale.value).inc()
@@ -204,10 +195,13 @@ class GroupCommitWriter:
                     return
                 metrics.BISECTIONS.inc()
                 half = len(batch) // 2
-                await self._settle(batch[:half])
-                await self._settle(batch[half:])
+                await self._settle(batch[:half], part=True)
+                await self._settle(batch[half:], part=True)
                 return
             else:
+                # This one is confirmed: the next may go. Crashed commands are looked up on the connection first.
+                if self._ahead is not None and self._ahead.complete and not decided.crashed:
+                    self._send(self._ahead)
                 await self._finish(decided, appended)
                 # What did not fit goes back to the head of the queue.
                 self._queue.extendleft(reversed(decided.deferred))
@@ -221,112 +215,43 @@ class GroupCommitWriter:
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
         return appended
 
-    async def _append_locked(
-        self, decided: "_Decided", claims: Sequence[ClaimKey]
-    ) -> tuple["_Decided", Appended | None]:
+    async def _append_locked(self, decided: Formed, claims: Sequence[ClaimKey]) -> tuple[Formed, Appended | None]:
         """Lock the head; only then, in later statements, load what is newer; decide again if anything is; write."""
-        before = decided.batch
         async with self._storage.locked() as session:
-            keys = list(before.base)
-            news = await session.load([Wanted(key, before.base[key].version) for key in keys])
-            held = await session.holders(list(dict.fromkeys(claims))) if claims else {}
-            fresh: dict[StreamKey, Versioned] = {}
-            for key, loaded in zip(keys, news, strict=True):
-                base = before.base[key]
-                if loaded.version == base.version:
-                    fresh[key] = base
-                    continue
-                self._states.drop(key)
-                # What cannot be folded is left to the load that deciding again will ask for.
-                with contextlib.suppress(Exception):
-                    fresh[key] = self._fold(before.kinds[key[1]], base, loaded)
-                    self._states.put(key, fresh[key])
-            if held or any(fresh.get(key) is not before.base[key] for key in keys):
-                deferred = decided.deferred
-                decided = await self._decide(decided.members, session, fresh, held)
-                decided.deferred += deferred
+            decided = await self._former.refresh(decided, session, claims)
             return decided, await self._append(session, decided.batch)
 
-    async def _decide(
-        self,
-        members: Sequence[Pending],
-        session: Session,
-        pinned: Mapping[StreamKey, Versioned] | None = None,
-        held: Mapping[ClaimKey, str] | None = None,
-    ) -> "_Decided":
-        """Decide as many as fit, loading what is not in memory; the rest are deferred to the next batch.
+    async def _append_and_form_next(self, decided: Formed) -> Appended | None:
+        """Append; where a crowd waits, form the next batch meanwhile, on the states as if this one had succeeded.
 
-        A command that lacks a stream steps back behind the others until one load has brought what they all lack.
+        If it does not, the next one's decisions are thrown away, and its commands are back in the queue.
         """
-        settings = self._settings
-        known = self._states.get if not pinned else lambda key: pinned.get(key) or self._states.get(key)
-        batch = Batch(
-            handlers=self._handlers, codec=self._codec, ids=self._ids, now=self._clock(), known=known, held=held
-        )
-        decided = _Decided(batch)
-        waiting = list(members)
-        left_s = settings.batch_decide_ms / 1000
-        while waiting:
-            started = time.perf_counter()
-            missing: dict[StreamKey, Stream[Any]] = {}
-            lacking: list[Pending] = []
-            for place, pending in enumerate(waiting):
-                full = batch.events >= settings.batch_max_events or time.perf_counter() - started > left_s
-                if full and decided.members:
-                    # What is put off is loaded all the same: else it would be put off again for lack of it.
-                    if missing:
-                        await self._load(None, missing, session)
-                    decided.deferred = lacking + waiting[place:]
-                    return decided
-                try:
-                    batch.decide(pending.request)
-                except NotLoaded as gap:
-                    missing[gap.key] = gap.stream
-                    lacking.append(pending)
-                except Exception as error:  # whatever the rules raise is this command's own
-                    decided.crashed.append((pending, error))
-                    decided.members.append(pending)
-                else:
-                    decided.written.append(pending)
-                    decided.members.append(pending)
-            left_s -= time.perf_counter() - started
-            if missing:
-                await self._load(batch, missing, session)
-            waiting = lacking
-        return decided
+        crowd = self._settings.crowd_commands
+        sending = decided.sending
+        if sending is None:
+            if max(len(decided.taken), len(self._queue)) < crowd:
+                return await self._append(self._storage, decided.batch)
+            sending = self._send(decided)
+        ahead: Formed | None = None
+        try:
+            await asyncio.sleep(0)  # the append goes out, and whoever has just been answered gets to ask again
+            if len(self._queue) >= crowd and not sending.done():
+                ahead = self._former.start(self._cut(len(decided.taken)), after=decided.batch.current)
+                self._former.decide_held(ahead)
+            appended = await sending
+        except BaseException:
+            if ahead is not None:
+                self._queue.extendleft(reversed(ahead.members))
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait([sending])
+            raise
+        self._ahead = ahead
+        return appended
 
-    async def _load(self, batch: Batch | None, missing: Mapping[StreamKey, Stream[Any]], session: Session) -> None:
-        """Bring streams into memory, and into a batch that shall rest on them.
-
-        One that cannot be read or folded fails those who need it, not the rest.
-        """
-        trusting = True
-        while missing:
-            wanted = [Wanted(key, 0, self._snapshots.fingerprint(missing[key]) if trusting else "") for key in missing]
-            again: dict[StreamKey, Stream[Any]] = {}
-            for (key, _, _), loaded in zip(wanted, await session.load(wanted), strict=True):
-                stream = missing[key]
-                try:
-                    versioned = self._fold(stream, Versioned(None, 0), loaded)
-                except Exception as error:
-                    if loaded.snapshot is not None:
-                        again[key] = stream  # the snapshot may be what is wrong: once more, from the events alone
-                    elif batch is not None:
-                        batch.unreadable[key] = error
-                else:
-                    self._states.put(key, versioned)
-                    if batch is not None:
-                        batch.pin(key, versioned, stream)
-            missing = again
-            trusting = False
-
-    def _fold(self, stream: Stream[Any], base: Versioned, loaded: Loaded) -> Versioned:
-        state = base.state
-        if loaded.snapshot is not None:
-            state = self._snapshots.decode(stream, loaded.snapshot)
-        for payload in loaded.payloads:
-            state = stream.evolve(state, self._codec.decode_event(payload))
-        return Versioned(state, loaded.version)
+    def _send(self, decided: Formed) -> asyncio.Task[Appended | None]:
+        decided.sending = asyncio.get_running_loop().create_task(self._append(self._storage, decided.batch))
+        return decided.sending
 
     async def _answer_known(self, batch: Sequence[Pending], *, replayed: bool = True) -> list[Pending]:
         """Answer those whose keys have a stored outcome; returns the others.
@@ -346,7 +271,7 @@ class GroupCommitWriter:
                 self._resolve(pending, stored_outcome(result)._replace(replayed=replayed))
         return unknown
 
-    async def _finish(self, decided: "_Decided", appended: Appended | None) -> None:
+    async def _finish(self, decided: Formed, appended: Appended | None) -> None:
         """The batch is committed: remember its states, answer its callers."""
         batch = decided.batch
         if appended is not None:
@@ -393,19 +318,6 @@ class GroupCommitWriter:
     def _fail_all(self, batch: Sequence[Pending], error: Exception) -> None:
         for pending in batch:
             self._fail(pending, error)
-
-
-class _Decided:
-    """A batch and its members (those to be written, and those whose rules raised), and who has to wait."""
-
-    __slots__ = ("batch", "crashed", "deferred", "members", "written")
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-        self.members: list[Pending] = []
-        self.written: list[Pending] = []
-        self.crashed: list[tuple[Pending, Exception]] = []
-        self.deferred: list[Pending] = []
 
 
 def stored_outcome(result: StoredResult) -> Outcome:
