@@ -1,6 +1,5 @@
 """`tallybook faults`, which `make faults` runs."""
 
-import asyncio
 import shutil
 import tempfile
 from pathlib import Path
@@ -35,25 +34,29 @@ def faults(
     folder = data_dir or Path(tempfile.mkdtemp(prefix="tallybook-faults-"))
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     folder.chmod(0o711)
-    totals = asyncio.run(play(rounds, seed, folder))
+    from cli.faults.rounds import Totals
+    from cli.stack import run_until_stopped
+
+    totals = Totals(seed=seed)
+    finished = run_until_stopped(play(rounds, folder, totals))
     console.print(totals.line(), soft_wrap=True, highlight=False)
-    if totals.differences:
+    if totals.differences or not finished:
         console.print(f"Data and logs are kept in {folder}", soft_wrap=True, highlight=False)
         raise typer.Exit(1)
     if data_dir is None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def play(rounds: int, seed: int, folder: Path) -> "Totals":
-    """Play the rounds and tell of each."""
-    from cli.faults.rounds import Totals, play_rounds
+async def play(rounds: int, folder: Path, totals: "Totals") -> None:
+    """Play the rounds and tell of each; a system that does not come to rest counts as one difference."""
+    from cli.faults.rounds import play_rounds
     from cli.faults.stage import NotAtRest
     from infra.supervisor import SupervisorError
 
     def tell(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    totals = Totals(seed=seed)
+    seed = totals.seed
     tell(f"seed {seed}, {rounds} rounds, in {folder}")
     try:
         async for report in play_rounds(load_settings(), folder, rounds=rounds, seed=seed, totals=totals, tell=tell):
@@ -66,7 +69,6 @@ async def play(rounds: int, seed: int, folder: Path) -> "Totals":
     except (NotAtRest, SupervisorError) as error:
         totals.differences += 1
         tell(f"  [red]{error}[/red]")
-    return totals
 
 
 def _told(report: "Report") -> str:
@@ -74,4 +76,5 @@ def _told(report: "Report") -> str:
         f"{check.invariant.value} {check.differences} of {max(check.counts.values(), default=0):,}"
         for check in report.checks
     )
-    return f"  {report.requests} requests, {report.seconds:.1f} s, differences: {checks}"
+    took = f"load {report.load_s:.1f} s, rest {report.rest_s:.1f} s, checks {report.check_s:.1f} s"
+    return f"  {report.requests} requests, {took}, differences: {checks}"

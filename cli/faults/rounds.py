@@ -28,10 +28,14 @@ BEFORE_REST: Final = tuple(each for each in Invariant if each is not Invariant.S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One round: what was done to the system, what it was asked, and what was found. `seconds` is how long it took."""
+    """One round: what was done to the system, what it was asked, and what was found; and how long (s) load and faults,
+    coming to rest, and the checks took.
+    """
 
     part: Round
-    seconds: float
+    load_s: float
+    rest_s: float
+    check_s: float
     requests: int
     checks: tuple[Checked, ...]
     differences: tuple[Difference, ...]
@@ -111,7 +115,9 @@ async def _play(stage: Stage, load: Load, client: FaultClient, part: Round) -> R
         await asyncio.wait_for(acting, timeout=ACKNOWLEDGE_LIMIT_S)
     except TimeoutError:
         raise NotAtRest(f"a command was not acknowledged within {ACKNOWLEDGE_LIMIT_S:.0f} s") from None
+    loaded = time.monotonic()
     at_rest = await stage.heal()
+    rested = time.monotonic()
     gateways = gateways_from(stage.settings)
     try:
         parts = Audited(
@@ -127,7 +133,9 @@ async def _play(stage: Stage, load: Load, client: FaultClient, part: Round) -> R
             await gateway.close()
     return Report(
         part=part,
-        seconds=time.monotonic() - started,
+        load_s=loaded - started,
+        rest_s=rested - loaded,
+        check_s=time.monotonic() - rested,
         requests=client.counts["requests"] - requests,
         checks=(*checks, at_rest),
         differences=tuple(client.differences),
