@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from infra.event_store.memory import MemoryStorage, MemoryStore
-from infra.event_store.port import Outcome, StoreUnavailable
+from infra.event_store.port import Answer, Decided, Outcome, Request, StoreUnavailable
 from infra.event_store.states import Versioned
 from infra.event_store.storage import Appended, Conflict, Session, Stale, StoreLost, Unwritable, Write
 from infra.event_store.writer import GroupCommitWriter
@@ -227,3 +227,89 @@ async def test_a_request_hash_has_32_bytes(writer: GroupCommitWriter) -> None:
     command = request(Open(counter_id="c1"))
     with pytest.raises(ValueError, match="32 bytes"):
         await writer.submit(dataclasses.replace(command, request_hash=b"short"))
+
+
+class Halves:
+    """Eight callers who raise one counter, of whom half are decided while the other half is being written."""
+
+    def __init__(self, writer: GroupCommitWriter, storage: FailingStorage) -> None:
+        self._writer = writer
+        self._storage = storage
+        self.decided: list[int] = []
+        self.ahead: list[int] = []  # how many had been decided when an append ended
+
+    async def run(
+        self, *, before: Callable[[Write], None] = lambda _: None, after: Callable[[Write], None] = lambda _: None
+    ) -> list[Outcome | BaseException]:
+        await self._writer.submit(request(Open(counter_id="c")))
+        self._storage.attempts.clear()
+
+        def end(write: Write) -> None:
+            self.ahead.append(len(self.decided))
+            after(write)
+
+        self._storage.before, self._storage.after = before, end
+        return await asyncio.gather(*(self._writer.submit(self._raise(n)) for n in range(8)), return_exceptions=True)
+
+    def _raise(self, n: int) -> Request:
+        def answer(decided: Decided) -> Answer:
+            counter = decided.streams.get(COUNTERS, "c")
+            assert counter is not None
+            self.decided.append(n)
+            return Answer(str(counter.value).encode())
+
+        return request(Raise(counter_id="c", by=1), key=f"k{n}", answer=answer)
+
+
+@pytest.fixture
+async def halves(storage: FailingStorage) -> AsyncIterator[Halves]:
+    settings = WriterSettings(**LIMITS, crowd_commands=2)
+    writer = GroupCommitWriter(storage, handlers=HANDLERS, codec=CounterCodec(), settings=settings)
+    yield Halves(writer, storage)
+    await writer.close()
+
+
+async def test_half_of_a_crowd_is_decided_while_the_other_half_is_written(
+    halves: Halves, storage: FailingStorage
+) -> None:
+    outcomes = await halves.run()
+    assert outcomes == [Outcome(None, Answer(b"%d" % (n + 1)), n + 2, replayed=False) for n in range(8)]
+    assert storage.attempts == [["k0", "k1", "k2", "k3"], ["k4", "k5", "k6", "k7"]]
+    assert halves.decided == list(range(8)), "each was decided once"
+    assert halves.ahead == [8, 8]
+
+
+@pytest.mark.parametrize("error", [Conflict(Stale.STREAMS), Conflict(Stale.RESULTS), StoreLost("cut")], ids=repr)
+async def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
+    halves: Halves, storage: FailingStorage, store: MemoryStore, error: Exception
+) -> None:
+    outcomes = await halves.run(before=fails(1, error))
+    assert outcomes == [Outcome(None, Answer(b"%d" % (n + 1)), n + 2, replayed=False) for n in range(8)]
+    assert [event.stream_version for event in store.events] == list(range(1, 10))
+    assert [key for _, key in store.results][1:] == [f"k{n}" for n in range(8)]
+    assert storage.attempts[0] == ["k0", "k1", "k2", "k3"]
+    assert halves.decided[:8] == list(range(8)), "the second half was decided while the first was on its way"
+    assert halves.decided[-4:] == [4, 5, 6, 7], "and then once more"
+    assert len(halves.decided) > 8
+
+
+async def test_what_was_decided_on_a_batch_lost_after_its_commit_is_decided_again(
+    halves: Halves, storage: FailingStorage, store: MemoryStore
+) -> None:
+    outcomes = await halves.run(after=fails(1, StoreLost("cut")))
+    assert outcomes == [Outcome(None, Answer(b"%d" % (n + 1)), n + 2, replayed=False) for n in range(8)]
+    assert [event.stream_version for event in store.events] == list(range(1, 10))
+    assert halves.decided == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]
+
+
+async def test_what_was_decided_on_a_command_that_cannot_be_written_is_decided_again(
+    halves: Halves, storage: FailingStorage, store: MemoryStore
+) -> None:
+    def refuse(write: Write) -> None:
+        if any(result.idempotency_key == "k1" for result in write.results):
+            raise Unwritable from ValueError("no such byte")
+
+    outcomes = await halves.run(before=refuse)
+    assert isinstance(outcomes.pop(1), ValueError)
+    assert outcomes == [Outcome(None, Answer(b"%d" % (n + 1)), n + 2, replayed=False) for n in range(7)]
+    assert [event.stream_version for event in store.events] == list(range(1, 9))

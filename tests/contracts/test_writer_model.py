@@ -115,17 +115,26 @@ class Model:
 
 
 @settings(max_examples=150, deadline=None)
-@given(waves=WAVES, losses=st.lists(st.integers(0, 9), max_size=4), batch=st.integers(1, 5), cached=st.integers(0, 4))
+@given(
+    waves=WAVES,
+    losses=st.lists(st.integers(0, 9), max_size=4),
+    batch=st.integers(1, 5),
+    cached=st.integers(0, 4),
+    crowd=st.integers(1, 3),
+)
 def test_writers_and_model_agree(
-    waves: list[list[tuple[Command, int, int]]], losses: list[int], batch: int, cached: int
+    waves: list[list[tuple[Command, int, int]]], losses: list[int], batch: int, cached: int, crowd: int
 ) -> None:
-    asyncio.run(_agree(waves, losses, batch, cached))
+    asyncio.run(_agree(waves, losses, batch, cached, crowd))
 
 
-async def _agree(waves: list[list[tuple[Command, int, int]]], losses: list[int], batch: int, cached: int) -> None:
+async def _agree(
+    waves: list[list[tuple[Command, int, int]]], losses: list[int], batch: int, cached: int, crowd: int
+) -> None:
     store = MemoryStore()
     limits = WriterSettings(
         batch_max_commands=batch,
+        crowd_commands=crowd,
         cached_streams=cached,
         reconnect_pause_ms=0,
         reconnect_max_tries=9,
