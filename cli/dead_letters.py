@@ -19,6 +19,7 @@ app = typer.Typer(help="Records that a consumer gave up on.", no_args_is_help=Tr
 console = Console()
 
 LIST_LIMIT = 50
+EVERY_LETTER = 1_000_000
 ERROR_CHARS_SHOWN = 200
 
 LetterId = Annotated[int, typer.Argument(help="The letter's number, as `tallybook dead-letters list` shows it.")]
@@ -95,7 +96,7 @@ async def replay_letters(settings: Settings, *, letter_id: int | None = None, co
     """Replay one letter, or all of a consumer, or all. Returns how many failed again; says so for each."""
     failures = 0
     async with _desk(settings) as desk:
-        found = await desk.letters.waiting(limit=1_000_000, consumer=consumer)
+        found = await desk.letters.waiting(limit=EVERY_LETTER, consumer=consumer)
         chosen = [letter for letter in found if letter_id is None or letter.dead_letter_id == letter_id]
         if not chosen:
             console.print("No such dead letter waits." if letter_id is not None else "No dead letter waits.")
@@ -117,9 +118,14 @@ def dismiss(letter_id: LetterId) -> None:
     [dim]Example:[/dim] [cyan]tallybook dead-letters dismiss 7[/cyan]
     """
 
-    async def mark() -> None:
+    async def mark() -> bool:
         async with _desk(_settings()) as desk:
-            await desk.letters.mark_replayed(letter_id)
+            waiting = await desk.letters.waiting(limit=EVERY_LETTER)
+            known = any(letter.dead_letter_id == letter_id for letter in waiting)
+            if known:
+                await desk.letters.mark_replayed(letter_id)
+            return known
 
-    asyncio.run(mark())
+    if not asyncio.run(mark()):
+        raise typer.BadParameter(f"No dead letter {letter_id} waits.")
     console.print(f"{letter_id} is dismissed.")
