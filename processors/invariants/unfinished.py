@@ -36,7 +36,8 @@ ROWS_MAX: Final = 1_000
 
 _WORK: Final = """
 SELECT w.tenant_id, w.kind, w.subject, w.due_at, w.clock_id, w.runs_on_clock, w.held, w.attempts, w.last_error,
-       coalesce(e.recorded_at > clock_timestamp() - $1::interval, false) AS is_young, w.due_at > clock_timestamp() AS is_later
+       coalesce(e.recorded_at > clock_timestamp() - $1::interval, false) AS is_young,
+       w.due_at > clock_timestamp() AS is_later
 FROM log.due_work w LEFT JOIN log.events e ON e.position = w.caused_by_position
 WHERE w.held OR w.kind <> $2 OR w.runs_on_clock OR w.due_at <= clock_timestamp() - $1::interval
 ORDER BY w.tenant_id, w.kind, w.subject
