@@ -31,6 +31,7 @@ class FailingStorage(MemoryStorage):
 
     async def append(self, write: Write) -> Appended:
         self.attempts.append([result.idempotency_key for result in write.results])
+        await asyncio.sleep(0)  # the batch is on its way
         self.before(write)
         appended = await super().append(write)
         self.after(write)
