@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, cast, get_origin
 
+from asyncpg import UndefinedTableError
 from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.types import Receive, Scope, Send
@@ -77,7 +78,8 @@ class Endpoint:
             reply = problem.reply(exchange.request_id)
         except Refusal as refusal:
             reply = refusal_reply(refusal, exchange.request_id)
-        except CONNECTION_ERRORS:
+        except (*CONNECTION_ERRORS, UndefinedTableError):
+            # A table that is not there belongs to a read model that its first worker has yet to make.
             reply = Problem(UNAVAILABLE, headers=retry_after(1)).reply(exchange.request_id)
         await reply.send(send)
 

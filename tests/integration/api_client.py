@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from api.app import create_app, open_parts
 from api.call import Parts
 from cli.tenants import create_tenant
-from infra.settings import ApiSettings, Settings, VaultSettings
+from infra.settings import ApiSettings, KafkaSettings, Settings, VaultSettings
 from projections.catalogue import READ_MODELS
 from projections.log_fold import Slice, fold_slice, whole_log
 from projections.tables import prepare
@@ -82,10 +82,13 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def running_api(database: FreshDatabase, api: ApiSettings | None = None) -> AsyncIterator[Api]:
+async def running_api(
+    database: FreshDatabase, api: ApiSettings | None = None, kafka: KafkaSettings | None = None
+) -> AsyncIterator[Api]:
     """An API in this process, over the database."""
     settings = Settings(
         api=api or ApiSettings(anonymous_rate_per_min=100_000),
+        kafka=kafka or KafkaSettings(),
         vault=VaultSettings(master_key=SecretStr(MASTER_KEY)),
     )
     async with open_parts(settings, dsn=database.dsn) as parts:
