@@ -11,6 +11,7 @@ from infra.database import Connection
 from infra.event_store.storage import StreamKey
 from infra.settings import WriterSettings
 
+_PASSING: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 CHANNEL: Final = "tallybook_log"
 NOTIFY: Final = "SELECT pg_notify($1, $2)"
 # Returns the position at which to ask again: half a partition into what is made ahead.
@@ -56,7 +57,7 @@ class Aside:
 
     async def make_partitions(self) -> None:
         """Make the log's next partitions now. Errors are left to the next batch, which will fail as this one did."""
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        with contextlib.suppress(*_PASSING):
             connection = await self._connect()
             try:
                 await connection.fetchval(MAKE_PARTITIONS)
@@ -84,7 +85,7 @@ class Aside:
                     if connection is None or connection.is_closed():
                         connection = await self._connect()
                     await self._catch_up(connection)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                except _PASSING:
                     self._news.set()
                     await asyncio.sleep(self._settings.reconnect_pause_ms / 1000)
                 await asyncio.sleep(self._settings.announce_interval_ms / 1000)

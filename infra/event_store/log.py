@@ -24,6 +24,7 @@ CONNECTION_ERRORS: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that was told of its end, and is used before it is closed
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
 )
