@@ -28,15 +28,16 @@ class Claims:
         self.taken: set[ClaimKey] = set()  # by the batch, at whatever point
         self._freed: list[ClaimRow] = []
         self.asked: list[ClaimKey] = []
+        self._place: Claims.Staged | None = None
 
     class Staged:
         """One command's claims, which count only once they are merged."""
 
-        __slots__ = ("_batch", "_tenant_id", "freed", "holders", "taken")
+        __slots__ = ("_batch", "freed", "holders", "taken", "tenant_id")
 
         def __init__(self, batch: "Claims", tenant_id: str) -> None:
             self._batch = batch
-            self._tenant_id = tenant_id
+            self.tenant_id = tenant_id
             self.holders: dict[ClaimKey, str | _Holder] = {}
             self.taken: set[ClaimKey] = set()
             self.freed: list[ClaimRow] = []
@@ -44,7 +45,7 @@ class Claims:
         def apply(self, claim: Claim) -> None:
             """Take or free. Raises the claim's own refusal where somebody holds the value."""
             batch = self._batch
-            key = (self._tenant_id, claim.kind, claim.value)
+            key = (self.tenant_id, claim.kind, claim.value)
             holder = self.holders.get(key) or batch.holder(key)
             batch.asked.append(key)
             if isinstance(claim, Take):
@@ -63,8 +64,12 @@ class Claims:
         return self.holders.get(key) or self._held.get(key) or _UNKNOWN
 
     def stage(self, tenant_id: str) -> "Claims.Staged":
-        """A place for one command's claims."""
-        return Claims.Staged(self, tenant_id)
+        """A place for one command's claims. Most commands have none, so their place is used again."""
+        place = self._place
+        if place is None or place.holders:
+            place = self._place = Claims.Staged(self, tenant_id)
+        place.tenant_id = tenant_id
+        return place
 
     def merge(self, staged: "Claims.Staged") -> None:
         """Let a command's claims count."""
