@@ -165,7 +165,7 @@ class ProjectionSettings(Part):
         1_000_000, "events", "A rebuild folds the keys of about so many events at a time: that bounds its memory.", ge=1
     )
     rebuild_parallel_from_events: int = setting(
-        200_000, "events", "A log this long is worth starting a rebuild's worker processes.", ge=1
+        150_000, "events", "A log this long is worth starting a rebuild's worker processes.", ge=1
     )
     rebuild_workers: int = setting(2, "workers", "Workers of a rebuild; each has its own keys.", ge=1)
     swap_lock_timeout_ms: int = setting(1_000, "ms", "Longest wait for the lock that swaps a view.", ge=1)

@@ -50,8 +50,17 @@ class Selection:
 
     def __init__(self, models: Sequence[ReadModel[Any]], bounds: Bounds, *, after: Bounds | None = None) -> None:
         self._shards = Shards(bounds.partitions)
-        self._bounds = bounds
-        self._after = after
+        self._ranges = {
+            projection: [
+                (
+                    0 if after is None else after.upto.get(projection, {}).get(shard, 0),
+                    bounds.upto.get(projection, {}).get(shard, 0),
+                )
+                for shard in range(bounds.partitions)
+            ]
+            for projection in Projection
+        }
+        self._held = bounds.held
         entries = [model for model in models if model.projection is Projection.LEDGER]
         self._entries = bool(entries)
         self._types = frozenset[str]().union(*(model.events for model in models if model not in entries))
@@ -76,12 +85,10 @@ class Selection:
         return found
 
     def _within(self, projection: Projection, shard: int, position: int, key: str) -> bool:
-        bounds = self._bounds
-        if position > bounds.upto.get(projection, {}).get(shard, 0):
+        first, last = self._ranges[projection][shard]
+        if not first < position <= last:
             return False
-        if self._after is not None and position <= self._after.upto.get(projection, {}).get(shard, 0):
-            return False
-        held = bounds.held.get(projection)
+        held = self._held.get(projection)
         return not held or position < held.get(key, position + 1)
 
 

@@ -37,6 +37,7 @@ from domain.journal_entry import PostJournalEntry, ReverseJournalEntry
 from domain.money import Money
 from domain.payment import PAYMENT
 from domain.payment_commands import (
+    CancelPayment,
     CollectInvoice,
     ConfirmPayment,
     CreatePayment,
@@ -46,11 +47,11 @@ from domain.payment_commands import (
     RecordPaymentDeclined,
     RecordPaymentOutcomeUnknown,
 )
-from domain.payment_method import AttachPaymentMethod, DetachPaymentMethod, PaymentMethodKind
+from domain.payment_method import AttachPaymentMethod, ChangePaymentMethod, DetachPaymentMethod, PaymentMethodKind
 from domain.plan import ArchivePlan, ChangePlanTerms, CreatePlan, PlanTerms
-from domain.plan_price import BillingTiming, CreatePrice
+from domain.plan_price import ArchivePrice, BillingTiming, CreatePrice
 from domain.price import Flat, PerUnit
-from domain.product import ChangeProduct, CreateProduct
+from domain.product import ArchiveProduct, ChangeProduct, CreateProduct
 from domain.refund_commands import (
     RecordRefundFailed,
     RecordRefundOutcomeUnknown,
@@ -251,7 +252,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
 
     customer_id = some("customer")
     usd = Money(draw.randrange(1, 90_000), USD)
-    match draw.randrange(17):
+    match draw.randrange(19):
         case 0:
             known["customer"].append(history.customer(tenant))
         case 1:
@@ -325,6 +326,29 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 yield RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
             else:
                 yield RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code="closed")
+        case 16:
+            method_id = new("pm_")
+            yield AttachPaymentMethod(
+                payment_method_id=method_id,
+                customer_id=customer_id,
+                kind=draw.choice(tuple(PaymentMethodKind)),
+                gateway="sandbox",
+                token="tok_visa",
+                make_default=draw.random() < 0.5,
+            )
+            yield ChangePaymentMethod(payment_method_id=some("payment_method"), token=f"tok_{usd.amount}")
+            if draw.random() < 0.3:
+                yield DetachPaymentMethod(payment_method_id=some("payment_method"))
+            yield CancelPayment(payment_id=some("payment"))
+            rare = draw.random()
+            if rare < 0.05:
+                yield ArchiveProduct(product_id=some("product"))
+            elif rare < 0.15:
+                yield ArchivePrice(price_id=known["price"][-1])
+        case 17:
+            subscription = history.state(tenant, SUBSCRIPTION, some("subscription"))
+            if subscription is not None and subscription.past_due_invoice_ids:
+                yield PayInvoiceOutOfBand(invoice_id=subscription.past_due_invoice_ids[0])
         case _:
             entry_id, clock_id = new("je_"), new("clock_")
             postings = (debit(CASH, usd), credit(EQUITY, usd))

@@ -1,0 +1,302 @@
+"""What queries answer: the domain's own states, lists page by page, balances in both times, figures that add up."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from domain.accounts import CHART, Side
+from domain.catalogue import STREAMS
+from infra.database import Pool, Role, open_pool, server_settings
+from infra.settings import DatabaseSettings
+from projections import (
+    account_balances,
+    customers,
+    invoices,
+    journal_entries,
+    ledger_entries,
+    payment_methods,
+    payments,
+    plans,
+    prices,
+    products,
+    refunds,
+    sagas,
+    stats,
+    subscriptions,
+    test_clocks,
+)
+from projections.ledger_entries import AsOf
+from projections.live import Live
+from projections.read_model import Projection
+from projections.reading import Between, PageRequest, UnknownCursor, reading
+from projections.worker import KEYPLAN
+from schemas.codec import decode_entry
+from tests.histories import History, scramble
+from tests.published import Publisher
+from tests.services import FreshDatabase
+
+TENANT = "acme"
+TENANTS = (TENANT, "other")
+RESOURCES: dict[str, Any] = {
+    "customer": customers,
+    "product": products,
+    "plan": plans,
+    "price": prices,
+    "subscription": subscriptions,
+    "invoice": invoices,
+    "payment_method": payment_methods,
+    "payment": payments,
+    "journal_entry": journal_entries,
+    "test_clock": test_clocks,
+}
+
+
+class NoGraves:
+    """Nothing in these histories is poison."""
+
+    async def bury(self, record: object, *, consumer: str, error: BaseException, attempts: int) -> None:
+        raise error
+
+
+@dataclass
+class Projected:
+    """A history, and the pool of readers of its read models."""
+
+    history: History
+    pool: Pool
+
+    def ids(self, stream: str) -> list[str]:
+        """Ids of the tenant's streams of a kind, oldest event first."""
+        events = self.history.events
+        return [e.stream_id for e in events if (e.tenant_id, e.stream_type, e.stream_version) == (TENANT, stream, 1)]
+
+
+@pytest.fixture
+async def projected(database: FreshDatabase) -> AsyncIterator[Projected]:
+    history = scramble(History(23), TENANTS, 400)
+    connection = await asyncpg.connect(
+        database.dsn, server_settings=server_settings(Role.PROJECTOR, DatabaseSettings()) | KEYPLAN
+    )
+    await connection.execute("UPDATE read.projections SET incarnation = 1")
+    publisher = Publisher()
+    for projection in Projection:
+        live = Live(projection, topic=projection.topic, dead_letters=NoGraves(), cached_rows=100)
+        await live.load(connection)
+        await live.open(connection, range(12))
+        await live.project(connection, publisher.records(history.events, projection))
+    await connection.close()
+    pool = await open_pool(database.dsn, Role.READER, DatabaseSettings())
+    yield Projected(history, pool)
+    await pool.close()
+
+
+@pytest.mark.parametrize("stream", RESOURCES)
+async def test_a_resource_is_the_state_of_its_stream(projected: Projected, stream: str) -> None:
+    ids = projected.ids(stream)
+    assert ids
+    async with reading(projected.pool, TENANT) as connection:
+        for row_id in ids:
+            found = await RESOURCES[stream].get(connection, TENANT, row_id)
+            assert found.state == projected.history.state(TENANT, STREAMS[stream], row_id)
+            events = [e for e in projected.history.events if (e.stream_type, e.stream_id) == (stream, row_id)]
+            assert (found.stream_version, found.position) == (len(events), events[-1].position)
+            assert found.updated_at == events[-1].effective_at
+        assert await RESOURCES[stream].get(connection, TENANT, "nothing") is None
+
+
+@pytest.mark.parametrize("stream", RESOURCES)
+async def test_pages_show_everything_once_in_both_directions(projected: Projected, stream: str) -> None:
+    module = RESOURCES[stream]
+    key = module.TABLE.key[-1]
+    async with reading(projected.pool, TENANT) as connection:
+        forwards: list[str] = []
+        cursor = None
+        while True:
+            page = await module.page(connection, TENANT, request=PageRequest(limit=7, starting_after=cursor))
+            forwards += [getattr(item.state, key) for item in page.items]
+            if not page.has_more:
+                break
+            cursor = forwards[-1]
+        assert sorted(forwards) == sorted(projected.ids(stream))
+        whole = await module.page(connection, TENANT, request=PageRequest(limit=1000))
+        order = [(getattr(item.state, module.TABLE.sorted_by), getattr(item.state, key)) for item in whole.items]
+        assert order == sorted(order, reverse=True)
+        backwards: list[str] = [forwards[-1]]
+        while True:
+            page = await module.page(connection, TENANT, request=PageRequest(limit=7, ending_before=backwards[0]))
+            backwards = [getattr(item.state, key) for item in page.items] + backwards
+            if not page.has_more:
+                break
+        assert backwards == forwards
+        with pytest.raises(UnknownCursor):
+            await module.page(connection, TENANT, request=PageRequest(starting_after="nothing"))
+
+
+async def test_filters_keep_what_they_name_and_nothing_else(projected: Projected) -> None:
+    history = projected.history
+    states = [history.state(TENANT, STREAMS["invoice"], each) for each in projected.ids("invoice")]
+    customer_id, created_at = states[len(states) // 2].customer_id, states[len(states) // 2].created_at
+    everything = PageRequest(limit=1000)
+    async with reading(projected.pool, TENANT) as connection:
+
+        async def found(**filters: Any) -> set[str]:
+            page = await invoices.page(connection, TENANT, request=everything, **filters)
+            return {item.state.invoice_id for item in page.items}
+
+        assert await found(customer_id=customer_id) == {s.invoice_id for s in states if s.customer_id == customer_id}
+        assert await found(status="open") == {s.invoice_id for s in states if s.status == "open"}
+        assert await found(created=Between(gte=created_at)) == {
+            s.invoice_id for s in states if s.created_at >= created_at
+        }
+        assert await found(created=Between(gt=created_at)) == {
+            s.invoice_id for s in states if s.created_at > created_at
+        }
+        assert await found(created=Between(lte=created_at, gt=created_at - timedelta(days=40))) == {
+            s.invoice_id for s in states if created_at - timedelta(days=40) < s.created_at <= created_at
+        }
+        assert await found(customer_id="nobody") == set()
+        owed = Counter[str]()
+        for state in states:
+            if state.customer_id == customer_id and state.status == "open":
+                owed[state.currency] += state.total.amount
+        paid = await invoices.owed_by(connection, TENANT, customer_id)
+        assert {each.currency: each.amount for each in paid} == dict(owed)
+
+
+async def test_external_ids_find_the_living_customer(projected: Projected) -> None:
+    history = projected.history
+    async with reading(projected.pool, TENANT) as connection:
+        for customer_id in projected.ids("customer"):
+            state = history.state(TENANT, STREAMS["customer"], customer_id)
+            if state.external_id is None:
+                continue
+            found = await customers.by_external_id(connection, TENANT, state.external_id)
+            assert (None if state.deleted_at else customer_id) == (found and found.state.customer_id)
+
+
+async def test_a_payment_shows_every_step_with_its_time_and_cause(projected: Projected) -> None:
+    async with reading(projected.pool, TENANT) as connection:
+        for payment_id in projected.ids("payment"):
+            found = await payments.get(connection, TENANT, payment_id)
+            assert found is not None
+            assert [tuple(step) for step in found.steps] == [
+                (e.event_type, e.event_id, e.effective_at, e.recorded_at, e.causation_id)
+                for e in projected.history.events
+                if e.stream_id == payment_id
+            ]
+
+
+async def test_refunds_are_those_of_their_payments(projected: Projected) -> None:
+    history = projected.history
+    expected = {
+        refund.refund_id: (refund, payment.payment_id, payment.customer_id)
+        for payment in (history.state(TENANT, STREAMS["payment"], each) for each in projected.ids("payment"))
+        for refund in payment.refunds
+    }
+    assert expected
+    async with reading(projected.pool, TENANT) as connection:
+        page = await refunds.page(connection, TENANT, request=PageRequest(limit=1000))
+        assert {r.state.refund_id: (r.state, r.payment_id, r.customer_id) for r in page.items} == expected
+        states = Counter(str(refund.status) for refund, _, _ in expected.values())
+        counts = [each for each in await sagas.counts(connection, TENANT) if each.saga == "refund"]
+        names = {"succeeded": "succeeded", "failed": "failed"}
+        assert {name: sum(each.sagas for each in counts if each.state == name) for name in names} == {
+            name: states[name] for name in names
+        }
+
+
+async def test_the_books_balance_now_and_at_any_moment_in_both_times(projected: Projected) -> None:
+    entries = [e for e in projected.history.events if e.tenant_id == TENANT and e.postings is not None]
+    middle = entries[len(entries) // 2]
+    async with reading(projected.pool, TENANT) as connection:
+        (now,) = await account_balances.trial_balance(connection, TENANT)
+        assert now.difference.amount == 0
+        assert now.debit.amount > 0
+        moments = (
+            AsOf(position=entries[-1].position),
+            AsOf(position=middle.position),
+            AsOf(position=entries[-1].position, effective_before=middle.effective_at),
+            AsOf(position=middle.position, effective_before=middle.effective_at - timedelta(days=20)),
+        )
+        for moment in moments:
+            found = await account_balances.trial_balance(connection, TENANT, as_of=moment)
+            expected = Counter[tuple[str, str]]()
+            for event in entries:
+                early = moment.effective_before is None or event.effective_at < moment.effective_before
+                if event.position <= moment.position and early:
+                    assert event.postings is not None
+                    for posting in decode_entry(event.postings).postings:
+                        expected[posting.account, posting.side] += posting.amount.amount
+            shown = {
+                (each.account.code, side): money.amount
+                for balance in found
+                for each in balance.accounts
+                for side, money in ((Side.DEBIT, each.debit), (Side.CREDIT, each.credit))
+                if money.amount
+            }
+            assert shown == dict(expected)
+            assert all(balance.difference.amount == 0 for balance in found)
+        last = await account_balances.trial_balance(connection, TENANT, as_of=moments[0])
+        assert last == [now]
+        assert set(CHART) >= {each.account.code for each in now.accounts}
+
+
+async def test_recorded_time_is_a_position(projected: Projected) -> None:
+    entries = [e for e in projected.history.events if e.tenant_id == TENANT and e.postings is not None]
+    microsecond = timedelta(microseconds=1)
+    async with reading(projected.pool, TENANT) as connection:
+        for event in entries[:: len(entries) // 9]:
+            same = max(e.position for e in entries if e.recorded_at == event.recorded_at)
+            before = max((e.position for e in entries if e.recorded_at < event.recorded_at), default=0)
+            assert await ledger_entries.position_at(connection, TENANT, event.recorded_at) == same
+            assert await ledger_entries.position_at(connection, TENANT, event.recorded_at - microsecond) == before
+
+
+async def test_the_dashboard_counts_what_there_is(projected: Projected) -> None:
+    history = projected.history
+    expected = Counter[str]()
+    money = Counter[str]()
+    for stream, resource in (("invoice", "invoices"), ("payment", "payments"), ("subscription", "subscriptions")):
+        for row_id in projected.ids(stream):
+            state = history.state(TENANT, STREAMS[stream], row_id)
+            expected[f"{resource}.{state.status}"] += 1
+            if stream != "subscription":
+                money[f"{resource}.{state.status}"] += (state.total if stream == "invoice" else state.amount).amount
+    async with reading(projected.pool, TENANT) as connection:
+        figures = {each.measure: each for each in await stats.by_now(connection, TENANT)}
+        for measure, quantity in expected.items():
+            assert (measure, figures[measure].quantity) == (measure, quantity)
+            assert figures[measure].amount == money[measure]
+        stocks = {m: f for m, f in figures.items() if m.split(".")[0] in ("invoices", "payments", "subscriptions")}
+        assert {m for m, f in stocks.items() if f.quantity} == set(expected)
+        days = sorted({e.effective_at.date() for e in history.events})
+        by_day = await stats.by_day(connection, TENANT, measure="invoice.finalized", first=days[0], last=days[-1])
+        finalized = [e for e in history.events if (e.tenant_id, e.event_type) == (TENANT, "invoice.finalized")]
+        assert Counter({each.day: each.quantity for each in by_day}) == Counter(
+            e.effective_at.date() for e in finalized
+        )
+
+
+async def test_sagas_are_paged_and_found(projected: Projected) -> None:
+    async with reading(projected.pool, TENANT) as connection:
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = await sagas.page(connection, TENANT, request=PageRequest(limit=9, starting_after=cursor))
+            seen += [item.state.saga_id for item in page.items]
+            if not page.has_more:
+                break
+            cursor = seen[-1]
+        assert len(seen) == len(set(seen)) == sum(each.sagas for each in await sagas.counts(connection, TENANT))
+        found = await sagas.get(connection, TENANT, seen[0])
+        assert found is not None
+        assert found.state.steps
+        waiting = await sagas.page(connection, TENANT, saga="charge", state="waiting", request=PageRequest(limit=100))
+        invoiced = {item.state.subject for item in waiting.items}
+        for invoice_id in invoiced:
+            assert projected.history.state(TENANT, STREAMS["invoice"], invoice_id).status == "open"
