@@ -3,9 +3,7 @@
 from functools import lru_cache
 from typing import Final
 
-from prometheus_client import Counter, Histogram
-
-from infra.telemetry import REGISTRY
+from prometheus_client import REGISTRY, Counter, Histogram
 
 REQUEST_SECONDS: Final = Histogram(
     "tallybook_api_request_seconds",

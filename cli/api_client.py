@@ -1,13 +1,14 @@
 """A small client of our own API, for the seed and the demo: a key on every change, the same key on a retry."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Self
 
 import aiohttp
+import stamina
 
 RETRIES_MAX: Final = 30
 RETRY_PAUSE_S: Final = 0.2
+RETRY_PAUSE_MAX_S: Final = 2.0
 PAGE_ITEMS: Final = 100
 _TRY_AGAIN: Final = frozenset({409, 429, 500, 502, 503, 504})
 _IN_FLIGHT: Final = "idempotency_key_in_flight"
@@ -22,6 +23,10 @@ class ApiError(Exception):
         self.status = status
         self.code = str(problem.get("code", ""))
         super().__init__(f"{request}: {status} {self.code}: {problem.get('detail', '')}")
+
+
+class TryAgain(ApiError):
+    """The API could not answer now: the same request may be made again."""
 
 
 class ApiClient:
@@ -80,20 +85,19 @@ class ApiClient:
     ) -> Resource:
         assert self._session is not None, "use it as a context manager"
         what = f"{method} {path}"
-        for tries_left in range(RETRIES_MAX, -1, -1):
-            pause_s = RETRY_PAUSE_S
-            try:
+        async for attempt in stamina.retry_context(
+            on=(TryAgain, aiohttp.ClientConnectionError, TimeoutError),
+            attempts=RETRIES_MAX,
+            timeout=None,
+            wait_initial=RETRY_PAUSE_S,
+            wait_max=RETRY_PAUSE_MAX_S,
+        ):
+            with attempt:
                 async with self._session.request(method, path, json=body, headers=headers, params=parameters) as answer:
                     content: Resource = await answer.json(content_type=None)
                     if answer.status < 400:
                         self.position = max(self.position, int(answer.headers.get("Ledger-Position", 0)))
                         return content
                     again = answer.status in _TRY_AGAIN and (answer.status != 409 or content.get("code") == _IN_FLIGHT)
-                    if not again or tries_left == 0:
-                        raise ApiError(answer.status, content, what)
-                    pause_s = float(answer.headers.get("Retry-After", RETRY_PAUSE_S))
-            except (aiohttp.ClientConnectionError, TimeoutError):
-                if tries_left == 0:
-                    raise
-            await asyncio.sleep(pause_s)
-        raise AssertionError("the last try returns or raises")
+                    raise (TryAgain if again else ApiError)(answer.status, content, what)
+        raise AssertionError("the last attempt returns or raises")

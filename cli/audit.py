@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from gateway_adapters.port import GatewayUnavailable
 from infra.settings import Settings
 from processors.invariants.findings import Checked, Invariant
 from processors.invariants.findings import Progress as Told
@@ -53,7 +54,15 @@ def verify(
         if unknown:
             raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}.")
         wanted = tuple(known[name.upper()] for name in only)
-    results = asyncio.run(verified(reached_settings(), wanted, timedelta(seconds=grace_s)))
+    try:
+        results = asyncio.run(verified(reached_settings(), wanted, timedelta(seconds=grace_s)))
+    except GatewayUnavailable as unavailable:
+        console.print(
+            f"[red]The payment gateway cannot be read:[/red] {unavailable}. Start it (`tallybook dev`), name it "
+            "(TALLYBOOK_GATEWAY_URL), or check the other invariants with --only.",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1) from None
     show(results, console)
     if not all(result.holds for result in results):
         raise typer.Exit(1)

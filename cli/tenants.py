@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from api.access import NewKey, make_key
+from cli.addresses import owner_dsn, reached_settings
 from infra.database import Role, server_settings
-from infra.settings import Settings, SettingsError, load_settings
+from infra.settings import Settings
 
 app = typer.Typer(help="Tenants and their API keys.", no_args_is_help=True)
 
@@ -85,14 +86,7 @@ async def _connect(dsn: str, settings: Settings) -> "asyncpg.Connection[asyncpg.
     )
 
 
-def _owner_dsn(settings: Settings) -> str:
-    url = settings.database.owner_url or settings.database.url
-    if url is None:
-        raise SettingsError("TALLYBOOK_DATABASE_URL is not set: name the database, or use `tallybook dev`.")
-    return url.get_secret_value()
-
-
-TenantId = Annotated[str, typer.Argument(help="Letters, digits and hyphens; it cannot be changed.")]
+TenantId = Annotated[str, typer.Argument(help="2 to 63 lower-case letters, digits and hyphens; it cannot be changed.")]
 
 
 @app.command("create")
@@ -103,8 +97,8 @@ def create(tenant_id: TenantId, *, name: Annotated[str, typer.Option(help="For p
     """
     if not _TENANT.fullmatch(tenant_id):
         raise typer.BadParameter("A tenant's id is 2 to 63 lower-case letters, digits and hyphens.")
-    settings = load_settings()
-    made = asyncio.run(create_tenant(_owner_dsn(settings), settings, tenant_id=tenant_id, name=name or tenant_id))
+    settings = reached_settings()
+    made = asyncio.run(create_tenant(owner_dsn(settings), settings, tenant_id=tenant_id, name=name or tenant_id))
     _show(made.key)
 
 
@@ -114,9 +108,9 @@ def new_key(tenant_id: TenantId) -> None:
 
     [dim]Example:[/dim] [cyan]tallybook tenants create-key acme[/cyan]
     """
-    settings = load_settings()
+    settings = reached_settings()
     try:
-        key = asyncio.run(create_key(_owner_dsn(settings), settings, tenant_id=tenant_id))
+        key = asyncio.run(create_key(owner_dsn(settings), settings, tenant_id=tenant_id))
     except asyncpg.ForeignKeyViolationError:
         raise typer.BadParameter(f"There is no tenant {tenant_id}.") from None
     _show(key)
@@ -128,8 +122,8 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, `key_…`, 
 
     [dim]Example:[/dim] [cyan]tallybook tenants revoke-key key_01m7ywe9z7e398x54gfbrtqnk7[/cyan]
     """
-    settings = load_settings()
-    if not asyncio.run(revoke_key(_owner_dsn(settings), settings, key_id=key_id)):
+    settings = reached_settings()
+    if not asyncio.run(revoke_key(owner_dsn(settings), settings, key_id=key_id)):
         raise typer.BadParameter(f"There is no valid key {key_id}.")
     Console().print(f"{key_id} is revoked.")
 
@@ -140,10 +134,10 @@ def list_keys() -> None:
 
     [dim]Example:[/dim] [cyan]tallybook tenants list[/cyan]
     """
-    settings = load_settings()
+    settings = reached_settings()
 
     async def fetch() -> list[asyncpg.Record]:
-        connection = await _connect(_owner_dsn(settings), settings)
+        connection = await _connect(owner_dsn(settings), settings)
         try:
             return await connection.fetch(
                 "SELECT t.tenant_id, t.name, k.key_id, k.prefix, k.created_at, k.revoked_at FROM access.tenants t "

@@ -187,7 +187,7 @@ class ProcessorSettings(Part):
     work_batch_rows: int = setting(100, "rows", "Most due rows claimed at once.", ge=1)
     work_concurrency: int = setting(32, "calls", "Due work run at once, per kind.", ge=1)
     work_gather_ms: int = setting(5, "ms", "Pause before claiming, so that neighbours are claimed together.", ge=0)
-    work_attempts_max: int = setting(10, "runs", "Failed runs after which due work is held for a person.", ge=1)
+    work_failures_max: int = setting(10, "runs", "Failed runs in a row after which due work is held.", ge=1)
     work_backoff_ms: int = setting(250, "ms", "First pause before due work is run again; doubles.", ge=1)
     work_backoff_max_ms: int = setting(30_000, "ms", "Longest such pause.", ge=1)
     clock_slice_ms: int = setting(5_000, "ms", "A test clock advances in slices of this length.", ge=1)
@@ -229,7 +229,6 @@ class GatewaySettings(Part):
     )
     call_timeout_ms: int = setting(10_000, "ms", "A call silent for this long is unknown.", ge=1)
     calls_max: int = setting(32, "calls", "Calls to the gateway at once.", ge=1)
-    retry_window_s: int = setting(82_800, "s", "A key is only used again within this window (23 h).", ge=1)
 
 
 class VaultSettings(Part):

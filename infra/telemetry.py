@@ -17,16 +17,11 @@ from typing import TextIO
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY
 from prometheus_client.exposition import generate_latest
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from infra.settings import TelemetrySettings
-
-REGISTRY = CollectorRegistry()
-ProcessCollector(registry=REGISTRY)
-PlatformCollector(registry=REGISTRY)
-GCCollector(registry=REGISTRY)
 
 MASK = "[masked]"
 MASK_DEPTH_MAX = 6

@@ -25,7 +25,7 @@ from infra.event_store.storage import Codec
 from infra.event_store.writer import GroupCommitWriter
 from infra.kafka.records import ConsumerRecord, Delivered
 from infra.kafka.topics import ensure_topics, full_name
-from infra.settings import Settings
+from infra.settings import Settings, data_dir
 from infra.telemetry import Health, PartHealth, correlated, start_probe_server, timed_part
 from processors.carry import Carrier, carry, end_process, faust_app
 from processors.due_work import DueWorkRunner, Run
@@ -152,7 +152,8 @@ class Processors:
             clocks.run_with(runner)
 
             cell = kafka.topic_prefix or "tallybook"
-            app = faust_app(f"{cell}-processors", self._bootstrap, kafka, settings.processors)
+            folder = data_dir(settings) / "faust"
+            app = faust_app(f"{cell}-processors", self._bootstrap, kafka, settings.processors, folder=folder)
             letters = DeadLetters(pool, producer, topic_prefix=kafka.topic_prefix)
             for saga in SAGAS:
                 carrier = carrier_of(saga, writer, codec, topic_prefix=kafka.topic_prefix)

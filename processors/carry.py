@@ -1,4 +1,4 @@
-"""The one wrapper through which Faust carries events to us; outside it, no code of ours knows Faust.
+"""The one wrapper through which Faust carries events to us; beside it, only `app.py` starts and stops the app.
 
 Faust acknowledges a batch when the loop body is left, however that happens. So the body never raises and never gives
 up half-way: a record is handled, or it becomes a dead letter, or the process ends at once without acknowledging it.
@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import faust
@@ -66,8 +67,12 @@ def end_process(why: str, **facts: object) -> NoReturn:
     os._exit(EXIT_CANNOT_GO_ON)
 
 
-def faust_app(name: str, bootstrap: str, kafka: KafkaSettings, settings: ProcessorSettings) -> faust.App:
-    """A Faust app inside the bounds in which it loses nothing (see docs/decisions on Faust)."""
+def faust_app(
+    name: str, bootstrap: str, kafka: KafkaSettings, settings: ProcessorSettings, *, folder: Path
+) -> faust.App:
+    """A Faust app inside the bounds in which it loses nothing (docs/decisions/0014). `folder` takes what it writes,
+    which is nothing that is read again.
+    """
     return faust.App(
         name,
         broker=f"kafka://{bootstrap}",
@@ -87,7 +92,7 @@ def faust_app(name: str, bootstrap: str, kafka: KafkaSettings, settings: Process
         broker_request_timeout=kafka.request_timeout_ms / 1000,
         consumer_max_fetch_size=4_194_304,
         stream_buffer_maxsize=max(4096, settings.batch_max_records * 4),
-        datadir=None,
+        datadir=str(folder),
     )
 
 

@@ -123,8 +123,8 @@ class DueWorkRunner:
                 log.exception("due_work_failed", kind=work.kind, subject=work.subject, attempts=work.attempts)
                 why = f"{type(error).__name__}: {error}"
                 conflicting = isinstance(error, IdempotencyKeyReused)
-                too_often = work.attempts >= self._settings.work_attempts_max
-                outcome = Hold(why) if conflicting or too_often else AskAgain(None, why)
+                too_often = work.failures + 1 >= self._settings.work_failures_max
+                outcome = Hold(why) if conflicting or too_often else AskAgain(None, why, failed=True)
             # A row that cannot be settled now keeps its lease, and is run again when it ends.
             with contextlib.suppress(*CONNECTION_ERRORS):
                 await self._settle(work, outcome)
@@ -136,9 +136,9 @@ class DueWorkRunner:
                 return
             case Unwanted():
                 await self._queue.drop(work)
-            case AskAgain(after_ms=pause_ms, why=why):
+            case AskAgain(after_ms=pause_ms, why=why, failed=failed):
                 pause = self._backoff_ms(work.attempts) if pause_ms is None else pause_ms
-                await self._queue.retry_later(work, pause_ms=pause, error=why)
+                await self._queue.retry_later(work, pause_ms=pause, error=why, failed=failed)
             case Hold(why=why):
                 log.error("due_work_held", kind=work.kind, subject=work.subject, why=why)
                 await self._queue.hold(work, error=why)

@@ -15,10 +15,11 @@ class Unwanted:
 
 @dataclass(frozen=True, slots=True)
 class AskAgain:
-    """Not yet: run it again after this long (None: by the backoff of its attempts)."""
+    """Not yet: run it again after this long (None: by the backoff of its attempts); `failed`: for a defect of ours."""
 
     after_ms: int | None
     why: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

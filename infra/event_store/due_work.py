@@ -56,6 +56,7 @@ RETURNING true
 """
 RETRY_LATER: Final = f"""
 UPDATE log.due_work SET lease_owner = NULL, last_error = $8,
+    failures = CASE WHEN $9 THEN failures + 1 ELSE 0 END,
     lease_until = statement_timestamp() + $7 * interval '1 millisecond',
     ready_at = CASE WHEN runs_on_clock THEN due_at ELSE statement_timestamp() + $7 * interval '1 millisecond' END
 {_MINE}"""  # noqa: S608  constants
@@ -73,11 +74,11 @@ UPDATE log.due_work SET held = true, lease_owner = NULL, lease_until = NULL, las
 WHERE caused_by_event_id = $1 AND kind = $2
 """
 RELEASE_CAUSED_BY: Final = """
-UPDATE log.due_work SET held = false, attempts = 0, ready_at = due_at
+UPDATE log.due_work SET held = false, attempts = 0, failures = 0, ready_at = due_at
 WHERE caused_by_event_id = $1 AND kind = $2 AND held
 """
 RELEASE_HELD: Final = """
-UPDATE log.due_work SET held = false, attempts = 0, ready_at = due_at
+UPDATE log.due_work SET held = false, attempts = 0, failures = 0, ready_at = due_at
 WHERE tenant_id = $1 AND kind = $2 AND subject = $3 AND held
 RETURNING true
 """
@@ -125,9 +126,9 @@ class PostgresDueWork:
         count: int = await self._pool.fetchval(OUTSTANDING, tenant_id, clock_id)
         return count
 
-    async def retry_later(self, work: Work, *, pause_ms: int, error: str) -> bool:
+    async def retry_later(self, work: Work, *, pause_ms: int, error: str, failed: bool = False) -> bool:
         """See `port.DueWorkQueue`."""
-        return bool(await self._pool.fetchval(RETRY_LATER, *_mine(work), pause_ms, error))
+        return bool(await self._pool.fetchval(RETRY_LATER, *_mine(work), pause_ms, error, failed))
 
     async def hold(self, work: Work, *, error: str) -> bool:
         """See `port.DueWorkQueue`."""

@@ -305,7 +305,7 @@ class MemoryDueWork:
         same = (state.work.due_at, state.work.lease_owner, state.work.attempts)
         return state if same == (work.due_at, work.lease_owner, work.attempts) else None
 
-    async def retry_later(self, work: Work, *, pause_ms: int, error: str) -> bool:
+    async def retry_later(self, work: Work, *, pause_ms: int, error: str, failed: bool = False) -> bool:
         """See `port.DueWorkQueue`."""
         state = self._mine(work)
         if state is None:
@@ -313,7 +313,9 @@ class MemoryDueWork:
         state.lease_until = self._store.clock() + timedelta(milliseconds=pause_ms)
         if not work.runs_on_clock:
             state.ready_at = state.lease_until
-        state.work = state.work._replace(lease_owner=None, last_error=error)
+        state.work = state.work._replace(
+            lease_owner=None, last_error=error, failures=work.failures + 1 if failed else 0
+        )
         return True
 
     async def hold(self, work: Work, *, error: str) -> bool:
@@ -343,7 +345,7 @@ class MemoryDueWork:
         for state in self._caused_by(event_id, kind):
             if state.held:
                 state.held, state.ready_at = False, state.work.due_at
-                state.work = state.work._replace(attempts=0)
+                state.work = state.work._replace(attempts=0, failures=0)
 
     def _caused_by(self, event_id: str, kind: WorkKind) -> list[_WorkState]:
         return [s for s in self._store.work.values() if (s.work.caused_by_event_id, s.work.kind) == (event_id, kind)]
@@ -363,7 +365,7 @@ class MemoryDueWork:
         if state is None or not state.held:
             return False
         state.held, state.ready_at = False, state.work.due_at
-        state.work = state.work._replace(attempts=0)
+        state.work = state.work._replace(attempts=0, failures=0)
         return True
 
     async def held(self, *, limit: int) -> list[Work]:

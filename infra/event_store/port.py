@@ -150,7 +150,8 @@ class Work(NamedTuple):
     """One piece of due work. `due_at` is on its own clock; with kind and subject it makes the run's idempotency key.
 
     `runs_on_clock`: the test clock `clock_id` runs it. Otherwise it runs in real time, and a `clock_id` is the test
-    clock that must not move on before it is finished. `attempts` counts this run.
+    clock that must not move on before it is finished. `attempts` counts this run; `failures` the runs before it that
+    failed one after another.
     """
 
     tenant_id: str
@@ -165,6 +166,7 @@ class Work(NamedTuple):
     attempts: int
     lease_owner: str | None
     last_error: str | None
+    failures: int = 0
 
 
 class WorkCount(NamedTuple):
@@ -202,8 +204,8 @@ class DueWorkQueue(Protocol):
         """How much work running in real time keeps this test clock from moving on; what is held does not."""
         ...
 
-    async def retry_later(self, work: Work, *, pause_ms: int, error: str) -> bool:
-        """Let the work be taken again after a pause."""
+    async def retry_later(self, work: Work, *, pause_ms: int, error: str, failed: bool = False) -> bool:
+        """Let the work be taken again after a pause; `failed` counts this run as a failure, otherwise none are left."""
         ...
 
     async def hold(self, work: Work, *, error: str) -> bool:

@@ -12,6 +12,7 @@ from infra.event_store.port import Recorded
 
 SPEC_VERSION: Final = b"1.0"
 TRACE_ID_CHARS: Final = 32
+_HEX: Final = frozenset("0123456789abcdef")
 BEFORE_FIRST: Final = 0
 """The previous position of a partition's first record."""
 
@@ -103,7 +104,7 @@ class HeaderWriter:
         ]
         if event.causation_id is not None:
             headers.append(("causation", event.causation_id.encode()))
-        if len(correlation) == TRACE_ID_CHARS and correlation.isalnum():
+        if len(correlation) == TRACE_ID_CHARS and _HEX.issuperset(correlation):
             headers.append(("traceparent", f"00-{correlation}-{correlation[16:]}-01".encode()))
         return headers
 

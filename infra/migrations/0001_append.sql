@@ -132,7 +132,8 @@ BEGIN
             SET due_at = excluded.due_at, ready_at = excluded.ready_at, clock_id = excluded.clock_id,
                 runs_on_clock = excluded.runs_on_clock, caused_by_position = excluded.caused_by_position,
                 caused_by_event_id = excluded.caused_by_event_id, correlation_id = excluded.correlation_id,
-                lease_owner = NULL, lease_until = NULL, attempts = 0, last_error = NULL, held = false;
+                lease_owner = NULL, lease_until = NULL, attempts = 0, failures = 0, last_error = NULL,
+                held = false;
     END IF;
 
     IF cardinality(erased_people) > 0 THEN

@@ -167,6 +167,7 @@ CREATE TABLE log.due_work (
     lease_until timestamptz,
     caused_by_position bigint NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
+    failures integer NOT NULL DEFAULT 0,
     runs_on_clock boolean NOT NULL,
     held boolean NOT NULL DEFAULT false,
     tenant_id text COLLATE "C" NOT NULL,

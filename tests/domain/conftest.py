@@ -1,6 +1,6 @@
 """How many examples the property tests of the domain try: 1,000 by default, as in CI.
 
-TALLYBOOK_HYPOTHESIS_PROFILE=quick tries 25, for mutation runs and for the impatient.
+HYPOTHESIS_PROFILE=quick tries 25, for mutation runs and for the impatient.
 """
 
 import os
@@ -13,4 +13,4 @@ settings.register_profile(
 settings.register_profile(
     "quick", settings.get_profile("thorough"), max_examples=25, derandomize=True, database=None, print_blob=False
 )
-settings.load_profile(os.environ.get("TALLYBOOK_HYPOTHESIS_PROFILE", "thorough"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough"))

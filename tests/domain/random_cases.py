@@ -3,7 +3,7 @@
 import os
 from random import Random
 
-CASES = int(os.environ.get("TALLYBOOK_ORACLE_CASES", "10000"))
+CASES = int(os.environ.get("ORACLE_CASES", "10000"))
 DEFAULT_SEED = 20_240_229
 
 

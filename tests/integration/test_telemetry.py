@@ -9,12 +9,11 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 import structlog
-from prometheus_client import Counter
+from prometheus_client import REGISTRY, Counter
 
 from infra.settings import TelemetrySettings
 from infra.telemetry import (
     MASK,
-    REGISTRY,
     Health,
     PartHealth,
     configure_logging,
