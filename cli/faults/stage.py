@@ -48,7 +48,7 @@ ROLE_SETTINGS: Final[Mapping[str, str]] = {
 RESTARTS_MAX: Final = 200
 """Restarts of a process within the supervisor's window: here they are what is tested."""
 
-_CHECKPOINTS: Final = """
+CAUGHT_UP: Final = """
 SELECT h.position = s.position AND NOT EXISTS (
     SELECT FROM relay.published r JOIN unnest($1::text[], $2::text[]) AS t (topic, projection) ON t.topic = r.topic
     JOIN read.projections p ON p.name = t.projection
@@ -163,7 +163,7 @@ class Stage:
     async def _is_published_and_folded(self) -> bool:
         prefix = self.settings.kafka.topic_prefix
         topics = [full_name(prefix, projection.topic) for projection in Projection]
-        return bool(await self.pool.fetchval(_CHECKPOINTS, topics, [each.value for each in Projection]))
+        return bool(await self.pool.fetchval(CAUGHT_UP, topics, [each.value for each in Projection]))
 
     async def _has_work(self) -> bool:
         return bool(
