@@ -1,0 +1,150 @@
+"""The checks find what they are for: each invariant is broken by hand, and named."""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from infra.embedded.databases import PostgresServer
+from infra.ids import new_id
+from infra.kafka.topics import TopicName, full_name
+from processors.invariants.findings import Checked, Invariant
+from processors.invariants.log_integrity import Acknowledged, check_log
+from tests.contracts.requests import TENANT, request
+from tests.integration.log_filling import new_product
+from tests.integration.processors_cell import Cell, open_cell
+from tests.services import KafkaServer
+
+AT_REST = (Invariant.GATEWAY, Invariant.BOOKS, Invariant.LOG, Invariant.KAFKA, Invariant.SAGAS)
+
+
+@pytest.fixture
+async def cell(
+    postgres_server: PostgresServer, template_database: str, kafka_server: KafkaServer, services_folder: Path
+) -> AsyncIterator[Cell]:
+    """A cell at rest: some invoices paid, a refund, a decline; its processors stopped."""
+    async with open_cell(postgres_server, template_database, kafka_server, services_folder) as running:
+        await running.start("relay", "processors")
+        for token in ("tok_visa", "tok_visa", "tok_decline_lost_card"):
+            invoice_id = await running.invoice(await running.customer(token))
+            await running.reaches(invoice_id, "invoice.paid" if token == "tok_visa" else "invoice.collection_failed")
+        payment_id = await running.pay(await running.customer())
+        await running.reaches(payment_id, "payment.captured")
+        await running.refund(payment_id, amount=100)
+        await running.reaches(payment_id, "refund.succeeded")
+        await running.prove(*AT_REST)
+        await running.supervisor.stop("processors-0")
+        yield running
+
+
+async def broken(cell: Cell, invariant: Invariant) -> Checked:
+    found = (await cell.check(invariant))[invariant]
+    assert not found.holds
+    return found
+
+
+async def superuser(cell: Cell, *statements: str) -> None:
+    """What nobody can do by way of the system: the log refuses changes from anybody but a server's master."""
+    assert cell.settings.database.url is not None
+    connection = await asyncpg.connect(cell.settings.database.url.get_secret_value())
+    try:
+        await connection.execute("SET session_replication_role = replica")
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_what_is_missing_or_doubled_in_the_log_is_named(cell: Cell) -> None:
+    told = await cell.writer.submit(request(new_product(1), key="k"))
+    mine = Acknowledged(tenant_id=TENANT, idempotency_key="k", position=told.position, refusal_code=None)
+    assert (await check_log(cell.pool, acknowledged=[mine])).holds
+    for wrong in (
+        Acknowledged(tenant_id=TENANT, idempotency_key=new_id("k_"), position=1, refusal_code=None),
+        Acknowledged(tenant_id=TENANT, idempotency_key="k", position=told.position - 1, refusal_code=None),
+        Acknowledged(tenant_id=TENANT, idempotency_key="k", position=told.position, refusal_code="no"),
+    ):
+        assert (await check_log(cell.pool, acknowledged=[wrong])).differences == 1
+    await superuser(cell, "DELETE FROM log.command_results WHERE idempotency_key = 'k'")
+    found = await broken(cell, Invariant.LOG)
+    assert {(each.kind, each.subject) for each in found.named} == {("no command", f"position {told.position}")}
+    await superuser(cell, f"DELETE FROM log.events WHERE position = {told.position - 1}")  # noqa: S608  a number
+    found = await broken(cell, Invariant.LOG)
+    assert {"gap", "lost"} <= {each.kind for each in found.named}
+
+
+async def test_a_charge_that_only_one_side_knows_is_named(cell: Cell) -> None:
+    store = cell.settings.general.data_dir / "gateway" / "sandbox.sqlite3"
+    await cell.supervisor.stop("gateway-0")
+    with contextlib.closing(sqlite3.connect(store)) as gateway, gateway:
+        gateway.execute("UPDATE transactions SET amount = amount + 1 WHERE seq = (SELECT min(seq) FROM transactions)")
+        gateway.execute("UPDATE transactions SET reference = 'x:1' WHERE seq = (SELECT max(seq) FROM transactions)")
+    (again,) = await cell.supervisor.start("gateway")
+    url = f"http://127.0.0.1:{again.port}"
+    cell.settings = replace(cell.settings, gateway=cell.settings.gateway.model_copy(update={"url": url}))
+    await cell.supervisor.wait_ready(again.name)
+    found = await broken(cell, Invariant.GATEWAY)
+    assert {each.kind for each in found.named} == {"not the same", "missing here", "missing there"}
+
+
+async def test_a_record_that_is_not_the_logs_is_named(cell: Cell) -> None:
+    kafka = cell.settings.kafka
+    position: int = await cell.pool.fetchval("SELECT position FROM relay.state")
+    await cell.supervisor.stop("relay-0")
+    row = await cell.pool.fetchrow("SELECT topic, partition, position FROM relay.published ORDER BY topic LIMIT 1")
+    assert row is not None
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+    await producer.start()
+    try:
+        headers = {
+            "ce_id": "evt_x",
+            "ce_type": "product.created",
+            "ce_time": "2026-01-01T00:00:00+00:00",
+            "ce_subject": "product/x",
+            "tenant": TENANT,
+            "position": str(position),
+            "previous_position": str(row["position"] - 1),
+            "incarnation": "1",
+            "stream_version": "1",
+            "recorded_at": "2026-01-01T00:00:00+00:00",
+            "correlation": "c",
+        }
+        await cell.pool.execute("UPDATE relay.state SET position = position + 1")
+        headers["position"] = str(position + 1)
+        topic = full_name(kafka.topic_prefix, TopicName.BILLING)
+        sent = [(name, value.encode()) for name, value in headers.items()]
+        await producer.send_and_wait(topic, b"{}", b"acme:x", partition=row["partition"], headers=sent)
+    finally:
+        await producer.stop()
+    found = await broken(cell, Invariant.KAFKA)
+    assert {"gap", "no such event"} <= {each.kind for each in found.named}
+
+
+async def test_an_entry_that_does_not_balance_in_what_people_read_is_named(cell: Cell) -> None:
+    await cell.start("projections")
+    await cell.prove(Invariant.BOOKS, Invariant.READ_MODELS)
+    table = await cell.pool.fetchval("SELECT table_version FROM read.models WHERE name = 'account_days'")
+    await superuser(
+        cell,
+        f"UPDATE read.account_days_v{table} SET debit = debit + 1 "  # noqa: S608
+        f"WHERE ctid = (SELECT min(ctid) FROM read.account_days_v{table})",
+    )
+    assert {each.kind for each in (await broken(cell, Invariant.BOOKS)).named} == {"trial balance"}
+    assert {each.subject for each in (await broken(cell, Invariant.READ_MODELS)).named} == {"read.account_days"}
+
+
+async def test_a_saga_whose_work_was_lost_is_still_named(cell: Cell) -> None:
+    """The log alone shows it: the row that would have driven it is gone."""
+    invoice_id = await cell.invoice(await cell.customer())
+    payment_id = await cell.pay(await cell.customer())
+    await superuser(cell, "DELETE FROM log.due_work")
+    found = await broken(cell, Invariant.SAGAS)
+    assert {(each.kind, each.subject) for each in found.named} == {
+        ("unfinished charge", f"charge:{invoice_id}"),
+        ("unfinished payment", payment_id),
+    }
