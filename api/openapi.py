@@ -274,6 +274,8 @@ def _path_parameters(operation: Operation) -> list[Json]:
 
 
 def _path_schema(name: str) -> Json:
+    if name == "version":
+        return {"type": "string", "pattern": "^(latest|[1-9][0-9]{0,8})$"}
     prefix = _PATH_IDS.get(name)
     if prefix is None:
         return {"type": "string", "minLength": 1, "maxLength": 255}
