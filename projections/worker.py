@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Final
 
 import asyncpg
@@ -82,6 +82,7 @@ class ProjectionWorker:
         self._lag: dict[int, int] = {}
         self._behind_since: dict[int, datetime] = {}
         self._problem = "starting"
+        self._look_at = 0.0
 
     async def run(self) -> None:
         """Fold until cancelled."""
@@ -168,6 +169,9 @@ class ProjectionWorker:
         records = {place.partition: found for place, found in polled.items() if place.partition in self._open}
         if records:
             await self._project(connection, records)
+        elif monotonic() >= self._look_at:
+            self._look_at = monotonic() + settings.metadata_max_age_ms / 1000
+            await self._look_for_incarnation(connection)
         if self.live.filling and await has_caught_up(connection, self.projection, self._topic):
             await self._take_over(connection)
         self._measure(consumer, records)
@@ -200,6 +204,15 @@ class ProjectionWorker:
     async def _reload(self, connection: Connection) -> None:
         self._open.clear()
         await self.live.load(connection)
+
+    async def _look_for_incarnation(self, connection: Connection) -> None:
+        """Ask the relay. A topic that was dropped and published anew while this worker stood where the new one ends
+        would else tell it nothing, until something new comes.
+        """
+        newest = await connection.fetchval("SELECT incarnation FROM relay.state")
+        if newest > self.live.incarnation > 0:
+            await self._follow(connection, newest)
+            await self._reload(connection)
 
     async def _follow(self, connection: Connection, incarnation: int) -> None:
         if self.live.incarnation == 0:
