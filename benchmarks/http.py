@@ -12,12 +12,10 @@ is the time from a command's answer to the first query that shows it, asked with
 import asyncio
 import contextlib
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,12 +23,10 @@ import aiohttp
 
 from benchmarks.http_load import Load, Measured, measure, percentile_ms
 from benchmarks.results import Row
+from benchmarks.servers import bench_stack
 from cli.addresses import owner_dsn
-from cli.servers import start_roles
-from cli.stack import running_stack
 from cli.tenants import create_tenant
 from infra.embedded.process import free_port
-from infra.settings import load_settings
 
 POST_RATES: Final = (100, 200, 300, 400, 600, 800, 1_000, 1_500)
 GET_RATES: Final = (250, 500, 1_000, 1_500, 2_000, 3_000, 4_000)
@@ -67,19 +63,11 @@ async def rows(url: str | None = None, key: str | None = None) -> list[Row]:
 
 @contextlib.asynccontextmanager
 async def _own_stack() -> AsyncIterator[Target]:
-    with tempfile.TemporaryDirectory(prefix="tallybook-bench-") as folder:
-        Path(folder).chmod(0o711)  # noqa: ASYNC240  once; the servers' own user passes through it
-        base = load_settings()
-        general = base.general.model_copy(update={"data_dir": Path(folder)})
-        api = base.api.model_copy(update={"port": free_port()})
-        # The limit per key is for clients, not for measuring how fast the API is without it.
-        unlimited = {"TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000000"}
-        async with running_stack(replace(base, general=general, api=api), environment=unlimited) as stack:
-            await start_roles(stack)
-            dsn = owner_dsn(stack.settings)
-            tenant = await create_tenant(dsn, stack.settings, tenant_id="bench", name="Benchmark")
-            settings = stack.settings.api
-            yield Target(host=settings.host, port=settings.port, key=tenant.key.secret)
+    async with bench_stack() as stack:
+        dsn = owner_dsn(stack.settings)
+        tenant = await create_tenant(dsn, stack.settings, tenant_id="bench", name="Benchmark")
+        settings = stack.settings.api
+        yield Target(host=settings.host, port=settings.port, key=tenant.key.secret)
 
 
 async def _rows(target: Target) -> list[Row]:
