@@ -5,13 +5,15 @@ yields all of them, and docs/problems.md is written from it.
 """
 
 import inspect
+import pkgutil
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-import domain.commands  # noqa: F401  every refusal that a command can meet is loaded with it
+import domain
 from api.replies import PROBLEM_JSON, Header, Reply
 from domain.refusal import Refusal, RefusalKind
 
@@ -161,6 +163,9 @@ def _reply(
 def catalogue() -> Iterator[ProblemType]:
     """Every problem there is, the edge's own first, then the domain's by code."""
     yield from PROBLEM_TYPES
+    # A refusal is known when its module is loaded: load all, so that the list is the same in every process.
+    for module in pkgutil.iter_modules(domain.__path__, "domain."):
+        import_module(module.name)
     seen: set[ProblemType] = set()
     for refusal in sorted(_refusals(Refusal), key=lambda refusal: (refusal.code, refusal.__name__)):
         kind = refusal_type(refusal)
