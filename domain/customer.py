@@ -4,11 +4,12 @@ Names, addresses and e-mails never enter the log: an event carries a reference i
 to what stands there. After an erasure both lead nowhere, and every figure still adds up.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from domain.billing_period import zone_of
 from domain.currency import CurrencyCode, currency_code
+from domain.frozen import replace
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Claim, Free, Stream, Take, Topic
 

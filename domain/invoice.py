@@ -4,7 +4,7 @@ The lines of a draft may still change; what `invoice.finalized` carries is final
 automatically (the charge saga) or waits to be paid by hand.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -22,6 +22,7 @@ from domain.accounts import (
     transfer,
 )
 from domain.currency import CurrencyCode
+from domain.frozen import replace
 from domain.invoice_computation import AmountLine, compute_invoice
 from domain.money import Money, sum_money
 from domain.plan_price import BillingTiming

@@ -1,9 +1,10 @@
 """A manual journal entry: what book-keepers post by hand, and the reversal that undoes it. Never changed or deleted."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from domain.accounts import Entry, Posting, reversal
+from domain.frozen import replace
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Stream, Topic
 

@@ -5,12 +5,13 @@ required, or unknown; unknown is resolved by asking the gateway, never by guessi
 never exceed what was captured.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from domain import refund as refunds
 from domain.accounts import GATEWAY_CLEARING, RECEIVABLE, Entry, transfer
+from domain.frozen import replace
 from domain.money import Money
 from domain.payment_method import PaymentMethod
 from domain.refund import (

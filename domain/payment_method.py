@@ -1,9 +1,10 @@
 """A payment method: a gateway's token for something a customer pays with. Card numbers never come here."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domain.frozen import replace
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Stream, Topic
 

@@ -1,9 +1,10 @@
 """A plan: how often a product is billed. Its versions are immutable; a subscription is pinned to one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from domain.billing_period import Interval
+from domain.frozen import replace
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Stream, Topic
 

@@ -1,10 +1,11 @@
 """A price of a plan: how much, in which currency, in advance or in arrears. Immutable; it can only be archived."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from domain.currency import CurrencyCode
+from domain.frozen import replace
 from domain.price import Flat, PerUnit, PriceModel
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Claim, Stream, Take, Topic

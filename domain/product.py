@@ -1,8 +1,9 @@
 """A product: what is sold. Plans say how often it is billed, prices say for how much."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
+from domain.frozen import replace
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Stream, Topic
 

@@ -3,11 +3,12 @@
 Its events belong to the payment's stream, which guards that refunds never exceed what was captured.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from domain.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE, Entry, transfer
+from domain.frozen import replace
 from domain.money import Money
 from domain.stream import DueWork, Finish, Schedule, WorkKind
 

@@ -5,7 +5,7 @@ catalogue. Periods are counted from the anchor, so the 31st comes back after a s
 no boundary. A period is billed once: its index is claimed in the store for ever.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -15,6 +15,7 @@ from functools import lru_cache
 from domain.billing_period import Interval, Period
 from domain.billing_period import Schedule as PeriodSchedule
 from domain.currency import CurrencyCode
+from domain.frozen import replace
 from domain.identifiers import INVOICE_LINE, derived_id
 from domain.invoice import MAX_INVOICE_TOTAL, CollectionMethod, InvoiceLine
 from domain.money import Money, times

@@ -4,10 +4,11 @@ Advancing runs every timer of the clock's customers in the order of their due ti
 moves the clock to the earliest due instant, lets what that caused settle, then takes the next.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from domain.customer import Customer
+from domain.frozen import replace
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
 
