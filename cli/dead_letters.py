@@ -52,9 +52,10 @@ def list_letters(*, consumer: Consumer = None, limit: Annotated[int, typer.Optio
 
     async def fetch() -> "tuple[list[DeadLetter], Table]":
         async with _desk(_settings()) as desk:
-            held = Table("kind", "subject", "caused by", "why", title="Held work")
+            held = Table("tenant", "kind", "subject", "caused by", "why", title="Held work")
             for work in await desk.queue.held(limit=limit):
-                held.add_row(work.kind, work.subject, work.caused_by_event_id, (work.last_error or "")[:200])
+                why = (work.last_error or "")[:ERROR_CHARS_SHOWN]
+                held.add_row(work.tenant_id, work.kind, work.subject, work.caused_by_event_id, why)
             return await desk.letters.waiting(limit=limit, consumer=consumer), held
 
     letters, held = asyncio.run(fetch())
@@ -88,18 +89,26 @@ def replay(
     [dim]Example:[/dim] [cyan]tallybook dead-letters replay 7[/cyan]
     """
     failures = asyncio.run(replay_letters(_settings(), letter_id=letter_id, consumer=consumer))
+    if failures is None:
+        raise typer.BadParameter(f"No dead letter {letter_id} waits.")
     if failures:
         raise typer.Exit(1)
 
 
-async def replay_letters(settings: Settings, *, letter_id: int | None = None, consumer: str | None = None) -> int:
-    """Replay one letter, or all of a consumer, or all. Returns how many failed again; says so for each."""
+async def replay_letters(
+    settings: Settings, *, letter_id: int | None = None, consumer: str | None = None
+) -> int | None:
+    """Replay one letter, or all of a consumer, or all. Returns how many failed again, and says so for each; None if
+    the one letter does not wait.
+    """
     failures = 0
     async with _desk(settings) as desk:
         found = await desk.letters.waiting(limit=EVERY_LETTER, consumer=consumer)
         chosen = [letter for letter in found if letter_id is None or letter.dead_letter_id == letter_id]
         if not chosen:
-            console.print("No such dead letter waits." if letter_id is not None else "No dead letter waits.")
+            if letter_id is not None:
+                return None
+            console.print("No dead letter waits.")
         for letter in chosen:
             try:
                 await desk.replay.replay(letter)
@@ -129,3 +138,32 @@ def dismiss(letter_id: LetterId) -> None:
     if not asyncio.run(mark()):
         raise typer.BadParameter(f"No dead letter {letter_id} waits.")
     console.print(f"{letter_id} is dismissed.")
+
+
+@app.command("release")
+def release(
+    subject: Annotated[
+        str | None, typer.Argument(help="Whose work, as `list` shows it; all that is held without.")
+    ] = None,
+    *,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's work.")] = None,
+) -> None:
+    """Let held work run again, once what it was held for is mended. What was done before is not done twice.
+
+    [dim]Example:[/dim] [cyan]tallybook dead-letters release pay_01JQ2ZP1M6F8XH7T1W5A7R9C3D[/cyan]
+    """
+    released = asyncio.run(release_held(_settings(), subject=subject, tenant_id=tenant))
+    if released == 0 and subject is not None:
+        raise typer.BadParameter(f"No work of {subject} is held.")
+    console.print(f"{released} released." if released else "No work is held.")
+
+
+async def release_held(settings: Settings, *, subject: str | None = None, tenant_id: str | None = None) -> int:
+    """Release what is held of a subject, of a tenant, or all of it. Returns how many pieces of work that were."""
+    released = 0
+    async with _desk(settings) as desk:
+        for work in await desk.queue.held(limit=EVERY_LETTER):
+            if subject in (None, work.subject) and tenant_id in (None, work.tenant_id):
+                released += await desk.queue.release_held(work.tenant_id, work.kind, work.subject)
+                console.print(f"{work.kind} {work.subject} runs again.", soft_wrap=True)
+    return released
