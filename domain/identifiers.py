@@ -10,7 +10,11 @@ from typing import Final
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _DECODE: Final = {char: value for value, char in enumerate(ALPHABET)}
 _PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
+_CHARS: Final = frozenset(ALPHABET)
 ID_CHARS: Final = 26
+_TIME_CHARS: Final = 10  # of five bits: the upper 48 bits of 128, which are a UUIDv7's time, and two zeros before them
+_SHIFTS: Final = tuple(range(120, -1, -10))
+_SHIFTS_BELOW_TIME: Final = _SHIFTS[_TIME_CHARS // 2 :]
 
 CUSTOMER: Final = "cus_"
 PRODUCT: Final = "prod_"
@@ -41,8 +45,13 @@ def uuid7(unix_ms: int, random: int) -> int:
 
 def encode(value: int) -> str:
     """A 128-bit integer as 26 base32 characters, most significant first."""
+    return _encode(value, _SHIFTS)
+
+
+def _encode(value: int, shifts: tuple[int, ...]) -> str:
+    """The pairs of characters at these places of a number."""
     pairs = _PAIRS
-    return "".join([pairs[(value >> shift) & 0x3FF] for shift in range(120, -1, -10)])
+    return "".join([pairs[(value >> shift) & 0x3FF] for shift in shifts])
 
 
 def decode(text: str) -> int:
@@ -62,7 +71,7 @@ def is_id(text: str, prefix: str) -> bool:
     """Whether `text` is an id of this prefix."""
     if not text.startswith(prefix) or len(text) != len(prefix) + ID_CHARS:
         return False
-    return all(char in _DECODE for char in text[len(prefix) :])
+    return _CHARS.issuperset(text[len(prefix) :])
 
 
 def derived_id(prefix: str, source: str, step: str) -> str:
@@ -71,6 +80,8 @@ def derived_id(prefix: str, source: str, step: str) -> str:
     A saga names what it creates by it, so a redelivered event asks for the same thing again. The time of the
     source id (any prefix, UUIDv7 in base32) is kept, so that derived ids sort beside what caused them.
     """
-    value = decode(source[source.rfind("_") + 1 :])
+    text = source[source.rfind("_") + 1 :]
+    if len(text) != ID_CHARS or not _CHARS.issuperset(text):
+        decode(text)  # says what is wrong
     digest = hashlib.sha256(f"{source}/{step}".encode()).digest()
-    return prefix + encode(uuid7(value >> 80, int.from_bytes(digest[:10])))
+    return f"{prefix}{text[:_TIME_CHARS]}{_encode(uuid7(0, int.from_bytes(digest[:10])), _SHIFTS_BELOW_TIME)}"

@@ -176,7 +176,8 @@ class ProcessorSettings(Part):
     model_config = _prefix("PROCESSORS_")
     title = "Processors"
 
-    batch_max_records: int = setting(200, "records", "Most records a Faust agent takes at once.", ge=1)
+    batch_max_records: int = setting(500, "records", "Most records that Faust polls at once.", ge=1)
+    batch_max_shares: int = setting(24, "partitions", "Most partitions' shares of polls in one batch.", ge=1)
     batch_within_ms: int = setting(100, "ms", "Longest wait for a batch to fill.", ge=1)
     attempts_max: int = setting(5, "tries", "Tries of one record before it is a dead letter.", ge=1)
     attempt_timeout_ms: int = setting(3_000, "ms", "Longest single try.", ge=1)

@@ -3,21 +3,26 @@
 Faust acknowledges a batch when the loop body is left, however that happens. So the body never raises and never gives
 up half-way: a record is handled, or it becomes a dead letter, or the process ends at once without acknowledging it.
 A batch is a barrier for its partitions, so nothing slow runs here: a handler issues commands, no more.
+
+Faust spends about as long on a record as a command takes, wanted or not. So it is given a partition's share of each
+poll as one event, whose offset is the last record's: acknowledged together, or not at all.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import faust
 import structlog
+from faust.types import TP
+from faust.types.transports import SchedulingStrategyT
 from prometheus_client import Counter, Histogram
 
 from infra.event_store.port import QueueFull, StoreUnavailable
-from infra.kafka.records import Delivered, NotOurRecord, delivered
+from infra.kafka.records import ConsumerRecord, Delivered, NotOurRecord, delivered
 from infra.settings import KafkaSettings, ProcessorSettings
 
 log = structlog.get_logger(__name__)
@@ -49,16 +54,20 @@ class Carrier:
     handle: Handle
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A Kafka record as any client hands it over (see infra.kafka.records.ConsumerRecord)."""
+class Shares(SchedulingStrategyT):
+    """A poll's records, a partition's as one: its offset is the last one's, its value the list of them.
 
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    Faust takes the offsets between for a gap in the log, which it acknowledges with what comes after it.
+    """
+
+    def __init__(self) -> None:
+        pass
+
+    def iterate(self, records: Mapping[TP, Sequence[Any]]) -> Iterator[tuple[TP, Any]]:
+        """See Faust's setting ConsumerScheduler."""
+        for place, share in records.items():
+            if share:
+                yield place, replace(share[-1], key=None, value=share, headers=())
 
 
 def end_process(why: str, **facts: object) -> NoReturn:
@@ -90,8 +99,9 @@ def faust_app(
         broker_heartbeat_interval=kafka.session_timeout_ms / 3000,
         broker_rebalance_timeout=kafka.rebalance_timeout_ms / 1000,
         broker_request_timeout=kafka.request_timeout_ms / 1000,
+        ConsumerScheduler=Shares,
+        broker_max_poll_records=settings.batch_max_records,
         consumer_max_fetch_size=4_194_304,
-        stream_buffer_maxsize=max(4096, settings.batch_max_records * 4),
         datadir=str(folder),
     )
 
@@ -102,26 +112,13 @@ def carry(app: faust.App, carrier: Carrier, settings: ProcessorSettings, dead_le
     work = Attempts(carrier, settings, dead_letters)
 
     async def agent(stream: Any) -> None:
-        batches: AsyncIterator[Sequence[Any]] = stream.take_events(
-            settings.batch_max_records, within=settings.batch_within_ms / 1000
+        shares: AsyncIterator[Sequence[Any]] = stream.take_events(
+            settings.batch_max_shares, within=settings.batch_within_ms / 1000
         )
-        async for batch in batches:
-            await work.batch([_record(event) for event in batch])
+        async for taken in shares:
+            await work.batch([record for event in taken for record in event.message.value])
 
     app.agent(topic, name=carrier.name, concurrency=1)(agent)
-
-
-def _record(event: Any) -> Record:
-    message = event.message
-    headers = message.headers or ()
-    return Record(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        key=message.key,
-        value=message.value,
-        headers=list(headers.items()) if isinstance(headers, dict) else list(headers),
-    )
 
 
 class Attempts:
@@ -132,11 +129,11 @@ class Attempts:
         self._settings = settings
         self._dead_letters = dead_letters
 
-    async def batch(self, records: Sequence[Record]) -> None:
+    async def batch(self, records: Sequence[ConsumerRecord]) -> None:
         """Handle all of them; return only when each is done or a dead letter. Raises nothing but a cancellation,
         and that only after the batch is finished: Faust acknowledges it either way.
         """
-        keys: dict[bytes | None, list[Record]] = {}
+        keys: dict[bytes | None, list[ConsumerRecord]] = {}
         for record in records:
             if self._wanted(record):
                 keys.setdefault(record.key, []).append(record)
@@ -158,17 +155,17 @@ class Attempts:
         except BaseException as error:
             end_process("stopped_in_a_batch", carrier=self._carrier.name, error=repr(error))
 
-    def _wanted(self, record: Record) -> bool:
+    def _wanted(self, record: ConsumerRecord) -> bool:
         for name, value in record.headers:
             if name == "ce_type":
                 return value.decode("utf-8", "replace") in self._carrier.event_types
         return True  # no type: let it be looked at, and buried
 
-    async def _in_order(self, queue: Sequence[Record]) -> None:
+    async def _in_order(self, queue: Sequence[ConsumerRecord]) -> None:
         for record in queue:
             await self._one(record)
 
-    async def _one(self, record: Record) -> None:
+    async def _one(self, record: ConsumerRecord) -> None:
         settings = self._settings
         try:
             fact = delivered(record)
@@ -193,7 +190,7 @@ class Attempts:
                 CARRIED.labels(self._carrier.name, "handled").inc()
             return
 
-    async def _bury(self, record: Record, error: Exception, *, attempts: int) -> None:
+    async def _bury(self, record: ConsumerRecord, error: Exception, *, attempts: int) -> None:
         try:
             async with asyncio.timeout(self._settings.attempt_timeout_ms / 1000):
                 await self._dead_letters.bury(record, consumer=self._carrier.name, error=error, attempts=attempts)

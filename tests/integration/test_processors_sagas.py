@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from domain.test_clock import AdvanceTestClock, CreateTestClock
 from infra.embedded.databases import PostgresServer
 from infra.ids import new_id
 from infra.kafka.relay import republish
+from infra.kafka.topics import TopicName, full_name
 from processors.invariants.findings import Invariant
 from tests.integration.processors_cell import START, Cell, open_cell, until
 from tests.services import KafkaServer
@@ -49,6 +51,30 @@ async def test_processors_killed_between_issuing_and_acknowledging_issue_nothing
     await paid(cell, invoices)
     assert await cell.count("payment.created") == before + len(invoices)
     await cell.prove(*AT_REST)
+
+
+async def test_what_was_handled_is_acknowledged_to_the_last_record(cell: Cell) -> None:
+    """Faust is handed a poll's records of a partition as one: the offsets between are acknowledged with the last."""
+    await paid(cell, [await cell.invoice(await cell.customer()) for _ in range(30)])
+    kafka = cell.settings.kafka
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap, group_id=f"{kafka.topic_prefix}-processors", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        names = [full_name(kafka.topic_prefix, topic) for topic in (TopicName.BILLING, TopicName.PAYMENTS)]
+        places = [TopicPartition(name, number) for name in names for number in range(kafka.partitions)]
+        consumer.assign(places)
+
+        async def acknowledged() -> bool:
+            ends = await consumer.end_offsets(places)
+            offsets = {place: await consumer.committed(place) or 0 for place in places}
+            assert all(offsets[place] <= ends[place] for place in places)
+            return bool(offsets == ends)
+
+        await until(acknowledged, "offsets at the topics' ends")
+    finally:
+        await consumer.stop()
 
 
 async def test_everything_delivered_once_more_changes_nothing(cell: Cell) -> None:
