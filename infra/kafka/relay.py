@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from time import monotonic
 
 import asyncpg
 import structlog
@@ -34,6 +35,7 @@ RESTARTS = Counter("tallybook_relay_restarts_total", "Times the relay started ov
 BATCH_SECONDS = Histogram("tallybook_relay_batch_seconds", "From reading a batch to its checkpoint")
 
 KNOWN_KEYS_MAX = 200_000
+MEASURE_INTERVAL_S = 0.25
 
 Partition = tuple[str, int]
 
@@ -55,6 +57,7 @@ class Relay:
         self.leads = False
         self.position = 0
         self.lag_events = 0
+        self._measure_at = 0.0
         self.last_error: str | None = None
 
     async def run(self) -> None:
@@ -283,6 +286,9 @@ class Relay:
         self.last_error = None
 
     async def _measure_lag(self, connection: Connection, lock: asyncio.Lock, oldest: asyncpg.Record) -> None:
+        if monotonic() < self._measure_at:
+            return
+        self._measure_at = monotonic() + MEASURE_INTERVAL_S
         async with lock:
             head = await connection.fetchval("SELECT position FROM log.head")
         self.lag_events = int(head) - self.position
