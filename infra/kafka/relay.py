@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from time import monotonic
+from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -37,7 +38,19 @@ BATCH_SECONDS = Histogram("tallybook_relay_batch_seconds", "From reading a batch
 KNOWN_KEYS_MAX = 200_000
 MEASURE_INTERVAL_S = 0.25
 
+ROWS_AT_ONCE = 200
+"""So many events are put into batches before others get to run."""
+
 Partition = tuple[str, int]
+
+
+class Page(NamedTuple):
+    """Events read, and put into batches: what to send, the last position of each partition, of all, and how old."""
+
+    batches: dict[Partition, list[BatchBuilder]]
+    touched: dict[Partition, int]
+    upto: int
+    oldest: datetime
 
 
 class Relay:
@@ -70,8 +83,9 @@ class Relay:
                 log.warning("relay_lease_lost", why=str(lost))
             except Exception as error:
                 # Whatever it was, the checkpoint is right: nothing is known to be sent that was not acknowledged.
-                self.last_error = f"{type(error).__name__}: {error}"
-                log.exception("relay_starts_over", error=type(error).__name__)
+                first = _first_of(error)
+                self.last_error = f"{type(first).__name__}: {first}"
+                log.exception("relay_starts_over", error=type(first).__name__)
             finally:
                 self.leads = False
                 LEADS.set(0)
@@ -100,7 +114,7 @@ class Relay:
                 tasks.create_task(self._keep_lease(connection, lock, leadership.epoch))
                 tasks.create_task(self._publish(connection, lock, producer, leadership, woken))
         except* LeaseLost as lost:
-            raise LeaseLost(str(lost.exceptions[0])) from None
+            raise LeaseLost(str(_first_of(lost))) from None
         finally:
             # Not `close`: it waits for a server that may be gone, and ending the session gives the lease back.
             connection.terminate()
@@ -168,47 +182,47 @@ class Relay:
         woken: asyncio.Event,
     ) -> None:
         settings = self._settings.relay
-        page = settings.batch_max_events
+        limit = settings.batch_max_events
         headers = HeaderWriter(self._source, leadership.incarnation)
 
-        async def read(after: int) -> list[asyncpg.Record]:
+        async def following(after: int) -> Page | None:
             async with lock:
-                return await connection.fetch(READ, after, page)
+                rows = await connection.fetch(READ, after, limit)
+            return await self._page(producer, rows, headers) if rows else None
 
-        rows = await read(self.position)
+        page = await following(self.position)
         while True:
-            if not rows:
+            if page is None:
                 LAG_EVENTS.set(0)
                 LAG_SECONDS.set(0)
                 self.lag_events = 0
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), timeout=settings.poll_interval_ms / 1000)
                 woken.clear()
-                rows = await read(self.position)
+                page = await following(self.position)
                 continue
             with BATCH_SECONDS.time():
-                last = int(rows[-1]["position"])
-                # The next page is read while the brokers take this one; it is sent only after this one is safe.
-                following = asyncio.create_task(read(last))
-                try:
-                    touched = await self._send(producer, rows, headers)
-                    await self._checkpoint(connection, lock, leadership.epoch, last, touched)
-                    rows = await following
-                finally:
-                    following.cancel()
-            if rows:
-                await self._measure_lag(connection, lock, rows[0])
+                # The next page is made while the brokers take this one; it is sent only after this one is safe.
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._send_in_rounds(producer, page.batches))
+                    preparing = tasks.create_task(following(page.upto))
+                await self._checkpoint(connection, lock, leadership.epoch, page)
+            page = preparing.result()
+            if page is not None:
+                await self._measure_lag(connection, lock, page.oldest)
 
-    async def _send(
+    async def _page(
         self, producer: AIOKafkaProducer, rows: Sequence[asyncpg.Record], header_writer: HeaderWriter
-    ) -> dict[Partition, int]:
-        """Send the records of these events and wait for all acknowledgements; the last position per partition."""
+    ) -> "Page":
+        """The records of these events, in batches. Whatever is sent after this has to be sent after these."""
         batches: dict[Partition, list[BatchBuilder]] = {}
         touched: dict[Partition, int] = {}
         last = self._last
         recorded_at: datetime | None = None
         timestamp_ms = 0
-        for row in rows:
+        for nth, row in enumerate(rows):
+            if nth % ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # the page before this one is being sent meanwhile
             event = recorded(row)
             if event.recorded_at != recorded_at:  # one for all events of a commit
                 recorded_at = event.recorded_at
@@ -221,8 +235,7 @@ class Relay:
                 targets.append((self._ledger, event.postings))
             for topic, value in targets:
                 place = (topic, number)
-                previous = touched.get(place) or last.get(place, BEFORE_FIRST)
-                complete = [*headers, (PREVIOUS_POSITION, b"%d" % previous)]
+                complete = [*headers, (PREVIOUS_POSITION, b"%d" % last.get(place, BEFORE_FIRST))]
                 queue = batches.get(place)
                 if queue is None:
                     queue = batches[place] = [producer.create_batch()]
@@ -230,11 +243,8 @@ class Relay:
                     queue.append(producer.create_batch())
                     if queue[-1].append(key=key, value=value, timestamp=timestamp_ms, headers=complete) is None:
                         raise RuntimeError(f"event {event.event_id} is larger than a Kafka batch")
-                touched[place] = event.position
-        await self._send_in_rounds(producer, batches)
-        for (topic, _), queue in batches.items():
-            PUBLISHED_RECORDS.labels(topic).inc(sum(batch.record_count() for batch in queue))
-        return touched
+                last[place] = touched[place] = event.position
+        return Page(batches, touched, int(rows[-1]["position"]), rows[0]["recorded_at"])
 
     async def _send_in_rounds(self, producer: AIOKafkaProducer, batches: dict[Partition, list[BatchBuilder]]) -> None:
         """One batch per partition at a time: were a second one under way when the first fails, it could land without
@@ -248,6 +258,8 @@ class Relay:
                     if nth < len(queue)
                 ]
                 await asyncio.gather(*acknowledgements)
+        for (topic, _), queue in batches.items():
+            PUBLISHED_RECORDS.labels(topic).inc(sum(batch.record_count() for batch in queue))
 
     def _partition(self, key: str) -> int:
         known = self._partition_of_key.get(key)
@@ -262,8 +274,7 @@ class Relay:
         connection: Connection,
         lock: asyncio.Lock,
         epoch: int,
-        position: int,
-        touched: dict[Partition, int],
+        page: "Page",
     ) -> None:
         async with lock:
             moved = await connection.fetchval(
@@ -274,18 +285,17 @@ class Relay:
                             ON CONFLICT (topic, partition) DO UPDATE SET position = excluded.position)
                    SELECT count(*) FROM moved""",
                 epoch,
-                position,
-                [topic for topic, _ in touched],
-                [number for _, number in touched],
-                list(touched.values()),
+                page.upto,
+                [topic for topic, _ in page.touched],
+                [number for _, number in page.touched],
+                list(page.touched.values()),
             )
         if not moved:
             raise LeaseLost(f"epoch {epoch} is over")
-        self._last.update(touched)
-        self.position = position
+        self.position = page.upto
         self.last_error = None
 
-    async def _measure_lag(self, connection: Connection, lock: asyncio.Lock, oldest: asyncpg.Record) -> None:
+    async def _measure_lag(self, connection: Connection, lock: asyncio.Lock, oldest: datetime) -> None:
         if monotonic() < self._measure_at:
             return
         self._measure_at = monotonic() + MEASURE_INTERVAL_S
@@ -293,7 +303,14 @@ class Relay:
             head = await connection.fetchval("SELECT position FROM log.head")
         self.lag_events = int(head) - self.position
         LAG_EVENTS.set(self.lag_events)
-        LAG_SECONDS.set((datetime.now(UTC) - oldest["recorded_at"]).total_seconds())
+        LAG_SECONDS.set((datetime.now(UTC) - oldest).total_seconds())
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """What broke first, where tasks broke together."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def republish(dsn: str) -> int:
