@@ -120,6 +120,7 @@ def count_at(payload: bytes, at: int) -> tuple[int, int]:
     return count, start
 
 
+@lru_cache(maxsize=4_096)  # a batch's events happen at a few instants, and each names one several times
 def instant_bytes(value: datetime) -> bytes:
     """Microseconds since 1970-01-01T00:00Z. Raises TypeError for a naive instant."""
     return long_bytes((value - EPOCH) // MICROSECOND)
