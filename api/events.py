@@ -129,7 +129,7 @@ _LIST_STREAM: Final = (
     f"{_SELECT} AND stream_type = ANY($5::text[]) AND stream_id = $6 AND position < $2 "
     "AND ($3::text IS NULL OR event_type = $3) ORDER BY position DESC LIMIT $4"
 )
-_GET: Final = f"{_SELECT} AND event_id = $2 AND recorded_at BETWEEN $3 AND $4"
+BY_ID: Final = f"{_SELECT} AND event_id = $2 AND recorded_at BETWEEN $3 AND $4"
 _TIMELINE: Final = f"""
 WITH streams AS (
     SELECT 'customer' AS type, $2 AS id
@@ -184,7 +184,7 @@ async def get_event(call: Call, _asked: NoParameters) -> EventResource:
     if drawn is None:
         raise Problem(NOT_FOUND)
     async with call.reading() as connection:
-        row = await connection.fetchrow(_GET, call.tenant_id, wanted, drawn - CLOCK_SLACK, drawn + CLOCK_SLACK)
+        row = await connection.fetchrow(BY_ID, call.tenant_id, wanted, drawn - CLOCK_SLACK, drawn + CLOCK_SLACK)
     if row is None:
         raise Problem(NOT_FOUND)
     return event_resource(Recorded(*row))

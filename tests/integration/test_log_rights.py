@@ -1,10 +1,12 @@
 """What the database itself refuses: changing the log, by anybody; seeing another tenant's rows; overstepping a role."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
+from api.events import BY_ID
 from infra.database import Connection, Role
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
@@ -135,3 +137,22 @@ async def test_migrating_again_changes_nothing(database: FreshDatabase) -> None:
     assert await connection.fetchval("SELECT count(*) FROM ops.alembic_version") == 1
     assert await connection.fetchval("SELECT position FROM log.head") == 0
     await connection.close()
+
+
+async def test_an_event_is_found_by_the_time_in_its_id_without_reading_the_log(
+    database: FreshDatabase, admin: Connection
+) -> None:
+    settings = WriterSettings()
+    writer = GroupCommitWriter(
+        PostgresStorage(database.dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings
+    )
+    await asyncio.gather(
+        *(writer.submit(request(Open(counter_id=f"many{n}", name=f"many {n}"), tenant_id="acme")) for n in range(3_000))
+    )
+    await writer.close()
+    assert await admin.fetchval("SELECT count(*) FROM log.events") > 3000
+    await admin.execute("VACUUM ANALYZE log.events")
+    await admin.execute("SET ROLE tallybook_reader; SET tallybook.tenant = 'acme'")
+    latest = await admin.fetchval("SELECT max(recorded_at) FROM log.events")
+    plan = await admin.fetchval(f"EXPLAIN (FORMAT JSON) {BY_ID}", "acme", "evt_1", latest, latest)
+    assert "events_from_1_recorded_at_idx" in plan, plan
