@@ -76,6 +76,13 @@ class Vault:
         if len(master_key) != KEY_BYTES:
             raise ValueError(f"the master key has {KEY_BYTES} bytes, not {len(master_key)}")
         self._master = AESGCM(master_key)
+        self._hash_key = hmac.digest(master_key, b"request hash", "sha256")
+
+    def request_hash(self, text: bytes) -> bytes:
+        """32 bytes by which a request is known again. Keyed: whoever has only the database cannot try out names on it,
+        not even of people who are erased.
+        """
+        return hmac.digest(self._hash_key, text, "sha256")
 
     async def key_of(self, reads: Reads, tenant_id: str, person_id: str) -> PersonKey | None:
         """A person's key; None if there is no such person, or no longer."""

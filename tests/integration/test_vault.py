@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import hashlib
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -149,3 +150,11 @@ def test_a_key_serves_its_own_person_only(vault: Vault) -> None:
 def test_a_master_key_has_32_bytes() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Vault(b"short")
+
+
+def test_a_requests_hash_says_nothing_without_the_master_key(vault: Vault) -> None:
+    text = b'["POST","/v1/customers","acme",{"name":"Ada Lovelace"}]'
+    assert vault.request_hash(text) == Vault(MASTER).request_hash(text)
+    assert len(vault.request_hash(text)) == 32
+    assert vault.request_hash(text) != vault.request_hash(text + b" ")
+    assert vault.request_hash(text) not in {Vault(bytes(32)).request_hash(text), hashlib.sha256(text).digest()}
