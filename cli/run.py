@@ -8,7 +8,7 @@ from typing import Any
 import uvloop
 
 from cli.addresses import bootstrap, owner_dsn, writer_dsn
-from infra.settings import Settings, data_dir
+from infra.settings import Settings, data_dir, gateway_api_key
 from infra.telemetry import Health, PartHealth, start_probe_server
 
 
@@ -107,6 +107,6 @@ def gateway(settings: Settings) -> None:
         host=settings.gateway.host,
         port=settings.gateway.port,
         store_path=folder / "sandbox.sqlite3",
-        api_key=settings.gateway.api_key.get_secret_value(),
+        api_key=gateway_api_key(settings),
     )
     uvloop.run(serve(served))

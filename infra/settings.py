@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "TALLYBOOK_"
 MASTER_KEY_BYTES = 32
 MASTER_KEY_FILE = "vault.master-key"
+SANDBOX_API_KEY = "sk_sandbox"
 
 
 class SettingsError(Exception):
@@ -224,9 +225,11 @@ class GatewaySettings(Part):
     url: str | None = setting(None, "URL", "The sandbox gateway; unset: the one that `tallybook dev` starts.")
     host: str = setting("127.0.0.1", "address", "Address that the sandbox gateway listens on.")
     port: int = setting(8081, "port", "Port that the sandbox gateway listens on.", ge=0, le=65535)
-    api_key: SecretStr = setting(SecretStr("sk_sandbox"), "", "Key the adapter shows to the sandbox gateway.")
+    api_key: SecretStr | None = setting(
+        None, "", "Key that the sandbox gateway is shown and expects; required in production, else `sk_sandbox`."
+    )
     webhook_secrets: SecretStr | None = setting(
-        None, "whsec_…,…", "Secrets that the sandbox gateway's webhooks are signed with."
+        None, "whsec_…,…", "Secrets that the sandbox gateway's webhooks are checked with."
     )
     call_timeout_ms: int = setting(10_000, "ms", "A call silent for this long is unknown.", ge=1)
     calls_max: int = setting(32, "calls", "Calls to the gateway at once.", ge=1)
@@ -395,6 +398,19 @@ def vault_master_key(settings: Settings) -> bytes:
     if not path.exists():
         write_secret_once(path, base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode("ascii"))
     return _decode_master_key(path.read_text(encoding="ascii"), str(path))
+
+
+def gateway_api_key(settings: Settings) -> str:
+    """Return the sandbox gateway's key. Raises SettingsError in production, where none is taken for granted."""
+    configured = settings.gateway.api_key
+    if configured is not None:
+        return configured.get_secret_value()
+    if settings.general.environment == "production":
+        raise SettingsError(
+            f"{PREFIX}GATEWAY_API_KEY is not set. Set the same for the gateway and the processors, such as the output "
+            "of `openssl rand -hex 16`."
+        )
+    return SANDBOX_API_KEY
 
 
 def write_secret_once(path: Path, text: str) -> None:

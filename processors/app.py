@@ -25,7 +25,7 @@ from infra.event_store.storage import Codec
 from infra.event_store.writer import GroupCommitWriter
 from infra.kafka.records import ConsumerRecord, Delivered
 from infra.kafka.topics import ensure_topics, full_name
-from infra.settings import Settings, data_dir
+from infra.settings import Settings, data_dir, gateway_api_key
 from infra.telemetry import Health, PartHealth, correlated, start_probe_server, timed_part
 from processors.carry import Carrier, carry, end_process, faust_app
 from processors.due_work import DueWorkRunner, Run
@@ -47,9 +47,11 @@ def gateways_from(settings: Settings) -> dict[str, Gateway]:
     """The payment gateways that are configured, by name."""
     gateway = settings.gateway
     url = gateway.url or f"http://{gateway.host}:{gateway.port}"
+    secrets = gateway.webhook_secrets
     sandbox = SandboxAdapter(
         base_url=url,
-        api_key=gateway.api_key.get_secret_value(),
+        api_key=gateway_api_key(settings),
+        webhook_secrets=[] if secrets is None else secrets.get_secret_value().split(","),
         timeout_ms=gateway.call_timeout_ms,
         connections_max=gateway.calls_max,
     )

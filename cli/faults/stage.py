@@ -21,7 +21,7 @@ from infra.embedded.kafka import EmbeddedKafka
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.kafka.topics import full_name
-from infra.settings import Settings, SettingsError
+from infra.settings import Settings, SettingsError, gateway_api_key
 from processors.invariants.findings import Checked
 from processors.invariants.unfinished import check_unfinished
 from projections.read_model import Projection
@@ -119,7 +119,7 @@ class Stage:
 
     async def switch_gateway(self, switches: Mapping[str, float]) -> None:
         """Set the gateway's fault switches; empty turns all off. Waits for a gateway that is just starting."""
-        key = self.settings.gateway.api_key.get_secret_value()
+        key = gateway_api_key(self.settings)
         deadline = time.monotonic() + HEAL_LIMIT_S
         while True:
             try:

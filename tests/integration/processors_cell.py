@@ -37,7 +37,7 @@ from infra.embedded.databases import PostgresServer
 from infra.event_store.port import Outcome, Writer
 from infra.ids import new_id
 from infra.kafka.topics import full_name
-from infra.settings import Settings, SupervisorSettings
+from infra.settings import Settings, SupervisorSettings, gateway_api_key
 from infra.supervisor import Supervisor
 from processors.app import gateways_from
 from processors.invariants.audit import EVERY_INVARIANT, Audited, audit
@@ -202,7 +202,7 @@ class Cell:
 
     async def gateway_says(self, method: str, path: str, body: object = None) -> dict[str, object]:
         """A request to the sandbox's own controls."""
-        key = self.settings.gateway.api_key.get_secret_value()
+        key = gateway_api_key(self.settings)
         headers = {"Authorization": f"Bearer {key}"}
         async with (
             aiohttp.ClientSession() as http,

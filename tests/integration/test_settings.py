@@ -12,6 +12,7 @@ from infra.settings import (
     Settings,
     SettingsError,
     VaultSettings,
+    gateway_api_key,
     load_settings,
     setting_rows,
     settings_markdown,
@@ -107,3 +108,12 @@ def test_a_secret_is_never_replaced(tmp_path: Path) -> None:
     write_secret_once(tmp_path / "secret", "first")
     write_secret_once(tmp_path / "secret", "second")
     assert (tmp_path / "secret").read_text() == "first"
+
+
+def test_production_takes_no_gateways_key_for_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gateway_api_key(load_settings()) == "sk_sandbox"
+    monkeypatch.setenv("TALLYBOOK_ENVIRONMENT", "production")
+    with pytest.raises(SettingsError, match="TALLYBOOK_GATEWAY_API_KEY is not set"):
+        gateway_api_key(load_settings())
+    monkeypatch.setenv("TALLYBOOK_GATEWAY_API_KEY", "sk_own")
+    assert gateway_api_key(load_settings()) == "sk_own"
