@@ -217,6 +217,7 @@ async def update_customer(call: Call, body: CustomerChange) -> Intention:
             customer_id=customer_id,
             time_zone=body.time_zone,
             personal=None if sealed is None else sealed.reference,
+            based_on=known.reference,
         ),
         render=lambda streams: _decided(streams, customer_id, person),
         seals=None if sealed is None else sealed.rows,

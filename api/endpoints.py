@@ -1,6 +1,7 @@
 """Operations as ASGI applications: parse, hand to the writer or the query, render. One class for each of the two."""
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ from api.problems import (
     retry_after,
 )
 from api.replies import JSON, KEY_NAMESPACE, REPLAYED, Header, Reply, from_stored, json_reply, to_stored
+from domain.customer import PersonalDataMoved
 from domain.refusal import Refusal
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.event_store.port import (
@@ -54,8 +56,8 @@ from infra.event_store.port import (
 from infra.event_store.storage import PersonKeyMismatch
 from projections.reading import UnknownCursor
 
-PERSON_KEY_TRIES: Final = 3
-"""Times a command is tried whose person's key was made or erased by another while it was on its way."""
+PERSON_TRIES: Final = 30
+"""Times a command is made anew because another changed what the vault has of its person meanwhile."""
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 _ANONYMOUS: Final = Principal("", "")
@@ -124,12 +126,10 @@ class CommandEndpoint(Endpoint):
             _sameness(scope["method"], scope["path"], call.tenant_id, raw or b"{}")
         )
         with _in_flight(self._parts.in_flight, call.tenant_id, key):
-            for _ in range(PERSON_KEY_TRIES - 1):
-                try:
+            for _ in range(PERSON_TRIES):
+                with contextlib.suppress(PersonKeyMismatch, PersonalDataMoved):
                     return await self._execute(call, key, request_hash, body)
-                except PersonKeyMismatch:
-                    continue
-            return await self._execute(call, key, request_hash, body)
+            raise Problem(BUSY, headers=retry_after(1))
 
     async def _execute(self, call: Call, key: str, request_hash: bytes, body: object) -> Reply:
         intention = await cast("CommandHandler", self._operation.handler)(call, body)

@@ -103,27 +103,28 @@ def personal_resource(person: Person | None) -> PersonalResource:
 
 
 class Known(NamedTuple):
-    """A person's key (None: nobody of that name has one) and the newest revision of what is known."""
+    """A person's key (None: nobody of that name has one), and the newest revision of what is known, by reference."""
 
     key: PersonKey | None
+    reference: str | None
     person: Person
 
 
 _NEWEST: Final = """
-SELECT reference FROM vault.personal_data WHERE tenant_id = $1 AND person_id = $2 ORDER BY reference DESC LIMIT 1
+SELECT reference FROM vault.personal_data WHERE tenant_id = $1 AND person_id = $2 ORDER BY written DESC LIMIT 1
 """
 
 
 async def known_of(call: Call, customer_id: str) -> Known:
-    """What the vault holds of a customer now. References sort by the time they were made."""
+    """What the vault holds of a customer now."""
     vault = call.parts.vault
     async with call.reading() as connection:
         key = await vault.key_of(connection, call.tenant_id, customer_id)
         if key is None:
-            return Known(None, {})
+            return Known(None, None, {})
         reference = await connection.fetchval(_NEWEST, call.tenant_id, customer_id)
         person = None if reference is None else await vault.open(connection, call.tenant_id, customer_id, reference)
-    return Known(key, person or {})
+    return Known(key, reference, person or {})
 
 
 class SealedChange(NamedTuple):

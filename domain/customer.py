@@ -34,11 +34,12 @@ class CreateCustomer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateCustomer:
-    """None leaves a value as it is."""
+    """None leaves a value as it is. `based_on` is the reference of the revision that `personal` was made from."""
 
     customer_id: str
     time_zone: str | None = None
     personal: PersonalReference | None = None
+    based_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,10 @@ class CustomerIsDeleted(Refusal):
     param = "customer"
 
 
+class PersonalDataMoved(Exception):
+    """A new revision was made from one that is not the newest: make it again. No refusal, as it is no answer."""
+
+
 class ExternalIdTaken(Refusal):
     """Another resource has this external_id."""
 
@@ -183,6 +188,9 @@ def decide(command: CustomerCommand, customer: Customer | None, now: datetime) -
             current = open_for_business(customer, command.customer_id)
             if command.time_zone is not None:
                 zone_of(command.time_zone)
+            newest = None if current.personal is None else current.personal.reference
+            if command.personal is not None and command.based_on != newest:
+                raise PersonalDataMoved(command.customer_id)
             updated = CustomerUpdated(
                 customer_id=command.customer_id,
                 time_zone=command.time_zone or current.time_zone,

@@ -289,6 +289,9 @@ class GroupCommitWriter:
             if batch.events:
                 self._storage.announce(appended.base + batch.events)
         if decided.crashed:
+            # Nothing has checked what they rested on: whoever comes again finds it loaded anew.
+            for key in batch.base:
+                self._states.drop(key)
             await self._fail_crashed(decided.crashed)
 
     def _keep_snapshot(self, stream: Stream[Any], key: StreamKey, versioned: Versioned) -> None:

@@ -17,6 +17,7 @@ from domain.customer import (
     DeleteCustomer,
     EraseCustomer,
     ExternalIdTaken,
+    PersonalDataMoved,
     PersonalReference,
     SetDefaultPaymentMethod,
     UpdateCustomer,
@@ -122,9 +123,18 @@ def test_an_update_tells_all_changeable_facts_and_leaves_out_what_is_none() -> N
         given(create_customer(personal=PERSONAL))
         .when(UPDATE)
         .then(CustomerUpdated(customer_id=CUSTOMER_ID, time_zone="Asia/Tokyo", personal=PERSONAL))
-        .when(UpdateCustomer(customer_id=CUSTOMER_ID, personal=renewed))
+        .when(UpdateCustomer(customer_id=CUSTOMER_ID, personal=renewed, based_on=PERSONAL.reference))
         .then(CustomerUpdated(customer_id=CUSTOMER_ID, time_zone="Asia/Tokyo", personal=renewed))
     )
+
+
+@pytest.mark.parametrize("based_on", [None, id_of("pd_", 3)])
+def test_a_revision_made_from_another_than_the_newest_is_to_be_made_again(based_on: str | None) -> None:
+    renewed = PersonalReference(reference=id_of("pd_", 2), commitment=bytes(32))
+    with pytest.raises(PersonalDataMoved):
+        given(create_customer(personal=PERSONAL)).when(
+            UpdateCustomer(customer_id=CUSTOMER_ID, personal=renewed, based_on=based_on)
+        )
 
 
 def test_an_update_that_changes_nothing_does_nothing() -> None:

@@ -1,5 +1,6 @@
 """Commands over HTTP, against a real writer and a real PostgreSQL."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -69,3 +70,23 @@ async def test_a_repeat_gets_the_same_bytes(client: Client) -> None:
     other = await client.post("/v1/customers", body | {"name": "Eve"}, idempotency_key=key)
     assert other.status_code == 422
     assert other.json()["code"] == "idempotency_key_reused"
+
+
+async def test_changes_of_different_fields_at_once_are_all_kept(api: Api, client: Client) -> None:
+    """Two processes, eight requests at once: each merges into what the others have made of the person by then."""
+    customer = await client.made("/v1/customers", {"name": "Ada", "currency": "EUR"})
+    path = f"/v1/customers/{customer['id']}"
+    wanted: dict[str, object] = {
+        "name": "Countess",
+        "email": "countess@example.com",
+        "phone": "+44 20 7946 0000",
+        "metadata": {"tier": "gold"},
+    }
+    async with running_api(api.database) as second:
+        twin = Client(http=second.http, key=client.key, tenant_id=client.tenant_id)
+        answers = await asyncio.gather(
+            *(each.send("PATCH", path, {field: wanted[field]}) for field in wanted for each in (client, twin))
+        )
+        assert {answer.status_code for answer in answers} == {200}
+    shown = (await client.send("PATCH", path, {"time_zone": "Europe/London"})).json()
+    assert {field: shown[field] for field in wanted} == wanted
