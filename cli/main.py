@@ -1,6 +1,7 @@
 """`tallybook`: the command line. Each command group is a file of its own beside this one, added below."""
 
-from typing import Annotated
+import gc
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -22,6 +23,8 @@ app = typer.Typer(
     # Local variables hold secrets and personal data.
     pretty_exceptions_show_locals=False,
 )
+GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
+"""See `gc.set_threshold`; Python's own are (700, 10, 10)."""
 SERVERS = "Servers and roles"
 SETTINGS = "Settings"
 PROOF = "Audit, replay and repair"
@@ -50,7 +53,20 @@ def run(role: Annotated[str, typer.Argument(help=f"One of: {', '.join(ROLES)}.")
         raise typer.BadParameter(f"{role} is not a role; there are {', '.join(ROLES)}.")
     settings = load_settings()
     configure_logging(settings.telemetry, role=role)
-    load(ROLES[role])(settings)
+    start = load(ROLES[role])
+    _collect_seldom()
+    start(settings)
+
+
+def _collect_seldom() -> None:
+    """Let Python look for cyclic garbage less often, and never in what is loaded by now.
+
+    The roles keep many states and make few cycles: looking for them took a tenth of the processors' time and a fifth of
+    the projections'.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 @app.command("settings", rich_help_panel=SETTINGS)
