@@ -123,7 +123,7 @@ class CommandEndpoint(Endpoint):
         except ValidationError as error:
             raise invalid_body(error) from None
         request_hash = self._parts.vault.request_hash(
-            _sameness(scope["method"], scope["path"], call.tenant_id, raw or b"{}")
+            _canonical_request(scope["method"], scope["path"], call.tenant_id, raw or b"{}")
         )
         with _in_flight(self._parts.in_flight, call.tenant_id, key):
             for _ in range(PERSON_TRIES):
@@ -308,7 +308,7 @@ def _is_json(headers: dict[bytes, bytes]) -> bool:
     return media_type == JSON[1]
 
 
-def _sameness(method: str, path: str, tenant_id: str, raw: bytes) -> bytes:
+def _canonical_request(method: str, path: str, tenant_id: str, raw: bytes) -> bytes:
     """What makes a request the same one: method, path, tenant, and the body whatever its spacing and order of names."""
     body = json.dumps(from_json(raw), sort_keys=True, separators=(",", ":"))
     return json.dumps([method, path, tenant_id, body]).encode()

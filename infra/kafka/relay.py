@@ -213,7 +213,7 @@ class Relay:
 
     async def _page(
         self, producer: AIOKafkaProducer, rows: Sequence[asyncpg.Record], header_writer: HeaderWriter
-    ) -> "Page":
+    ) -> Page:
         """The records of these events, in batches. Whatever is sent after this has to be sent after these."""
         batches: dict[Partition, list[BatchBuilder]] = {}
         touched: dict[Partition, int] = {}
@@ -274,7 +274,7 @@ class Relay:
         connection: Connection,
         lock: asyncio.Lock,
         epoch: int,
-        page: "Page",
+        page: Page,
     ) -> None:
         async with lock:
             moved = await connection.fetchval(
