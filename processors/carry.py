@@ -57,7 +57,8 @@ class Carrier:
 class Shares(SchedulingStrategyT):
     """A poll's records, a partition's as one: its offset is the last one's, its value the list of them.
 
-    Faust takes the offsets between for a gap in the log, which it acknowledges with what comes after it.
+    Faust takes the offsets between for a gap in the log, which it acknowledges with what comes after it; but not a gap
+    behind offset 0, which it takes for none. So the first two records of a partition come one by one.
     """
 
     def __init__(self) -> None:
@@ -66,8 +67,10 @@ class Shares(SchedulingStrategyT):
     def iterate(self, records: Mapping[TP, Sequence[Any]]) -> Iterator[tuple[TP, Any]]:
         """See Faust's setting ConsumerScheduler."""
         for place, share in records.items():
-            if share:
-                yield place, replace(share[-1], key=None, value=share, headers=())
+            alone = sum(record.offset <= 1 for record in share[:2])
+            for part in (*([record] for record in share[:alone]), share[alone:]):
+                if part:
+                    yield place, replace(part[-1], key=None, value=part, headers=())
 
 
 def end_process(why: str, **facts: object) -> NoReturn:
