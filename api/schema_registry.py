@@ -1,6 +1,7 @@
 """The read-only part of the schema-registry protocol, so that any Avro deserializer can read the topics."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -86,126 +87,95 @@ class ModeResource(TypedDict):
     mode: Literal["READONLY"]
 
 
-@REGISTRY.query(
+_query = partial(
+    REGISTRY.query, parameters=RegistryParameters, media_type=CONTENT_TYPE, own_errors=ERRORS, is_open=True
+)
+
+
+@_query(
     f"{PREFIX}/schemas/ids/{{schema_id}}",
     answers=SchemaResource,
     example={"schema": _SCHEMA},
-    parameters=RegistryParameters,
-    media_type=CONTENT_TYPE,
-    own_errors=ERRORS,
-    is_open=True,
 )
 async def get_schema(call: Call, _asked: RegistryParameters) -> Reply:
     """Get a schema by the id in front of a payload."""
     return _reply(lambda: registry.schema_by_id(_schema_id(call)))
 
 
-@REGISTRY.query(
+@_query(
     f"{PREFIX}/schemas/ids/{{schema_id}}/subjects",
     answers=list[str],
     example=[_SUBJECT],
-    parameters=RegistryParameters,
-    media_type=CONTENT_TYPE,
-    own_errors=ERRORS,
-    is_open=True,
 )
 async def list_schema_subjects(call: Call, _asked: RegistryParameters) -> Reply:
     """List the subjects of a schema."""
     return _reply(lambda: registry.subjects_by_id(_schema_id(call)))
 
 
-@REGISTRY.query(
+@_query(
     f"{PREFIX}/schemas/ids/{{schema_id}}/versions",
     answers=list[SubjectVersion],
     example=[{"subject": _SUBJECT, "version": 1}],
-    parameters=RegistryParameters,
-    media_type=CONTENT_TYPE,
-    own_errors=ERRORS,
-    is_open=True,
 )
 async def list_schema_versions(call: Call, _asked: RegistryParameters) -> Reply:
     """List the subjects and versions of a schema."""
     return _reply(lambda: registry.versions_by_id(_schema_id(call)))
 
 
-@REGISTRY.query(
+@_query(
     f"{PREFIX}/schemas/types",
     answers=list[str],
     example=["AVRO"],
-    parameters=RegistryParameters,
-    media_type=CONTENT_TYPE,
-    own_errors=ERRORS,
-    is_open=True,
 )
 async def list_schema_types(_call: Call, _asked: RegistryParameters) -> Reply:
     """List the kinds of schemas."""
     return _reply(registry.schema_types)
 
 
-@REGISTRY.query(
+@_query(
     f"{PREFIX}/subjects",
     answers=list[str],
     example=[_SUBJECT],
-    parameters=RegistryParameters,
-    media_type=CONTENT_TYPE,
-    own_errors=ERRORS,
-    is_open=True,
 )
 async def list_subjects(_call: Call, _asked: RegistryParameters) -> Reply:
     """List all subjects: the full names of the records."""
     return _reply(registry.subjects)
 
 
-@REGISTRY.query(
+@_query(
     f"{PREFIX}/subjects/{{subject}}/versions",
     answers=list[int],
     example=[1],
-    parameters=RegistryParameters,
-    media_type=CONTENT_TYPE,
-    own_errors=ERRORS,
-    is_open=True,
 )
 async def list_subject_versions(call: Call, _asked: RegistryParameters) -> Reply:
     """List the versions of a subject."""
     return _reply(lambda: registry.versions(call.path["subject"]))
 
 
-@REGISTRY.query(
+@_query(
     f"{PREFIX}/subjects/{{subject}}/versions/{{version}}",
     answers=VersionResource,
     example={"subject": _SUBJECT, "version": 1, "id": 20, "schema": _SCHEMA},
-    parameters=RegistryParameters,
-    media_type=CONTENT_TYPE,
-    own_errors=ERRORS,
-    is_open=True,
 )
 async def get_subject_version(call: Call, _asked: RegistryParameters) -> Reply:
     """Get a version of a subject; `latest` is the newest."""
     return _reply(lambda: registry.version(call.path["subject"], call.path["version"]))
 
 
-@REGISTRY.query(
+@_query(
     f"{PREFIX}/config",
     answers=CompatibilityResource,
     example={"compatibilityLevel": "FULL_TRANSITIVE"},
-    parameters=RegistryParameters,
-    media_type=CONTENT_TYPE,
-    own_errors=ERRORS,
-    is_open=True,
 )
 async def get_schema_compatibility(_call: Call, _asked: RegistryParameters) -> Reply:
     """Tell which compatibility is proven of every version."""
     return _reply(registry.compatibility)
 
 
-@REGISTRY.query(
+@_query(
     f"{PREFIX}/mode",
     answers=ModeResource,
     example={"mode": "READONLY"},
-    parameters=RegistryParameters,
-    media_type=CONTENT_TYPE,
-    own_errors=ERRORS,
-    is_open=True,
 )
 async def get_registry_mode(_call: Call, _asked: RegistryParameters) -> Reply:
     """Tell that the registry is read-only."""

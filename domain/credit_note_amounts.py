@@ -1,9 +1,10 @@
 """What a credit note credits: parts of lines with their share of tax, never more than a line has left."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
+from domain.frozen import replace
 from domain.money import Money, allocate, sum_money
 from domain.refusal import Refusal, RefusalKind
 from domain.rounding import Rounding, round_to_int

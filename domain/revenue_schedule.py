@@ -5,12 +5,13 @@ of two such figures. So the months sum to the amount by construction, wherever t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
 from itertools import pairwise
 
 from domain.currency import CurrencyCode
+from domain.frozen import replace
 from domain.money import CurrencyMismatch, Money
 from domain.refusal import Refusal, RefusalKind
 from domain.rounding import Rounding, round_to_int

@@ -28,6 +28,11 @@ class SignatureCheck(Enum):
     """The timestamp is further from now than the tolerance, in either direction: perhaps a replay."""
 
 
+def listed_secrets(text: str) -> tuple[str, ...]:
+    """The secrets of a list with commas, as a setting holds them; none of an empty text."""
+    return tuple(filter(None, text.split(",")))
+
+
 def secret_bytes(secret: str) -> bytes:
     """The key inside `whsec_<base64>`. Raises ValueError for anything else."""
     if not secret.startswith(KEY_PREFIX):

@@ -15,6 +15,7 @@ from domain.stream import WorkKind
 from gateway_adapters.port import Gateway
 from gateway_adapters.sandbox import NAME as SANDBOX
 from gateway_adapters.sandbox import SandboxAdapter
+from gateway_adapters.standard_webhooks import listed_secrets
 from infra.database import Pool, Role, open_pool
 from infra.dead_letters import DeadLetters
 from infra.event_store.due_work import PostgresDueWork
@@ -51,7 +52,7 @@ def gateways_from(settings: Settings) -> dict[str, Gateway]:
     sandbox = SandboxAdapter(
         base_url=url,
         api_key=gateway_api_key(settings),
-        webhook_secrets=[] if secrets is None else secrets.get_secret_value().split(","),
+        webhook_secrets=() if secrets is None else listed_secrets(secrets.get_secret_value()),
         timeout_ms=gateway.call_timeout_ms,
         connections_max=gateway.calls_max,
     )

@@ -17,6 +17,7 @@ import uvloop
 from gateway_adapters.sandbox_server.server import serve
 from gateway_adapters.sandbox_server.settings import SandboxServerSettings
 from gateway_adapters.sandbox_server.store import StoreNotReadable
+from gateway_adapters.standard_webhooks import listed_secrets
 
 API_KEY_VARIABLE = "TALLYBOOK_GATEWAY_API_KEY"
 WEBHOOK_SECRETS_VARIABLE = "TALLYBOOK_GATEWAY_WEBHOOK_SECRETS"
@@ -36,7 +37,7 @@ def read_settings(arguments: list[str]) -> SandboxServerSettings:
     api_key = os.environ.get(API_KEY_VARIABLE, "")
     if not api_key:
         parser.error(f"{API_KEY_VARIABLE} is not set")
-    secrets = tuple(filter(None, os.environ.get(WEBHOOK_SECRETS_VARIABLE, "").split(",")))
+    secrets = listed_secrets(os.environ.get(WEBHOOK_SECRETS_VARIABLE, ""))
     if given.webhook_url and not secrets:
         parser.error(f"webhooks are signed: set {WEBHOOK_SECRETS_VARIABLE}")
     return SandboxServerSettings(

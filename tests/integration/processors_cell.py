@@ -212,6 +212,13 @@ class Cell:
             shown: dict[str, object] = await answer.json()
             return shown
 
+    async def authenticate(self, payment_id: str) -> None:
+        """What a customer does at the gateway for a payment's first attempt: they pass."""
+        shown = await self.gateway_says("GET", f"/v1/operations?reference={payment_id}:1")
+        data = shown["data"]
+        assert isinstance(data, list)
+        await self.gateway_says("POST", f"/v1/payments/{data[0]['id']}/authenticate", {"passes": True})
+
     async def check(self, *only: Invariant) -> dict[Invariant, Checked]:
         """The invariants, by name."""
         gateways = gateways_from(self.settings)

@@ -33,13 +33,17 @@ CHANGES = (
 )
 
 
+def _writer(database: FreshDatabase) -> GroupCommitWriter:
+    settings = WriterSettings()
+    return GroupCommitWriter(
+        PostgresStorage(database.dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings
+    )
+
+
 @pytest.fixture
 async def admin(database: FreshDatabase) -> AsyncIterator[Connection]:
     """A superuser's connection to a log in which two tenants have a row in every table."""
-    settings = WriterSettings()
-    writer = GroupCommitWriter(
-        PostgresStorage(database.dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings
-    )
+    writer = _writer(database)
     for tenant in ("acme", "other"):
         person = sealed("p1", "pd_1", new=True)
         await writer.submit(request(Open(counter_id="c1", name="n"), tenant_id=tenant, seals=person))
@@ -142,10 +146,7 @@ async def test_migrating_again_changes_nothing(database: FreshDatabase) -> None:
 async def test_an_event_is_found_by_the_time_in_its_id_without_reading_the_log(
     database: FreshDatabase, admin: Connection
 ) -> None:
-    settings = WriterSettings()
-    writer = GroupCommitWriter(
-        PostgresStorage(database.dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings
-    )
+    writer = _writer(database)
     await asyncio.gather(
         *(writer.submit(request(Open(counter_id=f"many{n}", name=f"many {n}"), tenant_id="acme")) for n in range(3_000))
     )

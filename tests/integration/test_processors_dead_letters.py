@@ -177,10 +177,7 @@ async def test_held_work_runs_again_once_it_is_released(cell: Cell) -> None:
     await cell.reaches(payment_id, "payment.action_required")
     cause = await cell.pool.fetchval("SELECT caused_by_event_id FROM log.due_work WHERE subject = $1", payment_id)
     await PostgresDueWork(cell.pool).hold_caused_by(cause, WorkKind.PAYMENT_GATEWAY_CALL, error="looked at by hand")
-    shown = await cell.gateway_says("GET", f"/v1/operations?reference={payment_id}:1")
-    data = shown["data"]
-    assert isinstance(data, list)
-    await cell.gateway_says("POST", f"/v1/payments/{data[0]['id']}/authenticate", {"passes": True})
+    await cell.authenticate(payment_id)
     assert "looked at by hand" in (await tallybook(cell, "dead-letters", "list"))[1]
     assert (await tallybook(cell, "dead-letters", "release", "pay_unknown"))[0] == 2
     assert (await tallybook(cell, "dead-letters", "release", payment_id, "--tenant", "other"))[0] == 2

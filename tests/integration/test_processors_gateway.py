@@ -70,17 +70,9 @@ async def test_what_stays_unknown_is_asked_again_and_again_and_never_guessed(cel
 async def test_a_customer_who_authenticates_is_charged(cell: Cell) -> None:
     payment_id = await cell.pay(await cell.customer("tok_requires_action"))
     await cell.reaches(payment_id, "payment.action_required")
-    gateway_id = await _gateway_payment(cell, payment_id)
-    await cell.gateway_says("POST", f"/v1/payments/{gateway_id}/authenticate", {"passes": True})
+    await cell.authenticate(payment_id)
     await cell.reaches(payment_id, "payment.captured")
     assert await cell.charged(payment_id) == 1
-
-
-async def _gateway_payment(cell: Cell, payment_id: str) -> str:
-    shown = await cell.gateway_says("GET", f"/v1/operations?reference={payment_id}:1")
-    data = shown["data"]
-    assert isinstance(data, list)
-    return str(data[0]["id"])
 
 
 @pytest.mark.parametrize(
