@@ -46,6 +46,7 @@ from domain.stream import Streams
 from domain.subscription import (
     MAX_ITEMS,
     SUBSCRIPTION,
+    FlatPriceHasNoQuantity,
     InvalidSubscriptionItems,
     PeriodIsBilled,
     RenewalNotDue,
@@ -244,6 +245,7 @@ def _path_id(call: Call) -> str:
         PriceNotFound,
         PriceIsArchived,
         InvalidSubscriptionItems,
+        FlatPriceHasNoQuantity,
         UnknownTimeZone,
         BeyondCalendar,
     ),

@@ -74,6 +74,16 @@ class InvoiceLine:
     period_start: datetime | None = None
     period_end: datetime | None = None
 
+    @property
+    def is_deferred(self) -> bool:
+        """Whether its revenue is earned over time: billed ahead, for a service period of some length.
+
+        Without one there is no time over which to recognize it, so it would stay deferred for ever.
+        """
+        if self.timing is not BillingTiming.IN_ADVANCE or self.period_start is None or self.period_end is None:
+            return False
+        return self.period_start < self.period_end
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftInvoice:
@@ -373,10 +383,10 @@ def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
 
 
 def _recognition_entry(invoice: Invoice) -> Entry | None:
-    """What is owed against what was, or is still to be, earned for it; per line by its timing."""
+    """What is owed against what was, or is still to be, earned for it, line by line."""
     deferred = earned = Money(0, invoice.currency)
     for line in invoice.lines:
-        if line.timing is BillingTiming.IN_ADVANCE:
+        if line.is_deferred:
             deferred = deferred + line.amount
         else:
             earned = earned + line.amount
@@ -388,7 +398,7 @@ def _recognition_entry(invoice: Invoice) -> Entry | None:
 
 
 def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
-    """Finalized: receivable to deferred revenue (in advance) or revenue (in arrears). Void: the same, reversed.
+    """Finalized: receivable to deferred revenue (ahead of a service period) or revenue. Void: the same, reversed.
 
     Out of band: cash to receivable. A payment through a gateway is posted by the payment's own event.
     """

@@ -132,8 +132,18 @@ class Money:
         return self.amount >= other.amount
 
 
-def times(money: Money, factor: Decimal | Fraction | int, rounding: Rounding = Rounding.HALF_UP) -> Money:
+@dataclass(frozen=True, slots=True)
+class ExactAmount:
+    """Minor units before their one rounding: a month at half a cent is a quarter of a cent for half of it."""
+
+    amount: Fraction
+    currency: CurrencyCode
+
+
+def times(money: Money | ExactAmount, factor: Decimal | Fraction | int, rounding: Rounding = Rounding.HALF_UP) -> Money:
     """money × factor, rounded once, from the exact product, to whole minor units by `rounding`."""
+    if isinstance(money, ExactAmount):
+        return Money(round_to_int(money.amount * Fraction(factor), rounding), money.currency)
     if isinstance(factor, int):
         return Money(money.amount * factor, money.currency)
     if isinstance(factor, Fraction):

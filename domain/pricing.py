@@ -6,7 +6,7 @@ from fractions import Fraction
 from domain.graduated_percentage_price import graduated_percentage_portions
 from domain.graduated_price import graduated_portions
 from domain.measured_usage import Measured, event_amounts_of, total_amount_of, units_of
-from domain.money import Money
+from domain.money import ExactAmount, Money
 from domain.package_price import package_portions
 from domain.percentage_price import percentage_portions
 from domain.price import (
@@ -50,6 +50,15 @@ def amount_of(
         exact = EXACT.multiply(units_of(measured), price.unit_amount)
         return Money(round_to_int(exact, rounding), price.currency)
     return Money(round_to_int(_sum(_portions(price, measured, period_share, rounding)), rounding), price.currency)
+
+
+def exact_amount_of(price: Price, measured: Measured, period_share: Fraction = WHOLE_PERIOD) -> ExactAmount:
+    """What `amount_of` rounds: for a caller who still multiplies by a share before the one rounding.
+
+    Raises WrongMeasure, InvalidQuantity.
+    """
+    portions = _portions(price, measured, period_share, Rounding.HALF_UP)
+    return ExactAmount(Fraction(_sum(portions)), price.currency)
 
 
 def explain(

@@ -20,8 +20,8 @@ from domain.identifiers import INVOICE_LINE, derived_id
 from domain.invoice import MAX_INVOICE_TOTAL, CollectionMethod, InvoiceLine
 from domain.money import Money, times
 from domain.plan_price import BillingTiming
-from domain.price import PriceModel
-from domain.pricing import amount_of
+from domain.price import Flat, PriceModel
+from domain.pricing import amount_of, exact_amount_of
 from domain.proration_basis import ProrationBasis, ServicePeriod, share_of
 from domain.refusal import Refusal, RefusalKind
 from domain.stream import Claim, DueWork, Finish, Schedule, Stream, Take, Topic, WorkKind
@@ -178,6 +178,14 @@ class InvalidSubscriptionItems(Refusal):
     param = "items"
 
 
+class FlatPriceHasNoQuantity(Refusal):
+    """A flat price is one amount whatever the quantity: leave the quantity out, or use a price per unit."""
+
+    code = "flat_price_has_no_quantity"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """`period` is None during a trial. `past_due_invoice_ids` are the open invoices whose collection failed."""
@@ -222,7 +230,7 @@ def living(subscription: Subscription | None, subscription_id: str) -> Subscript
 
 
 def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> None:
-    """Raises InvalidSubscriptionItems."""
+    """Raises InvalidSubscriptionItems, FlatPriceHasNoQuantity."""
     if not 1 <= len(items) <= MAX_ITEMS or len({item.price_id for item in items}) != len(items):
         raise InvalidSubscriptionItems(items=len(items))
     for item in items:
@@ -230,6 +238,8 @@ def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> 
             raise InvalidSubscriptionItems(price=item.price_id, currency=item.model.currency, wanted=currency)
         if item.quantity <= 0:
             raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
+        if isinstance(item.model, Flat) and item.quantity != 1:
+            raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity))
     # The most that one invoice bills, so that no later renewal is refused for it.
     amount = sum(amount_of(item.model, item.quantity).amount for item in items)
     if amount > MAX_INVOICE_TOTAL:
@@ -280,7 +290,8 @@ def _service_period(anchor_at: datetime, time_zone: str, interval: Interval, ind
 def lines_for(
     subscription: Subscription, timing: BillingTiming, period: Period, invoice_id: str, share: Fraction = Fraction(1)
 ) -> tuple[InvoiceLine, ...]:
-    """The invoice lines of the items with this timing, for a share of one period (rounded half up, once a line)."""
+    """The invoice lines of the items with this timing, for a share of one period (rounded half up, once a line, from
+    the exact price times the share)."""
     return tuple(
         InvoiceLine(
             line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{item.price_id}"),
@@ -298,8 +309,9 @@ def lines_for(
 
 
 def _amount(item: SubscriptionItem, share: Fraction) -> Money:
-    whole = amount_of(item.model, item.quantity)
-    return whole if share == 1 else times(whole, share)
+    if share == 1:
+        return amount_of(item.model, item.quantity)
+    return times(exact_amount_of(item.model, item.quantity), share)
 
 
 def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subscription:

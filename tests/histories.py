@@ -50,7 +50,7 @@ from domain.payment_commands import (
 from domain.payment_method import AttachPaymentMethod, ChangePaymentMethod, DetachPaymentMethod, PaymentMethodKind
 from domain.plan import ArchivePlan, ChangePlanTerms, CreatePlan, PlanTerms
 from domain.plan_price import ArchivePrice, BillingTiming, CreatePrice
-from domain.price import Flat, PerUnit
+from domain.price import PerUnit
 from domain.product import ArchiveProduct, ChangeProduct, CreateProduct
 from domain.refund_commands import (
     RecordRefundFailed,
@@ -70,6 +70,7 @@ USD = CurrencyCode("USD")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECORDED_START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MONTH = Interval(unit=IntervalUnit.MONTH, count=1)
+PHONE = PerUnit(currency=USD, unit_amount=Decimal(7035))
 
 
 class History:
@@ -134,12 +135,12 @@ class History:
         return made
 
     def catalogue(self, tenant_id: str) -> tuple[str, str, str]:
-        """A product with a plan and a flat monthly price in USD; their ids."""
+        """A product with a plan and a monthly price per phone in USD; their ids."""
         product_id, plan_id, price_id = self.new_id("prod_"), self.new_id("plan_"), self.new_id("price_")
         self.do(tenant_id, CreateProduct(product_id=product_id, name="Phone", description=None))
         terms = PlanTerms(name="Monthly", interval=MONTH)
         self.do(tenant_id, CreatePlan(plan_id=plan_id, product_id=product_id, terms=terms))
-        self.do(tenant_id, CreatePrice(price_id=price_id, plan_id=plan_id, model=Flat(amount=Money(7035, USD))))
+        self.do(tenant_id, CreatePrice(price_id=price_id, plan_id=plan_id, model=PHONE))
         return product_id, plan_id, price_id
 
     def customer(self, tenant_id: str, *, test_clock_id: str | None = None) -> str:

@@ -94,7 +94,7 @@ class Load:
         )
         self._world.plan = plan["id"]
         for currency, amount in PRICES.items():
-            model = {"type": "flat", "amount": {"amount": amount, "currency": currency}}
+            model = {"type": "per_unit", "currency": currency, "unit_amount": str(amount)}
             price = await self._made("/v1/prices", {"plan": plan["id"], "model": model})
             self._world.price_of[currency] = price["id"]
         chance = random.Random(f"{self._seed}:first")  # noqa: S311  a schedule, not a secret

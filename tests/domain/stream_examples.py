@@ -31,11 +31,13 @@ from domain.product import CreateProduct
 from domain.stream import Command
 from domain.subscription_commands import CreateSubscription, RequestedItem
 from domain.test_clock import CreateTestClock
+from tests.domain.moments import utc
 from tests.domain.specification import NOW
 
 USD = CurrencyCode("USD")
 EUR = CurrencyCode("EUR")
 MONTH = Interval(IntervalUnit.MONTH)
+MONTH_LATER = utc("2026-02-28T10:00")
 
 
 def id_of(prefix: str, n: int = 1) -> str:
@@ -181,6 +183,8 @@ def line(amount: int = 1_000, timing: BillingTiming = IN_ADVANCE, **changes: Any
         "amount": usd(amount),
         "quantity": Decimal(1),
         "timing": timing,
+        "period_start": NOW,
+        "period_end": MONTH_LATER,
     }
     return InvoiceLine(**facts | changes)
 

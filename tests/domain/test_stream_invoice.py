@@ -146,6 +146,16 @@ def test_an_invoice_without_lines_is_refused() -> None:
             (debit(DEFERRED_REVENUE, usd(1_000)), credit(REVENUE, usd(1_000))),
             id="of nothing, between two accounts",
         ),
+        pytest.param(
+            (line(1_000, IN_ADVANCE, period_start=None, period_end=None), line(200, IN_ADVANCE)),
+            (debit(RECEIVABLE, usd(1_200)), credit(DEFERRED_REVENUE, usd(200)), credit(REVENUE, usd(1_000))),
+            id="in advance, one of them for no time",
+        ),
+        pytest.param(
+            (line(1_000, IN_ADVANCE, period_end=NOW),),
+            (debit(RECEIVABLE, usd(1_000)), credit(REVENUE, usd(1_000))),
+            id="in advance, for an empty time",
+        ),
         pytest.param((line(0),), (), id="of nothing"),
     ],
 )

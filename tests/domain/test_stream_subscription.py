@@ -16,6 +16,7 @@ from domain.price import Flat, PerUnit
 from domain.product import ArchiveProduct, ProductIsArchived
 from domain.subscription import (
     SUBSCRIPTION,
+    FlatPriceHasNoQuantity,
     InvalidSubscriptionItems,
     PeriodIsBilled,
     RenewalNotDue,
@@ -255,6 +256,15 @@ def test_a_subscription_is_created_once() -> None:
 )
 def test_items_that_cannot_be_subscribed_to_are_refused(items: tuple[RequestedItem, ...]) -> None:
     given(create_customer(), *plan_on_sale()).when(subscribe(items=items)).then_refused(InvalidSubscriptionItems)
+
+
+def test_a_quantity_of_a_flat_price_is_refused_rather_than_shown_and_not_billed() -> None:
+    five = (RequestedItem(price_id=PRICE_ID, quantity=Decimal(5)),)
+    (
+        given(create_customer(), *plan_on_sale(in_advance=flat(1_000)))
+        .when(subscribe(items=five))
+        .then_refused(FlatPriceHasNoQuantity, price=PRICE_ID, quantity="5")
+    )
 
 
 def test_items_that_cost_more_than_an_invoice_can_hold_are_refused_before_they_are_ever_billed() -> None:

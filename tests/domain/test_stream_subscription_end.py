@@ -1,8 +1,11 @@
 """Specifications of how subscriptions end: now, with their period, or because their customer is gone."""
 
+from decimal import Decimal
+
 import pytest
 
 from domain.accounts import RECEIVABLE, REVENUE
+from domain.price import PerUnit
 from domain.stream import Finish
 from domain.subscription import (
     SUBSCRIPTION,
@@ -11,7 +14,7 @@ from domain.subscription import (
     SubscriptionIsCanceled,
     SubscriptionStatus,
 )
-from domain.subscription_commands import CancelSubscription, RenewSubscription
+from domain.subscription_commands import CancelSubscription, RenewSubscription, RequestedItem
 from tests.domain.moments import utc
 from tests.domain.specification import NOW, given
 from tests.domain.stream_examples import (
@@ -19,6 +22,7 @@ from tests.domain.stream_examples import (
     IN_ARREARS,
     PRICE_ID,
     SUBSCRIPTION_ID,
+    USD,
     create_customer,
     credit,
     customer_deleted,
@@ -112,6 +116,20 @@ def test_cancelling_now_bills_the_days_used_in_arrears() -> None:
         )
         .then_posts(debit(RECEIVABLE, usd(151)), credit(REVENUE, usd(151)))
     )
+
+
+@pytest.mark.parametrize(
+    ("unit_amount", "seats", "billed"),
+    [("0.5", "1", 0), ("0.9", "1", 0), ("1", "1", 1), ("0.7", "3", 1), ("150.5", "2", 151)],
+)
+def test_half_a_period_in_arrears_is_rounded_once(unit_amount: str, seats: str, billed: int) -> None:
+    price = PerUnit(currency=USD, unit_amount=Decimal(unit_amount))
+    subscribed = given(create_customer(), *plan_on_sale(in_arrears=price)).and_then(
+        subscribe(items=(RequestedItem(price_id=ARREARS_PRICE_ID, quantity=Decimal(seats)),))
+    )
+    outcome = subscribed.when(cancel_now(), at=utc("2026-02-14T10:00"))
+    invoice = outcome.books.states["invoice", LAST_INVOICE]
+    assert [line.amount for line in invoice.lines] == [usd(billed)]
 
 
 def test_cancelling_on_the_first_day_bills_nothing_in_arrears() -> None:
