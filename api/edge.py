@@ -37,6 +37,9 @@ from infra.telemetry import correlated
 
 EXCHANGE: Final = "tallybook.exchange"
 UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+DISCONNECTED: Final = 499
+"""Logged and counted as the status of a request that did not arrive whole; nothing is answered to it."""
+
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _BEARER: Final = b"bearer "
 
@@ -52,6 +55,10 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
 CLOSED_CONTENT: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 _log: Final = structlog.stdlib.get_logger("api")
+
+
+class ClientDisconnected(Exception):
+    """The connection ended before the request had arrived whole. There is nothing to do, and nobody to answer."""
 
 
 class Exchange:
@@ -88,6 +95,8 @@ class Edge:
             try:
                 await self._admit(scope, exchange)
                 await self._app(scope, receive, send_with_headers)
+            except ClientDisconnected:
+                exchange.status = DISCONNECTED
             except Problem as problem:
                 await problem.reply(exchange.request_id).send(send_with_headers)
             except HTTPException as error:

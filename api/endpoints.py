@@ -18,7 +18,7 @@ from api.access import Principal
 from api.call import Call, Parts
 from api.card_guard import body_holds_card_number, text_holds_card_number
 from api.consistency import await_position
-from api.edge import EXCHANGE, Exchange
+from api.edge import EXCHANGE, ClientDisconnected, Exchange
 from api.operations import CommandHandler, Intention, Operation
 from api.problems import (
     BUSY,
@@ -272,26 +272,32 @@ def _in_flight(held: set[tuple[str, str]], tenant_id: str, key: str) -> Iterator
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], max_bytes: int) -> bytes:
-    """The body, up to the limit; what is announced to be longer is not read at all."""
+    """The whole body, up to the limit; what is announced to be longer is not read at all.
+
+    Raises ClientDisconnected when the connection ends before the body does: what came of it says nothing of what was
+    meant, and an empty beginning would pass for a request without a body.
+    """
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced[:20]) > max_bytes:
-        raise Problem(TOO_LARGE, f"The limit is {max_bytes} bytes.", headers=[(b"connection", b"close")])
-    message = await receive()
-    chunk: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        if len(chunk) > max_bytes:
-            raise Problem(TOO_LARGE, f"The limit is {max_bytes} bytes.")
-        return chunk
-    chunks = [chunk]
-    size = len(chunk)
-    while message.get("more_body", False):
+        raise _too_large(max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
         message = await receive()
-        chunk = message.get("body", b"")
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
         size += len(chunk)
         if size > max_bytes:
-            raise Problem(TOO_LARGE, f"The limit is {max_bytes} bytes.", headers=[(b"connection", b"close")])
+            raise _too_large(max_bytes)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(TOO_LARGE, f"The limit is {max_bytes} bytes.", headers=[(b"connection", b"close")])
 
 
 def _idempotency_key(headers: dict[bytes, bytes]) -> str:

@@ -64,6 +64,11 @@ class ApiProcess:
         return self._process.wait(timeout=30)
 
     @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def log(self) -> str:
         """What it logged so far."""
         return self._log.read_text(encoding="utf-8")

@@ -1,0 +1,44 @@
+"""One API process on one database for all attacks; it must be alive, and without a traceback in its log, at the end."""
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from cli.tenants import create_tenant
+from infra.embedded.databases import PostgresServer
+from infra.settings import Settings
+from projections.tables import prepare
+from tests.attack.target import Target
+from tests.e2e.api_process import ApiProcess
+from tests.services import FreshDatabase
+
+NO_RATE_LIMITS = {
+    "TALLYBOOK_API_ANONYMOUS_RATE_PER_MIN": "10000000",
+    "TALLYBOOK_API_KEY_RATE_PER_MIN": "10000000",
+}
+
+
+@pytest.fixture(scope="session")
+async def target(
+    postgres_server: PostgresServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Target]:
+    """A running API with one tenant and its key."""
+    folder: Path = tmp_path_factory.mktemp("attacked")
+    fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=postgres_server)
+    await postgres_server.copy_database(fresh.name, template=template_database)
+    await prepare(fresh.dsn, Settings().database)
+    tenant = await create_tenant(fresh.dsn, Settings(), tenant_id="acme", name="Acme")
+    process = ApiProcess(fresh.dsn, folder, **NO_RATE_LIMITS)
+    process.start()
+    connection = await asyncpg.connect(fresh.dsn)
+    try:
+        yield Target(process=process, database=connection, dsn=fresh.dsn, key=tenant.key.secret, tenant_id="acme")
+        assert process.is_running, "an attack ended the process"
+        assert "Traceback" not in process.log
+    finally:
+        await connection.close()
+        process.kill()
+        await postgres_server.drop_database(fresh.name)
