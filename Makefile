@@ -37,7 +37,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 java: $(INSTALLED) ## Install a Java runtime into .venv, if there is no Java 17 or newer
-	@$(BIN)/python -c 'from infra.embedded.java import find_java; find_java()' >/dev/null 2>&1 || { \
+	@$(BIN)/python -c 'from host.embedded.java import find_java; find_java()' >/dev/null 2>&1 || { \
 		echo "No Java 17 or newer: installing a Java runtime into $(VENV) (once) ..."; \
 		$(PIP) install --quiet --require-hashes --only-binary :all: -r requirements-java.lock; }
 

@@ -12,9 +12,18 @@ from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from api import (
+from api.http import documentation
+from api.http.access import ApiKeys
+from api.http.access_log import AccessLog
+from api.http.call import Parts
+from api.http.consistency import Positions
+from api.http.edge import Edge
+from api.http.endpoints import CommandEndpoint, QueryEndpoint
+from api.http.limits import RateLimiter
+from api.http.operations import Operations
+from api.http.reading import TenantReader
+from api.resources import (
     customers,
-    documentation,
     events,
     health,
     invoices,
@@ -32,15 +41,6 @@ from api import (
     subscriptions,
     test_clocks,
 )
-from api.access import ApiKeys
-from api.access_log import AccessLog
-from api.call import Parts
-from api.consistency import Positions
-from api.edge import Edge
-from api.endpoints import CommandEndpoint, QueryEndpoint
-from api.operations import Operations
-from api.rate_limits import RateLimiter
-from api.reading import TenantReader
 from domain.commands import HANDLERS
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter

@@ -24,9 +24,9 @@ import uvloop
 
 from benchmarks.append_contenders import ANSWER, HASH, TENANT, ZONES, closed_loop, eventsourcing, naive, raw
 from domain.commands import HANDLERS
-from domain.customer import CreateCustomer, UpdateCustomer
-from domain.identifiers import CUSTOMER as CUSTOMER_ID
-from infra.embedded.postgres import EmbeddedPostgres
+from domain.customers.customer import CreateCustomer, UpdateCustomer
+from domain.kernel.identifiers import CUSTOMER as CUSTOMER_ID
+from host.embedded.postgres import EmbeddedPostgres
 from infra.event_store.port import Request
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter

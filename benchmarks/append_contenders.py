@@ -14,7 +14,7 @@ import asyncpg
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
-from domain.customer import CUSTOMER, Customer, UpdateCustomer, decide, evolve
+from domain.customers.customer import CUSTOMER, Customer, UpdateCustomer, decide, evolve
 from infra.database import Connection
 from infra.event_store.port import Answer
 from infra.ids import EventIds, new_id

@@ -13,10 +13,11 @@ from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from domain.invoice_computation import AvailableCredits, InvoiceLine, PricedLine, compute_invoice
-from domain.measured_usage import EventAmounts, Measured
-from domain.money import Money
-from domain.price import (
+from domain.invoicing.computation import AvailableCredits, InvoiceLine, PricedLine, compute_invoice
+from domain.kernel.money import Money
+from domain.pricing.amount import amount_of, explain
+from domain.pricing.measured import EventAmounts, Measured
+from domain.pricing.models import (
     BoundedPrice,
     Flat,
     Graduated,
@@ -29,9 +30,8 @@ from domain.price import (
     Tier,
     Volume,
 )
-from domain.pricing import amount_of, explain
-from tests.domain import oracle_prices as oracle
-from tests.domain.pricing_examples import NEW_YEAR, USD, amount_off, grant, line, percent_off, tax_rate
+from testing.examples.pricing import NEW_YEAR, USD, amount_off, grant, line, percent_off, tax_rate
+from testing.oracles import prices as oracle
 
 CASES = 200
 MIN_RUN_S = 0.15

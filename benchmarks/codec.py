@@ -18,8 +18,8 @@ from typing import Any, Final
 import fastavro
 
 from benchmarks.results import Row
-from domain.currency import CurrencyCode
-from domain.money import Money
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money
 from schemas.decoder import compile_decoder
 from schemas.encoder import compile_encoder
 from schemas.generator import avro_schema

@@ -24,9 +24,9 @@ import aiohttp
 from benchmarks.http_load import Load, Measured, measure, percentile_ms
 from benchmarks.results import Row
 from benchmarks.servers import bench_stack
-from cli.addresses import owner_dsn
 from cli.tenants import create_tenant
-from infra.embedded.process import free_port
+from host.addresses import owner_dsn
+from host.embedded.process import free_port
 
 POST_RATES: Final = (100, 200, 300, 400, 600, 800, 1_000, 1_500)
 GET_RATES: Final = (250, 500, 1_000, 1_500, 2_000, 3_000, 4_000)

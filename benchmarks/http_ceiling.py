@@ -10,7 +10,7 @@ import uvloop
 from fastapi import FastAPI
 
 from api.app import KEEP_ALIVE_S
-from api.payments import EXAMPLE, NewPayment
+from api.resources.payments import EXAMPLE, NewPayment
 
 app = FastAPI(openapi_url=None)
 

@@ -23,12 +23,12 @@ from infra.event_store.log import READ
 from infra.kafka.relay import Relay
 from infra.settings import Settings
 from projections.catalogue import READ_MODELS
+from projections.folding.rebuild import rebuild
+from projections.folding.tables import migrate
+from projections.folding.worker import Projections
 from projections.read_model import Projection
-from projections.rebuild import rebuild
-from projections.tables import migrate
-from projections.worker import Projections
 from schemas.codec import decode_entry, decode_event
-from tests.histories import History, renewals, write_log
+from testing.histories import History, renewals, write_log
 
 SIZES = (10_000, 100_000, 1_000_000)
 LIVE_EVENTS = 40_000

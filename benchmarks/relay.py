@@ -17,12 +17,12 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers
-from domain.accounts import GATEWAY_CLEARING, RECEIVABLE, credit, debit
 from domain.catalogue import STREAMS
 from domain.commands import HANDLERS
-from domain.currency import currency_code
-from domain.journal_entry import PostJournalEntry
-from domain.money import Money
+from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, credit, debit
+from domain.kernel.currency import currency_code
+from domain.kernel.money import Money
+from domain.ledger.journal_entry import PostJournalEntry
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.ids import new_id
@@ -30,7 +30,7 @@ from infra.kafka.relay import Relay
 from infra.kafka.topics import PUBLISHED, ensure_topics, full_name
 from infra.settings import Settings
 from schemas.codec import default_codec
-from tests.contracts.requests import request
+from testing.requests import request
 
 EVENTS = 60_000
 PAGE = 2_000

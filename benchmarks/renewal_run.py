@@ -17,25 +17,25 @@ from rich.progress import Progress
 
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers, bench_stack
-from cli.addresses import owner_dsn
 from cli.api_client import ApiClient
 from cli.demo import expected_cycles
-from cli.stack import Stack
 from cli.telecom_customers import TelecomCustomer, read_customers
 from cli.telecom_month import TelecomMonth
 from cli.tenants import create_tenant
-from domain.billing_period import Interval, IntervalUnit
+from domain.catalog.plan import CreatePlan, PlanTerms
+from domain.catalog.price import CreatePrice
+from domain.catalog.product import CreateProduct
 from domain.commands import HANDLERS
-from domain.currency import currency_code
-from domain.customer import CreateCustomer
-from domain.invoice import CollectionMethod
-from domain.money import Money
-from domain.plan import CreatePlan, PlanTerms
-from domain.plan_price import CreatePrice
-from domain.price import Flat
-from domain.product import CreateProduct
-from domain.stream import Command
-from domain.subscription_commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.customers.customer import CreateCustomer
+from domain.invoicing.invoice import CollectionMethod
+from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.kernel.currency import currency_code
+from domain.kernel.money import Money
+from domain.kernel.stream import Command
+from domain.pricing.models import Flat
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from host.addresses import owner_dsn
+from host.stack import Stack
 from infra.event_store.port import Request
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.servers import start_roles
-from cli.stack import Stack, migrate, running_stack
-from infra.embedded.process import free_port
-from infra.embedded.servers import Servers
+from host.embedded.process import free_port
+from host.embedded.servers import Servers
+from host.stack import Stack, migrate, running_stack
 from infra.settings import Settings, load_settings
 
 

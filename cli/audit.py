@@ -45,7 +45,7 @@ def verify(
 
     Exit code 1 if there is one. Everything goes on meanwhile. [dim]Example:[/dim] [cyan]tallybook audit verify[/cyan]
     """
-    from cli.addresses import reached_settings
+    from host.addresses import reached_settings
 
     wanted = tuple(Invariant)
     if only:
@@ -72,8 +72,8 @@ async def verified(
     settings: Settings, wanted: Sequence[Invariant] = tuple(Invariant), grace: timedelta = timedelta(0)
 ) -> list[Checked]:
     """Check the wanted invariants of the system that these settings name, with progress bars."""
-    from cli.addresses import bootstrap, owner_dsn, owner_pool
-    from processors.app import gateways_from
+    from gateway_adapters.registry import gateways_from
+    from host.addresses import bootstrap, owner_dsn, owner_pool
     from processors.invariants.audit import Audited, audit
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()

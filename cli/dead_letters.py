@@ -12,8 +12,8 @@ from rich.table import Table
 from infra.settings import Settings
 
 if TYPE_CHECKING:
-    from infra.dead_letters import DeadLetter
-    from processors.dead_letter_desk import Desk
+    from infra.kafka.dead_letters import DeadLetter
+    from processors.dead_letters.desk import Desk
 
 app = typer.Typer(help="Records that a consumer gave up on.", no_args_is_help=True)
 console = Console()
@@ -27,15 +27,15 @@ Consumer = Annotated[str | None, typer.Option("--consumer", help="Only letters o
 
 
 def _settings() -> Settings:
-    from cli.addresses import reached_settings
+    from host.addresses import reached_settings
 
     return reached_settings()
 
 
 @contextlib.asynccontextmanager
 async def _desk(settings: Settings) -> "AsyncIterator[Desk]":
-    from cli.addresses import bootstrap, owner_dsn, writer_dsn
-    from processors.dead_letter_desk import open_desk
+    from host.addresses import bootstrap, owner_dsn, writer_dsn
+    from processors.dead_letters.desk import open_desk
 
     async with open_desk(
         settings, dsn=writer_dsn(settings), owner_dsn=owner_dsn(settings), bootstrap=bootstrap(settings)

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from cli.addresses import owner_dsn
 from cli.api_client import ApiClient, ApiError, Resource
 from cli.audit import show, verified
 from cli.servers import start_roles, tell_servers
-from cli.stack import Stack, run_until_stopped, running_stack
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
 from cli.telecom_month import Cycle, MonthStalled, TelecomMonth, progress_bars
 from cli.tenants import create_tenant
+from host.addresses import owner_dsn
+from host.stack import Stack, run_until_stopped, running_stack
 from infra.settings import Settings, load_settings
 from processors.invariants.findings import Checked
 

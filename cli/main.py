@@ -9,10 +9,10 @@ from rich.table import Table
 
 from cli import audit, dead_letters, demo, projections, relay, servers, tenants
 from cli.faults.command import faults
-from cli.registry import ROLES, load
-from infra.embedded.process import EmbeddedServerError
+from host.embedded.process import EmbeddedServerError
+from host.registry import ROLES, load
+from host.supervisor import SupervisorError
 from infra.settings import SettingsError, load_settings, setting_rows, settings_markdown
-from infra.supervisor import SupervisorError
 from infra.telemetry import configure_logging
 
 app = typer.Typer(

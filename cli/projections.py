@@ -56,7 +56,7 @@ def status() -> None:
 
     [dim]Example:[/dim] [cyan]tallybook projections status[/cyan]
     """
-    from cli.addresses import owner_pool, reached_settings
+    from host.addresses import owner_pool, reached_settings
 
     async def fetch() -> list[Any]:
         async with owner_pool(reached_settings()) as pool:
@@ -76,8 +76,8 @@ def check(names: Annotated[list[str] | None, typer.Argument(help="Read models; n
 
     [dim]Example:[/dim] [cyan]tallybook projections check invoices payments[/cyan]
     """
-    from cli.addresses import owner_dsn, reached_settings
-    from projections.rebuild import differences
+    from host.addresses import owner_dsn, reached_settings
+    from projections.folding.rebuild import differences
 
     settings = reached_settings()
     chosen = _models(names or (), everything=False)
@@ -102,8 +102,8 @@ def rebuild_tables(
 
     [dim]Example:[/dim] [cyan]tallybook projections rebuild --all[/cyan]
     """
-    from cli.addresses import owner_dsn, reached_settings
-    from projections.rebuild import CannotRebuild, rebuild
+    from host.addresses import owner_dsn, reached_settings
+    from projections.folding.rebuild import CannotRebuild, rebuild
 
     if not names and not everything:
         raise typer.BadParameter("Name read models, or say --all.")

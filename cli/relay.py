@@ -20,7 +20,7 @@ def status() -> None:
 
     [dim]Example:[/dim] [cyan]tallybook relay status[/cyan]
     """
-    from cli.addresses import reached_settings
+    from host.addresses import reached_settings
 
     state, topics = asyncio.run(_status(reached_settings()))
     table = Table(title="Relay", show_header=False)
@@ -41,7 +41,7 @@ def status() -> None:
 
 
 async def _status(settings: Settings) -> tuple[Mapping[str, Any], Sequence[tuple[str, int, int]]]:
-    from cli.addresses import owner_pool
+    from host.addresses import owner_pool
 
     async with owner_pool(settings) as pool:
         state = await pool.fetchrow(
@@ -68,7 +68,7 @@ def publish_again(
     Read models are folded anew beside the live ones, and processors do nothing twice. Dead letters are kept.
     [dim]Example:[/dim] [cyan]tallybook relay republish --drop-topics --yes[/cyan]
     """
-    from cli.addresses import reached_settings
+    from host.addresses import reached_settings
 
     settings = reached_settings()
     if not yes:
@@ -83,7 +83,7 @@ async def start_over(settings: Settings, *, drop: bool) -> int:
     The incarnation comes first: from then on a leading relay's sends no longer count. What it still writes into a
     topic that is about to go is gone with it, and the next leader makes the topics anew.
     """
-    from cli.addresses import bootstrap, owner_dsn
+    from host.addresses import bootstrap, owner_dsn
     from infra.kafka.relay import republish
     from infra.kafka.topics import drop_topics
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from cli.addresses import owner_dsn
 from cli.api_client import ApiClient
-from cli.stack import Stack
 from cli.tenants import create_tenant
+from host.addresses import owner_dsn
+from host.stack import Stack
 from infra.settings import data_dir
 
 TENANT = "dev"

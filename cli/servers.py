@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from cli.registry import ROLES, SEED, load
-from cli.stack import Stack, migrate, roles_folder, run_until_stopped, running_stack
-from infra.embedded.postgres import EmbeddedPostgres
-from infra.embedded.process import find_process
-from infra.embedded.servers import Servers
+from host.embedded.postgres import EmbeddedPostgres
+from host.embedded.process import find_process
+from host.embedded.servers import Servers
+from host.registry import ROLES, SEED, load
+from host.stack import Stack, migrate, roles_folder, run_until_stopped, running_stack
+from host.supervisor import SupervisorError, end_leftovers, read_roster
 from infra.settings import Settings, SettingsError, data_dir, load_settings
-from infra.supervisor import SupervisorError, end_leftovers, read_roster
 
 console = Console()
 PROBE_TIMEOUT_S = 2.0

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from api.access import NewKey, make_key
-from cli.addresses import owner_dsn, reached_settings
+from api.http.access import NewKey, make_key
+from host.addresses import owner_dsn, reached_settings
 from infra.database import Role, server_settings
 from infra.settings import Settings
 

@@ -2,18 +2,18 @@
 
 from typing import Any, Final
 
-from domain.customer import CUSTOMER
-from domain.invoice import INVOICE
-from domain.invoice_numbering import INVOICE_NUMBERING
-from domain.journal_entry import JOURNAL_ENTRY
-from domain.payment import PAYMENT
-from domain.payment_method import PAYMENT_METHOD
-from domain.plan import PLAN
-from domain.plan_price import PRICE
-from domain.product import PRODUCT
-from domain.stream import Stream
-from domain.subscription import SUBSCRIPTION
-from domain.test_clock import TEST_CLOCK
+from domain.catalog.plan import PLAN
+from domain.catalog.price import PRICE
+from domain.catalog.product import PRODUCT
+from domain.customers.customer import CUSTOMER
+from domain.customers.payment_method import PAYMENT_METHOD
+from domain.customers.test_clock import TEST_CLOCK
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.numbering import INVOICE_NUMBERING
+from domain.kernel.stream import Stream
+from domain.ledger.journal_entry import JOURNAL_ENTRY
+from domain.payments.payment import PAYMENT
+from domain.subscriptions.subscription import SUBSCRIPTION
 
 STREAMS: Final[dict[str, Stream[Any]]] = {
     stream.name: stream

@@ -3,8 +3,12 @@
 from datetime import datetime
 from typing import Final
 
-from domain import journal_entry as journal
-from domain.customer import (
+from domain.catalog.commands import change_plan, change_price, change_product
+from domain.catalog.plan import ArchivePlan, ChangePlanTerms, CreatePlan
+from domain.catalog.price import ArchivePrice, CreatePrice
+from domain.catalog.product import ArchiveProduct, ChangeProduct, CreateProduct
+from domain.customers.commands import change_customer, change_payment_method, change_test_clock
+from domain.customers.customer import (
     CUSTOMER,
     CreateCustomer,
     DeleteCustomer,
@@ -13,11 +17,14 @@ from domain.customer import (
     UpdateCustomer,
     existing,
 )
-from domain.customer_commands import change_customer, change_payment_method, change_test_clock
-from domain.invoice import DraftInvoice, PayInvoiceOutOfBand, VoidInvoice
-from domain.invoice_commands import FinalizeInvoice, change_invoice
-from domain.journal_entry import JOURNAL_ENTRY, JournalCommand, PostJournalEntry, ReverseJournalEntry
-from domain.payment_commands import (
+from domain.customers.payment_method import AttachPaymentMethod, ChangePaymentMethod, DetachPaymentMethod
+from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvance, CreateTestClock, MoveTestClock
+from domain.invoicing.commands import FinalizeInvoice, change_invoice
+from domain.invoicing.invoice import DraftInvoice, PayInvoiceOutOfBand, VoidInvoice
+from domain.kernel.stream import Change, Command, Decision, Handler, Streams
+from domain.ledger import journal_entry as journal
+from domain.ledger.journal_entry import JOURNAL_ENTRY, JournalCommand, PostJournalEntry, ReverseJournalEntry
+from domain.payments.commands import (
     CancelPayment,
     CollectInvoice,
     ConfirmPayment,
@@ -29,26 +36,19 @@ from domain.payment_commands import (
     RecordPaymentOutcomeUnknown,
     change_payment,
 )
-from domain.payment_method import AttachPaymentMethod, ChangePaymentMethod, DetachPaymentMethod
-from domain.plan import ArchivePlan, ChangePlanTerms, CreatePlan
-from domain.plan_price import ArchivePrice, CreatePrice
-from domain.product import ArchiveProduct, ChangeProduct, CreateProduct
-from domain.product_commands import change_plan, change_price, change_product
-from domain.refund_commands import (
+from domain.payments.refund_commands import (
     RecordRefundFailed,
     RecordRefundOutcomeUnknown,
     RecordRefundSucceeded,
     RequestRefund,
     change_refund,
 )
-from domain.stream import Change, Command, Decision, Handler, Streams
-from domain.subscription_commands import (
+from domain.subscriptions.commands import (
     CancelSubscription,
     CreateSubscription,
     RenewSubscription,
     change_subscription,
 )
-from domain.test_clock import AdvanceTestClock, CompleteTestClockAdvance, CreateTestClock, MoveTestClock
 
 
 def _post_journal(command: JournalCommand, streams: Streams, now: datetime) -> Decision:

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from domain.money import Money
-from gateway_adapters.decline_codes import DeclineCode
+from domain.kernel.money import Money
+from domain.payments.decline import DeclineCode
 
 
 class Capture(StrEnum):

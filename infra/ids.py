@@ -1,10 +1,10 @@
-"""Draws the time and the randomness that ids are made of; their form is `domain/identifiers.py`'s."""
+"""Draws the time and the randomness that ids are made of; their form is `domain/kernel/identifiers.py`'s."""
 
 import secrets
 import time
 from typing import Final
 
-from domain.identifiers import ALPHABET, EVENT, encode, uuid7
+from domain.kernel.identifiers import ALPHABET, EVENT, encode, uuid7
 
 RANDOM_BITS: Final = 74
 # A block of event ids counts up from a random start; these low bits start at zero so that it cannot wrap round.

@@ -20,7 +20,7 @@ import asyncpg
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from domain.identifiers import PERSONAL_DATA
+from domain.kernel.identifiers import PERSONAL_DATA
 from infra.event_store.port import Answer, SealedPerson
 from infra.ids import new_id
 

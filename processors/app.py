@@ -11,52 +11,35 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from domain.commands import HANDLERS
-from domain.stream import WorkKind
+from domain.kernel.stream import WorkKind
 from gateway_adapters.port import Gateway
-from gateway_adapters.sandbox import NAME as SANDBOX
-from gateway_adapters.sandbox import SandboxAdapter
-from gateway_adapters.standard_webhooks import listed_secrets
+from gateway_adapters.registry import gateways_from
 from infra.database import Pool, Role, open_pool
-from infra.dead_letters import DeadLetters
 from infra.event_store.due_work import PostgresDueWork
 from infra.event_store.log import CONNECTION_ERRORS, Listener, PostgresLog
 from infra.event_store.port import Writer
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.storage import Codec
 from infra.event_store.writer import GroupCommitWriter
+from infra.kafka.dead_letters import DeadLetters
 from infra.kafka.records import ConsumerRecord, Delivered
 from infra.kafka.topics import ensure_topics, full_name
-from infra.settings import Settings, data_dir, gateway_api_key
+from infra.settings import Settings, data_dir
 from infra.telemetry import Health, PartHealth, correlated, start_probe_server, timed_part
 from processors.carry import Carrier, carry, end_process, faust_app
 from processors.due_work import DueWorkRunner, Run
-from processors.gateway_calls import GatewayCalls
-from processors.renewals import Renewals
+from processors.runs.gateway_calls import GatewayCalls
+from processors.runs.renewals import Renewals
+from processors.runs.sweeper import Sweeper
+from processors.runs.test_clocks import TestClocks
 from processors.sagas import SAGAS, Saga, drive
 from processors.states import StateReader
-from processors.sweeper import Sweeper
-from processors.test_clocks import TestClocks
 from schemas.codec import default_codec
 
 log = structlog.get_logger(__name__)
 
 ROLE = "processors"
 MEASURE_INTERVAL_S = 5.0
-
-
-def gateways_from(settings: Settings) -> dict[str, Gateway]:
-    """The payment gateways that are configured, by name."""
-    gateway = settings.gateway
-    url = gateway.url or f"http://{gateway.host}:{gateway.port}"
-    secrets = gateway.webhook_secrets
-    sandbox = SandboxAdapter(
-        base_url=url,
-        api_key=gateway_api_key(settings),
-        webhook_secrets=() if secrets is None else listed_secrets(secrets.get_secret_value()),
-        timeout_ms=gateway.call_timeout_ms,
-        connections_max=gateway.calls_max,
-    )
-    return {SANDBOX: sandbox}
 
 
 def carrier_of(saga: Saga, writer: Writer, codec: Codec, *, topic_prefix: str) -> Carrier:

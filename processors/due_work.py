@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from prometheus_client import Counter, Gauge
 
-from domain.stream import WorkKind
+from domain.kernel.stream import WorkKind
 from infra.event_store.log import CONNECTION_ERRORS, Listener, wait_for_growth
 from infra.event_store.port import DueWorkQueue, IdempotencyKeyReused, QueueFull, StoreUnavailable, Work
 from infra.settings import ProcessorSettings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from domain.stream import Command
+from domain.kernel.stream import Command
 from infra.event_store.port import Outcome, Request, Work, Writer
 from processors.outcome import Settled, Unwanted, WorkOutcome
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from domain import charge_saga, refund_saga
-from domain.stream import Command, Event, Topic
+from domain.kernel.stream import Command, Event, Topic
+from domain.payments import charge_saga, refund_saga
 from infra.event_store.port import Writer
 from processors.issue import Cause, issue
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from domain.stream import Stream
+from domain.kernel.stream import Stream
 from infra.event_store.port import StoreUnavailable
 from infra.event_store.states import Versioned
 from infra.event_store.storage import Codec, Loaded, Session, StoreLost, StreamKey, Wanted

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from projections import (
+from projections.models import (
     account_balances,
     customers,
     invoices,

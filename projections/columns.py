@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast, get_type_hints
 
 import asyncpg
 
-from domain.money import Money
+from domain.kernel.money import Money
 from projections.read_model import Column, Key
 from schemas.shapes import OneOf, Optional, Record, Row, Scalar, Sequence, Shape, Symbol, Table, record_of, shape_of
 

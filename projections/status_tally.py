@@ -7,7 +7,7 @@ flow (`payment.declined`) count events instead.
 from collections.abc import Callable
 from typing import Any
 
-from domain.money import Money
+from domain.kernel.money import Money
 from projections.read_model import Column, Fact, Projection, ReadModel, Rows, Tally, add, sums_model
 
 STATS_VIEW = (

@@ -7,7 +7,7 @@ from a row to the last field.
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
-from domain.stream import Stream
+from domain.kernel.stream import Stream
 from projections.columns import layout
 from projections.read_model import Fact, Projection, ReadModel, Rows, Tally
 

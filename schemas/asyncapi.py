@@ -6,7 +6,7 @@ Generated from the same streams and committed schemas as the bytes, so that it c
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from domain.stream import Stream, Topic
+from domain.kernel.stream import Stream, Topic
 from schemas.codec import LEDGER_ENTRY
 from schemas.committed import EventSchema, SchemaSet, committed
 from schemas.generator import Json

@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from domain.accounts import Entry
-from domain.stream import Event, Stream
+from domain.kernel.accounts import Entry
+from domain.kernel.stream import Event, Stream
 from schemas.committed import EventSchema, SchemaSet, committed
 from schemas.decoder import Decoder, compile_decoder
 from schemas.encoder import Encoder, compile_encoder

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from domain.stream import Stream
+from domain.kernel.stream import Stream
 from schemas.codec import event_classes
 from schemas.committed import FOLDER, IDS_FILE, EventSchema, SchemaSet, file_name, ids_text, load
 from schemas.generator import avro_schema, record_name, without_docs

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final, cast
 from zlib import crc32
 
-from domain.accounts import CASH, RECEIVABLE, Entry, credit, debit
-from domain.billing_period import Interval, IntervalUnit
-from domain.currency import CurrencyCode
-from domain.money import Money
-from domain.stream import Event, Stream
+from domain.kernel.accounts import CASH, RECEIVABLE, Entry, credit, debit
+from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money
+from domain.kernel.stream import Event, Stream
 from schemas.codec import FRAME_BYTES, Codec, event_classes
 from schemas.committed import EventSchema, SchemaSet
 from schemas.decoder import compile_decoder

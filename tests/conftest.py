@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded.databases import PostgresServer
-from infra.embedded.kafka import EmbeddedKafka
-from infra.embedded.postgres import EmbeddedPostgres
-from projections import tables
-from tests.services import (
+from host.embedded.databases import PostgresServer
+from host.embedded.kafka import EmbeddedKafka
+from host.embedded.postgres import EmbeddedPostgres
+from projections.folding import tables
+from testing.services import (
     ContainerKafka,
     ContainerPostgres,
     FreshDatabase,

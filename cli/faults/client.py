@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from api.replies import KEY_NAMESPACE
+from api.http.replies import KEY_NAMESPACE
 from processors.invariants.findings import Difference
 from processors.invariants.log_integrity import Acknowledged
 

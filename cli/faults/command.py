@@ -35,7 +35,7 @@ def faults(
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     folder.chmod(0o711)
     from cli.faults.rounds import Totals
-    from cli.stack import run_until_stopped
+    from host.stack import run_until_stopped
 
     totals = Totals(seed=seed)
     finished = run_until_stopped(play(rounds, folder, totals))
@@ -51,7 +51,7 @@ async def play(rounds: int, folder: Path, totals: "Totals") -> None:
     """Play the rounds and tell of each; a system that does not come to rest counts as one difference."""
     from cli.faults.rounds import play_rounds
     from cli.faults.stage import NotAtRest
-    from infra.supervisor import SupervisorError
+    from host.supervisor import SupervisorError
 
     def tell(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)

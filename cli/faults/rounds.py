@@ -10,13 +10,13 @@ from typing import Final
 
 import aiohttp
 
-from cli.addresses import owner_dsn
 from cli.faults.client import TRY_TIMEOUT_S, FaultClient
 from cli.faults.load import Load
 from cli.faults.schedule import LOAD_S, FaultKind, Round, schedule
 from cli.faults.stage import TENANT, NotAtRest, Stage, set_stage
+from gateway_adapters.registry import gateways_from
+from host.addresses import owner_dsn
 from infra.settings import Settings
-from processors.app import gateways_from
 from processors.invariants.audit import Audited, audit
 from processors.invariants.findings import Checked, Difference, Invariant
 

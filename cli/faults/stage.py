@@ -12,13 +12,13 @@ from typing import Final
 import aiohttp
 import asyncpg
 
-from cli.addresses import owner_dsn
 from cli.faults.schedule import INSTANCES, LEASE_S, Fault, FaultKind, Round
-from cli.stack import Stack, running_stack
 from cli.tenants import create_tenant
+from host.addresses import owner_dsn
+from host.embedded.kafka import EmbeddedKafka
+from host.embedded.postgres import EmbeddedPostgres
+from host.stack import Stack, running_stack
 from infra.database import Pool
-from infra.embedded.kafka import EmbeddedKafka
-from infra.embedded.postgres import EmbeddedPostgres
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.kafka.topics import full_name
 from infra.settings import Settings, SettingsError, gateway_api_key

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from domain.refusal import Refusal
-from domain.stream import Decision, Handler, State, Stream
+from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Decision, Handler, State, Stream
 from infra.event_store.effects import Claims, Work
 from infra.event_store.port import Answer, Decided, Request
 from infra.event_store.states import Versioned
@@ -61,7 +61,7 @@ class View:
         self.own: dict[StreamKey, Versioned] = {}
 
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
-        """The state of a stream; None if it does not exist. See `domain.stream.Streams`."""
+        """The state of a stream; None if it does not exist. See `domain.kernel.stream.Streams`."""
         key = (self._tenant_id, stream.name, stream_id)
         versioned = self.own.get(key)
         if versioned is None:

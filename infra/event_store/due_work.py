@@ -6,7 +6,7 @@ from typing import Final
 
 import asyncpg
 
-from domain.stream import WorkKind
+from domain.kernel.stream import WorkKind
 from infra.database import Pool
 from infra.event_store.port import Work, WorkCount
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from domain.stream import Claim, DueWork, Schedule, Take
+from domain.kernel.stream import Claim, DueWork, Schedule, Take
 from infra.event_store.port import Request
 from infra.event_store.storage import ClaimKey, ClaimRow, WorkKey, WorkRow
 

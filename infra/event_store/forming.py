@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from domain.stream import Handler, Stream
+from domain.kernel.stream import Handler, Stream
 from infra.clock import Clock
 from infra.event_store.deciding import Batch, NotLoaded
 from infra.event_store.port import Outcome, Request

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from domain.stream import WorkKind
+from domain.kernel.stream import WorkKind
 from infra.clock import Clock, system_clock
 from infra.event_store.port import Outcome, Recorded, Work, WorkCount
 from infra.event_store.storage import (

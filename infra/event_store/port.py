@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from domain.refusal import Refusal
-from domain.stream import Command, Decision, Streams, WorkKind
+from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Command, Decision, Streams, WorkKind
 
 
 class Decided(NamedTuple):

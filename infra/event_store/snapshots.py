@@ -7,7 +7,7 @@ import typing
 from functools import cache
 from typing import Any
 
-from domain.stream import Stream
+from domain.kernel.stream import Stream
 from schemas.codec import UnencodableValue, decode_value, encode_value, fingerprint
 
 

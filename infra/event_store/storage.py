@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from domain.accounts import Entry
-from domain.stream import Event
+from domain.kernel.accounts import Entry
+from domain.kernel.stream import Event
 
 StreamKey = tuple[str, str, str]  # tenant, stream type, stream id
 ResultKey = tuple[str, str]  # tenant, idempotency key

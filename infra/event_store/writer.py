@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from domain.stream import Handler, Stream
+from domain.kernel.stream import Handler, Stream
 from infra.clock import Clock, system_clock
 from infra.event_store import metrics
 from infra.event_store.deciding import Batch

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge, Histogram
 
-from domain.stream import Stream
+from domain.kernel.stream import Stream
 from infra.database import Connection, Role, server_settings
 from infra.event_store.aside import CHANNEL
 from infra.event_store.log import READ, recorded

@@ -1,4 +1,4 @@
--- The read side's bookkeeping. The read models' own tables are made by `projections.tables`: each release knows
+-- The read side's bookkeeping. The read models' own tables are made by `projections.folding.tables`: each release knows
 -- its own, and a rebuild makes the next version of them.
 SET LOCAL ROLE tallybook_owner;
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from domain.accounts import Side
+from domain.kernel.accounts import Side
 from infra.database import Pool
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from processors.invariants.log_pages import head_of, log_pages

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from domain.money import Money
-from domain.payment import PaymentAttemptRequested, PaymentCaptured, PaymentDeclined
-from domain.refund import RefundFailed, RefundRequested, RefundSucceeded
+from domain.kernel.money import Money
+from domain.payments.payment import PaymentAttemptRequested, PaymentCaptured, PaymentDeclined
+from domain.payments.refund import RefundFailed, RefundRequested, RefundSucceeded
 from gateway_adapters.port import Gateway, GatewayTransaction, NotFound, Succeeded, TransactionKind
 from infra.database import Pool
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent

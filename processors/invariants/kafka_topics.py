@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from domain.stream import Stream
+from domain.kernel.stream import Stream
 from infra.database import Pool
 from infra.event_store.log import COLUMNS, recorded
 from infra.event_store.port import Recorded

@@ -3,7 +3,7 @@
 from infra.settings import Settings
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from projections.catalogue import READ_MODELS
-from projections.rebuild import CannotRebuild, differences
+from projections.folding.rebuild import CannotRebuild, differences
 
 
 async def check_read_models(settings: Settings, *, owner_dsn: str, progress: Progress = silent) -> Checked:

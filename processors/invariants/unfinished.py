@@ -8,7 +8,8 @@ whose row was lost.
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from domain.invoice import (
+from domain.customers.test_clock import TEST_CLOCK, TestClockAdvanced, TestClockAdvanceStarted
+from domain.invoicing.invoice import (
     CollectionMethod,
     InvoiceCollectionFailed,
     InvoiceFinalized,
@@ -16,16 +17,15 @@ from domain.invoice import (
     InvoiceVoided,
     charge_saga,
 )
-from domain.payment import (
+from domain.kernel.stream import WorkKind
+from domain.payments.payment import (
     PaymentActionRequired,
     PaymentAttemptRequested,
     PaymentCaptured,
     PaymentCreated,
     PaymentDeclined,
 )
-from domain.refund import RefundFailed, RefundRequested, RefundSucceeded
-from domain.stream import WorkKind
-from domain.test_clock import TEST_CLOCK, TestClockAdvanced, TestClockAdvanceStarted
+from domain.payments.refund import RefundFailed, RefundRequested, RefundSucceeded
 from infra.database import Pool
 from infra.event_store.port import Recorded
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent

@@ -27,7 +27,7 @@ def dataclasses_of(source: str) -> Iterator[tuple[str, set[str]]]:
                     yield node.name, flags
 
 
-@pytest.mark.parametrize("path", sorted(DOMAIN.rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(DOMAIN.rglob("*.py")), ids=lambda path: str(path.relative_to(DOMAIN)))
 def test_dataclasses_of_the_domain_are_values(path: Path) -> None:
     for name, flags in dataclasses_of(path.read_text(encoding="utf-8")):
         assert {"frozen", "slots"} <= flags, name

@@ -8,12 +8,12 @@ import asyncpg
 import pytest
 
 from cli.tenants import create_tenant
-from infra.embedded.databases import PostgresServer
+from host.embedded.databases import PostgresServer
 from infra.settings import Settings
-from projections.tables import prepare
+from projections.folding.tables import prepare
+from testing.services import FreshDatabase
 from tests.attack.target import Target
 from tests.e2e.api_process import ApiProcess
-from tests.services import FreshDatabase
 
 NO_RATE_LIMITS = {
     "TALLYBOOK_API_ANONYMOUS_RATE_PER_MIN": "10000000",

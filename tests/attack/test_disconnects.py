@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from api.app import RESOURCES
-from api.operations import Operation
+from api.http.operations import Operation
 from tests.attack.target import Target, head
 from tests.integration.test_api_bad_input import PREFIXES, SOMEBODYS_ID
 

@@ -14,10 +14,10 @@ from fractions import Fraction
 
 from hypothesis import strategies as st
 
-from domain.accounts import CHART, Entry, Posting, Side
-from domain.billing_period import MAX_INTERVAL_COUNT, Interval, IntervalUnit
-from domain.currency import CurrencyCode
-from domain.money import Money
+from domain.kernel.accounts import CHART, Entry, Posting, Side
+from domain.kernel.billing_period import MAX_INTERVAL_COUNT, Interval, IntervalUnit
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)

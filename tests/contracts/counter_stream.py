@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from domain.accounts import CASH, EQUITY, Entry, transfer
-from domain.currency import CurrencyCode
-from domain.money import Money
-from domain.refusal import Refusal, RefusalKind
-from domain.stream import (
+from domain.kernel.accounts import CASH, EQUITY, Entry, transfer
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import (
     Change,
     Claim,
     Decision,

@@ -3,12 +3,12 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from domain.stream import WorkKind
+from domain.kernel.stream import WorkKind
 from infra.event_store.port import Work
 from infra.event_store.writer import GroupCommitWriter
+from testing.requests import TENANT, request
 from tests.contracts.counter_stream import Open, Raise, Remind
 from tests.contracts.event_store_contract import Cell
-from tests.contracts.requests import TENANT, request
 
 KIND = WorkKind.SAGA_DEADLINE
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,6 +19,7 @@ from infra.event_store.port import (
 )
 from infra.event_store.storage import PersonKeyMismatch
 from infra.event_store.writer import GroupCommitWriter, WriterClosed
+from testing.requests import TENANT, request
 from tests.contracts.counter_stream import (
     COUNTERS,
     Break,
@@ -32,7 +33,6 @@ from tests.contracts.counter_stream import (
     Rename,
     Touch,
 )
-from tests.contracts.requests import TENANT, request
 
 
 class Cell(Protocol):

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from domain.currency import CurrencyCode
-from domain.money import Money
-from domain.price import Flat, PerUnit
-from domain.stream import Stream, Topic
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money
+from domain.kernel.stream import Stream, Topic
+from domain.pricing.models import Flat, PerUnit
 from schemas.codec import Codec
 from schemas.committed import SchemaSet
 from schemas.generate import generated

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
-from domain.currency import currency_code
-from domain.money import Money
-from gateway_adapters.decline_codes import DeclineCode
+from domain.kernel.currency import currency_code
+from domain.kernel.money import Money
+from domain.payments.decline import DeclineCode
 from gateway_adapters.port import (
     Canceled,
     CancelPayment,

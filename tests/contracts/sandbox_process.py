@@ -11,7 +11,7 @@ from typing import Self
 
 import aiohttp
 
-from gateway_adapters.sandbox import SandboxAdapter
+from gateway_adapters.sandbox.adapter import SandboxAdapter
 
 API_KEY = "sk_sandbox_of_the_tests"
 WEBHOOK_SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cywgMjQgYnl0ZXM="
@@ -76,7 +76,7 @@ class SandboxProcess:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gateway_adapters.sandbox_server",
+            "sandbox_gateway",
             *arguments,
             cwd=REPOSITORY,
             env={

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.card_guard import body_holds_card_number, text_holds_card_number
+from api.http.card_guard import body_holds_card_number, text_holds_card_number
 from infra.ids import new_id
 
 

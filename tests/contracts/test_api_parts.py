@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from api.app import RESOURCES
-from api.fields import Instant, MoneyBody, Quantity, plain_decimal
-from api.openapi import document
-from api.operations import Operation
-from api.problems import catalogue, problems_markdown
-from api.rate_limits import RateLimiter
-from api.replies import Reply, from_stored, to_stored
+from api.http.fields import Instant, MoneyBody, Quantity, plain_decimal
+from api.http.limits import RateLimiter
+from api.http.openapi import document
+from api.http.operations import Operation
+from api.http.problems import catalogue, problems_markdown
+from api.http.replies import Reply, from_stored, to_stored
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = [operation for resource in RESOURCES for operation in resource.declared]
@@ -189,7 +189,7 @@ def test_every_reference_of_the_document_leads_somewhere(openapi: dict[str, Any]
 
 
 def test_the_documentation_page_loads_nothing_from_elsewhere() -> None:
-    for file in (ROOT / "api" / "docs_page").iterdir():
+    for file in (ROOT / "api" / "http" / "docs_page").iterdir():
         text = file.read_text(encoding="utf-8")
         assert "http://" not in text, file
         assert "https://" not in text, file

@@ -2,8 +2,8 @@
 
 import pytest
 
-from domain.refusal import Refusal
-from domain.stream import Free, Take
+from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Free, Take
 from infra.event_store.effects import Claims
 from infra.event_store.storage import ClaimRow
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.accounts import Entry, Side
+from domain.catalog.product import ProductArchived
 from domain.catalogue import STREAMS
-from domain.currency import CurrencyCode
-from domain.money import Money
-from domain.price import Flat, PerUnit
-from domain.product import ProductArchived
-from domain.stream import Event
+from domain.kernel.accounts import Entry, Side
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money
+from domain.kernel.stream import Event
+from domain.pricing.models import Flat, PerUnit
 from schemas.codec import FRAME_BYTES, LEDGER_ENTRY, Codec, event_classes
 from schemas.committed import committed
 from schemas.decoder import compile_decoder

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.catalogue import STREAMS
-from domain.stream import Event
+from domain.kernel.stream import Event
 from schemas import wire
 from schemas.codec import FRAME_BYTES, Codec, MalformedPayload, UnknownSchema, event_classes
 from schemas.committed import committed

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.catalogue import STREAMS
-from domain.money import Money
-from domain.price import Price
-from domain.stream import Stream
+from domain.kernel.money import Money
+from domain.kernel.stream import Stream
+from domain.pricing.models import Price
 from schemas.codec import decode_value, encode_value, fingerprint
 from schemas.shapes import UnsupportedType, shape_of
 from tests.contracts.codec_strategies import values_of

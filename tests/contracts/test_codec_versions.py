@@ -8,9 +8,9 @@ from typing import Any, cast
 import fastavro
 import pytest
 
-from domain.money import Money
-from domain.price import Flat, PerUnit
-from domain.stream import Event
+from domain.kernel.money import Money
+from domain.kernel.stream import Event
+from domain.pricing.models import Flat, PerUnit
 from schemas.codec import FRAME_BYTES, Codec, MalformedPayload, SchemaDrift
 from schemas.committed import SchemaSet
 from schemas.generate import ReleasedSchemaChanged, generated

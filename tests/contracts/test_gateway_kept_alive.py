@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway_adapters.kept_alive import CallTimedOut, ConnectionLost, KeptAlive, Unreachable
+from infra.http.kept_alive import CallTimedOut, ConnectionLost, KeptAlive, Unreachable
 
 ANSWER = b"HTTP/1.1 200 OK\r\nX-One: a\r\ncontent-length: 2\r\n\r\n{}"
 

@@ -6,10 +6,11 @@ from typing import ClassVar
 import pytest
 import pytest_asyncio
 
-from gateway_adapters.decline_codes import SANDBOX, DeclineCode
+from domain.payments.decline import DeclineCode
 from gateway_adapters.port import Gateway
-from gateway_adapters.sandbox import SandboxAdapter
-from gateway_adapters.sandbox_server.tokens import DECLINES
+from gateway_adapters.sandbox.adapter import SandboxAdapter
+from gateway_adapters.sandbox.declines import DECLINE_CODES
+from sandbox_gateway.tokens import DECLINES
 from tests.contracts.gateway_contract import GatewayContract
 from tests.contracts.sandbox_process import API_KEY, SandboxProcess
 
@@ -29,7 +30,9 @@ async def adapter(sandbox: SandboxProcess) -> AsyncIterator[SandboxAdapter]:
 
 class TestSandboxGateway(GatewayContract):
     good_token = "tok_visa"
-    declines: ClassVar[Mapping[str, DeclineCode]] = {f"tok_decline_{code}": SANDBOX[code] for code in sorted(DECLINES)}
+    declines: ClassVar[Mapping[str, DeclineCode]] = {
+        f"tok_decline_{code}": DECLINE_CODES[code] for code in sorted(DECLINES)
+    }
     authentication_token = "tok_requires_action"
     processing_token = "tok_processing"
     silent_before_charge_token = "tok_timeout_before_charge"

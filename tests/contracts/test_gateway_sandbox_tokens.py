@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_adapters.decline_codes import NEEDS_CUSTOMER, RETRYABLE, SANDBOX, DeclineCode, normalized
-from gateway_adapters.sandbox_server.tokens import DECLINES, Charge, Disturbance, script_of
+from domain.payments.decline import NEEDS_CUSTOMER, RETRYABLE, DeclineCode, normalized
+from gateway_adapters.sandbox.declines import DECLINE_CODES
+from sandbox_gateway.tokens import DECLINES, Charge, Disturbance, script_of
 
 
 def outcomes(token: str, count: int) -> list[str]:
@@ -15,7 +16,7 @@ def outcomes(token: str, count: int) -> list[str]:
 
 
 def test_every_code_of_the_sandbox_is_in_the_table() -> None:
-    assert SANDBOX.keys() >= DECLINES
+    assert DECLINE_CODES.keys() >= DECLINES
 
 
 def test_a_code_is_either_retryable_or_for_the_customer_to_mend_or_neither() -> None:
@@ -25,7 +26,7 @@ def test_a_code_is_either_retryable_or_for_the_customer_to_mend_or_neither() -> 
 
 
 def test_a_code_that_the_table_lacks_is_a_plain_decline() -> None:
-    assert normalized(SANDBOX, "something_new") is DeclineCode.DECLINED
+    assert normalized(DECLINE_CODES, "something_new") is DeclineCode.DECLINED
 
 
 def test_a_single_outcome_comes_for_ever() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_adapters.standard_webhooks import SignatureCheck, check, secret_bytes, signature, signed_headers
+from infra.http.standard_webhooks import SignatureCheck, check, secret_bytes, signature, signed_headers
 
 KEY = b"k" * 24
 NOW_S = 1_800_000_000

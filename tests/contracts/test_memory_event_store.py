@@ -7,10 +7,10 @@ import pytest
 from infra.event_store.memory import MemoryDueWork, MemoryLog, MemoryStorage, MemoryStore
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
+from testing.requests import TENANT
 from tests.contracts.counter_stream import HANDLERS, CounterCodec
 from tests.contracts.due_work_contract import DueWorkContract
 from tests.contracts.event_store_contract import Cell, EventStoreContract
-from tests.contracts.requests import TENANT
 
 
 class MemoryCell:

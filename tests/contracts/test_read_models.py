@@ -10,11 +10,11 @@ from domain.catalogue import STREAMS
 from infra.event_store.port import Recorded
 from infra.kafka.topics import partition_of
 from projections.catalogue import READ_MODELS, read_models_of
-from projections.facts import PROJECTION_OF_STREAM
-from projections.fold import CachedFold, Fold, Poison
+from projections.folding.facts import PROJECTION_OF_STREAM
+from projections.folding.fold import CachedFold, Fold, Poison
 from projections.read_model import Fact, Key, Projection, ReadModel
 from schemas.codec import decode_entry, decode_event
-from tests.histories import History, scramble
+from testing.histories import History, scramble
 
 TENANTS = ("acme", "other")
 STREAM_OF_MODEL = {

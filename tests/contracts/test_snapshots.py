@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain.catalogue import STREAMS
-from domain.stream import Stream
+from domain.kernel.stream import Stream
 from infra.event_store.snapshots import Snapshots, state_class
 from schemas.encoder import compile_encoder
 from schemas.shapes import shape_of

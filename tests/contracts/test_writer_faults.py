@@ -13,8 +13,8 @@ from infra.event_store.states import Versioned
 from infra.event_store.storage import Appended, Conflict, Session, Stale, StoreLost, Unwritable, Write
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
+from testing.requests import TENANT, request
 from tests.contracts.counter_stream import COUNTERS, HANDLERS, Counter, CounterCodec, Open, Raise
-from tests.contracts.requests import TENANT, request
 
 LIMITS = {"reconnect_max_tries": 3, "reconnect_pause_ms": 0}
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.stream import Command
+from domain.kernel.stream import Command
 from infra.event_store.memory import MemoryLog, MemoryStorage, MemoryStore
 from infra.event_store.port import Outcome
 from infra.event_store.storage import Appended, StoreLost, Write
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
+from testing.requests import TENANT, request
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Move, Open, Raise, RaiseAsMuchAs, Rename, Touch
-from tests.contracts.requests import TENANT, request
 
 COUNTERS = st.sampled_from(["c0", "c1", "c2"])
 NAMES = st.sampled_from([None, "n", "m"])

@@ -6,27 +6,32 @@ from datetime import datetime
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from domain import charge_saga, refund_saga
-from domain.accounts import Posting, Side
-from domain.invoice import InvoiceFinalized
-from domain.payment import PAYMENT, PaymentCaptured
-from domain.payment_commands import (
+from domain.invoicing.invoice import InvoiceFinalized
+from domain.kernel.accounts import Posting, Side
+from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Command
+from domain.payments import charge_saga, refund_saga
+from domain.payments.commands import (
     PaymentCommand,
     RecordPaymentActionRequired,
     RecordPaymentCaptured,
     RecordPaymentDeclined,
     RecordPaymentOutcomeUnknown,
 )
-from domain.refund_commands import RecordRefundFailed, RecordRefundOutcomeUnknown, RecordRefundSucceeded, RefundCommand
-from domain.refusal import Refusal
-from domain.stream import Command
-from domain.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
-from tests.domain.history_model import Billed, Model, Subscribed
-from tests.domain.specification import NOW, Books, Done, replayed
-from tests.domain.stream_examples import (
+from domain.payments.payment import PAYMENT, PaymentCaptured
+from domain.payments.refund_commands import (
+    RecordRefundFailed,
+    RecordRefundOutcomeUnknown,
+    RecordRefundSucceeded,
+    RefundCommand,
+)
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
+from testing.examples.streams import (
     id_of,
     usd,
 )
+from testing.specification import NOW, Books, Done, replayed
+from tests.domain.history_model import Billed, Model, Subscribed
 
 
 class CheckedHistory(RuleBasedStateMachine):

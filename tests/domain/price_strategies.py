@@ -6,15 +6,15 @@ from fractions import Fraction
 
 from hypothesis import strategies as st
 
-from domain.coupon_discount import AmountOff, Coupon, PercentOff
-from domain.invoice_computation import (
+from domain.discounts.computation import AmountOff, Coupon, PercentOff
+from domain.invoicing.computation import (
     AmountLine,
     InvoiceLine,
     PricedLine,
 )
-from domain.measured_usage import EventAmounts
-from domain.prepaid_credits import CreditGrant
-from domain.price import (
+from domain.kernel.rounding import EXACT, Rounding
+from domain.pricing.measured import EventAmounts
+from domain.pricing.models import (
     BoundedPrice,
     Commitment,
     Flat,
@@ -27,8 +27,8 @@ from domain.price import (
     Tier,
     Volume,
 )
-from domain.rounding import EXACT, Rounding
-from tests.domain.pricing_examples import NEW_YEAR, USD, grant, tax_rate, usd
+from domain.wallets.prepaid_credits import CreditGrant
+from testing.examples.pricing import NEW_YEAR, USD, grant, tax_rate, usd
 
 roundings = st.sampled_from(Rounding)
 minor_units = st.integers(0, 10**7)

@@ -5,12 +5,12 @@ from zoneinfo import available_timezones
 
 from hypothesis import strategies as st
 
-from domain.billing_period import Interval, IntervalUnit, Period, Schedule
-from domain.currency import EXPONENTS
-from domain.money import Money
-from domain.proration_basis import ProrationBasis, ServicePeriod
-from domain.rounding import Rounding
-from tests.domain.moments import local
+from domain.kernel.billing_period import Interval, IntervalUnit, Period, Schedule
+from domain.kernel.currency import EXPONENTS
+from domain.kernel.money import Money
+from domain.kernel.rounding import Rounding
+from domain.subscriptions.proration_basis import ProrationBasis, ServicePeriod
+from testing.moments import local
 
 FIRST, LAST = local("1975-01-01"), local("2035-01-01")
 ZONES = sorted(available_timezones() - {"localtime", "Factory"})

@@ -13,28 +13,26 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from domain.accounts import CASH, EQUITY, credit, debit
-from domain.customer import DeleteCustomer, SetDefaultPaymentMethod
-from domain.invoice import InvoiceFinalized, PayInvoiceOutOfBand, VoidInvoice
-from domain.invoice_commands import FinalizeInvoice
-from domain.journal_entry import PostJournalEntry, ReverseJournalEntry
-from domain.payment_commands import (
+from domain.catalog.price import CreatePrice
+from domain.customers.customer import DeleteCustomer, SetDefaultPaymentMethod
+from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvance
+from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.invoice import InvoiceFinalized, PayInvoiceOutOfBand, VoidInvoice
+from domain.kernel.accounts import CASH, EQUITY, credit, debit
+from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
+from domain.payments.commands import (
     CancelPayment,
     CollectInvoice,
     ConfirmPayment,
     CreatePayment,
     PayInvoice,
 )
-from domain.plan_price import CreatePrice
-from domain.price import PerUnit
-from domain.refund_commands import (
+from domain.payments.refund_commands import (
     RequestRefund,
 )
-from domain.subscription_commands import CancelSubscription, RenewSubscription, RequestedItem
-from domain.test_clock import AdvanceTestClock, CompleteTestClockAdvance
-from tests.domain.history_checks import CheckedHistory, answered, card_of, pick, refund_answered
-from tests.domain.history_model import RUNNING, Billed, Paying, Person, Returning, Subscribed
-from tests.domain.stream_examples import (
+from domain.pricing.models import PerUnit
+from domain.subscriptions.commands import CancelSubscription, RenewSubscription, RequestedItem
+from testing.examples.streams import (
     ARREARS_PRICE_ID,
     BY_CHARGE,
     BY_HAND,
@@ -55,6 +53,8 @@ from tests.domain.stream_examples import (
     subscribe,
     usd,
 )
+from tests.domain.history_checks import CheckedHistory, answered, card_of, pick, refund_answered
+from tests.domain.history_model import RUNNING, Billed, Paying, Person, Returning, Subscribed
 
 SEATS_PRICE_ID = id_of("price_", 3)
 # What one period of each price costs: in advance, in arrears. Three seats at 12.5 are 37.5, rounded half up.

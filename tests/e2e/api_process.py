@@ -8,8 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from infra.embedded.process import free_port
-from tests.integration.api_client import MASTER_KEY
+from host.embedded.process import free_port
+from testing.api_client import MASTER_KEY
 
 START_TIMEOUT_S = 60.0
 POLL_S = 0.05

@@ -6,11 +6,11 @@ from pathlib import Path
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from infra.embedded.databases import PostgresServer
+from host.embedded.databases import PostgresServer
 from infra.kafka.topics import TopicName, full_name, partition_of
-from tests.e2e.whole_cell import Whole, open_whole
-from tests.integration.processors_cell import Cell, until
-from tests.services import KafkaServer
+from testing.cell import Whole, open_whole
+from testing.processors_cell import Cell, until
+from testing.services import KafkaServer
 
 PERSON = {
     "name": "Zebulon Quxworth",

@@ -12,8 +12,8 @@ import pytest
 
 from cli.tenants import create_tenant
 from infra.settings import Settings
+from testing.services import FreshDatabase
 from tests.e2e.api_process import ApiProcess
-from tests.services import FreshDatabase
 
 CLIENTS = 8
 KILLS = 4

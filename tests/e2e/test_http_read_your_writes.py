@@ -10,11 +10,11 @@ import pytest
 from domain.catalogue import STREAMS
 from infra.kafka.relay import Relay
 from infra.settings import ApiSettings, KafkaSettings
-from projections.tables import prepare
-from projections.worker import Projections
-from tests.integration.api_client import Api, Client, running_api
-from tests.integration.projection_stack import stack_settings
-from tests.services import FreshDatabase, KafkaServer
+from projections.folding.tables import prepare
+from projections.folding.worker import Projections
+from testing.api_client import Api, Client, running_api
+from testing.projection_stack import stack_settings
+from testing.services import FreshDatabase, KafkaServer
 
 PATIENT = ApiSettings(position_timeout_ms=60_000)
 

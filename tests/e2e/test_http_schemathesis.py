@@ -15,13 +15,13 @@ from schemathesis.checks import CheckFunction, negative_data_rejection, positive
 from schemathesis.core.transport import Response
 
 from api.app import RESOURCES
-from api.openapi import document
+from api.http.openapi import document
 from cli.tenants import create_tenant
-from infra.embedded.databases import PostgresServer
+from host.embedded.databases import PostgresServer
 from infra.settings import Settings
-from projections.tables import prepare
+from projections.folding.tables import prepare
+from testing.services import FreshDatabase
 from tests.e2e.api_process import ApiProcess
-from tests.services import FreshDatabase
 
 EXAMPLES = 4
 """Requests per operation: enough to try each kind of wrong, few enough for every run."""

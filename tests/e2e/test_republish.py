@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway_adapters.port import TransactionKind
-from infra.embedded.databases import PostgresServer
+from host.embedded.databases import PostgresServer
 from projections.catalogue import READ_MODELS
-from tests.e2e.whole_cell import Whole, open_whole
-from tests.integration.processors_cell import Cell, until
-from tests.services import KafkaServer
+from testing.cell import Whole, open_whole
+from testing.processors_cell import Cell, until
+from testing.services import KafkaServer
 
 
 async def test_dropping_all_topics_and_republishing_changes_no_read_model_and_does_nothing_twice(

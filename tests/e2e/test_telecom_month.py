@@ -11,7 +11,7 @@ import pytest
 
 from cli.demo import expected_cycles
 from cli.telecom_customers import CSV_FILE, read_customers
-from infra.embedded.process import free_port
+from host.embedded.process import free_port
 
 RUN_LIMIT_S = 240
 

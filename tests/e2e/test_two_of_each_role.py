@@ -5,10 +5,10 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
 
-from infra.embedded.databases import PostgresServer
-from tests.e2e.whole_cell import Whole, open_whole
-from tests.integration.processors_cell import Cell, until
-from tests.services import KafkaServer
+from host.embedded.databases import PostgresServer
+from testing.cell import Whole, open_whole
+from testing.processors_cell import Cell, until
+from testing.services import KafkaServer
 
 GROUPS = 4
 """One of the processors, one of each projection."""

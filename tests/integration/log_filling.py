@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import AsyncIterator
 
+from domain.catalog.product import CreateProduct
 from domain.commands import HANDLERS
-from domain.product import CreateProduct
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.ids import new_id

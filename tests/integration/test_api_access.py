@@ -9,8 +9,8 @@ from starlette.types import Message
 from cli.tenants import create_key, revoke_key
 from infra.event_store.port import Outcome, Request
 from infra.settings import ApiSettings
-from tests.integration.api_client import Api, Client, running_api
-from tests.services import FreshDatabase
+from testing.api_client import Api, Client, running_api
+from testing.services import FreshDatabase
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import httpx2
 import pytest
 
 from api.app import RESOURCES
-from api.operations import Operation
+from api.http.operations import Operation
 from infra.event_store.port import Request
-from tests.integration.api_client import Api, Client, project, running_api
-from tests.services import FreshDatabase
+from testing.api_client import Api, Client, project, running_api
+from testing.services import FreshDatabase
 
 DATA = Mapping[str, Any]
 
@@ -43,7 +43,7 @@ class Story:
 
     async def captured(self, payment_id: str) -> None:
         """The gateway's answer to a payment's first attempt, as the processors record it."""
-        from domain.payment_commands import RecordPaymentCaptured
+        from domain.payments.commands import RecordPaymentCaptured
 
         await self.api.parts.writer.submit(
             Request(
@@ -175,7 +175,7 @@ async def tell(story: Story) -> None:
 
 async def moved(story: Story, clock_id: str) -> None:
     """The test clock's runner has come to its goal."""
-    from domain.test_clock import CompleteTestClockAdvance
+    from domain.customers.test_clock import CompleteTestClockAdvance
 
     await story.api.parts.writer.submit(
         Request(

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.app import RESOURCES
-from api.operations import Operation
-from api.problems import catalogue
-from infra.embedded.databases import PostgresServer
-from tests.integration.api_client import Api, Client, project, running_api
-from tests.services import FreshDatabase
+from api.http.operations import Operation
+from api.http.problems import catalogue
+from host.embedded.databases import PostgresServer
+from testing.api_client import Api, Client, project, running_api
+from testing.services import FreshDatabase
 
 COMMANDS: list[Operation] = [
     operation for resource in RESOURCES for operation in resource.declared if operation.is_command

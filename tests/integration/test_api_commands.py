@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.integration.api_client import Api, Client, running_api
-from tests.services import FreshDatabase
+from testing.api_client import Api, Client, running_api
+from testing.services import FreshDatabase
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.integration.api_client import Api, Client, project, running_api
-from tests.services import FreshDatabase
+from testing.api_client import Api, Client, project, running_api
+from testing.services import FreshDatabase
 
 NAME = "Zebedee Quillfeather"
 EMAIL = "zebedee.quillfeather@example.com"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.api_client import Api, Client, running_api
-from tests.services import FreshDatabase
+from testing.api_client import Api, Client, running_api
+from testing.services import FreshDatabase
 
 
 @pytest.fixture

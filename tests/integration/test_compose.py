@@ -8,11 +8,11 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from cli.registry import ROLES
-from infra.embedded.kafka import PROPERTIES
+from host.embedded.kafka import PROPERTIES
+from host.registry import ROLES
+from host.supervisor import PORT_VARIABLES
 from infra.settings import load_settings, setting_rows
-from infra.supervisor import PORT_VARIABLES
-from tests.services import KAFKA_IMAGE, POSTGRES_IMAGE
+from testing.services import KAFKA_IMAGE, POSTGRES_IMAGE
 
 ROOT = Path(__file__).parents[2]
 OURS = {*ROLES, "migrate"}
@@ -35,7 +35,7 @@ def test_every_role_runs_and_nothing_else(compose: dict[str, Any]) -> None:
 def test_the_servers_are_the_stock_images_that_we_test_with(compose: dict[str, Any]) -> None:
     assert compose["services"]["postgres"]["image"] == POSTGRES_IMAGE
     assert compose["services"]["kafka"]["image"] == KAFKA_IMAGE
-    locked = (ROOT / "infra/embedded/jars.lock").read_text(encoding="ascii")
+    locked = (ROOT / "host/embedded/jars.lock").read_text(encoding="ascii")
     assert f":kafka_2.13:{KAFKA_IMAGE.rpartition(':')[2]}:" in locked
 
 
@@ -111,4 +111,4 @@ def test_the_image_has_the_versions_that_are_tested() -> None:
 def test_the_locks_name_no_host() -> None:
     for lock in ROOT.glob("requirements*.lock"):
         assert "://" not in lock.read_text(encoding="utf-8")
-    assert "://" not in (ROOT / "infra/embedded/jars.lock").read_text(encoding="ascii")
+    assert "://" not in (ROOT / "host/embedded/jars.lock").read_text(encoding="ascii")

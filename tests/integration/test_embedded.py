@@ -16,13 +16,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from infra.embedded.jars import Jar, kafka_jars, locked_jars
-from infra.embedded.java import find_java
-from infra.embedded.kafka import EmbeddedKafka
-from infra.embedded.postgres import EmbeddedPostgres, reachable_folder
-from infra.embedded.process import EmbeddedServerError, Identity, claim_port, reachable_by_others, require_disk
+from host.embedded.jars import Jar, kafka_jars, locked_jars
+from host.embedded.java import find_java
+from host.embedded.kafka import EmbeddedKafka
+from host.embedded.postgres import EmbeddedPostgres, reachable_folder
+from host.embedded.process import EmbeddedServerError, Identity, claim_port, reachable_by_others, require_disk
 from infra.settings import cache_dir, load_settings
-from tests.services import FreshDatabase, KafkaServer
+from testing.services import FreshDatabase, KafkaServer
 
 RECORDS = 50
 
@@ -118,7 +118,7 @@ class TestPostgres:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            "infra.embedded.postgres.reachable_by_others", lambda path: tmp_path in (path, *path.parents)
+            "host.embedded.postgres.reachable_by_others", lambda path: tmp_path in (path, *path.parents)
         )
         server = EmbeddedPostgres(tmp_path / "postgres", cache=tmp_path / "cache")
         copied = server.binaries(Identity(uid=65534, gid=65534))
@@ -192,7 +192,7 @@ class Starter:
     PROGRAM = """
         import sys, time
         from pathlib import Path
-        from infra.embedded.postgres import EmbeddedPostgres
+        from host.embedded.postgres import EmbeddedPostgres
         server = EmbeddedPostgres(Path(sys.argv[1]), cache=Path(sys.argv[2]))
         server.start(detached=sys.argv[3] == "True")
         print(server.pid, flush=True)

@@ -1,6 +1,6 @@
 """Ids that are drawn: of their form, rising, never twice."""
 
-from domain.identifiers import CUSTOMER, EVENT, decode, is_id
+from domain.kernel.identifiers import CUSTOMER, EVENT, decode, is_id
 from infra.ids import EventIds, new_id
 
 

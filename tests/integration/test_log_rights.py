@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from api.events import BY_ID
+from api.resources.events import BY_ID
 from infra.database import Connection, Role
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.migrations import migrate
 from infra.settings import WriterSettings
+from testing.requests import request
+from testing.services import FreshDatabase
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Remind
 from tests.contracts.event_store_contract import sealed
-from tests.contracts.requests import request
-from tests.services import FreshDatabase
 
 READABLE = (
     "log.events",

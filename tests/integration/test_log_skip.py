@@ -17,9 +17,9 @@ from infra.event_store.postgres import PostgresStorage
 from infra.event_store.storage import Appended, Session, Write
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import DatabaseSettings, WriterSettings
+from testing.requests import request
+from testing.services import FreshDatabase
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Raise
-from tests.contracts.requests import request
-from tests.services import FreshDatabase
 
 WRITERS = 16
 EVENTS = 100_000

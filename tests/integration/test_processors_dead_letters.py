@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from domain.stream import WorkKind
-from infra.embedded.databases import PostgresServer
+from domain.kernel.stream import WorkKind
+from host.embedded.databases import PostgresServer
 from infra.event_store.due_work import PostgresDueWork
 from infra.kafka.topics import TopicName, full_name, partition_of
 from processors.invariants.findings import Invariant
-from tests.integration.processors_cell import Cell, open_cell, until
-from tests.services import KafkaServer
+from testing.processors_cell import Cell, open_cell, until
+from testing.services import KafkaServer
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from domain.invoice import VoidInvoice
+from domain.invoicing.invoice import VoidInvoice
 from gateway_adapters.port import TransactionKind
-from infra.embedded.databases import PostgresServer
+from host.embedded.databases import PostgresServer
 from processors.invariants.findings import Invariant
-from tests.integration.processors_cell import Cell, open_cell, until
-from tests.services import KafkaServer
+from testing.processors_cell import Cell, open_cell, until
+from testing.services import KafkaServer
 
 
 @pytest.fixture(scope="module")

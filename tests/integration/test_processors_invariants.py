@@ -10,15 +10,15 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from infra.embedded.databases import PostgresServer
+from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from infra.kafka.topics import TopicName, full_name
 from processors.invariants.findings import Checked, Invariant
 from processors.invariants.log_integrity import Acknowledged, check_log
-from tests.contracts.requests import TENANT, request
+from testing.processors_cell import Cell, open_cell
+from testing.requests import TENANT, request
+from testing.services import KafkaServer
 from tests.integration.log_filling import new_product
-from tests.integration.processors_cell import Cell, open_cell
-from tests.services import KafkaServer
 
 AT_REST = (Invariant.GATEWAY, Invariant.BOOKS, Invariant.LOG, Invariant.KAFKA, Invariant.SAGAS)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from domain.test_clock import AdvanceTestClock, CreateTestClock
-from infra.embedded.databases import PostgresServer
+from domain.customers.test_clock import AdvanceTestClock, CreateTestClock
+from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from infra.kafka.relay import republish
 from infra.kafka.topics import TopicName, full_name
 from processors.invariants.findings import Invariant
-from tests.integration.processors_cell import START, Cell, open_cell, until
-from tests.services import KafkaServer
+from testing.processors_cell import START, Cell, open_cell, until
+from testing.services import KafkaServer
 
 AT_REST = (Invariant.GATEWAY, Invariant.BOOKS, Invariant.LOG, Invariant.KAFKA, Invariant.SAGAS)
 

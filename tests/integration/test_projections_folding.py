@@ -7,21 +7,21 @@ from typing import Any
 import asyncpg
 import pytest
 
-from domain.test_clock import CreateTestClock
+from domain.customers.test_clock import CreateTestClock
 from infra.database import Connection, Role, open_pool, server_settings
 from infra.kafka.records import ConsumerRecord
 from infra.settings import DatabaseSettings, GeneralSettings, Settings
-from projections import customers, invoices
 from projections.catalogue import READ_MODELS
-from projections.live import Live, NewerIncarnation, Overtaken
+from projections.folding.live import Live, NewerIncarnation, Overtaken
+from projections.folding.rebuild import differences
+from projections.folding.replay import NotHeld, held_keys, replay
+from projections.folding.worker import KEYPLAN
+from projections.models import customers, invoices
 from projections.read_model import Projection
 from projections.reading import reading
-from projections.rebuild import differences
-from projections.replay import NotHeld, held_keys, replay
-from projections.worker import KEYPLAN
-from tests.histories import START, History, renewals, scramble, write_log
-from tests.published import PublishedRecord, Publisher
-from tests.services import FreshDatabase
+from testing.histories import START, History, renewals, scramble, write_log
+from testing.published import PublishedRecord, Publisher
+from testing.services import FreshDatabase
 
 SETTINGS = Settings(general=GeneralSettings())
 TENANTS = ("acme", "other")

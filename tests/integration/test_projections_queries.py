@@ -9,11 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from domain.accounts import CHART, Side
 from domain.catalogue import STREAMS
+from domain.kernel.accounts import CHART, Side
 from infra.database import Pool, Role, open_pool, server_settings
 from infra.settings import DatabaseSettings
-from projections import (
+from projections.folding.live import Live
+from projections.folding.worker import KEYPLAN
+from projections.models import (
     account_balances,
     customers,
     invoices,
@@ -30,15 +32,13 @@ from projections import (
     subscriptions,
     test_clocks,
 )
-from projections.ledger_entries import AsOf
-from projections.live import Live
+from projections.models.ledger_entries import AsOf
 from projections.read_model import Projection
 from projections.reading import Between, PageRequest, UnknownCursor, reading
-from projections.worker import KEYPLAN
 from schemas.codec import decode_entry
-from tests.histories import History, scramble
-from tests.published import Publisher
-from tests.services import FreshDatabase
+from testing.histories import History, scramble
+from testing.published import Publisher
+from testing.services import FreshDatabase
 
 TENANT = "acme"
 TENANTS = (TENANT, "other")

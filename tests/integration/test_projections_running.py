@@ -10,16 +10,16 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from domain.test_clock import CreateTestClock
+from domain.customers.test_clock import CreateTestClock
 from infra.kafka.relay import republish
 from infra.kafka.topics import drop_topics, ensure_topics, full_name
 from projections.catalogue import BY_NAME, READ_MODELS
+from projections.folding.rebuild import rebuild
 from projections.read_model import Projection
-from projections.rebuild import rebuild
-from tests.histories import START, History, renewals, scramble
-from tests.integration.projection_stack import ReadSide, read_side, until
-from tests.published import Publisher
-from tests.services import FreshDatabase, KafkaServer
+from testing.histories import START, History, renewals, scramble
+from testing.projection_stack import ReadSide, read_side, until
+from testing.published import Publisher
+from testing.services import FreshDatabase, KafkaServer
 
 TENANTS = ("acme", "other")
 
@@ -95,8 +95,8 @@ async def _spawn(side: ReadSide) -> asyncio.subprocess.Process:
     kafka = side.settings.kafka
     program = (
         "import asyncio\n"
-        "from tests.integration.projection_stack import stack_settings\n"
-        "from projections.worker import run\n"
+        "from testing.projection_stack import stack_settings\n"
+        "from projections.folding.worker import run\n"
         f"settings = stack_settings({kafka.topic_prefix!r}, poll_max_records=20)\n"
         f"asyncio.run(run(settings, dsn={side.database.dsn!r}, bootstrap={side.bootstrap!r}))\n"
     )

@@ -14,21 +14,21 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from domain.accounts import CASH, EQUITY, credit, debit
 from domain.catalogue import STREAMS
-from domain.currency import currency_code
-from domain.journal_entry import PostJournalEntry
-from domain.money import Money
-from infra.embedded.kafka import EmbeddedKafka
+from domain.kernel.accounts import CASH, EQUITY, credit, debit
+from domain.kernel.currency import currency_code
+from domain.kernel.money import Money
+from domain.ledger.journal_entry import PostJournalEntry
+from host.embedded.kafka import EmbeddedKafka
 from infra.ids import new_id
 from infra.kafka.records import BEFORE_FIRST, Delivered, delivered
 from infra.kafka.relay import Relay, republish
 from infra.kafka.topics import PUBLISHED, TopicName, full_name, partition_of
 from infra.settings import RelaySettings, Settings
 from schemas.codec import default_codec
-from tests.contracts.requests import request
+from testing.requests import request
+from testing.services import FreshDatabase, KafkaServer
 from tests.integration.log_filling import domain_writer, new_product
-from tests.services import FreshDatabase, KafkaServer
 
 LEASE_MS = 1_500
 LIMIT_S = 60.0

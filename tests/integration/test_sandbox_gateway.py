@@ -15,7 +15,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway_adapters.decline_codes import DeclineCode
+from domain.payments.decline import DeclineCode
 from gateway_adapters.port import (
     CreatePayment,
     Declined,
@@ -31,7 +31,7 @@ from gateway_adapters.port import (
     WebhookEvent,
     WebhookKind,
 )
-from gateway_adapters.sandbox import SandboxAdapter
+from gateway_adapters.sandbox.adapter import SandboxAdapter
 from tests.contracts.gateway_contract import new_reference, payment, refund, succeeded, usd
 from tests.contracts.sandbox_process import SandboxProcess
 

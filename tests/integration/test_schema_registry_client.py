@@ -21,7 +21,7 @@ from domain.catalogue import STREAMS
 from schemas import golden, registry
 from schemas.asyncapi import LEDGER_TOPIC
 from schemas.committed import EventSchema, committed
-from tests.services import KafkaServer
+from testing.services import KafkaServer
 
 PREFIX = "/schema-registry"
 BROKER_TIMEOUT_S = 60.0

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from host.supervisor import RoleState, Supervisor, SupervisorError, read_roster
 from infra.settings import SupervisorSettings
-from infra.supervisor import RoleState, Supervisor, SupervisorError, read_roster
 
 # A role: it answers its probes, has a child of its own, and ends as its environment says.
 ROLE = """
@@ -174,7 +174,7 @@ async def test_what_a_killed_supervisor_left_is_ended(make: Callable[..., Superv
         import asyncio, sys
         from pathlib import Path
         from infra.settings import SupervisorSettings
-        from infra.supervisor import Supervisor
+        from host.supervisor import Supervisor
 
         async def main():
             command = [sys.executable, {str(tmp_path / "role.py")!r}]

@@ -15,9 +15,9 @@ from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import DatabaseSettings, WriterSettings
 from infra.vault import Person, Sealed, Unsealable, Vault, commitment
+from testing.requests import TENANT, request
+from testing.services import FreshDatabase
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Touch
-from tests.contracts.requests import TENANT, request
-from tests.services import FreshDatabase
 
 ADA: Person = {
     "name": "Ada Lovelace",

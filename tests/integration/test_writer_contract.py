@@ -10,11 +10,11 @@ from infra.event_store.log import PostgresLog
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import DatabaseSettings, WriterSettings
+from testing.requests import TENANT
+from testing.services import FreshDatabase
 from tests.contracts.counter_stream import HANDLERS, CounterCodec
 from tests.contracts.due_work_contract import DueWorkContract
 from tests.contracts.event_store_contract import Cell, EventStoreContract
-from tests.contracts.requests import TENANT
-from tests.services import FreshDatabase
 
 
 class PostgresCell:

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from host.embedded.postgres import EmbeddedPostgres
 from infra.database import Connection
-from infra.embedded.postgres import EmbeddedPostgres
 from infra.migrations import migrate
-from tests.services import FreshDatabase
+from testing.services import FreshDatabase
 
 RUN_LIMIT_S = 120
 

@@ -11,10 +11,10 @@ from infra.event_store.port import Answer, Decided, Outcome
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
+from testing.requests import request
+from testing.services import FreshDatabase
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Raise, RaiseAsMuchAs, Remind, Rename
 from tests.contracts.event_store_contract import value_of
-from tests.contracts.requests import request
-from tests.services import FreshDatabase
 
 RUN_LIMIT_S = 60
 

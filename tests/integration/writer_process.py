@@ -17,8 +17,8 @@ from infra.event_store.postgres import PostgresStorage
 from infra.event_store.storage import StoreLost
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
+from testing.requests import request
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Raise
-from tests.contracts.requests import request
 
 
 async def run(dsn: str, name: str, callers: int, counters: int, limits: dict[str, int]) -> None:

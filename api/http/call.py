@@ -1,0 +1,87 @@
+"""One request as a handler sees it: whose it is, what it names, and the parts of the process that serve it."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from api.http.access import ApiKeys, Principal
+from api.http.access_log import AccessLog
+from api.http.consistency import Positions
+from api.http.limits import RateLimiter
+from api.http.problems import FieldError, invalid
+from api.http.reading import TenantReader
+from domain.kernel.identifiers import is_id
+from domain.kernel.refusal import Refusal
+from infra.event_store.port import Writer
+from infra.settings import Settings
+from infra.vault import Vault
+from projections.reading import Reader
+
+MAX_QUERY_PAIRS = 50
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """What one API process consists of. `in_flight` holds the (tenant, Idempotency-Key) pairs being done here."""
+
+    settings: Settings
+    writer: Writer
+    vault: Vault
+    reader: TenantReader
+    keys: ApiKeys
+    positions: Positions
+    anonymous_limits: RateLimiter
+    key_limits: RateLimiter
+    access_log: AccessLog
+    in_flight: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Call:
+    """A request, authenticated. Raw values are parsed by whoever needs them."""
+
+    __slots__ = ("headers", "key_id", "parts", "path", "query", "request_id", "tenant_id")
+
+    def __init__(
+        self,
+        parts: Parts,
+        principal: Principal,
+        request_id: str,
+        headers: Mapping[bytes, bytes],
+        path: Mapping[str, str],
+        query: bytes,
+    ) -> None:
+        self.parts = parts
+        self.tenant_id = principal.tenant_id
+        self.key_id = principal.key_id
+        self.request_id = request_id
+        self.headers = headers
+        self.path = path
+        self.query = query
+
+    @property
+    def actor(self) -> str:
+        """Who does this, as events record it."""
+        return f"api_key:{self.key_id}"
+
+    def id(self, name: str, prefix: str, missing: type[Refusal]) -> str:
+        """The id in the path under this name. What is no id at all names nothing: the refusal for what is missing."""
+        value = self.path[name]
+        if not is_id(value, prefix):
+            raise missing()
+        return value
+
+    def reading(self) -> AbstractAsyncContextManager[Reader]:
+        """A connection that sees the tenant's rows."""
+        return self.parts.reader.of(self.tenant_id)
+
+    def query_pairs(self) -> list[tuple[str, str]]:
+        """The query string's names and values, percent-decoded."""
+        if not self.query:
+            return []
+        try:
+            return parse_qsl(
+                self.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_PAIRS
+            )
+        except ValueError:
+            raise invalid([FieldError("", "malformed_query", "The query string cannot be read")]) from None

@@ -1,0 +1,225 @@
+"""What every request passes, whatever it asks for: its id, who sends it, limits, headers, and one line in the log."""
+
+import re
+import time
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.http import metrics
+from api.http.access import Principal
+from api.http.call import Parts
+from api.http.card_guard import text_holds_card_number
+from api.http.limits import Allowance, RateLimiter
+from api.http.problems import (
+    CARD_NUMBER,
+    INTERNAL,
+    INVALID_HEADER,
+    METHOD_NOT_ALLOWED,
+    NO_SUCH_PAGE,
+    RATE_LIMITED,
+    TENANT_MISMATCH,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    UNKNOWN_VERSION,
+    Problem,
+    retry_after,
+)
+from api.http.replies import Header
+from api.http.version import VERSION
+from infra.event_store.log import CONNECTION_ERRORS
+from infra.ids import new_id
+from infra.telemetry import correlated
+
+EXCHANGE: Final = "tallybook.exchange"
+UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+DISCONNECTED: Final = 499
+"""Logged and counted as the status of a request that did not arrive whole; nothing is answered to it."""
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_BEARER: Final = b"bearer "
+
+SECURITY_HEADERS: Final[tuple[Header, ...]] = (
+    (b"tallybook-version", VERSION.encode()),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"strict-transport-security", b"max-age=31536000"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+CLOSED_CONTENT: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+_log: Final = structlog.stdlib.get_logger("api")
+
+
+class ClientDisconnected(Exception):
+    """The connection ended before the request had arrived whole. There is nothing to do, and nobody to answer."""
+
+
+class Exchange:
+    """A request and its answer on their way. `route` is a template: what is logged is never what a client made up."""
+
+    __slots__ = ("headers", "limit", "principal", "request_id", "route", "status")
+
+    def __init__(self, request_id: str, headers: dict[bytes, bytes]) -> None:
+        self.request_id = request_id
+        self.headers = headers
+        self.principal: Principal | None = None
+        self.limit: Allowance | None = None
+        self.route = "unmatched"
+        self.status = 0
+
+
+class Edge:
+    """ASGI middleware around everything. Nothing that passes it can end in anything but an answer."""
+
+    def __init__(self, app: ASGIApp, *, parts: Parts) -> None:
+        self._app = app
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        exchange = Exchange(_request_id(headers), headers)
+        scope[EXCHANGE] = exchange
+        send_with_headers = _Sender(send, exchange)
+        with correlated(exchange.request_id):
+            try:
+                await self._admit(scope, exchange)
+                await self._app(scope, receive, send_with_headers)
+            except ClientDisconnected:
+                exchange.status = DISCONNECTED
+            except Problem as problem:
+                await problem.reply(exchange.request_id).send(send_with_headers)
+            except HTTPException as error:
+                await _not_routed(error, scope).reply(exchange.request_id).send(send_with_headers)
+            except CONNECTION_ERRORS:
+                # Whose key it is cannot be looked up now.
+                if not exchange.status:
+                    unavailable = Problem(UNAVAILABLE, headers=retry_after(1))
+                    await unavailable.reply(exchange.request_id).send(send_with_headers)
+            except Exception:
+                _log.exception("request failed", method=scope["method"], route=exchange.route)
+                if not exchange.status:
+                    await Problem(INTERNAL).reply(exchange.request_id).send(send_with_headers)
+            finally:
+                self._record(scope, exchange, time.perf_counter() - started)
+
+    async def _admit(self, scope: Scope, exchange: Exchange) -> None:
+        """Raises the problem of a request that comes no further."""
+        headers = exchange.headers
+        version = headers.get(b"tallybook-version")
+        authorization = headers.get(b"authorization")
+        address = scope["client"][0] if scope.get("client") else ""
+        if authorization is None:
+            if scope["path"] not in UNLIMITED_PATHS:
+                exchange.limit = _take(self._parts.anonymous_limits, address)
+        else:
+            exchange.principal = await self._authenticate(authorization, address)
+            exchange.limit = _take(self._parts.key_limits, exchange.principal.key_id)
+            tenant = headers.get(b"x-tenant-id")
+            if tenant is not None and tenant != exchange.principal.tenant_id.encode():
+                raise Problem(TENANT_MISMATCH, param="X-Tenant-ID")
+        if version is not None and version != VERSION.encode():
+            raise Problem(UNKNOWN_VERSION, f"The version is {VERSION}.", param="Tallybook-Version")
+        if b"x-request-id" in headers and headers[b"x-request-id"] != exchange.request_id.encode():
+            raise Problem(
+                INVALID_HEADER, "1 to 64 letters, digits, dots, hyphens, colons, underscores.", param="X-Request-Id"
+            )
+        if scope["query_string"] and text_holds_card_number(scope["query_string"].decode("latin-1")):
+            raise Problem(CARD_NUMBER)
+        if text_holds_card_number(scope["path"]):
+            raise Problem(CARD_NUMBER)
+
+    async def _authenticate(self, authorization: bytes, address: str) -> Principal:
+        keys = self._parts.keys
+        if authorization[: len(_BEARER)].lower() == _BEARER:
+            secret = authorization[len(_BEARER) :].strip().decode("latin-1")
+            principal = keys.held(secret)
+            if principal is not None:
+                return principal
+            # Until it is known to be good, it is a guess like any other, and guesses are counted by address.
+            anonymous = self._parts.anonymous_limits
+            _take(anonymous, address)
+            try:
+                principal = await keys.find(secret)
+            except CONNECTION_ERRORS:
+                anonymous.give_back(address)
+                raise
+            if principal is not None:
+                anonymous.give_back(address)
+                return principal
+        else:
+            _take(self._parts.anonymous_limits, address)
+        raise Problem(UNAUTHENTICATED, headers=[(b"www-authenticate", b'Bearer error="invalid_token"')])
+
+    def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in metrics.METHODS else "other"
+        metrics.observe(method, exchange.route, exchange.status, seconds)
+        self._parts.access_log.record(
+            method=method,
+            route=exchange.route,
+            status=exchange.status,
+            seconds=seconds,
+            request_id=exchange.request_id,
+            key_id=exchange.principal.key_id if exchange.principal else "",
+        )
+
+
+class _Sender:
+    """Adds to an answer's headers what every answer has."""
+
+    __slots__ = ("_exchange", "_send")
+
+    def __init__(self, send: Send, exchange: Exchange) -> None:
+        self._send = send
+        self._exchange = exchange
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            exchange = self._exchange
+            exchange.status = message["status"]
+            headers: list[Header] = [*message["headers"], *SECURITY_HEADERS]
+            headers.append((b"x-request-id", exchange.request_id.encode()))
+            if exchange.limit is not None:
+                headers += exchange.limit.headers()
+            if not any(name == b"content-security-policy" for name, _ in message["headers"]):
+                headers.append(CLOSED_CONTENT)
+            message["headers"] = headers
+        await self._send(message)
+
+
+def _not_routed(error: HTTPException, scope: Scope) -> Problem:
+    """What the router says: no route, or not this method."""
+    if error.status_code != METHOD_NOT_ALLOWED.status:
+        return Problem(NO_SUCH_PAGE)
+    # Each method of a path has a route of its own.
+    path = scope["path"]
+    routes = (route for route in scope["app"].router.routes if isinstance(route, Route))
+    methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+    return Problem(METHOD_NOT_ALLOWED, headers=[(b"allow", ", ".join(sorted(methods)).encode())])
+
+
+def _take(limits: RateLimiter, name: str) -> Allowance:
+    allowance = limits.take(name)
+    if not allowance.allowed:
+        raise Problem(RATE_LIMITED, headers=(*retry_after(allowance.retry_after_s), *allowance.headers()))
+    return allowance
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    """The client's own id where it is of the right form (and no card number), else a new one."""
+    sent = headers.get(b"x-request-id")
+    if sent is not None and _REQUEST_ID.fullmatch(sent):
+        text = sent.decode()
+        if not text_holds_card_number(text):
+            return text
+    return new_id("req_")

@@ -1,0 +1,320 @@
+"""Operations as ASGI applications: parse, hand to the writer or the query, render. One class for each of the two."""
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, cast, get_origin
+
+from asyncpg import UndefinedTableError
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.types import Receive, Scope, Send
+
+from api.http import metrics
+from api.http.access import Principal
+from api.http.call import Call, Parts
+from api.http.card_guard import body_holds_card_number, text_holds_card_number
+from api.http.consistency import await_position
+from api.http.edge import EXCHANGE, ClientDisconnected, Exchange
+from api.http.operations import CommandHandler, Intention, Operation
+from api.http.problems import (
+    BUSY,
+    CARD_NUMBER,
+    ERASED,
+    INVALID_HEADER,
+    KEY_IN_FLIGHT,
+    KEY_REUSED,
+    MISSING_KEY,
+    OUTCOME_PENDING,
+    TOO_LARGE,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    UNSUPPORTED_TYPE,
+    FieldError,
+    Problem,
+    invalid,
+    invalid_body,
+    refusal_reply,
+    retry_after,
+)
+from api.http.replies import JSON, KEY_NAMESPACE, REPLAYED, Header, Reply, from_stored, json_reply, to_stored
+from domain.customers.customer import PersonalDataMoved
+from domain.kernel.refusal import Refusal
+from infra.event_store.log import CONNECTION_ERRORS
+from infra.event_store.port import (
+    Answer,
+    Decided,
+    IdempotencyKeyReused,
+    Outcome,
+    QueueFull,
+    Request,
+    StoreUnavailable,
+)
+from infra.event_store.storage import PersonKeyMismatch
+from projections.reading import UnknownCursor
+
+PERSON_TRIES: Final = 30
+"""Times a command is made anew because another changed what the vault has of its person meanwhile."""
+
+_KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
+_ANONYMOUS: Final = Principal("", "")
+
+
+class Endpoint:
+    """One operation of one process."""
+
+    def __init__(self, operation: Operation, parts: Parts) -> None:
+        self._operation = operation
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        exchange.route = self._operation.path
+        try:
+            reply = await self._reply(scope, exchange, receive)
+        except Problem as problem:
+            reply = problem.reply(exchange.request_id)
+        except Refusal as refusal:
+            reply = refusal_reply(refusal, exchange.request_id)
+        except (*CONNECTION_ERRORS, UndefinedTableError):
+            # A table that is not there belongs to a read model that its first worker has yet to make.
+            reply = Problem(UNAVAILABLE, headers=retry_after(1)).reply(exchange.request_id)
+        await reply.send(send)
+
+    async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
+        raise NotImplementedError
+
+    def _call(self, scope: Scope, exchange: Exchange) -> Call:
+        principal = exchange.principal
+        if principal is None:
+            if not self._operation.is_open:
+                raise Problem(UNAUTHENTICATED, headers=[(b"www-authenticate", b"Bearer")])
+            principal = _ANONYMOUS
+        return Call(
+            self._parts,
+            principal,
+            exchange.request_id,
+            exchange.headers,
+            scope["path_params"],
+            scope["query_string"],
+        )
+
+
+class CommandEndpoint(Endpoint):
+    """A request that changes something, once for its Idempotency-Key."""
+
+    async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
+        call = self._call(scope, exchange)
+        key = _idempotency_key(exchange.headers)
+        raw = await read_body(receive, exchange.headers, self._parts.settings.api.body_max_bytes)
+        if body_holds_card_number(raw) or text_holds_card_number(key):
+            raise Problem(CARD_NUMBER)
+        if call.query:
+            raise invalid([FieldError("", "unexpected_query", "This operation takes no query parameters")])
+        if raw and not _is_json(exchange.headers):
+            raise Problem(UNSUPPORTED_TYPE, param="Content-Type")
+        operation = self._operation
+        assert operation.body is not None, "a command has a body model"
+        try:
+            body = operation.body.model_validate_json(raw or b"{}")
+        except ValidationError as error:
+            raise invalid_body(error) from None
+        request_hash = self._parts.vault.request_hash(
+            _canonical_request(scope["method"], scope["path"], call.tenant_id, raw or b"{}")
+        )
+        with _in_flight(self._parts.in_flight, call.tenant_id, key):
+            for _ in range(PERSON_TRIES):
+                with contextlib.suppress(PersonKeyMismatch, PersonalDataMoved):
+                    return await self._execute(call, key, request_hash, body)
+            raise Problem(BUSY, headers=retry_after(1))
+
+    async def _execute(self, call: Call, key: str, request_hash: bytes, body: object) -> Reply:
+        intention = await cast("CommandHandler", self._operation.handler)(call, body)
+        rendered = Rendered(call, key, intention, self._operation.status)
+        request = Request(
+            tenant_id=call.tenant_id,
+            idempotency_key=KEY_NAMESPACE + key,
+            request_hash=request_hash,
+            command=intention.command,
+            actor=call.actor,
+            correlation_id=call.request_id,
+            seals=intention.seals,
+            erases=intention.erases,
+            answer=rendered.answer,
+        )
+        api = self._parts.settings.api
+        try:
+            async with asyncio.timeout(api.command_timeout_ms / 1000):
+                outcome = await self._parts.writer.submit(request)
+        except IdempotencyKeyReused:
+            raise Problem(KEY_REUSED, param="Idempotency-Key") from None
+        except QueueFull as full:
+            raise Problem(BUSY, headers=retry_after(full.retry_after_ms // 1000)) from None
+        except StoreUnavailable:
+            raise Problem(UNAVAILABLE, headers=retry_after(1)) from None
+        except TimeoutError:
+            raise Problem(OUTCOME_PENDING, headers=retry_after(1)) from None
+        reply = rendered.reply
+        if reply is None or outcome.replayed or outcome.answer != rendered.stored:
+            # Recorded by somebody else; or by us, on a connection that broke: what was rendered here may not be it.
+            reply = await self._replay(call, key, outcome)
+        position: Header = (b"ledger-position", str(outcome.position).encode())
+        return reply._replace(headers=(*reply.headers, position))
+
+    async def _replay(self, call: Call, key: str, outcome: Outcome) -> Reply:
+        assert outcome.answer is not None, "commands of the API are stored with their answers"
+        async with self._parts.reader.of(call.tenant_id) as connection:
+            stored = await self._parts.vault.open_answer(connection, call.tenant_id, key, outcome.answer)
+        if stored is None:
+            raise Problem(ERASED)
+        metrics.REPLAYED.inc()
+        reply = from_stored(stored)
+        return reply._replace(headers=(*reply.headers, REPLAYED))
+
+
+class Rendered:
+    """Renders the answer right after the decision, in the writer's turn; a decision made again is rendered again."""
+
+    __slots__ = ("_call", "_intention", "_key", "_status", "reply", "stored")
+
+    def __init__(self, call: Call, key: str, intention: Intention, status: int) -> None:
+        self._call = call
+        self._key = key
+        self._intention = intention
+        self._status = status
+        self.reply: Reply | None = None
+        self.stored: Answer | None = None
+
+    def answer(self, decided: Decided) -> Answer:
+        """The bytes to store."""
+        self.stored = self._answer(decided)
+        return self.stored
+
+    def _answer(self, decided: Decided) -> Answer:
+        intention = self._intention
+        if decided.refusal is not None:
+            self.reply = refusal_reply(decided.refusal, self._call.request_id)
+            return Answer(to_stored(self.reply))
+        headers = () if intention.location is None else ((b"location", intention.location.encode()),)
+        self.reply = json_reply(self._status, intention.render(decided.streams), headers)
+        stored = to_stored(self.reply)
+        if intention.answer_key is None:
+            return Answer(stored)
+        return self._call.parts.vault.seal_answer(intention.answer_key, self._key, stored)
+
+
+class QueryEndpoint(Endpoint):
+    """A request that shows something."""
+
+    def __init__(self, operation: Operation, parts: Parts) -> None:
+        super().__init__(operation, parts)
+        assert operation.parameters is not None, "a query has a model of its parameters"
+        self._multiple = frozenset(
+            field.alias or name
+            for name, field in operation.parameters.model_fields.items()
+            if get_origin(field.annotation) is tuple
+        )
+
+    async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
+        call = self._call(scope, exchange)
+        operation = self._operation
+        parameters = operation.parameters
+        assert parameters is not None, "a query has a model of its parameters"
+        try:
+            asked = parameters.model_validate(_parameters(call, self._multiple))
+        except ValidationError as error:
+            raise invalid_body(error) from None
+        await await_position(
+            self._parts.positions,
+            exchange.headers,
+            operation.reads,
+            timeout_s=self._parts.settings.api.position_timeout_ms / 1000,
+        )
+        try:
+            answer = await operation.handler(call, asked)
+        except UnknownCursor:
+            name = "starting_after" if "starting_after" in asked.model_fields_set else "ending_before"
+            raise invalid([FieldError(name, "unknown_cursor", "Names nothing in this list")]) from None
+        if isinstance(answer, Reply):
+            return answer
+        return json_reply(200, answer)
+
+
+def _parameters(call: Call, multiple: frozenset[str]) -> dict[str, str | list[str]]:
+    """The query string by name; only names in `multiple` may stand more than once, and are lists."""
+    pairs: dict[str, str | list[str]] = {}
+    for name, value in call.query_pairs():
+        if name in multiple:
+            values = pairs.setdefault(name, [])
+            assert isinstance(values, list), "a name is multiple or it is not"
+            values.append(value)
+        elif name in pairs:
+            raise invalid([FieldError(name[:64], "repeated", "May be given once")])
+        else:
+            pairs[name] = value
+    return pairs
+
+
+@contextmanager
+def _in_flight(held: set[tuple[str, str]], tenant_id: str, key: str) -> Iterator[None]:
+    """Hold the key while its first request is being done; 409 for another meanwhile."""
+    name = (tenant_id, key)
+    if name in held:
+        raise Problem(KEY_IN_FLIGHT, param="Idempotency-Key", headers=retry_after(1))
+    held.add(name)
+    try:
+        yield
+    finally:
+        held.discard(name)
+
+
+async def read_body(receive: Receive, headers: dict[bytes, bytes], max_bytes: int) -> bytes:
+    """The whole body, up to the limit; what is announced to be longer is not read at all.
+
+    Raises ClientDisconnected when the connection ends before the body does: what came of it says nothing of what was
+    meant, and an empty beginning would pass for a request without a body.
+    """
+    announced = headers.get(b"content-length", b"0")
+    if announced.isdigit() and int(announced[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(TOO_LARGE, f"The limit is {max_bytes} bytes.", headers=[(b"connection", b"close")])
+
+
+def _idempotency_key(headers: dict[bytes, bytes]) -> str:
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        raise Problem(MISSING_KEY, param="Idempotency-Key")
+    if _KEY.fullmatch(key) is None:
+        raise Problem(INVALID_HEADER, "1 to 255 visible ASCII characters.", param="Idempotency-Key")
+    return key.decode()
+
+
+def _is_json(headers: dict[bytes, bytes]) -> bool:
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return media_type == JSON[1]
+
+
+def _canonical_request(method: str, path: str, tenant_id: str, raw: bytes) -> bytes:
+    """What makes a request the same one: method, path, tenant, and the body whatever its spacing and order of names."""
+    body = json.dumps(from_json(raw), sort_keys=True, separators=(",", ":"))
+    return json.dumps([method, path, tenant_id, body]).encode()

@@ -1,0 +1,184 @@
+"""The fields of request bodies: strict, bounded, and parsed into the domain's own values.
+
+Nothing is coerced ("1" is not 1), unknown fields are refused, and no text holds control characters.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from domain.kernel import identifiers
+from domain.kernel.currency import EXPONENTS, CurrencyCode
+from domain.kernel.money import Money
+
+MAX_AMOUNT: Final = 999_999_999_999
+"""Most minor units of one amount: sums of millions of them fit 64 bits, and no amount is as long as a card number."""
+
+MAX_UNIT_AMOUNT: Final = Decimal(99_999_999_999)
+MAX_QUANTITY: Final = Decimal(1_000_000)
+MAX_DECIMALS: Final = 12
+MAX_METADATA_PAIRS: Final = 50
+
+TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]*$"
+ID_PATTERN: Final = "[0-9a-hjkmnp-tv-z]{26}"
+DECIMAL_PATTERN: Final = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?$"
+_DECIMAL: Final = re.compile(DECIMAL_PATTERN[1:-1])
+_INSTANT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class Body(BaseModel):
+    """A request body: strict types, no unknown fields, never changed after it was parsed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class NoBody(Body):
+    """Nothing to say: an empty body, or {}."""
+
+
+def text(max_length: int, *, min_length: int = 1) -> Any:
+    """Constraints of a line of text without control characters."""
+    return StringConstraints(min_length=min_length, max_length=max_length, pattern=TEXT_PATTERN)
+
+
+ShortText: TypeAlias = Annotated[str, text(100)]
+Line: TypeAlias = Annotated[str, text(255)]
+LongText: TypeAlias = Annotated[str, text(1_000)]
+ExternalId: TypeAlias = Annotated[str, text(100), Field(examples=["crm-4711"])]
+TimeZone: TypeAlias = Annotated[str, text(64), Field(examples=["Europe/Berlin"], description="Name in the tz database")]
+
+
+def _id(prefix: str) -> Any:
+    return StringConstraints(pattern=f"^{prefix}{ID_PATTERN}$")
+
+
+CustomerId: TypeAlias = Annotated[str, _id(identifiers.CUSTOMER)]
+ProductId: TypeAlias = Annotated[str, _id(identifiers.PRODUCT)]
+PlanId: TypeAlias = Annotated[str, _id(identifiers.PLAN)]
+PriceId: TypeAlias = Annotated[str, _id(identifiers.PRICE)]
+SubscriptionId: TypeAlias = Annotated[str, _id(identifiers.SUBSCRIPTION)]
+InvoiceId: TypeAlias = Annotated[str, _id(identifiers.INVOICE)]
+PaymentMethodId: TypeAlias = Annotated[str, _id(identifiers.PAYMENT_METHOD)]
+PaymentId: TypeAlias = Annotated[str, _id(identifiers.PAYMENT)]
+TestClockId: TypeAlias = Annotated[str, _id(identifiers.TEST_CLOCK)]
+
+
+def _currency(value: str) -> str:
+    if value not in EXPONENTS:
+        raise PydanticCustomError("unknown_currency", "Not an active ISO 4217 code with a minor unit")
+    return value
+
+
+Currency: TypeAlias = Annotated[
+    str, AfterValidator(_currency), WithJsonSchema({"type": "string", "enum": sorted(EXPONENTS)})
+]
+
+
+class MoneyBody(Body):
+    """An amount in minor units of a currency: 1999 USD is 19.99."""
+
+    model_config = ConfigDict(title="Money", json_schema_extra={"examples": [{"amount": 1999, "currency": "USD"}]})
+
+    amount: Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)]
+    currency: Currency
+
+    @property
+    def value(self) -> Money:
+        return Money(self.amount, CurrencyCode(self.currency))
+
+
+class PositiveMoney(MoneyBody):
+    """An amount of more than zero."""
+
+    model_config = ConfigDict(title="PositiveMoney")
+
+    amount: Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
+
+
+class MoneyResource(TypedDict):
+    """An amount in minor units of a currency."""
+
+    amount: int
+    currency: str
+
+
+def money(value: Money) -> MoneyResource:
+    """An amount as it is answered."""
+    return {"amount": value.amount, "currency": value.currency}
+
+
+def _instant(value: object) -> datetime:
+    """RFC 3339 with an offset, as an instant in UTC; at most microseconds."""
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise PydanticCustomError("invalid_time", "Not a time of RFC 3339 with an offset, like 2026-01-31T00:00:00Z")
+    try:
+        instant = datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("invalid_time", "There is no such time") from None
+    if not EARLIEST <= instant < LATEST:
+        raise PydanticCustomError("time_out_of_range", "Times lie in the years 1970 to 2199")
+    return instant
+
+
+Instant: TypeAlias = Annotated[
+    datetime,
+    PlainValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T00:00:00Z"]}),
+]
+
+
+def _decimal(least: Decimal, most: Decimal) -> Callable[[object], Decimal]:
+    def parse(value: object) -> Decimal:
+        if isinstance(value, int) and not isinstance(value, bool):
+            number = Decimal(value) if abs(value) <= MAX_AMOUNT else Decimal("Infinity")
+        elif isinstance(value, str) and _DECIMAL.fullmatch(value):
+            number = Decimal(value)
+        else:
+            raise PydanticCustomError("invalid_decimal", 'Not a whole number or a plain decimal in quotes like "0.25"')
+        if not least <= number <= most:
+            raise PydanticCustomError("decimal_out_of_range", f"Must be between {least:f} and {most:f}")
+        return number
+
+    return parse
+
+
+def _decimal_schema(most: Decimal) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": int(most)},
+                {"type": "string", "pattern": DECIMAL_PATTERN},
+            ],
+            "examples": ["0.25"],
+        }
+    )
+
+
+Quantity: TypeAlias = Annotated[
+    Decimal, PlainValidator(_decimal(Decimal(0), MAX_QUANTITY)), _decimal_schema(MAX_QUANTITY)
+]
+UnitAmount: TypeAlias = Annotated[
+    Decimal, PlainValidator(_decimal(Decimal(0), MAX_UNIT_AMOUNT)), _decimal_schema(MAX_UNIT_AMOUNT)
+]
+
+
+def plain_decimal(value: Decimal) -> str:
+    """A decimal as it is answered: no exponent, no trailing zeros."""
+    text_ = format(value, "f")
+    return text_.rstrip("0").rstrip(".") if "." in text_ else text_
+
+
+Metadata: TypeAlias = Annotated[
+    dict[Annotated[str, text(40)], Annotated[str, text(500, min_length=0)]],
+    Field(max_length=MAX_METADATA_PAIRS, examples=[{"segment": "smb"}]),
+]

@@ -1,0 +1,340 @@
+"""The OpenAPI 3.1 document, made from the declared operations: it cannot name what is not served, or leave it out."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NotRequired
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from api.http.fields import ID_PATTERN
+from api.http.operations import Operation, Operations, OwnErrors
+from api.http.problems import (
+    BUSY,
+    CARD_NUMBER,
+    ERASED,
+    INVALID,
+    INVALID_HEADER,
+    KEY_IN_FLIGHT,
+    KEY_REUSED,
+    MALFORMED_JSON,
+    MISSING_KEY,
+    NOT_FOUND,
+    OUTCOME_PENDING,
+    POSITION_NOT_REACHED,
+    RATE_LIMITED,
+    TENANT_MISMATCH,
+    TOO_LARGE,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    UNKNOWN_VERSION,
+    UNSUPPORTED_TYPE,
+    ProblemType,
+    refusal_type,
+)
+from api.http.version import VERSION
+from domain.kernel import identifiers
+
+Json = dict[str, Any]
+
+TITLE: Final = "Tallybook"
+DESCRIPTION: Final = """\
+Plans, subscriptions, invoices, payments, refunds and books, each figure provable from an immutable log.
+
+Send `Authorization: Bearer <API key>`. Every request that changes something needs an `Idempotency-Key`: a repeat gets
+the first answer, byte for byte, a refusal's included. Commands answer with `Ledger-Position`; send it back as
+`Min-Ledger-Position` to read what you wrote. Money is in minor units; times are RFC 3339. Unknown fields are refused.
+"""
+REF_TEMPLATE: Final = "#/components/schemas/{model}"
+_PATH_PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::path)?\}")
+
+_PATH_IDS: Final = {
+    "customer_id": identifiers.CUSTOMER,
+    "product_id": identifiers.PRODUCT,
+    "plan_id": identifiers.PLAN,
+    "price_id": identifiers.PRICE,
+    "subscription_id": identifiers.SUBSCRIPTION,
+    "invoice_id": identifiers.INVOICE,
+    "payment_method_id": identifiers.PAYMENT_METHOD,
+    "payment_id": identifiers.PAYMENT,
+    "refund_id": identifiers.REFUND,
+    "test_clock_id": identifiers.TEST_CLOCK,
+    "journal_entry_id": identifiers.JOURNAL_ENTRY,
+    "entry_id": identifiers.EVENT,
+    "event_id": identifiers.EVENT,
+}
+_EVERYWHERE: Final = (INVALID_HEADER, UNKNOWN_VERSION, RATE_LIMITED, UNAVAILABLE)
+_AUTHENTICATED: Final = (UNAUTHENTICATED, TENANT_MISMATCH)
+_COMMANDS: Final = (
+    MALFORMED_JSON,
+    MISSING_KEY,
+    KEY_IN_FLIGHT,
+    ERASED,
+    TOO_LARGE,
+    UNSUPPORTED_TYPE,
+    INVALID,
+    KEY_REUSED,
+    CARD_NUMBER,
+    BUSY,
+    OUTCOME_PENDING,
+)
+
+
+class FieldErrorResource(TypedDict):
+    """One thing wrong with one field."""
+
+    param: str
+    code: str
+    message: str
+
+
+class ProblemResource(TypedDict):
+    """RFC 9457: what is wrong, with a stable code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    param: str | None
+    request_id: str
+    errors: NotRequired[list[FieldErrorResource]]
+
+
+def document(resources: Sequence[Operations], *, version: str) -> Json:
+    """The document, JSON-able."""
+    operations = [operation for resource in resources for operation in resource.declared]
+    schemas, references = _schemas(operations)
+    paths: dict[str, Json] = {}
+    problems = _Problems(references[ProblemResource, "serialization"])
+    for operation in operations:
+        path = operation.path.replace(":path}", "}")
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, references, problems)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "version": version, "description": DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": resource.tag, "description": resource.about} for resource in resources],
+        "security": [{"api_key": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": problems.responses,
+            "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer", "description": "An API key, `tbk_…`."}},
+        },
+    }
+
+
+def _schemas(operations: Iterable[Operation]) -> tuple[Json, Mapping[tuple[object, str], Json]]:
+    """All component schemas, and a reference to each operation's body and answer."""
+    inputs: list[tuple[Any, Any, TypeAdapter[Any]]] = [(ProblemResource, "serialization", TypeAdapter(ProblemResource))]
+    for operation in operations:
+        if operation.body is not None:
+            inputs.append((operation.body, "validation", TypeAdapter(operation.body)))
+        inputs.append((operation.answers, "serialization", TypeAdapter(operation.answers)))
+        if operation.own_errors is not None:
+            own = operation.own_errors.answers
+            inputs.append((own, "serialization", TypeAdapter(own)))
+    made, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF_TEMPLATE)
+    references: dict[tuple[object, str], Json] = {(model, mode): schema for (model, mode), schema in made.items()}
+    schemas: Json = definitions.get("$defs", {})
+    return schemas, references
+
+
+class _Problems:
+    """The answers that say no, each kept once and referred to: most operations share most of them."""
+
+    def __init__(self, schema: Json) -> None:
+        self.schema = schema
+        self._names: dict[tuple[ProblemType, ...], str] = {}
+        self.responses: Json = {}
+
+    def refer(self, kinds: Sequence[ProblemType]) -> Json:
+        """A reference to the answer that may be any of these."""
+        unique = tuple(dict.fromkeys(kinds))
+        name = self._names.get(unique)
+        if name is None:
+            name = self._names[unique] = f"Problem{unique[0].status}.{len(self._names) + 1}"
+            self.responses[name] = _problem(unique, self.schema)
+        return {"$ref": f"#/components/responses/{name}"}
+
+
+def _operation(operation: Operation, references: Mapping[tuple[object, str], Json], problems: _Problems) -> Json:
+    entry: Json = {
+        "operationId": operation.name,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "parameters": [*_path_parameters(operation), *_query_parameters(operation, references), *_headers(operation)],
+        "responses": {
+            str(operation.status): _success(operation, references[operation.answers, "serialization"]),
+            **_problem_responses(operation, problems, references),
+        },
+    }
+    if operation.about:
+        entry["description"] = operation.about
+    if operation.is_open:
+        entry["security"] = []
+    if operation.body is not None:
+        entry["requestBody"] = {
+            "required": _needs_body(operation),
+            "content": {
+                "application/json": {
+                    "schema": references[operation.body, "validation"],
+                    "example": operation.body_example,
+                }
+            },
+        }
+    return entry
+
+
+def _needs_body(operation: Operation) -> bool:
+    assert operation.body is not None, "only commands have a body"
+    return any(field.is_required() for field in operation.body.model_fields.values())
+
+
+def _success(operation: Operation, schema: Json) -> Json:
+    headers: Json = {"X-Request-Id": _header("This request's id: in its events' correlation_id, and in our logs.")}
+    if operation.is_command:
+        headers["Ledger-Position"] = _header("The log's position after this command.", "integer")
+        headers["Idempotent-Replayed"] = _header("`true` where this is the answer to an earlier request.")
+    if operation.status == 201:
+        headers["Location"] = _header("The resource's path.")
+    return {
+        "description": operation.summary,
+        "headers": headers,
+        "content": {operation.media_type: {"schema": schema, "example": operation.example}},
+    }
+
+
+def _header(description: str, kind: str = "string") -> Json:
+    return {"description": description, "schema": {"type": kind}}
+
+
+def _problem_responses(
+    operation: Operation, problems: _Problems, references: Mapping[tuple[object, str], Json]
+) -> Json:
+    kinds: list[ProblemType] = [*_EVERYWHERE]
+    if not operation.is_open:
+        kinds += _AUTHENTICATED
+    if operation.is_command:
+        kinds += _COMMANDS
+    else:
+        kinds += [INVALID, CARD_NUMBER]
+        if operation.reads:
+            kinds.append(POSITION_NOT_REACHED)
+    if _PATH_PARAMETER.search(operation.path):
+        kinds.append(NOT_FOUND)
+    kinds += [refusal_type(refusal) for refusal in operation.refusals]
+    by_status: dict[int, list[ProblemType]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(kind)
+    responses = {str(status): problems.refer(by_status[status]) for status in sorted(by_status)}
+    own = operation.own_errors
+    if own is not None:
+        schema = references[own.answers, "serialization"]
+        for status in (NOT_FOUND.status, INVALID.status):
+            responses[str(status)] = _own_error(
+                own, schema, _problem(by_status.get(status, [NOT_FOUND]), problems.schema)
+            )
+    return responses
+
+
+def _own_error(own: OwnErrors, schema: Json, problem: Json) -> Json:
+    """The answer in a foreign protocol's words, or as a problem where the edge says no."""
+    content = {own.media_type: {"schema": schema, "example": own.example}, **problem["content"]}
+    return {"description": problem["description"], "content": content}
+
+
+def _problem(kinds: Sequence[ProblemType], schema: Json) -> Json:
+    first = kinds[0]
+    return {
+        "description": "\n".join(f"- `{kind.code}`: {kind.title}" for kind in kinds),
+        "content": {
+            "application/problem+json": {
+                "schema": schema,
+                "example": {
+                    "type": f"/problems#{first.code}",
+                    "title": first.title,
+                    "status": first.status,
+                    "detail": first.title,
+                    "code": first.code,
+                    "param": None,
+                    "request_id": "req_01m7ywe9z7e398x54gfbrtqnk7",
+                },
+            }
+        },
+    }
+
+
+def _path_parameters(operation: Operation) -> list[Json]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
+        for name in _PATH_PARAMETER.findall(operation.path)
+    ]
+
+
+def _path_schema(name: str) -> Json:
+    if name == "version":
+        return {"type": "string", "pattern": "^(latest|[1-9][0-9]{0,8})$"}
+    prefix = _PATH_IDS.get(name)
+    if prefix is None:
+        return {"type": "string", "minLength": 1, "maxLength": 255}
+    return {"type": "string", "pattern": f"^{prefix}{ID_PATTERN}$"}
+
+
+def _query_parameters(operation: Operation, references: Mapping[tuple[object, str], Json]) -> list[Json]:
+    if operation.parameters is None:
+        return []
+    schema = operation.parameters.model_json_schema(by_alias=True, ref_template=REF_TEMPLATE)
+    definitions = schema.get("$defs", {})
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": _inlined(_without_null(field), definitions),
+            **({"description": field["description"]} if "description" in field else {}),
+        }
+        for name, field in schema.get("properties", {}).items()
+    ]
+
+
+def _without_null(field: Json) -> Json:
+    """A parameter that is left out is null in the model; nobody sends null in a query string."""
+    options = [option for option in field.get("anyOf", []) if option.get("type") != "null"]
+    kept = {name: value for name, value in field.items() if name not in ("anyOf", "default", "title", "description")}
+    if len(options) == 1:
+        return {**kept, **options[0]}
+    return {**kept, "anyOf": options} if options else kept
+
+
+def _inlined(schema: Json, definitions: Mapping[str, Json]) -> Json:
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    return definitions[reference.rpartition("/")[2]]
+
+
+def _headers(operation: Operation) -> list[Json]:
+    about = f"The version of this API: {VERSION}."
+    found = [_request_header("Tallybook-Version", about, {"type": "string", "enum": [VERSION]})]
+    if operation.is_open:
+        return found
+    found.append(_request_header("X-Tenant-ID", "Must be the API key's tenant.", {"type": "string"}))
+    if operation.is_command:
+        schema: Json = {"type": "string", "pattern": "^[!-~]{1,255}$"}
+        about = "Names this request: a repeat under the same key gets the same answer."
+        found.append(
+            _request_header("Idempotency-Key", about, schema, required=True, example=f"order-4711-{operation.name}")
+        )
+    elif operation.reads:
+        schema = {"type": "integer", "minimum": 0}
+        found.append(_request_header("Min-Ledger-Position", "Wait until this position can be read.", schema))
+    return found
+
+
+def _request_header(
+    name: str, description: str, schema: Json, *, required: bool = False, example: str | None = None
+) -> Json:
+    entry: Json = {"name": name, "in": "header", "required": required, "description": description, "schema": schema}
+    return entry if example is None else entry | {"example": example}

@@ -1,0 +1,182 @@
+"""What the API can do, declared once: the route, its parsing and its OpenAPI entry all come from the same place.
+
+A resource's file makes an `Operations`, and decorates one handler per operation. Command handlers turn a parsed body
+into an `Intention`; query handlers return what is to be shown.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar, cast
+
+from pydantic import BaseModel
+
+from api.http.call import Call
+from api.http.fields import Body
+from api.http.replies import Reply
+from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Command, Streams
+from infra.event_store.port import SealedPerson
+from infra.vault import PersonKey
+from projections.read_model import Projection
+
+B = TypeVar("B", bound=Body)
+P = TypeVar("P", bound=BaseModel)
+
+
+class Intention(NamedTuple):
+    """What a request wants done. `render` gives the whole resource from the states as decided.
+
+    `answer_key` seals the answer as it is stored, where it holds a person's data. `location` is the resource's path.
+    """
+
+    command: Command
+    render: Callable[[Streams], object]
+    location: str | None = None
+    seals: SealedPerson | None = None
+    erases: str | None = None
+    answer_key: PersonKey | None = None
+
+
+CommandHandler = Callable[[Call, Any], Awaitable[Intention]]
+
+
+class OwnErrors(NamedTuple):
+    """How an operation of a foreign protocol says no: 404 and 422 in that protocol's words."""
+
+    media_type: str
+    answers: Any
+    example: object
+
+
+QueryHandler = Callable[[Call, Any], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path. `status` is that of success. Commands have a body, queries may have parameters.
+
+    `handler` takes the call and the parsed body (or parameters); a query may return a ready Reply.
+    """
+
+    tag: str
+    method: str
+    path: str
+    name: str
+    summary: str
+    about: str
+    answers: Any
+    example: object
+    status: int = 200
+    body: type[Body] | None = None
+    body_example: object = None
+    parameters: type[BaseModel] | None = None
+    refusals: tuple[type[Refusal], ...] = ()
+    handler: CommandHandler | QueryHandler
+    media_type: str = "application/json"
+    is_open: bool = False
+    reads: tuple[Projection, ...] = ()
+    own_errors: OwnErrors | None = None
+
+    @property
+    def is_command(self) -> bool:
+        """Whether it changes something, and so needs an Idempotency-Key."""
+        return self.body is not None
+
+
+@dataclass(slots=True, kw_only=True)
+class Operations:
+    """The operations of one resource, in the order of their declaration."""
+
+    tag: str
+    about: str
+    declared: list[Operation] = field(default_factory=list)
+
+    def command(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: type[B],
+        answers: Any,
+        example: object,
+        body_example: object = None,
+        status: int = 200,
+        refusals: Sequence[type[Refusal]] = (),
+    ) -> Callable[[Callable[[Call, B], Awaitable[Intention]]], Callable[[Call, B], Awaitable[Intention]]]:
+        """Declare an operation that changes something. The handler's docstring is its documentation."""
+
+        def declare(
+            handler: Callable[[Call, B], Awaitable[Intention]],
+        ) -> Callable[[Call, B], Awaitable[Intention]]:
+            summary, about = _documentation(handler)
+            self.declared.append(
+                Operation(
+                    tag=self.tag,
+                    method=method,
+                    path=path,
+                    name=handler.__name__,
+                    summary=summary,
+                    about=about,
+                    answers=answers,
+                    example=example,
+                    status=status,
+                    body=body,
+                    body_example={} if body_example is None else body_example,
+                    refusals=tuple(refusals),
+                    handler=cast("CommandHandler", handler),
+                )
+            )
+            return handler
+
+        return declare
+
+    def query(
+        self,
+        path: str,
+        *,
+        answers: Any,
+        example: object,
+        parameters: type[P],
+        refusals: Sequence[type[Refusal]] = (),
+        media_type: str = "application/json",
+        is_open: bool = False,
+        reads: tuple[Projection, ...] = (),
+        own_errors: OwnErrors | None = None,
+    ) -> Callable[[Callable[[Call, P], Awaitable[object]]], Callable[[Call, P], Awaitable[object]]]:
+        """Declare a GET. Open ones need no key; `reads` are the projections that Min-Ledger-Position waits for."""
+
+        def declare(handler: Callable[[Call, P], Awaitable[object]]) -> Callable[[Call, P], Awaitable[object]]:
+            summary, about = _documentation(handler)
+            self.declared.append(
+                Operation(
+                    tag=self.tag,
+                    method="GET",
+                    path=path,
+                    name=handler.__name__,
+                    summary=summary,
+                    about=about,
+                    answers=answers,
+                    example=example,
+                    parameters=parameters,
+                    refusals=tuple(refusals),
+                    handler=cast("QueryHandler", handler),
+                    media_type=media_type,
+                    is_open=is_open,
+                    reads=reads,
+                    own_errors=own_errors,
+                )
+            )
+            return handler
+
+        return declare
+
+
+def _documentation(handler: Callable[..., object]) -> tuple[str, str]:
+    text = handler.__doc__
+    if not text:
+        raise TypeError(f"{handler.__name__} has no docstring; it is the operation's documentation")
+    lines = [line.strip() for line in text.strip().splitlines()]
+    return lines[0].rstrip("."), "\n".join(lines[1:]).strip()
+
+
+__all__ = ["Intention", "Operation", "Operations", "OwnErrors", "Reply"]

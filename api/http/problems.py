@@ -1,0 +1,202 @@
+"""Everything the API says no with: RFC 9457 problems, each with a stable code.
+
+A domain refusal becomes a problem by its own code and kind; what the edge itself refuses is listed here. `catalogue`
+yields all of them, and docs/problems.md is written from it.
+"""
+
+import inspect
+import pkgutil
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Final, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+import domain
+from api.http.replies import PROBLEM_JSON, Header, Reply
+from domain.kernel.refusal import Refusal, RefusalKind
+
+PROBLEMS_PATH: Final = "/problems"
+MAX_ERRORS: Final = 50
+"""Validation errors told of one request; a body may hold thousands."""
+
+STATUS_OF_KIND: Final = {RefusalKind.NOT_FOUND: 404, RefusalKind.CONFLICT: 409, RefusalKind.INVALID: 422}
+
+
+class ProblemType(NamedTuple):
+    """A kind of problem: its stable code, its status, and what it means."""
+
+    code: str
+    status: int
+    title: str
+
+
+MALFORMED_JSON: Final = ProblemType("malformed_json", 400, "The body is not JSON in UTF-8.")
+INVALID_HEADER: Final = ProblemType("invalid_header", 400, "A header's value is not of its form.")
+MISSING_KEY: Final = ProblemType("idempotency_key_missing", 400, "A request that changes something needs a key.")
+UNKNOWN_VERSION: Final = ProblemType("unknown_version", 400, "There is no such version of this API.")
+UNAUTHENTICATED: Final = ProblemType("unauthenticated", 401, "An API key is needed, and none that is valid was sent.")
+TENANT_MISMATCH: Final = ProblemType("tenant_mismatch", 403, "X-Tenant-ID names another tenant than the API key.")
+NO_SUCH_PAGE: Final = ProblemType("route_not_found", 404, "There is nothing at this path.")
+NOT_FOUND: Final = ProblemType("not_found", 404, "There is no such resource.")
+METHOD_NOT_ALLOWED: Final = ProblemType("method_not_allowed", 405, "The path does not take this method.")
+KEY_IN_FLIGHT: Final = ProblemType("idempotency_key_in_flight", 409, "The first request with this key is being done.")
+ERASED: Final = ProblemType("personal_data_erased", 410, "The answer held data of a person who was erased since.")
+TOO_LARGE: Final = ProblemType("body_too_large", 413, "The body is larger than the limit.")
+UNSUPPORTED_TYPE: Final = ProblemType("unsupported_media_type", 415, "The body must be application/json.")
+INVALID: Final = ProblemType("validation_failed", 422, "Some fields or parameters are not valid; errors[] tells which.")
+KEY_REUSED: Final = ProblemType("idempotency_key_reused", 422, "The key was used before with another request.")
+CARD_NUMBER: Final = ProblemType(
+    "card_number_refused", 422, "The request holds a payment card number; send the gateway's token instead."
+)
+RATE_LIMITED: Final = ProblemType("rate_limited", 429, "Too many requests; retry after the time in Retry-After.")
+BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same key.")
+UNAVAILABLE: Final = ProblemType("store_unavailable", 503, "The store cannot be reached; retry with the same key.")
+OUTCOME_PENDING: Final = ProblemType(
+    "outcome_pending", 503, "The command takes longer than the limit; retry with the same key for its outcome."
+)
+POSITION_NOT_REACHED: Final = ProblemType(
+    "position_not_reached", 503, "What can be read has not reached Min-Ledger-Position yet."
+)
+INTERNAL: Final = ProblemType("internal_error", 500, "Something is wrong on our side; it was logged.")
+
+PROBLEM_TYPES: Final = tuple(value for value in globals().copy().values() if isinstance(value, ProblemType))
+
+
+class FieldError(NamedTuple):
+    """One thing wrong with one field: where (`items.0.price`), a stable code, and a sentence."""
+
+    param: str
+    code: str
+    message: str
+
+
+class Problem(Exception):
+    """A request ends with this problem. `param` names the field or header that it is about."""
+
+    def __init__(
+        self,
+        kind: ProblemType,
+        detail: str = "",
+        *,
+        param: str | None = None,
+        errors: Sequence[FieldError] = (),
+        headers: Sequence[Header] = (),
+    ) -> None:
+        self.kind = kind
+        self.detail = detail or kind.title
+        self.param = param
+        self.errors = errors
+        self.headers = headers
+        super().__init__(self.detail)
+
+    def reply(self, request_id: str) -> Reply:
+        """The problem as it is sent."""
+        kind = self.kind
+        return _reply(kind, self.detail, self.param, self.errors, request_id, self.headers)
+
+
+def refusal_type(refusal: type[Refusal]) -> ProblemType:
+    """The problem that a refusal becomes."""
+    summary = (inspect.getdoc(refusal) or refusal.code).splitlines()[0]
+    return ProblemType(refusal.code, STATUS_OF_KIND[refusal.kind], summary)
+
+
+def refusal_reply(refusal: Refusal, request_id: str) -> Reply:
+    """A refusal as it is sent."""
+    return _reply(refusal_type(type(refusal)), refusal.describe(), refusal.param, (), request_id, ())
+
+
+def retry_after(seconds: int) -> tuple[Header, ...]:
+    """The header that tells when to try again."""
+    return ((b"retry-after", str(max(1, seconds)).encode()),)
+
+
+def invalid_body(error: ValidationError) -> Problem:
+    """What pydantic found wrong, without what was sent: it may be anything, and is never logged or echoed."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return Problem(MALFORMED_JSON, found[0]["msg"][:200])
+    return invalid(
+        [FieldError(_param(entry["loc"]), entry["type"], entry["msg"][:200]) for entry in found[:MAX_ERRORS]]
+    )
+
+
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    """A 422 that names each field; `param` is the first one's."""
+    first = errors[0]
+    where = f"{first.param}: " if first.param else ""
+    return Problem(INVALID, f"{where}{first.message}", param=first.param or None, errors=errors)
+
+
+def _param(loc: Sequence[int | str]) -> str:
+    return ".".join(_printable(str(part)[:64]) for part in loc)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _reply(
+    kind: ProblemType,
+    detail: str,
+    param: str | None,
+    errors: Sequence[FieldError],
+    request_id: str,
+    headers: Sequence[Header],
+) -> Reply:
+    body: dict[str, object] = {
+        "type": f"{PROBLEMS_PATH}#{kind.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "code": kind.code,
+        "param": param,
+        "request_id": request_id,
+    }
+    if errors:
+        body["errors"] = [error._asdict() for error in errors]
+    return Reply(kind.status, (PROBLEM_JSON, *headers), to_json(body))
+
+
+def catalogue() -> Iterator[ProblemType]:
+    """Every problem there is, the edge's own first, then the domain's by code."""
+    yield from PROBLEM_TYPES
+    # A refusal is known when its module is loaded: load all, so that the list is the same in every process.
+    for module in pkgutil.walk_packages(domain.__path__, "domain."):
+        import_module(module.name)
+    seen: set[ProblemType] = set()
+    for refusal in sorted(_refusals(Refusal), key=lambda refusal: (refusal.code, refusal.__name__)):
+        kind = refusal_type(refusal)
+        if kind not in seen:
+            seen.add(kind)
+            yield kind
+
+
+def _refusals(base: type[Refusal]) -> Iterator[type[Refusal]]:
+    for refusal in base.__subclasses__():
+        # Only those of the domain: tests define refusals of their own.
+        if refusal.__module__.partition(".")[0] == "domain":
+            yield refusal
+        yield from _refusals(refusal)
+
+
+def problems_markdown() -> str:
+    """docs/problems.md."""
+    lines = [
+        "# Problems",
+        "",
+        "Every error is an `application/problem+json` document of RFC 9457 with `type`, `title`, `status`, `detail`,",
+        "`code`, `param` and `request_id`; status 422 adds `errors[]`, one entry per field. Codes are stable: go by",
+        "`code`, show `detail` to people. This table is written by `python -m api.http.problems` from the code itself.",
+        "",
+        "| code | status | meaning |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{kind.code}` | {kind.status} | {kind.title.replace('|', chr(92) + '|')} |" for kind in catalogue()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(problems_markdown(), end="")  # noqa: T201  its output is the file

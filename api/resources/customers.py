@@ -1,0 +1,373 @@
+"""Customers: who is billed, in which currency and time zone, and how they pay."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+from typing_extensions import TypedDict
+
+from api.http.call import Call
+from api.http.fields import (
+    Currency,
+    CustomerId,
+    ExternalId,
+    MoneyResource,
+    NoBody,
+    PaymentMethodId,
+    TestClockId,
+    TimeZone,
+    money,
+)
+from api.http.listing import (
+    CreatedParameters,
+    ListResource,
+    NoParameters,
+    list_example,
+    page_request,
+    page_resource,
+)
+from api.http.operations import Intention, Operations
+from api.resources.personal_data import PersonalFields, PersonalResource, known_of, personal_resource, seal
+from domain.customers.customer import (
+    CUSTOMER,
+    CreateCustomer,
+    Customer,
+    CustomerIsDeleted,
+    CustomerNotFound,
+    DeleteCustomer,
+    EraseCustomer,
+    ExternalIdTaken,
+    SetDefaultPaymentMethod,
+    UpdateCustomer,
+    existing,
+)
+from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
+from domain.customers.test_clock import TestClockNotFound
+from domain.kernel.billing_period import UnknownTimeZone
+from domain.kernel.identifiers import CUSTOMER as PREFIX
+from domain.kernel.stream import Streams
+from infra.ids import new_id
+from infra.vault import Person
+from projections.models import customers as read
+from projections.models import invoices
+from projections.read_model import Projection
+from projections.reading import Reader, many
+from projections.stream_rows import Found
+
+CUSTOMERS: Final = Operations(tag="customers", about="Who is billed.")
+_ID: Final = "cus_01m7ywe9z7e398x54gfbrtqnk7"
+
+
+class NewCustomer(PersonalFields):
+    """A customer to be. Personal fields are kept apart from the log, and can be erased."""
+
+    external_id: ExternalId | None = None
+    currency: Currency
+    time_zone: TimeZone = "UTC"
+    test_clock: TestClockId | None = None
+
+
+class CustomerChange(PersonalFields):
+    """What is to change; what is left out stays, null clears a personal field."""
+
+    time_zone: TimeZone | None = None
+
+
+class DefaultPaymentMethod(NoBody):
+    """The payment method that invoices are collected with; null collects none automatically."""
+
+    payment_method: PaymentMethodId | None
+
+
+class CustomerFilters(CreatedParameters):
+    """Which customers."""
+
+    external_id: ExternalId | None = None
+    currency: Currency | None = None
+    test_clock: TestClockId | None = None
+
+
+class BalanceResource(TypedDict):
+    """What a customer owes on open invoices, per currency; empty where nothing is owed."""
+
+    object: Literal["balance"]
+    customer: str
+    owed: list[MoneyResource]
+
+
+class CustomerResource(PersonalResource):
+    """A customer."""
+
+    id: CustomerId
+    object: Literal["customer"]
+    external_id: str | None
+    currency: str
+    time_zone: str
+    default_payment_method: str | None
+    test_clock: str | None
+    created: datetime
+    deleted_at: datetime | None
+    erased_at: datetime | None
+
+
+def customer_resource(customer: Customer, person: Person | None) -> CustomerResource:
+    """A customer as it is answered; nothing personal is left of one who was erased."""
+    return {
+        "id": customer.customer_id,
+        "object": "customer",
+        "external_id": customer.external_id,
+        "currency": customer.currency,
+        "time_zone": customer.time_zone,
+        "default_payment_method": customer.default_payment_method_id,
+        "test_clock": customer.test_clock_id,
+        "created": customer.created_at,
+        "deleted_at": customer.deleted_at,
+        "erased_at": customer.erased_at,
+        **personal_resource(None if customer.personal is None else person),
+    }
+
+
+def _decided(streams: Streams, customer_id: str, person: Person | None) -> CustomerResource:
+    return customer_resource(existing(streams.get(CUSTOMER, customer_id), customer_id), person)
+
+
+EXAMPLE: Final[dict[str, object]] = {
+    "id": _ID,
+    "object": "customer",
+    "external_id": "crm-4711",
+    "currency": "EUR",
+    "time_zone": "Europe/Berlin",
+    "default_payment_method": None,
+    "test_clock": None,
+    "created": "2026-01-01T00:00:00Z",
+    "deleted_at": None,
+    "erased_at": None,
+    "name": "Ada Lovelace",
+    "email": "ada@example.com",
+    "phone": None,
+    "address": None,
+    "tax_ids": [],
+    "metadata": {"segment": "smb"},
+}
+
+
+@CUSTOMERS.command(
+    "POST",
+    "/v1/customers",
+    body=NewCustomer,
+    body_example={
+        "external_id": "crm-4711",
+        "name": "Ada Lovelace",
+        "email": "ada@example.com",
+        "currency": "EUR",
+        "time_zone": "Europe/Berlin",
+        "metadata": {"segment": "smb"},
+    },
+    answers=CustomerResource,
+    example=EXAMPLE,
+    status=201,
+    refusals=(ExternalIdTaken, UnknownTimeZone, TestClockNotFound),
+)
+async def create_customer(call: Call, body: NewCustomer) -> Intention:
+    """Create a customer.
+
+    The currency and the external id are kept for ever; an external id belongs to one living customer. Do not put
+    personal data into the external id: it is part of the log, which cannot forget.
+    """
+    customer_id = new_id(PREFIX)
+    person = body.given()
+    sealed = seal(call, customer_id, person, None) if person else None
+    return Intention(
+        command=CreateCustomer(
+            customer_id=customer_id,
+            external_id=body.external_id,
+            currency=body.currency,
+            time_zone=body.time_zone,
+            test_clock_id=body.test_clock,
+            personal=None if sealed is None else sealed.reference,
+        ),
+        render=lambda streams: _decided(streams, customer_id, person),
+        location=f"/v1/customers/{customer_id}",
+        seals=None if sealed is None else sealed.rows,
+        answer_key=None if sealed is None else sealed.key,
+    )
+
+
+@CUSTOMERS.command(
+    "PATCH",
+    "/v1/customers/{customer_id}",
+    body=CustomerChange,
+    body_example={"email": "countess@example.com"},
+    answers=CustomerResource,
+    example=EXAMPLE | {"email": "countess@example.com"},
+    refusals=(CustomerNotFound, CustomerIsDeleted, UnknownTimeZone),
+)
+async def update_customer(call: Call, body: CustomerChange) -> Intention:
+    """Change a customer.
+
+    What the body leaves out stays as it is.
+    """
+    customer_id = _path_id(call)
+    known = await known_of(call, customer_id)
+    given = body.given()
+    person = {**known.person, **given}
+    sealed = seal(call, customer_id, person, known.key) if given else None
+    return Intention(
+        command=UpdateCustomer(
+            customer_id=customer_id,
+            time_zone=body.time_zone,
+            personal=None if sealed is None else sealed.reference,
+            based_on=known.reference,
+        ),
+        render=lambda streams: _decided(streams, customer_id, person),
+        seals=None if sealed is None else sealed.rows,
+        answer_key=known.key if sealed is None else sealed.key,
+    )
+
+
+@CUSTOMERS.command(
+    "POST",
+    "/v1/customers/{customer_id}/default-payment-method",
+    body=DefaultPaymentMethod,
+    body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
+    answers=CustomerResource,
+    example=EXAMPLE | {"default_payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
+    refusals=(CustomerNotFound, CustomerIsDeleted, PaymentMethodNotFound, PaymentMethodIsDetached),
+)
+async def set_default_payment_method(call: Call, body: DefaultPaymentMethod) -> Intention:
+    """Choose the payment method that a customer's invoices are collected with."""
+    customer_id = _path_id(call)
+    known = await known_of(call, customer_id)
+    return Intention(
+        command=SetDefaultPaymentMethod(customer_id=customer_id, payment_method_id=body.payment_method),
+        render=lambda streams: _decided(streams, customer_id, known.person),
+        answer_key=known.key,
+    )
+
+
+@CUSTOMERS.command(
+    "DELETE",
+    "/v1/customers/{customer_id}",
+    body=NoBody,
+    answers=CustomerResource,
+    example=EXAMPLE | {"deleted_at": "2026-02-01T00:00:00Z"},
+    refusals=(CustomerNotFound,),
+)
+async def delete_customer(call: Call, _body: NoBody) -> Intention:
+    """Delete a customer.
+
+    No new business; subscriptions end with their period, and what was billed can still be paid.
+    """
+    customer_id = _path_id(call)
+    known = await known_of(call, customer_id)
+    return Intention(
+        command=DeleteCustomer(customer_id=customer_id),
+        render=lambda streams: _decided(streams, customer_id, known.person),
+        answer_key=known.key,
+    )
+
+
+@CUSTOMERS.command(
+    "POST",
+    "/v1/customers/{customer_id}/erase",
+    body=NoBody,
+    answers=CustomerResource,
+    example=EXAMPLE
+    | {
+        "name": None,
+        "email": None,
+        "metadata": {},
+        "deleted_at": "2026-02-01T00:00:00Z",
+        "erased_at": "2026-02-01T00:00:00Z",
+    },
+    refusals=(CustomerNotFound,),
+)
+async def erase_customer(call: Call, _body: NoBody) -> Intention:
+    """Erase a customer's personal data for good.
+
+    The key that it is sealed with is destroyed: log, read models, stored answers and dead letters hold nothing to read
+    any more, and every figure still adds up. Deletes the customer, too.
+    """
+    customer_id = _path_id(call)
+    return Intention(
+        command=EraseCustomer(customer_id=customer_id),
+        render=lambda streams: _decided(streams, customer_id, None),
+        erases=customer_id,
+    )
+
+
+def _path_id(call: Call) -> str:
+    return call.id("customer_id", PREFIX, CustomerNotFound)
+
+
+async def customer_resources(
+    call: Call, connection: Reader, customers: Sequence[Found[Customer]]
+) -> list[CustomerResource]:
+    """Customers with what the vault still has of them."""
+    known = await read.with_person(connection, call.parts.vault, call.tenant_id, customers)
+    return [customer_resource(found.state, person) for found, person in known]
+
+
+async def load_customers(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
+    """Customers by id, for expansion."""
+    found = await many(connection, read.TABLE, call.tenant_id, ids)
+    return {resource["id"]: resource for resource in await customer_resources(call, connection, found)}
+
+
+@CUSTOMERS.query(
+    "/v1/customers/{customer_id}",
+    answers=CustomerResource,
+    example=EXAMPLE,
+    parameters=NoParameters,
+    refusals=(CustomerNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_customer(call: Call, _asked: NoParameters) -> CustomerResource:
+    """Get a customer, deleted ones too."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        found = await read.get(connection, call.tenant_id, wanted)
+        if found is None:
+            raise CustomerNotFound(customer=wanted)
+        return (await customer_resources(call, connection, [found]))[0]
+
+
+@CUSTOMERS.query(
+    "/v1/customers",
+    answers=ListResource[CustomerResource],
+    example=list_example(EXAMPLE),
+    parameters=CustomerFilters,
+    reads=(Projection.BILLING,),
+)
+async def list_customers(call: Call, asked: CustomerFilters) -> ListResource[CustomerResource]:
+    """List customers, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection,
+            call.tenant_id,
+            external_id=asked.external_id,
+            currency=asked.currency,
+            test_clock_id=asked.test_clock,
+            created=asked.created,
+            request=request,
+        )
+        return page_resource(page, request, await customer_resources(call, connection, page.items))
+
+
+@CUSTOMERS.query(
+    "/v1/customers/{customer_id}/balance",
+    answers=BalanceResource,
+    example={"object": "balance", "customer": _ID, "owed": [{"amount": 4900, "currency": "EUR"}]},
+    parameters=NoParameters,
+    refusals=(CustomerNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_customer_balance(call: Call, _asked: NoParameters) -> BalanceResource:
+    """Show what a customer owes."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        if await read.get(connection, call.tenant_id, wanted) is None:
+            raise CustomerNotFound(customer=wanted)
+        owed = await invoices.owed_by(connection, call.tenant_id, wanted)
+    return {"object": "balance", "customer": wanted, "owed": [money(amount) for amount in owed]}

@@ -1,0 +1,276 @@
+"""The log itself: every event of the tenant, what became of each command, and a customer's story."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal, cast
+
+from pydantic import Field
+from pydantic_core import from_json, to_json
+from typing_extensions import TypedDict
+
+from api.http.call import Call
+from api.http.fields import CustomerId
+from api.http.listing import Cursor, Limit, ListResource, NoParameters, Parameters, list_example, list_resource
+from api.http.operations import Operations
+from api.http.problems import NOT_FOUND, Problem
+from api.http.replies import KEY_NAMESPACE
+from api.http.wire_positions import MAX_POSITION, Position
+from api.resources.journal_entries import PostingResource, posting_resource
+from domain.catalogue import STREAMS
+from domain.customers.customer import CustomerNotFound
+from domain.kernel.identifiers import CUSTOMER, EVENT, decode, is_id
+from infra.event_store.log import COLUMNS
+from infra.event_store.port import Recorded
+from projections.models import customers
+from projections.read_model import Projection
+from projections.reading import Reader
+from schemas.codec import default_codec
+
+EVENTS: Final = Operations(tag="events", about="The log itself.")
+SECRET_FIELDS: Final = frozenset({"token"})
+CLOCK_SLACK: Final = timedelta(minutes=10)
+"""How far an event's id, drawn when it was decided, may lie from when it was recorded."""
+
+_STREAM_TYPES: Final = sorted(STREAMS)
+_EVENT_TYPES: Final = sorted(event for stream in STREAMS.values() for event in stream.events)
+_MAX_KEY_CHARS: Final = 255
+
+
+class EventFilters(Parameters):
+    """Which events, by position: newest first."""
+
+    limit: Limit | None = None
+    starting_after: Annotated[Position | None, Field(description="Only events before this position.")] = None
+    type: Annotated[str | None, Field(pattern=r"^[a-z_.]{1,64}$", json_schema_extra={"enum": _EVENT_TYPES})] = None
+    stream: Annotated[Cursor | None, Field(description="Only those of one resource, by its id.")] = None
+
+
+class TimelineParameters(Parameters):
+    """Which part of a customer's story."""
+
+    limit: Limit | None = None
+    starting_after: Annotated[Position | None, Field(description="Only events before this position.")] = None
+
+
+class EventResource(TypedDict):
+    """A fact. `position` is its place in the log; `data` are its fields, with nothing personal in them."""
+
+    id: str
+    object: Literal["event"]
+    type: str
+    position: int
+    stream_type: str
+    stream: str
+    stream_version: int
+    effective_at: datetime
+    recorded_at: datetime
+    actor: str
+    correlation_id: str
+    causation_id: str | None
+    data: dict[str, Any]
+    postings: list[PostingResource]
+
+
+class CommandResource(TypedDict):
+    """What became of a command. `in_flight` while it is being done; then position and time are still unknown."""
+
+    object: Literal["command"]
+    idempotency_key: str
+    status: Literal["accepted", "refused", "in_flight"]
+    code: str | None
+    position: int | None
+    events: int
+    decided_at: datetime | None
+
+
+def event_resource(recorded: Recorded) -> EventResource:
+    """An event as it is answered. A gateway's token is left out."""
+    codec = default_codec()
+    fields: dict[str, Any] = from_json(to_json(codec.decode_event(recorded.payload), bytes_mode="base64"))
+    entry = None if recorded.postings is None else codec.decode_entry(recorded.postings)
+    return {
+        "id": recorded.event_id,
+        "object": "event",
+        "type": recorded.event_type,
+        "position": recorded.position,
+        "stream_type": recorded.stream_type,
+        "stream": recorded.stream_id,
+        "stream_version": recorded.stream_version,
+        "effective_at": recorded.effective_at,
+        "recorded_at": recorded.recorded_at,
+        "actor": recorded.actor,
+        "correlation_id": recorded.correlation_id,
+        "causation_id": recorded.causation_id,
+        "data": {name: value for name, value in fields.items() if name not in SECRET_FIELDS},
+        "postings": [] if entry is None else [posting_resource(posting) for posting in entry.postings],
+    }
+
+
+EXAMPLE: Final[dict[str, object]] = {
+    "id": "evt_01m7ywe9z7e398x54gfbrtqnk7",
+    "object": "event",
+    "type": "invoice.voided",
+    "position": 42,
+    "stream_type": "invoice",
+    "stream": "in_01m7ywe9z7e398x54gfbrtqnk7",
+    "stream_version": 2,
+    "effective_at": "2026-01-01T00:00:00Z",
+    "recorded_at": "2026-01-01T00:00:00.004Z",
+    "actor": "api_key:key_01m7ywe9z7e398x54gfbrtqnk7",
+    "correlation_id": "req_01m7ywe9z7e398x54gfbrtqnk7",
+    "causation_id": None,
+    "data": {"invoice_id": "in_01m7ywe9z7e398x54gfbrtqnk7", "voided_at": "2026-01-01T00:00:00Z"},
+    "postings": [],
+}
+
+_SELECT: Final = f"SELECT {COLUMNS} FROM log.events WHERE tenant_id = $1"  # noqa: S608  constants
+_LIST: Final = f"{_SELECT} AND position < $2 AND ($3::text IS NULL OR event_type = $3) ORDER BY position DESC LIMIT $4"
+_LIST_STREAM: Final = (
+    f"{_SELECT} AND stream_type = ANY($5::text[]) AND stream_id = $6 AND position < $2 "
+    "AND ($3::text IS NULL OR event_type = $3) ORDER BY position DESC LIMIT $4"
+)
+BY_ID: Final = f"{_SELECT} AND event_id = $2 AND recorded_at BETWEEN $3 AND $4"
+_TIMELINE: Final = f"""
+WITH streams AS (
+    SELECT 'customer' AS type, $2 AS id
+    UNION ALL SELECT 'subscription', subscription_id FROM read.subscriptions WHERE tenant_id = $1 AND customer_id = $2
+    UNION ALL SELECT 'invoice', invoice_id FROM read.invoices WHERE tenant_id = $1 AND customer_id = $2
+    UNION ALL SELECT 'payment', payment_id FROM read.payments WHERE tenant_id = $1 AND customer_id = $2
+    UNION ALL
+    SELECT 'payment_method', payment_method_id FROM read.payment_methods WHERE tenant_id = $1 AND customer_id = $2
+)
+SELECT {COLUMNS} FROM streams s CROSS JOIN LATERAL (
+    SELECT * FROM log.events e
+    WHERE e.tenant_id = $1 AND e.stream_type = s.type AND e.stream_id = s.id AND e.position < $3
+) AS found
+ORDER BY position DESC LIMIT $4
+"""  # noqa: S608  constants
+
+
+def _limit(call: Call, asked: int | None) -> int:
+    api = call.parts.settings.api
+    return api.page_default_items if asked is None else min(asked, api.page_max_items)
+
+
+def _page(rows: Sequence[Any], limit: int) -> ListResource[EventResource]:
+    data = [event_resource(Recorded(*row)) for row in rows[:limit]]
+    cursor = str(data[-1]["position"]) if data else None
+    return list_resource(data, has_more=len(rows) > limit, next_cursor=cursor)
+
+
+@EVENTS.query("/v1/events", answers=ListResource[EventResource], example=list_example(EXAMPLE), parameters=EventFilters)
+async def list_events(call: Call, asked: EventFilters) -> ListResource[EventResource]:
+    """List the tenant's events, newest first.
+
+    Pages go by position: `next_cursor` is one.
+    """
+    limit = _limit(call, asked.limit)
+    before = MAX_POSITION if asked.starting_after is None else asked.starting_after
+    async with call.reading() as connection:
+        if asked.stream is None:
+            rows = await connection.fetch(_LIST, call.tenant_id, before, asked.type, limit + 1)
+        else:
+            rows = await connection.fetch(
+                _LIST_STREAM, call.tenant_id, before, asked.type, limit + 1, _STREAM_TYPES, asked.stream
+            )
+    return _page(rows, limit)
+
+
+@EVENTS.query("/v1/events/{event_id}", answers=EventResource, example=EXAMPLE, parameters=NoParameters)
+async def get_event(call: Call, _asked: NoParameters) -> EventResource:
+    """Get an event by its id."""
+    wanted = call.path["event_id"]
+    drawn = _drawn_at(wanted)
+    if drawn is None:
+        raise Problem(NOT_FOUND)
+    async with call.reading() as connection:
+        row = await connection.fetchrow(BY_ID, call.tenant_id, wanted, drawn - CLOCK_SLACK, drawn + CLOCK_SLACK)
+    if row is None:
+        raise Problem(NOT_FOUND)
+    return event_resource(Recorded(*row))
+
+
+def _drawn_at(event_id: str) -> datetime | None:
+    """When an id was drawn: the first 48 bits of a UUIDv7. None for what is no event's id."""
+    if not is_id(event_id, EVENT):
+        return None
+    try:
+        return datetime.fromtimestamp((decode(event_id.removeprefix(EVENT)) >> 80) / 1000, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+@EVENTS.query(
+    "/v1/customers/{customer_id}/timeline",
+    answers=ListResource[EventResource],
+    example=list_example(EXAMPLE),
+    parameters=TimelineParameters,
+    refusals=(CustomerNotFound,),
+    reads=(Projection.BILLING, Projection.PAYMENTS),
+)
+async def get_customer_timeline(call: Call, asked: TimelineParameters) -> ListResource[EventResource]:
+    """Tell a customer's story: everything that happened to them, newest first.
+
+    Subscriptions, invoices, payments, refunds and payment methods included. Pages go by position.
+    """
+    customer_id: CustomerId = call.id("customer_id", CUSTOMER, CustomerNotFound)
+    limit = _limit(call, asked.limit)
+    before = MAX_POSITION if asked.starting_after is None else asked.starting_after
+    async with call.reading() as connection:
+        await _must_exist(connection, call.tenant_id, customer_id)
+        rows = await connection.fetch(_TIMELINE, call.tenant_id, customer_id, before, limit + 1)
+    return _page(rows, limit)
+
+
+async def _must_exist(connection: Reader, tenant_id: str, customer_id: str) -> None:
+    if await customers.get(connection, tenant_id, customer_id) is None:
+        raise CustomerNotFound(customer=customer_id)
+
+
+@EVENTS.query(
+    "/v1/commands/{idempotency_key:path}",
+    answers=CommandResource,
+    example={
+        "object": "command",
+        "idempotency_key": "order-4711",
+        "status": "accepted",
+        "code": None,
+        "position": 42,
+        "events": 2,
+        "decided_at": "2026-01-01T00:00:00.004Z",
+    },
+    parameters=NoParameters,
+)
+async def get_command(call: Call, _asked: NoParameters) -> CommandResource:
+    """Tell what became of a command, by its Idempotency-Key.
+
+    To get its answer once more, repeat the request under the same key.
+    """
+    key = call.path["idempotency_key"]
+    if len(key) > _MAX_KEY_CHARS or not key.isascii() or not key.isprintable():
+        raise Problem(NOT_FOUND)
+    async with call.reading() as connection:
+        row = await connection.fetchrow(
+            "SELECT refusal_code, position, events, decided_at FROM log.command_results "
+            "WHERE tenant_id = $1 AND idempotency_key = $2",
+            call.tenant_id,
+            KEY_NAMESPACE + key,
+        )
+    found = cast("Mapping[str, Any] | None", row)
+    if found is None:
+        if (call.tenant_id, key) not in call.parts.in_flight:
+            raise Problem(NOT_FOUND)
+        return _command(key, "in_flight", {"refusal_code": None, "position": None, "events": 0, "decided_at": None})
+    return _command(key, "accepted" if found["refusal_code"] is None else "refused", found)
+
+
+def _command(key: str, status: Literal["accepted", "refused", "in_flight"], row: Mapping[str, Any]) -> CommandResource:
+    return {
+        "object": "command",
+        "idempotency_key": key,
+        "status": status,
+        "code": row["refusal_code"],
+        "position": row["position"],
+        "events": row["events"],
+        "decided_at": row["decided_at"],
+    }

@@ -1,0 +1,142 @@
+"""A customer's name and addresses: fields of requests and answers that live in the vault and never in the log."""
+
+from typing import Annotated, Any, Final, NamedTuple, cast
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from api.http.call import Call
+from api.http.fields import Body, Line, Metadata, ShortText, text
+from domain.customers.customer import PersonalReference
+from infra.event_store.port import SealedPerson
+from infra.vault import Json, Person, PersonKey
+
+FIELDS: Final = ("name", "email", "phone", "address", "tax_ids", "metadata")
+
+Email = Annotated[
+    str,
+    text(254),
+    Field(pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$", examples=["ada@example.com"]),
+]
+Phone = Annotated[str, Field(pattern=r"^\+?[0-9 ()./-]{3,31}$", examples=["+44 20 7946 0958"])]
+
+
+class Address(Body):
+    """A postal address; `country` is a code of ISO 3166-1."""
+
+    line1: Line | None = None
+    line2: Line | None = None
+    city: ShortText | None = None
+    region: ShortText | None = None
+    postal_code: Annotated[str, text(20)] | None = None
+    country: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+
+
+class TaxId(Body):
+    """A tax id and its kind, such as `eu_vat`."""
+
+    type: Annotated[str, Field(pattern="^[a-z]{2}_[a-z]{2,10}$")]
+    value: Annotated[str, text(32)]
+
+
+class PersonalFields(Body):
+    """What may be said about a person."""
+
+    name: Line | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+    address: Address | None = None
+    tax_ids: Annotated[tuple[TaxId, ...], Field(max_length=10)] | None = None
+    metadata: Metadata | None = None
+
+    def given(self) -> dict[str, Json]:
+        """The personal fields that the request names, as JSON values; null clears one."""
+        named = self.model_dump(mode="json", include={*FIELDS} & self.model_fields_set)
+        return cast("dict[str, Json]", named)
+
+
+class AddressResource(TypedDict):
+    """A postal address."""
+
+    line1: str | None
+    line2: str | None
+    city: str | None
+    region: str | None
+    postal_code: str | None
+    country: str | None
+
+
+class TaxIdResource(TypedDict):
+    """A tax id and its kind."""
+
+    type: str
+    value: str
+
+
+class PersonalResource(TypedDict):
+    """The personal part of a customer: all empty once they are erased."""
+
+    name: str | None
+    email: str | None
+    phone: str | None
+    address: AddressResource | None
+    tax_ids: list[TaxIdResource]
+    metadata: dict[str, str]
+
+
+_PERSON: Final = TypeAdapter(PersonalResource)
+
+
+def personal_resource(person: Person | None) -> PersonalResource:
+    """What is known of a person, as it is answered."""
+    known: dict[str, Any] = dict(person or {})
+    return _PERSON.validate_python(
+        {
+            "name": known.get("name"),
+            "email": known.get("email"),
+            "phone": known.get("phone"),
+            "address": known.get("address"),
+            "tax_ids": known.get("tax_ids") or [],
+            "metadata": known.get("metadata") or {},
+        }
+    )
+
+
+class Known(NamedTuple):
+    """A person's key (None: nobody of that name has one), and the newest revision of what is known, by reference."""
+
+    key: PersonKey | None
+    reference: str | None
+    person: Person
+
+
+_NEWEST: Final = """
+SELECT reference FROM vault.personal_data WHERE tenant_id = $1 AND person_id = $2 ORDER BY written DESC LIMIT 1
+"""
+
+
+async def known_of(call: Call, customer_id: str) -> Known:
+    """What the vault holds of a customer now."""
+    vault = call.parts.vault
+    async with call.reading() as connection:
+        key = await vault.key_of(connection, call.tenant_id, customer_id)
+        if key is None:
+            return Known(None, None, {})
+        reference = await connection.fetchval(_NEWEST, call.tenant_id, customer_id)
+        person = None if reference is None else await vault.open(connection, call.tenant_id, customer_id, reference)
+    return Known(key, reference, person or {})
+
+
+class SealedChange(NamedTuple):
+    """A new revision, ready to go: rows for the vault, what the event says, the key that seals the answer."""
+
+    rows: SealedPerson
+    reference: PersonalReference
+    key: PersonKey
+
+
+def seal(call: Call, customer_id: str, person: Person, key: PersonKey | None) -> SealedChange:
+    """Seal a new revision of a customer's data."""
+    sealed = call.parts.vault.seal(call.tenant_id, customer_id, person, key)
+    reference = PersonalReference(reference=sealed.rows.reference, commitment=bytes.fromhex(sealed.commitment))
+    return SealedChange(sealed.rows, reference, sealed.key)

@@ -1,0 +1,272 @@
+"""Prices of plans: how much, in which currency, in advance or in arrears. Never changed, only archived."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from api.http.call import Call
+from api.http.fields import (
+    MAX_AMOUNT,
+    Body,
+    Currency,
+    ExternalId,
+    MoneyBody,
+    MoneyResource,
+    NoBody,
+    PlanId,
+    PriceId,
+    Quantity,
+    UnitAmount,
+    money,
+    plain_decimal,
+)
+from api.http.listing import (
+    CreatedParameters,
+    ListResource,
+    NoParameters,
+    list_example,
+    page_request,
+    page_resource,
+)
+from api.http.operations import Intention, Operations
+from domain.catalog.plan import PlanIsArchived, PlanNotFound
+from domain.catalog.price import (
+    PRICE,
+    ArchivePrice,
+    BillingTiming,
+    CreatePrice,
+    PlanPrice,
+    PriceExternalIdTaken,
+    PriceNotFound,
+    existing,
+)
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.identifiers import PRICE as PREFIX
+from domain.kernel.stream import Streams
+from domain.pricing.models import ZERO, Flat, PerUnit, PriceModel
+from infra.ids import new_id
+from projections.models import prices as read
+from projections.read_model import Projection
+
+PRICES: Final = Operations(tag="prices", about="How much a plan costs.")
+_ID: Final = "price_01m7ywe9z7e398x54gfbrtqnk7"
+
+
+class PriceAmount(MoneyBody):
+    """An amount of zero or more."""
+
+    amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
+
+
+class FlatModel(Body):
+    """One amount a period, whatever the quantity."""
+
+    type: Literal["flat"]
+    amount: PriceAmount
+
+    @property
+    def value(self) -> PriceModel:
+        return Flat(amount=self.amount.value)
+
+
+class PerUnitModel(Body):
+    """Quantity × unit amount (minor units, decimals allowed), after the free units."""
+
+    type: Literal["per_unit"]
+    currency: Currency
+    unit_amount: UnitAmount
+    free_units: Quantity = ZERO
+
+    @property
+    def value(self) -> PriceModel:
+        return PerUnit(currency=CurrencyCode(self.currency), unit_amount=self.unit_amount, free_units=self.free_units)
+
+
+class NewPrice(Body):
+    """A price to be."""
+
+    plan: PlanId
+    external_id: ExternalId | None = None
+    model: Annotated[FlatModel | PerUnitModel, Field(discriminator="type")]
+    timing: BillingTiming = BillingTiming.IN_ADVANCE
+
+
+class PriceFilters(CreatedParameters):
+    """Which prices."""
+
+    plan: PlanId | None = None
+    external_id: ExternalId | None = None
+
+
+class FlatResource(TypedDict):
+    """One amount a period."""
+
+    type: Literal["flat"]
+    amount: MoneyResource
+
+
+class PerUnitResource(TypedDict):
+    """Quantity × unit amount, in minor units as a plain decimal."""
+
+    type: Literal["per_unit"]
+    currency: str
+    unit_amount: str
+    free_units: str
+
+
+ModelResource = FlatResource | PerUnitResource
+
+
+def model_resource(model: PriceModel) -> ModelResource:
+    """A price model as it is answered. Subscriptions bill flat and per-unit prices; others cannot be created."""
+    match model:
+        case Flat():
+            return {"type": "flat", "amount": money(model.amount)}
+        case PerUnit():
+            return {
+                "type": "per_unit",
+                "currency": model.currency,
+                "unit_amount": plain_decimal(model.unit_amount),
+                "free_units": plain_decimal(model.free_units),
+            }
+    raise TypeError(f"a {type(model).__name__} price has no form in this API yet")
+
+
+class PriceResource(TypedDict):
+    """A price."""
+
+    id: PriceId
+    object: Literal["price"]
+    plan: str
+    external_id: str | None
+    currency: str
+    model: ModelResource
+    timing: BillingTiming
+    active: bool
+    created: datetime
+    archived_at: datetime | None
+
+
+def price_resource(price: PlanPrice) -> PriceResource:
+    """A price as it is answered."""
+    return {
+        "id": price.price_id,
+        "object": "price",
+        "plan": price.plan_id,
+        "external_id": price.external_id,
+        "currency": price.currency,
+        "model": model_resource(price.model),
+        "timing": price.timing,
+        "active": price.archived_at is None,
+        "created": price.created_at,
+        "archived_at": price.archived_at,
+    }
+
+
+EXAMPLE: Final[dict[str, object]] = {
+    "id": _ID,
+    "object": "price",
+    "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
+    "external_id": "team-monthly-eur",
+    "currency": "EUR",
+    "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
+    "timing": "in_advance",
+    "active": True,
+    "created": "2026-01-01T00:00:00Z",
+    "archived_at": None,
+}
+
+
+def _decided(streams: Streams, price_id: str) -> PriceResource:
+    return price_resource(existing(streams.get(PRICE, price_id), price_id))
+
+
+def _path_id(call: Call) -> str:
+    return call.id("price_id", PREFIX, PriceNotFound)
+
+
+@PRICES.command(
+    "POST",
+    "/v1/prices",
+    body=NewPrice,
+    body_example={
+        "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
+        "external_id": "team-monthly-eur",
+        "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
+        "timing": "in_advance",
+    },
+    answers=PriceResource,
+    example=EXAMPLE,
+    status=201,
+    refusals=(PlanNotFound, PlanIsArchived, PriceExternalIdTaken),
+)
+async def create_price(_call: Call, body: NewPrice) -> Intention:
+    """Create a price of a plan."""
+    price_id = new_id(PREFIX)
+    return Intention(
+        command=CreatePrice(
+            price_id=price_id,
+            plan_id=body.plan,
+            external_id=body.external_id,
+            model=body.model.value,
+            timing=body.timing,
+        ),
+        render=lambda streams: _decided(streams, price_id),
+        location=f"/v1/prices/{price_id}",
+    )
+
+
+@PRICES.command(
+    "POST",
+    "/v1/prices/{price_id}/archive",
+    body=NoBody,
+    answers=PriceResource,
+    example=EXAMPLE | {"active": False, "archived_at": "2026-02-01T00:00:00Z"},
+    refusals=(PriceNotFound,),
+)
+async def archive_price(call: Call, _body: NoBody) -> Intention:
+    """Archive a price: nobody new can subscribe to it."""
+    price_id = _path_id(call)
+    return Intention(command=ArchivePrice(price_id=price_id), render=lambda streams: _decided(streams, price_id))
+
+
+@PRICES.query(
+    "/v1/prices/{price_id}",
+    answers=PriceResource,
+    example=EXAMPLE,
+    parameters=NoParameters,
+    refusals=(PriceNotFound,),
+    reads=(Projection.BILLING,),
+)
+async def get_price(call: Call, _asked: NoParameters) -> PriceResource:
+    """Get a price."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        found = await read.get(connection, call.tenant_id, wanted)
+    if found is None:
+        raise PriceNotFound(price=wanted)
+    return price_resource(found.state)
+
+
+@PRICES.query(
+    "/v1/prices",
+    answers=ListResource[PriceResource],
+    example=list_example(EXAMPLE),
+    parameters=PriceFilters,
+    reads=(Projection.BILLING,),
+)
+async def list_prices(call: Call, asked: PriceFilters) -> ListResource[PriceResource]:
+    """List prices, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection,
+            call.tenant_id,
+            plan_id=asked.plan,
+            external_id=asked.external_id,
+            created=asked.created,
+            request=request,
+        )
+    return page_resource(page, request, [price_resource(found.state) for found in page.items])

@@ -1,0 +1,205 @@
+"""Refunds of payments: never more than what was captured."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from api.http.call import Call
+from api.http.fields import Body, CustomerId, LongText, MoneyResource, PaymentId, PositiveMoney, money
+from api.http.listing import (
+    CreatedParameters,
+    ListResource,
+    Parameters,
+    expand,
+    list_example,
+    page_request,
+    page_resource,
+)
+from api.http.operations import Intention, Operations
+from api.resources.customers import CustomerResource, load_customers
+from api.resources.payments import PaymentResource, load_payments
+from domain.kernel.identifiers import REFUND as PREFIX
+from domain.kernel.stream import Streams
+from domain.payments.payment import PAYMENT, Payment, PaymentNotFound, existing
+from domain.payments.refund import Refund, RefundStatus
+from domain.payments.refund_commands import (
+    InvalidRefundAmount,
+    PaymentNotRefundable,
+    RefundExceedsPayment,
+    RefundNotFound,
+    RequestRefund,
+)
+from infra.ids import new_id
+from projections.models import refunds as read
+from projections.read_model import Projection
+
+REFUNDS: Final = Operations(tag="refunds", about="Money on its way back to customers.")
+_ID: Final = "re_01m7ywe9z7e398x54gfbrtqnk7"
+
+
+class NewRefund(Body):
+    """A refund to be; without an amount, all that is left of the payment."""
+
+    payment: PaymentId
+    amount: PositiveMoney | None = None
+    reason: LongText | None = None
+
+
+class RefundExpansion(Parameters):
+    """What to show in place of its id."""
+
+    expand: Annotated[tuple[Literal["customer", "payment"], ...], Field(alias="expand[]", max_length=10)] = ()
+
+
+class RefundFilters(CreatedParameters, RefundExpansion):
+    """Which refunds."""
+
+    customer: CustomerId | None = None
+    payment: PaymentId | None = None
+    status: RefundStatus | None = None
+
+
+class RefundResource(TypedDict):
+    """A refund. `outcome_unknown` holds while the gateway has yet to say what became of it."""
+
+    id: str
+    object: Literal["refund"]
+    payment: str | PaymentResource
+    customer: str | CustomerResource
+    amount: MoneyResource
+    status: RefundStatus
+    outcome_unknown: bool
+    reason: str | None
+    gateway_refund_id: str | None
+    failure_code: str | None
+    created: datetime
+
+
+def refund_resource(refund: Refund, payment_id: str, customer_id: str) -> RefundResource:
+    """A refund as it is answered."""
+    return {
+        "id": refund.refund_id,
+        "object": "refund",
+        "payment": payment_id,
+        "customer": customer_id,
+        "amount": money(refund.amount),
+        "status": refund.status,
+        "outcome_unknown": refund.outcome_unknown,
+        "reason": refund.reason,
+        "gateway_refund_id": refund.gateway_refund_id,
+        "failure_code": refund.failure_code,
+        "created": refund.requested_at,
+    }
+
+
+EXAMPLE: Final[dict[str, object]] = {
+    "id": _ID,
+    "object": "refund",
+    "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7",
+    "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
+    "amount": {"amount": 500, "currency": "EUR"},
+    "status": "pending",
+    "outcome_unknown": False,
+    "reason": "Delivered late",
+    "gateway_refund_id": None,
+    "failure_code": None,
+    "created": "2026-01-02T00:00:00Z",
+}
+
+
+def _decided(streams: Streams, payment_id: str, refund_id: str) -> RefundResource:
+    payment = existing(streams.get(PAYMENT, payment_id), payment_id)
+    return refund_resource(_refund_of(payment, refund_id), payment_id, payment.customer_id)
+
+
+def _path_id(call: Call) -> str:
+    return call.id("refund_id", PREFIX, RefundNotFound)
+
+
+def _refund_of(payment: Payment, refund_id: str) -> Refund:
+    for refund in payment.refunds:
+        if refund.refund_id == refund_id:
+            return refund
+    raise RefundNotFound(refund=refund_id)
+
+
+@REFUNDS.command(
+    "POST",
+    "/v1/refunds",
+    body=NewRefund,
+    body_example={
+        "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7",
+        "amount": {"amount": 500, "currency": "EUR"},
+        "reason": "Delivered late",
+    },
+    answers=RefundResource,
+    example=EXAMPLE,
+    status=201,
+    refusals=(PaymentNotFound, PaymentNotRefundable, RefundExceedsPayment, InvalidRefundAmount),
+)
+async def create_refund(_call: Call, body: NewRefund) -> Intention:
+    """Refund a payment, in whole or in part.
+
+    The request is recorded before the gateway is called: the answer says `pending`, and the outcome follows.
+    """
+    refund_id = new_id(PREFIX)
+    return Intention(
+        command=RequestRefund(
+            refund_id=refund_id,
+            payment_id=body.payment,
+            amount=None if body.amount is None else body.amount.value,
+            reason=body.reason,
+        ),
+        render=lambda streams: _decided(streams, body.payment, refund_id),
+        location=f"/v1/refunds/{refund_id}",
+    )
+
+
+_LOADERS: Final = {"customer": load_customers, "payment": load_payments}
+
+
+@REFUNDS.query(
+    "/v1/refunds/{refund_id}",
+    answers=RefundResource,
+    example=EXAMPLE,
+    parameters=RefundExpansion,
+    refusals=(RefundNotFound,),
+    reads=(Projection.PAYMENTS,),
+)
+async def get_refund(call: Call, asked: RefundExpansion) -> RefundResource:
+    """Get a refund."""
+    wanted = _path_id(call)
+    async with call.reading() as connection:
+        each = await read.get(connection, call.tenant_id, wanted)
+        if each is None:
+            raise RefundNotFound(refund=wanted)
+        resource = refund_resource(each.state, each.payment_id, each.customer_id)
+        await expand(call, connection, [resource], asked.expand, _LOADERS)
+    return resource
+
+
+@REFUNDS.query(
+    "/v1/refunds",
+    answers=ListResource[RefundResource],
+    example=list_example(EXAMPLE),
+    parameters=RefundFilters,
+    reads=(Projection.PAYMENTS,),
+)
+async def list_refunds(call: Call, asked: RefundFilters) -> ListResource[RefundResource]:
+    """List refunds, newest first."""
+    request = page_request(call, asked)
+    async with call.reading() as connection:
+        page = await read.page(
+            connection,
+            call.tenant_id,
+            customer_id=asked.customer,
+            payment_id=asked.payment,
+            status=asked.status,
+            created=asked.created,
+            request=request,
+        )
+        resources = [refund_resource(each.state, each.payment_id, each.customer_id) for each in page.items]
+        await expand(call, connection, resources, asked.expand, _LOADERS)
+    return page_resource(page, request, resources)

@@ -1,0 +1,177 @@
+"""A plan: how often a product is billed. Its versions are immutable; a subscription is pinned to one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.kernel.billing_period import Interval
+from domain.kernel.frozen import replace
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Stream, Topic
+
+MAX_TRIAL_DAYS = 730
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanTerms:
+    """What a version fixes: its name, the billing interval, and the trial a new subscription gets."""
+
+    name: str
+    interval: Interval
+    trial_days: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatePlan:
+    plan_id: str
+    product_id: str
+    terms: PlanTerms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePlanTerms:
+    """Makes a new version for new subscriptions; those that run keep theirs."""
+
+    plan_id: str
+    terms: PlanTerms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivePlan:
+    plan_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanCreated:
+    plan_id: str
+    product_id: str
+    terms: PlanTerms
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanVersionAdded:
+    plan_id: str
+    version: int
+    terms: PlanTerms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanArchived:
+    plan_id: str
+    archived_at: datetime
+
+
+PlanCommand = CreatePlan | ChangePlanTerms | ArchivePlan
+PlanEvent = PlanCreated | PlanVersionAdded | PlanArchived
+
+
+class PlanNotFound(Refusal):
+    """There is no such plan."""
+
+    code = "plan_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "plan"
+
+
+class PlanAlreadyExists(Refusal):
+    """A plan of this id exists already."""
+
+    code = "plan_already_exists"
+
+
+class PlanIsArchived(Refusal):
+    """The plan is archived: nobody new can subscribe to it."""
+
+    code = "plan_archived"
+    param = "plan"
+
+
+class TrialTooLong(Refusal):
+    """A trial lasts from 0 to 730 days."""
+
+    code = "trial_too_long"
+    kind = RefusalKind.INVALID
+    param = "trial_days"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    plan_id: str
+    product_id: str
+    version: int
+    terms: PlanTerms
+    created_at: datetime
+    archived_at: datetime | None
+
+
+def existing(plan: Plan | None, plan_id: str) -> Plan:
+    """The plan, or PlanNotFound."""
+    if plan is None:
+        raise PlanNotFound(plan=plan_id)
+    return plan
+
+
+def on_sale(plan: Plan | None, plan_id: str) -> Plan:
+    """The plan, if somebody new may subscribe to it: PlanNotFound or PlanIsArchived otherwise."""
+    found = existing(plan, plan_id)
+    if found.archived_at is not None:
+        raise PlanIsArchived(plan=plan_id)
+    return found
+
+
+def check_trial_days(days: int) -> None:
+    """Raises TrialTooLong outside 0 to MAX_TRIAL_DAYS."""
+    if not 0 <= days <= MAX_TRIAL_DAYS:
+        raise TrialTooLong(trial_days=days, most=MAX_TRIAL_DAYS)
+
+
+def decide(command: PlanCommand, plan: Plan | None, now: datetime) -> list[PlanEvent]:
+    """Whether the product is on sale is checked by `domain/catalog/commands.py`, which reads both streams."""
+    match command:
+        case CreatePlan():
+            if plan is not None:
+                raise PlanAlreadyExists(plan=command.plan_id)
+            check_trial_days(command.terms.trial_days)
+            return [
+                PlanCreated(plan_id=command.plan_id, product_id=command.product_id, terms=command.terms, created_at=now)
+            ]
+        case ChangePlanTerms():
+            current = on_sale(plan, command.plan_id)
+            check_trial_days(command.terms.trial_days)
+            if command.terms == current.terms:
+                return []
+            return [PlanVersionAdded(plan_id=command.plan_id, version=current.version + 1, terms=command.terms)]
+        case ArchivePlan():
+            current = existing(plan, command.plan_id)
+            if current.archived_at is not None:
+                return []
+            return [PlanArchived(plan_id=command.plan_id, archived_at=now)]
+
+
+def evolve(plan: Plan | None, event: PlanEvent) -> Plan:
+    if isinstance(event, PlanCreated):
+        return Plan(
+            plan_id=event.plan_id,
+            product_id=event.product_id,
+            version=1,
+            terms=event.terms,
+            created_at=event.created_at,
+            archived_at=None,
+        )
+    assert plan is not None, "the first event of a plan is plan.created"
+    match event:
+        case PlanVersionAdded():
+            return replace(plan, version=event.version, terms=event.terms)
+        case PlanArchived():
+            return replace(plan, archived_at=event.archived_at)
+
+
+EVENTS: dict[str, type] = {
+    "plan.created": PlanCreated,
+    "plan.version_added": PlanVersionAdded,
+    "plan.archived": PlanArchived,
+}
+
+PLAN: Stream[Plan] = Stream(
+    name="plan", topic=Topic.BILLING, events=EVENTS, evolve=evolve, customer_of=lambda plan: None
+)

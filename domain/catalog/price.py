@@ -1,0 +1,200 @@
+"""A price of a plan: how much, in which currency, in advance or in arrears. Immutable; it can only be archived."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Claim, Stream, Take, Topic
+from domain.pricing.models import Flat, PerUnit, PriceModel
+
+
+class BillingTiming(StrEnum):
+    """Whether a period is billed when it begins or when it has ended."""
+
+    IN_ADVANCE = "in_advance"
+    IN_ARREARS = "in_arrears"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatePrice:
+    price_id: str
+    plan_id: str
+    external_id: str | None = None
+    model: PriceModel
+    timing: BillingTiming = BillingTiming.IN_ADVANCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivePrice:
+    price_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceCreated:
+    price_id: str
+    plan_id: str
+    external_id: str | None
+    model: PriceModel
+    timing: BillingTiming
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceArchived:
+    price_id: str
+    archived_at: datetime
+
+
+PriceCommand = CreatePrice | ArchivePrice
+PriceEvent = PriceCreated | PriceArchived
+
+
+class PriceNotFound(Refusal):
+    """There is no such price."""
+
+    code = "price_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "price"
+
+
+class PriceAlreadyExists(Refusal):
+    """A price of this id exists already."""
+
+    code = "price_already_exists"
+
+
+class PriceExternalIdTaken(Refusal):
+    """Another price has this external_id."""
+
+    code = "external_id_taken"
+    param = "external_id"
+
+
+class PriceIsArchived(Refusal):
+    """The price is archived and cannot be subscribed to."""
+
+    code = "price_archived"
+    param = "price"
+
+
+class NegativePrice(Refusal):
+    """A price is zero or more."""
+
+    code = "negative_price"
+    kind = RefusalKind.INVALID
+    param = "unit_amount"
+
+
+class PriceModelNotBillable(Refusal):
+    """Subscriptions bill flat and per-unit prices."""
+
+    code = "price_model_not_billable"
+    kind = RefusalKind.INVALID
+    param = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPrice:
+    price_id: str
+    plan_id: str
+    external_id: str | None
+    model: PriceModel
+    timing: BillingTiming
+    created_at: datetime
+    archived_at: datetime | None
+
+    @property
+    def currency(self) -> CurrencyCode:
+        return self.model.currency
+
+
+def existing(price: PlanPrice | None, price_id: str) -> PlanPrice:
+    """The price, or PriceNotFound."""
+    if price is None:
+        raise PriceNotFound(price=price_id)
+    return price
+
+
+def on_sale(price: PlanPrice | None, price_id: str) -> PlanPrice:
+    """The price, if it may be subscribed to: PriceNotFound or PriceIsArchived otherwise."""
+    found = existing(price, price_id)
+    if found.archived_at is not None:
+        raise PriceIsArchived(price=price_id)
+    return found
+
+
+def _check_model(model: PriceModel) -> None:
+    match model:
+        case Flat():
+            if model.amount.is_negative:
+                raise NegativePrice(amount=model.amount.amount)
+        case PerUnit():
+            if model.unit_amount < 0 or model.free_units < 0:
+                raise NegativePrice(unit_amount=str(model.unit_amount))
+        case _:
+            raise PriceModelNotBillable(model=type(model).__name__)
+
+
+def decide(command: PriceCommand, price: PlanPrice | None, now: datetime) -> list[PriceEvent]:
+    """Whether the plan is on sale is checked by `domain/catalog/commands.py`, which reads both streams."""
+    match command:
+        case CreatePrice():
+            if price is not None:
+                raise PriceAlreadyExists(price=command.price_id)
+            _check_model(command.model)
+            return [
+                PriceCreated(
+                    price_id=command.price_id,
+                    plan_id=command.plan_id,
+                    external_id=command.external_id,
+                    model=command.model,
+                    timing=command.timing,
+                    created_at=now,
+                )
+            ]
+        case ArchivePrice():
+            if existing(price, command.price_id).archived_at is not None:
+                return []
+            return [PriceArchived(price_id=command.price_id, archived_at=now)]
+
+
+def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
+    if isinstance(event, PriceCreated):
+        return PlanPrice(
+            price_id=event.price_id,
+            plan_id=event.plan_id,
+            external_id=event.external_id,
+            model=event.model,
+            timing=event.timing,
+            created_at=event.created_at,
+            archived_at=None,
+        )
+    assert price is not None, "the first event of a price is price.created"
+    return replace(price, archived_at=event.archived_at)
+
+
+def claims(event: PriceEvent, price: PlanPrice) -> tuple[Claim, ...]:
+    """An external id belongs to one price for ever."""
+    external_id = price.external_id
+    if isinstance(event, PriceCreated) and external_id is not None:
+        return (
+            Take(
+                "price.external_id", external_id, event.price_id, lambda: PriceExternalIdTaken(external_id=external_id)
+            ),
+        )
+    return ()
+
+
+EVENTS: dict[str, type] = {"price.created": PriceCreated, "price.archived": PriceArchived}
+
+PRICE: Stream[PlanPrice] = Stream(
+    name="price",
+    topic=Topic.BILLING,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda price: None,
+    claims=claims,
+)

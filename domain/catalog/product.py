@@ -1,0 +1,158 @@
+"""A product: what is sold. Plans say how often it is billed, prices say for how much."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.kernel.frozen import replace
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Stream, Topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateProduct:
+    product_id: str
+    name: str
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeProduct:
+    """A change makes a new version; None leaves a value as it is."""
+
+    product_id: str
+    name: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveProduct:
+    product_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductCreated:
+    product_id: str
+    name: str
+    description: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductVersionAdded:
+    product_id: str
+    version: int
+    name: str
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductArchived:
+    product_id: str
+    archived_at: datetime
+
+
+ProductCommand = CreateProduct | ChangeProduct | ArchiveProduct
+ProductEvent = ProductCreated | ProductVersionAdded | ProductArchived
+
+
+class ProductNotFound(Refusal):
+    """There is no such product."""
+
+    code = "product_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "product"
+
+
+class ProductAlreadyExists(Refusal):
+    """A product of this id exists already."""
+
+    code = "product_already_exists"
+
+
+class ProductIsArchived(Refusal):
+    """The product is archived and cannot be sold any more."""
+
+    code = "product_archived"
+    param = "product"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    product_id: str
+    version: int
+    name: str
+    description: str | None
+    created_at: datetime
+    archived_at: datetime | None
+
+
+def existing(product: Product | None, product_id: str) -> Product:
+    """The product, or ProductNotFound."""
+    if product is None:
+        raise ProductNotFound(product=product_id)
+    return product
+
+
+def on_sale(product: Product | None, product_id: str) -> Product:
+    """The product, if it may still be sold: ProductNotFound or ProductIsArchived otherwise."""
+    found = existing(product, product_id)
+    if found.archived_at is not None:
+        raise ProductIsArchived(product=product_id)
+    return found
+
+
+def decide(command: ProductCommand, product: Product | None, now: datetime) -> list[ProductEvent]:
+    match command:
+        case CreateProduct():
+            if product is not None:
+                raise ProductAlreadyExists(product=command.product_id)
+            return [
+                ProductCreated(
+                    product_id=command.product_id, name=command.name, description=command.description, created_at=now
+                )
+            ]
+        case ChangeProduct():
+            current = on_sale(product, command.product_id)
+            name = current.name if command.name is None else command.name
+            description = current.description if command.description is None else command.description
+            if (name, description) == (current.name, current.description):
+                return []
+            return [
+                ProductVersionAdded(
+                    product_id=command.product_id, version=current.version + 1, name=name, description=description
+                )
+            ]
+        case ArchiveProduct():
+            current = existing(product, command.product_id)
+            if current.archived_at is not None:
+                return []
+            return [ProductArchived(product_id=command.product_id, archived_at=now)]
+
+
+def evolve(product: Product | None, event: ProductEvent) -> Product:
+    if isinstance(event, ProductCreated):
+        return Product(
+            product_id=event.product_id,
+            version=1,
+            name=event.name,
+            description=event.description,
+            created_at=event.created_at,
+            archived_at=None,
+        )
+    assert product is not None, "the first event of a product is product.created"
+    match event:
+        case ProductVersionAdded():
+            return replace(product, version=event.version, name=event.name, description=event.description)
+        case ProductArchived():
+            return replace(product, archived_at=event.archived_at)
+
+
+EVENTS: dict[str, type] = {
+    "product.created": ProductCreated,
+    "product.version_added": ProductVersionAdded,
+    "product.archived": ProductArchived,
+}
+
+PRODUCT: Stream[Product] = Stream(
+    name="product", topic=Topic.BILLING, events=EVENTS, evolve=evolve, customer_of=lambda product: None
+)

@@ -1,0 +1,285 @@
+"""A customer: who is billed, in which currency and time zone, and how they pay.
+
+Names, addresses and e-mails never enter the log: an event carries a reference into the vault and a salted commitment
+to what stands there. After an erasure both lead nowhere, and every figure still adds up.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.kernel.billing_period import zone_of
+from domain.kernel.currency import CurrencyCode, currency_code
+from domain.kernel.frozen import replace
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Claim, Free, Stream, Take, Topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalReference:
+    """Where a person's data lie in the vault (`pd_…`), and a salted hash (32 bytes) that commits to them."""
+
+    reference: str
+    commitment: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateCustomer:
+    customer_id: str
+    external_id: str | None = None
+    currency: str
+    time_zone: str = "UTC"
+    test_clock_id: str | None = None
+    personal: PersonalReference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateCustomer:
+    """None leaves a value as it is. `based_on` is the reference of the revision that `personal` was made from."""
+
+    customer_id: str
+    time_zone: str | None = None
+    personal: PersonalReference | None = None
+    based_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDefaultPaymentMethod:
+    """None: invoices are no longer collected automatically."""
+
+    customer_id: str
+    payment_method_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteCustomer:
+    """No new business; what was billed stays billed and can still be paid."""
+
+    customer_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EraseCustomer:
+    """Destroy the personal data for good; the key in the vault goes in the same batch."""
+
+    customer_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerCreated:
+    customer_id: str
+    external_id: str | None
+    currency: CurrencyCode
+    time_zone: str
+    test_clock_id: str | None
+    personal: PersonalReference | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerUpdated:
+    """The customer's changeable facts as they are from now on."""
+
+    customer_id: str
+    time_zone: str
+    personal: PersonalReference | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultPaymentMethodSet:
+    customer_id: str
+    payment_method_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerDeleted:
+    customer_id: str
+    deleted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerErased:
+    customer_id: str
+    erased_at: datetime
+
+
+CustomerCommand = CreateCustomer | UpdateCustomer | SetDefaultPaymentMethod | DeleteCustomer | EraseCustomer
+CustomerEvent = CustomerCreated | CustomerUpdated | DefaultPaymentMethodSet | CustomerDeleted | CustomerErased
+
+
+class CustomerNotFound(Refusal):
+    """There is no such customer."""
+
+    code = "customer_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "customer"
+
+
+class CustomerAlreadyExists(Refusal):
+    """A customer of this id exists already."""
+
+    code = "customer_already_exists"
+
+
+class CustomerIsDeleted(Refusal):
+    """The customer was deleted and takes no new business."""
+
+    code = "customer_deleted"
+    param = "customer"
+
+
+class PersonalDataMoved(Exception):
+    """A new revision was made from one that is not the newest: make it again. No refusal, as it is no answer."""
+
+
+class ExternalIdTaken(Refusal):
+    """Another resource has this external_id."""
+
+    code = "external_id_taken"
+    param = "external_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    customer_id: str
+    external_id: str | None
+    currency: CurrencyCode
+    time_zone: str
+    test_clock_id: str | None
+    personal: PersonalReference | None
+    default_payment_method_id: str | None
+    created_at: datetime
+    deleted_at: datetime | None
+    erased_at: datetime | None
+
+
+def existing(customer: Customer | None, customer_id: str) -> Customer:
+    """The customer, or CustomerNotFound."""
+    if customer is None:
+        raise CustomerNotFound(customer=customer_id)
+    return customer
+
+
+def open_for_business(customer: Customer | None, customer_id: str) -> Customer:
+    """The customer, if new business may be done with them: CustomerNotFound or CustomerIsDeleted otherwise."""
+    found = existing(customer, customer_id)
+    if found.deleted_at is not None:
+        raise CustomerIsDeleted(customer=customer_id)
+    return found
+
+
+def decide(command: CustomerCommand, customer: Customer | None, now: datetime) -> list[CustomerEvent]:
+    match command:
+        case CreateCustomer():
+            if customer is not None:
+                raise CustomerAlreadyExists(customer=command.customer_id)
+            zone_of(command.time_zone)
+            return [
+                CustomerCreated(
+                    customer_id=command.customer_id,
+                    external_id=command.external_id,
+                    currency=currency_code(command.currency),
+                    time_zone=command.time_zone,
+                    test_clock_id=command.test_clock_id,
+                    personal=command.personal,
+                    created_at=now,
+                )
+            ]
+        case UpdateCustomer():
+            current = open_for_business(customer, command.customer_id)
+            if command.time_zone is not None:
+                zone_of(command.time_zone)
+            newest = None if current.personal is None else current.personal.reference
+            if command.personal is not None and command.based_on != newest:
+                raise PersonalDataMoved(command.customer_id)
+            updated = CustomerUpdated(
+                customer_id=command.customer_id,
+                time_zone=command.time_zone or current.time_zone,
+                personal=command.personal or current.personal,
+            )
+            unchanged = updated.time_zone == current.time_zone and updated.personal == current.personal
+            return [] if unchanged else [updated]
+        case SetDefaultPaymentMethod():
+            current = open_for_business(customer, command.customer_id)
+            if current.default_payment_method_id == command.payment_method_id:
+                return []
+            return [
+                DefaultPaymentMethodSet(customer_id=command.customer_id, payment_method_id=command.payment_method_id)
+            ]
+        case DeleteCustomer():
+            current = existing(customer, command.customer_id)
+            if current.deleted_at is not None:
+                return []
+            return [CustomerDeleted(customer_id=command.customer_id, deleted_at=now)]
+        case EraseCustomer():
+            current = existing(customer, command.customer_id)
+            events: list[CustomerEvent] = []
+            if current.deleted_at is None:
+                events.append(CustomerDeleted(customer_id=command.customer_id, deleted_at=now))
+            if current.erased_at is None:
+                events.append(CustomerErased(customer_id=command.customer_id, erased_at=now))
+            return events
+
+
+def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
+    if isinstance(event, CustomerCreated):
+        return Customer(
+            customer_id=event.customer_id,
+            external_id=event.external_id,
+            currency=event.currency,
+            time_zone=event.time_zone,
+            test_clock_id=event.test_clock_id,
+            personal=event.personal,
+            default_payment_method_id=None,
+            created_at=event.created_at,
+            deleted_at=None,
+            erased_at=None,
+        )
+    assert customer is not None, "the first event of a customer is customer.created"
+    match event:
+        case CustomerUpdated():
+            return replace(customer, time_zone=event.time_zone, personal=event.personal)
+        case DefaultPaymentMethodSet():
+            return replace(customer, default_payment_method_id=event.payment_method_id)
+        case CustomerDeleted():
+            return replace(customer, deleted_at=event.deleted_at)
+        case CustomerErased():
+            return replace(customer, erased_at=event.erased_at, personal=None)
+
+
+def claims(event: CustomerEvent, customer: Customer) -> tuple[Claim, ...]:
+    """An external id belongs to one living customer."""
+    external_id = customer.external_id
+    if external_id is None:
+        return ()
+    match event:
+        case CustomerCreated():
+            return (
+                Take(
+                    "customer.external_id",
+                    external_id,
+                    event.customer_id,
+                    lambda: ExternalIdTaken(external_id=external_id),
+                ),
+            )
+        case CustomerDeleted():
+            return (Free("customer.external_id", external_id, event.customer_id),)
+        case _:
+            return ()
+
+
+EVENTS: dict[str, type] = {
+    "customer.created": CustomerCreated,
+    "customer.updated": CustomerUpdated,
+    "customer.default_payment_method_set": DefaultPaymentMethodSet,
+    "customer.deleted": CustomerDeleted,
+    "customer.erased": CustomerErased,
+}
+
+CUSTOMER: Stream[Customer] = Stream(
+    name="customer",
+    topic=Topic.BILLING,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda customer: customer.customer_id,
+    claims=claims,
+)

@@ -1,0 +1,181 @@
+"""A payment method: a gateway's token for something a customer pays with. Card numbers never come here."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.kernel.frozen import replace
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Stream, Topic
+
+
+class PaymentMethodKind(StrEnum):
+    """What sort of thing the token stands for."""
+
+    CARD = "card"
+    BANK_ACCOUNT = "bank_account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachPaymentMethod:
+    """`make_default`: collect the customer's invoices with it from now on."""
+
+    payment_method_id: str
+    customer_id: str
+    kind: PaymentMethodKind
+    gateway: str
+    token: str
+    make_default: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePaymentMethod:
+    """A renewed card: the gateway gave a new token."""
+
+    payment_method_id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachPaymentMethod:
+    payment_method_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethodAttached:
+    payment_method_id: str
+    customer_id: str
+    kind: PaymentMethodKind
+    gateway: str
+    token: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethodChanged:
+    payment_method_id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethodDetached:
+    payment_method_id: str
+    detached_at: datetime
+
+
+PaymentMethodCommand = AttachPaymentMethod | ChangePaymentMethod | DetachPaymentMethod
+PaymentMethodEvent = PaymentMethodAttached | PaymentMethodChanged | PaymentMethodDetached
+
+
+class PaymentMethodNotFound(Refusal):
+    """The customer has no such payment method."""
+
+    code = "payment_method_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "payment_method"
+
+
+class PaymentMethodAlreadyExists(Refusal):
+    """A payment method of this id exists already."""
+
+    code = "payment_method_already_exists"
+
+
+class PaymentMethodIsDetached(Refusal):
+    """The payment method was detached from its customer."""
+
+    code = "payment_method_detached"
+    param = "payment_method"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethod:
+    payment_method_id: str
+    customer_id: str
+    kind: PaymentMethodKind
+    gateway: str
+    token: str
+    created_at: datetime
+    detached_at: datetime | None
+
+
+def existing(method: PaymentMethod | None, payment_method_id: str) -> PaymentMethod:
+    """The payment method, or PaymentMethodNotFound."""
+    if method is None:
+        raise PaymentMethodNotFound(payment_method=payment_method_id)
+    return method
+
+
+def usable_by(method: PaymentMethod | None, payment_method_id: str, customer_id: str) -> PaymentMethod:
+    """The payment method, if this customer may pay with it.
+
+    Raises PaymentMethodNotFound, also for somebody else's, or PaymentMethodIsDetached.
+    """
+    found = existing(method, payment_method_id)
+    if found.customer_id != customer_id:
+        raise PaymentMethodNotFound(payment_method=payment_method_id)
+    if found.detached_at is not None:
+        raise PaymentMethodIsDetached(payment_method=payment_method_id)
+    return found
+
+
+def decide(command: PaymentMethodCommand, method: PaymentMethod | None, now: datetime) -> list[PaymentMethodEvent]:
+    match command:
+        case AttachPaymentMethod():
+            if method is not None:
+                raise PaymentMethodAlreadyExists(payment_method=command.payment_method_id)
+            return [
+                PaymentMethodAttached(
+                    payment_method_id=command.payment_method_id,
+                    customer_id=command.customer_id,
+                    kind=command.kind,
+                    gateway=command.gateway,
+                    token=command.token,
+                    created_at=now,
+                )
+            ]
+        case ChangePaymentMethod():
+            current = existing(method, command.payment_method_id)
+            if current.detached_at is not None:
+                raise PaymentMethodIsDetached(payment_method=command.payment_method_id)
+            if current.token == command.token:
+                return []
+            return [PaymentMethodChanged(payment_method_id=command.payment_method_id, token=command.token)]
+        case DetachPaymentMethod():
+            if existing(method, command.payment_method_id).detached_at is not None:
+                return []
+            return [PaymentMethodDetached(payment_method_id=command.payment_method_id, detached_at=now)]
+
+
+def evolve(method: PaymentMethod | None, event: PaymentMethodEvent) -> PaymentMethod:
+    if isinstance(event, PaymentMethodAttached):
+        return PaymentMethod(
+            payment_method_id=event.payment_method_id,
+            customer_id=event.customer_id,
+            kind=event.kind,
+            gateway=event.gateway,
+            token=event.token,
+            created_at=event.created_at,
+            detached_at=None,
+        )
+    assert method is not None, "the first event of a payment method is payment_method.attached"
+    match event:
+        case PaymentMethodChanged():
+            return replace(method, token=event.token)
+        case PaymentMethodDetached():
+            return replace(method, detached_at=event.detached_at)
+
+
+EVENTS: dict[str, type] = {
+    "payment_method.attached": PaymentMethodAttached,
+    "payment_method.changed": PaymentMethodChanged,
+    "payment_method.detached": PaymentMethodDetached,
+}
+
+PAYMENT_METHOD: Stream[PaymentMethod] = Stream(
+    name="payment_method",
+    topic=Topic.PAYMENTS,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda method: method.customer_id,
+)

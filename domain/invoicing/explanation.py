@@ -1,0 +1,129 @@
+"""Why an invoice comes to its amount due: a tree in which every node is the sum of its children."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from domain.invoicing.computation import AmountLine, ComputedInvoice, ComputedLine, InvoiceLine, PricedLine
+from domain.kernel.money import Money
+from domain.kernel.rounding import Rounding
+from domain.pricing.amount import explain
+from domain.pricing.breakdown import PortionKind
+
+
+class ExplanationKind(StrEnum):
+    """What a node of the tree stands for."""
+
+    DUE = "due"
+    TOTAL = "total"
+    LINE = "line"
+    PRICE = "price"
+    PORTION = "portion"
+    ROUNDING = "rounding"
+    DISCOUNT = "discount"
+    TAX = "tax"
+    TAX_INCLUDED = "tax_included"
+    CREDITS = "credits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """`amount`: minor units, exact; the sum of `children` where there are any.
+
+    `reference`: the id of the line, coupon, rate or grant. `quantity`, `rate` and `tier` explain a portion of a price
+    (see Portion). `of_which` says what is contained in the amount without adding to it: tax in inclusive prices.
+    """
+
+    kind: ExplanationKind
+    amount: Decimal
+    reference: str | None = None
+    portion: PortionKind | None = None
+    quantity: Decimal | None = None
+    rate: Decimal | None = None
+    tier: int | None = None
+    children: tuple["Explanation", ...] = ()
+    of_which: tuple["Explanation", ...] = ()
+
+
+def explain_invoice(
+    lines: Sequence[InvoiceLine], computed: ComputedInvoice, rounding: Rounding = Rounding.HALF_UP
+) -> Explanation:
+    """The tree from the amount due down to the tiers' quantities.
+
+    `lines` and `rounding` are those that `compute_invoice` was given. Every amount is that of `computed`; only the
+    prices' portions, which are exact, come with a rounding node of their own. Minor units.
+    """
+    line_nodes = tuple(_line_node(index, line, computed, rounding) for index, line in enumerate(lines))
+    total = _node(ExplanationKind.TOTAL, computed.total, children=line_nodes)
+    draws = tuple(
+        Explanation(
+            kind=ExplanationKind.CREDITS,
+            amount=Decimal(-draw.amount.amount),
+            reference=draw.grant_id,
+            quantity=draw.credits,
+        )
+        for draw in computed.draws.draws
+    )
+    return _node(ExplanationKind.DUE, computed.due, children=(total, *draws))
+
+
+def _line_node(index: int, line: InvoiceLine, computed: ComputedInvoice, rounding: Rounding) -> Explanation:
+    result = computed.lines[index]
+    children = [_price_node(line, result, rounding)]
+    children += [
+        _node(ExplanationKind.DISCOUNT, -discount.by_line[index], reference=discount.coupon_id)
+        for discount in computed.discounts
+        if not discount.by_line[index].is_zero
+    ]
+    kind = ExplanationKind.TAX_INCLUDED if line.tax_inclusive else ExplanationKind.TAX
+    percents = {total.rate_id: total.percent for total in computed.tax_by_rate}
+    taxes = tuple(
+        _node(kind, share.amount, reference=share.rate_id, rate=percents[share.rate_id]) for share in result.taxes
+    )
+    return _node(
+        ExplanationKind.LINE,
+        result.total,
+        reference=result.line_id,
+        children=(*children, *(() if line.tax_inclusive else taxes)),
+        of_which=taxes if line.tax_inclusive else (),
+    )
+
+
+def _price_node(line: InvoiceLine, result: ComputedLine, rounding: Rounding) -> Explanation:
+    if isinstance(line, AmountLine):
+        return _node(ExplanationKind.PRICE, result.amount)
+    return _node(
+        ExplanationKind.PRICE,
+        result.amount,
+        children=tuple(_portion_nodes(line, rounding)),
+    )
+
+
+def _portion_nodes(line: PricedLine, rounding: Rounding) -> Iterator[Explanation]:
+    breakdown = explain(line.price, line.measured, rounding, line.period_share)
+    for portion in breakdown.portions:
+        yield Explanation(
+            kind=ExplanationKind.PORTION,
+            amount=portion.amount,
+            portion=portion.kind,
+            quantity=portion.quantity,
+            rate=portion.rate,
+            tier=portion.tier,
+        )
+    if breakdown.rounding_difference:
+        yield Explanation(kind=ExplanationKind.ROUNDING, amount=breakdown.rounding_difference)
+
+
+def _node(
+    kind: ExplanationKind,
+    amount: Money,
+    *,
+    reference: str | None = None,
+    rate: Decimal | None = None,
+    children: tuple[Explanation, ...] = (),
+    of_which: tuple[Explanation, ...] = (),
+) -> Explanation:
+    return Explanation(
+        kind=kind, amount=Decimal(amount.amount), reference=reference, rate=rate, children=children, of_which=of_which
+    )

@@ -1,0 +1,458 @@
+"""An invoice: draft, open (numbered, posted), then paid or void.
+
+The lines of a draft may still change; what `invoice.finalized` carries is final. An open invoice is collected
+automatically (the charge saga) or waits to be paid by hand.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from domain.catalog.price import BillingTiming
+from domain.invoicing.computation import AmountLine, compute_invoice
+from domain.kernel.accounts import (
+    CASH,
+    DEFERRED_REVENUE,
+    RECEIVABLE,
+    REVENUE,
+    Entry,
+    credit,
+    debit,
+    entry,
+    reversal,
+    transfer,
+)
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
+from domain.kernel.money import Money, sum_money
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Topic, WorkKind
+
+CHARGE_DEADLINE_MS = 15_000
+"""How long the stream processors have to request an invoice's payment before the sweeper does it (ms)."""
+
+MAX_INVOICE_LINES = 250
+
+MAX_INVOICE_TOTAL = 999_999_999_999
+"""Minor units. Sums of millions of such invoices still fit the 64 bits of the read models."""
+
+
+class CollectionMethod(StrEnum):
+    """Who moves: we charge the default payment method, or the customer pays by hand."""
+
+    CHARGE_AUTOMATICALLY = "charge_automatically"
+    SEND_INVOICE = "send_invoice"
+
+
+class InvoiceStatus(StrEnum):
+    DRAFT = "draft"
+    OPEN = "open"
+    PAID = "paid"
+    VOID = "void"
+
+
+class CollectionStatus(StrEnum):
+    """How far automatic collection has come; not applicable also where the invoice was settled before it began."""
+
+    NOT_APPLICABLE = "not_applicable"
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceLine:
+    """One thing billed: its amount is final to the minor unit. The period is the service period, if there is one."""
+
+    line_id: str
+    description: str
+    amount: Money
+    quantity: Decimal
+    timing: BillingTiming
+    price_id: str | None = None
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether its revenue is earned over time: billed ahead, for a service period of some length.
+
+        Without one there is no time over which to recognize it, so it would stay deferred for ever.
+        """
+        if self.timing is not BillingTiming.IN_ADVANCE or self.period_start is None or self.period_end is None:
+            return False
+        return self.period_start < self.period_end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftInvoice:
+    invoice_id: str
+    customer_id: str
+    collection: CollectionMethod
+    currency: CurrencyCode
+    lines: tuple[InvoiceLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidInvoice:
+    invoice_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayInvoiceOutOfBand:
+    """The money came another way (a cheque, a transfer): the invoice is paid in full."""
+
+    invoice_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceDrafted:
+    invoice_id: str
+    customer_id: str
+    collection: CollectionMethod
+    currency: CurrencyCode
+    lines: tuple[InvoiceLine, ...]
+    test_clock_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceFinalized:
+    """The invoice as it is owed. `total` is the sum of the lines; `due_at` is when it should be paid."""
+
+    invoice_id: str
+    customer_id: str
+    subscription_id: str | None
+    number: str
+    collection: CollectionMethod
+    currency: CurrencyCode
+    lines: tuple[InvoiceLine, ...]
+    total: Money
+    test_clock_id: str | None
+    finalized_at: datetime
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoicePaid:
+    """Paid in full: by a payment of ours, or (`payment_id` None) out of band or because nothing was owed."""
+
+    invoice_id: str
+    payment_id: str | None
+    amount: Money
+    paid_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceCollectionFailed:
+    """Automatic collection came to nothing; the invoice stays open. `reason` is a normalized decline code or ours."""
+
+    invoice_id: str
+    payment_id: str | None
+    reason: str
+    failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceVoided:
+    invoice_id: str
+    voided_at: datetime
+
+
+InvoiceEvent = InvoiceDrafted | InvoiceFinalized | InvoicePaid | InvoiceCollectionFailed | InvoiceVoided
+
+
+class InvoiceNotFound(Refusal):
+    """There is no such invoice."""
+
+    code = "invoice_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "invoice"
+
+
+class InvoiceAlreadyExists(Refusal):
+    """An invoice of this id exists already."""
+
+    code = "invoice_already_exists"
+
+
+class InvoiceNotDraft(Refusal):
+    """Only a draft invoice can be finalized."""
+
+    code = "invoice_not_draft"
+
+
+class InvoiceNotOpen(Refusal):
+    """Only an open invoice can be paid."""
+
+    code = "invoice_not_open"
+
+
+class InvoiceCannotBeVoided(Refusal):
+    """Only an open or draft invoice can be voided; credit or refund a paid one."""
+
+    code = "invoice_not_voidable"
+
+
+class InvalidInvoiceLines(Refusal):
+    """An invoice has 1 to 250 lines in its own currency and a total from zero to 999,999,999,999 minor units."""
+
+    code = "invalid_invoice_lines"
+    kind = RefusalKind.INVALID
+    param = "lines"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """`payment_id` is the payment that paid it; `finalized_at`, `number` and `due_at` are None for a draft."""
+
+    invoice_id: str
+    customer_id: str
+    subscription_id: str | None
+    status: InvoiceStatus
+    collection: CollectionMethod
+    collection_status: CollectionStatus
+    currency: CurrencyCode
+    lines: tuple[InvoiceLine, ...]
+    total: Money
+    amount_paid: Money
+    number: str | None
+    payment_id: str | None
+    test_clock_id: str | None
+    created_at: datetime
+    finalized_at: datetime | None
+    due_at: datetime | None
+    paid_at: datetime | None
+    voided_at: datetime | None
+
+    @property
+    def amount_due(self) -> Money:
+        """What is still to be paid: nothing on a paid or void invoice."""
+        return self.total if self.status is InvoiceStatus.OPEN else Money.zero(self.currency)
+
+
+def existing(invoice: Invoice | None, invoice_id: str) -> Invoice:
+    """The invoice, or InvoiceNotFound."""
+    if invoice is None:
+        raise InvoiceNotFound(invoice=invoice_id)
+    return invoice
+
+
+def payable(invoice: Invoice | None, invoice_id: str) -> Invoice:
+    """The invoice, if it is open: InvoiceNotFound or InvoiceNotOpen otherwise."""
+    found = existing(invoice, invoice_id)
+    if found.status is not InvoiceStatus.OPEN:
+        raise InvoiceNotOpen(invoice=invoice_id, status=found.status)
+    return found
+
+
+def draft(
+    command: DraftInvoice, invoice: Invoice | None, test_clock_id: str | None, now: datetime
+) -> list[InvoiceEvent]:
+    """A draft for the customer, after checking its lines."""
+    if invoice is not None:
+        raise InvoiceAlreadyExists(invoice=command.invoice_id)
+    check_lines(command.lines, command.currency)
+    return [
+        InvoiceDrafted(
+            invoice_id=command.invoice_id,
+            customer_id=command.customer_id,
+            collection=command.collection,
+            currency=command.currency,
+            lines=command.lines,
+            test_clock_id=test_clock_id,
+            created_at=now,
+        )
+    ]
+
+
+def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money:
+    """What is due for the lines, by the one computation of every invoice.
+
+    Raises InvalidInvoiceLines for none, too many, another currency, or a sum out of bounds.
+    """
+    if not 1 <= len(lines) <= MAX_INVOICE_LINES:
+        raise InvalidInvoiceLines(lines=len(lines))
+    if any(line.amount.currency != currency for line in lines):
+        raise InvalidInvoiceLines(currency=currency)
+    billed = [
+        AmountLine(line_id=line.line_id, product_id=line.price_id or line.line_id, amount=line.amount) for line in lines
+    ]
+    due = compute_invoice(billed, currency).due
+    if not 0 <= due.amount <= MAX_INVOICE_TOTAL:
+        raise InvalidInvoiceLines(total=due.amount, most=MAX_INVOICE_TOTAL)
+    return due
+
+
+def settle_if_nothing_due(event: InvoiceFinalized) -> list[InvoiceEvent]:
+    """An invoice of zero is paid as soon as it is finalized."""
+    if not event.total.is_zero:
+        return [event]
+    paid = InvoicePaid(invoice_id=event.invoice_id, payment_id=None, amount=event.total, paid_at=event.finalized_at)
+    return [event, paid]
+
+
+def void(command: VoidInvoice, invoice: Invoice | None, now: datetime) -> list[InvoiceEvent]:
+    """Take an invoice back: what it posted is reversed. Its number stays taken."""
+    found = existing(invoice, command.invoice_id)
+    if found.status not in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN}:
+        raise InvoiceCannotBeVoided(invoice=command.invoice_id, status=found.status)
+    return [InvoiceVoided(invoice_id=command.invoice_id, voided_at=now)]
+
+
+def pay_out_of_band(command: PayInvoiceOutOfBand, invoice: Invoice | None, now: datetime) -> list[InvoiceEvent]:
+    """Record a payment that came past every gateway."""
+    found = payable(invoice, command.invoice_id)
+    return [InvoicePaid(invoice_id=command.invoice_id, payment_id=None, amount=found.total, paid_at=now)]
+
+
+def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
+    match event:
+        case InvoiceDrafted():
+            return Invoice(
+                invoice_id=event.invoice_id,
+                customer_id=event.customer_id,
+                subscription_id=None,
+                status=InvoiceStatus.DRAFT,
+                collection=event.collection,
+                collection_status=CollectionStatus.NOT_APPLICABLE,
+                currency=event.currency,
+                lines=event.lines,
+                total=sum_money((line.amount for line in event.lines), event.currency),
+                amount_paid=Money(0, event.currency),
+                number=None,
+                payment_id=None,
+                test_clock_id=event.test_clock_id,
+                created_at=event.created_at,
+                finalized_at=None,
+                due_at=None,
+                paid_at=None,
+                voided_at=None,
+            )
+        case InvoiceFinalized():
+            automatic = event.collection is CollectionMethod.CHARGE_AUTOMATICALLY
+            return Invoice(
+                invoice_id=event.invoice_id,
+                customer_id=event.customer_id,
+                subscription_id=event.subscription_id,
+                status=InvoiceStatus.OPEN,
+                collection=event.collection,
+                collection_status=CollectionStatus.PENDING if automatic else CollectionStatus.NOT_APPLICABLE,
+                currency=event.currency,
+                lines=event.lines,
+                total=event.total,
+                amount_paid=Money(0, event.currency),
+                number=event.number,
+                payment_id=None,
+                test_clock_id=event.test_clock_id,
+                created_at=event.finalized_at if invoice is None else invoice.created_at,
+                finalized_at=event.finalized_at,
+                due_at=event.due_at,
+                paid_at=None,
+                voided_at=None,
+            )
+    assert invoice is not None, "an invoice begins with invoice.drafted or invoice.finalized"
+    match event:
+        case InvoicePaid():
+            return replace(
+                invoice,
+                status=InvoiceStatus.PAID,
+                collection_status=(
+                    _no_longer_pending(invoice) if event.payment_id is None else CollectionStatus.SUCCEEDED
+                ),
+                amount_paid=event.amount,
+                payment_id=event.payment_id,
+                paid_at=event.paid_at,
+            )
+        case InvoiceCollectionFailed():
+            return replace(invoice, collection_status=CollectionStatus.FAILED)
+        case InvoiceVoided():
+            return replace(
+                invoice,
+                status=InvoiceStatus.VOID,
+                collection_status=_no_longer_pending(invoice),
+                voided_at=event.voided_at,
+            )
+
+
+def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
+    """Where collection stays once there is nothing to collect any more."""
+    status = invoice.collection_status
+    return CollectionStatus.NOT_APPLICABLE if status is CollectionStatus.PENDING else status
+
+
+def _recognition_entry(invoice: Invoice) -> Entry | None:
+    """What is owed against what was, or is still to be, earned for it, line by line."""
+    deferred = earned = Money(0, invoice.currency)
+    for line in invoice.lines:
+        if line.is_deferred:
+            deferred = deferred + line.amount
+        else:
+            earned = earned + line.amount
+    postings = [debit(RECEIVABLE, invoice.total, invoice.customer_id)]
+    for account, amount in ((DEFERRED_REVENUE, deferred), (REVENUE, earned)):
+        side = debit if amount.is_negative else credit
+        postings.append(side(account, abs(amount), invoice.customer_id))
+    return entry(postings)
+
+
+def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
+    """Finalized: receivable to deferred revenue (ahead of a service period) or revenue. Void: the same, reversed.
+
+    Out of band: cash to receivable. A payment through a gateway is posted by the payment's own event.
+    """
+    match event:
+        case InvoiceFinalized():
+            return _recognition_entry(invoice)
+        case InvoiceVoided() if invoice.finalized_at is not None:
+            booked = _recognition_entry(invoice)
+            return None if booked is None else reversal(booked)
+        case InvoicePaid(payment_id=None):
+            return transfer(event.amount, debit_to=CASH, credit_to=RECEIVABLE, customer_id=invoice.customer_id)
+        case _:
+            return None
+
+
+def charge_saga(invoice_id: str) -> str:
+    """The subject of the deadline within which an invoice's collection must have come to an end."""
+    return f"charge:{invoice_id}"
+
+
+def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
+    """An invoice to be collected has a deadline, so that its saga is found again if its event was lost on the way."""
+    match event:
+        case InvoiceFinalized() if invoice.collection_status is CollectionStatus.PENDING:
+            return (
+                Schedule(
+                    WorkKind.SAGA_DEADLINE,
+                    charge_saga(event.invoice_id),
+                    after_ms=CHARGE_DEADLINE_MS,
+                    clock_id=invoice.test_clock_id,
+                ),
+            )
+        case InvoicePaid() | InvoiceCollectionFailed() | InvoiceVoided():
+            if invoice.collection is CollectionMethod.CHARGE_AUTOMATICALLY:
+                return (Finish(WorkKind.SAGA_DEADLINE, charge_saga(event.invoice_id)),)
+            return ()
+        case _:
+            return ()
+
+
+EVENTS: dict[str, type] = {
+    "invoice.drafted": InvoiceDrafted,
+    "invoice.finalized": InvoiceFinalized,
+    "invoice.paid": InvoicePaid,
+    "invoice.collection_failed": InvoiceCollectionFailed,
+    "invoice.voided": InvoiceVoided,
+}
+
+INVOICE: Stream[Invoice] = Stream(
+    name="invoice",
+    topic=Topic.BILLING,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda invoice: invoice.customer_id,
+    postings=postings,
+    due_work=due_work,
+)

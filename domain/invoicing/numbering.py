@@ -1,0 +1,46 @@
+"""Invoice numbers of one series: gapless, in the order of finalization, never reused."""
+
+from dataclasses import dataclass
+
+from domain.kernel.stream import Stream, Streams, Topic
+
+DEFAULT_SERIES = "INV"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceNumberTaken:
+    series: str
+    number: int
+    invoice_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceNumbering:
+    """`last` is the highest number given out; the next is one more."""
+
+    series: str
+    last: int
+
+
+def take_number(streams: Streams, series: str, invoice_id: str) -> InvoiceNumberTaken:
+    """The series' next number, for this invoice."""
+    numbering = streams.get(INVOICE_NUMBERING, series)
+    return InvoiceNumberTaken(
+        series=series, number=1 if numbering is None else numbering.last + 1, invoice_id=invoice_id
+    )
+
+
+def number_text(taken: InvoiceNumberTaken) -> str:
+    """How a number is printed: INV-000042."""
+    return f"{taken.series}-{taken.number:06d}"
+
+
+def evolve(numbering: InvoiceNumbering | None, event: InvoiceNumberTaken) -> InvoiceNumbering:
+    return InvoiceNumbering(series=event.series, last=event.number)
+
+
+EVENTS: dict[str, type] = {"invoice_number.taken": InvoiceNumberTaken}
+
+INVOICE_NUMBERING: Stream[InvoiceNumbering] = Stream(
+    name="invoice_numbering", topic=Topic.BILLING, events=EVENTS, evolve=evolve, customer_of=lambda numbering: None
+)

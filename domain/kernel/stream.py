@@ -1,0 +1,150 @@
+"""What every stream has in common: how commands become changes, and what a change brings along.
+
+A stream's own file holds, top to bottom: commands, events, refusals, the state, `decide`, `evolve`, and where they
+apply `postings` (money), `claims` (uniqueness) and `due_work` (timers and calls to the outside). The last three are
+pure functions of an event and the state after it, so the writer records their results in the event's own batch.
+Commands that touch several streams have a file of their own that calls the streams' `decide` in turn.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+
+from domain.kernel.accounts import Entry
+from domain.kernel.refusal import Refusal
+
+State = TypeVar("State")
+
+
+class Event(Protocol):
+    """Any event: a frozen dataclass, listed by its business name in its stream's `EVENTS`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Command(Protocol):
+    """Any command: a frozen dataclass that asks for something, listed in `domain.commands.HANDLERS`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Topic(StrEnum):
+    """The family of topics a stream's events are published to; infra adds the cell's prefix."""
+
+    BILLING = "billing.events.v1"
+    PAYMENTS = "payments.events.v1"
+
+
+class WorkKind(StrEnum):
+    """Kinds of due work. Each has a bounded number of runs at once and one file in `processors/`."""
+
+    SUBSCRIPTION_RENEWAL = "subscription.renewal"
+    PAYMENT_GATEWAY_CALL = "payment.gateway_call"
+    REFUND_GATEWAY_CALL = "refund.gateway_call"
+    CLOCK_ADVANCE = "clock.advance"
+    SAGA_DEADLINE = "saga.deadline"
+
+
+class Take(NamedTuple):
+    """Claim a value for an owner, once in its tenant; `refusal` is what a later taker is told."""
+
+    kind: str
+    value: str
+    owner: str
+    refusal: Callable[[], Refusal]
+
+
+class Free(NamedTuple):
+    """Give a claimed value back, if this owner holds it."""
+
+    kind: str
+    value: str
+    owner: str
+
+
+Claim = Take | Free
+
+
+class Schedule(NamedTuple):
+    """Write (or move) the due work of this kind and subject.
+
+    Exactly one of `due_at` (an instant on the subject's own clock: the test clock where it has one) and `after_ms`
+    (real time from now) is given. `clock_id` is the test clock that must not move on while this is outstanding.
+    """
+
+    kind: WorkKind
+    subject: str
+    due_at: datetime | None = None
+    after_ms: int | None = None
+    clock_id: str | None = None
+
+
+class Finish(NamedTuple):
+    """Remove the due work of this kind and subject, done or no longer wanted."""
+
+    kind: WorkKind
+    subject: str
+
+
+DueWork = Schedule | Finish
+
+
+def no_postings(event: Any, state: Any) -> Entry | None:
+    """The rule of a stream whose events move no money."""
+    return None
+
+
+def no_claims(event: Any, state: Any) -> tuple[Claim, ...]:
+    """The rule of a stream whose events claim nothing."""
+    return ()
+
+
+def no_due_work(event: Any, state: Any) -> tuple[DueWork, ...]:
+    """The rule of a stream whose events cause no due work."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stream(Generic[State]):
+    """A kind of stream: its name, its events by business name, and its pure rules.
+
+    `customer_of` tells from the state whose events these are: they share one partition key, so that anybody sees
+    one customer's facts in order. None: the stream's own id is the key.
+    """
+
+    name: str
+    topic: Topic
+    events: Mapping[str, type]
+    evolve: Callable[[State | None, Any], State]
+    customer_of: Callable[[State], str | None]
+    postings: Callable[[Any, State], Entry | None] = no_postings
+    claims: Callable[[Any, State], tuple[Claim, ...]] = no_claims
+    due_work: Callable[[Any, State], tuple[DueWork, ...]] = no_due_work
+
+
+class Streams(Protocol):
+    """The states a decision may rest on. The writer checks every stream that was read, not only those written."""
+
+    def get(self, stream: Stream[State], stream_id: str) -> State | None:
+        """The state of a stream, with the events decided before in the same batch; None if it does not exist."""
+        ...
+
+
+class Change(NamedTuple):
+    """One event for one stream."""
+
+    stream: Stream[Any]
+    stream_id: str
+    event: Event
+
+
+class Decision(NamedTuple):
+    """What a command does: its events in order, and the business time they are effective at (UTC)."""
+
+    effective_at: datetime
+    changes: list[Change]
+
+
+Handler = Callable[[Any, Streams, datetime], Decision]

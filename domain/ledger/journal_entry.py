@@ -1,0 +1,141 @@
+"""A manual journal entry: what book-keepers post by hand, and the reversal that undoes it. Never changed or deleted."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.kernel.accounts import Entry, Posting, reversal
+from domain.kernel.frozen import replace
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Stream, Topic
+
+MAX_POSTINGS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostJournalEntry:
+    entry_id: str
+    postings: tuple[Posting, ...]
+    memo: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReverseJournalEntry:
+    entry_id: str
+    memo: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntryPosted:
+    entry_id: str
+    postings: tuple[Posting, ...]
+    memo: str
+    posted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntryReversed:
+    entry_id: str
+    memo: str
+    reversed_at: datetime
+
+
+JournalCommand = PostJournalEntry | ReverseJournalEntry
+JournalEvent = JournalEntryPosted | JournalEntryReversed
+
+
+class JournalEntryNotFound(Refusal):
+    """There is no such journal entry."""
+
+    code = "journal_entry_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "entry"
+
+
+class JournalEntryAlreadyExists(Refusal):
+    """A journal entry of this id exists already."""
+
+    code = "journal_entry_already_exists"
+
+
+class JournalEntryIsReversed(Refusal):
+    """The journal entry was reversed already."""
+
+    code = "journal_entry_reversed"
+
+
+class InvalidJournalEntry(Refusal):
+    """A journal entry has 2 to 100 postings."""
+
+    code = "invalid_journal_entry"
+    kind = RefusalKind.INVALID
+    param = "postings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    entry_id: str
+    postings: tuple[Posting, ...]
+    memo: str
+    posted_at: datetime
+    reversed_at: datetime | None
+
+
+def existing(entry: JournalEntry | None, entry_id: str) -> JournalEntry:
+    """The entry, or JournalEntryNotFound."""
+    if entry is None:
+        raise JournalEntryNotFound(entry=entry_id)
+    return entry
+
+
+def decide(command: JournalCommand, journal_entry: JournalEntry | None, now: datetime) -> list[JournalEvent]:
+    """Raises UnbalancedEntry, UnknownAccount, and the refusals of this file."""
+    match command:
+        case PostJournalEntry():
+            if journal_entry is not None:
+                raise JournalEntryAlreadyExists(entry=command.entry_id)
+            if not 2 <= len(command.postings) <= MAX_POSTINGS:
+                raise InvalidJournalEntry(postings=len(command.postings))
+            balanced = Entry(command.postings)
+            return [
+                JournalEntryPosted(
+                    entry_id=command.entry_id, postings=balanced.postings, memo=command.memo, posted_at=now
+                )
+            ]
+        case ReverseJournalEntry():
+            if existing(journal_entry, command.entry_id).reversed_at is not None:
+                raise JournalEntryIsReversed(entry=command.entry_id)
+            return [JournalEntryReversed(entry_id=command.entry_id, memo=command.memo, reversed_at=now)]
+
+
+def evolve(journal_entry: JournalEntry | None, event: JournalEvent) -> JournalEntry:
+    if isinstance(event, JournalEntryPosted):
+        return JournalEntry(
+            entry_id=event.entry_id,
+            postings=event.postings,
+            memo=event.memo,
+            posted_at=event.posted_at,
+            reversed_at=None,
+        )
+    assert journal_entry is not None, "the first event of a journal entry is journal_entry.posted"
+    return replace(journal_entry, reversed_at=event.reversed_at)
+
+
+def postings(event: JournalEvent, journal_entry: JournalEntry) -> Entry | None:
+    """The entry itself, or its mirror image."""
+    booked = Entry(journal_entry.postings)
+    return booked if isinstance(event, JournalEntryPosted) else reversal(booked)
+
+
+EVENTS: dict[str, type] = {
+    "journal_entry.posted": JournalEntryPosted,
+    "journal_entry.reversed": JournalEntryReversed,
+}
+
+JOURNAL_ENTRY: Stream[JournalEntry] = Stream(
+    name="journal_entry",
+    topic=Topic.BILLING,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda journal_entry: None,
+    postings=postings,
+)

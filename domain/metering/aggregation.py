@@ -1,0 +1,255 @@
+"""Usage over a window of time: partial aggregates that merge in any order, and the figures they give.
+
+A partial aggregate is a signed tally: an event adds to it, its void takes the same away again. Tallies merge by adding,
+so hours add up to days and months, late events and corrections land where they belong, and the order in which parts
+arrive does not matter. What a figure needs is kept and no more: a number for count and sum; the distinct values for
+max; the distinct keys for unique; the instants with their values for latest and for the time-weighted sum.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+
+from domain.kernel.rounding import EXACT, Rounding, round_to_int
+
+ZERO = Decimal(0)
+HOUR = timedelta(hours=1)
+QUANTITY_DECIMALS = 12
+"""Decimals of a quantity that does not come out even, such as a third of an hour."""
+
+
+class Aggregation(StrEnum):
+    """How a meter turns events into one quantity."""
+
+    COUNT = "count"
+    SUM = "sum"
+    MAX = "max"
+    LATEST = "latest"
+    UNIQUE = "unique"
+    TIME_WEIGHTED_SUM = "time_weighted_sum"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEvent:
+    """One measured event. `value` is what is summed, compared or held; `key` is what UNIQUE counts."""
+
+    event_id: str
+    at: datetime
+    value: Decimal = ZERO
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """One distinct entry and how many times it counts: events less voids. Fields the figure ignores stay empty."""
+
+    at: datetime | None = None
+    event_id: str = ""
+    value: Decimal = ZERO
+    key: str = ""
+    times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialAggregate:
+    """What some events add to a figure. `count` and `total` are kept for every aggregation."""
+
+    aggregation: Aggregation
+    count: int = 0
+    total: Decimal = ZERO
+    tallies: tuple[Tally, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """[start, end), two instants with a time zone."""
+
+    start: datetime
+    end: datetime
+
+
+def aggregate(aggregation: Aggregation, events: Iterable[UsageEvent]) -> PartialAggregate:
+    """The partial aggregate of events that are known not to be repeats: dedupe by event id comes before."""
+    count, total = 0, ZERO
+    tallies: list[Tally] = []
+    for event in events:
+        count += 1
+        total = EXACT.add(total, event.value)
+        tally = _tally(aggregation, event)
+        if tally is not None:
+            tallies.append(tally)
+    return PartialAggregate(aggregation=aggregation, count=count, total=total, tallies=_combined(tallies))
+
+
+def merge(first: PartialAggregate, second: PartialAggregate) -> PartialAggregate:
+    """Both together; associative and commutative, and the empty aggregate changes nothing. No rounding.
+
+    Raises ValueError when they aggregate differently.
+    """
+    if first.aggregation is not second.aggregation:
+        raise ValueError(f"cannot merge {first.aggregation} with {second.aggregation}")
+    return PartialAggregate(
+        aggregation=first.aggregation,
+        count=first.count + second.count,
+        total=EXACT.add(first.total, second.total),
+        tallies=_combined((*first.tallies, *second.tallies)),
+    )
+
+
+def void(aggregation: Aggregation, event: UsageEvent) -> PartialAggregate:
+    """What to merge so that the event never happened; it may be merged before the event itself is."""
+    added = aggregate(aggregation, [event])
+    return PartialAggregate(
+        aggregation=aggregation,
+        count=-added.count,
+        total=EXACT.minus(added.total),
+        tallies=tuple(
+            Tally(at=tally.at, event_id=tally.event_id, value=tally.value, key=tally.key, times=-tally.times)
+            for tally in added.tallies
+        ),
+    )
+
+
+def correction(aggregation: Aggregation, wrong: UsageEvent, right: UsageEvent) -> PartialAggregate:
+    """What to merge so that `right` stands where `wrong` stood."""
+    return merge(void(aggregation, wrong), aggregate(aggregation, [right]))
+
+
+def quantity_of(
+    partial: PartialAggregate, window: Window, carried_in: Decimal = ZERO, unit: timedelta = HOUR
+) -> Decimal:
+    """The figure over the window, in units of the meter.
+
+    The events of `partial` are those of the window, except that a time-weighted sum also takes earlier ones for the
+    level it starts from (else `carried_in`), and leaves out those at or after the end. COUNT and SUM may be below zero
+    when corrections outweigh events. MAX and LATEST of nothing are zero; so is UNIQUE. LATEST: at one instant the
+    greater event id wins. TIME_WEIGHTED_SUM: level × time held, in value-`unit`s (GB-hours), by elapsed time, so a day
+    of 25 hours weighs 25 (vector 39); rounded half up to QUANTITY_DECIMALS.
+    """
+    match partial.aggregation:
+        case Aggregation.COUNT:
+            return Decimal(partial.count)
+        case Aggregation.SUM:
+            return partial.total
+        case Aggregation.MAX:
+            return max((tally.value for tally in partial.tallies if tally.times > 0), default=ZERO)
+        case Aggregation.UNIQUE:
+            return Decimal(sum(1 for tally in partial.tallies if tally.times > 0))
+        case Aggregation.LATEST:
+            points = _points(partial)
+            return points[-1].value if points else ZERO
+        case Aggregation.TIME_WEIGHTED_SUM:
+            return as_quantity(time_weighted_sum(partial, window, carried_in, unit))
+
+
+def time_weighted_sum(
+    partial: PartialAggregate, window: Window, carried_in: Decimal = ZERO, unit: timedelta = HOUR
+) -> Fraction:
+    """The integral of the level over the window in value-`unit`s, exactly, by elapsed time and not by the clock's face.
+
+    A level holds from its event's instant until the next event's; at one instant the greater event id holds. Sums over
+    adjacent windows add up when each carries in the level the one before ended with (`level_at`).
+    """
+    level = carried_in
+    since, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
+    weighted = Fraction(0)
+    for tally in _points(partial):
+        at = _instant(tally)
+        if at >= end:
+            break
+        if at > since:
+            weighted += Fraction(level) * ((at - since) // _MICROSECOND)
+            since = at
+        level = tally.value
+    weighted += Fraction(level) * max((end - since) // _MICROSECOND, 0)
+    return Fraction(weighted, unit // _MICROSECOND)
+
+
+def level_at(partial: PartialAggregate, at: datetime, carried_in: Decimal = ZERO) -> Decimal:
+    """The gauge's level just before that instant: what a window that starts there carries in."""
+    level = carried_in
+    for tally in _points(partial):
+        if _instant(tally) >= at:
+            break
+        level = tally.value
+    return level
+
+
+def time_weighted_average(partial: PartialAggregate, window: Window, carried_in: Decimal = ZERO) -> Decimal:
+    """The mean level over the window, rounded half up to QUANTITY_DECIMALS. Raises ZeroDivisionError when empty."""
+    length = window.end.astimezone(UTC) - window.start.astimezone(UTC)
+    return as_quantity(time_weighted_sum(partial, window, carried_in, length))
+
+
+def settled(partial: PartialAggregate) -> PartialAggregate:
+    """The least that still gives the same figure, once no void or correction of its events is accepted any more.
+
+    Keeps the greatest value of a MAX and the last point of a LATEST; voided entries are gone everywhere.
+    """
+    kept = [tally for tally in partial.tallies if tally.times > 0]
+    match partial.aggregation:
+        case Aggregation.MAX:
+            kept = [max(kept, key=lambda tally: tally.value)] if kept else []
+        case Aggregation.LATEST:
+            kept = kept[-1:]
+        case Aggregation.COUNT | Aggregation.SUM | Aggregation.UNIQUE | Aggregation.TIME_WEIGHTED_SUM:
+            pass
+    return PartialAggregate(
+        aggregation=partial.aggregation, count=partial.count, total=partial.total, tallies=tuple(kept)
+    )
+
+
+def as_quantity(exact: Fraction) -> Decimal:
+    """The fraction as a Decimal, rounded half up to QUANTITY_DECIMALS."""
+    scaled = round_to_int(exact * 10**QUANTITY_DECIMALS, Rounding.HALF_UP)
+    short = EXACT.scaleb(Decimal(scaled), -QUANTITY_DECIMALS).normalize(EXACT)
+    return EXACT.add(short, ZERO)  # 2.3E+2 becomes 230
+
+
+_MICROSECOND = timedelta(microseconds=1)
+_NO_INSTANT = datetime.min.replace(tzinfo=UTC)
+_Key = tuple[datetime | None, str, Decimal, str]
+
+
+def _tally(aggregation: Aggregation, event: UsageEvent) -> Tally | None:
+    match aggregation:
+        case Aggregation.COUNT | Aggregation.SUM:
+            return None
+        case Aggregation.MAX:
+            return Tally(value=event.value, times=1)
+        case Aggregation.UNIQUE:
+            return Tally(key=event.key, times=1)
+        case Aggregation.LATEST | Aggregation.TIME_WEIGHTED_SUM:
+            # in UTC: two times of one zone are compared and subtracted by the clock's face, not by elapsed time
+            return Tally(at=event.at.astimezone(UTC), event_id=event.event_id, value=event.value, times=1)
+
+
+def _combined(tallies: Iterable[Tally]) -> tuple[Tally, ...]:
+    """Equal entries added up, those that cancel out dropped, in one order whatever came first."""
+    times: dict[_Key, int] = {}
+    for tally in tallies:
+        key = (tally.at, tally.event_id, tally.value, tally.key)
+        times[key] = times.get(key, 0) + tally.times
+    return tuple(
+        Tally(at=at, event_id=event_id, value=value, key=text, times=count)
+        for (at, event_id, value, text), count in sorted(times.items(), key=lambda item: _order(item[0]))
+        if count
+    )
+
+
+def _order(key: _Key) -> tuple[datetime, str, Decimal, str]:
+    at, event_id, value, text = key
+    return (_NO_INSTANT if at is None else at, event_id, value, text)
+
+
+def _points(partial: PartialAggregate) -> list[Tally]:
+    return [tally for tally in partial.tallies if tally.times > 0]
+
+
+def _instant(tally: Tally) -> datetime:
+    if tally.at is None:
+        raise TypeError("a point in time has an instant")
+    return tally.at

@@ -1,0 +1,421 @@
+"""A payment with its attempts and refunds: intent first, the gateway's answer after, unknown until it is known.
+
+An attempt is committed to the log before the gateway is called. Its outcome is one of captured, declined, action
+required, or unknown; unknown is resolved by asking the gateway, never by guessing. The stream guards that refunds
+never exceed what was captured.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.customers.payment_method import PaymentMethod
+from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, Entry, transfer
+from domain.kernel.frozen import replace
+from domain.kernel.money import Money
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Take, Topic, WorkKind
+from domain.payments import refund as refunds
+from domain.payments.refund import (
+    Refund,
+    RefundEvent,
+    RefundFailed,
+    RefundOutcomeUnknown,
+    RefundRequested,
+    RefundStatus,
+    RefundSucceeded,
+)
+
+RESOLVE_UNKNOWN_AFTER_MS = 500
+"""How long after an unknown outcome the gateway is first asked what became of it (ms)."""
+
+ASK_ABOUT_ACTION_AFTER_MS = 5_000
+"""How often the gateway is asked whether a customer has authenticated an attempt (ms)."""
+
+REFUND_DEADLINE_MS = 15_000
+"""How long the stream processors have to refund an unneeded capture before the sweeper does it (ms)."""
+
+
+class PaymentStatus(StrEnum):
+    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    PROCESSING = "processing"
+    REQUIRES_ACTION = "requires_action"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCreated:
+    payment_id: str
+    customer_id: str
+    invoice_id: str | None
+    amount: Money
+    payment_method_id: str | None
+    description: str | None
+    test_clock_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentAttemptRequested:
+    """Attempts count from 1. The gateway's idempotency key is the payment id and this number."""
+
+    payment_id: str
+    attempt: int
+    payment_method_id: str
+    gateway: str
+    token: str
+    requested_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentOutcomeUnknown:
+    payment_id: str
+    attempt: int
+    why: str
+    noticed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentActionRequired:
+    """The customer must authenticate with the gateway before the attempt can go on."""
+
+    payment_id: str
+    attempt: int
+    gateway_payment_id: str
+    required_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCaptured:
+    """`unneeded`: its invoice was paid otherwise or voided meanwhile, so the money goes back."""
+
+    payment_id: str
+    attempt: int
+    gateway_payment_id: str
+    amount: Money
+    unneeded: bool
+    captured_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentDeclined:
+    """`code` is a normalized decline code; `retryable` tells whether the same method may work later."""
+
+    payment_id: str
+    attempt: int
+    code: str
+    retryable: bool
+    declined_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCanceled:
+    payment_id: str
+    canceled_at: datetime
+
+
+PaymentEvent = (
+    PaymentCreated
+    | PaymentAttemptRequested
+    | PaymentOutcomeUnknown
+    | PaymentActionRequired
+    | PaymentCaptured
+    | PaymentDeclined
+    | PaymentCanceled
+    | RefundEvent
+)
+
+
+class PaymentNotFound(Refusal):
+    """There is no such payment."""
+
+    code = "payment_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "payment"
+
+
+class PaymentAlreadyExists(Refusal):
+    """A payment of this id exists already."""
+
+    code = "payment_already_exists"
+
+
+class PaymentNotConfirmable(Refusal):
+    """The payment is under way or over; it cannot be confirmed."""
+
+    code = "payment_not_confirmable"
+
+
+class PaymentNotCancelable(Refusal):
+    """The payment is under way or over; it cannot be cancelled."""
+
+    code = "payment_not_cancelable"
+
+
+class PaymentAttemptIsOver(Refusal):
+    """This attempt has its outcome already."""
+
+    code = "payment_attempt_over"
+
+
+class InvoiceHasLivePayment(Refusal):
+    """Another payment of this invoice is under way; wait for its outcome."""
+
+    code = "invoice_payment_in_progress"
+    param = "invoice"
+
+
+class InvalidPaymentAmount(Refusal):
+    """A payment is of more than zero."""
+
+    code = "invalid_payment_amount"
+    kind = RefusalKind.INVALID
+    param = "amount"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """`attempt` is 0 before the first. `outcome_unknown` is set while the gateway has yet to be asked."""
+
+    payment_id: str
+    customer_id: str
+    invoice_id: str | None
+    amount: Money
+    status: PaymentStatus
+    attempt: int
+    outcome_unknown: bool
+    payment_method_id: str | None
+    gateway: str | None
+    token: str | None
+    gateway_payment_id: str | None
+    decline_code: str | None
+    description: str | None
+    test_clock_id: str | None
+    refunds: tuple[Refund, ...]
+    created_at: datetime
+    captured_at: datetime | None
+    unneeded: bool
+
+    @property
+    def refundable(self) -> Money:
+        """What was captured less the refunds that succeeded or may yet."""
+        if self.status is not PaymentStatus.SUCCEEDED:
+            return Money(0, self.amount.currency)
+        taken = sum(refund.amount.amount for refund in self.refunds if refund.status is not RefundStatus.FAILED)
+        return Money(self.amount.amount - taken, self.amount.currency)
+
+    @property
+    def amount_refunded(self) -> Money:
+        """The refunds that succeeded."""
+        done = sum(refund.amount.amount for refund in self.refunds if refund.status is RefundStatus.SUCCEEDED)
+        return Money(done, self.amount.currency)
+
+
+def existing(payment: Payment | None, payment_id: str) -> Payment:
+    """The payment, or PaymentNotFound."""
+    if payment is None:
+        raise PaymentNotFound(payment=payment_id)
+    return payment
+
+
+def check_confirmable(payment: Payment) -> None:
+    """Raises PaymentNotConfirmable while an attempt runs, after a success, and once it is cancelled."""
+    if payment.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
+        raise PaymentNotConfirmable(payment=payment.payment_id, status=payment.status)
+
+
+def request_attempt(payment: Payment, method: PaymentMethod, now: datetime) -> PaymentAttemptRequested:
+    """The next attempt, with this method. Raises PaymentNotConfirmable."""
+    check_confirmable(payment)
+    return PaymentAttemptRequested(
+        payment_id=payment.payment_id,
+        attempt=payment.attempt + 1,
+        payment_method_id=method.payment_method_id,
+        gateway=method.gateway,
+        token=method.token,
+        requested_at=now,
+    )
+
+
+def awaiting_outcome(payment: Payment | None, payment_id: str, attempt: int) -> Payment:
+    """The payment, if this attempt is under way: PaymentNotFound or PaymentAttemptIsOver otherwise."""
+    found = existing(payment, payment_id)
+    under_way = found.status in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}
+    if not under_way or found.attempt != attempt:
+        raise PaymentAttemptIsOver(payment=payment_id, attempt=attempt, status=found.status)
+    return found
+
+
+def cancel(payment: Payment | None, payment_id: str, now: datetime) -> list[PaymentEvent]:
+    """Give up a payment that no gateway is working on."""
+    found = existing(payment, payment_id)
+    if found.status is PaymentStatus.CANCELED:
+        return []
+    if found.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
+        raise PaymentNotCancelable(payment=payment_id, status=found.status)
+    return [PaymentCanceled(payment_id=payment_id, canceled_at=now)]
+
+
+def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
+    if isinstance(event, PaymentCreated):
+        return Payment(
+            payment_id=event.payment_id,
+            customer_id=event.customer_id,
+            invoice_id=event.invoice_id,
+            amount=event.amount,
+            status=(
+                PaymentStatus.REQUIRES_PAYMENT_METHOD
+                if event.payment_method_id is None
+                else PaymentStatus.REQUIRES_CONFIRMATION
+            ),
+            attempt=0,
+            outcome_unknown=False,
+            payment_method_id=event.payment_method_id,
+            gateway=None,
+            token=None,
+            gateway_payment_id=None,
+            decline_code=None,
+            description=event.description,
+            test_clock_id=event.test_clock_id,
+            refunds=(),
+            created_at=event.created_at,
+            captured_at=None,
+            unneeded=False,
+        )
+    assert payment is not None, "the first event of a payment is payment.created"
+    match event:
+        case PaymentAttemptRequested():
+            return replace(
+                payment,
+                status=PaymentStatus.PROCESSING,
+                attempt=event.attempt,
+                outcome_unknown=False,
+                payment_method_id=event.payment_method_id,
+                gateway=event.gateway,
+                token=event.token,
+                gateway_payment_id=None,
+                decline_code=None,
+            )
+        case PaymentOutcomeUnknown():
+            return replace(payment, outcome_unknown=True)
+        case PaymentActionRequired():
+            return replace(
+                payment,
+                status=PaymentStatus.REQUIRES_ACTION,
+                outcome_unknown=False,
+                gateway_payment_id=event.gateway_payment_id,
+            )
+        case PaymentCaptured():
+            return replace(
+                payment,
+                status=PaymentStatus.SUCCEEDED,
+                outcome_unknown=False,
+                gateway_payment_id=event.gateway_payment_id,
+                captured_at=event.captured_at,
+                unneeded=event.unneeded,
+            )
+        case PaymentDeclined():
+            return replace(
+                payment,
+                status=PaymentStatus.REQUIRES_PAYMENT_METHOD,
+                outcome_unknown=False,
+                decline_code=event.code,
+            )
+        case PaymentCanceled():
+            return replace(payment, status=PaymentStatus.CANCELED)
+        case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed():
+            return replace(payment, refunds=refunds.evolve(payment.refunds, event))
+
+
+def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
+    """Captured: gateway clearing to receivable. A refund goes through refunds payable, and back if it fails."""
+    customer_id = payment.customer_id
+    match event:
+        case PaymentCaptured():
+            return transfer(event.amount, debit_to=GATEWAY_CLEARING, credit_to=RECEIVABLE, customer_id=customer_id)
+        case RefundRequested() | RefundSucceeded() | RefundFailed():
+            return refunds.postings(event, customer_id)
+        case _:
+            return None
+
+
+def claims(event: PaymentEvent, payment: Payment) -> tuple[Claim, ...]:
+    """At most one payment of an invoice is live; one that captured stays the invoice's payment for ever."""
+    invoice_id = payment.invoice_id
+    if invoice_id is None:
+        return ()
+    match event:
+        case PaymentAttemptRequested():
+            taken = Take(
+                "invoice.live_payment",
+                invoice_id,
+                event.payment_id,
+                lambda: InvoiceHasLivePayment(invoice=invoice_id),
+            )
+            return (taken,)
+        case PaymentDeclined():
+            return (Free("invoice.live_payment", invoice_id, event.payment_id),)
+        case _:
+            return ()
+
+
+def refund_saga(payment_id: str) -> str:
+    """The subject of the deadline within which an unneeded capture must have been refunded."""
+    return f"refund:{payment_id}"
+
+
+def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
+    """A call to the gateway is due as soon as its intent is committed, and again while its outcome is unknown."""
+    clock_id = payment.test_clock_id
+    call = WorkKind.PAYMENT_GATEWAY_CALL
+    match event:
+        case PaymentAttemptRequested():
+            return (Schedule(call, event.payment_id, after_ms=0, clock_id=clock_id),)
+        case PaymentOutcomeUnknown():
+            # A test clock waits for the gateway, but not for a customer to authenticate.
+            waits = None if payment.status is PaymentStatus.REQUIRES_ACTION else clock_id
+            return (Schedule(call, event.payment_id, after_ms=RESOLVE_UNKNOWN_AFTER_MS, clock_id=waits),)
+        case PaymentCaptured() if event.unneeded:
+            deadline = Schedule(
+                WorkKind.SAGA_DEADLINE,
+                refund_saga(event.payment_id),
+                after_ms=REFUND_DEADLINE_MS,
+                clock_id=clock_id,
+            )
+            return (Finish(call, event.payment_id), deadline)
+        case PaymentCaptured() | PaymentDeclined():
+            return (Finish(call, event.payment_id),)
+        case PaymentActionRequired():
+            return (Schedule(call, event.payment_id, after_ms=ASK_ABOUT_ACTION_AFTER_MS),)
+        case RefundRequested() if payment.unneeded and payment.refundable.is_zero:
+            deadline_met = Finish(WorkKind.SAGA_DEADLINE, refund_saga(event.payment_id))
+            return (*refunds.due_work(event, clock_id), deadline_met)
+        case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed():
+            return refunds.due_work(event, clock_id)
+        case _:
+            return ()
+
+
+EVENTS: dict[str, type] = {
+    "payment.created": PaymentCreated,
+    "payment.attempt_requested": PaymentAttemptRequested,
+    "payment.outcome_unknown": PaymentOutcomeUnknown,
+    "payment.action_required": PaymentActionRequired,
+    "payment.captured": PaymentCaptured,
+    "payment.declined": PaymentDeclined,
+    "payment.canceled": PaymentCanceled,
+    **refunds.EVENTS,
+}
+
+PAYMENT: Stream[Payment] = Stream(
+    name="payment",
+    topic=Topic.PAYMENTS,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda payment: payment.customer_id,
+    postings=postings,
+    claims=claims,
+    due_work=due_work,
+)

@@ -1,0 +1,144 @@
+"""A refund of a payment: requested, then succeeded or failed for good; unknown until the gateway says which.
+
+Its events belong to the payment's stream, which guards that refunds never exceed what was captured.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE, Entry, transfer
+from domain.kernel.frozen import replace
+from domain.kernel.money import Money
+from domain.kernel.stream import DueWork, Finish, Schedule, WorkKind
+
+RESOLVE_UNKNOWN_AFTER_MS = 500
+"""How long after an unknown outcome the gateway is first asked what became of it (ms)."""
+
+
+class RefundStatus(StrEnum):
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRequested:
+    refund_id: str
+    payment_id: str
+    amount: Money
+    reason: str | None
+    requested_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundOutcomeUnknown:
+    refund_id: str
+    payment_id: str
+    why: str
+    noticed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundSucceeded:
+    refund_id: str
+    payment_id: str
+    gateway_refund_id: str
+    amount: Money
+    succeeded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundFailed:
+    refund_id: str
+    payment_id: str
+    code: str
+    amount: Money
+    failed_at: datetime
+
+
+RefundEvent = RefundRequested | RefundOutcomeUnknown | RefundSucceeded | RefundFailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """`outcome_unknown` is set while the gateway has yet to be asked what became of it."""
+
+    refund_id: str
+    amount: Money
+    status: RefundStatus
+    outcome_unknown: bool
+    reason: str | None
+    gateway_refund_id: str | None
+    failure_code: str | None
+    requested_at: datetime
+
+
+def evolve(refunds: tuple[Refund, ...], event: RefundEvent) -> tuple[Refund, ...]:
+    """A payment's refunds after the event."""
+    if isinstance(event, RefundRequested):
+        requested = Refund(
+            refund_id=event.refund_id,
+            amount=event.amount,
+            status=RefundStatus.PENDING,
+            outcome_unknown=False,
+            reason=event.reason,
+            gateway_refund_id=None,
+            failure_code=None,
+            requested_at=event.requested_at,
+        )
+        return (*refunds, requested)
+    return tuple(_after(event, refund) if refund.refund_id == event.refund_id else refund for refund in refunds)
+
+
+def _after(event: RefundOutcomeUnknown | RefundSucceeded | RefundFailed, refund: Refund) -> Refund:
+    match event:
+        case RefundOutcomeUnknown():
+            return replace(refund, outcome_unknown=True)
+        case RefundSucceeded():
+            return replace(
+                refund,
+                status=RefundStatus.SUCCEEDED,
+                outcome_unknown=False,
+                gateway_refund_id=event.gateway_refund_id,
+            )
+        case RefundFailed():
+            return replace(refund, status=RefundStatus.FAILED, outcome_unknown=False, failure_code=event.code)
+
+
+def postings(event: RefundRequested | RefundSucceeded | RefundFailed, customer_id: str) -> Entry | None:
+    """Requested: receivable to refunds payable; then on to gateway clearing, or back if it failed for good."""
+    match event:
+        case RefundRequested():
+            accounts = RECEIVABLE, REFUNDS_PAYABLE
+        case RefundSucceeded():
+            accounts = REFUNDS_PAYABLE, GATEWAY_CLEARING
+        case RefundFailed():
+            accounts = REFUNDS_PAYABLE, RECEIVABLE
+    return transfer(event.amount, debit_to=accounts[0], credit_to=accounts[1], customer_id=customer_id)
+
+
+def work_subject(payment_id: str, refund_id: str) -> str:
+    """The subject of a refund's due work: the stream and the refund in it."""
+    return f"{payment_id}/{refund_id}"
+
+
+def due_work(event: RefundEvent, clock_id: str | None) -> tuple[DueWork, ...]:
+    """The gateway is called as soon as the intent is committed, and asked again while its outcome is unknown."""
+    kind = WorkKind.REFUND_GATEWAY_CALL
+    subject = work_subject(event.payment_id, event.refund_id)
+    match event:
+        case RefundRequested():
+            return (Schedule(kind, subject, after_ms=0, clock_id=clock_id),)
+        case RefundOutcomeUnknown():
+            return (Schedule(kind, subject, after_ms=RESOLVE_UNKNOWN_AFTER_MS, clock_id=clock_id),)
+        case RefundSucceeded() | RefundFailed():
+            return (Finish(kind, subject),)
+
+
+EVENTS: dict[str, type] = {
+    "refund.requested": RefundRequested,
+    "refund.outcome_unknown": RefundOutcomeUnknown,
+    "refund.succeeded": RefundSucceeded,
+    "refund.failed": RefundFailed,
+}

@@ -1,0 +1,52 @@
+"""Why a price comes to its amount: exact portions, then one rounding, shown as its own figure."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from domain.kernel.money import Money
+
+
+class PortionKind(StrEnum):
+    """What a portion of a price is for."""
+
+    FLAT = "flat"
+    UNITS = "units"
+    FREE_UNITS = "free_units"
+    TIER_UNITS = "tier_units"
+    TIER_FLAT = "tier_flat"
+    PACKAGES = "packages"
+    PERCENT = "percent"
+    FIXED_PER_EVENT = "fixed_per_event"
+    FREE_EVENTS = "free_events"
+    EVENT_MINIMUM = "event_minimum"
+    EVENT_MAXIMUM = "event_maximum"
+    COVERED_BY_COMMITMENT = "covered_by_commitment"
+    OVERAGE_SURCHARGE = "overage_surcharge"
+    COMMITMENT = "commitment"
+    MINIMUM = "minimum"
+    MAXIMUM = "maximum"
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """`amount`: exact minor units, not rounded. `tier`: counted from 1, where the portion belongs to one.
+
+    `rate` is minor units per unit of `quantity` (for PERCENT: per cent of `quantity` minor units), so that
+    quantity × rate explains the amount; portions that are plain amounts have quantity 1.
+    """
+
+    kind: PortionKind
+    quantity: Decimal
+    rate: Decimal
+    amount: Decimal
+    tier: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """The sum of the portions plus `rounding_difference` (less than one minor unit) is exactly `amount`."""
+
+    portions: tuple[Portion, ...]
+    rounding_difference: Decimal
+    amount: Money

@@ -1,0 +1,29 @@
+"""Graduated: each tier prices its own slice of the quantity."""
+
+from decimal import Decimal
+
+from domain.kernel.rounding import EXACT
+from domain.pricing.breakdown import Portion, PortionKind
+from domain.pricing.models import ONE, ZERO, Graduated
+
+
+def graduated_portions(price: Graduated, charged: Decimal) -> list[Portion]:
+    """What each tier reached by `charged` units (zero or more, free units already taken off) adds, exactly.
+
+    A bound belongs to the lower tier. The first tier's flat amount is due at zero usage, a later tier's once the
+    quantity exceeds the bound before it (vectors 17 and 18, from other engines' suites). Continuous in the quantity
+    except where a tier above the first has a flat amount; never falls.
+    """
+    portions: list[Portion] = []
+    for number, tier in enumerate(price.tiers, start=1):
+        if number > 1 and charged <= tier.above:
+            break
+        if tier.flat_amount:
+            flat = Decimal(tier.flat_amount)
+            portions.append(Portion(PortionKind.TIER_FLAT, ONE, flat, flat, number))
+        upper = charged if tier.up_to is None or charged < tier.up_to else tier.up_to
+        units = EXACT.subtract(upper, tier.above) if tier.above else upper
+        if units > ZERO:
+            amount = EXACT.multiply(units, tier.unit_amount)
+            portions.append(Portion(PortionKind.TIER_UNITS, units, tier.unit_amount, amount, number))
+    return portions

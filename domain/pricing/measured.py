@@ -1,0 +1,69 @@
+"""What a price is asked about: a number of units, or the amounts of single events."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.rounding import EXACT
+
+MAX_QUANTITY_DIGITS = 30
+"""Digits before the point, and zeros behind it: "1E999999999" is short to send and a gigabyte to compute with."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventAmounts:
+    """Amounts of single events in minor units of the price's currency, in the order in which they happened."""
+
+    amounts: tuple[Decimal, ...]
+
+
+Measured: TypeAlias = Decimal | int | EventAmounts
+
+
+class InvalidQuantity(Refusal):
+    """The quantity is not finite, or out of any sensible range."""
+
+    code = "invalid_quantity"
+    kind = RefusalKind.INVALID
+    param = "quantity"
+
+
+class WrongMeasure(Refusal):
+    """The price model counts units where it was given events, or the other way about."""
+
+    code = "wrong_measure"
+    kind = RefusalKind.INVALID
+    param = "quantity"
+
+
+def checked_decimal(value: Decimal | int) -> Decimal:
+    """`value` as a Decimal that is safe to compute with exactly. Raises InvalidQuantity."""
+    number = Decimal(value)
+    if not number.is_finite() or not -MAX_QUANTITY_DIGITS <= number.adjusted() < MAX_QUANTITY_DIGITS:
+        raise InvalidQuantity(quantity=str(number)[:40])
+    return number
+
+
+def units_of(measured: Measured) -> Decimal:
+    """The number of units. Raises WrongMeasure for events' amounts, which are not units, and InvalidQuantity."""
+    if isinstance(measured, EventAmounts):
+        raise WrongMeasure(wanted="a quantity", got="amounts of events")
+    return checked_decimal(measured)
+
+
+def event_amounts_of(measured: Measured) -> tuple[Decimal, ...]:
+    """Each event's amount in minor units. Raises WrongMeasure for a bare quantity, and InvalidQuantity."""
+    if not isinstance(measured, EventAmounts):
+        raise WrongMeasure(wanted="amounts of events", got="a quantity")
+    return tuple([checked_decimal(amount) for amount in measured.amounts])
+
+
+def total_amount_of(measured: Measured) -> Decimal:
+    """The sum of the events' amounts, or the quantity itself where it already is such a sum. Raises InvalidQuantity."""
+    if not isinstance(measured, EventAmounts):
+        return checked_decimal(measured)
+    total = Decimal(0)
+    for amount in measured.amounts:
+        total = EXACT.add(total, checked_decimal(amount))
+    return total

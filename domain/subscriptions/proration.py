@@ -1,0 +1,319 @@
+"""What a change in the middle of a billing period costs or gives back.
+
+Two ways of billing: **in advance**, the period is paid, so a change credits what is unused of the old price and charges
+the rest of the new one; **in arrears**, each price is billed at the end for the piece during which it held. Every line
+is price × share, rounded once; `domain/subscriptions/proration_basis.py` says what the share is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from itertools import pairwise
+
+from domain.kernel.billing_period import Interval, Period, Schedule
+from domain.kernel.money import Money, allocate, times
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.rounding import Rounding
+from domain.subscriptions.proration_basis import (
+    ProrationBasis,
+    ServicePeriod,
+    share_of,
+    unused_share_after_cancellation,
+    used_share_at_cancellation,
+)
+
+
+class ChangeTiming(StrEnum):
+    """When a change takes effect, and on which invoice its lines go."""
+
+    NOW_INVOICE_NOW = "now_invoice_now"
+    NOW_NEXT_INVOICE = "now_next_invoice"
+    AT_PERIOD_END = "at_period_end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProrationPolicy:
+    """Written on the subscription, or on the request that changes it."""
+
+    basis: ProrationBasis = ProrationBasis.SECOND
+    timing: ChangeTiming = ChangeTiming.NOW_INVOICE_NOW
+    credit_unused: bool = True
+    reset_anchor: bool = False
+    rounding: Rounding = Rounding.HALF_UP
+
+
+class LineKind(StrEnum):
+    """Which way a line goes."""
+
+    CREDIT = "credit"
+    CHARGE = "charge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProrationLine:
+    """amount = ± price × share, rounded. Credits are negative. `period` is the service time that the line is for."""
+
+    kind: LineKind
+    amount: Money
+    price: Money  # of the whole period
+    share: Fraction
+    period: Period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceFrom:
+    """From `at` on, a whole period costs `price`. Zero stands for a time that is not billed (a pause)."""
+
+    at: datetime
+    price: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProratedChange:
+    """What a change does: when it counts, its lines, whether they are invoiced now or on the next invoice.
+
+    `new_schedule` is set where the anchor was reset; the charge is then for that schedule's period 0.
+    """
+
+    effective_at: datetime
+    lines: tuple[ProrationLine, ...]
+    invoice_now: bool
+    new_schedule: Schedule | None = None
+
+
+class OutsidePeriod(Refusal):
+    """The change does not lie in the period that it is to divide."""
+
+    code = "outside_period"
+    kind = RefusalKind.INVALID
+    param = "effective_at"
+
+
+class AnchorMustBeReset(Refusal):
+    """Another interval begins another period, so the change must reset the anchor or wait for the period's end."""
+
+    code = "anchor_must_be_reset"
+    kind = RefusalKind.INVALID
+    param = "reset_anchor"
+
+
+# --- in advance ------------------------------------------------------------------------------------------------------
+
+
+def start_charge(
+    price: Money, at: datetime, service: ServicePeriod, policy: ProrationPolicy
+) -> tuple[ProrationLine, ...]:
+    """A start inside a period paid in advance: price × share of [at, end), rounded once, in minor units.
+
+    For a first stub before a billing day or calendar boundary, and for the end of a trial (vectors 4, 5 and 15).
+    Under `none` the stub is free, as Stripe documents for an anchor in the future without proration.
+    """
+    _must_contain(service, at)
+    return _charge(price, service.period.starting_at(at), service, policy)
+
+
+def plan_change(
+    old_price: Money,
+    new_price: Money,
+    at: datetime,
+    service: ServicePeriod,
+    policy: ProrationPolicy,
+    *,
+    new_interval: Interval | None = None,
+) -> ProratedChange:
+    """Another price from `at` on, paid in advance: credit for the rest of the old, charge for the rest of the new.
+
+    Prices are of a whole period, in minor units; each line is price × share of [at, end), rounded once. For a change of
+    plan, and for a new price of the same plan in mid-period. Credit and charge as two lines is what Stripe, Lago and
+    Polar show (vectors 7, 10 to 14). With `reset_anchor` the new price is charged whole, for a period that begins at
+    `at` (vector 12). `new_interval` differs from the present one only with it.
+    """
+    _must_contain(service, at)
+    if policy.timing is ChangeTiming.AT_PERIOD_END:
+        return ProratedChange(effective_at=service.period.end, lines=(), invoice_now=False)
+    rest = service.period.starting_at(at)
+    credit = _credit(old_price, rest, share_of(rest, service, policy.basis), policy)
+    if policy.reset_anchor:
+        schedule = Schedule.anniversary(at, service.time_zone, new_interval or service.interval)
+        whole = Period(at, schedule.boundary(1))
+        charge = _line(LineKind.CHARGE, new_price, Fraction(1), whole, policy)
+        lines = (*credit, *charge)
+        return ProratedChange(effective_at=at, lines=lines, invoice_now=True, new_schedule=schedule)
+    if new_interval is not None and new_interval != service.interval:
+        raise AnchorMustBeReset(interval=new_interval.unit, count=new_interval.count)
+    lines = () if old_price == new_price else (*credit, *_charge(new_price, rest, service, policy))
+    return ProratedChange(effective_at=at, lines=lines, invoice_now=policy.timing is ChangeTiming.NOW_INVOICE_NOW)
+
+
+def quantity_change(
+    unit_price: Money,
+    old_quantity: Decimal | int,
+    new_quantity: Decimal | int,
+    at: datetime,
+    service: ServicePeriod,
+    policy: ProrationPolicy,
+) -> ProratedChange:
+    """Another quantity from `at` on, paid in advance; unit_price × quantity is rounded to minor units, then each line.
+
+    As `plan_change` between the two prices. Without credit for unused time, units added are charged for the rest of
+    the period by themselves and units taken away give nothing back.
+    """
+    old_price = times(unit_price, old_quantity, policy.rounding)
+    new_price = times(unit_price, new_quantity, policy.rounding)
+    if policy.credit_unused or policy.timing is ChangeTiming.AT_PERIOD_END:
+        return plan_change(old_price, new_price, at, service, policy)
+    zero = Money.zero(unit_price.currency)
+    return plan_change(zero, max(new_price - old_price, zero), at, service, policy)
+
+
+def changes_in_period(
+    paid: Money, changes: Sequence[PriceFrom], service: ServicePeriod, policy: ProrationPolicy
+) -> tuple[ProrationLine, ...]:
+    """Several changes in a period paid in advance at `paid`, each with its own rounded lines (vector 35).
+
+    Changes that the basis cannot tell apart net out to the last of them: those of one local date where days are
+    counted, of one instant where seconds are. The order of `changes` decides between equal instants. A policy that
+    resets the anchor divides no period and has no place here: use `plan_change`.
+    """
+    if policy.reset_anchor:
+        raise ValueError("a change that resets the anchor begins another period")
+    lines: list[ProrationLine] = []
+    current = paid
+    for change in _netted(changes, service, policy.basis):
+        lines.extend(plan_change(current, change.price, change.at, service, policy).lines)
+        current = change.price
+    return tuple(lines)
+
+
+def cancellation_credit(
+    price: Money, at: datetime, service: ServicePeriod, policy: ProrationPolicy
+) -> tuple[ProrationLine, ...]:
+    """What a cancellation gives back of a period paid in advance: -price × unused share, rounded once, in minor units.
+
+    `price` is what a whole period costs at the time, after any changes. Nothing without `credit_unused` or at the
+    period's end. `day_inclusive` bills the day of the cancellation, the other bases do not (vectors 8, 29 to 32, 36).
+    """
+    _must_contain(service, at)
+    if policy.timing is ChangeTiming.AT_PERIOD_END:
+        return ()
+    share = unused_share_after_cancellation(at, service, policy.basis)
+    return _credit(price, service.period.starting_at(at), share, policy)
+
+
+def pause_credit(
+    price: Money, at: datetime, service: ServicePeriod, policy: ProrationPolicy
+) -> tuple[ProrationLine, ...]:
+    """What a pause gives back of a period paid in advance: -price × share of [at, end), rounded once, in minor units.
+
+    A pause is a change to nothing: under `day_inclusive` too its day is unbilled, and billed again if the subscription
+    is resumed on that day, so that the two net out. Kill Bill's pause and resume give the same figures (vector 16).
+    """
+    _must_contain(service, at)
+    if policy.timing is ChangeTiming.AT_PERIOD_END:
+        return ()
+    rest = service.period.starting_at(at)
+    return _credit(price, rest, share_of(rest, service, policy.basis), policy)
+
+
+def resume_charge(
+    price: Money, paused_at: datetime, resumed_at: datetime, service: ServicePeriod, policy: ProrationPolicy
+) -> tuple[ProrationLine, ...]:
+    """What resuming costs: price × share of [resumed_at, end) of the period around it, rounded once, in minor units.
+
+    `service` is the period around `resumed_at`, on the schedule that the pause left untouched (vector 16). If the
+    pause began in that same period and was not credited, it is still paid for and nothing is charged.
+    """
+    _must_contain(service, resumed_at)
+    if service.period.contains(paused_at) and not policy.credit_unused:
+        return ()
+    return _charge(price, service.period.starting_at(resumed_at), service, policy)
+
+
+def split_period(price: Money, cuts: Sequence[datetime], service: ServicePeriod, basis: ProrationBasis) -> list[Money]:
+    """The price of one whole period over its pieces between `cuts`, in minor units, conserving it.
+
+    Largest remainder over the shares, ties to the earlier piece; so the parts sum to the price under every basis, also
+    under `fixed_30` where the shares do not sum to 1.
+    """
+    edges = [service.period.start, *sorted(cuts), service.period.end]
+    for cut in cuts:
+        _must_contain(service, cut)
+    pieces = [Period(start, end) for start, end in pairwise(edges)]
+    return allocate(price, [share_of(piece, service, basis) for piece in pieces])
+
+
+# --- in arrears ------------------------------------------------------------------------------------------------------
+
+
+def arrears_charges(
+    prices: Sequence[PriceFrom],
+    service: ServicePeriod,
+    policy: ProrationPolicy,
+    *,
+    canceled_at: datetime | None = None,
+) -> tuple[ProrationLine, ...]:
+    """A period billed at its end: each price × share of the piece during which it held, rounded once, in minor units.
+
+    `prices` in order of time; the first may have begun before the period, a time before the first is not billed (a
+    start in mid-period), a price of zero is a pause. With `canceled_at`, the last piece ends there, and `day_inclusive`
+    bills that day (vectors 6 and 9). Prices that the basis cannot tell apart net out to the last.
+    """
+    whole = service.period
+    if canceled_at is not None:
+        _must_contain(service, canceled_at)
+    end_of_all = whole.end if canceled_at is None else canceled_at
+    held = _netted([change for change in prices if change.at <= end_of_all], service, policy.basis)
+    lines: list[ProrationLine] = []
+    for index, change in enumerate(held):
+        is_last = index + 1 == len(held)
+        piece = Period(max(change.at, whole.start), end_of_all if is_last else held[index + 1].at)
+        if is_last and canceled_at is not None:
+            share = used_share_at_cancellation(canceled_at, service, policy.basis, since=piece.start)
+        else:
+            share = share_of(piece, service, policy.basis)
+        lines.extend(_line(LineKind.CHARGE, change.price, share, piece, policy))
+    return tuple(lines)
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+def _netted(changes: Sequence[PriceFrom], service: ServicePeriod, basis: ProrationBasis) -> list[PriceFrom]:
+    """Changes in order of time, of those at one moment (as the basis sees it) only the last."""
+    by_date = basis in {ProrationBasis.DAY, ProrationBasis.DAY_INCLUSIVE, ProrationBasis.FIXED_30}
+    last_of_moment = {
+        service.date_at(change.at) if by_date else max(change.at, service.period.start): change
+        for change in sorted(changes, key=lambda change: change.at)
+    }
+    return list(last_of_moment.values())
+
+
+def _charge(price: Money, piece: Period, service: ServicePeriod, policy: ProrationPolicy) -> tuple[ProrationLine, ...]:
+    return _line(LineKind.CHARGE, price, share_of(piece, service, policy.basis), piece, policy)
+
+
+def _credit(price: Money, piece: Period, share: Fraction, policy: ProrationPolicy) -> tuple[ProrationLine, ...]:
+    if not policy.credit_unused:
+        return ()
+    return _line(LineKind.CREDIT, price, share, piece, policy)
+
+
+def _line(
+    kind: LineKind, price: Money, share: Fraction, piece: Period, policy: ProrationPolicy
+) -> tuple[ProrationLine, ...]:
+    """One line, or none where there is nothing to show."""
+    if share == 0 or price.is_zero:
+        return ()
+    amount = times(price, share, policy.rounding)
+    signed = -amount if kind is LineKind.CREDIT else amount
+    return (ProrationLine(kind=kind, amount=signed, price=price, share=share, period=piece),)
+
+
+def _must_contain(service: ServicePeriod, at: datetime) -> None:
+    if not service.period.contains(at):
+        raise OutsidePeriod(
+            at=at.isoformat(), start=service.period.start.isoformat(), end=service.period.end.isoformat()
+        )

@@ -1,0 +1,424 @@
+"""A subscription: what a customer is billed, period by period, until it is cancelled.
+
+Its terms (plan version, prices, interval, time zone) are copied into its first event and never change with the
+catalogue. Periods are counted from the anchor, so the 31st comes back after a short month and daylight saving moves
+no boundary. A period is billed once: its index is claimed in the store for ever.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from functools import lru_cache
+
+from domain.catalog.price import BillingTiming
+from domain.invoicing.invoice import MAX_INVOICE_TOTAL, CollectionMethod, InvoiceLine
+from domain.kernel.billing_period import Interval, Period
+from domain.kernel.billing_period import Schedule as PeriodSchedule
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
+from domain.kernel.identifiers import INVOICE_LINE, derived_id
+from domain.kernel.money import Money, times
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Take, Topic, WorkKind
+from domain.pricing.amount import amount_of, exact_amount_of
+from domain.pricing.models import Flat, PriceModel
+from domain.subscriptions.proration_basis import ProrationBasis, ServicePeriod, share_of
+
+BEFORE_FIRST_PERIOD = -1
+"""The period index of a subscription that is still in its trial."""
+
+MAX_ITEMS = 20
+
+
+class SubscriptionStatus(StrEnum):
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    CANCELED = "canceled"
+
+
+class CancellationReason(StrEnum):
+    REQUESTED = "requested"
+    PERIOD_END = "period_end"
+    CUSTOMER_DELETED = "customer_deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionItem:
+    """A price as it was when it was subscribed to, and how many of it."""
+
+    price_id: str
+    description: str
+    model: PriceModel
+    timing: BillingTiming
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionTerms:
+    """What stays fixed: `days_until_due` counts from finalization for invoices paid by hand."""
+
+    plan_id: str
+    plan_version: int
+    items: tuple[SubscriptionItem, ...]
+    interval: Interval
+    currency: CurrencyCode
+    time_zone: str
+    collection: CollectionMethod
+    days_until_due: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionCreated:
+    """`anchor_at` is where period 0 begins: the start, or the end of the trial."""
+
+    subscription_id: str
+    customer_id: str
+    terms: SubscriptionTerms
+    anchor_at: datetime
+    trial_end: datetime | None
+    test_clock_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionPeriodStarted:
+    """Period `index` [period_start, period_end) runs; `invoice_id` bills it, and what the last one left in arrears."""
+
+    subscription_id: str
+    index: int
+    period_start: datetime
+    period_end: datetime
+    invoice_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionCancellationScheduled:
+    """It ends with its current period (or its trial)."""
+
+    subscription_id: str
+    cancel_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionCanceled:
+    """`invoice_id` bills what was left in arrears, if anything was."""
+
+    subscription_id: str
+    canceled_at: datetime
+    reason: CancellationReason
+    invoice_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionPastDue:
+    """Collecting an invoice failed; the subscription goes on while it is sorted out."""
+
+    subscription_id: str
+    invoice_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionRecovered:
+    """The invoice that made it past due is settled."""
+
+    subscription_id: str
+    invoice_id: str
+
+
+SubscriptionEvent = (
+    SubscriptionCreated
+    | SubscriptionPeriodStarted
+    | SubscriptionCancellationScheduled
+    | SubscriptionCanceled
+    | SubscriptionPastDue
+    | SubscriptionRecovered
+)
+
+
+class SubscriptionNotFound(Refusal):
+    """There is no such subscription."""
+
+    code = "subscription_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "subscription"
+
+
+class SubscriptionAlreadyExists(Refusal):
+    """A subscription of this id exists already."""
+
+    code = "subscription_already_exists"
+
+
+class SubscriptionIsCanceled(Refusal):
+    """The subscription is cancelled."""
+
+    code = "subscription_canceled"
+
+
+class RenewalNotDue(Refusal):
+    """The subscription's next period begins later, or this renewal was done already."""
+
+    code = "renewal_not_due"
+
+
+class PeriodIsBilled(Refusal):
+    """This period of the subscription is billed already."""
+
+    code = "period_already_billed"
+
+
+class InvalidSubscriptionItems(Refusal):
+    """A subscription has 1 to 20 different prices of one plan, in the customer's currency, of positive quantities."""
+
+    code = "invalid_subscription_items"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
+class FlatPriceHasNoQuantity(Refusal):
+    """A flat price is one amount whatever the quantity: leave the quantity out, or use a price per unit."""
+
+    code = "flat_price_has_no_quantity"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """`period` is None during a trial. `past_due_invoice_ids` are the open invoices whose collection failed."""
+
+    subscription_id: str
+    customer_id: str
+    terms: SubscriptionTerms
+    status: SubscriptionStatus
+    anchor_at: datetime
+    trial_end: datetime | None
+    period_index: int
+    period_start: datetime | None
+    period_end: datetime | None
+    cancel_at: datetime | None
+    canceled_at: datetime | None
+    latest_invoice_id: str | None
+    past_due_invoice_ids: tuple[str, ...]
+    test_clock_id: str | None
+    created_at: datetime
+
+    @property
+    def next_boundary(self) -> datetime | None:
+        """When the next period begins (or the subscription ends, if that is scheduled); None once cancelled."""
+        if self.status is SubscriptionStatus.CANCELED:
+            return None
+        return self.anchor_at if self.period_end is None else self.period_end
+
+
+def existing(subscription: Subscription | None, subscription_id: str) -> Subscription:
+    """The subscription, or SubscriptionNotFound."""
+    if subscription is None:
+        raise SubscriptionNotFound(subscription=subscription_id)
+    return subscription
+
+
+def living(subscription: Subscription | None, subscription_id: str) -> Subscription:
+    """The subscription, if it is not cancelled: SubscriptionNotFound or SubscriptionIsCanceled otherwise."""
+    found = existing(subscription, subscription_id)
+    if found.status is SubscriptionStatus.CANCELED:
+        raise SubscriptionIsCanceled(subscription=subscription_id)
+    return found
+
+
+def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> None:
+    """Raises InvalidSubscriptionItems, FlatPriceHasNoQuantity."""
+    if not 1 <= len(items) <= MAX_ITEMS or len({item.price_id for item in items}) != len(items):
+        raise InvalidSubscriptionItems(items=len(items))
+    for item in items:
+        if item.model.currency != currency:
+            raise InvalidSubscriptionItems(price=item.price_id, currency=item.model.currency, wanted=currency)
+        if item.quantity <= 0:
+            raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
+        if isinstance(item.model, Flat) and item.quantity != 1:
+            raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity))
+    # The most that one invoice bills, so that no later renewal is refused for it.
+    amount = sum(amount_of(item.model, item.quantity).amount for item in items)
+    if amount > MAX_INVOICE_TOTAL:
+        raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
+
+
+def next_period(subscription: Subscription) -> tuple[int, Period]:
+    """The index and the instants of the period after the running one; an empty one (a skipped day) is passed over.
+
+    It begins where the last one ended, whatever the calendar says of that boundary by now: time zones are redefined,
+    and an anchor in the second run of a repeated hour is not its first. So no time is billed twice or left out.
+    """
+    begins_at = subscription.next_boundary
+    assert begins_at is not None, "a living subscription has a next boundary"
+    terms = subscription.terms
+    index = subscription.period_index + 1
+    while (
+        period := Period(
+            begins_at, _service_period(subscription.anchor_at, terms.time_zone, terms.interval, index).period.end
+        )
+    ).is_empty:
+        index += 1
+    return index, period
+
+
+def used_share(subscription: Subscription, until: datetime) -> tuple[Period, Fraction]:
+    """What was used of the running period before `until`, and its share of the whole: by local days, the last unused.
+
+    Nothing of a period that never ran.
+    """
+    if subscription.period_start is None or subscription.period_end is None:
+        return Period(until, until), Fraction(0)
+    running = Period(subscription.period_start, subscription.period_end)
+    used = running.ending_at(until)
+    if used == running:
+        return used, Fraction(1)
+    terms = subscription.terms
+    service = _service_period(subscription.anchor_at, terms.time_zone, terms.interval, subscription.period_index)
+    return used, share_of(used, service, ProrationBasis.DAY)
+
+
+@lru_cache(maxsize=16_384)
+def _service_period(anchor_at: datetime, time_zone: str, interval: Interval, index: int) -> ServicePeriod:
+    """Many subscriptions share an anchor (all that were imported at once, say); the calendar is asked once."""
+    return ServicePeriod.of(PeriodSchedule.anniversary(anchor_at, time_zone, interval), index)
+
+
+def lines_for(
+    subscription: Subscription, timing: BillingTiming, period: Period, invoice_id: str, share: Fraction = Fraction(1)
+) -> tuple[InvoiceLine, ...]:
+    """The invoice lines of the items with this timing, for a share of one period (rounded half up, once a line, from
+    the exact price times the share)."""
+    return tuple(
+        InvoiceLine(
+            line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{item.price_id}"),
+            description=item.description,
+            amount=_amount(item, share),
+            quantity=item.quantity,
+            timing=timing,
+            price_id=item.price_id,
+            period_start=period.start,
+            period_end=period.end,
+        )
+        for item in subscription.terms.items
+        if item.timing is timing
+    )
+
+
+def _amount(item: SubscriptionItem, share: Fraction) -> Money:
+    if share == 1:
+        return amount_of(item.model, item.quantity)
+    return times(exact_amount_of(item.model, item.quantity), share)
+
+
+def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subscription:
+    if isinstance(event, SubscriptionCreated):
+        return Subscription(
+            subscription_id=event.subscription_id,
+            customer_id=event.customer_id,
+            terms=event.terms,
+            status=SubscriptionStatus.ACTIVE if event.trial_end is None else SubscriptionStatus.TRIALING,
+            anchor_at=event.anchor_at,
+            trial_end=event.trial_end,
+            period_index=BEFORE_FIRST_PERIOD,
+            period_start=None,
+            period_end=None,
+            cancel_at=None,
+            canceled_at=None,
+            latest_invoice_id=None,
+            past_due_invoice_ids=(),
+            test_clock_id=event.test_clock_id,
+            created_at=event.created_at,
+        )
+    assert subscription is not None, "the first event of a subscription is subscription.created"
+    match event:
+        case SubscriptionPeriodStarted():
+            trial_is_over = subscription.status is SubscriptionStatus.TRIALING
+            return replace(
+                subscription,
+                status=SubscriptionStatus.ACTIVE if trial_is_over else subscription.status,
+                period_index=event.index,
+                period_start=event.period_start,
+                period_end=event.period_end,
+                latest_invoice_id=event.invoice_id or subscription.latest_invoice_id,
+            )
+        case SubscriptionCancellationScheduled():
+            return replace(subscription, cancel_at=event.cancel_at)
+        case SubscriptionCanceled():
+            return replace(
+                subscription,
+                status=SubscriptionStatus.CANCELED,
+                canceled_at=event.canceled_at,
+                latest_invoice_id=event.invoice_id or subscription.latest_invoice_id,
+            )
+        case SubscriptionPastDue():
+            return replace(
+                subscription,
+                status=SubscriptionStatus.PAST_DUE,
+                past_due_invoice_ids=(*subscription.past_due_invoice_ids, event.invoice_id),
+            )
+        case SubscriptionRecovered():
+            left = tuple(known for known in subscription.past_due_invoice_ids if known != event.invoice_id)
+            recovered = not left and subscription.status is SubscriptionStatus.PAST_DUE
+            return replace(
+                subscription,
+                status=SubscriptionStatus.ACTIVE if recovered else subscription.status,
+                past_due_invoice_ids=left,
+            )
+
+
+def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim, ...]:
+    """A period is billed once, whatever retries or runs twice."""
+    if not isinstance(event, SubscriptionPeriodStarted):
+        return ()
+    value = f"{event.subscription_id}:{event.index}"
+    return (
+        Take(
+            "subscription.period",
+            value,
+            event.subscription_id,
+            lambda: PeriodIsBilled(subscription=event.subscription_id, period=event.index),
+        ),
+    )
+
+
+def due_work(event: SubscriptionEvent, subscription: Subscription) -> tuple[DueWork, ...]:
+    """The next period's timer runs on the subscription's own clock."""
+    kind = WorkKind.SUBSCRIPTION_RENEWAL
+    match event:
+        case SubscriptionCreated() | SubscriptionPeriodStarted():
+            return (
+                Schedule(
+                    kind,
+                    event.subscription_id,
+                    due_at=subscription.next_boundary,
+                    clock_id=subscription.test_clock_id,
+                ),
+            )
+        case SubscriptionCanceled():
+            return (Finish(kind, event.subscription_id),)
+        case _:
+            return ()
+
+
+EVENTS: dict[str, type] = {
+    "subscription.created": SubscriptionCreated,
+    "subscription.period_started": SubscriptionPeriodStarted,
+    "subscription.cancellation_scheduled": SubscriptionCancellationScheduled,
+    "subscription.canceled": SubscriptionCanceled,
+    "subscription.past_due": SubscriptionPastDue,
+    "subscription.recovered": SubscriptionRecovered,
+}
+
+SUBSCRIPTION: Stream[Subscription] = Stream(
+    name="subscription",
+    topic=Topic.BILLING,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda subscription: subscription.customer_id,
+    claims=claims,
+    due_work=due_work,
+)

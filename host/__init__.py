@@ -1,0 +1,1 @@
+"""What starts processes: the roles, the embedded servers, and the supervisor that watches them."""

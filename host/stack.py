@@ -1,0 +1,120 @@
+"""Everything at once: the servers, a migrated database, a supervisor of the roles. For dev, demo and fault tests."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from host.embedded.process import claim_port
+from host.embedded.servers import Servers
+from host.registry import MIGRATE, load
+from host.supervisor import Supervisor, end_leftovers
+from infra.settings import Settings, data_dir
+
+ROLES_FOLDER = "roles"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """What runs. `settings` hold the addresses that the roles were given."""
+
+    settings: Settings
+    servers: Servers
+    supervisor: Supervisor
+
+    @property
+    def api_url(self) -> str:
+        return f"http://{self.settings.api.host}:{self.settings.api.port}"
+
+
+@contextlib.asynccontextmanager
+async def running_stack(settings: Settings, *, environment: Mapping[str, str] | None = None) -> AsyncIterator[Stack]:
+    """Start the servers that are not configured, migrate, and enter a supervisor; no role is started yet.
+
+    On leaving, also by cancellation, roles and then servers are stopped: exactly those that were started here.
+    `environment` goes to every role. Raises EmbeddedServerError and SupervisorError, whose messages say what to do.
+    """
+    folder = roles_folder(settings)
+    # Before the servers: what a killed run left behind must not write into them.
+    await end_leftovers(folder, patience_s=settings.general.stop_timeout_s)
+    settings = _with_ports(settings)
+    servers = Servers.from_settings(settings)
+    starting = asyncio.create_task(asyncio.to_thread(servers.start))
+    try:
+        # A thread cannot be cancelled; and a server that is just starting must be stopped, too.
+        await asyncio.shield(starting)
+        connected = servers.connected(settings)
+        await migrate(connected, servers)
+        variables = {
+            **servers.environment(),
+            "TALLYBOOK_DATA_DIR": str(data_dir(settings)),
+            "TALLYBOOK_API_PORT": str(settings.api.port),
+            "TALLYBOOK_GATEWAY_PORT": str(settings.gateway.port),
+            "TALLYBOOK_GATEWAY_URL": settings.gateway.url or f"http://{settings.gateway.host}:{settings.gateway.port}",
+            **(environment or {}),
+        }
+        async with Supervisor(
+            folder, settings.supervisor, environment=variables, stop_timeout_s=settings.general.stop_timeout_s
+        ) as supervisor:
+            yield Stack(settings=connected, servers=servers, supervisor=supervisor)
+    finally:
+        await asyncio.gather(starting, return_exceptions=True)
+        await asyncio.to_thread(servers.stop)
+
+
+async def migrate(settings: Settings, servers: Servers) -> None:
+    """Make the database if it is the embedded server's, and bring it to the newest schema."""
+    if servers.postgres is not None:
+        await servers.postgres.ensure_database(settings.database.name)
+    owner = settings.database.owner_url or settings.database.url
+    if owner is not None:
+        await load(MIGRATE)(owner.get_secret_value())
+
+
+def roles_folder(settings: Settings) -> Path:
+    """Return the folder of the roles' logs and roster."""
+    folder = data_dir(settings) / ROLES_FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def run_until_stopped(work: Coroutine[Any, Any, None]) -> bool:
+    """Run work in a new event loop; a Ctrl-C, SIGTERM or SIGHUP cancels it, once. True if it ended by itself.
+
+    A second Ctrl-C while it cleans up changes nothing: leaving half of it running would be worse than a short wait.
+    """
+
+    async def main() -> None:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        cancelled = False
+
+        def cancel() -> None:
+            nonlocal cancelled
+            if not cancelled:
+                cancelled = True
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, cancel)
+        await task
+
+    try:
+        asyncio.run(main())
+    except asyncio.CancelledError:
+        return False
+    return True
+
+
+def _with_ports(settings: Settings) -> Settings:
+    """Return the settings with ports that are free now; a wanted one that is taken is an error that names it."""
+    api = claim_port(settings.api.port, 0, variable="TALLYBOOK_API_PORT")
+    gateway = claim_port(settings.gateway.port, 0, variable="TALLYBOOK_GATEWAY_PORT")
+    return replace(
+        settings,
+        api=settings.api.model_copy(update={"port": api}),
+        gateway=settings.gateway.model_copy(update={"port": gateway}),
+    )

@@ -1,0 +1,365 @@
+"""Start the roles as real processes, start again what ends, and stop exactly what was started.
+
+Each process runs in its own session with its own process group, so that a Ctrl-C in the terminal reaches the
+supervisor alone and a stop reaches whatever a role started. Its lines go to a file of its own. What runs is written
+down; processes whose supervisor was SIGKILLed are ended by the next one, for they hold ports, leases and partitions.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from host.embedded.process import LOOPBACK, find_process, free_port, log_tail
+from infra.settings import SupervisorSettings
+
+READY_POLL_S = 0.05
+PROBE_TIMEOUT_S = 2.0
+
+# The variable that tells a role's process on which port it answers /health/ready.
+PORT_VARIABLES: Mapping[str, str] = {
+    "api": "TALLYBOOK_API_PORT",
+    "relay": "TALLYBOOK_RELAY_PROBE_PORT",
+    "projections": "TALLYBOOK_PROJECTIONS_PROBE_PORT",
+    "processors": "TALLYBOOK_PROCESSORS_PROBE_PORT",
+    "gateway": "TALLYBOOK_GATEWAY_PORT",
+}
+
+
+class SupervisorError(Exception):
+    """Roles cannot be run; the message says why and what to do."""
+
+
+class RoleState(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting to start again"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningRole:
+    """One line of what runs, as `tallybook status` reads it. Start times are seconds since the epoch."""
+
+    name: str
+    pid: int
+    started_at: float
+    port: int
+    log_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roster:
+    """What a supervisor runs, and which process it is."""
+
+    supervisor_pid: int
+    supervisor_started_at: float
+    roles: tuple[RunningRole, ...]
+
+    @property
+    def is_alive(self) -> bool:
+        return find_process(self.supervisor_pid, self.supervisor_started_at) is not None
+
+
+class RoleProcess:
+    """One process of one role; it keeps its port and its log file through restarts."""
+
+    def __init__(self, role: str, instance: int, command: Sequence[str], environment: dict[str, str]) -> None:
+        self.role = role
+        self.instance = instance
+        self.name = f"{role}-{instance}"
+        self.command = tuple(command)
+        self.environment = environment
+        self.port = int(environment.get(PORT_VARIABLES.get(role, ""), "0"))
+        self.state = RoleState.STARTING
+        self.restarts = 0
+        self.kill_is_meant = False
+        self.process: asyncio.subprocess.Process | None = None
+        self.started_at = 0.0
+        self.log_file = Path()
+        self.watcher: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process is not None and self.process.returncode is None else None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process and all that it started; nothing happens if it is gone."""
+        pid = self.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
+
+
+class Supervisor:
+    """Runs role processes from one event loop.
+
+    `folder` holds the log files and the roster. `environment` is added to this process's own for every role;
+    `command` (for tests) replaces `tallybook run`. Use as an async context manager: leaving it stops every role.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: SupervisorSettings,
+        *,
+        environment: Mapping[str, str] | None = None,
+        stop_timeout_s: float = 20.0,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self._settings = settings
+        self._environment = dict(environment or {})
+        self._stop_timeout_s = stop_timeout_s
+        self._command = tuple(command or (sys.executable, "-m", "cli.main", "run"))
+        self._roles: dict[str, RoleProcess] = {}
+        self._failure: asyncio.Future[str] | None = None
+        self._stopping = False
+
+    async def __aenter__(self) -> "Supervisor":
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await end_leftovers(self.folder, patience_s=self._stop_timeout_s)
+        self._failure = asyncio.get_running_loop().create_future()
+        self._write_roster()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop_all()
+
+    @property
+    def roles(self) -> tuple[RoleProcess, ...]:
+        return tuple(self._roles.values())
+
+    def role(self, name: str) -> RoleProcess:
+        """Return a process by its name, such as `relay-0`."""
+        return self._roles[name]
+
+    async def start(
+        self, role: str, *, instances: int = 1, environment: Mapping[str, str] | None = None
+    ) -> list[RoleProcess]:
+        """Start processes of a role and return them at once; `wait_ready` waits for them. Call again for more."""
+        first = sum(1 for each in self._roles.values() if each.role == role)
+        started = []
+        for instance in range(first, first + instances):
+            variables = {**self._environment, **(environment or {})}
+            variable = PORT_VARIABLES.get(role)
+            # Two processes of a role cannot share a port: a given one belongs to the first.
+            if variable and (instance > 0 or variables.get(variable, "0") == "0"):
+                variables[variable] = str(free_port())
+            process = RoleProcess(role, instance, [*self._command, role], variables)
+            self._roles[process.name] = process
+            await self._spawn(process)
+            process.watcher = asyncio.create_task(self._watch(process), name=f"watch {process.name}")
+            started.append(process)
+        return started
+
+    async def wait_ready(self, *names: str) -> None:
+        """Wait until these processes (all, if none is named) answer /health/ready with 200.
+
+        Raises SupervisorError, with the end of the log, if one ends for good or takes too long.
+        """
+        wanted = [self._roles[name] for name in names] if names else list(self._roles.values())
+        deadline = time.monotonic() + self._settings.ready_timeout_s
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)) as session:
+            for process in wanted:
+                while not await _is_ready(session, process):
+                    if process.state in (RoleState.FAILED, RoleState.STOPPED):
+                        raise SupervisorError(f"{process.name} {process.state}.\n{log_tail(process.log_file)}")
+                    if time.monotonic() > deadline:
+                        raise SupervisorError(
+                            f"{process.name} was not ready within {self._settings.ready_timeout_s:.0f} s "
+                            f"(TALLYBOOK_SUPERVISOR_READY_TIMEOUT_S). The end of {process.log_file}:\n"
+                            f"{log_tail(process.log_file)}"
+                        )
+                    await asyncio.sleep(READY_POLL_S)
+                if process.state is RoleState.STARTING:
+                    process.state = RoleState.RUNNING
+
+    async def wait_failed(self) -> str:
+        """Wait until a role is given up; return what to tell the user. Never returns while all goes well."""
+        if self._failure is None:
+            raise SupervisorError("The supervisor has not been entered.")
+        return await asyncio.shield(self._failure)
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL a process and all that it started; it is started again at once. For fault tests."""
+        process = self._roles[name]
+        process.kill_is_meant = True
+        ending = process.process
+        process.send(signal.SIGKILL)
+        if ending is not None:
+            await ending.wait()
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP: the process stands still and keeps its connections, as in a long pause of its machine."""
+        self._roles[name].send(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """SIGCONT: a paused process goes on."""
+        self._roles[name].send(signal.SIGCONT)
+
+    async def stop(self, name: str) -> bool:
+        """Stop a process for good; True if it went by itself within the time-out, False if it had to be killed."""
+        process = self._roles[name]
+        process.state = RoleState.STOPPED
+        graceful = await self._end(process)
+        if process.watcher is not None:
+            process.watcher.cancel()
+            await asyncio.gather(process.watcher, return_exceptions=True)
+        self._write_roster()
+        return graceful
+
+    async def stop_all(self) -> bool:
+        """Stop every process, side by side; True if all went by themselves."""
+        self._stopping = True
+        graceful = await asyncio.gather(*(self.stop(name) for name in self._roles))
+        (self.folder / "roster.json").unlink(missing_ok=True)
+        return all(graceful)
+
+    async def _spawn(self, process: RoleProcess) -> None:
+        logs = self.folder / "logs"
+        logs.mkdir(mode=0o700, exist_ok=True)
+        process.log_file = logs / f"{process.name}.log"
+        _roll_over(process.log_file, self._settings.log_max_bytes)
+        with process.log_file.open("ab") as log:
+            process.process = await asyncio.create_subprocess_exec(
+                *process.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **process.environment},
+                start_new_session=True,
+            )
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.started_at = psutil.Process(process.process.pid).create_time()
+        process.state = RoleState.STARTING
+        self._write_roster()
+
+    async def _watch(self, process: RoleProcess) -> None:
+        settings = self._settings
+        ends: deque[float] = deque()
+        while process.process is not None:
+            code = await process.process.wait()
+            if self._stopping or process.state is RoleState.STOPPED:
+                return
+            if process.kill_is_meant:
+                process.kill_is_meant = False
+            else:
+                now = time.monotonic()
+                ends.append(now)
+                while ends[0] < now - settings.restart_window_s:
+                    ends.popleft()
+                if len(ends) > settings.restarts_max:
+                    process.state = RoleState.FAILED
+                    self._give_up(process, code)
+                    return
+                process.state = RoleState.WAITING
+                pause_ms = min(settings.restart_backoff_ms * 2 ** (len(ends) - 1), settings.restart_backoff_max_ms)
+                await asyncio.sleep(pause_ms / 1000)
+            process.restarts += 1
+            await self._spawn(process)
+
+    def _give_up(self, process: RoleProcess, code: int) -> None:
+        settings = self._settings
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_result(
+                f"{process.name} ended {settings.restarts_max + 1} times within {settings.restart_window_s:.0f} s "
+                f"(last exit code {code}) and is given up. The end of {process.log_file}:\n{log_tail(process.log_file)}"
+            )
+
+    async def _end(self, process: RoleProcess) -> bool:
+        ending = process.process
+        if ending is None or ending.returncode is not None:
+            return True
+        process.send(signal.SIGTERM)
+        process.send(signal.SIGCONT)  # one that was paused must run to see the other
+        try:
+            async with asyncio.timeout(self._stop_timeout_s):
+                await ending.wait()
+        except TimeoutError:
+            process.send(signal.SIGKILL)
+            await ending.wait()
+            return False
+        return True
+
+    def _write_roster(self) -> None:
+        roster = Roster(
+            supervisor_pid=os.getpid(),
+            supervisor_started_at=psutil.Process().create_time(),
+            roles=tuple(
+                RunningRole(
+                    name=each.name,
+                    pid=each.pid,
+                    started_at=each.started_at,
+                    port=each.port,
+                    log_file=str(each.log_file),
+                )
+                for each in self._roles.values()
+                if each.pid is not None
+            ),
+        )
+        draft = self.folder / "roster.new"
+        draft.write_text(json.dumps(asdict(roster)), encoding="utf-8")
+        draft.replace(self.folder / "roster.json")
+
+
+async def end_leftovers(folder: Path, *, patience_s: float) -> None:
+    """End the role processes whose supervisor is dead. SupervisorError if another supervisor is alive."""
+    roster = read_roster(folder)
+    if roster is None:
+        return
+    if roster.is_alive and roster.supervisor_pid != os.getpid():
+        raise SupervisorError(
+            f"Another tallybook (pid {roster.supervisor_pid}) already runs roles on this data folder. Stop it "
+            "(Ctrl-C where it runs, or `tallybook down`), or set TALLYBOOK_DATA_DIR to another folder."
+        )
+    left = [found for each in roster.roles if (found := find_process(each.pid, each.started_at))]
+    for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, PROBE_TIMEOUT_S)):
+        for found in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(found.pid, number)
+                os.killpg(found.pid, signal.SIGCONT)
+        deadline = time.monotonic() + wait_s
+        while left and time.monotonic() < deadline:
+            left = [found for found in left if find_process(found.pid, found.create_time())]
+            await asyncio.sleep(READY_POLL_S)
+    (folder / "roster.json").unlink(missing_ok=True)
+
+
+def read_roster(folder: Path) -> Roster | None:
+    """Return what the supervisor of this folder wrote down, None if nothing did."""
+    try:
+        found = json.loads((folder / "roster.json").read_text(encoding="utf-8"))
+        roles = tuple(RunningRole(**each) for each in found.pop("roles"))
+        return Roster(roles=roles, **found)
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+async def _is_ready(session: aiohttp.ClientSession, process: RoleProcess) -> bool:
+    if process.pid is None:
+        return False
+    if not process.port:
+        return True
+    try:
+        async with session.get(f"http://{LOOPBACK}:{process.port}/health/ready") as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+def _roll_over(log_file: Path, bytes_max: int) -> None:
+    if log_file.exists() and log_file.stat().st_size > bytes_max:
+        log_file.replace(log_file.with_suffix(".log.1"))

@@ -1,0 +1,48 @@
+"""What a command needs to handle dead letters in a process of its own: connections, a producer, a writer."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaProducer
+
+from domain.commands import HANDLERS
+from infra.database import Role, open_pool
+from infra.event_store.due_work import PostgresDueWork
+from infra.event_store.postgres import PostgresStorage
+from infra.event_store.writer import GroupCommitWriter
+from infra.kafka.dead_letters import DeadLetters
+from infra.settings import Settings
+from processors.dead_letters.replay import DeadLetterReplay
+from schemas.codec import default_codec
+
+
+class Desk(NamedTuple):
+    """What a command needs to handle letters."""
+
+    letters: DeadLetters
+    replay: DeadLetterReplay
+    queue: PostgresDueWork
+
+
+@contextlib.asynccontextmanager
+async def open_desk(settings: Settings, *, dsn: str, owner_dsn: str, bootstrap: str) -> AsyncIterator[Desk]:
+    """Connections, a producer and a writer of this process's own."""
+    async with contextlib.AsyncExitStack() as stack:
+        pool = await open_pool(dsn, Role.WRITER, settings.database)
+        stack.push_async_callback(pool.close)
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        codec = default_codec()
+        writer = GroupCommitWriter(
+            PostgresStorage(dsn, settings.writer),
+            handlers=HANDLERS,
+            codec=codec,
+            settings=settings.writer,
+        )
+        stack.push_async_callback(writer.close)
+        letters = DeadLetters(pool, producer, topic_prefix=settings.kafka.topic_prefix)
+        queue = PostgresDueWork(pool)
+        replay = DeadLetterReplay(letters, queue, writer, codec, settings, owner_dsn=owner_dsn)
+        yield Desk(letters, replay, queue)

@@ -1,0 +1,83 @@
+"""Replaying dead letters, once whatever stopped them is mended: by the consumer that gave them up, from this process.
+
+A saga's record is handed to the saga again, and its deadline is released; what had been issued before does nothing.
+A read model's key is folded from the log from the poison record on.
+"""
+
+import structlog
+
+from domain.kernel.stream import WorkKind
+from infra.event_store.due_work import PostgresDueWork
+from infra.event_store.port import Writer
+from infra.kafka.dead_letters import DeadLetter, DeadLetters
+from infra.kafka.records import NotOurRecord, delivered
+from infra.settings import Settings
+from processors.app import carrier_of
+from processors.sagas import SAGAS
+from projections.folding.replay import CONSUMER_PREFIX, NotHeld, replay
+from projections.read_model import Projection
+from schemas.codec import Codec
+
+log = structlog.get_logger(__name__)
+
+
+class CannotReplay(Exception):
+    """The record can never be handled, or nobody here knows its consumer; the message says what to do."""
+
+
+class DeadLetterReplay:
+    """Replays letters. `owner_dsn` is needed for read models."""
+
+    def __init__(
+        self,
+        letters: DeadLetters,
+        queue: PostgresDueWork,
+        writer: Writer,
+        codec: Codec,
+        settings: Settings,
+        *,
+        owner_dsn: str,
+    ) -> None:
+        self._letters = letters
+        self._queue = queue
+        self._settings = settings
+        self._owner_dsn = owner_dsn
+        prefix = settings.kafka.topic_prefix
+        carriers = [carrier_of(saga, writer, codec, topic_prefix=prefix) for saga in SAGAS]
+        self._carriers = {carrier.name: carrier for carrier in carriers}
+
+    async def replay(self, letter: DeadLetter) -> None:
+        """Handle a letter and mark it replayed. Raises what handling it raised, after that was written down."""
+        try:
+            if letter.consumer.startswith(CONSUMER_PREFIX):
+                await self._fold(letter)
+            else:
+                await self._carry(letter)
+        except Exception as error:
+            await self._letters.mark_failed(letter.dead_letter_id, error)
+            raise
+        await self._letters.mark_replayed(letter.dead_letter_id)
+        log.info("dead_letter_replayed", dead_letter=letter.dead_letter_id, consumer=letter.consumer)
+
+    async def _carry(self, letter: DeadLetter) -> None:
+        carrier = self._carriers.get(letter.consumer)
+        if carrier is None:
+            raise CannotReplay(f"this release has no consumer {letter.consumer}; dismiss the letter if that is meant")
+        try:
+            fact = delivered(letter)
+        except NotOurRecord as error:
+            raise CannotReplay(f"it is no record of ours ({error}); dismiss it") from error
+        await carrier.handle(fact)
+        await self._queue.release_caused_by(fact.event_id, WorkKind.SAGA_DEADLINE)
+
+    async def _fold(self, letter: DeadLetter) -> None:
+        try:
+            fact = delivered(letter)
+        except NotOurRecord as error:
+            raise CannotReplay(f"it is no record of ours ({error}); dismiss it") from error
+        projection = Projection(letter.consumer.removeprefix(CONSUMER_PREFIX))
+        try:
+            await replay(self._settings, projection, fact.key.decode(), owner_dsn=self._owner_dsn)
+        except NotHeld:
+            # A rebuild, or the replay of an earlier letter of the key, has folded it already.
+            log.info("dead_letter_folded_already", dead_letter=letter.dead_letter_id)

@@ -1,0 +1,211 @@
+"""Due work that calls a payment gateway: the intent is in the log, the answer becomes an event.
+
+A worker may die between the call and the record of its answer; whoever takes the work over calls again with the same
+key and body, which the gateway answers as before. What nobody knows is looked up; what the gateway has never heard of
+is asked for again under the same key, inside the window that the gateway keeps its keys.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from domain.kernel import identifiers
+from domain.kernel.stream import Command
+from domain.payments.commands import (
+    RecordPaymentActionRequired,
+    RecordPaymentCaptured,
+    RecordPaymentDeclined,
+    RecordPaymentOutcomeUnknown,
+)
+from domain.payments.payment import PAYMENT, Payment, PaymentStatus
+from domain.payments.refund import Refund, RefundStatus
+from domain.payments.refund_commands import RecordRefundFailed, RecordRefundOutcomeUnknown, RecordRefundSucceeded
+from gateway_adapters.port import (
+    Canceled,
+    CreatePayment,
+    Declined,
+    Gateway,
+    LookUpResult,
+    NotFound,
+    OutcomeUnknown,
+    Processing,
+    RefundPayment,
+    RequiresAction,
+    RetryLater,
+    Succeeded,
+)
+from infra.event_store.port import Work, Writer
+from processors.issue import issue_for_work
+from processors.outcome import AskAgain, Hold, Unwanted, WorkOutcome
+from processors.states import StateReader
+
+log = structlog.get_logger(__name__)
+
+CALLS = Counter("tallybook_gateway_calls_total", "Answers of payment gateways", ["gateway", "operation", "result"])
+CALL_SECONDS = Histogram("tallybook_gateway_call_seconds", "Time a gateway took to answer", ["gateway", "operation"])
+
+CANCELED_CODE: Final = "canceled"
+ACTOR: Final = "gateway-calls"
+
+
+class GatewayCalls:
+    """Runs PAYMENT_GATEWAY_CALL and REFUND_GATEWAY_CALL."""
+
+    def __init__(self, writer: Writer, states: StateReader, gateways: Mapping[str, Gateway]) -> None:
+        self._writer = writer
+        self._states = states
+        self._gateways = gateways
+
+    async def payment(self, work: Work) -> WorkOutcome:
+        """Bring a payment's running attempt to its outcome."""
+        payment = await self._states.read(PAYMENT, work.tenant_id, work.subject)
+        if payment is None or payment.status not in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}:
+            return Unwanted()
+        gateway = self._gateway_of(payment)
+        if gateway is None:
+            return Hold(f"no adapter for gateway {payment.gateway!r} is configured")
+        reference = f"{payment.payment_id}:{payment.attempt}"
+        asked_before = payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION
+
+        async def call() -> LookUpResult:
+            return await gateway.create_payment(
+                CreatePayment(
+                    reference=reference,
+                    amount=payment.amount,
+                    payment_method_token=payment.token or "",
+                    idempotency_key=reference,
+                    customer_reference=payment.customer_id,
+                )
+            )
+
+        answer = await self._ask(gateway, "payment", reference, work, call, asked_before=asked_before)
+        if isinstance(answer, AskAgain | Hold):
+            return answer
+        return await self._record_payment(work, payment, answer)
+
+    async def refund(self, work: Work) -> WorkOutcome:
+        """Bring a refund to its outcome."""
+        payment_id, _, refund_id = work.subject.partition("/")
+        payment = await self._states.read(PAYMENT, work.tenant_id, payment_id)
+        refund = None if payment is None else next((r for r in payment.refunds if r.refund_id == refund_id), None)
+        if payment is None or refund is None or refund.status is not RefundStatus.PENDING:
+            return Unwanted()
+        gateway = self._gateway_of(payment)
+        if gateway is None:
+            return Hold(f"no adapter for gateway {payment.gateway!r} is configured")
+        charge_id = payment.gateway_payment_id or ""
+
+        async def call() -> LookUpResult:
+            return await gateway.refund(
+                RefundPayment(
+                    reference=refund.refund_id,
+                    gateway_payment_id=charge_id,
+                    amount=refund.amount,
+                    idempotency_key=refund.refund_id,
+                )
+            )
+
+        answer = await self._ask(gateway, "refund", refund_id, work, call, asked_before=refund.outcome_unknown)
+        if isinstance(answer, AskAgain | Hold):
+            return answer
+        return await self._record_refund(work, payment, refund, answer)
+
+    def _gateway_of(self, payment: Payment) -> Gateway | None:
+        return self._gateways.get(payment.gateway or "")
+
+    async def _ask(
+        self,
+        gateway: Gateway,
+        operation: str,
+        reference: str,
+        work: Work,
+        call: Callable[[], Awaitable[LookUpResult]],
+        *,
+        asked_before: bool,
+    ) -> LookUpResult | AskAgain | Hold:
+        """Call, or look up first where a call was made before; never a second key, and no key beyond its window."""
+        with CALL_SECONDS.labels(gateway.name, operation).time():
+            answer: LookUpResult
+            if asked_before:
+                answer = await gateway.look_up(reference)
+                if isinstance(answer, NotFound):
+                    if _age(work) > gateway.promises.key_window:
+                        return Hold(f"{gateway.name} knows nothing of {reference}, and its key's window has passed")
+                    answer = await call()
+            else:
+                answer = await call()
+        CALLS.labels(gateway.name, operation, type(answer).__name__).inc()
+        if isinstance(answer, RetryLater):
+            return AskAgain(answer.after_ms, answer.why)
+        return answer
+
+    async def _record_payment(self, work: Work, payment: Payment, answer: LookUpResult) -> WorkOutcome:
+        payment_id, attempt = payment.payment_id, payment.attempt
+        command: Command
+        match answer:
+            case Succeeded():
+                if answer.amount != payment.amount:
+                    return Hold(f"charged {answer.amount.format()} instead of {payment.amount.format()}")
+                command = RecordPaymentCaptured(
+                    payment_id=payment_id, attempt=attempt, gateway_payment_id=answer.gateway_id
+                )
+            case Declined():
+                command = RecordPaymentDeclined(
+                    payment_id=payment_id, attempt=attempt, decline_code=answer.code, retryable=answer.retryable
+                )
+            case Canceled():
+                command = RecordPaymentDeclined(
+                    payment_id=payment_id, attempt=attempt, decline_code=CANCELED_CODE, retryable=True
+                )
+            case RequiresAction() if payment.status is PaymentStatus.PROCESSING:
+                command = RecordPaymentActionRequired(
+                    payment_id=payment_id, attempt=attempt, gateway_payment_id=answer.gateway_id
+                )
+            case RequiresAction():
+                return AskAgain(None, "waits for the customer")
+            case _:
+                why = _why(answer)
+                # Unknown is said once an attempt; one that waits for its customer is only looked at again.
+                if payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION:
+                    return AskAgain(None, why)
+                command = RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why=why)
+        return await self._issue(work, command, f"payment:{payment_id}:{attempt}")
+
+    async def _record_refund(self, work: Work, payment: Payment, refund: Refund, answer: LookUpResult) -> WorkOutcome:
+        command: Command
+        match answer:
+            case Succeeded():
+                command = RecordRefundSucceeded(
+                    refund_id=refund.refund_id, payment_id=payment.payment_id, gateway_refund_id=answer.gateway_id
+                )
+            case Declined():
+                command = RecordRefundFailed(
+                    refund_id=refund.refund_id, payment_id=payment.payment_id, failure_code=answer.code
+                )
+            case _:
+                why = _why(answer)
+                if refund.outcome_unknown:
+                    return AskAgain(None, why)
+                command = RecordRefundOutcomeUnknown(refund_id=refund.refund_id, payment_id=payment.payment_id, why=why)
+        return await self._issue(work, command, f"refund:{refund.refund_id}")
+
+    async def _issue(self, work: Work, command: Command, subject: str) -> WorkOutcome:
+        """The key names the answer: two workers with two answers both reach the stream, which takes the first."""
+        key = f"{subject}:{type(command).__name__}"
+        return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR)
+
+
+def _why(answer: Any) -> str:
+    if isinstance(answer, OutcomeUnknown):
+        return answer.why
+    return "processing" if isinstance(answer, Processing) else type(answer).__name__
+
+
+def _age(work: Work) -> timedelta:
+    """Real time since the event that scheduled the work: its id carries the millisecond it was made in."""
+    event_id = work.caused_by_event_id
+    unix_ms = identifiers.decode(event_id[event_id.rfind("_") + 1 :]) >> 80
+    return datetime.now(UTC) - datetime.fromtimestamp(unix_ms / 1000, UTC)

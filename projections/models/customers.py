@@ -1,0 +1,87 @@
+"""Customers as they are now. Names and addresses stay in the vault: they are joined when they are asked for."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from domain.customers.customer import CUSTOMER, Customer
+from domain.kernel.money import Money
+from infra.vault import Person, Vault
+from projections import reading
+from projections.read_model import Projection
+from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
+from projections.status_tally import status_tally
+from projections.stream_rows import Found, stream_model
+
+TABLE = stream_model(
+    CUSTOMER,
+    Customer,
+    name="customers",
+    version=1,
+    projection=Projection.BILLING,
+    stream_id="customer_id",
+    indexes=("tenant_id, external_id",),
+    tally=status_tally(
+        "customers",
+        status=lambda customer: "active" if customer.deleted_at is None else "deleted",
+        money=lambda customer: Money(0, customer.currency),
+    ),
+    tallied_by="billing_stats",
+)
+
+
+class Known(NamedTuple):
+    """A customer, with the personal data that the vault still has."""
+
+    found: Found[Customer]
+    person: Person | None
+
+
+async def get(connection: Reader, tenant_id: str, customer_id: str) -> Found[Customer] | None:
+    """The customer, deleted or not."""
+    return await reading.one(connection, TABLE, tenant_id, customer_id)
+
+
+async def by_external_id(connection: Reader, tenant_id: str, external_id: str) -> Found[Customer] | None:
+    """The living customer that has this external id."""
+    found = await connection.fetchval(
+        "SELECT customer_id FROM read.customers WHERE tenant_id = $1 AND external_id = $2 AND deleted_at IS NULL",
+        tenant_id,
+        external_id,
+    )
+    return None if found is None else await get(connection, tenant_id, found)
+
+
+async def page(
+    connection: Reader,
+    tenant_id: str,
+    *,
+    external_id: str | None = None,
+    currency: str | None = None,
+    test_clock_id: str | None = None,
+    created: Between = ANY_TIME,
+    request: PageRequest = FIRST_PAGE,
+) -> Page[Found[Customer]]:
+    """Customers, newest first, deleted ones too."""
+    where = {"external_id": external_id, "currency": currency, "test_clock_id": test_clock_id}
+    return await reading.page(connection, TABLE, tenant_id, where=where, created=created, request=request)
+
+
+async def with_person(
+    connection: Reader, vault: Vault, tenant_id: str, customers: Sequence[Found[Customer]]
+) -> list[Known]:
+    """The customers with their personal data, in one query of the vault; None for who has none or was erased."""
+    wanted = [
+        (found.state.customer_id, found.state.personal.reference)
+        for found in customers
+        if found.state.personal is not None
+    ]
+    people = await vault.open_many(connection, tenant_id, wanted)
+    return [
+        Known(
+            found,
+            None
+            if found.state.personal is None
+            else people.get((found.state.customer_id, found.state.personal.reference)),
+        )
+        for found in customers
+    ]

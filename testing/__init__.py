@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: servers, whole cells, specifications, examples, histories and naive oracles."""

@@ -1,0 +1,115 @@
+"""An API over a real database, and a client that speaks to it in this process."""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import asyncpg
+import httpx2
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from api.app import create_app, open_parts
+from api.http.call import Parts
+from cli.tenants import create_tenant
+from infra.settings import ApiSettings, KafkaSettings, Settings, VaultSettings
+from projections.catalogue import READ_MODELS
+from projections.folding.log_fold import Slice, fold_slice, whole_log
+from projections.folding.tables import prepare
+from testing.services import FreshDatabase
+
+MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One tenant's client. Every command gets a fresh Idempotency-Key unless the test names one."""
+
+    http: httpx2.AsyncClient
+    key: str
+    tenant_id: str
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        idempotency_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Any request, authenticated."""
+        sent = {"Authorization": f"Bearer {self.key}", **(headers or {})}
+        if method != "GET":
+            sent.setdefault("Idempotency-Key", idempotency_key or uuid.uuid4().hex)
+        return await self.http.request(method, path, json=body, headers=sent)
+
+    async def post(self, path: str, body: object = None, *, idempotency_key: str | None = None) -> httpx2.Response:
+        """A command."""
+        return await self.send("POST", path, {} if body is None else body, idempotency_key=idempotency_key)
+
+    async def get(self, path: str, **headers: str) -> httpx2.Response:
+        """A query."""
+        return await self.send("GET", path, headers=headers)
+
+    async def made(self, path: str, body: object) -> dict[str, object]:
+        """What a POST made; it must have succeeded."""
+        response = await self.post(path, body)
+        assert response.status_code == 201, response.text
+        made: dict[str, object] = response.json()
+        return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """An API and the database under it."""
+
+    app: FastAPI
+    parts: Parts
+    database: FreshDatabase
+    http: httpx2.AsyncClient
+
+    async def tenant(self, tenant_id: str) -> Client:
+        """A client of a tenant of this name, made if it is not there."""
+        made = await create_tenant(self.database.dsn, self.parts.settings, tenant_id=tenant_id, name=tenant_id)
+        return Client(http=self.http, key=made.key.secret, tenant_id=tenant_id)
+
+    async def head(self) -> int:
+        """The log's head."""
+        position: int = await self.parts.reader.pool.fetchval("SELECT position FROM log.head")
+        return position
+
+
+@contextlib.asynccontextmanager
+async def running_api(
+    database: FreshDatabase, api: ApiSettings | None = None, kafka: KafkaSettings | None = None
+) -> AsyncIterator[Api]:
+    """An API in this process, over the database."""
+    settings = Settings(
+        api=api or ApiSettings(anonymous_rate_per_min=100_000),
+        kafka=kafka or KafkaSettings(),
+        vault=VaultSettings(master_key=SecretStr(MASTER_KEY)),
+    )
+    async with open_parts(settings, dsn=database.dsn) as parts:
+        app = create_app(parts)
+        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=True)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api.test") as http:
+            yield Api(app=app, parts=parts, database=database, http=http)
+
+
+async def project(database: FreshDatabase, settings: Settings) -> None:
+    """Fold the whole log into the read models, as if everything had come through Kafka."""
+    await prepare(database.dsn, settings.database)
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        tables = ", ".join(f"read.{model.name}_v1" for model in READ_MODELS)
+        await connection.execute(f"TRUNCATE {tables}")
+        head = await connection.fetchval("SELECT position FROM log.head")
+        bounds = whole_log(head, settings.kafka.partitions)
+        versions = {model.name: 1 for model in READ_MODELS}
+        part = Slice(number=0, of=1, tables=versions, bounds=bounds, page_events=1_000)
+        await fold_slice(connection, part, lambda _upto: None)
+        await connection.execute("UPDATE relay.state SET position = $1", head)
+    finally:
+        await connection.close()

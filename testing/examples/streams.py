@@ -1,0 +1,291 @@
+"""Facts and commands that the specifications of the streams are told with: one customer, one of everything."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from domain.kernel.accounts import Account, Posting
+from domain.kernel.accounts import credit as credit_posting
+from domain.kernel.accounts import debit as debit_posting
+from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.kernel.currency import CurrencyCode
+from domain.customers.customer import CreateCustomer, CustomerCreated, CustomerDeleted, PersonalReference
+from domain.kernel.identifiers import encode, uuid7
+from domain.invoicing.invoice import (
+    CollectionMethod,
+    DraftInvoice,
+    InvoiceDrafted,
+    InvoiceFinalized,
+    InvoiceLine,
+    InvoicePaid,
+    InvoiceVoided,
+)
+from domain.invoicing.numbering import InvoiceNumberTaken
+from domain.kernel.money import Money
+from domain.payments.payment import PaymentAttemptRequested, PaymentCaptured, PaymentCreated, PaymentDeclined
+from domain.customers.payment_method import AttachPaymentMethod, PaymentMethodAttached, PaymentMethodKind
+from domain.catalog.plan import CreatePlan, PlanTerms
+from domain.catalog.price import BillingTiming, CreatePrice
+from domain.pricing.models import Flat, PriceModel
+from domain.catalog.product import CreateProduct
+from domain.kernel.stream import Command
+from domain.subscriptions.commands import CreateSubscription, RequestedItem
+from domain.customers.test_clock import CreateTestClock
+from testing.moments import utc
+from testing.specification import NOW
+
+USD = CurrencyCode("USD")
+EUR = CurrencyCode("EUR")
+MONTH = Interval(IntervalUnit.MONTH)
+MONTH_LATER = utc("2026-02-28T10:00")
+
+
+def id_of(prefix: str, n: int = 1) -> str:
+    """The n-th id of a prefix, the same in every run."""
+    return prefix + encode(uuid7(1_767_225_600_000 + n, n))
+
+
+CUSTOMER_ID, OTHER_CUSTOMER_ID = id_of("cus_"), id_of("cus_", 2)
+PRODUCT_ID, PLAN_ID, PRICE_ID = id_of("prod_"), id_of("plan_"), id_of("price_")
+ARREARS_PRICE_ID = id_of("price_", 2)
+SUBSCRIPTION_ID, INVOICE_ID, LINE_ID = id_of("sub_"), id_of("in_"), id_of("il_")
+CARD_ID, OTHER_CARD_ID = id_of("pm_"), id_of("pm_", 2)
+PAYMENT_ID, OTHER_PAYMENT_ID, REFUND_ID = id_of("pay_"), id_of("pay_", 2), id_of("re_")
+CLOCK_ID, ENTRY_ID = id_of("clock_"), id_of("je_")
+PERSONAL = PersonalReference(reference=id_of("pd_"), commitment=bytes(range(32)))
+
+IN_ADVANCE, IN_ARREARS = BillingTiming.IN_ADVANCE, BillingTiming.IN_ARREARS
+BY_CHARGE, BY_HAND = CollectionMethod.CHARGE_AUTOMATICALLY, CollectionMethod.SEND_INVOICE
+
+
+def usd(amount: int) -> Money:
+    return Money(amount, USD)
+
+
+def debit(account: Account, amount: Money) -> Posting:
+    """A debit about the customer of these examples."""
+    return debit_posting(account, amount, CUSTOMER_ID)
+
+
+def credit(account: Account, amount: Money) -> Posting:
+    """A credit about the customer of these examples."""
+    return credit_posting(account, amount, CUSTOMER_ID)
+
+
+# --- the customer, with a card -----------------------------------------------------------------------------------
+
+
+def customer_created(**changes: Any) -> CustomerCreated:
+    facts: dict[str, Any] = {
+        "customer_id": CUSTOMER_ID,
+        "external_id": None,
+        "currency": USD,
+        "time_zone": "UTC",
+        "test_clock_id": None,
+        "personal": None,
+        "created_at": NOW,
+    }
+    return CustomerCreated(**facts | changes)
+
+
+def customer_deleted() -> CustomerDeleted:
+    return CustomerDeleted(customer_id=CUSTOMER_ID, deleted_at=NOW)
+
+
+def create_customer(**changes: Any) -> CreateCustomer:
+    return CreateCustomer(**{"customer_id": CUSTOMER_ID, "currency": "USD"} | changes)
+
+
+def card_attached(payment_method_id: str = CARD_ID, customer_id: str = CUSTOMER_ID) -> PaymentMethodAttached:
+    return PaymentMethodAttached(
+        payment_method_id=payment_method_id,
+        customer_id=customer_id,
+        kind=PaymentMethodKind.CARD,
+        gateway="sandbox",
+        token="tok_ok",
+        created_at=NOW,
+    )
+
+
+def attach_card(**changes: Any) -> AttachPaymentMethod:
+    facts: dict[str, Any] = {
+        "payment_method_id": CARD_ID,
+        "customer_id": CUSTOMER_ID,
+        "kind": PaymentMethodKind.CARD,
+        "gateway": "sandbox",
+        "token": "tok_ok",
+    }
+    return AttachPaymentMethod(**facts | changes)
+
+
+def customer_with_card() -> tuple[Command, ...]:
+    """A customer whose invoices are collected with their card."""
+    return create_customer(), attach_card(make_default=True)
+
+
+def frozen_clock(frozen_at: datetime = NOW) -> CreateTestClock:
+    return CreateTestClock(clock_id=CLOCK_ID, name="a year in seconds", frozen_at=frozen_at)
+
+
+# --- what is sold ------------------------------------------------------------------------------------------------
+
+
+def flat(amount: int = 1_000) -> Flat:
+    return Flat(amount=usd(amount))
+
+
+def plan_on_sale(
+    interval: Interval = MONTH,
+    *,
+    in_advance: PriceModel | None = None,
+    in_arrears: PriceModel | None = None,
+    trial_days: int = 0,
+) -> tuple[Command, ...]:
+    """A product with a plan, and a price of it for each timing that is given; a flat 10.00 in advance if none is."""
+    if in_advance is None and in_arrears is None:
+        in_advance = flat()
+    facts: list[Command] = [
+        CreateProduct(product_id=PRODUCT_ID, name="Phone"),
+        CreatePlan(
+            plan_id=PLAN_ID,
+            product_id=PRODUCT_ID,
+            terms=PlanTerms(name="Phone, monthly", interval=interval, trial_days=trial_days),
+        ),
+    ]
+    for price_id, model, timing in (
+        (PRICE_ID, in_advance, IN_ADVANCE),
+        (ARREARS_PRICE_ID, in_arrears, IN_ARREARS),
+    ):
+        if model is not None:
+            facts.append(CreatePrice(price_id=price_id, plan_id=PLAN_ID, model=model, timing=timing))
+    return tuple(facts)
+
+
+def subscribe(*price_ids: str, **changes: Any) -> CreateSubscription:
+    """To the prices given, else to the one in advance; one of each; paid by hand."""
+    facts: dict[str, Any] = {
+        "subscription_id": SUBSCRIPTION_ID,
+        "customer_id": CUSTOMER_ID,
+        "plan_id": PLAN_ID,
+        "items": tuple(RequestedItem(price_id=price_id) for price_id in price_ids or (PRICE_ID,)),
+        "collection": BY_HAND,
+    }
+    return CreateSubscription(**facts | changes)
+
+
+# --- invoices ----------------------------------------------------------------------------------------------------
+
+
+def line(amount: int = 1_000, timing: BillingTiming = IN_ADVANCE, **changes: Any) -> InvoiceLine:
+    facts: dict[str, Any] = {
+        "line_id": LINE_ID,
+        "description": "Set-up",
+        "amount": usd(amount),
+        "quantity": Decimal(1),
+        "timing": timing,
+        "period_start": NOW,
+        "period_end": MONTH_LATER,
+    }
+    return InvoiceLine(**facts | changes)
+
+
+def draft(*lines: InvoiceLine, **changes: Any) -> DraftInvoice:
+    facts: dict[str, Any] = {
+        "invoice_id": INVOICE_ID,
+        "customer_id": CUSTOMER_ID,
+        "collection": BY_HAND,
+        "currency": USD,
+        "lines": lines or (line(),),
+    }
+    return DraftInvoice(**facts | changes)
+
+
+def invoice_drafted(*lines: InvoiceLine, **changes: Any) -> InvoiceDrafted:
+    facts: dict[str, Any] = {
+        "invoice_id": INVOICE_ID,
+        "customer_id": CUSTOMER_ID,
+        "collection": BY_HAND,
+        "currency": USD,
+        "lines": lines or (line(),),
+        "test_clock_id": None,
+        "created_at": NOW,
+    }
+    return InvoiceDrafted(**facts | changes)
+
+
+def number_taken(number: int = 1, invoice_id: str = INVOICE_ID) -> InvoiceNumberTaken:
+    return InvoiceNumberTaken(series="INV", number=number, invoice_id=invoice_id)
+
+
+def invoice_finalized(*lines: InvoiceLine, **changes: Any) -> InvoiceFinalized:
+    """An open invoice of the lines given, else of 10.00 in advance; collected by charge."""
+    lines = lines or (line(),)
+    facts: dict[str, Any] = {
+        "invoice_id": INVOICE_ID,
+        "customer_id": CUSTOMER_ID,
+        "subscription_id": None,
+        "number": "INV-000001",
+        "collection": BY_CHARGE,
+        "currency": USD,
+        "lines": lines,
+        "total": usd(sum(each.amount.amount for each in lines)),
+        "test_clock_id": None,
+        "finalized_at": NOW,
+        "due_at": NOW,
+    }
+    return InvoiceFinalized(**facts | changes)
+
+
+def invoice_paid(payment_id: str | None = PAYMENT_ID, amount: int = 1_000) -> InvoicePaid:
+    return InvoicePaid(invoice_id=INVOICE_ID, payment_id=payment_id, amount=usd(amount), paid_at=NOW)
+
+
+def invoice_voided() -> InvoiceVoided:
+    return InvoiceVoided(invoice_id=INVOICE_ID, voided_at=NOW)
+
+
+# --- payments ----------------------------------------------------------------------------------------------------
+
+
+def payment_created(**changes: Any) -> PaymentCreated:
+    """A payment of the invoice of these examples."""
+    facts: dict[str, Any] = {
+        "payment_id": PAYMENT_ID,
+        "customer_id": CUSTOMER_ID,
+        "invoice_id": INVOICE_ID,
+        "amount": usd(1_000),
+        "payment_method_id": CARD_ID,
+        "description": None,
+        "test_clock_id": None,
+        "created_at": NOW,
+    }
+    return PaymentCreated(**facts | changes)
+
+
+def attempt_requested(attempt: int = 1, **changes: Any) -> PaymentAttemptRequested:
+    facts: dict[str, Any] = {
+        "payment_id": PAYMENT_ID,
+        "attempt": attempt,
+        "payment_method_id": CARD_ID,
+        "gateway": "sandbox",
+        "token": "tok_ok",
+        "requested_at": NOW,
+    }
+    return PaymentAttemptRequested(**facts | changes)
+
+
+def payment_captured(attempt: int = 1, *, unneeded: bool = False) -> PaymentCaptured:
+    return PaymentCaptured(
+        payment_id=PAYMENT_ID,
+        attempt=attempt,
+        gateway_payment_id="gw_1",
+        amount=usd(1_000),
+        unneeded=unneeded,
+        captured_at=NOW,
+    )
+
+
+def payment_declined(attempt: int = 1) -> PaymentDeclined:
+    return PaymentDeclined(
+        payment_id=PAYMENT_ID, attempt=attempt, code="insufficient_funds", retryable=True, declined_at=NOW
+    )

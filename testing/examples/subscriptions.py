@@ -1,0 +1,150 @@
+"""Facts and commands that the specifications of subscriptions are told with: one subscription, by month from NOW."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.kernel.identifiers import INVOICE, INVOICE_LINE, derived_id
+from domain.invoicing.invoice import InvoiceFinalized, InvoiceLine
+from domain.catalog.price import BillingTiming
+from domain.pricing.models import PriceModel
+from domain.kernel.stream import Event, Schedule, WorkKind
+from domain.subscriptions.subscription import (
+    CancellationReason,
+    SubscriptionCanceled,
+    SubscriptionCreated,
+    SubscriptionItem,
+    SubscriptionPeriodStarted,
+    SubscriptionTerms,
+)
+from domain.subscriptions.commands import CancelSubscription, RenewSubscription
+from testing.moments import utc
+from testing.specification import NOW, Claimed
+from testing.examples.streams import (
+    ARREARS_PRICE_ID,
+    BY_HAND,
+    CUSTOMER_ID,
+    IN_ADVANCE,
+    MONTH,
+    PLAN_ID,
+    PRICE_ID,
+    SUBSCRIPTION_ID,
+    USD,
+    flat,
+    number_taken,
+    usd,
+)
+
+RENEWAL = WorkKind.SUBSCRIPTION_RENEWAL
+DAY = Interval(IntervalUnit.DAY)
+FEBRUARY = utc("2026-02-28T10:00")  # NOW is the 31st of January
+MARCH = utc("2026-03-31T10:00")
+APRIL = utc("2026-04-30T10:00")
+
+
+def period_invoice(index: int) -> str:
+    return derived_id(INVOICE, SUBSCRIPTION_ID, f"period/{index}")
+
+
+LAST_INVOICE = derived_id(INVOICE, SUBSCRIPTION_ID, "end")
+
+
+def item(price_id: str = PRICE_ID, model: PriceModel | None = None, timing: BillingTiming = IN_ADVANCE) -> Any:
+    return SubscriptionItem(
+        price_id=price_id, description="Phone, monthly", model=model or flat(), timing=timing, quantity=Decimal(1)
+    )
+
+
+def created(*items: SubscriptionItem, **changes: Any) -> SubscriptionCreated:
+    terms = SubscriptionTerms(
+        plan_id=PLAN_ID,
+        plan_version=1,
+        items=items or (item(),),
+        interval=changes.pop("interval", MONTH),
+        currency=USD,
+        time_zone=changes.pop("time_zone", "UTC"),
+        collection=changes.pop("collection", BY_HAND),
+        days_until_due=30,
+    )
+    facts: dict[str, Any] = {
+        "subscription_id": SUBSCRIPTION_ID,
+        "customer_id": CUSTOMER_ID,
+        "terms": terms,
+        "anchor_at": NOW,
+        "trial_end": None,
+        "test_clock_id": None,
+        "created_at": NOW,
+    }
+    return SubscriptionCreated(**facts | changes)
+
+
+def period_started(index: int, start: datetime, end: datetime, *, invoiced: bool = True) -> SubscriptionPeriodStarted:
+    return SubscriptionPeriodStarted(
+        subscription_id=SUBSCRIPTION_ID,
+        index=index,
+        period_start=start,
+        period_end=end,
+        invoice_id=period_invoice(index) if invoiced else None,
+    )
+
+
+def invoice_line(
+    invoice_id: str, amount: int, start: datetime, end: datetime, timing: BillingTiming = IN_ADVANCE
+) -> InvoiceLine:
+    price_id = PRICE_ID if timing is IN_ADVANCE else ARREARS_PRICE_ID
+    return InvoiceLine(
+        line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{price_id}"),
+        description="Phone, monthly",
+        amount=usd(amount),
+        quantity=Decimal(1),
+        timing=timing,
+        price_id=price_id,
+        period_start=start,
+        period_end=end,
+    )
+
+
+def invoiced(number: int, at: datetime, *lines: InvoiceLine, invoice_id: str, due_at: datetime) -> tuple[Event, Event]:
+    return number_taken(number, invoice_id), InvoiceFinalized(
+        invoice_id=invoice_id,
+        customer_id=CUSTOMER_ID,
+        subscription_id=SUBSCRIPTION_ID,
+        number=f"INV-{number:06d}",
+        collection=BY_HAND,
+        currency=USD,
+        lines=lines,
+        total=usd(sum(line.amount.amount for line in lines)),
+        test_clock_id=None,
+        finalized_at=at,
+        due_at=due_at,
+    )
+
+
+def canceled(at: datetime, reason: CancellationReason, *, invoiced: bool = False) -> SubscriptionCanceled:
+    return SubscriptionCanceled(
+        subscription_id=SUBSCRIPTION_ID,
+        canceled_at=at,
+        reason=reason,
+        invoice_id=LAST_INVOICE if invoiced else None,
+    )
+
+
+def renew(due_at: datetime | None = None) -> RenewSubscription:
+    return RenewSubscription(subscription_id=SUBSCRIPTION_ID, due_at=due_at)
+
+
+def cancel_now() -> CancelSubscription:
+    return CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=False)
+
+
+def cancel_at_period_end() -> CancelSubscription:
+    return CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=True)
+
+
+def timer(due_at: datetime, clock_id: str | None = None) -> Schedule:
+    return Schedule(RENEWAL, SUBSCRIPTION_ID, due_at=due_at, clock_id=clock_id)
+
+
+def period_claim(index: int) -> Claimed:
+    return Claimed("subscription.period", f"{SUBSCRIPTION_ID}:{index}", SUBSCRIPTION_ID)

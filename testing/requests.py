@@ -1,0 +1,36 @@
+"""Requests for the event store's tests."""
+
+import hashlib
+from collections.abc import Callable
+
+from domain.kernel.stream import Command, WorkKind
+from infra.event_store.port import Answer, Decided, Request, SealedPerson
+from infra.ids import new_id
+
+TENANT = "acme"
+
+
+def request(
+    command: Command,
+    *,
+    key: str | None = None,
+    tenant_id: str = TENANT,
+    correlation_id: str = "corr",
+    finishes: tuple[WorkKind, str] | None = None,
+    seals: SealedPerson | None = None,
+    erases: str | None = None,
+    answer: Callable[[Decided], Answer] | None = None,
+) -> Request:
+    """A request whose hash is its command's; each has a key of its own unless one is given."""
+    return Request(
+        tenant_id=tenant_id,
+        idempotency_key=key or new_id("idem_"),
+        request_hash=hashlib.sha256(repr(command).encode()).digest(),
+        command=command,
+        actor="key_test",
+        correlation_id=correlation_id,
+        finishes=finishes,
+        seals=seals,
+        erases=erases,
+        answer=answer,
+    )

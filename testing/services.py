@@ -1,0 +1,127 @@
+"""The PostgreSQL and the Kafka of the tests: embedded by default, containers where there is a Docker engine."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from host.embedded.databases import ADMIN, PostgresServer
+from host.embedded.kafka import EmbeddedKafka
+from host.embedded.postgres import EmbeddedPostgres
+from host.embedded.process import ServerProcess
+from infra.settings import GeneralSettings, Settings, cache_dir
+
+POSTGRES_IMAGE = "postgres:18"
+KAFKA_IMAGE = "apache/kafka:4.3.1"
+FOLDER_PREFIX = "tallybook-tests-"
+
+
+class KafkaServer(Protocol):
+    """A Kafka that tests may make topics on."""
+
+    @property
+    def bootstrap(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreshDatabase:
+    """A database of one test alone, with every migration applied."""
+
+    name: str
+    server: PostgresServer
+
+    @property
+    def dsn(self) -> str:
+        """The URL as the administrator."""
+        return self.server.dsn(ADMIN, self.name)
+
+    def dsn_as(self, role: str) -> str:
+        """Return the URL as another role (it must have been granted a login)."""
+        return self.server.dsn(role, self.name)
+
+
+@contextlib.contextmanager
+def session_folder() -> Iterator[Path]:
+    """Yield a folder for this run's servers; first end the servers that a killed run left behind."""
+    base = Path(tempfile.gettempdir())
+    for folder in base.glob(f"{FOLDER_PREFIX}{os.geteuid()}-*"):
+        owner = folder.name.split("-")[3]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            _end_leftovers(folder)
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.geteuid()}-{os.getpid()}-", dir=base))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def embedded_postgres(folder: Path, *, durable: bool) -> EmbeddedPostgres:
+    """Return a PostgreSQL that is not started yet."""
+    return EmbeddedPostgres(folder, cache=_cache(), durable=durable)
+
+
+def embedded_kafka(folder: Path) -> EmbeddedKafka:
+    """Return a Kafka that is not started yet."""
+    return EmbeddedKafka(folder, cache=_cache())
+
+
+def _cache() -> Path:
+    return cache_dir(Settings(general=GeneralSettings()))
+
+
+def _end_leftovers(folder: Path) -> None:
+    for part in folder.iterdir():
+        for marker in (part / "data", part / "server.properties"):
+            server = ServerProcess(record_file=part / "process.json", marker=str(marker))
+            if server.attach(detached=False):
+                server.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class ContainerPostgres(PostgresServer):
+    """The stock image in a container."""
+
+    def __init__(self) -> None:
+        from testcontainers.postgres import PostgresContainer
+
+        self._container = PostgresContainer(POSTGRES_IMAGE, username=ADMIN, password="tallybook", dbname=ADMIN)
+
+    @property
+    def password(self) -> str:
+        return "tallybook"
+
+    def start(self) -> None:
+        self._container.start()
+
+    def stop(self) -> None:
+        self._container.stop()
+
+    def dsn(self, role: str = ADMIN, database: str = ADMIN) -> str:
+        host, port = self._container.get_container_host_ip(), self._container.get_exposed_port(5432)
+        return f"postgresql://{role}:{self.password}@{host}:{port}/{database}"
+
+
+class ContainerKafka:
+    """The stock image in a container."""
+
+    def __init__(self) -> None:
+        from testcontainers.kafka import KafkaContainer
+
+        self._container = KafkaContainer(KAFKA_IMAGE).with_kraft()
+
+    @property
+    def bootstrap(self) -> str:
+        return str(self._container.get_bootstrap_server())
+
+    def start(self) -> None:
+        self._container.start()
+
+    def stop(self) -> None:
+        self._container.stop()

@@ -1,0 +1,225 @@
+"""Specifications of what is sold: products, plans and prices."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from domain.catalog.plan import (
+    ArchivePlan,
+    ChangePlanTerms,
+    CreatePlan,
+    PlanAlreadyExists,
+    PlanArchived,
+    PlanCommand,
+    PlanCreated,
+    PlanIsArchived,
+    PlanNotFound,
+    PlanTerms,
+    PlanVersionAdded,
+    TrialTooLong,
+)
+from domain.catalog.price import (
+    ArchivePrice,
+    CreatePrice,
+    NegativePrice,
+    PriceAlreadyExists,
+    PriceArchived,
+    PriceCreated,
+    PriceExternalIdTaken,
+    PriceModelNotBillable,
+    PriceNotFound,
+)
+from domain.catalog.product import (
+    ArchiveProduct,
+    ChangeProduct,
+    CreateProduct,
+    ProductAlreadyExists,
+    ProductArchived,
+    ProductCreated,
+    ProductIsArchived,
+    ProductNotFound,
+    ProductVersionAdded,
+)
+from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.pricing.models import Flat, Package, PerUnit, PriceModel
+from testing.examples.streams import (
+    IN_ADVANCE,
+    IN_ARREARS,
+    MONTH,
+    PLAN_ID,
+    PRICE_ID,
+    PRODUCT_ID,
+    USD,
+    flat,
+    id_of,
+    usd,
+)
+from testing.specification import NOW, Claimed, given
+
+CREATE_PRODUCT = CreateProduct(product_id=PRODUCT_ID, name="Phone", description="Calls")
+RENAME = ChangeProduct(product_id=PRODUCT_ID, name="Telephone")
+ARCHIVE_PRODUCT = ArchiveProduct(product_id=PRODUCT_ID)
+TERMS = PlanTerms(name="Phone, monthly", interval=MONTH)
+YEARLY = PlanTerms(name="Phone, yearly", interval=Interval(IntervalUnit.YEAR), trial_days=30)
+CREATE_PLAN = CreatePlan(plan_id=PLAN_ID, product_id=PRODUCT_ID, terms=TERMS)
+CHANGE_PLAN = ChangePlanTerms(plan_id=PLAN_ID, terms=YEARLY)
+ARCHIVE_PLAN = ArchivePlan(plan_id=PLAN_ID)
+CREATE_PRICE = CreatePrice(price_id=PRICE_ID, plan_id=PLAN_ID, model=flat(), timing=IN_ARREARS)
+ARCHIVE_PRICE = ArchivePrice(price_id=PRICE_ID)
+
+
+# --- products ----------------------------------------------------------------------------------------------------
+
+
+def test_a_product_is_created_once() -> None:
+    created = ProductCreated(product_id=PRODUCT_ID, name="Phone", description="Calls", created_at=NOW)
+    given().when(CREATE_PRODUCT).then(created).then_claims().when(CREATE_PRODUCT).then_refused(ProductAlreadyExists)
+
+
+def test_a_change_makes_a_new_version_of_a_product() -> None:
+    (
+        given(CREATE_PRODUCT)
+        .when(RENAME)
+        .then(ProductVersionAdded(product_id=PRODUCT_ID, version=2, name="Telephone", description="Calls"))
+        .when(RENAME)
+        .then_nothing()
+        .when(ChangeProduct(product_id=PRODUCT_ID, description=""))
+        .then(ProductVersionAdded(product_id=PRODUCT_ID, version=3, name="Telephone", description=""))
+    )
+
+
+def test_a_product_is_archived_once_and_then_not_changed() -> None:
+    (
+        given(CREATE_PRODUCT)
+        .when(ARCHIVE_PRODUCT)
+        .then(ProductArchived(product_id=PRODUCT_ID, archived_at=NOW))
+        .when(ARCHIVE_PRODUCT)
+        .then_nothing()
+        .when(RENAME)
+        .then_refused(ProductIsArchived, product=PRODUCT_ID)
+    )
+
+
+@pytest.mark.parametrize("command", [RENAME, ARCHIVE_PRODUCT, CREATE_PLAN])
+def test_an_unknown_product_is_not_found(command: ChangeProduct | ArchiveProduct | CreatePlan) -> None:
+    given().when(command).then_refused(ProductNotFound, product=PRODUCT_ID)
+
+
+# --- plans -------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_of_a_product_on_sale_is_created_once() -> None:
+    created = PlanCreated(plan_id=PLAN_ID, product_id=PRODUCT_ID, terms=TERMS, created_at=NOW)
+    given(CREATE_PRODUCT).when(CREATE_PLAN).then(created).when(CREATE_PLAN).then_refused(PlanAlreadyExists)
+
+
+def test_an_archived_product_gets_no_new_plan() -> None:
+    given(CREATE_PRODUCT, ARCHIVE_PRODUCT).when(CREATE_PLAN).then_refused(ProductIsArchived, product=PRODUCT_ID)
+
+
+def test_a_change_makes_a_new_version_of_a_plan() -> None:
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN)
+        .when(CHANGE_PLAN)
+        .then(PlanVersionAdded(plan_id=PLAN_ID, version=2, terms=YEARLY))
+        .when(CHANGE_PLAN)
+        .then_nothing()
+        .when(ChangePlanTerms(plan_id=PLAN_ID, terms=TERMS))
+        .then(PlanVersionAdded(plan_id=PLAN_ID, version=3, terms=TERMS))
+    )
+
+
+def test_a_plan_is_archived_once_and_then_neither_changed_nor_priced() -> None:
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN)
+        .when(ARCHIVE_PLAN)
+        .then(PlanArchived(plan_id=PLAN_ID, archived_at=NOW))
+        .when(ARCHIVE_PLAN)
+        .then_nothing()
+        .when(CHANGE_PLAN)
+        .then_refused(PlanIsArchived, plan=PLAN_ID)
+        .when(CREATE_PRICE)
+        .then_refused(PlanIsArchived, plan=PLAN_ID)
+    )
+
+
+@pytest.mark.parametrize("days", [-1, 731])
+def test_a_trial_lasts_from_0_to_730_days(days: int) -> None:
+    wrong = replace(TERMS, trial_days=days)
+    given(CREATE_PRODUCT).when(replace(CREATE_PLAN, terms=wrong)).then_refused(TrialTooLong, trial_days=days)
+    given(CREATE_PRODUCT, CREATE_PLAN).when(replace(CHANGE_PLAN, terms=wrong)).then_refused(TrialTooLong)
+    longest = replace(CREATE_PLAN, terms=replace(TERMS, trial_days=730))
+    assert given(CREATE_PRODUCT).when(longest).done.events
+
+
+@pytest.mark.parametrize("command", [CHANGE_PLAN, ARCHIVE_PLAN])
+def test_an_unknown_plan_is_not_found(command: PlanCommand) -> None:
+    given().when(command).then_refused(PlanNotFound, plan=PLAN_ID)
+
+
+# --- prices ------------------------------------------------------------------------------------------------------
+
+
+def test_a_price_of_a_plan_on_sale_is_created_once() -> None:
+    created = PriceCreated(
+        price_id=PRICE_ID, plan_id=PLAN_ID, external_id=None, model=flat(), timing=IN_ARREARS, created_at=NOW
+    )
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN)
+        .when(CREATE_PRICE)
+        .then(created)
+        .then_claims()
+        .when(CREATE_PRICE)
+        .then_refused(PriceAlreadyExists, price=PRICE_ID)
+    )
+
+
+def test_an_external_id_belongs_to_one_price_for_ever() -> None:
+    second = replace(CREATE_PRICE, price_id=id_of("price_", 2), external_id="basic")
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN)
+        .when(replace(CREATE_PRICE, external_id="basic"))
+        .then_claims(Claimed("price.external_id", "basic", PRICE_ID))
+        .when(ARCHIVE_PRICE)
+        .then(PriceArchived(price_id=PRICE_ID, archived_at=NOW))
+        .then_frees()
+        .when(second)
+        .then_refused(PriceExternalIdTaken, external_id="basic")
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Flat(amount=usd(-1)),
+        PerUnit(currency=USD, unit_amount=Decimal("-0.01")),
+        PerUnit(currency=USD, unit_amount=Decimal(1), free_units=Decimal(-1)),
+    ],
+)
+def test_a_negative_price_is_refused(model: PriceModel) -> None:
+    given(CREATE_PRODUCT, CREATE_PLAN).when(replace(CREATE_PRICE, model=model)).then_refused(NegativePrice)
+
+
+def test_a_price_may_be_nothing_and_is_in_advance_unless_told_otherwise() -> None:
+    free = CreatePrice(price_id=PRICE_ID, plan_id=PLAN_ID, model=flat(0))
+    outcome = given(CREATE_PRODUCT, CREATE_PLAN).when(free)
+    assert outcome.books.states["price", PRICE_ID].timing is IN_ADVANCE
+
+
+def test_a_model_that_subscriptions_do_not_bill_is_refused() -> None:
+    package = Package(currency=USD, package_size=Decimal(10), package_amount=100)
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN)
+        .when(replace(CREATE_PRICE, model=package))
+        .then_refused(PriceModelNotBillable, model="Package")
+    )
+
+
+def test_archiving_twice_does_nothing() -> None:
+    given(CREATE_PRODUCT, CREATE_PLAN, CREATE_PRICE, ARCHIVE_PRICE).when(ARCHIVE_PRICE).then_nothing()
+
+
+def test_unknown_plans_and_prices_are_not_found() -> None:
+    given(CREATE_PRODUCT).when(CREATE_PRICE).then_refused(PlanNotFound, plan=PLAN_ID)
+    given(CREATE_PRODUCT).when(ARCHIVE_PRICE).then_refused(PriceNotFound, price=PRICE_ID)

@@ -1,0 +1,211 @@
+"""Usage: the figure of each aggregation over a window, voids and corrections, and the gauge against a naive sum."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from domain.metering.aggregation import (
+    Aggregation,
+    PartialAggregate,
+    Tally,
+    UsageEvent,
+    Window,
+    aggregate,
+    as_quantity,
+    correction,
+    level_at,
+    merge,
+    quantity_of,
+    settled,
+    time_weighted_average,
+    time_weighted_sum,
+    void,
+)
+from testing.examples.pricing import NEW_YEAR
+from testing.oracles import prices as oracle
+
+HOUR = timedelta(hours=1)
+DAY = Window(start=NEW_YEAR, end=NEW_YEAR + 24 * HOUR)
+
+
+def event(name: str, hour: float, value: str | int, key: str = "") -> UsageEvent:
+    return UsageEvent(event_id=name, at=NEW_YEAR + hour * HOUR, value=Decimal(value), key=key)
+
+
+EVENTS = [event("a", 1, "2.5", "x"), event("b", 2, 7, "y"), event("c", 3, 4, "x"), event("d", 3, -1, "z")]
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "quantity"),
+    [
+        (Aggregation.COUNT, "4"),
+        (Aggregation.SUM, "12.5"),
+        (Aggregation.MAX, "7"),
+        (Aggregation.LATEST, "-1"),
+        (Aggregation.UNIQUE, "3"),
+        (Aggregation.TIME_WEIGHTED_SUM, "-11.5"),
+    ],
+)
+def test_each_aggregation_gives_its_figure(aggregation: Aggregation, quantity: str) -> None:
+    assert quantity_of(aggregate(aggregation, EVENTS), DAY) == Decimal(quantity)
+
+
+@pytest.mark.parametrize("aggregation", list(Aggregation))
+def test_nothing_comes_to_nothing(aggregation: Aggregation) -> None:
+    assert quantity_of(aggregate(aggregation, []), DAY) == 0
+    assert settled(aggregate(aggregation, [])) == PartialAggregate(aggregation=aggregation)
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "without_b", "corrected"),
+    [
+        (Aggregation.COUNT, "3", "4"),
+        (Aggregation.SUM, "5.5", "15.5"),
+        (Aggregation.MAX, "4", "10"),
+        (Aggregation.LATEST, "-1", "-1"),
+        (Aggregation.UNIQUE, "2", "3"),
+    ],
+)
+def test_a_void_and_a_correction_reach_the_figure(aggregation: Aggregation, without_b: str, corrected: str) -> None:
+    whole = aggregate(aggregation, EVENTS)
+    assert quantity_of(merge(whole, void(aggregation, EVENTS[1])), DAY) == Decimal(without_b)
+    right = event("b", 2, 10, "y")
+    assert quantity_of(merge(whole, correction(aggregation, EVENTS[1], right)), DAY) == Decimal(corrected)
+
+
+def test_what_is_kept_is_no_more_than_the_figure_needs() -> None:
+    repeated = [*EVENTS, event("e", 5, 7, "x")]
+    assert aggregate(Aggregation.COUNT, repeated).tallies == ()
+    assert aggregate(Aggregation.SUM, repeated).tallies == ()
+    assert aggregate(Aggregation.MAX, repeated).tallies == tuple(
+        Tally(value=Decimal(value), times=times) for value, times in (("-1", 1), ("2.5", 1), ("4", 1), ("7", 2))
+    )
+    assert aggregate(Aggregation.UNIQUE, repeated).tallies == tuple(
+        Tally(key=key, times=times) for key, times in (("x", 3), ("y", 1), ("z", 1))
+    )
+    assert aggregate(Aggregation.LATEST, repeated).tallies[0] == Tally(
+        at=NEW_YEAR + HOUR, event_id="a", value=Decimal("2.5"), times=1
+    )
+    assert (aggregate(Aggregation.MAX, repeated).count, aggregate(Aggregation.MAX, repeated).total) == (
+        5,
+        Decimal("19.5"),
+    )
+
+
+def test_an_event_that_was_voided_before_it_came_counts_for_nothing() -> None:
+    for aggregation in (Aggregation.MAX, Aggregation.UNIQUE, Aggregation.LATEST, Aggregation.TIME_WEIGHTED_SUM):
+        early = void(aggregation, EVENTS[1])
+        assert quantity_of(early, DAY) == 0
+        assert settled(early).tallies == ()
+        assert merge(early, aggregate(aggregation, [EVENTS[1]])).tallies == ()
+
+
+def test_counts_and_sums_may_fall_below_zero() -> None:
+    assert quantity_of(void(Aggregation.COUNT, EVENTS[0]), DAY) == -1
+    assert quantity_of(void(Aggregation.SUM, EVENTS[0]), DAY) == Decimal("-2.5")
+
+
+def test_settling_keeps_the_greatest_and_the_last() -> None:
+    assert [tally.value for tally in settled(aggregate(Aggregation.MAX, EVENTS)).tallies] == [Decimal(7)]
+    assert [tally.event_id for tally in settled(aggregate(Aggregation.LATEST, EVENTS)).tallies] == ["d"]
+    unique = aggregate(Aggregation.UNIQUE, EVENTS)
+    assert settled(unique) == unique
+    assert settled(aggregate(Aggregation.SUM, EVENTS)).total == Decimal("12.5")
+    assert settled(aggregate(Aggregation.COUNT, EVENTS)).count == 4
+
+
+def test_only_like_is_merged_with_like() -> None:
+    with pytest.raises(ValueError, match="cannot merge max with sum"):
+        merge(aggregate(Aggregation.MAX, []), aggregate(Aggregation.SUM, []))
+
+
+def test_a_gauge_holds_from_its_event_and_starts_from_what_is_carried_in() -> None:
+    gauge = aggregate(Aggregation.TIME_WEIGHTED_SUM, [event("a", 6, 4), event("b", 18, 1), event("z", 30, 99)])
+    assert time_weighted_sum(gauge, DAY) == 12 * 4 + 6
+    assert time_weighted_sum(gauge, DAY, Decimal(10)) == 6 * 10 + 12 * 4 + 6
+    assert time_weighted_sum(gauge, DAY, Decimal(10), timedelta(minutes=30)) == 2 * (6 * 10 + 12 * 4 + 6)
+    assert quantity_of(gauge, DAY, Decimal(10), timedelta(days=1)) == Decimal("4.75")
+    assert time_weighted_average(gauge, DAY, Decimal(10)) == Decimal("4.75")
+    later = Window(start=NEW_YEAR + 7 * HOUR, end=NEW_YEAR + 8 * HOUR)
+    assert time_weighted_sum(gauge, later, Decimal(10)) == 4
+    assert time_weighted_average(gauge, later) == 4
+    third = Window(start=NEW_YEAR + 7 * HOUR, end=NEW_YEAR + 7 * HOUR + timedelta(minutes=5))
+    assert quantity_of(gauge, third) == Decimal("0.333333333333")
+
+
+def test_an_event_at_the_end_of_a_window_belongs_to_the_next() -> None:
+    gauge = aggregate(Aggregation.TIME_WEIGHTED_SUM, [event("a", 0, 4), event("b", 24, 100)])
+    assert time_weighted_sum(gauge, DAY, Decimal(9)) == 96
+    assert level_at(gauge, DAY.start, Decimal(9)) == 9
+    assert level_at(gauge, DAY.end, Decimal(9)) == 4
+    assert level_at(gauge, DAY.end + timedelta(microseconds=1)) == 100
+
+
+def test_the_greater_event_id_wins_at_one_instant() -> None:
+    for aggregation in (Aggregation.LATEST, Aggregation.TIME_WEIGHTED_SUM):
+        both = aggregate(aggregation, [event("b", 0, 2), event("a", 0, 1)])
+        assert quantity_of(both, Window(start=NEW_YEAR, end=NEW_YEAR + HOUR)) == 2
+
+
+def test_an_empty_window_weighs_nothing() -> None:
+    gauge = aggregate(Aggregation.TIME_WEIGHTED_SUM, [event("a", 0, 4), event("b", 3, 4)])
+    empty = Window(start=NEW_YEAR + HOUR, end=NEW_YEAR + HOUR)
+    assert time_weighted_sum(gauge, empty) == 0
+    backwards = Window(start=NEW_YEAR + 2 * HOUR, end=NEW_YEAR + HOUR)
+    assert time_weighted_sum(gauge, backwards, Decimal(7)) == 0
+
+
+def test_local_times_on_both_sides_of_a_fold_are_an_hour_apart() -> None:
+    new_york = ZoneInfo("America/New_York")
+    first = datetime(2024, 11, 3, 1, 30, tzinfo=new_york)
+    second = first.replace(fold=1)
+    gauge = aggregate(
+        Aggregation.TIME_WEIGHTED_SUM,
+        [
+            UsageEvent(event_id="b", at=first, value=Decimal(1)),
+            UsageEvent(event_id="a", at=second, value=Decimal(10)),
+        ],
+    )
+    assert [tally.at for tally in gauge.tallies] == [
+        datetime(2024, 11, 3, 5, 30, tzinfo=UTC),
+        datetime(2024, 11, 3, 6, 30, tzinfo=UTC),
+    ]
+    window = Window(start=first, end=datetime(2024, 11, 3, 2, 30, tzinfo=new_york))
+    assert time_weighted_sum(gauge, window) == 11
+    assert time_weighted_average(gauge, window) == Decimal("5.5")
+    assert level_at(gauge, second) == 1
+
+
+def test_the_gauge_agrees_with_a_sum_second_by_second() -> None:
+    rng = random.Random(20260101)
+    for _ in range(300):
+        levels = sorted((rng.randint(-30, 90), rng.randint(0, 500)) for _ in range(rng.randint(0, 6)))
+        gauge = aggregate(
+            Aggregation.TIME_WEIGHTED_SUM,
+            [
+                UsageEvent(event_id=f"{n}", at=NEW_YEAR + timedelta(seconds=second), value=Decimal(level))
+                for n, (second, level) in enumerate(levels)
+            ],
+        )
+        window = Window(start=NEW_YEAR, end=NEW_YEAR + timedelta(seconds=60))
+        naive = oracle.unit_seconds([(second, Fraction(level)) for second, level in levels], 0, 60, Fraction(3))
+        assert time_weighted_sum(gauge, window, Decimal(3), timedelta(seconds=1)) == naive
+
+
+@pytest.mark.parametrize(
+    ("exact", "quantity"),
+    [
+        (Fraction(230), "230"),
+        (Fraction(0), "0"),
+        (Fraction(1, 3), "0.333333333333"),
+        (Fraction(2, 3), "0.666666666667"),
+        (Fraction(-1, 2), "-0.5"),
+        (Fraction(1, 2 * 10**12), "0.000000000001"),
+    ],
+)
+def test_a_quantity_is_a_short_decimal_rounded_half_up(exact: Fraction, quantity: str) -> None:
+    assert f"{as_quantity(exact):f}" == quantity

@@ -1,0 +1,212 @@
+"""Specifications of what a gateway answers: captured, declined, to be authenticated; unknown until it is known."""
+
+import pytest
+
+from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceNotOpen, InvoiceStatus
+from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE
+from domain.kernel.stream import Event, Finish, Schedule, WorkKind
+from domain.payments.commands import (
+    PaymentCommand,
+)
+from domain.payments.payment import (
+    PAYMENT,
+    REFUND_DEADLINE_MS,
+    InvoiceHasLivePayment,
+    PaymentAttemptIsOver,
+    PaymentNotFound,
+    PaymentStatus,
+)
+from testing.examples.payments import (
+    ASK_ABOUT_ACTION,
+    ASK_WHAT_HAPPENED,
+    CALL_DONE,
+    CALL_DUE,
+    CANCEL,
+    LIVE,
+    OUTCOMES,
+    action_required,
+    capture,
+    confirm,
+    create,
+    decline,
+    lose_sight,
+    outcome_unknown,
+    pay_invoice,
+    require_action,
+    under_way,
+)
+from testing.examples.streams import (
+    BY_HAND,
+    INVOICE_ID,
+    OTHER_PAYMENT_ID,
+    PAYMENT_ID,
+    attempt_requested,
+    create_customer,
+    credit,
+    customer_with_card,
+    debit,
+    invoice_finalized,
+    invoice_paid,
+    invoice_voided,
+    payment_captured,
+    payment_declined,
+    usd,
+)
+from testing.specification import given
+
+# --- what the gateway answers ------------------------------------------------------------------------------------
+
+
+def test_a_capture_pays_the_invoice_and_keeps_it_claimed() -> None:
+    (
+        under_way()
+        .when(capture())
+        .then(payment_captured(), invoice_paid())
+        .then_posts(debit(GATEWAY_CLEARING, usd(1_000)), credit(RECEIVABLE, usd(1_000)))
+        .then_frees()
+        .then_finishes(CALL_DONE, Finish(WorkKind.SAGA_DEADLINE, f"charge:{INVOICE_ID}"))
+        .then_shows(
+            INVOICE,
+            INVOICE_ID,
+            status=InvoiceStatus.PAID,
+            payment_id=PAYMENT_ID,
+            collection_status=CollectionStatus.SUCCEEDED,
+        )
+        .when(pay_invoice(OTHER_PAYMENT_ID))
+        .then_refused(InvoiceNotOpen)
+    )
+
+
+def test_a_decline_frees_the_invoice_for_another_payment() -> None:
+    (
+        under_way(collection=BY_HAND)
+        .when(decline())
+        .then(payment_declined())
+        .then_posts()
+        .then_frees(LIVE)
+        .then_finishes(CALL_DONE)
+        .then_shows(
+            PAYMENT,
+            PAYMENT_ID,
+            status=PaymentStatus.REQUIRES_PAYMENT_METHOD,
+            decline_code="insufficient_funds",
+        )
+        .when(pay_invoice(OTHER_PAYMENT_ID))
+        .then_claims(LIVE._replace(owner=OTHER_PAYMENT_ID))
+    )
+
+
+def test_a_declined_payment_is_tried_again_under_a_new_attempt() -> None:
+    (
+        under_way(collection=BY_HAND)
+        .and_then(decline())
+        .when(confirm())
+        .then(attempt_requested(2))
+        .then_claims(LIVE)
+        .then_schedules(CALL_DUE)
+        .then_shows(PAYMENT, PAYMENT_ID, decline_code=None)
+        .when(capture(2))
+        .then(payment_captured(2), invoice_paid())
+    )
+
+
+def test_a_declined_payment_is_not_tried_again_beside_another_or_once_the_invoice_is_settled() -> None:
+    declined = (*customer_with_card(), invoice_finalized(collection=BY_HAND), pay_invoice(), decline())
+    given(*declined, pay_invoice(OTHER_PAYMENT_ID)).when(confirm()).then_refused(InvoiceHasLivePayment)
+    given(*declined, invoice_voided()).when(confirm()).then_refused(InvoiceNotOpen, status="void")
+
+
+def test_an_unknown_outcome_is_said_once_and_asked_about() -> None:
+    (
+        under_way()
+        .when(lose_sight())
+        .then(outcome_unknown())
+        .then_posts()
+        .then_frees()
+        .then_schedules(ASK_WHAT_HAPPENED)
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.PROCESSING, outcome_unknown=True)
+        .when(lose_sight())
+        .then_refused(PaymentAttemptIsOver, status="outcome_unknown")
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (capture(), PaymentStatus.SUCCEEDED),
+        (decline(), PaymentStatus.REQUIRES_PAYMENT_METHOD),
+        (require_action(), PaymentStatus.REQUIRES_ACTION),
+    ],
+)
+def test_what_was_unknown_comes_to_be_known(answer: PaymentCommand, status: PaymentStatus) -> None:
+    under_way().and_then(lose_sight()).when(answer).then_shows(
+        PAYMENT, PAYMENT_ID, status=status, outcome_unknown=False
+    )
+
+
+def test_an_action_is_required_once_and_asked_about() -> None:
+    (
+        under_way(collection=BY_HAND)
+        .when(require_action())
+        .then(action_required())
+        .then_posts()
+        .then_frees()
+        .then_schedules(ASK_ABOUT_ACTION)
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.REQUIRES_ACTION, gateway_payment_id="gw_1")
+        .when(require_action())
+        .then_refused(PaymentAttemptIsOver, status="requires_action")
+    )
+
+
+def test_an_action_required_is_said_again_after_an_unknown_outcome() -> None:
+    (
+        under_way(collection=BY_HAND)
+        .and_then(require_action(), lose_sight())
+        .when(require_action())
+        .then(action_required())
+        .then_schedules(ASK_ABOUT_ACTION)
+        .then_shows(PAYMENT, PAYMENT_ID, outcome_unknown=False)
+    )
+
+
+def test_an_authenticated_payment_goes_on_to_its_outcome() -> None:
+    authenticating = under_way(collection=BY_HAND).and_then(require_action())
+    authenticating.when(capture()).then(payment_captured(), invoice_paid()).then_finishes(CALL_DONE)
+    refused = under_way(collection=BY_HAND).and_then(require_action())
+    refused.when(decline()).then(payment_declined()).then_frees(LIVE).then_finishes(CALL_DONE)
+
+
+@pytest.mark.parametrize("answer", OUTCOMES)
+def test_an_answer_to_an_attempt_that_is_over_is_refused(answer: PaymentCommand) -> None:
+    under_way().and_then(capture()).when(answer).then_refused(PaymentAttemptIsOver, attempt=1, status="succeeded")
+    under_way().and_then(decline()).when(answer).then_refused(PaymentAttemptIsOver, attempt=1)
+    under_way().and_then(decline(), confirm()).when(answer).then_refused(PaymentAttemptIsOver, status="processing")
+    given(*customer_with_card(), create()).when(answer).then_refused(PaymentAttemptIsOver)
+
+
+@pytest.mark.parametrize("command", [*OUTCOMES, confirm(), CANCEL])
+def test_an_unknown_payment_is_not_found(command: PaymentCommand) -> None:
+    given(create_customer()).when(command).then_refused(PaymentNotFound, payment=PAYMENT_ID)
+
+
+# --- too late ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settled", [invoice_voided(), invoice_paid(payment_id=None)])
+def test_a_capture_after_the_invoice_was_settled_is_unneeded_and_to_be_refunded(settled: Event) -> None:
+    (
+        under_way()
+        .and_then(settled)
+        .when(capture())
+        .then(payment_captured(unneeded=True))
+        .then_posts(debit(GATEWAY_CLEARING, usd(1_000)), credit(RECEIVABLE, usd(1_000)))
+        .then_schedules(Schedule(WorkKind.SAGA_DEADLINE, f"refund:{PAYMENT_ID}", after_ms=REFUND_DEADLINE_MS))
+        .then_finishes(CALL_DONE)
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.SUCCEEDED, unneeded=True, refundable=usd(1_000))
+    )
+
+
+@pytest.mark.parametrize("settled", [invoice_voided(), invoice_paid(payment_id=None)])
+def test_other_answers_after_the_invoice_was_settled_say_nothing_of_it(settled: Event) -> None:
+    under_way().and_then(settled).when(decline()).then(payment_declined()).then_frees(LIVE)
+    under_way().and_then(settled).when(require_action()).then(action_required())

@@ -1,0 +1,199 @@
+"""Specifications of refunds: within what was captured, on their way until the gateway says, posted at each step."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE
+from domain.kernel.money import Money
+from domain.kernel.stream import Finish, Schedule, WorkKind
+from domain.payments.commands import CreatePayment, RecordPaymentCaptured, RecordPaymentDeclined
+from domain.payments.payment import PAYMENT, PaymentNotFound
+from domain.payments.refund import (
+    RESOLVE_UNKNOWN_AFTER_MS,
+    RefundFailed,
+    RefundOutcomeUnknown,
+    RefundRequested,
+    RefundStatus,
+    RefundSucceeded,
+)
+from domain.payments.refund_commands import (
+    InvalidRefundAmount,
+    PaymentNotRefundable,
+    RecordRefundFailed,
+    RecordRefundOutcomeUnknown,
+    RecordRefundSucceeded,
+    RefundAlreadyExists,
+    RefundCommand,
+    RefundExceedsPayment,
+    RefundIsOver,
+    RefundNotFound,
+    RequestRefund,
+)
+from testing.examples.streams import (
+    CLOCK_ID,
+    CUSTOMER_ID,
+    EUR,
+    PAYMENT_ID,
+    REFUND_ID,
+    attach_card,
+    create_customer,
+    credit,
+    customer_deleted,
+    customer_with_card,
+    debit,
+    frozen_clock,
+    id_of,
+    usd,
+)
+from testing.moments import utc
+from testing.specification import NOW, Given, given
+
+CREATE = CreatePayment(payment_id=PAYMENT_ID, customer_id=CUSTOMER_ID, amount=usd(1_000), confirm=True)
+CAPTURE = RecordPaymentCaptured(payment_id=PAYMENT_ID, attempt=1, gateway_payment_id="gw_1")
+CALL = WorkKind.REFUND_GATEWAY_CALL
+SUBJECT = f"{PAYMENT_ID}/{REFUND_ID}"
+CALL_DUE = Schedule(CALL, SUBJECT, after_ms=0)
+CALL_DONE = Finish(CALL, SUBJECT)
+OTHER_REFUND_ID = id_of("re_", 2)
+
+
+def captured() -> Given:
+    """10.00 captured from a customer's card."""
+    return given(*customer_with_card(), CREATE, CAPTURE)
+
+
+def request(amount: Money | None = None, refund_id: str = REFUND_ID, **changes: Any) -> RequestRefund:
+    return RequestRefund(refund_id=refund_id, payment_id=PAYMENT_ID, amount=amount, **changes)
+
+
+SUCCEED = RecordRefundSucceeded(refund_id=REFUND_ID, payment_id=PAYMENT_ID, gateway_refund_id="gr_1")
+FAIL = RecordRefundFailed(refund_id=REFUND_ID, payment_id=PAYMENT_ID, failure_code="account_closed")
+LOSE_SIGHT = RecordRefundOutcomeUnknown(refund_id=REFUND_ID, payment_id=PAYMENT_ID, why="time-out")
+ANSWERS: list[RefundCommand] = [SUCCEED, FAIL, LOSE_SIGHT]
+
+
+def requested(amount: int = 1_000, reason: str | None = None) -> RefundRequested:
+    return RefundRequested(
+        refund_id=REFUND_ID, payment_id=PAYMENT_ID, amount=usd(amount), reason=reason, requested_at=NOW
+    )
+
+
+def test_a_refund_of_all_that_is_left_is_owed_until_the_gateway_has_paid_it() -> None:
+    (
+        captured()
+        .when(request(reason="asked"))
+        .then(requested(reason="asked"))
+        .then_posts(debit(RECEIVABLE, usd(1_000)), credit(REFUNDS_PAYABLE, usd(1_000)))
+        .then_claims()
+        .then_schedules(CALL_DUE)
+        .then_shows(PAYMENT, PAYMENT_ID, refundable=usd(0), amount_refunded=usd(0))
+        .when(SUCCEED)
+        .then(
+            RefundSucceeded(
+                refund_id=REFUND_ID,
+                payment_id=PAYMENT_ID,
+                gateway_refund_id="gr_1",
+                amount=usd(1_000),
+                succeeded_at=NOW,
+            )
+        )
+        .then_posts(debit(REFUNDS_PAYABLE, usd(1_000)), credit(GATEWAY_CLEARING, usd(1_000)))
+        .then_finishes(CALL_DONE)
+        .then_shows(PAYMENT, PAYMENT_ID, refundable=usd(0), amount_refunded=usd(1_000))
+    )
+
+
+def test_a_refund_that_fails_for_good_gives_back_what_it_took() -> None:
+    (
+        captured()
+        .and_then(request(usd(400)))
+        .when(FAIL)
+        .then(
+            RefundFailed(
+                refund_id=REFUND_ID,
+                payment_id=PAYMENT_ID,
+                code="account_closed",
+                amount=usd(400),
+                failed_at=NOW,
+            )
+        )
+        .then_posts(debit(REFUNDS_PAYABLE, usd(400)), credit(RECEIVABLE, usd(400)))
+        .then_finishes(CALL_DONE)
+        .then_shows(PAYMENT, PAYMENT_ID, refundable=usd(1_000), amount_refunded=usd(0))
+        .when(request(refund_id=OTHER_REFUND_ID))
+        .then(replace(requested(), refund_id=OTHER_REFUND_ID))
+    )
+
+
+def test_an_unknown_outcome_is_said_once_and_asked_about() -> None:
+    unknown = RefundOutcomeUnknown(refund_id=REFUND_ID, payment_id=PAYMENT_ID, why="time-out", noticed_at=NOW)
+    known = (
+        captured()
+        .and_then(request())
+        .when(LOSE_SIGHT)
+        .then(unknown)
+        .then_posts()
+        .then_schedules(CALL_DUE._replace(after_ms=RESOLVE_UNKNOWN_AFTER_MS))
+        .when(LOSE_SIGHT)
+        .then_refused(RefundIsOver, status="outcome_unknown")
+        .when(SUCCEED)
+    )
+    (refund,) = known.books.states["payment", PAYMENT_ID].refunds
+    assert (refund.status, refund.outcome_unknown) == (RefundStatus.SUCCEEDED, False)
+
+
+def test_refunds_on_their_way_and_paid_never_exceed_what_was_captured() -> None:
+    most = (
+        captured()
+        .and_then(request(usd(600)), SUCCEED)
+        .and_then(request(usd(399), OTHER_REFUND_ID))
+        .when(request(usd(2), id_of("re_", 3)))
+        .then_refused(RefundExceedsPayment, amount=2, refundable=1)
+        .when(request(refund_id=id_of("re_", 3)))
+    )
+    assert [event.amount for event in most.done.events if isinstance(event, RefundRequested)] == [usd(1)]
+    most.when(request(refund_id=id_of("re_", 4))).then_refused(RefundExceedsPayment, refundable=0)
+
+
+@pytest.mark.parametrize("amount", [usd(0), usd(-1), Money(1, EUR)])
+def test_an_amount_that_is_no_refund_is_refused(amount: Money) -> None:
+    captured().when(request(amount)).then_refused(InvalidRefundAmount, amount=amount.amount)
+
+
+def test_only_a_payment_that_succeeded_is_refunded() -> None:
+    decline = RecordPaymentDeclined(payment_id=PAYMENT_ID, attempt=1, decline_code="fraud", retryable=False)
+    given(*customer_with_card(), CREATE).when(request()).then_refused(PaymentNotRefundable, status="processing")
+    given(*customer_with_card(), CREATE, decline).when(request()).then_refused(PaymentNotRefundable)
+    given(*customer_with_card()).when(request()).then_refused(PaymentNotFound, payment=PAYMENT_ID)
+
+
+def test_a_refund_is_requested_once() -> None:
+    captured().and_then(request(usd(1))).when(request(usd(1))).then_refused(RefundAlreadyExists, refund=REFUND_ID)
+
+
+def test_a_deleted_customer_is_still_refunded() -> None:
+    captured().and_then(customer_deleted()).when(request()).then(requested())
+
+
+@pytest.mark.parametrize("over", [SUCCEED, FAIL])
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_refund_has_one_outcome(answer: RefundCommand, over: RefundCommand) -> None:
+    captured().and_then(request(), over).when(answer).then_refused(RefundIsOver, refund=REFUND_ID)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_unknown_refund_is_not_found(answer: RefundCommand) -> None:
+    captured().when(answer).then_refused(RefundNotFound, refund=REFUND_ID)
+
+
+def test_a_refund_on_a_test_clock_is_dated_by_it_and_waited_for() -> None:
+    frozen_at = utc("2031-02-03")
+    on_clock = (frozen_clock(frozen_at), create_customer(test_clock_id=CLOCK_ID), attach_card(make_default=True))
+    (
+        given(*on_clock, CREATE, CAPTURE)
+        .when(request())
+        .then_at(frozen_at)
+        .then_schedules(CALL_DUE._replace(clock_id=CLOCK_ID))
+    )

@@ -1,0 +1,123 @@
+"""What the streams' refusals promise to clients: codes that never change, a kind, and the field they are about."""
+
+import inspect
+from collections.abc import Iterator
+
+from domain.commands import HANDLERS
+from domain.kernel.refusal import Refusal
+
+PROMISED = """
+    CustomerNotFound             customer_not_found             not_found  customer
+    CustomerAlreadyExists        customer_already_exists        conflict   -
+    CustomerIsDeleted            customer_deleted               conflict   customer
+    ExternalIdTaken              external_id_taken              conflict   external_id
+    ProductNotFound              product_not_found              not_found  product
+    ProductAlreadyExists         product_already_exists         conflict   -
+    ProductIsArchived            product_archived               conflict   product
+    PlanNotFound                 plan_not_found                 not_found  plan
+    PlanAlreadyExists            plan_already_exists            conflict   -
+    PlanIsArchived               plan_archived                  conflict   plan
+    TrialTooLong                 trial_too_long                 invalid    trial_days
+    PriceNotFound                price_not_found                not_found  price
+    PriceAlreadyExists           price_already_exists           conflict   -
+    PriceExternalIdTaken         external_id_taken              conflict   external_id
+    PriceIsArchived              price_archived                 conflict   price
+    NegativePrice                negative_price                 invalid    unit_amount
+    PriceModelNotBillable        price_model_not_billable       invalid    model
+    SubscriptionNotFound         subscription_not_found         not_found  subscription
+    SubscriptionAlreadyExists    subscription_already_exists    conflict   -
+    SubscriptionIsCanceled       subscription_canceled          conflict   -
+    RenewalNotDue                renewal_not_due                conflict   -
+    PeriodIsBilled               period_already_billed          conflict   -
+    InvalidSubscriptionItems     invalid_subscription_items     invalid    items
+    FlatPriceHasNoQuantity       flat_price_has_no_quantity     invalid    items
+    InvoiceNotFound              invoice_not_found              not_found  invoice
+    InvoiceAlreadyExists         invoice_already_exists         conflict   -
+    InvoiceNotDraft              invoice_not_draft              conflict   -
+    InvoiceNotOpen               invoice_not_open               conflict   -
+    InvoiceCannotBeVoided        invoice_not_voidable           conflict   -
+    InvalidInvoiceLines          invalid_invoice_lines          invalid    lines
+    PaymentMethodNotFound        payment_method_not_found       not_found  payment_method
+    PaymentMethodAlreadyExists   payment_method_already_exists  conflict   -
+    PaymentMethodIsDetached      payment_method_detached        conflict   payment_method
+    PaymentNotFound              payment_not_found              not_found  payment
+    PaymentAlreadyExists         payment_already_exists         conflict   -
+    PaymentNotConfirmable        payment_not_confirmable        conflict   -
+    PaymentNotCancelable         payment_not_cancelable         conflict   -
+    PaymentAttemptIsOver         payment_attempt_over           conflict   -
+    InvoiceHasLivePayment        invoice_payment_in_progress    conflict   invoice
+    InvalidPaymentAmount         invalid_payment_amount         invalid    amount
+    PaymentNotRefundable         payment_not_refundable         conflict   -
+    RefundExceedsPayment         refund_exceeds_payment         conflict   amount
+    InvalidRefundAmount          invalid_refund_amount          invalid    amount
+    RefundAlreadyExists          refund_already_exists          conflict   -
+    RefundNotFound               refund_not_found               not_found  refund
+    RefundIsOver                 refund_over                    conflict   -
+    JournalEntryNotFound         journal_entry_not_found        not_found  entry
+    JournalEntryAlreadyExists    journal_entry_already_exists   conflict   -
+    JournalEntryIsReversed       journal_entry_reversed         conflict   -
+    InvalidJournalEntry          invalid_journal_entry          invalid    postings
+    TestClockNotFound            test_clock_not_found           not_found  test_clock
+    TestClockAlreadyExists       test_clock_already_exists      conflict   -
+    TestClockBusy                test_clock_advancing           conflict   -
+    TestClockGoesForward         test_clock_not_forward         invalid    frozen_time
+    TestClockNotAdvancing        test_clock_not_advancing       conflict   -
+    UnbalancedEntry              unbalanced_entry               invalid    -
+    UnknownAccount               unknown_account                invalid    -
+"""
+
+STREAM_MODULES = {
+    f"domain.{name}"
+    for name in [
+        "kernel.accounts",
+        "customers.customer",
+        "catalog.product",
+        "catalog.plan",
+        "catalog.price",
+        "subscriptions.subscription",
+        "invoicing.invoice",
+        "customers.payment_method",
+        "payments.payment",
+        "payments.refund_commands",
+        "ledger.journal_entry",
+        "customers.test_clock",
+        "subscriptions.commands",
+        "invoicing.commands",
+        "payments.commands",
+        "customers.commands",
+        "commands",
+    ]
+}
+
+
+def refusals(base: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
+    for refusal in base.__subclasses__():
+        if refusal.__module__ in STREAM_MODULES:
+            yield refusal
+        yield from refusals(refusal)
+
+
+def test_codes_kinds_and_fields_are_as_promised() -> None:
+    promised = {name: tuple(rest) for name, *rest in (row.split() for row in PROMISED.strip().splitlines())}
+    actual = {refusal.__name__: (refusal.code, refusal.kind.value, refusal.param or "-") for refusal in refusals()}
+    assert actual == promised
+
+
+def test_a_refusal_says_in_a_sentence_what_is_wrong() -> None:
+    for refusal in refusals():
+        summary = (inspect.getdoc(refusal) or "").splitlines()[0]
+        assert summary.endswith("."), refusal
+        assert refusal(amount=5, none=None).describe() == f"{summary} (amount=5)"
+
+
+def test_every_command_has_a_handler() -> None:
+    """What may be asked for are the dataclasses that are named in the imperative: all of them are listed."""
+    modules = {inspect.getmodule(command) for command in HANDLERS}
+    unions = {
+        member
+        for module in modules
+        for name, union in vars(module).items()
+        if name.endswith("Command") and hasattr(union, "__args__")
+        for member in union.__args__
+    }
+    assert unions == set(HANDLERS)
