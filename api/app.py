@@ -41,12 +41,9 @@ from api.resources import (
     subscriptions,
     test_clocks,
 )
-from domain.commands import HANDLERS
-from infra.event_store.postgres import PostgresStorage
-from infra.event_store.writer import GroupCommitWriter
+from infra.event_store.opening import open_writer
 from infra.settings import Settings, vault_master_key
 from infra.vault import Vault
-from schemas.codec import default_codec
 
 RESOURCES: Final[tuple[Operations, ...]] = (
     stats.STATS,
@@ -113,12 +110,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
         stack.callback(access_log.close)
         positions = Positions(reader.pool, topic_prefix=settings.kafka.topic_prefix, poll_ms=api.position_poll_ms)
         stack.push_async_callback(positions.close)
-        writer = GroupCommitWriter(
-            PostgresStorage(dsn, settings.writer),
-            handlers=HANDLERS,
-            codec=default_codec(),
-            settings=settings.writer,
-        )
+        writer = open_writer(dsn, settings.writer)
         stack.push_async_callback(writer.close)
         yield Parts(
             settings=settings,

@@ -23,17 +23,14 @@ from typing import Any, Final
 import uvloop
 
 from benchmarks.append_contenders import ANSWER, HASH, TENANT, ZONES, closed_loop, eventsourcing, naive, raw
-from domain.commands import HANDLERS
 from domain.customers.customer import CreateCustomer, UpdateCustomer
 from domain.kernel.identifiers import CUSTOMER as CUSTOMER_ID
 from host.embedded.postgres import EmbeddedPostgres
+from infra.event_store.opening import open_writer
 from infra.event_store.port import Request
-from infra.event_store.postgres import PostgresStorage
-from infra.event_store.writer import GroupCommitWriter
 from infra.ids import new_id
 from infra.migrations import migrate
 from infra.settings import Settings, WriterSettings, cache_dir
-from schemas.codec import default_codec
 
 CALLERS: Final = (1, 16, 64, 256)
 ROUNDS: Final = 3
@@ -55,17 +52,9 @@ def request(command: CreateCustomer | UpdateCustomer) -> Request:
     )
 
 
-def open_writer(dsn: str) -> GroupCommitWriter:
-    """The writer as the API has it."""
-    settings = WriterSettings()
-    return GroupCommitWriter(
-        PostgresStorage(dsn, settings), handlers=HANDLERS, codec=default_codec(), settings=settings
-    )
-
-
 async def customers(dsn: str, count: int) -> list[str]:
     """Make so many customers."""
-    writer = open_writer(dsn)
+    writer = open_writer(dsn, WriterSettings())
     ids = [new_id(CUSTOMER_ID) for _ in range(count)]
     commands = (CreateCustomer(customer_id=one, currency="EUR") for one in ids)
     await asyncio.gather(*(writer.submit(request(command)) for command in commands))
@@ -75,7 +64,7 @@ async def customers(dsn: str, count: int) -> list[str]:
 
 async def ours(dsn: str, ids: list[str], seconds: float) -> float:
     """Through the writer. Callers of the same customer change it in turn, whoever comes first."""
-    writer = open_writer(dsn)
+    writer = open_writer(dsn, WriterSettings())
 
     def caller(customer_id: str, turn: int) -> Callable[[], Awaitable[None]]:
         async def call() -> None:

@@ -18,18 +18,15 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers
 from domain.catalogue import STREAMS
-from domain.commands import HANDLERS
 from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, credit, debit
 from domain.kernel.currency import currency_code
 from domain.kernel.money import Money
 from domain.ledger.journal_entry import PostJournalEntry
-from infra.event_store.postgres import PostgresStorage
-from infra.event_store.writer import GroupCommitWriter
+from infra.event_store.opening import open_writer
 from infra.ids import new_id
 from infra.kafka.relay import Relay
 from infra.kafka.topics import PUBLISHED, ensure_topics, full_name
 from infra.settings import Settings
-from schemas.codec import default_codec
 from testing.requests import request
 
 EVENTS = 60_000
@@ -59,9 +56,7 @@ async def rows(events: int = EVENTS) -> list[Row]:
 
 async def _fill(dsn: str, settings: Settings, events: int) -> None:
     """A log of postings of an ordinary size, half as many records again for the ledger's topic as there are events."""
-    writer = GroupCommitWriter(
-        PostgresStorage(dsn, settings.writer), handlers=HANDLERS, codec=default_codec(), settings=settings.writer
-    )
+    writer = open_writer(dsn, settings.writer)
     money = Money(1999, currency_code("USD"))
     postings = (debit(GATEWAY_CLEARING, money), credit(RECEIVABLE, money))
     for start in range(0, events, 5_000):

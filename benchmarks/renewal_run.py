@@ -25,7 +25,6 @@ from cli.tenants import create_tenant
 from domain.catalog.plan import CreatePlan, PlanTerms
 from domain.catalog.price import CreatePrice
 from domain.catalog.product import CreateProduct
-from domain.commands import HANDLERS
 from domain.customers.customer import CreateCustomer
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit
@@ -36,11 +35,9 @@ from domain.pricing.models import Flat
 from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
 from host.addresses import owner_dsn
 from host.stack import Stack
+from infra.event_store.opening import open_writer
 from infra.event_store.port import Request
-from infra.event_store.postgres import PostgresStorage
-from infra.event_store.writer import GroupCommitWriter
 from infra.ids import new_id
-from schemas.codec import default_codec
 
 TENANT = "bench"
 MIB = 1_048_576
@@ -118,13 +115,7 @@ async def _commands_alone(count: int) -> float:
         assert settings.database.url is not None
         dsn = settings.database.url.get_secret_value()
         clock = datetime(2026, 1, 1, tzinfo=UTC)
-        writer = GroupCommitWriter(
-            PostgresStorage(dsn, settings.writer),
-            handlers=HANDLERS,
-            codec=default_codec(),
-            settings=settings.writer,
-            clock=lambda: clock,
-        )
+        writer = open_writer(dsn, settings.writer, clock=lambda: clock)
 
         async def submit(commands: list[Command]) -> None:
             await asyncio.gather(*(writer.submit(_request(command)) for command in commands))

@@ -10,17 +10,16 @@ import faust
 import structlog
 from aiokafka import AIOKafkaProducer
 
-from domain.commands import HANDLERS
 from domain.kernel.stream import WorkKind
 from gateway_adapters.port import Gateway
 from gateway_adapters.registry import gateways_from
 from infra.database import Pool, Role, open_pool
 from infra.event_store.due_work import PostgresDueWork
 from infra.event_store.log import CONNECTION_ERRORS, Listener, PostgresLog
+from infra.event_store.opening import open_writer
 from infra.event_store.port import Writer
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.storage import Codec
-from infra.event_store.writer import GroupCommitWriter
 from infra.kafka.dead_letters import DeadLetters
 from infra.kafka.records import ConsumerRecord, Delivered
 from infra.kafka.topics import ensure_topics, full_name
@@ -117,9 +116,7 @@ class Processors:
             await producer.start()
             stack.push_async_callback(producer.stop)
             codec = default_codec()
-            writer = GroupCommitWriter(
-                PostgresStorage(self._dsn, settings.writer), handlers=HANDLERS, codec=codec, settings=settings.writer
-            )
+            writer = open_writer(self._dsn, settings.writer, codec=codec)
             stack.push_async_callback(writer.close)
             gateways = gateways_from(settings)
             for gateway in gateways.values():

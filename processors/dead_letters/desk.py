@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
-from domain.commands import HANDLERS
 from infra.database import Role, open_pool
 from infra.event_store.due_work import PostgresDueWork
-from infra.event_store.postgres import PostgresStorage
-from infra.event_store.writer import GroupCommitWriter
+from infra.event_store.opening import open_writer
 from infra.kafka.dead_letters import DeadLetters
 from infra.settings import Settings
 from processors.dead_letters.replay import DeadLetterReplay
@@ -35,12 +33,7 @@ async def open_desk(settings: Settings, *, dsn: str, owner_dsn: str, bootstrap: 
         await producer.start()
         stack.push_async_callback(producer.stop)
         codec = default_codec()
-        writer = GroupCommitWriter(
-            PostgresStorage(dsn, settings.writer),
-            handlers=HANDLERS,
-            codec=codec,
-            settings=settings.writer,
-        )
+        writer = open_writer(dsn, settings.writer, codec=codec)
         stack.push_async_callback(writer.close)
         letters = DeadLetters(pool, producer, topic_prefix=settings.kafka.topic_prefix)
         queue = PostgresDueWork(pool)

@@ -4,21 +4,17 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from domain.catalog.product import CreateProduct
-from domain.commands import HANDLERS
-from infra.event_store.postgres import PostgresStorage
+from infra.event_store.opening import open_writer
 from infra.event_store.writer import GroupCommitWriter
 from infra.ids import new_id
 from infra.settings import WriterSettings
-from schemas.codec import default_codec
 
 
 @contextlib.asynccontextmanager
 async def domain_writer(dsn: str) -> AsyncIterator[GroupCommitWriter]:
     """The writer with every command of the domain; closed at the end."""
     settings = WriterSettings()
-    writer = GroupCommitWriter(
-        PostgresStorage(dsn, settings), handlers=HANDLERS, codec=default_codec(), settings=settings
-    )
+    writer = open_writer(dsn, settings)
     try:
         yield writer
     finally:

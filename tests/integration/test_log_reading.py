@@ -7,8 +7,8 @@ import pytest
 
 from infra.database import Pool, Role, open_pool
 from infra.event_store.log import PostgresLog
+from infra.event_store.opening import open_writer
 from infra.event_store.port import Recorded
-from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import DatabaseSettings, WriterSettings
 from testing.requests import request
@@ -19,9 +19,7 @@ from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Raise
 @pytest.fixture
 async def writer(database: FreshDatabase) -> AsyncIterator[GroupCommitWriter]:
     settings = WriterSettings()
-    writer = GroupCommitWriter(
-        PostgresStorage(database.dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings
-    )
+    writer = open_writer(database.dsn, settings, handlers=HANDLERS, codec=CounterCodec())
     yield writer
     await writer.close()
 

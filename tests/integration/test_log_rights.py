@@ -8,7 +8,7 @@ import pytest
 
 from api.resources.events import BY_ID
 from infra.database import Connection, Role
-from infra.event_store.postgres import PostgresStorage
+from infra.event_store.opening import open_writer
 from infra.event_store.writer import GroupCommitWriter
 from infra.migrations import migrate
 from infra.settings import WriterSettings
@@ -34,10 +34,7 @@ CHANGES = (
 
 
 def _writer(database: FreshDatabase) -> GroupCommitWriter:
-    settings = WriterSettings()
-    return GroupCommitWriter(
-        PostgresStorage(database.dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings
-    )
+    return open_writer(database.dsn, WriterSettings(), handlers=HANDLERS, codec=CounterCodec())
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from infra.database import Connection, Pool, Role, open_pool
 from infra.event_store.log import PostgresLog
+from infra.event_store.opening import open_writer
 from infra.event_store.port import Answer
-from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import DatabaseSettings, WriterSettings
 from infra.vault import Person, Sealed, Unsealable, Vault, commitment
@@ -41,10 +41,7 @@ async def pool(database: FreshDatabase) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def writer(database: FreshDatabase) -> AsyncIterator[GroupCommitWriter]:
-    settings = WriterSettings()
-    writer = GroupCommitWriter(
-        PostgresStorage(database.dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings
-    )
+    writer = open_writer(database.dsn, WriterSettings(), handlers=HANDLERS, codec=CounterCodec())
     yield writer
     await writer.close()
 

@@ -7,7 +7,7 @@ import pytest
 from infra.database import Pool, Role, open_pool
 from infra.event_store.due_work import PostgresDueWork
 from infra.event_store.log import PostgresLog
-from infra.event_store.postgres import PostgresStorage
+from infra.event_store.opening import open_writer
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import DatabaseSettings, WriterSettings
 from testing.requests import TENANT
@@ -26,10 +26,7 @@ class PostgresCell:
         self.writers: list[GroupCommitWriter] = []
 
     def open_writer(self, **limits: int) -> GroupCommitWriter:
-        settings = WriterSettings(**limits)
-        writer = GroupCommitWriter(
-            PostgresStorage(self.dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings
-        )
+        writer = open_writer(self.dsn, WriterSettings(**limits), handlers=HANDLERS, codec=CounterCodec())
         self.writers.append(writer)
         return writer
 

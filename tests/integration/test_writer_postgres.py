@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from infra.database import Connection
+from infra.event_store.opening import open_writer
 from infra.event_store.port import Answer, Decided, Outcome
-from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
 from testing.requests import request
@@ -19,14 +19,14 @@ from tests.contracts.event_store_contract import value_of
 RUN_LIMIT_S = 60
 
 
-def open_writer(dsn: str, **limits: int) -> GroupCommitWriter:
+def counter_writer(dsn: str, **limits: int) -> GroupCommitWriter:
     settings = WriterSettings(**limits)
-    return GroupCommitWriter(PostgresStorage(dsn, settings), handlers=HANDLERS, codec=CounterCodec(), settings=settings)
+    return open_writer(dsn, settings, handlers=HANDLERS, codec=CounterCodec())
 
 
 @pytest.fixture
 async def writer(database: FreshDatabase) -> AsyncIterator[GroupCommitWriter]:
-    writer = open_writer(database.dsn)
+    writer = counter_writer(database.dsn)
     yield writer
     await writer.close()
 
@@ -90,7 +90,7 @@ async def test_answers_of_all_lengths_are_stored_as_they_are(writer: GroupCommit
 
 async def test_the_writer_never_scans_a_table(database: FreshDatabase, admin: Connection) -> None:
     await admin.execute("ANALYZE")  # the worst case: statistics say that every table is empty
-    first, second = open_writer(database.dsn), open_writer(database.dsn, cached_streams=0)
+    first, second = counter_writer(database.dsn), counter_writer(database.dsn, cached_streams=0)
     for n in range(40):
         await asyncio.gather(
             first.submit(request(Open(counter_id=f"a{n}", name=f"n{n}"))),
@@ -119,7 +119,7 @@ async def test_partitions_are_made_ahead_while_the_log_grows(database: FreshData
         "UPDATE log.partitioning SET partition_positions = 50;"
         "UPDATE log.head SET position = made_up_to - 110 FROM log.partitioning"
     )
-    writer = open_writer(database.dsn)
+    writer = counter_writer(database.dsn)
     await writer.submit(request(Open(counter_id="c1")))
     for _ in range(20):
         await asyncio.gather(*(writer.submit(request(Raise(counter_id="c1", by=1, events=5))) for _ in range(5)))
@@ -141,14 +141,14 @@ async def test_a_log_out_of_partitions_gets_one_without_losing_a_command(
     database: FreshDatabase, admin: Connection
 ) -> None:
     await admin.execute("UPDATE log.head SET position = made_up_to - 1 FROM log.partitioning")
-    writer = open_writer(database.dsn)
+    writer = counter_writer(database.dsn)
     outcomes = await asyncio.gather(*(writer.submit(request(Open(counter_id=f"c{n}"))) for n in range(10)))
     await writer.close()
     assert [outcome.position for outcome in outcomes] == list(range(20_000_000, 20_000_010))
 
 
 async def test_a_snapshot_stands_in_for_the_events_before_it(database: FreshDatabase, admin: Connection) -> None:
-    writer = open_writer(database.dsn, snapshot_every_events=10)
+    writer = counter_writer(database.dsn, snapshot_every_events=10)
     await writer.submit(request(Open(counter_id="c1")))
     for _ in range(12):
         await writer.submit(request(Raise(counter_id="c1", by=2)))
@@ -156,7 +156,7 @@ async def test_a_snapshot_stands_in_for_the_events_before_it(database: FreshData
     await writer.close()
 
     async def value_for_a_new_writer() -> Answer | None:
-        fresh = open_writer(database.dsn)
+        fresh = counter_writer(database.dsn)
         outcome = await fresh.submit(request(Raise(counter_id="c1", by=1), answer=value_of))
         await fresh.close()
         return outcome.answer
@@ -173,7 +173,7 @@ async def test_a_snapshot_stands_in_for_the_events_before_it(database: FreshData
 
 async def writer_of(database: FreshDatabase, counter_id: str, *, by: int) -> None:
     """Write a stream long enough for a snapshot, and wait for it."""
-    writer = open_writer(database.dsn, snapshot_every_events=10)
+    writer = counter_writer(database.dsn, snapshot_every_events=10)
     await writer.submit(request(Open(counter_id=counter_id)))
     await writer.submit(request(Raise(counter_id=counter_id, by=by, events=9)))
     connection = await asyncpg.connect(database.dsn)

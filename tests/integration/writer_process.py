@@ -12,10 +12,10 @@ import os
 import signal
 import sys
 
+from infra.event_store.opening import open_writer
 from infra.event_store.port import QueueFull, StoreUnavailable
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.storage import StoreLost
-from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
 from testing.requests import request
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Raise
@@ -23,8 +23,7 @@ from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Raise
 
 async def run(dsn: str, name: str, callers: int, counters: int, limits: dict[str, int]) -> None:
     settings = WriterSettings(**limits)
-    storage = PostgresStorage(dsn, settings)
-    writer = GroupCommitWriter(storage, handlers=HANDLERS, codec=CounterCodec(), settings=settings)
+    writer = open_writer(dsn, settings, handlers=HANDLERS, codec=CounterCodec())
 
     async def call(caller: int) -> None:
         counter_id = f"counter-{caller % counters}"
