@@ -15,6 +15,7 @@ from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
 from domain.customers.customer import CUSTOMER, Customer, UpdateCustomer, decide, evolve
+from infra.clock import system_clock
 from infra.database import Connection
 from infra.event_store.port import Answer
 from infra.ids import EventIds, new_id
@@ -48,7 +49,7 @@ async def naive(dsn: str, ids: list[str], seconds: float) -> float:
     """A transaction per command, as one writes it first."""
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=min(len(ids), NAIVE_MAX_CONNECTIONS))
     event_ids = EventIds()
-    event_ids.start_block()
+    event_ids.start_block(system_clock())
     codec = default_codec()
     async with pool.acquire() as connection:
         rows = await connection.fetch("SELECT stream_id, payload FROM log.events ORDER BY position")
@@ -173,7 +174,7 @@ async def raw(dsn: str, ids: list[str], seconds: float) -> float:
     )
     assert template is not None
     event_ids = EventIds()
-    event_ids.start_block()
+    event_ids.start_block(system_clock())
 
     async def copy(rows: list[tuple[Any, ...]]) -> None:
         await connection.copy_records_to_table("events", schema_name="log", columns=EVENT_COLUMNS, records=rows)

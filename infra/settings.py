@@ -135,6 +135,13 @@ class WriterSettings(Part):
     idle_transaction_timeout_ms: int = setting(
         3_000, "ms", "A writer that holds the head's lock and is silent for this long loses it.", ge=1
     )
+    clock_apart_max_ms: int = setting(
+        5_000,
+        "ms",
+        "Most that this process's clock may differ from the database's; beyond it nothing is written. A batch decided "
+        "longer ago is decided again.",
+        ge=1,
+    )
     announce_interval_ms: int = setting(5, "ms", "Shortest pause between two notifications that the log grew.", ge=0)
 
 

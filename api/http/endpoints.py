@@ -23,6 +23,7 @@ from api.http.operations import CommandHandler, Intention, Operation
 from api.http.problems import (
     BUSY,
     CARD_NUMBER,
+    CLOCK_APART,
     ERASED,
     INVALID_HEADER,
     KEY_IN_FLIGHT,
@@ -46,6 +47,7 @@ from domain.kernel.refusal import Refusal
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.event_store.port import (
     Answer,
+    ClockApart,
     Decided,
     IdempotencyKeyReused,
     Outcome,
@@ -153,6 +155,8 @@ class CommandEndpoint(Endpoint):
             raise Problem(KEY_REUSED, param="Idempotency-Key") from None
         except QueueFull as full:
             raise Problem(BUSY, headers=retry_after(full.retry_after_ms // 1000)) from None
+        except ClockApart as apart:
+            raise Problem(CLOCK_APART, str(apart), headers=retry_after(1)) from None
         except StoreUnavailable:
             raise Problem(UNAVAILABLE, headers=retry_after(1)) from None
         except TimeoutError:

@@ -53,6 +53,9 @@ CARD_NUMBER: Final = ProblemType(
 RATE_LIMITED: Final = ProblemType("rate_limited", 429, "Too many requests; retry after the time in Retry-After.")
 BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same key.")
 UNAVAILABLE: Final = ProblemType("store_unavailable", 503, "The store cannot be reached; retry with the same key.")
+CLOCK_APART: Final = ProblemType(
+    "clock_apart", 503, "This server's clock is wrong, so it writes nothing; retry with the same key."
+)
 OUTCOME_PENDING: Final = ProblemType(
     "outcome_pending", 503, "The command takes longer than the limit; retry with the same key for its outcome."
 )

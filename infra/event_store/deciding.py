@@ -91,13 +91,13 @@ class Batch:
         self._known = known
         self._claims = Claims(held or {})
         self._work = Work()
-        self._write = Write()
+        self._write = Write(decided_at=now)
         self.current: dict[StreamKey, Versioned] = {}
         self.base: dict[StreamKey, Versioned] = {}
         self.kinds: dict[str, Stream[Any]] = {}
         self.unreadable: dict[StreamKey, Exception] = {}
         self.settled: list[Settled] = []
-        ids.start_block()
+        ids.start_block(now)
 
     @property
     def events(self) -> int:

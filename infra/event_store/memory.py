@@ -57,12 +57,18 @@ class MemoryStore:
     head: asyncio.Lock = field(default_factory=asyncio.Lock)
     grown: asyncio.Condition = field(default_factory=asyncio.Condition)
 
+    def time(self) -> datetime:
+        """The log's time; it never steps back."""
+        now = self.clock()
+        return now if self.recorded_at is None else max(self.recorded_at, now)
+
 
 class MemoryStorage:
     """A `storage.Storage` on a MemoryStore."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: MemoryStore, *, clock_apart_max_ms: int = 5_000) -> None:
         self._store = store
+        self._clock_apart_max = timedelta(milliseconds=clock_apart_max_ms)
         self._announcing: set[asyncio.Task[None]] = set()
 
     async def load(self, wanted: Sequence[Wanted]) -> Sequence[Loaded]:
@@ -123,8 +129,14 @@ class MemoryStorage:
         """See `storage.Storage`."""
         await asyncio.gather(*self._announcing)
 
+    async def time(self) -> datetime:
+        """See `storage.Storage`."""
+        return self._store.time()
+
     def _check(self, write: Write) -> None:
         store = self._store
+        if abs(store.time() - write.decided_at) > self._clock_apart_max:
+            raise Conflict(Stale.CLOCK)
         for row in write.streams:
             if len(store.streams.get(row[:3], ())) != row.version - row.change:
                 raise Conflict(Stale.STREAMS)

@@ -94,6 +94,17 @@ class StoreUnavailable(Exception):
     """The database cannot be reached within the writer's limits; retry with the same key."""
 
 
+class ClockApart(StoreUnavailable):
+    """This process's clock differs from the log's by more than it may: nothing is written until it is set right."""
+
+    def __init__(self, apart_ms: float, max_ms: int) -> None:
+        self.apart_ms = apart_ms
+        super().__init__(
+            f"this process's clock is {abs(apart_ms) / 1000:.3f} s {'ahead of' if apart_ms > 0 else 'behind'} the "
+            f"database's, more than the {max_ms} ms of TALLYBOOK_WRITER_CLOCK_APART_MAX_MS: set the clock right (NTP)"
+        )
+
+
 class Recorded(NamedTuple):
     """One event as the log holds it. `payload` is Confluent-framed Avro, the same bytes that go to Kafka."""
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ _LOST_STATES: Final = frozenset({"25P02", "25P03", "25P04", "25006", "40001", "4
 
 # How each argument of `log.append` travels: t and i as the text of an array (of texts, of integers), r as it is.
 _SHAPE: Final = (
-    "tttii" + "ttti" + "ttrtriitii" + "tttti" + "tiriiriitrittt" + "rrrr" + "rrr" + "rrrr" + "rrr" + "r" * 18
+    "tttii" + "ttti" + "ttrtriitii" + "tttti" + "tiriiriitrittt" + "rrrr" + "rrr" + "rrrr" + "rrr" + "r" * 20
 )
 _CASTS: Final = {"t": "::text::text[]", "i": "::text::int[]", "r": ""}
 APPEND: Final = (
@@ -49,6 +49,7 @@ APPEND: Final = (
     + ")"
 )
 
+TIME: Final = "SELECT greatest(recorded_at, clock_timestamp()) FROM log.head"
 LOAD: Final = """
 WITH w AS MATERIALIZED (
     SELECT u.*, s.version AS snapshot_version, s.state
@@ -140,6 +141,8 @@ class PostgresStorage:
             *_columns(write.erased, 2),
             *_columns(write.keys, 4),
             *_columns(write.personal, 4),
+            write.decided_at,
+            timedelta(milliseconds=self._settings.clock_apart_max_ms),
         ]
         try:
             base, recorded_at = (await self._fetch(APPEND, *arguments))[0]
@@ -149,6 +152,11 @@ class PostgresStorage:
                 raise StoreLost("the log had no partition for the batch") from error
             raise
         return Appended(base, recorded_at)
+
+    async def time(self) -> datetime:
+        """See `storage.Storage`."""
+        found: datetime = (await self._fetch(TIME))[0][0]
+        return found
 
     @contextlib.asynccontextmanager
     async def locked(self) -> AsyncIterator[Session]:

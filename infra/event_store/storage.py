@@ -128,8 +128,9 @@ class PersonalRow(NamedTuple):
 
 @dataclass(slots=True)
 class Write:
-    """Everything one batch changes, to be written whole or not at all."""
+    """Everything one batch changes, to be written whole or not at all. `decided_at` is by the writer's own clock."""
 
+    decided_at: datetime
     streams: list[StreamRow] = field(default_factory=list)
     reads: list[ReadRow] = field(default_factory=list)
     results: list[ResultRow] = field(default_factory=list)
@@ -190,10 +191,11 @@ class Stale(StrEnum):
     READS = "reads"
     RESULTS = "results"
     CLAIMS = "claims"
+    CLOCK = "clock"
 
 
 class Conflict(Exception):
-    """Another process wrote first; nothing of the batch was written."""
+    """Another process wrote first, or the batch was decided at another time than the log's; nothing was written."""
 
     def __init__(self, stale: Stale) -> None:
         self.stale = stale
@@ -237,6 +239,10 @@ class Session(Protocol):
 
 class Storage(Session, Protocol):
     """A database that one writer appends to, one batch at a time."""
+
+    async def time(self) -> datetime:
+        """The log's time: what an append would record now. Raises StoreLost."""
+        ...
 
     def locked(self) -> AbstractAsyncContextManager[Session]:
         """Hold the log's head: nobody else appends until the end of the block, which commits.

@@ -15,11 +15,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from domain.kernel.stream import Handler, Stream
-from infra.clock import Clock, system_clock
+from infra.clock import Clock, clock_apart_ms, system_clock
 from infra.event_store import metrics
 from infra.event_store.deciding import Batch
 from infra.event_store.forming import Formed, Former, Pending
-from infra.event_store.port import Answer, IdempotencyKeyReused, Outcome, QueueFull, Request, StoreUnavailable
+from infra.event_store.port import (
+    Answer,
+    ClockApart,
+    IdempotencyKeyReused,
+    Outcome,
+    QueueFull,
+    Request,
+    StoreUnavailable,
+)
 from infra.event_store.snapshots import Snapshots
 from infra.event_store.states import Versioned
 from infra.event_store.storage import (
@@ -60,6 +68,7 @@ class GroupCommitWriter:
     ) -> None:
         self._storage = storage
         self._settings = settings
+        self._clock = clock
         self._snapshots = snapshots or Snapshots(every_events=settings.snapshot_every_events)
         self._former = Former(handlers=handlers, codec=codec, settings=settings, clock=clock, snapshots=self._snapshots)
         self._states = self._former.states
@@ -167,13 +176,16 @@ class GroupCommitWriter:
             except Conflict as conflict:
                 conflicts += 1
                 metrics.CONFLICTS.labels(conflict.stale.value).inc()
+                if conflict.stale is Stale.CLOCK and (apart := await self._clock_apart()) is not None:
+                    self._fail_all(batch, apart)
+                    return
                 if conflicts > settings.conflict_max_retries:
                     self._fail_all(batch, StoreUnavailable("other writers were first, again and again"))
                     return
                 if conflict.stale is Stale.RESULTS:
                     # Stored outcomes never change, so they are looked up without the lock; repeats come in swarms.
                     self._look_up_batches = settings.look_up_batches
-                else:
+                elif conflict.stale is not Stale.CLOCK:  # that one only took too long, and is decided again
                     locking = True
                     if conflict.stale is not Stale.CLAIMS:
                         self._lock_first_batches = settings.lock_first_batches
@@ -206,6 +218,17 @@ class GroupCommitWriter:
                 # What did not fit goes back to the head of the queue.
                 self._queue.extendleft(reversed(decided.deferred))
                 return
+
+    async def _clock_apart(self) -> ClockApart | None:
+        """Whether this process's clock differs too much from the log's, by however much the asking took."""
+        before = self._clock()
+        try:
+            theirs = await self._storage.time()
+        except StoreLost:
+            return None  # the next append tells
+        apart_ms = clock_apart_ms(before, theirs, self._clock())
+        max_ms = self._settings.clock_apart_max_ms
+        return ClockApart(apart_ms, max_ms) if abs(apart_ms) > max_ms else None
 
     async def _append(self, session: Session, batch: Batch) -> Appended | None:
         if not batch.settled:

@@ -5,8 +5,10 @@
 -- and causations '' stands for null, in answers a length of -1, in postings one of 0. `event_times` holds each
 -- effective time once.
 --
--- Raises TB001 when what the batch was decided on has changed (the message says what: streams, reads, results, claims)
--- and TB002 when it seals data for a person whose key is gone or there already. Either way nothing is written.
+-- Raises TB001 when what the batch was decided on has changed (the message says what: streams, reads, results, claims),
+-- or when the time it was decided at is further from the log's than it may be (clock): by a clock that is wrong, or too
+-- long ago. Events are found by the times in their ids, and what was decided later must not bear an earlier time.
+-- Raises TB002 when it seals data for a person whose key is gone or there already. Either way nothing is written.
 CREATE FUNCTION log.append(
     stream_tenants text[], stream_types text[], stream_ids text[], stream_versions int[], stream_changes int[],
     read_tenants text[], read_types text[], read_ids text[], read_versions int[],
@@ -26,6 +28,7 @@ CREATE FUNCTION log.append(
     erased_tenants text[], erased_people text[],
     key_tenants text[], key_people text[], key_wrapped bytea[], key_salts bytea[],
     data_tenants text[], data_people text[], data_references text[], data_sealed bytea[],
+    batch_decided_at timestamptz, clock_apart_max interval,
     OUT base bigint, OUT recorded timestamptz
 ) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -35,6 +38,9 @@ DECLARE
 BEGIN
     UPDATE log.head SET position = position + events, recorded_at = greatest(recorded_at, clock_timestamp())
     RETURNING position - events, recorded_at INTO base, recorded;
+    IF recorded - batch_decided_at NOT BETWEEN -clock_apart_max AND clock_apart_max THEN
+        RAISE EXCEPTION 'clock' USING ERRCODE = 'TB001';
+    END IF;
 
     wanted := cardinality(stream_ids);
     IF wanted > 0 THEN

@@ -1,6 +1,7 @@
 """Ids that are drawn: of their form, rising, never twice."""
 
 from domain.kernel.identifiers import CUSTOMER, EVENT, decode, is_id
+from infra.clock import system_clock
 from infra.ids import EventIds, new_id
 
 
@@ -14,7 +15,7 @@ def test_event_ids_rise_within_a_block_and_from_block_to_block() -> None:
     source = EventIds()
     ids: list[str] = []
     for _ in range(20):
-        source.start_block()
+        source.start_block(system_clock())
         ids += [source.next() for _ in range(1_500)]
     assert all(is_id(one, EVENT) for one in ids)
     assert ids == sorted(set(ids))
@@ -24,5 +25,5 @@ def test_event_ids_rise_within_a_block_and_from_block_to_block() -> None:
 def test_two_sources_share_no_id() -> None:
     sources = [EventIds(), EventIds()]
     for source in sources:
-        source.start_block()
+        source.start_block(system_clock())
     assert {sources[0].next() for _ in range(1_000)}.isdisjoint(sources[1].next() for _ in range(1_000))
