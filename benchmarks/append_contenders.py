@@ -14,7 +14,9 @@ import asyncpg
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
-from domain.customers.customer import CUSTOMER, Customer, UpdateCustomer, decide, evolve
+from domain.commands import decide
+from domain.customers.customer import CUSTOMER, Customer, UpdateCustomer, evolve
+from domain.kernel.stream import State, Stream
 from infra.clock import system_clock
 from infra.database import Connection
 from infra.event_store.port import Answer
@@ -27,6 +29,16 @@ TENANT: Final = "bench"
 ZONES: Final = ("Europe/Berlin", "UTC")
 ANSWER: Final = Answer(b'{"id":"cus_01k0000000000000000000000","object":"customer","time_zone":"Europe/Berlin"}' * 4)
 HASH: Final = hashlib.sha256(b"a request").digest()
+
+
+class OneCustomer:
+    """A customer's state, by itself: all that `UpdateCustomer` reads. A `Streams`."""
+
+    def __init__(self, state: Customer | None) -> None:
+        self.state = state
+
+    def get(self, stream: Stream[State], stream_id: str) -> State | None:
+        return self.state  # type: ignore[return-value]  # no other stream is asked for
 
 
 async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: float) -> float:
@@ -58,11 +70,11 @@ async def naive(dsn: str, ids: list[str], seconds: float) -> float:
         states[stream_id] = evolve(states.get(stream_id), codec.decode_event(payload))  # type: ignore[arg-type]  # its own
 
     def caller(customer_id: str) -> Callable[[], Awaitable[None]]:
-        state = states[customer_id]
+        own = OneCustomer(states[customer_id])
         turn = 0
 
         async def call() -> None:
-            nonlocal state, turn
+            nonlocal turn
             turn += 1
             key = new_id("idem_")
             async with pool.acquire() as connection, connection.transaction():
@@ -80,9 +92,9 @@ async def naive(dsn: str, ids: list[str], seconds: float) -> float:
                 )
                 now = datetime.now(UTC)
                 command = UpdateCustomer(customer_id=customer_id, time_zone=ZONES[turn % 2])
-                for change in decide(command, state, now):
-                    state = evolve(state, change)
-                    event_type, schema_id, payload = codec.encode_event(change)
+                for change in decide(command, own, now).changes:
+                    own.state = CUSTOMER.evolve(own.state, change.event)
+                    event_type, schema_id, payload = codec.encode_event(change.event)
                     changed = await connection.execute(
                         "UPDATE log.streams SET version = version + 1, last_change = 1 "
                         "WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 AND version = $4",

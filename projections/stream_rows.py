@@ -36,13 +36,12 @@ def stream_model(
     name: str,
     version: int,
     projection: Projection,
-    stream_id: str,
     indexes: tuple[str, ...] = (),
     tally: Tally | None = None,
     tallied_by: str | None = None,
     sorted_by: str = "created_at",
 ) -> ReadModel[Found[State]]:
-    """The read model of a kind of stream; `stream_id` is the field of the state that holds the stream's id."""
+    """The read model of a kind of stream: a row per stream, which is its state."""
     found = layout(Found, state)
     evolve = stream.evolve
 
@@ -59,14 +58,14 @@ def stream_model(
         version=version,
         projection=projection,
         columns=found.columns,
-        key=("tenant_id", stream_id),
+        key=("tenant_id", stream.id_field),
         events=frozenset(stream.events),
         apply=apply,
         write=found.write,
         read=found.read,
         key_of=lambda fact: (fact.tenant_id, fact.stream_id),
         begins=lambda fact: fact.stream_version == 1,
-        indexes=(f"tenant_id, {sorted_by}, {stream_id}", *indexes),
+        indexes=(f"tenant_id, {sorted_by}, {stream.id_field}", *indexes),
         sorted_by=sorted_by,
         tally=tally,
         tallied_by=tallied_by,

@@ -27,19 +27,6 @@ from testing.moments import utc
 
 NOW = utc("2026-01-31T10:00")
 
-_ID_FIELDS = {
-    "customer": "customer_id",
-    "product": "product_id",
-    "plan": "plan_id",
-    "price": "price_id",
-    "subscription": "subscription_id",
-    "invoice": "invoice_id",
-    "invoice_numbering": "series",
-    "payment_method": "payment_method_id",
-    "payment": "payment_id",
-    "journal_entry": "entry_id",
-    "test_clock": "clock_id",
-}
 _STREAM_OF = {event_type: stream for stream in STREAMS.values() for event_type in stream.events.values()}
 
 StreamKey = tuple[str, str]
@@ -105,7 +92,7 @@ class Books:
         work: dict[WorkKey, Schedule | Finish] = {}
         for stream, stream_id, event in decision.changes:
             _survives_the_wire(event)
-            assert (stream_id, stream) == (stream_id_of(stream, event), _STREAM_OF[type(event)]), "the event's stream"
+            assert (stream, stream_id, event) == change_of(event), "an event is in its own stream"
             key = (stream.name, stream_id)
             before = states.get(key)
             state = states[key] = stream.evolve(before, event)
@@ -148,16 +135,9 @@ def replayed(log: Iterable[Change]) -> dict[StreamKey, Any]:
     return states
 
 
-def stream_id_of(stream: Stream[Any], event: Event) -> str:
-    """The id of the stream that an event belongs to."""
-    stream_id: str = getattr(event, _ID_FIELDS[stream.name])
-    return stream_id
-
-
 def change_of(event: Event) -> Change:
     """An event in its stream."""
-    stream = _STREAM_OF[type(event)]
-    return Change(stream, stream_id_of(stream, event), event)
+    return _STREAM_OF[type(event)].change(event)
 
 
 def _same(actual: object, wanted: object) -> None:

@@ -39,7 +39,6 @@ from domain.customers.customer import (
     ExternalIdTaken,
     SetDefaultPaymentMethod,
     UpdateCustomer,
-    existing,
 )
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.customers.test_clock import TestClockNotFound
@@ -128,7 +127,7 @@ def customer_resource(customer: Customer, person: Person | None) -> CustomerReso
 
 
 def _decided(streams: Streams, customer_id: str, person: Person | None) -> CustomerResource:
-    return customer_resource(existing(streams.get(CUSTOMER, customer_id), customer_id), person)
+    return customer_resource(CUSTOMER.of(streams, customer_id), person)
 
 
 EXAMPLE: Final[dict[str, object]] = {

@@ -57,7 +57,6 @@ from domain.invoicing.invoice import (
     InvoiceStatus,
     PayInvoiceOutOfBand,
     VoidInvoice,
-    existing,
 )
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import INVOICE as PREFIX
@@ -247,7 +246,7 @@ OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
 
 
 def _decided(streams: Streams, invoice_id: str) -> InvoiceResource:
-    return invoice_resource(existing(streams.get(INVOICE, invoice_id), invoice_id))
+    return invoice_resource(INVOICE.of(streams, invoice_id))
 
 
 def _path_id(call: Call) -> str:

@@ -29,7 +29,6 @@ from domain.ledger.journal_entry import (
     JournalEntryNotFound,
     PostJournalEntry,
     ReverseJournalEntry,
-    existing,
 )
 from infra.ids import new_id
 from projections.models import journal_entries as read
@@ -135,7 +134,7 @@ async def _check_customers(call: Call, customer_ids: set[str]) -> None:
 
 
 def _decided(streams: Streams, entry_id: str) -> JournalEntryResource:
-    return journal_entry_resource(existing(streams.get(JOURNAL_ENTRY, entry_id), entry_id))
+    return journal_entry_resource(JOURNAL_ENTRY.of(streams, entry_id))
 
 
 def _path_id(call: Call) -> str:

@@ -28,7 +28,6 @@ from domain.customers.payment_method import (
     PaymentMethodIsDetached,
     PaymentMethodKind,
     PaymentMethodNotFound,
-    existing,
 )
 from domain.kernel.identifiers import PAYMENT_METHOD as PREFIX
 from domain.kernel.stream import Streams
@@ -102,7 +101,7 @@ EXAMPLE: Final[dict[str, object]] = {
 
 
 def _decided(streams: Streams, method_id: str) -> PaymentMethodResource:
-    return payment_method_resource(existing(streams.get(PAYMENT_METHOD, method_id), method_id))
+    return payment_method_resource(PAYMENT_METHOD.of(streams, method_id))
 
 
 def _path_id(call: Call) -> str:

@@ -47,7 +47,6 @@ from domain.payments.payment import (
     PaymentNotConfirmable,
     PaymentNotFound,
     PaymentStatus,
-    existing,
 )
 from infra.ids import new_id
 from projections.models import payments as read
@@ -195,7 +194,7 @@ def _step(step: read.Step) -> StepResource:
 
 
 def _decided(streams: Streams, payment_id: str) -> PaymentResource:
-    return payment_resource(existing(streams.get(PAYMENT, payment_id), payment_id))
+    return payment_resource(PAYMENT.of(streams, payment_id))
 
 
 def _path_id(call: Call) -> str:

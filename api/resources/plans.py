@@ -28,7 +28,6 @@ from domain.catalog.plan import (
     PlanNotFound,
     PlanTerms,
     TrialTooLong,
-    existing,
 )
 from domain.catalog.product import ProductIsArchived, ProductNotFound
 from domain.kernel.billing_period import MAX_INTERVAL_COUNT, Interval, IntervalUnit
@@ -140,7 +139,7 @@ _TERMS_EXAMPLE: Final[dict[str, object]] = {
 
 
 def _decided(streams: Streams, plan_id: str) -> PlanResource:
-    return plan_resource(existing(streams.get(PLAN, plan_id), plan_id))
+    return plan_resource(PLAN.of(streams, plan_id))
 
 
 def _path_id(call: Call) -> str:

@@ -40,7 +40,6 @@ from domain.catalog.price import (
     PlanPrice,
     PriceExternalIdTaken,
     PriceNotFound,
-    existing,
 )
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import PRICE as PREFIX
@@ -180,7 +179,7 @@ EXAMPLE: Final[dict[str, object]] = {
 
 
 def _decided(streams: Streams, price_id: str) -> PriceResource:
-    return price_resource(existing(streams.get(PRICE, price_id), price_id))
+    return price_resource(PRICE.of(streams, price_id))
 
 
 def _path_id(call: Call) -> str:

@@ -25,7 +25,6 @@ from domain.catalog.product import (
     Product,
     ProductIsArchived,
     ProductNotFound,
-    existing,
 )
 from domain.kernel.identifiers import PRODUCT as PREFIX
 from domain.kernel.stream import Streams
@@ -91,7 +90,7 @@ EXAMPLE: Final[dict[str, object]] = {
 
 
 def _decided(streams: Streams, product_id: str) -> ProductResource:
-    return product_resource(existing(streams.get(PRODUCT, product_id), product_id))
+    return product_resource(PRODUCT.of(streams, product_id))
 
 
 def _path_id(call: Call) -> str:

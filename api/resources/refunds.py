@@ -22,7 +22,7 @@ from api.resources.customers import CustomerResource, load_customers
 from api.resources.payments import PaymentResource, load_payments
 from domain.kernel.identifiers import REFUND as PREFIX
 from domain.kernel.stream import Streams
-from domain.payments.payment import PAYMENT, Payment, PaymentNotFound, existing
+from domain.payments.payment import PAYMENT, Payment, PaymentNotFound
 from domain.payments.refund import Refund, RefundStatus
 from domain.payments.refund_commands import (
     InvalidRefundAmount,
@@ -110,7 +110,7 @@ EXAMPLE: Final[dict[str, object]] = {
 
 
 def _decided(streams: Streams, payment_id: str, refund_id: str) -> RefundResource:
-    payment = existing(streams.get(PAYMENT, payment_id), payment_id)
+    payment = PAYMENT.of(streams, payment_id)
     return refund_resource(_refund_of(payment, refund_id), payment_id, payment.customer_id)
 
 

@@ -55,7 +55,6 @@ from domain.subscriptions.subscription import (
     SubscriptionIsCanceled,
     SubscriptionNotFound,
     SubscriptionStatus,
-    existing,
 )
 from infra.ids import new_id
 from projections.models import subscriptions as read
@@ -216,7 +215,7 @@ EXAMPLE: Final[dict[str, object]] = {
 
 
 def _decided(streams: Streams, subscription_id: str) -> SubscriptionResource:
-    return subscription_resource(existing(streams.get(SUBSCRIPTION, subscription_id), subscription_id))
+    return subscription_resource(SUBSCRIPTION.of(streams, subscription_id))
 
 
 def _path_id(call: Call) -> str:

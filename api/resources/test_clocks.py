@@ -24,7 +24,6 @@ from domain.customers.test_clock import (
     TestClockBusy,
     TestClockGoesForward,
     TestClockNotFound,
-    existing,
 )
 from domain.kernel.identifiers import TEST_CLOCK as PREFIX
 from domain.kernel.stream import Streams
@@ -86,7 +85,7 @@ EXAMPLE: Final[dict[str, object]] = {
 
 
 def _decided(streams: Streams, clock_id: str) -> TestClockResource:
-    return test_clock_resource(existing(streams.get(TEST_CLOCK, clock_id), clock_id))
+    return test_clock_resource(TEST_CLOCK.of(streams, clock_id))
 
 
 def _path_id(call: Call) -> str:

@@ -1,32 +1,113 @@
-"""Commands about what is sold: products, plans of products, prices of plans."""
+"""What is decided about what is sold: products, plans of products, prices of plans."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from domain.catalog import plan as plans
-from domain.catalog import price as prices
 from domain.catalog import product as products
-from domain.catalog.plan import PLAN, CreatePlan, PlanCommand
-from domain.catalog.price import PRICE, CreatePrice, PriceCommand
-from domain.catalog.product import PRODUCT, ProductCommand
-from domain.kernel.stream import Change, Decision, Streams
+from domain.catalog.plan import (
+    PLAN,
+    ArchivePlan,
+    ChangePlanTerms,
+    CreatePlan,
+    PlanArchived,
+    PlanCreated,
+    PlanVersionAdded,
+    check_trial_days,
+)
+from domain.catalog.price import PRICE, ArchivePrice, CreatePrice, PriceArchived, PriceCreated, check_billable
+from domain.catalog.product import (
+    PRODUCT,
+    ArchiveProduct,
+    ChangeProduct,
+    CreateProduct,
+    ProductArchived,
+    ProductCreated,
+    ProductVersionAdded,
+)
+from domain.kernel.stream import Decision, Handler, Streams
 
 
-def change_product(command: ProductCommand, streams: Streams, now: datetime) -> Decision:
-    events = products.decide(command, streams.get(PRODUCT, command.product_id), now)
-    return Decision(now, [Change(PRODUCT, command.product_id, event) for event in events])
+def create_product(command: CreateProduct, streams: Streams, now: datetime) -> Decision:
+    PRODUCT.check_new(streams, command.product_id)
+    created = ProductCreated(
+        product_id=command.product_id, name=command.name, description=command.description, created_at=now
+    )
+    return Decision(now, [PRODUCT.change(created)])
 
 
-def change_plan(command: PlanCommand, streams: Streams, now: datetime) -> Decision:
+def change_product(command: ChangeProduct, streams: Streams, now: datetime) -> Decision:
+    product = products.on_sale(streams, command.product_id)
+    name = product.name if command.name is None else command.name
+    description = product.description if command.description is None else command.description
+    if (name, description) == (product.name, product.description):
+        return Decision(now, [])
+    changed = ProductVersionAdded(
+        product_id=command.product_id, version=product.version + 1, name=name, description=description
+    )
+    return Decision(now, [PRODUCT.change(changed)])
+
+
+def archive_product(command: ArchiveProduct, streams: Streams, now: datetime) -> Decision:
+    if PRODUCT.of(streams, command.product_id).archived_at is not None:
+        return Decision(now, [])
+    return Decision(now, [PRODUCT.change(ProductArchived(product_id=command.product_id, archived_at=now))])
+
+
+def create_plan(command: CreatePlan, streams: Streams, now: datetime) -> Decision:
     """A new plan needs a product that is on sale."""
-    if isinstance(command, CreatePlan):
-        products.on_sale(streams.get(PRODUCT, command.product_id), command.product_id)
-    events = plans.decide(command, streams.get(PLAN, command.plan_id), now)
-    return Decision(now, [Change(PLAN, command.plan_id, event) for event in events])
+    products.on_sale(streams, command.product_id)
+    PLAN.check_new(streams, command.plan_id)
+    check_trial_days(command.terms.trial_days)
+    created = PlanCreated(plan_id=command.plan_id, product_id=command.product_id, terms=command.terms, created_at=now)
+    return Decision(now, [PLAN.change(created)])
 
 
-def change_price(command: PriceCommand, streams: Streams, now: datetime) -> Decision:
+def change_plan_terms(command: ChangePlanTerms, streams: Streams, now: datetime) -> Decision:
+    plan = plans.on_sale(streams, command.plan_id)
+    check_trial_days(command.terms.trial_days)
+    if command.terms == plan.terms:
+        return Decision(now, [])
+    changed = PlanVersionAdded(plan_id=command.plan_id, version=plan.version + 1, terms=command.terms)
+    return Decision(now, [PLAN.change(changed)])
+
+
+def archive_plan(command: ArchivePlan, streams: Streams, now: datetime) -> Decision:
+    if PLAN.of(streams, command.plan_id).archived_at is not None:
+        return Decision(now, [])
+    return Decision(now, [PLAN.change(PlanArchived(plan_id=command.plan_id, archived_at=now))])
+
+
+def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decision:
     """A new price needs a plan that is on sale."""
-    if isinstance(command, CreatePrice):
-        plans.on_sale(streams.get(PLAN, command.plan_id), command.plan_id)
-    events = prices.decide(command, streams.get(PRICE, command.price_id), now)
-    return Decision(now, [Change(PRICE, command.price_id, event) for event in events])
+    plans.on_sale(streams, command.plan_id)
+    PRICE.check_new(streams, command.price_id)
+    check_billable(command.model)
+    created = PriceCreated(
+        price_id=command.price_id,
+        plan_id=command.plan_id,
+        external_id=command.external_id,
+        model=command.model,
+        timing=command.timing,
+        created_at=now,
+    )
+    return Decision(now, [PRICE.change(created)])
+
+
+def archive_price(command: ArchivePrice, streams: Streams, now: datetime) -> Decision:
+    if PRICE.of(streams, command.price_id).archived_at is not None:
+        return Decision(now, [])
+    return Decision(now, [PRICE.change(PriceArchived(price_id=command.price_id, archived_at=now))])
+
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    CreateProduct: create_product,
+    ChangeProduct: change_product,
+    ArchiveProduct: archive_product,
+    CreatePlan: create_plan,
+    ChangePlanTerms: change_plan_terms,
+    ArchivePlan: archive_plan,
+    CreatePrice: create_price,
+    ArchivePrice: archive_price,
+}

@@ -6,7 +6,7 @@ from datetime import datetime
 from domain.kernel.billing_period import Interval
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Stream, Topic
+from domain.kernel.stream import Stream, Streams, Topic
 
 MAX_TRIAL_DAYS = 730
 
@@ -61,7 +61,6 @@ class PlanArchived:
     archived_at: datetime
 
 
-PlanCommand = CreatePlan | ChangePlanTerms | ArchivePlan
 PlanEvent = PlanCreated | PlanVersionAdded | PlanArchived
 
 
@@ -104,48 +103,18 @@ class Plan:
     archived_at: datetime | None
 
 
-def existing(plan: Plan | None, plan_id: str) -> Plan:
-    """The plan, or PlanNotFound."""
-    if plan is None:
-        raise PlanNotFound(plan=plan_id)
-    return plan
-
-
-def on_sale(plan: Plan | None, plan_id: str) -> Plan:
+def on_sale(streams: Streams, plan_id: str) -> Plan:
     """The plan, if somebody new may subscribe to it: PlanNotFound or PlanIsArchived otherwise."""
-    found = existing(plan, plan_id)
-    if found.archived_at is not None:
+    plan = PLAN.of(streams, plan_id)
+    if plan.archived_at is not None:
         raise PlanIsArchived(plan=plan_id)
-    return found
+    return plan
 
 
 def check_trial_days(days: int) -> None:
     """Raises TrialTooLong outside 0 to MAX_TRIAL_DAYS."""
     if not 0 <= days <= MAX_TRIAL_DAYS:
         raise TrialTooLong(trial_days=days, most=MAX_TRIAL_DAYS)
-
-
-def decide(command: PlanCommand, plan: Plan | None, now: datetime) -> list[PlanEvent]:
-    """Whether the product is on sale is checked by `domain/catalog/commands.py`, which reads both streams."""
-    match command:
-        case CreatePlan():
-            if plan is not None:
-                raise PlanAlreadyExists(plan=command.plan_id)
-            check_trial_days(command.terms.trial_days)
-            return [
-                PlanCreated(plan_id=command.plan_id, product_id=command.product_id, terms=command.terms, created_at=now)
-            ]
-        case ChangePlanTerms():
-            current = on_sale(plan, command.plan_id)
-            check_trial_days(command.terms.trial_days)
-            if command.terms == current.terms:
-                return []
-            return [PlanVersionAdded(plan_id=command.plan_id, version=current.version + 1, terms=command.terms)]
-        case ArchivePlan():
-            current = existing(plan, command.plan_id)
-            if current.archived_at is not None:
-                return []
-            return [PlanArchived(plan_id=command.plan_id, archived_at=now)]
 
 
 def evolve(plan: Plan | None, event: PlanEvent) -> Plan:
@@ -173,5 +142,12 @@ EVENTS: dict[str, type] = {
 }
 
 PLAN: Stream[Plan] = Stream(
-    name="plan", topic=Topic.BILLING, events=EVENTS, evolve=evolve, customer_of=lambda plan: None
+    name="plan",
+    id_field="plan_id",
+    topic=Topic.BILLING,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda plan: None,
+    not_found=PlanNotFound,
+    already_exists=PlanAlreadyExists,
 )

@@ -7,7 +7,7 @@ from enum import StrEnum
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Claim, Stream, Take, Topic
+from domain.kernel.stream import Claim, Stream, Streams, Take, Topic
 from domain.pricing.models import Flat, PerUnit, PriceModel
 
 
@@ -48,7 +48,6 @@ class PriceArchived:
     archived_at: datetime
 
 
-PriceCommand = CreatePrice | ArchivePrice
 PriceEvent = PriceCreated | PriceArchived
 
 
@@ -111,22 +110,16 @@ class PlanPrice:
         return self.model.currency
 
 
-def existing(price: PlanPrice | None, price_id: str) -> PlanPrice:
-    """The price, or PriceNotFound."""
-    if price is None:
-        raise PriceNotFound(price=price_id)
+def on_sale(streams: Streams, price_id: str) -> PlanPrice:
+    """The price, if it may be subscribed to: PriceNotFound or PriceIsArchived otherwise."""
+    price = PRICE.of(streams, price_id)
+    if price.archived_at is not None:
+        raise PriceIsArchived(price=price_id)
     return price
 
 
-def on_sale(price: PlanPrice | None, price_id: str) -> PlanPrice:
-    """The price, if it may be subscribed to: PriceNotFound or PriceIsArchived otherwise."""
-    found = existing(price, price_id)
-    if found.archived_at is not None:
-        raise PriceIsArchived(price=price_id)
-    return found
-
-
-def _check_model(model: PriceModel) -> None:
+def check_billable(model: PriceModel) -> None:
+    """Raises NegativePrice, PriceModelNotBillable."""
     match model:
         case Flat():
             if model.amount.is_negative:
@@ -136,29 +129,6 @@ def _check_model(model: PriceModel) -> None:
                 raise NegativePrice(unit_amount=str(model.unit_amount))
         case _:
             raise PriceModelNotBillable(model=type(model).__name__)
-
-
-def decide(command: PriceCommand, price: PlanPrice | None, now: datetime) -> list[PriceEvent]:
-    """Whether the plan is on sale is checked by `domain/catalog/commands.py`, which reads both streams."""
-    match command:
-        case CreatePrice():
-            if price is not None:
-                raise PriceAlreadyExists(price=command.price_id)
-            _check_model(command.model)
-            return [
-                PriceCreated(
-                    price_id=command.price_id,
-                    plan_id=command.plan_id,
-                    external_id=command.external_id,
-                    model=command.model,
-                    timing=command.timing,
-                    created_at=now,
-                )
-            ]
-        case ArchivePrice():
-            if existing(price, command.price_id).archived_at is not None:
-                return []
-            return [PriceArchived(price_id=command.price_id, archived_at=now)]
 
 
 def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
@@ -192,9 +162,12 @@ EVENTS: dict[str, type] = {"price.created": PriceCreated, "price.archived": Pric
 
 PRICE: Stream[PlanPrice] = Stream(
     name="price",
+    id_field="price_id",
     topic=Topic.BILLING,
     events=EVENTS,
     evolve=evolve,
     customer_of=lambda price: None,
+    not_found=PriceNotFound,
+    already_exists=PriceAlreadyExists,
     claims=claims,
 )

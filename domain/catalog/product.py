@@ -5,7 +5,7 @@ from datetime import datetime
 
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Stream, Topic
+from domain.kernel.stream import Stream, Streams, Topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,6 @@ class ProductArchived:
     archived_at: datetime
 
 
-ProductCommand = CreateProduct | ChangeProduct | ArchiveProduct
 ProductEvent = ProductCreated | ProductVersionAdded | ProductArchived
 
 
@@ -86,47 +85,12 @@ class Product:
     archived_at: datetime | None
 
 
-def existing(product: Product | None, product_id: str) -> Product:
-    """The product, or ProductNotFound."""
-    if product is None:
-        raise ProductNotFound(product=product_id)
-    return product
-
-
-def on_sale(product: Product | None, product_id: str) -> Product:
+def on_sale(streams: Streams, product_id: str) -> Product:
     """The product, if it may still be sold: ProductNotFound or ProductIsArchived otherwise."""
-    found = existing(product, product_id)
-    if found.archived_at is not None:
+    product = PRODUCT.of(streams, product_id)
+    if product.archived_at is not None:
         raise ProductIsArchived(product=product_id)
-    return found
-
-
-def decide(command: ProductCommand, product: Product | None, now: datetime) -> list[ProductEvent]:
-    match command:
-        case CreateProduct():
-            if product is not None:
-                raise ProductAlreadyExists(product=command.product_id)
-            return [
-                ProductCreated(
-                    product_id=command.product_id, name=command.name, description=command.description, created_at=now
-                )
-            ]
-        case ChangeProduct():
-            current = on_sale(product, command.product_id)
-            name = current.name if command.name is None else command.name
-            description = current.description if command.description is None else command.description
-            if (name, description) == (current.name, current.description):
-                return []
-            return [
-                ProductVersionAdded(
-                    product_id=command.product_id, version=current.version + 1, name=name, description=description
-                )
-            ]
-        case ArchiveProduct():
-            current = existing(product, command.product_id)
-            if current.archived_at is not None:
-                return []
-            return [ProductArchived(product_id=command.product_id, archived_at=now)]
+    return product
 
 
 def evolve(product: Product | None, event: ProductEvent) -> Product:
@@ -154,5 +118,12 @@ EVENTS: dict[str, type] = {
 }
 
 PRODUCT: Stream[Product] = Stream(
-    name="product", topic=Topic.BILLING, events=EVENTS, evolve=evolve, customer_of=lambda product: None
+    name="product",
+    id_field="product_id",
+    topic=Topic.BILLING,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda product: None,
+    not_found=ProductNotFound,
+    already_exists=ProductAlreadyExists,
 )

@@ -1,70 +1,207 @@
-"""Commands about customers, their payment methods and their test clock that read more than one stream."""
+"""What is decided about customers, their payment methods and test clocks."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
-from domain.customers import customer as customers
-from domain.customers import payment_method as payment_methods
-from domain.customers import test_clock as test_clocks
-from domain.customers.customer import CUSTOMER, CreateCustomer, CustomerCommand, SetDefaultPaymentMethod
+from domain.customers.customer import (
+    CUSTOMER,
+    CreateCustomer,
+    CustomerCreated,
+    CustomerDeleted,
+    CustomerErased,
+    CustomerEvent,
+    CustomerUpdated,
+    DefaultPaymentMethodSet,
+    DeleteCustomer,
+    EraseCustomer,
+    PersonalDataMoved,
+    SetDefaultPaymentMethod,
+    UpdateCustomer,
+    open_for_business,
+)
 from domain.customers.payment_method import (
     PAYMENT_METHOD,
     AttachPaymentMethod,
     ChangePaymentMethod,
     DetachPaymentMethod,
-    PaymentMethodCommand,
+    PaymentMethodAttached,
+    PaymentMethodChanged,
+    PaymentMethodDetached,
+    attached,
+    usable_by,
 )
-from domain.customers.test_clock import TEST_CLOCK, TestClockCommand, business_time, customer_time
-from domain.kernel.stream import Change, Decision, Streams
+from domain.customers.test_clock import (
+    TEST_CLOCK,
+    AdvanceTestClock,
+    CompleteTestClockAdvance,
+    CreateTestClock,
+    MoveTestClock,
+    TestClockAdvanced,
+    TestClockAdvanceStarted,
+    TestClockBusy,
+    TestClockCreated,
+    TestClockGoesForward,
+    TestClockMoved,
+    advancing,
+    business_time,
+    customer_time,
+)
+from domain.kernel.billing_period import zone_of
+from domain.kernel.currency import currency_code
+from domain.kernel.stream import Decision, Handler, Streams
 
 
-def change_customer(command: CustomerCommand, streams: Streams, now: datetime) -> Decision:
-    """A customer's default payment method must be one of their own."""
-    current = streams.get(CUSTOMER, command.customer_id)
-    if isinstance(command, CreateCustomer):
-        at = business_time(streams, command.test_clock_id, now)
-    else:
-        at = customer_time(streams, customers.existing(current, command.customer_id), now)
-    if isinstance(command, SetDefaultPaymentMethod) and command.payment_method_id is not None:
-        method = streams.get(PAYMENT_METHOD, command.payment_method_id)
-        payment_methods.usable_by(method, command.payment_method_id, command.customer_id)
-    events = customers.decide(command, current, at)
-    return Decision(at, [Change(CUSTOMER, command.customer_id, event) for event in events])
+def create_customer(command: CreateCustomer, streams: Streams, now: datetime) -> Decision:
+    CUSTOMER.check_new(streams, command.customer_id)
+    at = business_time(streams, command.test_clock_id, now)
+    zone_of(command.time_zone)
+    created = CustomerCreated(
+        customer_id=command.customer_id,
+        external_id=command.external_id,
+        currency=currency_code(command.currency),
+        time_zone=command.time_zone,
+        test_clock_id=command.test_clock_id,
+        personal=command.personal,
+        created_at=at,
+    )
+    return Decision(at, [CUSTOMER.change(created)])
 
 
-def change_payment_method(command: PaymentMethodCommand, streams: Streams, now: datetime) -> Decision:
-    """Attaching may make it the default; detaching the default leaves the customer without one."""
-    current = streams.get(PAYMENT_METHOD, command.payment_method_id)
-    match command:
-        case AttachPaymentMethod():
-            customer_id = command.customer_id
-        case ChangePaymentMethod() | DetachPaymentMethod():
-            customer_id = payment_methods.existing(current, command.payment_method_id).customer_id
-    customer = customers.existing(streams.get(CUSTOMER, customer_id), customer_id)
+def update_customer(command: UpdateCustomer, streams: Streams, now: datetime) -> Decision:
+    customer = open_for_business(streams, command.customer_id)
     at = customer_time(streams, customer, now)
-    default: str | None = customer.default_payment_method_id
-    match command:
-        case AttachPaymentMethod():
-            customers.open_for_business(customer, customer_id)
-            if command.make_default:
-                default = command.payment_method_id
-        case DetachPaymentMethod() if default == command.payment_method_id:
-            default = None
-    changes = [
-        Change(PAYMENT_METHOD, command.payment_method_id, event)
-        for event in payment_methods.decide(command, current, at)
-    ]
-    if default != customer.default_payment_method_id:
-        changes.append(
-            Change(
-                CUSTOMER,
-                customer_id,
-                customers.DefaultPaymentMethodSet(customer_id=customer_id, payment_method_id=default),
-            )
-        )
+    if command.time_zone is not None:
+        zone_of(command.time_zone)
+    newest = None if customer.personal is None else customer.personal.reference
+    if command.personal is not None and command.based_on != newest:
+        raise PersonalDataMoved(command.customer_id)
+    updated = CustomerUpdated(
+        customer_id=command.customer_id,
+        time_zone=command.time_zone or customer.time_zone,
+        personal=command.personal or customer.personal,
+    )
+    unchanged = updated.time_zone == customer.time_zone and updated.personal == customer.personal
+    return Decision(at, [] if unchanged else [CUSTOMER.change(updated)])
+
+
+def set_default_payment_method(command: SetDefaultPaymentMethod, streams: Streams, now: datetime) -> Decision:
+    """It must be one of the customer's own."""
+    customer = open_for_business(streams, command.customer_id)
+    at = customer_time(streams, customer, now)
+    if command.payment_method_id is not None:
+        usable_by(streams, command.payment_method_id, command.customer_id)
+    if customer.default_payment_method_id == command.payment_method_id:
+        return Decision(at, [])
+    chosen = DefaultPaymentMethodSet(customer_id=command.customer_id, payment_method_id=command.payment_method_id)
+    return Decision(at, [CUSTOMER.change(chosen)])
+
+
+def delete_customer(command: DeleteCustomer, streams: Streams, now: datetime) -> Decision:
+    customer = CUSTOMER.of(streams, command.customer_id)
+    at = customer_time(streams, customer, now)
+    if customer.deleted_at is not None:
+        return Decision(at, [])
+    return Decision(at, [CUSTOMER.change(CustomerDeleted(customer_id=command.customer_id, deleted_at=at))])
+
+
+def erase_customer(command: EraseCustomer, streams: Streams, now: datetime) -> Decision:
+    """Whoever is erased is deleted, too."""
+    customer = CUSTOMER.of(streams, command.customer_id)
+    at = customer_time(streams, customer, now)
+    events: list[CustomerEvent] = []
+    if customer.deleted_at is None:
+        events.append(CustomerDeleted(customer_id=command.customer_id, deleted_at=at))
+    if customer.erased_at is None:
+        events.append(CustomerErased(customer_id=command.customer_id, erased_at=at))
+    return Decision(at, [CUSTOMER.change(event) for event in events])
+
+
+def attach_payment_method(command: AttachPaymentMethod, streams: Streams, now: datetime) -> Decision:
+    customer = open_for_business(streams, command.customer_id)
+    at = customer_time(streams, customer, now)
+    PAYMENT_METHOD.check_new(streams, command.payment_method_id)
+    new = PaymentMethodAttached(
+        payment_method_id=command.payment_method_id,
+        customer_id=command.customer_id,
+        kind=command.kind,
+        gateway=command.gateway,
+        token=command.token,
+        created_at=at,
+    )
+    changes = [PAYMENT_METHOD.change(new)]
+    if command.make_default:
+        chosen = DefaultPaymentMethodSet(customer_id=command.customer_id, payment_method_id=command.payment_method_id)
+        changes.append(CUSTOMER.change(chosen))
     return Decision(at, changes)
 
 
-def change_test_clock(command: TestClockCommand, streams: Streams, now: datetime) -> Decision:
-    """A test clock's own events are effective in real time: it is not itself on a clock."""
-    events = test_clocks.decide(command, streams.get(TEST_CLOCK, command.clock_id), now)
-    return Decision(now, [Change(TEST_CLOCK, command.clock_id, event) for event in events])
+def change_payment_method(command: ChangePaymentMethod, streams: Streams, now: datetime) -> Decision:
+    method = attached(streams, command.payment_method_id)
+    at = customer_time(streams, CUSTOMER.of(streams, method.customer_id), now)
+    if method.token == command.token:
+        return Decision(at, [])
+    changed = PaymentMethodChanged(payment_method_id=command.payment_method_id, token=command.token)
+    return Decision(at, [PAYMENT_METHOD.change(changed)])
+
+
+def detach_payment_method(command: DetachPaymentMethod, streams: Streams, now: datetime) -> Decision:
+    """Detaching the default leaves the customer without one."""
+    method = PAYMENT_METHOD.of(streams, command.payment_method_id)
+    customer = CUSTOMER.of(streams, method.customer_id)
+    at = customer_time(streams, customer, now)
+    if method.detached_at is not None:
+        return Decision(at, [])
+    gone = PaymentMethodDetached(payment_method_id=command.payment_method_id, detached_at=at)
+    changes = [PAYMENT_METHOD.change(gone)]
+    if customer.default_payment_method_id == command.payment_method_id:
+        none_left = DefaultPaymentMethodSet(customer_id=customer.customer_id, payment_method_id=None)
+        changes.append(CUSTOMER.change(none_left))
+    return Decision(at, changes)
+
+
+# A test clock's own events are effective in real time: it is not itself on a clock.
+
+
+def create_test_clock(command: CreateTestClock, streams: Streams, now: datetime) -> Decision:
+    TEST_CLOCK.check_new(streams, command.clock_id)
+    created = TestClockCreated(clock_id=command.clock_id, name=command.name, frozen_at=command.frozen_at)
+    return Decision(now, [TEST_CLOCK.change(created)])
+
+
+def advance_test_clock(command: AdvanceTestClock, streams: Streams, now: datetime) -> Decision:
+    clock = TEST_CLOCK.of(streams, command.clock_id)
+    if clock.advancing_to is not None:
+        raise TestClockBusy(test_clock=command.clock_id)
+    if command.to <= clock.frozen_at:
+        raise TestClockGoesForward(frozen_time=clock.frozen_at.isoformat(), wanted=command.to.isoformat())
+    return Decision(now, [TEST_CLOCK.change(TestClockAdvanceStarted(clock_id=command.clock_id, to=command.to))])
+
+
+def move_test_clock(command: MoveTestClock, streams: Streams, now: datetime) -> Decision:
+    clock, goal = advancing(streams, command.clock_id)
+    to = min(command.to, goal)
+    if to <= clock.frozen_at:
+        return Decision(now, [])
+    return Decision(now, [TEST_CLOCK.change(TestClockMoved(clock_id=command.clock_id, frozen_at=to))])
+
+
+def complete_test_clock_advance(command: CompleteTestClockAdvance, streams: Streams, now: datetime) -> Decision:
+    _, goal = advancing(streams, command.clock_id)
+    return Decision(now, [TEST_CLOCK.change(TestClockAdvanced(clock_id=command.clock_id, frozen_at=goal))])
+
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    CreateCustomer: create_customer,
+    UpdateCustomer: update_customer,
+    SetDefaultPaymentMethod: set_default_payment_method,
+    DeleteCustomer: delete_customer,
+    EraseCustomer: erase_customer,
+    AttachPaymentMethod: attach_payment_method,
+    ChangePaymentMethod: change_payment_method,
+    DetachPaymentMethod: detach_payment_method,
+    CreateTestClock: create_test_clock,
+    AdvanceTestClock: advance_test_clock,
+    MoveTestClock: move_test_clock,
+    CompleteTestClockAdvance: complete_test_clock_advance,
+}

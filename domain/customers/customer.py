@@ -7,11 +7,10 @@ to what stands there. After an erasure both lead nowhere, and every figure still
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.kernel.billing_period import zone_of
-from domain.kernel.currency import CurrencyCode, currency_code
+from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Claim, Free, Stream, Take, Topic
+from domain.kernel.stream import Claim, Free, Stream, Streams, Take, Topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,6 @@ class CustomerErased:
     erased_at: datetime
 
 
-CustomerCommand = CreateCustomer | UpdateCustomer | SetDefaultPaymentMethod | DeleteCustomer | EraseCustomer
 CustomerEvent = CustomerCreated | CustomerUpdated | DefaultPaymentMethodSet | CustomerDeleted | CustomerErased
 
 
@@ -152,72 +150,12 @@ class Customer:
     erased_at: datetime | None
 
 
-def existing(customer: Customer | None, customer_id: str) -> Customer:
-    """The customer, or CustomerNotFound."""
-    if customer is None:
-        raise CustomerNotFound(customer=customer_id)
-    return customer
-
-
-def open_for_business(customer: Customer | None, customer_id: str) -> Customer:
+def open_for_business(streams: Streams, customer_id: str) -> Customer:
     """The customer, if new business may be done with them: CustomerNotFound or CustomerIsDeleted otherwise."""
-    found = existing(customer, customer_id)
-    if found.deleted_at is not None:
+    customer = CUSTOMER.of(streams, customer_id)
+    if customer.deleted_at is not None:
         raise CustomerIsDeleted(customer=customer_id)
-    return found
-
-
-def decide(command: CustomerCommand, customer: Customer | None, now: datetime) -> list[CustomerEvent]:
-    match command:
-        case CreateCustomer():
-            if customer is not None:
-                raise CustomerAlreadyExists(customer=command.customer_id)
-            zone_of(command.time_zone)
-            return [
-                CustomerCreated(
-                    customer_id=command.customer_id,
-                    external_id=command.external_id,
-                    currency=currency_code(command.currency),
-                    time_zone=command.time_zone,
-                    test_clock_id=command.test_clock_id,
-                    personal=command.personal,
-                    created_at=now,
-                )
-            ]
-        case UpdateCustomer():
-            current = open_for_business(customer, command.customer_id)
-            if command.time_zone is not None:
-                zone_of(command.time_zone)
-            newest = None if current.personal is None else current.personal.reference
-            if command.personal is not None and command.based_on != newest:
-                raise PersonalDataMoved(command.customer_id)
-            updated = CustomerUpdated(
-                customer_id=command.customer_id,
-                time_zone=command.time_zone or current.time_zone,
-                personal=command.personal or current.personal,
-            )
-            unchanged = updated.time_zone == current.time_zone and updated.personal == current.personal
-            return [] if unchanged else [updated]
-        case SetDefaultPaymentMethod():
-            current = open_for_business(customer, command.customer_id)
-            if current.default_payment_method_id == command.payment_method_id:
-                return []
-            return [
-                DefaultPaymentMethodSet(customer_id=command.customer_id, payment_method_id=command.payment_method_id)
-            ]
-        case DeleteCustomer():
-            current = existing(customer, command.customer_id)
-            if current.deleted_at is not None:
-                return []
-            return [CustomerDeleted(customer_id=command.customer_id, deleted_at=now)]
-        case EraseCustomer():
-            current = existing(customer, command.customer_id)
-            events: list[CustomerEvent] = []
-            if current.deleted_at is None:
-                events.append(CustomerDeleted(customer_id=command.customer_id, deleted_at=now))
-            if current.erased_at is None:
-                events.append(CustomerErased(customer_id=command.customer_id, erased_at=now))
-            return events
+    return customer
 
 
 def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
@@ -277,9 +215,12 @@ EVENTS: dict[str, type] = {
 
 CUSTOMER: Stream[Customer] = Stream(
     name="customer",
+    id_field="customer_id",
     topic=Topic.BILLING,
     events=EVENTS,
     evolve=evolve,
     customer_of=lambda customer: customer.customer_id,
+    not_found=CustomerNotFound,
+    already_exists=CustomerAlreadyExists,
     claims=claims,
 )

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Stream, Topic
+from domain.kernel.stream import Stream, Streams, Topic
 
 
 class PaymentMethodKind(StrEnum):
@@ -63,7 +63,6 @@ class PaymentMethodDetached:
     detached_at: datetime
 
 
-PaymentMethodCommand = AttachPaymentMethod | ChangePaymentMethod | DetachPaymentMethod
 PaymentMethodEvent = PaymentMethodAttached | PaymentMethodChanged | PaymentMethodDetached
 
 
@@ -99,52 +98,22 @@ class PaymentMethod:
     detached_at: datetime | None
 
 
-def existing(method: PaymentMethod | None, payment_method_id: str) -> PaymentMethod:
-    """The payment method, or PaymentMethodNotFound."""
-    if method is None:
-        raise PaymentMethodNotFound(payment_method=payment_method_id)
+def attached(streams: Streams, payment_method_id: str) -> PaymentMethod:
+    """The payment method, if it is not detached: PaymentMethodNotFound or PaymentMethodIsDetached otherwise."""
+    method = PAYMENT_METHOD.of(streams, payment_method_id)
+    if method.detached_at is not None:
+        raise PaymentMethodIsDetached(payment_method=payment_method_id)
     return method
 
 
-def usable_by(method: PaymentMethod | None, payment_method_id: str, customer_id: str) -> PaymentMethod:
+def usable_by(streams: Streams, payment_method_id: str, customer_id: str) -> PaymentMethod:
     """The payment method, if this customer may pay with it.
 
     Raises PaymentMethodNotFound, also for somebody else's, or PaymentMethodIsDetached.
     """
-    found = existing(method, payment_method_id)
-    if found.customer_id != customer_id:
+    if PAYMENT_METHOD.of(streams, payment_method_id).customer_id != customer_id:
         raise PaymentMethodNotFound(payment_method=payment_method_id)
-    if found.detached_at is not None:
-        raise PaymentMethodIsDetached(payment_method=payment_method_id)
-    return found
-
-
-def decide(command: PaymentMethodCommand, method: PaymentMethod | None, now: datetime) -> list[PaymentMethodEvent]:
-    match command:
-        case AttachPaymentMethod():
-            if method is not None:
-                raise PaymentMethodAlreadyExists(payment_method=command.payment_method_id)
-            return [
-                PaymentMethodAttached(
-                    payment_method_id=command.payment_method_id,
-                    customer_id=command.customer_id,
-                    kind=command.kind,
-                    gateway=command.gateway,
-                    token=command.token,
-                    created_at=now,
-                )
-            ]
-        case ChangePaymentMethod():
-            current = existing(method, command.payment_method_id)
-            if current.detached_at is not None:
-                raise PaymentMethodIsDetached(payment_method=command.payment_method_id)
-            if current.token == command.token:
-                return []
-            return [PaymentMethodChanged(payment_method_id=command.payment_method_id, token=command.token)]
-        case DetachPaymentMethod():
-            if existing(method, command.payment_method_id).detached_at is not None:
-                return []
-            return [PaymentMethodDetached(payment_method_id=command.payment_method_id, detached_at=now)]
+    return attached(streams, payment_method_id)
 
 
 def evolve(method: PaymentMethod | None, event: PaymentMethodEvent) -> PaymentMethod:
@@ -174,8 +143,11 @@ EVENTS: dict[str, type] = {
 
 PAYMENT_METHOD: Stream[PaymentMethod] = Stream(
     name="payment_method",
+    id_field="payment_method_id",
     topic=Topic.PAYMENTS,
     events=EVENTS,
     evolve=evolve,
     customer_of=lambda method: method.customer_id,
+    not_found=PaymentMethodNotFound,
+    already_exists=PaymentMethodAlreadyExists,
 )

@@ -66,7 +66,6 @@ class TestClockAdvanced:
     frozen_at: datetime
 
 
-TestClockCommand = CreateTestClock | AdvanceTestClock | MoveTestClock | CompleteTestClockAdvance
 TestClockEvent = TestClockCreated | TestClockAdvanceStarted | TestClockMoved | TestClockAdvanced
 
 
@@ -115,37 +114,12 @@ class TestClock:
     advancing_to: datetime | None
 
 
-def existing(clock: TestClock | None, clock_id: str) -> TestClock:
-    """The clock, or TestClockNotFound."""
-    if clock is None:
-        raise TestClockNotFound(test_clock=clock_id)
-    return clock
-
-
-def decide(command: TestClockCommand, clock: TestClock | None, now: datetime) -> list[TestClockEvent]:
-    match command:
-        case CreateTestClock():
-            if clock is not None:
-                raise TestClockAlreadyExists(test_clock=command.clock_id)
-            return [TestClockCreated(clock_id=command.clock_id, name=command.name, frozen_at=command.frozen_at)]
-        case AdvanceTestClock():
-            found = existing(clock, command.clock_id)
-            if found.advancing_to is not None:
-                raise TestClockBusy(test_clock=command.clock_id)
-            if command.to <= found.frozen_at:
-                raise TestClockGoesForward(frozen_time=found.frozen_at.isoformat(), wanted=command.to.isoformat())
-            return [TestClockAdvanceStarted(clock_id=command.clock_id, to=command.to)]
-        case MoveTestClock():
-            found = existing(clock, command.clock_id)
-            if found.advancing_to is None:
-                raise TestClockNotAdvancing(test_clock=command.clock_id)
-            to = min(command.to, found.advancing_to)
-            return [TestClockMoved(clock_id=command.clock_id, frozen_at=to)] if to > found.frozen_at else []
-        case CompleteTestClockAdvance():
-            found = existing(clock, command.clock_id)
-            if found.advancing_to is None:
-                raise TestClockNotAdvancing(test_clock=command.clock_id)
-            return [TestClockAdvanced(clock_id=command.clock_id, frozen_at=found.advancing_to)]
+def advancing(streams: Streams, clock_id: str) -> tuple[TestClock, datetime]:
+    """The clock and its goal, if it is advancing: TestClockNotFound or TestClockNotAdvancing otherwise."""
+    clock = TEST_CLOCK.of(streams, clock_id)
+    if clock.advancing_to is None:
+        raise TestClockNotAdvancing(test_clock=clock_id)
+    return clock, clock.advancing_to
 
 
 def evolve(clock: TestClock | None, event: TestClockEvent) -> TestClock:
@@ -187,17 +161,20 @@ EVENTS: dict[str, type] = {
 
 TEST_CLOCK: Stream[TestClock] = Stream(
     name="test_clock",
+    id_field="clock_id",
     topic=Topic.BILLING,
     events=EVENTS,
     evolve=evolve,
     customer_of=lambda clock: None,
+    not_found=TestClockNotFound,
+    already_exists=TestClockAlreadyExists,
     due_work=due_work,
 )
 
 
 def business_time(streams: Streams, clock_id: str | None, now: datetime) -> datetime:
     """The time on a clock, or `now` where there is none: what "now" means for whatever lives on that clock."""
-    return now if clock_id is None else existing(streams.get(TEST_CLOCK, clock_id), clock_id).frozen_at
+    return now if clock_id is None else TEST_CLOCK.of(streams, clock_id).frozen_at
 
 
 def customer_time(streams: Streams, customer: Customer, now: datetime) -> datetime:

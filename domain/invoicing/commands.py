@@ -1,30 +1,34 @@
-"""Commands about invoices: drafting, finalizing with the next number, voiding, payment by hand."""
+"""What is decided about invoices: drafting, finalizing with the next number, voiding, payment by hand."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from domain.customers import customer as customers
-from domain.customers.customer import CUSTOMER, Customer
+from domain.customers.customer import CUSTOMER, Customer, open_for_business
 from domain.customers.test_clock import customer_time
-from domain.invoicing import invoice as invoices
 from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,
     DraftInvoice,
     Invoice,
+    InvoiceCannotBeVoided,
+    InvoiceDrafted,
     InvoiceFinalized,
     InvoiceLine,
     InvoiceNotDraft,
+    InvoicePaid,
     InvoiceStatus,
+    InvoiceVoided,
     PayInvoiceOutOfBand,
     VoidInvoice,
     check_lines,
+    payable,
     settle_if_nothing_due,
 )
 from domain.invoicing.numbering import DEFAULT_SERIES, INVOICE_NUMBERING, number_text, take_number
 from domain.kernel.currency import CurrencyCode
-from domain.kernel.stream import Change, Decision, Streams
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionRecovered
+from domain.kernel.stream import Change, Decision, Handler, Streams
 
 DEFAULT_DAYS_UNTIL_DUE = 30
 
@@ -37,49 +41,31 @@ class FinalizeInvoice:
     days_until_due: int = DEFAULT_DAYS_UNTIL_DUE
 
 
-InvoiceCommand = DraftInvoice | FinalizeInvoice | VoidInvoice | PayInvoiceOutOfBand
-
-
-def change_invoice(command: InvoiceCommand, streams: Streams, now: datetime) -> Decision:
-    """Everything that is done to an invoice by hand, at the customer's time."""
-    invoice = streams.get(INVOICE, command.invoice_id)
-    if isinstance(command, DraftInvoice):
-        customer_id = command.customer_id
-        customer = customers.open_for_business(streams.get(CUSTOMER, customer_id), customer_id)
-        at = customer_time(streams, customer, now)
-        events = invoices.draft(command, invoice, customer.test_clock_id, at)
-        return Decision(at, [Change(INVOICE, command.invoice_id, event) for event in events])
-    found = invoices.existing(invoice, command.invoice_id)
-    customer = customers.existing(streams.get(CUSTOMER, found.customer_id), found.customer_id)
+def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Decision:
+    """A draft for the customer, after checking its lines."""
+    customer = open_for_business(streams, command.customer_id)
     at = customer_time(streams, customer, now)
-    match command:
-        case FinalizeInvoice():
-            return Decision(at, _finalize_draft(command, found, customer, streams, at))
-        case VoidInvoice():
-            changes = [Change(INVOICE, found.invoice_id, event) for event in invoices.void(command, found, at)]
-        case PayInvoiceOutOfBand():
-            paid = invoices.pay_out_of_band(command, found, at)
-            changes = [Change(INVOICE, found.invoice_id, event) for event in paid]
-    return Decision(at, [*changes, *recovery(found, streams)])
+    INVOICE.check_new(streams, command.invoice_id)
+    check_lines(command.lines, command.currency)
+    drafted = InvoiceDrafted(
+        invoice_id=command.invoice_id,
+        customer_id=command.customer_id,
+        collection=command.collection,
+        currency=command.currency,
+        lines=command.lines,
+        test_clock_id=customer.test_clock_id,
+        created_at=at,
+    )
+    return Decision(at, [INVOICE.change(drafted)])
 
 
-def recovery(invoice: Invoice, streams: Streams) -> list[Change]:
-    """The subscription's recovery, if this invoice was what made it past due and is now settled."""
-    if invoice.subscription_id is None:
-        return []
-    subscription = streams.get(SUBSCRIPTION, invoice.subscription_id)
-    if subscription is None or invoice.invoice_id not in subscription.past_due_invoice_ids:
-        return []
-    recovered = SubscriptionRecovered(subscription_id=subscription.subscription_id, invoice_id=invoice.invoice_id)
-    return [Change(SUBSCRIPTION, subscription.subscription_id, recovered)]
-
-
-def _finalize_draft(
-    command: FinalizeInvoice, draft: Invoice, customer: Customer, streams: Streams, at: datetime
-) -> list[Change]:
+def finalize_invoice(command: FinalizeInvoice, streams: Streams, now: datetime) -> Decision:
+    draft = INVOICE.of(streams, command.invoice_id)
+    customer = CUSTOMER.of(streams, draft.customer_id)
+    at = customer_time(streams, customer, now)
     if draft.status is not InvoiceStatus.DRAFT:
         raise InvoiceNotDraft(invoice=draft.invoice_id, status=draft.status)
-    return finalized(
+    changes = finalized(
         streams,
         invoice_id=draft.invoice_id,
         customer=customer,
@@ -90,6 +76,28 @@ def _finalize_draft(
         days_until_due=command.days_until_due,
         at=at,
     )
+    return Decision(at, changes)
+
+
+def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decision:
+    """Take an invoice back: what it posted is reversed. Its number stays taken."""
+    invoice = INVOICE.of(streams, command.invoice_id)
+    at = _customers_time(invoice, streams, now)
+    if invoice.status not in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN}:
+        raise InvoiceCannotBeVoided(invoice=command.invoice_id, status=invoice.status)
+    return Decision(at, [INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, voided_at=at))])
+
+
+def pay_invoice_out_of_band(command: PayInvoiceOutOfBand, streams: Streams, now: datetime) -> Decision:
+    """Record a payment that came past every gateway."""
+    invoice = payable(streams, command.invoice_id)
+    at = _customers_time(invoice, streams, now)
+    paid = InvoicePaid(invoice_id=command.invoice_id, payment_id=None, amount=invoice.total, paid_at=at)
+    return Decision(at, [INVOICE.change(paid)])
+
+
+def _customers_time(invoice: Invoice, streams: Streams, now: datetime) -> datetime:
+    return customer_time(streams, CUSTOMER.of(streams, invoice.customer_id), now)
 
 
 def finalized(
@@ -124,7 +132,12 @@ def finalized(
         finalized_at=at,
         due_at=at + timedelta(days=days_until_due) if by_hand else at,
     )
-    return [
-        Change(INVOICE_NUMBERING, taken.series, taken),
-        *(Change(INVOICE, invoice_id, change) for change in settle_if_nothing_due(event)),
-    ]
+    return [INVOICE_NUMBERING.change(taken), *(INVOICE.change(each) for each in settle_if_nothing_due(event))]
+
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    DraftInvoice: draft_invoice,
+    FinalizeInvoice: finalize_invoice,
+    VoidInvoice: void_invoice,
+    PayInvoiceOutOfBand: pay_invoice_out_of_band,
+}

@@ -27,7 +27,7 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Topic, WorkKind
+from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
 
 CHARGE_DEADLINE_MS = 15_000
 """How long the stream processors have to request an invoice's payment before the sweeper does it (ms)."""
@@ -232,39 +232,12 @@ class Invoice:
         return self.total if self.status is InvoiceStatus.OPEN else Money.zero(self.currency)
 
 
-def existing(invoice: Invoice | None, invoice_id: str) -> Invoice:
-    """The invoice, or InvoiceNotFound."""
-    if invoice is None:
-        raise InvoiceNotFound(invoice=invoice_id)
-    return invoice
-
-
-def payable(invoice: Invoice | None, invoice_id: str) -> Invoice:
+def payable(streams: Streams, invoice_id: str) -> Invoice:
     """The invoice, if it is open: InvoiceNotFound or InvoiceNotOpen otherwise."""
-    found = existing(invoice, invoice_id)
-    if found.status is not InvoiceStatus.OPEN:
-        raise InvoiceNotOpen(invoice=invoice_id, status=found.status)
-    return found
-
-
-def draft(
-    command: DraftInvoice, invoice: Invoice | None, test_clock_id: str | None, now: datetime
-) -> list[InvoiceEvent]:
-    """A draft for the customer, after checking its lines."""
-    if invoice is not None:
-        raise InvoiceAlreadyExists(invoice=command.invoice_id)
-    check_lines(command.lines, command.currency)
-    return [
-        InvoiceDrafted(
-            invoice_id=command.invoice_id,
-            customer_id=command.customer_id,
-            collection=command.collection,
-            currency=command.currency,
-            lines=command.lines,
-            test_clock_id=test_clock_id,
-            created_at=now,
-        )
-    ]
+    invoice = INVOICE.of(streams, invoice_id)
+    if invoice.status is not InvoiceStatus.OPEN:
+        raise InvoiceNotOpen(invoice=invoice_id, status=invoice.status)
+    return invoice
 
 
 def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money:
@@ -291,20 +264,6 @@ def settle_if_nothing_due(event: InvoiceFinalized) -> list[InvoiceEvent]:
         return [event]
     paid = InvoicePaid(invoice_id=event.invoice_id, payment_id=None, amount=event.total, paid_at=event.finalized_at)
     return [event, paid]
-
-
-def void(command: VoidInvoice, invoice: Invoice | None, now: datetime) -> list[InvoiceEvent]:
-    """Take an invoice back: what it posted is reversed. Its number stays taken."""
-    found = existing(invoice, command.invoice_id)
-    if found.status not in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN}:
-        raise InvoiceCannotBeVoided(invoice=command.invoice_id, status=found.status)
-    return [InvoiceVoided(invoice_id=command.invoice_id, voided_at=now)]
-
-
-def pay_out_of_band(command: PayInvoiceOutOfBand, invoice: Invoice | None, now: datetime) -> list[InvoiceEvent]:
-    """Record a payment that came past every gateway."""
-    found = payable(invoice, command.invoice_id)
-    return [InvoicePaid(invoice_id=command.invoice_id, payment_id=None, amount=found.total, paid_at=now)]
 
 
 def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
@@ -449,10 +408,13 @@ EVENTS: dict[str, type] = {
 
 INVOICE: Stream[Invoice] = Stream(
     name="invoice",
+    id_field="invoice_id",
     topic=Topic.BILLING,
     events=EVENTS,
     evolve=evolve,
     customer_of=lambda invoice: invoice.customer_id,
+    not_found=InvoiceNotFound,
+    already_exists=InvoiceAlreadyExists,
     postings=postings,
     due_work=due_work,
 )

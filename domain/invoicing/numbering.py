@@ -42,5 +42,10 @@ def evolve(numbering: InvoiceNumbering | None, event: InvoiceNumberTaken) -> Inv
 EVENTS: dict[str, type] = {"invoice_number.taken": InvoiceNumberTaken}
 
 INVOICE_NUMBERING: Stream[InvoiceNumbering] = Stream(
-    name="invoice_numbering", topic=Topic.BILLING, events=EVENTS, evolve=evolve, customer_of=lambda numbering: None
+    name="invoice_numbering",
+    id_field="series",
+    topic=Topic.BILLING,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda numbering: None,
 )

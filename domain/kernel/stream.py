@@ -1,13 +1,13 @@
 """What every stream has in common: how commands become changes, and what a change brings along.
 
-A stream's own file holds, top to bottom: commands, events, refusals, the state, `decide`, `evolve`, and where they
-apply `postings` (money), `claims` (uniqueness) and `due_work` (timers and calls to the outside). The last three are
-pure functions of an event and the state after it, so the writer records their results in the event's own batch.
-Commands that touch several streams have a file of their own that calls the streams' `decide` in turn.
+A stream's own file holds, top to bottom: commands, events, refusals, the state, `evolve`, and where they apply
+`postings` (money), `claims` (uniqueness) and `due_work` (timers and calls to the outside). The last three are pure
+functions of an event and the state after it, so the writer records their results in the event's own batch.
+Its context's `commands.py` decides: one function per command, listed in `HANDLERS`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
@@ -110,18 +110,49 @@ def no_due_work(event: Any, state: Any) -> tuple[DueWork, ...]:
 class Stream(Generic[State]):
     """A kind of stream: its name, its events by business name, and its pure rules.
 
-    `customer_of` tells from the state whose events these are: they share one partition key, so that anybody sees
-    one customer's facts in order. None: the stream's own id is the key.
+    Every event and the state carry the stream's id in `id_field`. `not_found` and `already_exists` are what a command
+    is told; None where nobody names the stream in a command. `customer_of` tells from the state whose events these
+    are: they share one partition key, so that anybody sees one customer's facts in order. None: the stream's own id is
+    the key.
     """
 
     name: str
+    id_field: str
     topic: Topic
     events: Mapping[str, type]
     evolve: Callable[[State | None, Any], State]
     customer_of: Callable[[State], str | None]
+    not_found: type[Refusal] | None = None
+    already_exists: type[Refusal] | None = None
     postings: Callable[[Any, State], Entry | None] = no_postings
     claims: Callable[[Any, State], tuple[Claim, ...]] = no_claims
     due_work: Callable[[Any, State], tuple[DueWork, ...]] = no_due_work
+
+    def __post_init__(self) -> None:
+        for name, event in self.events.items():
+            if self.id_field not in {field.name for field in fields(event)}:
+                raise TypeError(f"{name} does not say which {self.name} it is about: it has no {self.id_field}")
+
+    def of(self, streams: "Streams", stream_id: str) -> State:
+        """The state of a stream that must be there. Raises its `not_found`."""
+        state = streams.get(self, stream_id)
+        if state is None:
+            raise self._refused(self.not_found, stream_id)
+        return state
+
+    def check_new(self, streams: "Streams", stream_id: str) -> None:
+        """Raises its `already_exists` where there is a stream of this id."""
+        if streams.get(self, stream_id) is not None:
+            raise self._refused(self.already_exists, stream_id)
+
+    def change(self, event: Event) -> "Change":
+        """The event, in the stream that it names."""
+        return Change(self, getattr(event, self.id_field), event)
+
+    def _refused(self, refusal: type[Refusal] | None, stream_id: str) -> Refusal:
+        if refusal is None or self.not_found is None or self.not_found.param is None:
+            raise TypeError(f"no command names a {self.name}")
+        return refusal(**{self.not_found.param: stream_id})
 
 
 class Streams(Protocol):

@@ -39,7 +39,6 @@ class JournalEntryReversed:
     reversed_at: datetime
 
 
-JournalCommand = PostJournalEntry | ReverseJournalEntry
 JournalEvent = JournalEntryPosted | JournalEntryReversed
 
 
@@ -80,33 +79,6 @@ class JournalEntry:
     reversed_at: datetime | None
 
 
-def existing(entry: JournalEntry | None, entry_id: str) -> JournalEntry:
-    """The entry, or JournalEntryNotFound."""
-    if entry is None:
-        raise JournalEntryNotFound(entry=entry_id)
-    return entry
-
-
-def decide(command: JournalCommand, journal_entry: JournalEntry | None, now: datetime) -> list[JournalEvent]:
-    """Raises UnbalancedEntry, UnknownAccount, and the refusals of this file."""
-    match command:
-        case PostJournalEntry():
-            if journal_entry is not None:
-                raise JournalEntryAlreadyExists(entry=command.entry_id)
-            if not 2 <= len(command.postings) <= MAX_POSTINGS:
-                raise InvalidJournalEntry(postings=len(command.postings))
-            balanced = Entry(command.postings)
-            return [
-                JournalEntryPosted(
-                    entry_id=command.entry_id, postings=balanced.postings, memo=command.memo, posted_at=now
-                )
-            ]
-        case ReverseJournalEntry():
-            if existing(journal_entry, command.entry_id).reversed_at is not None:
-                raise JournalEntryIsReversed(entry=command.entry_id)
-            return [JournalEntryReversed(entry_id=command.entry_id, memo=command.memo, reversed_at=now)]
-
-
 def evolve(journal_entry: JournalEntry | None, event: JournalEvent) -> JournalEntry:
     if isinstance(event, JournalEntryPosted):
         return JournalEntry(
@@ -133,9 +105,12 @@ EVENTS: dict[str, type] = {
 
 JOURNAL_ENTRY: Stream[JournalEntry] = Stream(
     name="journal_entry",
+    id_field="entry_id",
     topic=Topic.BILLING,
     events=EVENTS,
     evolve=evolve,
     customer_of=lambda journal_entry: None,
+    not_found=JournalEntryNotFound,
+    already_exists=JournalEntryAlreadyExists,
     postings=postings,
 )

@@ -1,17 +1,16 @@
-"""Commands about payments: intents, attempts, what the gateway answered, and refunds.
+"""What is decided about payments: intents, attempts, and what the gateway answered.
 
-What a gateway's answer means for the invoice and its subscription lands in the same batch as the answer.
+What a gateway's answer means for the invoice lands in the same batch as the answer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from domain.customers import customer as customers
-from domain.customers import payment_method as payment_methods
-from domain.customers.customer import CUSTOMER, Customer
-from domain.customers.payment_method import PAYMENT_METHOD, PaymentMethodNotFound
+from domain.customers.customer import CUSTOMER, Customer, open_for_business
+from domain.customers.payment_method import PaymentMethodNotFound, usable_by
 from domain.customers.test_clock import customer_time
-from domain.invoicing.commands import recovery
 from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,
@@ -22,24 +21,24 @@ from domain.invoicing.invoice import (
     payable,
 )
 from domain.kernel.money import Money
-from domain.kernel.stream import Change, Decision, Event, Streams
+from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments import payment as payments
 from domain.payments.payment import (
     PAYMENT,
     InvalidPaymentAmount,
     Payment,
     PaymentActionRequired,
-    PaymentAlreadyExists,
     PaymentAttemptIsOver,
+    PaymentCanceled,
     PaymentCaptured,
     PaymentCreated,
     PaymentDeclined,
+    PaymentNotCancelable,
     PaymentOutcomeUnknown,
     PaymentStatus,
     awaiting_outcome,
     request_attempt,
 )
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPastDue, SubscriptionStatus
 
 NO_PAYMENT_METHOD = "no_payment_method"
 """Why collecting failed where the customer has no default payment method to charge."""
@@ -118,49 +117,9 @@ class RecordPaymentOutcomeUnknown:
     why: str
 
 
-PaymentCommand = (
-    CreatePayment
-    | ConfirmPayment
-    | CancelPayment
-    | PayInvoice
-    | CollectInvoice
-    | RecordPaymentCaptured
-    | RecordPaymentDeclined
-    | RecordPaymentActionRequired
-    | RecordPaymentOutcomeUnknown
-)
-
-
-def change_payment(command: PaymentCommand, streams: Streams, now: datetime) -> Decision:
-    match command:
-        case CreatePayment():
-            return _create(command, streams, now)
-        case PayInvoice() | CollectInvoice():
-            return _charge_invoice(command, streams, now)
-    payment = payments.existing(streams.get(PAYMENT, command.payment_id), command.payment_id)
-    customer = customers.existing(streams.get(CUSTOMER, payment.customer_id), payment.customer_id)
-    at = customer_time(streams, customer, now)
-    match command:
-        case ConfirmPayment():
-            changes = _confirm(command, payment, streams, at)
-        case CancelPayment():
-            events = payments.cancel(payment, command.payment_id, at)
-            changes = [_change(payment.payment_id, event) for event in events]
-        case RecordPaymentCaptured():
-            changes = _captured(command, payment, streams, at)
-        case RecordPaymentDeclined():
-            changes = _declined(command, payment, streams, at)
-        case RecordPaymentActionRequired():
-            changes = _action_required(command, payment, streams, at)
-        case RecordPaymentOutcomeUnknown():
-            changes = _unknown(command, payment, at)
-    return Decision(at, changes)
-
-
-def _create(command: CreatePayment, streams: Streams, now: datetime) -> Decision:
-    if streams.get(PAYMENT, command.payment_id) is not None:
-        raise PaymentAlreadyExists(payment=command.payment_id)
-    customer = customers.open_for_business(streams.get(CUSTOMER, command.customer_id), command.customer_id)
+def create_payment(command: CreatePayment, streams: Streams, now: datetime) -> Decision:
+    PAYMENT.check_new(streams, command.payment_id)
+    customer = open_for_business(streams, command.customer_id)
     if command.amount.amount <= 0:
         raise InvalidPaymentAmount(amount=command.amount.amount)
     at = customer_time(streams, customer, now)
@@ -168,27 +127,43 @@ def _create(command: CreatePayment, streams: Streams, now: datetime) -> Decision
     if command.confirm and method_id is None:
         method_id = customer.default_payment_method_id
     if method_id is not None:
-        payment_methods.usable_by(streams.get(PAYMENT_METHOD, method_id), method_id, customer.customer_id)
+        usable_by(streams, method_id, customer.customer_id)
     created = _created(command.payment_id, customer, None, command.amount, method_id, command.description, at)
-    changes = [_change(command.payment_id, created)]
+    changes = [PAYMENT.change(created)]
     if command.confirm:
         changes.append(_attempt(payments.evolve(None, created), method_id, streams, at))
     return Decision(at, changes)
 
 
-def _charge_invoice(command: PayInvoice | CollectInvoice, streams: Streams, now: datetime) -> Decision:
-    invoice = payable(streams.get(INVOICE, command.invoice_id), command.invoice_id)
-    if streams.get(PAYMENT, command.payment_id) is not None:
-        raise PaymentAlreadyExists(payment=command.payment_id)
-    customer = customers.existing(streams.get(CUSTOMER, invoice.customer_id), invoice.customer_id)
-    at = customer_time(streams, customer, now)
-    chosen = command.payment_method_id if isinstance(command, PayInvoice) else None
-    method_id = chosen or customer.default_payment_method_id
-    if method_id is None and isinstance(command, CollectInvoice):
-        return Decision(at, _collection_failed(invoice, None, NO_PAYMENT_METHOD, streams, at))
-    created = _created(command.payment_id, customer, invoice, invoice.amount_due, method_id, None, at)
-    attempt = _attempt(payments.evolve(None, created), method_id, streams, at)
-    return Decision(at, [_change(command.payment_id, created), attempt])
+def pay_invoice(command: PayInvoice, streams: Streams, now: datetime) -> Decision:
+    invoice, customer, at = _to_charge(command, streams, now)
+    method_id = command.payment_method_id or customer.default_payment_method_id
+    return Decision(at, _charge(command.payment_id, invoice, customer, method_id, streams, at))
+
+
+def collect_invoice(command: CollectInvoice, streams: Streams, now: datetime) -> Decision:
+    invoice, customer, at = _to_charge(command, streams, now)
+    method_id = customer.default_payment_method_id
+    if method_id is None:
+        return Decision(at, [_collection_failed(invoice, None, NO_PAYMENT_METHOD, at)])
+    return Decision(at, _charge(command.payment_id, invoice, customer, method_id, streams, at))
+
+
+def _to_charge(
+    command: PayInvoice | CollectInvoice, streams: Streams, now: datetime
+) -> tuple[Invoice, Customer, datetime]:
+    """The open invoice, who pays it, and their time."""
+    invoice = payable(streams, command.invoice_id)
+    PAYMENT.check_new(streams, command.payment_id)
+    customer = CUSTOMER.of(streams, invoice.customer_id)
+    return invoice, customer, customer_time(streams, customer, now)
+
+
+def _charge(
+    payment_id: str, invoice: Invoice, customer: Customer, method_id: str | None, streams: Streams, at: datetime
+) -> list[Change]:
+    created = _created(payment_id, customer, invoice, invoice.amount_due, method_id, None, at)
+    return [PAYMENT.change(created), _attempt(payments.evolve(None, created), method_id, streams, at)]
 
 
 def _created(
@@ -215,22 +190,34 @@ def _created(
 def _attempt(payment: Payment, method_id: str | None, streams: Streams, at: datetime) -> Change:
     if method_id is None:
         raise PaymentMethodNotFound(customer=payment.customer_id)
-    found = streams.get(PAYMENT_METHOD, method_id)
-    method = payment_methods.usable_by(found, method_id, payment.customer_id)
-    return _change(payment.payment_id, request_attempt(payment, method, at))
+    return PAYMENT.change(request_attempt(payment, usable_by(streams, method_id, payment.customer_id), at))
 
 
-def _confirm(command: ConfirmPayment, payment: Payment, streams: Streams, at: datetime) -> list[Change]:
+def confirm_payment(command: ConfirmPayment, streams: Streams, now: datetime) -> Decision:
+    payment = PAYMENT.of(streams, command.payment_id)
+    at = _customers_time(payment, streams, now)
     payments.check_confirmable(payment)
     if payment.invoice_id is not None:
-        payable(streams.get(INVOICE, payment.invoice_id), payment.invoice_id)
-    return [_attempt(payment, command.payment_method_id or payment.payment_method_id, streams, at)]
+        payable(streams, payment.invoice_id)
+    return Decision(at, [_attempt(payment, command.payment_method_id or payment.payment_method_id, streams, at)])
 
 
-def _captured(command: RecordPaymentCaptured, payment: Payment, streams: Streams, at: datetime) -> list[Change]:
+def cancel_payment(command: CancelPayment, streams: Streams, now: datetime) -> Decision:
+    """Give up a payment that no gateway is working on."""
+    payment = PAYMENT.of(streams, command.payment_id)
+    at = _customers_time(payment, streams, now)
+    if payment.status is PaymentStatus.CANCELED:
+        return Decision(at, [])
+    if payment.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
+        raise PaymentNotCancelable(payment=command.payment_id, status=payment.status)
+    return Decision(at, [PAYMENT.change(PaymentCanceled(payment_id=command.payment_id, canceled_at=at))])
+
+
+def record_payment_captured(command: RecordPaymentCaptured, streams: Streams, now: datetime) -> Decision:
     """The invoice is paid by it; if it was settled or voided meanwhile, the money is not needed and goes back."""
-    awaiting_outcome(payment, command.payment_id, command.attempt)
-    invoice = None if payment.invoice_id is None else streams.get(INVOICE, payment.invoice_id)
+    payment = awaiting_outcome(streams, command.payment_id, command.attempt)
+    at = _customers_time(payment, streams, now)
+    invoice = None if payment.invoice_id is None else INVOICE.of(streams, payment.invoice_id)
     unneeded = invoice is not None and invoice.status is not InvoiceStatus.OPEN
     captured = PaymentCaptured(
         payment_id=payment.payment_id,
@@ -240,17 +227,18 @@ def _captured(command: RecordPaymentCaptured, payment: Payment, streams: Streams
         unneeded=unneeded,
         captured_at=at,
     )
-    changes = [_change(payment.payment_id, captured)]
+    changes = [PAYMENT.change(captured)]
     if invoice is not None and not unneeded:
         paid = InvoicePaid(
             invoice_id=invoice.invoice_id, payment_id=payment.payment_id, amount=payment.amount, paid_at=at
         )
-        changes += [Change(INVOICE, invoice.invoice_id, paid), *recovery(invoice, streams)]
-    return changes
+        changes.append(INVOICE.change(paid))
+    return Decision(at, changes)
 
 
-def _declined(command: RecordPaymentDeclined, payment: Payment, streams: Streams, at: datetime) -> list[Change]:
-    awaiting_outcome(payment, command.payment_id, command.attempt)
+def record_payment_declined(command: RecordPaymentDeclined, streams: Streams, now: datetime) -> Decision:
+    payment = awaiting_outcome(streams, command.payment_id, command.attempt)
+    at = _customers_time(payment, streams, now)
     declined = PaymentDeclined(
         payment_id=payment.payment_id,
         attempt=command.attempt,
@@ -258,17 +246,13 @@ def _declined(command: RecordPaymentDeclined, payment: Payment, streams: Streams
         retryable=command.retryable,
         declined_at=at,
     )
-    return [
-        _change(payment.payment_id, declined),
-        *_invoice_uncollected(payment, command.decline_code, streams, at),
-    ]
+    return Decision(at, [PAYMENT.change(declined), *_invoice_uncollected(payment, command.decline_code, streams, at)])
 
 
-def _action_required(
-    command: RecordPaymentActionRequired, payment: Payment, streams: Streams, at: datetime
-) -> list[Change]:
+def record_payment_action_required(command: RecordPaymentActionRequired, streams: Streams, now: datetime) -> Decision:
     """Said once per attempt, and again after an unknown outcome."""
-    awaiting_outcome(payment, command.payment_id, command.attempt)
+    payment = awaiting_outcome(streams, command.payment_id, command.attempt)
+    at = _customers_time(payment, streams, now)
     if payment.status is PaymentStatus.REQUIRES_ACTION and not payment.outcome_unknown:
         raise PaymentAttemptIsOver(payment=payment.payment_id, attempt=command.attempt, status=payment.status)
     required = PaymentActionRequired(
@@ -277,55 +261,52 @@ def _action_required(
         gateway_payment_id=command.gateway_payment_id,
         required_at=at,
     )
-    return [
-        _change(payment.payment_id, required),
-        *_invoice_uncollected(payment, AUTHENTICATION_REQUIRED, streams, at),
-    ]
+    return Decision(
+        at, [PAYMENT.change(required), *_invoice_uncollected(payment, AUTHENTICATION_REQUIRED, streams, at)]
+    )
 
 
-def _unknown(command: RecordPaymentOutcomeUnknown, payment: Payment, at: datetime) -> list[Change]:
+def record_payment_outcome_unknown(command: RecordPaymentOutcomeUnknown, streams: Streams, now: datetime) -> Decision:
     """Said once per attempt; the due work goes on asking."""
-    awaiting_outcome(payment, command.payment_id, command.attempt)
+    payment = awaiting_outcome(streams, command.payment_id, command.attempt)
+    at = _customers_time(payment, streams, now)
     if payment.outcome_unknown:
         raise PaymentAttemptIsOver(payment=payment.payment_id, attempt=command.attempt, status="outcome_unknown")
     unknown = PaymentOutcomeUnknown(
         payment_id=payment.payment_id, attempt=command.attempt, why=command.why, noticed_at=at
     )
-    return [_change(payment.payment_id, unknown)]
+    return Decision(at, [PAYMENT.change(unknown)])
+
+
+def _customers_time(payment: Payment, streams: Streams, now: datetime) -> datetime:
+    return customer_time(streams, CUSTOMER.of(streams, payment.customer_id), now)
 
 
 def _invoice_uncollected(payment: Payment, reason: str, streams: Streams, at: datetime) -> list[Change]:
     """An attempt of the customer's own, on an invoice that is paid by hand, was no collection of ours."""
     if payment.invoice_id is None:
         return []
-    invoice = streams.get(INVOICE, payment.invoice_id)
-    if (
-        invoice is None
-        or invoice.status is not InvoiceStatus.OPEN
-        or invoice.collection is not CollectionMethod.CHARGE_AUTOMATICALLY
-    ):
+    invoice = INVOICE.of(streams, payment.invoice_id)
+    if invoice.status is not InvoiceStatus.OPEN or invoice.collection is not CollectionMethod.CHARGE_AUTOMATICALLY:
         return []
-    return _collection_failed(invoice, payment.payment_id, reason, streams, at)
+    return [_collection_failed(invoice, payment.payment_id, reason, at)]
 
 
-def _collection_failed(
-    invoice: Invoice, payment_id: str | None, reason: str, streams: Streams, at: datetime
-) -> list[Change]:
-    """The invoice stays open; its subscription is past due until it is settled."""
-    failed = InvoiceCollectionFailed(invoice_id=invoice.invoice_id, payment_id=payment_id, reason=reason, failed_at=at)
-    changes = [Change(INVOICE, invoice.invoice_id, failed)]
-    if invoice.subscription_id is None:
-        return changes
-    subscription = streams.get(SUBSCRIPTION, invoice.subscription_id)
-    if (
-        subscription is None
-        or subscription.status is SubscriptionStatus.CANCELED
-        or invoice.invoice_id in subscription.past_due_invoice_ids
-    ):
-        return changes
-    past_due = SubscriptionPastDue(subscription_id=subscription.subscription_id, invoice_id=invoice.invoice_id)
-    return [*changes, Change(SUBSCRIPTION, subscription.subscription_id, past_due)]
+def _collection_failed(invoice: Invoice, payment_id: str | None, reason: str, at: datetime) -> Change:
+    """The invoice stays open."""
+    return INVOICE.change(
+        InvoiceCollectionFailed(invoice_id=invoice.invoice_id, payment_id=payment_id, reason=reason, failed_at=at)
+    )
 
 
-def _change(payment_id: str, event: Event) -> Change:
-    return Change(PAYMENT, payment_id, event)
+HANDLERS: Final[Mapping[type, Handler]] = {
+    CreatePayment: create_payment,
+    ConfirmPayment: confirm_payment,
+    CancelPayment: cancel_payment,
+    PayInvoice: pay_invoice,
+    CollectInvoice: collect_invoice,
+    RecordPaymentCaptured: record_payment_captured,
+    RecordPaymentDeclined: record_payment_declined,
+    RecordPaymentActionRequired: record_payment_action_required,
+    RecordPaymentOutcomeUnknown: record_payment_outcome_unknown,
+}

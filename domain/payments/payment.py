@@ -14,7 +14,7 @@ from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, Entry, transfer
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Take, Topic, WorkKind
+from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Streams, Take, Topic, WorkKind
 from domain.payments import refund as refunds
 from domain.payments.refund import (
     Refund,
@@ -213,13 +213,6 @@ class Payment:
         return Money(done, self.amount.currency)
 
 
-def existing(payment: Payment | None, payment_id: str) -> Payment:
-    """The payment, or PaymentNotFound."""
-    if payment is None:
-        raise PaymentNotFound(payment=payment_id)
-    return payment
-
-
 def check_confirmable(payment: Payment) -> None:
     """Raises PaymentNotConfirmable while an attempt runs, after a success, and once it is cancelled."""
     if payment.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
@@ -239,23 +232,13 @@ def request_attempt(payment: Payment, method: PaymentMethod, now: datetime) -> P
     )
 
 
-def awaiting_outcome(payment: Payment | None, payment_id: str, attempt: int) -> Payment:
+def awaiting_outcome(streams: Streams, payment_id: str, attempt: int) -> Payment:
     """The payment, if this attempt is under way: PaymentNotFound or PaymentAttemptIsOver otherwise."""
-    found = existing(payment, payment_id)
-    under_way = found.status in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}
-    if not under_way or found.attempt != attempt:
-        raise PaymentAttemptIsOver(payment=payment_id, attempt=attempt, status=found.status)
-    return found
-
-
-def cancel(payment: Payment | None, payment_id: str, now: datetime) -> list[PaymentEvent]:
-    """Give up a payment that no gateway is working on."""
-    found = existing(payment, payment_id)
-    if found.status is PaymentStatus.CANCELED:
-        return []
-    if found.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
-        raise PaymentNotCancelable(payment=payment_id, status=found.status)
-    return [PaymentCanceled(payment_id=payment_id, canceled_at=now)]
+    payment = PAYMENT.of(streams, payment_id)
+    under_way = payment.status in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}
+    if not under_way or payment.attempt != attempt:
+        raise PaymentAttemptIsOver(payment=payment_id, attempt=attempt, status=payment.status)
+    return payment
 
 
 def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
@@ -411,10 +394,13 @@ EVENTS: dict[str, type] = {
 
 PAYMENT: Stream[Payment] = Stream(
     name="payment",
+    id_field="payment_id",
     topic=Topic.PAYMENTS,
     events=EVENTS,
     evolve=evolve,
     customer_of=lambda payment: payment.customer_id,
+    not_found=PaymentNotFound,
+    already_exists=PaymentAlreadyExists,
     postings=postings,
     claims=claims,
     due_work=due_work,

@@ -1,15 +1,15 @@
-"""Commands about refunds: asked for within what was captured, then what the gateway answered."""
+"""What is decided about refunds: asked for within what was captured, then what the gateway answered."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from domain.customers import customer as customers
 from domain.customers.customer import CUSTOMER
 from domain.customers.test_clock import customer_time
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Change, Decision, Streams
-from domain.payments import payment as payments
+from domain.kernel.stream import Decision, Handler, Streams
 from domain.payments.payment import (
     PAYMENT,
     Payment,
@@ -17,7 +17,6 @@ from domain.payments.payment import (
 )
 from domain.payments.refund import (
     Refund,
-    RefundEvent,
     RefundFailed,
     RefundOutcomeUnknown,
     RefundRequested,
@@ -55,9 +54,6 @@ class RecordRefundOutcomeUnknown:
     refund_id: str
     payment_id: str
     why: str
-
-
-RefundCommand = RequestRefund | RecordRefundSucceeded | RecordRefundFailed | RecordRefundOutcomeUnknown
 
 
 class PaymentNotRefundable(Refusal):
@@ -101,43 +97,9 @@ class RefundIsOver(Refusal):
     code = "refund_over"
 
 
-def change_refund(command: RefundCommand, streams: Streams, now: datetime) -> Decision:
-    payment = payments.existing(streams.get(PAYMENT, command.payment_id), command.payment_id)
-    customer = customers.existing(streams.get(CUSTOMER, payment.customer_id), payment.customer_id)
-    at = customer_time(streams, customer, now)
-    return Decision(at, [Change(PAYMENT, payment.payment_id, decide(command, payment, at))])
-
-
-def decide(command: RefundCommand, payment: Payment, now: datetime) -> RefundEvent:
-    if isinstance(command, RequestRefund):
-        return _request(command, payment, now)
-    refund = _pending(payment, command.refund_id)
-    match command:
-        case RecordRefundSucceeded():
-            return RefundSucceeded(
-                refund_id=refund.refund_id,
-                payment_id=payment.payment_id,
-                gateway_refund_id=command.gateway_refund_id,
-                amount=refund.amount,
-                succeeded_at=now,
-            )
-        case RecordRefundFailed():
-            return RefundFailed(
-                refund_id=refund.refund_id,
-                payment_id=payment.payment_id,
-                code=command.failure_code,
-                amount=refund.amount,
-                failed_at=now,
-            )
-        case RecordRefundOutcomeUnknown():
-            if refund.outcome_unknown:
-                raise RefundIsOver(refund=refund.refund_id, status="outcome_unknown")
-            return RefundOutcomeUnknown(
-                refund_id=refund.refund_id, payment_id=payment.payment_id, why=command.why, noticed_at=now
-            )
-
-
-def _request(command: RequestRefund, payment: Payment, now: datetime) -> RefundRequested:
+def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> Decision:
+    payment = PAYMENT.of(streams, command.payment_id)
+    at = _customers_time(payment, streams, now)
     if payment.status is not PaymentStatus.SUCCEEDED:
         raise PaymentNotRefundable(payment=payment.payment_id, status=payment.status)
     if any(refund.refund_id == command.refund_id for refund in payment.refunds):
@@ -148,19 +110,69 @@ def _request(command: RequestRefund, payment: Payment, now: datetime) -> RefundR
         raise InvalidRefundAmount(amount=amount.amount, currency=amount.currency)
     if amount.amount > left.amount or amount.is_zero:
         raise RefundExceedsPayment(amount=amount.amount, refundable=left.amount)
-    return RefundRequested(
+    requested = RefundRequested(
         refund_id=command.refund_id,
         payment_id=payment.payment_id,
         amount=amount,
         reason=command.reason,
-        requested_at=now,
+        requested_at=at,
     )
+    return Decision(at, [PAYMENT.change(requested)])
 
 
-def _pending(payment: Payment, refund_id: str) -> Refund:
+def record_refund_succeeded(command: RecordRefundSucceeded, streams: Streams, now: datetime) -> Decision:
+    refund, at = _pending(command.payment_id, command.refund_id, streams, now)
+    succeeded = RefundSucceeded(
+        refund_id=refund.refund_id,
+        payment_id=command.payment_id,
+        gateway_refund_id=command.gateway_refund_id,
+        amount=refund.amount,
+        succeeded_at=at,
+    )
+    return Decision(at, [PAYMENT.change(succeeded)])
+
+
+def record_refund_failed(command: RecordRefundFailed, streams: Streams, now: datetime) -> Decision:
+    refund, at = _pending(command.payment_id, command.refund_id, streams, now)
+    failed = RefundFailed(
+        refund_id=refund.refund_id,
+        payment_id=command.payment_id,
+        code=command.failure_code,
+        amount=refund.amount,
+        failed_at=at,
+    )
+    return Decision(at, [PAYMENT.change(failed)])
+
+
+def record_refund_outcome_unknown(command: RecordRefundOutcomeUnknown, streams: Streams, now: datetime) -> Decision:
+    refund, at = _pending(command.payment_id, command.refund_id, streams, now)
+    if refund.outcome_unknown:
+        raise RefundIsOver(refund=refund.refund_id, status="outcome_unknown")
+    unknown = RefundOutcomeUnknown(
+        refund_id=refund.refund_id, payment_id=command.payment_id, why=command.why, noticed_at=at
+    )
+    return Decision(at, [PAYMENT.change(unknown)])
+
+
+def _pending(payment_id: str, refund_id: str, streams: Streams, now: datetime) -> tuple[Refund, datetime]:
+    """The refund, if it has no outcome yet, and its customer's time."""
+    payment = PAYMENT.of(streams, payment_id)
+    at = _customers_time(payment, streams, now)
     for refund in payment.refunds:
         if refund.refund_id == refund_id:
             if refund.status is not RefundStatus.PENDING:
                 raise RefundIsOver(refund=refund_id, status=refund.status)
-            return refund
+            return refund, at
     raise RefundNotFound(refund=refund_id)
+
+
+def _customers_time(payment: Payment, streams: Streams, now: datetime) -> datetime:
+    return customer_time(streams, CUSTOMER.of(streams, payment.customer_id), now)
+
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    RequestRefund: request_refund,
+    RecordRefundSucceeded: record_refund_succeeded,
+    RecordRefundFailed: record_refund_failed,
+    RecordRefundOutcomeUnknown: record_refund_outcome_unknown,
+}

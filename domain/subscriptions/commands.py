@@ -1,27 +1,27 @@
-"""Commands about subscriptions: creating with the first invoice, renewing with the next, cancelling.
+"""What is decided about subscriptions: creating with the first invoice, renewing with the next, cancelling.
 
 A period and the invoice that bills it land together or not at all.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from domain.catalog import plan as plans
 from domain.catalog import price as prices
 from domain.catalog import product as products
-from domain.catalog.plan import PLAN, check_trial_days
-from domain.catalog.price import PRICE, BillingTiming
-from domain.catalog.product import PRODUCT
-from domain.customers import customer as customers
-from domain.customers.customer import CUSTOMER, Customer
+from domain.catalog.plan import check_trial_days
+from domain.catalog.price import BillingTiming
+from domain.customers.customer import CUSTOMER, Customer, open_for_business
 from domain.customers.test_clock import customer_time
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE, finalized
 from domain.invoicing.invoice import CollectionMethod, InvoiceLine
 from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
 from domain.kernel.billing_period import trial_end as end_of_trial
 from domain.kernel.identifiers import INVOICE, derived_id
-from domain.kernel.stream import Change, Decision, Event, Streams
+from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -29,7 +29,6 @@ from domain.subscriptions.subscription import (
     InvalidSubscriptionItems,
     RenewalNotDue,
     Subscription,
-    SubscriptionAlreadyExists,
     SubscriptionCanceled,
     SubscriptionCancellationScheduled,
     SubscriptionCreated,
@@ -79,28 +78,64 @@ class CancelSubscription:
     at_period_end: bool
 
 
-SubscriptionCommand = CreateSubscription | RenewSubscription | CancelSubscription
-
-
-def change_subscription(command: SubscriptionCommand, streams: Streams, now: datetime) -> Decision:
-    subscription = streams.get(SUBSCRIPTION, command.subscription_id)
-    if isinstance(command, CreateSubscription):
-        if subscription is not None:
-            raise SubscriptionAlreadyExists(subscription=command.subscription_id)
-        customer = customers.open_for_business(streams.get(CUSTOMER, command.customer_id), command.customer_id)
-        at = customer_time(streams, customer, now)
-        return Decision(at, _create(command, customer, streams, at))
-    found = subscriptions.living(subscription, command.subscription_id)
-    customer = customers.existing(streams.get(CUSTOMER, found.customer_id), found.customer_id)
+def create_subscription(command: CreateSubscription, streams: Streams, now: datetime) -> Decision:
+    SUBSCRIPTION.check_new(streams, command.subscription_id)
+    customer = open_for_business(streams, command.customer_id)
     at = customer_time(streams, customer, now)
-    match command:
-        case RenewSubscription():
-            # The store's clock found the timer due. A machine whose clock is a little behind must not send it away.
-            if command.due_at is not None and command.due_at - CLOCK_LAG_MAX <= at < command.due_at:
-                at = command.due_at
-            return Decision(at, _renew(command, found, customer, streams, at))
-        case CancelSubscription():
-            return Decision(at, _cancel(command, found, customer, streams, at))
+    plan = plans.on_sale(streams, command.plan_id)
+    products.on_sale(streams, plan.product_id)
+    terms = _terms(command, plan, customer, streams)
+    trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
+    check_trial_days(trial_days)
+    trial_end = end_of_trial(at, Interval(IntervalUnit.DAY, trial_days), terms.time_zone) if trial_days else None
+    created = SubscriptionCreated(
+        subscription_id=command.subscription_id,
+        customer_id=customer.customer_id,
+        terms=terms,
+        anchor_at=trial_end or at,
+        trial_end=trial_end,
+        test_clock_id=customer.test_clock_id,
+        created_at=at,
+    )
+    changes = [SUBSCRIPTION.change(created)]
+    if trial_end is None:
+        changes += _start_period(subscriptions.evolve(None, created), customer, streams, at)
+    return Decision(at, changes)
+
+
+def renew_subscription(command: RenewSubscription, streams: Streams, now: datetime) -> Decision:
+    """The next period, or the end: cancelled at the period's end, or because its customer is gone."""
+    subscription = subscriptions.living(streams, command.subscription_id)
+    customer = CUSTOMER.of(streams, subscription.customer_id)
+    at = customer_time(streams, customer, now)
+    # The store's clock found the timer due. A machine whose clock is a little behind must not send it away.
+    if command.due_at is not None and command.due_at - CLOCK_LAG_MAX <= at < command.due_at:
+        at = command.due_at
+    boundary = subscription.next_boundary
+    assert boundary is not None, "a living subscription has a next boundary"
+    if boundary > at or command.due_at not in {None, boundary}:
+        raise RenewalNotDue(subscription=subscription.subscription_id, next_renewal=boundary.isoformat())
+    if customer.deleted_at is not None:
+        changes = _end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, customer, streams, at)
+    elif subscription.cancel_at is not None:
+        changes = _end(subscription, boundary, CancellationReason.PERIOD_END, customer, streams, at)
+    else:
+        changes = _start_period(subscription, customer, streams, at)
+    return Decision(at, changes)
+
+
+def cancel_subscription(command: CancelSubscription, streams: Streams, now: datetime) -> Decision:
+    subscription = subscriptions.living(streams, command.subscription_id)
+    customer = CUSTOMER.of(streams, subscription.customer_id)
+    at = customer_time(streams, customer, now)
+    if not command.at_period_end:
+        return Decision(at, _end(subscription, at, CancellationReason.REQUESTED, customer, streams, at))
+    if subscription.cancel_at is not None:
+        return Decision(at, [])
+    boundary = subscription.next_boundary
+    assert boundary is not None, "a living subscription has a next boundary"
+    scheduled = SubscriptionCancellationScheduled(subscription_id=subscription.subscription_id, cancel_at=boundary)
+    return Decision(at, [SUBSCRIPTION.change(scheduled)])
 
 
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
@@ -121,7 +156,7 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
 
 
 def _item(requested: RequestedItem, plan: plans.Plan, streams: Streams) -> SubscriptionItem:
-    price = prices.on_sale(streams.get(PRICE, requested.price_id), requested.price_id)
+    price = prices.on_sale(streams, requested.price_id)
     if price.plan_id != plan.plan_id:
         raise InvalidSubscriptionItems(price=price.price_id, plan=plan.plan_id)
     return SubscriptionItem(
@@ -131,57 +166,6 @@ def _item(requested: RequestedItem, plan: plans.Plan, streams: Streams) -> Subsc
         timing=price.timing,
         quantity=requested.quantity,
     )
-
-
-def _create(command: CreateSubscription, customer: Customer, streams: Streams, at: datetime) -> list[Change]:
-    plan = plans.on_sale(streams.get(PLAN, command.plan_id), command.plan_id)
-    products.on_sale(streams.get(PRODUCT, plan.product_id), plan.product_id)
-    terms = _terms(command, plan, customer, streams)
-    trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
-    check_trial_days(trial_days)
-    trial_end = end_of_trial(at, Interval(IntervalUnit.DAY, trial_days), terms.time_zone) if trial_days else None
-    created = SubscriptionCreated(
-        subscription_id=command.subscription_id,
-        customer_id=customer.customer_id,
-        terms=terms,
-        anchor_at=trial_end or at,
-        trial_end=trial_end,
-        test_clock_id=customer.test_clock_id,
-        created_at=at,
-    )
-    subscription = subscriptions.evolve(None, created)
-    changes = [_change(subscription, created)]
-    if trial_end is None:
-        changes += _start_period(subscription, customer, streams, at)
-    return changes
-
-
-def _renew(
-    command: RenewSubscription, subscription: Subscription, customer: Customer, streams: Streams, at: datetime
-) -> list[Change]:
-    """The next period, or the end: cancelled at the period's end, or because its customer is gone."""
-    boundary = subscription.next_boundary
-    assert boundary is not None, "a living subscription has a next boundary"
-    if boundary > at or command.due_at not in {None, boundary}:
-        raise RenewalNotDue(subscription=subscription.subscription_id, next_renewal=boundary.isoformat())
-    if customer.deleted_at is not None:
-        return _end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, customer, streams, at)
-    if subscription.cancel_at is not None:
-        return _end(subscription, boundary, CancellationReason.PERIOD_END, customer, streams, at)
-    return _start_period(subscription, customer, streams, at)
-
-
-def _cancel(
-    command: CancelSubscription, subscription: Subscription, customer: Customer, streams: Streams, at: datetime
-) -> list[Change]:
-    if not command.at_period_end:
-        return _end(subscription, at, CancellationReason.REQUESTED, customer, streams, at)
-    if subscription.cancel_at is not None:
-        return []
-    boundary = subscription.next_boundary
-    assert boundary is not None, "a living subscription has a next boundary"
-    scheduled = SubscriptionCancellationScheduled(subscription_id=subscription.subscription_id, cancel_at=boundary)
-    return [_change(subscription, scheduled)]
 
 
 def _start_period(subscription: Subscription, customer: Customer, streams: Streams, at: datetime) -> list[Change]:
@@ -199,7 +183,7 @@ def _start_period(subscription: Subscription, customer: Customer, streams: Strea
         period_end=period.end,
         invoice_id=invoice_id if lines else None,
     )
-    return [_change(subscription, started), *_invoice(subscription, invoice_id, lines, customer, streams, at)]
+    return [SUBSCRIPTION.change(started), *_invoice(subscription, invoice_id, lines, customer, streams, at)]
 
 
 def _end(
@@ -219,7 +203,7 @@ def _end(
         reason=reason,
         invoice_id=invoice_id if lines else None,
     )
-    return [_change(subscription, canceled), *_invoice(subscription, invoice_id, lines, customer, streams, at)]
+    return [SUBSCRIPTION.change(canceled), *_invoice(subscription, invoice_id, lines, customer, streams, at)]
 
 
 def _arrears(subscription: Subscription, until: datetime, invoice_id: str) -> tuple[InvoiceLine, ...]:
@@ -256,5 +240,8 @@ def _invoice(
     )
 
 
-def _change(subscription: Subscription, event: Event) -> Change:
-    return Change(SUBSCRIPTION, subscription.subscription_id, event)
+HANDLERS: Final[Mapping[type, Handler]] = {
+    CreateSubscription: create_subscription,
+    RenewSubscription: renew_subscription,
+    CancelSubscription: cancel_subscription,
+}

@@ -21,7 +21,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
 from domain.kernel.money import Money, times
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Take, Topic, WorkKind
+from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
 from domain.pricing.amount import amount_of, exact_amount_of
 from domain.pricing.models import Flat, PriceModel
 from domain.subscriptions.proration_basis import ProrationBasis, ServicePeriod, share_of
@@ -214,19 +214,12 @@ class Subscription:
         return self.anchor_at if self.period_end is None else self.period_end
 
 
-def existing(subscription: Subscription | None, subscription_id: str) -> Subscription:
-    """The subscription, or SubscriptionNotFound."""
-    if subscription is None:
-        raise SubscriptionNotFound(subscription=subscription_id)
-    return subscription
-
-
-def living(subscription: Subscription | None, subscription_id: str) -> Subscription:
+def living(streams: Streams, subscription_id: str) -> Subscription:
     """The subscription, if it is not cancelled: SubscriptionNotFound or SubscriptionIsCanceled otherwise."""
-    found = existing(subscription, subscription_id)
-    if found.status is SubscriptionStatus.CANCELED:
+    subscription = SUBSCRIPTION.of(streams, subscription_id)
+    if subscription.status is SubscriptionStatus.CANCELED:
         raise SubscriptionIsCanceled(subscription=subscription_id)
-    return found
+    return subscription
 
 
 def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> None:
@@ -415,10 +408,13 @@ EVENTS: dict[str, type] = {
 
 SUBSCRIPTION: Stream[Subscription] = Stream(
     name="subscription",
+    id_field="subscription_id",
     topic=Topic.BILLING,
     events=EVENTS,
     evolve=evolve,
     customer_of=lambda subscription: subscription.customer_id,
+    not_found=SubscriptionNotFound,
+    already_exists=SubscriptionAlreadyExists,
     claims=claims,
     due_work=due_work,
 )

@@ -18,7 +18,6 @@ TABLE = stream_model(
     name="customers",
     version=1,
     projection=Projection.BILLING,
-    stream_id="customer_id",
     indexes=("tenant_id, external_id",),
     tally=status_tally(
         "customers",

@@ -14,7 +14,6 @@ TABLE = stream_model(
     name="invoices",
     version=1,
     projection=Projection.BILLING,
-    stream_id="invoice_id",
     indexes=(
         "tenant_id, customer_id, created_at, invoice_id",
         "tenant_id, subscription_id, created_at, invoice_id",

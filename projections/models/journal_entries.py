@@ -12,7 +12,6 @@ TABLE = stream_model(
     name="journal_entries",
     version=1,
     projection=Projection.BILLING,
-    stream_id="entry_id",
     sorted_by="posted_at",
 )
 

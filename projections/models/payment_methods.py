@@ -12,7 +12,6 @@ TABLE = stream_model(
     name="payment_methods",
     version=1,
     projection=Projection.PAYMENTS,
-    stream_id="payment_method_id",
     indexes=("tenant_id, customer_id, created_at, payment_method_id",),
 )
 

@@ -12,7 +12,6 @@ TABLE = stream_model(
     name="plans",
     version=1,
     projection=Projection.BILLING,
-    stream_id="plan_id",
     indexes=("tenant_id, product_id, created_at, plan_id",),
 )
 

@@ -12,7 +12,6 @@ TABLE = stream_model(
     name="prices",
     version=1,
     projection=Projection.BILLING,
-    stream_id="price_id",
     indexes=("tenant_id, plan_id, created_at, price_id", "tenant_id, external_id"),
 )
 

@@ -6,9 +6,7 @@ from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.stream_rows import Found, stream_model
 
-TABLE = stream_model(
-    PRODUCT, Product, name="products", version=1, projection=Projection.BILLING, stream_id="product_id"
-)
+TABLE = stream_model(PRODUCT, Product, name="products", version=1, projection=Projection.BILLING)
 
 
 async def get(connection: Reader, tenant_id: str, product_id: str) -> Found[Product] | None:

@@ -14,7 +14,6 @@ TABLE = stream_model(
     name="subscriptions",
     version=1,
     projection=Projection.BILLING,
-    stream_id="subscription_id",
     indexes=("tenant_id, customer_id, created_at, subscription_id",),
     tally=status_tally(
         "subscriptions",

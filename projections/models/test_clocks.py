@@ -12,7 +12,6 @@ TABLE = stream_model(
     name="test_clocks",
     version=1,
     projection=Projection.BILLING,
-    stream_id="clock_id",
 )
 
 

@@ -13,7 +13,6 @@ from domain.payments.commands import (
     ConfirmPayment,
     CreatePayment,
     PayInvoice,
-    PaymentCommand,
     RecordPaymentActionRequired,
     RecordPaymentCaptured,
     RecordPaymentDeclined,
@@ -85,7 +84,7 @@ def outcome_unknown(attempt: int = 1) -> PaymentOutcomeUnknown:
     return PaymentOutcomeUnknown(payment_id=PAYMENT_ID, attempt=attempt, why="time-out", noticed_at=NOW)
 
 
-OUTCOMES: list[PaymentCommand] = [capture(), decline(), require_action(), lose_sight()]
+OUTCOMES: list[Command] = [capture(), decline(), require_action(), lose_sight()]
 
 
 def under_way(**invoice: Any) -> Given:

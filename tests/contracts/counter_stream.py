@@ -208,6 +208,7 @@ def due_work(event: Event, counter: Counter) -> tuple[DueWork, ...]:
 
 COUNTERS: Stream[Counter] = Stream(
     name="counter",
+    id_field="counter_id",
     topic=Topic.BILLING,
     events={
         "counter.opened": Opened,

@@ -65,7 +65,12 @@ def streams(cls: type) -> dict[str, Stream[Any]]:
 
     return {
         "contract": Stream(
-            name="contract", topic=Topic.BILLING, events={SIGNED: cls}, evolve=evolve, customer_of=lambda _: None
+            name="contract",
+            id_field="contract_id",
+            topic=Topic.BILLING,
+            events={SIGNED: cls},
+            evolve=evolve,
+            customer_of=lambda _: None,
         )
     }
 

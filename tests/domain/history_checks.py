@@ -12,7 +12,6 @@ from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
 from domain.payments import charge_saga, refund_saga
 from domain.payments.commands import (
-    PaymentCommand,
     RecordPaymentActionRequired,
     RecordPaymentCaptured,
     RecordPaymentDeclined,
@@ -23,7 +22,6 @@ from domain.payments.refund_commands import (
     RecordRefundFailed,
     RecordRefundOutcomeUnknown,
     RecordRefundSucceeded,
-    RefundCommand,
 )
 from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
 from testing.examples.streams import (
@@ -169,7 +167,7 @@ def card_of(customer_id: str) -> str:
     return "pm_" + customer_id.removeprefix("cus_")
 
 
-def answered(payment_id: str, attempt: int, answer: str) -> PaymentCommand:
+def answered(payment_id: str, attempt: int, answer: str) -> Command:
     match answer:
         case "capture":
             return RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id="gw_1")
@@ -183,7 +181,7 @@ def answered(payment_id: str, attempt: int, answer: str) -> PaymentCommand:
             return RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why="time-out")
 
 
-def refund_answered(refund_id: str, payment_id: str, answer: str) -> RefundCommand:
+def refund_answered(refund_id: str, payment_id: str, answer: str) -> Command:
     match answer:
         case "succeeded":
             return RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")

@@ -2,9 +2,20 @@
 
 import inspect
 from collections.abc import Iterator
+from types import ModuleType
+from typing import get_type_hints
 
+import pytest
+
+from domain.catalog import commands as catalog
 from domain.commands import HANDLERS
+from domain.customers import commands as customers
+from domain.invoicing import commands as invoicing
 from domain.kernel.refusal import Refusal
+from domain.ledger import commands as ledger
+from domain.payments import commands as payments
+from domain.payments import refund_commands
+from domain.subscriptions import commands as subscriptions
 
 PROMISED = """
     CustomerNotFound             customer_not_found             not_found  customer
@@ -110,14 +121,18 @@ def test_a_refusal_says_in_a_sentence_what_is_wrong() -> None:
         assert refusal(amount=5, none=None).describe() == f"{summary} (amount=5)"
 
 
-def test_every_command_has_a_handler() -> None:
-    """What may be asked for are the dataclasses that are named in the imperative: all of them are listed."""
-    modules = {inspect.getmodule(command) for command in HANDLERS}
-    unions = {
-        member
-        for module in modules
-        for name, union in vars(module).items()
-        if name.endswith("Command") and hasattr(union, "__args__")
-        for member in union.__args__
+CONTEXTS = (customers, catalog, subscriptions, invoicing, payments, refund_commands, ledger)
+
+
+@pytest.mark.parametrize("context", CONTEXTS, ids=lambda context: context.__name__)
+def test_every_command_is_listed_with_the_function_that_decides_it(context: ModuleType) -> None:
+    deciders = {
+        get_type_hints(function)["command"]: function
+        for name, function in inspect.getmembers(context, inspect.isfunction)
+        if not name.startswith("_") and list(inspect.signature(function).parameters) == ["command", "streams", "now"]
     }
-    assert unions == set(HANDLERS)
+    assert deciders == context.HANDLERS
+
+
+def test_the_handlers_are_those_of_all_contexts() -> None:
+    assert set(HANDLERS) == {command for context in CONTEXTS for command in context.HANDLERS}

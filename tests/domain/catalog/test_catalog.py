@@ -11,7 +11,6 @@ from domain.catalog.plan import (
     CreatePlan,
     PlanAlreadyExists,
     PlanArchived,
-    PlanCommand,
     PlanCreated,
     PlanIsArchived,
     PlanNotFound,
@@ -42,6 +41,7 @@ from domain.catalog.product import (
     ProductVersionAdded,
 )
 from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.kernel.stream import Command
 from domain.pricing.models import Flat, Package, PerUnit, PriceModel
 from testing.examples.streams import (
     IN_ADVANCE,
@@ -154,7 +154,7 @@ def test_a_trial_lasts_from_0_to_730_days(days: int) -> None:
 
 
 @pytest.mark.parametrize("command", [CHANGE_PLAN, ARCHIVE_PLAN])
-def test_an_unknown_plan_is_not_found(command: PlanCommand) -> None:
+def test_an_unknown_plan_is_not_found(command: Command) -> None:
     given().when(command).then_refused(PlanNotFound, plan=PLAN_ID)
 
 

@@ -6,7 +6,6 @@ from domain.customers import test_clock as test_clocks
 from domain.customers.customer import (
     CUSTOMER,
     CustomerAlreadyExists,
-    CustomerCommand,
     CustomerErased,
     CustomerIsDeleted,
     CustomerNotFound,
@@ -23,6 +22,7 @@ from domain.customers.customer import (
 from domain.customers.payment_method import DetachPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.currency import UnknownCurrency
+from domain.kernel.stream import Command
 from testing.examples.streams import (
     CARD_ID,
     CLOCK_ID,
@@ -189,10 +189,10 @@ def test_erasing_deletes_first_and_forgets_the_reference() -> None:
 
 
 @pytest.mark.parametrize("command", [UPDATE, SET_DEFAULT])
-def test_a_deleted_customer_is_not_changed(command: CustomerCommand) -> None:
+def test_a_deleted_customer_is_not_changed(command: Command) -> None:
     given(create_customer(), attach_card(), DELETE).when(command).then_refused(CustomerIsDeleted, customer=CUSTOMER_ID)
 
 
 @pytest.mark.parametrize("command", [UPDATE, SET_DEFAULT, DELETE, ERASE])
-def test_an_unknown_customer_is_not_found(command: CustomerCommand) -> None:
+def test_an_unknown_customer_is_not_found(command: Command) -> None:
     given(card_attached()).when(command).then_refused(CustomerNotFound, customer=CUSTOMER_ID)

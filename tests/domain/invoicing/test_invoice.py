@@ -8,7 +8,7 @@ import pytest
 
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.invoicing import invoice as invoices
-from domain.invoicing.commands import FinalizeInvoice, InvoiceCommand
+from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import (
     CHARGE_DEADLINE_MS,
     INVOICE,
@@ -26,7 +26,7 @@ from domain.invoicing.invoice import (
     VoidInvoice,
 )
 from domain.kernel.accounts import CASH, DEFERRED_REVENUE, RECEIVABLE, REVENUE, Posting
-from domain.kernel.stream import Finish, Schedule, WorkKind
+from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.subscriptions.commands import CancelSubscription
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -321,7 +321,7 @@ def test_a_draft_is_not_paid() -> None:
 
 
 @pytest.mark.parametrize("command", [FINALIZE, VOID, PAY_OUT_OF_BAND])
-def test_an_unknown_invoice_is_not_found(command: InvoiceCommand) -> None:
+def test_an_unknown_invoice_is_not_found(command: Command) -> None:
     given(create_customer()).when(command).then_refused(InvoiceNotFound, invoice=INVOICE_ID)
 
 

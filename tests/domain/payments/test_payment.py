@@ -6,9 +6,7 @@ from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.customers.payment_method import DetachPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.invoicing.invoice import InvoiceNotFound, InvoiceNotOpen
 from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE
-from domain.payments.commands import (
-    PaymentCommand,
-)
+from domain.kernel.stream import Command
 from domain.payments.payment import (
     PAYMENT,
     InvalidPaymentAmount,
@@ -149,7 +147,7 @@ def test_an_intent_is_cancelled_once_while_no_gateway_works_on_it() -> None:
 
 
 @pytest.mark.parametrize("facts", [(), (lose_sight(),), (require_action(),), (capture(),)])
-def test_a_payment_that_runs_or_ran_is_neither_cancelled_nor_confirmed(facts: tuple[PaymentCommand, ...]) -> None:
+def test_a_payment_that_runs_or_ran_is_neither_cancelled_nor_confirmed(facts: tuple[Command, ...]) -> None:
     under_way().and_then(*facts).when(CANCEL).then_refused(PaymentNotCancelable, payment=PAYMENT_ID)
     given(*customer_with_card(), create(confirm=True), *facts).when(confirm()).then_refused(PaymentNotConfirmable)
 
@@ -200,7 +198,7 @@ def test_paying_needs_an_open_invoice_and_a_payment_method() -> None:
 
 
 @pytest.mark.parametrize("facts", [(), (lose_sight(),), (require_action(),)])
-def test_while_one_payment_of_an_invoice_runs_no_other_starts(facts: tuple[PaymentCommand, ...]) -> None:
+def test_while_one_payment_of_an_invoice_runs_no_other_starts(facts: tuple[Command, ...]) -> None:
     (
         under_way()
         .and_then(*facts)

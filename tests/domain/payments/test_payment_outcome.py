@@ -4,10 +4,7 @@ import pytest
 
 from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceNotOpen, InvoiceStatus
 from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE
-from domain.kernel.stream import Event, Finish, Schedule, WorkKind
-from domain.payments.commands import (
-    PaymentCommand,
-)
+from domain.kernel.stream import Command, Event, Finish, Schedule, WorkKind
 from domain.payments.payment import (
     PAYMENT,
     REFUND_DEADLINE_MS,
@@ -138,7 +135,7 @@ def test_an_unknown_outcome_is_said_once_and_asked_about() -> None:
         (require_action(), PaymentStatus.REQUIRES_ACTION),
     ],
 )
-def test_what_was_unknown_comes_to_be_known(answer: PaymentCommand, status: PaymentStatus) -> None:
+def test_what_was_unknown_comes_to_be_known(answer: Command, status: PaymentStatus) -> None:
     under_way().and_then(lose_sight()).when(answer).then_shows(
         PAYMENT, PAYMENT_ID, status=status, outcome_unknown=False
     )
@@ -177,7 +174,7 @@ def test_an_authenticated_payment_goes_on_to_its_outcome() -> None:
 
 
 @pytest.mark.parametrize("answer", OUTCOMES)
-def test_an_answer_to_an_attempt_that_is_over_is_refused(answer: PaymentCommand) -> None:
+def test_an_answer_to_an_attempt_that_is_over_is_refused(answer: Command) -> None:
     under_way().and_then(capture()).when(answer).then_refused(PaymentAttemptIsOver, attempt=1, status="succeeded")
     under_way().and_then(decline()).when(answer).then_refused(PaymentAttemptIsOver, attempt=1)
     under_way().and_then(decline(), confirm()).when(answer).then_refused(PaymentAttemptIsOver, status="processing")
@@ -185,7 +182,7 @@ def test_an_answer_to_an_attempt_that_is_over_is_refused(answer: PaymentCommand)
 
 
 @pytest.mark.parametrize("command", [*OUTCOMES, confirm(), CANCEL])
-def test_an_unknown_payment_is_not_found(command: PaymentCommand) -> None:
+def test_an_unknown_payment_is_not_found(command: Command) -> None:
     given(create_customer()).when(command).then_refused(PaymentNotFound, payment=PAYMENT_ID)
 
 

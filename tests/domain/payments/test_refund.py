@@ -7,7 +7,7 @@ import pytest
 
 from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE
 from domain.kernel.money import Money
-from domain.kernel.stream import Finish, Schedule, WorkKind
+from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments.commands import CreatePayment, RecordPaymentCaptured, RecordPaymentDeclined
 from domain.payments.payment import PAYMENT, PaymentNotFound
 from domain.payments.refund import (
@@ -25,7 +25,6 @@ from domain.payments.refund_commands import (
     RecordRefundOutcomeUnknown,
     RecordRefundSucceeded,
     RefundAlreadyExists,
-    RefundCommand,
     RefundExceedsPayment,
     RefundIsOver,
     RefundNotFound,
@@ -71,7 +70,7 @@ def request(amount: Money | None = None, refund_id: str = REFUND_ID, **changes: 
 SUCCEED = RecordRefundSucceeded(refund_id=REFUND_ID, payment_id=PAYMENT_ID, gateway_refund_id="gr_1")
 FAIL = RecordRefundFailed(refund_id=REFUND_ID, payment_id=PAYMENT_ID, failure_code="account_closed")
 LOSE_SIGHT = RecordRefundOutcomeUnknown(refund_id=REFUND_ID, payment_id=PAYMENT_ID, why="time-out")
-ANSWERS: list[RefundCommand] = [SUCCEED, FAIL, LOSE_SIGHT]
+ANSWERS: list[Command] = [SUCCEED, FAIL, LOSE_SIGHT]
 
 
 def requested(amount: int = 1_000, reason: str | None = None) -> RefundRequested:
@@ -179,12 +178,12 @@ def test_a_deleted_customer_is_still_refunded() -> None:
 
 @pytest.mark.parametrize("over", [SUCCEED, FAIL])
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_refund_has_one_outcome(answer: RefundCommand, over: RefundCommand) -> None:
+def test_a_refund_has_one_outcome(answer: Command, over: Command) -> None:
     captured().and_then(request(), over).when(answer).then_refused(RefundIsOver, refund=REFUND_ID)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_an_unknown_refund_is_not_found(answer: RefundCommand) -> None:
+def test_an_unknown_refund_is_not_found(answer: Command) -> None:
     captured().when(answer).then_refused(RefundNotFound, refund=REFUND_ID)
 
 

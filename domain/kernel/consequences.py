@@ -1,0 +1,60 @@
+"""What an event of one stream brings about in another: a rule per type of event, whatever command it comes from.
+
+A command decides what it asks for and nothing more. Whatever follows from its events in other streams is added to its
+decision here, right behind the event that it follows from, so that no command can forget it and no context needs to
+know those above it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from domain.kernel.stream import Change, Decision, Handler, State, Stream, Streams
+
+Consequence = Callable[[Any, Streams, datetime], Iterable[Change]]
+"""What follows from an event: of the event, the states after it, and the business time of the decision."""
+
+
+class After:
+    """The states as they will be after changes that are decided and not yet recorded. A `Streams`."""
+
+    def __init__(self, streams: Streams, changes: Iterable[Change] = ()) -> None:
+        self._streams = streams
+        self._states: dict[tuple[str, str], Any] = {}
+        for change in changes:
+            self.add(change)
+
+    def get(self, stream: Stream[State], stream_id: str) -> State | None:
+        key = (stream.name, stream_id)
+        if key not in self._states:
+            return self._streams.get(stream, stream_id)
+        state: State | None = self._states[key]
+        return state
+
+    def add(self, change: Change) -> None:
+        """Let a change have happened."""
+        stream, stream_id, event = change
+        self._states[stream.name, stream_id] = stream.evolve(self.get(stream, stream_id), event)
+
+
+def with_consequences(handler: Handler, rules: Mapping[type, Consequence]) -> Handler:
+    """The handler, whose decisions carry what follows from them. A consequence may have consequences."""
+
+    def decide(command: Any, streams: Streams, now: datetime) -> Decision:
+        decision = handler(command, streams, now)
+        if all(type(change.event) not in rules for change in decision.changes):
+            return decision
+        changes: list[Change] = []
+        after = After(streams)
+        ahead = deque(decision.changes)
+        while ahead:
+            change = ahead.popleft()
+            after.add(change)
+            changes.append(change)
+            rule = rules.get(type(change.event))
+            if rule is not None:
+                ahead.extendleft(reversed([*rule(change.event, after, decision.effective_at)]))
+        return Decision(decision.effective_at, changes)
+
+    return decide

@@ -1,0 +1,51 @@
+"""What becomes of a subscription when something becomes of its invoices."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from domain.invoicing.invoice import INVOICE, InvoiceCollectionFailed, InvoicePaid, InvoiceVoided
+from domain.kernel.consequences import Consequence
+from domain.kernel.stream import Change, Streams
+from domain.subscriptions.subscription import (
+    SUBSCRIPTION,
+    Subscription,
+    SubscriptionPastDue,
+    SubscriptionRecovered,
+    SubscriptionStatus,
+)
+
+
+def recovered(event: InvoicePaid | InvoiceVoided, streams: Streams, at: datetime) -> list[Change]:
+    """An invoice that is settled does not make its subscription past due any more."""
+    subscription = _billed_by(event.invoice_id, streams)
+    if subscription is None or event.invoice_id not in subscription.past_due_invoice_ids:
+        return []
+    settled = SubscriptionRecovered(subscription_id=subscription.subscription_id, invoice_id=event.invoice_id)
+    return [SUBSCRIPTION.change(settled)]
+
+
+def past_due(event: InvoiceCollectionFailed, streams: Streams, at: datetime) -> list[Change]:
+    """An invoice that could not be collected makes its subscription past due until it is settled."""
+    subscription = _billed_by(event.invoice_id, streams)
+    if (
+        subscription is None
+        or subscription.status is SubscriptionStatus.CANCELED
+        or event.invoice_id in subscription.past_due_invoice_ids
+    ):
+        return []
+    unpaid = SubscriptionPastDue(subscription_id=subscription.subscription_id, invoice_id=event.invoice_id)
+    return [SUBSCRIPTION.change(unpaid)]
+
+
+def _billed_by(invoice_id: str, streams: Streams) -> Subscription | None:
+    """The subscription that an invoice bills; None where it bills none."""
+    subscription_id = INVOICE.of(streams, invoice_id).subscription_id
+    return None if subscription_id is None else streams.get(SUBSCRIPTION, subscription_id)
+
+
+CONSEQUENCES: Final[Mapping[type, Consequence]] = {
+    InvoicePaid: recovered,
+    InvoiceVoided: recovered,
+    InvoiceCollectionFailed: past_due,
+}
