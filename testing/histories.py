@@ -386,6 +386,15 @@ def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[
             yield RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id=gateway_id)
 
 
+STREAM_VERSIONS = """
+INSERT INTO log.streams AS s (tenant_id, stream_type, stream_id, version, last_change)
+SELECT tenant_id, stream_type, stream_id, max(stream_version), count(*) FROM log.events WHERE position > $1
+GROUP BY tenant_id, stream_type, stream_id
+ON CONFLICT (tenant_id, stream_type, stream_id)
+DO UPDATE SET version = excluded.version, last_change = excluded.last_change
+"""
+
+
 async def write_log(connection: "asyncpg.Connection[asyncpg.Record]", events: list[Recorded]) -> None:
     """Put a history into an empty log, or after what the log holds of it already. The connection may do anything."""
     head = await connection.fetchval("SELECT position FROM log.head")
@@ -397,3 +406,4 @@ async def write_log(connection: "asyncpg.Connection[asyncpg.Record]", events: li
         await connection.execute(
             "UPDATE log.head SET position = $1, recorded_at = $2", fresh[-1].position, fresh[-1].recorded_at
         )
+        await connection.execute(STREAM_VERSIONS, head)

@@ -265,6 +265,7 @@ CREATE POLICY projector_reads ON log.events FOR SELECT TO tallybook_projector US
 GRANT SELECT, UPDATE ON log.head TO tallybook_writer;
 GRANT SELECT ON log.head TO tallybook_relay, tallybook_projector, tallybook_reader;
 GRANT SELECT, INSERT, UPDATE ON log.streams TO tallybook_writer;
+GRANT SELECT ON log.streams TO tallybook_reader;
 GRANT SELECT, INSERT ON log.events TO tallybook_writer;
 GRANT SELECT ON log.events TO tallybook_relay, tallybook_projector, tallybook_reader;
 GRANT SELECT, INSERT ON log.command_results TO tallybook_writer;

@@ -7,6 +7,7 @@ from domain.customers.customer import CUSTOMER, Customer
 from domain.kernel.money import Money
 from infra.vault import Person, Vault
 from projections import reading
+from projections.current import current
 from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.status_tally import status_tally
@@ -37,7 +38,7 @@ class Known(NamedTuple):
 
 async def get(connection: Reader, tenant_id: str, customer_id: str) -> Found[Customer] | None:
     """The customer, deleted or not."""
-    return await reading.one(connection, TABLE, tenant_id, customer_id)
+    return await current(connection, TABLE, CUSTOMER, tenant_id, customer_id)
 
 
 async def by_external_id(connection: Reader, tenant_id: str, external_id: str) -> Found[Customer] | None:

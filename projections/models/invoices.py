@@ -3,6 +3,7 @@
 from domain.invoicing.invoice import INVOICE, Invoice
 from domain.kernel.money import Money
 from projections import reading
+from projections.current import current
 from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.status_tally import status_tally
@@ -31,7 +32,7 @@ TABLE = stream_model(
 
 async def get(connection: Reader, tenant_id: str, invoice_id: str) -> Found[Invoice] | None:
     """The invoice."""
-    return await reading.one(connection, TABLE, tenant_id, invoice_id)
+    return await current(connection, TABLE, INVOICE, tenant_id, invoice_id)
 
 
 async def page(

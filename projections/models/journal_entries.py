@@ -2,6 +2,7 @@
 
 from domain.ledger.journal_entry import JOURNAL_ENTRY, JournalEntry
 from projections import reading
+from projections.current import current
 from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.stream_rows import Found, stream_model
@@ -18,7 +19,7 @@ TABLE = stream_model(
 
 async def get(connection: Reader, tenant_id: str, entry_id: str) -> Found[JournalEntry] | None:
     """The entry."""
-    return await reading.one(connection, TABLE, tenant_id, entry_id)
+    return await current(connection, TABLE, JOURNAL_ENTRY, tenant_id, entry_id)
 
 
 async def page(

@@ -2,6 +2,7 @@
 
 from domain.customers.payment_method import PAYMENT_METHOD, PaymentMethod
 from projections import reading
+from projections.current import current
 from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.stream_rows import Found, stream_model
@@ -18,7 +19,7 @@ TABLE = stream_model(
 
 async def get(connection: Reader, tenant_id: str, payment_method_id: str) -> Found[PaymentMethod] | None:
     """The payment method."""
-    return await reading.one(connection, TABLE, tenant_id, payment_method_id)
+    return await current(connection, TABLE, PAYMENT_METHOD, tenant_id, payment_method_id)
 
 
 async def page(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from domain.payments.payment import PAYMENT, Payment
 from projections import reading
 from projections.columns import layout
+from projections.current import current
 from projections.read_model import Fact, Projection, ReadModel, Rows
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.status_tally import status_tally
@@ -78,7 +79,7 @@ TABLE: ReadModel[FoundPayment] = ReadModel(
 
 async def get(connection: Reader, tenant_id: str, payment_id: str) -> FoundPayment | None:
     """The payment with its steps."""
-    return await reading.one(connection, TABLE, tenant_id, payment_id)
+    return await current(connection, TABLE, PAYMENT, tenant_id, payment_id)
 
 
 async def page(

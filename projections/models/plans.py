@@ -2,6 +2,7 @@
 
 from domain.catalog.plan import PLAN, Plan
 from projections import reading
+from projections.current import current
 from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.stream_rows import Found, stream_model
@@ -18,7 +19,7 @@ TABLE = stream_model(
 
 async def get(connection: Reader, tenant_id: str, plan_id: str) -> Found[Plan] | None:
     """The plan, archived or not."""
-    return await reading.one(connection, TABLE, tenant_id, plan_id)
+    return await current(connection, TABLE, PLAN, tenant_id, plan_id)
 
 
 async def page(

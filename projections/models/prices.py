@@ -2,6 +2,7 @@
 
 from domain.catalog.price import PRICE, PlanPrice
 from projections import reading
+from projections.current import current
 from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.stream_rows import Found, stream_model
@@ -18,7 +19,7 @@ TABLE = stream_model(
 
 async def get(connection: Reader, tenant_id: str, price_id: str) -> Found[PlanPrice] | None:
     """The price."""
-    return await reading.one(connection, TABLE, tenant_id, price_id)
+    return await current(connection, TABLE, PRICE, tenant_id, price_id)
 
 
 async def by_external_id(connection: Reader, tenant_id: str, external_id: str) -> Found[PlanPrice] | None:

@@ -2,6 +2,7 @@
 
 from domain.catalog.product import PRODUCT, Product
 from projections import reading
+from projections.current import current
 from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.stream_rows import Found, stream_model
@@ -11,7 +12,7 @@ TABLE = stream_model(PRODUCT, Product, name="products", version=1, projection=Pr
 
 async def get(connection: Reader, tenant_id: str, product_id: str) -> Found[Product] | None:
     """The product, archived or not."""
-    return await reading.one(connection, TABLE, tenant_id, product_id)
+    return await current(connection, TABLE, PRODUCT, tenant_id, product_id)
 
 
 async def page(

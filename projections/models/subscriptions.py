@@ -3,6 +3,7 @@
 from domain.kernel.money import Money
 from domain.subscriptions.subscription import SUBSCRIPTION, Subscription
 from projections import reading
+from projections.current import current
 from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.status_tally import status_tally
@@ -26,7 +27,7 @@ TABLE = stream_model(
 
 async def get(connection: Reader, tenant_id: str, subscription_id: str) -> Found[Subscription] | None:
     """The subscription."""
-    return await reading.one(connection, TABLE, tenant_id, subscription_id)
+    return await current(connection, TABLE, SUBSCRIPTION, tenant_id, subscription_id)
 
 
 async def page(

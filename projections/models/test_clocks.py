@@ -2,6 +2,7 @@
 
 from domain.customers.test_clock import TEST_CLOCK, TestClock
 from projections import reading
+from projections.current import current
 from projections.read_model import Projection
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.stream_rows import Found, stream_model
@@ -17,7 +18,7 @@ TABLE = stream_model(
 
 async def get(connection: Reader, tenant_id: str, clock_id: str) -> Found[TestClock] | None:
     """The clock."""
-    return await reading.one(connection, TABLE, tenant_id, clock_id)
+    return await current(connection, TABLE, TEST_CLOCK, tenant_id, clock_id)
 
 
 async def page(

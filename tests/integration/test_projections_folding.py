@@ -320,6 +320,9 @@ async def test_somebody_elses_record_is_buried_and_passed_by(side: Side, history
 
 async def test_no_tenant_sees_no_rows_and_another_tenant_sees_its_own(side: Side, history: History) -> None:
     await project_all(side, history)
+    admin = await asyncpg.connect(side.dsn)
+    await write_log(admin, history.events)
+    await admin.close()
     pool = await open_pool(side.dsn, Role.READER, DatabaseSettings())
     try:
         for model in READ_MODELS:

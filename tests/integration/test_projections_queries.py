@@ -36,7 +36,7 @@ from projections.models.ledger_entries import AsOf
 from projections.read_model import Projection
 from projections.reading import Between, PageRequest, UnknownCursor, reading
 from schemas.codec import decode_entry
-from testing.histories import History, scramble
+from testing.histories import History, scramble, write_log
 from testing.published import Publisher
 from testing.services import FreshDatabase
 
@@ -90,6 +90,9 @@ async def projected(database: FreshDatabase) -> AsyncIterator[Projected]:
         await live.open(connection, range(12))
         await live.project(connection, publisher.records(history.events, projection))
     await connection.close()
+    admin = await asyncpg.connect(database.dsn)
+    await write_log(admin, history.events)
+    await admin.close()
     pool = await open_pool(database.dsn, Role.READER, DatabaseSettings())
     yield Projected(history, pool)
     await pool.close()
