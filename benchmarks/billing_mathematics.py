@@ -13,9 +13,8 @@ from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from domain.invoicing.computation import AvailableCredits, InvoiceLine, PricedLine, compute_invoice
+from domain.invoicing.computation import AvailableCredits, InvoiceLine, MeteredLine
 from domain.kernel.money import Money
-from domain.pricing.amount import amount_of, explain
 from domain.pricing.measured import EventAmounts, Measured
 from domain.pricing.models import (
     BoundedPrice,
@@ -30,6 +29,7 @@ from domain.pricing.models import (
     Tier,
     Volume,
 )
+from testing.examples.half_up import amount_of, compute_invoice, explain
 from testing.examples.pricing import NEW_YEAR, USD, amount_off, grant, line, percent_off, tax_rate
 from testing.oracles import prices as oracle
 
@@ -91,9 +91,13 @@ def naive_rows(price: Graduated | Volume | GraduatedPercentage) -> list[oracle.R
     ]
 
 
+def _decimal(exact: Fraction) -> Decimal:
+    return Decimal(exact.numerator) / Decimal(exact.denominator)
+
+
 def price_pair(name: str, price: Price, measures: Sequence[Measured], naive: Callable[[Measured], Fraction]) -> Pair:
     multiplications = [
-        (portion.quantity, portion.rate)
+        (_decimal(portion.quantity), _decimal(portion.rate))
         for measured in measures
         for portion in explain(price, measured).portions
         if portion.rate
@@ -174,7 +178,9 @@ def price_pairs(rng: random.Random) -> list[Pair]:
 
 
 def invoice_pairs(rng: random.Random) -> list[Pair]:
-    plain: list[InvoiceLine] = [PricedLine(line_id="l", product_id="p", price=Flat(amount=Money(1999, USD)))]
+    plain: list[InvoiceLine] = [
+        MeteredLine(line_id="l", product_id="p", price=Flat(amount=Money(1999, USD)), measured=1, discountable=True)
+    ]
     amounts = [rng.randint(100, 50_000) for _ in range(5)]
     products = ["a", "b", "a", "c", "b"]
     standard, reduced = tax_rate(20), tax_rate("5.5")

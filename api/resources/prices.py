@@ -45,6 +45,7 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import PRICE as PREFIX
 from domain.kernel.stream import Streams
 from domain.pricing.models import ZERO, Flat, PerUnit, PriceModel
+from domain.pricing.validation import InvalidPrice
 from infra.ids import new_id
 from projections.models import prices as read
 from projections.read_model import Projection
@@ -199,7 +200,7 @@ def _path_id(call: Call) -> str:
     answers=PriceResource,
     example=EXAMPLE,
     status=201,
-    refusals=(PlanNotFound, PlanIsArchived, PriceExternalIdTaken),
+    refusals=(PlanNotFound, PlanIsArchived, PriceExternalIdTaken, InvalidPrice),
 )
 async def create_price(_call: Call, body: NewPrice) -> Intention:
     """Create a price of a plan."""

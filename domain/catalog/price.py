@@ -9,6 +9,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, Stream, Streams, Take, Topic
 from domain.pricing.models import Flat, PerUnit, PriceModel
+from domain.pricing.validation import check_price
 
 
 class BillingTiming(StrEnum):
@@ -79,14 +80,6 @@ class PriceIsArchived(Refusal):
     param = "price"
 
 
-class NegativePrice(Refusal):
-    """A price is zero or more."""
-
-    code = "negative_price"
-    kind = RefusalKind.INVALID
-    param = "unit_amount"
-
-
 class PriceModelNotBillable(Refusal):
     """Subscriptions bill flat and per-unit prices."""
 
@@ -119,16 +112,10 @@ def on_sale(streams: Streams, price_id: str) -> PlanPrice:
 
 
 def check_billable(model: PriceModel) -> None:
-    """Raises NegativePrice, PriceModelNotBillable."""
-    match model:
-        case Flat():
-            if model.amount.is_negative:
-                raise NegativePrice(amount=model.amount.amount)
-        case PerUnit():
-            if model.unit_amount < 0 or model.free_units < 0:
-                raise NegativePrice(unit_amount=str(model.unit_amount))
-        case _:
-            raise PriceModelNotBillable(model=type(model).__name__)
+    """Raises what `check_price` raises, the one gate for prices, and PriceModelNotBillable."""
+    check_price(model)
+    if not isinstance(model, Flat | PerUnit):
+        raise PriceModelNotBillable(model=type(model).__name__)
 
 
 def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:

@@ -7,7 +7,6 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
-from domain.kernel.allocation import split_over_lines
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money, allocate, sum_money, times
 from domain.kernel.percent import factor_of
@@ -57,18 +56,16 @@ class Coupon:
 
 @dataclass(frozen=True, slots=True)
 class DiscountableLine:
-    """A line before coupons."""
+    """A line before coupons. One that is not `discountable` keeps its amount, as every credit does."""
 
     product_id: str
     amount: Money
+    discountable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedDiscount:
-    """What one coupon took off: `amount` in all, zero or more; `by_line` in the order of the lines.
-
-    A line's part is below zero where a percentage shrinks a credit among the charges.
-    """
+    """What one coupon took off: `amount` in all, `by_line` in the order of the lines; all of it zero or more."""
 
     coupon_id: str
     amount: Money
@@ -150,22 +147,26 @@ def discounts_on(
     lines: Sequence[DiscountableLine],
     coupons: Sequence[Coupon],
     currency: CurrencyCode,
-    rounding: Rounding = Rounding.HALF_UP,
+    rounding: Rounding,
 ) -> tuple[AppliedDiscount, ...]:
     """What each coupon takes off, in the order of application: percentages first, then fixed amounts, else as given.
 
-    A coupon is computed once, on the sum of what is left of the lines of its products, rounded to minor units by
-    `rounding` (percent), and capped at that sum (fixed). It is split over those lines: a percentage as
-    `split_over_lines` does, a fixed amount in proportion to the lines above zero. No charge is discounted below zero. A
-    sum of zero or less gets no discount; nor does an invoice in another currency than a fixed coupon's. The order and
-    the split are vectors 22 to 24, from other engines' suites.
+    A coupon is computed once, on the sum of what is left of the discountable lines of its products, rounded to minor
+    units by `rounding` (percent), and capped at that sum (fixed). It is split over those lines in proportion, so none
+    is discounted below zero. A credit is never discounted, whatever its line says: it gives back what was paid for it,
+    and a discount of today would take away from that. A sum of zero gets no discount; nor does an invoice in another
+    currency than a fixed coupon's. The order and the split are vectors 22 to 24, from other engines' suites.
     """
     left = [line.amount for line in lines]
     applied: list[AppliedDiscount] = []
     in_order = sorted(coupons, key=lambda coupon: isinstance(coupon.discount, AmountOff))  # stable
     for coupon in in_order:
         chosen = [
-            index for index, line in enumerate(lines) if not coupon.product_ids or line.product_id in coupon.product_ids
+            index
+            for index, line in enumerate(lines)
+            if line.discountable
+            and line.amount.amount > 0
+            and (not coupon.product_ids or line.product_id in coupon.product_ids)
         ]
         parts = _discount_parts(coupon.discount, [left[index] for index in chosen], currency, rounding)
         by_line = [Money.zero(currency) for _ in lines]
@@ -183,13 +184,12 @@ def _discount_parts(
 ) -> list[Money]:
     base = sum_money(left, currency)
     nothing = [Money.zero(currency) for _ in left]
-    if base.amount <= 0:
+    if base.is_zero:
         return nothing
     match discount:
         case PercentOff(percent=percent):
-            factor = factor_of(percent)
-            return split_over_lines(times(base, factor, rounding), left, factor)
+            return allocate(times(base, factor_of(percent), rounding), [line.amount for line in left])
         case AmountOff(amount=amount):
             if amount.currency != currency:
                 return nothing
-            return allocate(min(amount, base), [max(line.amount, 0) for line in left])
+            return allocate(min(amount, base), [line.amount for line in left])

@@ -27,14 +27,16 @@ class PaymentFigures:
     dispute: DisputeOutcome = DisputeOutcome.NONE
 
 
-def balance_of(total: Money, credit_notes: Money, payments: Sequence[PaymentFigures]) -> Money:
-    """total - credit notes - (captured - refunded), in minor units; below zero the customer is owed.
+def balance_of(total: Money, credit_notes: Money, applied: Money, payments: Sequence[PaymentFigures]) -> Money:
+    """total - credit notes - applied - (captured - refunded), in minor units; below zero the customer is owed.
+
+    `applied` is what prepaid credits and the customer's balance paid of it.
 
     A refund without a credit note is owed again, one with a credit note is not (vector 26). A payment whose dispute was
     lost counts as never captured under the policy "reopen", and as captured when the loss is booked as such; an open,
     won or reversed one changes nothing (vector 27). Both vectors are from another engine's suite.
     """
-    balance = total - credit_notes
+    balance = total - credit_notes - applied
     for payment in payments:
         if payment.dispute is not DisputeOutcome.LOST_REOPENED:
             balance -= payment.captured - payment.refunded

@@ -6,6 +6,7 @@ Preview and finalization both call `compute_invoice`, so what is shown is what i
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from domain.discounts.computation import AppliedDiscount, Coupon, DiscountableLi
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money, sum_money
 from domain.kernel.rounding import Rounding
-from domain.pricing.amount import amount_of
+from domain.pricing.amount import amount_of, licensed_amount_of
 from domain.pricing.measured import Measured
 from domain.pricing.models import WHOLE_PERIOD, Price
 from domain.tax.computation import InvoiceTax, RateTotal, TaxableLine, TaxRate, TaxShare, tax_on
@@ -21,30 +22,49 @@ from domain.wallets.prepaid_credits import CreditGrant, DrawDownPlan, draw_down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PricedLine:
-    """A line that a price and a measured quantity give."""
+class MeteredLine:
+    """A line that a price and a measured quantity give. `period_share` prorates the price's bounds, nothing else."""
 
     line_id: str
     product_id: str
     price: Price
-    measured: Measured = 1
+    measured: Measured
     period_share: Fraction = WHOLE_PERIOD
+    discountable: bool
+    tax_rates: tuple[TaxRate, ...] = ()
+    tax_inclusive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicensedLine:
+    """A line for `share` of a whole period of something that is not measured: seats, a fee."""
+
+    line_id: str
+    product_id: str
+    price: Price
+    quantity: Decimal | int
+    share: Fraction = WHOLE_PERIOD
+    discountable: bool
     tax_rates: tuple[TaxRate, ...] = ()
     tax_inclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AmountLine:
-    """A line whose amount is known: a proration, an item by hand. Below zero it is a credit."""
+    """A line whose amount is known: a proration, an item by hand. Below zero it is a credit, which no coupon touches.
+
+    A proration credit bears the rates of the invoice that charged what it gives back, not today's.
+    """
 
     line_id: str
     product_id: str
     amount: Money
+    discountable: bool
     tax_rates: tuple[TaxRate, ...] = ()
     tax_inclusive: bool = False
 
 
-InvoiceLine: TypeAlias = PricedLine | AmountLine
+InvoiceLine: TypeAlias = MeteredLine | LicensedLine | AmountLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +90,10 @@ class ComputedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputedInvoice:
-    """subtotal - discount + tax on top = total; total - prepaid credits = due. `tax` is all tax, included or on top."""
+    """subtotal - discount + tax on top = total; total - prepaid credits = due - to_customer_balance.
+
+    `tax` is all tax, included or on top. A total below zero leaves nothing due, and becomes the customer's balance.
+    """
 
     currency: CurrencyCode
     lines: tuple[ComputedLine, ...]
@@ -82,6 +105,7 @@ class ComputedInvoice:
     total: Money
     draws: DrawDownPlan
     due: Money
+    to_customer_balance: Money
 
 
 def compute_invoice(
@@ -90,14 +114,14 @@ def compute_invoice(
     *,
     coupons: Sequence[Coupon] = (),
     prepaid: AvailableCredits | None = None,
-    rounding: Rounding = Rounding.HALF_UP,
+    rounding: Rounding,
 ) -> ComputedInvoice:
     """The whole invoice in minor units of `currency`.
 
     Rounded by `rounding`: each line once, each percentage coupon once, each rate's tax once on the sum of its
     discounted lines; everything else is split so that it conserves the sum. The order is that of the billing domain's
-    design; vectors 22 to 25, 33 and 34 show its parts, the first four from other engines' suites. A total below zero is
-    due as it is: the caller turns it into customer credit.
+    design; vectors 22 to 25, 33 and 34 show its parts, the first four from other engines' suites. A total below zero
+    is owed to the customer and becomes their balance.
     Raises CurrencyMismatch for a line in another currency, and what `amount_of` raises.
     """
     zero = Money.zero(currency)
@@ -107,7 +131,10 @@ def compute_invoice(
     discount = zero
     line_discounts: Sequence[Money] | None = None
     if coupons:
-        discountable = [DiscountableLine(line.product_id, amount) for line, amount in zip(lines, amounts, strict=True)]
+        discountable = [
+            DiscountableLine(line.product_id, amount, line.discountable)
+            for line, amount in zip(lines, amounts, strict=True)
+        ]
         discounts = discounts_on(discountable, coupons, currency, rounding)
         line_discounts = [sum_money(parts, currency) for parts in zip(*(one.by_line for one in discounts), strict=True)]
         discount = sum_money(line_discounts, currency)
@@ -140,11 +167,14 @@ def compute_invoice(
         tax=zero if tax is None else tax.total,
         total=total,
         draws=draws,
-        due=draws.left_due,
+        due=max(draws.left_due, zero),
+        to_customer_balance=max(-total, zero),
     )
 
 
-def _priced(line: PricedLine, rounding: Rounding) -> Money:
+def _priced(line: MeteredLine | LicensedLine, rounding: Rounding) -> Money:
+    if isinstance(line, LicensedLine):
+        return licensed_amount_of(line.price, line.quantity, line.share, rounding)
     return amount_of(line.price, line.measured, rounding, line.period_share)
 
 

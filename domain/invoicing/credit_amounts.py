@@ -85,7 +85,7 @@ def creditable(line_id: str, net: Money, taxes: Sequence[TaxShare] = ()) -> Cred
     )
 
 
-def credit_net(line: CreditableLine, net: Money, rounding: Rounding = Rounding.HALF_UP) -> CreditedLine:
+def credit_net(line: CreditableLine, net: Money, rounding: Rounding) -> CreditedLine:
     """Credit `net` minor units of the line's discounted amount, with its share of each tax.
 
     Tax is credited up to round(tax × credited net / net) and less what was credited before; whoever credits the last of
@@ -104,7 +104,7 @@ def credit_net(line: CreditableLine, net: Money, rounding: Rounding = Rounding.H
     return CreditedLine(line_id=line.line_id, net=net, taxes=tuple(parts))
 
 
-def credit_gross(line: CreditableLine, gross: Money, rounding: Rounding = Rounding.HALF_UP) -> CreditedLine:
+def credit_gross(line: CreditableLine, gross: Money, rounding: Rounding) -> CreditedLine:
     """Credit `gross` minor units, tax included, of the line: split into net and taxes as the line is.
 
     Net is credited up to round(net × credited gross / gross) and less what was credited before, the taxes take the

@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
-from domain.invoicing.computation import AmountLine, ComputedInvoice, ComputedLine, InvoiceLine, PricedLine
+from domain.invoicing.computation import (
+    AmountLine,
+    ComputedInvoice,
+    ComputedLine,
+    InvoiceLine,
+    LicensedLine,
+    MeteredLine,
+)
 from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
-from domain.pricing.amount import explain
+from domain.pricing.amount import explain, explain_licensed
 from domain.pricing.breakdown import PortionKind
 
 
@@ -25,6 +32,7 @@ class ExplanationKind(StrEnum):
     TAX = "tax"
     TAX_INCLUDED = "tax_included"
     CREDITS = "credits"
+    TO_CUSTOMER_BALANCE = "to_customer_balance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +44,17 @@ class Explanation:
     """
 
     kind: ExplanationKind
-    amount: Decimal
+    amount: Fraction
     reference: str | None = None
     portion: PortionKind | None = None
-    quantity: Decimal | None = None
-    rate: Decimal | None = None
+    quantity: Fraction | None = None
+    rate: Fraction | None = None
     tier: int | None = None
     children: tuple["Explanation", ...] = ()
     of_which: tuple["Explanation", ...] = ()
 
 
-def explain_invoice(
-    lines: Sequence[InvoiceLine], computed: ComputedInvoice, rounding: Rounding = Rounding.HALF_UP
-) -> Explanation:
+def explain_invoice(lines: Sequence[InvoiceLine], computed: ComputedInvoice, rounding: Rounding) -> Explanation:
     """The tree from the amount due down to the tiers' quantities.
 
     `lines` and `rounding` are those that `compute_invoice` was given. Every amount is that of `computed`; only the
@@ -59,13 +65,15 @@ def explain_invoice(
     draws = tuple(
         Explanation(
             kind=ExplanationKind.CREDITS,
-            amount=Decimal(-draw.amount.amount),
+            amount=Fraction(-draw.amount.amount),
             reference=draw.grant_id,
-            quantity=draw.credits,
+            quantity=Fraction(draw.credits),
         )
         for draw in computed.draws.draws
     )
-    return _node(ExplanationKind.DUE, computed.due, children=(total, *draws))
+    owed = computed.to_customer_balance
+    to_balance = () if owed.is_zero else (_node(ExplanationKind.TO_CUSTOMER_BALANCE, owed),)
+    return _node(ExplanationKind.DUE, computed.due, children=(total, *draws, *to_balance))
 
 
 def _line_node(index: int, line: InvoiceLine, computed: ComputedInvoice, rounding: Rounding) -> Explanation:
@@ -77,9 +85,9 @@ def _line_node(index: int, line: InvoiceLine, computed: ComputedInvoice, roundin
         if not discount.by_line[index].is_zero
     ]
     kind = ExplanationKind.TAX_INCLUDED if line.tax_inclusive else ExplanationKind.TAX
-    percents = {total.rate_id: total.percent for total in computed.tax_by_rate}
     taxes = tuple(
-        _node(kind, share.amount, reference=share.rate_id, rate=percents[share.rate_id]) for share in result.taxes
+        _node(kind, share.amount, reference=share.rate_id, rate=Fraction(rate.percent))
+        for rate, share in zip(line.tax_rates, result.taxes, strict=True)
     )
     return _node(
         ExplanationKind.LINE,
@@ -100,8 +108,11 @@ def _price_node(line: InvoiceLine, result: ComputedLine, rounding: Rounding) -> 
     )
 
 
-def _portion_nodes(line: PricedLine, rounding: Rounding) -> Iterator[Explanation]:
-    breakdown = explain(line.price, line.measured, rounding, line.period_share)
+def _portion_nodes(line: MeteredLine | LicensedLine, rounding: Rounding) -> Iterator[Explanation]:
+    if isinstance(line, LicensedLine):
+        breakdown = explain_licensed(line.price, line.quantity, line.share, rounding)
+    else:
+        breakdown = explain(line.price, line.measured, rounding, line.period_share)
     for portion in breakdown.portions:
         yield Explanation(
             kind=ExplanationKind.PORTION,
@@ -120,10 +131,10 @@ def _node(
     amount: Money,
     *,
     reference: str | None = None,
-    rate: Decimal | None = None,
+    rate: Fraction | None = None,
     children: tuple[Explanation, ...] = (),
     of_which: tuple[Explanation, ...] = (),
 ) -> Explanation:
     return Explanation(
-        kind=kind, amount=Decimal(amount.amount), reference=reference, rate=rate, children=children, of_which=of_which
+        kind=kind, amount=Fraction(amount.amount), reference=reference, rate=rate, children=children, of_which=of_which
     )

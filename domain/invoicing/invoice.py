@@ -27,6 +27,7 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
 
 CHARGE_DEADLINE_MS = 15_000
@@ -250,9 +251,12 @@ def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money
     if any(line.amount.currency != currency for line in lines):
         raise InvalidInvoiceLines(currency=currency)
     billed = [
-        AmountLine(line_id=line.line_id, product_id=line.price_id or line.line_id, amount=line.amount) for line in lines
+        AmountLine(
+            line_id=line.line_id, product_id=line.price_id or line.line_id, amount=line.amount, discountable=False
+        )
+        for line in lines
     ]
-    due = compute_invoice(billed, currency).due
+    due = compute_invoice(billed, currency, rounding=STANDARD_ROUNDING).total
     if not 0 <= due.amount <= MAX_INVOICE_TOTAL:
         raise InvalidInvoiceLines(total=due.amount, most=MAX_INVOICE_TOTAL)
     return due

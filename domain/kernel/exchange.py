@@ -42,7 +42,7 @@ class Exchanged:
     rate: ExchangeRate
 
 
-def exchange(money: Money, rate: ExchangeRate, rounding: Rounding = Rounding.HALF_UP) -> Exchanged:
+def exchange(money: Money, rate: ExchangeRate, rounding: Rounding) -> Exchanged:
     """`money` at `rate`, rounded once by `rounding` to minor units of the target, with the difference that it made.
 
     The exponents of both currencies count: 1000 JPY at 0.0065 is 6.50 USD = 650 minor units. That the difference is
@@ -61,9 +61,7 @@ def exact_exchange(money: Money, rate: ExchangeRate) -> Fraction:
     return money.amount * Fraction(rate.rate) * scale
 
 
-def settlement_difference(
-    money: Money, *, booked: ExchangeRate, settled: ExchangeRate, rounding: Rounding = Rounding.HALF_UP
-) -> Money:
+def settlement_difference(money: Money, *, booked: ExchangeRate, settled: ExchangeRate, rounding: Rounding) -> Money:
     """Gain (positive) or loss (negative), in the target currency, because the rate moved between two dates.
 
     The difference of the two rounded amounts, so that booked amount + difference = settled amount exactly.
@@ -72,9 +70,7 @@ def settlement_difference(
     return exchange(money, settled, rounding).money - exchange(money, booked, rounding).money
 
 
-def exchange_parts(
-    parts: list[Money], rate: ExchangeRate, rounding: Rounding = Rounding.HALF_UP
-) -> tuple[list[Money], Money]:
+def exchange_parts(parts: list[Money], rate: ExchangeRate, rounding: Rounding) -> tuple[list[Money], Money]:
     """Each part exchanged and rounded by itself, and the difference to the sum exchanged at once.
 
     sum(exchanged parts) + difference = the exchanged sum, in minor units of the target. Raises CurrencyMismatch.

@@ -140,7 +140,7 @@ class ExactAmount:
     currency: CurrencyCode
 
 
-def times(money: Money | ExactAmount, factor: Decimal | Fraction | int, rounding: Rounding = Rounding.HALF_UP) -> Money:
+def times(money: Money | ExactAmount, factor: Decimal | Fraction | int, rounding: Rounding) -> Money:
     """money × factor, rounded once, from the exact product, to whole minor units by `rounding`."""
     if isinstance(money, ExactAmount):
         return Money(round_to_int(money.amount * Fraction(factor), rounding), money.currency)

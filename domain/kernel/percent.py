@@ -1,6 +1,7 @@
 """Percentages are stored as people say them, Decimal("5.5") for 5.5 %, and computed with exactly."""
 
 from decimal import Decimal
+from fractions import Fraction
 
 from domain.kernel.rounding import EXACT
 
@@ -13,6 +14,6 @@ def factor_of(percent: Decimal) -> Decimal:
     return EXACT.scaleb(percent, -_DIGITS)
 
 
-def percent_of(amount: Decimal, percent: Decimal) -> Decimal:
+def percent_of(amount: Fraction, percent: Decimal) -> Fraction:
     """percent/100 × amount, exactly."""
-    return EXACT.scaleb(EXACT.multiply(amount, percent), -_DIGITS)
+    return amount * Fraction(factor_of(percent))

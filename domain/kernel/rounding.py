@@ -37,8 +37,12 @@ EXACT = Context(
 class Rounding(StrEnum):
     """What happens to exactly half a minor unit. All other values go to the nearest."""
 
-    HALF_UP = "half_up"  # away from zero: 0.5 → 1, -0.5 → -1; the default
+    HALF_UP = "half_up"  # away from zero: 0.5 → 1, -0.5 → -1; the usual one
     HALF_EVEN = "half_even"  # to the even neighbour: 0.5 → 0, 1.5 → 2; a tenant's choice
+
+
+STANDARD_ROUNDING = Rounding.HALF_UP
+"""What a tenant who has not chosen is billed by. Commands pass it on; no calculation falls back to it by itself."""
 
 
 class NotRoundable(Refusal):
@@ -48,7 +52,7 @@ class NotRoundable(Refusal):
     kind = RefusalKind.INVALID
 
 
-def round_to_int(value: Decimal | Fraction | int, rounding: Rounding = Rounding.HALF_UP) -> int:
+def round_to_int(value: Decimal | Fraction | int, rounding: Rounding) -> int:
     """The nearest integer; halves by `rounding`. Negative values mirror positive ones.
 
     Half up away from zero is what the vectors recomputed from other engines' suites use (vector 28).

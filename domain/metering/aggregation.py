@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from itertools import chain
 
-from domain.kernel.rounding import EXACT, Rounding, round_to_int
+from domain.kernel.rounding import EXACT
 
 ZERO = Decimal(0)
 HOUR = timedelta(hours=1)
-QUANTITY_DECIMALS = 12
-"""Decimals of a quantity that does not come out even, such as a third of an hour."""
 
 
 class Aggregation(StrEnum):
@@ -84,18 +83,23 @@ def aggregate(aggregation: Aggregation, events: Iterable[UsageEvent]) -> Partial
     return PartialAggregate(aggregation=aggregation, count=count, total=total, tallies=_combined(tallies))
 
 
-def merge(first: PartialAggregate, second: PartialAggregate) -> PartialAggregate:
-    """Both together; associative and commutative, and the empty aggregate changes nothing. No rounding.
+def merge(first: PartialAggregate, *others: PartialAggregate) -> PartialAggregate:
+    """All of them together; associative and commutative, and the empty aggregate changes nothing. No rounding.
 
-    Raises ValueError when they aggregate differently.
+    Every entry is looked at once, so the hours of a month are merged in one call, not one after another into a sum that
+    is read anew each time. Raises ValueError when they aggregate differently.
     """
-    if first.aggregation is not second.aggregation:
-        raise ValueError(f"cannot merge {first.aggregation} with {second.aggregation}")
+    partials = (first, *others)
+    total = ZERO
+    for partial in partials:
+        if partial.aggregation is not first.aggregation:
+            raise ValueError(f"cannot merge {first.aggregation} with {partial.aggregation}")
+        total = EXACT.add(total, partial.total)
     return PartialAggregate(
         aggregation=first.aggregation,
-        count=first.count + second.count,
-        total=EXACT.add(first.total, second.total),
-        tallies=_combined((*first.tallies, *second.tallies)),
+        count=sum(partial.count for partial in partials),
+        total=total,
+        tallies=_combined(chain.from_iterable(partial.tallies for partial in partials)),
     )
 
 
@@ -120,14 +124,14 @@ def correction(aggregation: Aggregation, wrong: UsageEvent, right: UsageEvent) -
 
 def quantity_of(
     partial: PartialAggregate, window: Window, carried_in: Decimal = ZERO, unit: timedelta = HOUR
-) -> Decimal:
-    """The figure over the window, in units of the meter.
+) -> Decimal | Fraction:
+    """The figure over the window, in units of the meter, exactly: a price rounds once, and nothing is rounded before.
 
     The events of `partial` are those of the window, except that a time-weighted sum also takes earlier ones for the
     level it starts from (else `carried_in`), and leaves out those at or after the end. COUNT and SUM may be below zero
     when corrections outweigh events. MAX and LATEST of nothing are zero; so is UNIQUE. LATEST: at one instant the
     greater event id wins. TIME_WEIGHTED_SUM: level × time held, in value-`unit`s (GB-hours), by elapsed time, so a day
-    of 25 hours weighs 25 (vector 39); rounded half up to QUANTITY_DECIMALS.
+    of 25 hours weighs 25 (vector 39); a Fraction, for it need not come out even.
     """
     match partial.aggregation:
         case Aggregation.COUNT:
@@ -142,7 +146,7 @@ def quantity_of(
             points = _points(partial)
             return points[-1].value if points else ZERO
         case Aggregation.TIME_WEIGHTED_SUM:
-            return as_quantity(time_weighted_sum(partial, window, carried_in, unit))
+            return time_weighted_sum(partial, window, carried_in, unit)
 
 
 def time_weighted_sum(
@@ -178,10 +182,10 @@ def level_at(partial: PartialAggregate, at: datetime, carried_in: Decimal = ZERO
     return level
 
 
-def time_weighted_average(partial: PartialAggregate, window: Window, carried_in: Decimal = ZERO) -> Decimal:
-    """The mean level over the window, rounded half up to QUANTITY_DECIMALS. Raises ZeroDivisionError when empty."""
+def time_weighted_average(partial: PartialAggregate, window: Window, carried_in: Decimal = ZERO) -> Fraction:
+    """The mean level over the window, exactly. Raises ZeroDivisionError when the window is empty."""
     length = window.end.astimezone(UTC) - window.start.astimezone(UTC)
-    return as_quantity(time_weighted_sum(partial, window, carried_in, length))
+    return time_weighted_sum(partial, window, carried_in, length)
 
 
 def settled(partial: PartialAggregate) -> PartialAggregate:
@@ -200,13 +204,6 @@ def settled(partial: PartialAggregate) -> PartialAggregate:
     return PartialAggregate(
         aggregation=partial.aggregation, count=partial.count, total=partial.total, tallies=tuple(kept)
     )
-
-
-def as_quantity(exact: Fraction) -> Decimal:
-    """The fraction as a Decimal, rounded half up to QUANTITY_DECIMALS."""
-    scaled = round_to_int(exact * 10**QUANTITY_DECIMALS, Rounding.HALF_UP)
-    short = EXACT.scaleb(Decimal(scaled), -QUANTITY_DECIMALS).normalize(EXACT)
-    return EXACT.add(short, ZERO)  # 2.3E+2 becomes 230
 
 
 _MICROSECOND = timedelta(microseconds=1)

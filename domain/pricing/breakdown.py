@@ -1,8 +1,8 @@
 """Why a price comes to its amount: exact portions, then one rounding, shown as its own figure."""
 
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
 from domain.kernel.money import Money
 
@@ -21,11 +21,13 @@ class PortionKind(StrEnum):
     FREE_EVENTS = "free_events"
     EVENT_MINIMUM = "event_minimum"
     EVENT_MAXIMUM = "event_maximum"
+    NEVER_CHARGED = "never_charged"
     COVERED_BY_COMMITMENT = "covered_by_commitment"
     OVERAGE_SURCHARGE = "overage_surcharge"
     COMMITMENT = "commitment"
     MINIMUM = "minimum"
     MAXIMUM = "maximum"
+    SHARE_NOT_BILLED = "share_not_billed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,9 @@ class Portion:
     """
 
     kind: PortionKind
-    quantity: Decimal
-    rate: Decimal
-    amount: Decimal
+    quantity: Fraction
+    rate: Fraction
+    amount: Fraction
     tier: int | None = None
 
 
@@ -48,5 +50,10 @@ class Breakdown:
     """The sum of the portions plus `rounding_difference` (less than one minor unit) is exactly `amount`."""
 
     portions: tuple[Portion, ...]
-    rounding_difference: Decimal
+    rounding_difference: Fraction
     amount: Money
+
+
+def plain(kind: PortionKind, amount: Fraction, tier: int | None = None) -> Portion:
+    """A portion that is one amount."""
+    return Portion(kind, Fraction(1), amount, amount, tier)

@@ -1,13 +1,12 @@
 """Graduated: each tier prices its own slice of the quantity."""
 
-from decimal import Decimal
+from fractions import Fraction
 
-from domain.kernel.rounding import EXACT
-from domain.pricing.breakdown import Portion, PortionKind
-from domain.pricing.models import ONE, ZERO, Graduated
+from domain.pricing.breakdown import Portion, PortionKind, plain
+from domain.pricing.models import Graduated
 
 
-def graduated_portions(price: Graduated, charged: Decimal) -> list[Portion]:
+def graduated_portions(price: Graduated, charged: Fraction) -> list[Portion]:
     """What each tier reached by `charged` units (zero or more, free units already taken off) adds, exactly.
 
     A bound belongs to the lower tier. The first tier's flat amount is due at zero usage, a later tier's once the
@@ -19,11 +18,10 @@ def graduated_portions(price: Graduated, charged: Decimal) -> list[Portion]:
         if number > 1 and charged <= tier.above:
             break
         if tier.flat_amount:
-            flat = Decimal(tier.flat_amount)
-            portions.append(Portion(PortionKind.TIER_FLAT, ONE, flat, flat, number))
-        upper = charged if tier.up_to is None or charged < tier.up_to else tier.up_to
-        units = EXACT.subtract(upper, tier.above) if tier.above else upper
-        if units > ZERO:
-            amount = EXACT.multiply(units, tier.unit_amount)
-            portions.append(Portion(PortionKind.TIER_UNITS, units, tier.unit_amount, amount, number))
+            portions.append(plain(PortionKind.TIER_FLAT, Fraction(tier.flat_amount), number))
+        upper = charged if tier.up_to is None or charged < tier.up_to else Fraction(tier.up_to)
+        units = upper - Fraction(tier.above)
+        if units > 0:
+            rate = Fraction(tier.unit_amount)
+            portions.append(Portion(PortionKind.TIER_UNITS, units, rate, units * rate, number))
     return portions

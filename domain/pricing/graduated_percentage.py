@@ -1,14 +1,13 @@
 """Graduated percentage: each tier takes its rate of its own slice of the amount."""
 
-from decimal import Decimal
+from fractions import Fraction
 
 from domain.kernel.percent import percent_of
-from domain.kernel.rounding import EXACT
-from domain.pricing.breakdown import Portion, PortionKind
-from domain.pricing.models import ONE, ZERO, GraduatedPercentage
+from domain.pricing.breakdown import Portion, PortionKind, plain
+from domain.pricing.models import GraduatedPercentage
 
 
-def graduated_percentage_portions(price: GraduatedPercentage, total: Decimal) -> list[Portion]:
+def graduated_percentage_portions(price: GraduatedPercentage, total: Fraction) -> list[Portion]:
     """What each tier reached by `total` minor units (zero or more) adds, exactly.
 
     Bounds and flat amounts follow the graduated model: a bound belongs to the lower tier, the first tier's flat
@@ -19,11 +18,10 @@ def graduated_percentage_portions(price: GraduatedPercentage, total: Decimal) ->
         if number > 1 and total <= tier.above:
             break
         if tier.flat_amount:
-            flat = Decimal(tier.flat_amount)
-            portions.append(Portion(PortionKind.TIER_FLAT, ONE, flat, flat, number))
-        upper = total if tier.up_to is None or total < tier.up_to else tier.up_to
-        slice_amount = EXACT.subtract(upper, tier.above)
-        if slice_amount > ZERO:
+            portions.append(plain(PortionKind.TIER_FLAT, Fraction(tier.flat_amount), number))
+        upper = total if tier.up_to is None or total < tier.up_to else Fraction(tier.up_to)
+        slice_amount = upper - Fraction(tier.above)
+        if slice_amount > 0:
             amount = percent_of(slice_amount, tier.percent)
-            portions.append(Portion(PortionKind.PERCENT, slice_amount, tier.percent, amount, number))
+            portions.append(Portion(PortionKind.PERCENT, slice_amount, Fraction(tier.percent), amount, number))
     return portions

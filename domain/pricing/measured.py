@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import TypeAlias
 
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.rounding import EXACT
 
 MAX_QUANTITY_DIGITS = 30
 """Digits before the point, and zeros behind it: "1E999999999" is short to send and a gigabyte to compute with."""
@@ -18,7 +18,8 @@ class EventAmounts:
     amounts: tuple[Decimal, ...]
 
 
-Measured: TypeAlias = Decimal | int | EventAmounts
+Measured: TypeAlias = Decimal | int | Fraction | EventAmounts
+"""A quantity that does not come out even, such as a third of an hour, is a Fraction: nothing is cut off it."""
 
 
 class InvalidQuantity(Refusal):
@@ -45,25 +46,31 @@ def checked_decimal(value: Decimal | int) -> Decimal:
     return number
 
 
-def units_of(measured: Measured) -> Decimal:
+def checked_number(value: Decimal | Fraction | int) -> Fraction:
+    """`value` exactly, if it is a number to compute with. Raises InvalidQuantity."""
+    if isinstance(value, Fraction):
+        if abs(value) >= 10**MAX_QUANTITY_DIGITS:
+            raise InvalidQuantity(quantity=str(value)[:40])
+        return value
+    return Fraction(checked_decimal(value))
+
+
+def units_of(measured: Measured) -> Fraction:
     """The number of units. Raises WrongMeasure for events' amounts, which are not units, and InvalidQuantity."""
     if isinstance(measured, EventAmounts):
         raise WrongMeasure(wanted="a quantity", got="amounts of events")
-    return checked_decimal(measured)
+    return checked_number(measured)
 
 
-def event_amounts_of(measured: Measured) -> tuple[Decimal, ...]:
+def event_amounts_of(measured: Measured) -> tuple[Fraction, ...]:
     """Each event's amount in minor units. Raises WrongMeasure for a bare quantity, and InvalidQuantity."""
     if not isinstance(measured, EventAmounts):
         raise WrongMeasure(wanted="amounts of events", got="a quantity")
-    return tuple([checked_decimal(amount) for amount in measured.amounts])
+    return tuple([checked_number(amount) for amount in measured.amounts])
 
 
-def total_amount_of(measured: Measured) -> Decimal:
+def total_amount_of(measured: Measured) -> Fraction:
     """The sum of the events' amounts, or the quantity itself where it already is such a sum. Raises InvalidQuantity."""
-    if not isinstance(measured, EventAmounts):
-        return checked_decimal(measured)
-    total = Decimal(0)
-    for amount in measured.amounts:
-        total = EXACT.add(total, checked_decimal(amount))
-    return total
+    if isinstance(measured, EventAmounts):
+        return sum(event_amounts_of(measured), Fraction(0))
+    return checked_number(measured)

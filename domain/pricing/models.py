@@ -16,6 +16,7 @@ from domain.kernel.refusal import Refusal, RefusalKind
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
+NOTHING = Fraction(0)
 WHOLE_PERIOD = Fraction(1)
 
 

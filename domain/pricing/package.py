@@ -1,20 +1,20 @@
 """Package: every started block of units costs the same."""
 
-from decimal import Decimal
+from fractions import Fraction
+from math import ceil
 
-from domain.kernel.rounding import EXACT
 from domain.pricing.breakdown import Portion, PortionKind
-from domain.pricing.models import ONE, ZERO, Package
+from domain.pricing.models import Package
 
 
-def package_portions(price: Package, charged: Decimal) -> list[Portion]:
-    """The started blocks in `charged` units (zero or more, free units already taken off), exactly.
+def package_portions(price: Package, charged: Fraction) -> list[Portion]:
+    """The started blocks in `charged` units (free units already taken off), exactly.
 
-    A started block costs a whole one (vector 20, from another engine's suite). Never falls as the quantity rises.
+    A started block costs a whole one (vector 20, from another engine's suite). Of a negative number of units only whole
+    blocks are given back: one that is returned in part was still started. Never falls as the quantity rises.
     """
-    if charged <= ZERO:
+    if not charged:
         return []
-    whole_blocks, rest = EXACT.divmod(charged, price.package_size)
-    blocks = EXACT.add(whole_blocks, ONE) if rest else whole_blocks
-    rate = Decimal(price.package_amount)
-    return [Portion(PortionKind.PACKAGES, blocks, rate, EXACT.multiply(blocks, rate))]
+    blocks = Fraction(ceil(charged / Fraction(price.package_size)))
+    rate = Fraction(price.package_amount)
+    return [Portion(PortionKind.PACKAGES, blocks, rate, blocks * rate)]

@@ -1,13 +1,12 @@
 """Volume: the tier reached prices the whole quantity."""
 
-from decimal import Decimal
+from fractions import Fraction
 
-from domain.kernel.rounding import EXACT
-from domain.pricing.breakdown import Portion, PortionKind
-from domain.pricing.models import ONE, ZERO, Volume
+from domain.pricing.breakdown import Portion, PortionKind, plain
+from domain.pricing.models import Volume
 
 
-def volume_portions(price: Volume, charged: Decimal) -> list[Portion]:
+def volume_portions(price: Volume, charged: Fraction) -> list[Portion]:
     """What the one tier reached by `charged` units (zero or more, free units already taken off) costs, exactly.
 
     A bound belongs to the lower tier (vector 19, from another engine's suite). One unit more may make everything
@@ -18,10 +17,9 @@ def volume_portions(price: Volume, charged: Decimal) -> list[Portion]:
         if tier.up_to is not None and charged > tier.up_to:
             continue
         if tier.flat_amount:
-            flat = Decimal(tier.flat_amount)
-            portions.append(Portion(PortionKind.TIER_FLAT, ONE, flat, flat, number))
-        if charged > ZERO:
-            amount = EXACT.multiply(charged, tier.unit_amount)
-            portions.append(Portion(PortionKind.TIER_UNITS, charged, tier.unit_amount, amount, number))
+            portions.append(plain(PortionKind.TIER_FLAT, Fraction(tier.flat_amount), number))
+        if charged > 0:
+            rate = Fraction(tier.unit_amount)
+            portions.append(Portion(PortionKind.TIER_UNITS, charged, rate, charged * rate, number))
         break
     return portions

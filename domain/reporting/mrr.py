@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
-from domain.kernel.money import Money, sum_money, times
+from domain.kernel.money import ExactAmount, Money, sum_money, times
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
 
@@ -48,9 +48,10 @@ class MrrMovements:
         return self.new + self.expansion + self.contraction + self.churn + self.reactivation
 
 
-def monthly_recurring(price: Money, interval: Interval, rounding: Rounding = Rounding.HALF_UP) -> Money:
+def monthly_recurring(price: Money | ExactAmount, interval: Interval, rounding: Rounding) -> Money:
     """The price of one interval as minor units a month, rounded once by `rounding`.
 
+    A subscription's price is the exact sum of its items, so that the figure is rounded once.
     price × units a month / count: a week is 52/12 of a month's price, a day 365/12, a quarter 1/3, a year 1/12. That
     calendar was chosen for this project (vector 38); other tools count days differently.
     """

@@ -141,9 +141,7 @@ class RevenueSchedule:
         return replace(self, stretches=(*earlier, stretch))
 
 
-def straight_line(
-    amount: Money, first_date: date, end_date: date, rounding: Rounding = Rounding.HALF_UP
-) -> RevenueSchedule:
+def straight_line(amount: Money, first_date: date, end_date: date, rounding: Rounding) -> RevenueSchedule:
     """A line's amount spread evenly over the days of [first_date, end_date), local dates of its service period.
 
     A service of no days is earned at once on `first_date`. Negative amounts (credit lines) mirror positive ones. A

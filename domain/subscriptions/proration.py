@@ -2,21 +2,25 @@
 
 Two ways of billing: **in advance**, the period is paid, so a change credits what is unused of the old price and charges
 the rest of the new one; **in arrears**, each price is billed at the end for the piece during which it held. Every line
-is price × share, rounded once; `domain/subscriptions/proration_basis.py` says what the share is.
+is price × share, rounded once; `domain/proration_basis.py` says what the share is. A price is exact where it does not
+come out even, and a credit gives back what was paid for it, whatever the price was.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from itertools import pairwise
 
+from domain.invoicing.computation import AmountLine
 from domain.kernel.billing_period import Interval, Period, Schedule
-from domain.kernel.money import Money, allocate, times
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
+from domain.kernel.money import CurrencyMismatch, ExactAmount, Money, allocate, times
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
+from domain.subscriptions.paid_charge import PaidCharge, PeriodPrice
 from domain.subscriptions.proration_basis import (
     ProrationBasis,
     ServicePeriod,
@@ -24,6 +28,7 @@ from domain.subscriptions.proration_basis import (
     unused_share_after_cancellation,
     used_share_at_cancellation,
 )
+from domain.tax.computation import TaxRate
 
 
 class ChangeTiming(StrEnum):
@@ -42,7 +47,7 @@ class ProrationPolicy:
     timing: ChangeTiming = ChangeTiming.NOW_INVOICE_NOW
     credit_unused: bool = True
     reset_anchor: bool = False
-    rounding: Rounding = Rounding.HALF_UP
+    rounding: Rounding
 
 
 class LineKind(StrEnum):
@@ -54,13 +59,39 @@ class LineKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProrationLine:
-    """amount = ± price × share, rounded. Credits are negative. `period` is the service time that the line is for."""
+    """amount = ± price × share, rounded. Credits are negative. `period` is the service time that the line is for.
+
+    A credit names the charge that it gives back. Its amount is price × share × the charge's `paid_part`, and never more
+    than the charge has left.
+    """
 
     kind: LineKind
     amount: Money
-    price: Money  # of the whole period
+    price: PeriodPrice  # of the whole period
     share: Fraction
     period: Period
+    gives_back: PaidCharge | None = None
+
+
+def amount_line(
+    line: ProrationLine,
+    *,
+    line_id: str,
+    product_id: str,
+    discountable: bool,
+    tax_rates: tuple[TaxRate, ...],
+    tax_inclusive: bool,
+) -> AmountLine:
+    """The line on its invoice. A credit is not discounted, and bears the tax of what it gives back."""
+    paid = line.gives_back
+    return AmountLine(
+        line_id=line_id,
+        product_id=product_id,
+        amount=line.amount,
+        discountable=discountable and paid is None,
+        tax_rates=tax_rates if paid is None else paid.tax_rates,
+        tax_inclusive=tax_inclusive if paid is None else paid.tax_inclusive,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +99,20 @@ class PriceFrom:
     """From `at` on, a whole period costs `price`. Zero stands for a time that is not billed (a pause)."""
 
     at: datetime
-    price: Money
+    price: PeriodPrice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProratedChange:
     """What a change does: when it counts, its lines, whether they are invoiced now or on the next invoice.
 
+    `still_paid` are the charges of before that go on paying the period: all of them where nothing was credited.
     `new_schedule` is set where the anchor was reset; the charge is then for that schedule's period 0.
     """
 
     effective_at: datetime
     lines: tuple[ProrationLine, ...]
+    still_paid: tuple[PaidCharge, ...]
     invoice_now: bool
     new_schedule: Schedule | None = None
 
@@ -104,7 +137,7 @@ class AnchorMustBeReset(Refusal):
 
 
 def start_charge(
-    price: Money, at: datetime, service: ServicePeriod, policy: ProrationPolicy
+    price: PeriodPrice, at: datetime, service: ServicePeriod, policy: ProrationPolicy
 ) -> tuple[ProrationLine, ...]:
     """A start inside a period paid in advance: price × share of [at, end), rounded once, in minor units.
 
@@ -116,8 +149,8 @@ def start_charge(
 
 
 def plan_change(
-    old_price: Money,
-    new_price: Money,
+    paid: Sequence[PaidCharge],
+    new_price: PeriodPrice,
     at: datetime,
     service: ServicePeriod,
     policy: ProrationPolicy,
@@ -126,53 +159,46 @@ def plan_change(
 ) -> ProratedChange:
     """Another price from `at` on, paid in advance: credit for the rest of the old, charge for the rest of the new.
 
-    Prices are of a whole period, in minor units; each line is price × share of [at, end), rounded once. For a change of
-    plan, and for a new price of the same plan in mid-period. Credit and charge as two lines is what Stripe, Lago and
-    Polar show (vectors 7, 10 to 14). With `reset_anchor` the new price is charged whole, for a period that begins at
-    `at` (vector 12). `new_interval` differs from the present one only with it.
+    For a change of plan, of quantity, and for a new price of the same plan in mid-period. `paid` are the charges that
+    paid the running period and were not credited since; `new_price` is of a whole period. Each line is price × share of
+    [at, end), rounded once. Credit and charge as two lines is what Stripe, Lago and Polar show (vectors 7, 10 to 14).
+
+    Without credit what is paid stays paid: an upgrade costs the difference to it for the rest of the period, anything
+    up to it costs nothing more, and the charges paid so far remain the ones to pass to the next change.
+
+    With `reset_anchor` the new price is charged whole, for a period that begins at `at` (vector 12), with or without
+    credit for the rest of the old one. `new_interval` differs from the present one only with it.
+    Raises OutsidePeriod, AnchorMustBeReset, CurrencyMismatch.
     """
     _must_contain(service, at)
+    for charge in paid:
+        _must_be_in(new_price.currency, charge.price)
     if policy.timing is ChangeTiming.AT_PERIOD_END:
-        return ProratedChange(effective_at=service.period.end, lines=(), invoice_now=False)
+        return ProratedChange(effective_at=service.period.end, lines=(), still_paid=tuple(paid), invoice_now=False)
     rest = service.period.starting_at(at)
-    credit = _credit(old_price, rest, share_of(rest, service, policy.basis), policy)
+    share = share_of(rest, service, policy.basis)
+    credited = _credits(paid, rest, share, policy)
     if policy.reset_anchor:
         schedule = Schedule.anniversary(at, service.time_zone, new_interval or service.interval)
         whole = Period(at, schedule.boundary(1))
-        charge = _line(LineKind.CHARGE, new_price, Fraction(1), whole, policy)
-        lines = (*credit, *charge)
-        return ProratedChange(effective_at=at, lines=lines, invoice_now=True, new_schedule=schedule)
+        lines = (*credited, *_line(new_price, Fraction(1), whole, policy))
+        return ProratedChange(effective_at=at, lines=lines, still_paid=(), invoice_now=True, new_schedule=schedule)
     if new_interval is not None and new_interval != service.interval:
         raise AnchorMustBeReset(interval=new_interval.unit, count=new_interval.count)
-    lines = () if old_price == new_price else (*credit, *_charge(new_price, rest, service, policy))
-    return ProratedChange(effective_at=at, lines=lines, invoice_now=policy.timing is ChangeTiming.NOW_INVOICE_NOW)
-
-
-def quantity_change(
-    unit_price: Money,
-    old_quantity: Decimal | int,
-    new_quantity: Decimal | int,
-    at: datetime,
-    service: ServicePeriod,
-    policy: ProrationPolicy,
-) -> ProratedChange:
-    """Another quantity from `at` on, paid in advance; unit_price × quantity is rounded to minor units, then each line.
-
-    As `plan_change` between the two prices. Without credit for unused time, units added are charged for the rest of
-    the period by themselves and units taken away give nothing back.
-    """
-    old_price = times(unit_price, old_quantity, policy.rounding)
-    new_price = times(unit_price, new_quantity, policy.rounding)
-    if policy.credit_unused or policy.timing is ChangeTiming.AT_PERIOD_END:
-        return plan_change(old_price, new_price, at, service, policy)
-    zero = Money.zero(unit_price.currency)
-    return plan_change(zero, max(new_price - old_price, zero), at, service, policy)
+    still_paid, lines = tuple(paid), ()
+    more = Fraction(new_price.amount) - sum(Fraction(charge.price.amount) for charge in paid)
+    if policy.credit_unused and more != 0 and share != 0:
+        still_paid, lines = (), (*credited, *_line(new_price, share, rest, policy))
+    elif more > 0:
+        lines = _line(ExactAmount(more, new_price.currency), share, rest, policy)
+    now = policy.timing is ChangeTiming.NOW_INVOICE_NOW
+    return ProratedChange(effective_at=at, lines=lines, still_paid=still_paid, invoice_now=now)
 
 
 def changes_in_period(
-    paid: Money, changes: Sequence[PriceFrom], service: ServicePeriod, policy: ProrationPolicy
+    paid: Sequence[PaidCharge], changes: Sequence[PriceFrom], service: ServicePeriod, policy: ProrationPolicy
 ) -> tuple[ProrationLine, ...]:
-    """Several changes in a period paid in advance at `paid`, each with its own rounded lines (vector 35).
+    """Several changes in a period paid in advance by `paid`, each with its own rounded lines (vector 35).
 
     Changes that the basis cannot tell apart net out to the last of them: those of one local date where days are
     counted, of one instant where seconds are. The order of `changes` decides between equal instants. A policy that
@@ -181,32 +207,59 @@ def changes_in_period(
     if policy.reset_anchor:
         raise ValueError("a change that resets the anchor begins another period")
     lines: list[ProrationLine] = []
-    current = paid
+    current = tuple(paid)
     for change in _netted(changes, service, policy.basis):
-        lines.extend(plan_change(current, change.price, change.at, service, policy).lines)
-        current = change.price
+        change_now = plan_change(current, change.price, change.at, service, policy)
+        charged = (charge_paid(line) for line in change_now.lines if line.kind is LineKind.CHARGE)
+        current = (*change_now.still_paid, *charged)
+        lines.extend(change_now.lines)
     return tuple(lines)
 
 
-def cancellation_credit(
-    price: Money, at: datetime, service: ServicePeriod, policy: ProrationPolicy
-) -> tuple[ProrationLine, ...]:
-    """What a cancellation gives back of a period paid in advance: -price × unused share, rounded once, in minor units.
+def charge_paid(
+    line: ProrationLine,
+    *,
+    line_id: str | None = None,
+    discounted: Money | None = None,
+    tax_rates: tuple[TaxRate, ...] = (),
+    tax_inclusive: bool = False,
+) -> PaidCharge:
+    """A charge once it was billed, at what discounts left of it (else all of it)."""
+    return PaidCharge(
+        line_id=line_id,
+        price=line.price,
+        billed=line.amount,
+        discounted=line.amount if discounted is None else discounted,
+        given_back=Money.zero(line.amount.currency),
+        tax_rates=tax_rates,
+        tax_inclusive=tax_inclusive,
+    )
 
-    `price` is what a whole period costs at the time, after any changes. Nothing without `credit_unused` or at the
+
+def after_credit(paid: PaidCharge, credit: ProrationLine) -> PaidCharge:
+    """The charge once that credit gave a part of it back."""
+    return replace(paid, given_back=paid.given_back - credit.amount)
+
+
+def cancellation_credit(
+    paid: Sequence[PaidCharge], at: datetime, service: ServicePeriod, policy: ProrationPolicy
+) -> tuple[ProrationLine, ...]:
+    """What a cancellation gives back of a period paid in advance: the unused share of each charge, rounded once.
+
+    `paid` are the charges that paid the period and were not credited since. Nothing without `credit_unused` or at the
     period's end. `day_inclusive` bills the day of the cancellation, the other bases do not (vectors 8, 29 to 32, 36).
     """
     _must_contain(service, at)
     if policy.timing is ChangeTiming.AT_PERIOD_END:
         return ()
     share = unused_share_after_cancellation(at, service, policy.basis)
-    return _credit(price, service.period.starting_at(at), share, policy)
+    return _credits(paid, service.period.starting_at(at), share, policy)
 
 
 def pause_credit(
-    price: Money, at: datetime, service: ServicePeriod, policy: ProrationPolicy
+    paid: Sequence[PaidCharge], at: datetime, service: ServicePeriod, policy: ProrationPolicy
 ) -> tuple[ProrationLine, ...]:
-    """What a pause gives back of a period paid in advance: -price × share of [at, end), rounded once, in minor units.
+    """What a pause gives back of a period paid in advance: the share of [at, end) of each charge, rounded once.
 
     A pause is a change to nothing: under `day_inclusive` too its day is unbilled, and billed again if the subscription
     is resumed on that day, so that the two net out. Kill Bill's pause and resume give the same figures (vector 16).
@@ -215,11 +268,11 @@ def pause_credit(
     if policy.timing is ChangeTiming.AT_PERIOD_END:
         return ()
     rest = service.period.starting_at(at)
-    return _credit(price, rest, share_of(rest, service, policy.basis), policy)
+    return _credits(paid, rest, share_of(rest, service, policy.basis), policy)
 
 
 def resume_charge(
-    price: Money, paused_at: datetime, resumed_at: datetime, service: ServicePeriod, policy: ProrationPolicy
+    price: PeriodPrice, paused_at: datetime, resumed_at: datetime, service: ServicePeriod, policy: ProrationPolicy
 ) -> tuple[ProrationLine, ...]:
     """What resuming costs: price × share of [resumed_at, end) of the period around it, rounded once, in minor units.
 
@@ -262,6 +315,8 @@ def arrears_charges(
     bills that day (vectors 6 and 9). Prices that the basis cannot tell apart net out to the last.
     """
     whole = service.period
+    for change in prices[1:]:
+        _must_be_in(prices[0].price.currency, change.price)
     if canceled_at is not None:
         _must_contain(service, canceled_at)
     end_of_all = whole.end if canceled_at is None else canceled_at
@@ -274,7 +329,7 @@ def arrears_charges(
             share = used_share_at_cancellation(canceled_at, service, policy.basis, since=piece.start)
         else:
             share = share_of(piece, service, policy.basis)
-        lines.extend(_line(LineKind.CHARGE, change.price, share, piece, policy))
+        lines.extend(_line(change.price, share, piece, policy))
     return tuple(lines)
 
 
@@ -291,25 +346,43 @@ def _netted(changes: Sequence[PriceFrom], service: ServicePeriod, basis: Prorati
     return list(last_of_moment.values())
 
 
-def _charge(price: Money, piece: Period, service: ServicePeriod, policy: ProrationPolicy) -> tuple[ProrationLine, ...]:
-    return _line(LineKind.CHARGE, price, share_of(piece, service, policy.basis), piece, policy)
-
-
-def _credit(price: Money, piece: Period, share: Fraction, policy: ProrationPolicy) -> tuple[ProrationLine, ...]:
-    if not policy.credit_unused:
-        return ()
-    return _line(LineKind.CREDIT, price, share, piece, policy)
-
-
-def _line(
-    kind: LineKind, price: Money, share: Fraction, piece: Period, policy: ProrationPolicy
+def _charge(
+    price: PeriodPrice, piece: Period, service: ServicePeriod, policy: ProrationPolicy
 ) -> tuple[ProrationLine, ...]:
-    """One line, or none where there is nothing to show."""
-    if share == 0 or price.is_zero:
+    return _line(price, share_of(piece, service, policy.basis), piece, policy)
+
+
+def _line(price: PeriodPrice, share: Fraction, piece: Period, policy: ProrationPolicy) -> tuple[ProrationLine, ...]:
+    """One charge, or none where there is nothing to show."""
+    if share == 0 or price.amount == 0:
         return ()
     amount = times(price, share, policy.rounding)
-    signed = -amount if kind is LineKind.CREDIT else amount
-    return (ProrationLine(kind=kind, amount=signed, price=price, share=share, period=piece),)
+    return (ProrationLine(kind=LineKind.CHARGE, amount=amount, price=price, share=share, period=piece),)
+
+
+def _credits(
+    paid: Sequence[PaidCharge], piece: Period, share: Fraction, policy: ProrationPolicy
+) -> tuple[ProrationLine, ...]:
+    """One credit for each charge that has something to give back."""
+    if not policy.credit_unused or share == 0:
+        return ()
+    return tuple(
+        ProrationLine(
+            kind=LineKind.CREDIT,
+            amount=-min(times(charge.price, share * charge.paid_part, policy.rounding), charge.left),
+            price=charge.price,
+            share=share,
+            period=piece,
+            gives_back=charge,
+        )
+        for charge in paid
+        if charge.price.amount and not charge.left.is_zero
+    )
+
+
+def _must_be_in(currency: CurrencyCode, price: PeriodPrice) -> None:
+    if price.currency != currency:
+        raise CurrencyMismatch(currency=price.currency, other=currency)
 
 
 def _must_contain(service: ServicePeriod, at: datetime) -> None:

@@ -19,10 +19,11 @@ from domain.kernel.billing_period import Schedule as PeriodSchedule
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
-from domain.kernel.money import Money, times
+from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
-from domain.pricing.amount import amount_of, exact_amount_of
+from domain.pricing.amount import amount_of, licensed_amount_of
 from domain.pricing.models import Flat, PriceModel
 from domain.subscriptions.proration_basis import ProrationBasis, ServicePeriod, share_of
 
@@ -234,7 +235,7 @@ def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> 
         if isinstance(item.model, Flat) and item.quantity != 1:
             raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity))
     # The most that one invoice bills, so that no later renewal is refused for it.
-    amount = sum(amount_of(item.model, item.quantity).amount for item in items)
+    amount = sum(amount_of(item.model, item.quantity, STANDARD_ROUNDING).amount for item in items)
     if amount > MAX_INVOICE_TOTAL:
         raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
 
@@ -302,9 +303,7 @@ def lines_for(
 
 
 def _amount(item: SubscriptionItem, share: Fraction) -> Money:
-    if share == 1:
-        return amount_of(item.model, item.quantity)
-    return times(exact_amount_of(item.model, item.quantity), share)
+    return licensed_amount_of(item.model, item.quantity, share, STANDARD_ROUNDING)
 
 
 def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subscription:

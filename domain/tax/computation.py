@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from typing import TypeAlias
 
 from domain.kernel.allocation import split_over_lines
 from domain.kernel.currency import CurrencyCode
@@ -155,7 +156,7 @@ class TaxShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateTotal:
-    """One rate on the whole invoice: `taxable` is the net amount that bears it."""
+    """One rate, at one percentage, on the whole invoice: `taxable` is the net amount that bears it."""
 
     rate_id: str
     percent: Decimal
@@ -172,36 +173,47 @@ class InvoiceTax:
     total: Money
 
 
-def tax_on(lines: Sequence[TaxableLine], currency: CurrencyCode, rounding: Rounding = Rounding.HALF_UP) -> InvoiceTax:
+def tax_on(lines: Sequence[TaxableLine], currency: CurrencyCode, rounding: Rounding) -> InvoiceTax:
     """The tax of an invoice, in minor units.
 
-    On top: each rate once on the sum of the lines that bear it, rounded by `rounding`, split over them (vectors 23, 25
-    and 34, from other engines' suites). Included: amount × percent / (100 + percent), once on the sum of the lines with
-    the same set of rates (vector 33), several rates share it in proportion to their percentages. Splits are those of
-    `split_over_lines`. Adding tax and then taking it out gives the first amount again; the other way it may differ by
-    one minor unit.
+    A rate is an id with its percentage: a credit for what was charged before a rate changed bears the old one, which is
+    then summed by itself. On top: each rate once on the sum of the lines that bear it, rounded by `rounding`, split
+    over them (vectors 23, 25 and 34, from other engines' suites). Included: amount × percent / (100 + percent), once on
+    the sum of the lines with the same set of rates (vector 33), several rates share it in proportion to their
+    percentages. Splits are those of `split_over_lines`. Adding tax and then taking it out gives the first amount again;
+    the other way it may differ by one minor unit.
     """
-    tax_of: list[dict[str, Money]] = [{} for _ in lines]
-    rates: dict[str, TaxRate] = {rate.rate_id: rate for line in lines for rate in line.rates}
-    for rate in rates.values():
-        bearing = [index for index, line in enumerate(lines) if not line.inclusive and rate in line.rates]
+    tax_of: list[dict[_RateKey, Money]] = [{} for _ in lines]
+    rates = {_key(rate): rate for line in lines for rate in line.rates}
+    keys_of = [tuple([_key(rate) for rate in line.rates]) for line in lines]
+    for key, rate in rates.items():
+        bearing = [index for index, line in enumerate(lines) if not line.inclusive and key in keys_of[index]]
         amounts = [lines[index].amount for index in bearing]
         factor = factor_of(rate.percent)
         tax = times(sum_money(amounts, currency), factor, rounding)
         for index, part in zip(bearing, split_over_lines(tax, amounts, factor), strict=True):
-            tax_of[index][rate.rate_id] = part
-    for combination in dict.fromkeys(line.rates for line in lines if line.inclusive and line.rates):
-        bearing = [index for index, line in enumerate(lines) if line.inclusive and line.rates == combination]
+            tax_of[index][key] = part
+    for keys in dict.fromkeys(keys for line, keys in zip(lines, keys_of, strict=True) if line.inclusive and keys):
+        bearing = [index for index, line in enumerate(lines) if line.inclusive and keys_of[index] == keys]
+        combination = lines[bearing[0]].rates
         amounts = [lines[index].amount for index in bearing]
         for rate, parts in zip(combination, _included_tax(combination, amounts, currency, rounding), strict=True):
             for index, part in zip(bearing, parts, strict=True):
-                tax_of[index][rate.rate_id] = part
+                tax_of[index][_key(rate)] = part
     by_line = tuple(
-        tuple([TaxShare(rate.rate_id, shares[rate.rate_id]) for rate in line.rates])
+        tuple([TaxShare(rate.rate_id, shares[_key(rate)]) for rate in line.rates])
         for line, shares in zip(lines, tax_of, strict=True)
     )
     by_rate = tuple(_rate_total(rate, lines, tax_of, currency) for rate in rates.values())
     return InvoiceTax(by_line=by_line, by_rate=by_rate, total=sum_money((total.tax for total in by_rate), currency))
+
+
+_RateKey: TypeAlias = tuple[str, Decimal]
+
+
+def _key(rate: TaxRate) -> _RateKey:
+    """What makes two rates one on an invoice. A rate changed since it was charged is another one for its credits."""
+    return rate.rate_id, rate.percent
 
 
 def _included_tax(
@@ -220,14 +232,14 @@ def _included_tax(
 
 
 def _rate_total(
-    rate: TaxRate, lines: Sequence[TaxableLine], tax_of: Sequence[dict[str, Money]], currency: CurrencyCode
+    rate: TaxRate, lines: Sequence[TaxableLine], tax_of: Sequence[dict[_RateKey, Money]], currency: CurrencyCode
 ) -> RateTotal:
     taxable, tax = 0, 0
     for line, shares in zip(lines, tax_of, strict=True):
-        if rate in line.rates:
+        if _key(rate) in shares:
             included = sum(share.amount for share in shares.values()) if line.inclusive else 0
             taxable += line.amount.amount - included
-            tax += shares[rate.rate_id].amount
+            tax += shares[_key(rate)].amount
     return RateTotal(
         rate_id=rate.rate_id, percent=rate.percent, taxable=Money(taxable, currency), tax=Money(tax, currency)
     )

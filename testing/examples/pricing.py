@@ -3,12 +3,14 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from domain.kernel.frozen import replace
+from domain.kernel.rounding import Rounding
 from domain.discounts.computation import AmountOff, Coupon, PercentOff
 from domain.kernel.currency import CurrencyCode
 from domain.invoicing.computation import AmountLine
 from domain.pricing.measured import EventAmounts
 from domain.kernel.money import Money
-from domain.wallets.prepaid_credits import CreditGrant
+from domain.wallets.prepaid_credits import CreditGrant, grant_credits
 from domain.pricing.models import Graduated, GraduatedPercentage, Package, Percentage, PerUnit, RateTier, Tier, Volume
 from domain.tax.computation import TaxRate
 
@@ -98,10 +100,20 @@ def amount_off(amount: int, coupon_id: str = "fixed", products: tuple[str, ...] 
 
 
 def line(
-    line_id: str, amount: int, *rates: TaxRate, inclusive: bool = False, product_id: str = "product"
+    line_id: str,
+    amount: int,
+    *rates: TaxRate,
+    inclusive: bool = False,
+    product_id: str = "product",
+    discountable: bool = True,
 ) -> AmountLine:
     return AmountLine(
-        line_id=line_id, product_id=product_id, amount=usd(amount), tax_rates=rates, tax_inclusive=inclusive
+        line_id=line_id,
+        product_id=product_id,
+        amount=usd(amount),
+        discountable=discountable,
+        tax_rates=rates,
+        tax_inclusive=inclusive,
     )
 
 
@@ -115,14 +127,16 @@ def grant(
     priority: int = 0,
     drawn: str | int = 0,
     drawn_amount: int = 0,
+    rounding: Rounding = Rounding.HALF_UP,
 ) -> CreditGrant:
-    return CreditGrant(
+    new = grant_credits(
         grant_id=grant_id,
         granted=Decimal(granted),
-        drawn=Decimal(drawn),
         unit_amount=Decimal(unit_amount),
-        drawn_amount=usd(drawn_amount),
+        currency=USD,
+        rounding=rounding,
         priority=priority,
         granted_at=granted_at,
         expires_at=expires_at,
     )
+    return replace(new, drawn=Decimal(drawn), drawn_amount=usd(drawn_amount))

@@ -45,22 +45,28 @@ def graduated(quantity: Fraction, rows: Sequence[Row], free: Fraction) -> Fracti
     for index, (above, _, unit_amount, flat) in enumerate(rows):
         amount += (unit_amount - slope) * max(Fraction(0), units - above)
         slope = unit_amount
-        if index == 0 or units > above:
-            amount += flat
+        if index == 0 or (units > above and quantity > 0):
+            amount += mirrored(quantity, Fraction(flat))
     return mirrored(quantity, amount)
 
 
 def volume(quantity: Fraction, rows: Sequence[Row], free: Fraction) -> Fraction:
     units = charged(quantity, free)
     reached = [row for index, row in enumerate(rows) if index == 0 or units > row[0]][-1]
-    return mirrored(quantity, units * reached[2] + reached[3])
+    if quantity < 0:
+        return rows[0][3] - units * reached[2]
+    return units * reached[2] + reached[3]
 
 
 def package(quantity: Fraction, size: Fraction, amount: int, free: Fraction) -> Fraction:
     units, blocks = charged(quantity, free), 0
+    if quantity < 0:
+        while (blocks + 1) * size <= units:
+            blocks += 1
+        return Fraction(-blocks * amount)
     while blocks * size < units:
         blocks += 1
-    return mirrored(quantity, Fraction(blocks * amount))
+    return Fraction(blocks * amount)
 
 
 def percentage(
@@ -71,15 +77,22 @@ def percentage(
     minimum: int | None,
     maximum: int | None,
 ) -> Fraction:
+    """Events stand on a pile; a negative one takes off the topmost and gives back something if that was charged."""
     amount = Fraction(0)
-    for index, event in enumerate(events):
-        if index < free_events:
+    pile: list[str] = []
+    for event in events:
+        if event >= 0:
+            pile.append("free" if len(pile) < free_events else "charged")
+            topmost = pile[-1]
+        else:
+            topmost = pile.pop() if pile else "free"
+        if topmost == "free":
             continue
         cost = abs(event) * percent / 100 + fixed
         cost = cost if minimum is None else max(cost, Fraction(minimum))
         cost = cost if maximum is None else min(cost, Fraction(maximum))
         amount += mirrored(event, cost)
-    return amount
+    return max(amount, Fraction(0))
 
 
 def graduated_percentage(total: Fraction, rows: Sequence[Row]) -> Fraction:
@@ -97,13 +110,13 @@ def bounded(
     amount = usage
     if commitment is not None:
         promised, factor, prepaid = commitment
-        promised = half_up(promised * share)
-        beyond = max(Fraction(0), usage - promised)
-        amount = beyond * factor + (0 if prepaid else promised)
+        covers = Fraction(half_up(promised * share)) if prepaid else promised * share
+        beyond = max(Fraction(0), usage - covers)
+        amount = beyond * factor + (0 if prepaid else covers)
     if minimum is not None:
-        amount = max(amount, Fraction(half_up(minimum * share)))
+        amount = max(amount, minimum * share)
     if maximum is not None:
-        amount = min(amount, Fraction(half_up(maximum * share)))
+        amount = min(amount, maximum * share)
     return amount
 
 

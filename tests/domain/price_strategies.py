@@ -1,7 +1,7 @@
 """Random prices, lines, coupons, grants and rates for the property tests of the billing mathematics."""
 
-from datetime import timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
+from decimal import ROUND_UP, Decimal
 from fractions import Fraction
 
 from hypothesis import strategies as st
@@ -10,7 +10,8 @@ from domain.discounts.computation import AmountOff, Coupon, PercentOff
 from domain.invoicing.computation import (
     AmountLine,
     InvoiceLine,
-    PricedLine,
+    LicensedLine,
+    MeteredLine,
 )
 from domain.kernel.rounding import EXACT, Rounding
 from domain.pricing.measured import EventAmounts
@@ -122,14 +123,29 @@ def invoice_lines(draw: st.DrawFn, amounts: st.SearchStrategy[list[int]] = line_
     made: list[InvoiceLine] = []
     for index, amount in enumerate(draw(amounts)):
         product, rate_set, inclusive = draw(st.sampled_from("abc")), draw(rate_sets), draw(st.booleans())
-        if draw(st.booleans()):
+        kind, discountable = draw(st.sampled_from(("metered", "licensed", "amount"))), draw(st.booleans())
+        if kind == "licensed":
+            made.append(
+                LicensedLine(
+                    line_id=f"l{index}",
+                    product_id=product,
+                    price=draw(st.one_of(unit_models, bounded_prices())),
+                    quantity=draw(quantities),
+                    share=draw(shares),
+                    discountable=discountable,
+                    tax_rates=rate_set,
+                    tax_inclusive=inclusive,
+                )
+            )
+        elif kind == "metered":
             price = draw(st.one_of(unit_models, bounded_prices()))
             made.append(
-                PricedLine(
+                MeteredLine(
                     line_id=f"l{index}",
                     product_id=product,
                     price=price,
                     measured=draw(quantities),
+                    discountable=discountable,
                     tax_rates=rate_set,
                     tax_inclusive=inclusive,
                 )
@@ -140,6 +156,7 @@ def invoice_lines(draw: st.DrawFn, amounts: st.SearchStrategy[list[int]] = line_
                     line_id=f"l{index}",
                     product_id=product,
                     amount=usd(amount),
+                    discountable=discountable,
                     tax_rates=rate_set,
                     tax_inclusive=inclusive,
                 )
@@ -149,13 +166,35 @@ def invoice_lines(draw: st.DrawFn, amounts: st.SearchStrategy[list[int]] = line_
 
 @st.composite
 def credit_grants(draw: st.DrawFn) -> tuple[CreditGrant, ...]:
-    return tuple(
-        grant(
-            f"g{index}",
-            draw(st.integers(1, 10**6)),
-            str(draw(st.decimals("0.01", 300, places=2))),
-            expires_at=draw(st.none() | st.integers(-1, 60).map(lambda days: NEW_YEAR + timedelta(days=days))),
-            priority=draw(st.integers(0, 2)),
-        )
-        for index in range(draw(st.integers(0, 3)))
+    return tuple(draw(st.lists(st.integers(0, 2).flatmap(_grants), max_size=3, unique_by=lambda one: one.grant_id)))
+
+
+def _grants(priority: int) -> st.SearchStrategy[CreditGrant]:
+    return st.builds(
+        _grant_worth_something,
+        st.sampled_from(("g0", "g1", "g2", "g3")),
+        st.decimals("0.001", 10**6, places=3),
+        st.decimals("0.01", 300, places=2),
+        st.none() | st.integers(-1, 60).map(lambda days: NEW_YEAR + timedelta(days=days)),
+        st.just(priority),
+        roundings,
+    )
+
+
+def _grant_worth_something(
+    grant_id: str,
+    granted: Decimal,
+    unit_amount: Decimal,
+    expires_at: datetime | None,
+    priority: int,
+    rounding: Rounding,
+) -> CreditGrant:
+    enough = (Decimal("0.51") / unit_amount).quantize(Decimal("0.001"), ROUND_UP)
+    return grant(
+        grant_id,
+        str(max(granted, enough)),
+        str(unit_amount),
+        expires_at=expires_at,
+        priority=priority,
+        rounding=rounding,
     )

@@ -33,7 +33,6 @@ PROMISED = """
     PriceAlreadyExists           price_already_exists           conflict   -
     PriceExternalIdTaken         external_id_taken              conflict   external_id
     PriceIsArchived              price_archived                 conflict   price
-    NegativePrice                negative_price                 invalid    unit_amount
     PriceModelNotBillable        price_model_not_billable       invalid    model
     SubscriptionNotFound         subscription_not_found         not_found  subscription
     SubscriptionAlreadyExists    subscription_already_exists    conflict   -

@@ -21,7 +21,6 @@ from domain.catalog.plan import (
 from domain.catalog.price import (
     ArchivePrice,
     CreatePrice,
-    NegativePrice,
     PriceAlreadyExists,
     PriceArchived,
     PriceCreated,
@@ -43,6 +42,7 @@ from domain.catalog.product import (
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.stream import Command
 from domain.pricing.models import Flat, Package, PerUnit, PriceModel
+from domain.pricing.validation import InvalidPrice
 from testing.examples.streams import (
     IN_ADVANCE,
     IN_ARREARS,
@@ -195,10 +195,13 @@ def test_an_external_id_belongs_to_one_price_for_ever() -> None:
         Flat(amount=usd(-1)),
         PerUnit(currency=USD, unit_amount=Decimal("-0.01")),
         PerUnit(currency=USD, unit_amount=Decimal(1), free_units=Decimal(-1)),
+        Flat(amount=usd(10**15 + 1)),
+        PerUnit(currency=USD, unit_amount=Decimal("0.0000000000001")),
+        PerUnit(currency=USD, unit_amount=Decimal("NaN")),
     ],
 )
-def test_a_negative_price_is_refused(model: PriceModel) -> None:
-    given(CREATE_PRODUCT, CREATE_PLAN).when(replace(CREATE_PRICE, model=model)).then_refused(NegativePrice)
+def test_a_price_out_of_range_is_refused(model: PriceModel) -> None:
+    given(CREATE_PRODUCT, CREATE_PLAN).when(replace(CREATE_PRICE, model=model)).then_refused(InvalidPrice)
 
 
 def test_a_price_may_be_nothing_and_is_in_advance_unless_told_otherwise() -> None:

@@ -17,7 +17,6 @@ from domain.discounts.computation import (
     PercentOff,
     check_coupon,
     check_redeemable,
-    discounts_on,
     is_used_up,
 )
 from domain.kernel.allocation import split_over_lines
@@ -25,13 +24,14 @@ from domain.kernel.money import Money
 from domain.kernel.percent import factor_of
 from domain.kernel.refusal import RefusalKind
 from domain.kernel.rounding import Rounding
+from testing.examples.half_up import discounts_on
 from testing.examples.pricing import JPY, NEW_YEAR, USD, amount_off, percent_off, usd
 
 
 def taken_off(
     amounts: list[tuple[str, int]], *coupons: Coupon, rounding: Rounding = Rounding.HALF_UP
 ) -> list[tuple[str, int, list[int]]]:
-    lines = [DiscountableLine(product, usd(amount)) for product, amount in amounts]
+    lines = [DiscountableLine(product, usd(amount), discountable=True) for product, amount in amounts]
     return [
         (applied.coupon_id, applied.amount.amount, [part.amount for part in applied.by_line])
         for applied in discounts_on(lines, coupons, USD, rounding)
@@ -61,15 +61,21 @@ def test_a_percentage_is_rounded_once_on_the_sum_by_the_chosen_rule() -> None:
     assert taken_off([("a", 5), ("b", 5)], percent_off(50)) == [("percent", 5, [3, 2])]
 
 
-def test_credits_among_the_lines_reduce_the_base() -> None:
-    assert taken_off([("a", 1500), ("b", -500)], percent_off(10)) == [("percent", 100, [150, -50])]
-    assert taken_off([("a", 1500), ("b", -500)], amount_off(2000)) == [("fixed", 1000, [1000, 0])]
-    assert taken_off([("a", -500), ("b", 500)], amount_off(2000)) == [("fixed", 0, [0, 0])]
-    assert taken_off([("a", -500), ("b", 400)], percent_off(50)) == [("percent", 0, [0, 0])]
+def test_a_credit_is_not_discounted_and_leaves_the_discount_of_the_charges_alone() -> None:
+    assert taken_off([("a", 1500), ("b", -500)], percent_off(10)) == [("percent", 150, [150, 0])]
+    assert taken_off([("a", 1500), ("b", -500)], amount_off(2000)) == [("fixed", 1500, [1500, 0])]
+    assert taken_off([("a", -500), ("b", 500)], amount_off(2000)) == [("fixed", 500, [0, 500])]
+    assert taken_off([("a", -500)], percent_off(50), amount_off(5)) == [("percent", 0, [0]), ("fixed", 0, [0])]
+
+
+def test_a_line_that_is_not_discountable_keeps_its_amount() -> None:
+    lines = [DiscountableLine("a", usd(1000), discountable=True), DiscountableLine("a", usd(500), discountable=False)]
+    applied = discounts_on(lines, [percent_off(10), amount_off(2000)], USD)
+    assert [one.by_line for one in applied] == [(usd(100), usd(0)), (usd(900), usd(0))]
 
 
 def test_a_fixed_coupon_does_nothing_on_an_invoice_in_another_currency() -> None:
-    lines = [DiscountableLine("a", Money(1000, JPY))]
+    lines = [DiscountableLine("a", Money(1000, JPY), discountable=True)]
     (applied,) = discounts_on(lines, [amount_off(500)], JPY)
     assert (applied.amount, applied.by_line) == (Money(0, JPY), (Money(0, JPY),))
     (applied,) = discounts_on(lines, [percent_off(5)], JPY)

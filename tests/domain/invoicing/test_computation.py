@@ -7,11 +7,12 @@ from fractions import Fraction
 
 import pytest
 
-from domain.invoicing.computation import AvailableCredits, InvoiceLine, PricedLine, compute_invoice
-from domain.invoicing.explanation import Explanation, explain_invoice
+from domain.invoicing.computation import AvailableCredits, InvoiceLine, LicensedLine, MeteredLine
+from domain.invoicing.explanation import Explanation
 from domain.kernel.money import CurrencyMismatch, Money
 from domain.kernel.rounding import Rounding
 from domain.pricing.models import BoundedPrice, Flat
+from testing.examples.half_up import compute_invoice, explain_invoice
 from testing.examples.pricing import (
     JPY,
     NEW_YEAR,
@@ -28,7 +29,7 @@ from testing.examples.pricing import (
 
 
 def test_the_plain_invoice_is_its_one_line() -> None:
-    plain = PricedLine(line_id="a", product_id="p", price=Flat(amount=usd(1999)))
+    plain = MeteredLine(line_id="a", product_id="p", price=Flat(amount=usd(1999)), measured=1, discountable=True)
     computed = compute_invoice([plain], USD)
     (one,) = computed.lines
     assert (one.line_id, one.amount, one.discount, one.net, one.tax, one.taxes, one.total) == (
@@ -52,7 +53,9 @@ def test_no_lines_are_an_invoice_of_nothing() -> None:
 
 
 def test_every_step_is_rounded_by_the_chosen_rule() -> None:
-    half = PricedLine(line_id="a", product_id="p", price=per_unit("0.5"), measured=5, tax_rates=(tax_rate(25),))
+    half = MeteredLine(
+        line_id="a", product_id="p", price=per_unit("0.5"), measured=5, discountable=True, tax_rates=(tax_rate(25),)
+    )
     assert compute_invoice([half], USD).subtotal == usd(3)
     assert compute_invoice([half], USD, rounding=Rounding.HALF_EVEN).subtotal == usd(2)
     assert compute_invoice([half], USD, rounding=Rounding.HALF_EVEN).tax == usd(0)
@@ -64,7 +67,9 @@ def test_every_step_is_rounded_by_the_chosen_rule() -> None:
 
 def test_the_share_of_the_period_reaches_the_price() -> None:
     price = BoundedPrice(model=per_unit(1), minimum=usd(100))
-    half = PricedLine(line_id="a", product_id="p", price=price, period_share=Fraction(1, 2))
+    half = MeteredLine(
+        line_id="a", product_id="p", price=price, measured=1, period_share=Fraction(1, 2), discountable=True
+    )
     computed = compute_invoice([half], USD)
     assert computed.due == usd(50)
     price_node = explain_invoice([half], computed).children[0].children[0].children[0]
@@ -110,13 +115,47 @@ def test_prepaid_credits_pay_after_tax_and_leave_it_alone() -> None:
     assert compute_invoice([line("a", 1000)], USD, prepaid=expired).due == usd(1000)
 
 
-def test_an_invoice_below_zero_is_due_as_it_is() -> None:
+def test_an_invoice_below_zero_leaves_nothing_due_and_becomes_the_customers_balance() -> None:
     available = AvailableCredits(grants=(grant("g", 700),), at=NEW_YEAR)
-    assert compute_invoice([line("a", -1000)], USD, prepaid=available).due == usd(-1000)
+    lines = [line("a", -1000, tax_rate(20)), line("b", 300)]
+    computed = compute_invoice(lines, USD, prepaid=available)
+    assert (computed.total, computed.due, computed.to_customer_balance) == (usd(-900), usd(0), usd(900))
+    assert computed.draws.draws == ()
+    assert outline(explain_invoice(lines, computed))[0] == "due = 0"
+    assert outline(explain_invoice(lines, computed))[-1] == "  to_customer_balance = 900"
+    assert compute_invoice([line("a", 5)], USD).to_customer_balance == usd(0)
+
+
+def test_a_licensed_line_is_billed_for_its_share_rounded_once() -> None:
+    half_a_cent = LicensedLine(
+        line_id="a", product_id="p", price=per_unit("0.5"), quantity=1, share=Fraction(1, 2), discountable=True
+    )
+    computed = compute_invoice([half_a_cent], USD)
+    assert computed.due == usd(0)
+    assert outline(explain_invoice([half_a_cent], computed))[-4:] == [
+        "      price = 0",
+        "        portion units 1 @1/2 = 1/2",
+        "        portion share_not_billed -1/2 @1/2 = -1/4",
+        "        rounding = -1/4",
+    ]
+    whole = replace(half_a_cent, share=Fraction(1))
+    assert compute_invoice([whole], USD).due == usd(1)
+    assert compute_invoice([whole], USD, rounding=Rounding.HALF_EVEN).due == usd(0)
+
+
+def test_a_credit_bears_the_percentage_that_was_charged_beside_what_the_rate_is_now() -> None:
+    lines = [line("old", -1000, tax_rate(19, "vat")), line("new", 2000, tax_rate(20, "vat"))]
+    computed = compute_invoice(lines, USD)
+    assert [one.tax.amount for one in computed.lines] == [-190, 400]
+    assert [(total.percent, total.tax.amount) for total in computed.tax_by_rate] == [
+        (Decimal(19), -190),
+        (Decimal(20), 400),
+    ]
+    assert outline(explain_invoice(lines, computed))[4] == "      tax vat @19 = -190"
 
 
 def test_a_line_in_another_currency_is_refused() -> None:
-    other = PricedLine(line_id="a", product_id="p", price=Flat(amount=Money(5, JPY)))
+    other = MeteredLine(line_id="a", product_id="p", price=Flat(amount=Money(5, JPY)), measured=1, discountable=True)
     with pytest.raises(CurrencyMismatch):
         compute_invoice([other], USD)
 
@@ -141,11 +180,12 @@ def outline(node: Explanation, depth: int = 0) -> list[str]:
 
 def test_the_explanation_goes_from_the_amount_due_down_to_the_quantities_of_tiers() -> None:
     lines: list[InvoiceLine] = [
-        PricedLine(
+        MeteredLine(
             line_id="usage",
             product_id="p",
             price=graduated((5, 10, 100), (None, "2.5", 0)),
             measured=Decimal(8),
+            discountable=True,
             tax_rates=(tax_rate(20),),
         ),
         line("setup", 1200, tax_rate(20), inclusive=True, product_id="q"),
@@ -161,8 +201,8 @@ def test_the_explanation_goes_from_the_amount_due_down_to_the_quantities_of_tier
         "      price = 158",
         "        portion tier_flat tier 1 1 @100 = 100",
         "        portion tier_units tier 1 5 @10 = 50",
-        "        portion tier_units tier 2 3 @2.5 = 7.5",
-        "        rounding = 0.5",
+        "        portion tier_units tier 2 3 @5/2 = 15/2",
+        "        rounding = 1/2",
         "      discount percent = -79",
         "      tax tax-20 @20 = 16",
         "    line setup = 1100",
@@ -171,21 +211,21 @@ def test_the_explanation_goes_from_the_amount_due_down_to_the_quantities_of_tier
         "      of which tax_included tax-20 @20 = 183",
         "    line extra = 100",
         "      price = 100",
-        "  credits wallet 50.000000000 = -100",
+        "  credits wallet 50 = -100",
     ]
 
 
 def test_the_explanation_rounds_by_the_rule_of_the_invoice() -> None:
-    lines = [PricedLine(line_id="a", product_id="p", price=per_unit("0.5"), measured=5)]
+    lines = [MeteredLine(line_id="a", product_id="p", price=per_unit("0.5"), measured=5, discountable=True)]
     computed = compute_invoice(lines, USD)
     assert outline(explain_invoice(lines, computed, Rounding.HALF_UP))[-3:] == [
         "      price = 3",
-        "        portion units 5 @0.5 = 2.5",
-        "        rounding = 0.5",
+        "        portion units 5 @1/2 = 5/2",
+        "        rounding = 1/2",
     ]
     computed = compute_invoice(lines, USD, rounding=Rounding.HALF_EVEN)
     assert outline(explain_invoice(lines, computed, Rounding.HALF_EVEN))[-3:] == [
         "      price = 2",
-        "        portion units 5 @0.5 = 2.5",
-        "        rounding = -0.5",
+        "        portion units 5 @1/2 = 5/2",
+        "        rounding = -1/2",
     ]

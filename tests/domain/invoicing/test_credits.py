@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -11,8 +12,6 @@ from domain.invoicing.credit_amounts import (
     CreditExceedsLine,
     NothingToCredit,
     after_credit,
-    credit_gross,
-    credit_net,
     creditable,
     settle_credit,
 )
@@ -23,13 +22,11 @@ from domain.tax.computation import TaxShare
 from domain.wallets.prepaid_credits import (
     CreditGrant,
     InvalidGrant,
-    check_grant,
     draw_down,
     expired,
     is_usable,
-    value_left,
-    value_of,
 )
+from testing.examples.half_up import credit_gross, credit_net
 from testing.examples.pricing import JPY, NEW_YEAR, grant, usd
 
 DAY = timedelta(days=1)
@@ -102,6 +99,16 @@ def test_several_taxes_share_a_gross_credit() -> None:
     assert [tax.amount.amount for tax in at_zero.taxes] == [0]
 
 
+def test_two_halves_of_a_gross_credit_take_the_two_taxes_one_after_the_other() -> None:
+    line = billed(2, 1, 1)
+    first = credit_gross(line, usd(2))
+    second = credit_gross(after_credit(line, first), usd(2))
+    assert [(one.net.amount, *(tax.amount.amount for tax in one.taxes)) for one in (first, second)] == [
+        (1, 1, 0),
+        (1, 0, 1),
+    ]
+
+
 @pytest.mark.parametrize("wanted", [101, -1, -101])
 def test_more_than_is_left_or_of_the_other_sign_is_refused(wanted: int) -> None:
     with pytest.raises(CreditExceedsLine) as refused:
@@ -167,7 +174,14 @@ def test_a_balance_sums_all_payments_and_a_loss_that_is_booked_reopens_nothing()
         PaymentFigures(captured=usd(40), refunded=usd(0), dispute=DisputeOutcome.WON),
         PaymentFigures(captured=usd(20), refunded=usd(5), dispute=DisputeOutcome.LOST_REOPENED),
     ]
-    assert balance_of(usd(1000), usd(10), payments) == usd(1000 - 10 - 70 - 50 - 40)
+    assert balance_of(usd(1000), usd(10), usd(0), payments) == usd(1000 - 10 - 70 - 50 - 40)
+
+
+def test_what_credits_and_the_customers_balance_paid_is_not_owed() -> None:
+    captured = PaymentFigures(captured=usd(8000), refunded=usd(0))
+    assert balance_of(usd(10_000), usd(0), usd(2000), [captured]) == usd(0)
+    assert balance_of(usd(10_000), usd(500), usd(2000), [captured]) == usd(-500)
+    assert balance_of(usd(10_000), usd(0), usd(0), [captured]) == usd(2000)
 
 
 def drawn(plan_for: int, *grants: CreditGrant, days: int = 0) -> list[tuple[str, str, int]]:
@@ -189,7 +203,7 @@ def test_grants_are_used_by_priority_then_expiry_then_age_then_id() -> None:
 def test_drawing_stops_when_nothing_is_due() -> None:
     assert drawn(0, grant("g", 5)) == []
     assert drawn(-5, grant("g", 5)) == []
-    assert drawn(3, grant("g", 3), grant("h", 5)) == [("g", "3.000000000", 3)]
+    assert drawn(3, grant("g", 3), grant("h", 5)) == [("g", "3", 3)]
     plan = draw_down([grant("g", 3)], usd(-5), NEW_YEAR)
     assert (plan.covered, plan.left_due) == (usd(0), usd(-5))
     plan = draw_down([grant("g", 3)], usd(5), NEW_YEAR)
@@ -202,39 +216,52 @@ def test_a_grant_is_usable_from_its_start_until_just_before_its_end() -> None:
     assert is_usable(one, NEW_YEAR)
     assert is_usable(one, NEW_YEAR + DAY - timedelta(microseconds=1))
     assert not is_usable(one, NEW_YEAR + DAY)
-    assert not is_usable(grant("g", 5, drawn=5), NEW_YEAR)
+    assert not is_usable(grant("g", 5, drawn=5, drawn_amount=5), NEW_YEAR)
     assert drawn(5, one, days=1) == []
 
 
 def test_grants_in_other_currencies_are_left_alone() -> None:
-    yen = replace(grant("g", 5), drawn_amount=Money(0, JPY))
-    assert drawn(5, yen, grant("h", 5)) == [("h", "5.000000000", 5)]
+    yen = replace(grant("g", 5), value=Money(5, JPY), drawn_amount=Money(0, JPY))
+    assert drawn(5, yen, grant("h", 5)) == [("h", "5", 5)]
 
 
-def test_credits_drawn_are_rounded_up_and_amounts_down() -> None:
-    thirds = grant("g", 1, 3)
-    assert drawn(1, thirds) == [("g", "0.333333334", 1)]
-    assert drawn(9, grant("g", "0.5", 3)) == [("g", "0.333333334", 1)]
-    assert drawn(9, grant("g", "0.1", 3)) == []
-    assert drawn(9, grant("g", "0.1", 3), grant("h", 5)) == [("h", "5.000000000", 5)]
-    assert drawn(2, grant("g", 1, 3, drawn="0.333333334", drawn_amount=1)) == [("g", "0.333333334", 1)]
+def test_the_credits_of_all_draws_together_are_rounded_up_and_the_last_takes_the_rest() -> None:
+    assert drawn(1, grant("g", 1, 3)) == [("g", "0.333333334", 1)]
+    assert drawn(1, grant("g", 1, 3, drawn="0.333333334", drawn_amount=1)) == [("g", "0.333333333", 1)]
+    assert drawn(9, grant("g", 1, 3, drawn="0.666666667", drawn_amount=2)) == [("g", "0.333333333", 1)]
+    assert drawn(7, grant("g", 100, "0.3")) == [("g", "23.333333334", 7)]
 
 
 def test_credits_may_be_worth_less_than_a_minor_unit() -> None:
     assert drawn(1, grant("g", 10, "0.25")) == [("g", "4.000000000", 1)]
-    assert drawn(9, grant("g", 10, "0.25")) == [("g", "8.000000000", 2)]
-    assert drawn(7, grant("g", 100, "0.3")) == [("g", "23.333333334", 7)]
+    assert drawn(9, grant("g", 10, "0.25")) == [("g", "10", 3)]
+    assert drawn(9, grant("g", 10, "0.25", rounding=Rounding.HALF_EVEN)) == [("g", "10", 2)]
 
 
-def test_a_grant_never_pays_more_than_the_books_hold_of_it() -> None:
-    assert drawn(9, grant("g", 5, drawn=1, drawn_amount=3)) == [("g", "2.000000000", 2)]
+@pytest.mark.parametrize(
+    ("granted", "unit_amount", "worth"),
+    [("10.5", 1, 11), ("10.4", 1, 10), ("0.1", 5, 1), ("0.5", 3, 2), ("3", "0.5", 2)],
+)
+def test_what_a_grant_is_booked_at_is_what_can_be_paid_with_it(granted: str, unit_amount: str, worth: int) -> None:
+    one = grant("g", granted, unit_amount)
+    assert one.value == usd(worth)
+    assert drawn(100, one) == [("g", granted, worth)]
+
+
+def test_credits_worth_a_fortune_each_are_used_up_by_their_first_draw_and_pay_on() -> None:
+    one = grant("g", "0.000000001", 10**12)
+    (first,) = draw_down([one], usd(1), NEW_YEAR).draws
+    rest = replace(one, drawn=first.credits, drawn_amount=first.amount)
+    assert (first.credits, rest.value_left) == (one.granted, usd(999))
+    assert [(draw.credits, draw.amount) for draw in draw_down([rest], usd(5000), NEW_YEAR).draws] == [
+        (Decimal(0), usd(999))
+    ]
 
 
 def test_the_value_of_a_grant_is_rounded_by_the_chosen_rule() -> None:
-    one = grant("g", "2.5", 1)
-    assert (value_of(one), value_of(one, Rounding.HALF_EVEN)) == (usd(3), usd(2))
+    assert (grant("g", "2.5").value, grant("g", "2.5", rounding=Rounding.HALF_EVEN).value) == (usd(3), usd(2))
     used = grant("g", "2.5", 1, drawn=1, drawn_amount=1)
-    assert (value_left(used), value_left(used, Rounding.HALF_EVEN)) == (usd(2), usd(1))
+    assert used.value_left == usd(2)
 
 
 def test_expired_grants_come_in_the_order_in_which_they_ended() -> None:
@@ -257,15 +284,18 @@ def test_expired_grants_come_in_the_order_in_which_they_ended() -> None:
         ("1", "0", "unit_amount", "must be above zero"),
         ("1", "-1", "unit_amount", "must be above zero"),
         ("1.0000000001", "1", "granted", "at most 9 decimals"),
+        ("0.004", "100", "granted", "together worth less than one minor unit"),
+        ("0.000000001", "0.0001", "granted", "together worth less than one minor unit"),
     ],
 )
 def test_an_unsound_grant_is_refused(granted: str, unit_amount: str, field: str, reason: str) -> None:
     with pytest.raises(InvalidGrant) as refused:
-        check_grant(grant("g", granted, unit_amount))
+        grant("g", granted, unit_amount)
     assert refused.value.details == {"field": field, "reason": reason}
     assert refused.value.kind is RefusalKind.INVALID
 
 
-def test_a_sound_grant_is_not_refused() -> None:
-    check_grant(grant("g", "0.000000001", "0.0001"))
-    check_grant(grant("g", "1.10", "1"))
+def test_the_least_that_is_worth_something_is_granted() -> None:
+    assert grant("g", "0.005", "100").value == usd(1)
+    with pytest.raises(InvalidGrant):
+        grant("g", "0.005", "100", rounding=Rounding.HALF_EVEN)

@@ -1,5 +1,6 @@
 """What holds for all splits, discounts, taxes, invoices, prepaid credits and credit notes."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -7,21 +8,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.discounts.computation import Coupon, PercentOff
-from domain.invoicing.computation import (
-    AvailableCredits,
-    ComputedInvoice,
-    InvoiceLine,
-    compute_invoice,
-)
-from domain.invoicing.credit_amounts import after_credit, credit_gross, credit_net, creditable, settle_credit
-from domain.invoicing.explanation import Explanation, ExplanationKind, explain_invoice
+from domain.invoicing.computation import AvailableCredits, ComputedInvoice, InvoiceLine
+from domain.invoicing.credit_amounts import after_credit, creditable, settle_credit
+from domain.invoicing.explanation import Explanation, ExplanationKind
 from domain.kernel.allocation import split_over_lines
 from domain.kernel.rounding import EXACT, Rounding
-from domain.tax.computation import TaxableLine, TaxShare, tax_on
-from domain.wallets.prepaid_credits import CreditGrant, draw_down, value_left, value_of
+from domain.tax.computation import TaxableLine, TaxShare
+from domain.wallets.prepaid_credits import CreditGrant, draw_down
+from testing.examples.half_up import compute_invoice, credit_gross, credit_net, explain_invoice, tax_on
 from testing.examples.pricing import NEW_YEAR, USD, tax_rate, usd
 from tests.domain.price_strategies import (
-    charges,
     coupons,
     credit_grants,
     invoice_lines,
@@ -51,13 +47,14 @@ def test_a_split_conserves_when_the_total_is_a_unit_or_so_off(amounts: list[int]
     assert sum(part.amount for part in parts) == total.amount
 
 
-@given(invoice_lines(charges), coupons(), roundings)
-def test_coupons_never_take_a_line_below_zero_and_conserve(
+@given(invoice_lines(), coupons(), roundings)
+def test_coupons_never_take_a_line_below_zero_nor_anything_off_a_credit_and_conserve(
     lines: list[InvoiceLine], given_coupons: list[Coupon], rounding: Rounding
 ) -> None:
     computed = compute_invoice(lines, USD, coupons=given_coupons, rounding=rounding)
-    for one in computed.lines:
-        assert usd(0) <= one.discount <= one.amount
+    for line, one in zip(lines, computed.lines, strict=True):
+        assert usd(0) <= one.discount <= max(one.amount, usd(0))
+        assert line.discountable or one.discount.is_zero
     assert sum(one.amount.amount for one in computed.discounts) == computed.discount.amount
     assert sum(one.discount.amount for one in computed.lines) == computed.discount.amount
 
@@ -109,7 +106,9 @@ def parts_agree(computed: ComputedInvoice) -> bool:
         computed.total.amount == computed.subtotal.amount - computed.discount.amount + on_top
         and computed.total.amount == sum(one.total.amount for one in computed.lines)
         and all(one.net + one.tax == one.total for one in computed.lines)
-        and computed.due == computed.total - computed.draws.covered
+        and computed.due - computed.to_customer_balance == computed.total - computed.draws.covered
+        and computed.due.amount >= 0
+        and 0 in {computed.due.amount, computed.to_customer_balance.amount}
     )
 
 
@@ -140,33 +139,30 @@ def test_extras_that_do_nothing_change_nothing(
 
 
 @given(credit_grants(), st.lists(st.integers(0, 10**6), min_size=1, max_size=5))
-def test_grants_pay_only_what_they_are_worth_and_the_books_lose_nothing(
+def test_a_grant_is_never_worth_more_or_less_than_it_can_be_used_for(
     grants: tuple[CreditGrant, ...], dues: list[int]
 ) -> None:
-    paid = dict.fromkeys((one.grant_id for one in grants), 0)
     left = {one.grant_id: one for one in grants}
-    for due in dues:
+    everything = 10**15
+    for due in (*dues, everything, everything):
         plan = draw_down(list(left.values()), usd(due), NEW_YEAR)
         assert plan.covered + plan.left_due == usd(due)
-        assert usd(0) <= plan.covered <= usd(due)
         for draw in plan.draws:
             before = left[draw.grant_id]
-            paid[draw.grant_id] += draw.amount.amount
-            assert draw.credits > 0
-            left[draw.grant_id] = CreditGrant(
-                grant_id=before.grant_id,
-                granted=before.granted,
+            assert draw.credits >= 0
+            assert draw.amount > usd(0)
+            left[draw.grant_id] = replace(
+                before,
                 drawn=EXACT.add(before.drawn, draw.credits),
-                unit_amount=before.unit_amount,
                 drawn_amount=before.drawn_amount + draw.amount,
-                priority=before.priority,
-                granted_at=before.granted_at,
-                expires_at=before.expires_at,
             )
+            paid = left[draw.grant_id].drawn_amount
+            assert paid <= before.value
+            assert left[draw.grant_id].left >= 0
     for one in left.values():
-        assert one.left >= 0
-        assert paid[one.grant_id] <= value_of(one).amount
-        assert value_left(one).amount + paid[one.grant_id] == value_of(one).amount
+        usable = one.expires_at is None or one.expires_at > NEW_YEAR
+        assert one.drawn_amount == (one.value if usable else usd(0))
+        assert one.left == (0 if usable else one.granted)
 
 
 @given(

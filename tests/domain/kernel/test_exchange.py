@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.kernel.currency import CurrencyCode, currency_code, exponent_of
-from domain.kernel.exchange import ExchangeRate, InvalidExchangeRate, exchange, exchange_parts, settlement_difference
+from domain.kernel.exchange import ExchangeRate, InvalidExchangeRate, exchange_parts, settlement_difference
 from domain.kernel.money import CurrencyMismatch, Money
 from domain.kernel.rounding import Rounding
+from testing.examples.half_up import HALF_UP, exchange
 from tests.domain.strategies import currencies, minor_units, roundings
 
 USD, EUR, JPY, KWD = (currency_code(code) for code in ("USD", "EUR", "JPY", "KWD"))
@@ -40,17 +41,19 @@ def test_halves_go_by_the_rule() -> None:
     assert exchange(Money(1, USD), rate("0.5"), Rounding.HALF_EVEN).money == Money(0, EUR)
     assert exchange(Money(-1, USD), rate("0.5")).money == Money(-1, EUR)
     halves = [Money(1, USD), Money(1, USD), Money(1, USD)]
-    assert exchange_parts(halves, rate("0.5"))[0] == [Money(1, EUR)] * 3
-    assert exchange_parts(halves, rate("0.5")) == ([Money(1, EUR)] * 3, Money(-1, EUR))
+    assert exchange_parts(halves, rate("0.5"), HALF_UP)[0] == [Money(1, EUR)] * 3
+    assert exchange_parts(halves, rate("0.5"), HALF_UP) == ([Money(1, EUR)] * 3, Money(-1, EUR))
     assert exchange_parts(halves, rate("0.5"), Rounding.HALF_EVEN) == ([Money(0, EUR)] * 3, Money(2, EUR))
 
 
 def test_a_rate_that_moved_is_a_gain_or_a_loss() -> None:
     booked, settled = rate("0.90"), rate("0.92")
-    assert settlement_difference(Money(10000, USD), booked=booked, settled=settled) == Money(200, EUR)
-    assert settlement_difference(Money(10000, USD), booked=settled, settled=booked) == Money(-200, EUR)
+    assert settlement_difference(Money(10000, USD), booked=booked, settled=settled, rounding=HALF_UP) == Money(200, EUR)
+    assert settlement_difference(Money(10000, USD), booked=settled, settled=booked, rounding=HALF_UP) == Money(
+        -200, EUR
+    )
     half, three_halves = rate("0.5"), rate("1.5")
-    assert settlement_difference(Money(1, USD), booked=half, settled=three_halves) == Money(1, EUR)
+    assert settlement_difference(Money(1, USD), booked=half, settled=three_halves, rounding=HALF_UP) == Money(1, EUR)
     assert settlement_difference(
         Money(1, USD), booked=half, settled=three_halves, rounding=Rounding.HALF_EVEN
     ) == Money(2, EUR)

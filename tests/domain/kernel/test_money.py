@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.kernel.currency import UnknownCurrency, currency_code, exponent_of
-from domain.kernel.money import CurrencyMismatch, InvalidAmount, InvalidWeights, Money, allocate, sum_money, times
-from domain.kernel.rounding import MAX_DIGITS_BEFORE_POINT, NotRoundable, Rounding, round_to_int
+from domain.kernel.money import CurrencyMismatch, InvalidAmount, InvalidWeights, Money, allocate, sum_money
+from domain.kernel.rounding import MAX_DIGITS_BEFORE_POINT, NotRoundable, Rounding
+from testing.examples.half_up import round_to_int, times
 from testing.oracles import money as oracle_money
 from tests.domain.random_cases import CASES, seeded
 from tests.domain.strategies import amounts, minor_units, roundings

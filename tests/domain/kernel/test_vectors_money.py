@@ -4,8 +4,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 from domain.kernel.currency import currency_code
-from domain.kernel.money import Money, times
-from domain.kernel.rounding import Rounding, round_to_int
+from domain.kernel.money import Money
+from domain.kernel.rounding import Rounding
+from testing.examples.half_up import round_to_int, times
 
 JPY, USD = currency_code("JPY"), currency_code("USD")
 

@@ -1,6 +1,8 @@
 """Usage: the figure of each aggregation over a window, voids and corrections, and the gauge against a naive sum."""
 
 import random
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,7 +17,6 @@ from domain.metering.aggregation import (
     UsageEvent,
     Window,
     aggregate,
-    as_quantity,
     correction,
     level_at,
     merge,
@@ -25,7 +26,8 @@ from domain.metering.aggregation import (
     time_weighted_sum,
     void,
 )
-from testing.examples.pricing import NEW_YEAR
+from testing.examples.half_up import amount_of
+from testing.examples.pricing import NEW_YEAR, graduated, per_unit, usd
 from testing.oracles import prices as oracle
 
 HOUR = timedelta(hours=1)
@@ -51,7 +53,7 @@ EVENTS = [event("a", 1, "2.5", "x"), event("b", 2, 7, "y"), event("c", 3, 4, "x"
     ],
 )
 def test_each_aggregation_gives_its_figure(aggregation: Aggregation, quantity: str) -> None:
-    assert quantity_of(aggregate(aggregation, EVENTS), DAY) == Decimal(quantity)
+    assert Fraction(quantity_of(aggregate(aggregation, EVENTS), DAY)) == Fraction(quantity)
 
 
 @pytest.mark.parametrize("aggregation", list(Aggregation))
@@ -128,13 +130,13 @@ def test_a_gauge_holds_from_its_event_and_starts_from_what_is_carried_in() -> No
     assert time_weighted_sum(gauge, DAY) == 12 * 4 + 6
     assert time_weighted_sum(gauge, DAY, Decimal(10)) == 6 * 10 + 12 * 4 + 6
     assert time_weighted_sum(gauge, DAY, Decimal(10), timedelta(minutes=30)) == 2 * (6 * 10 + 12 * 4 + 6)
-    assert quantity_of(gauge, DAY, Decimal(10), timedelta(days=1)) == Decimal("4.75")
-    assert time_weighted_average(gauge, DAY, Decimal(10)) == Decimal("4.75")
+    assert quantity_of(gauge, DAY, Decimal(10), timedelta(days=1)) == Fraction(19, 4)
+    assert time_weighted_average(gauge, DAY, Decimal(10)) == Fraction(19, 4)
     later = Window(start=NEW_YEAR + 7 * HOUR, end=NEW_YEAR + 8 * HOUR)
     assert time_weighted_sum(gauge, later, Decimal(10)) == 4
     assert time_weighted_average(gauge, later) == 4
     third = Window(start=NEW_YEAR + 7 * HOUR, end=NEW_YEAR + 7 * HOUR + timedelta(minutes=5))
-    assert quantity_of(gauge, third) == Decimal("0.333333333333")
+    assert quantity_of(gauge, third) == Fraction(1, 3)
 
 
 def test_an_event_at_the_end_of_a_window_belongs_to_the_next() -> None:
@@ -176,7 +178,7 @@ def test_local_times_on_both_sides_of_a_fold_are_an_hour_apart() -> None:
     ]
     window = Window(start=first, end=datetime(2024, 11, 3, 2, 30, tzinfo=new_york))
     assert time_weighted_sum(gauge, window) == 11
-    assert time_weighted_average(gauge, window) == Decimal("5.5")
+    assert time_weighted_average(gauge, window) == Fraction(11, 2)
     assert level_at(gauge, second) == 1
 
 
@@ -196,16 +198,29 @@ def test_the_gauge_agrees_with_a_sum_second_by_second() -> None:
         assert time_weighted_sum(gauge, window, Decimal(3), timedelta(seconds=1)) == naive
 
 
-@pytest.mark.parametrize(
-    ("exact", "quantity"),
-    [
-        (Fraction(230), "230"),
-        (Fraction(0), "0"),
-        (Fraction(1, 3), "0.333333333333"),
-        (Fraction(2, 3), "0.666666666667"),
-        (Fraction(-1, 2), "-0.5"),
-        (Fraction(1, 2 * 10**12), "0.000000000001"),
-    ],
-)
-def test_a_quantity_is_a_short_decimal_rounded_half_up(exact: Fraction, quantity: str) -> None:
-    assert f"{as_quantity(exact):f}" == quantity
+def test_a_third_of_an_hour_is_priced_as_a_third_and_not_as_what_twelve_decimals_leave_of_it() -> None:
+    gauge = aggregate(Aggregation.TIME_WEIGHTED_SUM, [event("a", 0, 7)])
+    twenty_minutes = Window(start=NEW_YEAR, end=NEW_YEAR + timedelta(minutes=20))
+    gigabyte_hours = quantity_of(gauge, twenty_minutes)
+    assert gigabyte_hours == Fraction(7, 3)
+    assert amount_of(per_unit("1.5"), gigabyte_hours) == usd(4)
+    assert amount_of(graduated((None, "1.5", 0)), gigabyte_hours) == usd(4)
+
+
+class Counted(tuple[Tally, ...]):
+    """Entries that know how often they were looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[Tally]:
+        for tally in super().__iter__():
+            Counted.looks += 1
+            yield tally
+
+
+@pytest.mark.parametrize("hours", [10, 100, 1000])
+def test_merging_many_parts_looks_at_each_entry_once(hours: int) -> None:
+    parts = [aggregate(Aggregation.LATEST, [event(f"{hour}", hour, hour)]) for hour in range(hours)]
+    Counted.looks = 0
+    whole = merge(*[replace(part, tallies=Counted(part.tallies)) for part in parts])
+    assert len(whole.tallies) == Counted.looks == hours

@@ -54,11 +54,11 @@ def test_parts_in_any_order_merge_to_the_whole(
 ) -> None:
     parts = [aggregate(aggregation, events[start::pieces]) for start in range(pieces)]
     order.shuffle(parts)
-    merged = PartialAggregate(aggregation=aggregation)
+    one_by_one = PartialAggregate(aggregation=aggregation)
     for part in parts:
-        merged = merge(merged, part)
+        one_by_one = merge(one_by_one, part)
     whole = aggregate(aggregation, events)
-    assert merged == whole
+    assert merge(*parts) == one_by_one == whole
     assert quantity_of(settled(whole), DAY, Decimal(3)) == quantity_of(whole, DAY, Decimal(3))
 
 

@@ -9,10 +9,9 @@ from fractions import Fraction
 import pytest
 
 from domain.discounts.computation import Coupon
-from domain.invoicing.computation import AvailableCredits, compute_invoice
+from domain.invoicing.computation import AvailableCredits
 from domain.kernel.money import Money
 from domain.kernel.rounding import EXACT, Rounding
-from domain.pricing.amount import amount_of, explain
 from domain.pricing.measured import EventAmounts, Measured
 from domain.pricing.models import (
     BoundedPrice,
@@ -29,6 +28,7 @@ from domain.pricing.models import (
     Volume,
 )
 from domain.pricing.validation import check_price
+from testing.examples.half_up import amount_of, compute_invoice, explain
 from testing.examples.pricing import NEW_YEAR, USD, amount_off, grant, line, percent_off, tax_rate, usd
 from testing.oracles import prices as oracle
 

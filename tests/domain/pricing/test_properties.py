@@ -3,13 +3,14 @@
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
+from math import ceil
 
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.invoicing.progressive import charge_to_date
 from domain.kernel.rounding import EXACT, Rounding
-from domain.pricing.amount import amount_of, explain
+from domain.pricing.amount import exact_amount_of, explain_licensed, licensed_amount_of
 from domain.pricing.breakdown import Breakdown
 from domain.pricing.measured import EventAmounts
 from domain.pricing.models import (
@@ -24,6 +25,7 @@ from domain.pricing.models import (
     Tier,
     Volume,
 )
+from testing.examples.half_up import amount_of, explain
 from testing.examples.pricing import USD, usd
 from tests.domain.price_strategies import (
     bounded_prices,
@@ -42,6 +44,7 @@ from tests.domain.price_strategies import (
     signed_quantities,
     tier_tables,
     unit_models,
+    volumes,
 )
 
 
@@ -125,10 +128,59 @@ def test_another_event_never_makes_a_percentage_cheaper(
     assert before <= amount_of(price, EventAmounts((*amounts, another)))
 
 
-@given(unit_models, quantities, roundings)
-def test_a_negative_quantity_mirrors_the_positive_one(price: Price, quantity: Decimal, rounding: Rounding) -> None:
-    assume(quantity > 0 and not isinstance(price, Flat))
+@given(per_units, quantities, roundings)
+def test_a_negative_quantity_of_units_mirrors_the_positive_one(
+    price: PerUnit, quantity: Decimal, rounding: Rounding
+) -> None:
     assert amount_of(price, EXACT.minus(quantity), rounding) == -amount_of(price, quantity, rounding)
+
+
+@given(
+    st.one_of(graduateds, volumes, packages, graduated_percentages),
+    quantities,
+    st.decimals("0.000001", "0.001", places=6),
+)
+def test_a_tiny_correction_gives_back_next_to_nothing(
+    price: Graduated | Volume | Package | GraduatedPercentage, quantity: Decimal, tiny: Decimal
+) -> None:
+    """No flat amount and no block goes with it: what a negative quantity gives back grows from nothing with it."""
+    at_zero, below = amount_of(price, 0), amount_of(price, EXACT.minus(tiny))
+    assert usd(0) <= at_zero - below <= usd(6)
+    assert amount_of(price, EXACT.minus(quantity)) <= at_zero
+    assert at_zero - amount_of(price, EXACT.minus(quantity)) <= amount_of(price, quantity)
+
+
+@given(percentages, event_lists, roundings)
+def test_events_never_come_to_less_than_nothing(price: Percentage, events: EventAmounts, rounding: Rounding) -> None:
+    assert amount_of(price, events, rounding) >= usd(0)
+
+
+@given(percentages, st.lists(quantities, max_size=4))
+def test_events_that_were_all_taken_back_again_cost_nothing(price: Percentage, amounts: list[Decimal]) -> None:
+    taken_back = [EXACT.minus(amount) for amount in reversed(amounts) if amount]
+    charged = [amount for amount in amounts if amount]
+    assert amount_of(price, EventAmounts((*charged, *taken_back))) == usd(0)
+
+
+@given(st.one_of(unit_models, bounded_prices()), quantities, shares, roundings)
+def test_a_licensed_share_is_within_half_a_unit_of_the_exact_share(
+    price: Price, quantity: Decimal, share: Fraction, rounding: Rounding
+) -> None:
+    """One rounding: two would be further off now and then."""
+    exact = exact_amount_of(price, quantity, rounding).amount * share
+    billed = licensed_amount_of(price, quantity, share, rounding).amount
+    assert abs(billed - exact) <= Fraction(1, 2)
+    breakdown = explain_licensed(price, quantity, share, rounding)
+    assert breakdown.amount.amount == billed
+    assert explains(breakdown)
+
+
+@given(st.one_of(per_units, graduateds, volumes), st.fractions(0, 1000, max_denominator=10**6), roundings)
+def test_a_quantity_that_does_not_come_out_even_is_priced_as_it_is(
+    price: PerUnit | Graduated | Volume, quantity: Fraction, rounding: Rounding
+) -> None:
+    exact = exact_amount_of(price, quantity, rounding).amount
+    assert abs(amount_of(price, quantity, rounding).amount - exact) <= Fraction(1, 2)
 
 
 @given(st.one_of(unit_models, bounded_prices()), st.lists(quantities, min_size=1, max_size=5), roundings)
@@ -136,9 +188,18 @@ def test_progressive_slices_sum_to_one_bill_at_the_end(
     price: Price, readings: list[Decimal], rounding: Rounding
 ) -> None:
     billed = usd(0)
-    for reading in readings:
-        billed += charge_to_date(price, reading, billed, rounding).due
+    for number, reading in enumerate(readings, start=1):
+        billed += charge_to_date(price, reading, billed, rounding, is_last=number == len(readings)).due
     assert billed == amount_of(price, readings[-1], rounding)
+
+
+@given(bounded_prices(), quantities, roundings)
+def test_a_slice_before_the_last_is_never_raised_to_what_the_period_promises(
+    price: BoundedPrice, reading: Decimal, rounding: Rounding
+) -> None:
+    factor = Decimal(1) if price.commitment is None else max(price.commitment.overage_factor, Decimal(1))
+    usage = Fraction(factor) * exact_amount_of(price.model, reading, rounding).amount
+    assert charge_to_date(price, reading, usd(0), rounding, is_last=False).due.amount <= ceil(usage)
 
 
 @given(unit_models, quantities, minor_units, st.integers(0, 10**8), shares)

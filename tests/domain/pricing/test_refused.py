@@ -9,7 +9,6 @@ from domain.invoicing.progressive import charge_to_date
 from domain.kernel.currency import CurrencyCode, UnknownCurrency
 from domain.kernel.money import CurrencyMismatch, Money
 from domain.kernel.refusal import RefusalKind
-from domain.pricing.amount import amount_of
 from domain.pricing.measured import EventAmounts, InvalidQuantity, Measured, WrongMeasure
 from domain.pricing.models import (
     BoundedPrice,
@@ -39,6 +38,7 @@ from domain.pricing.validation import (
     check_price,
     check_variants,
 )
+from testing.examples.half_up import HALF_UP, amount_of
 from testing.examples.pricing import (
     JPY,
     USD,
@@ -287,7 +287,7 @@ def test_a_percentage_of_events_cannot_be_taken_of_a_bare_quantity() -> None:
 
 def test_progressive_billing_does_not_mix_currencies() -> None:
     with pytest.raises(CurrencyMismatch):
-        charge_to_date(per_unit(1), 5, Money(1, JPY))
+        charge_to_date(per_unit(1), 5, Money(1, JPY), HALF_UP, is_last=True)
 
 
 def test_currencies_are_those_of_the_price() -> None:

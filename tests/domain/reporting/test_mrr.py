@@ -10,7 +10,8 @@ from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import currency_code
 from domain.kernel.money import CurrencyMismatch, Money
 from domain.kernel.rounding import Rounding
-from domain.reporting.mrr import MrrMovements, NegativeRecurringRevenue, monthly_recurring, movements
+from domain.reporting.mrr import MrrMovements, NegativeRecurringRevenue, movements
+from testing.examples.half_up import monthly_recurring
 from testing.oracles import money as oracle_money
 from tests.domain.random_cases import CASES, seeded
 

@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 from domain.kernel.currency import currency_code
 from domain.kernel.money import CurrencyMismatch, Money, sum_money
 from domain.kernel.rounding import Rounding
-from domain.revenue.schedule import (
-    CreditExceedsRevenue,
-    CreditOutOfOrder,
-    InvalidServicePeriod,
-    RevenueSchedule,
-    straight_line,
-)
+from domain.revenue.schedule import CreditExceedsRevenue, CreditOutOfOrder, InvalidServicePeriod, RevenueSchedule
+from testing.examples.half_up import straight_line
 from testing.oracles.revenue import DailyRevenue
 from tests.domain.random_cases import CASES, seeded
 from tests.domain.strategies import minor_units, roundings

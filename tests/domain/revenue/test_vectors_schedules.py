@@ -7,8 +7,8 @@ import pytest
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import currency_code
 from domain.kernel.money import Money
-from domain.reporting.mrr import monthly_recurring, movements
-from domain.revenue.schedule import straight_line
+from domain.reporting.mrr import movements
+from testing.examples.half_up import monthly_recurring, straight_line
 
 USD = currency_code("USD")
 

@@ -20,6 +20,7 @@ from domain.subscriptions.proration_basis import (
     unused_share_after_cancellation,
     used_share_at_cancellation,
 )
+from testing.examples.half_up import HALF_UP
 from testing.moments import local, utc
 from tests.domain.strategies import bases, bases_that_tile, divided_periods, intervals
 
@@ -30,10 +31,10 @@ SHORT = ServicePeriod.of(Schedule(anchor_local=local("2025-01-31"), time_zone="U
 LONG = ServicePeriod.of(
     Schedule(anchor_local=local("2025-02-28"), time_zone="UTC", interval=MONTHLY, day_of_month=31), 0
 )
-DAY = ProrationPolicy(basis=ProrationBasis.DAY)
-SECOND = ProrationPolicy(basis=ProrationBasis.SECOND)
-FIXED_30 = ProrationPolicy(basis=ProrationBasis.FIXED_30)
-NONE = ProrationPolicy(basis=ProrationBasis.NONE)
+DAY = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.DAY)
+SECOND = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.SECOND)
+FIXED_30 = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.FIXED_30)
+NONE = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.NONE)
 
 
 def pieces(service: ServicePeriod, cuts: list[datetime]) -> list[Period]:

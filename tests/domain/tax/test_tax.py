@@ -17,8 +17,8 @@ from domain.tax.computation import (
     TaxTreatment,
     check_tax_table,
     resolve_tax,
-    tax_on,
 )
+from testing.examples.half_up import tax_on
 from testing.examples.pricing import USD, tax_rate, usd
 
 OLD, NEW = date(2020, 1, 1), date(2026, 7, 1)
