@@ -13,7 +13,7 @@ ROUNDS ?= 30
 SEED ?= 1
 ARGS ?=
 
-.PHONY: help install java demo dev test lint format bench faults schemas lock clean
+.PHONY: help install java demo dev test prove lint format bench faults schemas lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ dev: java ## Start everything with a small tenant; Ctrl-C stops it
 
 test: java ## Run all tests against a real PostgreSQL and a real Kafka
 	@$(BIN)/python -m pytest $(ARGS)
+
+prove: java ## Run the same tests at length: thousands of examples, many kills, long fault runs (hours)
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(ARGS)
 
 lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

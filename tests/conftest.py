@@ -1,7 +1,8 @@
 """Fixtures that every test may use: one PostgreSQL and one Kafka per run, started by the first test that asks.
 
 `database` is a fresh, migrated database for one test; `topic_prefix` keeps one test's topics apart from another's.
-Tests of durability and of kills take servers of their own: `durable_postgres`, `own_kafka`.
+Tests of durability and of kills take servers of their own: `durable_postgres`, `own_kafka`. How long the randomized
+tests run is said in `lengths.py`, which is loaded here before any test is.
 """
 
 import uuid
@@ -23,6 +24,7 @@ from testing.services import (
     embedded_postgres,
     session_folder,
 )
+from tests.lengths import LENGTH
 
 TEMPLATE = "tallybook_template"
 
@@ -34,6 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="where PostgreSQL and Kafka come from: embedded (default), or containers (needs a Docker engine)",
     )
+
+
+def pytest_report_header() -> str:
+    """Show how long the randomized tests of this run are."""
+    return f"length: {LENGTH.name} ({LENGTH.examples:,} examples a property, {LENGTH.oracle_cases:,} cases an oracle)"
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,9 @@ from schemas.generator import plain_shape
 from schemas.shapes import shape_of
 from schemas.wire import MalformedPayload, UnencodableValue
 from tests.contracts.codec_strategies import values_of
+from tests.lengths import LENGTH
 
-EXAMPLES_PER_TYPE = 30  # of each of some fifty types, by each of three tests
+EXAMPLES_PER_TYPE = LENGTH.scaled(10)  # of each of some fifty types, by each of three tests
 USD = CurrencyCode("USD")
 CODEC = Codec(STREAMS)
 CLASSES = event_classes(STREAMS)

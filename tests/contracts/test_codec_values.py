@@ -19,6 +19,7 @@ from domain.pricing.models import Price
 from schemas.codec import decode_value, encode_value, fingerprint
 from schemas.shapes import UnsupportedType, shape_of
 from tests.contracts.codec_strategies import values_of
+from tests.lengths import LENGTH
 
 STATES = {name: get_type_hints(stream.evolve)["return"] for name, stream in STREAMS.items()}
 LineId = NewType("LineId", str)
@@ -88,7 +89,7 @@ def test_a_value_of_everything_reads_back_equal(value: Everything) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=LENGTH.scaled(30), deadline=None)
 @given(data=st.data())
 def test_every_state_of_the_domain_reads_back_equal(name: str, data: st.DataObject) -> None:
     state = data.draw(values_of(STATES[name]))

@@ -15,6 +15,7 @@ from projections.folding.fold import CachedFold, Fold, Poison
 from projections.read_model import Fact, Key, Projection, ReadModel
 from schemas.codec import decode_entry, decode_event
 from testing.histories import History, scramble
+from tests.lengths import LENGTH
 
 TENANTS = ("acme", "other")
 STREAM_OF_MODEL = {
@@ -117,7 +118,7 @@ def in_batches(events: list[Recorded], sizes: list[int], *, cached_rows: int) ->
     return tables
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=LENGTH.scaled(10), deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5),
@@ -128,7 +129,7 @@ def test_any_history_in_any_batches_comes_to_the_same_rows(seed: int, sizes: lis
     assert in_batches(history.events, sizes, cached_rows=cached_rows).rows == in_one_go(history.events).rows
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=LENGTH.scaled(8), deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_every_row_gives_back_the_state_that_the_domain_has(seed: int) -> None:
     history = scramble(History(seed), TENANTS, 80)

@@ -18,6 +18,7 @@ from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
 from testing.requests import TENANT, request
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Move, Open, Raise, RaiseAsMuchAs, Rename, Touch
+from tests.lengths import LENGTH
 
 COUNTERS = st.sampled_from(["c0", "c1", "c2"])
 NAMES = st.sampled_from([None, "n", "m"])
@@ -114,7 +115,7 @@ class Model:
         return None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=LENGTH.scaled(100), deadline=None)
 @given(
     waves=WAVES,
     losses=st.lists(st.integers(0, 9), max_size=4),

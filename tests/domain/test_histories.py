@@ -55,6 +55,7 @@ from testing.examples.streams import (
 )
 from tests.domain.history_checks import CheckedHistory, answered, card_of, pick, refund_answered
 from tests.domain.history_model import RUNNING, Billed, Paying, Person, Returning, Subscribed
+from tests.lengths import LENGTH
 
 SEATS_PRICE_ID = id_of("price_", 3)
 # What one period of each price costs: in advance, in arrears. Three seats at 12.5 are 37.5, rounded half up.
@@ -65,6 +66,7 @@ amounts = st.integers(1, 2_000)
 gateway_answers = st.lists(
     st.tuples(any_one, st.sampled_from(["capture", "capture", "capture", "decline", "action", "unknown"])), max_size=5
 )
+
 refund_answers = st.lists(st.tuples(any_one, st.sampled_from(["succeeded", "failed", "unknown"])), max_size=3)
 
 
@@ -386,8 +388,5 @@ class Histories(CheckedHistory):
             returning.status = answer
 
 
-HISTORIES_MAX = 200
-"""A history is dozens of commands with every check after each, so fewer of them than of single values."""
-
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=min(settings().max_examples, HISTORIES_MAX), stateful_step_count=50)
+TestHistories.settings = settings(max_examples=LENGTH.histories, stateful_step_count=50)

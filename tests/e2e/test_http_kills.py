@@ -14,9 +14,9 @@ from cli.tenants import create_tenant
 from infra.settings import Settings
 from testing.services import FreshDatabase
 from tests.e2e.api_process import ApiProcess
+from tests.lengths import LENGTH
 
 CLIENTS = 8
-KILLS = 4
 PAUSE_S = (0.05, 0.6)
 
 
@@ -71,7 +71,7 @@ async def test_every_acknowledged_answer_is_in_the_log_once_and_repeats_alike(
 
     async with httpx2.AsyncClient(timeout=30) as http:
         clients = [asyncio.create_task(client(number)) for number in range(CLIENTS)]
-        for _ in range(KILLS):
+        for _ in range(LENGTH.kills):
             await asyncio.sleep(chance.uniform(*PAUSE_S))  # the moment of the kill is the point
             victim = chance.choice(processes)
             victim.kill()

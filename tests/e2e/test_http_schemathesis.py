@@ -22,9 +22,7 @@ from infra.settings import Settings
 from projections.folding.tables import prepare
 from testing.services import FreshDatabase
 from tests.e2e.api_process import ApiProcess
-
-EXAMPLES = 4
-"""Requests per operation: enough to try each kind of wrong, few enough for every run."""
+from tests.lengths import LENGTH
 
 KEY = re.compile(r"[!-~]{1,255}")
 BEYOND_SCHEMA = {
@@ -73,7 +71,7 @@ def served(
 
 @schema.parametrize()
 @settings(
-    max_examples=EXAMPLES,
+    max_examples=LENGTH.fuzzed_requests,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),

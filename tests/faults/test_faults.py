@@ -1,4 +1,4 @@
-"""Three rounds of `tallybook faults`, as `make faults` runs thirty; and that its schedule is its seed's."""
+"""Rounds of `tallybook faults`, as `make faults` runs thirty; and that its schedule is its seed's."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from cli.faults.rounds import Report, Totals, play_rounds
 from cli.faults.schedule import FaultKind, schedule
 from infra.settings import Settings
+from tests.lengths import LENGTH
 
-ROUNDS = 3
 SEED = 3
 
 
@@ -27,16 +27,18 @@ def test_thirty_rounds_kill_everything_and_freeze_past_leases() -> None:
 
 
 @pytest.mark.faults
-async def test_three_rounds_of_faults_lose_and_double_nothing(services_folder: Path) -> None:
+async def test_rounds_of_faults_lose_and_double_nothing(services_folder: Path) -> None:
     totals = Totals(seed=SEED)
     folder = services_folder / "faults"
     folder.mkdir(mode=0o711)
     reports: list[Report] = []
-    async for report in play_rounds(Settings(), folder, rounds=ROUNDS, seed=SEED, totals=totals, tell=lambda _: None):
+    async for report in play_rounds(
+        Settings(), folder, rounds=LENGTH.fault_rounds, seed=SEED, totals=totals, tell=lambda _: None
+    ):
         named = [str(each) for check in report.checks for each in check.named] + [str(d) for d in report.differences]
         assert report.holds, named
         reports.append(report)
-    assert len(reports) == ROUNDS
+    assert len(reports) == LENGTH.fault_rounds
     assert totals.differences == 0
     assert totals.charges > 0
     assert totals.asked["acknowledged"] > 0

@@ -17,6 +17,7 @@ from api.http.problems import catalogue
 from host.embedded.databases import PostgresServer
 from testing.api_client import Api, Client, project, running_api
 from testing.services import FreshDatabase
+from tests.lengths import LENGTH
 
 COMMANDS: list[Operation] = [
     operation for resource in RESOURCES for operation in resource.declared if operation.is_command
@@ -40,7 +41,9 @@ PREFIXES = {
     "journal_entry_id": "je_",
 }
 HARMLESS = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=LENGTH.scaled(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 json_values = st.recursive(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from testing.api_client import Api, Client, running_api
 from testing.services import FreshDatabase
+from tests.lengths import LENGTH
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=LENGTH.scaled(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(REQUESTS), st.integers(0, 3)), min_size=1, max_size=12))
 async def test_a_key_has_one_answer_for_ever(
     api: Api, client: Client, steps: list[tuple[tuple[str, str, dict[str, Any]], int]]

@@ -20,11 +20,13 @@ from infra.settings import DatabaseSettings, WriterSettings
 from testing.requests import request
 from testing.services import FreshDatabase
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Raise
+from tests.lengths import LENGTH
 
 WRITERS = 16
-EVENTS = 100_000
 EVENTS_PER_COMMAND = 125
-RUN_LIMIT_S = 180
+COMMANDS_AT_ONCE = 5
+EVENTS = LENGTH.scaled(2) * WRITERS * COMMANDS_AT_ONCE * EVENTS_PER_COMMAND
+RUN_LIMIT_S = 60 + EVENTS / 500
 
 
 class DelayedStorage(PostgresStorage):
@@ -105,8 +107,10 @@ async def test_a_tailer_misses_none_of_100_000_events(
         await writer.submit(request(Open(counter_id=counter_id)))
         commands = EVENTS // WRITERS // EVENTS_PER_COMMAND
         # A few at a time, so that the writers' batches interleave many times over.
-        for _ in range(0, commands, 5):
-            raises = (request(Raise(counter_id=counter_id, by=1, events=EVENTS_PER_COMMAND)) for _ in range(5))
+        for _ in range(0, commands, COMMANDS_AT_ONCE):
+            raises = (
+                request(Raise(counter_id=counter_id, by=1, events=EVENTS_PER_COMMAND)) for _ in range(COMMANDS_AT_ONCE)
+            )
             await asyncio.gather(*(writer.submit(one) for one in raises))
 
     async with asyncio.timeout(RUN_LIMIT_S):

@@ -34,6 +34,7 @@ from gateway_adapters.port import (
 from gateway_adapters.sandbox.adapter import SandboxAdapter
 from tests.contracts.gateway_contract import new_reference, payment, refund, succeeded, usd
 from tests.contracts.sandbox_process import SandboxProcess
+from tests.lengths import LENGTH
 
 WAIT_TIMEOUT_S = 30
 TRIES_MAX = 200
@@ -376,7 +377,7 @@ async def test_of_several_payments_under_one_reference_the_one_that_took_money_c
     assert await gateway.look_up(reference) == succeeded(results[1])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=LENGTH.scaled(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     captured=st.integers(1, 10_000),
     parts=st.lists(st.tuples(st.integers(1, 6_000), st.sampled_from(["new", "repeat"])), max_size=12),

@@ -19,6 +19,7 @@ from infra.settings import (
     vault_master_key,
     write_secret_once,
 )
+from tests.domain.random_cases import SEED_VARIABLE
 
 UNITS_IN_NAMES = {"_ms": "ms", "_s": "s", "_bytes": "bytes", "_mib": "MiB"}
 
@@ -53,6 +54,13 @@ def test_every_number_has_a_unit() -> None:
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TALLYBOOK_WRITER_BATCH_MAX_EVENTS", "7")
     assert load_settings().writer.batch_max_events == 7
+
+
+def test_the_variables_of_the_tests_are_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that a test starts inherits them, and loads settings."""
+    monkeypatch.setenv("HYPOTHESIS_PROFILE", "quick")
+    monkeypatch.setenv(SEED_VARIABLE, "7")
+    load_settings()
 
 
 def test_a_typo_is_refused_with_the_right_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,9 @@ from host.embedded.postgres import EmbeddedPostgres
 from infra.database import Connection
 from infra.migrations import migrate
 from testing.services import FreshDatabase
+from tests.lengths import LENGTH
 
-RUN_LIMIT_S = 120
+RUN_LIMIT_S = 60 + 20 * LENGTH.kills
 
 
 class WriterProcess:
@@ -99,7 +100,7 @@ async def test_killed_writers_lose_and_double_nothing(database: FreshDatabase, s
     async with asyncio.timeout(RUN_LIMIT_S):
         alive = [await WriterProcess.start(database.dsn, f"w{n}") for n in range(2)]
         started += alive
-        for n in range(2, 8):
+        for n in range(2, 2 + LENGTH.kills):
             victim = chance.randrange(2)
             await alive[victim].until_acknowledged(chance.randrange(1, 60))
             await alive[victim].kill()
@@ -124,9 +125,9 @@ async def test_a_killed_database_loses_and_doubles_nothing(
     async with asyncio.timeout(RUN_LIMIT_S):
         writer = await WriterProcess.start(dsn, "w")
         started.append(writer)
-        for n in range(5):
+        for n in range(LENGTH.kills):
             await writer.until_acknowledged(chance.randrange(1, 100))
-            if n == 2:
+            if n == LENGTH.kills // 2:
                 # The whole server, as by a power cut; the writer finds it again by itself.
                 await asyncio.to_thread(durable_postgres.kill)
                 await asyncio.to_thread(durable_postgres.start)

@@ -31,8 +31,9 @@ from domain.pricing.validation import check_price
 from testing.examples.half_up import amount_of, compute_invoice, explain
 from testing.examples.pricing import NEW_YEAR, USD, amount_off, grant, line, percent_off, tax_rate, usd
 from testing.oracles import prices as oracle
+from tests.lengths import LENGTH
 
-CASES = 10_000
+CASES = LENGTH.oracle_cases
 SEED = 20260101
 
 Case = tuple[Price, Measured, Fraction]
