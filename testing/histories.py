@@ -109,7 +109,7 @@ class History:
         recorded_at = RECORDED_START + timedelta(milliseconds=len(self.events))
         correlation = f"corr{len(self.events)}"
         made: list[Recorded] = []
-        for stream, stream_id, event in decision.changes:
+        for stream, stream_id, event, at in decision.changes:
             key = (tenant_id, stream.name, stream_id)
             before, version = self._states.get(key, (None, 0))
             state = stream.evolve(before, event)
@@ -129,7 +129,7 @@ class History:
                     payload=payload,
                     postings=None if entry is None else encode_entry(entry),
                     partition_key=f"{tenant_id}:{stream.customer_of(state) or stream_id}",
-                    effective_at=decision.effective_at,
+                    effective_at=at or decision.effective_at,
                     recorded_at=recorded_at,
                     correlation_id=correlation,
                     causation_id=self.events[-1].event_id if self.events else None,

@@ -53,6 +53,7 @@ from domain.subscriptions.subscription import (
     RenewalNotDue,
     Subscription,
     SubscriptionIsCanceled,
+    SubscriptionIsOverdue,
     SubscriptionNotFound,
     SubscriptionStatus,
 )
@@ -278,10 +279,10 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
     body_example={"at_period_end": True},
     answers=SubscriptionResource,
     example=EXAMPLE | {"cancel_at": "2026-01-31T23:00:00Z"},
-    refusals=(SubscriptionNotFound, SubscriptionIsCanceled),
+    refusals=(SubscriptionNotFound, SubscriptionIsCanceled, SubscriptionIsOverdue, PeriodIsBilled, BeyondCalendar),
 )
 async def cancel_subscription(call: Call, body: Cancellation) -> Intention:
-    """Cancel a subscription, with its period or at once."""
+    """Cancel a subscription, with its period or at once. Periods that are due by now are billed first."""
     subscription_id = _path_id(call)
     return Intention(
         command=CancelSubscription(subscription_id=subscription_id, at_period_end=body.at_period_end),

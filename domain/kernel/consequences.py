@@ -22,20 +22,26 @@ class After:
     def __init__(self, streams: Streams, changes: Iterable[Change] = ()) -> None:
         self._streams = streams
         self._states: dict[tuple[str, str], Any] = {}
-        for change in changes:
-            self.add(change)
+        self._to_fold = [*changes]
 
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
+        # Folded when somebody asks: most decisions are not looked back at.
+        for change in self._to_fold:
+            key = (change.stream.name, change.stream_id)
+            self._states[key] = change.stream.evolve(self._known(change.stream, change.stream_id), change.event)
+        self._to_fold.clear()
+        return self._known(stream, stream_id)
+
+    def add(self, *changes: Change) -> None:
+        """Let changes have happened."""
+        self._to_fold += changes
+
+    def _known(self, stream: Stream[State], stream_id: str) -> State | None:
         key = (stream.name, stream_id)
         if key not in self._states:
             return self._streams.get(stream, stream_id)
         state: State | None = self._states[key]
         return state
-
-    def add(self, change: Change) -> None:
-        """Let a change have happened."""
-        stream, stream_id, event = change
-        self._states[stream.name, stream_id] = stream.evolve(self.get(stream, stream_id), event)
 
 
 def with_consequences(handler: Handler, rules: Mapping[type, Consequence]) -> Handler:
@@ -54,7 +60,11 @@ def with_consequences(handler: Handler, rules: Mapping[type, Consequence]) -> Ha
             changes.append(change)
             rule = rules.get(type(change.event))
             if rule is not None:
-                ahead.extendleft(reversed([*rule(change.event, after, decision.effective_at)]))
+                at = change.effective_at or decision.effective_at
+                following = [
+                    each._replace(effective_at=each.effective_at or at) for each in rule(change.event, after, at)
+                ]
+                ahead.extendleft(reversed(following))
         return Decision(decision.effective_at, changes)
 
     return decide

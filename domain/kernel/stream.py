@@ -164,11 +164,12 @@ class Streams(Protocol):
 
 
 class Change(NamedTuple):
-    """One event for one stream."""
+    """One event for one stream; `effective_at` where that is another business time than its decision's (UTC)."""
 
     stream: Stream[Any]
     stream_id: str
     event: Event
+    effective_at: datetime | None = None
 
 
 class Decision(NamedTuple):

@@ -13,31 +13,24 @@ from domain.catalog import plan as plans
 from domain.catalog import price as prices
 from domain.catalog import product as products
 from domain.catalog.plan import check_trial_days
-from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER, Customer, open_for_business
 from domain.customers.test_clock import customer_time
-from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE, finalized
-from domain.invoicing.invoice import CollectionMethod, InvoiceLine
+from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
+from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
 from domain.kernel.billing_period import trial_end as end_of_trial
-from domain.kernel.identifiers import INVOICE, derived_id
-from domain.kernel.stream import Change, Decision, Handler, Streams
+from domain.kernel.stream import Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
+from domain.subscriptions.renewal import caught_up, end, start_period
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     CancellationReason,
     InvalidSubscriptionItems,
     RenewalNotDue,
-    Subscription,
-    SubscriptionCanceled,
     SubscriptionCancellationScheduled,
     SubscriptionCreated,
     SubscriptionItem,
-    SubscriptionPeriodStarted,
     SubscriptionTerms,
-    lines_for,
-    next_period,
-    used_share,
 )
 
 CLOCK_LAG_MAX = timedelta(hours=1)
@@ -99,15 +92,14 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
     )
     changes = [SUBSCRIPTION.change(created)]
     if trial_end is None:
-        changes += _start_period(subscriptions.evolve(None, created), customer, streams, at)
+        changes += start_period(subscriptions.evolve(None, created), streams)
     return Decision(at, changes)
 
 
 def renew_subscription(command: RenewSubscription, streams: Streams, now: datetime) -> Decision:
-    """The next period, or the end: cancelled at the period's end, or because its customer is gone."""
+    """Start what is due by now, each period at its own time; or the end, if that comes first."""
     subscription = subscriptions.living(streams, command.subscription_id)
-    customer = CUSTOMER.of(streams, subscription.customer_id)
-    at = customer_time(streams, customer, now)
+    at = customer_time(streams, CUSTOMER.of(streams, subscription.customer_id), now)
     # The store's clock found the timer due. A machine whose clock is a little behind must not send it away.
     if command.due_at is not None and command.due_at - CLOCK_LAG_MAX <= at < command.due_at:
         at = command.due_at
@@ -115,27 +107,24 @@ def renew_subscription(command: RenewSubscription, streams: Streams, now: dateti
     assert boundary is not None, "a living subscription has a next boundary"
     if boundary > at or command.due_at not in {None, boundary}:
         raise RenewalNotDue(subscription=subscription.subscription_id, next_renewal=boundary.isoformat())
-    if customer.deleted_at is not None:
-        changes = _end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, customer, streams, at)
-    elif subscription.cancel_at is not None:
-        changes = _end(subscription, boundary, CancellationReason.PERIOD_END, customer, streams, at)
-    else:
-        changes = _start_period(subscription, customer, streams, at)
-    return Decision(at, changes)
+    return Decision(at, caught_up(streams, command.subscription_id, at).changes)
 
 
 def cancel_subscription(command: CancelSubscription, streams: Streams, now: datetime) -> Decision:
-    subscription = subscriptions.living(streams, command.subscription_id)
-    customer = CUSTOMER.of(streams, subscription.customer_id)
-    at = customer_time(streams, customer, now)
+    """Now or with the current period, which is the one that runs once everything due before now has happened."""
+    found = subscriptions.living(streams, command.subscription_id)
+    at = customer_time(streams, CUSTOMER.of(streams, found.customer_id), now)
+    ahead = caught_up(streams, command.subscription_id, at).to_change()
+    subscription = ahead.subscription
     if not command.at_period_end:
-        return Decision(at, _end(subscription, at, CancellationReason.REQUESTED, customer, streams, at))
+        ended = end(subscription, at, CancellationReason.REQUESTED, ahead.streams)
+        return Decision(at, [*ahead.changes, *ended])
     if subscription.cancel_at is not None:
-        return Decision(at, [])
+        return Decision(at, ahead.changes)
     boundary = subscription.next_boundary
     assert boundary is not None, "a living subscription has a next boundary"
     scheduled = SubscriptionCancellationScheduled(subscription_id=subscription.subscription_id, cancel_at=boundary)
-    return Decision(at, [SUBSCRIPTION.change(scheduled)])
+    return Decision(at, [*ahead.changes, SUBSCRIPTION.change(scheduled)])
 
 
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
@@ -165,78 +154,6 @@ def _item(requested: RequestedItem, plan: plans.Plan, streams: Streams) -> Subsc
         model=price.model,
         timing=price.timing,
         quantity=requested.quantity,
-    )
-
-
-def _start_period(subscription: Subscription, customer: Customer, streams: Streams, at: datetime) -> list[Change]:
-    """The next period, with an invoice for it and for what the last one left in arrears."""
-    index, period = next_period(subscription)
-    invoice_id = derived_id(INVOICE, subscription.subscription_id, f"period/{index}")
-    lines = (
-        *lines_for(subscription, BillingTiming.IN_ADVANCE, period, invoice_id),
-        *_arrears(subscription, period.start, invoice_id),
-    )
-    started = SubscriptionPeriodStarted(
-        subscription_id=subscription.subscription_id,
-        index=index,
-        period_start=period.start,
-        period_end=period.end,
-        invoice_id=invoice_id if lines else None,
-    )
-    return [SUBSCRIPTION.change(started), *_invoice(subscription, invoice_id, lines, customer, streams, at)]
-
-
-def _end(
-    subscription: Subscription,
-    ends_at: datetime,
-    reason: CancellationReason,
-    customer: Customer,
-    streams: Streams,
-    at: datetime,
-) -> list[Change]:
-    """The end, with an invoice for what the running period left in arrears (its used days)."""
-    invoice_id = derived_id(INVOICE, subscription.subscription_id, "end")
-    lines = _arrears(subscription, ends_at, invoice_id)
-    canceled = SubscriptionCanceled(
-        subscription_id=subscription.subscription_id,
-        canceled_at=ends_at,
-        reason=reason,
-        invoice_id=invoice_id if lines else None,
-    )
-    return [SUBSCRIPTION.change(canceled), *_invoice(subscription, invoice_id, lines, customer, streams, at)]
-
-
-def _arrears(subscription: Subscription, until: datetime, invoice_id: str) -> tuple[InvoiceLine, ...]:
-    """What the running period owes for the time before `until`; nothing where no period ran yet."""
-    if all(item.timing is not BillingTiming.IN_ARREARS for item in subscription.terms.items):
-        return ()
-    used, share = used_share(subscription, until)
-    if share == 0:
-        return ()
-    return lines_for(subscription, BillingTiming.IN_ARREARS, used, invoice_id, share)
-
-
-def _invoice(
-    subscription: Subscription,
-    invoice_id: str,
-    lines: tuple[InvoiceLine, ...],
-    customer: Customer,
-    streams: Streams,
-    at: datetime,
-) -> list[Change]:
-    if not lines:
-        return []
-    terms = subscription.terms
-    return finalized(
-        streams,
-        invoice_id=invoice_id,
-        customer=customer,
-        subscription_id=subscription.subscription_id,
-        collection=terms.collection,
-        currency=terms.currency,
-        lines=lines,
-        days_until_due=terms.days_until_due,
-        at=at,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from domain.invoicing.invoice import INVOICE, InvoiceCollectionFailed, InvoicePaid, InvoiceVoided
 from domain.kernel.consequences import Consequence
 from domain.kernel.stream import Change, Streams
+from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     Subscription,
@@ -26,16 +27,15 @@ def recovered(event: InvoicePaid | InvoiceVoided, streams: Streams, at: datetime
 
 
 def past_due(event: InvoiceCollectionFailed, streams: Streams, at: datetime) -> list[Change]:
-    """An invoice that could not be collected makes its subscription past due until it is settled."""
+    """An invoice that could not be collected makes its subscription past due, unless that has ended by now."""
     subscription = _billed_by(event.invoice_id, streams)
-    if (
-        subscription is None
-        or subscription.status is SubscriptionStatus.CANCELED
-        or event.invoice_id in subscription.past_due_invoice_ids
-    ):
+    if subscription is None or event.invoice_id in subscription.past_due_invoice_ids:
         return []
+    ahead = caught_up(streams, subscription.subscription_id, at)
+    if ahead.subscription.status is SubscriptionStatus.CANCELED:
+        return ahead.changes
     unpaid = SubscriptionPastDue(subscription_id=subscription.subscription_id, invoice_id=event.invoice_id)
-    return [SUBSCRIPTION.change(unpaid)]
+    return [*ahead.changes, SUBSCRIPTION.change(unpaid)]
 
 
 def _billed_by(invoice_id: str, streams: Streams) -> Subscription | None:

@@ -159,6 +159,15 @@ class SubscriptionIsCanceled(Refusal):
     code = "subscription_canceled"
 
 
+class SubscriptionIsOverdue(Refusal):
+    """More periods are waiting to be billed than one command may; they are being caught up with. Try again soon.
+
+    Under another idempotency key: this one has had its answer.
+    """
+
+    code = "subscription_overdue"
+
+
 class RenewalNotDue(Refusal):
     """The subscription's next period begins later, or this renewal was done already."""
 

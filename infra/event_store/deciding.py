@@ -158,10 +158,9 @@ class Batch:
         """The rows of a decision's events; the states after them go into `view.own`, their effects are staged."""
         tenant_id = request.tenant_id
         own = view.own
-        effective_at = decision.effective_at
         place = len(self._write.events)
         rows: list[EventRow] = []
-        for stream, stream_id, event in decision.changes:
+        for stream, stream_id, event, at in decision.changes:
             key = (tenant_id, stream.name, stream_id)
             before = own.get(key)
             if before is None:
@@ -188,7 +187,7 @@ class Batch:
                     payload,
                     None if entry is None else self._encode_entry(entry),
                     f"{tenant_id}:{stream.customer_of(state) or stream_id}",
-                    effective_at,
+                    at or decision.effective_at,
                     request.correlation_id,
                     request.causation_id,
                     request.actor,

@@ -1,6 +1,7 @@
 """What is checked after every command of a random history, against the naive model."""
 
 import itertools
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -46,6 +47,8 @@ class CheckedHistory(RuleBasedStateMachine):
         self.saga_steps: list[Command] = []
         self.balances: dict[tuple[str, str | None], int] = {}
         self.drafts: dict[str, tuple[str, int, int, bool]] = {}
+        self.started: deque[SubscriptionPeriodStarted] = deque()
+        self.issued: deque[InvoiceFinalized] = deque()
 
     def new(self, prefix: str) -> str:
         return id_of(prefix, next(self.ids))
@@ -55,6 +58,8 @@ class CheckedHistory(RuleBasedStateMachine):
 
     def do(self, command: Command, *, accepted: bool = True) -> Done | None:
         """Give a command that must be accepted, or must be refused."""
+        assert not self.started, "every period that started is accounted for"
+        assert not self.issued, "every invoice is accounted for"
         done = self._answer(command)
         if isinstance(done, Refusal):
             assert not accepted, f"refused: {done.describe()} {command}"
@@ -66,6 +71,9 @@ class CheckedHistory(RuleBasedStateMachine):
             event_id = id_of("evt_", next(self.event_ids))
             if isinstance(change.event, InvoiceFinalized):
                 self.saga_steps += [step for _, step in charge_saga.react(event_id, change.event)]
+                self.issued.append(change.event)
+            elif isinstance(change.event, SubscriptionPeriodStarted):
+                self.started.append(change.event)
             elif isinstance(change.event, PaymentCaptured):
                 self.saga_steps += [step for _, step in refund_saga.react(event_id, change.event)]
         return done
@@ -85,11 +93,37 @@ class CheckedHistory(RuleBasedStateMachine):
             self.balances[key] = self.balances.get(key, 0) + signed
         assert sides[Side.DEBIT] == sides[Side.CREDIT], "debits equal credits after every event"
 
-    def _next_period(self, subscription_id: str, subscribed: Subscribed, done: Done) -> None:
+    def _is_due(self, subscribed: Subscribed) -> bool:
+        return not subscribed.canceled and subscribed.next_boundary <= self.time_of(subscribed.customer)
+
+    def _catch_up(self, subscription_id: str) -> None:
+        """Whatever is due by now happens at its own time, and whoever is late changes nothing of it."""
+        subscribed = self.model.subscriptions[subscription_id]
+        while self._is_due(subscribed):
+            if self.model.ends_at(subscription_id):
+                self._end(subscription_id, subscribed, subscribed.next_boundary)
+            else:
+                self._next_period(subscription_id, subscribed)
+
+    def _has_ended(self, subscription_id: str) -> bool:
+        """Whether the subscription is cancelled, or is once what is due has happened: with its period, or for want of
+        a customer at a boundary."""
+        subscribed = self.model.subscriptions[subscription_id]
+        if subscribed.canceled or not self._is_due(subscribed) or subscribed.ends_with_period:
+            return subscribed.canceled or self._is_due(subscribed)
+        deleted_at = self.model.people[subscribed.customer].deleted_at
+        now, k = self.time_of(subscribed.customer), subscribed.index + 1
+        while subscribed.boundary(k) <= now:
+            if deleted_at is not None and deleted_at < subscribed.boundary(k):
+                return True
+            k += 1
+        return False
+
+    def _next_period(self, subscription_id: str, subscribed: Subscribed) -> None:
         earned = subscribed.arrears if subscribed.index >= 0 else 0
         subscribed.index += 1
         subscribed.start, subscribed.end = (subscribed.boundary(subscribed.index + k) for k in (0, 1))
-        (started,) = (event for event in done.events if isinstance(event, SubscriptionPeriodStarted))
+        started = self.started.popleft()
         assert (started.index, started.period_start, started.period_end) == (
             subscribed.index,
             subscribed.start,
@@ -98,25 +132,40 @@ class CheckedHistory(RuleBasedStateMachine):
         period = f"{subscription_id}:{subscribed.index}"
         assert period not in self.model.periods, "a period is billed once"
         self.model.periods.add(period)
-        self._billed(subscription_id, subscribed, done, subscribed.advance, earned)
+        self._billed(subscription_id, subscribed, subscribed.advance, earned, subscribed.start)
 
-    def _billed(self, subscription_id: str, subscribed: Subscribed, done: Done, advance: int, earned: int) -> None:
-        invoices = [event for event in done.events if isinstance(event, InvoiceFinalized)]
-        if not advance and not earned:
-            assert invoices == []
-            return
-        (invoice,) = invoices
-        billed = Billed(subscribed.customer, advance, earned, subscribed.automatic, "open", subscription_id)
-        self._issued(invoice, billed)
+    def _billed(self, subscription_id: str, subscribed: Subscribed, advance: int, earned: int, at: datetime) -> None:
+        if advance or earned:
+            self._issued(
+                Billed(subscribed.customer, advance, earned, subscribed.automatic, "open", subscription_id), at
+            )
 
-    def _issued(self, invoice: InvoiceFinalized, billed: Billed) -> None:
+    def _issued(self, billed: Billed, at: datetime) -> None:
+        invoice = self.issued.popleft()
         assert invoice.number == f"INV-{self.model.numbers + 1:06d}", "numbers have no gap"
-        assert invoice.total == usd(billed.total)
+        assert (invoice.total, invoice.finalized_at) == (usd(billed.total), at)
         self.model.bill(invoice.invoice_id, billed)
 
-    def _end(self, subscription_id: str, subscribed: Subscribed, done: Done, at: datetime) -> None:
+    def _end(self, subscription_id: str, subscribed: Subscribed, at: datetime) -> None:
         subscribed.canceled = True
-        self._billed(subscription_id, subscribed, done, 0, subscribed.used(at))
+        self._billed(subscription_id, subscribed, 0, subscribed.used(at), at)
+
+    def _fail(self, invoice_id: str | None) -> None:
+        """Collecting came to nothing, if it was a collection of ours and there is still something to collect."""
+        if invoice_id is None or not self.model.is_open(invoice_id):
+            return
+        billed = self.model.invoices[invoice_id]
+        if not billed.automatic:
+            return
+        billed.collecting = False
+        if billed.subscription is None:
+            return
+        subscribed = self.model.subscriptions[billed.subscription]
+        if invoice_id in subscribed.past_due:
+            return
+        self._catch_up(billed.subscription)
+        if not subscribed.canceled:
+            subscribed.past_due.add(invoice_id)
 
     # --- what always holds ---------------------------------------------------------------------------------------
 
@@ -155,6 +204,8 @@ class CheckedHistory(RuleBasedStateMachine):
                 assert work.due_at == self.model.subscriptions[subject].next_boundary
 
     def teardown(self) -> None:
+        assert not self.started
+        assert not self.issued
         assert replayed(self.books.log) == self.books.states, "a replay from the first event comes to the same states"
 
 

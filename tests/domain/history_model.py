@@ -16,9 +16,13 @@ RUNNING = {"processing", "action"}
 
 @dataclass
 class Person:
-    deleted: bool = False
+    deleted_at: datetime | None = None
     has_default: bool = True
     on_clock: bool = False
+
+    @property
+    def deleted(self) -> bool:
+        return self.deleted_at is not None
 
 
 @dataclass
@@ -150,16 +154,11 @@ class Model:
         if billed.subscription is not None:
             self.subscriptions[billed.subscription].past_due.discard(invoice_id)
 
-    def fail(self, invoice_id: str | None) -> None:
-        """Collecting came to nothing, if it was a collection of ours and there is still something to collect."""
-        if invoice_id is None or not self.is_open(invoice_id):
-            return
-        billed = self.invoices[invoice_id]
-        if not billed.automatic:
-            return
-        billed.collecting = False
-        if billed.subscription is not None and not self.subscriptions[billed.subscription].canceled:
-            self.subscriptions[billed.subscription].past_due.add(invoice_id)
+    def ends_at(self, subscription_id: str) -> bool:
+        """Whether the subscription ends with its next boundary."""
+        subscribed = self.subscriptions[subscription_id]
+        deleted_at = self.people[subscribed.customer].deleted_at
+        return subscribed.ends_with_period or (deleted_at is not None and deleted_at < subscribed.next_boundary)
 
     def capture(self, payment_id: str) -> None:
         paying = self.payments[payment_id]

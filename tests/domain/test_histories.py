@@ -17,7 +17,7 @@ from domain.catalog.price import CreatePrice
 from domain.customers.customer import DeleteCustomer, SetDefaultPaymentMethod
 from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvance
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import InvoiceFinalized, PayInvoiceOutOfBand, VoidInvoice
+from domain.invoicing.invoice import PayInvoiceOutOfBand, VoidInvoice
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
 from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
 from domain.payments.commands import (
@@ -110,7 +110,8 @@ class Histories(CheckedHistory):
     def delete_customer(self, n: int) -> None:
         customer_id = pick(self.model.people, n)
         self.do(DeleteCustomer(customer_id=customer_id))
-        self.model.people[customer_id].deleted = True
+        person = self.model.people[customer_id]
+        person.deleted_at = person.deleted_at or self.time_of(customer_id)
 
     def set_default_card(self, n: int, *, default: bool) -> None:
         customer_id = pick(self.model.people, n)
@@ -179,7 +180,7 @@ class Histories(CheckedHistory):
             automatic=automatic,
         )
         if not trial_days:
-            self._next_period(subscription_id, subscribed, done)
+            self._next_period(subscription_id, subscribed)
 
     @precondition(lambda self: self.model.subscriptions)
     @rule(n=any_one, by_timer=st.booleans())
@@ -194,31 +195,22 @@ class Histories(CheckedHistory):
             RenewSubscription(subscription_id=subscription_id, due_at=boundary if by_timer else None),
             accepted=self._is_due(subscribed),
         )
-        if done is None:
-            return
-        if subscribed.ends_with_period or self.model.people[subscribed.customer].deleted:
-            self._end(subscription_id, subscribed, done, boundary)
-        else:
-            self._next_period(subscription_id, subscribed, done)
-
-    def _is_due(self, subscribed: Subscribed) -> bool:
-        return not subscribed.canceled and subscribed.next_boundary <= self.time_of(subscribed.customer)
+        if done is not None:
+            self._catch_up(subscription_id)
 
     @precondition(lambda self: self.model.subscriptions)
     @rule(n=any_one, at_period_end=st.booleans())
     def cancel(self, n: int, at_period_end: bool) -> None:
         subscription_id = pick(self.model.subscriptions, n)
         subscribed = self.model.subscriptions[subscription_id]
-        done = self.do(
-            CancelSubscription(subscription_id=subscription_id, at_period_end=at_period_end),
-            accepted=not subscribed.canceled,
-        )
-        if done is None:
+        command = CancelSubscription(subscription_id=subscription_id, at_period_end=at_period_end)
+        if self.do(command, accepted=not self._has_ended(subscription_id)) is None:
             return
+        self._catch_up(subscription_id)
         if at_period_end:
             subscribed.ends_with_period = True
         else:
-            self._end(subscription_id, subscribed, done, self.time_of(subscribed.customer))
+            self._end(subscription_id, subscribed, self.time_of(subscribed.customer))
 
     # --- invoices ------------------------------------------------------------------------------------------------
 
@@ -241,10 +233,8 @@ class Histories(CheckedHistory):
     def finalize_a_draft(self, n: int) -> None:
         invoice_id = pick(self.drafts, n)
         customer_id, advance, earned, automatic = self.drafts.pop(invoice_id)
-        done = self.do(FinalizeInvoice(invoice_id=invoice_id))
-        assert done is not None
-        (invoice,) = (event for event in done.events if isinstance(event, InvoiceFinalized))
-        self._issued(invoice, Billed(customer_id, advance, earned, automatic, "open"))
+        self.do(FinalizeInvoice(invoice_id=invoice_id))
+        self._issued(Billed(customer_id, advance, earned, automatic, "open"), self.time_of(customer_id))
         self.do(FinalizeInvoice(invoice_id=invoice_id), accepted=False)
 
     @precondition(lambda self: self.model.invoices)
@@ -290,7 +280,7 @@ class Histories(CheckedHistory):
         fresh = command.payment_id not in model.payments and model.is_open(invoice_id)
         if isinstance(command, CollectInvoice) and not has_default:
             if self.do(command, accepted=fresh) is not None:
-                model.fail(invoice_id)
+                self._fail(invoice_id)
             return
         if self.do(command, accepted=fresh and has_default and not model.is_live(invoice_id)) is not None:
             model.payments[command.payment_id] = Paying(
@@ -351,7 +341,7 @@ class Histories(CheckedHistory):
                 paying.unknown = True
             case _:
                 paying.status, paying.unknown = ("declined" if answer == "decline" else "action"), False
-                self.model.fail(paying.invoice)
+                self._fail(paying.invoice)
 
     # --- refunds -------------------------------------------------------------------------------------------------
 

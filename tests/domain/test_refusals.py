@@ -37,6 +37,7 @@ PROMISED = """
     SubscriptionNotFound         subscription_not_found         not_found  subscription
     SubscriptionAlreadyExists    subscription_already_exists    conflict   -
     SubscriptionIsCanceled       subscription_canceled          conflict   -
+    SubscriptionIsOverdue        subscription_overdue           conflict   -
     RenewalNotDue                renewal_not_due                conflict   -
     PeriodIsBilled               period_already_billed          conflict   -
     InvalidSubscriptionItems     invalid_subscription_items     invalid    items

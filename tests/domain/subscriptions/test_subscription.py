@@ -365,14 +365,6 @@ def test_a_renewal_that_was_done_already_is_refused() -> None:
     renewed.when(renew(FEBRUARY), at=FEBRUARY).then_refused(RenewalNotDue, next_renewal=MARCH.isoformat())
 
 
-def test_renewals_that_were_missed_are_caught_up_one_by_one_at_the_time_they_run() -> None:
-    late = utc("2026-04-02T00:00")
-    subscribed = given(create_customer(), *plan_on_sale(), subscribe())
-    first = subscribed.when(renew(FEBRUARY), at=late).then_at(late).then_schedules(timer(MARCH))
-    second = first.when(renew(), at=late).then_claims(period_claim(2)).then_schedules(timer(APRIL))
-    second.when(renew(), at=late).then_refused(RenewalNotDue, next_renewal=APRIL.isoformat())
-
-
 def test_a_period_is_billed_once_whatever_its_stream_says() -> None:
     subscribed = given(create_customer(), *plan_on_sale(), subscribe())
     subscribed.books.claims["subscription.period", f"{SUBSCRIPTION_ID}:1"] = SUBSCRIPTION_ID

@@ -1,0 +1,146 @@
+"""What is due on a subscription by a time: its periods one after another, each at its own boundary, and its end.
+
+A timer may run late, or a command may come first. So that neither changes what is billed, every decision about a
+subscription begins with what is due before its own time, and each boundary is decided by what held at that boundary,
+not by what is known when it is at last passed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.catalog.price import BillingTiming
+from domain.customers.customer import CUSTOMER
+from domain.invoicing.commands import finalized
+from domain.invoicing.invoice import InvoiceLine
+from domain.kernel.consequences import After
+from domain.kernel.identifiers import INVOICE, derived_id
+from domain.kernel.stream import Change, Streams
+from domain.subscriptions.subscription import (
+    SUBSCRIPTION,
+    CancellationReason,
+    Subscription,
+    SubscriptionCanceled,
+    SubscriptionIsCanceled,
+    SubscriptionIsOverdue,
+    SubscriptionPeriodStarted,
+    SubscriptionStatus,
+    lines_for,
+    next_period,
+    used_share,
+)
+
+MAX_PERIODS_AT_ONCE = 100
+"""How many periods one decision may start (each with its invoice); what is left is due for the next one at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """A subscription after what was due by `at`: the changes until then, and the states after them."""
+
+    subscription: Subscription
+    changes: list[Change]
+    streams: Streams
+    at: datetime
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether more was due than one decision may do."""
+        boundary = self.subscription.next_boundary
+        return boundary is not None and boundary <= self.at
+
+    def to_change(self) -> "CaughtUp":
+        """Itself, if the subscription may be changed now. Raises SubscriptionIsCanceled, SubscriptionIsOverdue."""
+        if self.subscription.status is SubscriptionStatus.CANCELED:
+            raise SubscriptionIsCanceled(subscription=self.subscription.subscription_id)
+        if self.is_overdue:
+            raise SubscriptionIsOverdue(subscription=self.subscription.subscription_id, most=MAX_PERIODS_AT_ONCE)
+        return self
+
+
+def caught_up(streams: Streams, subscription_id: str, at: datetime) -> CaughtUp:
+    """The subscription with what is due by `at`, that instant included: at most MAX_PERIODS_AT_ONCE boundaries."""
+    subscription = SUBSCRIPTION.of(streams, subscription_id)
+    changes: list[Change] = []
+    after = After(streams)
+    for _ in range(MAX_PERIODS_AT_ONCE):
+        boundary = subscription.next_boundary
+        if boundary is None or boundary > at:
+            break
+        passed = [change._replace(effective_at=boundary) for change in _pass(boundary, subscription, after)]
+        after.add(*passed)
+        changes += passed
+        subscription = SUBSCRIPTION.evolve(subscription, passed[0].event)
+    return CaughtUp(subscription, changes, after, at)
+
+
+def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> list[Change]:
+    """The next period, or the end: cancelled at the period's end, or because its customer was gone by then.
+
+    The subscription's own event comes first.
+    """
+    deleted_at = CUSTOMER.of(streams, subscription.customer_id).deleted_at
+    if deleted_at is not None and deleted_at < boundary:
+        return end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, streams)
+    if subscription.cancel_at is not None:
+        return end(subscription, boundary, CancellationReason.PERIOD_END, streams)
+    return start_period(subscription, streams)
+
+
+def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
+    """The next period, with an invoice for it and for what the last one left in arrears."""
+    index, period = next_period(subscription)
+    invoice_id = derived_id(INVOICE, subscription.subscription_id, f"period/{index}")
+    lines = (
+        *lines_for(subscription, BillingTiming.IN_ADVANCE, period, invoice_id),
+        *_arrears(subscription, period.start, invoice_id),
+    )
+    started = SubscriptionPeriodStarted(
+        subscription_id=subscription.subscription_id,
+        index=index,
+        period_start=period.start,
+        period_end=period.end,
+        invoice_id=invoice_id if lines else None,
+    )
+    return [SUBSCRIPTION.change(started), *_invoice(subscription, invoice_id, lines, streams, period.start)]
+
+
+def end(subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams) -> list[Change]:
+    """The end, with an invoice for what the running period left in arrears (its used days)."""
+    invoice_id = derived_id(INVOICE, subscription.subscription_id, "end")
+    lines = _arrears(subscription, at, invoice_id)
+    canceled = SubscriptionCanceled(
+        subscription_id=subscription.subscription_id,
+        canceled_at=at,
+        reason=reason,
+        invoice_id=invoice_id if lines else None,
+    )
+    return [SUBSCRIPTION.change(canceled), *_invoice(subscription, invoice_id, lines, streams, at)]
+
+
+def _arrears(subscription: Subscription, until: datetime, invoice_id: str) -> tuple[InvoiceLine, ...]:
+    """What the running period owes for the time before `until`; nothing where no period ran yet."""
+    if all(item.timing is not BillingTiming.IN_ARREARS for item in subscription.terms.items):
+        return ()
+    used, share = used_share(subscription, until)
+    if share == 0:
+        return ()
+    return lines_for(subscription, BillingTiming.IN_ARREARS, used, invoice_id, share)
+
+
+def _invoice(
+    subscription: Subscription, invoice_id: str, lines: tuple[InvoiceLine, ...], streams: Streams, at: datetime
+) -> list[Change]:
+    if not lines:
+        return []
+    terms = subscription.terms
+    return finalized(
+        streams,
+        invoice_id=invoice_id,
+        customer=CUSTOMER.of(streams, subscription.customer_id),
+        subscription_id=subscription.subscription_id,
+        collection=terms.collection,
+        currency=terms.currency,
+        lines=lines,
+        days_until_due=terms.days_until_due,
+        at=at,
+    )
