@@ -213,6 +213,7 @@ class ApiSettings(Part):
     host: str = setting("127.0.0.1", "address", "Address that the API listens on.")
     port: int = setting(8080, "port", "Port that the API listens on.", ge=0, le=65535)
     body_max_bytes: int = setting(1_048_576, "bytes", "Largest request body.", ge=1)
+    url_max_bytes: int = setting(8_192, "bytes", "Longest path with its query.", ge=256)
     command_timeout_ms: int = setting(10_000, "ms", "Longest wait for a command's outcome.", ge=1)
     position_timeout_ms: int = setting(5_000, "ms", "Longest wait for Min-Ledger-Position; then 503.", ge=1)
     position_poll_ms: int = setting(10, "ms", "Pause between looks how far the read models have come.", ge=1)

@@ -1,52 +1,75 @@
-"""Finds payment card numbers in what clients send, so that they are refused before anything is logged or stored.
+"""Refuses payment card numbers in what clients send, so that none is ever logged or stored.
 
-A number of 13 to 19 digits that passes the Luhn check (ISO/IEC 7812), in one run or in groups parted by single spaces
-or hyphens. Not taken for one: our own ids, UUIDs and hexadecimal digests, telephone numbers in international form
-(+49 …), decimals, and times in milli-, micro- or nanoseconds (13, 16 or 19 digits that begin with 1; cards that begin
-with 1 have 15).
+Fields, parameters and parts of a path that are declared to hold an opaque id, one that another system gave, are not
+looked through: of ids that are long numbers one in some hundred would pass for a card number by chance.
 """
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, get_args
 
-from pydantic_core import from_json
+from pydantic import BaseModel
 
-from domain.kernel.identifiers import ID_CHARS
+from api.http.problems import CARD_NUMBER, Problem
+from infra.card_numbers import SHORTEST, holds_card_number
 
-_CANDIDATE: Final = re.compile(r"(?<!\d)(?<!\d\.)(?<!\+)\d(?:[ -]?\d){12,}")
-_CANDIDATE_BYTES: Final = re.compile(rb"\d(?:[ -]?\d){12}")
-_OUR_ID: Final = re.compile(rf"[a-z]{{2,6}}_[0-9a-hjkmnp-tv-z]{{{ID_CHARS}}}")
-_UUID: Final = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
-_DIGEST: Final = re.compile(r"\b(?=[0-9]*[a-fA-F])[0-9a-fA-F]{24,}\b")
-_GROUPS: Final = re.compile(r"[ -]")
-_LENGTHS: Final = range(13, 20)
-_DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+REFUSED_BODY_MAX_CHARS: Final = 16_384
+"""How much is looked through of a body that is refused anyway. What a good body may hold, its fields bound."""
+
+_DIGITS_IN_JSON: Final = re.compile(rb"[0-9](?:[^0-9A-Za-z\"]*+[0-9]){%d}" % (SHORTEST - 1))
+_MAY_HIDE_DIGITS: Final = re.compile(rb"\\u|[\x80-\xff]")
 
 
-def body_holds_card_number(raw: bytes) -> bool:
-    """Whether any name, text or number in a JSON body holds one. Cheap where there are no long runs of digits."""
-    if _CANDIDATE_BYTES.search(raw) is None and b"\\u" not in raw:
-        return False
-    try:
-        value = from_json(raw)
-    except ValueError:
-        return text_holds_card_number(raw.decode("utf-8", "replace"))
-    return any(text_holds_card_number(text) for text in _texts(value))
+class OpaqueId:
+    """Marks the type of a field that holds another system's id: `Annotated[str, OpaqueId()]`."""
 
 
-def text_holds_card_number(text: str) -> bool:
-    """Whether a text holds one."""
-    if _CANDIDATE.search(text) is None:
-        return False
-    for known in (_OUR_ID, _UUID, _DIGEST):
-        text = known.sub("_", text)
-    return any(_is_card_number(digits) for match in _CANDIDATE.finditer(text) for digits in _windows(match))
+def opaque_names(model: type[BaseModel]) -> frozenset[str]:
+    """The names of a model's fields that hold opaque ids."""
+    return frozenset(
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if _is_marked(field.annotation) or any(isinstance(each, OpaqueId) for each in field.metadata)
+    )
 
 
-def _texts(value: object) -> Iterator[str]:
+def _is_marked(annotation: object) -> bool:
+    marks = getattr(annotation, "__metadata__", ())
+    return any(isinstance(mark, OpaqueId) for mark in marks) or any(_is_marked(each) for each in get_args(annotation))
+
+
+def refuse_card_numbers(named: Sequence[tuple[str, str]], opaque: frozenset[str]) -> None:
+    """Raise for one in decoded names and values, such as those of a query; the values of opaque names are let be."""
+    for name, value in named:
+        if holds_card_number(name) or (name not in opaque and holds_card_number(value)):
+            raise Problem(CARD_NUMBER)
+
+
+def refuse_card_numbers_in_body(
+    raw: bytes, body: object, opaque: frozenset[str], *, max_chars: int | None = None
+) -> None:
+    """Raise for one in any name, text or number of a JSON body. `opaque` names are those of its outermost object."""
+    if _DIGITS_IN_JSON.search(raw) is None and _MAY_HIDE_DIGITS.search(raw) is None:
+        return
+    seen = 0
+    for text in _texts(body, opaque):
+        seen += len(text)
+        if max_chars is not None and seen > max_chars:
+            return
+        if holds_card_number(text):
+            raise Problem(CARD_NUMBER)
+
+
+def _texts(body: object, opaque: frozenset[str]) -> Iterator[str]:
     """Every text of a parsed JSON value, names included. As deep as the parser goes, so without recursion."""
-    waiting = [value]
+    waiting: list[object] = []
+    if isinstance(body, Mapping):
+        for name, value in body.items():
+            yield name
+            if name not in opaque:
+                waiting.append(value)
+    else:
+        waiting.append(body)
     while waiting:
         match waiting.pop():
             case str(text):
@@ -63,23 +86,3 @@ def _texts(value: object) -> Iterator[str]:
                 for name, item in pairs.items():
                     yield name
                     waiting.append(item)
-
-
-def _windows(match: re.Match[str]) -> Iterator[str]:
-    """The groups of digits of a match, joined in every way that may be a number: "4242 4242 4242 4242 12" hides one."""
-    groups = _GROUPS.split(match.group())
-    for first in range(len(groups)):
-        joined = ""
-        for group in groups[first:]:
-            joined += group
-            if len(joined) in _LENGTHS:
-                yield joined
-            elif len(joined) > _LENGTHS[-1]:
-                break
-
-
-def _is_card_number(digits: str) -> bool:
-    if digits[0] in "01" and len(digits) != 15:
-        return False
-    values = [int(digit) for digit in reversed(digits)]
-    return (sum(values[::2]) + sum(_DOUBLED[value] for value in values[1::2])) % 10 == 0

@@ -4,25 +4,24 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, cast, get_origin
 
 from asyncpg import UndefinedTableError
 from pydantic import ValidationError
-from pydantic_core import from_json
 from starlette.types import Receive, Scope, Send
 
 from api.http import metrics
 from api.http.access import Principal
 from api.http.call import Call, Parts
-from api.http.card_guard import body_holds_card_number, text_holds_card_number
+from api.http.card_guard import REFUSED_BODY_MAX_CHARS, opaque_names, refuse_card_numbers, refuse_card_numbers_in_body
 from api.http.consistency import await_position
 from api.http.edge import EXCHANGE, ClientDisconnected, Exchange
+from api.http.json_bodies import read_json
 from api.http.operations import CommandHandler, Intention, Operation
 from api.http.problems import (
     BUSY,
-    CARD_NUMBER,
     CLOCK_APART,
     ERASED,
     INVALID_HEADER,
@@ -37,11 +36,11 @@ from api.http.problems import (
     FieldError,
     Problem,
     invalid,
-    invalid_body,
     refusal_reply,
     retry_after,
 )
 from api.http.replies import JSON, KEY_NAMESPACE, REPLAYED, Header, Reply, from_stored, json_reply, to_stored
+from api.http.validation import MAX_PARAM_CHARS, invalid_body, printable
 from domain.customers.customer import PersonalDataMoved
 from domain.kernel.refusal import Refusal
 from infra.event_store.log import CONNECTION_ERRORS
@@ -71,6 +70,8 @@ class Endpoint:
     def __init__(self, operation: Operation, parts: Parts) -> None:
         self._operation = operation
         self._parts = parts
+        model = operation.body or operation.parameters
+        self._opaque = opaque_names(model) if model is not None else frozenset[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[EXCHANGE]
@@ -95,6 +96,7 @@ class Endpoint:
             if not self._operation.is_open:
                 raise Problem(UNAUTHENTICATED, headers=[(b"www-authenticate", b"Bearer")])
             principal = _ANONYMOUS
+        refuse_card_numbers(tuple(scope["path_params"].items()), self._operation.opaque)
         return Call(
             self._parts,
             principal,
@@ -112,20 +114,23 @@ class CommandEndpoint(Endpoint):
         call = self._call(scope, exchange)
         key = _idempotency_key(exchange.headers)
         raw = await read_body(receive, exchange.headers, self._parts.settings.api.body_max_bytes)
-        if body_holds_card_number(raw) or text_holds_card_number(key):
-            raise Problem(CARD_NUMBER)
         if call.query:
+            refuse_card_numbers(call.query_pairs(), frozenset())
             raise invalid([FieldError("", "unexpected_query", "This operation takes no query parameters")])
         if raw and not _is_json(exchange.headers):
             raise Problem(UNSUPPORTED_TYPE, param="Content-Type")
         operation = self._operation
         assert operation.body is not None, "a command has a body model"
+        raw = raw or b"{}"
+        value = read_json(raw)
         try:
-            body = operation.body.model_validate_json(raw or b"{}")
+            body = operation.body.model_validate_json(raw)
         except ValidationError as error:
+            refuse_card_numbers_in_body(raw, value, self._opaque, max_chars=REFUSED_BODY_MAX_CHARS)
             raise invalid_body(error) from None
+        refuse_card_numbers_in_body(raw, value, self._opaque)
         request_hash = self._parts.vault.request_hash(
-            _canonical_request(scope["method"], scope["path"], call.tenant_id, raw or b"{}")
+            _canonical_request(scope["method"], scope["path"], call.tenant_id, value)
         )
         with _in_flight(self._parts.in_flight, call.tenant_id, key):
             for _ in range(PERSON_TRIES):
@@ -228,7 +233,9 @@ class QueryEndpoint(Endpoint):
         parameters = operation.parameters
         assert parameters is not None, "a query has a model of its parameters"
         try:
-            asked = parameters.model_validate(_parameters(call, self._multiple))
+            pairs = call.query_pairs()
+            refuse_card_numbers(pairs, self._opaque)
+            asked = parameters.model_validate(_parameters(pairs, self._multiple))
         except ValidationError as error:
             raise invalid_body(error) from None
         await await_position(
@@ -247,19 +254,19 @@ class QueryEndpoint(Endpoint):
         return json_reply(200, answer)
 
 
-def _parameters(call: Call, multiple: frozenset[str]) -> dict[str, str | list[str]]:
+def _parameters(pairs: Sequence[tuple[str, str]], multiple: frozenset[str]) -> dict[str, str | list[str]]:
     """The query string by name; only names in `multiple` may stand more than once, and are lists."""
-    pairs: dict[str, str | list[str]] = {}
-    for name, value in call.query_pairs():
+    found: dict[str, str | list[str]] = {}
+    for name, value in pairs:
         if name in multiple:
-            values = pairs.setdefault(name, [])
+            values = found.setdefault(name, [])
             assert isinstance(values, list), "a name is multiple or it is not"
             values.append(value)
-        elif name in pairs:
-            raise invalid([FieldError(name[:64], "repeated", "May be given once")])
+        elif name in found:
+            raise invalid([FieldError(printable(name[:MAX_PARAM_CHARS]), "repeated", "May be given once")])
         else:
-            pairs[name] = value
-    return pairs
+            found[name] = value
+    return found
 
 
 @contextmanager
@@ -318,7 +325,7 @@ def _is_json(headers: dict[bytes, bytes]) -> bool:
     return media_type == JSON[1]
 
 
-def _canonical_request(method: str, path: str, tenant_id: str, raw: bytes) -> bytes:
+def _canonical_request(method: str, path: str, tenant_id: str, value: object) -> bytes:
     """What makes a request the same one: method, path, tenant, and the body whatever its spacing and order of names."""
-    body = json.dumps(from_json(raw), sort_keys=True, separators=(",", ":"))
+    body = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return json.dumps([method, path, tenant_id, body]).encode()

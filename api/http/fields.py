@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
+from api.http.card_guard import OpaqueId
+from api.http.validation import form
 from domain.kernel import identifiers
 from domain.kernel.currency import EXPONENTS, CurrencyCode
 from domain.kernel.money import Money
@@ -48,18 +50,18 @@ class NoBody(Body):
 
 def text(max_length: int, *, min_length: int = 1) -> Any:
     """Constraints of a line of text without control characters."""
-    return StringConstraints(min_length=min_length, max_length=max_length, pattern=TEXT_PATTERN)
+    return form(TEXT_PATTERN, "Must hold no control characters", min_length=min_length, max_length=max_length)
 
 
 ShortText: TypeAlias = Annotated[str, text(100)]
 Line: TypeAlias = Annotated[str, text(255)]
 LongText: TypeAlias = Annotated[str, text(1_000)]
-ExternalId: TypeAlias = Annotated[str, text(100), Field(examples=["crm-4711"])]
+ExternalId: TypeAlias = Annotated[str, text(100), OpaqueId(), Field(examples=["crm-4711"])]
 TimeZone: TypeAlias = Annotated[str, text(64), Field(examples=["Europe/Berlin"], description="Name in the tz database")]
 
 
 def _id(prefix: str) -> Any:
-    return StringConstraints(pattern=f"^{prefix}{ID_PATTERN}$")
+    return form(f"^{prefix}{ID_PATTERN}$", f"Must be an id that begins with {prefix}")
 
 
 CustomerId: TypeAlias = Annotated[str, _id(identifiers.CUSTOMER)]
@@ -75,6 +77,9 @@ TestClockId: TypeAlias = Annotated[str, _id(identifiers.TEST_CLOCK)]
 
 def _currency(value: str) -> str:
     if value not in EXPONENTS:
+        code = value.strip().upper()
+        if code in EXPONENTS:
+            raise PydanticCustomError("unknown_currency", "Currency codes are in upper case: {code}", {"code": code})
         raise PydanticCustomError("unknown_currency", "Not an active ISO 4217 code with a minor unit")
     return value
 

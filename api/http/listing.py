@@ -5,13 +5,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.card_guard import OpaqueId
 from api.http.fields import Instant
 from api.http.problems import FieldError, invalid
+from api.http.validation import form
 from projections.reading import Between, Page, PageRequest, Reader
 
 T = TypeVar("T")
@@ -28,7 +30,7 @@ def _limit(value: object) -> int:
     return int(value)
 
 
-Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_:./-]{1,128}$")]
+Cursor = Annotated[str, form(r"^[A-Za-z0-9_:./-]{1,128}$", "Must be an id of this list"), OpaqueId()]
 Limit = Annotated[
     int,
     PlainValidator(_limit),

@@ -76,6 +76,8 @@ class Operation:
     is_open: bool = False
     reads: tuple[Projection, ...] = ()
     own_errors: OwnErrors | None = None
+    opaque: frozenset[str] = frozenset()
+    """Names in the path that stand for other systems' ids."""
 
     @property
     def is_command(self) -> bool:
@@ -142,8 +144,12 @@ class Operations:
         is_open: bool = False,
         reads: tuple[Projection, ...] = (),
         own_errors: OwnErrors | None = None,
+        opaque: Sequence[str] = (),
     ) -> Callable[[Callable[[Call, P], Awaitable[object]]], Callable[[Call, P], Awaitable[object]]]:
-        """Declare a GET. Open ones need no key; `reads` are the projections that Min-Ledger-Position waits for."""
+        """Declare a GET. Open ones need no key; `reads` are the projections that Min-Ledger-Position waits for.
+
+        `opaque` names parts of the path that are other systems' ids: they may look like card numbers.
+        """
 
         def declare(handler: Callable[[Call, P], Awaitable[object]]) -> Callable[[Call, P], Awaitable[object]]:
             summary, about = _documentation(handler)
@@ -164,6 +170,7 @@ class Operations:
                     is_open=is_open,
                     reads=reads,
                     own_errors=own_errors,
+                    opaque=frozenset(opaque),
                 )
             )
             return handler

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Final, NamedTuple
 
-from pydantic import ValidationError
 from pydantic_core import to_json
 
 import domain
@@ -18,9 +17,6 @@ from api.http.replies import PROBLEM_JSON, Header, Reply
 from domain.kernel.refusal import Refusal, RefusalKind
 
 PROBLEMS_PATH: Final = "/problems"
-MAX_ERRORS: Final = 50
-"""Validation errors told of one request; a body may hold thousands."""
-
 STATUS_OF_KIND: Final = {RefusalKind.NOT_FOUND: 404, RefusalKind.CONFLICT: 409, RefusalKind.INVALID: 422}
 
 
@@ -33,6 +29,7 @@ class ProblemType(NamedTuple):
 
 
 MALFORMED_JSON: Final = ProblemType("malformed_json", 400, "The body is not JSON in UTF-8.")
+DUPLICATE_NAME: Final = ProblemType("duplicate_name", 400, "A name stands twice in one object of the body.")
 INVALID_HEADER: Final = ProblemType("invalid_header", 400, "A header's value is not of its form.")
 MISSING_KEY: Final = ProblemType("idempotency_key_missing", 400, "A request that changes something needs a key.")
 UNKNOWN_VERSION: Final = ProblemType("unknown_version", 400, "There is no such version of this API.")
@@ -44,6 +41,7 @@ METHOD_NOT_ALLOWED: Final = ProblemType("method_not_allowed", 405, "The path doe
 KEY_IN_FLIGHT: Final = ProblemType("idempotency_key_in_flight", 409, "The first request with this key is being done.")
 ERASED: Final = ProblemType("personal_data_erased", 410, "The answer held data of a person who was erased since.")
 TOO_LARGE: Final = ProblemType("body_too_large", 413, "The body is larger than the limit.")
+URI_TOO_LONG: Final = ProblemType("uri_too_long", 414, "The path with its query is longer than the limit.")
 UNSUPPORTED_TYPE: Final = ProblemType("unsupported_media_type", 415, "The body must be application/json.")
 INVALID: Final = ProblemType("validation_failed", 422, "Some fields or parameters are not valid; errors[] tells which.")
 KEY_REUSED: Final = ProblemType("idempotency_key_reused", 422, "The key was used before with another request.")
@@ -116,29 +114,11 @@ def retry_after(seconds: int) -> tuple[Header, ...]:
     return ((b"retry-after", str(max(1, seconds)).encode()),)
 
 
-def invalid_body(error: ValidationError) -> Problem:
-    """What pydantic found wrong, without what was sent: it may be anything, and is never logged or echoed."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    if found[0]["type"] == "json_invalid":
-        return Problem(MALFORMED_JSON, found[0]["msg"][:200])
-    return invalid(
-        [FieldError(_param(entry["loc"]), entry["type"], entry["msg"][:200]) for entry in found[:MAX_ERRORS]]
-    )
-
-
 def invalid(errors: Sequence[FieldError]) -> Problem:
     """A 422 that names each field; `param` is the first one's."""
     first = errors[0]
     where = f"{first.param}: " if first.param else ""
     return Problem(INVALID, f"{where}{first.message}", param=first.param or None, errors=errors)
-
-
-def _param(loc: Sequence[int | str]) -> str:
-    return ".".join(_printable(str(part)[:64]) for part in loc)
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _reply(

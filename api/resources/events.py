@@ -14,6 +14,7 @@ from api.http.listing import Cursor, Limit, ListResource, NoParameters, Paramete
 from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, Problem
 from api.http.replies import KEY_NAMESPACE
+from api.http.validation import form
 from api.http.wire_positions import MAX_POSITION, Position
 from api.resources.journal_entries import PostingResource, posting_resource
 from domain.catalogue import STREAMS
@@ -41,7 +42,11 @@ class EventFilters(Parameters):
 
     limit: Limit | None = None
     starting_after: Annotated[Position | None, Field(description="Only events before this position.")] = None
-    type: Annotated[str | None, Field(pattern=r"^[a-z_.]{1,64}$", json_schema_extra={"enum": _EVENT_TYPES})] = None
+    type: Annotated[
+        str | None,
+        form(r"^[a-z_.]{1,64}$", "Must be a type of event like invoice.paid"),
+        Field(json_schema_extra={"enum": _EVENT_TYPES}),
+    ] = None
     stream: Annotated[Cursor | None, Field(description="Only those of one resource, by its id.")] = None
 
 
@@ -240,6 +245,7 @@ async def _must_exist(connection: Reader, tenant_id: str, customer_id: str) -> N
         "decided_at": "2026-01-01T00:00:00.004Z",
     },
     parameters=NoParameters,
+    opaque=("idempotency_key",),
 )
 async def get_command(call: Call, _asked: NoParameters) -> CommandResource:
     """Tell what became of a command, by its Idempotency-Key.

@@ -18,6 +18,7 @@ from api.http.listing import (
     page_resource,
 )
 from api.http.operations import Intention, Operations
+from api.http.validation import form
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.customers.payment_method import (
     PAYMENT_METHOD,
@@ -39,7 +40,11 @@ from projections.reading import Reader, many
 PAYMENT_METHODS: Final = Operations(tag="payment methods", about="What customers pay with.")
 _ID: Final = "pm_01m7ywe9z7e398x54gfbrtqnk7"
 
-Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,200}$", description="The gateway's token, never a number.")]
+Token = Annotated[
+    str,
+    form(r"^[A-Za-z0-9_.:-]{1,200}$", "Must be the gateway's token: letters, digits and _ . : -"),
+    Field(description="The gateway's token, never a number."),
+]
 
 
 class NewPaymentMethod(Body):

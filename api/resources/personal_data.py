@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import Body, Line, Metadata, ShortText, text
+from api.http.validation import form
 from domain.customers.customer import PersonalReference
 from infra.event_store.port import SealedPerson
 from infra.vault import Json, Person, PersonKey
@@ -15,10 +16,14 @@ FIELDS: Final = ("name", "email", "phone", "address", "tax_ids", "metadata")
 
 Email = Annotated[
     str,
-    text(254),
-    Field(pattern=r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$", examples=["ada@example.com"]),
+    form(r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$", "Must be an e-mail address", max_length=254),
+    Field(examples=["ada@example.com"]),
 ]
-Phone = Annotated[str, Field(pattern=r"^\+?[0-9 ()./-]{3,31}$", examples=["+44 20 7946 0958"])]
+Phone = Annotated[
+    str,
+    form(r"^\+?[0-9 ()./-]{3,31}$", "Must be a telephone number like +44 20 7946 0958"),
+    Field(examples=["+44 20 7946 0958"]),
+]
 
 
 class Address(Body):
@@ -29,13 +34,13 @@ class Address(Body):
     city: ShortText | None = None
     region: ShortText | None = None
     postal_code: Annotated[str, text(20)] | None = None
-    country: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+    country: Annotated[str, form("^[A-Z]{2}$", "Must be a country of ISO 3166 like DE")] | None = None
 
 
 class TaxId(Body):
     """A tax id and its kind, such as `eu_vat`."""
 
-    type: Annotated[str, Field(pattern="^[a-z]{2}_[a-z]{2,10}$")]
+    type: Annotated[str, form("^[a-z]{2}_[a-z]{2,10}$", "Must be a kind of tax id like eu_vat")]
     value: Annotated[str, text(32)]
 
 

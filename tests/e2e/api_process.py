@@ -8,6 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
+
 from host.embedded.process import free_port
 from testing.api_client import MASTER_KEY
 
@@ -67,6 +69,13 @@ class ApiProcess:
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that it has used so far."""
+        assert self._process is not None, "it was started"
+        used = psutil.Process(self._process.pid).cpu_times()
+        return float(used.user + used.system)
 
     @property
     def log(self) -> str:

@@ -1,6 +1,7 @@
 """Whatever is sent, the answer is a problem with a stable code, and the log's head does not move."""
 
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -40,6 +41,12 @@ PREFIXES = {
     "test_clock_id": "clock_",
     "journal_entry_id": "je_",
 }
+THEIR_WORDS = re.compile(
+    r"should (be|have|match)|Input|Field required|not permitted|pattern|pydantic|validation|discriminator|Expecting"
+    r"|\\\\x|\[\^|string_|(int|str|string|model|tuple|list|dict|bool)_type|_forbidden|literal_error|missing"
+    r"|expected ident|EOF|_parsing"
+)
+"""What the libraries that read JSON and check fields would say."""
 HARMLESS = settings(
     max_examples=LENGTH.scaled(15),
     deadline=None,
@@ -103,6 +110,8 @@ def check_problem(response: httpx2.Response) -> dict[str, Any]:
     assert problem["type"] == f"/problems#{problem['code']}"
     assert problem["request_id"] == response.headers["x-request-id"]
     assert "Traceback" not in response.text
+    told = json.dumps([problem["detail"], problem.get("errors", [])])
+    assert not THEIR_WORDS.search(told), told
     return problem
 
 
@@ -167,6 +176,9 @@ async def test_near_misses_are_refused_and_nothing_is_written(
         b'{"amount":{"amount":NaN,"currency":"USD"}}',
         b'{"unknown_field":true}',
         b'{"__proto__":{}}',
+        b'{"name":"P","name":"P"}',
+        b'{"name":"P","n\\u0061me":"Q"}',
+        b'{"metadata":{"a":"1","a":"2"}}',
     ],
     ids=lambda body: repr(body[:24]),
 )

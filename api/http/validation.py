@@ -1,0 +1,104 @@
+"""What is wrong with a body or a query, said to people: our codes and sentences, never the parser's texts or patterns.
+
+Nothing that was sent is repeated in a sentence: it may be anything.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, get_args
+
+from pydantic import StringConstraints, ValidationError
+from pydantic_core.core_schema import ErrorType
+
+from api.http.problems import MALFORMED_JSON, FieldError, Problem, invalid
+
+MAX_ERRORS: Final = 50
+"""Validation errors told of one request; a body may hold thousands."""
+
+MAX_PARAM_CHARS: Final = 64
+"""Of each step of a path to a field; names may be the client's own."""
+
+_HINTS: Final[dict[str, str]] = {}
+_THEIRS: Final = frozenset(get_args(ErrorType))
+
+
+def form(pattern: str, hint: str, *, min_length: int | None = None, max_length: int | None = None) -> Any:
+    """Constraints of a text of one form. `hint` is what somebody is told who sends another."""
+    _HINTS[pattern] = hint
+    return StringConstraints(pattern=pattern, min_length=min_length, max_length=max_length)
+
+
+def invalid_body(error: ValidationError) -> Problem:
+    """The problem of a body or query that is not valid."""
+    found = error.errors(include_url=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return Problem(MALFORMED_JSON)
+    return invalid(
+        [_said(entry["loc"], entry["type"], entry["msg"], entry.get("ctx", {})) for entry in found[:MAX_ERRORS]]
+    )
+
+
+def _said(loc: Sequence[int | str], kind: str, message: str, context: Mapping[str, Any]) -> FieldError:
+    if kind not in _THEIRS:
+        return FieldError(_param(loc), kind, message)  # one of our own
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        loc = (*loc, str(context["discriminator"]).strip("'"))
+    code, sentence = _SAYINGS.get(kind, ("not_valid", "Is not valid here"))
+    return FieldError(_param(loc), code, sentence if isinstance(sentence, str) else sentence(context))
+
+
+def _param(loc: Sequence[int | str]) -> str:
+    return ".".join(printable(str(part)[:MAX_PARAM_CHARS]) for part in loc)
+
+
+def printable(text: str) -> str:
+    """The text without what cannot be shown."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _items(count: int) -> str:
+    return f"{count} item" if count == 1 else f"{count} items"
+
+
+def _characters(count: int) -> str:
+    return f"{count} character" if count == 1 else f"{count} characters"
+
+
+_Sentence = str | Callable[[Mapping[str, Any]], str]
+_OBJECT: Final = ("wrong_type", "Must be an object")
+_LIST: Final = ("wrong_type", "Must be a list")
+_SAYINGS: Final[dict[str, tuple[str, _Sentence]]] = {
+    "missing": ("required", "Must be given"),
+    "union_tag_not_found": ("required", "Must be given"),
+    "union_tag_invalid": ("not_one_of", lambda context: f"Must be one of {context['expected_tags']}"),
+    "literal_error": ("not_one_of", lambda context: f"Must be {context['expected']}"),
+    "enum": ("not_one_of", lambda context: f"Must be {context['expected']}"),
+    "extra_forbidden": ("unknown_name", "There is nothing of this name here"),
+    "string_pattern_mismatch": ("wrong_form", lambda context: _HINTS.get(context["pattern"], "Is not of its form")),
+    "string_too_long": ("too_long", lambda context: f"Must have at most {_characters(context['max_length'])}"),
+    "string_too_short": ("too_short", lambda context: f"Must have at least {_characters(context['min_length'])}"),
+    "too_long": ("too_long", lambda context: f"Must have at most {_items(context['max_length'])}"),
+    "too_short": ("too_short", lambda context: f"Must have at least {_items(context['min_length'])}"),
+    "greater_than_equal": ("out_of_range", lambda context: f"Must be {context['ge']} or more"),
+    "greater_than": ("out_of_range", lambda context: f"Must be more than {context['gt']}"),
+    "less_than_equal": ("out_of_range", lambda context: f"Must be {context['le']} or less"),
+    "less_than": ("out_of_range", lambda context: f"Must be less than {context['lt']}"),
+    "string_type": ("wrong_type", "Must be a string"),
+    "string_unicode": ("wrong_type", "Must be a string of Unicode characters"),
+    "int_type": ("wrong_type", "Must be a whole number"),
+    "int_from_float": ("wrong_type", "Must be a whole number"),
+    "int_parsing": ("wrong_type", "Must be a whole number"),
+    "int_parsing_size": ("out_of_range", "Has too many digits"),
+    "float_type": ("wrong_type", "Must be a number"),
+    "finite_number": ("out_of_range", "Must be a finite number"),
+    "bool_type": ("wrong_type", "Must be true or false"),
+    "bool_parsing": ("wrong_type", "Must be true or false"),
+    "date_type": ("wrong_type", "Must be a date such as 2026-01-31"),
+    "date_parsing": ("wrong_type", "Must be a date such as 2026-01-31"),
+    "dict_type": _OBJECT,
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "invalid_key": ("wrong_type", "Names must be strings"),
+}
+"""The parser's kinds of errors in our words. A kind that is not here is told without reasons."""
