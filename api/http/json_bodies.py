@@ -3,7 +3,8 @@
 import json
 from typing import Final, NoReturn
 
-from api.http.problems import DUPLICATE_NAME, MALFORMED_JSON, Problem
+from api.http.problems import CARD_NUMBER, DUPLICATE_NAME, MALFORMED_JSON, Problem
+from infra.card_numbers import holds_card_number
 
 MAX_NAME_CHARS: Final = 64
 
@@ -26,6 +27,8 @@ def read_json(raw: bytes) -> object:
         where = f"Line {error.lineno}, column {error.colno}"
         raise Problem(MALFORMED_JSON, f"{where}: this is not JSON.") from None
     except _Twice as twice:
+        if holds_card_number(twice.name[:MAX_NAME_CHARS]):
+            raise Problem(CARD_NUMBER) from None
         name = "".join(char if char.isprintable() else "?" for char in twice.name[:MAX_NAME_CHARS])
         raise Problem(DUPLICATE_NAME, "Each name may stand once in an object.", param=name) from None
     except ValueError:

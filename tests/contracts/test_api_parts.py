@@ -1,21 +1,26 @@
 """The small parts of the API: stored answers, request limits, fields, and the documents made from the code."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from api.app import RESOURCES
 from api.http.fields import Instant, MoneyBody, Quantity, plain_decimal
+from api.http.json_bodies import read_json
 from api.http.limits import RateLimiter
 from api.http.openapi import document
 from api.http.operations import Operation
-from api.http.problems import catalogue, problems_markdown
+from api.http.problems import CARD_NUMBER, FieldError, Problem, catalogue, problems_markdown
 from api.http.replies import Reply, from_stored, to_stored
+from api.http.validation import invalid_body
+from api.resources.prices import NewPrice
+from testing.growth import grows_linearly
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = [operation for resource in RESOURCES for operation in resource.declared]
@@ -193,3 +198,77 @@ def test_the_documentation_page_loads_nothing_from_elsewhere() -> None:
         text = file.read_text(encoding="utf-8")
         assert "http://" not in text, file
         assert "https://" not in text, file
+
+
+@pytest.mark.parametrize("sent", ["usd", "Usd", " USD"])
+def test_a_currency_in_lower_case_is_told_how_it_is_written(sent: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        MoneyBody.model_validate({"amount": 1, "currency": sent})
+    (error,) = invalid_body(refused.value).errors
+    assert error == FieldError("currency", "unknown_currency", "Currency codes are in upper case: USD")
+
+
+def test_what_is_wrong_is_said_without_what_was_sent() -> None:
+    """In a tag of a union, too, which the parser would repeat."""
+    with pytest.raises(ValidationError) as refused:
+        NewPrice.model_validate({"plan": "x", "model": {"type": "4242424242424242"}})
+    errors = {error.param: error for error in invalid_body(refused.value).errors}
+    assert errors["plan"] == FieldError("plan", "wrong_form", "Must be an id that begins with plan_")
+    assert errors["model.type"].code == "not_one_of"
+    assert "4242" not in str(errors)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "detail"),
+    [
+        (b'{"a":1,"a":2}', "duplicate_name", "Each name may stand once in an object."),
+        (b'[{"b":1,"\\u0062":2}]', "duplicate_name", "Each name may stand once in an object."),
+        (b"{", "malformed_json", "Line 1, column 2: this is not JSON."),
+        (b"\xef\xbb\xbf{}", "malformed_json", "Line 1, column 1: this is not JSON."),
+        (b'{"a":NaN}', "malformed_json", "A number has too many digits, or is none."),
+        (b"9" * 5_000, "malformed_json", "A number has too many digits, or is none."),
+        (b"[" * 100_000, "malformed_json", "Lists and objects lie too deep in one another."),
+        ("é".encode("latin-1"), "malformed_json", "Byte 1 is not UTF-8."),
+        (b'{"4242424242424242":1,"4242424242424242":2}', "card_number_refused", CARD_NUMBER.title),
+    ],
+)
+def test_what_is_no_json_is_told_where_and_why(raw: bytes, code: str, detail: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read_json(raw)
+    assert (refused.value.kind.code, refused.value.detail) == (code, detail)
+
+
+@settings(max_examples=40, deadline=None)
+@example(piece='{"a":1}')
+@example(piece="[" * 5)
+@example(piece="9")
+@example(piece="1.9")
+@example(piece='"\\u0034')
+@example(piece="\n")
+@given(piece=st.text('[]{}":,19.eE-\\u0aé\n ', min_size=1, max_size=8))
+def test_no_json_costs_more_than_its_length(piece: str) -> None:
+    def read(raw: bytes) -> None:
+        with contextlib.suppress(Problem):
+            read_json(raw)
+        with contextlib.suppress(ValidationError):
+            MoneyBody.model_validate_json(raw)
+
+    for around in ("{}", "[{}]", '"{}"', '{{"a":{}}}'):
+        assert grows_linearly(read, lambda size: around.format((piece * size)[:size]).encode(), size=8_000)  # noqa: B023
+        assert grows_linearly(
+            read,
+            lambda size: ("[" + ",".join([piece] * (size // len(piece))) + "]").encode(),
+            size=8_000,
+        )
+
+
+def test_no_duplicates_among_many_names_cost_more_than_their_number() -> None:
+    def read(raw: bytes) -> None:
+        with contextlib.suppress(Problem):
+            read_json(raw)
+
+    def distinct(size: int) -> bytes:
+        return json.dumps({str(number): 1 for number in range(size // 10)}).encode()
+
+    assert grows_linearly(read, distinct, size=20_000)
+    assert grows_linearly(read, lambda size: distinct(size)[:-1] + b',"0":1}', size=20_000)

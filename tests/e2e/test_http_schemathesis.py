@@ -36,7 +36,7 @@ BEYOND_SCHEMA = {
     "card_number_refused",
     "time_out_of_range",
     "date_out_of_range",
-    "int_type",  # a schema takes 1.0 for a whole number
+    "not_a_whole_number",  # a schema takes 1.0 for a whole number
     "invalid_decimal",
 }
 """Refusals for what a schema cannot say: fields that exclude each other, sums, names in other lists."""
