@@ -21,6 +21,7 @@ from api.http.replies import Reply, from_stored, to_stored
 from api.http.validation import invalid_body
 from api.resources.prices import NewPrice
 from testing.growth import grows_linearly
+from tests.lengths import LENGTH
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = [operation for resource in RESOURCES for operation in resource.declared]
@@ -238,7 +239,7 @@ def test_what_is_no_json_is_told_where_and_why(raw: bytes, code: str, detail: st
     assert (refused.value.kind.code, refused.value.detail) == (code, detail)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=LENGTH.scaled(40), deadline=None)
 @example(piece='{"a":1}')
 @example(piece="[" * 5)
 @example(piece="9")

@@ -13,6 +13,7 @@ from infra.card_numbers import LENGTHS, Span, card_numbers, holds_card_number, m
 from infra.ids import new_id
 from infra.telemetry import mask_text
 from testing.growth import grows_linearly
+from tests.lengths import LENGTH
 
 BRANDS = {
     "4": (13, 16, 19),
@@ -170,7 +171,7 @@ def test_two_numbers_are_two_spans() -> None:
 HOSTILE = "0123456789" * 2 + '-- ..+/_\u00a0\u200b@:,ax=&%\\"'
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=LENGTH.scaled(60), deadline=None)
 @example(motif="1-")
 @example(motif="4-")
 @example(motif="4 4-")
@@ -193,7 +194,7 @@ def test_no_text_costs_more_than_its_length(motif: str) -> None:
         )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=LENGTH.scaled(40), deadline=None)
 @example(motif="a")
 @example(motif="a.")
 @example(motif="a@")
