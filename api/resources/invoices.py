@@ -38,7 +38,7 @@ from api.http.operations import Intention, Operations
 from api.resources.customers import CustomerResource, load_customers
 from api.resources.subscriptions import MAX_DAYS_UNTIL_DUE, SubscriptionResource, load_subscriptions
 from domain.catalog.price import BillingTiming
-from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
+from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE, FinalizeInvoice
 from domain.invoicing.invoice import (
@@ -265,7 +265,7 @@ def _path_id(call: Call) -> str:
     answers=InvoiceResource,
     example=EXAMPLE,
     status=201,
-    refusals=(CustomerNotFound, CustomerIsDeleted, InvalidInvoiceLines),
+    refusals=(CustomerNotFound, CustomerIsDeleted, NotCustomersCurrency, InvalidInvoiceLines),
 )
 async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
     """Draft a one-off invoice."""

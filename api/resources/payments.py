@@ -33,7 +33,7 @@ from api.http.operations import Intention, Operations
 from api.resources.customers import CustomerResource, load_customers
 from api.resources.invoices import InvoiceResource, load_invoices
 from api.resources.payment_methods import PaymentMethodResource, load_payment_methods
-from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
+from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.invoicing.invoice import InvoiceNotOpen
 from domain.kernel.identifiers import PAYMENT as PREFIX
@@ -215,7 +215,13 @@ def _path_id(call: Call) -> str:
     answers=PaymentResource,
     example=EXAMPLE,
     status=201,
-    refusals=(CustomerNotFound, CustomerIsDeleted, PaymentMethodNotFound, PaymentMethodIsDetached),
+    refusals=(
+        CustomerNotFound,
+        CustomerIsDeleted,
+        NotCustomersCurrency,
+        PaymentMethodNotFound,
+        PaymentMethodIsDetached,
+    ),
 )
 async def create_payment(_call: Call, body: NewPayment) -> Intention:
     """Create a payment intent.

@@ -37,7 +37,7 @@ from api.resources.prices import ModelResource, model_resource
 from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
 from domain.catalog.price import BillingTiming, PriceIsArchived, PriceNotFound
 from domain.catalog.product import ProductIsArchived
-from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
+from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
@@ -244,6 +244,7 @@ def _path_id(call: Call) -> str:
         ProductIsArchived,
         PriceNotFound,
         PriceIsArchived,
+        NotCustomersCurrency,
         InvalidSubscriptionItems,
         FlatPriceHasNoQuantity,
         UnknownTimeZone,

@@ -125,6 +125,14 @@ class CustomerIsDeleted(Refusal):
     param = "customer"
 
 
+class NotCustomersCurrency(Refusal):
+    """A customer is billed and pays in one currency, their own. For another currency, create another customer."""
+
+    code = "not_customers_currency"
+    kind = RefusalKind.INVALID
+    param = "currency"
+
+
 class PersonalDataMoved(Exception):
     """A new revision was made from one that is not the newest: make it again. No refusal, as it is no answer."""
 
@@ -156,6 +164,14 @@ def open_for_business(streams: Streams, customer_id: str) -> Customer:
     if customer.deleted_at is not None:
         raise CustomerIsDeleted(customer=customer_id)
     return customer
+
+
+def check_currency(customer: Customer, currency: CurrencyCode) -> None:
+    """Raises NotCustomersCurrency."""
+    if currency != customer.currency:
+        raise NotCustomersCurrency(
+            customer=customer.customer_id, customers_currency=customer.currency, currency=currency
+        )
 
 
 def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from domain.customers.customer import CUSTOMER, Customer, open_for_business
+from domain.customers.customer import CUSTOMER, Customer, check_currency, open_for_business
 from domain.customers.test_clock import customer_time
 from domain.invoicing.invoice import (
     INVOICE,
@@ -46,6 +46,7 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
     customer = open_for_business(streams, command.customer_id)
     at = customer_time(streams, customer, now)
     INVOICE.check_new(streams, command.invoice_id)
+    check_currency(customer, command.currency)
     check_lines(command.lines, command.currency)
     drafted = InvoiceDrafted(
         invoice_id=command.invoice_id,

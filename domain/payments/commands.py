@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.customer import CUSTOMER, Customer, open_for_business
+from domain.customers.customer import CUSTOMER, Customer, check_currency, open_for_business
 from domain.customers.payment_method import PaymentMethodNotFound, usable_by
 from domain.customers.test_clock import customer_time
 from domain.invoicing.invoice import (
@@ -122,6 +122,7 @@ def create_payment(command: CreatePayment, streams: Streams, now: datetime) -> D
     customer = open_for_business(streams, command.customer_id)
     if command.amount.amount <= 0:
         raise InvalidPaymentAmount(amount=command.amount.amount)
+    check_currency(customer, command.amount.currency)
     at = customer_time(streams, customer, now)
     method_id = command.payment_method_id
     if command.confirm and method_id is None:

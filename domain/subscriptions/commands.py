@@ -13,7 +13,7 @@ from domain.catalog import plan as plans
 from domain.catalog import price as prices
 from domain.catalog import product as products
 from domain.catalog.plan import check_trial_days
-from domain.customers.customer import CUSTOMER, Customer, open_for_business
+from domain.customers.customer import CUSTOMER, Customer, check_currency, open_for_business
 from domain.customers.test_clock import customer_time
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
@@ -129,7 +129,9 @@ def cancel_subscription(command: CancelSubscription, streams: Streams, now: date
 
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
     items = tuple(_item(requested, plan, streams) for requested in command.items)
-    subscriptions.check_items(items, customer.currency)
+    for item in items:
+        check_currency(customer, item.model.currency)
+    subscriptions.check_items(items)
     time_zone = command.time_zone or customer.time_zone
     zone_of(time_zone)
     return SubscriptionTerms(

@@ -181,7 +181,7 @@ class PeriodIsBilled(Refusal):
 
 
 class InvalidSubscriptionItems(Refusal):
-    """A subscription has 1 to 20 different prices of one plan, in the customer's currency, of positive quantities."""
+    """A subscription has 1 to 20 different prices of one plan, of positive quantities."""
 
     code = "invalid_subscription_items"
     kind = RefusalKind.INVALID
@@ -232,13 +232,11 @@ def living(streams: Streams, subscription_id: str) -> Subscription:
     return subscription
 
 
-def check_items(items: tuple[SubscriptionItem, ...], currency: CurrencyCode) -> None:
+def check_items(items: tuple[SubscriptionItem, ...]) -> None:
     """Raises InvalidSubscriptionItems, FlatPriceHasNoQuantity."""
     if not 1 <= len(items) <= MAX_ITEMS or len({item.price_id for item in items}) != len(items):
         raise InvalidSubscriptionItems(items=len(items))
     for item in items:
-        if item.model.currency != currency:
-            raise InvalidSubscriptionItems(price=item.price_id, currency=item.model.currency, wanted=currency)
         if item.quantity <= 0:
             raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
         if isinstance(item.model, Flat) and item.quantity != 1:

@@ -22,6 +22,7 @@ PROMISED = """
     CustomerAlreadyExists        customer_already_exists        conflict   -
     CustomerIsDeleted            customer_deleted               conflict   customer
     ExternalIdTaken              external_id_taken              conflict   external_id
+    NotCustomersCurrency         not_customers_currency         invalid    currency
     ProductNotFound              product_not_found              not_found  product
     ProductAlreadyExists         product_already_exists         conflict   -
     ProductIsArchived            product_archived               conflict   product

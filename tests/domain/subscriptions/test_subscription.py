@@ -12,7 +12,7 @@ from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.invoicing.invoice import MAX_INVOICE_TOTAL
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.kernel.billing_period import UnknownTimeZone
-from domain.pricing.models import Flat, PerUnit
+from domain.pricing.models import PerUnit
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.commands import CancelSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import (
@@ -31,7 +31,6 @@ from testing.examples.streams import (
     BY_CHARGE,
     CLOCK_ID,
     CUSTOMER_ID,
-    EUR,
     IN_ARREARS,
     INVOICE_ID,
     PLAN_ID,
@@ -275,15 +274,6 @@ def test_items_that_cost_more_than_an_invoice_can_hold_are_refused_before_they_a
         .then_refused(InvalidSubscriptionItems, amount=MAX_INVOICE_TOTAL + 1, most=MAX_INVOICE_TOTAL)
         .when(subscribe(PRICE_ID))
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, status=SubscriptionStatus.ACTIVE)
-    )
-
-
-def test_a_price_in_another_currency_than_the_customers_is_refused() -> None:
-    euros = Flat(amount=replace(usd(1_000), currency=EUR))
-    (
-        given(create_customer(), *plan_on_sale(in_advance=euros))
-        .when(subscribe())
-        .then_refused(InvalidSubscriptionItems, currency="EUR", wanted="USD")
     )
 
 
