@@ -136,9 +136,9 @@ class DueWorkRunner:
                 return
             case Unwanted():
                 await self._queue.drop(work)
-            case AskAgain(after_ms=pause_ms, why=why, failed=failed):
+            case AskAgain(after_ms=pause_ms, why=why, failed=failed, untouched=untouched):
                 pause = self._backoff_ms(work.attempts) if pause_ms is None else pause_ms
-                await self._queue.retry_later(work, pause_ms=pause, error=why, failed=failed)
+                await self._queue.retry_later(work, pause_ms=pause, error=why, failed=failed, untouched=untouched)
             case Hold(why=why):
                 log.error("due_work_held", kind=work.kind, subject=work.subject, why=why)
                 await self._queue.hold(work, error=why)

@@ -15,11 +15,13 @@ class Unwanted:
 
 @dataclass(frozen=True, slots=True)
 class AskAgain:
-    """Not yet: run it again after this long (None: by the backoff of its attempts); `failed`: for a defect of ours."""
+    """Not yet: run it again after this long (None: by the backoff of its attempts); `failed`: for a defect of ours;
+    `untouched`: nothing was done outside, so the next run counts as the first if this one was."""
 
     after_ms: int | None
     why: str
     failed: bool = False
+    untouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,11 @@ class Payment:
     unneeded: bool
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether an attempt has begun and has no outcome yet."""
+        return self.status in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}
+
+    @property
     def refundable(self) -> Money:
         """What was captured less the refunds that succeeded or may yet."""
         if self.status is not PaymentStatus.SUCCEEDED:
@@ -235,8 +240,7 @@ def request_attempt(payment: Payment, method: PaymentMethod, now: datetime) -> P
 def awaiting_outcome(streams: Streams, payment_id: str, attempt: int) -> Payment:
     """The payment, if this attempt is under way: PaymentNotFound or PaymentAttemptIsOver otherwise."""
     payment = PAYMENT.of(streams, payment_id)
-    under_way = payment.status in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}
-    if not under_way or payment.attempt != attempt:
+    if not payment.is_under_way or payment.attempt != attempt:
         raise PaymentAttemptIsOver(payment=payment_id, attempt=attempt, status=payment.status)
     return payment
 
@@ -344,6 +348,14 @@ def claims(event: PaymentEvent, payment: Payment) -> tuple[Claim, ...]:
             return ()
 
 
+def attempt_reference(payment_id: str, attempt: int) -> str:
+    """Our name for one attempt: its idempotency key at the gateway, and the subject of its due work.
+
+    A row of due work is of one attempt, so what it knows of its first run is true of that attempt.
+    """
+    return f"{payment_id}:{attempt}"
+
+
 def refund_saga(payment_id: str) -> str:
     """The subject of the deadline within which an unneeded capture must have been refunded."""
     return f"refund:{payment_id}"
@@ -352,14 +364,14 @@ def refund_saga(payment_id: str) -> str:
 def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
     """A call to the gateway is due as soon as its intent is committed, and again while its outcome is unknown."""
     clock_id = payment.test_clock_id
-    call = WorkKind.PAYMENT_GATEWAY_CALL
+    call, attempt = WorkKind.PAYMENT_GATEWAY_CALL, attempt_reference(payment.payment_id, payment.attempt)
     match event:
         case PaymentAttemptRequested():
-            return (Schedule(call, event.payment_id, after_ms=0, clock_id=clock_id),)
+            return (Schedule(call, attempt, after_ms=0, clock_id=clock_id),)
         case PaymentOutcomeUnknown():
             # A test clock waits for the gateway, but not for a customer to authenticate.
             waits = None if payment.status is PaymentStatus.REQUIRES_ACTION else clock_id
-            return (Schedule(call, event.payment_id, after_ms=RESOLVE_UNKNOWN_AFTER_MS, clock_id=waits),)
+            return (Schedule(call, attempt, after_ms=RESOLVE_UNKNOWN_AFTER_MS, clock_id=waits),)
         case PaymentCaptured() if event.unneeded:
             deadline = Schedule(
                 WorkKind.SAGA_DEADLINE,
@@ -367,11 +379,11 @@ def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
                 after_ms=REFUND_DEADLINE_MS,
                 clock_id=clock_id,
             )
-            return (Finish(call, event.payment_id), deadline)
+            return (Finish(call, attempt), deadline)
         case PaymentCaptured() | PaymentDeclined():
-            return (Finish(call, event.payment_id),)
+            return (Finish(call, attempt),)
         case PaymentActionRequired():
-            return (Schedule(call, event.payment_id, after_ms=ASK_ABOUT_ACTION_AFTER_MS),)
+            return (Schedule(call, attempt, after_ms=ASK_ABOUT_ACTION_AFTER_MS),)
         case RefundRequested() if payment.unneeded and payment.refundable.is_zero:
             deadline_met = Finish(WorkKind.SAGA_DEADLINE, refund_saga(event.payment_id))
             return (*refunds.due_work(event, clock_id), deadline_met)

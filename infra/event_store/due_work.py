@@ -23,7 +23,9 @@ WITH picked AS (
     ) AS p
 )
 UPDATE log.due_work w
-SET lease_owner = $3, attempts = attempts + 1, lease_until = statement_timestamp() + $4 * interval '1 millisecond',
+SET lease_owner = $3, attempts = attempts + 1, claimed_at = statement_timestamp(),
+    first_run_at = coalesce(first_run_at, statement_timestamp()),
+    lease_until = statement_timestamp() + $4 * interval '1 millisecond',
     ready_at = statement_timestamp() + $4 * interval '1 millisecond'
 FROM picked p WHERE w.tenant_id = p.tenant_id AND w.kind = p.kind AND w.subject = p.subject
 RETURNING {_COLUMNS}
@@ -36,7 +38,9 @@ WITH picked AS (
     ORDER BY d.due_at, d.kind, d.subject LIMIT $6 FOR UPDATE SKIP LOCKED
 )
 UPDATE log.due_work w
-SET lease_owner = $4, attempts = attempts + 1, lease_until = statement_timestamp() + $5 * interval '1 millisecond'
+SET lease_owner = $4, attempts = attempts + 1, claimed_at = statement_timestamp(),
+    first_run_at = coalesce(first_run_at, statement_timestamp()),
+    lease_until = statement_timestamp() + $5 * interval '1 millisecond'
 FROM picked p WHERE w.tenant_id = p.tenant_id AND w.kind = p.kind AND w.subject = p.subject
 RETURNING {_COLUMNS}
 """  # noqa: S608  constants
@@ -57,6 +61,7 @@ RETURNING true
 RETRY_LATER: Final = f"""
 UPDATE log.due_work SET lease_owner = NULL, last_error = $8,
     failures = CASE WHEN $9 THEN failures + 1 ELSE 0 END,
+    first_run_at = CASE WHEN $10 AND first_run_at = claimed_at THEN NULL ELSE first_run_at END,
     lease_until = statement_timestamp() + $7 * interval '1 millisecond',
     ready_at = CASE WHEN runs_on_clock THEN due_at ELSE statement_timestamp() + $7 * interval '1 millisecond' END
 {_MINE}"""  # noqa: S608  constants
@@ -126,9 +131,11 @@ class PostgresDueWork:
         count: int = await self._pool.fetchval(OUTSTANDING, tenant_id, clock_id)
         return count
 
-    async def retry_later(self, work: Work, *, pause_ms: int, error: str, failed: bool = False) -> bool:
+    async def retry_later(
+        self, work: Work, *, pause_ms: int, error: str, failed: bool = False, untouched: bool = False
+    ) -> bool:
         """See `port.DueWorkQueue`."""
-        return bool(await self._pool.fetchval(RETRY_LATER, *_mine(work), pause_ms, error, failed))
+        return bool(await self._pool.fetchval(RETRY_LATER, *_mine(work), pause_ms, error, failed, untouched))
 
     async def hold(self, work: Work, *, error: str) -> bool:
         """See `port.DueWorkQueue`."""

@@ -177,6 +177,7 @@ class MemoryStorage:
         for done in write.finished:
             store.work.pop(done, None)
         for due in write.scheduled:
+            before = store.work.get(due[:3])
             at = due.due_at or now + timedelta(milliseconds=due.after_ms or 0)
             work = Work(
                 due.tenant_id,
@@ -191,6 +192,7 @@ class MemoryStorage:
                 0,
                 None,
                 None,
+                first_run_at=None if before is None else before.work.first_run_at,
             )
             store.work[due[:3]] = _WorkState(work, at)
         for person in write.erased:
@@ -274,7 +276,12 @@ class MemoryDueWork:
         state.lease_until = now + timedelta(milliseconds=lease_ms)
         if not state.work.runs_on_clock:
             state.ready_at = state.lease_until
-        state.work = state.work._replace(lease_owner=owner, attempts=state.work.attempts + 1)
+        state.work = state.work._replace(
+            lease_owner=owner,
+            attempts=state.work.attempts + 1,
+            claimed_at=now,
+            first_run_at=state.work.first_run_at or now,
+        )
         return state.work
 
     def _on_clock(self, tenant_id: str, clock_id: str, at: datetime) -> list[_WorkState]:
@@ -317,7 +324,9 @@ class MemoryDueWork:
         same = (state.work.due_at, state.work.lease_owner, state.work.attempts)
         return state if same == (work.due_at, work.lease_owner, work.attempts) else None
 
-    async def retry_later(self, work: Work, *, pause_ms: int, error: str, failed: bool = False) -> bool:
+    async def retry_later(
+        self, work: Work, *, pause_ms: int, error: str, failed: bool = False, untouched: bool = False
+    ) -> bool:
         """See `port.DueWorkQueue`."""
         state = self._mine(work)
         if state is None:
@@ -326,7 +335,10 @@ class MemoryDueWork:
         if not work.runs_on_clock:
             state.ready_at = state.lease_until
         state.work = state.work._replace(
-            lease_owner=None, last_error=error, failures=work.failures + 1 if failed else 0
+            lease_owner=None,
+            last_error=error,
+            failures=work.failures + 1 if failed else 0,
+            first_run_at=None if untouched and work.is_first_run else work.first_run_at,
         )
         return True
 

@@ -162,7 +162,8 @@ class Work(NamedTuple):
 
     `runs_on_clock`: the test clock `clock_id` runs it. Otherwise it runs in real time, and a `clock_id` is the test
     clock that must not move on before it is finished. `attempts` counts this run; `failures` the runs before it that
-    failed one after another.
+    failed one after another. `first_run_at` is when it was first taken, in whatever run, and `claimed_at` when this run
+    took it, both by the store's clock and before the run could do anything.
     """
 
     tenant_id: str
@@ -178,6 +179,13 @@ class Work(NamedTuple):
     lease_owner: str | None
     last_error: str | None
     failures: int = 0
+    first_run_at: datetime | None = None
+    claimed_at: datetime | None = None
+
+    @property
+    def is_first_run(self) -> bool:
+        """Whether nobody can have done anything for it before this run."""
+        return self.first_run_at == self.claimed_at
 
 
 class WorkCount(NamedTuple):
@@ -215,8 +223,13 @@ class DueWorkQueue(Protocol):
         """How much work running in real time keeps this test clock from moving on; what is held does not."""
         ...
 
-    async def retry_later(self, work: Work, *, pause_ms: int, error: str, failed: bool = False) -> bool:
-        """Let the work be taken again after a pause; `failed` counts this run as a failure, otherwise none are left."""
+    async def retry_later(
+        self, work: Work, *, pause_ms: int, error: str, failed: bool = False, untouched: bool = False
+    ) -> bool:
+        """Let the work be taken again after a pause; `failed` counts this run as a failure, otherwise none are left.
+
+        `untouched`: this run certainly did nothing outside, so if it was the first, the next one is the first again.
+        """
         ...
 
     async def hold(self, work: Work, *, error: str) -> bool:

@@ -161,10 +161,14 @@ CREATE TABLE log.claims (
 );
 
 -- What calls the outside or waits. `ready_at` is when somebody may take it: `due_at`, or the end of a lease or pause.
+-- `first_run_at` is when it was first taken, written before that run could do anything; it stays when the row is moved
+-- or released, so that nobody calls the outside under a key that has been forgotten there.
 CREATE TABLE log.due_work (
     due_at timestamptz NOT NULL,
     ready_at timestamptz NOT NULL,
     lease_until timestamptz,
+    first_run_at timestamptz,
+    claimed_at timestamptz,
     caused_by_position bigint NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
     failures integer NOT NULL DEFAULT 0,

@@ -24,6 +24,7 @@ from domain.payments.payment import (
     PaymentCaptured,
     PaymentCreated,
     PaymentDeclined,
+    attempt_reference,
 )
 from domain.payments.refund import RefundFailed, RefundRequested, RefundSucceeded
 from infra.database import Pool
@@ -92,7 +93,7 @@ async def check_unfinished(
 
 async def _due_work(pool: Pool, log: "_FromLog", grace: timedelta, findings: Findings) -> None:
     patient = {
-        WorkKind.PAYMENT_GATEWAY_CALL: frozenset(log.waiting),
+        WorkKind.PAYMENT_GATEWAY_CALL: frozenset(log.waiting_attempts),
         WorkKind.SAGA_DEADLINE: frozenset(log.waiting.values()),
     }
     for row in await pool.fetch(_WORK, grace, WorkKind.SUBSCRIPTION_RENEWAL.value):
@@ -122,13 +123,14 @@ async def _due_work(pool: Pool, log: "_FromLog", grace: timedelta, findings: Fin
 
 class _FromLog:
     """What the log alone says is open. `waiting` are payments whose customer must act, with the deadline that waits for
-    them (empty without an invoice); `clocks` show their time.
+    them (empty without an invoice), `waiting_attempts` their attempts; `clocks` show their time.
     """
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
         self.open: dict[str, _Open] = {}
         self.waiting: dict[str, str] = {}
+        self.waiting_attempts: set[str] = set()
         self._deadline_of: dict[str, str] = {}
         self.clocks: dict[tuple[str, str], datetime] = {}
 
@@ -152,10 +154,11 @@ class _FromLog:
             case PaymentActionRequired():
                 self.open.pop(event.payment_id, None)
                 self.waiting[event.payment_id] = self._deadline_of.get(event.payment_id, "")
+                self.waiting_attempts.add(attempt_reference(event.payment_id, event.attempt))
             case PaymentDeclined():
-                self._end_attempt(event.payment_id)
+                self._end_attempt(event.payment_id, event.attempt)
             case PaymentCaptured():
-                self._end_attempt(event.payment_id)
+                self._end_attempt(event.payment_id, event.attempt)
                 self._deadline_of.pop(event.payment_id, None)
                 if event.unneeded:
                     self._begin("return of an unneeded capture", f"refund:{event.payment_id}", recorded)
@@ -170,9 +173,10 @@ class _FromLog:
     def _begin(self, what: str, subject: str, recorded: Recorded) -> None:
         self.open[subject] = _Open(what, recorded.event_id, recorded.position, recorded.recorded_at)
 
-    def _end_attempt(self, payment_id: str) -> None:
+    def _end_attempt(self, payment_id: str, attempt: int) -> None:
         self.open.pop(payment_id, None)
         self.waiting.pop(payment_id, None)
+        self.waiting_attempts.discard(attempt_reference(payment_id, attempt))
 
     def _clock(self, recorded: Recorded, event: Any) -> None:
         match event:

@@ -2,7 +2,8 @@
 
 A worker may die between the call and the record of its answer; whoever takes the work over calls again with the same
 key and body, which the gateway answers as before. What nobody knows is looked up; what the gateway has never heard of
-is asked for again under the same key, inside the window that the gateway keeps its keys.
+is asked for again under the same key, inside the window that the gateway keeps its keys. The window is counted from the
+first run of the row, which is on record before that run can call; beyond it the gateway is only asked.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +13,6 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Counter, Histogram
 
-from domain.kernel import identifiers
 from domain.kernel.stream import Command
 from domain.payments.commands import (
     RecordPaymentActionRequired,
@@ -20,7 +20,7 @@ from domain.payments.commands import (
     RecordPaymentDeclined,
     RecordPaymentOutcomeUnknown,
 )
-from domain.payments.payment import PAYMENT, Payment, PaymentStatus
+from domain.payments.payment import PAYMENT, Payment, PaymentStatus, attempt_reference
 from domain.payments.refund import Refund, RefundStatus
 from domain.payments.refund_commands import RecordRefundFailed, RecordRefundOutcomeUnknown, RecordRefundSucceeded
 from gateway_adapters.port import (
@@ -35,6 +35,7 @@ from gateway_adapters.port import (
     RefundPayment,
     RequiresAction,
     RetryLater,
+    RetryWhy,
     Succeeded,
 )
 from infra.event_store.port import Work, Writer
@@ -48,6 +49,7 @@ CALLS = Counter("tallybook_gateway_calls_total", "Answers of payment gateways", 
 CALL_SECONDS = Histogram("tallybook_gateway_call_seconds", "Time a gateway took to answer", ["gateway", "operation"])
 
 CANCELED_CODE: Final = "canceled"
+_NOT_CARRIED_OUT: Final = frozenset({RetryWhy.RATE_LIMITED, RetryWhy.NOT_AUTHORIZED})
 ACTOR: Final = "gateway-calls"
 
 
@@ -61,13 +63,14 @@ class GatewayCalls:
 
     async def payment(self, work: Work) -> WorkOutcome:
         """Bring a payment's running attempt to its outcome."""
-        payment = await self._states.read(PAYMENT, work.tenant_id, work.subject)
-        if payment is None or payment.status not in {PaymentStatus.PROCESSING, PaymentStatus.REQUIRES_ACTION}:
+        payment_id, _, attempt = work.subject.rpartition(":")
+        payment = await self._states.read(PAYMENT, work.tenant_id, payment_id)
+        if payment is None or not payment.is_under_way or str(payment.attempt) != attempt:
             return Unwanted()
         gateway = self._gateway_of(payment)
         if gateway is None:
             return Hold(f"no adapter for gateway {payment.gateway!r} is configured")
-        reference = f"{payment.payment_id}:{payment.attempt}"
+        reference = attempt_reference(payment.payment_id, payment.attempt)
         asked_before = payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION
 
         async def call() -> LookUpResult:
@@ -127,20 +130,21 @@ class GatewayCalls:
         asked_before: bool,
     ) -> LookUpResult | AskAgain | Hold:
         """Call, or look up first where a call was made before; never a second key, and no key beyond its window."""
+        key_is_kept = _since_first_run(work) < gateway.promises.key_window
         with CALL_SECONDS.labels(gateway.name, operation).time():
-            answer: LookUpResult
-            if asked_before:
+            answer: LookUpResult = NotFound(reference=reference)
+            if asked_before or not key_is_kept:
                 answer = await gateway.look_up(reference)
-                if isinstance(answer, NotFound):
-                    if _age(work) > gateway.promises.key_window:
-                        return Hold(f"{gateway.name} knows nothing of {reference}, and its key's window has passed")
-                    answer = await call()
-            else:
+            if isinstance(answer, NotFound) and key_is_kept:
                 answer = await call()
         CALLS.labels(gateway.name, operation, type(answer).__name__).inc()
-        if isinstance(answer, RetryLater):
-            return AskAgain(answer.after_ms, answer.why)
-        return answer
+        match answer:
+            case NotFound():
+                return Hold(f"{gateway.name} knows nothing of {reference}, and its key's window has passed")
+            case RetryLater():
+                return AskAgain(answer.after_ms, answer.why, untouched=answer.why in _NOT_CARRIED_OUT)
+            case _:
+                return answer
 
     async def _record_payment(self, work: Work, payment: Payment, answer: LookUpResult) -> WorkOutcome:
         payment_id, attempt = payment.payment_id, payment.attempt
@@ -204,8 +208,9 @@ def _why(answer: Any) -> str:
     return "processing" if isinstance(answer, Processing) else type(answer).__name__
 
 
-def _age(work: Work) -> timedelta:
-    """Real time since the event that scheduled the work: its id carries the millisecond it was made in."""
-    event_id = work.caused_by_event_id
-    unix_ms = identifiers.decode(event_id[event_id.rfind("_") + 1 :]) >> 80
-    return datetime.now(UTC) - datetime.fromtimestamp(unix_ms / 1000, UTC)
+def _since_first_run(work: Work) -> timedelta:
+    """Real time since anybody may have called first. By the store's clock, and by ours where it is ahead of that: a
+    process that was frozen after its claim has an old claim."""
+    if work.first_run_at is None or work.claimed_at is None:
+        raise ValueError(f"{work.kind} {work.subject} was not claimed")
+    return max(work.claimed_at, datetime.now(UTC)) - work.first_run_at

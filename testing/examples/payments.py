@@ -7,6 +7,7 @@ from domain.payments.payment import (
     RESOLVE_UNKNOWN_AFTER_MS,
     PaymentActionRequired,
     PaymentOutcomeUnknown,
+    attempt_reference,
 )
 from domain.payments.commands import (
     CancelPayment,
@@ -31,10 +32,10 @@ from testing.examples.streams import (
 )
 
 CALL = WorkKind.PAYMENT_GATEWAY_CALL
-CALL_DUE = Schedule(CALL, PAYMENT_ID, after_ms=0)
-ASK_WHAT_HAPPENED = Schedule(CALL, PAYMENT_ID, after_ms=RESOLVE_UNKNOWN_AFTER_MS)
-ASK_ABOUT_ACTION = Schedule(CALL, PAYMENT_ID, after_ms=ASK_ABOUT_ACTION_AFTER_MS)
-CALL_DONE = Finish(CALL, PAYMENT_ID)
+CALL_DUE = Schedule(CALL, attempt_reference(PAYMENT_ID, 1), after_ms=0)
+ASK_WHAT_HAPPENED = Schedule(CALL, attempt_reference(PAYMENT_ID, 1), after_ms=RESOLVE_UNKNOWN_AFTER_MS)
+ASK_ABOUT_ACTION = Schedule(CALL, attempt_reference(PAYMENT_ID, 1), after_ms=ASK_ABOUT_ACTION_AFTER_MS)
+CALL_DONE = Finish(CALL, attempt_reference(PAYMENT_ID, 1))
 LIVE = Claimed("invoice.live_payment", INVOICE_ID, PAYMENT_ID)
 
 

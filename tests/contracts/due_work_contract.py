@@ -40,7 +40,10 @@ class DueWorkContract:
         await remind(cell.open_writer(), "c2", FAR_AHEAD)
         (work,) = await claim(cell)
         event = (await cell.log.read_stream(TENANT, "counter", "c1"))[-1]
-        assert work == Work(TENANT, KIND, "c1", LONG_AGO, None, False, position, event.event_id, "corr", 1, "me", None)
+        assert work.is_first_run
+        assert work._replace(first_run_at=None, claimed_at=None) == Work(
+            TENANT, KIND, "c1", LONG_AGO, None, False, position, event.event_id, "corr", 1, "me", None
+        )
         assert await claim(cell) == []
 
     async def test_each_kind_has_its_limit_and_the_longest_due_go_first(self, cell: Cell) -> None:
@@ -118,6 +121,37 @@ class DueWorkContract:
         assert not await cell.due_work.retry_later(work, pause_ms=0, error="late")
         (moved,) = await claim(cell)
         assert (moved.due_at, moved.attempts) == (LONG_AGO + timedelta(days=1), 1)
+
+    async def test_the_time_of_the_first_run_stays_with_the_work_whatever_becomes_of_it(self, cell: Cell) -> None:
+        writer = cell.open_writer()
+        await remind(writer, "c1", LONG_AGO)
+        (first,) = await claim(cell)
+        assert await cell.due_work.retry_later(first, pause_ms=0, error="no answer")
+        (again,) = await claim(cell)
+        assert await cell.due_work.hold(again, error="gave up")
+        assert await cell.due_work.release_held(TENANT, KIND, "c1")
+        (released,) = await claim(cell)
+        await writer.submit(request(Remind(counter_id="c1", due_at=LONG_AGO + timedelta(days=1))))
+        (moved,) = await claim(cell)
+        assert {work.first_run_at for work in (again, released, moved)} == {first.first_run_at}
+        assert not any(work.is_first_run for work in (again, released, moved))
+        await writer.submit(request(Remind(counter_id="c1")))
+        await writer.submit(request(Remind(counter_id="c1", due_at=LONG_AGO)))
+        (anew,) = await claim(cell)
+        assert anew.is_first_run
+
+    async def test_a_first_run_that_did_nothing_outside_is_none(self, cell: Cell) -> None:
+        await remind(cell.open_writer(), "c1", LONG_AGO)
+        for _ in range(2):
+            (work,) = await claim(cell)
+            assert work.is_first_run
+            assert await cell.due_work.retry_later(work, pause_ms=0, error="turned away", untouched=True)
+        (work,) = await claim(cell)
+        assert await cell.due_work.retry_later(work, pause_ms=0, error="no answer")
+        (work,) = await claim(cell)
+        assert await cell.due_work.retry_later(work, pause_ms=0, error="turned away", untouched=True)
+        (work,) = await claim(cell)
+        assert not work.is_first_run
 
     async def test_work_is_finished_by_its_event(self, cell: Cell) -> None:
         writer = cell.open_writer()

@@ -211,7 +211,11 @@ class Model:
         """Whatever is unfinished, and nothing else."""
         return (
             {("subscription.renewal", key) for key, each in self.subscriptions.items() if not each.canceled}
-            | {("payment.gateway_call", key) for key, each in self.payments.items() if each.status in RUNNING}
+            | {
+                ("payment.gateway_call", f"{key}:{each.attempt}")
+                for key, each in self.payments.items()
+                if each.status in RUNNING
+            }
             | {
                 ("refund.gateway_call", f"{each.payment}/{key}")
                 for key, each in self.refunds.items()

@@ -175,13 +175,14 @@ async def test_a_saga_whose_event_died_is_held_and_goes_on_once_it_is_replayed(c
 async def test_held_work_runs_again_once_it_is_released(cell: Cell) -> None:
     payment_id = await cell.pay(await cell.customer("tok_requires_action"))
     await cell.reaches(payment_id, "payment.action_required")
-    cause = await cell.pool.fetchval("SELECT caused_by_event_id FROM log.due_work WHERE subject = $1", payment_id)
+    attempt = f"{payment_id}:1"
+    cause = await cell.pool.fetchval("SELECT caused_by_event_id FROM log.due_work WHERE subject = $1", attempt)
     await PostgresDueWork(cell.pool).hold_caused_by(cause, WorkKind.PAYMENT_GATEWAY_CALL, error="looked at by hand")
     await cell.authenticate(payment_id)
     assert "looked at by hand" in (await tallybook(cell, "dead-letters", "list"))[1]
     assert (await tallybook(cell, "dead-letters", "release", "pay_unknown"))[0] == 2
-    assert (await tallybook(cell, "dead-letters", "release", payment_id, "--tenant", "other"))[0] == 2
+    assert (await tallybook(cell, "dead-letters", "release", attempt, "--tenant", "other"))[0] == 2
     assert "payment.captured" not in await cell.events(payment_id)
-    code, output = await tallybook(cell, "dead-letters", "release", payment_id)
+    code, output = await tallybook(cell, "dead-letters", "release", attempt)
     assert code == 0, output
     await cell.reaches(payment_id, "payment.captured")

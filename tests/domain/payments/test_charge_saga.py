@@ -19,7 +19,7 @@ from domain.payments.commands import (
     RecordPaymentCaptured,
     RecordPaymentDeclined,
 )
-from domain.payments.payment import InvoiceHasLivePayment, PaymentAlreadyExists
+from domain.payments.payment import InvoiceHasLivePayment, PaymentAlreadyExists, attempt_reference
 from domain.subscriptions.commands import CancelSubscription
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -61,7 +61,7 @@ PAST_DUE = SubscriptionPastDue(subscription_id=SUBSCRIPTION_ID, invoice_id=INVOI
 RECOVERED = SubscriptionRecovered(subscription_id=SUBSCRIPTION_ID, invoice_id=INVOICE_ID)
 DEADLINE = Schedule(WorkKind.SAGA_DEADLINE, f"charge:{INVOICE_ID}", after_ms=CHARGE_DEADLINE_MS)
 DEADLINE_MET = Finish(WorkKind.SAGA_DEADLINE, f"charge:{INVOICE_ID}")
-CALL_DONE = Finish(WorkKind.PAYMENT_GATEWAY_CALL, PAYMENT_ID)
+CALL_DONE = Finish(WorkKind.PAYMENT_GATEWAY_CALL, attempt_reference(PAYMENT_ID, 1))
 
 
 def collection_failed(reason: str, payment_id: str | None = PAYMENT_ID) -> InvoiceCollectionFailed:

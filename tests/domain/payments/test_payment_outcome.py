@@ -12,6 +12,7 @@ from domain.payments.payment import (
     PaymentAttemptIsOver,
     PaymentNotFound,
     PaymentStatus,
+    attempt_reference,
 )
 from testing.examples.payments import (
     ASK_ABOUT_ACTION,
@@ -100,7 +101,7 @@ def test_a_declined_payment_is_tried_again_under_a_new_attempt() -> None:
         .when(confirm())
         .then(attempt_requested(2))
         .then_claims(LIVE)
-        .then_schedules(CALL_DUE)
+        .then_schedules(CALL_DUE._replace(subject=attempt_reference(PAYMENT_ID, 2)))
         .then_shows(PAYMENT, PAYMENT_ID, decline_code=None)
         .when(capture(2))
         .then(payment_captured(2), invoice_paid())
