@@ -3,7 +3,7 @@
 from decimal import Decimal
 from fractions import Fraction
 
-from domain.kernel.rounding import EXACT
+from domain.kernel.rounding import EXACT, exactly
 
 _DIGITS = 2
 """A percentage is its number moved this many digits behind the point."""
@@ -16,4 +16,4 @@ def factor_of(percent: Decimal) -> Decimal:
 
 def percent_of(amount: Fraction, percent: Decimal) -> Fraction:
     """percent/100 × amount, exactly."""
-    return amount * Fraction(factor_of(percent))
+    return amount * exactly(factor_of(percent))

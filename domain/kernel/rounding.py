@@ -19,6 +19,7 @@ from decimal import (
 )
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 
 from domain.kernel.refusal import Refusal, RefusalKind
 
@@ -32,6 +33,12 @@ EXACT = Context(
     traps=[InvalidOperation, DivisionByZero, Overflow, Inexact],
 )
 """For sums and products of Decimals without loss: `EXACT.multiply(a, b)`, which also takes ints. Not for division."""
+
+
+@lru_cache(maxsize=4_096)
+def exactly(value: Decimal) -> Fraction:
+    """The same number as a fraction. Prices hold few different numbers and are computed with over and over."""
+    return Fraction(value)
 
 
 class Rounding(StrEnum):

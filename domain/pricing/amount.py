@@ -4,7 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from domain.kernel.money import ExactAmount, Money, times
-from domain.kernel.rounding import EXACT, Rounding, round_to_int
+from domain.kernel.rounding import EXACT, Rounding, exactly, round_to_int
 from domain.pricing.bounds import bound_portions
 from domain.pricing.breakdown import Breakdown, Portion, PortionKind, plain
 from domain.pricing.graduated import graduated_portions
@@ -135,12 +135,14 @@ def _model_portions(model: PriceModel, measured: Measured) -> list[Portion]:
 
 
 def _unit_portions(model: PerUnit | Graduated | Volume | Package, quantity: Fraction) -> list[Portion]:
-    free = min(abs(quantity), Fraction(model.free_units))
-    free = -free if quantity < 0 else free
-    charged = quantity - free
+    free, charged = NOTHING, quantity
+    if model.free_units:
+        free = min(abs(quantity), exactly(model.free_units))
+        free = -free if quantity < 0 else free
+        charged = quantity - free
     match model:
         case PerUnit():
-            rate = Fraction(model.unit_amount)
+            rate = exactly(model.unit_amount)
             portions = [Portion(PortionKind.UNITS, charged, rate, charged * rate)]
         case Graduated():
             portions = graduated_portions(model, charged)

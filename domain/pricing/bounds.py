@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from domain.kernel.money import Money, times
-from domain.kernel.rounding import Rounding
+from domain.kernel.rounding import Rounding, exactly
 from domain.pricing.breakdown import Portion, PortionKind, plain
 from domain.pricing.models import NOTHING, ONE, BoundedPrice, Commitment
 
@@ -70,6 +70,6 @@ def _commitment_portions(
         portions.append(plain(PortionKind.COVERED_BY_COMMITMENT, -covered))
     overage = usage_amount - covered
     if overage and commitment.overage_factor != ONE:
-        surcharge_rate = Fraction(commitment.overage_factor) - 1
+        surcharge_rate = exactly(commitment.overage_factor) - 1
         portions.append(Portion(PortionKind.OVERAGE_SURCHARGE, overage, surcharge_rate, overage * surcharge_rate))
     return portions

@@ -54,6 +54,9 @@ class Breakdown:
     amount: Money
 
 
+_ONCE = Fraction(1)
+
+
 def plain(kind: PortionKind, amount: Fraction, tier: int | None = None) -> Portion:
     """A portion that is one amount."""
-    return Portion(kind, Fraction(1), amount, amount, tier)
+    return Portion(kind, _ONCE, amount, amount, tier)

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+from domain.kernel.rounding import exactly
 from domain.pricing.breakdown import Portion, PortionKind, plain
 from domain.pricing.models import Graduated
 
@@ -15,13 +16,14 @@ def graduated_portions(price: Graduated, charged: Fraction) -> list[Portion]:
     """
     portions: list[Portion] = []
     for number, tier in enumerate(price.tiers, start=1):
-        if number > 1 and charged <= tier.above:
+        above = exactly(tier.above)
+        if number > 1 and charged <= above:
             break
         if tier.flat_amount:
             portions.append(plain(PortionKind.TIER_FLAT, Fraction(tier.flat_amount), number))
-        upper = charged if tier.up_to is None or charged < tier.up_to else Fraction(tier.up_to)
-        units = upper - Fraction(tier.above)
+        end = charged if tier.up_to is None else exactly(tier.up_to)
+        units = min(charged, end) - above
         if units > 0:
-            rate = Fraction(tier.unit_amount)
+            rate = exactly(tier.unit_amount)
             portions.append(Portion(PortionKind.TIER_UNITS, units, rate, units * rate, number))
     return portions

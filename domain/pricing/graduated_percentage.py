@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 from domain.kernel.percent import percent_of
+from domain.kernel.rounding import exactly
 from domain.pricing.breakdown import Portion, PortionKind, plain
 from domain.pricing.models import GraduatedPercentage
 
@@ -15,13 +16,14 @@ def graduated_percentage_portions(price: GraduatedPercentage, total: Fraction) -
     """
     portions: list[Portion] = []
     for number, tier in enumerate(price.tiers, start=1):
-        if number > 1 and total <= tier.above:
+        above = exactly(tier.above)
+        if number > 1 and total <= above:
             break
         if tier.flat_amount:
             portions.append(plain(PortionKind.TIER_FLAT, Fraction(tier.flat_amount), number))
-        upper = total if tier.up_to is None or total < tier.up_to else Fraction(tier.up_to)
-        slice_amount = upper - Fraction(tier.above)
+        end = total if tier.up_to is None else exactly(tier.up_to)
+        slice_amount = min(total, end) - above
         if slice_amount > 0:
             amount = percent_of(slice_amount, tier.percent)
-            portions.append(Portion(PortionKind.PERCENT, slice_amount, Fraction(tier.percent), amount, number))
+            portions.append(Portion(PortionKind.PERCENT, slice_amount, exactly(tier.percent), amount, number))
     return portions

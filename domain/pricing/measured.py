@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.rounding import EXACT
 
 MAX_QUANTITY_DIGITS = 30
 """Digits before the point, and zeros behind it: "1E999999999" is short to send and a gigabyte to compute with."""
@@ -62,15 +63,18 @@ def units_of(measured: Measured) -> Fraction:
     return checked_number(measured)
 
 
-def event_amounts_of(measured: Measured) -> tuple[Fraction, ...]:
+def event_amounts_of(measured: Measured) -> tuple[Decimal, ...]:
     """Each event's amount in minor units. Raises WrongMeasure for a bare quantity, and InvalidQuantity."""
     if not isinstance(measured, EventAmounts):
         raise WrongMeasure(wanted="amounts of events", got="a quantity")
-    return tuple([checked_number(amount) for amount in measured.amounts])
+    return tuple([checked_decimal(amount) for amount in measured.amounts])
 
 
 def total_amount_of(measured: Measured) -> Fraction:
     """The sum of the events' amounts, or the quantity itself where it already is such a sum. Raises InvalidQuantity."""
-    if isinstance(measured, EventAmounts):
-        return sum(event_amounts_of(measured), Fraction(0))
-    return checked_number(measured)
+    if not isinstance(measured, EventAmounts):
+        return checked_number(measured)
+    total = Decimal(0)
+    for amount in event_amounts_of(measured):
+        total = EXACT.add(total, amount)
+    return Fraction(total)

@@ -3,6 +3,7 @@
 from fractions import Fraction
 from math import ceil
 
+from domain.kernel.rounding import exactly
 from domain.pricing.breakdown import Portion, PortionKind
 from domain.pricing.models import Package
 
@@ -15,6 +16,6 @@ def package_portions(price: Package, charged: Fraction) -> list[Portion]:
     """
     if not charged:
         return []
-    blocks = Fraction(ceil(charged / Fraction(price.package_size)))
+    blocks = Fraction(ceil(charged / exactly(price.package_size)))
     rate = Fraction(price.package_amount)
     return [Portion(PortionKind.PACKAGES, blocks, rate, blocks * rate)]

@@ -1,14 +1,16 @@
 """Percentage: a rate of each event's amount and a fixed amount for each event."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from fractions import Fraction
 
-from domain.kernel.percent import percent_of
+from domain.kernel.percent import factor_of, percent_of
+from domain.kernel.rounding import EXACT, exactly
 from domain.pricing.breakdown import Portion, PortionKind, plain
-from domain.pricing.models import NOTHING, Percentage
+from domain.pricing.models import NOTHING, ZERO, Percentage
 
 
-def percentage_portions(price: Percentage, amounts: Sequence[Fraction]) -> list[Portion]:
+def percentage_portions(price: Percentage, amounts: Sequence[Decimal]) -> list[Portion]:
     """What the events cost together, exactly; `amounts` are minor units, in order of time.
 
     The first `free_events` are free of the rate and of the fixed amount (vector 21, from another engine's suite).
@@ -18,39 +20,46 @@ def percentage_portions(price: Percentage, amounts: Sequence[Fraction]) -> list[
     """
     charged = _charged(amounts, price.free_events)
     free = len(amounts) - len(charged)
-    raised_by = cut_by = NOTHING
-    if price.event_minimum is not None or price.event_maximum is not None:
-        for amount in charged:
-            cost = percent_of(abs(amount), price.percent) + Fraction(price.fixed_amount)
-            if price.event_minimum is not None and cost < price.event_minimum:
-                raised_by += _sign(amount) * (price.event_minimum - cost)
-            elif price.event_maximum is not None and cost > price.event_maximum:
-                cut_by += _sign(amount) * (price.event_maximum - cost)
+    base, signed_events, raised_by, cut_by = ZERO, 0, ZERO, ZERO
+    bounded = price.event_minimum is not None or price.event_maximum is not None
+    factor = factor_of(price.percent)
+    for amount in charged:
+        sign = -1 if amount < ZERO else 1
+        base = EXACT.add(base, amount)
+        signed_events += sign
+        if not bounded:
+            continue
+        cost = EXACT.fma(abs(amount), factor, price.fixed_amount)
+        if price.event_minimum is not None and cost < price.event_minimum:
+            raised_by = EXACT.add(raised_by, EXACT.multiply(sign, EXACT.subtract(price.event_minimum, cost)))
+        elif price.event_maximum is not None and cost > price.event_maximum:
+            cut_by = EXACT.add(cut_by, EXACT.multiply(sign, EXACT.subtract(price.event_maximum, cost)))
     portions: list[Portion] = []
     if free:
         portions.append(Portion(PortionKind.FREE_EVENTS, Fraction(free), NOTHING, NOTHING))
     if charged:
-        base = sum(charged, NOTHING)
-        portions.append(Portion(PortionKind.PERCENT, base, Fraction(price.percent), percent_of(base, price.percent)))
+        exact_base = Fraction(base)
+        rate, amount_taken = exactly(price.percent), percent_of(exact_base, price.percent)
+        portions.append(Portion(PortionKind.PERCENT, exact_base, rate, amount_taken))
         if price.fixed_amount:
-            events, fixed = Fraction(sum(_sign(amount) for amount in charged)), Fraction(price.fixed_amount)
+            fixed, events = exactly(price.fixed_amount), Fraction(signed_events)
             portions.append(Portion(PortionKind.FIXED_PER_EVENT, events, fixed, events * fixed))
     if raised_by:
-        portions.append(plain(PortionKind.EVENT_MINIMUM, raised_by))
+        portions.append(plain(PortionKind.EVENT_MINIMUM, Fraction(raised_by)))
     if cut_by:
-        portions.append(plain(PortionKind.EVENT_MAXIMUM, cut_by))
+        portions.append(plain(PortionKind.EVENT_MAXIMUM, Fraction(cut_by)))
     total = sum((portion.amount for portion in portions), NOTHING)
     if total < 0:
         portions.append(plain(PortionKind.NEVER_CHARGED, -total))
     return portions
 
 
-def _charged(amounts: Sequence[Fraction], free_events: int) -> list[Fraction]:
+def _charged(amounts: Sequence[Decimal], free_events: int) -> list[Decimal]:
     """The events that cost something, or give back what was charged."""
-    charged: list[Fraction] = []
+    charged: list[Decimal] = []
     places_taken = 0
     for amount in amounts:
-        if amount < 0:
+        if amount < ZERO:
             if places_taken > free_events:
                 charged.append(amount)
             places_taken = max(places_taken - 1, 0)
@@ -59,7 +68,3 @@ def _charged(amounts: Sequence[Fraction], free_events: int) -> list[Fraction]:
                 charged.append(amount)
             places_taken += 1
     return charged
-
-
-def _sign(amount: Fraction) -> int:
-    return -1 if amount < 0 else 1

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+from domain.kernel.rounding import exactly
 from domain.pricing.breakdown import Portion, PortionKind, plain
 from domain.pricing.models import Volume
 
@@ -14,12 +15,12 @@ def volume_portions(price: Volume, charged: Fraction) -> list[Portion]:
     """
     portions: list[Portion] = []
     for number, tier in enumerate(price.tiers, start=1):
-        if tier.up_to is not None and charged > tier.up_to:
+        if tier.up_to is not None and charged > exactly(tier.up_to):
             continue
         if tier.flat_amount:
             portions.append(plain(PortionKind.TIER_FLAT, Fraction(tier.flat_amount), number))
         if charged > 0:
-            rate = Fraction(tier.unit_amount)
+            rate = exactly(tier.unit_amount)
             portions.append(Portion(PortionKind.TIER_UNITS, charged, rate, charged * rate, number))
         break
     return portions
