@@ -68,9 +68,6 @@ UPDATE log.due_work SET lease_owner = NULL, last_error = $8,
 HOLD: Final = f"""
 UPDATE log.due_work SET lease_owner = NULL, lease_until = NULL, held = true, last_error = $7
 {_MINE}"""  # noqa: S608  constants
-GIVE_BACK: Final = f"""
-UPDATE log.due_work SET lease_owner = NULL, lease_until = NULL, attempts = attempts - 1, ready_at = due_at
-{_MINE}"""  # noqa: S608  constants
 DROP: Final = f"""
 DELETE FROM log.due_work
 {_MINE}"""  # noqa: S608  constants
@@ -152,10 +149,6 @@ class PostgresDueWork:
     async def release_caused_by(self, event_id: str, kind: WorkKind) -> None:
         """See `port.DueWorkQueue`."""
         await self._pool.execute(RELEASE_CAUSED_BY, event_id, kind.value)
-
-    async def give_back(self, work: Work) -> bool:
-        """See `port.DueWorkQueue`."""
-        return bool(await self._pool.fetchval(GIVE_BACK, *_mine(work)))
 
     async def release_held(self, tenant_id: str, kind: WorkKind, subject: str) -> bool:
         """See `port.DueWorkQueue`."""

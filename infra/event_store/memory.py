@@ -374,15 +374,6 @@ class MemoryDueWork:
     def _caused_by(self, event_id: str, kind: WorkKind) -> list[_WorkState]:
         return [s for s in self._store.work.values() if (s.work.caused_by_event_id, s.work.kind) == (event_id, kind)]
 
-    async def give_back(self, work: Work) -> bool:
-        """See `port.DueWorkQueue`."""
-        state = self._mine(work)
-        if state is None:
-            return False
-        state.lease_until, state.ready_at = None, work.due_at
-        state.work = state.work._replace(lease_owner=None, attempts=work.attempts - 1)
-        return True
-
     async def release_held(self, tenant_id: str, kind: WorkKind, subject: str) -> bool:
         """See `port.DueWorkQueue`."""
         state = self._store.work.get((tenant_id, kind.value, subject))

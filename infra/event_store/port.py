@@ -201,8 +201,8 @@ class WorkCount(NamedTuple):
 class DueWorkQueue(Protocol):
     """Due work, taken by lease: what is not finished when its lease ends is somebody else's to take.
 
-    Work is written, moved and finished by commands alone. A lease that was lost makes `retry_later`, `hold` and
-    `give_back` do nothing and return False.
+    Work is written, moved and finished by commands alone. A lease that was lost makes `retry_later` and `hold` do
+    nothing and return False.
     """
 
     async def claim(self, limits: Mapping[WorkKind, int], *, owner: str, lease_ms: int) -> list[Work]:
@@ -246,10 +246,6 @@ class DueWorkQueue(Protocol):
 
     async def release_caused_by(self, event_id: str, kind: WorkKind) -> None:
         """Release what `hold_caused_by` held."""
-        ...
-
-    async def give_back(self, work: Work) -> bool:
-        """Let somebody else take the work at once; this run does not count as an attempt."""
         ...
 
     async def release_held(self, tenant_id: str, kind: WorkKind, subject: str) -> bool:

@@ -64,7 +64,6 @@ class DueWorkContract:
         assert (theirs[0].lease_owner, theirs[0].attempts) == ("other", 2)
         assert not await cell.due_work.retry_later(mine, pause_ms=0, error="late")
         assert not await cell.due_work.hold(mine, error="late")
-        assert not await cell.due_work.give_back(mine)
 
     async def test_work_is_retried_after_a_pause_with_its_error(self, cell: Cell) -> None:
         await remind(cell.open_writer(), "c1", LONG_AGO)
@@ -106,12 +105,6 @@ class DueWorkContract:
         assert not await cell.due_work.drop(late)
         assert await cell.due_work.drop(found[0])
         assert await cell.due_work.counts() == []
-
-    async def test_work_given_back_is_there_at_once_and_was_no_attempt(self, cell: Cell) -> None:
-        await remind(cell.open_writer(), "c1", LONG_AGO)
-        (work,) = await claim(cell)
-        assert await cell.due_work.give_back(work)
-        assert [again.attempts for again in await claim(cell)] == [1]
 
     async def test_scheduling_again_moves_the_work_and_takes_it_from_whoever_runs_it(self, cell: Cell) -> None:
         writer = cell.open_writer()
