@@ -1,7 +1,6 @@
 """Package: every started block of units costs the same."""
 
 from fractions import Fraction
-from math import ceil
 
 from domain.kernel.rounding import exactly
 from domain.pricing.breakdown import Portion, PortionKind
@@ -16,6 +15,6 @@ def package_portions(price: Package, charged: Fraction) -> list[Portion]:
     """
     if not charged:
         return []
-    blocks = Fraction(ceil(charged / exactly(price.package_size)))
+    blocks = Fraction(-(-charged // exactly(price.package_size)))
     rate = Fraction(price.package_amount)
     return [Portion(PortionKind.PACKAGES, blocks, rate, blocks * rate)]
