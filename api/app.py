@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 import uvicorn
@@ -15,7 +15,9 @@ from starlette.types import ASGIApp
 from api.http import documentation
 from api.http.access import ApiKeys
 from api.http.access_log import AccessLog
+from api.http.addresses import networks
 from api.http.call import Parts
+from api.http.connections import Connections, Limits
 from api.http.consistency import Positions
 from api.http.edge import Edge
 from api.http.endpoints import CommandEndpoint, QueryEndpoint
@@ -42,7 +44,7 @@ from api.resources import (
     test_clocks,
 )
 from infra.event_store.opening import open_writer
-from infra.settings import Settings, vault_master_key
+from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
 
 RESOURCES: Final[tuple[Operations, ...]] = (
@@ -66,8 +68,6 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     documentation.DOCUMENTATION,
 )
 """Everything the API can do; routes are tried in this order, so what is asked for most stands first."""
-
-KEEP_ALIVE_S: Final = 75
 
 _log: Final = structlog.stdlib.get_logger("api")
 
@@ -138,20 +138,38 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _limits(api: ApiSettings) -> Limits:
+    return Limits(
+        connections_max=api.connections_max,
+        connections_per_address_max=api.connections_per_address_max,
+        unfinished_max=api.unfinished_max,
+        unfinished_per_address_max=api.unfinished_per_address_max,
+        head_max_bytes=api.head_max_bytes,
+        header_max_count=api.header_max_count,
+        body_max_bytes=api.body_max_bytes,
+        head_timeout_s=api.head_timeout_s,
+        body_timeout_s=api.body_timeout_s,
+        send_timeout_s=api.send_timeout_s,
+        trusted_proxies=networks(api.trusted_proxies),
+    )
+
+
 async def run(settings: Settings, *, dsn: str) -> None:
     """The role: serve until SIGTERM or SIGINT, then finish what is in hand."""
     async with open_parts(settings, dsn=dsn) as parts:
+        connections = Connections(_limits(settings.api))
         config = uvicorn.Config(
             create_app(parts),
             host=settings.api.host,
             port=settings.api.port,
-            http="httptools",
+            http=cast("type[asyncio.Protocol]", connections.protocol),  # it asks for a protocol by calling this
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=settings.api.idle_timeout_s,
+            proxy_headers=False,
             timeout_graceful_shutdown=int(settings.general.stop_timeout_s),
         )
         server = _Server(config)

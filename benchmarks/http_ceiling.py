@@ -9,8 +9,8 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from api.app import KEEP_ALIVE_S
 from api.resources.payments import EXAMPLE, NewPayment
+from infra.settings import ApiSettings
 
 app = FastAPI(openapi_url=None)
 
@@ -38,7 +38,7 @@ def main() -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=ApiSettings().idle_timeout_s,
     )
     uvloop.run(uvicorn.Server(config).serve())
 

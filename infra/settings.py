@@ -13,10 +13,11 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "TALLYBOOK_"
@@ -214,6 +215,19 @@ class ApiSettings(Part):
     port: int = setting(8080, "port", "Port that the API listens on.", ge=0, le=65535)
     body_max_bytes: int = setting(1_048_576, "bytes", "Largest request body.", ge=1)
     url_max_bytes: int = setting(8_192, "bytes", "Longest path with its query.", ge=256)
+    head_max_bytes: int = setting(32_768, "bytes", "Largest head of a request: its line and its headers.", ge=1_024)
+    header_max_count: int = setting(100, "headers", "Most headers of a request.", ge=1)
+    head_timeout_s: float = setting(10.0, "s", "How long a request's head may take to arrive.", gt=0)
+    body_timeout_s: float = setting(30.0, "s", "How long a request's body may take to arrive.", gt=0)
+    send_timeout_s: float = setting(30.0, "s", "How long a client may take nothing of an answer.", gt=0)
+    idle_timeout_s: int = setting(75, "s", "How long a connection is kept open between requests.", ge=1)
+    connections_max: int = setting(900, "connections", "Connections of the process; beyond, the idlest closes.", ge=1)
+    connections_per_address_max: int = setting(300, "connections", "Connections of one address.", ge=1)
+    unfinished_max: int = setting(300, "requests", "Unfinished requests of the process; beyond, the oldest ends.", ge=1)
+    unfinished_per_address_max: int = setting(50, "requests", "Unfinished requests of one address.", ge=1)
+    trusted_proxies: str = setting(
+        "", "networks", "Proxies whose X-Forwarded-For is believed, such as `10.0.0.0/8,192.0.2.7`; none if empty."
+    )
     command_timeout_ms: int = setting(10_000, "ms", "Longest wait for a command's outcome.", ge=1)
     position_timeout_ms: int = setting(5_000, "ms", "Longest wait for Min-Ledger-Position; then 503.", ge=1)
     position_poll_ms: int = setting(10, "ms", "Pause between looks how far the read models have come.", ge=1)
@@ -224,6 +238,14 @@ class ApiSettings(Part):
     key_cache_s: float = setting(5.0, "s", "How long a checked API key is believed.", ge=0)
     key_cache_max_keys: int = setting(10_000, "keys", "Checked API keys kept in memory.", ge=1)
     rate_limit_max_names: int = setting(100_000, "names", "Addresses and keys whose request rates are kept.", ge=1)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        for part in text.split(","):
+            if part.strip():
+                ip_network(part.strip())
+        return text
 
 
 class GatewaySettings(Part):

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import MutableMapping
+from collections import Counter
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http import metrics
 from api.http.access import Principal
+from api.http.addresses import client_address, limited_as, networks
 from api.http.call import Parts
 from api.http.limits import Allowance, RateLimiter
 from api.http.problems import (
@@ -41,6 +43,21 @@ DISCONNECTED: Final = 499
 """Logged and counted as the status of a request that did not arrive whole; nothing is answered to it."""
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+SINGLE_HEADERS: Final = {
+    name.lower().encode(): name
+    for name in (
+        "Authorization",
+        "X-Tenant-ID",
+        "Idempotency-Key",
+        "Content-Type",
+        "Content-Length",
+        "Min-Ledger-Position",
+        "Tallybook-Version",
+        "X-Request-Id",
+    )
+}
+"""Every header that means something here."""
+
 _BEARER: Final = b"bearer "
 
 SECURITY_HEADERS: Final[tuple[Header, ...]] = (
@@ -81,6 +98,7 @@ class Edge:
     def __init__(self, app: ASGIApp, *, parts: Parts) -> None:
         self._app = app
         self._parts = parts
+        self._trusted = networks(parts.settings.api.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,14 +134,15 @@ class Edge:
     async def _admit(self, scope: Scope, exchange: Exchange) -> None:
         """Raises the problem of a request that comes no further."""
         headers = exchange.headers
+        if len(headers) < len(scope["headers"]):
+            _refuse_repeated(scope["headers"])
         version = headers.get(b"tallybook-version")
         authorization = headers.get(b"authorization")
-        address = scope["client"][0] if scope.get("client") else ""
         if authorization is None:
             if scope["path"] not in UNLIMITED_PATHS:
-                exchange.limit = _take(self._parts.anonymous_limits, address)
+                exchange.limit = _take(self._parts.anonymous_limits, self._address(scope))
         else:
-            exchange.principal = await self._authenticate(authorization, address)
+            exchange.principal = await self._authenticate(authorization, scope)
             exchange.limit = _take(self._parts.key_limits, exchange.principal.key_id)
             tenant = headers.get(b"x-tenant-id")
             if tenant is not None and tenant != exchange.principal.tenant_id.encode():
@@ -138,7 +157,12 @@ class Edge:
                 INVALID_HEADER, "1 to 64 letters, digits, dots, hyphens, colons, underscores.", param="X-Request-Id"
             )
 
-    async def _authenticate(self, authorization: bytes, address: str) -> Principal:
+    def _address(self, scope: Scope) -> str:
+        """The name under which whoever has no key is limited."""
+        peer = scope["client"][0] if scope.get("client") else ""
+        return limited_as(client_address(peer, scope["headers"], self._trusted))
+
+    async def _authenticate(self, authorization: bytes, scope: Scope) -> Principal:
         keys = self._parts.keys
         if authorization[: len(_BEARER)].lower() == _BEARER:
             secret = authorization[len(_BEARER) :].strip().decode("latin-1")
@@ -146,7 +170,7 @@ class Edge:
             if principal is not None:
                 return principal
             # Until it is known to be good, it is a guess like any other, and guesses are counted by address.
-            anonymous = self._parts.anonymous_limits
+            anonymous, address = self._parts.anonymous_limits, self._address(scope)
             _take(anonymous, address)
             try:
                 principal = await keys.find(secret)
@@ -157,7 +181,7 @@ class Edge:
                 anonymous.give_back(address)
                 return principal
         else:
-            _take(self._parts.anonymous_limits, address)
+            _take(self._parts.anonymous_limits, self._address(scope))
         raise Problem(UNAUTHENTICATED, headers=[(b"www-authenticate", b'Bearer error="invalid_token"')])
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
@@ -205,6 +229,17 @@ def _not_routed(error: HTTPException, scope: Scope) -> Problem:
     routes = (route for route in scope["app"].router.routes if isinstance(route, Route))
     methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
     return Problem(METHOD_NOT_ALLOWED, headers=[(b"allow", ", ".join(sorted(methods)).encode())])
+
+
+def _refuse_repeated(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raise for a header that is read here and was sent twice: which one is meant, others on the way may see otherwise.
+
+    A proxy that checks the first and a server that goes by the last would each be right alone.
+    """
+    counts = Counter(name for name, _ in headers)
+    for name, shown in SINGLE_HEADERS.items():
+        if counts[name] > 1:
+            raise Problem(INVALID_HEADER, f"{shown} may be sent once.", param=shown)
 
 
 def _take(limits: RateLimiter, name: str) -> Allowance:

@@ -13,6 +13,9 @@ REQUEST_SECONDS: Final = Histogram(
     registry=REGISTRY,
 )
 REPLAYED: Final = Counter("tallybook_api_replayed", "Answers repeated under their Idempotency-Key", registry=REGISTRY)
+CONNECTIONS_ENDED: Final = Counter(
+    "tallybook_api_connections_ended", "Connections that the server ended, by why", ("reason",), registry=REGISTRY
+)
 POSITION_WAITS: Final = Counter(
     "tallybook_api_position_waits", "Queries with Min-Ledger-Position, by how it ended", ("outcome",), registry=REGISTRY
 )

@@ -31,6 +31,7 @@ class ProblemType(NamedTuple):
 MALFORMED_JSON: Final = ProblemType("malformed_json", 400, "The body is not JSON in UTF-8.")
 DUPLICATE_NAME: Final = ProblemType("duplicate_name", 400, "A name stands twice in one object of the body.")
 INVALID_HEADER: Final = ProblemType("invalid_header", 400, "A header's value is not of its form.")
+MALFORMED_REQUEST: Final = ProblemType("malformed_request", 400, "This is no request of HTTP/1.1.")
 MISSING_KEY: Final = ProblemType("idempotency_key_missing", 400, "A request that changes something needs a key.")
 UNKNOWN_VERSION: Final = ProblemType("unknown_version", 400, "There is no such version of this API.")
 UNAUTHENTICATED: Final = ProblemType("unauthenticated", 401, "An API key is needed, and none that is valid was sent.")
@@ -41,8 +42,10 @@ METHOD_NOT_ALLOWED: Final = ProblemType("method_not_allowed", 405, "The path doe
 KEY_IN_FLIGHT: Final = ProblemType("idempotency_key_in_flight", 409, "The first request with this key is being done.")
 ERASED: Final = ProblemType("personal_data_erased", 410, "The answer held data of a person who was erased since.")
 TOO_LARGE: Final = ProblemType("body_too_large", 413, "The body is larger than the limit.")
+REQUEST_TIMEOUT: Final = ProblemType("request_timeout", 408, "The request did not arrive whole in time.")
 URI_TOO_LONG: Final = ProblemType("uri_too_long", 414, "The path with its query is longer than the limit.")
 UNSUPPORTED_TYPE: Final = ProblemType("unsupported_media_type", 415, "The body must be application/json.")
+HEAD_TOO_LARGE: Final = ProblemType("head_too_large", 431, "The request's head is larger than the limit.")
 INVALID: Final = ProblemType("validation_failed", 422, "Some fields or parameters are not valid; errors[] tells which.")
 KEY_REUSED: Final = ProblemType("idempotency_key_reused", 422, "The key was used before with another request.")
 CARD_NUMBER: Final = ProblemType(
@@ -50,6 +53,9 @@ CARD_NUMBER: Final = ProblemType(
 )
 RATE_LIMITED: Final = ProblemType("rate_limited", 429, "Too many requests; retry after the time in Retry-After.")
 BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same key.")
+TOO_MANY_CONNECTIONS: Final = ProblemType(
+    "too_many_connections", 503, "There are too many connections or unfinished requests; retry later."
+)
 UNAVAILABLE: Final = ProblemType("store_unavailable", 503, "The store cannot be reached; retry with the same key.")
 CLOCK_APART: Final = ProblemType(
     "clock_apart", 503, "This server's clock is wrong, so it writes nothing; retry with the same key."

@@ -114,8 +114,15 @@ class Period:
         return Period(self.start, max(min(self.end, instant), self.start))
 
 
+_NO_ZONES = frozenset({"", "localtime", "posixrules", "Factory"})
+"""What lies beside the zones in a tz database: what the machine is set to, rules for other names, and "not set"."""
+
+_OTHER_RULES = ("right/", "posix/")
+"""Copies of every zone, those under right/ with leap seconds: instants of theirs are not ours. Not everywhere there."""
+
+
 def zone_of(time_zone: str) -> ZoneInfo:
-    """The zone of the tz database with that name. Raises UnknownTimeZone, also for the machine's own "localtime"."""
+    """The zone of the tz database with that name. Raises UnknownTimeZone, also for "localtime" and the like."""
     zone = _zone_or_none(time_zone)
     if zone is None:
         raise UnknownTimeZone(time_zone=time_zone[:64])
@@ -124,7 +131,7 @@ def zone_of(time_zone: str) -> ZoneInfo:
 
 @lru_cache(maxsize=1024)
 def _zone_or_none(time_zone: str) -> ZoneInfo | None:
-    if time_zone in {"localtime", ""}:
+    if time_zone in _NO_ZONES or time_zone.startswith(_OTHER_RULES):
         return None
     try:
         return ZoneInfo(time_zone)

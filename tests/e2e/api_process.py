@@ -71,10 +71,15 @@ class ApiProcess:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None, "it was started"
+        return self._process.pid
+
+    @property
     def cpu_s(self) -> float:
         """CPU time that it has used so far."""
-        assert self._process is not None, "it was started"
-        used = psutil.Process(self._process.pid).cpu_times()
+        used = psutil.Process(self.pid).cpu_times()
         return float(used.user + used.system)
 
     @property

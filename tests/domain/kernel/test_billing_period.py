@@ -57,7 +57,21 @@ def test_an_interval_counts_at_least_one_and_not_too_many(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Mars/Olympus", "", "localtime", "../../etc/passwd", "/etc/localtime", "America", "a\0b"]
+    "name",
+    [
+        "Mars/Olympus",
+        "",
+        "localtime",
+        "posixrules",
+        "Factory",
+        "right/UTC",
+        "right/Europe/Berlin",
+        "posix/UTC",
+        "../../etc/passwd",
+        "/etc/localtime",
+        "America",
+        "a\0b",
+    ],
 )
 def test_a_zone_must_be_in_the_tz_database(name: str) -> None:
     with pytest.raises(UnknownTimeZone) as refused:
