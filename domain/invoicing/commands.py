@@ -11,6 +11,7 @@ from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,
     DraftInvoice,
+    InvalidInvoiceLines,
     Invoice,
     InvoiceCannotBeVoided,
     InvoiceDrafted,
@@ -47,7 +48,9 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
     at = customer_time(streams, customer, now)
     INVOICE.check_new(streams, command.invoice_id)
     check_currency(customer, command.currency)
-    check_lines(command.lines, command.currency)
+    total = check_lines(command.lines, command.currency)
+    if total.is_negative:
+        raise InvalidInvoiceLines(total=total.amount)
     drafted = InvoiceDrafted(
         invoice_id=command.invoice_id,
         customer_id=command.customer_id,
@@ -115,7 +118,8 @@ def finalized(
 ) -> list[Change]:
     """The changes that issue an invoice: its number is taken, its lines are final, it is posted.
 
-    One that is charged automatically is due at once; one that is paid by hand that many days later.
+    One that is charged automatically is due at once; one that is paid by hand that many days later. What it comes to
+    below zero becomes the customer's balance, and it is paid.
     """
     total = check_lines(lines, currency)
     taken = take_number(streams, DEFAULT_SERIES, invoice_id)

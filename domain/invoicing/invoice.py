@@ -13,6 +13,7 @@ from domain.catalog.price import BillingTiming
 from domain.invoicing.computation import AmountLine, compute_invoice
 from domain.kernel.accounts import (
     CASH,
+    CUSTOMER_BALANCE,
     DEFERRED_REVENUE,
     RECEIVABLE,
     REVENUE,
@@ -242,7 +243,8 @@ def payable(streams: Streams, invoice_id: str) -> Invoice:
 
 
 def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money:
-    """What is due for the lines, by the one computation of every invoice.
+    """What the lines come to, by the one computation of every invoice: below zero where they give back more than they
+    bill.
 
     Raises InvalidInvoiceLines for none, too many, another currency, or a sum out of bounds.
     """
@@ -256,17 +258,18 @@ def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money
         )
         for line in lines
     ]
-    due = compute_invoice(billed, currency, rounding=STANDARD_ROUNDING).total
-    if not 0 <= due.amount <= MAX_INVOICE_TOTAL:
-        raise InvalidInvoiceLines(total=due.amount, most=MAX_INVOICE_TOTAL)
-    return due
+    total = compute_invoice(billed, currency, rounding=STANDARD_ROUNDING).total
+    if abs(total.amount) > MAX_INVOICE_TOTAL:
+        raise InvalidInvoiceLines(total=total.amount, most=MAX_INVOICE_TOTAL)
+    return total
 
 
 def settle_if_nothing_due(event: InvoiceFinalized) -> list[InvoiceEvent]:
-    """An invoice of zero is paid as soon as it is finalized."""
-    if not event.total.is_zero:
+    """An invoice of zero or less is paid as soon as it is finalized."""
+    if event.total.amount > 0:
         return [event]
-    paid = InvoicePaid(invoice_id=event.invoice_id, payment_id=None, amount=event.total, paid_at=event.finalized_at)
+    nothing = Money.zero(event.currency)
+    paid = InvoicePaid(invoice_id=event.invoice_id, payment_id=None, amount=nothing, paid_at=event.finalized_at)
     return [event, paid]
 
 
@@ -346,14 +349,21 @@ def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
 
 
 def _recognition_entry(invoice: Invoice) -> Entry | None:
-    """What is owed against what was, or is still to be, earned for it, line by line."""
+    """What is owed against what was, or is still to be, earned for it, line by line.
+
+    An invoice of less than nothing is owed by nobody: it becomes the customer's balance.
+    """
     deferred = earned = Money(0, invoice.currency)
     for line in invoice.lines:
         if line.is_deferred:
             deferred = deferred + line.amount
         else:
             earned = earned + line.amount
-    postings = [debit(RECEIVABLE, invoice.total, invoice.customer_id)]
+    owed, balance = (max(amount, Money.zero(invoice.currency)) for amount in (invoice.total, -invoice.total))
+    postings = [
+        debit(RECEIVABLE, owed, invoice.customer_id),
+        credit(CUSTOMER_BALANCE, balance, invoice.customer_id),
+    ]
     for account, amount in ((DEFERRED_REVENUE, deferred), (REVENUE, earned)):
         side = debit if amount.is_negative else credit
         postings.append(side(account, abs(amount), invoice.customer_id))
@@ -361,7 +371,8 @@ def _recognition_entry(invoice: Invoice) -> Entry | None:
 
 
 def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
-    """Finalized: receivable to deferred revenue (ahead of a service period) or revenue. Void: the same, reversed.
+    """Finalized: receivable to deferred revenue (ahead of a service period) or revenue; a total below zero, from there
+    to customer balance. Void: the same, reversed.
 
     Out of band: cash to receivable. A payment through a gateway is posted by the payment's own event.
     """

@@ -46,6 +46,7 @@ DISPUTED_FUNDS: Final = Account("disputed_funds", "Disputed funds", AccountType.
 DEFERRED_REVENUE: Final = Account("deferred_revenue", "Deferred revenue", AccountType.LIABILITY)
 TAX_PAYABLE: Final = Account("tax_payable", "Tax payable", AccountType.LIABILITY)
 REFUNDS_PAYABLE: Final = Account("refunds_payable", "Refunds payable", AccountType.LIABILITY)
+CUSTOMER_BALANCE: Final = Account("customer_balance", "Customer balances", AccountType.LIABILITY)
 CUSTOMER_WALLET: Final = Account("customer_wallet", "Customer wallets", AccountType.LIABILITY)
 CUSTOMER_CREDITS: Final = Account("customer_credits", "Customer credits", AccountType.LIABILITY)
 EQUITY: Final = Account("equity", "Owner's equity", AccountType.EQUITY)
@@ -68,6 +69,7 @@ CHART: Final[dict[str, Account]] = {
         DEFERRED_REVENUE,
         TAX_PAYABLE,
         REFUNDS_PAYABLE,
+        CUSTOMER_BALANCE,
         CUSTOMER_WALLET,
         CUSTOMER_CREDITS,
         EQUITY,

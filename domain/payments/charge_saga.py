@@ -15,7 +15,7 @@ def react(event_id: str, event: Event) -> list[tuple[str, Command]]:
     """The saga's next commands, each with its step's name. The same event always asks for the same."""
     if not isinstance(event, InvoiceFinalized):
         return []
-    if event.collection is not CollectionMethod.CHARGE_AUTOMATICALLY or event.total.is_zero:
+    if event.collection is not CollectionMethod.CHARGE_AUTOMATICALLY or event.total.amount <= 0:
         return []
     collect = CollectInvoice(invoice_id=event.invoice_id, payment_id=derived_id(PAYMENT, event_id, "collect"))
     return [("collect", collect)]
