@@ -1,7 +1,6 @@
 """Lists and expansions: the parameters every list takes, pages as they are answered, and ids opened into resources."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, cast
 
@@ -14,11 +13,10 @@ from api.http.card_guard import OpaqueId
 from api.http.fields import Instant
 from api.http.problems import FieldError, invalid
 from api.http.validation import form
-from projections.reading import Between, Page, PageRequest, Reader
+from projections.reading import Between, Page, PageRequest
 
 T = TypeVar("T")
 Row = TypeVar("Row")
-Loader = Callable[[Call, Reader, Sequence[str]], Awaitable[Mapping[str, object]]]
 
 LIST_MAX_ITEMS: Final = 100
 _LIMIT: Final = re.compile(r"[0-9]{1,3}")
@@ -110,24 +108,3 @@ def page_resource(page: Page[Row], request: PageRequest, data: list[T]) -> ListR
 def list_example(example: object) -> dict[str, object]:
     """The example of a list, from one of its resource."""
     return {"object": "list", "data": [example], "has_more": False, "next_cursor": None}
-
-
-def one_of_pattern(names: Sequence[str]) -> str:
-    """The pattern of any of these names."""
-    return f"^({'|'.join(names)})$"
-
-
-async def expand(
-    call: Call, connection: Reader, resources: Sequence[object], wanted: Sequence[str], loaders: Mapping[str, Loader]
-) -> None:
-    """Put the resource in place of its id, for each field that is wanted; one query a field, whatever the length."""
-    for field in dict.fromkeys(wanted):
-        holders = [cast("dict[str, object]", resource) for resource in resources]
-        ids = {value for holder in holders if isinstance(value := holder[field], str)}
-        if not ids:
-            continue
-        found = await loaders[field](call, connection, sorted(ids))
-        for holder in holders:
-            value = holder[field]
-            if isinstance(value, str) and value in found:
-                holder[field] = found[value]

@@ -93,6 +93,10 @@ class Operations:
     about: str
     declared: list[Operation] = field(default_factory=list)
 
+    def declare(self, operation: Operation) -> None:
+        """Add an operation, after those that are declared."""
+        self.declared.append(operation)
+
     def command(
         self,
         method: str,
@@ -111,7 +115,7 @@ class Operations:
             handler: Callable[[Call, B], Awaitable[Intention]],
         ) -> Callable[[Call, B], Awaitable[Intention]]:
             summary, about = _documentation(handler)
-            self.declared.append(
+            self.declare(
                 Operation(
                     tag=self.tag,
                     method=method,
@@ -153,7 +157,7 @@ class Operations:
 
         def declare(handler: Callable[[Call, P], Awaitable[object]]) -> Callable[[Call, P], Awaitable[object]]:
             summary, about = _documentation(handler)
-            self.declared.append(
+            self.declare(
                 Operation(
                     tag=self.tag,
                     method="GET",

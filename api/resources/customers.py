@@ -1,6 +1,6 @@
 """Customers: who is billed, in which currency and time zone, and how they pay."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -20,13 +20,10 @@ from api.http.fields import (
 )
 from api.http.listing import (
     CreatedParameters,
-    ListResource,
     NoParameters,
-    list_example,
-    page_request,
-    page_resource,
 )
-from api.http.operations import Intention, Operations
+from api.http.operations import Intention
+from api.http.resource import Resource
 from api.resources.personal_data import PersonalFields, PersonalResource, known_of, personal_resource, seal
 from domain.customers.customer import (
     CUSTOMER,
@@ -50,10 +47,9 @@ from infra.vault import Person
 from projections.models import customers as read
 from projections.models import invoices
 from projections.read_model import Projection
-from projections.reading import Reader, many
+from projections.reading import Reader
 from projections.stream_rows import Found
 
-CUSTOMERS: Final = Operations(tag="customers", about="Who is billed.")
 _ID: Final = "cus_01m7ywe9z7e398x54gfbrtqnk7"
 
 
@@ -150,9 +146,30 @@ EXAMPLE: Final[dict[str, object]] = {
 }
 
 
-@CUSTOMERS.command(
-    "POST",
-    "/v1/customers",
+async def customer_resources(
+    call: Call, connection: Reader, customers: Sequence[Found[Customer]]
+) -> list[CustomerResource]:
+    """Customers with what the vault still has of them."""
+    known = await read.with_person(connection, call.parts.vault, call.tenant_id, customers)
+    return [customer_resource(found.state, person) for found, person in known]
+
+
+CUSTOMERS: Final = Resource(
+    tag="customers",
+    about="Who is billed.",
+    stream=CUSTOMER,
+    table=read.TABLE,
+    path="/v1/customers",
+    prefix=PREFIX,
+    shows=CustomerResource,
+    render=lambda customer: customer_resource(customer, None),
+    show=customer_resources,
+    example=EXAMPLE,
+    filters=CustomerFilters,
+)
+
+
+@CUSTOMERS.creates(
     body=NewCustomer,
     body_example={
         "external_id": "crm-4711",
@@ -162,9 +179,6 @@ EXAMPLE: Final[dict[str, object]] = {
         "time_zone": "Europe/Berlin",
         "metadata": {"segment": "smb"},
     },
-    answers=CustomerResource,
-    example=EXAMPLE,
-    status=201,
     refusals=(ExternalIdTaken, UnknownTimeZone, TestClockNotFound),
 )
 async def create_customer(call: Call, body: NewCustomer) -> Intention:
@@ -192,21 +206,19 @@ async def create_customer(call: Call, body: NewCustomer) -> Intention:
     )
 
 
-@CUSTOMERS.command(
+@CUSTOMERS.changes(
     "PATCH",
-    "/v1/customers/{customer_id}",
     body=CustomerChange,
     body_example={"email": "countess@example.com"},
-    answers=CustomerResource,
-    example=EXAMPLE | {"email": "countess@example.com"},
-    refusals=(CustomerNotFound, CustomerIsDeleted, UnknownTimeZone),
+    example={"email": "countess@example.com"},
+    refusals=(CustomerIsDeleted, UnknownTimeZone),
 )
 async def update_customer(call: Call, body: CustomerChange) -> Intention:
     """Change a customer.
 
     What the body leaves out stays as it is.
     """
-    customer_id = _path_id(call)
+    customer_id = CUSTOMERS.id_of(call)
     known = await known_of(call, customer_id)
     given = body.given()
     person = {**known.person, **given}
@@ -224,18 +236,17 @@ async def update_customer(call: Call, body: CustomerChange) -> Intention:
     )
 
 
-@CUSTOMERS.command(
+@CUSTOMERS.changes(
     "POST",
-    "/v1/customers/{customer_id}/default-payment-method",
+    "default-payment-method",
     body=DefaultPaymentMethod,
     body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
-    answers=CustomerResource,
-    example=EXAMPLE | {"default_payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
-    refusals=(CustomerNotFound, CustomerIsDeleted, PaymentMethodNotFound, PaymentMethodIsDetached),
+    example={"default_payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
+    refusals=(CustomerIsDeleted, PaymentMethodNotFound, PaymentMethodIsDetached),
 )
 async def set_default_payment_method(call: Call, body: DefaultPaymentMethod) -> Intention:
     """Choose the payment method that a customer's invoices are collected with."""
-    customer_id = _path_id(call)
+    customer_id = CUSTOMERS.id_of(call)
     known = await known_of(call, customer_id)
     return Intention(
         command=SetDefaultPaymentMethod(customer_id=customer_id, payment_method_id=body.payment_method),
@@ -244,20 +255,17 @@ async def set_default_payment_method(call: Call, body: DefaultPaymentMethod) -> 
     )
 
 
-@CUSTOMERS.command(
+@CUSTOMERS.changes(
     "DELETE",
-    "/v1/customers/{customer_id}",
     body=NoBody,
-    answers=CustomerResource,
-    example=EXAMPLE | {"deleted_at": "2026-02-01T00:00:00Z"},
-    refusals=(CustomerNotFound,),
+    example={"deleted_at": "2026-02-01T00:00:00Z"},
 )
 async def delete_customer(call: Call, _body: NoBody) -> Intention:
     """Delete a customer.
 
     No new business; subscriptions end with their period, and what was billed can still be paid.
     """
-    customer_id = _path_id(call)
+    customer_id = CUSTOMERS.id_of(call)
     known = await known_of(call, customer_id)
     return Intention(
         command=DeleteCustomer(customer_id=customer_id),
@@ -266,20 +274,17 @@ async def delete_customer(call: Call, _body: NoBody) -> Intention:
     )
 
 
-@CUSTOMERS.command(
+@CUSTOMERS.changes(
     "POST",
-    "/v1/customers/{customer_id}/erase",
+    "erase",
     body=NoBody,
-    answers=CustomerResource,
-    example=EXAMPLE
-    | {
+    example={
         "name": None,
         "email": None,
         "metadata": {},
         "deleted_at": "2026-02-01T00:00:00Z",
         "erased_at": "2026-02-01T00:00:00Z",
     },
-    refusals=(CustomerNotFound,),
 )
 async def erase_customer(call: Call, _body: NoBody) -> Intention:
     """Erase a customer's personal data for good.
@@ -287,71 +292,12 @@ async def erase_customer(call: Call, _body: NoBody) -> Intention:
     The key that it is sealed with is destroyed: log, read models, stored answers and dead letters hold nothing to read
     any more, and every figure still adds up. Deletes the customer, too.
     """
-    customer_id = _path_id(call)
+    customer_id = CUSTOMERS.id_of(call)
     return Intention(
         command=EraseCustomer(customer_id=customer_id),
         render=lambda streams: _decided(streams, customer_id, None),
         erases=customer_id,
     )
-
-
-def _path_id(call: Call) -> str:
-    return call.id("customer_id", PREFIX, CustomerNotFound)
-
-
-async def customer_resources(
-    call: Call, connection: Reader, customers: Sequence[Found[Customer]]
-) -> list[CustomerResource]:
-    """Customers with what the vault still has of them."""
-    known = await read.with_person(connection, call.parts.vault, call.tenant_id, customers)
-    return [customer_resource(found.state, person) for found, person in known]
-
-
-async def load_customers(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
-    """Customers by id, for expansion."""
-    found = await many(connection, read.TABLE, call.tenant_id, ids)
-    return {resource["id"]: resource for resource in await customer_resources(call, connection, found)}
-
-
-@CUSTOMERS.query(
-    "/v1/customers/{customer_id}",
-    answers=CustomerResource,
-    example=EXAMPLE,
-    parameters=NoParameters,
-    refusals=(CustomerNotFound,),
-    reads=(Projection.BILLING,),
-)
-async def get_customer(call: Call, _asked: NoParameters) -> CustomerResource:
-    """Get a customer, deleted ones too."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        found = await read.get(connection, call.tenant_id, wanted)
-        if found is None:
-            raise CustomerNotFound(customer=wanted)
-        return (await customer_resources(call, connection, [found]))[0]
-
-
-@CUSTOMERS.query(
-    "/v1/customers",
-    answers=ListResource[CustomerResource],
-    example=list_example(EXAMPLE),
-    parameters=CustomerFilters,
-    reads=(Projection.BILLING,),
-)
-async def list_customers(call: Call, asked: CustomerFilters) -> ListResource[CustomerResource]:
-    """List customers, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(
-            connection,
-            call.tenant_id,
-            external_id=asked.external_id,
-            currency=asked.currency,
-            test_clock_id=asked.test_clock,
-            created=asked.created,
-            request=request,
-        )
-        return page_resource(page, request, await customer_resources(call, connection, page.items))
 
 
 @CUSTOMERS.query(
@@ -364,9 +310,8 @@ async def list_customers(call: Call, asked: CustomerFilters) -> ListResource[Cus
 )
 async def get_customer_balance(call: Call, _asked: NoParameters) -> BalanceResource:
     """Show what a customer owes."""
-    wanted = _path_id(call)
+    wanted = CUSTOMERS.id_of(call)
     async with call.reading() as connection:
-        if await read.get(connection, call.tenant_id, wanted) is None:
-            raise CustomerNotFound(customer=wanted)
+        await CUSTOMERS.row(call, connection, wanted)
         owed = await invoices.owed_by(connection, call.tenant_id, wanted)
     return {"object": "balance", "customer": wanted, "owed": [money(amount) for amount in owed]}

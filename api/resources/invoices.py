@@ -1,6 +1,5 @@
 """Invoices: draft, open, then paid or void."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Final, Literal
@@ -27,16 +26,11 @@ from api.http.fields import (
 )
 from api.http.listing import (
     CreatedParameters,
-    ListResource,
-    Parameters,
-    expand,
-    list_example,
-    page_request,
-    page_resource,
 )
-from api.http.operations import Intention, Operations
-from api.resources.customers import CustomerResource, load_customers
-from api.resources.subscriptions import MAX_DAYS_UNTIL_DUE, SubscriptionResource, load_subscriptions
+from api.http.operations import Intention
+from api.http.resource import Resource
+from api.resources.customers import CUSTOMERS, CustomerResource
+from api.resources.subscriptions import MAX_DAYS_UNTIL_DUE, SUBSCRIPTIONS, SubscriptionResource
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
@@ -52,7 +46,6 @@ from domain.invoicing.invoice import (
     InvoiceCannotBeVoided,
     InvoiceLine,
     InvoiceNotDraft,
-    InvoiceNotFound,
     InvoiceNotOpen,
     InvoiceStatus,
     PayInvoiceOutOfBand,
@@ -61,15 +54,11 @@ from domain.invoicing.invoice import (
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import INVOICE as PREFIX
 from domain.kernel.identifiers import INVOICE_LINE, PAYMENT
-from domain.kernel.stream import Streams
 from domain.payments.commands import PayInvoice
 from domain.payments.payment import InvoiceHasLivePayment
 from infra.ids import new_id
 from projections.models import invoices as read
-from projections.read_model import Projection
-from projections.reading import Reader, many
 
-INVOICES: Final = Operations(tag="invoices", about="What customers owe.")
 _ID: Final = "in_01m7ywe9z7e398x54gfbrtqnk7"
 
 
@@ -123,13 +112,7 @@ class InvoiceLineResource(TypedDict):
     period_end: datetime | None
 
 
-class InvoiceExpansion(Parameters):
-    """What to show in place of its id."""
-
-    expand: Annotated[tuple[Literal["customer", "subscription"], ...], Field(alias="expand[]", max_length=10)] = ()
-
-
-class InvoiceFilters(CreatedParameters, InvoiceExpansion):
+class InvoiceFilters(CreatedParameters):
     """Which invoices."""
 
     customer: CustomerId | None = None
@@ -236,6 +219,20 @@ EXAMPLE: Final[dict[str, object]] = {
     "paid_at": None,
     "voided_at": None,
 }
+
+INVOICES: Final = Resource(
+    tag="invoices",
+    about="What customers owe.",
+    stream=INVOICE,
+    table=read.TABLE,
+    path="/v1/invoices",
+    prefix=PREFIX,
+    shows=InvoiceResource,
+    render=invoice_resource,
+    example=EXAMPLE,
+    filters=InvoiceFilters,
+    expands={"customer": CUSTOMERS, "subscription": SUBSCRIPTIONS},
+)
 OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
     "status": "open",
     "number": "INV-000042",
@@ -245,26 +242,13 @@ OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
 }
 
 
-def _decided(streams: Streams, invoice_id: str) -> InvoiceResource:
-    return invoice_resource(INVOICE.of(streams, invoice_id))
-
-
-def _path_id(call: Call) -> str:
-    return call.id("invoice_id", PREFIX, InvoiceNotFound)
-
-
-@INVOICES.command(
-    "POST",
-    "/v1/invoices",
+@INVOICES.creates(
     body=NewInvoice,
     body_example={
         "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
         "currency": "EUR",
         "lines": [{"description": "Set-up", "amount": {"amount": 25000, "currency": "EUR"}}],
     },
-    answers=InvoiceResource,
-    example=EXAMPLE,
-    status=201,
     refusals=(CustomerNotFound, CustomerIsDeleted, NotCustomersCurrency, InvalidInvoiceLines),
 )
 async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
@@ -280,72 +264,59 @@ async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
         )
         for line in body.lines
     )
-    return Intention(
-        command=DraftInvoice(
+    return INVOICES.created(
+        invoice_id,
+        DraftInvoice(
             invoice_id=invoice_id,
             customer_id=body.customer,
             collection=body.collection_method,
             currency=CurrencyCode(body.currency),
             lines=lines,
         ),
-        render=lambda streams: _decided(streams, invoice_id),
-        location=f"/v1/invoices/{invoice_id}",
     )
 
 
-@INVOICES.command(
+@INVOICES.changes(
     "POST",
-    "/v1/invoices/{invoice_id}/finalize",
+    "finalize",
     body=Finalization,
     body_example={"days_until_due": 30},
-    answers=InvoiceResource,
     example=OPEN_EXAMPLE,
-    refusals=(InvoiceNotFound, InvoiceNotDraft),
+    refusals=(InvoiceNotDraft,),
 )
 async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     """Give a draft its number and post it.
 
     From then on it is owed, and cannot be changed. One of zero is paid at once.
     """
-    invoice_id = _path_id(call)
-    return Intention(
-        command=FinalizeInvoice(invoice_id=invoice_id, days_until_due=body.days_until_due),
-        render=lambda streams: _decided(streams, invoice_id),
-    )
+    invoice_id = INVOICES.id_of(call)
+    return INVOICES.changed(invoice_id, FinalizeInvoice(invoice_id=invoice_id, days_until_due=body.days_until_due))
 
 
-@INVOICES.command(
+@INVOICES.changes(
     "POST",
-    "/v1/invoices/{invoice_id}/void",
+    "void",
     body=NoBody,
-    answers=InvoiceResource,
     example=OPEN_EXAMPLE
     | {"status": "void", "amount_due": {"amount": 0, "currency": "EUR"}, "voided_at": "2026-01-02T00:00:00Z"},
-    refusals=(InvoiceNotFound, InvoiceCannotBeVoided),
+    refusals=(InvoiceCannotBeVoided,),
 )
 async def void_invoice(call: Call, _body: NoBody) -> Intention:
     """Take an invoice back.
 
     What it posted is reversed; its number stays taken.
     """
-    invoice_id = _path_id(call)
-    return Intention(command=VoidInvoice(invoice_id=invoice_id), render=lambda streams: _decided(streams, invoice_id))
+    invoice_id = INVOICES.id_of(call)
+    return INVOICES.changed(invoice_id, VoidInvoice(invoice_id=invoice_id))
 
 
-@INVOICES.command(
+@INVOICES.changes(
     "POST",
-    "/v1/invoices/{invoice_id}/pay",
+    "pay",
     body=InvoicePayment,
     body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
-    answers=InvoiceResource,
     example=OPEN_EXAMPLE,
-    refusals=(
-        InvoiceNotFound,
-        InvoiceNotOpen,
-        InvoiceHasLivePayment,
-        PaymentMethodNotFound,
-        PaymentMethodIsDetached,
-    ),
+    refusals=(InvoiceNotOpen, InvoiceHasLivePayment, PaymentMethodNotFound, PaymentMethodIsDetached),
 )
 async def pay_invoice(call: Call, body: InvoicePayment) -> Intention:
     """Pay an open invoice.
@@ -353,70 +324,9 @@ async def pay_invoice(call: Call, body: InvoicePayment) -> Intention:
     With a payment method its charge begins: the Location header names the payment, and the invoice is paid once the
     gateway has said so. With `paid_out_of_band` it is paid now.
     """
-    invoice_id = _path_id(call)
+    invoice_id = INVOICES.id_of(call)
     if body.paid_out_of_band:
-        return Intention(
-            command=PayInvoiceOutOfBand(invoice_id=invoice_id), render=lambda streams: _decided(streams, invoice_id)
-        )
+        return INVOICES.changed(invoice_id, PayInvoiceOutOfBand(invoice_id=invoice_id))
     payment_id = new_id(PAYMENT)
-    return Intention(
-        command=PayInvoice(invoice_id=invoice_id, payment_id=payment_id, payment_method_id=body.payment_method),
-        render=lambda streams: _decided(streams, invoice_id),
-        location=f"/v1/payments/{payment_id}",
-    )
-
-
-_LOADERS: Final = {"customer": load_customers, "subscription": load_subscriptions}
-
-
-async def load_invoices(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
-    """Invoices by id, for expansion."""
-    found = await many(connection, read.TABLE, call.tenant_id, ids)
-    return {each.state.invoice_id: invoice_resource(each.state) for each in found}
-
-
-@INVOICES.query(
-    "/v1/invoices/{invoice_id}",
-    answers=InvoiceResource,
-    example=EXAMPLE,
-    parameters=InvoiceExpansion,
-    refusals=(InvoiceNotFound,),
-    reads=(Projection.BILLING,),
-)
-async def get_invoice(call: Call, asked: InvoiceExpansion) -> InvoiceResource:
-    """Get a invoice."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        each = await read.get(connection, call.tenant_id, wanted)
-        if each is None:
-            raise InvoiceNotFound(invoice=wanted)
-        resource = invoice_resource(each.state)
-        await expand(call, connection, [resource], asked.expand, _LOADERS)
-    return resource
-
-
-@INVOICES.query(
-    "/v1/invoices",
-    answers=ListResource[InvoiceResource],
-    example=list_example(EXAMPLE),
-    parameters=InvoiceFilters,
-    reads=(Projection.BILLING,),
-)
-async def list_invoices(call: Call, asked: InvoiceFilters) -> ListResource[InvoiceResource]:
-    """List invoices, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(
-            connection,
-            call.tenant_id,
-            customer_id=asked.customer,
-            subscription_id=asked.subscription,
-            status=asked.status,
-            collection_status=asked.collection_status,
-            number=asked.number,
-            created=asked.created,
-            request=request,
-        )
-        resources = [invoice_resource(each.state) for each in page.items]
-        await expand(call, connection, resources, asked.expand, _LOADERS)
-    return page_resource(page, request, resources)
+    command = PayInvoice(invoice_id=invoice_id, payment_id=payment_id, payment_method_id=body.payment_method)
+    return INVOICES.changed(invoice_id, command)._replace(location=f"/v1/payments/{payment_id}")

@@ -8,33 +8,22 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import Body, CustomerId, Line, LongText, MoneyResource, PositiveMoney, money
-from api.http.listing import (
-    CreatedParameters,
-    ListResource,
-    NoParameters,
-    list_example,
-    page_request,
-    page_resource,
-)
-from api.http.operations import Intention, Operations
+from api.http.operations import Intention
+from api.http.resource import Resource
 from domain.customers.customer import CustomerNotFound
 from domain.kernel.accounts import CHART, Posting, Side, UnbalancedEntry
 from domain.kernel.identifiers import JOURNAL_ENTRY as PREFIX
-from domain.kernel.stream import Streams
 from domain.ledger.journal_entry import (
     JOURNAL_ENTRY,
     MAX_POSTINGS,
     JournalEntry,
     JournalEntryIsReversed,
-    JournalEntryNotFound,
     PostJournalEntry,
     ReverseJournalEntry,
 )
 from infra.ids import new_id
 from projections.models import journal_entries as read
-from projections.read_model import Projection
 
-JOURNAL_ENTRIES: Final = Operations(tag="journal entries", about="What is posted by hand.")
 _ID: Final = "je_01m7ywe9z7e398x54gfbrtqnk7"
 
 AccountCode = Annotated[str, Field(json_schema_extra={"enum": sorted(CHART)}, max_length=64)]
@@ -116,6 +105,19 @@ EXAMPLE: Final[dict[str, object]] = {
     "reversed_at": None,
 }
 
+JOURNAL_ENTRIES: Final = Resource(
+    tag="journal entries",
+    about="What is posted by hand.",
+    stream=JOURNAL_ENTRY,
+    table=read.TABLE,
+    path="/v1/ledger/journal-entries",
+    prefix=PREFIX,
+    shows=JournalEntryResource,
+    render=journal_entry_resource,
+    example=EXAMPLE,
+    plural="journal_entries",
+)
+
 
 _KNOWN: Final = """
 SELECT stream_id FROM log.events
@@ -133,22 +135,9 @@ async def _check_customers(call: Call, customer_ids: set[str]) -> None:
         raise CustomerNotFound(customer=missing)
 
 
-def _decided(streams: Streams, entry_id: str) -> JournalEntryResource:
-    return journal_entry_resource(JOURNAL_ENTRY.of(streams, entry_id))
-
-
-def _path_id(call: Call) -> str:
-    return call.id("journal_entry_id", PREFIX, JournalEntryNotFound)
-
-
-@JOURNAL_ENTRIES.command(
-    "POST",
-    "/v1/ledger/journal-entries",
+@JOURNAL_ENTRIES.creates(
     body=NewJournalEntry,
     body_example={"postings": EXAMPLE["postings"], "memo": "Paid-in capital"},
-    answers=JournalEntryResource,
-    example=EXAMPLE,
-    status=201,
     refusals=(UnbalancedEntry, CustomerNotFound),
 )
 async def post_journal_entry(call: Call, body: NewJournalEntry) -> Intention:
@@ -158,59 +147,18 @@ async def post_journal_entry(call: Call, body: NewJournalEntry) -> Intention:
     postings = tuple(
         Posting(posting.account, posting.side, posting.amount.value, posting.customer) for posting in body.postings
     )
-    return Intention(
-        command=PostJournalEntry(entry_id=entry_id, postings=postings, memo=body.memo),
-        render=lambda streams: _decided(streams, entry_id),
-        location=f"/v1/ledger/journal-entries/{entry_id}",
-    )
+    return JOURNAL_ENTRIES.created(entry_id, PostJournalEntry(entry_id=entry_id, postings=postings, memo=body.memo))
 
 
-@JOURNAL_ENTRIES.command(
+@JOURNAL_ENTRIES.changes(
     "POST",
-    "/v1/ledger/journal-entries/{journal_entry_id}/reverse",
+    "reverse",
     body=Reversal,
     body_example={"memo": "Booked twice"},
-    answers=JournalEntryResource,
-    example=EXAMPLE | {"reversed_at": "2026-01-02T00:00:00Z"},
-    refusals=(JournalEntryNotFound, JournalEntryIsReversed),
+    example={"reversed_at": "2026-01-02T00:00:00Z"},
+    refusals=(JournalEntryIsReversed,),
 )
 async def reverse_journal_entry(call: Call, body: Reversal) -> Intention:
     """Undo a manual entry by its mirror image; nothing is ever deleted."""
-    entry_id = _path_id(call)
-    return Intention(
-        command=ReverseJournalEntry(entry_id=entry_id, memo=body.memo),
-        render=lambda streams: _decided(streams, entry_id),
-    )
-
-
-@JOURNAL_ENTRIES.query(
-    "/v1/ledger/journal-entries/{journal_entry_id}",
-    answers=JournalEntryResource,
-    example=EXAMPLE,
-    parameters=NoParameters,
-    refusals=(JournalEntryNotFound,),
-    reads=(Projection.BILLING,),
-)
-async def get_journal_entry(call: Call, _asked: NoParameters) -> JournalEntryResource:
-    """Get a manual journal entry."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        found = await read.get(connection, call.tenant_id, wanted)
-    if found is None:
-        raise JournalEntryNotFound(entry=wanted)
-    return journal_entry_resource(found.state)
-
-
-@JOURNAL_ENTRIES.query(
-    "/v1/ledger/journal-entries",
-    answers=ListResource[JournalEntryResource],
-    example=list_example(EXAMPLE),
-    parameters=CreatedParameters,
-    reads=(Projection.BILLING,),
-)
-async def list_journal_entries(call: Call, asked: CreatedParameters) -> ListResource[JournalEntryResource]:
-    """List manual journal entries, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(connection, call.tenant_id, posted=asked.created, request=request)
-    return page_resource(page, request, [journal_entry_resource(found.state) for found in page.items])
+    entry_id = JOURNAL_ENTRIES.id_of(call)
+    return JOURNAL_ENTRIES.changed(entry_id, ReverseJournalEntry(entry_id=entry_id, memo=body.memo))

@@ -1,10 +1,8 @@
 """Payments: an intent, its attempts at a gateway, and what came of them."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
@@ -22,22 +20,16 @@ from api.http.fields import (
 )
 from api.http.listing import (
     CreatedParameters,
-    ListResource,
-    Parameters,
-    expand,
-    list_example,
-    page_request,
-    page_resource,
 )
-from api.http.operations import Intention, Operations
-from api.resources.customers import CustomerResource, load_customers
-from api.resources.invoices import InvoiceResource, load_invoices
-from api.resources.payment_methods import PaymentMethodResource, load_payment_methods
+from api.http.operations import Intention
+from api.http.resource import Detail, Resource
+from api.resources.customers import CUSTOMERS, CustomerResource
+from api.resources.invoices import INVOICES, InvoiceResource
+from api.resources.payment_methods import PAYMENT_METHODS, PaymentMethodResource
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.invoicing.invoice import InvoiceNotOpen
 from domain.kernel.identifiers import PAYMENT as PREFIX
-from domain.kernel.stream import Streams
 from domain.payments.commands import CancelPayment, ConfirmPayment, CreatePayment
 from domain.payments.payment import (
     PAYMENT,
@@ -45,15 +37,11 @@ from domain.payments.payment import (
     Payment,
     PaymentNotCancelable,
     PaymentNotConfirmable,
-    PaymentNotFound,
     PaymentStatus,
 )
 from infra.ids import new_id
 from projections.models import payments as read
-from projections.read_model import Projection
-from projections.reading import Reader, many
 
-PAYMENTS: Final = Operations(tag="payments", about="Money on its way from customers.")
 _ID: Final = "pay_01m7ywe9z7e398x54gfbrtqnk7"
 
 
@@ -73,15 +61,7 @@ class Confirmation(Body):
     payment_method: PaymentMethodId | None = None
 
 
-class PaymentExpansion(Parameters):
-    """What to show in place of its id."""
-
-    expand: Annotated[
-        tuple[Literal["customer", "invoice", "payment_method"], ...], Field(alias="expand[]", max_length=10)
-    ] = ()
-
-
-class PaymentFilters(CreatedParameters, PaymentExpansion):
+class PaymentFilters(CreatedParameters):
     """Which payments."""
 
     customer: CustomerId | None = None
@@ -193,17 +173,27 @@ def _step(step: read.Step) -> StepResource:
     }
 
 
-def _decided(streams: Streams, payment_id: str) -> PaymentResource:
-    return payment_resource(PAYMENT.of(streams, payment_id))
+def _with_steps(found: read.FoundPayment) -> PaymentWithSteps:
+    return {**payment_resource(found.state), "steps": [_step(step) for step in found.steps]}
 
 
-def _path_id(call: Call) -> str:
-    return call.id("payment_id", PREFIX, PaymentNotFound)
+PAYMENTS: Final = Resource(
+    tag="payments",
+    about="Money on its way from customers.",
+    stream=PAYMENT,
+    table=read.TABLE,
+    path="/v1/payments",
+    prefix=PREFIX,
+    shows=PaymentResource,
+    render=payment_resource,
+    example=EXAMPLE,
+    filters=PaymentFilters,
+    expands={"customer": CUSTOMERS, "invoice": INVOICES, "payment_method": PAYMENT_METHODS},
+    detail=Detail(PaymentWithSteps, _with_steps, EXAMPLE | {"steps": [STEP_EXAMPLE]}),
+)
 
 
-@PAYMENTS.command(
-    "POST",
-    "/v1/payments",
+@PAYMENTS.creates(
     body=NewPayment,
     body_example={
         "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
@@ -212,9 +202,6 @@ def _path_id(call: Call) -> str:
         "description": "Order 4711",
         "confirm": True,
     },
-    answers=PaymentResource,
-    example=EXAMPLE,
-    status=201,
     refusals=(
         CustomerNotFound,
         CustomerIsDeleted,
@@ -230,8 +217,9 @@ async def create_payment(_call: Call, body: NewPayment) -> Intention:
     follows. Without a payment method the customer's default is charged.
     """
     payment_id = new_id(PREFIX)
-    return Intention(
-        command=CreatePayment(
+    return PAYMENTS.created(
+        payment_id,
+        CreatePayment(
             payment_id=payment_id,
             customer_id=body.customer,
             amount=body.amount.value,
@@ -239,20 +227,15 @@ async def create_payment(_call: Call, body: NewPayment) -> Intention:
             description=body.description,
             confirm=body.confirm,
         ),
-        render=lambda streams: _decided(streams, payment_id),
-        location=f"/v1/payments/{payment_id}",
     )
 
 
-@PAYMENTS.command(
+@PAYMENTS.changes(
     "POST",
-    "/v1/payments/{payment_id}/confirm",
+    "confirm",
     body=Confirmation,
     body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
-    answers=PaymentResource,
-    example=EXAMPLE,
     refusals=(
-        PaymentNotFound,
         PaymentNotConfirmable,
         PaymentMethodNotFound,
         PaymentMethodIsDetached,
@@ -262,76 +245,18 @@ async def create_payment(_call: Call, body: NewPayment) -> Intention:
 )
 async def confirm_payment(call: Call, body: Confirmation) -> Intention:
     """Begin the next attempt of a payment."""
-    payment_id = _path_id(call)
-    return Intention(
-        command=ConfirmPayment(payment_id=payment_id, payment_method_id=body.payment_method),
-        render=lambda streams: _decided(streams, payment_id),
-    )
+    payment_id = PAYMENTS.id_of(call)
+    return PAYMENTS.changed(payment_id, ConfirmPayment(payment_id=payment_id, payment_method_id=body.payment_method))
 
 
-@PAYMENTS.command(
+@PAYMENTS.changes(
     "POST",
-    "/v1/payments/{payment_id}/cancel",
+    "cancel",
     body=NoBody,
-    answers=PaymentResource,
-    example=EXAMPLE | {"status": "canceled", "attempt": 0, "gateway": None},
-    refusals=(PaymentNotFound, PaymentNotCancelable),
+    example={"status": "canceled", "attempt": 0, "gateway": None},
+    refusals=(PaymentNotCancelable,),
 )
 async def cancel_payment(call: Call, _body: NoBody) -> Intention:
     """Give up a payment that no gateway is working on."""
-    payment_id = _path_id(call)
-    return Intention(command=CancelPayment(payment_id=payment_id), render=lambda streams: _decided(streams, payment_id))
-
-
-_LOADERS: Final = {"customer": load_customers, "invoice": load_invoices, "payment_method": load_payment_methods}
-
-
-async def load_payments(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
-    """Payments by id, for expansion."""
-    found = await many(connection, read.TABLE, call.tenant_id, ids)
-    return {each.state.payment_id: payment_resource(each.state) for each in found}
-
-
-@PAYMENTS.query(
-    "/v1/payments/{payment_id}",
-    answers=PaymentWithSteps,
-    example=EXAMPLE | {"steps": [STEP_EXAMPLE]},
-    parameters=PaymentExpansion,
-    refusals=(PaymentNotFound,),
-    reads=(Projection.PAYMENTS,),
-)
-async def get_payment(call: Call, asked: PaymentExpansion) -> PaymentWithSteps:
-    """Get a payment, with every step of its way, its time and its cause."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        each = await read.get(connection, call.tenant_id, wanted)
-        if each is None:
-            raise PaymentNotFound(payment=wanted)
-        resource: PaymentWithSteps = {**payment_resource(each.state), "steps": [_step(step) for step in each.steps]}
-        await expand(call, connection, [resource], asked.expand, _LOADERS)
-    return resource
-
-
-@PAYMENTS.query(
-    "/v1/payments",
-    answers=ListResource[PaymentResource],
-    example=list_example(EXAMPLE),
-    parameters=PaymentFilters,
-    reads=(Projection.PAYMENTS,),
-)
-async def list_payments(call: Call, asked: PaymentFilters) -> ListResource[PaymentResource]:
-    """List payments, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(
-            connection,
-            call.tenant_id,
-            customer_id=asked.customer,
-            invoice_id=asked.invoice,
-            status=asked.status,
-            created=asked.created,
-            request=request,
-        )
-        resources = [payment_resource(each.state) for each in page.items]
-        await expand(call, connection, resources, asked.expand, _LOADERS)
-    return page_resource(page, request, resources)
+    payment_id = PAYMENTS.id_of(call)
+    return PAYMENTS.changed(payment_id, CancelPayment(payment_id=payment_id))

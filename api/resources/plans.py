@@ -10,13 +10,9 @@ from api.http.call import Call
 from api.http.fields import Body, Line, NoBody, PlanId, ProductId
 from api.http.listing import (
     CreatedParameters,
-    ListResource,
-    NoParameters,
-    list_example,
-    page_request,
-    page_resource,
 )
-from api.http.operations import Intention, Operations
+from api.http.operations import Intention
+from api.http.resource import Resource
 from domain.catalog.plan import (
     MAX_TRIAL_DAYS,
     PLAN,
@@ -25,19 +21,15 @@ from domain.catalog.plan import (
     CreatePlan,
     Plan,
     PlanIsArchived,
-    PlanNotFound,
     PlanTerms,
     TrialTooLong,
 )
 from domain.catalog.product import ProductIsArchived, ProductNotFound
 from domain.kernel.billing_period import MAX_INTERVAL_COUNT, Interval, IntervalUnit
 from domain.kernel.identifiers import PLAN as PREFIX
-from domain.kernel.stream import Streams
 from infra.ids import new_id
 from projections.models import plans as read
-from projections.read_model import Projection
 
-PLANS: Final = Operations(tag="plans", about="How often a product is billed.")
 _ID: Final = "plan_01m7ywe9z7e398x54gfbrtqnk7"
 
 
@@ -131,6 +123,19 @@ EXAMPLE: Final[dict[str, object]] = {
     "created": "2026-01-01T00:00:00Z",
     "archived_at": None,
 }
+
+PLANS: Final = Resource(
+    tag="plans",
+    about="How often a product is billed.",
+    stream=PLAN,
+    table=read.TABLE,
+    path="/v1/plans",
+    prefix=PREFIX,
+    shows=PlanResource,
+    render=plan_resource,
+    example=EXAMPLE,
+    filters=PlanFilters,
+)
 _TERMS_EXAMPLE: Final[dict[str, object]] = {
     "name": "Team, monthly",
     "interval": {"unit": "month", "count": 1},
@@ -138,98 +143,40 @@ _TERMS_EXAMPLE: Final[dict[str, object]] = {
 }
 
 
-def _decided(streams: Streams, plan_id: str) -> PlanResource:
-    return plan_resource(PLAN.of(streams, plan_id))
-
-
-def _path_id(call: Call) -> str:
-    return call.id("plan_id", PREFIX, PlanNotFound)
-
-
-@PLANS.command(
-    "POST",
-    "/v1/plans",
+@PLANS.creates(
     body=NewPlan,
     body_example={"product": "prod_01m7ywe9z7e398x54gfbrtqnk7", **_TERMS_EXAMPLE},
-    answers=PlanResource,
-    example=EXAMPLE,
-    status=201,
     refusals=(ProductNotFound, ProductIsArchived, TrialTooLong),
 )
 async def create_plan(_call: Call, body: NewPlan) -> Intention:
     """Create a plan of a product."""
     plan_id = new_id(PREFIX)
-    return Intention(
-        command=CreatePlan(plan_id=plan_id, product_id=body.product, terms=body.terms),
-        render=lambda streams: _decided(streams, plan_id),
-        location=f"/v1/plans/{plan_id}",
-    )
+    return PLANS.created(plan_id, CreatePlan(plan_id=plan_id, product_id=body.product, terms=body.terms))
 
 
-@PLANS.command(
+@PLANS.changes(
     "PATCH",
-    "/v1/plans/{plan_id}",
     body=PlanTermsBody,
     body_example=_TERMS_EXAMPLE | {"trial_days": 30},
-    answers=PlanResource,
-    example=EXAMPLE | {"trial_days": 30, "version": 2},
-    refusals=(PlanNotFound, PlanIsArchived, TrialTooLong),
+    example={"trial_days": 30, "version": 2},
+    refusals=(PlanIsArchived, TrialTooLong),
 )
 async def update_plan(call: Call, body: PlanTermsBody) -> Intention:
     """Give a plan new terms.
 
     All of them are named: they are a new version for new subscriptions. Those that run keep theirs.
     """
-    plan_id = _path_id(call)
-    return Intention(
-        command=ChangePlanTerms(plan_id=plan_id, terms=body.terms), render=lambda streams: _decided(streams, plan_id)
-    )
+    plan_id = PLANS.id_of(call)
+    return PLANS.changed(plan_id, ChangePlanTerms(plan_id=plan_id, terms=body.terms))
 
 
-@PLANS.command(
+@PLANS.changes(
     "POST",
-    "/v1/plans/{plan_id}/archive",
+    "archive",
     body=NoBody,
-    answers=PlanResource,
-    example=EXAMPLE | {"active": False, "archived_at": "2026-02-01T00:00:00Z"},
-    refusals=(PlanNotFound,),
+    example={"active": False, "archived_at": "2026-02-01T00:00:00Z"},
 )
 async def archive_plan(call: Call, _body: NoBody) -> Intention:
     """Archive a plan: nobody new can subscribe to it."""
-    plan_id = _path_id(call)
-    return Intention(command=ArchivePlan(plan_id=plan_id), render=lambda streams: _decided(streams, plan_id))
-
-
-@PLANS.query(
-    "/v1/plans/{plan_id}",
-    answers=PlanResource,
-    example=EXAMPLE,
-    parameters=NoParameters,
-    refusals=(PlanNotFound,),
-    reads=(Projection.BILLING,),
-)
-async def get_plan(call: Call, _asked: NoParameters) -> PlanResource:
-    """Get a plan."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        found = await read.get(connection, call.tenant_id, wanted)
-    if found is None:
-        raise PlanNotFound(plan=wanted)
-    return plan_resource(found.state)
-
-
-@PLANS.query(
-    "/v1/plans",
-    answers=ListResource[PlanResource],
-    example=list_example(EXAMPLE),
-    parameters=PlanFilters,
-    reads=(Projection.BILLING,),
-)
-async def list_plans(call: Call, asked: PlanFilters) -> ListResource[PlanResource]:
-    """List plans, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(
-            connection, call.tenant_id, product_id=asked.product, created=asked.created, request=request
-        )
-    return page_resource(page, request, [plan_resource(found.state) for found in page.items])
+    plan_id = PLANS.id_of(call)
+    return PLANS.changed(plan_id, ArchivePlan(plan_id=plan_id))

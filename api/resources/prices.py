@@ -24,13 +24,9 @@ from api.http.fields import (
 )
 from api.http.listing import (
     CreatedParameters,
-    ListResource,
-    NoParameters,
-    list_example,
-    page_request,
-    page_resource,
 )
-from api.http.operations import Intention, Operations
+from api.http.operations import Intention
+from api.http.resource import Resource
 from domain.catalog.plan import PlanIsArchived, PlanNotFound
 from domain.catalog.price import (
     PRICE,
@@ -39,18 +35,14 @@ from domain.catalog.price import (
     CreatePrice,
     PlanPrice,
     PriceExternalIdTaken,
-    PriceNotFound,
 )
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import PRICE as PREFIX
-from domain.kernel.stream import Streams
 from domain.pricing.models import ZERO, Flat, PerUnit, PriceModel
 from domain.pricing.validation import InvalidPrice
 from infra.ids import new_id
 from projections.models import prices as read
-from projections.read_model import Projection
 
-PRICES: Final = Operations(tag="prices", about="How much a plan costs.")
 _ID: Final = "price_01m7ywe9z7e398x54gfbrtqnk7"
 
 
@@ -178,18 +170,21 @@ EXAMPLE: Final[dict[str, object]] = {
     "archived_at": None,
 }
 
+PRICES: Final = Resource(
+    tag="prices",
+    about="How much a plan costs.",
+    stream=PRICE,
+    table=read.TABLE,
+    path="/v1/prices",
+    prefix=PREFIX,
+    shows=PriceResource,
+    render=price_resource,
+    example=EXAMPLE,
+    filters=PriceFilters,
+)
 
-def _decided(streams: Streams, price_id: str) -> PriceResource:
-    return price_resource(PRICE.of(streams, price_id))
 
-
-def _path_id(call: Call) -> str:
-    return call.id("price_id", PREFIX, PriceNotFound)
-
-
-@PRICES.command(
-    "POST",
-    "/v1/prices",
+@PRICES.creates(
     body=NewPrice,
     body_example={
         "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
@@ -197,76 +192,30 @@ def _path_id(call: Call) -> str:
         "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
         "timing": "in_advance",
     },
-    answers=PriceResource,
-    example=EXAMPLE,
-    status=201,
     refusals=(PlanNotFound, PlanIsArchived, PriceExternalIdTaken, InvalidPrice),
 )
 async def create_price(_call: Call, body: NewPrice) -> Intention:
     """Create a price of a plan."""
     price_id = new_id(PREFIX)
-    return Intention(
-        command=CreatePrice(
+    return PRICES.created(
+        price_id,
+        CreatePrice(
             price_id=price_id,
             plan_id=body.plan,
             external_id=body.external_id,
             model=body.model.value,
             timing=body.timing,
         ),
-        render=lambda streams: _decided(streams, price_id),
-        location=f"/v1/prices/{price_id}",
     )
 
 
-@PRICES.command(
+@PRICES.changes(
     "POST",
-    "/v1/prices/{price_id}/archive",
+    "archive",
     body=NoBody,
-    answers=PriceResource,
-    example=EXAMPLE | {"active": False, "archived_at": "2026-02-01T00:00:00Z"},
-    refusals=(PriceNotFound,),
+    example={"active": False, "archived_at": "2026-02-01T00:00:00Z"},
 )
 async def archive_price(call: Call, _body: NoBody) -> Intention:
     """Archive a price: nobody new can subscribe to it."""
-    price_id = _path_id(call)
-    return Intention(command=ArchivePrice(price_id=price_id), render=lambda streams: _decided(streams, price_id))
-
-
-@PRICES.query(
-    "/v1/prices/{price_id}",
-    answers=PriceResource,
-    example=EXAMPLE,
-    parameters=NoParameters,
-    refusals=(PriceNotFound,),
-    reads=(Projection.BILLING,),
-)
-async def get_price(call: Call, _asked: NoParameters) -> PriceResource:
-    """Get a price."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        found = await read.get(connection, call.tenant_id, wanted)
-    if found is None:
-        raise PriceNotFound(price=wanted)
-    return price_resource(found.state)
-
-
-@PRICES.query(
-    "/v1/prices",
-    answers=ListResource[PriceResource],
-    example=list_example(EXAMPLE),
-    parameters=PriceFilters,
-    reads=(Projection.BILLING,),
-)
-async def list_prices(call: Call, asked: PriceFilters) -> ListResource[PriceResource]:
-    """List prices, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(
-            connection,
-            call.tenant_id,
-            plan_id=asked.plan,
-            external_id=asked.external_id,
-            created=asked.created,
-            request=request,
-        )
-    return page_resource(page, request, [price_resource(found.state) for found in page.items])
+    price_id = PRICES.id_of(call)
+    return PRICES.changed(price_id, ArchivePrice(price_id=price_id))

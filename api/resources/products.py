@@ -8,15 +8,8 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import Body, Line, LongText, NoBody, ProductId
-from api.http.listing import (
-    CreatedParameters,
-    ListResource,
-    NoParameters,
-    list_example,
-    page_request,
-    page_resource,
-)
-from api.http.operations import Intention, Operations
+from api.http.operations import Intention
+from api.http.resource import Resource
 from domain.catalog.product import (
     PRODUCT,
     ArchiveProduct,
@@ -24,15 +17,11 @@ from domain.catalog.product import (
     CreateProduct,
     Product,
     ProductIsArchived,
-    ProductNotFound,
 )
 from domain.kernel.identifiers import PRODUCT as PREFIX
-from domain.kernel.stream import Streams
 from infra.ids import new_id
 from projections.models import products as read
-from projections.read_model import Projection
 
-PRODUCTS: Final = Operations(tag="products", about="What is sold.")
 _ID: Final = "prod_01m7ywe9z7e398x54gfbrtqnk7"
 
 
@@ -88,96 +77,53 @@ EXAMPLE: Final[dict[str, object]] = {
     "archived_at": None,
 }
 
+PRODUCTS: Final = Resource(
+    tag="products",
+    about="What is sold.",
+    stream=PRODUCT,
+    table=read.TABLE,
+    path="/v1/products",
+    prefix=PREFIX,
+    shows=ProductResource,
+    render=product_resource,
+    example=EXAMPLE,
+)
 
-def _decided(streams: Streams, product_id: str) -> ProductResource:
-    return product_resource(PRODUCT.of(streams, product_id))
 
-
-def _path_id(call: Call) -> str:
-    return call.id("product_id", PREFIX, ProductNotFound)
-
-
-@PRODUCTS.command(
-    "POST",
-    "/v1/products",
+@PRODUCTS.creates(
     body=NewProduct,
     body_example={"name": "Team", "description": "Everything a team needs"},
-    answers=ProductResource,
-    example=EXAMPLE,
-    status=201,
 )
 async def create_product(_call: Call, body: NewProduct) -> Intention:
     """Create a product."""
     product_id = new_id(PREFIX)
-    return Intention(
-        command=CreateProduct(product_id=product_id, name=body.name, description=body.description),
-        render=lambda streams: _decided(streams, product_id),
-        location=f"/v1/products/{product_id}",
+    return PRODUCTS.created(
+        product_id, CreateProduct(product_id=product_id, name=body.name, description=body.description)
     )
 
 
-@PRODUCTS.command(
+@PRODUCTS.changes(
     "PATCH",
-    "/v1/products/{product_id}",
     body=ProductChange,
     body_example={"name": "Team Plus"},
-    answers=ProductResource,
-    example=EXAMPLE | {"name": "Team Plus", "version": 2},
-    refusals=(ProductNotFound, ProductIsArchived),
+    example={"name": "Team Plus", "version": 2},
+    refusals=(ProductIsArchived,),
 )
 async def update_product(call: Call, body: ProductChange) -> Intention:
     """Change a product, which makes a new version."""
-    product_id = _path_id(call)
-    return Intention(
-        command=ChangeProduct(product_id=product_id, name=body.name, description=body.description),
-        render=lambda streams: _decided(streams, product_id),
+    product_id = PRODUCTS.id_of(call)
+    return PRODUCTS.changed(
+        product_id, ChangeProduct(product_id=product_id, name=body.name, description=body.description)
     )
 
 
-@PRODUCTS.command(
+@PRODUCTS.changes(
     "POST",
-    "/v1/products/{product_id}/archive",
+    "archive",
     body=NoBody,
-    answers=ProductResource,
-    example=EXAMPLE | {"active": False, "archived_at": "2026-02-01T00:00:00Z"},
-    refusals=(ProductNotFound,),
+    example={"active": False, "archived_at": "2026-02-01T00:00:00Z"},
 )
 async def archive_product(call: Call, _body: NoBody) -> Intention:
     """Archive a product: it gets no new plans."""
-    product_id = _path_id(call)
-    return Intention(
-        command=ArchiveProduct(product_id=product_id), render=lambda streams: _decided(streams, product_id)
-    )
-
-
-@PRODUCTS.query(
-    "/v1/products/{product_id}",
-    answers=ProductResource,
-    example=EXAMPLE,
-    parameters=NoParameters,
-    refusals=(ProductNotFound,),
-    reads=(Projection.BILLING,),
-)
-async def get_product(call: Call, _asked: NoParameters) -> ProductResource:
-    """Get a product."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        found = await read.get(connection, call.tenant_id, wanted)
-    if found is None:
-        raise ProductNotFound(product=wanted)
-    return product_resource(found.state)
-
-
-@PRODUCTS.query(
-    "/v1/products",
-    answers=ListResource[ProductResource],
-    example=list_example(EXAMPLE),
-    parameters=CreatedParameters,
-    reads=(Projection.BILLING,),
-)
-async def list_products(call: Call, asked: CreatedParameters) -> ListResource[ProductResource]:
-    """List products, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(connection, call.tenant_id, created=asked.created, request=request)
-    return page_resource(page, request, [product_resource(found.state) for found in page.items])
+    product_id = PRODUCTS.id_of(call)
+    return PRODUCTS.changed(product_id, ArchiveProduct(product_id=product_id))

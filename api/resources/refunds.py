@@ -1,7 +1,8 @@
 """Refunds of payments: never more than what was captured."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -12,14 +13,14 @@ from api.http.listing import (
     CreatedParameters,
     ListResource,
     Parameters,
-    expand,
     list_example,
     page_request,
     page_resource,
 )
 from api.http.operations import Intention, Operations
-from api.resources.customers import CustomerResource, load_customers
-from api.resources.payments import PaymentResource, load_payments
+from api.http.resource import Resource, expand
+from api.resources.customers import CUSTOMERS, CustomerResource
+from api.resources.payments import PAYMENTS, PaymentResource
 from domain.kernel.identifiers import REFUND as PREFIX
 from domain.kernel.stream import Streams
 from domain.payments.payment import PAYMENT, Payment, PaymentNotFound
@@ -157,7 +158,7 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
     )
 
 
-_LOADERS: Final = {"customer": load_customers, "payment": load_payments}
+_EXPANDS: Final[Mapping[str, Resource[Any]]] = {"customer": CUSTOMERS, "payment": PAYMENTS}
 
 
 @REFUNDS.query(
@@ -176,7 +177,7 @@ async def get_refund(call: Call, asked: RefundExpansion) -> RefundResource:
         if each is None:
             raise RefundNotFound(refund=wanted)
         resource = refund_resource(each.state, each.payment_id, each.customer_id)
-        await expand(call, connection, [resource], asked.expand, _LOADERS)
+        await expand(call, connection, [resource], asked, _EXPANDS)
     return resource
 
 
@@ -201,5 +202,5 @@ async def list_refunds(call: Call, asked: RefundFilters) -> ListResource[RefundR
             request=request,
         )
         resources = [refund_resource(each.state, each.payment_id, each.customer_id) for each in page.items]
-        await expand(call, connection, resources, asked.expand, _LOADERS)
+        await expand(call, connection, resources, asked, _EXPANDS)
     return page_resource(page, request, resources)

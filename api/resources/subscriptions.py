@@ -1,6 +1,5 @@
 """Subscriptions: what a customer is billed, period by period, until it is cancelled."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Final, Literal
@@ -23,15 +22,10 @@ from api.http.fields import (
 )
 from api.http.listing import (
     CreatedParameters,
-    ListResource,
-    Parameters,
-    expand,
-    list_example,
-    page_request,
-    page_resource,
 )
-from api.http.operations import Intention, Operations
-from api.resources.customers import CustomerResource, load_customers
+from api.http.operations import Intention
+from api.http.resource import Resource
+from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.plans import IntervalResource, interval_resource
 from api.resources.prices import ModelResource, model_resource
 from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
@@ -42,7 +36,6 @@ from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
-from domain.kernel.stream import Streams
 from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import (
     MAX_ITEMS,
@@ -54,15 +47,11 @@ from domain.subscriptions.subscription import (
     Subscription,
     SubscriptionIsCanceled,
     SubscriptionIsOverdue,
-    SubscriptionNotFound,
     SubscriptionStatus,
 )
 from infra.ids import new_id
 from projections.models import subscriptions as read
-from projections.read_model import Projection
-from projections.reading import Reader, many
 
-SUBSCRIPTIONS: Final = Operations(tag="subscriptions", about="What customers are billed, period by period.")
 MAX_DAYS_UNTIL_DUE: Final = 365
 _ID: Final = "sub_01m7ywe9z7e398x54gfbrtqnk7"
 
@@ -102,13 +91,7 @@ class SubscriptionItemResource(TypedDict):
     quantity: str
 
 
-class SubscriptionExpansion(Parameters):
-    """What to show in place of its id."""
-
-    expand: Annotated[tuple[Literal["customer"], ...], Field(alias="expand[]", max_length=10)] = ()
-
-
-class SubscriptionFilters(CreatedParameters, SubscriptionExpansion):
+class SubscriptionFilters(CreatedParameters):
     """Which subscriptions."""
 
     customer: CustomerId | None = None
@@ -214,18 +197,22 @@ EXAMPLE: Final[dict[str, object]] = {
     "created": "2026-01-01T00:00:00Z",
 }
 
+SUBSCRIPTIONS: Final = Resource(
+    tag="subscriptions",
+    about="What customers are billed, period by period.",
+    stream=SUBSCRIPTION,
+    table=read.TABLE,
+    path="/v1/subscriptions",
+    prefix=PREFIX,
+    shows=SubscriptionResource,
+    render=subscription_resource,
+    example=EXAMPLE,
+    filters=SubscriptionFilters,
+    expands={"customer": CUSTOMERS},
+)
 
-def _decided(streams: Streams, subscription_id: str) -> SubscriptionResource:
-    return subscription_resource(SUBSCRIPTION.of(streams, subscription_id))
 
-
-def _path_id(call: Call) -> str:
-    return call.id("subscription_id", PREFIX, SubscriptionNotFound)
-
-
-@SUBSCRIPTIONS.command(
-    "POST",
-    "/v1/subscriptions",
+@SUBSCRIPTIONS.creates(
     body=NewSubscription,
     body_example={
         "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
@@ -233,9 +220,6 @@ def _path_id(call: Call) -> str:
         "items": [{"price": "price_01m7ywe9z7e398x54gfbrtqnk7", "quantity": 1}],
         "trial_days": 0,
     },
-    answers=SubscriptionResource,
-    example=EXAMPLE,
-    status=201,
     refusals=(
         CustomerNotFound,
         CustomerIsDeleted,
@@ -257,8 +241,9 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
     Without a trial the first period starts, and is invoiced, at once.
     """
     subscription_id = new_id(PREFIX)
-    return Intention(
-        command=CreateSubscription(
+    return SUBSCRIPTIONS.created(
+        subscription_id,
+        CreateSubscription(
             subscription_id=subscription_id,
             customer_id=body.customer,
             plan_id=body.plan,
@@ -268,98 +253,36 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
             trial_days=body.trial_days,
             time_zone=body.time_zone,
         ),
-        render=lambda streams: _decided(streams, subscription_id),
-        location=f"/v1/subscriptions/{subscription_id}",
     )
 
 
-@SUBSCRIPTIONS.command(
+@SUBSCRIPTIONS.changes(
     "POST",
-    "/v1/subscriptions/{subscription_id}/cancel",
+    "cancel",
     body=Cancellation,
     body_example={"at_period_end": True},
-    answers=SubscriptionResource,
-    example=EXAMPLE | {"cancel_at": "2026-01-31T23:00:00Z"},
-    refusals=(SubscriptionNotFound, SubscriptionIsCanceled, SubscriptionIsOverdue, PeriodIsBilled, BeyondCalendar),
+    example={"cancel_at": "2026-01-31T23:00:00Z"},
+    refusals=(SubscriptionIsCanceled, SubscriptionIsOverdue, PeriodIsBilled, BeyondCalendar),
 )
 async def cancel_subscription(call: Call, body: Cancellation) -> Intention:
     """Cancel a subscription, with its period or at once. Periods that are due by now are billed first."""
-    subscription_id = _path_id(call)
-    return Intention(
-        command=CancelSubscription(subscription_id=subscription_id, at_period_end=body.at_period_end),
-        render=lambda streams: _decided(streams, subscription_id),
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(
+        subscription_id, CancelSubscription(subscription_id=subscription_id, at_period_end=body.at_period_end)
     )
 
 
-@SUBSCRIPTIONS.command(
+@SUBSCRIPTIONS.changes(
     "POST",
-    "/v1/subscriptions/{subscription_id}/renew",
+    "renew",
     body=NoBody,
-    answers=SubscriptionResource,
-    example=EXAMPLE | {"current_period_start": "2026-01-31T23:00:00Z", "current_period_end": "2026-02-28T23:00:00Z"},
-    refusals=(SubscriptionNotFound, SubscriptionIsCanceled, RenewalNotDue, PeriodIsBilled, BeyondCalendar),
+    example={"current_period_start": "2026-01-31T23:00:00Z", "current_period_end": "2026-02-28T23:00:00Z"},
+    refusals=(SubscriptionIsCanceled, RenewalNotDue, PeriodIsBilled, BeyondCalendar),
 )
 async def renew_subscription(call: Call, _body: NoBody) -> Intention:
     """Renew a subscription by hand, if its next period is due.
 
     The billing clock does this by itself; a period is billed once, whoever is first.
     """
-    subscription_id = _path_id(call)
-    return Intention(
-        command=RenewSubscription(subscription_id=subscription_id),
-        render=lambda streams: _decided(streams, subscription_id),
-    )
-
-
-_LOADERS: Final = {"customer": load_customers}
-
-
-async def load_subscriptions(call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
-    """Subscriptions by id, for expansion."""
-    found = await many(connection, read.TABLE, call.tenant_id, ids)
-    return {each.state.subscription_id: subscription_resource(each.state) for each in found}
-
-
-@SUBSCRIPTIONS.query(
-    "/v1/subscriptions/{subscription_id}",
-    answers=SubscriptionResource,
-    example=EXAMPLE,
-    parameters=SubscriptionExpansion,
-    refusals=(SubscriptionNotFound,),
-    reads=(Projection.BILLING,),
-)
-async def get_subscription(call: Call, asked: SubscriptionExpansion) -> SubscriptionResource:
-    """Get a subscription."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        each = await read.get(connection, call.tenant_id, wanted)
-        if each is None:
-            raise SubscriptionNotFound(subscription=wanted)
-        resource = subscription_resource(each.state)
-        await expand(call, connection, [resource], asked.expand, _LOADERS)
-    return resource
-
-
-@SUBSCRIPTIONS.query(
-    "/v1/subscriptions",
-    answers=ListResource[SubscriptionResource],
-    example=list_example(EXAMPLE),
-    parameters=SubscriptionFilters,
-    reads=(Projection.BILLING,),
-)
-async def list_subscriptions(call: Call, asked: SubscriptionFilters) -> ListResource[SubscriptionResource]:
-    """List subscriptions, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(
-            connection,
-            call.tenant_id,
-            customer_id=asked.customer,
-            status=asked.status,
-            test_clock_id=asked.test_clock,
-            created=asked.created,
-            request=request,
-        )
-        resources = [subscription_resource(each.state) for each in page.items]
-        await expand(call, connection, resources, asked.expand, _LOADERS)
-    return page_resource(page, request, resources)
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(subscription_id, RenewSubscription(subscription_id=subscription_id))

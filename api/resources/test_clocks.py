@@ -7,15 +7,8 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import Body, Instant, Line, TestClockId
-from api.http.listing import (
-    CreatedParameters,
-    ListResource,
-    NoParameters,
-    list_example,
-    page_request,
-    page_resource,
-)
-from api.http.operations import Intention, Operations
+from api.http.operations import Intention
+from api.http.resource import Resource
 from domain.customers.test_clock import (
     TEST_CLOCK,
     AdvanceTestClock,
@@ -23,15 +16,11 @@ from domain.customers.test_clock import (
     TestClock,
     TestClockBusy,
     TestClockGoesForward,
-    TestClockNotFound,
 )
 from domain.kernel.identifiers import TEST_CLOCK as PREFIX
-from domain.kernel.stream import Streams
 from infra.ids import new_id
 from projections.models import test_clocks as read
-from projections.read_model import Projection
 
-TEST_CLOCKS: Final = Operations(tag="test clocks", about="Business time for rehearsals.")
 _ID: Final = "clock_01m7ywe9z7e398x54gfbrtqnk7"
 
 
@@ -83,83 +72,41 @@ EXAMPLE: Final[dict[str, object]] = {
     "created": "2026-01-01T00:00:00Z",
 }
 
+TEST_CLOCKS: Final = Resource(
+    tag="test clocks",
+    about="Business time for rehearsals.",
+    stream=TEST_CLOCK,
+    table=read.TABLE,
+    path="/v1/test-clocks",
+    prefix=PREFIX,
+    shows=TestClockResource,
+    render=test_clock_resource,
+    example=EXAMPLE,
+)
 
-def _decided(streams: Streams, clock_id: str) -> TestClockResource:
-    return test_clock_resource(TEST_CLOCK.of(streams, clock_id))
 
-
-def _path_id(call: Call) -> str:
-    return call.id("test_clock_id", PREFIX, TestClockNotFound)
-
-
-@TEST_CLOCKS.command(
-    "POST",
-    "/v1/test-clocks",
+@TEST_CLOCKS.creates(
     body=NewTestClock,
     body_example={"name": "A year in a minute", "frozen_time": "2026-01-01T00:00:00Z"},
-    answers=TestClockResource,
-    example=EXAMPLE,
-    status=201,
 )
 async def create_test_clock(_call: Call, body: NewTestClock) -> Intention:
     """Create a test clock; customers may be created on it."""
     clock_id = new_id(PREFIX)
-    return Intention(
-        command=CreateTestClock(clock_id=clock_id, name=body.name, frozen_at=body.frozen_time),
-        render=lambda streams: _decided(streams, clock_id),
-        location=f"/v1/test-clocks/{clock_id}",
-    )
+    return TEST_CLOCKS.created(clock_id, CreateTestClock(clock_id=clock_id, name=body.name, frozen_at=body.frozen_time))
 
 
-@TEST_CLOCKS.command(
+@TEST_CLOCKS.changes(
     "POST",
-    "/v1/test-clocks/{test_clock_id}/advance",
+    "advance",
     body=Advance,
     body_example={"frozen_time": "2026-02-01T00:00:00Z"},
-    answers=TestClockResource,
-    example=EXAMPLE | {"status": "advancing", "advancing_to": "2026-02-01T00:00:00Z"},
-    refusals=(TestClockNotFound, TestClockBusy, TestClockGoesForward),
+    example={"status": "advancing", "advancing_to": "2026-02-01T00:00:00Z"},
+    refusals=(TestClockBusy, TestClockGoesForward),
 )
 async def advance_test_clock(call: Call, body: Advance) -> Intention:
     """Advance a test clock.
 
     Every timer up to the time given runs in order, each at its own time; the clock is `ready` again when all is done.
     """
-    clock_id = _path_id(call)
-    return Intention(
-        command=AdvanceTestClock(clock_id=clock_id, to=body.frozen_time),
-        render=lambda streams: _decided(streams, clock_id),
-    )
-
-
-@TEST_CLOCKS.query(
-    "/v1/test-clocks/{test_clock_id}",
-    answers=TestClockResource,
-    example=EXAMPLE,
-    parameters=NoParameters,
-    refusals=(TestClockNotFound,),
-    reads=(Projection.BILLING,),
-)
-async def get_test_clock(call: Call, _asked: NoParameters) -> TestClockResource:
-    """Get a test clock."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        found = await read.get(connection, call.tenant_id, wanted)
-    if found is None:
-        raise TestClockNotFound(test_clock=wanted)
-    return test_clock_resource(found.state)
-
-
-@TEST_CLOCKS.query(
-    "/v1/test-clocks",
-    answers=ListResource[TestClockResource],
-    example=list_example(EXAMPLE),
-    parameters=CreatedParameters,
-    reads=(Projection.BILLING,),
-)
-async def list_test_clocks(call: Call, asked: CreatedParameters) -> ListResource[TestClockResource]:
-    """List test clocks, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(connection, call.tenant_id, created=asked.created, request=request)
-    return page_resource(page, request, [test_clock_resource(found.state) for found in page.items])
+    clock_id = TEST_CLOCKS.id_of(call)
+    return TEST_CLOCKS.changed(clock_id, AdvanceTestClock(clock_id=clock_id, to=body.frozen_time))

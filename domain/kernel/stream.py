@@ -137,8 +137,12 @@ class Stream(Generic[State]):
         """The state of a stream that must be there. Raises its `not_found`."""
         state = streams.get(self, stream_id)
         if state is None:
-            raise self._refused(self.not_found, stream_id)
+            raise self.missing(stream_id)
         return state
+
+    def missing(self, stream_id: str) -> Refusal:
+        """The refusal of a stream that is not there: its `not_found`, with the id."""
+        return self._refused(self.not_found, stream_id)
 
     def check_new(self, streams: "Streams", stream_id: str) -> None:
         """Raises its `already_exists` where there is a stream of this id."""

@@ -1,0 +1,265 @@
+"""A resource says its facts once: what it is folded from, where it is kept, how it is shown, what it is found by.
+
+From these come its GET and its list, its place in other resources' `expand[]`, the id in its paths, and what its
+commands have in common. A fact that does not fit the others fails when the module is loaded.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, cast
+
+from pydantic import BaseModel, Field, create_model
+
+from api.http.call import Call
+from api.http.fields import Body
+from api.http.listing import CreatedParameters, ListResource, Parameters, list_example, page_request, page_resource
+from api.http.operations import Intention, Operation, Operations, QueryHandler
+from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Command, Stream, Streams
+from projections.current import current
+from projections.read_model import ReadModel
+from projections.reading import Reader, many, page
+
+State = TypeVar("State")
+B = TypeVar("B", bound=Body)
+
+EXPANSIONS_MAX = 10
+NO_BODY_EXAMPLE: Mapping[str, object] = MappingProxyType({})
+
+Declared = Callable[[Call, B], Awaitable[Intention]]
+
+
+class Detail(NamedTuple):
+    """What a resource asked for by its id shows more than it shows in a list."""
+
+    shows: Any
+    render: Callable[[Any], object]
+    example: Mapping[str, object]
+
+
+@dataclass(slots=True, kw_only=True)
+class Resource(Operations, Generic[State]):
+    """One resource, and its operations in the order: commands, GET, list.
+
+    `render` shows a state; `show` shows rows where that needs more than their states. `filters` holds the list's
+    parameters: each names a column of the table, with or without its `_id`. `expands` names the fields that can be
+    opened into the resource they are an id of.
+    """
+
+    stream: Stream[State]
+    table: ReadModel[Any]
+    path: str
+    prefix: str
+    shows: Any
+    render: Callable[[State], object]
+    example: Mapping[str, object]
+    plural: str = ""
+    filters: type[CreatedParameters] = CreatedParameters
+    expands: Mapping[str, "Resource[Any]"] = field(default_factory=dict)
+    show: Callable[[Call, Reader, Sequence[Any]], Awaitable[list[Any]]] | None = None
+    detail: Detail | None = None
+    commands: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stream.not_found is None:
+            raise TypeError(f"no refusal says that there is no such {self.stream.name}")
+        columns = {column.name for column in self.table.columns}
+        self._columns(columns)
+        for name in self.expands:
+            if name not in self.example:
+                raise TypeError(f"{self.stream.name} has no field {name} to open")
+        self.declared += [self._get(), self._list()]
+
+    @property
+    def name(self) -> str:
+        """As in `object`, and as commands name it."""
+        return self.stream.name
+
+    @property
+    def not_found(self) -> type[Refusal]:
+        """What is told of an id that names nothing."""
+        return cast("type[Refusal]", self.stream.not_found)
+
+    @property
+    def path_of_one(self) -> str:
+        """The path of one of them."""
+        return f"{self.path}/{{{self.name}_id}}"
+
+    def id_of(self, call: Call) -> str:
+        """The id in the path. What is no id at all names nothing."""
+        return call.id(f"{self.name}_id", self.prefix, self.not_found)
+
+    def decided(self, streams: Streams, resource_id: str) -> object:
+        """The whole resource from the states as decided."""
+        return self.render(self.stream.of(streams, resource_id))
+
+    def created(self, resource_id: str, command: Command) -> Intention:
+        """The intention that makes it; the answer says where it is."""
+        return self.changed(resource_id, command)._replace(location=f"{self.path}/{resource_id}")
+
+    def changed(self, resource_id: str, command: Command) -> Intention:
+        """The intention that changes it; the answer shows it whole."""
+        return Intention(command=command, render=lambda streams: self.decided(streams, resource_id))
+
+    def creates(
+        self, *, body: type[B], body_example: object, refusals: Sequence[type[Refusal]] = ()
+    ) -> Callable[[Declared[B]], Declared[B]]:
+        """Declare the POST that makes one."""
+        return self.command(
+            "POST",
+            self.path,
+            body=body,
+            body_example=body_example,
+            answers=self.shows,
+            example=self.example,
+            status=201,
+            refusals=refusals,
+        )
+
+    def changes(
+        self,
+        method: str,
+        action: str = "",
+        *,
+        body: type[B],
+        body_example: object = NO_BODY_EXAMPLE,
+        example: Mapping[str, object] = NO_BODY_EXAMPLE,
+        refusals: Sequence[type[Refusal]] = (),
+    ) -> Callable[[Declared[B]], Declared[B]]:
+        """Declare a command on one: PATCH, DELETE, or a POST that names an action; `example` is what it shows then."""
+        return self.command(
+            method,
+            self.path_of_one + (f"/{action}" if action else ""),
+            body=body,
+            body_example=dict(cast("Mapping[str, object]", body_example)),
+            answers=self.shows,
+            example={**self.example, **example},
+            refusals=(self.not_found, *refusals),
+        )
+
+    def declare(self, operation: Operation) -> None:
+        """Commands stand before the two queries."""
+        if operation.is_command:
+            self.declared.insert(self.commands, operation)
+            self.commands += 1
+        else:
+            self.declared.append(operation)
+
+    async def shown(self, call: Call, connection: Reader, rows: Sequence[Any]) -> list[Any]:
+        """Rows as they are answered."""
+        if self.show is not None:
+            return await self.show(call, connection, rows)
+        return [self.render(row.state) for row in rows]
+
+    async def by_id(self, call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
+        """Those with these ids, as they are answered, by id."""
+        rows = await many(connection, self.table, call.tenant_id, ids)
+        return {resource["id"]: resource for resource in await self.shown(call, connection, rows)}
+
+    async def row(self, call: Call, connection: Reader, resource_id: str) -> Any:
+        """The row of one, as new as the log. Raises the resource's own `not_found`."""
+        found = await current(connection, self.table, self.stream, call.tenant_id, resource_id)
+        if found is None:
+            raise self.stream.missing(resource_id)
+        return found
+
+    def _get(self) -> Operation:
+        parameters = self._with_expansion("Expansion", Parameters)
+        detail = self.detail
+
+        async def get(call: Call, asked: BaseModel) -> object:
+            wanted = self.id_of(call)
+            async with call.reading() as connection:
+                row = await self.row(call, connection, wanted)
+                resource = detail.render(row) if detail else (await self.shown(call, connection, [row]))[0]
+                await expand(call, connection, [resource], asked, self.expands)
+            return resource
+
+        return Operation(
+            tag=self.tag,
+            method="GET",
+            path=self.path_of_one,
+            name=f"get_{self.name}",
+            summary=f"Get {_article(self.name)} {self.name.replace('_', ' ')}",
+            about="",
+            answers=detail.shows if detail else self.shows,
+            example=detail.example if detail else self.example,
+            parameters=parameters,
+            refusals=(self.not_found,),
+            handler=cast("QueryHandler", get),
+            reads=(self.table.projection,),
+        )
+
+    def _list(self) -> Operation:
+        parameters = self._with_expansion("Filters", self.filters)
+        columns = self._columns({column.name for column in self.table.columns})
+
+        async def get_list(call: Call, asked: CreatedParameters) -> object:
+            request = page_request(call, asked)
+            where = {column: getattr(asked, name) for name, column in columns.items()}
+            async with call.reading() as connection:
+                found = await page(
+                    connection, self.table, call.tenant_id, where=where, created=asked.created, request=request
+                )
+                resources = await self.shown(call, connection, found.items)
+                await expand(call, connection, resources, asked, self.expands)
+            return page_resource(found, request, resources)
+
+        plural = self.plural or f"{self.name}s"
+        return Operation(
+            tag=self.tag,
+            method="GET",
+            path=self.path,
+            name=f"list_{plural}",
+            summary=f"List {plural.replace('_', ' ')}, newest first",
+            about="",
+            answers=cast("Any", ListResource)[self.shows],
+            example=list_example(self.example),
+            parameters=parameters,
+            handler=cast("QueryHandler", get_list),
+            reads=(self.table.projection,),
+        )
+
+    def _columns(self, columns: set[str]) -> dict[str, str]:
+        """The column of each filter."""
+        found: dict[str, str] = {}
+        for name in self.filters.model_fields.keys() - CreatedParameters.model_fields.keys():
+            column = name if name in columns else f"{name}_id"
+            if column not in columns:
+                raise TypeError(f"{self.table.name} has no column for the filter {name}")
+            found[name] = column
+        return found
+
+    def _with_expansion(self, suffix: str, base: type[BaseModel]) -> type[BaseModel]:
+        if not self.expands:
+            return base
+        choice: Any = Literal.__getitem__(tuple(self.expands))
+        names: Any = Annotated[tuple[choice, ...], Field(alias="expand[]", max_length=EXPANSIONS_MAX)]
+        title = f"{self.name.title().replace('_', '')}{suffix}"
+        return create_model(title, __base__=base, __doc__=base.__doc__, expand=(names, ()))
+
+
+async def expand(
+    call: Call,
+    connection: Reader,
+    resources: Sequence[object],
+    asked: BaseModel,
+    expands: Mapping[str, Resource[Any]],
+) -> None:
+    """Put the resource in place of its id, for each field that is wanted; one query a field, whatever the length."""
+    wanted: Sequence[str] = getattr(asked, "expand", ())
+    for name in dict.fromkeys(wanted):
+        holders = [cast("dict[str, object]", resource) for resource in resources]
+        ids = {value for holder in holders if isinstance(value := holder[name], str)}
+        if not ids:
+            continue
+        found = await expands[name].by_id(call, connection, sorted(ids))
+        for holder in holders:
+            value = holder[name]
+            if isinstance(value, str) and value in found:
+                holder[name] = found[value]
+
+
+def _article(name: str) -> str:
+    return "an" if name[0] in "aeiou" else "a"
