@@ -13,11 +13,13 @@ COPY domain domain
 COPY schemas schemas
 COPY infra infra
 COPY gateway_adapters gateway_adapters
+COPY sandbox_gateway sandbox_gateway
 COPY projections projections
 COPY processors processors
 COPY api api
+COPY host host
 COPY cli cli
-RUN /opt/venv/bin/python -m compileall -q domain schemas infra gateway_adapters projections processors api cli
+RUN /opt/venv/bin/python -m compileall -q domain schemas infra gateway_adapters sandbox_gateway projections processors api host cli
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -9,22 +9,20 @@ from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import CustomerId
 from api.http.listing import Cursor, Limit, ListResource, NoParameters, Parameters, list_example, list_resource
 from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, Problem
 from api.http.replies import KEY_NAMESPACE
 from api.http.validation import form
 from api.http.wire_positions import MAX_POSITION, Position
+from api.resources.customers import CUSTOMERS
 from api.resources.journal_entries import PostingResource, posting_resource
 from domain.catalogue import STREAMS
 from domain.customers.customer import CustomerNotFound
-from domain.kernel.identifiers import CUSTOMER, EVENT, decode, is_id
+from domain.kernel.identifiers import EVENT, decode, is_id
 from infra.event_store.log import COLUMNS
 from infra.event_store.port import Recorded
-from projections.models import customers
 from projections.read_model import Projection
-from projections.reading import Reader
 from schemas.codec import default_codec
 
 EVENTS: Final = Operations(tag="events", about="The log itself.")
@@ -218,18 +216,13 @@ async def get_customer_timeline(call: Call, asked: TimelineParameters) -> ListRe
 
     Subscriptions, invoices, payments, refunds and payment methods included. Pages go by position.
     """
-    customer_id: CustomerId = call.id("customer_id", CUSTOMER, CustomerNotFound)
+    customer_id = CUSTOMERS.id_of(call)
     limit = _limit(call, asked.limit)
     before = MAX_POSITION if asked.starting_after is None else asked.starting_after
     async with call.reading() as connection:
-        await _must_exist(connection, call.tenant_id, customer_id)
+        await CUSTOMERS.row(call, connection, customer_id)
         rows = await connection.fetch(_TIMELINE, call.tenant_id, customer_id, before, limit + 1)
     return _page(rows, limit)
-
-
-async def _must_exist(connection: Reader, tenant_id: str, customer_id: str) -> None:
-    if await customers.get(connection, tenant_id, customer_id) is None:
-        raise CustomerNotFound(customer=customer_id)
 
 
 @EVENTS.query(

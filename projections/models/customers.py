@@ -6,10 +6,8 @@ from typing import NamedTuple
 from domain.customers.customer import CUSTOMER, Customer
 from domain.kernel.money import Money
 from infra.vault import Person, Vault
-from projections import reading
-from projections.current import current
 from projections.read_model import Projection
-from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
+from projections.reading import Reader
 from projections.status_tally import status_tally
 from projections.stream_rows import Found, stream_model
 
@@ -34,36 +32,6 @@ class Known(NamedTuple):
 
     found: Found[Customer]
     person: Person | None
-
-
-async def get(connection: Reader, tenant_id: str, customer_id: str) -> Found[Customer] | None:
-    """The customer, deleted or not."""
-    return await current(connection, TABLE, CUSTOMER, tenant_id, customer_id)
-
-
-async def by_external_id(connection: Reader, tenant_id: str, external_id: str) -> Found[Customer] | None:
-    """The living customer that has this external id."""
-    found = await connection.fetchval(
-        "SELECT customer_id FROM read.customers WHERE tenant_id = $1 AND external_id = $2 AND deleted_at IS NULL",
-        tenant_id,
-        external_id,
-    )
-    return None if found is None else await get(connection, tenant_id, found)
-
-
-async def page(
-    connection: Reader,
-    tenant_id: str,
-    *,
-    external_id: str | None = None,
-    currency: str | None = None,
-    test_clock_id: str | None = None,
-    created: Between = ANY_TIME,
-    request: PageRequest = FIRST_PAGE,
-) -> Page[Found[Customer]]:
-    """Customers, newest first, deleted ones too."""
-    where = {"external_id": external_id, "currency": currency, "test_clock_id": test_clock_id}
-    return await reading.page(connection, TABLE, tenant_id, where=where, created=created, request=request)
 
 
 async def with_person(

@@ -2,12 +2,10 @@
 
 from domain.invoicing.invoice import INVOICE, Invoice
 from domain.kernel.money import Money
-from projections import reading
-from projections.current import current
 from projections.read_model import Projection
-from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
+from projections.reading import Reader
 from projections.status_tally import status_tally
-from projections.stream_rows import Found, stream_model
+from projections.stream_rows import stream_model
 
 TABLE = stream_model(
     INVOICE,
@@ -28,34 +26,6 @@ TABLE = stream_model(
     ),
     tallied_by="billing_stats",
 )
-
-
-async def get(connection: Reader, tenant_id: str, invoice_id: str) -> Found[Invoice] | None:
-    """The invoice."""
-    return await current(connection, TABLE, INVOICE, tenant_id, invoice_id)
-
-
-async def page(
-    connection: Reader,
-    tenant_id: str,
-    *,
-    customer_id: str | None = None,
-    subscription_id: str | None = None,
-    status: str | None = None,
-    collection_status: str | None = None,
-    number: str | None = None,
-    created: Between = ANY_TIME,
-    request: PageRequest = FIRST_PAGE,
-) -> Page[Found[Invoice]]:
-    """Invoices, newest first."""
-    where = {
-        "customer_id": customer_id,
-        "subscription_id": subscription_id,
-        "status": status,
-        "collection_status": collection_status,
-        "number": number,
-    }
-    return await reading.page(connection, TABLE, tenant_id, where=where, created=created, request=request)
 
 
 async def owed_by(connection: Reader, tenant_id: str, customer_id: str) -> list[Money]:

@@ -4,11 +4,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from domain.payments.payment import PAYMENT, Payment
-from projections import reading
 from projections.columns import layout
-from projections.current import current
 from projections.read_model import Fact, Projection, ReadModel, Rows
-from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.status_tally import status_tally
 from projections.stream_rows import OutOfOrder
 
@@ -75,23 +72,3 @@ TABLE: ReadModel[FoundPayment] = ReadModel(
     ),
     tallied_by="payment_stats",
 )
-
-
-async def get(connection: Reader, tenant_id: str, payment_id: str) -> FoundPayment | None:
-    """The payment with its steps."""
-    return await current(connection, TABLE, PAYMENT, tenant_id, payment_id)
-
-
-async def page(
-    connection: Reader,
-    tenant_id: str,
-    *,
-    customer_id: str | None = None,
-    invoice_id: str | None = None,
-    status: str | None = None,
-    created: Between = ANY_TIME,
-    request: PageRequest = FIRST_PAGE,
-) -> Page[FoundPayment]:
-    """Payments, newest first."""
-    where = {"customer_id": customer_id, "invoice_id": invoice_id, "status": status}
-    return await reading.page(connection, TABLE, tenant_id, where=where, created=created, request=request)

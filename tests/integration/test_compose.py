@@ -94,7 +94,7 @@ def test_the_broker_is_set_up_as_the_embedded_one(compose: dict[str, Any]) -> No
 def test_the_image_holds_every_package_and_only_locked_dependencies() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     copied = set(re.findall(r"^COPY (\w+) \1$", text, flags=re.MULTILINE))
-    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "testing", "benchmarks"}
     assert copied == packages
     assert "--require-hashes" in text
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}

@@ -7,11 +7,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from domain.customers.customer import CUSTOMER
 from domain.customers.test_clock import CreateTestClock
 from infra.database import Connection, Role, open_pool, server_settings
 from infra.kafka.records import ConsumerRecord
 from infra.settings import DatabaseSettings, GeneralSettings, Settings
 from projections.catalogue import READ_MODELS
+from projections.current import current
 from projections.folding.live import Live, NewerIncarnation, Overtaken
 from projections.folding.rebuild import differences
 from projections.folding.replay import NotHeld, held_keys, replay
@@ -338,11 +340,11 @@ async def test_no_tenant_sees_no_rows_and_another_tenant_sees_its_own(side: Side
                 for model in READ_MODELS:
                     seen = await connection.fetch(f"SELECT DISTINCT tenant_id FROM read.{model.name}")  # noqa: S608
                     assert [row[0] for row in seen] in ([], [tenant])
-                assert await customers.get(connection, tenant, theirs[0]) is not None
-                assert await customers.get(connection, tenant, others[0]) is None
+                assert await current(connection, customers.TABLE, CUSTOMER, tenant, theirs[0]) is not None
+                assert await current(connection, customers.TABLE, CUSTOMER, tenant, others[0]) is None
                 # Even asked for by the wrong name, nobody else's rows come.
                 wrong = next(each for each in TENANTS if each != tenant)
-                assert await customers.get(connection, wrong, others[0]) is None
+                assert await current(connection, customers.TABLE, CUSTOMER, wrong, others[0]) is None
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await pool.execute("DELETE FROM read.customers")
         assert await pool.fetchval("SELECT count(*) FROM read.customers") == 0

@@ -11,8 +11,10 @@ import pytest
 
 from domain.catalogue import STREAMS
 from domain.kernel.accounts import CHART, Side
+from domain.payments.payment import PAYMENT
 from infra.database import Pool, Role, open_pool, server_settings
 from infra.settings import DatabaseSettings
+from projections.current import current
 from projections.folding.live import Live
 from projections.folding.worker import KEYPLAN
 from projections.models import (
@@ -34,7 +36,8 @@ from projections.models import (
 )
 from projections.models.ledger_entries import AsOf
 from projections.read_model import Projection
-from projections.reading import Between, PageRequest, UnknownCursor, reading
+from projections.reading import ANY_TIME, Between, Page, PageRequest, Reader, UnknownCursor, reading
+from projections.reading import page as page_of_rows
 from schemas.codec import decode_entry
 from testing.histories import History, scramble, write_log
 from testing.published import Publisher
@@ -61,6 +64,13 @@ class NoGraves:
 
     async def bury(self, record: object, *, consumer: str, error: BaseException, attempts: int) -> None:
         raise error
+
+
+async def page_of(
+    connection: Reader, model: Any, request: PageRequest, *, created: Between = ANY_TIME, **where: object
+) -> Page[Any]:
+    """A page of the tenant's rows."""
+    return await page_of_rows(connection, model, TENANT, where=where, created=created, request=request)
 
 
 @dataclass
@@ -104,12 +114,12 @@ async def test_a_resource_is_the_state_of_its_stream(projected: Projected, strea
     assert ids
     async with reading(projected.pool, TENANT) as connection:
         for row_id in ids:
-            found = await RESOURCES[stream].get(connection, TENANT, row_id)
+            found: Any = await current(connection, RESOURCES[stream].TABLE, STREAMS[stream], TENANT, row_id)
             assert found.state == projected.history.state(TENANT, STREAMS[stream], row_id)
             events = [e for e in projected.history.events if (e.stream_type, e.stream_id) == (stream, row_id)]
             assert (found.stream_version, found.position) == (len(events), events[-1].position)
             assert found.updated_at == events[-1].effective_at
-        assert await RESOURCES[stream].get(connection, TENANT, "nothing") is None
+        assert await current(connection, RESOURCES[stream].TABLE, STREAMS[stream], TENANT, "nothing") is None
 
 
 @pytest.mark.parametrize("stream", RESOURCES)
@@ -120,24 +130,24 @@ async def test_pages_show_everything_once_in_both_directions(projected: Projecte
         forwards: list[str] = []
         cursor = None
         while True:
-            page = await module.page(connection, TENANT, request=PageRequest(limit=7, starting_after=cursor))
+            page = await page_of(connection, module.TABLE, PageRequest(limit=7, starting_after=cursor))
             forwards += [getattr(item.state, key) for item in page.items]
             if not page.has_more:
                 break
             cursor = forwards[-1]
         assert sorted(forwards) == sorted(projected.ids(stream))
-        whole = await module.page(connection, TENANT, request=PageRequest(limit=1000))
+        whole = await page_of(connection, module.TABLE, PageRequest(limit=1000))
         order = [(getattr(item.state, module.TABLE.sorted_by), getattr(item.state, key)) for item in whole.items]
         assert order == sorted(order, reverse=True)
         backwards: list[str] = [forwards[-1]]
         while True:
-            page = await module.page(connection, TENANT, request=PageRequest(limit=7, ending_before=backwards[0]))
+            page = await page_of(connection, module.TABLE, PageRequest(limit=7, ending_before=backwards[0]))
             backwards = [getattr(item.state, key) for item in page.items] + backwards
             if not page.has_more:
                 break
         assert backwards == forwards
         with pytest.raises(UnknownCursor):
-            await module.page(connection, TENANT, request=PageRequest(starting_after="nothing"))
+            await page_of(connection, module.TABLE, PageRequest(starting_after="nothing"))
 
 
 async def test_filters_keep_what_they_name_and_nothing_else(projected: Projected) -> None:
@@ -147,8 +157,8 @@ async def test_filters_keep_what_they_name_and_nothing_else(projected: Projected
     everything = PageRequest(limit=1000)
     async with reading(projected.pool, TENANT) as connection:
 
-        async def found(**filters: Any) -> set[str]:
-            page = await invoices.page(connection, TENANT, request=everything, **filters)
+        async def found(created: Between = ANY_TIME, **where: Any) -> set[str]:
+            page = await page_of(connection, invoices.TABLE, everything, created=created, **where)
             return {item.state.invoice_id for item in page.items}
 
         assert await found(customer_id=customer_id) == {s.invoice_id for s in states if s.customer_id == customer_id}
@@ -171,21 +181,10 @@ async def test_filters_keep_what_they_name_and_nothing_else(projected: Projected
         assert {each.currency: each.amount for each in paid} == dict(owed)
 
 
-async def test_external_ids_find_the_living_customer(projected: Projected) -> None:
-    history = projected.history
-    async with reading(projected.pool, TENANT) as connection:
-        for customer_id in projected.ids("customer"):
-            state = history.state(TENANT, STREAMS["customer"], customer_id)
-            if state.external_id is None:
-                continue
-            found = await customers.by_external_id(connection, TENANT, state.external_id)
-            assert (None if state.deleted_at else customer_id) == (found and found.state.customer_id)
-
-
 async def test_a_payment_shows_every_step_with_its_time_and_cause(projected: Projected) -> None:
     async with reading(projected.pool, TENANT) as connection:
         for payment_id in projected.ids("payment"):
-            found = await payments.get(connection, TENANT, payment_id)
+            found = await current(connection, payments.TABLE, PAYMENT, TENANT, payment_id)
             assert found is not None
             assert [tuple(step) for step in found.steps] == [
                 (e.event_type, e.event_id, e.effective_at, e.recorded_at, e.causation_id)
