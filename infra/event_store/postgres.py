@@ -1,31 +1,27 @@
 """The writer's side of PostgreSQL: one connection to append on, another for what must never be in a batch's way."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
 from infra.database import Connection, Role
+from infra.event_store.append_call import APPEND, arguments
 from infra.event_store.aside import Aside, is_missing_partition
 from infra.event_store.storage import (
     Appended,
     ClaimKey,
     Conflict,
-    EventRow,
     Loaded,
     PersonKeyMismatch,
-    ReadRow,
     ResultKey,
-    ResultRow,
     Session,
     Stale,
     StoredResult,
     StoreLost,
     StreamKey,
-    StreamRow,
     Unwritable,
     Wanted,
     Write,
@@ -37,17 +33,6 @@ SQLSTATE_PERSON_KEY: Final = "TB002"
 # Classes of SQLSTATE that say nothing about the batch: connection, resources, operator, system, recovery.
 _LOST_CLASSES: Final = frozenset({"08", "53", "57", "58"})
 _LOST_STATES: Final = frozenset({"25P02", "25P03", "25P04", "25006", "40001", "40P01", "55P03"})
-
-# How each argument of `log.append` travels: t and i as the text of an array (of texts, of integers), r as it is.
-_SHAPE: Final = (
-    "tttii" + "ttti" + "ttrtriitii" + "tttti" + "tiriiriitrittt" + "rrrr" + "rrr" + "rrrr" + "rrr" + "r" * 20
-)
-_CASTS: Final = {"t": "::text::text[]", "i": "::text::int[]", "r": ""}
-APPEND: Final = (
-    "SELECT base, recorded FROM log.append("  # noqa: S608  numbers and casts only
-    + ", ".join(f"${place}{_CASTS[how]}" for place, how in enumerate(_SHAPE, start=1))
-    + ")"
-)
 
 TIME: Final = "SELECT greatest(recorded_at, clock_timestamp()) FROM log.head"
 LOAD: Final = """
@@ -128,24 +113,9 @@ class PostgresStorage:
 
     async def append(self, write: Write) -> Appended:
         """See `storage.Session`: one call, which is the transaction unless the head is locked."""
-        arguments = [
-            *_stream_columns(write.streams),
-            *_read_columns(write.reads),
-            *_result_columns(write.results),
-            *_event_columns(write.events),
-            *_columns(write.freed, 4),
-            *_columns(write.absent, 3),
-            *_columns(write.taken, 4),
-            *_columns(write.finished, 3),
-            *_columns(write.scheduled, 8),
-            *_columns(write.erased, 2),
-            *_columns(write.keys, 4),
-            *_columns(write.personal, 4),
-            write.decided_at,
-            timedelta(milliseconds=self._settings.clock_apart_max_ms),
-        ]
+        found = arguments(write, clock_apart_max=timedelta(milliseconds=self._settings.clock_apart_max_ms))
         try:
-            base, recorded_at = (await self._fetch(APPEND, *arguments))[0]
+            base, recorded_at = (await self._fetch(APPEND, *found.values()))[0]
         except Unwritable as error:
             if is_missing_partition(error.__cause__):
                 await self._aside.make_partitions()
@@ -250,73 +220,3 @@ async def connect_writer(dsn: str, settings: WriterSettings, **more: str) -> Con
         **more,
     }
     return await asyncpg.connect(dsn, timeout=settings.connect_timeout_ms / 1000, server_settings=server_settings)
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
-
-
-def _texts(column: Sequence[str]) -> str:
-    """The text of an array of texts."""
-    if not column:
-        return "{}"
-    all_in_one = "".join(column)
-    if '"' in all_in_one or "\\" in all_in_one:
-        column = [text.replace("\\", "\\\\").replace('"', '\\"') for text in column]
-    return '{"' + '","'.join(column) + '"}'
-
-
-def _integers(numbers: Iterable[int]) -> str:
-    """The text of an array of integers."""
-    return "{" + ",".join(map(str, numbers)) + "}"
-
-
-def _bytes(column: Sequence[bytes | None], *, none: int) -> tuple[bytes, str, str]:
-    """Byte strings end to end, with where each starts (from 1) and its length (`none` for None)."""
-    lengths = [none if content is None else len(content) for content in column]
-    starts = accumulate((max(length, 0) for length in lengths), initial=1)
-    return b"".join(content for content in column if content), _integers(list(starts)[:-1]), _integers(lengths)
-
-
-def _stream_columns(rows: Sequence[StreamRow]) -> Sequence[Any]:
-    tenants, types, ids, versions, changes = _columns(rows, 5)
-    return _texts(tenants), _texts(types), _texts(ids), _integers(versions), _integers(changes)
-
-
-def _read_columns(rows: Sequence[ReadRow]) -> Sequence[Any]:
-    tenants, types, ids, versions = _columns(rows, 4)
-    return _texts(tenants), _texts(types), _texts(ids), _integers(versions)
-
-
-def _result_columns(rows: Sequence[ResultRow]) -> Sequence[Any]:
-    tenants, keys, hashes, refusals, answers, people, upto, events = _columns(rows, 8)
-    return (
-        _texts(tenants),
-        _texts(keys),
-        b"".join(hashes),
-        _texts([code or "" for code in refusals]),
-        *_bytes(answers, none=-1),
-        _texts([person or "" for person in people]),
-        _integers(upto),
-        _integers(events),
-    )
-
-
-def _event_columns(rows: Sequence[EventRow]) -> Sequence[Any]:
-    columns = _columns(rows, 14)
-    times: dict[datetime, int] = {}  # each once, in order, with its place
-    places = [times.setdefault(time, len(times) + 1) for time in columns[10]]
-    return (
-        *(_texts(column) for column in columns[:4]),
-        _integers(columns[4]),
-        _texts(columns[5]),
-        _integers(columns[6]),
-        *_bytes(columns[7], none=0),
-        *_bytes(columns[8], none=0),
-        _texts(columns[9]),
-        list(times),
-        _integers(places),
-        _texts(columns[11]),
-        _texts([causation or "" for causation in columns[12]]),
-        _texts(columns[13]),
-    )

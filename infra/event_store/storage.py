@@ -1,7 +1,4 @@
-"""What the writer needs of a database, and the rows it hands over. PostgreSQL and the in-memory twin both offer it.
-
-A row's fields stand in the order of `log.append`'s arrays.
-"""
+"""What the writer needs of a database, and the rows it hands over. PostgreSQL and the in-memory twin both offer it."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager

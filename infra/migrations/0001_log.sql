@@ -1,49 +1,4 @@
--- Roles, schemas, and the log: what the writer writes. Run as the database's owner or a superuser.
---
--- Roles are shared by all databases of a server, and two databases may be migrated at once: creating one that is there
--- already, or has just been created next door, is not an error. Roles do not log in: whoever logs in is granted them
--- and takes one on (`SET ROLE`, or the start-up parameter `role`).
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['tallybook_owner', 'tallybook_writer', 'tallybook_relay',
-                                'tallybook_projector', 'tallybook_reader'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
-            BEGIN
-                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
-            EXCEPTION WHEN duplicate_object OR unique_violation THEN
-                NULL;
-            END;
-        END IF;
-        FOR attempt IN 1..10 LOOP
-            EXIT WHEN pg_has_role(current_user, name, 'SET');
-            BEGIN
-                EXECUTE format('GRANT %I TO CURRENT_USER', name);
-            EXCEPTION WHEN unique_violation OR internal_error THEN
-                PERFORM pg_sleep(0.05);  -- "tuple concurrently updated": the same grant, made next door
-            END;
-        END LOOP;
-    END LOOP;
-    EXECUTE format('GRANT CONNECT, CREATE, TEMPORARY ON DATABASE %I TO tallybook_owner', current_database());
-END
-$$;
-
-CREATE SCHEMA log AUTHORIZATION tallybook_owner;
-CREATE SCHEMA vault AUTHORIZATION tallybook_owner;
-CREATE SCHEMA relay AUTHORIZATION tallybook_owner;
-CREATE SCHEMA read AUTHORIZATION tallybook_owner;
-CREATE SCHEMA access AUTHORIZATION tallybook_owner;
-ALTER SCHEMA ops OWNER TO tallybook_owner;
-
-SET LOCAL ROLE tallybook_owner;
-
-GRANT USAGE ON SCHEMA log TO tallybook_writer, tallybook_relay, tallybook_projector, tallybook_reader;
-GRANT USAGE ON SCHEMA vault TO tallybook_writer, tallybook_reader;
-GRANT USAGE ON SCHEMA relay TO tallybook_writer, tallybook_relay, tallybook_projector, tallybook_reader;
-GRANT USAGE ON SCHEMA read TO tallybook_projector, tallybook_reader;
-GRANT USAGE ON SCHEMA access TO tallybook_writer, tallybook_reader;
-GRANT USAGE ON SCHEMA ops TO tallybook_writer, tallybook_relay, tallybook_projector, tallybook_reader;
+-- The log: what the writer writes.
 
 -- The head: one row. A batch locks it, takes its positions and commits; a batch rolled back leaves no gap.
 CREATE TABLE log.head (
@@ -83,6 +38,9 @@ CREATE TABLE log.events (
     postings bytea,
     PRIMARY KEY (position)
 ) PARTITION BY RANGE (position);
+-- An event is looked up by its id through the time in it: positions and times rise together, so a range index, which is
+-- a thousandth of the size of one by id, finds the few pages that it can be on.
+CREATE INDEX events_recorded_at ON log.events USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);
 
 CREATE FUNCTION log.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -133,8 +91,6 @@ BEGIN
     RETURN plan.made_up_to;
 END
 $$;
-REVOKE EXECUTE ON FUNCTION log.make_partitions() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION log.make_partitions() TO tallybook_writer;
 SELECT log.make_partitions();
 
 -- What each command came to, refusals too: a repeat gets the first answer. Rows never expire: they guard money.
@@ -200,86 +156,3 @@ CREATE TABLE log.snapshots (
     state bytea NOT NULL,
     PRIMARY KEY (tenant_id, stream_type, stream_id)
 );
-
--- The vault: personal data under a key per person. Erasing a person deletes the key and the salt.
-CREATE TABLE vault.people (
-    tenant_id text COLLATE "C" NOT NULL,
-    person_id text COLLATE "C" NOT NULL,
-    wrapped_key bytea NOT NULL,
-    salt bytea NOT NULL,
-    PRIMARY KEY (tenant_id, person_id)
-);
-CREATE TABLE vault.personal_data (
-    tenant_id text COLLATE "C" NOT NULL,
-    person_id text COLLATE "C" NOT NULL,
-    reference text COLLATE "C" NOT NULL,
-    sealed bytea NOT NULL,
-    PRIMARY KEY (tenant_id, person_id, reference),
-    FOREIGN KEY (tenant_id, person_id) REFERENCES vault.people ON DELETE CASCADE
-);
-
-CREATE TABLE access.tenants (
-    tenant_id text COLLATE "C" PRIMARY KEY,
-    name text NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-CREATE TABLE access.api_keys (
-    key_id text COLLATE "C" PRIMARY KEY,
-    tenant_id text COLLATE "C" NOT NULL REFERENCES access.tenants,
-    prefix text COLLATE "C" NOT NULL,
-    sha256 bytea NOT NULL UNIQUE CHECK (length(sha256) = 32),
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    revoked_at timestamptz
-);
-CREATE INDEX api_keys_tenant ON access.api_keys (tenant_id);
-
--- A key is looked up before its tenant is known, so by a function that row security does not hold back.
-CREATE FUNCTION access.find_api_key(wanted_sha256 bytea)
-    RETURNS TABLE (key_id text, tenant_id text, prefix text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT k.key_id, k.tenant_id, k.prefix FROM access.api_keys k
-    WHERE k.sha256 = wanted_sha256 AND k.revoked_at IS NULL
-$$;
-REVOKE EXECUTE ON FUNCTION access.find_api_key(bytea) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION access.find_api_key(bytea) TO tallybook_writer, tallybook_reader;
-
--- Row security, forced: the owner is held too, and has a policy of its own for migrations, rebuilds and look-ups.
--- Readers see one tenant, the one named by `tallybook.tenant`; no name means no rows.
-DO $$
-DECLARE
-    place regclass;
-BEGIN
-    FOREACH place IN ARRAY ARRAY['log.streams', 'log.events', 'log.command_results', 'log.claims', 'log.due_work',
-                                 'log.snapshots', 'vault.people', 'vault.personal_data', 'access.tenants',
-                                 'access.api_keys']::regclass[] LOOP
-        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', place);
-        EXECUTE format('CREATE POLICY owner_all ON %s TO tallybook_owner USING (true) WITH CHECK (true)', place);
-        EXECUTE format('CREATE POLICY reader_own_tenant ON %s FOR SELECT TO tallybook_reader USING '
-                       '(tenant_id = nullif(current_setting(''tallybook.tenant'', true), ''''))', place);
-    END LOOP;
-    FOREACH place IN ARRAY ARRAY['log.streams', 'log.events', 'log.command_results', 'log.claims', 'log.due_work',
-                                 'log.snapshots', 'vault.people', 'vault.personal_data']::regclass[] LOOP
-        EXECUTE format('CREATE POLICY writer_all ON %s TO tallybook_writer USING (true) WITH CHECK (true)', place);
-    END LOOP;
-END
-$$;
-CREATE POLICY relay_reads ON log.events FOR SELECT TO tallybook_relay USING (true);
-CREATE POLICY projector_reads ON log.events FOR SELECT TO tallybook_projector USING (true);
-
-GRANT SELECT, UPDATE ON log.head TO tallybook_writer;
-GRANT SELECT ON log.head TO tallybook_relay, tallybook_projector, tallybook_reader;
-GRANT SELECT, INSERT, UPDATE ON log.streams TO tallybook_writer;
-GRANT SELECT ON log.streams TO tallybook_reader;
-GRANT SELECT, INSERT ON log.events TO tallybook_writer;
-GRANT SELECT ON log.events TO tallybook_relay, tallybook_projector, tallybook_reader;
-GRANT SELECT, INSERT ON log.command_results TO tallybook_writer;
-GRANT SELECT ON log.command_results TO tallybook_reader;
-GRANT SELECT, INSERT, DELETE ON log.claims TO tallybook_writer;
-GRANT SELECT ON log.claims TO tallybook_reader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON log.due_work TO tallybook_writer;
-GRANT SELECT ON log.due_work TO tallybook_reader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON log.snapshots TO tallybook_writer;
-GRANT SELECT ON log.partitioning TO tallybook_writer;
-GRANT SELECT, INSERT, DELETE ON vault.people, vault.personal_data TO tallybook_writer;
-GRANT SELECT ON vault.people, vault.personal_data TO tallybook_reader;
-GRANT SELECT ON access.tenants, access.api_keys TO tallybook_reader;

@@ -1,6 +1,4 @@
 -- The relay: who leads, how far it has come, and the last position it published per partition.
-SET LOCAL ROLE tallybook_owner;
-
 -- One row. `incarnation` counts how often publishing began from the start; `epoch` fences relays that lost the lease.
 CREATE TABLE relay.state (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -20,10 +18,3 @@ CREATE TABLE relay.published (
     position bigint NOT NULL,
     PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 10);
-
-GRANT SELECT, UPDATE ON relay.state TO tallybook_relay;
-GRANT SELECT ON relay.state TO tallybook_writer, tallybook_projector, tallybook_reader;
-GRANT SELECT, INSERT, UPDATE, DELETE ON relay.published TO tallybook_relay;
-GRANT SELECT ON relay.published TO tallybook_writer, tallybook_projector, tallybook_reader;
-
-RESET ROLE;

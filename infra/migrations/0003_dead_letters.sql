@@ -1,6 +1,4 @@
 -- Dead letters: records that a consumer gave up on, with where they came from and why.
-SET LOCAL ROLE tallybook_owner;
-
 CREATE TABLE ops.dead_letters (
     dead_letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     consumer text COLLATE "C" NOT NULL,
@@ -19,7 +17,3 @@ CREATE TABLE ops.dead_letters (
     replayed_at timestamptz,
     UNIQUE (consumer, topic, partition, record_offset)
 );
-
-GRANT SELECT, INSERT, UPDATE ON ops.dead_letters TO tallybook_writer, tallybook_projector;
-
-RESET ROLE;

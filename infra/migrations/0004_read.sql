@@ -1,7 +1,5 @@
 -- The read side's bookkeeping. The read models' own tables are made by `projections.folding.tables`: each release knows
 -- its own, and a rebuild makes the next version of them.
-SET LOCAL ROLE tallybook_owner;
-
 -- A projection is everything that is folded from one topic. Whoever applies records holds its row FOR SHARE; whoever
 -- swaps tables under the views holds it FOR UPDATE and moves the epoch, so that no batch lands in the wrong table.
 CREATE TABLE read.projections (
@@ -50,12 +48,3 @@ CREATE TABLE read.held_keys (
     error text NOT NULL,
     PRIMARY KEY (projection, fold, partition_key)
 );
-
-GRANT SELECT, UPDATE ON read.projections TO tallybook_projector;
-GRANT SELECT ON read.models TO tallybook_projector;
-GRANT SELECT, INSERT, UPDATE ON read.checkpoints TO tallybook_projector;
-GRANT SELECT, INSERT, DELETE ON read.held_keys TO tallybook_projector;
-GRANT SELECT ON read.projections, read.models, read.checkpoints, read.held_keys
-    TO tallybook_reader, tallybook_writer, tallybook_relay;
-
-RESET ROLE;

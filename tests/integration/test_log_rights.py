@@ -10,7 +10,6 @@ from api.resources.events import BY_ID
 from infra.database import Connection, Role
 from infra.event_store.opening import open_writer
 from infra.event_store.writer import GroupCommitWriter
-from infra.migrations import migrate
 from infra.settings import WriterSettings
 from testing.requests import request
 from testing.services import FreshDatabase
@@ -130,14 +129,6 @@ async def test_an_api_key_is_found_by_its_hash_before_its_tenant_is_known(admin:
     assert [tuple(row) for row in found] == [("key_1", "acme", "tb_1")]
     assert await admin.fetch("SELECT * FROM access.find_api_key(sha256('two'))") == []
     assert await admin.fetch("SELECT * FROM access.api_keys") == []
-
-
-async def test_migrating_again_changes_nothing(database: FreshDatabase) -> None:
-    await migrate(database.dsn)
-    connection = await asyncpg.connect(database.dsn)
-    assert await connection.fetchval("SELECT count(*) FROM ops.alembic_version") == 1
-    assert await connection.fetchval("SELECT position FROM log.head") == 0
-    await connection.close()
 
 
 async def test_an_event_is_found_by_the_time_in_its_id_without_reading_the_log(

@@ -1,5 +1,8 @@
 -- The append: one call records a batch, and the write is the check. Arrays of one group have one length.
 --
+-- Writers call it by named notation (infra/event_store/append_call.py). A parameter that is added once there is a release
+-- gets a default, so that the processes of the release before can still call it while the new one is rolled out.
+--
 -- It is shaped by what the driver does fast: it looks at every element of an array several times, so the long columns
 -- come as the text of an array, and byte strings as one string with starts (from 1) and lengths. In refusals, people
 -- and causations '' stands for null, in answers a length of -1, in postings one of 0. `event_times` holds each
@@ -9,6 +12,7 @@
 -- or when the time it was decided at is further from the log's than it may be (clock): by a clock that is wrong, or too
 -- long ago. Events are found by the times in their ids, and what was decided later must not bear an earlier time.
 -- Raises TB002 when it seals data for a person whose key is gone or there already. Either way nothing is written.
+DROP FUNCTION IF EXISTS log.append;
 CREATE FUNCTION log.append(
     stream_tenants text[], stream_types text[], stream_ids text[], stream_versions int[], stream_changes int[],
     read_tenants text[], read_types text[], read_ids text[], read_versions int[],
@@ -169,7 +173,3 @@ BEGIN
     END IF;
 END
 $$;
-REVOKE EXECUTE ON FUNCTION log.append FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION log.append TO tallybook_writer;
-
-RESET ROLE;

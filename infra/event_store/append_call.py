@@ -1,0 +1,156 @@
+"""The call of `log.append` (infra/migrations/repeatable/append.sql): a batch as the function's arguments, by name.
+
+The order of the function's parameters is nobody's business, and a parameter that it gains with a default can be left
+out: the processes of the release before go on writing while a new one is rolled out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Any, Final
+
+from infra.event_store.storage import EventRow, ReadRow, ResultRow, StreamRow, Write
+
+Arguments = dict[str, Any]
+
+
+class _Texts(str):
+    """The text of an array of texts: the driver looks at every element of an array several times, at a text once."""
+
+    __slots__ = ()
+
+
+class _Integers(str):
+    """The text of an array of integers."""
+
+    __slots__ = ()
+
+
+_CASTS: Final[Mapping[type, str]] = {_Texts: "::text::text[]", _Integers: "::text::int[]"}
+
+
+def arguments(write: Write, *, clock_apart_max: timedelta) -> Arguments:
+    """What a batch comes to; always the same names in the same order."""
+    return {
+        **_streams(write.streams),
+        **_reads(write.reads),
+        **_results(write.results),
+        **_events(write.events),
+        **_columns("freed", ("tenants", "kinds", "values", "owners"), write.freed),
+        **_columns("absent", ("tenants", "kinds", "values"), write.absent),
+        **_columns("taken", ("tenants", "kinds", "values", "owners"), write.taken),
+        **_columns("done", ("tenants", "kinds", "subjects"), write.finished),
+        **_columns(
+            "work",
+            ("tenants", "kinds", "subjects", "due", "after_ms", "clocks", "causes", "correlations"),
+            write.scheduled,
+        ),
+        **_columns("erased", ("tenants", "people"), write.erased),
+        **_columns("key", ("tenants", "people", "wrapped", "salts"), write.keys),
+        **_columns("data", ("tenants", "people", "references", "sealed"), write.personal),
+        "batch_decided_at": write.decided_at,
+        "clock_apart_max": clock_apart_max,
+    }
+
+
+def _streams(rows: Sequence[StreamRow]) -> Arguments:
+    tenants, types, ids, versions, changes = _transposed(rows, 5)
+    return {
+        "stream_tenants": _texts(tenants),
+        "stream_types": _texts(types),
+        "stream_ids": _texts(ids),
+        "stream_versions": _integers(versions),
+        "stream_changes": _integers(changes),
+    }
+
+
+def _reads(rows: Sequence[ReadRow]) -> Arguments:
+    tenants, types, ids, versions = _transposed(rows, 4)
+    return {
+        "read_tenants": _texts(tenants),
+        "read_types": _texts(types),
+        "read_ids": _texts(ids),
+        "read_versions": _integers(versions),
+    }
+
+
+def _results(rows: Sequence[ResultRow]) -> Arguments:
+    tenants, keys, hashes, refusals, answers, people, upto, events = _transposed(rows, 8)
+    return {
+        "result_tenants": _texts(tenants),
+        "result_keys": _texts(keys),
+        "result_hashes": b"".join(hashes),
+        "result_refusals": _texts([code or "" for code in refusals]),
+        **_bytes("result_answers", "answer", answers, none=-1),
+        "result_people": _texts([person or "" for person in people]),
+        "result_upto": _integers(upto),
+        "result_events": _integers(events),
+    }
+
+
+def _events(rows: Sequence[EventRow]) -> Arguments:
+    columns = dict(zip(EventRow._fields, _transposed(rows, len(EventRow._fields)), strict=True))
+    times: dict[datetime, int] = {}  # each once, in order, with its place
+    places = [times.setdefault(time, len(times) + 1) for time in columns["effective_at"]]
+    return {
+        "event_ids": _texts(columns["event_id"]),
+        "event_tenants": _texts(columns["tenant_id"]),
+        "event_streams": _texts(columns["stream_type"]),
+        "event_stream_ids": _texts(columns["stream_id"]),
+        "event_versions": _integers(columns["stream_version"]),
+        "event_types": _texts(columns["event_type"]),
+        "event_schemas": _integers(columns["schema_id"]),
+        **_bytes("event_payloads", "payload", columns["payload"], none=0),
+        **_bytes("event_postings", "postings", columns["postings"], none=0),
+        "event_keys": _texts(columns["partition_key"]),
+        "event_times": list(times),
+        "event_time_places": _integers(places),
+        "event_correlations": _texts(columns["correlation_id"]),
+        "event_causations": _texts([causation or "" for causation in columns["causation_id"]]),
+        "event_actors": _texts(columns["actor"]),
+    }
+
+
+def _transposed(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _columns(group: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Arguments:
+    """The columns of rows, as they are."""
+    columns = _transposed(rows, len(names))
+    return {f"{group}_{name}": column for name, column in zip(names, columns, strict=True)}
+
+
+def _texts(column: Sequence[str]) -> _Texts:
+    if not column:
+        return _Texts("{}")
+    all_in_one = "".join(column)
+    if '"' in all_in_one or "\\" in all_in_one:
+        column = [text.replace("\\", "\\\\").replace('"', '\\"') for text in column]
+    return _Texts('{"' + '","'.join(column) + '"}')
+
+
+def _integers(numbers: Iterable[int]) -> _Integers:
+    return _Integers("{" + ",".join(map(str, numbers)) + "}")
+
+
+def _bytes(name: str, part: str, column: Sequence[bytes | None], *, none: int) -> Arguments:
+    """Byte strings end to end, with where each starts (from 1) and its length (`none` for None)."""
+    lengths = [none if content is None else len(content) for content in column]
+    starts = accumulate((max(length, 0) for length in lengths), initial=1)
+    return {
+        name: b"".join(content for content in column if content),
+        f"{part}_starts": _integers(list(starts)[:-1]),
+        f"{part}_lengths": _integers(lengths),
+    }
+
+
+_NOTHING: Final = arguments(Write(decided_at=datetime.min.replace(tzinfo=UTC)), clock_apart_max=timedelta())
+APPEND: Final = (
+    "SELECT base, recorded FROM log.append("  # noqa: S608  names, numbers and casts only
+    + ", ".join(
+        f"{name} => ${place}{_CASTS.get(type(value), '')}"
+        for place, (name, value) in enumerate(_NOTHING.items(), start=1)
+    )
+    + ")"
+)

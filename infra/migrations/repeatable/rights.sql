@@ -1,0 +1,71 @@
+-- Who may do what: one line per table or function, one column per role. Nothing else grants anything but the read
+-- models' own tables, which are made by `projections.folding.tables`.
+--
+-- A table with a `tenant_id` has row security, forced, so that its owner is held too. The reader sees the rows of the
+-- one tenant named by `tallybook.tenant`, and none where none is named; the other roles serve all tenants.
+DO $rights$
+DECLARE
+    place record;
+    part record;
+    is_table boolean;
+    has_tenants boolean;
+BEGIN
+    FOR place IN SELECT * FROM (VALUES
+        --                       writer                            relay     projector                 reader
+        ('log.head',             'SELECT, UPDATE',                 'SELECT', 'SELECT',                 'SELECT'),
+        ('log.streams',          'SELECT, INSERT, UPDATE',         '',       '',                       'SELECT'),
+        ('log.events',           'SELECT, INSERT',                 'SELECT', 'SELECT',                 'SELECT'),
+        ('log.command_results',  'SELECT, INSERT',                 '',       '',                       'SELECT'),
+        ('log.claims',           'SELECT, INSERT, DELETE',         '',       '',                       'SELECT'),
+        ('log.due_work',         'SELECT, INSERT, UPDATE, DELETE', '',       '',                       'SELECT'),
+        ('log.snapshots',        'SELECT, INSERT, UPDATE, DELETE', '',       '',                       ''),
+        ('log.partitioning',     'SELECT',                         '',       '',                       ''),
+        ('vault.people',         'SELECT, INSERT, DELETE',         '',       '',                       'SELECT'),
+        ('vault.personal_data',  'SELECT, INSERT, DELETE',         '',       '',                       'SELECT'),
+        ('access.tenants',       '',                               '',       '',                       'SELECT'),
+        ('access.api_keys',      '',                               '',       '',                       'SELECT'),
+        ('relay.state',          'SELECT',                         'SELECT, UPDATE',
+                                                                             'SELECT',                 'SELECT'),
+        ('relay.published',      'SELECT',                         'SELECT, INSERT, UPDATE, DELETE',
+                                                                             'SELECT',                 'SELECT'),
+        ('ops.dead_letters',     'SELECT, INSERT, UPDATE',         '',       'SELECT, INSERT, UPDATE', ''),
+        ('read.projections',     'SELECT',                         'SELECT', 'SELECT, UPDATE',         'SELECT'),
+        ('read.models',          'SELECT',                         'SELECT', 'SELECT',                 'SELECT'),
+        ('read.checkpoints',     'SELECT',                         'SELECT', 'SELECT, INSERT, UPDATE', 'SELECT'),
+        ('read.held_keys',       'SELECT',                         'SELECT', 'SELECT, INSERT, DELETE', 'SELECT'),
+        ('log.append',           'EXECUTE',                        '',       '',                       ''),
+        ('log.make_partitions',  'EXECUTE',                        '',       '',                       ''),
+        ('access.find_api_key',  'EXECUTE',                        '',       '',                       'EXECUTE')
+    ) AS t (name, writer, relay, projector, reader) LOOP
+        is_table := to_regclass(place.name) IS NOT NULL;
+        has_tenants := is_table AND EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = to_regclass(place.name) AND attname = 'tenant_id');
+        IF NOT is_table THEN
+            EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', place.name);
+        END IF;
+        IF has_tenants THEN
+            EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', place.name);
+            FOR part IN SELECT polname FROM pg_policy WHERE polrelid = to_regclass(place.name) LOOP
+                EXECUTE format('DROP POLICY %I ON %s', part.polname, place.name);
+            END LOOP;
+            EXECUTE format('CREATE POLICY owner_all ON %s TO tallybook_owner USING (true) WITH CHECK (true)', place.name);
+        END IF;
+        FOR part IN SELECT 'tallybook_' || key AS role, value AS rights
+                    FROM jsonb_each_text(to_jsonb(place) - 'name') LOOP
+            EXECUTE format('REVOKE ALL ON %s %s FROM %I',
+                           CASE WHEN is_table THEN 'TABLE' ELSE 'FUNCTION' END, place.name, part.role);
+            CONTINUE WHEN part.rights = '';
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', split_part(place.name, '.', 1), part.role);
+            EXECUTE format('GRANT %s ON %s %s TO %I',
+                           part.rights, CASE WHEN is_table THEN 'TABLE' ELSE 'FUNCTION' END, place.name, part.role);
+            IF has_tenants AND part.role = 'tallybook_reader' THEN
+                EXECUTE format('CREATE POLICY own_tenant ON %s FOR SELECT TO tallybook_reader USING '
+                               '(tenant_id = nullif(current_setting(''tallybook.tenant'', true), ''''))', place.name);
+            ELSIF has_tenants THEN
+                EXECUTE format('CREATE POLICY %I ON %s TO %I USING (true) WITH CHECK (true)',
+                               part.role || '_all', place.name, part.role);
+            END IF;
+        END LOOP;
+    END LOOP;
+END
+$rights$;
