@@ -6,8 +6,10 @@ into a database's log as a writer would have, only faster.
 
 import random
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -134,6 +136,7 @@ class History:
                     correlation_id=correlation,
                     causation_id=self.events[-1].event_id if self.events else None,
                     actor="test",
+                    decision=None,
                 )
             )
         self.events += made
@@ -401,8 +404,10 @@ async def write_log(connection: "asyncpg.Connection[asyncpg.Record]", events: li
     fresh = events[head:]
     if not fresh:
         return
+    names = [field.name for field in fields(Recorded)]
     async with connection.transaction():
-        await connection.copy_records_to_table("events", schema_name="log", columns=Recorded._fields, records=fresh)
+        rows = map(attrgetter(*names), fresh)
+        await connection.copy_records_to_table("events", schema_name="log", columns=names, records=rows)
         await connection.execute(
             "UPDATE log.head SET position = $1, recorded_at = $2", fresh[-1].position, fresh[-1].recorded_at
         )

@@ -5,11 +5,13 @@ out: the processes of the release before go on writing while a new one is rolled
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final
 
-from infra.event_store.storage import EventRow, ReadRow, ResultRow, StreamRow, Write
+from infra.event_store.port import ENVELOPE_VALUES, Envelope
+from infra.event_store.storage import ReadRow, ResultRow, StreamRow, Write
 
 Arguments = dict[str, Any]
 
@@ -88,8 +90,9 @@ def _results(rows: Sequence[ResultRow]) -> Arguments:
     }
 
 
-def _events(rows: Sequence[EventRow]) -> Arguments:
-    columns = dict(zip(EventRow._fields, _transposed(rows, len(EventRow._fields)), strict=True))
+def _events(rows: Sequence[Envelope]) -> Arguments:
+    names = [field.name for field in fields(Envelope)]
+    columns = dict(zip(names, _transposed([ENVELOPE_VALUES(row) for row in rows], len(names)), strict=True))
     times: dict[datetime, int] = {}  # each once, in order, with its place
     places = [times.setdefault(time, len(times) + 1) for time in columns["effective_at"]]
     return {
@@ -102,6 +105,7 @@ def _events(rows: Sequence[EventRow]) -> Arguments:
         "event_schemas": _integers(columns["schema_id"]),
         **_bytes("event_payloads", "payload", columns["payload"], none=0),
         **_bytes("event_postings", "postings", columns["postings"], none=0),
+        **_bytes("event_decisions", "decision", columns["decision"], none=0),
         "event_keys": _texts(columns["partition_key"]),
         "event_times": list(times),
         "event_time_places": _integers(places),

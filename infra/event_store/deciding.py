@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Decision, Handler, State, Stream
+from infra.event_store.decision_record import encoded
 from infra.event_store.effects import Claims, Work
-from infra.event_store.port import Answer, Decided, Request
+from infra.event_store.port import Answer, Decided, Envelope, Request
 from infra.event_store.states import Versioned
 from infra.event_store.storage import (
     ClaimKey,
     Codec,
-    EventRow,
     KeyRow,
     PersonalRow,
     ReadRow,
@@ -26,6 +26,7 @@ from infra.event_store.storage import (
     Write,
 )
 from infra.ids import EventIds
+from infra.release import RELEASE, TIME_ZONE_DATA
 
 
 class NotLoaded(BaseException):
@@ -51,14 +52,18 @@ class Settled(NamedTuple):
 
 
 class View:
-    """The states that one command sees: the batch's, with the command's own events on top."""
+    """The states that one command sees: the batch's, with the command's own events on top.
 
-    __slots__ = ("_batch", "_tenant_id", "own")
+    `read` holds each stream that was asked for, and its version then.
+    """
+
+    __slots__ = ("_batch", "_tenant_id", "own", "read")
 
     def __init__(self, batch: "Batch", tenant_id: str) -> None:
         self._batch = batch
         self._tenant_id = tenant_id
         self.own: dict[StreamKey, Versioned] = {}
+        self.read: dict[StreamKey, int] = {}
 
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
         """The state of a stream; None if it does not exist. See `domain.kernel.stream.Streams`."""
@@ -66,6 +71,7 @@ class View:
         versioned = self.own.get(key)
         if versioned is None:
             versioned = self._batch.at(key, stream)
+            self.read[key] = versioned.version
         state: State | None = versioned.state
         return state
 
@@ -154,12 +160,13 @@ class Batch:
 
     def _fold(
         self, request: Request, decision: Decision, view: View, work: "Work.Staged", claims: "Claims.Staged"
-    ) -> list[EventRow]:
+    ) -> list[Envelope]:
         """The rows of a decision's events; the states after them go into `view.own`, their effects are staged."""
         tenant_id = request.tenant_id
         own = view.own
         place = len(self._write.events)
-        rows: list[EventRow] = []
+        rows: list[Envelope] = []
+        rested_on = _rested_on(request, decision, view.read) if decision.changes else None
         for stream, stream_id, event, at in decision.changes:
             key = (tenant_id, stream.name, stream_id)
             before = own.get(key)
@@ -176,7 +183,7 @@ class Batch:
                 work.apply(effect, place)
             event_type, schema_id, payload = self._encode_event(event)
             rows.append(
-                EventRow(
+                Envelope(
                     self._ids.next(),
                     tenant_id,
                     stream.name,
@@ -191,6 +198,7 @@ class Batch:
                     request.correlation_id,
                     request.causation_id,
                     request.actor,
+                    None if rows else rested_on,
                 )
             )
         return rows
@@ -236,6 +244,18 @@ class Batch:
         write.freed, write.absent, write.taken = self._claims.rows()
         write.finished, write.scheduled = self._work.rows()
         return write
+
+
+def _rested_on(request: Request, decision: Decision, read: Mapping[StreamKey, int]) -> bytes:
+    """What a decision rested on, as its first event keeps it."""
+    written = {(change.stream.name, change.stream_id) for change in decision.changes}
+    return encoded(
+        len(decision.changes),
+        type(request.command).__name__,
+        RELEASE,
+        TIME_ZONE_DATA,
+        [(key[1], key[2], version) for key, version in read.items() if key[1:] not in written],
+    )
 
 
 def _answer(request: Request, decided: Decided) -> Answer | None:

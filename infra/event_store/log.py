@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import asyncpg
@@ -13,12 +14,10 @@ from infra.event_store.postgres import LOOK_UP
 from infra.event_store.storage import StoredResult
 from infra.event_store.writer import stored_outcome
 
-COLUMNS: Final = ", ".join(Recorded._fields)
-READ: Final = f"SELECT {COLUMNS} FROM log.events WHERE position > $1 ORDER BY position LIMIT $2"  # noqa: S608  constants
-READ_STREAM: Final = (
-    f"SELECT {COLUMNS} FROM log.events "  # noqa: S608  constants
-    "WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 ORDER BY stream_version"
-)
+COLUMNS: Final = ", ".join(field.name for field in fields(Recorded))
+_SELECT: Final = f"SELECT {COLUMNS} FROM log.events"  # noqa: S608  constants
+READ: Final = f"{_SELECT} WHERE position > $1 ORDER BY position LIMIT $2"
+READ_STREAM: Final = f"{_SELECT} WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 ORDER BY stream_version"
 # What a reader may be thrown at any moment while the database restarts or fails over.
 CONNECTION_ERRORS: Final = (
     OSError,

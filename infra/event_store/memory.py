@@ -8,10 +8,11 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from domain.kernel.stream import WorkKind
 from infra.clock import Clock, system_clock
-from infra.event_store.port import Outcome, Recorded, Work, WorkCount
+from infra.event_store.port import ENVELOPE_VALUES, Outcome, Recorded, Work, WorkCount
 from infra.event_store.storage import (
     Appended,
     ClaimKey,
@@ -163,7 +164,8 @@ class MemoryStorage:
         now = store.clock()
         recorded_at = store.recorded_at = now if store.recorded_at is None else max(now, store.recorded_at)
         for place, row in enumerate(write.events, start=1):
-            event = Recorded(recorded_at=recorded_at, position=base + place, **row._asdict())
+            values: list[Any] = [*ENVELOPE_VALUES(row), base + place, recorded_at]
+            event = Recorded(*values)
             store.events.append(event)
             store.streams.setdefault((row.tenant_id, row.stream_type, row.stream_id), []).append(event)
         for result in write.results:

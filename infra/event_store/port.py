@@ -4,9 +4,10 @@ Two implementations pass one contract suite: PostgreSQL (`writer.py`, `log.py`) 
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from operator import attrgetter
+from typing import Final, NamedTuple, Protocol
 
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Decision, Streams, WorkKind
@@ -105,10 +106,15 @@ class ClockApart(StoreUnavailable):
         )
 
 
-class Recorded(NamedTuple):
-    """One event as the log holds it. `payload` is Confluent-framed Avro, the same bytes that go to Kafka."""
+@dataclass(slots=True)
+class Envelope:
+    """An event with all that was decided about it: what the writer hands over, and what every reader gets back.
 
-    position: int
+    Not frozen, for the sake of the log's readers: a frozen one takes ten times as long to make. `payload` is
+    Confluent-framed Avro, the same bytes that go to Kafka. `decision` says what the decision rested on
+    (`decision_record.decode`); the first of a decision's events has it.
+    """
+
     event_id: str
     tenant_id: str
     stream_type: str
@@ -120,10 +126,22 @@ class Recorded(NamedTuple):
     postings: bytes | None
     partition_key: str
     effective_at: datetime
-    recorded_at: datetime
     correlation_id: str
     causation_id: str | None
     actor: str
+    decision: bytes | None
+
+
+@dataclass(slots=True)
+class Recorded(Envelope):
+    """One event as the log holds it."""
+
+    position: int
+    recorded_at: datetime
+
+
+ENVELOPE_VALUES: Final = attrgetter(*(field.name for field in fields(Envelope)))
+"""An envelope's values, in the order of its fields."""
 
 
 class Writer(Protocol):

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from domain.kernel.accounts import Entry
 from domain.kernel.stream import Event
+from infra.event_store.port import Envelope
 
 StreamKey = tuple[str, str, str]  # tenant, stream type, stream id
 ResultKey = tuple[str, str]  # tenant, idempotency key
@@ -30,25 +31,6 @@ class Codec(Protocol):
     def encode_entry(self, entry: Entry) -> bytes:
         """A journal entry's bytes."""
         ...
-
-
-class EventRow(NamedTuple):
-    """An event to append; its position is the batch's base plus its place, counted from 1."""
-
-    event_id: str
-    tenant_id: str
-    stream_type: str
-    stream_id: str
-    stream_version: int
-    event_type: str
-    schema_id: int
-    payload: bytes
-    postings: bytes | None
-    partition_key: str
-    effective_at: datetime
-    correlation_id: str
-    causation_id: str | None
-    actor: str
 
 
 class StreamRow(NamedTuple):
@@ -125,13 +107,14 @@ class PersonalRow(NamedTuple):
 
 @dataclass(slots=True)
 class Write:
-    """Everything one batch changes, to be written whole or not at all. `decided_at` is by the writer's own clock."""
+    """Everything one batch changes, to be written whole or not at all. An event's position is the batch's base plus
+    its place, counted from 1. `decided_at` is by the writer's own clock."""
 
     decided_at: datetime
     streams: list[StreamRow] = field(default_factory=list)
     reads: list[ReadRow] = field(default_factory=list)
     results: list[ResultRow] = field(default_factory=list)
-    events: list[EventRow] = field(default_factory=list)
+    events: list[Envelope] = field(default_factory=list)
     freed: list[ClaimRow] = field(default_factory=list)
     absent: list[ClaimKey] = field(default_factory=list)
     taken: list[ClaimRow] = field(default_factory=list)

@@ -36,8 +36,10 @@ CREATE TABLE log.events (
     causation_id text COLLATE "C",
     payload bytea NOT NULL,
     postings bytea,
+    decision bytea,
     PRIMARY KEY (position)
 ) PARTITION BY RANGE (position);
+COMMENT ON COLUMN log.events.decision IS 'of a decision''s first event: what it rested on (infra/event_store/decision_record.py)';
 -- An event is looked up by its id through the time in it: positions and times rise together, so a range index, which is
 -- a thousandth of the size of one by id, finds the few pages that it can be on.
 CREATE INDEX events_recorded_at ON log.events USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);

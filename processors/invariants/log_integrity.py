@@ -1,7 +1,8 @@
 """I3: positions and stream versions without gaps; every accepted command's events exactly there, no event without its
-command, no event of a refused one; and what a client was told is what the log holds.
+command, no event of a refused one; each decision's record on its first event and on no other; and what a client was
+told is what the log holds.
 
-Memory: about six bytes an event, and one small entry a stream.
+Memory: about ten bytes an event, and one small entry a stream.
 """
 
 from array import array
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from infra.database import Pool
+from infra.event_store.decision_record import MalformedDecision, decode
 from infra.event_store.port import Recorded
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from processors.invariants.log_pages import head_of, log_pages
@@ -60,8 +62,8 @@ async def check_log(pool: Pool, *, acknowledged: Sequence[Acknowledged] = (), pr
 
 
 class _Walk:
-    """The log as it was read. `tenant_at[n]` and `claimed[n]` are about position n: its tenant (by number), and how
-    many accepted commands say that it is theirs.
+    """The log as it was read. `tenant_at[n]`, `claimed[n]` and `decided[n]` are about position n: its tenant (by
+    number), how many accepted commands say that it is theirs, and how many events the decision has that begins there.
     """
 
     def __init__(self, head: int, findings: Findings) -> None:
@@ -72,6 +74,7 @@ class _Walk:
         self.versions: dict[tuple[str, str, str], int] = {}
         self.tenant_at = array("I", bytes(4 * (head + 1)))
         self.claimed = bytearray(head + 1)
+        self.decided = array("I", bytes(4 * (head + 1)))
 
     def tenant_number(self, tenant_id: str) -> int:
         """A small number for a tenant, counted from 1."""
@@ -91,6 +94,11 @@ class _Walk:
             detail = f"version {event.stream_version} follows {before} at position {event.position}"
             findings.differ("stream versions", "/".join(stream), detail)
         self.versions[stream] = event.stream_version
+        if event.decision is not None:
+            try:
+                self.decided[event.position] = decode(event.decision).events
+            except MalformedDecision as error:
+                findings.differ("decision", f"position {event.position}", f"its record cannot be read: {error}")
 
     def end(self) -> None:
         """There is no more."""
@@ -138,6 +146,7 @@ async def _compare_results(pool: Pool, head: int, walk: _Walk, findings: Finding
                 continue
             findings.count("commands accepted")
             number = walk.tenant_number(tenant_id)
+            _compare_decision(walk, position - events + 1, events, f"{tenant_id}/{key}", findings)
             for place in range(position - events + 1, position + 1):
                 if not 0 < place <= head or walk.tenant_at[place] != number:
                     findings.differ("lost", f"{tenant_id}/{key}", f"its event at position {place} is not there")
@@ -147,6 +156,14 @@ async def _compare_results(pool: Pool, head: int, walk: _Walk, findings: Finding
     for times, kind, detail in ((0, "no command", "no accepted command has it"), (2, "doubled", "several have it")):
         for place in _places(walk.claimed, times):
             findings.differ(kind, f"position {place}", detail)
+
+
+def _compare_decision(walk: _Walk, first: int, events: int, subject: str, findings: Findings) -> None:
+    """A command's events bear one decision's record, the first of them, and it says how many they are."""
+    recorded = walk.decided[first : first + events].tolist()
+    if recorded and recorded != [events] + [0] * (events - 1):
+        detail = f"{events} events from position {first} bear records of decisions of {recorded} events"
+        findings.differ("decision", subject, detail)
 
 
 def _places(claimed: bytearray, times: int) -> Iterable[int]:

@@ -64,6 +64,14 @@ class RaiseAsMuchAs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseUnless:
+    """Raise a counter by one unless another exists, which is only read."""
+
+    counter_id: str
+    other_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rename:
     counter_id: str
     name: str | None
@@ -254,6 +262,10 @@ def handle(command: Any, streams: Streams, now: datetime) -> Decision:
             )
         case RaiseAsMuchAs():
             return Decision(now, [_raised(streams, command.counter_id, _existing(streams, command.as_id).value)])
+        case RaiseUnless():
+            if streams.get(COUNTERS, command.other_id) is not None:
+                return Decision(now, [])
+            return Decision(now, [_raised(streams, command.counter_id, 1)])
         case Rename():
             old = _existing(streams, command.counter_id).name
             renamed = Renamed(counter_id=command.counter_id, name=command.name, old_name=old)
@@ -278,7 +290,7 @@ def handle(command: Any, streams: Streams, now: datetime) -> Decision:
             raise Broken(command.counter_id)
 
 
-COMMANDS = (Open, Raise, Move, RaiseAsMuchAs, Rename, Remind, RemindAndRename, Touch, Break)
+COMMANDS = (Open, Raise, Move, RaiseAsMuchAs, RaiseUnless, Rename, Remind, RemindAndRename, Touch, Break)
 HANDLERS: dict[type, Handler] = dict.fromkeys(COMMANDS, handle)
 
 

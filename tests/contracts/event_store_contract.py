@@ -7,6 +7,7 @@ from typing import Protocol
 
 import pytest
 
+from infra.event_store.decision_record import ReadStream, decode
 from infra.event_store.port import (
     Answer,
     Decided,
@@ -19,6 +20,7 @@ from infra.event_store.port import (
 )
 from infra.event_store.storage import PersonKeyMismatch
 from infra.event_store.writer import GroupCommitWriter, WriterClosed
+from infra.release import RELEASE, TIME_ZONE_DATA
 from testing.requests import TENANT, request
 from tests.contracts.counter_stream import (
     COUNTERS,
@@ -29,6 +31,7 @@ from tests.contracts.counter_stream import (
     Open,
     Raise,
     RaiseAsMuchAs,
+    RaiseUnless,
     RemindAndRename,
     Rename,
     Touch,
@@ -284,6 +287,41 @@ class EventStoreContract:
         assert isinstance(results[1], PersonKeyMismatch)
         assert [r.position for r in results if isinstance(r, Outcome)] == [1, 2]
         assert await self.history(cell, "c2") == []
+
+    async def test_a_decisions_first_event_says_what_the_decision_rested_on(self, cell: Cell) -> None:
+        writer = cell.open_writer()
+        await writer.submit(request(Open(counter_id="c1")))
+        await writer.submit(request(Open(counter_id="c2")))
+        await writer.submit(request(Raise(counter_id="c1", by=2, events=2)))
+        await writer.submit(request(RaiseAsMuchAs(counter_id="c2", as_id="c1"), answer=value_of))
+        await writer.submit(request(RaiseUnless(counter_id="c2", other_id="c3")))
+        await writer.submit(request(Move(source_id="c1", target_id="c2", by=1)))
+        found = [event.decision for event in await cell.log.read(after=0, limit=100)]
+        # What a decision wrote is told by its own events' versions; what it only read is told here.
+        assert [None if each is None else decode(each)[:2] + decode(each).reads for each in found] == [
+            (1, "Open"),
+            (1, "Open"),
+            (2, "Raise"),
+            None,
+            (1, "RaiseAsMuchAs", ("counter", "c1", 3)),
+            (1, "RaiseUnless", ("counter", "c3", 0)),
+            (2, "Move"),
+            None,
+        ]
+        assert {decode(each)[2:4] for each in found if each} == {(RELEASE, TIME_ZONE_DATA)}
+
+    async def test_a_decision_rests_on_what_its_own_batch_decided_before_it(self, cell: Cell) -> None:
+        writer = cell.open_writer()
+        await asyncio.gather(
+            writer.submit(request(Open(counter_id="c1"))),
+            writer.submit(request(Open(counter_id="c2"))),
+            writer.submit(request(Raise(counter_id="c1", by=2))),
+            writer.submit(request(RaiseAsMuchAs(counter_id="c2", as_id="c1"))),
+            writer.submit(request(Raise(counter_id="c1", by=2))),
+        )
+        by_type = [event for event in await cell.log.read(after=0, limit=100) if event.stream_id == "c2"]
+        assert by_type[1].decision is not None
+        assert decode(by_type[1].decision).reads == (ReadStream("counter", "c1", 2),)
 
     async def test_a_refusal_after_some_events_were_decided_leaves_none_of_their_effects(self, cell: Cell) -> None:
         writer = cell.open_writer()

@@ -73,6 +73,7 @@ def test_the_headers_are_those_of_the_records() -> None:
         effective_at=now,
         recorded_at=now,
         correlation_id="0af7651916cd43dd8448eb211c80319c",
+        decision=None,
         causation_id="evt_0",
         actor="key_1",
     )

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -184,7 +185,7 @@ async def test_a_stream_that_cannot_be_read_fails_only_those_who_need_it(store: 
     await crowd(first, 3)
     await first.close()
     key = (TENANT, "counter", "c1")
-    store.streams[key] = [event._replace(payload=b"not an event") for event in store.streams[key]]
+    store.streams[key] = [replace(event, payload=b"not an event") for event in store.streams[key]]
 
     writer = GroupCommitWriter(MemoryStorage(store), handlers=HANDLERS, codec=CounterCodec(), settings=WriterSettings())
     outcomes = await asyncio.gather(

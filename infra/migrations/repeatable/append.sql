@@ -5,8 +5,8 @@
 --
 -- It is shaped by what the driver does fast: it looks at every element of an array several times, so the long columns
 -- come as the text of an array, and byte strings as one string with starts (from 1) and lengths. In refusals, people
--- and causations '' stands for null, in answers a length of -1, in postings one of 0. `event_times` holds each
--- effective time once.
+-- and causations '' stands for null, in answers a length of -1, in postings and decisions one of 0. `event_times`
+-- holds each effective time once.
 --
 -- Raises TB001 when what the batch was decided on has changed (the message says what: streams, reads, results, claims),
 -- or when the time it was decided at is further from the log's than it may be (clock): by a clock that is wrong, or too
@@ -20,7 +20,8 @@ CREATE FUNCTION log.append(
     answer_starts int[], answer_lengths int[], result_people text[], result_upto int[], result_events int[],
     event_ids text[], event_tenants text[], event_streams text[], event_stream_ids text[], event_versions int[],
     event_types text[], event_schemas int[], event_payloads bytea, payload_starts int[], payload_lengths int[],
-    event_postings bytea, postings_starts int[], postings_lengths int[], event_keys text[],
+    event_postings bytea, postings_starts int[], postings_lengths int[],
+    event_decisions bytea, decision_starts int[], decision_lengths int[], event_keys text[],
     event_times timestamptz[], event_time_places int[],
     event_correlations text[], event_causations text[], event_actors text[],
     freed_tenants text[], freed_kinds text[], freed_values text[], freed_owners text[],
@@ -112,16 +113,18 @@ BEGIN
     IF events > 0 THEN
         INSERT INTO log.events (position, recorded_at, effective_at, stream_version, schema_id, event_id, tenant_id,
                                 stream_type, stream_id, event_type, partition_key, actor, correlation_id, causation_id,
-                                payload, postings)
+                                payload, postings, decision)
         SELECT base + e.nth, recorded, event_times[e.time], e.version, e.schema, e.id, e.tenant, e.stream, e.stream_id,
                e.type, e.key, e.actor, e.correlation, nullif(e.causation, ''),
                substr(event_payloads, e.payload, e.payload_length),
-               CASE WHEN e.postings_length > 0 THEN substr(event_postings, e.postings, e.postings_length) END
+               CASE WHEN e.postings_length > 0 THEN substr(event_postings, e.postings, e.postings_length) END,
+               CASE WHEN e.decision_length > 0 THEN substr(event_decisions, e.decision, e.decision_length) END
         FROM unnest(event_ids, event_tenants, event_streams, event_stream_ids, event_versions, event_types,
-                    event_schemas, payload_starts, payload_lengths, postings_starts, postings_lengths, event_keys,
-                    event_time_places, event_correlations, event_causations, event_actors) WITH ORDINALITY
+                    event_schemas, payload_starts, payload_lengths, postings_starts, postings_lengths, decision_starts,
+                    decision_lengths, event_keys, event_time_places, event_correlations, event_causations,
+                    event_actors) WITH ORDINALITY
             AS e (id, tenant, stream, stream_id, version, type, schema, payload, payload_length, postings,
-                  postings_length, key, time, correlation, causation, actor, nth);
+                  postings_length, decision, decision_length, key, time, correlation, causation, actor, nth);
     END IF;
 
     IF cardinality(done_subjects) > 0 THEN
