@@ -49,7 +49,7 @@ class Rounding(StrEnum):
 
 
 STANDARD_ROUNDING = Rounding.HALF_UP
-"""What a tenant who has not chosen is billed by. Commands pass it on; no calculation falls back to it by itself."""
+"""What a tenant who has not chosen is billed by. The streams pass it on; no calculation falls back to it by itself."""
 
 
 class NotRoundable(Refusal):
