@@ -1,18 +1,17 @@
 """Personal data, kept out of the log: sealed under a key per person, which erasure destroys.
 
 AES-256-GCM. A person's data key is wrapped by the master key; what is sealed is bound to its tenant, person and
-reference, so that no row can pass for another. Events carry a reference and a commitment (HMAC-SHA256 of the data
-under the person's salt): it proves later what was known, and says nothing once the salt is gone.
+reference, so that no row can pass for another. Events carry a reference and a commitment to each field on its own
+(`commitments`): it proves later what was known, field by field, and says nothing once the person's salt is gone.
 
 Keys are never cached: unwrapping one takes microseconds, and a key that is read with every use is gone for every
 process the moment its row is.
 """
 
-import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -21,15 +20,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from domain.kernel.identifiers import PERSONAL_DATA
+from infra.commitments import SALT_BYTES, Json, Person, canonical, commitment
 from infra.event_store.port import Answer, SealedPerson
 from infra.ids import new_id
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
-SALT_BYTES: Final = 32
-
-Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
-Person = Mapping[str, Json]  # field → value; whatever JSON holds
 
 _KEY: Final = "SELECT wrapped_key, salt FROM vault.people WHERE tenant_id = $1 AND person_id = $2"
 _OPEN: Final = """
@@ -52,7 +48,9 @@ class Reads(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonKey:
-    """A person's data key and salt, in the clear: for the length of one request, never to be kept."""
+    """A person's data key, and the salt that their fields' salts come from, in the clear: for one request,
+    never to be kept.
+    """
 
     tenant_id: str
     person_id: str
@@ -62,10 +60,10 @@ class PersonKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """Data ready to go: `rows` for the request, `rows.reference` and `commitment` (64 hex digits) for the event."""
+    """Data ready to go: `rows` for the request, `rows.reference` and `commitment` (32 bytes) for the event."""
 
     rows: SealedPerson
-    commitment: str
+    commitment: bytes
     key: PersonKey
 
 
@@ -105,10 +103,9 @@ class Vault:
         elif (key.tenant_id, key.person_id) != (tenant_id, person_id):
             raise ValueError("the key is another person's")
         reference = new_id(PERSONAL_DATA)
-        text = _canonical(person)
-        sealed = _encrypt(AESGCM(key.data_key), text, _bound("data", tenant_id, person_id, reference))
+        sealed = _encrypt(AESGCM(key.data_key), canonical(person), _bound("data", tenant_id, person_id, reference))
         rows = SealedPerson(person_id, wrapped_key, salt, reference, sealed)
-        return Sealed(rows=rows, commitment=_commitment(key.salt, text), key=key)
+        return Sealed(rows=rows, commitment=commitment(key.salt, reference, person), key=key)
 
     def unseal(self, tenant_id: str, person_id: str, reference: str, wrapped_key: bytes, sealed: bytes) -> Person:
         """Open what a query joined: `people.wrapped_key` and `personal_data.sealed`. Raises Unsealable."""
@@ -148,19 +145,6 @@ class Vault:
 
     def _unwrap(self, tenant_id: str, person_id: str, wrapped_key: bytes) -> bytes:
         return _decrypt(self._master, wrapped_key, _bound("key", tenant_id, person_id))
-
-
-def commitment(key: PersonKey, person: Person) -> str:
-    """What an event says about a person's data: 64 hex digits, meaningless without the salt."""
-    return _commitment(key.salt, _canonical(person))
-
-
-def _commitment(salt: bytes, text: bytes) -> str:
-    return hmac.new(salt, text, hashlib.sha256).hexdigest()
-
-
-def _canonical(person: Person) -> bytes:
-    return json.dumps(person, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _bound(*parts: str) -> bytes:

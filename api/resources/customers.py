@@ -42,8 +42,8 @@ from domain.customers.test_clock import TestClockNotFound
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.identifiers import CUSTOMER as PREFIX
 from domain.kernel.stream import Streams
+from infra.commitments import Person
 from infra.ids import new_id
-from infra.vault import Person
 from projections.models import customers as read
 from projections.models import invoices
 from projections.read_model import Projection

@@ -9,8 +9,9 @@ from api.http.call import Call
 from api.http.fields import Body, Line, Metadata, ShortText, text
 from api.http.validation import form
 from domain.customers.customer import PersonalReference
+from infra.commitments import Json, Person
 from infra.event_store.port import SealedPerson
-from infra.vault import Json, Person, PersonKey
+from infra.vault import PersonKey
 
 FIELDS: Final = ("name", "email", "phone", "address", "tax_ids", "metadata")
 
@@ -141,7 +142,7 @@ class SealedChange(NamedTuple):
 
 
 def seal(call: Call, customer_id: str, person: Person, key: PersonKey | None) -> SealedChange:
-    """Seal a new revision of a customer's data."""
-    sealed = call.parts.vault.seal(call.tenant_id, customer_id, person, key)
-    reference = PersonalReference(reference=sealed.rows.reference, commitment=bytes.fromhex(sealed.commitment))
+    """Seal a new revision of a customer's data: every field, so that the commitment says nothing of which are given."""
+    sealed = call.parts.vault.seal(call.tenant_id, customer_id, {**dict.fromkeys(FIELDS), **person}, key)
+    reference = PersonalReference(reference=sealed.rows.reference, commitment=sealed.commitment)
     return SealedChange(sealed.rows, reference, sealed.key)

@@ -88,7 +88,7 @@ class WorkRow(NamedTuple):
 
 
 class KeyRow(NamedTuple):
-    """A person's wrapped key and salt."""
+    """A person's wrapped key, and the salt that their fields' salts come from."""
 
     tenant_id: str
     person_id: str

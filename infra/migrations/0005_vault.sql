@@ -1,4 +1,5 @@
--- The vault: personal data under a key per person. Erasing a person deletes the key and the salt.
+-- The vault: personal data under a key per person. Erasing a person deletes the key, and
+-- the salt that each field's salt in a commitment comes from (infra/commitments.py).
 CREATE TABLE vault.people (
     tenant_id text COLLATE "C" NOT NULL,
     person_id text COLLATE "C" NOT NULL,

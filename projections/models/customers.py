@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from domain.customers.customer import CUSTOMER, Customer
 from domain.kernel.money import Money
-from infra.vault import Person, Vault
+from infra.commitments import Person
+from infra.vault import Vault
 from projections.read_model import Projection
 from projections.reading import Reader
 from projections.status_tally import status_tally
