@@ -70,6 +70,13 @@ async def test_what_is_missing_or_doubled_in_the_log_is_named(cell: Cell) -> Non
         Acknowledged(tenant_id=TENANT, idempotency_key="k", position=told.position, refusal_code="no"),
     ):
         assert (await check_log(cell.pool, acknowledged=[wrong])).differences == 1
+    for tampered in ("NULL", "decision || '\\x00'"):
+        change = f"UPDATE log.events SET decision = {tampered} WHERE position = 1"  # noqa: S608  from this file
+        await superuser(cell, "CREATE TABLE kept AS SELECT decision FROM log.events WHERE position = 1", change)
+        found = await broken(cell, Invariant.LOG)
+        assert {each.kind for each in found.named} == {"decision"}
+        restore = "UPDATE log.events SET decision = (SELECT decision FROM kept) WHERE position = 1"
+        await superuser(cell, restore, "DROP TABLE kept")
     await superuser(cell, "DELETE FROM log.command_results WHERE idempotency_key = 'k'")
     found = await broken(cell, Invariant.LOG)
     assert {(each.kind, each.subject) for each in found.named} == {("no command", f"position {told.position}")}
