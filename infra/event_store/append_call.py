@@ -135,15 +135,15 @@ def _texts(column: Sequence[str]) -> _Texts:
 
 
 def _integers(numbers: Iterable[int]) -> _Integers:
-    return _Integers("{" + ",".join(map(str, numbers)) + "}")
+    return _Integers(f"{{{str([*numbers])[1:-1]}}}")
 
 
 def _bytes(name: str, part: str, column: Sequence[bytes | None], *, none: int) -> Arguments:
     """Byte strings end to end, with where each starts (from 1) and its length (`none` for None)."""
     lengths = [none if content is None else len(content) for content in column]
-    starts = accumulate((max(length, 0) for length in lengths), initial=1)
+    starts = accumulate(lengths if none == 0 else (max(length, 0) for length in lengths), initial=1)
     return {
-        name: b"".join(content for content in column if content),
+        name: b"".join(filter(None, column)),
         f"{part}_starts": _integers(list(starts)[:-1]),
         f"{part}_lengths": _integers(lengths),
     }

@@ -166,7 +166,6 @@ class Batch:
         own = view.own
         place = len(self._write.events)
         rows: list[Envelope] = []
-        rested_on = _rested_on(request, decision, view.read) if decision.changes else None
         for stream, stream_id, event, at in decision.changes:
             key = (tenant_id, stream.name, stream_id)
             before = own.get(key)
@@ -198,9 +197,14 @@ class Batch:
                     request.correlation_id,
                     request.causation_id,
                     request.actor,
-                    None if rows else rested_on,
+                    None,
                 )
             )
+        if rows:
+            # What a decision wrote is told by its own events' versions; this tells what it only read.
+            only_read = [(key[1], key[2], version) for key, version in view.read.items() if key not in own]
+            command = type(request.command).__name__
+            rows[0].decision = encoded(len(rows), command, RELEASE, TIME_ZONE_DATA, only_read)
         return rows
 
     def _settle(self, request: Request, refusal_code: str | None, answer: Answer | None, events: int) -> None:
@@ -244,18 +248,6 @@ class Batch:
         write.freed, write.absent, write.taken = self._claims.rows()
         write.finished, write.scheduled = self._work.rows()
         return write
-
-
-def _rested_on(request: Request, decision: Decision, read: Mapping[StreamKey, int]) -> bytes:
-    """What a decision rested on, as its first event keeps it."""
-    written = {(change.stream.name, change.stream_id) for change in decision.changes}
-    return encoded(
-        len(decision.changes),
-        type(request.command).__name__,
-        RELEASE,
-        TIME_ZONE_DATA,
-        [(key[1], key[2], version) for key, version in read.items() if key[1:] not in written],
-    )
 
 
 def _answer(request: Request, decided: Decided) -> Answer | None:

@@ -56,9 +56,8 @@ def encoded(
     events: int, command: str, release: str, time_zone_data: str, reads: Iterable[tuple[str, str, int]]
 ) -> bytes:
     """The bytes of a record that is not made: this runs for every decision. The order of `reads` does not matter."""
-    parts = [_head(events, command, release, time_zone_data)]
     streams = sorted(reads)
-    parts.append(_integer(len(streams)))
+    parts = [_head(events, command, release, time_zone_data, len(streams))]
     for stream_type, stream_id, version in streams:
         parts.append(_text(stream_type))
         name = stream_id.encode()
@@ -89,8 +88,9 @@ def decode(content: bytes) -> DecisionRecord:
 
 
 @lru_cache(maxsize=4_096)
-def _head(events: int, command: str, release: str, time_zone_data: str) -> bytes:
-    return _SMALL[FORM] + _integer(events) + _text(command) + _text(release) + _text(time_zone_data)
+def _head(events: int, command: str, release: str, time_zone_data: str, reads: int) -> bytes:
+    texts = _text(command) + _text(release) + _text(time_zone_data)
+    return _SMALL[FORM] + _integer(events) + texts + _integer(reads)
 
 
 @lru_cache(maxsize=1_024)
