@@ -43,7 +43,9 @@ from api.resources import (
     subscriptions,
     test_clocks,
 )
+from infra.database import Role
 from infra.event_store.opening import open_writer
+from infra.heartbeat import Heartbeat
 from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
 
@@ -112,7 +114,9 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
         stack.push_async_callback(positions.close)
         writer = open_writer(dsn, settings.writer)
         stack.push_async_callback(writer.close)
-        yield Parts(
+        heartbeat = Heartbeat(settings, dsn=dsn, role=health.ROLE, database_role=Role.WRITER)
+        await stack.enter_async_context(heartbeat.beating())
+        parts = Parts(
             settings=settings,
             writer=writer,
             vault=Vault(vault_master_key(settings)),
@@ -122,7 +126,10 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
             key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
             access_log=access_log,
+            heartbeat=heartbeat,
         )
+        await stack.enter_async_context(health.watching(parts))
+        yield parts
 
 
 class _Server(uvicorn.Server):

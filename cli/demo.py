@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cli.api_client import ApiClient, ApiError, Resource
 from cli.audit import show, verified
-from cli.servers import start_roles, tell_servers
+from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
 from cli.telecom_month import Cycle, MonthStalled, TelecomMonth, progress_bars
 from cli.tenants import create_tenant
@@ -63,7 +63,7 @@ def demo(
 
 async def _demo(settings: Settings, limit: int | None, *, stays: bool) -> None:
     rows = read_customers(limit=limit)
-    async with running_stack(settings) as stack:
+    async with running_stack(settings, tell=tell_happening) as stack:
         tell_servers(settings, stack.servers)
         await start_roles(stack)
         run_id = f"telecom-{int(time.time())}"

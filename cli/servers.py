@@ -4,12 +4,15 @@ import asyncio
 import os
 import signal
 import time
+import urllib.error
 import urllib.request
+from datetime import datetime
 from typing import Annotated
 
 import psutil
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -19,10 +22,11 @@ from host.embedded.servers import Servers
 from host.registry import ROLES, SEED, load
 from host.stack import Stack, migrate, roles_folder, run_until_stopped, running_stack
 from host.supervisor import SupervisorError, end_leftovers, read_roster
+from host.watch import Watch, failing_parts
 from infra.settings import Settings, SettingsError, data_dir, load_settings
 
 console = Console()
-PROBE_TIMEOUT_S = 2.0
+PROBE_TIMEOUT_S = 5.0
 POLL_S = 0.05
 STOP_GRACE_S = 60.0
 
@@ -89,8 +93,8 @@ def status(
         if find_process(role.pid, role.started_at) is None:
             table.add_row(role.name, "ended", str(role.pid), "")
         else:
-            ready = "[green]ready[/green]" if _is_ready(role.port) else "[yellow]not ready[/yellow]"
-            table.add_row(role.name, ready, str(role.pid), f"http://127.0.0.1:{role.port}" if role.port else "")
+            url = f"http://127.0.0.1:{role.port}" if role.port else ""
+            table.add_row(role.name, _readiness(role.port), str(role.pid), url)
     console.print(table)
     if urls:
         for name, value in servers.environment().items():
@@ -120,7 +124,7 @@ def migrate_database() -> None:
 
 
 async def _dev(settings: Settings) -> None:
-    async with running_stack(settings) as stack:
+    async with running_stack(settings, tell=tell_happening) as stack:
         tell_servers(settings, stack.servers)
         await start_roles(stack)
         key = await load(SEED)(stack)
@@ -134,7 +138,12 @@ async def _dev(settings: Settings) -> None:
         )
         # Outside the frame and unwrapped, so that it can be copied.
         console.print(f'curl -H "Authorization: Bearer {key}" {stack.api_url}/v1/customers', soft_wrap=True)
-        raise SupervisorError(await stack.supervisor.wait_failed())
+        await Watch(stack.servers, stack.supervisor, settings.supervisor).run()
+
+
+def tell_happening(text: str) -> None:
+    """Say on the console what happened to a server or a role."""
+    console.print(f"[yellow]{datetime.now().astimezone():%H:%M:%S}[/yellow] {escape(text)}", soft_wrap=True)
 
 
 async def start_roles(stack: Stack) -> None:
@@ -163,14 +172,17 @@ def _tell_moved(settings: Settings, postgres: EmbeddedPostgres) -> None:
         )
 
 
-def _is_ready(port: int) -> bool:
+def _readiness(port: int) -> str:
+    """Whether a role is ready, and what fails if it is not."""
     if not port:
-        return True
+        return "[green]ready[/green]"
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=PROBE_TIMEOUT_S) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=PROBE_TIMEOUT_S):
+            return "[green]ready[/green]"
+    except urllib.error.HTTPError as answer:
+        return f"[yellow]not ready[/yellow]: {escape(failing_parts(answer.read()) or str(answer.code))}"
+    except OSError as error:
+        return f"[yellow]does not answer[/yellow]: {escape(str(error))}"
 
 
 def _wait_for(process: psutil.Process, timeout_s: float) -> None:

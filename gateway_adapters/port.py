@@ -306,6 +306,10 @@ class GatewayUnavailable(Exception):
     """A listing could not be read to its end. A part of it would look like missing transactions, so it is no answer."""
 
 
+class GatewaySilent(Exception):
+    """The gateway does not answer, or says that it cannot work; the message says what was seen."""
+
+
 # ── the port ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -353,6 +357,10 @@ class Gateway(Protocol):
 
     def list_transactions(self, start: datetime, end: datetime) -> AsyncIterator[GatewayTransaction]:
         """Every movement in [start, end) by the gateway's clock, oldest first."""
+        ...
+
+    async def check(self) -> None:
+        """Return if the gateway answers; asks for nothing that counts. Raises GatewaySilent."""
         ...
 
     async def close(self) -> None:

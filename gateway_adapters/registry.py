@@ -18,5 +18,6 @@ def gateways_from(settings: Settings) -> dict[str, Gateway]:
         webhook_secrets=() if secrets is None else listed_secrets(secrets.get_secret_value()),
         timeout_ms=gateway.call_timeout_ms,
         connections_max=gateway.calls_max,
+        check_timeout_ms=settings.telemetry.health_timeout_ms,
     )
     return {SANDBOX: sandbox}

@@ -2,14 +2,15 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
 
 from host.addresses import bootstrap, owner_dsn, writer_dsn
+from infra.database import Role
+from infra.heartbeat import Heartbeat
 from infra.settings import Settings, data_dir, gateway_api_key
-from infra.telemetry import Health, PartHealth, start_probe_server
 
 
 def relay(settings: Settings) -> None:
@@ -22,17 +23,10 @@ async def _relay(settings: Settings) -> None:
     from infra.kafka.relay import Relay
 
     publisher = Relay(settings, dsn=writer_dsn(settings), bootstrap=bootstrap(settings), streams=STREAMS)
-
-    def parts() -> tuple[PartHealth, ...]:
-        part = PartHealth(
-            name="relay",
-            ok=publisher.last_error is None,
-            detail=publisher.last_error or ("leads" if publisher.leads else "follows"),
-            lag_events=publisher.lag_events,
-        )
-        return (part,)
-
-    await _probed(settings, "relay", settings.relay.probe_port, parts, publisher.run())
+    heartbeat = Heartbeat(
+        settings, dsn=writer_dsn(settings), role="relay", database_role=Role.RELAY, parts=publisher.health
+    )
+    await _probed(heartbeat, settings.relay.probe_port, publisher.run())
 
 
 def projections(settings: Settings) -> None:
@@ -46,28 +40,20 @@ async def _projections(settings: Settings) -> None:
     workers = Projections(
         settings, dsn=writer_dsn(settings), bootstrap=bootstrap(settings), owner_dsn=owner_dsn(settings)
     )
-    await _probed(settings, "projections", settings.projections.probe_port, workers.health, workers.run())
-
-
-async def _probed(
-    settings: Settings,
-    role: str,
-    port: int,
-    parts: Callable[[], tuple[PartHealth, ...]],
-    work: Coroutine[Any, Any, None],
-) -> None:
-    """Run a role's work until it is asked to stop, with a server that tells its health and metrics."""
-
-    async def health() -> Health:
-        return Health(role=role, parts=parts())
-
-    probe = await start_probe_server(
-        port, health, host=settings.telemetry.probe_host, timeout_ms=settings.telemetry.health_timeout_ms
+    heartbeat = Heartbeat(
+        settings, dsn=writer_dsn(settings), role="projections", database_role=Role.PROJECTOR, parts=workers.health
     )
-    try:
-        await _until_stopped(work)
-    finally:
-        await probe.stop()
+    await _probed(heartbeat, settings.projections.probe_port, workers.run())
+
+
+async def _probed(heartbeat: Heartbeat, port: int, work: Coroutine[Any, Any, None]) -> None:
+    """Run a role's work until it is asked to stop, with its heartbeat, and a server that tells health and metrics."""
+    async with heartbeat.beating():
+        probe = await heartbeat.serve(port)
+        try:
+            await _until_stopped(work)
+        finally:
+            await probe.stop()
 
 
 async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,17 @@ class Stack:
 
 
 @contextlib.asynccontextmanager
-async def running_stack(settings: Settings, *, environment: Mapping[str, str] | None = None) -> AsyncIterator[Stack]:
+async def running_stack(
+    settings: Settings,
+    *,
+    environment: Mapping[str, str] | None = None,
+    tell: Callable[[str], None] = lambda _text: None,
+) -> AsyncIterator[Stack]:
     """Start the servers that are not configured, migrate, and enter a supervisor; no role is started yet.
 
     On leaving, also by cancellation, roles and then servers are stopped: exactly those that were started here.
-    `environment` goes to every role. Raises EmbeddedServerError and SupervisorError, whose messages say what to do.
+    `environment` goes to every role; `tell` hears of every restart. Raises EmbeddedServerError and SupervisorError,
+    whose messages say what to do.
     """
     folder = roles_folder(settings)
     # Before the servers: what a killed run left behind must not write into them.
@@ -57,7 +63,11 @@ async def running_stack(settings: Settings, *, environment: Mapping[str, str] | 
             **(environment or {}),
         }
         async with Supervisor(
-            folder, settings.supervisor, environment=variables, stop_timeout_s=settings.general.stop_timeout_s
+            folder,
+            settings.supervisor,
+            environment=variables,
+            stop_timeout_s=settings.general.stop_timeout_s,
+            tell=tell,
         ) as supervisor:
             yield Stack(settings=connected, servers=servers, supervisor=supervisor)
     finally:

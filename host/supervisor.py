@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,10 +22,11 @@ import aiohttp
 import psutil
 
 from host.embedded.process import LOOPBACK, find_process, free_port, log_tail
+from host.journal import Journal, how_it_ended
 from infra.settings import SupervisorSettings
 
 READY_POLL_S = 0.05
-PROBE_TIMEOUT_S = 2.0
+PROBE_TIMEOUT_S = 5.0
 
 # The variable that tells a role's process on which port it answers /health/ready.
 PORT_VARIABLES: Mapping[str, str] = {
@@ -35,6 +36,10 @@ PORT_VARIABLES: Mapping[str, str] = {
     "processors": "TALLYBOOK_PROCESSORS_PROBE_PORT",
     "gateway": "TALLYBOOK_GATEWAY_PORT",
 }
+
+
+# The variable that gives a role's process the name under which its heartbeats go on when it is started again.
+INSTANCE_VARIABLE = "TALLYBOOK_INSTANCE"
 
 
 class SupervisorError(Exception):
@@ -107,7 +112,8 @@ class Supervisor:
     """Runs role processes from one event loop.
 
     `folder` holds the log files and the roster. `environment` is added to this process's own for every role;
-    `command` (for tests) replaces `tallybook run`. Use as an async context manager: leaving it stops every role.
+    `command` (for tests) replaces `tallybook run`. What happens to a role is a line in logs/supervisor.log, and is told
+    to `tell`, such as a console. Use as an async context manager: leaving it stops every role.
     """
 
     def __init__(
@@ -118,8 +124,10 @@ class Supervisor:
         environment: Mapping[str, str] | None = None,
         stop_timeout_s: float = 20.0,
         command: Sequence[str] | None = None,
+        tell: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.folder = folder
+        self.journal = Journal(folder / "logs" / "supervisor.log", settings.log_max_bytes, tell)
         self._settings = settings
         self._environment = dict(environment or {})
         self._stop_timeout_s = stop_timeout_s
@@ -158,9 +166,11 @@ class Supervisor:
             # Two processes of a role cannot share a port: a given one belongs to the first.
             if variable and (instance > 0 or variables.get(variable, "0") == "0"):
                 variables[variable] = str(free_port())
+            variables[INSTANCE_VARIABLE] = f"{role}-{instance}"
             process = RoleProcess(role, instance, [*self._command, role], variables)
             self._roles[process.name] = process
             await self._spawn(process)
+            self.journal.note("role_started", process.name, f"started, pid {process.pid}", aloud=False)
             process.watcher = asyncio.create_task(self._watch(process), name=f"watch {process.name}")
             started.append(process)
         return started
@@ -263,6 +273,7 @@ class Supervisor:
                     ends.popleft()
                 if len(ends) > settings.restarts_max:
                     process.state = RoleState.FAILED
+                    self.journal.note("role_given_up", process.name, f"ended ({how_it_ended(code)}) and is given up")
                     self._give_up(process, code)
                     return
                 process.state = RoleState.WAITING
@@ -270,6 +281,12 @@ class Supervisor:
                 await asyncio.sleep(pause_ms / 1000)
             process.restarts += 1
             await self._spawn(process)
+            self.journal.note(
+                "role_restarted",
+                process.name,
+                f"ended ({how_it_ended(code)}); started again, pid {process.pid}",
+                restarts=process.restarts,
+            )
 
     def _give_up(self, process: RoleProcess, code: int) -> None:
         settings = self._settings

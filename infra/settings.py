@@ -60,6 +60,12 @@ class GeneralSettings(Part):
     cell: str = setting(
         "main", "", "Name of this cell: one database, one log, one set of topics.", pattern=r"^[a-z][a-z0-9-]{0,30}$"
     )
+    instance: str = setting(
+        "",
+        "",
+        "Name of this process in health, kept when it starts again; unset: host and pid.",
+        max_length=200,
+    )
     stop_timeout_s: float = setting(20.0, "s", "How long a role may take to finish its work after SIGTERM.", gt=0)
 
 
@@ -282,6 +288,15 @@ class TelemetrySettings(Part):
     log_format: Literal["json", "console"] = setting("json", "", "One JSON object per line, or lines for people.")
     probe_host: str = setting("127.0.0.1", "address", "Address of the health and metrics server of a role.")
     health_timeout_ms: int = setting(2_000, "ms", "Longest wait for a part's health; silence is not ready.", ge=1)
+    health_fresh_ms: int = setting(250, "ms", "For so long an answer of the parts is given again.", ge=0)
+    heartbeat_interval_ms: int = setting(
+        2_000, "ms", "Pause between two heartbeats of a process, each with a look at its parts.", ge=1
+    )
+    heartbeat_silence_ms: int = setting(7_000, "ms", "A process silent for this long is shown as failing.", ge=1)
+    heartbeat_forget_s: float = setting(120.0, "s", "A process silent for this long is no longer shown.", gt=0)
+    stalled_ms: int = setting(
+        10_000, "ms", "A part that has work and has not moved on for this long is shown as failing.", ge=1
+    )
 
 
 class SupervisorSettings(Part):
@@ -293,6 +308,8 @@ class SupervisorSettings(Part):
     restarts_max: int = setting(20, "restarts", "Restarts of one process in the window before giving up.", ge=0)
     restart_window_s: float = setting(60.0, "s", "Window in which restarts are counted.", gt=0)
     ready_timeout_s: float = setting(60.0, "s", "How long a role may take to become ready.", gt=0)
+    watch_interval_ms: int = setting(2_000, "ms", "Pause between two looks at servers and roles in `dev`.", ge=1)
+    watch_timeout_ms: int = setting(5_000, "ms", "A server or role silent for this long does not answer.", ge=1)
     log_max_bytes: int = setting(20_000_000, "bytes", "A role's log file is rolled over at start beyond this.", ge=1)
 
 

@@ -210,7 +210,7 @@ async def timed_part(name: str, check: Callable[[], Awaitable[object]]) -> PartH
     try:
         await check()
     except Exception as error:
-        return PartHealth(name=name, ok=False, detail=f"{type(error).__name__}: {error}")
+        return PartHealth(name=name, ok=False, detail=f"{type(error).__name__}: {error}".removesuffix(": "))
     return PartHealth(name=name, ok=True, latency_ms=round((time.perf_counter() - start) * 1000, 3))
 
 

@@ -20,11 +20,12 @@ from infra.event_store.opening import open_writer
 from infra.event_store.port import Writer
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.storage import Codec
+from infra.heartbeat import Heartbeat
 from infra.kafka.dead_letters import DeadLetters
 from infra.kafka.records import ConsumerRecord, Delivered
 from infra.kafka.topics import ensure_topics, full_name
 from infra.settings import Settings, data_dir
-from infra.telemetry import Health, PartHealth, correlated, start_probe_server, timed_part
+from infra.telemetry import correlated
 from processors.carry import Carrier, carry, end_process, faust_app
 from processors.due_work import DueWorkRunner, Run
 from processors.runs.gateway_calls import GatewayCalls
@@ -33,6 +34,7 @@ from processors.runs.sweeper import Sweeper
 from processors.runs.test_clocks import TestClocks
 from processors.sagas import SAGAS, Saga, drive
 from processors.states import StateReader
+from processors.watch import Watch
 from schemas.codec import default_codec
 
 log = structlog.get_logger(__name__)
@@ -142,12 +144,11 @@ class Processors:
                 carrier = carrier_of(saga, writer, codec, topic_prefix=kafka.topic_prefix)
                 carry(app, carrier, settings.processors, SagaDeadLetters(letters, queue))
 
-            probe = await start_probe_server(
-                settings.processors.probe_port,
-                lambda: self._health(pool, app, runner),
-                host=settings.telemetry.probe_host,
-                timeout_ms=settings.telemetry.health_timeout_ms,
-            )
+            watch = Watch(settings, self._bootstrap, app, runner, gateways)
+            stack.push_async_callback(watch.close)
+            heartbeat = Heartbeat(settings, dsn=self._dsn, role=ROLE, database_role=Role.WRITER, parts=watch.parts)
+            await stack.enter_async_context(heartbeat.beating())
+            probe = await heartbeat.serve(settings.processors.probe_port)
             stack.push_async_callback(probe.stop)
             await self._serve(app, runner, pool)
 
@@ -174,15 +175,6 @@ class Processors:
         except TimeoutError:
             end_process("stop_took_too_long")
         log.info("processors_stopped")
-
-    async def _health(self, pool: Pool, app: faust.App, runner: DueWorkRunner) -> Health:
-        crashed = bool(app.crashed)
-        parts = [
-            await timed_part("postgresql", lambda: pool.fetchval("SELECT 1")),
-            PartHealth(name="faust", ok=not crashed, detail=repr(app.crash_reason) if crashed else ""),
-            PartHealth(name="due_work", ok=runner.last_look_failed is None, detail=runner.last_look_failed or ""),
-        ]
-        return Health(role=ROLE, parts=tuple(parts))
 
 
 async def _measure(runner: DueWorkRunner) -> None:

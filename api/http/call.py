@@ -14,6 +14,7 @@ from api.http.reading import TenantReader
 from domain.kernel.identifiers import is_id
 from domain.kernel.refusal import Refusal
 from infra.event_store.port import Writer
+from infra.heartbeat import Heartbeat
 from infra.settings import Settings
 from infra.vault import Vault
 from projections.reading import Reader
@@ -34,6 +35,7 @@ class Parts:
     anonymous_limits: RateLimiter
     key_limits: RateLimiter
     access_log: AccessLog
+    heartbeat: Heartbeat
     in_flight: set[tuple[str, str]] = field(default_factory=set)
 
 

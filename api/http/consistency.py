@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from pydantic_core import PydanticCustomError
 
@@ -12,22 +12,8 @@ from api.http.problems import INVALID_HEADER, POSITION_NOT_REACHED, Problem, ret
 from api.http.wire_positions import parse_position
 from infra.database import Pool
 from infra.event_store.log import CONNECTION_ERRORS
-from infra.kafka.topics import full_name
+from projections.reached import Reached, reached
 from projections.read_model import Projection
-
-# A projection holds everything up to the lowest checkpoint of a partition that has more published than was folded;
-# with none of those, everything that the relay has published.
-_REACHED: Final = """
-SELECT w.projection, least(s.position, (
-    SELECT min(coalesce(c.position, 0))
-    FROM relay.published p
-    LEFT JOIN read.projections r ON r.name = w.projection
-    LEFT JOIN read.checkpoints c
-        ON c.projection = r.name AND c.fold = r.fold AND c.partition = p.partition AND c.incarnation = s.incarnation
-    WHERE p.topic = w.topic AND coalesce(c.position, 0) < p.position
-)) AS position
-FROM relay.state s, unnest($1::text[], $2::text[]) AS w (projection, topic)
-"""
 
 
 class _Waiter(NamedTuple):
@@ -41,8 +27,7 @@ class Positions:
 
     def __init__(self, pool: Pool, *, topic_prefix: str, poll_ms: int) -> None:
         self._pool = pool
-        self._names = [projection.value for projection in Projection]
-        self._topics = [full_name(topic_prefix, projection.topic) for projection in Projection]
+        self._topic_prefix = topic_prefix
         self._poll_s = poll_ms / 1000
         self._reached: dict[Projection, int] = dict.fromkeys(Projection, 0)
         self._waiters: list[_Waiter] = []
@@ -59,11 +44,11 @@ class Positions:
         async with asyncio.timeout(timeout_s):
             await waiter.reached
 
-    async def reached(self) -> dict[Projection, int]:
+    async def reached(self) -> dict[Projection, Reached]:
         """Ask now."""
-        rows = await self._pool.fetch(_REACHED, self._names, self._topics)
-        self._reached = {Projection(row["projection"]): row["position"] for row in rows}
-        return self._reached
+        found = await reached(self._pool, self._topic_prefix)
+        self._reached = {projection: place.position for projection, place in found.items()}
+        return found
 
     def _have(self, projections: Iterable[Projection], position: int) -> bool:
         return all(self._reached[projection] >= position for projection in projections)

@@ -1,14 +1,20 @@
 """Health, metrics, and how far every part behind the log has come."""
 
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
 from typing import Final, Literal, NotRequired
 
+import asyncpg
 from typing_extensions import TypedDict
 
 from api.http.call import Call, Parts
 from api.http.listing import NoParameters
 from api.http.operations import Operations
 from api.http.replies import Reply, json_reply
-from infra.telemetry import Health, PartHealth, bounded_health, metrics, timed_part
+from infra.heartbeat import PartLog
+from infra.telemetry import Health, PartHealth, metrics
 
 HEALTH: Final = Operations(tag="health", about="For probes and people on call.")
 ROLE: Final = "api"
@@ -40,31 +46,48 @@ class LiveResource(TypedDict):
 
 
 _STATE: Final = """
-SELECT h.position AS head, s.position AS published, s.lease_until > statement_timestamp() AS led
+SELECT h.position AS head, s.position AS published, s.lease_until > clock_timestamp() AS led
 FROM log.head h, relay.state s
 """
+_HEARTBEATS: Final = """
+SELECT role, instance, parts, extract(epoch FROM clock_timestamp() - beat_at)::float AS silent_s
+FROM ops.heartbeats ORDER BY role, instance
+"""
+NEEDED_ROLES: Final = ("processors", "projections", "relay")
+"""Of each of these a process must be heard of; that there is an API is told by its answer."""
 
 _EXAMPLE: Final[dict[str, object]] = {
     "status": "ok",
     "role": ROLE,
     "parts": [
-        {"name": "database", "ok": True, "detail": "", "latency_ms": 0.4},
-        {"name": "relay", "ok": True, "detail": "leads", "lag_events": 0},
+        {"name": "postgresql", "ok": True, "detail": "", "latency_ms": 0.4},
+        {"name": "clock", "ok": True, "detail": ""},
+        {"name": "relay", "ok": True, "detail": "", "lag_events": 0},
         {"name": "projection billing", "ok": True, "detail": "", "lag_events": 3},
+        {"name": "processors-0", "ok": True, "detail": ""},
+        {"name": "processors-0: gateway sandbox", "ok": True, "detail": "", "latency_ms": 1.1},
     ],
 }
 
 
-async def _ready(parts: Parts) -> Health:
-    """What this process needs to take commands: the database."""
-    database = await timed_part("database", lambda: parts.reader.pool.fetchval("SELECT position FROM log.head"))
-    return Health(role=ROLE, parts=(database,))
-
-
 async def _aggregate(parts: Parts) -> Health:
-    """Every part that can be seen from here, with how far it is behind the log."""
-    found = await _ready(parts)
-    row = await parts.reader.pool.fetchrow(_STATE)
+    """Every part of every process: this one's, how far the log has been carried, and what the others last said."""
+    own = await parts.heartbeat.health()
+    return Health(role=ROLE, parts=(*own.parts, *await _others(parts)))
+
+
+async def _others(parts: Parts) -> list[PartHealth]:
+    try:
+        async with asyncio.timeout(parts.settings.telemetry.health_timeout_ms / 1000):
+            return await _seen(parts)
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        return [PartHealth(name="other processes", ok=False, detail=f"cannot be asked for: {why}")]
+
+
+async def _seen(parts: Parts) -> list[PartHealth]:
+    pool = parts.reader.pool
+    row = await pool.fetchrow(_STATE)
     assert row is not None, "the head and the relay have one row each"
     relay = PartHealth(
         name="relay",
@@ -73,10 +96,55 @@ async def _aggregate(parts: Parts) -> Health:
         lag_events=max(0, row["head"] - row["published"]),
     )
     projections = (
-        PartHealth(name=f"projection {projection}", ok=True, lag_events=max(0, row["head"] - position))
-        for projection, position in (await parts.positions.reached()).items()
+        PartHealth(name=f"projection {projection}", ok=True, lag_events=place.lag_events)
+        for projection, place in (await parts.positions.reached()).items()
     )
-    return Health(role=ROLE, parts=(*found.parts, relay, *projections))
+    mine = (ROLE, parts.heartbeat.instance)
+    beats = [beat for beat in await pool.fetch(_HEARTBEATS) if (beat["role"], beat["instance"]) != mine]
+    silence_s = parts.settings.telemetry.heartbeat_silence_ms / 1000
+    missing = (
+        PartHealth(name=role, ok=False, detail="no process has been heard of")
+        for role in NEEDED_ROLES
+        if all(beat["role"] != role for beat in beats)
+    )
+    return [relay, *projections, *missing, *(part for beat in beats for part in _said(beat, silence_s))]
+
+
+def _said(beat: asyncpg.Record, silence_s: float) -> Iterator[PartHealth]:
+    """A process by its heartbeat, and each part that it told of; a silent one's are not known any more."""
+    role, instance, silent_s = beat["role"], beat["instance"], beat["silent_s"]
+    name = instance if instance.startswith(role) else f"{role} {instance}"
+    if silent_s > silence_s:
+        yield PartHealth(name=name, ok=False, detail=f"no heartbeat for {silent_s:.0f} s: frozen, dead or cut off")
+        return
+    yield PartHealth(name=name, ok=True)
+    for part in json.loads(beat["parts"]):
+        yield PartHealth(
+            name=f"{name}: {part['name']}",
+            ok=part["ok"],
+            detail=part["detail"],
+            lag_events=part.get("lag_events"),
+            lag_s=part.get("lag_s"),
+            latency_ms=part.get("latency_ms"),
+        )
+
+
+@contextlib.asynccontextmanager
+async def watching(parts: Parts) -> AsyncIterator[None]:
+    """Log what fails in other processes, and what works again, while the block runs. They may be unable to."""
+
+    async def watch() -> None:
+        noted = PartLog()
+        while True:
+            await asyncio.sleep(parts.settings.telemetry.heartbeat_interval_ms / 1000)
+            noted.note(await _others(parts))
+
+    task = asyncio.create_task(watch(), name="watch health")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @HEALTH.query("/health/live", answers=LiveResource, example={"status": "ok"}, parameters=NoParameters, is_open=True)
@@ -88,17 +156,14 @@ async def get_live(_call: Call, _asked: NoParameters) -> LiveResource:
 @HEALTH.query("/health/ready", answers=HealthResource, example=_EXAMPLE, parameters=NoParameters, is_open=True)
 async def get_ready(call: Call, _asked: NoParameters) -> Reply:
     """Tell whether the process can take requests; 503 if not."""
-    parts = call.parts
-    found = await bounded_health(lambda: _ready(parts), timeout_ms=parts.settings.telemetry.health_timeout_ms)
+    found = await call.parts.heartbeat.health()
     return json_reply(200 if found.ok else 503, found.as_json())
 
 
 @HEALTH.query("/health", answers=HealthResource, example=_EXAMPLE, parameters=NoParameters, is_open=True)
 async def get_health(call: Call, _asked: NoParameters) -> Reply:
-    """Show every part, with its lag and latency; always 200."""
-    parts = call.parts
-    found = await bounded_health(lambda: _aggregate(parts), timeout_ms=parts.settings.telemetry.health_timeout_ms)
-    return json_reply(200, found.as_json())
+    """Show every part of every process, with its lag and latency; always 200."""
+    return json_reply(200, (await _aggregate(call.parts)).as_json())
 
 
 @HEALTH.query(

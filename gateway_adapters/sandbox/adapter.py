@@ -22,6 +22,7 @@ from gateway_adapters.port import (
     Declined,
     DeleteMethodResult,
     GatewayPromises,
+    GatewaySilent,
     GatewayTransaction,
     GatewayUnavailable,
     LookUpResult,
@@ -87,6 +88,7 @@ class SandboxAdapter:
         retry_after_ms: int = 1_000,
         not_authorized_retry_ms: int = 30_000,
         webhook_tolerance_s: int = 300,
+        check_timeout_ms: int = 2_000,
     ) -> None:
         """`retry_after_ms` is the wait for a 429 that names none; `webhook_tolerance_s` how old a message may be."""
         self._base = base_url.rstrip("/")
@@ -94,12 +96,17 @@ class SandboxAdapter:
         self._retry_after_ms = retry_after_ms
         self._not_authorized_retry_ms = not_authorized_retry_ms
         self._webhook_tolerance_s = webhook_tolerance_s
+        self._check_timeout_ms = check_timeout_ms
         self._http = KeptAlive(
             self._base,
             {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},
             connections_max=connections_max,
             timeout_ms=timeout_ms,
             answer_bytes_max=ANSWER_BYTES_MAX,
+        )
+        # A connection of its own: payments that hang must not hide from it, nor it from them.
+        self._probe = KeptAlive(
+            self._base, {}, connections_max=1, timeout_ms=check_timeout_ms, answer_bytes_max=ANSWER_BYTES_MAX
         )
 
     @property
@@ -110,8 +117,20 @@ class SandboxAdapter:
     def promises(self) -> GatewayPromises:
         return PROMISES
 
+    async def check(self) -> None:
+        """See the port."""
+        try:
+            answer = await self._probe.call("GET", "/health/ready")
+        except CallTimedOut as failed:
+            raise GatewaySilent(f"{self._base} gave no answer within {self._check_timeout_ms} ms") from failed
+        except CallFailed as failed:
+            raise GatewaySilent(f"{self._base}: {str(failed) or 'the connection was lost'}") from failed
+        if answer.status != 200:
+            raise GatewaySilent(f"{self._base} answers {answer.status}")
+
     async def close(self) -> None:
         await self._http.close()
+        await self._probe.close()
 
     # ── payments and refunds ──
 

@@ -7,8 +7,7 @@ drop the producer and start over from the checkpoint; consumers skip what they h
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
-from time import monotonic
+from datetime import datetime
 from typing import NamedTuple
 
 import asyncpg
@@ -21,10 +20,13 @@ from domain.kernel.stream import Stream
 from infra.database import Connection, Role, server_settings
 from infra.event_store.aside import CHANNEL
 from infra.event_store.log import READ, recorded
+from infra.heartbeat import Stall
 from infra.kafka.lease import Leadership, LeaseLost, renew, try_lead
+from infra.kafka.probe import KafkaProbe
 from infra.kafka.records import BEFORE_FIRST, PREVIOUS_POSITION, HeaderWriter
 from infra.kafka.topics import TopicName, ensure_topics, full_name, partition_of
 from infra.settings import Settings
+from infra.telemetry import PartHealth, timed_part
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +37,15 @@ LEADS = Gauge("tallybook_relay_leads", "1 while this relay holds the lease")
 RESTARTS = Counter("tallybook_relay_restarts_total", "Times the relay started over from its checkpoint")
 BATCH_SECONDS = Histogram("tallybook_relay_batch_seconds", "From reading a batch to its checkpoint")
 
+PUBLISHED = """
+SELECT h.position AS head, s.position AS published, s.lease_until > clock_timestamp() AS led, coalesce((
+    SELECT extract(epoch FROM clock_timestamp() - e.recorded_at)::float FROM log.events e
+    WHERE e.position = s.position + 1), 0) AS lag_s
+FROM log.head h, relay.state s
+"""
+"""How far publishing has come, and the age of the oldest event that is not published."""
+
 KNOWN_KEYS_MAX = 200_000
-MEASURE_INTERVAL_S = 0.25
 
 ROWS_AT_ONCE = 200
 """So many events are put into batches before others get to run."""
@@ -45,12 +54,11 @@ Partition = tuple[str, int]
 
 
 class Page(NamedTuple):
-    """Events read, and put into batches: what to send, the last position of each partition, of all, and how old."""
+    """Events read, and put into batches: what to send, the last position of each partition, and of all."""
 
     batches: dict[Partition, list[BatchBuilder]]
     touched: dict[Partition, int]
     upto: int
-    oldest: datetime
 
 
 class Relay:
@@ -69,9 +77,10 @@ class Relay:
         self._last: dict[Partition, int] = {}
         self.leads = False
         self.position = 0
-        self.lag_events = 0
-        self._measure_at = 0.0
         self.last_error: str | None = None
+        topics = [*self._topics.values(), self._ledger]
+        self._kafka = KafkaProbe(bootstrap, topics, timeout_ms=settings.telemetry.health_timeout_ms)
+        self._stall = Stall(settings.telemetry.stalled_ms)
 
     async def run(self) -> None:
         """Follow or lead until cancelled; every failure starts over from the checkpoint after a pause."""
@@ -91,6 +100,21 @@ class Relay:
                 LEADS.set(0)
             RESTARTS.inc()
             await asyncio.sleep(pause_s)
+
+    async def health(self, connection: "Connection | None") -> tuple[PartHealth, ...]:
+        """Whether brokers answer and the log is being published; how far that is behind, by the log itself."""
+        kafka = await timed_part("kafka", self._kafka.check)
+        row = None if connection is None else await connection.fetchrow(PUBLISHED)
+        if row is None:
+            return kafka, PartHealth(name="relay", ok=self.last_error is None, detail=self.last_error or "")
+        lag = row["head"] - row["published"]
+        LAG_EVENTS.set(lag)
+        LAG_SECONDS.set(row["lag_s"])
+        problem = self.last_error or ("" if not self.leads else self._stall.why(row["published"], lag))
+        if not problem and not row["led"]:
+            problem = "no relay holds the lease"
+        detail = problem or ("leads" if self.leads else "follows")
+        return kafka, PartHealth(name="relay", ok=not problem, detail=detail, lag_events=lag, lag_s=row["lag_s"])
 
     async def _lead_once(self) -> None:
         settings = self._settings.relay
@@ -193,9 +217,6 @@ class Relay:
         page = await following(self.position)
         while True:
             if page is None:
-                LAG_EVENTS.set(0)
-                LAG_SECONDS.set(0)
-                self.lag_events = 0
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), timeout=settings.poll_interval_ms / 1000)
                 woken.clear()
@@ -208,8 +229,6 @@ class Relay:
                     preparing = tasks.create_task(following(page.upto))
                 await self._checkpoint(connection, lock, leadership.epoch, page)
             page = preparing.result()
-            if page is not None:
-                await self._measure_lag(connection, lock, page.oldest)
 
     async def _page(
         self, producer: AIOKafkaProducer, rows: Sequence[asyncpg.Record], header_writer: HeaderWriter
@@ -244,7 +263,7 @@ class Relay:
                     if queue[-1].append(key=key, value=value, timestamp=timestamp_ms, headers=complete) is None:
                         raise RuntimeError(f"event {event.event_id} is larger than a Kafka batch")
                 last[place] = touched[place] = event.position
-        return Page(batches, touched, int(rows[-1]["position"]), rows[0]["recorded_at"])
+        return Page(batches, touched, int(rows[-1]["position"]))
 
     async def _send_in_rounds(self, producer: AIOKafkaProducer, batches: dict[Partition, list[BatchBuilder]]) -> None:
         """One batch per partition at a time: were a second one under way when the first fails, it could land without
@@ -294,16 +313,6 @@ class Relay:
             raise LeaseLost(f"epoch {epoch} is over")
         self.position = page.upto
         self.last_error = None
-
-    async def _measure_lag(self, connection: Connection, lock: asyncio.Lock, oldest: datetime) -> None:
-        if monotonic() < self._measure_at:
-            return
-        self._measure_at = monotonic() + MEASURE_INTERVAL_S
-        async with lock:
-            head = await connection.fetchval("SELECT position FROM log.head")
-        self.lag_events = int(head) - self.position
-        LAG_EVENTS.set(self.lag_events)
-        LAG_SECONDS.set((datetime.now(UTC) - oldest).total_seconds())
 
 
 def _first_of(error: BaseException) -> BaseException:

@@ -138,6 +138,7 @@ class GatewayCalls:
             if isinstance(answer, NotFound) and key_is_kept:
                 answer = await call()
         CALLS.labels(gateway.name, operation, type(answer).__name__).inc()
+        _tell(gateway.name, operation, reference, work.attempts, answer)
         match answer:
             case NotFound():
                 return Hold(f"{gateway.name} knows nothing of {reference}, and its key's window has passed")
@@ -200,6 +201,18 @@ class GatewayCalls:
         """The key names the answer: two workers with two answers both reach the stream, which takes the first."""
         key = f"{subject}:{type(command).__name__}"
         return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR)
+
+
+def _tell(gateway: str, operation: str, reference: str, attempts: int, answer: LookUpResult) -> None:
+    """Log what somebody will ask about: what nobody knows, each time, and what was declined or put off."""
+    named = log.bind(gateway=gateway, operation=operation, reference=reference, attempts=attempts)
+    match answer:
+        case OutcomeUnknown():
+            named.warning("gateway_outcome_unknown", why=answer.why)
+        case Declined():
+            named.info("gateway_declined", code=answer.code, gateway_code=answer.gateway_code)
+        case RetryLater():
+            named.warning("gateway_asks_to_wait", why=answer.why, after_ms=answer.after_ms)
 
 
 def _why(answer: Any) -> str:

@@ -6,7 +6,6 @@ Offsets are the database's: a partition that is assigned is read from its checkp
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any, Final
 
@@ -16,13 +15,16 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from prometheus_client import Counter, Gauge, Histogram
 
 from infra.database import Connection, Role, open_pool, server_settings
+from infra.heartbeat import Stall
 from infra.kafka.dead_letters import DeadLetters
+from infra.kafka.probe import KafkaProbe
 from infra.kafka.topics import full_name
 from infra.settings import Settings
-from infra.telemetry import PartHealth
+from infra.telemetry import PartHealth, timed_part
 from projections.folding.live import Live, NewerIncarnation, Overtaken, StaleReadModel
 from projections.folding.tables import owner_connection, prepare
 from projections.folding.takeover import adopt, begin_refold, finish_refold, has_caught_up
+from projections.reached import Reached, reached
 from projections.read_model import Projection
 
 log = structlog.get_logger(__name__)
@@ -37,10 +39,11 @@ HELD = Gauge("tallybook_projections_held_keys", "Keys that wait for a dead lette
 OVERTAKEN = Counter("tallybook_projections_overtaken_total", "Batches dropped: another worker wrote", ["projection"])
 RESTARTS = Counter("tallybook_projections_restarts_total", "Times a projection started over", ["projection"])
 BATCH_SECONDS = Histogram("tallybook_projections_batch_seconds", "From a poll to its commit", ["projection"])
-LAG_EVENTS = Gauge("tallybook_projections_lag_events", "Records not yet folded", ["projection", "partition"])
-LAG_SECONDS = Gauge(
-    "tallybook_projections_lag_seconds", "Age of the last record while behind", ["projection", "partition"]
-)
+LAG_EVENTS = Gauge("tallybook_projections_lag_events", "Events in the log that are not folded yet", ["projection"])
+LAG_SECONDS = Gauge("tallybook_projections_lag_seconds", "Age of the oldest event not folded yet", ["projection"])
+
+
+ROLE: Final = "projections"
 
 
 class TopicAway(Exception):
@@ -79,9 +82,8 @@ class ProjectionWorker:
             cached_rows=settings.projections.cached_rows,
         )
         self._open: set[int] = set()
-        self._lag: dict[int, int] = {}
-        self._behind_since: dict[int, datetime] = {}
         self._problem = "starting"
+        self._stall = Stall(settings.telemetry.stalled_ms)
         self._look_at = 0.0
 
     async def run(self) -> None:
@@ -174,7 +176,6 @@ class ProjectionWorker:
             await self._look_for_incarnation(connection)
         if self.live.filling and await has_caught_up(connection, self.projection, self._topic):
             await self._take_over(connection)
-        self._measure(consumer, records)
 
     async def _project(self, connection: Connection, records: Mapping[int, Sequence[Any]]) -> None:
         labels = self.projection
@@ -234,35 +235,24 @@ class ProjectionWorker:
             owner.terminate()
         await self._reload(connection)
 
-    def _measure(self, consumer: AIOKafkaConsumer, records: Mapping[int, Sequence[Any]]) -> None:
-        for place in consumer.assignment():
-            partition = place.partition
-            end = consumer.highwater(place)
-            checkpoint = self.live.checkpoints.get(partition)
-            if end is None or checkpoint is None:
-                continue
-            lag = max(0, end - checkpoint.offset)
-            self._lag[partition] = lag
-            LAG_EVENTS.labels(self.projection, partition).set(lag)
-            found = records.get(partition)
-            if lag == 0:
-                self._behind_since.pop(partition, None)
-            elif found:
-                self._behind_since[partition] = datetime.fromtimestamp(found[-1].timestamp / 1000, UTC)
-            since = self._behind_since.get(partition)
-            age_s = 0.0 if since is None else (datetime.now(UTC) - since).total_seconds()
-            LAG_SECONDS.labels(self.projection, partition).set(age_s)
-
-    def health(self) -> PartHealth:
-        """Whether this projection folds, and how far behind it is."""
+    def health(self, reached: Reached | None) -> PartHealth:
+        """Whether this projection folds; how far it is behind is told by the log, not by what came from Kafka."""
         problem = self._problem or "; ".join(f"lost: {why}" for why in self.live.lost.values())
-        since = min(self._behind_since.values(), default=None)
+        detail = f"{len(self.live.held)} keys wait for dead letters" if self.live.held else ""
+        if reached is None:
+            return PartHealth(name=f"projections.{self.projection}", ok=not problem, detail=problem or detail)
+        LAG_EVENTS.labels(self.projection).set(reached.lag_events)
+        LAG_SECONDS.labels(self.projection).set(reached.lag_s)
+        if self.live.filling:
+            detail = f"folds incarnation {self.live.incarnation} anew; the tables before it are shown meanwhile"
+        else:
+            problem = problem or self._stall.why(reached.position, reached.published - reached.position)
         return PartHealth(
             name=f"projections.{self.projection}",
             ok=not problem,
-            detail=problem or (f"{len(self.live.held)} keys wait for dead letters" if self.live.held else ""),
-            lag_events=sum(self._lag.values()),
-            lag_s=0.0 if since is None else (datetime.now(UTC) - since).total_seconds(),
+            detail=problem or detail,
+            lag_events=reached.lag_events,
+            lag_s=reached.lag_s,
         )
 
 
@@ -292,6 +282,9 @@ class Projections:
         self._owner_dsn = owner_dsn or dsn
         self._bootstrap = bootstrap
         self.workers: list[ProjectionWorker] = []
+        prefix = settings.kafka.topic_prefix
+        topics = [full_name(prefix, projection.topic) for projection in Projection]
+        self._kafka = KafkaProbe(bootstrap, topics, timeout_ms=settings.telemetry.health_timeout_ms)
 
     async def run(self) -> None:
         """Fold until cancelled; a batch under way is then committed, or dropped whole."""
@@ -323,9 +316,13 @@ class Projections:
                 await asyncio.wait_for(producer.stop(), timeout=settings.kafka.session_timeout_ms / 1000)
             pool.terminate()
 
-    def health(self) -> tuple[PartHealth, ...]:
-        """One part per projection."""
-        return tuple(worker.health() for worker in self.workers)
+    async def health(self, connection: "Connection | None") -> tuple[PartHealth, ...]:
+        """Kafka, and one part per projection."""
+        kafka = await timed_part("kafka", self._kafka.check)
+        if not self.workers:
+            return kafka, PartHealth(name=ROLE, ok=False, detail="starting")
+        found = {} if connection is None else await reached(connection, self._settings.kafka.topic_prefix, ages=True)
+        return kafka, *(worker.health(found.get(worker.projection)) for worker in self.workers)
 
 
 async def run(settings: Settings, *, dsn: str, bootstrap: str, owner_dsn: str | None = None) -> None:

@@ -1,7 +1,12 @@
 """Machines whose clocks are hours apart: what decides by a wrong clock writes nothing and says so."""
 
+import asyncio
+import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -15,11 +20,24 @@ from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
 from testing.requests import request
 from testing.services import FreshDatabase
+from tests.attack.target import Target
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Raise
+from tests.e2e.api_process import ApiProcess
 
 APART = timedelta(hours=2)
 BOUND_MS = 2_000
 SETTINGS = WriterSettings(clock_apart_max_ms=BOUND_MS)
+
+SHIFTED = """
+from datetime import timedelta
+import infra.clock
+right = infra.clock.system_clock
+infra.clock.system_clock = lambda: right() + timedelta(hours=2)
+"""
+"""What makes a process's clock wrong: run before anything of ours is imported."""
+
+START_LIMIT_S = 60.0
+POLL_S = 0.05
 
 OpenWriter = Callable[[Clock], GroupCommitWriter]
 
@@ -99,6 +117,39 @@ async def test_ids_follow_a_clock_that_was_set_right(database: FreshDatabase) ->
     assert row is not None
     made_ms = decode(row["event_id"][len(EVENT) :]) >> 80
     assert abs(made_ms - row["recorded_at"].timestamp() * 1000) <= BOUND_MS
+
+
+async def test_an_api_whose_machine_is_two_hours_ahead_answers_why_it_writes_nothing(
+    target: Target, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SHIFTED)
+    python_path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    wrong = ApiProcess(target.dsn, tmp_path, PYTHONPATH=python_path)
+    wrong.launch()
+    there = replace(target, process=wrong)
+    head = await target.head_position()
+    try:
+        async with asyncio.timeout(START_LIMIT_S):
+            while True:
+                with contextlib.suppress(OSError):
+                    ready = await there.send("GET", "/health/ready", headers=())
+                    break
+                await asyncio.sleep(POLL_S)
+        clock = next(part for part in ready.json["parts"] if part["name"] == "clock")
+        assert (ready.status, clock["ok"]) == (503, False)
+        assert "ahead of the database's" in clock["detail"]
+        refused = await there.send("POST", "/v1/products", b'{"name":"P"}')
+        assert (refused.status, refused.code) == (503, "clock_apart")
+        assert refused.headers["retry-after"] == "1"
+        assert "TALLYBOOK_WRITER_CLOCK_APART_MAX_MS" in refused.json["detail"]
+    finally:
+        wrong.kill()
+    assert await target.head_position() == head, "nothing was written"
+    made = await target.made("/v1/products", {"name": "P"})
+    event = await target.send("GET", "/v1/events?limit=1")
+    assert event.json["data"][0]["stream"] == made["id"]
+    found = await target.send("GET", f"/v1/events/{event.json['data'][0]['id']}")
+    assert found.status == 200, "an event is found by its id"
 
 
 def test_what_a_reading_between_two_of_ours_proves() -> None:

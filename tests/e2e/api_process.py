@@ -36,15 +36,20 @@ class ApiProcess:
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", "run", "api"], env=self._environment, stdout=log, stderr=log
-            )
+        self._process = self.launch()
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the API did not start:\n{self._log.read_text()[-4000:]}")
             time.sleep(POLL_S)
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        """Start it and wait for nothing: it may never be ready."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", "run", "api"], env=self._environment, stdout=log, stderr=log
+            )
+        return self._process
 
     def _is_ready(self) -> bool:
         try:

@@ -56,8 +56,9 @@ async def test_what_was_written_can_be_read_at_its_position(
         listed = await client.get("/v1/payments", **{"Min-Ledger-Position": position})
         assert [each["id"] for each in listed.json()["data"]] == [payment.json()["id"]]
         health = (await api.http.get("/health")).json()
-        assert health["status"] == "ok"
-        assert {part["lag_events"] for part in health["parts"] if "lag_events" in part} == {0}
+        behind = [part for part in health["parts"] if "lag_events" in part]
+        assert {part["name"] for part in behind} >= {"relay", "projection billing", "projection payments"}
+        assert {(part["ok"], part["lag_events"]) for part in behind} == {(True, 0)}
 
 
 async def shows(client: Client, position: str, path: str, expected: bytes) -> None:

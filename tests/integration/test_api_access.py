@@ -218,7 +218,7 @@ async def test_health_and_metrics_tell_how_far_everything_is(api: Api, client: C
     assert (await api.http.get("/health/ready")).json()["status"] == "ok"
     health = (await api.http.get("/health")).json()
     parts = {part["name"]: part for part in health["parts"]}
-    assert parts["database"]["latency_ms"] >= 0
+    assert parts["postgresql"]["latency_ms"] >= 0
     assert parts["relay"]["lag_events"] == 1
     assert parts["projection billing"]["lag_events"] == 1
     metrics = await api.http.get("/metrics")

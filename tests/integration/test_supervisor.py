@@ -1,6 +1,7 @@
 """The supervisor starts real processes, starts again what ends, gives up in the end, and stops all that it started."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from host.journal import Journal
 from host.supervisor import RoleState, Supervisor, SupervisorError, read_roster
 from infra.settings import SupervisorSettings
 
@@ -49,13 +51,14 @@ def make(tmp_path: Path) -> Callable[..., Supervisor]:
     program = tmp_path / "role.py"
     program.write_text(textwrap.dedent(ROLE))
 
-    def build(*, stop_timeout_s: float = 10.0) -> Supervisor:
+    def build(*, stop_timeout_s: float = 10.0, tell: Callable[[str], None] = lambda _text: None) -> Supervisor:
         return Supervisor(
             tmp_path / "roles",
             SETTINGS,
             environment={"PYTHONPATH": str(Path(__file__).parents[2]), "WHO": "everybody"},
             stop_timeout_s=stop_timeout_s,
             command=[sys.executable, str(program)],
+            tell=tell,
         )
 
     return build
@@ -139,6 +142,42 @@ async def test_a_paused_process_is_silent_until_it_goes_on_and_can_be_stopped(ma
         await until(lambda: running.status() != psutil.STATUS_STOPPED)
         supervisor.pause("relay-0")
         assert await supervisor.stop("relay-0")
+
+
+async def test_every_restart_is_one_line_told_and_one_written_down(make: Callable[..., Supervisor]) -> None:
+    told: list[str] = []
+    async with make(tell=told.append) as supervisor:
+        (process,) = await supervisor.start("relay")
+        await supervisor.wait_ready()
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await until(lambda: bool(told))
+        assert told == [f"relay-0 ended (SIGKILL); started again, pid {process.pid}"]
+        lines = [json.loads(line) for line in supervisor.journal.file.read_text().splitlines()]
+    assert [(line["event"], line["process"]) for line in lines] == [
+        ("role_started", "relay-0"),
+        ("role_restarted", "relay-0"),
+    ]
+    assert lines[1]["restarts"] == 1
+
+
+async def test_a_process_that_is_given_up_is_told(make: Callable[..., Supervisor]) -> None:
+    told: list[str] = []
+    async with make(tell=told.append) as supervisor:
+        await supervisor.start("relay", environment={"ENDS": "yes"})
+        async with asyncio.timeout(30):
+            await supervisor.wait_failed()
+    assert told[-1] == "relay-0 ended (exit code 3) and is given up"
+    assert [line.startswith("relay-0 ended (exit code 3); started again") for line in told[:-1]] == [True] * 3
+
+
+def test_the_journal_is_rolled_over(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "supervisor.log", 200, lambda _text: None)
+    for number in range(20):
+        journal.note("role_restarted", "relay-0", f"number {number}")
+    assert journal.file.stat().st_size < 400
+    assert journal.file.with_suffix(".log.1").exists()
+    assert "number 19" in journal.file.read_text()
 
 
 async def test_a_process_that_does_not_stop_is_killed(make: Callable[..., Supervisor]) -> None:

@@ -29,11 +29,16 @@ BEGIN
         ('relay.published',      'SELECT',                         'SELECT, INSERT, UPDATE, DELETE',
                                                                              'SELECT',                 'SELECT'),
         ('ops.dead_letters',     'SELECT, INSERT, UPDATE',         '',       'SELECT, INSERT, UPDATE', ''),
+        ('ops.heartbeats',       '',                               '',       '',                       'SELECT'),
         ('read.projections',     'SELECT',                         'SELECT', 'SELECT, UPDATE',         'SELECT'),
         ('read.models',          'SELECT',                         'SELECT', 'SELECT',                 'SELECT'),
         ('read.checkpoints',     'SELECT',                         'SELECT', 'SELECT, INSERT, UPDATE', 'SELECT'),
         ('read.held_keys',       'SELECT',                         'SELECT', 'SELECT, INSERT, DELETE', 'SELECT'),
         ('log.append',           'EXECUTE',                        '',       '',                       ''),
+        ('ops.beat',             'EXECUTE',                        'EXECUTE',
+                                                                             'EXECUTE',                ''),
+        ('ops.leave',            'EXECUTE',                        'EXECUTE',
+                                                                             'EXECUTE',                ''),
         ('log.make_partitions',  'EXECUTE',                        '',       '',                       ''),
         ('access.find_api_key',  'EXECUTE',                        '',       '',                       'EXECUTE')
     ) AS t (name, writer, relay, projector, reader) LOOP

@@ -1,0 +1,39 @@
+"""What happened to processes: one line of JSON each in a file, and one line for people where somebody watches."""
+
+import json
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+class Journal:
+    """Notes events. The file is rolled over beyond `bytes_max`."""
+
+    def __init__(self, file: Path, bytes_max: int, tell: Callable[[str], None]) -> None:
+        self.file = file
+        self._bytes_max = bytes_max
+        self._tell = tell
+
+    def note(self, event: str, process: str, text: str, *, aloud: bool = True, **facts: object) -> None:
+        """Write an event down, and tell it unless it is what everybody expects."""
+        line = {"timestamp": datetime.now(UTC).isoformat(), "event": event, "process": process, "text": text, **facts}
+        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.file.exists() and self.file.stat().st_size > self._bytes_max:
+            self.file.replace(self.file.with_suffix(".log.1"))
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if aloud:
+            self._tell(f"{process} {text}")
+
+
+def how_it_ended(code: int | None) -> str:
+    """An exit code for people: a signal by its name."""
+    if code is None:
+        return "exit code unknown"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,234 @@
+"""`tallybook dev` while its parts are killed and frozen: health tells which and why, and what died is started again."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import psutil
+import pytest
+
+from host.supervisor import read_roster
+from infra.settings import TelemetrySettings
+from testing.services import session_folder
+
+READY_LIMIT_S: Final = 180.0
+SEEN_LIMIT_S: Final = 60.0
+"""How long a test waits for what health should tell much sooner: this machine may be busy with anything."""
+
+POLL_S: Final = 0.1
+MARGIN_S: Final = 3.0
+"""From a heartbeat that was missed to the look that finds it so: a beat and an answer."""
+
+Parts = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dev:
+    """A running `tallybook dev`."""
+
+    process: psutil.Process
+    folder: Path
+    console: Path
+    http: aiohttp.ClientSession
+
+    @property
+    def said(self) -> str:
+        """What stands on the console."""
+        return self.console.read_text(encoding="utf-8")
+
+    def pid(self, name: str) -> int:
+        """The present process of a role or server."""
+        roster = read_roster(self.folder / "roles")
+        for role in roster.roles if roster else ():
+            if role.name == name:
+                return role.pid
+        return int(re.findall(rf"{name} (?:on .*\(|runs again, )pid (\d+)", self.said)[-1])
+
+    async def parts(self) -> Parts:
+        """What /health says, by part; nothing while the API does not answer."""
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            url = re.findall(r"http://127\.0\.0\.1:\d+", self.said)[0]
+            async with self.http.get(f"{url}/health") as answer:
+                return {part["name"]: part for part in (await answer.json())["parts"]}
+        return {}
+
+    async def until_health(self, shown: Callable[[Parts], bool], what: str) -> Parts:
+        """Wait until /health shows something."""
+        parts: Parts = {}
+        try:
+            async with asyncio.timeout(SEEN_LIMIT_S):
+                while not shown(parts):
+                    parts = await self.parts()
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            pytest.fail(f"{what}; /health says {parts}; the console:\n{self.said}")
+        return parts
+
+    async def until_well(self) -> None:
+        """Wait until every part of every process works."""
+        await self.until_health(
+            lambda parts: len(parts) > 10 and all(part["ok"] for part in parts.values()), "not well again"
+        )
+
+    async def until_said(self, pattern: str) -> None:
+        """Wait until the console says something."""
+        try:
+            async with asyncio.timeout(SEEN_LIMIT_S):
+                while not re.search(pattern, self.said):
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            pytest.fail(f"the console does not say {pattern!r}:\n{self.said}")
+
+    async def until_logged(self, name: str, event: str, part: str) -> None:
+        """Wait until a role's log tells of a part."""
+        async with asyncio.timeout(SEEN_LIMIT_S):
+            while not any(line["event"] == event and line.get("part") == part for line in self.log(name)):
+                await asyncio.sleep(POLL_S)
+
+    def journal(self, event: str) -> list[str]:
+        """The processes of which the supervisor's log tells this event."""
+        file = self.folder / "roles" / "logs" / "supervisor.log"
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return [line["process"] for line in lines if line["event"] == event]
+
+    def log(self, name: str) -> list[dict[str, Any]]:
+        """A role's log."""
+        file = self.folder / "roles" / "logs" / f"{name}.log"
+        lines = file.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+async def dev() -> AsyncIterator[Dev]:
+    """Everything, from a folder of its own; each test finds it well and leaves it well."""
+    with session_folder() as folder:
+        console = folder / "console.txt"
+        environment = {
+            **os.environ,
+            "TALLYBOOK_DATA_DIR": str(folder),
+            "TALLYBOOK_API_PORT": "0",
+            "TALLYBOOK_GATEWAY_PORT": "0",
+        }
+        with console.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", "dev"], env=environment, stdout=out, stderr=subprocess.STDOUT
+            )
+        try:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
+                running = Dev(process=psutil.Process(process.pid), folder=folder, console=console, http=http)
+                async with asyncio.timeout(READY_LIMIT_S):
+                    while "curl -H" not in running.said:
+                        assert process.poll() is None, running.said
+                        await asyncio.sleep(POLL_S)
+                yield running
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(READY_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process that stands still inside the block, and keeps all it has."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def test_everything_tells_of_itself(dev: Dev) -> None:
+    await dev.until_well()
+    parts = await dev.parts()
+    for name in ("postgresql", "clock", "relay", "projection billing", "processors-0", "projections-0", "relay-0"):
+        assert name in parts
+    for name in ("relay-0: kafka", "projections-0: kafka", "processors-0: kafka", "processors-0: gateway sandbox"):
+        assert parts[name]["ok"], parts[name]
+    # Kafka knows of a group only once it has joined.
+    await dev.until_health(lambda parts: "lag_events" in parts.get("processors-0: sagas", {}), "no lag of the sagas")
+
+
+@pytest.mark.parametrize("role", ["processors-0", "projections-0", "relay-0"])
+async def test_a_frozen_role_is_silent_in_health_on_the_console_and_in_the_log(dev: Dev, role: str) -> None:
+    await dev.until_well()
+    with frozen(dev.pid(role)):
+        parts = await dev.until_health(lambda parts: role in parts and not parts[role]["ok"], f"{role} is frozen")
+        silent_s = float(re.findall(r"no heartbeat for (\d+) s", parts[role]["detail"])[0])
+        assert silent_s * 1000 <= TelemetrySettings().heartbeat_silence_ms + MARGIN_S * 1000
+        await dev.until_said(f"{role} does not answer")
+        await dev.until_logged("api-0", "part_fails", role)
+    await dev.until_well()
+    await dev.until_said(f"{role} works again")
+
+
+async def test_a_frozen_gateway_is_told_by_those_who_need_it(dev: Dev) -> None:
+    await dev.until_well()
+    name = "processors-0: gateway sandbox"
+    with frozen(dev.pid("gateway-0")):
+        parts = await dev.until_health(lambda parts: name in parts and not parts[name]["ok"], "the gateway is frozen")
+        assert "gave no answer within" in parts[name]["detail"]
+        await dev.until_logged("processors-0", "part_fails", "gateway sandbox")
+        await dev.until_said("gateway-0 does not answer")
+    await dev.until_well()
+
+
+async def test_a_frozen_kafka_fails_everybody_who_needs_it(dev: Dev) -> None:
+    await dev.until_well()
+    needing = [f"{role}: kafka" for role in ("relay-0", "projections-0", "processors-0")]
+    with frozen(dev.pid("Kafka")):
+        parts = await dev.until_health(
+            lambda parts: all(name in parts and not parts[name]["ok"] for name in needing), "Kafka is frozen"
+        )
+        assert all("gave no answer" in parts[name]["detail"] for name in needing)
+        await dev.until_said("Kafka does not answer")
+    await dev.until_well()
+
+
+async def test_a_frozen_postgresql_is_told(dev: Dev) -> None:
+    await dev.until_well()
+    family = [psutil.Process(dev.pid("PostgreSQL")), *psutil.Process(dev.pid("PostgreSQL")).children()]
+    with contextlib.ExitStack() as stack:
+        for member in family:
+            stack.enter_context(frozen(member.pid))
+        await dev.until_health(
+            lambda parts: "postgresql" in parts and not parts["postgresql"]["ok"], "PostgreSQL is frozen"
+        )
+        await dev.until_said("PostgreSQL does not answer")
+    await dev.until_well()
+
+
+@pytest.mark.parametrize("server", ["Kafka", "PostgreSQL"])
+async def test_a_killed_server_is_started_again_and_said_so(dev: Dev, server: str) -> None:
+    await dev.until_well()
+    before = dev.pid(server)
+    os.kill(before, signal.SIGKILL)
+    await dev.until_said(f"{server} ended; it is started again")
+    await dev.until_said(f"{server} runs again, pid")
+    assert dev.pid(server) != before
+    zombies = [each for each in dev.process.children() if each.status() == psutil.STATUS_ZOMBIE]
+    assert zombies == []
+    assert dev.journal("server_restarted")[-1] == server
+    await dev.until_well()
+
+
+async def test_every_restart_of_a_role_is_one_line_on_the_console_and_one_in_the_log(dev: Dev) -> None:
+    await dev.until_well()
+    before = dev.pid("processors-0")
+    told = dev.journal("role_restarted").count("processors-0")
+    os.kill(before, signal.SIGKILL)
+    await dev.until_said(r"processors-0 ended \(SIGKILL\); started again, pid")
+    assert dev.journal("role_restarted").count("processors-0") == told + 1
+    assert dev.pid("processors-0") != before
+    await dev.until_well()
