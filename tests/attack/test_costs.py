@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+import re
+from urllib.parse import quote
 
 import pytest
 
+from api.app import RESOURCES
+from api.http.edge import SINGLE_HEADERS
+from api.http.operations import Operation
 from testing.growth import RATIO_MAX, TIMES
-from tests.attack.target import Target
+from tests.attack.target import Headers, Target
 
 SHORT_CHARS = 800
 
@@ -46,3 +51,41 @@ async def test_a_body_costs_the_process_its_length(target: Target, motif: str) -
 
     short = await cost(8_000)
     assert await cost(8_000 * TIMES) <= RATIO_MAX * max(short, 0.02)
+
+
+QUERIES = [operation for resource in RESOURCES for operation in resource.declared if not operation.is_command]
+MOTIFS = ("1-", "a.", "0a", "4 ", "2026-01-01T")
+
+
+async def cost_of(target: Target, path: str, headers: Headers) -> float:
+    """CPU time that the process itself counted for a few requests, whatever it answered."""
+    before = target.process.cpu_s
+    await asyncio.gather(*(target.send("GET", path, headers=headers) for _ in range(8)))
+    return target.process.cpu_s - before
+
+
+@pytest.mark.parametrize("operation", QUERIES, ids=lambda operation: operation.name)
+async def test_ids_and_filters_cost_the_process_their_length(target: Target, operation: Operation) -> None:
+    """Each part of a path and each parameter that an operation knows."""
+    known = [field.alias or name for name, field in operation.parameters.model_fields.items()]  # type: ignore[union-attr]
+
+    def asked(motif: str, chars: int) -> str:
+        value = quote((motif * chars)[:chars], safe="")
+        path = re.sub(r"\{[a-z_]+(:path)?\}", value, operation.path)
+        share = max(1, len(known))
+        return path + "?" + "&".join(f"{quote(name)}={value[: len(value) // share]}" for name in known)
+
+    for motif in MOTIFS:
+        short = await cost_of(target, asked(motif, SHORT_CHARS // 4), target.authorized())
+        long = await cost_of(target, asked(motif, SHORT_CHARS // 4 * TIMES), target.authorized())
+        assert long <= RATIO_MAX * max(short, 0.02), motif
+
+
+@pytest.mark.parametrize("name", [*sorted(SINGLE_HEADERS.values()), "X-Forwarded-For", "Accept", "Cookie"])
+async def test_headers_cost_the_process_their_length(target: Target, name: str) -> None:
+    own = [pair for pair in target.authorized() if pair[0] != name]
+    for motif in (*MOTIFS, "Bearer ", ",", ";", "::"):
+        short = await cost_of(target, "/v1/products", [*own, (name, (motif * SHORT_CHARS)[:SHORT_CHARS])])
+        chars = SHORT_CHARS * TIMES
+        long = await cost_of(target, "/v1/products", [*own, (name, (motif * chars)[:chars])])
+        assert long <= RATIO_MAX * max(short, 0.02), motif
