@@ -103,7 +103,7 @@ async def _seen(parts: Parts) -> list[PartHealth]:
     beats = [beat for beat in await pool.fetch(_HEARTBEATS) if (beat["role"], beat["instance"]) != mine]
     silence_s = parts.settings.telemetry.heartbeat_silence_ms / 1000
     missing = (
-        PartHealth(name=role, ok=False, detail="no process has been heard of")
+        PartHealth(name=f"{role} process", ok=False, detail="none has been heard of")
         for role in NEEDED_ROLES
         if all(beat["role"] != role for beat in beats)
     )
