@@ -10,16 +10,18 @@ from domain.invoicing import commands as invoicing
 from domain.kernel.consequences import Consequence, with_consequences
 from domain.kernel.stream import Command, Decision, Handler, Streams
 from domain.ledger import commands as ledger
+from domain.payments import cancel_commands as cancellations
 from domain.payments import commands as payments
+from domain.payments import consequences as of_payments
 from domain.payments import refund_commands as refunds
 from domain.subscriptions import commands as subscriptions
 from domain.subscriptions import consequences as of_invoices
 
-CONSEQUENCES: Final[Mapping[type, Consequence]] = {**of_invoices.CONSEQUENCES}
+CONSEQUENCES: Final[Mapping[type, Consequence]] = {**of_invoices.CONSEQUENCES, **of_payments.CONSEQUENCES}
 
 HANDLERS: Final[Mapping[type, Handler]] = {
     command: with_consequences(handler, CONSEQUENCES)
-    for context in (customers, catalog, subscriptions, invoicing, payments, refunds, ledger)
+    for context in (customers, catalog, subscriptions, invoicing, payments, cancellations, refunds, ledger)
     for command, handler in context.HANDLERS.items()
 }
 

@@ -206,6 +206,14 @@ class ProcessorSettings(Part):
     work_failures_max: int = setting(10, "runs", "Failed runs in a row after which due work is held.", ge=1)
     work_backoff_ms: int = setting(250, "ms", "First pause before due work is run again; doubles.", ge=1)
     work_backoff_max_ms: int = setting(30_000, "ms", "Longest such pause.", ge=1)
+    authentication_timeout_s: float = setting(
+        86_400, "s", "How long a payment waits for its customer to authenticate before it is given up.", gt=0
+    )
+    refund_retry_backoff_ms: int = setting(
+        60_000, "ms", "Pause before a failed refund of an unneeded capture is asked for again; doubles.", ge=1
+    )
+    refund_retry_backoff_max_ms: int = setting(21_600_000, "ms", "Longest such pause.", ge=1)
+    refund_failures_max: int = setting(8, "refunds", "Failed refunds of an unneeded capture, then it is held.", ge=1)
     clock_slice_ms: int = setting(5_000, "ms", "A test clock advances in slices of this length.", ge=1)
     clock_batch_rows: int = setting(500, "rows", "Most due rows of a test clock run side by side.", ge=1)
     clock_settle_poll_ms: int = setting(25, "ms", "Pause between looks whether a test clock has settled.", ge=1)

@@ -24,11 +24,12 @@ from infra.heartbeat import Heartbeat
 from infra.kafka.dead_letters import DeadLetters
 from infra.kafka.records import ConsumerRecord, Delivered
 from infra.kafka.topics import ensure_topics, full_name
-from infra.settings import Settings, data_dir
+from infra.settings import ProcessorSettings, Settings, data_dir
 from infra.telemetry import correlated
 from processors.carry import Carrier, carry, end_process, faust_app
 from processors.due_work import DueWorkRunner, Run
 from processors.runs.gateway_calls import GatewayCalls
+from processors.runs.refund_retries import RefundRetries
 from processors.runs.renewals import Renewals
 from processors.runs.sweeper import Sweeper
 from processors.runs.test_clocks import TestClocks
@@ -76,14 +77,18 @@ class SagaDeadLetters:
             await self._queue.hold_caused_by(event_id, WorkKind.SAGA_DEADLINE, error=f"dead letter: {error}")
 
 
-def runs_of(writer: Writer, states: StateReader, gateways: Mapping[str, Gateway]) -> dict[WorkKind, Run]:
+def runs_of(
+    writer: Writer, states: StateReader, gateways: Mapping[str, Gateway], settings: ProcessorSettings
+) -> dict[WorkKind, Run]:
     """The runs of real-time and clock work that need no more than these."""
-    calls = GatewayCalls(writer, states, gateways)
+    calls = GatewayCalls(writer, states, gateways, settings)
     renewals = Renewals(writer)
+    refund_retries = RefundRetries(writer, states, settings)
     return {
         WorkKind.SUBSCRIPTION_RENEWAL: renewals.renew,
         WorkKind.PAYMENT_GATEWAY_CALL: calls.payment,
         WorkKind.REFUND_GATEWAY_CALL: calls.refund,
+        WorkKind.REFUND_RETRY: refund_retries.retry,
     }
 
 
@@ -129,7 +134,7 @@ class Processors:
             reading = PostgresStorage(self._dsn, settings.writer)
             stack.push_async_callback(reading.close)
             states = StateReader(reading, codec, writer.held)
-            runs = runs_of(writer, states, gateways)
+            runs = runs_of(writer, states, gateways, settings.processors)
             clocks = TestClocks(writer, states, queue, settings.processors)
             runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, event_log, codec, settings.processors).sweep
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance

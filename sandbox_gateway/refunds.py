@@ -84,7 +84,7 @@ class Refunds:
         if amount > left:
             raise ApiError(409, "refund_exceeds_captured", f"{left} is left to refund", param="amount")
         script = script_of(payment.token)
-        outcome = None if script is None else script.outcomes[0]
+        outcome = None if script is None else script.outcome(self._declined_of(payment.seq))
         now_ms = self._store.now_ms()
         refund = Refund(
             seq=0,
@@ -119,6 +119,9 @@ class Refunds:
             self._store.execute("UPDATE payments SET refunded = refunded + ? WHERE seq = ?", (amount, payment.seq))
         self._written(refund)
         return Performed(402 if refund.status == "declined" else 200, self.shown(refund))
+
+    def _declined_of(self, payment_seq: int) -> int:
+        return sum(refund.status == "declined" for refund in self._where("payment_seq = ?", payment_seq))
 
     def settle(self, now_ms: int) -> None:
         """Finish the refunds whose processing time is over."""

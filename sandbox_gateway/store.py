@@ -65,6 +65,7 @@ CREATE TABLE disputes (
     evidence_due_ms INTEGER NOT NULL,
     created_ms INTEGER NOT NULL
 );
+CREATE INDEX refunds_payment ON refunds (payment_seq);
 CREATE INDEX disputes_payment ON disputes (payment_seq);
 CREATE TABLE payouts (
     seq INTEGER PRIMARY KEY,

@@ -11,6 +11,7 @@
     tok_error_after_charge                  charged, then 500, and the 500 is stored for the key
     tok_disputed                            succeeds and is disputed at once
     tok_refund_fails, tok_refund_processing succeeds; its refunds are declined, or settle after `settle_ms`
+    tok_refund_fails_2x_then_succeed        its first two refunds are declined, the next succeeds
 
 Outcomes can follow one another, each a number of times, the last one for ever:
 

@@ -49,8 +49,8 @@ from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Stream
 from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
+from domain.payments.cancel_commands import CancelPayment
 from domain.payments.commands import (
-    CancelPayment,
     CollectInvoice,
     ConfirmPayment,
     CreatePayment,

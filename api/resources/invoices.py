@@ -123,7 +123,8 @@ class InvoiceFilters(CreatedParameters):
 
 
 class InvoiceResource(TypedDict):
-    """An invoice. A draft has no number and no due time."""
+    """An invoice. A draft has no number and no due time. `payment` is the one that paid it or was tried last, and
+    `collection_failure` why that one came to nothing."""
 
     id: InvoiceId
     object: Literal["invoice"]
@@ -133,6 +134,7 @@ class InvoiceResource(TypedDict):
     number: str | None
     collection_method: CollectionMethod
     collection_status: CollectionStatus
+    collection_failure: str | None
     currency: str
     lines: list[InvoiceLineResource]
     total: MoneyResource
@@ -158,6 +160,7 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "number": invoice.number,
         "collection_method": invoice.collection,
         "collection_status": invoice.collection_status,
+        "collection_failure": invoice.collection_failure,
         "currency": invoice.currency,
         "lines": [_line(line) for line in invoice.lines],
         "total": money(invoice.total),
@@ -195,6 +198,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "number": None,
     "collection_method": "send_invoice",
     "collection_status": "not_applicable",
+    "collection_failure": None,
     "currency": "EUR",
     "lines": [
         {
@@ -209,7 +213,7 @@ EXAMPLE: Final[dict[str, object]] = {
         }
     ],
     "total": {"amount": 25000, "currency": "EUR"},
-    "amount_due": {"amount": 0, "currency": "EUR"},
+    "amount_due": {"amount": 25000, "currency": "EUR"},
     "amount_paid": {"amount": 0, "currency": "EUR"},
     "payment": None,
     "test_clock": None,
@@ -315,14 +319,15 @@ async def void_invoice(call: Call, _body: NoBody) -> Intention:
     "pay",
     body=InvoicePayment,
     body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
-    example=OPEN_EXAMPLE,
+    example=OPEN_EXAMPLE | {"collection_status": "pending", "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7"},
     refusals=(InvoiceNotOpen, InvoiceHasLivePayment, PaymentMethodNotFound, PaymentMethodIsDetached),
 )
 async def pay_invoice(call: Call, body: InvoicePayment) -> Intention:
     """Pay an open invoice.
 
-    With a payment method its charge begins: the Location header names the payment, and the invoice is paid once the
-    gateway has said so. With `paid_out_of_band` it is paid now.
+    With a payment method its charge begins: the answer and its Location header name the payment, and the invoice is
+    paid once the gateway has said so. An earlier payment that waits for its customer is given up first. With
+    `paid_out_of_band` the invoice is paid now.
     """
     invoice_id = INVOICES.id_of(call)
     if body.paid_out_of_band:

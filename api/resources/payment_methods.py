@@ -14,7 +14,7 @@ from api.http.listing import (
 from api.http.operations import Intention
 from api.http.resource import Resource
 from api.http.validation import form
-from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
+from domain.customers.customer import CustomerIsErased, CustomerNotFound
 from domain.customers.payment_method import (
     PAYMENT_METHOD,
     AttachPaymentMethod,
@@ -116,10 +116,13 @@ PAYMENT_METHODS: Final = Resource(
         "token": "tok_visa",
         "set_default": True,
     },
-    refusals=(CustomerNotFound, CustomerIsDeleted),
+    refusals=(CustomerNotFound, CustomerIsErased),
 )
 async def attach_payment_method(_call: Call, body: NewPaymentMethod) -> Intention:
-    """Attach a payment method to a customer."""
+    """Attach a payment method to a customer.
+
+    A deleted customer may have one, too, to pay what they still owe.
+    """
     method_id = new_id(PREFIX)
     return PAYMENT_METHODS.created(
         method_id,

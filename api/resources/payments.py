@@ -30,7 +30,9 @@ from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCu
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.invoicing.invoice import InvoiceNotOpen
 from domain.kernel.identifiers import PAYMENT as PREFIX
-from domain.payments.commands import CancelPayment, ConfirmPayment, CreatePayment
+from domain.payments.cancel_commands import CancelPayment
+from domain.payments.cancellation import CancelReason
+from domain.payments.commands import ConfirmPayment, CreatePayment
 from domain.payments.payment import (
     PAYMENT,
     InvoiceHasLivePayment,
@@ -70,7 +72,8 @@ class PaymentFilters(CreatedParameters):
 
 
 class PaymentResource(TypedDict):
-    """A payment. `outcome_unknown` holds while the gateway has yet to say what became of the attempt."""
+    """A payment. `outcome_unknown` holds while the gateway has yet to say what became of the attempt, `cancellation`
+    says why it is being asked to give the attempt up."""
 
     id: PaymentId
     object: Literal["payment"]
@@ -82,6 +85,7 @@ class PaymentResource(TypedDict):
     status: PaymentStatus
     attempt: int
     outcome_unknown: bool
+    cancellation: CancelReason | None
     payment_method: str | PaymentMethodResource | None
     gateway: str | None
     gateway_payment_id: str | None
@@ -121,6 +125,7 @@ def payment_resource(payment: Payment) -> PaymentResource:
         "status": payment.status,
         "attempt": payment.attempt,
         "outcome_unknown": payment.outcome_unknown,
+        "cancellation": None if payment.cancellation is None else payment.cancellation.reason,
         "payment_method": payment.payment_method_id,
         "gateway": payment.gateway,
         "gateway_payment_id": payment.gateway_payment_id,
@@ -143,6 +148,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "status": "processing",
     "attempt": 1,
     "outcome_unknown": False,
+    "cancellation": None,
     "payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7",
     "gateway": "sandbox",
     "gateway_payment_id": None,
@@ -244,7 +250,11 @@ async def create_payment(_call: Call, body: NewPayment) -> Intention:
     ),
 )
 async def confirm_payment(call: Call, body: Confirmation) -> Intention:
-    """Begin the next attempt of a payment."""
+    """Begin the next attempt of a payment.
+
+    One that waits for its customer to authenticate is given up at the gateway first, and tried with this method then.
+    If the customer was faster, the payment has succeeded, and nothing is tried.
+    """
     payment_id = PAYMENTS.id_of(call)
     return PAYMENTS.changed(payment_id, ConfirmPayment(payment_id=payment_id, payment_method_id=body.payment_method))
 
@@ -257,6 +267,10 @@ async def confirm_payment(call: Call, body: Confirmation) -> Intention:
     refusals=(PaymentNotCancelable,),
 )
 async def cancel_payment(call: Call, _body: NoBody) -> Intention:
-    """Give up a payment that no gateway is working on."""
+    """Give up a payment.
+
+    One that waits for its customer, or whose outcome is unknown, is given up at the gateway first: `cancellation` says
+    so until the gateway has answered. If the customer was faster, the payment has succeeded.
+    """
     payment_id = PAYMENTS.id_of(call)
     return PAYMENTS.changed(payment_id, CancelPayment(payment_id=payment_id))

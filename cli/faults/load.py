@@ -30,7 +30,7 @@ TOKENS: Final = {
     "tok_timeout_after_charge": 4,
     "tok_error_after_charge": 3,
     "tok_processing": 3,
-    "tok_refund_fails": 2,
+    "tok_refund_fails_then_succeed": 2,
     "tok_refund_processing": 2,
 }
 """How often each payment method is of a card with such a fate.

@@ -11,6 +11,7 @@ from domain.customers.customer import (
     CustomerDeleted,
     CustomerErased,
     CustomerEvent,
+    CustomerIsErased,
     CustomerUpdated,
     DefaultPaymentMethodSet,
     DeleteCustomer,
@@ -118,7 +119,10 @@ def erase_customer(command: EraseCustomer, streams: Streams, now: datetime) -> D
 
 
 def attach_payment_method(command: AttachPaymentMethod, streams: Streams, now: datetime) -> Decision:
-    customer = open_for_business(streams, command.customer_id)
+    """A deleted customer may still owe something, and pay it with a new card; of an erased one nothing is kept."""
+    customer = CUSTOMER.of(streams, command.customer_id)
+    if customer.erased_at is not None:
+        raise CustomerIsErased(customer=command.customer_id)
     at = customer_time(streams, customer, now)
     PAYMENT_METHOD.check_new(streams, command.payment_method_id)
     new = PaymentMethodAttached(

@@ -133,6 +133,13 @@ class NotCustomersCurrency(Refusal):
     param = "currency"
 
 
+class CustomerIsErased(Refusal):
+    """The customer was erased and nothing may be kept of them; record what they pay as paid out of band."""
+
+    code = "customer_erased"
+    param = "customer"
+
+
 class PersonalDataMoved(Exception):
     """A new revision was made from one that is not the newest: make it again. No refusal, as it is no answer."""
 

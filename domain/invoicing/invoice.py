@@ -55,7 +55,8 @@ class InvoiceStatus(StrEnum):
 
 
 class CollectionStatus(StrEnum):
-    """How far automatic collection has come; not applicable also where the invoice was settled before it began."""
+    """How far collection has come, and what a customer tries themselves; not applicable also where the invoice was
+    settled without a payment of ours."""
 
     NOT_APPLICABLE = "not_applicable"
     PENDING = "pending"
@@ -157,12 +158,39 @@ class InvoiceCollectionFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InvoicePaymentStarted:
+    """A payment of the open invoice is tried that its finalization did not promise."""
+
+    invoice_id: str
+    payment_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoicePaymentFailed:
+    """What the customer tried on an invoice of theirs to pay came to nothing; no collection of ours failed."""
+
+    invoice_id: str
+    payment_id: str
+    reason: str
+    failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceVoided:
     invoice_id: str
     voided_at: datetime
 
 
-InvoiceEvent = InvoiceDrafted | InvoiceFinalized | InvoicePaid | InvoiceCollectionFailed | InvoiceVoided
+InvoiceEvent = (
+    InvoiceDrafted
+    | InvoiceFinalized
+    | InvoicePaid
+    | InvoiceCollectionFailed
+    | InvoicePaymentStarted
+    | InvoicePaymentFailed
+    | InvoiceVoided
+)
 
 
 class InvoiceNotFound(Refusal):
@@ -207,7 +235,8 @@ class InvalidInvoiceLines(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """`payment_id` is the payment that paid it; `finalized_at`, `number` and `due_at` are None for a draft."""
+    """`payment_id` is the payment that paid it or was tried last; `collection_failure` says why that one came to
+    nothing. `finalized_at`, `number` and `due_at` are None for a draft."""
 
     invoice_id: str
     customer_id: str
@@ -215,6 +244,7 @@ class Invoice:
     status: InvoiceStatus
     collection: CollectionMethod
     collection_status: CollectionStatus
+    collection_failure: str | None
     currency: CurrencyCode
     lines: tuple[InvoiceLine, ...]
     total: Money
@@ -230,8 +260,9 @@ class Invoice:
 
     @property
     def amount_due(self) -> Money:
-        """What is still to be paid: nothing on a paid or void invoice."""
-        return self.total if self.status is InvoiceStatus.OPEN else Money.zero(self.currency)
+        """What is still to be paid, and would be of a draft: nothing on a paid or void invoice."""
+        is_due = self.status in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN}
+        return self.total if is_due else Money.zero(self.currency)
 
 
 def payable(streams: Streams, invoice_id: str) -> Invoice:
@@ -283,6 +314,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 status=InvoiceStatus.DRAFT,
                 collection=event.collection,
                 collection_status=CollectionStatus.NOT_APPLICABLE,
+                collection_failure=None,
                 currency=event.currency,
                 lines=event.lines,
                 total=sum_money((line.amount for line in event.lines), event.currency),
@@ -305,6 +337,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 status=InvoiceStatus.OPEN,
                 collection=event.collection,
                 collection_status=CollectionStatus.PENDING if automatic else CollectionStatus.NOT_APPLICABLE,
+                collection_failure=None,
                 currency=event.currency,
                 lines=event.lines,
                 total=event.total,
@@ -325,14 +358,27 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 invoice,
                 status=InvoiceStatus.PAID,
                 collection_status=(
-                    _no_longer_pending(invoice) if event.payment_id is None else CollectionStatus.SUCCEEDED
+                    CollectionStatus.NOT_APPLICABLE if event.payment_id is None else CollectionStatus.SUCCEEDED
                 ),
+                collection_failure=None,
                 amount_paid=event.amount,
                 payment_id=event.payment_id,
                 paid_at=event.paid_at,
             )
-        case InvoiceCollectionFailed():
-            return replace(invoice, collection_status=CollectionStatus.FAILED)
+        case InvoicePaymentStarted():
+            return replace(
+                invoice,
+                collection_status=CollectionStatus.PENDING,
+                collection_failure=None,
+                payment_id=event.payment_id,
+            )
+        case InvoiceCollectionFailed() | InvoicePaymentFailed():
+            return replace(
+                invoice,
+                collection_status=CollectionStatus.FAILED,
+                collection_failure=event.reason,
+                payment_id=event.payment_id,
+            )
         case InvoiceVoided():
             return replace(
                 invoice,
@@ -418,6 +464,8 @@ EVENTS: dict[str, type] = {
     "invoice.finalized": InvoiceFinalized,
     "invoice.paid": InvoicePaid,
     "invoice.collection_failed": InvoiceCollectionFailed,
+    "invoice.payment_started": InvoicePaymentStarted,
+    "invoice.payment_failed": InvoicePaymentFailed,
     "invoice.voided": InvoiceVoided,
 }
 

@@ -43,6 +43,7 @@ class WorkKind(StrEnum):
     SUBSCRIPTION_RENEWAL = "subscription.renewal"
     PAYMENT_GATEWAY_CALL = "payment.gateway_call"
     REFUND_GATEWAY_CALL = "refund.gateway_call"
+    REFUND_RETRY = "refund.retry"
     CLOCK_ADVANCE = "clock.advance"
     SAGA_DEADLINE = "saga.deadline"
 

@@ -9,31 +9,31 @@ from datetime import datetime
 from typing import Final
 
 from domain.customers.customer import CUSTOMER, Customer, check_currency, open_for_business
-from domain.customers.payment_method import PaymentMethodNotFound, usable_by
+from domain.customers.payment_method import PaymentMethod, PaymentMethodNotFound, usable_by
 from domain.customers.test_clock import customer_time
 from domain.invoicing.invoice import (
     INVOICE,
-    CollectionMethod,
     Invoice,
     InvoiceCollectionFailed,
     InvoicePaid,
+    InvoicePaymentStarted,
     InvoiceStatus,
     payable,
 )
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments import payment as payments
+from domain.payments.cancel_commands import after_giving_up, give_up, not_tried_instead
+from domain.payments.cancellation import CancelReason
 from domain.payments.payment import (
     PAYMENT,
     InvalidPaymentAmount,
     Payment,
     PaymentActionRequired,
     PaymentAttemptIsOver,
-    PaymentCanceled,
     PaymentCaptured,
     PaymentCreated,
     PaymentDeclined,
-    PaymentNotCancelable,
     PaymentOutcomeUnknown,
     PaymentStatus,
     awaiting_outcome,
@@ -42,8 +42,6 @@ from domain.payments.payment import (
 
 NO_PAYMENT_METHOD = "no_payment_method"
 """Why collecting failed where the customer has no default payment method to charge."""
-
-AUTHENTICATION_REQUIRED = "authentication_required"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +62,6 @@ class ConfirmPayment:
 
     payment_id: str
     payment_method_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelPayment:
-    payment_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +130,23 @@ def create_payment(command: CreatePayment, streams: Streams, now: datetime) -> D
 
 
 def pay_invoice(command: PayInvoice, streams: Streams, now: datetime) -> Decision:
+    """A payment of the invoice that waits for its customer is given up first, and this one begins when it is."""
     invoice, customer, at = _to_charge(command, streams, now)
     method_id = command.payment_method_id or customer.default_payment_method_id
-    return Decision(at, _charge(command.payment_id, invoice, customer, method_id, streams, at))
+    waiting = None if invoice.payment_id is None else streams.get(PAYMENT, invoice.payment_id)
+    if waiting is None or not waiting.waits_for_customer:
+        return Decision(at, _charge(command.payment_id, invoice, customer, method_id, streams, at))
+    created = _created(command.payment_id, customer, invoice, invoice.amount_due, method_id, None, at)
+    method = _method(payments.evolve(None, created), method_id, streams)
+    replaced = give_up(
+        waiting,
+        CancelReason.REPLACED,
+        at,
+        replacement_method_id=method.payment_method_id,
+        replacement_payment_id=command.payment_id,
+    )
+    started = InvoicePaymentStarted(invoice_id=invoice.invoice_id, payment_id=command.payment_id, started_at=at)
+    return Decision(at, [PAYMENT.change(created), replaced, INVOICE.change(started)])
 
 
 def collect_invoice(command: CollectInvoice, streams: Streams, now: datetime) -> Decision:
@@ -189,29 +196,29 @@ def _created(
 
 
 def _attempt(payment: Payment, method_id: str | None, streams: Streams, at: datetime) -> Change:
+    return PAYMENT.change(request_attempt(payment, _method(payment, method_id, streams), at))
+
+
+def _method(payment: Payment, method_id: str | None, streams: Streams) -> PaymentMethod:
+    """What is to be charged. Raises PaymentMethodNotFound, PaymentMethodIsDetached."""
     if method_id is None:
         raise PaymentMethodNotFound(customer=payment.customer_id)
-    return PAYMENT.change(request_attempt(payment, usable_by(streams, method_id, payment.customer_id), at))
+    return usable_by(streams, method_id, payment.customer_id)
 
 
 def confirm_payment(command: ConfirmPayment, streams: Streams, now: datetime) -> Decision:
     payment = PAYMENT.of(streams, command.payment_id)
     at = _customers_time(payment, streams, now)
-    payments.check_confirmable(payment)
+    method_id = command.payment_method_id or payment.payment_method_id
+    if not payment.waits_for_customer:
+        payments.check_confirmable(payment)
     if payment.invoice_id is not None:
         payable(streams, payment.invoice_id)
-    return Decision(at, [_attempt(payment, command.payment_method_id or payment.payment_method_id, streams, at)])
-
-
-def cancel_payment(command: CancelPayment, streams: Streams, now: datetime) -> Decision:
-    """Give up a payment that no gateway is working on."""
-    payment = PAYMENT.of(streams, command.payment_id)
-    at = _customers_time(payment, streams, now)
-    if payment.status is PaymentStatus.CANCELED:
-        return Decision(at, [])
-    if payment.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
-        raise PaymentNotCancelable(payment=command.payment_id, status=payment.status)
-    return Decision(at, [PAYMENT.change(PaymentCanceled(payment_id=command.payment_id, canceled_at=at))])
+    if payment.waits_for_customer:
+        method = _method(payment, method_id, streams)
+        replaced = give_up(payment, CancelReason.REPLACED, at, replacement_method_id=method.payment_method_id)
+        return Decision(at, [replaced])
+    return Decision(at, [_attempt(payment, method_id, streams, at)])
 
 
 def record_payment_captured(command: RecordPaymentCaptured, streams: Streams, now: datetime) -> Decision:
@@ -234,20 +241,22 @@ def record_payment_captured(command: RecordPaymentCaptured, streams: Streams, no
             invoice_id=invoice.invoice_id, payment_id=payment.payment_id, amount=payment.amount, paid_at=at
         )
         changes.append(INVOICE.change(paid))
-    return Decision(at, changes)
+    return Decision(at, [*changes, *not_tried_instead(payment, streams, at)])
 
 
 def record_payment_declined(command: RecordPaymentDeclined, streams: Streams, now: datetime) -> Decision:
     payment = awaiting_outcome(streams, command.payment_id, command.attempt)
     at = _customers_time(payment, streams, now)
-    declined = PaymentDeclined(
-        payment_id=payment.payment_id,
-        attempt=command.attempt,
-        code=command.decline_code,
-        retryable=command.retryable,
-        declined_at=at,
+    declined = PAYMENT.change(
+        PaymentDeclined(
+            payment_id=payment.payment_id,
+            attempt=command.attempt,
+            code=command.decline_code,
+            retryable=command.retryable,
+            declined_at=at,
+        )
     )
-    return Decision(at, [PAYMENT.change(declined), *_invoice_uncollected(payment, command.decline_code, streams, at)])
+    return Decision(at, [declined, *after_giving_up(payment, declined, streams, at)])
 
 
 def record_payment_action_required(command: RecordPaymentActionRequired, streams: Streams, now: datetime) -> Decision:
@@ -262,9 +271,7 @@ def record_payment_action_required(command: RecordPaymentActionRequired, streams
         gateway_payment_id=command.gateway_payment_id,
         required_at=at,
     )
-    return Decision(
-        at, [PAYMENT.change(required), *_invoice_uncollected(payment, AUTHENTICATION_REQUIRED, streams, at)]
-    )
+    return Decision(at, [PAYMENT.change(required)])
 
 
 def record_payment_outcome_unknown(command: RecordPaymentOutcomeUnknown, streams: Streams, now: datetime) -> Decision:
@@ -283,16 +290,6 @@ def _customers_time(payment: Payment, streams: Streams, now: datetime) -> dateti
     return customer_time(streams, CUSTOMER.of(streams, payment.customer_id), now)
 
 
-def _invoice_uncollected(payment: Payment, reason: str, streams: Streams, at: datetime) -> list[Change]:
-    """An attempt of the customer's own, on an invoice that is paid by hand, was no collection of ours."""
-    if payment.invoice_id is None:
-        return []
-    invoice = INVOICE.of(streams, payment.invoice_id)
-    if invoice.status is not InvoiceStatus.OPEN or invoice.collection is not CollectionMethod.CHARGE_AUTOMATICALLY:
-        return []
-    return [_collection_failed(invoice, payment.payment_id, reason, at)]
-
-
 def _collection_failed(invoice: Invoice, payment_id: str | None, reason: str, at: datetime) -> Change:
     """The invoice stays open."""
     return INVOICE.change(
@@ -303,7 +300,6 @@ def _collection_failed(invoice: Invoice, payment_id: str | None, reason: str, at
 HANDLERS: Final[Mapping[type, Handler]] = {
     CreatePayment: create_payment,
     ConfirmPayment: confirm_payment,
-    CancelPayment: cancel_payment,
     PayInvoice: pay_invoice,
     CollectInvoice: collect_invoice,
     RecordPaymentCaptured: record_payment_captured,

@@ -15,7 +15,9 @@ from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Streams, Take, Topic, WorkKind
+from domain.payments import cancellation as cancellations
 from domain.payments import refund as refunds
+from domain.payments.cancellation import Cancellation, PaymentAttemptCanceled, PaymentCancelRequested
 from domain.payments.refund import (
     Refund,
     RefundEvent,
@@ -123,6 +125,8 @@ PaymentEvent = (
     | PaymentActionRequired
     | PaymentCaptured
     | PaymentDeclined
+    | PaymentCancelRequested
+    | PaymentAttemptCanceled
     | PaymentCanceled
     | RefundEvent
 )
@@ -143,13 +147,13 @@ class PaymentAlreadyExists(Refusal):
 
 
 class PaymentNotConfirmable(Refusal):
-    """The payment is under way or over; it cannot be confirmed."""
+    """The payment is at the gateway, being cancelled, or over; only one that is new, failed or waits is tried."""
 
     code = "payment_not_confirmable"
 
 
 class PaymentNotCancelable(Refusal):
-    """The payment is under way or over; it cannot be cancelled."""
+    """The gateway is working on the payment, or it is over; wait for its outcome, and refund what it captured."""
 
     code = "payment_not_cancelable"
 
@@ -177,7 +181,8 @@ class InvalidPaymentAmount(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """`attempt` is 0 before the first. `outcome_unknown` is set while the gateway has yet to be asked."""
+    """`attempt` is 0 before the first. `outcome_unknown` is set while the gateway has yet to be asked, `cancellation`
+    while the running attempt is to be given up."""
 
     payment_id: str
     customer_id: str
@@ -186,6 +191,7 @@ class Payment:
     status: PaymentStatus
     attempt: int
     outcome_unknown: bool
+    cancellation: Cancellation | None
     payment_method_id: str | None
     gateway: str | None
     token: str | None
@@ -197,6 +203,21 @@ class Payment:
     created_at: datetime
     captured_at: datetime | None
     unneeded: bool
+
+    @property
+    def can_be_tried(self) -> bool:
+        """Whether an attempt may begin: none runs, and it is not over."""
+        return self.status in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}
+
+    @property
+    def waits_for_customer(self) -> bool:
+        """Whether its attempt is the customer's to go on with, and nobody has given it up."""
+        return self.status is PaymentStatus.REQUIRES_ACTION and self.cancellation is None
+
+    @property
+    def can_be_given_up(self) -> bool:
+        """Whether the gateway may be asked to give the attempt up: it waits, or nobody knows of it."""
+        return self.status is PaymentStatus.REQUIRES_ACTION or (self.is_under_way and self.outcome_unknown)
 
     @property
     def is_under_way(self) -> bool:
@@ -220,7 +241,7 @@ class Payment:
 
 def check_confirmable(payment: Payment) -> None:
     """Raises PaymentNotConfirmable while an attempt runs, after a success, and once it is cancelled."""
-    if payment.status not in {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION}:
+    if not payment.can_be_tried:
         raise PaymentNotConfirmable(payment=payment.payment_id, status=payment.status)
 
 
@@ -259,6 +280,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             ),
             attempt=0,
             outcome_unknown=False,
+            cancellation=None,
             payment_method_id=event.payment_method_id,
             gateway=None,
             token=None,
@@ -299,6 +321,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
                 payment,
                 status=PaymentStatus.SUCCEEDED,
                 outcome_unknown=False,
+                cancellation=None,
                 gateway_payment_id=event.gateway_payment_id,
                 captured_at=event.captured_at,
                 unneeded=event.unneeded,
@@ -308,10 +331,20 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
                 payment,
                 status=PaymentStatus.REQUIRES_PAYMENT_METHOD,
                 outcome_unknown=False,
+                cancellation=None,
                 decline_code=event.code,
             )
+        case PaymentCancelRequested():
+            return replace(payment, cancellation=cancellations.wanted(event))
+        case PaymentAttemptCanceled():
+            return replace(
+                payment,
+                status=PaymentStatus.REQUIRES_PAYMENT_METHOD,
+                outcome_unknown=False,
+                cancellation=None,
+            )
         case PaymentCanceled():
-            return replace(payment, status=PaymentStatus.CANCELED)
+            return replace(payment, status=PaymentStatus.CANCELED, cancellation=None)
         case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed():
             return replace(payment, refunds=refunds.evolve(payment.refunds, event))
 
@@ -342,7 +375,7 @@ def claims(event: PaymentEvent, payment: Payment) -> tuple[Claim, ...]:
                 lambda: InvoiceHasLivePayment(invoice=invoice_id),
             )
             return (taken,)
-        case PaymentDeclined():
+        case PaymentDeclined() | PaymentAttemptCanceled():
             return (Free("invoice.live_payment", invoice_id, event.payment_id),)
         case _:
             return ()
@@ -380,13 +413,20 @@ def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
                 clock_id=clock_id,
             )
             return (Finish(call, attempt), deadline)
-        case PaymentCaptured() | PaymentDeclined():
+        case PaymentCaptured() | PaymentDeclined() | PaymentAttemptCanceled():
             return (Finish(call, attempt),)
+        case PaymentCancelRequested():
+            return (Schedule(call, attempt, after_ms=0, clock_id=clock_id),)
         case PaymentActionRequired():
             return (Schedule(call, attempt, after_ms=ASK_ABOUT_ACTION_AFTER_MS),)
         case RefundRequested() if payment.unneeded and payment.refundable.is_zero:
             deadline_met = Finish(WorkKind.SAGA_DEADLINE, refund_saga(event.payment_id))
-            return (*refunds.due_work(event, clock_id), deadline_met)
+            asked_again = Finish(WorkKind.REFUND_RETRY, event.payment_id)
+            return (*refunds.due_work(event, clock_id), deadline_met, asked_again)
+        case RefundFailed() if payment.unneeded:
+            # Nobody asked for this refund, so nobody would ask again. A test clock does not wait for the gateway's
+            # change of mind.
+            return (*refunds.due_work(event, clock_id), Schedule(WorkKind.REFUND_RETRY, event.payment_id, after_ms=0))
         case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed():
             return refunds.due_work(event, clock_id)
         case _:
@@ -401,6 +441,7 @@ EVENTS: dict[str, type] = {
     "payment.captured": PaymentCaptured,
     "payment.declined": PaymentDeclined,
     "payment.canceled": PaymentCanceled,
+    **cancellations.EVENTS,
     **refunds.EVENTS,
 }
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from domain.kernel.money import Money
-from domain.payments.payment import PaymentAttemptRequested, PaymentCaptured, PaymentDeclined
+from domain.payments.cancellation import PaymentAttemptCanceled
+from domain.payments.payment import PaymentAttemptRequested, PaymentCaptured, PaymentDeclined, attempt_reference
 from domain.payments.refund import RefundFailed, RefundRequested, RefundSucceeded
 from gateway_adapters.port import Gateway, GatewayTransaction, NotFound, Succeeded, TransactionKind
 from infra.database import Pool
@@ -26,6 +27,7 @@ _EVENT_TYPES: Final = frozenset(
         "payment.attempt_requested",
         "payment.captured",
         "payment.declined",
+        "payment.attempt_canceled",
         "refund.requested",
         "refund.succeeded",
         "refund.failed",
@@ -91,11 +93,11 @@ class _Ours:
         match event:
             case PaymentAttemptRequested():
                 self._gateway_of[event.payment_id] = event.gateway
-                self.under_way[f"{event.payment_id}:{event.attempt}"] = event.gateway
-            case PaymentDeclined():
-                self.under_way.pop(f"{event.payment_id}:{event.attempt}", None)
+                self.under_way[attempt_reference(event.payment_id, event.attempt)] = event.gateway
+            case PaymentDeclined() | PaymentAttemptCanceled():
+                self.under_way.pop(attempt_reference(event.payment_id, event.attempt), None)
             case PaymentCaptured():
-                reference = f"{event.payment_id}:{event.attempt}"
+                reference = attempt_reference(event.payment_id, event.attempt)
                 gateway = self.under_way.pop(reference, "")
                 return [(reference, Operation(TransactionKind.CHARGE, event.amount, event.gateway_payment_id), gateway)]
             case RefundRequested():

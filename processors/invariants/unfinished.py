@@ -18,6 +18,7 @@ from domain.invoicing.invoice import (
     charge_saga,
 )
 from domain.kernel.stream import WorkKind
+from domain.payments.cancellation import PaymentAttemptCanceled, PaymentCancelRequested
 from domain.payments.payment import (
     PaymentActionRequired,
     PaymentAttemptRequested,
@@ -131,6 +132,7 @@ class _FromLog:
         self.open: dict[str, _Open] = {}
         self.waiting: dict[str, str] = {}
         self.waiting_attempts: set[str] = set()
+        self._unneeded: set[str] = set()
         self._deadline_of: dict[str, str] = {}
         self.clocks: dict[tuple[str, str], datetime] = {}
 
@@ -155,18 +157,26 @@ class _FromLog:
                 self.open.pop(event.payment_id, None)
                 self.waiting[event.payment_id] = self._deadline_of.get(event.payment_id, "")
                 self.waiting_attempts.add(attempt_reference(event.payment_id, event.attempt))
-            case PaymentDeclined():
+            case PaymentCancelRequested():
+                self._end_attempt(event.payment_id, event.attempt)
+                self._begin("cancellation", event.payment_id, recorded)
+            case PaymentDeclined() | PaymentAttemptCanceled():
                 self._end_attempt(event.payment_id, event.attempt)
             case PaymentCaptured():
                 self._end_attempt(event.payment_id, event.attempt)
                 self._deadline_of.pop(event.payment_id, None)
                 if event.unneeded:
+                    self._unneeded.add(event.payment_id)
                     self._begin("return of an unneeded capture", f"refund:{event.payment_id}", recorded)
             case RefundRequested():
                 self.open.pop(f"refund:{event.payment_id}", None)
                 self._begin("refund", event.refund_id, recorded)
-            case RefundSucceeded() | RefundFailed():
+            case RefundSucceeded():
                 self.open.pop(event.refund_id, None)
+            case RefundFailed():
+                self.open.pop(event.refund_id, None)
+                if event.payment_id in self._unneeded:
+                    self._begin("failed return of an unneeded capture", f"refund:{event.payment_id}", recorded)
             case _:
                 self._clock(recorded, event)
 
@@ -198,6 +208,8 @@ _TYPES: Final = frozenset(
         "payment.attempt_requested",
         "payment.action_required",
         "payment.declined",
+        "payment.cancel_requested",
+        "payment.attempt_canceled",
         "payment.captured",
         "refund.requested",
         "refund.succeeded",

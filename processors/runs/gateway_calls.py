@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from domain.kernel.stream import Command
+from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.commands import (
     RecordPaymentActionRequired,
     RecordPaymentCaptured,
@@ -25,6 +26,7 @@ from domain.payments.refund import Refund, RefundStatus
 from domain.payments.refund_commands import RecordRefundFailed, RecordRefundOutcomeUnknown, RecordRefundSucceeded
 from gateway_adapters.port import (
     Canceled,
+    CancelPayment,
     CreatePayment,
     Declined,
     Gateway,
@@ -39,6 +41,7 @@ from gateway_adapters.port import (
     Succeeded,
 )
 from infra.event_store.port import Work, Writer
+from infra.settings import ProcessorSettings
 from processors.issue import issue_for_work
 from processors.outcome import AskAgain, Hold, Unwanted, WorkOutcome
 from processors.states import StateReader
@@ -56,7 +59,10 @@ ACTOR: Final = "gateway-calls"
 class GatewayCalls:
     """Runs PAYMENT_GATEWAY_CALL and REFUND_GATEWAY_CALL."""
 
-    def __init__(self, writer: Writer, states: StateReader, gateways: Mapping[str, Gateway]) -> None:
+    def __init__(
+        self, writer: Writer, states: StateReader, gateways: Mapping[str, Gateway], settings: ProcessorSettings
+    ) -> None:
+        self._settings = settings
         self._writer = writer
         self._states = states
         self._gateways = gateways
@@ -71,6 +77,8 @@ class GatewayCalls:
         if gateway is None:
             return Hold(f"no adapter for gateway {payment.gateway!r} is configured")
         reference = attempt_reference(payment.payment_id, payment.attempt)
+        if payment.cancellation is not None:
+            return await self._give_up(gateway, payment, reference, work)
         asked_before = payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION
 
         async def call() -> LookUpResult:
@@ -88,6 +96,34 @@ class GatewayCalls:
         if isinstance(answer, AskAgain | Hold):
             return answer
         return await self._record_payment(work, payment, answer)
+
+    async def _give_up(self, gateway: Gateway, payment: Payment, reference: str, work: Work) -> WorkOutcome:
+        """Have a running attempt cancelled. If its customer was faster, the gateway says so: that is its outcome."""
+        gateway_id = payment.gateway_payment_id
+        answer: LookUpResult
+        if gateway_id is None:
+            answer = await gateway.look_up(reference)
+            if isinstance(answer, RequiresAction):
+                gateway_id = answer.gateway_id
+            elif isinstance(answer, NotFound):
+                if _since_first_run(work) < gateway.promises.key_window and not work.is_first_run:
+                    return AskAgain(None, "a call that was made may yet arrive at the gateway")
+                answer = Canceled(gateway_id="")  # it never came to be, and nobody will call under its key any more
+        if gateway_id is not None:
+            answer = await gateway.cancel(
+                CancelPayment(reference=reference, gateway_payment_id=gateway_id, idempotency_key=f"{reference}:cancel")
+            )
+        CALLS.labels(gateway.name, "cancel", type(answer).__name__).inc()
+        match answer:
+            case RetryLater():
+                return AskAgain(answer.after_ms, answer.why)
+            case Canceled():
+                command = RecordPaymentCanceled(payment_id=payment.payment_id, attempt=payment.attempt)
+                return await self._issue(work, command, reference)
+            case RequiresAction():
+                return AskAgain(None, "not cancelled yet")
+            case _:
+                return await self._record_payment(work, payment, answer)
 
     async def refund(self, work: Work) -> WorkOutcome:
         """Bring a refund to its outcome."""
@@ -149,6 +185,7 @@ class GatewayCalls:
 
     async def _record_payment(self, work: Work, payment: Payment, answer: LookUpResult) -> WorkOutcome:
         payment_id, attempt = payment.payment_id, payment.attempt
+        reference = attempt_reference(payment_id, attempt)
         command: Command
         match answer:
             case Succeeded():
@@ -169,15 +206,18 @@ class GatewayCalls:
                 command = RecordPaymentActionRequired(
                     payment_id=payment_id, attempt=attempt, gateway_payment_id=answer.gateway_id
                 )
-            case RequiresAction():
+            case RequiresAction() if _since_first_run(work).total_seconds() < self._settings.authentication_timeout_s:
                 return AskAgain(None, "waits for the customer")
+            case RequiresAction():
+                command = ExpirePaymentAttempt(payment_id=payment_id, attempt=attempt)
             case _:
                 why = _why(answer)
                 # Unknown is said once an attempt; one that waits for its customer is only looked at again.
-                if payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION:
+                waits = payment.status is PaymentStatus.REQUIRES_ACTION or payment.cancellation is not None
+                if payment.outcome_unknown or waits:
                     return AskAgain(None, why)
                 command = RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why=why)
-        return await self._issue(work, command, f"payment:{payment_id}:{attempt}")
+        return await self._issue(work, command, reference)
 
     async def _record_refund(self, work: Work, payment: Payment, refund: Refund, answer: LookUpResult) -> WorkOutcome:
         command: Command
@@ -195,11 +235,11 @@ class GatewayCalls:
                 if refund.outcome_unknown:
                     return AskAgain(None, why)
                 command = RecordRefundOutcomeUnknown(refund_id=refund.refund_id, payment_id=payment.payment_id, why=why)
-        return await self._issue(work, command, f"refund:{refund.refund_id}")
+        return await self._issue(work, command, refund.refund_id)
 
     async def _issue(self, work: Work, command: Command, subject: str) -> WorkOutcome:
         """The key names the answer: two workers with two answers both reach the stream, which takes the first."""
-        key = f"{subject}:{type(command).__name__}"
+        key = f"gateway-call:{subject}:{type(command).__name__}"
         return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR)
 
 

@@ -9,8 +9,8 @@ from domain.payments.payment import (
     PaymentOutcomeUnknown,
     attempt_reference,
 )
+from domain.payments.cancel_commands import CancelPayment
 from domain.payments.commands import (
-    CancelPayment,
     ConfirmPayment,
     CreatePayment,
     PayInvoice,

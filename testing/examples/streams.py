@@ -18,6 +18,8 @@ from domain.invoicing.invoice import (
     InvoiceFinalized,
     InvoiceLine,
     InvoicePaid,
+    InvoicePaymentFailed,
+    InvoicePaymentStarted,
     InvoiceVoided,
 )
 from domain.invoicing.numbering import InvoiceNumberTaken
@@ -234,6 +236,14 @@ def invoice_finalized(*lines: InvoiceLine, **changes: Any) -> InvoiceFinalized:
         "due_at": NOW,
     }
     return InvoiceFinalized(**facts | changes)
+
+
+def invoice_payment_started(payment_id: str = PAYMENT_ID) -> InvoicePaymentStarted:
+    return InvoicePaymentStarted(invoice_id=INVOICE_ID, payment_id=payment_id, started_at=NOW)
+
+
+def invoice_payment_failed(reason: str = "insufficient_funds", payment_id: str = PAYMENT_ID) -> InvoicePaymentFailed:
+    return InvoicePaymentFailed(invoice_id=INVOICE_ID, payment_id=payment_id, reason=reason, failed_at=NOW)
 
 
 def invoice_paid(payment_id: str | None = PAYMENT_ID, amount: int = 1_000) -> InvoicePaid:

@@ -4,148 +4,29 @@ forgotten the key: nobody is charged twice.
 The gateway, the database and the runs are real; days pass by moving back what both stores have written down.
 """
 
-import contextlib
-import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import asyncpg
 import pytest
 
-from domain.customers.customer import CreateCustomer
-from domain.customers.payment_method import AttachPaymentMethod, PaymentMethodKind
 from domain.kernel.money import Money
-from domain.kernel.stream import Command, WorkKind
-from domain.payments.commands import CreatePayment
+from domain.kernel.stream import WorkKind
 from domain.payments.refund_commands import RequestRefund
 from gateway_adapters.port import NotFound, TransactionKind
-from infra.event_store.due_work import PostgresDueWork
-from infra.event_store.port import Outcome, Request, StoreUnavailable, Work
-from infra.event_store.postgres import PostgresStorage
-from infra.event_store.writer import GroupCommitWriter
+from infra.event_store.port import Work
 from infra.ids import new_id
-from infra.settings import ProcessorSettings, WriterSettings
-from processors.app import runs_of
-from processors.due_work import DueWorkRunner
-from processors.states import StateReader
-from schemas.codec import default_codec
-from testing.processors_cell import EUR, until
-from testing.requests import TENANT, request
+from testing.processors_cell import EUR
+from testing.requests import TENANT
 from testing.services import FreshDatabase
-from tests.contracts.sandbox_process import SandboxProcess
-from tests.integration.log_filling import domain_writer
+from tests.integration.due_work_scene import Scene, open_scene
 
 PAYMENT_CALL, REFUND_CALL = WorkKind.PAYMENT_GATEWAY_CALL, WorkKind.REFUND_GATEWAY_CALL
 
 
-class DyingWriter:
-    """A worker's way to the log, cut off: what it learns is never recorded."""
-
-    async def submit(self, request: Request) -> Outcome:
-        raise StoreUnavailable(type(request.command).__name__)
-
-
-@dataclass(slots=True)
-class Scene:
-    """What a test acts on."""
-
-    writer: GroupCommitWriter
-    states: StateReader
-    queue: PostgresDueWork
-    sandbox: SandboxProcess
-    pool: asyncpg.Pool
-
-    async def do(self, command: Command) -> None:
-        outcome = await self.writer.submit(request(command))
-        assert outcome.refusal_code is None, outcome.refusal_code
-
-    async def pay(self) -> str:
-        """A payment whose call is due."""
-        customer_id, payment_id = new_id("cus_"), new_id("pay_")
-        await self.do(CreateCustomer(customer_id=customer_id, currency="EUR"))
-        await self.do(
-            AttachPaymentMethod(
-                payment_method_id=new_id("pm_"),
-                customer_id=customer_id,
-                kind=PaymentMethodKind.CARD,
-                gateway="sandbox",
-                token="tok_visa",
-                make_default=True,
-            )
-        )
-        await self.do(
-            CreatePayment(payment_id=payment_id, customer_id=customer_id, amount=Money(4_200, EUR), confirm=True)
-        )
-        return payment_id
-
-    async def run(self, kind: WorkKind, *, dies: bool = False) -> None:
-        """Claim what is due of a kind and run it, as the runner of one process does."""
-        adapter = self.sandbox.adapter()
-        try:
-            writer = DyingWriter() if dies else self.writer
-            runner = DueWorkRunner(
-                self.queue, runs_of(writer, self.states, {"sandbox": adapter}), ProcessorSettings(work_backoff_ms=1)
-            )
-            for work in await self.claim(kind, runner.owner):
-                if dies:
-                    with pytest.raises(StoreUnavailable):
-                        await runs_of(writer, self.states, {"sandbox": adapter})[kind](work)
-                else:
-                    await runner.run_one(work)
-        finally:
-            await adapter.close()
-
-    async def claim(self, kind: WorkKind, owner: str) -> list[Work]:
-        found: list[Work] = []
-
-        async def is_due() -> bool:
-            found.extend(await self.queue.claim({kind: 10}, owner=owner, lease_ms=30_000))
-            return bool(found)
-
-        await until(is_due, f"{kind} is due")
-        return found
-
-    async def pass_time(self, hours: float) -> None:
-        """What both stores have written down is so much older now; leases have run out."""
-        past = timedelta(hours=hours)
-        for column in ("due_at", "ready_at", "lease_until", "first_run_at", "claimed_at"):
-            await self.pool.execute(f"UPDATE log.due_work SET {column} = {column} - $1::interval", past)  # noqa: S608
-        await self.sandbox.stop()
-        with contextlib.closing(sqlite3.connect(self.sandbox.store_path)) as store, store:
-            store.execute("UPDATE answers SET created_ms = created_ms - ?", (round(hours * 3_600_000),))
-        await self.sandbox.start()
-
-    async def taken(self, kind: TransactionKind) -> list[str | None]:
-        """The references of what the gateway took or returned."""
-        adapter = self.sandbox.adapter()
-        try:
-            listed = adapter.list_transactions(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-            return [each.reference async for each in listed if each.kind is kind]
-        finally:
-            await adapter.close()
-
-    async def events(self, stream_id: str) -> list[str]:
-        rows = await self.pool.fetch(
-            "SELECT event_type FROM log.events WHERE stream_id = $1 ORDER BY stream_version", stream_id
-        )
-        return [row[0] for row in rows]
-
-
 @pytest.fixture
 async def scene(database: FreshDatabase, tmp_path: Path) -> AsyncIterator[Scene]:
-    settings = WriterSettings()
-    codec = default_codec()
-    pool = await asyncpg.create_pool(database.dsn, min_size=1, max_size=2)
-    reading = PostgresStorage(database.dsn, settings)
-    try:
-        async with SandboxProcess(tmp_path) as sandbox, domain_writer(database.dsn) as writer:
-            states = StateReader(reading, codec, writer.held)
-            yield Scene(writer, states, PostgresDueWork(pool), sandbox, pool)
-    finally:
-        await reading.close()
-        await pool.close()
+    async with open_scene(database, tmp_path) as running:
+        yield running
 
 
 @pytest.mark.parametrize("hours", [0.1, 25, 52])

@@ -12,6 +12,7 @@ from domain.kernel.accounts import Posting, Side
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
 from domain.payments import charge_saga, refund_saga
+from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.commands import (
     RecordPaymentActionRequired,
     RecordPaymentCaptured,
@@ -167,6 +168,21 @@ class CheckedHistory(RuleBasedStateMachine):
         if not subscribed.canceled:
             subscribed.past_due.add(invoice_id)
 
+    def _give_up(self, payment_id: str) -> None:
+        """The attempt ended without money: what was to come next comes, where it still may."""
+        paying = self.model.payments[payment_id]
+        why, instead = paying.giving_up, paying.instead
+        paying.giving_up = paying.instead = None
+        paying.unknown = False
+        paying.status = "canceled" if why == "requested" or instead is not None else "declined"
+        if why != "replaced":
+            self._fail(paying.invoice)
+            return
+        following = paying if instead is None else self.model.payments[instead]
+        may_be = following.invoice is None or self.model.is_open(following.invoice)
+        if following.status in {"new", "declined"} and may_be:
+            following.status, following.attempt = "processing", following.attempt + 1
+
     # --- what always holds ---------------------------------------------------------------------------------------
 
     @invariant()
@@ -226,6 +242,10 @@ def answered(payment_id: str, attempt: int, answer: str) -> Command:
             return RecordPaymentDeclined(
                 payment_id=payment_id, attempt=attempt, decline_code="do_not_honor", retryable=True
             )
+        case "given_up":
+            return RecordPaymentCanceled(payment_id=payment_id, attempt=attempt)
+        case "expire":
+            return ExpirePaymentAttempt(payment_id=payment_id, attempt=attempt)
         case "action":
             return RecordPaymentActionRequired(payment_id=payment_id, attempt=attempt, gateway_payment_id="gw_1")
         case _:

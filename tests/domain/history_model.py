@@ -89,7 +89,9 @@ class Billed:
 @dataclass
 class Paying:
     """`status`: new, processing, action, declined, captured, canceled. `to_return`: an unneeded capture, not yet asked
-    back in full."""
+    back in full; `to_ask_again`: a refund of one failed, and it was not asked back in full since. `giving_up`: why its
+    attempt is to be cancelled (requested, replaced, timed_out), with the payment tried `instead` where that is another.
+    """
 
     customer: str
     invoice: str | None
@@ -97,7 +99,16 @@ class Paying:
     status: str = "new"
     attempt: int = 0
     unknown: bool = False
+    giving_up: str | None = None
+    instead: str | None = None
     to_return: bool = False
+    unneeded: bool = False
+    to_ask_again: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether its attempt is the customer's to go on with."""
+        return self.status == "action" and self.giving_up is None
 
 
 @dataclass
@@ -126,6 +137,13 @@ class Model:
         """Whether a payment of the invoice runs, or captured."""
         live = RUNNING | {"captured"}
         return any(paying.invoice == invoice_id and paying.status in live for paying in self.payments.values())
+
+    def waiting_for(self, invoice_id: str) -> str | None:
+        """The payment of an invoice that waits for its customer, if there is one that nobody gives up."""
+        for key, paying in self.payments.items():
+            if paying.invoice == invoice_id and paying.waits:
+                return key
+        return None
 
     def is_open(self, invoice_id: str | None) -> bool:
         return invoice_id is not None and self.invoices[invoice_id].status == "open"
@@ -163,12 +181,15 @@ class Model:
     def capture(self, payment_id: str) -> None:
         paying = self.payments[payment_id]
         paying.status, paying.unknown = "captured", False
+        if paying.instead is not None and self.payments[paying.instead].status in {"new", "declined"}:
+            self.payments[paying.instead].status = "canceled"
+        paying.giving_up = paying.instead = None
         if paying.invoice is None:
             return
         if self.is_open(paying.invoice):
             self.settle(paying.invoice, "paid")
         else:
-            paying.to_return = True
+            paying.to_return = paying.unneeded = True
 
     # --- what it adds up to --------------------------------------------------------------------------------------
 
@@ -222,6 +243,7 @@ class Model:
                 if each.status == "pending"
             }
             | {("saga.deadline", f"charge:{key}") for key, each in self.invoices.items() if each.collecting}
+            | {("refund.retry", key) for key, each in self.payments.items() if each.to_ask_again}
             | {("saga.deadline", f"refund:{key}") for key, each in self.payments.items() if each.to_return}
         )
 

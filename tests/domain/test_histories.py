@@ -20,8 +20,8 @@ from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import PayInvoiceOutOfBand, VoidInvoice
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
 from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
+from domain.payments.cancel_commands import CancelPayment
 from domain.payments.commands import (
-    CancelPayment,
     CollectInvoice,
     ConfirmPayment,
     CreatePayment,
@@ -63,10 +63,8 @@ COSTS = {PRICE_ID: (1_000, 0), SEATS_PRICE_ID: (38, 0), ARREARS_PRICE_ID: (0, 30
 
 any_one = st.integers(0, 2**16)
 amounts = st.integers(1, 2_000)
-gateway_answers = st.lists(
-    st.tuples(any_one, st.sampled_from(["capture", "capture", "capture", "decline", "action", "unknown"])), max_size=5
-)
-
+ANSWERS = ["capture", "capture", "capture", "decline", "action", "action", "unknown", "given_up", "given_up", "expire"]
+gateway_answers = st.lists(st.tuples(any_one, st.sampled_from(ANSWERS)), max_size=5)
 refund_answers = st.lists(st.tuples(any_one, st.sampled_from(["succeeded", "failed", "unknown"])), max_size=3)
 
 
@@ -282,7 +280,14 @@ class Histories(CheckedHistory):
             if self.do(command, accepted=fresh) is not None:
                 self._fail(invoice_id)
             return
-        if self.do(command, accepted=fresh and has_default and not model.is_live(invoice_id)) is not None:
+        waiting = model.waiting_for(invoice_id) if isinstance(command, PayInvoice) else None
+        possible = fresh and has_default and (waiting is not None or not model.is_live(invoice_id))
+        if self.do(command, accepted=possible) is None:
+            return
+        if waiting is not None:
+            model.payments[command.payment_id] = Paying(billed.customer, invoice_id, billed.total)
+            model.payments[waiting].giving_up, model.payments[waiting].instead = "replaced", command.payment_id
+        else:
             model.payments[command.payment_id] = Paying(
                 billed.customer, invoice_id, billed.total, status="processing", attempt=1
             )
@@ -302,19 +307,28 @@ class Histories(CheckedHistory):
     def try_a_payment_again(self, n: int) -> None:
         payment_id = pick(self.model.payments, n)
         paying = self.model.payments[payment_id]
-        possible = paying.status in {"new", "declined"} and (
-            paying.invoice is None or (self.model.is_open(paying.invoice) and not self.model.is_live(paying.invoice))
-        )
+        settled = paying.invoice is not None and not self.model.is_open(paying.invoice)
+        taken = paying.invoice is not None and self.model.is_live(paying.invoice)
+        possible = not settled and (paying.waits or (paying.status in {"new", "declined"} and not taken))
         command = ConfirmPayment(payment_id=payment_id, payment_method_id=card_of(paying.customer))
         if self.do(command, accepted=possible) is not None:
-            paying.status, paying.attempt = "processing", paying.attempt + 1
+            if paying.waits:
+                paying.giving_up = "replaced"
+            else:
+                paying.status, paying.attempt = "processing", paying.attempt + 1
 
     @precondition(lambda self: self.model.payments)
     @rule(n=any_one)
     def cancel_a_payment(self, n: int) -> None:
         payment_id = pick(self.model.payments, n)
         paying = self.model.payments[payment_id]
-        if self.do(CancelPayment(payment_id=payment_id), accepted=paying.status in {"new", "declined", "canceled"}):
+        at_the_gateway = paying.status == "action" or (paying.status in RUNNING and paying.unknown)
+        possible = at_the_gateway or paying.status in {"new", "declined", "canceled"}
+        if self.do(CancelPayment(payment_id=payment_id), accepted=possible) is None:
+            return
+        if at_the_gateway:
+            paying.giving_up, paying.instead = "requested", None
+        else:
             paying.status = "canceled"
 
     @rule(answers=gateway_answers)
@@ -331,7 +345,8 @@ class Histories(CheckedHistory):
             answer == "action" and paying.status == "action" and not paying.unknown
         )
         attempt = paying.attempt if n % 5 else paying.attempt + 1
-        possible = paying.status in RUNNING and not said_already and attempt == paying.attempt
+        unwanted = (answer == "given_up" and paying.giving_up is None) or (answer == "expire" and not paying.waits)
+        possible = paying.status in RUNNING and not said_already and not unwanted and attempt == paying.attempt
         if self.do(answered(payment_id, attempt, answer), accepted=possible) is None:
             return
         match answer:
@@ -339,8 +354,15 @@ class Histories(CheckedHistory):
                 self.model.capture(payment_id)
             case "unknown":
                 paying.unknown = True
+            case "expire":
+                paying.giving_up = "timed_out"
+            case "given_up":
+                self._give_up(payment_id)
+            case "decline":
+                self._fail(paying.invoice)
+                self._give_up(payment_id)
             case _:
-                paying.status, paying.unknown = ("declined" if answer == "decline" else "action"), False
+                paying.status, paying.unknown = "action", False
                 self._fail(paying.invoice)
 
     # --- refunds -------------------------------------------------------------------------------------------------
@@ -363,7 +385,8 @@ class Histories(CheckedHistory):
         if self.do(command, accepted=possible) is not None:
             self.model.refunds[command.refund_id] = Returning(command.payment_id, amount)
             if not self.model.left(command.payment_id):
-                self.model.payments[command.payment_id].to_return = False
+                paying = self.model.payments[command.payment_id]
+                paying.to_return = paying.to_ask_again = False
 
     def _answer_refund(self, n: int, answer: str) -> None:
         pending = [key for key, each in self.model.refunds.items() if each.status == "pending"]
@@ -376,6 +399,8 @@ class Histories(CheckedHistory):
             returning.unknown = True
         else:
             returning.status = answer
+            paying = self.model.payments[returning.payment]
+            paying.to_ask_again |= paying.unneeded and answer == "failed"
 
 
 TestHistories = Histories.TestCase

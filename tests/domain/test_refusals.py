@@ -13,13 +13,14 @@ from domain.customers import commands as customers
 from domain.invoicing import commands as invoicing
 from domain.kernel.refusal import Refusal
 from domain.ledger import commands as ledger
+from domain.payments import cancel_commands, refund_commands
 from domain.payments import commands as payments
-from domain.payments import refund_commands
 from domain.subscriptions import commands as subscriptions
 
 PROMISED = """
     CustomerNotFound             customer_not_found             not_found  customer
     CustomerAlreadyExists        customer_already_exists        conflict   -
+    CustomerIsErased             customer_erased                conflict   customer
     CustomerIsDeleted            customer_deleted               conflict   customer
     ExternalIdTaken              external_id_taken              conflict   external_id
     NotCustomersCurrency         not_customers_currency         invalid    currency
@@ -122,7 +123,7 @@ def test_a_refusal_says_in_a_sentence_what_is_wrong() -> None:
         assert refusal(amount=5, none=None).describe() == f"{summary} (amount=5)"
 
 
-CONTEXTS = (customers, catalog, subscriptions, invoicing, payments, refund_commands, ledger)
+CONTEXTS = (customers, catalog, subscriptions, invoicing, payments, cancel_commands, refund_commands, ledger)
 
 
 @pytest.mark.parametrize("context", CONTEXTS, ids=lambda context: context.__name__)

@@ -2,7 +2,13 @@
 
 import pytest
 
-from domain.customers.customer import CUSTOMER, CustomerIsDeleted, CustomerNotFound, DefaultPaymentMethodSet
+from domain.customers.customer import (
+    CUSTOMER,
+    CustomerIsErased,
+    CustomerNotFound,
+    DefaultPaymentMethodSet,
+    EraseCustomer,
+)
 from domain.customers.payment_method import (
     PAYMENT_METHOD,
     ChangePaymentMethod,
@@ -13,16 +19,22 @@ from domain.customers.payment_method import (
     PaymentMethodIsDetached,
     PaymentMethodNotFound,
 )
+from domain.payments.commands import PayInvoice
 from testing.examples.streams import (
     CARD_ID,
     CLOCK_ID,
     CUSTOMER_ID,
+    INVOICE_ID,
     OTHER_CARD_ID,
+    PAYMENT_ID,
     attach_card,
+    attempt_requested,
     card_attached,
     create_customer,
     customer_deleted,
     frozen_clock,
+    invoice_finalized,
+    payment_created,
 )
 from testing.moments import utc
 from testing.specification import NOW, given
@@ -55,7 +67,16 @@ def test_a_payment_method_is_attached_once() -> None:
 
 def test_only_a_known_and_living_customer_gets_a_payment_method() -> None:
     given().when(attach_card()).then_refused(CustomerNotFound, customer=CUSTOMER_ID)
-    given(create_customer(), customer_deleted()).when(attach_card()).then_refused(CustomerIsDeleted)
+    erased = EraseCustomer(customer_id=CUSTOMER_ID)
+    given(create_customer(), erased).when(attach_card()).then_refused(CustomerIsErased, customer=CUSTOMER_ID)
+
+
+def test_a_deleted_customer_pays_what_is_open_with_a_new_card() -> None:
+    (
+        given(create_customer(), invoice_finalized(), customer_deleted(), attach_card())
+        .when(PayInvoice(invoice_id=INVOICE_ID, payment_id=PAYMENT_ID, payment_method_id=CARD_ID))
+        .then(payment_created(payment_method_id=CARD_ID), attempt_requested())
+    )
 
 
 def test_it_is_attached_at_the_customers_time() -> None:

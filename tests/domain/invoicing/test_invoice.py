@@ -93,7 +93,7 @@ def test_a_draft_posts_nothing() -> None:
         .then_posts()
         .then_claims()
         .then_schedules()
-        .then_shows(INVOICE, INVOICE_ID, status=InvoiceStatus.DRAFT, total=usd(500), number=None, amount_due=usd(0))
+        .then_shows(INVOICE, INVOICE_ID, status=InvoiceStatus.DRAFT, total=usd(500), number=None, amount_due=usd(500))
     )
 
 
@@ -301,12 +301,18 @@ def test_money_that_came_another_way_pays_in_full() -> None:
     )
 
 
-def test_a_failed_collection_stays_on_record_when_the_money_comes_another_way() -> None:
+def test_an_invoice_whose_money_came_another_way_has_no_failed_collection() -> None:
     failed = InvoiceCollectionFailed(invoice_id=INVOICE_ID, payment_id=None, reason="no_payment_method", failed_at=NOW)
     (
         given(create_customer(), number_taken(), invoice_finalized(), failed)
         .when(PAY_OUT_OF_BAND)
-        .then_shows(INVOICE, INVOICE_ID, status=InvoiceStatus.PAID, collection_status=CollectionStatus.FAILED)
+        .then_shows(
+            INVOICE,
+            INVOICE_ID,
+            status=InvoiceStatus.PAID,
+            collection_status=CollectionStatus.NOT_APPLICABLE,
+            collection_failure=None,
+        )
     )
 
 

@@ -42,6 +42,7 @@ from testing.examples.streams import (
     id_of,
     invoice_finalized,
     invoice_paid,
+    invoice_payment_failed,
     invoice_voided,
     line,
     payment_captured,
@@ -222,7 +223,7 @@ def test_an_attempt_of_the_customers_own_on_an_invoice_paid_by_hand_is_no_failed
     (
         given(*by_hand, pay)
         .when(DECLINE)
-        .then(payment_declined())
-        .then_shows(INVOICE, INVOICE_ID, collection_status=CollectionStatus.NOT_APPLICABLE)
+        .then(payment_declined(), invoice_payment_failed())
+        .then_shows(INVOICE, INVOICE_ID, collection_failure="insufficient_funds")
     )
     given(*by_hand, pay).when(REQUIRE_ACTION).then_shows(INVOICE, INVOICE_ID, status=InvoiceStatus.OPEN)

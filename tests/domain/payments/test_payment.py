@@ -146,7 +146,7 @@ def test_an_intent_is_cancelled_once_while_no_gateway_works_on_it() -> None:
     under_way().and_then(decline()).when(CANCEL).then(cancelled)
 
 
-@pytest.mark.parametrize("facts", [(), (lose_sight(),), (require_action(),), (capture(),)])
+@pytest.mark.parametrize("facts", [(), (capture(),)])
 def test_a_payment_that_runs_or_ran_is_neither_cancelled_nor_confirmed(facts: tuple[Command, ...]) -> None:
     under_way().and_then(*facts).when(CANCEL).then_refused(PaymentNotCancelable, payment=PAYMENT_ID)
     given(*customer_with_card(), create(confirm=True), *facts).when(confirm()).then_refused(PaymentNotConfirmable)
@@ -197,7 +197,7 @@ def test_paying_needs_an_open_invoice_and_a_payment_method() -> None:
     given(*customer_with_card(), create(), invoice_finalized()).when(pay_invoice()).then_refused(PaymentAlreadyExists)
 
 
-@pytest.mark.parametrize("facts", [(), (lose_sight(),), (require_action(),)])
+@pytest.mark.parametrize("facts", [(), (lose_sight(),)])
 def test_while_one_payment_of_an_invoice_runs_no_other_starts(facts: tuple[Command, ...]) -> None:
     (
         under_way()

@@ -45,6 +45,8 @@ from testing.examples.streams import (
     debit,
     invoice_finalized,
     invoice_paid,
+    invoice_payment_failed,
+    invoice_payment_started,
     invoice_voided,
     payment_captured,
     payment_declined,
@@ -79,7 +81,7 @@ def test_a_decline_frees_the_invoice_for_another_payment() -> None:
     (
         under_way(collection=BY_HAND)
         .when(decline())
-        .then(payment_declined())
+        .then(payment_declined(), invoice_payment_failed())
         .then_posts()
         .then_frees(LIVE)
         .then_finishes(CALL_DONE)
@@ -99,7 +101,7 @@ def test_a_declined_payment_is_tried_again_under_a_new_attempt() -> None:
         under_way(collection=BY_HAND)
         .and_then(decline())
         .when(confirm())
-        .then(attempt_requested(2))
+        .then(attempt_requested(2), invoice_payment_started())
         .then_claims(LIVE)
         .then_schedules(CALL_DUE._replace(subject=attempt_reference(PAYMENT_ID, 2)))
         .then_shows(PAYMENT, PAYMENT_ID, decline_code=None)
@@ -171,7 +173,7 @@ def test_an_authenticated_payment_goes_on_to_its_outcome() -> None:
     authenticating = under_way(collection=BY_HAND).and_then(require_action())
     authenticating.when(capture()).then(payment_captured(), invoice_paid()).then_finishes(CALL_DONE)
     refused = under_way(collection=BY_HAND).and_then(require_action())
-    refused.when(decline()).then(payment_declined()).then_frees(LIVE).then_finishes(CALL_DONE)
+    refused.when(decline()).then(payment_declined(), invoice_payment_failed()).then_frees(LIVE).then_finishes(CALL_DONE)
 
 
 @pytest.mark.parametrize("answer", OUTCOMES)

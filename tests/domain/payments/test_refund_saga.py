@@ -7,7 +7,12 @@ from domain.kernel.stream import Finish, Schedule, WorkKind
 from domain.payments import refund_saga
 from domain.payments.commands import PayInvoice, RecordPaymentCaptured
 from domain.payments.payment import REFUND_DEADLINE_MS
-from domain.payments.refund_commands import RecordRefundSucceeded, RefundExceedsPayment, RequestRefund
+from domain.payments.refund_commands import (
+    RecordRefundFailed,
+    RecordRefundSucceeded,
+    RefundExceedsPayment,
+    RequestRefund,
+)
 from testing.examples.streams import (
     CUSTOMER_ID,
     INVOICE_ID,
@@ -28,6 +33,7 @@ from testing.specification import Given, given
 EVENT_ID = id_of("evt_")
 DEADLINE = Schedule(WorkKind.SAGA_DEADLINE, f"refund:{PAYMENT_ID}", after_ms=REFUND_DEADLINE_MS)
 DEADLINE_MET = Finish(WorkKind.SAGA_DEADLINE, f"refund:{PAYMENT_ID}")
+RETRY = Schedule(WorkKind.REFUND_RETRY, PAYMENT_ID, after_ms=0)
 CALL = Schedule(WorkKind.REFUND_GATEWAY_CALL, f"{PAYMENT_ID}/{REFUND_ID}", after_ms=0)
 
 
@@ -77,6 +83,22 @@ def test_a_part_refunded_by_hand_leaves_the_rest_to_the_saga() -> None:
 
 def test_what_was_refunded_by_hand_is_not_refunded_again() -> None:
     captured_too_late().and_then(refund(refund_id=id_of("re_", 2))).when(refund()).then_refused(RefundExceedsPayment)
+
+
+def test_a_failed_refund_of_an_unneeded_capture_is_asked_for_again() -> None:
+    """Nobody but us knows of it. One that somebody asked for is theirs to repeat."""
+    failed = RecordRefundFailed(refund_id=REFUND_ID, payment_id=PAYMENT_ID, failure_code="account_closed")
+    again = id_of("re_", 2)
+    (
+        captured_too_late()
+        .and_then(refund())
+        .when(failed)
+        .then_schedules(RETRY)
+        .then_finishes(Finish(WorkKind.REFUND_GATEWAY_CALL, f"{PAYMENT_ID}/{REFUND_ID}"))
+        .when(refund(refund_id=again))
+        .then_schedules(CALL._replace(subject=f"{PAYMENT_ID}/{again}"))
+        .then_finishes(Finish(WorkKind.REFUND_RETRY, PAYMENT_ID))
+    )
 
 
 def test_when_all_is_done_nobody_owes_anything() -> None:

@@ -1,0 +1,157 @@
+"""What is decided about payments that are to be given up: by command, for another method, or because nobody came."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from domain.customers.customer import CUSTOMER
+from domain.customers.payment_method import PAYMENT_METHOD
+from domain.customers.test_clock import customer_time
+from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.kernel.stream import Change, Decision, Handler, Streams
+from domain.payments.cancellation import (
+    CancelReason,
+    PaymentAttemptCanceled,
+    PaymentCancelRequested,
+)
+from domain.payments.payment import (
+    PAYMENT,
+    Payment,
+    PaymentAttemptIsOver,
+    PaymentCanceled,
+    PaymentNotCancelable,
+    PaymentStatus,
+    awaiting_outcome,
+    request_attempt,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelPayment:
+    """Give a payment up. One that waits at the gateway is given up there first."""
+
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpirePaymentAttempt:
+    """Its customer has not come to authenticate it in time."""
+
+    payment_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPaymentCanceled:
+    """The gateway has given the attempt up, as was wanted; no money was taken."""
+
+    payment_id: str
+    attempt: int
+
+
+def cancel_payment(command: CancelPayment, streams: Streams, now: datetime) -> Decision:
+    payment = PAYMENT.of(streams, command.payment_id)
+    at = _customers_time(payment, streams, now)
+    if payment.status is PaymentStatus.CANCELED:
+        return Decision(at, [])
+    if payment.can_be_tried:
+        return Decision(at, [PAYMENT.change(PaymentCanceled(payment_id=payment.payment_id, canceled_at=at))])
+    if not payment.can_be_given_up:
+        raise PaymentNotCancelable(payment=command.payment_id, status=payment.status)
+    wanted = payment.cancellation
+    if wanted is not None and wanted.reason is CancelReason.REQUESTED:
+        return Decision(at, [])
+    return Decision(at, [give_up(payment, CancelReason.REQUESTED, at)])
+
+
+def expire_payment_attempt(command: ExpirePaymentAttempt, streams: Streams, now: datetime) -> Decision:
+    payment = awaiting_outcome(streams, command.payment_id, command.attempt)
+    if not payment.waits_for_customer:
+        raise PaymentAttemptIsOver(payment=payment.payment_id, attempt=command.attempt, status=payment.status)
+    at = _customers_time(payment, streams, now)
+    return Decision(at, [give_up(payment, CancelReason.TIMED_OUT, at)])
+
+
+def record_payment_canceled(command: RecordPaymentCanceled, streams: Streams, now: datetime) -> Decision:
+    payment = awaiting_outcome(streams, command.payment_id, command.attempt)
+    wanted = payment.cancellation
+    if wanted is None:
+        raise PaymentAttemptIsOver(payment=payment.payment_id, attempt=command.attempt, status=payment.status)
+    at = _customers_time(payment, streams, now)
+    ended = PAYMENT.change(
+        PaymentAttemptCanceled(
+            payment_id=payment.payment_id, attempt=payment.attempt, reason=wanted.reason, canceled_at=at
+        )
+    )
+    return Decision(at, [ended, *after_giving_up(payment, ended, streams, at)])
+
+
+def give_up(
+    payment: Payment,
+    reason: CancelReason,
+    at: datetime,
+    *,
+    replacement_method_id: str | None = None,
+    replacement_payment_id: str | None = None,
+) -> Change:
+    """The gateway is asked to give the running attempt up."""
+    return PAYMENT.change(
+        PaymentCancelRequested(
+            payment_id=payment.payment_id,
+            attempt=payment.attempt,
+            reason=reason,
+            replacement_method_id=replacement_method_id,
+            replacement_payment_id=replacement_payment_id,
+            requested_at=at,
+        )
+    )
+
+
+def after_giving_up(payment: Payment, ended: Change, streams: Streams, at: datetime) -> list[Change]:
+    """What comes next once an attempt that was to be given up has ended without money. `payment` is as it was before.
+
+    A payment to be cancelled is; the method in its place is tried, unless it may no longer be.
+    """
+    wanted = payment.cancellation
+    if wanted is None or wanted.reason is CancelReason.TIMED_OUT:
+        return []
+    canceled = PAYMENT.change(PaymentCanceled(payment_id=payment.payment_id, canceled_at=at))
+    if wanted.reason is CancelReason.REQUESTED:
+        return [canceled]
+    if wanted.replacement_payment_id is None:
+        return _try_instead(PAYMENT.evolve(payment, ended.event), wanted.replacement_method_id, streams, at)
+    instead = PAYMENT.of(streams, wanted.replacement_payment_id)
+    return [canceled, *_try_instead(instead, wanted.replacement_method_id, streams, at)]
+
+
+def not_tried_instead(payment: Payment, streams: Streams, at: datetime) -> list[Change]:
+    """The attempt captured before it was given up: the other payment that was to take its place ends unbegun."""
+    wanted = payment.cancellation
+    if wanted is None or wanted.replacement_payment_id is None:
+        return []
+    instead = PAYMENT.of(streams, wanted.replacement_payment_id)
+    if not instead.can_be_tried:
+        return []
+    return [PAYMENT.change(PaymentCanceled(payment_id=instead.payment_id, canceled_at=at))]
+
+
+def _try_instead(payment: Payment, method_id: str | None, streams: Streams, at: datetime) -> list[Change]:
+    """The next attempt. Where the world has changed meanwhile, none: the outcome is recorded all the same."""
+    method = None if method_id is None else streams.get(PAYMENT_METHOD, method_id)
+    invoice = None if payment.invoice_id is None else INVOICE.of(streams, payment.invoice_id)
+    settled = invoice is not None and invoice.status is not InvoiceStatus.OPEN
+    if not payment.can_be_tried or settled or method is None or method.detached_at is not None:
+        return []
+    return [PAYMENT.change(request_attempt(payment, method, at))]
+
+
+def _customers_time(payment: Payment, streams: Streams, now: datetime) -> datetime:
+    return customer_time(streams, CUSTOMER.of(streams, payment.customer_id), now)
+
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    CancelPayment: cancel_payment,
+    ExpirePaymentAttempt: expire_payment_attempt,
+    RecordPaymentCanceled: record_payment_canceled,
+}

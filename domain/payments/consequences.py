@@ -1,0 +1,97 @@
+"""What becomes of an invoice when something becomes of its payments."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from domain.invoicing.invoice import (
+    INVOICE,
+    CollectionMethod,
+    CollectionStatus,
+    InvoiceCollectionFailed,
+    InvoicePaymentFailed,
+    InvoicePaymentStarted,
+    InvoiceStatus,
+)
+from domain.kernel.consequences import Consequence
+from domain.kernel.stream import Change, Streams
+from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled
+from domain.payments.payment import (
+    PAYMENT,
+    PaymentActionRequired,
+    PaymentAttemptRequested,
+    PaymentCanceled,
+    PaymentDeclined,
+)
+
+AUTHENTICATION_REQUIRED: Final = "authentication_required"
+AUTHENTICATION_TIMED_OUT: Final = "authentication_timed_out"
+PAYMENT_CANCELED: Final = "payment_canceled"
+
+
+def begun(event: PaymentAttemptRequested, streams: Streams, at: datetime) -> list[Change]:
+    """The invoice shows the payment that is tried. One that was finalized to be collected shows already that it is."""
+    invoice_id = PAYMENT.of(streams, event.payment_id).invoice_id
+    if invoice_id is None:
+        return []
+    invoice = INVOICE.of(streams, invoice_id)
+    is_collected = invoice.collection_status is CollectionStatus.PENDING and invoice.payment_id is None
+    if invoice.status is not InvoiceStatus.OPEN or is_collected:
+        return []
+    if invoice.collection_status is CollectionStatus.PENDING and invoice.payment_id == event.payment_id:
+        return []
+    started = InvoicePaymentStarted(invoice_id=invoice_id, payment_id=event.payment_id, started_at=at)
+    return [INVOICE.change(started)]
+
+
+def declined(event: PaymentDeclined, streams: Streams, at: datetime) -> list[Change]:
+    return _uncollected(event.payment_id, event.code, streams, at)
+
+
+def waits_for_the_customer(event: PaymentActionRequired, streams: Streams, at: datetime) -> list[Change]:
+    """We could not collect it without the customer. One that they pay themselves is still being paid."""
+    return _uncollected(event.payment_id, AUTHENTICATION_REQUIRED, streams, at, by_hand=False)
+
+
+def timed_out(event: PaymentAttemptCanceled, streams: Streams, at: datetime) -> list[Change]:
+    if event.reason is not CancelReason.TIMED_OUT:
+        return []
+    return _uncollected(event.payment_id, AUTHENTICATION_TIMED_OUT, streams, at)
+
+
+def canceled(event: PaymentCanceled, streams: Streams, at: datetime) -> list[Change]:
+    """Only the payment that the invoice waits for leaves it unpaid, not one that another has replaced."""
+    invoice_id = PAYMENT.of(streams, event.payment_id).invoice_id
+    invoice = None if invoice_id is None else INVOICE.of(streams, invoice_id)
+    if invoice is None or invoice.payment_id not in {None, event.payment_id}:
+        return []
+    if invoice.collection_status is not CollectionStatus.PENDING:
+        return []
+    return _uncollected(event.payment_id, PAYMENT_CANCELED, streams, at)
+
+
+def _uncollected(payment_id: str, reason: str, streams: Streams, at: datetime, *, by_hand: bool = True) -> list[Change]:
+    """The open invoice stays open. What a customer tried on an invoice of theirs to pay was no collection of ours."""
+    invoice_id = PAYMENT.of(streams, payment_id).invoice_id
+    invoice = None if invoice_id is None else INVOICE.of(streams, invoice_id)
+    if invoice is None or invoice.status is not InvoiceStatus.OPEN:
+        return []
+    event: InvoiceCollectionFailed | InvoicePaymentFailed
+    if invoice.collection is CollectionMethod.CHARGE_AUTOMATICALLY:
+        event = InvoiceCollectionFailed(
+            invoice_id=invoice.invoice_id, payment_id=payment_id, reason=reason, failed_at=at
+        )
+    elif by_hand:
+        event = InvoicePaymentFailed(invoice_id=invoice.invoice_id, payment_id=payment_id, reason=reason, failed_at=at)
+    else:
+        return []
+    return [INVOICE.change(event)]
+
+
+CONSEQUENCES: Final[Mapping[type, Consequence]] = {
+    PaymentAttemptRequested: begun,
+    PaymentDeclined: declined,
+    PaymentActionRequired: waits_for_the_customer,
+    PaymentAttemptCanceled: timed_out,
+    PaymentCanceled: canceled,
+}
