@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.output import AsJson, console_for, print_json, print_table
 from gateway_adapters.port import GatewayUnavailable
 from infra.settings import Settings
 from processors.invariants.findings import Checked, Invariant
@@ -40,6 +41,7 @@ def verify(
     grace_s: Annotated[
         float, typer.Option("--grace-s", help="Seconds for which work may be under way before it counts as unfinished.")
     ] = GRACE_S,
+    as_json: AsJson = False,
 ) -> None:
     """Check the invariants I1 to I5 and I7, and name every difference.
 
@@ -55,21 +57,30 @@ def verify(
             raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}.")
         wanted = tuple(known[name.upper()] for name in only)
     try:
-        results = asyncio.run(verified(reached_settings(), wanted, timedelta(seconds=grace_s)))
+        results = asyncio.run(
+            verified(reached_settings(), wanted, timedelta(seconds=grace_s), on=console_for(as_json=as_json))
+        )
     except GatewayUnavailable as unavailable:
-        console.print(
+        Console(stderr=True).print(
             f"[red]The payment gateway cannot be read:[/red] {unavailable}. Start it (`tallybook dev`), name it "
             "(TALLYBOOK_GATEWAY_URL), or check the other invariants with --only.",
             soft_wrap=True,
         )
         raise typer.Exit(1) from None
-    show(results, console)
+    if as_json:
+        print_json([described(result) for result in results])
+    else:
+        show(results, console)
     if not all(result.holds for result in results):
         raise typer.Exit(1)
 
 
 async def verified(
-    settings: Settings, wanted: Sequence[Invariant] = tuple(Invariant), grace: timedelta = timedelta(0)
+    settings: Settings,
+    wanted: Sequence[Invariant] = tuple(Invariant),
+    grace: timedelta = timedelta(0),
+    *,
+    on: Console = console,
 ) -> list[Checked]:
     """Check the wanted invariants of the system that these settings name, with progress bars."""
     from gateway_adapters.registry import gateways_from
@@ -82,7 +93,7 @@ async def verified(
         gateways = gateways_from(settings)
         for gateway in gateways.values():
             stack.push_async_callback(gateway.close)
-        bar = stack.enter_context(Progress(*columns, console=console, transient=True))
+        bar = stack.enter_context(Progress(*columns, console=on, transient=True))
 
         def watch(invariant: Invariant) -> Told:
             task = bar.add_task(f"{invariant} {invariant.claim}", total=None)
@@ -98,6 +109,17 @@ async def verified(
         return [checked async for checked in audit(parts, only=wanted, grace=grace, watch=watch)]
 
 
+def described(result: Checked) -> dict[str, object]:
+    """A check's result as JSON-able values."""
+    return {
+        "invariant": result.invariant.value,
+        "claim": result.invariant.claim,
+        "counts": dict(result.counts),
+        "differences": result.differences,
+        "named": [{"kind": each.kind, "subject": each.subject, "detail": each.detail} for each in result.named],
+    }
+
+
 def show(results: Sequence[Checked], on: Console) -> None:
     """A table of what was counted, and below it every difference by name."""
     table = Table("", "invariant", "counted", "differences")
@@ -106,7 +128,7 @@ def show(results: Sequence[Checked], on: Console) -> None:
         verdict = "[green]0[/green]" if result.holds else f"[red]{result.differences:,}[/red]"
         table.add_row(result.invariant.value, result.invariant.claim, counted, verdict)
         table.add_section()
-    on.print(table)
+    print_table(on, table)
     for result in results:
         for difference in result.named:
             on.print(f"[red]{result.invariant.value}[/red] {difference}", highlight=False, soft_wrap=True)

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
+from cli.output import AsJson, console_for, print_json, print_rows
 from infra.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,37 +45,59 @@ async def _desk(settings: Settings) -> "AsyncIterator[Desk]":
 
 
 @app.command("list")
-def list_letters(*, consumer: Consumer = None, limit: Annotated[int, typer.Option(min=1)] = LIST_LIMIT) -> None:
+def list_letters(
+    *, consumer: Consumer = None, limit: Annotated[int, typer.Option(min=1)] = LIST_LIMIT, as_json: AsJson = False
+) -> None:
     """Show the letters that wait, oldest first, and the work that is held.
 
     [dim]Example:[/dim] [cyan]tallybook dead-letters list --consumer saga-charge[/cyan]
     """
 
-    async def fetch() -> "tuple[list[DeadLetter], Table]":
+    async def fetch() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         async with _desk(_settings()) as desk:
-            held = Table("tenant", "kind", "subject", "caused by", "why", title="Held work")
-            for work in await desk.queue.held(limit=limit):
-                why = (work.last_error or "")[:ERROR_CHARS_SHOWN]
-                held.add_row(work.tenant_id, work.kind, work.subject, work.caused_by_event_id, why)
-            return await desk.letters.waiting(limit=limit, consumer=consumer), held
+            letters = [_letter(each) for each in await desk.letters.waiting(limit=limit, consumer=consumer)]
+            held = [
+                {
+                    "tenant": work.tenant_id,
+                    "kind": work.kind,
+                    "subject": work.subject,
+                    "caused_by": work.caused_by_event_id,
+                    "why": work.last_error or "",
+                }
+                for work in await desk.queue.held(limit=limit)
+            ]
+            return letters, held
 
     letters, held = asyncio.run(fetch())
-    table = Table("id", "consumer", "record", "event", "tries", "buried", "error", title="Dead letters")
-    for letter in letters:
-        headers = dict(letter.headers)
-        event = b" ".join(headers.get(name, b"") for name in ("ce_type", "ce_id")).decode("utf-8", "replace")
-        table.add_row(
-            str(letter.dead_letter_id),
-            letter.consumer,
-            f"{letter.topic}/{letter.partition}@{letter.offset}",
-            event,
-            str(letter.attempts),
-            letter.buried_at.isoformat(timespec="seconds"),
-            letter.error[:ERROR_CHARS_SHOWN],
-        )
-    console.print(table if letters else "No dead letter waits.")
-    if held.row_count:
-        console.print(held)
+    if as_json:
+        print_json({"dead_letters": letters, "held_work": held})
+        return
+    if letters:
+        columns = {name: name for name in ("id", "consumer", "record", "event", "tries", "buried", "error")}
+        print_rows(console, columns, [_shortened(letter, "error") for letter in letters], title="Dead letters")
+    else:
+        console.print("No dead letter waits.")
+    if held:
+        columns = {"tenant": "tenant", "kind": "kind", "subject": "subject", "caused_by": "caused by", "why": "why"}
+        print_rows(console, columns, [_shortened(work, "why") for work in held], title="Held work")
+
+
+def _letter(letter: "DeadLetter") -> dict[str, Any]:
+    headers = dict(letter.headers)
+    event = b" ".join(headers.get(name) or b"" for name in ("ce_type", "ce_id")).decode("utf-8", "replace")
+    return {
+        "id": letter.dead_letter_id,
+        "consumer": letter.consumer,
+        "record": f"{letter.topic}/{letter.partition}@{letter.offset}",
+        "event": event,
+        "tries": letter.attempts,
+        "buried": letter.buried_at.isoformat(timespec="seconds"),
+        "error": letter.error,
+    }
+
+
+def _shortened(row: dict[str, Any], text: str) -> dict[str, Any]:
+    return {**row, text: escape(row[text][:ERROR_CHARS_SHOWN])}
 
 
 @app.command("replay")
@@ -82,21 +105,25 @@ def replay(
     letter_id: Annotated[int | None, typer.Argument(help="The letter's number; all that wait without one.")] = None,
     *,
     consumer: Consumer = None,
+    as_json: AsJson = False,
 ) -> None:
     """Hand letters to their consumer again, once the cause is mended.
 
     What was done before is not done twice. Exit code 1 if one fails again; it stays, with its new error.
     [dim]Example:[/dim] [cyan]tallybook dead-letters replay 7[/cyan]
     """
-    failures = asyncio.run(replay_letters(_settings(), letter_id=letter_id, consumer=consumer))
+    on = console_for(as_json=as_json)
+    failures = asyncio.run(replay_letters(_settings(), letter_id=letter_id, consumer=consumer, on=on))
     if failures is None:
-        raise typer.BadParameter(f"No dead letter {letter_id} waits.")
+        raise _no_letter(letter_id)
+    if as_json:
+        print_json({"failed_again": failures})
     if failures:
         raise typer.Exit(1)
 
 
 async def replay_letters(
-    settings: Settings, *, letter_id: int | None = None, consumer: str | None = None
+    settings: Settings, *, letter_id: int | None = None, consumer: str | None = None, on: Console = console
 ) -> int | None:
     """Replay one letter, or all of a consumer, or all. Returns how many failed again, and says so for each; None if
     the one letter does not wait.
@@ -108,20 +135,20 @@ async def replay_letters(
         if not chosen:
             if letter_id is not None:
                 return None
-            console.print("No dead letter waits.")
+            on.print("No dead letter waits.")
         for letter in chosen:
             try:
                 await desk.replay.replay(letter)
             except Exception as error:
                 failures += 1
-                console.print(f"[red]{letter.dead_letter_id} failed again:[/red] {error}", soft_wrap=True)
+                on.print(f"[red]{letter.dead_letter_id} failed again:[/red] {escape(str(error))}", soft_wrap=True)
             else:
-                console.print(f"{letter.dead_letter_id} is handled ({letter.consumer}).")
+                on.print(f"{letter.dead_letter_id} is handled ({letter.consumer}).")
     return failures
 
 
 @app.command("dismiss")
-def dismiss(letter_id: LetterId) -> None:
+def dismiss(letter_id: LetterId, *, as_json: AsJson = False) -> None:
     """Let a letter go that can never be handled, such as a record that is none of ours. It stays in the table.
 
     [dim]Example:[/dim] [cyan]tallybook dead-letters dismiss 7[/cyan]
@@ -136,8 +163,15 @@ def dismiss(letter_id: LetterId) -> None:
             return known
 
     if not asyncio.run(mark()):
-        raise typer.BadParameter(f"No dead letter {letter_id} waits.")
-    console.print(f"{letter_id} is dismissed.")
+        raise _no_letter(letter_id)
+    if as_json:
+        print_json({"dismissed": letter_id})
+    else:
+        console.print(f"{letter_id} is dismissed.")
+
+
+def _no_letter(letter_id: int | None) -> typer.BadParameter:
+    return typer.BadParameter(f"No dead letter {letter_id} waits; `tallybook dead-letters list` shows those that do.")
 
 
 @app.command("release")
@@ -147,23 +181,30 @@ def release(
     ] = None,
     *,
     tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's work.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Let held work run again, once what it was held for is mended. What was done before is not done twice.
 
     [dim]Example:[/dim] [cyan]tallybook dead-letters release pay_01JQ2ZP1M6F8XH7T1W5A7R9C3D[/cyan]
     """
-    released = asyncio.run(release_held(_settings(), subject=subject, tenant_id=tenant))
+    on = console_for(as_json=as_json)
+    released = asyncio.run(release_held(_settings(), subject=subject, tenant_id=tenant, on=on))
     if released == 0 and subject is not None:
-        raise typer.BadParameter(f"No work of {subject} is held.")
+        raise typer.BadParameter(f"No work of {subject} is held; `tallybook dead-letters list` shows what is.")
+    if as_json:
+        print_json({"released": released})
+        return
     console.print(f"{released} released." if released else "No work is held.")
 
 
-async def release_held(settings: Settings, *, subject: str | None = None, tenant_id: str | None = None) -> int:
+async def release_held(
+    settings: Settings, *, subject: str | None = None, tenant_id: str | None = None, on: Console = console
+) -> int:
     """Release what is held of a subject, of a tenant, or all of it. Returns how many pieces of work that were."""
     released = 0
     async with _desk(settings) as desk:
         for work in await desk.queue.held(limit=EVERY_LETTER):
             if subject in (None, work.subject) and tenant_id in (None, work.tenant_id):
                 released += await desk.queue.release_held(work.tenant_id, work.kind, work.subject)
-                console.print(f"{work.kind} {work.subject} runs again.", soft_wrap=True)
+                on.print(f"{work.kind} {work.subject} runs again.", soft_wrap=True)
     return released

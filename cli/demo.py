@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 
 from cli.api_client import ApiClient, ApiError, Resource
-from cli.audit import show, verified
+from cli.audit import described, show, verified
+from cli.output import AsJson, console_for, print_json, print_table
 from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
 from cli.telecom_month import Cycle, MonthStalled, TelecomMonth, progress_bars
@@ -22,8 +23,6 @@ from host.addresses import owner_dsn
 from host.stack import Stack, run_until_stopped, running_stack
 from infra.settings import Settings, load_settings
 from processors.invariants.findings import Checked
-
-console = Console()
 
 
 class DoesNotAddUp(Exception):
@@ -46,35 +45,49 @@ def demo(
     stay: Annotated[
         bool | None, typer.Option("--stay/--no-stay", help="Leave it running afterwards; default: if you can see it.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bill 7,043 telecom customers for two months, on real PostgreSQL and Kafka, and prove every cent.
 
     Exit code 1, with the difference named, if anything does not add up.
     [dim]Example:[/dim] [cyan]tallybook demo --customers 500 --no-stay[/cyan]
     """
-    stays = sys.stdout.isatty() if stay is None else stay
+    stays = sys.stdout.isatty() and not as_json if stay is None else stay
+    on = console_for(as_json=as_json)
     try:
-        if not run_until_stopped(_demo(load_settings(), customers, stays=stays)):
-            console.print("Stopped.")
+        if not run_until_stopped(_demo(load_settings(), customers, stays=stays, as_json=as_json)):
+            on.print("Stopped.")
     except (DoesNotAddUp, ApiError, MonthStalled) as wrong:
-        console.print(f"[red]It does not add up.[/red] {wrong}", soft_wrap=True, highlight=False)
+        Console(stderr=True).print(f"[red]It does not add up.[/red] {wrong}", soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
 
 
-async def _demo(settings: Settings, limit: int | None, *, stays: bool) -> None:
+async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: bool) -> None:
+    on = console_for(as_json=as_json)
     rows = read_customers(limit=limit)
-    async with running_stack(settings, tell=tell_happening) as stack:
-        tell_servers(settings, stack.servers)
-        await start_roles(stack)
+    async with running_stack(settings, tell=lambda text: tell_happening(text, on=on)) as stack:
+        tell_servers(settings, stack.servers, on=on)
+        await start_roles(stack, on=on)
         run_id = f"telecom-{int(time.time())}"
         tenant = await create_tenant(owner_dsn(stack.settings), stack.settings, tenant_id=run_id, name="Telecom month")
         async with ApiClient(stack.api_url, tenant.key.secret) as api:
-            with progress_bars() as progress:
+            with progress_bars(on) as progress:
                 first, second = await TelecomMonth(api, rows, run_id=run_id, progress=progress).run()
-            await _summary(api, stack, rows, first, second)
-        _what_next(stack, tenant.key.secret, stays=stays)
+            checked = await _summary(api, stack, rows, first, second, on=on)
+        if as_json:
+            print_json(
+                {
+                    "api": stack.api_url,
+                    "tenant": tenant.tenant_id,
+                    "api_key": tenant.key.secret,
+                    "customers": len(rows),
+                    "cycles": [{"invoices": cycle.invoices, "amount": cycle.amount} for cycle in (first, second)],
+                    "invariants": [described(result) for result in checked],
+                }
+            )
+        _what_next(stack, tenant.key.secret, stays=stays, on=on)
         if stays:
-            console.print("Everything stays up; Ctrl-C stops it.")
+            on.print("Everything stays up; Ctrl-C stops it.")
             await asyncio.Event().wait()
 
 
@@ -87,17 +100,19 @@ def expected_cycles(rows: Sequence[TelecomCustomer]) -> tuple[Expected, Expected
     )
 
 
-async def _summary(api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle) -> None:
-    """Show what the month came to and check all of it. Raises DoesNotAddUp."""
+async def _summary(
+    api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle, *, on: Console
+) -> list[Checked]:
+    """Show what the month came to and check all of it; return what was checked. Raises DoesNotAddUp."""
     figures: list[Resource] = (await api.get("/v1/stats/dashboard", fresh=True))["figures"]
     balance = await api.get("/v1/ledger/trial-balance", fresh=True)
     health = await api.get("/health")
-    console.print(_cycles_table(first, second))
-    console.print(_figures_table(figures))
-    console.print(_balance_table(balance))
-    console.print(_health_table(health))
-    checked = await verified(stack.settings)
-    show(checked, console)
+    print_table(on, _cycles_table(first, second))
+    print_table(on, _figures_table(figures))
+    print_table(on, _balance_table(balance))
+    print_table(on, _health_table(health))
+    checked = await verified(stack.settings, on=on)
+    show(checked, on)
     wrong = [
         *_wrong_cycles(rows, first, second),
         *(
@@ -109,7 +124,8 @@ async def _summary(api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer]
     ]
     if wrong:
         raise DoesNotAddUp(" ".join(wrong))
-    console.print(_verdict(rows, first, second, checked))
+    on.print(_verdict(rows, first, second, checked))
+    return checked
 
 
 def _wrong_cycles(rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle) -> list[str]:
@@ -175,11 +191,11 @@ def _health_table(health: Mapping[str, Any]) -> Table:
     return table
 
 
-def _what_next(stack: Stack, key: str, *, stays: bool) -> None:
+def _what_next(stack: Stack, key: str, *, stays: bool, on: Console) -> None:
     url = stack.api_url
-    console.print("What to try next:" if stays else "What to try next (start `make dev` first, it finds this data):")
+    on.print("What to try next:" if stays else "What to try next (start `make dev` first, it finds this data):")
     for path in ("invoices?status=open", "ledger/trial-balance?as_of=2026-01-15T00:00:00Z", "stats/dashboard"):
-        console.print(f'  curl -H "Authorization: Bearer {key}" "{url}/v1/{path}"', soft_wrap=True, highlight=False)
+        on.print(f'  curl -H "Authorization: Bearer {key}" "{url}/v1/{path}"', soft_wrap=True, highlight=False)
 
 
 def money(minor: int, currency: str = CURRENCY) -> str:

@@ -1,18 +1,19 @@
 """`tallybook`: the command line. Each command group is a file of its own beside this one, added below."""
 
 import gc
+from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli import audit, dead_letters, demo, projections, relay, servers, tenants
 from cli.faults.command import faults
-from host.embedded.process import EmbeddedServerError
+from cli.output import AsJson, console_for, print_json, print_table
 from host.registry import ROLES, load
-from host.supervisor import SupervisorError
-from infra.settings import SettingsError, load_settings, setting_rows, settings_markdown
+from infra.settings import load_settings, setting_rows, settings_markdown
 from infra.telemetry import configure_logging
 
 app = typer.Typer(
@@ -44,15 +45,17 @@ app.command(rich_help_panel=PROOF)(faults)
 
 
 @app.command(rich_help_panel=SERVERS)
-def run(role: Annotated[str, typer.Argument(help=f"One of: {', '.join(ROLES)}.")]) -> None:
+def run(role: Annotated[str, typer.Argument(help=f"One of: {', '.join(ROLES)}.")], *, as_json: AsJson = False) -> None:
     """Run one role in this process until SIGTERM, with the servers that the environment names.
 
+    With --json its log is JSON lines, whatever TALLYBOOK_LOG_FORMAT says.
     [dim]Example:[/dim] [cyan]TALLYBOOK_RELAY_PROBE_PORT=9101 tallybook run relay[/cyan]
     """
     if role not in ROLES:
         raise typer.BadParameter(f"{role} is not a role; there are {', '.join(ROLES)}.")
     settings = load_settings()
-    configure_logging(settings.telemetry, role=role)
+    telemetry = settings.telemetry.model_copy(update={"log_format": "json"}) if as_json else settings.telemetry
+    configure_logging(telemetry, role=role)
     start = load(ROLES[role])
     _collect_seldom()
     start(settings)
@@ -73,12 +76,16 @@ def _collect_seldom() -> None:
 def show_settings(
     *,
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for the documentation.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show every environment variable that Tallybook reads, with its default, its unit and its meaning.
 
     [dim]Example:[/dim] [cyan]tallybook settings | grep WRITER[/cyan]
     """
-    console = Console()
+    console = console_for(as_json=as_json)
+    if as_json:
+        print_json([asdict(row) for row in setting_rows()])
+        return
     if markdown:
         console.print(settings_markdown(), markup=False, highlight=False, soft_wrap=True)
         return
@@ -90,15 +97,33 @@ def show_settings(
             table.add_section()
             table.add_row(f"[bold]{part}[/bold]")
         table.add_row(row.variable, row.default, row.unit, row.about)
-    console.print(table)
+    print_table(console, table)
+
+
+@app.command("openapi", rich_help_panel=SETTINGS)
+def show_openapi(*, as_json: AsJson = True) -> None:
+    """Print the API's OpenAPI 3.1 document, for generators of clients; no server is needed. It is JSON as it is.
+
+    [dim]Example:[/dim] [cyan]tallybook openapi > openapi.json[/cyan]
+    """
+    from api.app import RESOURCES
+    from api.http.documentation import describe, openapi
+
+    describe(RESOURCES)
+    print_json(openapi())
 
 
 def main() -> None:
     """Run the command line. What a user can mend is told in words, without a traceback."""
     try:
         app()
-    except (EmbeddedServerError, SettingsError, SupervisorError) as error:
-        Console(stderr=True).print(f"[red]Error:[/red] {error}", soft_wrap=True, highlight=False)
+    except Exception as error:
+        from cli.failures import explain
+
+        words = explain(error)
+        if words is None:
+            raise
+        Console(stderr=True).print(f"[red]Error:[/red] {escape(words)}", soft_wrap=True, highlight=False)
         raise SystemExit(1) from None
 
 

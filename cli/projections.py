@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+
+from cli.output import AsJson, console_for, print_json, print_rows
 
 if TYPE_CHECKING:
     from projections.read_model import ReadModel
@@ -29,9 +30,9 @@ GROUP BY p.name, p.fold, p.next_fold, c.topic ORDER BY p.name
 class Bar:
     """A progress bar over events."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, on: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("events"))
-        self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+        self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=on)
         self._task = self.bar.add_task(what, total=None)
 
     def show(self, done: int, total: int) -> None:
@@ -51,27 +52,34 @@ def _models(names: Sequence[str], *, everything: bool) -> "Sequence[ReadModel[An
 
 
 @app.command("status")
-def status() -> None:
+def status(*, as_json: AsJson = False) -> None:
     """Show how far each projection is, what waits for a dead letter, and what is folded anew.
 
     [dim]Example:[/dim] [cyan]tallybook projections status[/cyan]
     """
     from host.addresses import owner_pool, reached_settings
 
-    async def fetch() -> list[Any]:
-        async with owner_pool(reached_settings()) as pool:
-            return list(await pool.fetch(STATUS))
+    async def fetch() -> list[dict[str, Any]]:
+        async with owner_pool(reached_settings(kafka=False)) as pool:
+            return [
+                {**dict(row), "position": row["position"] or 0, "state": "folded anew" if row["anew"] else "live"}
+                for row in await pool.fetch(STATUS)
+            ]
 
-    table = Table("projection", "topic", "partitions", "position", "partitions behind", "held keys", "state")
-    for row in asyncio.run(fetch()):
-        state = "folded anew" if row["anew"] else "live"
-        figures = (row["partitions"], row["position"] or 0, row["behind"], row["held"])
-        table.add_row(row["name"], row["topic"] or "", *map(str, figures), state)
-    console.print(table)
+    rows = asyncio.run(fetch())
+    if as_json:
+        print_json(rows)
+        return
+    columns = {"name": "projection", "topic": "topic", "partitions": "partitions", "position": "position"}
+    print_rows(console, {**columns, "behind": "partitions behind", "held": "held keys", "state": "state"}, rows)
 
 
 @app.command("check")
-def check(names: Annotated[list[str] | None, typer.Argument(help="Read models; none: all.")] = None) -> None:
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Read models; none: all.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
     """Compare read models with a fold of the log, while everything goes on; exit code 1 if any row differs.
 
     [dim]Example:[/dim] [cyan]tallybook projections check invoices payments[/cyan]
@@ -81,13 +89,14 @@ def check(names: Annotated[list[str] | None, typer.Argument(help="Read models; n
 
     settings = reached_settings()
     chosen = _models(names or (), everything=False)
-    bar = Bar("Folding the log")
+    bar = Bar("Folding the log", on=console_for(as_json=as_json))
     with bar.bar:
         found = asyncio.run(differences(settings, chosen, owner_dsn=owner_dsn(settings), progress=bar.show))
-    table = Table("read model", "rows that differ")
-    for name, number in found.items():
-        table.add_row(name, f"[red]{number}[/red]" if number else "0")
-    console.print(table)
+    if as_json:
+        print_json([{"name": name, "differences": number} for name, number in found.items()])
+    else:
+        rows = [{"name": name, "rows": f"[red]{number}[/red]" if number else "0"} for name, number in found.items()]
+        print_rows(console, {"name": "read model", "rows": "rows that differ"}, rows)
     if any(found.values()):
         raise typer.Exit(1)
 
@@ -97,6 +106,7 @@ def rebuild_tables(
     names: Annotated[list[str] | None, typer.Argument(help="Read models.")] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make read models anew from the log, beside the live ones, and swap them in; queries and writes go on.
 
@@ -109,11 +119,14 @@ def rebuild_tables(
         raise typer.BadParameter("Name read models, or say --all.")
     settings = reached_settings()
     chosen = _models(names or (), everything=everything)
-    bar = Bar("Rebuilding")
+    bar = Bar("Rebuilding", on=console_for(as_json=as_json))
     try:
         with bar.bar:
             made = asyncio.run(rebuild(settings, chosen, owner_dsn=owner_dsn(settings), progress=bar.show))
     except CannotRebuild as error:
-        console.print(f"[red]Not rebuilt:[/red] {error}")
+        Console(stderr=True).print(f"[red]Not rebuilt:[/red] {error}", soft_wrap=True)
         raise typer.Exit(1) from None
+    if as_json:
+        print_json({"facts": made.facts, "tables": list(made.tables)})
+        return
     console.print(f"{made.facts:,} facts folded; shown now: {', '.join(made.tables)}", highlight=False)

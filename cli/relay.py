@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.output import AsJson, print_json, print_rows, print_table
 from infra.settings import Settings
 
 app = typer.Typer(help="The relay that publishes the log to Kafka.", no_args_is_help=True)
@@ -15,14 +16,17 @@ console = Console()
 
 
 @app.command("status")
-def status() -> None:
+def status(*, as_json: AsJson = False) -> None:
     """Show who leads, how far it is behind the log, and the last position of each topic.
 
     [dim]Example:[/dim] [cyan]tallybook relay status[/cyan]
     """
     from host.addresses import reached_settings
 
-    state, topics = asyncio.run(_status(reached_settings()))
+    state, topics = asyncio.run(_status(reached_settings(kafka=False)))
+    if as_json:
+        print_json({**state, "lag_events": state["head"] - state["position"], "topics": topics})
+        return
     table = Table(title="Relay", show_header=False)
     for name, value in (
         ("leader", f"{state['leader'] or 'none'} ({'leads' if state['is_led'] else 'its lease has run out'})"),
@@ -33,14 +37,12 @@ def status() -> None:
         ("lag, events", state["head"] - state["position"]),
     ):
         table.add_row(name, str(value))
-    console.print(table)
-    published = Table("topic", "partitions written", "last position")
-    for topic, partitions, position in topics:
-        published.add_row(topic, str(partitions), str(position))
-    console.print(published)
+    print_table(console, table)
+    columns = {"topic": "topic", "partitions": "partitions written", "position": "last position"}
+    print_rows(console, columns, topics)
 
 
-async def _status(settings: Settings) -> tuple[Mapping[str, Any], Sequence[tuple[str, int, int]]]:
+async def _status(settings: Settings) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
     from host.addresses import owner_pool
 
     async with owner_pool(settings) as pool:
@@ -50,9 +52,10 @@ async def _status(settings: Settings) -> tuple[Mapping[str, Any], Sequence[tuple
         )
         assert state is not None, "the relay's state and the log's head are one row each"
         topics = await pool.fetch(
-            "SELECT topic, count(*), max(position) FROM relay.published GROUP BY topic ORDER BY topic"
+            "SELECT topic, count(*) AS partitions, max(position) AS position FROM relay.published "
+            "GROUP BY topic ORDER BY topic"
         )
-        return dict(state), [(row[0], row[1], row[2]) for row in topics]
+        return dict(state), [dict(row) for row in topics]
 
 
 @app.command("republish")
@@ -62,6 +65,7 @@ def publish_again(
         bool, typer.Option("--drop-topics", help="Delete the published topics first, whatever they hold.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Publish the whole log once more, as a new incarnation; every consumer starts over by itself.
 
@@ -72,8 +76,11 @@ def publish_again(
 
     settings = reached_settings()
     if not yes:
-        typer.confirm("Publish the whole log again?", abort=True)
+        typer.confirm("Publish the whole log again?", abort=True, err=as_json)
     incarnation = asyncio.run(start_over(settings, drop=topics_dropped))
+    if as_json:
+        print_json({"incarnation": incarnation, "topics_dropped": topics_dropped})
+        return
     console.print(f"Incarnation {incarnation} begins; [cyan]tallybook relay status[/cyan] shows how far it is.")
 
 

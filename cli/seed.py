@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cli.api_client import ApiClient
-from cli.tenants import create_tenant
+from cli.tenants import TenantExists, create_key, create_tenant
 from host.addresses import owner_dsn
 from host.stack import Stack
 from infra.settings import data_dir
@@ -53,9 +53,13 @@ async def _key(stack: Stack) -> str:
     file = data_dir(stack.settings) / KEY_FILE
     if file.exists():
         return file.read_text(encoding="utf-8")
-    tenant = await create_tenant(owner_dsn(stack.settings), stack.settings, tenant_id=TENANT, name="Development")
-    _write_secret(file, tenant.key.secret)
-    return tenant.key.secret
+    dsn = owner_dsn(stack.settings)
+    try:
+        key = (await create_tenant(dsn, stack.settings, tenant_id=TENANT, name="Development")).key
+    except TenantExists:  # its file is gone: a start that was stopped between the two, or somebody removed it
+        key = await create_key(dsn, stack.settings, tenant_id=TENANT)
+    _write_secret(file, key.secret)
+    return key.secret
 
 
 def _write_secret(file: Path, secret: str) -> None:

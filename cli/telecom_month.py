@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cli.api_client import ApiClient, Resource
@@ -276,9 +277,10 @@ class TelecomMonth:
         return self._progress.add_task(what, total=total)
 
 
-def progress_bars() -> Progress:
+def progress_bars(on: Console) -> Progress:
     """The bars of a run: what, how much of how many, how long."""
-    return Progress(TextColumn("{task.description:<38}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = TextColumn("{task.description:<38}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=on)
 
 
 def _count(figures: Iterable[Resource], measure: str) -> int:

@@ -6,10 +6,9 @@ from typing import Annotated, Final, NamedTuple
 
 import asyncpg
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from api.http.access import NewKey, make_key
+from cli.output import AsJson, console_for, print_json, print_rows
 from host.addresses import owner_dsn, reached_settings
 from infra.database import Role, server_settings
 from infra.settings import Settings
@@ -26,17 +25,28 @@ class Tenant(NamedTuple):
     key: NewKey
 
 
+class TenantExists(Exception):
+    """There is a tenant of this id; nothing was made."""
+
+
+class NoSuchTenant(Exception):
+    """There is no tenant of this id."""
+
+
 async def create_tenant(dsn: str, settings: Settings, *, tenant_id: str, name: str) -> Tenant:
-    """Make a tenant, unless it is there, and one more API key for it."""
+    """Make a tenant and its first API key. Raises TenantExists, and then makes no key either."""
     key = make_key()
     connection = await _connect(dsn, settings)
     try:
         async with connection.transaction():
-            await connection.execute(
-                "INSERT INTO access.tenants (tenant_id, name) VALUES ($1, $2) ON CONFLICT (tenant_id) DO NOTHING",
+            made = await connection.fetchval(
+                "INSERT INTO access.tenants (tenant_id, name) VALUES ($1, $2) ON CONFLICT (tenant_id) DO NOTHING "
+                "RETURNING true",
                 tenant_id,
                 name,
             )
+            if not made:
+                raise TenantExists(tenant_id)
             await _insert_key(connection, tenant_id, key)
     finally:
         await connection.close()
@@ -44,11 +54,13 @@ async def create_tenant(dsn: str, settings: Settings, *, tenant_id: str, name: s
 
 
 async def create_key(dsn: str, settings: Settings, *, tenant_id: str) -> NewKey:
-    """Make another key. Raises asyncpg.ForeignKeyViolationError where there is no such tenant."""
+    """Make another key. Raises NoSuchTenant."""
     key = make_key()
     connection = await _connect(dsn, settings)
     try:
         await _insert_key(connection, tenant_id, key)
+    except asyncpg.ForeignKeyViolationError:
+        raise NoSuchTenant(tenant_id) from None
     finally:
         await connection.close()
     return key
@@ -90,69 +102,107 @@ TenantId = Annotated[str, typer.Argument(help="2 to 63 lower-case letters, digit
 
 
 @app.command("create")
-def create(tenant_id: TenantId, *, name: Annotated[str, typer.Option(help="For people to read.")] = "") -> None:
+def create(
+    tenant_id: TenantId,
+    *,
+    name: Annotated[str, typer.Option(help="For people to read.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """Make a tenant and its first API key, which is shown once.
 
-    [dim]Example:[/dim] [cyan]tallybook tenants create acme --name "Acme Ltd"[/cyan]
+    A tenant that is there stays as it is and gets no key. [dim]Example:[/dim]
+    [cyan]tallybook tenants create acme --name "Acme Ltd"[/cyan]
     """
     if not _TENANT.fullmatch(tenant_id):
-        raise typer.BadParameter("A tenant's id is 2 to 63 lower-case letters, digits and hyphens.")
-    settings = reached_settings()
-    made = asyncio.run(create_tenant(owner_dsn(settings), settings, tenant_id=tenant_id, name=name or tenant_id))
-    _show(made.key)
+        raise typer.BadParameter("A tenant's id is 2 to 63 lower-case letters, digits and hyphens, such as acme-eu.")
+    settings = reached_settings(kafka=False)
+    try:
+        made = asyncio.run(create_tenant(owner_dsn(settings), settings, tenant_id=tenant_id, name=name or tenant_id))
+    except TenantExists:
+        raise typer.BadParameter(
+            f"There is a tenant {tenant_id} already; nothing was made. "
+            f"`tallybook tenants create-key {tenant_id}` makes another key for it."
+        ) from None
+    _show(tenant_id, made.key, as_json=as_json)
 
 
 @app.command("create-key")
-def new_key(tenant_id: TenantId) -> None:
+def new_key(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
     """Make another API key of a tenant, which is shown once.
 
     [dim]Example:[/dim] [cyan]tallybook tenants create-key acme[/cyan]
     """
-    settings = reached_settings()
+    settings = reached_settings(kafka=False)
     try:
         key = asyncio.run(create_key(owner_dsn(settings), settings, tenant_id=tenant_id))
-    except asyncpg.ForeignKeyViolationError:
-        raise typer.BadParameter(f"There is no tenant {tenant_id}.") from None
-    _show(key)
+    except NoSuchTenant:
+        raise typer.BadParameter(
+            f"There is no tenant {tenant_id}; `tallybook tenants list` shows them, "
+            f"`tallybook tenants create {tenant_id}` makes it."
+        ) from None
+    _show(tenant_id, key, as_json=as_json)
 
 
 @app.command("revoke-key")
-def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, `key_…`, not the key itself.")]) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, `key_…`, not the key itself.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
     """Revoke an API key; processes that know it believe it for some seconds more.
 
     [dim]Example:[/dim] [cyan]tallybook tenants revoke-key key_01m7ywe9z7e398x54gfbrtqnk7[/cyan]
     """
-    settings = reached_settings()
+    settings = reached_settings(kafka=False)
     if not asyncio.run(revoke_key(owner_dsn(settings), settings, key_id=key_id)):
-        raise typer.BadParameter(f"There is no valid key {key_id}.")
-    Console().print(f"{key_id} is revoked.")
+        raise typer.BadParameter(f"There is no valid key {key_id}; `tallybook tenants list` shows them.")
+    if as_json:
+        print_json({"key_id": key_id, "revoked": True})
+    else:
+        console_for(as_json=False).print(f"{key_id} is revoked.")
 
 
 @app.command("list")
-def list_keys() -> None:
+def list_keys(*, as_json: AsJson = False) -> None:
     """Show all tenants and their keys, without the secrets.
 
-    [dim]Example:[/dim] [cyan]tallybook tenants list[/cyan]
+    [dim]Example:[/dim] [cyan]tallybook tenants list --json[/cyan]
     """
-    settings = reached_settings()
+    settings = reached_settings(kafka=False)
 
-    async def fetch() -> list[asyncpg.Record]:
+    async def fetch() -> list[dict[str, object]]:
         connection = await _connect(owner_dsn(settings), settings)
         try:
-            return await connection.fetch(
+            rows = await connection.fetch(
                 "SELECT t.tenant_id, t.name, k.key_id, k.prefix, k.created_at, k.revoked_at FROM access.tenants t "
                 "LEFT JOIN access.api_keys k USING (tenant_id) ORDER BY t.tenant_id, k.created_at"
             )
         finally:
             await connection.close()
+        return [dict(row) for row in rows]
 
-    table = Table("tenant", "name", "key", "prefix", "made", "revoked")
-    for row in asyncio.run(fetch()):
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+    rows = asyncio.run(fetch())
+    if as_json:
+        print_json(rows)
+        return
+    print_rows(
+        console_for(as_json=False),
+        {
+            "tenant_id": "tenant",
+            "name": "name",
+            "key_id": "key",
+            "prefix": "prefix",
+            "created_at": "made",
+            "revoked_at": "revoked",
+        },
+        rows,
+    )
 
 
-def _show(key: NewKey) -> None:
-    console = Console()
-    console.print(f"API key [bold]{key.key_id}[/bold]; it is shown once and not stored:")
+def _show(tenant_id: str, key: NewKey, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"tenant_id": tenant_id, "key_id": key.key_id, "api_key": key.secret})
+        return
+    console = console_for(as_json=False)
+    console.print(f"API key [bold]{key.key_id}[/bold]; it is shown once and not stored:", soft_wrap=True)
     console.print(key.secret, highlight=False, soft_wrap=True)

@@ -2,24 +2,40 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
+from host.embedded.process import LOOPBACK, find_process
 from host.embedded.servers import Servers
+from host.stack import roles_folder
+from host.supervisor import read_roster
 from infra.database import Pool, Role, open_pool
 from infra.settings import Settings, SettingsError, load_settings
 
 
-def reached_settings() -> Settings:
-    """The settings with the addresses of the embedded servers filled in, where those run.
+def reached_settings(*, kafka: bool = True) -> Settings:
+    """The settings with the addresses of what runs on the data folder filled in: embedded servers and the gateway.
 
-    Raises SettingsError where something is neither configured nor running.
+    Raises SettingsError where PostgreSQL, or Kafka unless it is not wanted, is neither configured nor running.
     """
     settings = load_settings()
     servers = Servers.from_settings(settings)
     if servers.postgres is not None and not servers.postgres.find():
         raise SettingsError("No database: set TALLYBOOK_DATABASE_URL, or start the embedded one with `tallybook up`.")
-    if servers.kafka is not None and not servers.kafka.find():
+    if kafka and servers.kafka is not None and not servers.kafka.find():
         raise SettingsError("No Kafka: set TALLYBOOK_KAFKA_BOOTSTRAP, or start the embedded one with `tallybook up`.")
-    return servers.connected(settings)
+    return _with_gateway(servers.connected(settings))
+
+
+def _with_gateway(settings: Settings) -> Settings:
+    """Fill in where the gateway is that the supervisor of this data folder runs: it may have taken a free port."""
+    roster = read_roster(roles_folder(settings))
+    if settings.gateway.url is not None or roster is None:
+        return settings
+    for role in roster.roles:
+        if role.name.startswith("gateway-") and role.port and find_process(role.pid, role.started_at):
+            url = f"http://{LOOPBACK}:{role.port}"
+            return replace(settings, gateway=settings.gateway.model_copy(update={"url": url}))
+    return settings
 
 
 def owner_dsn(settings: Settings) -> str:

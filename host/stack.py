@@ -12,7 +12,7 @@ from host.embedded.process import claim_port
 from host.embedded.servers import Servers
 from host.registry import MIGRATE, load
 from host.supervisor import Supervisor, end_leftovers
-from infra.settings import Settings, data_dir
+from infra.settings import Settings, data_dir, data_path
 
 ROLES_FOLDER = "roles"
 
@@ -43,6 +43,7 @@ async def running_stack(
     `environment` goes to every role; `tell` hears of every restart. Raises EmbeddedServerError and SupervisorError,
     whose messages say what to do.
     """
+    data_dir(settings)
     folder = roles_folder(settings)
     # Before the servers: what a killed run left behind must not write into them.
     await end_leftovers(folder, patience_s=settings.general.stop_timeout_s)
@@ -85,10 +86,8 @@ async def migrate(settings: Settings, servers: Servers) -> None:
 
 
 def roles_folder(settings: Settings) -> Path:
-    """Return the folder of the roles' logs and roster."""
-    folder = data_dir(settings) / ROLES_FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    """Return the folder of the roles' logs and roster. The supervisor makes it; who only looks makes nothing."""
+    return data_path(settings) / ROLES_FOLDER
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> bool:

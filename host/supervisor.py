@@ -361,7 +361,7 @@ def read_roster(folder: Path) -> Roster | None:
         found = json.loads((folder / "roster.json").read_text(encoding="utf-8"))
         roles = tuple(RunningRole(**each) for each in found.pop("roles"))
         return Roster(roles=roles, **found)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -378,8 +378,13 @@ def setting_rows() -> Iterator[SettingRow]:
                 variable=prefix + name.upper(),
                 default="" if default is None else str(default),
                 unit=str(extra.get("unit", "")) if isinstance(extra, dict) else "",
-                about=info.description or "",
+                about=f"{info.description or ''}{_choices(info.annotation)}",
             )
+
+
+def _choices(annotation: object) -> str:
+    """The values of a setting that has only so many of them."""
+    return f" One of {', '.join(map(str, get_args(annotation)))}." if get_origin(annotation) is Literal else ""
 
 
 def settings_markdown() -> str:
@@ -421,9 +426,23 @@ def data_dir(settings: Settings) -> Path:
 
     Mode 0711: the database's own user passes through it to its folder; what is secret in it has mode 0600 or 0700.
     """
-    folder = settings.general.data_dir.expanduser().absolute()
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    folder = data_path(settings)
+    try:
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{PREFIX}DATA_DIR is {folder}, which cannot be made a folder: {error.strerror}. Name another one."
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"{PREFIX}DATA_DIR is {folder}, in which nothing can be written. Give it to this user, or name another one."
+        )
     return folder
+
+
+def data_path(settings: Settings) -> Path:
+    """Return the data folder's absolute path, and make nothing: for those who only look."""
+    return settings.general.data_dir.expanduser().absolute()
 
 
 def cache_dir(settings: Settings) -> Path:

@@ -41,6 +41,18 @@ _TOPICS: Final[dict[str, str]] = {
     LEDGER_TOPIC: "The postings of every event that moves money, one record per event, debits equal to credits.",
 }
 
+DEAD_LETTERS_TOPIC: Final = "dead-letters.v1"
+DEAD_LETTER: Final = "dead_letter"
+DEAD_LETTER_HEADERS: Final[dict[str, str]] = {
+    "dead_letter_consumer": "The consumer of ours that gave the record up.",
+    "dead_letter_topic": "The topic that it came from.",
+    "dead_letter_partition": "Its partition there, decimal.",
+    "dead_letter_offset": "Its offset there, decimal.",
+    "dead_letter_error": "Why it was given up.",
+    "dead_letter_attempts": "How often it was tried, decimal.",
+}
+"""What a dead letter's headers hold beside the record's own (infra/kafka/dead_letters.py writes them)."""
+
 _KEY: Final[dict[str, Json]] = {
     "type": "string",
     "description": "`tenant:customer`, or `tenant:stream id` where there is no customer. Order holds per key.",
@@ -54,8 +66,11 @@ def document(
     partitions: int = 12,
     schemas: SchemaSet | None = None,
     version: str = "0.1.0",
+    bootstrap: str | None = None,
 ) -> dict[str, Json]:
-    """The document, JSON-able. `prefix` is the cell's, put before each topic's name."""
+    """The document, JSON-able. `prefix` is the cell's, put before each topic's name; `bootstrap` its brokers,
+    `host:port` and more of them behind commas.
+    """
     known = committed() if schemas is None else schemas
     by_topic: dict[str, list[EventSchema]] = {topic: [] for topic in _TOPICS}
     for stream in streams.values():
@@ -72,6 +87,13 @@ def document(
             "channel": {"$ref": f"#/channels/{name}"},
             "summary": "At least once, in order per key. Skip what is at or below the position read last.",
         }
+    dead_letters = _identifier(DEAD_LETTERS_TOPIC)
+    channels[dead_letters] = _dead_letter_channel(prefix, partitions)
+    operations[f"publish_{dead_letters}"] = {
+        "action": "send",
+        "channel": {"$ref": f"#/channels/{dead_letters}"},
+        "summary": "For alarms. `tallybook dead-letters` shows, replays and dismisses what is here.",
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -81,11 +103,15 @@ def document(
             " frame (a zero byte and the schema's id in four bytes); the API serves the schemas under"
             " /schema-registry.",
         },
+        "servers": _servers(bootstrap),
         "defaultContentType": CONTENT_TYPE,
         "channels": channels,
         "operations": operations,
         "components": {
-            "messages": {_message_name(event): _message(event) for events in by_topic.values() for event in events},
+            "messages": {
+                **{_message_name(event): _message(event) for events in by_topic.values() for event in events},
+                DEAD_LETTER: _dead_letter(),
+            },
             "messageTraits": {"record": _trait()},
         },
     }
@@ -106,6 +132,39 @@ def _channel(topic: str, events: Iterable[EventSchema], prefix: str, partitions:
                 "bindingVersion": "0.5.0",
             }
         },
+    }
+
+
+def _servers(bootstrap: str | None) -> dict[str, Json]:
+    """One entry per broker that the cell's processes are told of."""
+    brokers = (bootstrap or "localhost:9092").split(",")
+    return {
+        f"broker{number}": {"host": broker.strip(), "protocol": "kafka", "description": "A broker of this cell."}
+        for number, broker in enumerate(brokers, start=1)
+    }
+
+
+def _dead_letter_channel(prefix: str, partitions: int) -> dict[str, Json]:
+    name = prefix + DEAD_LETTERS_TOPIC
+    return {
+        "address": name,
+        "description": "Records that a consumer of ours could not handle, as they were, with where they came from.",
+        "messages": {DEAD_LETTER: {"$ref": f"#/components/messages/{DEAD_LETTER}"}},
+        "bindings": {"kafka": {"topic": name, "partitions": partitions, "bindingVersion": "0.5.0"}},
+    }
+
+
+def _dead_letter() -> dict[str, Json]:
+    described: dict[str, Json] = {
+        name: {"type": "string", "description": about} for name, about in DEAD_LETTER_HEADERS.items()
+    }
+    return {
+        "name": DEAD_LETTER,
+        "title": "Dead letter",
+        "summary": "The record's own key, value and headers, and the headers below. The value need not be one of ours.",
+        "contentType": "application/octet-stream",
+        "headers": {"type": "object", "properties": described, "required": [*DEAD_LETTER_HEADERS]},
+        "bindings": {"kafka": {"bindingVersion": "0.5.0"}},
     }
 
 

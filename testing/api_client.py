@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from api.app import create_app, open_parts
 from api.http.call import Parts
-from cli.tenants import create_tenant
+from cli.tenants import TenantExists, create_key, create_tenant
 from infra.settings import ApiSettings, KafkaSettings, Settings, VaultSettings
 from projections.catalogue import READ_MODELS
 from projections.folding.log_fold import Slice, fold_slice, whole_log
@@ -72,8 +72,12 @@ class Api:
 
     async def tenant(self, tenant_id: str) -> Client:
         """A client of a tenant of this name, made if it is not there."""
-        made = await create_tenant(self.database.dsn, self.parts.settings, tenant_id=tenant_id, name=tenant_id)
-        return Client(http=self.http, key=made.key.secret, tenant_id=tenant_id)
+        dsn, settings = self.database.dsn, self.parts.settings
+        try:
+            key = (await create_tenant(dsn, settings, tenant_id=tenant_id, name=tenant_id)).key
+        except TenantExists:
+            key = await create_key(dsn, settings, tenant_id=tenant_id)
+        return Client(http=self.http, key=key.secret, tenant_id=tenant_id)
 
     async def head(self) -> int:
         """The log's head."""

@@ -75,7 +75,13 @@ async def get_openapi(_call: Call, _asked: NoParameters) -> Reply:
 async def get_asyncapi(call: Call, _asked: NoParameters) -> Reply:
     """Get the AsyncAPI 3 document of the topics."""
     kafka = call.parts.settings.kafka
-    made = asyncapi.document(STREAMS, prefix=kafka.topic_prefix, partitions=kafka.partitions, version=_version())
+    made = asyncapi.document(
+        STREAMS,
+        prefix=kafka.topic_prefix,
+        partitions=kafka.partitions,
+        version=_version(),
+        bootstrap=kafka.bootstrap,
+    )
     return Reply(200, (JSON,), to_json(made))
 
 

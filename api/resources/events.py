@@ -26,6 +26,9 @@ from projections.read_model import Projection
 from schemas.codec import default_codec
 
 EVENTS: Final = Operations(tag="events", about="The log itself.")
+REQUEST: Final = "req_"
+CORRELATED: Final = timedelta(days=1)
+"""How long after a request its consequences are looked for: an id tells its time, and the log is indexed by that."""
 SECRET_FIELDS: Final = frozenset({"token"})
 CLOCK_SLACK: Final = timedelta(minutes=10)
 """How far an event's id, drawn when it was decided, may lie from when it was recorded."""
@@ -45,7 +48,18 @@ class EventFilters(Parameters):
         form(r"^[a-z_.]{1,64}$", "Must be a type of event like invoice.paid"),
         Field(json_schema_extra={"enum": _EVENT_TYPES}),
     ] = None
-    stream: Annotated[Cursor | None, Field(description="Only those of one resource, by its id.")] = None
+    stream: Annotated[
+        Cursor | None,
+        Field(description="Only those of one stream: an id, or `invoice/in_…` as in a record's `ce_subject`."),
+    ] = None
+    correlation_id: Annotated[
+        str | None,
+        form(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$", "Must be a request's id, as X-Request-Id answers it"),
+        Field(
+            description="Only what a request brought about, by its `X-Request-Id`: within a day of the request, or of "
+            "the last day where that id was the client's own.",
+        ),
+    ] = None
 
 
 class TimelineParameters(Parameters):
@@ -130,6 +144,11 @@ _SELECT: Final = f"SELECT {COLUMNS} FROM log.events WHERE tenant_id = $1"  # noq
 _LIST: Final = f"{_SELECT} AND position < $2 AND ($3::text IS NULL OR event_type = $3) ORDER BY position DESC LIMIT $4"
 _LIST_STREAM: Final = (
     f"{_SELECT} AND stream_type = ANY($5::text[]) AND stream_id = $6 AND position < $2 "
+    "AND ($3::text IS NULL OR event_type = $3) AND ($7::text IS NULL OR correlation_id = $7) "
+    "ORDER BY position DESC LIMIT $4"
+)
+_LIST_CORRELATED: Final = (
+    f"{_SELECT} AND correlation_id = $5 AND recorded_at BETWEEN $6 AND $7 AND position < $2 "
     "AND ($3::text IS NULL OR event_type = $3) ORDER BY position DESC LIMIT $4"
 )
 BY_ID: Final = f"{_SELECT} AND event_id = $2 AND recorded_at BETWEEN $3 AND $4"
@@ -170,12 +189,26 @@ async def list_events(call: Call, asked: EventFilters) -> ListResource[EventReso
     limit = _limit(call, asked.limit)
     before = MAX_POSITION if asked.starting_after is None else asked.starting_after
     async with call.reading() as connection:
-        if asked.stream is None:
-            rows = await connection.fetch(_LIST, call.tenant_id, before, asked.type, limit + 1)
-        else:
+        if asked.stream is not None:
+            of_type, _, stream_id = asked.stream.rpartition("/")
             rows = await connection.fetch(
-                _LIST_STREAM, call.tenant_id, before, asked.type, limit + 1, _STREAM_TYPES, asked.stream
+                _LIST_STREAM,
+                call.tenant_id,
+                before,
+                asked.type,
+                limit + 1,
+                [of_type] if of_type else _STREAM_TYPES,
+                stream_id,
+                asked.correlation_id,
             )
+        elif asked.correlation_id is not None:
+            drawn = _drawn_at(asked.correlation_id, REQUEST) or datetime.now(UTC) - CORRELATED
+            between = (drawn - CLOCK_SLACK, drawn + CORRELATED + CLOCK_SLACK)
+            rows = await connection.fetch(
+                _LIST_CORRELATED, call.tenant_id, before, asked.type, limit + 1, asked.correlation_id, *between
+            )
+        else:
+            rows = await connection.fetch(_LIST, call.tenant_id, before, asked.type, limit + 1)
     return _page(rows, limit)
 
 
@@ -193,12 +226,12 @@ async def get_event(call: Call, _asked: NoParameters) -> EventResource:
     return event_resource(Recorded(*row))
 
 
-def _drawn_at(event_id: str) -> datetime | None:
-    """When an id was drawn: the first 48 bits of a UUIDv7. None for what is no event's id."""
-    if not is_id(event_id, EVENT):
+def _drawn_at(an_id: str, prefix: str = EVENT) -> datetime | None:
+    """When an id was drawn: the first 48 bits of a UUIDv7. None for what is no such id."""
+    if not is_id(an_id, prefix):
         return None
     try:
-        return datetime.fromtimestamp((decode(event_id.removeprefix(EVENT)) >> 80) / 1000, tz=UTC)
+        return datetime.fromtimestamp((decode(an_id.removeprefix(prefix)) >> 80) / 1000, tz=UTC)
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from cli.output import AsJson, console_for, print_json
 from infra.settings import load_settings
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def faults(
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help="A folder to keep; a temporary one without it.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Kill and freeze everything under load, and check that nothing was lost or doubled.
 
@@ -32,29 +34,43 @@ def faults(
     [dim]Example:[/dim] [cyan]tallybook faults --rounds 5 --seed 7[/cyan]
     """
     folder = data_dir or Path(tempfile.mkdtemp(prefix="tallybook-faults-"))
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-    folder.chmod(0o711)
+    try:
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folder.chmod(0o711)
+    except OSError as error:
+        raise typer.BadParameter(f"{folder} cannot be used as a folder: {error.strerror}. Name another one.") from None
     from cli.faults.rounds import Totals
     from host.stack import run_until_stopped
 
     totals = Totals(seed=seed)
-    finished = run_until_stopped(play(rounds, folder, totals))
-    console.print(totals.line(), soft_wrap=True, highlight=False)
+    on = console_for(as_json=as_json)
+    finished = run_until_stopped(play(rounds, folder, totals, on=on))
+    on.print(totals.line(), soft_wrap=True, highlight=False)
+    if as_json:
+        print_json(
+            {
+                "seed": seed,
+                "finished": finished,
+                "differences": totals.differences,
+                "charges": totals.charges,
+                "asked": dict(totals.asked),
+            }
+        )
     if totals.differences or not finished:
-        console.print(f"Data and logs are kept in {folder}", soft_wrap=True, highlight=False)
+        on.print(f"Data and logs are kept in {folder}", soft_wrap=True, highlight=False)
         raise typer.Exit(1)
     if data_dir is None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def play(rounds: int, folder: Path, totals: "Totals") -> None:
+async def play(rounds: int, folder: Path, totals: "Totals", *, on: Console = console) -> None:
     """Play the rounds and tell of each; a system that does not come to rest counts as one difference."""
     from cli.faults.rounds import play_rounds
     from cli.faults.stage import NotAtRest
     from host.supervisor import SupervisorError
 
     def tell(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
+        on.print(text, highlight=False, soft_wrap=True)
 
     seed = totals.seed
     tell(f"seed {seed}, {rounds} rounds, in {folder}")

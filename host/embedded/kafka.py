@@ -21,7 +21,7 @@ from host.embedded.process import (
     require_disk,
     start_lock,
 )
-from infra.settings import Settings, cache_dir, data_dir
+from infra.settings import Settings, cache_dir, data_path
 
 POLL_S = 0.05
 PROBE_TIMEOUT_S = 1.0
@@ -123,7 +123,7 @@ class EmbeddedKafka:
         """Return the broker of the data folder."""
         kafka = settings.kafka
         return cls(
-            data_dir(settings) / "kafka",
+            data_path(settings) / "kafka",
             cache=cache_dir(settings),
             port=kafka.embedded_port,
             heap_mib=kafka.embedded_heap_mib,

@@ -32,7 +32,7 @@ from host.embedded.process import (
     start_lock,
     unprivileged,
 )
-from infra.settings import Settings, cache_dir, data_dir, write_secret_once
+from infra.settings import Settings, cache_dir, data_path, write_secret_once
 
 POLL_S = 0.02
 BINARIES = Path("pginstall")
@@ -117,7 +117,7 @@ class EmbeddedPostgres(PostgresServer):
         """Return the server of the data folder, or of its stand-in that the server's user can reach."""
         database = settings.database
         return cls(
-            reachable_folder(data_dir(settings) / "postgres"),
+            reachable_folder(data_path(settings) / "postgres"),
             cache=cache_dir(settings),
             port=database.embedded_port,
             start_timeout_s=database.start_timeout_s,

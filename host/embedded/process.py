@@ -205,7 +205,7 @@ class ServerProcess:
     def _read_record(self) -> Record | None:
         try:
             return Record(**json.loads(self._record_file.read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError):
             return None
 
     def _write_record(self, process: psutil.Process, *, detached: bool) -> None:

@@ -8,7 +8,7 @@ whose row was lost.
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from domain.customers.test_clock import TEST_CLOCK, TestClockAdvanced, TestClockAdvanceStarted
+from domain.customers.test_clock import TEST_CLOCK, TestClockAdvanced, TestClockAdvanceStarted, TestClockMoved
 from domain.invoicing.invoice import (
     CollectionMethod,
     InvoiceCollectionFailed,
@@ -81,7 +81,7 @@ async def check_unfinished(
             detail = f"since position {each.position} ({each.event_id})"
             findings.differ(f"unfinished {each.what}", subject, detail)
     findings.count("payments that wait for their customer", len(log.waiting))
-    await _due_work(pool, log, grace, findings)
+    await _due_work(pool, log, grace, findings, now=now)
     for letter in await pool.fetch(_LETTERS, ROWS_MAX):
         detail = f"{letter['consumer']} gave up {letter['topic']}/{letter['partition']}@{letter['record_offset']}: "
         findings.differ("dead letter", str(letter["dead_letter_id"]), detail + letter["error"])
@@ -92,7 +92,7 @@ async def check_unfinished(
     return findings.checked()
 
 
-async def _due_work(pool: Pool, log: "_FromLog", grace: timedelta, findings: Findings) -> None:
+async def _due_work(pool: Pool, log: "_FromLog", grace: timedelta, findings: Findings, *, now: datetime) -> None:
     patient = {
         WorkKind.PAYMENT_GATEWAY_CALL: frozenset(log.waiting_attempts),
         WorkKind.SAGA_DEADLINE: frozenset(log.waiting.values()),
@@ -104,13 +104,15 @@ async def _due_work(pool: Pool, log: "_FromLog", grace: timedelta, findings: Fin
             findings.differ("held", f"{kind} {subject}", detail)
         elif row["runs_on_clock"]:
             clock = log.clocks.get((row["tenant_id"], row["clock_id"]))
-            if clock is not None and row["due_at"] <= clock:
+            if clock is not None and row["due_at"] <= clock and log.advances(row["clock_id"], since=now - grace):
+                findings.count("timers of an advance under way")
+            elif clock is not None and row["due_at"] <= clock:
                 findings.differ("overdue on its clock", f"{kind} {subject}", detail)
             else:
                 findings.count("timers on test clocks, not due yet")
         elif subject in patient.get(kind, ()):
             findings.count("due work that waits for a customer to authenticate")
-        elif row["is_young"] and grace:
+        elif grace and (row["is_young"] or log.advances(subject, since=now - grace)):
             findings.count("due work under way")
         else:
             findings.differ("overdue" if not row["is_later"] else "pending", f"{kind} {subject}", detail)
@@ -180,8 +182,20 @@ class _FromLog:
             case _:
                 self._clock(recorded, event)
 
+    def advances(self, clock_id: str, *, since: datetime) -> bool:
+        """Whether a clock is being advanced and has come on since this moment: an advance of a year takes its time,
+        and is under way for as long as it moves.
+        """
+        advance = self.open.get(f"clock:{clock_id}")
+        return advance is not None and advance.recorded_at > since
+
     def _begin(self, what: str, subject: str, recorded: Recorded) -> None:
         self.open[subject] = _Open(what, recorded.event_id, recorded.position, recorded.recorded_at)
+
+    def _come_on(self, subject: str, recorded: Recorded) -> None:
+        begun = self.open.get(subject)
+        if begun is not None:
+            self.open[subject] = begun._replace(recorded_at=recorded.recorded_at)
 
     def _end_attempt(self, payment_id: str, attempt: int) -> None:
         self.open.pop(payment_id, None)
@@ -192,6 +206,8 @@ class _FromLog:
         match event:
             case TestClockAdvanceStarted():
                 self._begin("advance", f"clock:{event.clock_id}", recorded)
+            case TestClockMoved():
+                self._come_on(f"clock:{event.clock_id}", recorded)
             case TestClockAdvanced():
                 self.open.pop(f"clock:{event.clock_id}", None)
         if not isinstance(event, TestClockAdvanceStarted):

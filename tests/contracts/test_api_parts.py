@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from api.app import RESOURCES
 from api.http.fields import Instant, MoneyBody, Quantity, plain_decimal
 from api.http.json_bodies import read_json
 from api.http.limits import RateLimiter
-from api.http.openapi import document
+from api.http.openapi import READING_ORDER, document
 from api.http.operations import Operation
 from api.http.problems import CARD_NUMBER, FieldError, Problem, catalogue, problems_markdown
 from api.http.replies import Reply, from_stored, to_stored
@@ -175,6 +176,31 @@ def test_every_operation_is_documented_with_examples_that_are_true(
                 else response
             )
             assert "application/problem+json" in known["content"]
+
+
+def test_every_schema_has_a_title_of_its_own_which_is_its_name(openapi: dict[str, Any]) -> None:
+    """Generators of clients name classes by titles, and drop all but one of those that share one."""
+    for name, schema in openapi["components"]["schemas"].items():
+        assert schema["title"] == name
+        assert re.fullmatch("[A-Z][A-Za-z0-9]*", name), name
+
+
+def test_the_document_is_read_from_customers_to_what_is_done_with_them(openapi: dict[str, Any]) -> None:
+    tags = [tag["name"] for tag in openapi["tags"]]
+    assert tags[: len(READING_ORDER)] == list(READING_ORDER)
+
+
+def test_summaries_are_sentences_of_good_english(openapi: dict[str, Any]) -> None:
+    for operation in OPERATIONS:
+        assert not re.search(r"\ba [aeiou]", operation.summary.replace("a use", "")), operation.summary
+    assert openapi["paths"]["/v1/invoices/{invoice_id}"]["get"]["summary"] == "Get an invoice."
+
+
+def test_a_page_of_a_resource_is_named_by_it(openapi: dict[str, Any]) -> None:
+    answer = openapi["paths"]["/v1/customers"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert answer["schema"] == {"$ref": "#/components/schemas/CustomerList"}
+    items = openapi["components"]["schemas"]["CustomerList"]["properties"]["data"]["items"]
+    assert items == {"$ref": "#/components/schemas/CustomerResource"}
 
 
 def test_every_reference_of_the_document_leads_somewhere(openapi: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """The AsyncAPI document tells of every event, once, on its own topic, and of the headers as they are."""
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import avro.schema
@@ -9,9 +11,10 @@ import avro.schema
 from domain.catalogue import STREAMS
 from infra.event_store.port import Recorded
 from infra.kafka.records import PREVIOUS_POSITION, HeaderWriter
-from schemas.asyncapi import HEADERS, LEDGER_TOPIC, document
+from schemas.asyncapi import DEAD_LETTER, DEAD_LETTER_HEADERS, HEADERS, LEDGER_TOPIC, document
 from schemas.committed import committed
 
+ROOT = Path(__file__).parents[2]
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(STREAMS, prefix="cell1.", partitions=6)))
 
 
@@ -44,8 +47,24 @@ def test_every_event_stands_on_its_streams_topic() -> None:
     for stream in STREAMS.values():
         assert set(stream.events) <= events_by_address[f"cell1.{stream.topic}"]
     assert events_by_address[f"cell1.{LEDGER_TOPIC}"] == {"ledger.entry"}
-    told = [name for names in events_by_address.values() for name in names]
+    told = [name for names in events_by_address.values() for name in names if name != DEAD_LETTER]
     assert sorted(told) == sorted(schema.event_type for schema in committed().all)
+
+
+def test_it_says_where_the_brokers_are() -> None:
+    servers = document(STREAMS, bootstrap="one:9092, two:9093")["servers"]
+    assert isinstance(servers, dict)
+    assert {server["host"] for server in servers.values() if isinstance(server, dict)} == {"one:9092", "two:9093"}
+    assert all(server["protocol"] == "kafka" for server in DOCUMENT["servers"].values())
+
+
+def test_the_dead_letters_stand_there_with_the_headers_that_they_have() -> None:
+    channel = DOCUMENT["channels"]["dead_letters_v1"]
+    assert channel["address"] == "cell1.dead-letters.v1"
+    message = resolve(channel["messages"][DEAD_LETTER]["$ref"])
+    assert set(message["headers"]["properties"]) == set(DEAD_LETTER_HEADERS)
+    written = (ROOT / "infra" / "kafka" / "dead_letters.py").read_text(encoding="utf-8")
+    assert set(re.findall('"(dead_letter_[a-z]+)", ', written)) == set(DEAD_LETTER_HEADERS)
 
 
 def test_a_message_holds_its_committed_schema_and_id() -> None:

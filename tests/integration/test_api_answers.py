@@ -304,7 +304,15 @@ async def test_a_customers_story_and_balance_and_the_log_are_shown(api: Api) -> 
     one = (await client.get(f"/v1/events/{events[0]['id']}")).json()
     assert one == events[0]
     of_stream = (await client.get(f"/v1/events?stream={ada['id']}")).json()["data"]
+    assert (await client.get(f"/v1/events?stream=customer/{ada['id']}")).json()["data"] == of_stream, "as in ce_subject"
+    assert (await client.get(f"/v1/events?stream=invoice/{ada['id']}")).json()["data"] == []
     assert {event["stream"] for event in of_stream} == {ada["id"]}
+    request_id = of_stream[-1]["correlation_id"]
+    correlated = (await client.get(f"/v1/events?correlation_id={request_id}")).json()["data"]
+    assert of_stream[-1] in correlated
+    assert {event["correlation_id"] for event in correlated} == {request_id}
+    both = await client.get(f"/v1/events?correlation_id={request_id}&stream={ada['id']}")
+    assert of_stream[-1] in both.json()["data"]
     dashboard = (await client.get("/v1/stats/dashboard")).json()
     assert any(figure["measure"] == "invoices.open" for figure in dashboard["figures"])
     for path in ("/v1/payments/stats", "/v1/refunds/stats", "/v1/sagas", "/v1/ledger/accounts"):

@@ -1,17 +1,25 @@
 """The command line: every command explains itself with an example; servers start, are found again, and stop."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
+import psutil
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.main import app
+from cli.output import print_rows
+from host.addresses import reached_settings
+from host.embedded.databases import PostgresServer
 from infra.settings import setting_rows
+from testing.services import FreshDatabase
 
 ROOT = Path(__file__).parents[2]
 runner = CliRunner()
@@ -35,6 +43,17 @@ def test_every_command_explains_itself_with_an_example(command: tuple[str, ...])
     result = runner.invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Example:" in result.output
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_command_answers_programs_in_json(command: tuple[str, ...]) -> None:
+    assert "--json" in runner.invoke(app, [*command, "--help"]).output
+
+
+def test_the_openapi_document_is_printed_without_any_server() -> None:
+    result = runner.invoke(app, ["openapi"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["openapi"] == "3.1.0"
 
 
 def test_the_settings_table_names_every_setting() -> None:
@@ -106,6 +125,84 @@ def test_production_never_starts_an_embedded_server(environment: dict[str, str])
     result = tallybook({**environment, "TALLYBOOK_ENVIRONMENT": "production"}, "up")
     assert result.returncode == 1
     assert "TALLYBOOK_DATABASE_URL is not set" in result.stderr
+
+
+def test_looking_makes_nothing(environment: dict[str, str]) -> None:
+    result = tallybook(environment, "status", "--json")
+    assert result.returncode == 0, result.stderr
+    assert {part["state"] for part in json.loads(result.stdout)["parts"]} == {"stopped"}
+    assert tallybook(environment, "down").returncode == 0
+    assert not Path(environment["TALLYBOOK_DATA_DIR"]).exists()
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "dev", "demo", "migrate", "tenants list", "audit verify"])
+def test_a_data_folder_that_is_a_file_gives_no_traceback(environment: dict[str, str], command: str) -> None:
+    Path(environment["TALLYBOOK_DATA_DIR"]).write_text("", encoding="utf-8")
+    result = tallybook(environment, *command.split())
+    assert "Traceback" not in result.stdout + result.stderr
+    if command not in ("down", "status"):
+        assert result.returncode == 1
+        assert "TALLYBOOK_" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["tenants list", "relay status", "projections status", "dead-letters list"])
+def test_servers_that_cannot_be_reached_give_no_traceback(environment: dict[str, str], command: str) -> None:
+    nobody = {
+        "TALLYBOOK_DATABASE_URL": "postgresql://nobody:none@127.0.0.1:1/none",
+        "TALLYBOOK_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+    }
+    result = tallybook({**environment, **nobody}, *command.split())
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "cannot be reached" in result.stderr
+
+
+def test_a_database_without_a_schema_says_to_migrate(
+    environment: dict[str, str], postgres_server: PostgresServer
+) -> None:
+    result = tallybook({**environment, "TALLYBOOK_DATABASE_URL": postgres_server.dsn()}, "tenants", "list")
+    assert result.returncode == 1
+    assert "tallybook migrate" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_tenant_is_made_once_and_its_ids_are_shown_whole(
+    environment: dict[str, str], database: FreshDatabase
+) -> None:
+    reached = {**environment, "TALLYBOOK_DATABASE_URL": database.dsn, "COLUMNS": "80"}
+    made = json.loads(tallybook(reached, "tenants", "create", "acme", "--name", "Acme Limited", "--json").stdout)
+    again = tallybook({**reached, "COLUMNS": "300"}, "tenants", "create", "acme")
+    assert again.returncode == 2
+    assert "tallybook tenants create-key acme" in " ".join(again.stderr.split())
+    listed = json.loads(tallybook(reached, "tenants", "list", "--json").stdout)
+    assert [row["key_id"] for row in listed] == [made["key_id"]], "the second try made no key"
+    piped = tallybook(reached, "tenants", "list").stdout
+    assert made["key_id"] in piped
+    assert "Acme Limited" in piped
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_no_table_breaks_an_id_in_however_little_room(is_terminal: bool) -> None:
+    shown = StringIO()
+    console = Console(file=shown, width=40, force_terminal=is_terminal, color_system=None)
+    words = "some words that wrap where there is no room for them"
+    row = {"key": "key_01m7ywe9z7e398x54gfbrtqnk7", "id": "cus_01m7ywe9z7e398x54gfbrtqnk7", "words": words}
+    print_rows(console, {name: name for name in row}, [row])
+    assert row["key"] in shown.getvalue()
+    assert row["id"] in shown.getvalue()
+    assert (words in shown.getvalue()) is not is_terminal
+
+
+def test_the_gateway_is_found_where_the_supervisor_runs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TALLYBOOK_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("TALLYBOOK_DATABASE_URL", "postgresql://somewhere/else")
+    monkeypatch.setenv("TALLYBOOK_KAFKA_BOOTSTRAP", "somewhere:9092")
+    ours = psutil.Process()
+    role = {"name": "gateway-0", "pid": ours.pid, "started_at": ours.create_time(), "port": 23_456, "log_file": ""}
+    roster = {"supervisor_pid": ours.pid, "supervisor_started_at": ours.create_time(), "roles": [role]}
+    (tmp_path / "roles").mkdir()
+    (tmp_path / "roles" / "roster.json").write_text(json.dumps(roster), encoding="utf-8")
+    assert reached_settings().gateway.url == "http://127.0.0.1:23456"
 
 
 def test_nobody_can_be_asked_to_migrate_nothing(environment: dict[str, str]) -> None:

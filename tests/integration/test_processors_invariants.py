@@ -4,17 +4,21 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from domain.customers.test_clock import AdvanceTestClock, CreateTestClock, MoveTestClock
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from infra.kafka.topics import TopicName, full_name
 from processors.invariants.findings import Checked, Invariant
 from processors.invariants.log_integrity import Acknowledged, check_log
+from processors.invariants.unfinished import check_unfinished
+from schemas.codec import default_codec
 from testing.processors_cell import Cell, open_cell
 from testing.requests import TENANT, request
 from testing.services import KafkaServer
@@ -143,6 +147,20 @@ async def test_an_entry_that_does_not_balance_in_what_people_read_is_named(cell:
     )
     assert {each.kind for each in (await broken(cell, Invariant.BOOKS)).named} == {"trial balance"}
     assert {each.subject for each in (await broken(cell, Invariant.READ_MODELS)).named} == {"read.account_days"}
+
+
+async def test_an_advance_that_comes_on_is_under_way_however_long_it_takes(cell: Cell) -> None:
+    clock_id, start = new_id("clock_"), datetime(2026, 1, 1, tzinfo=UTC)
+    await cell.do(CreateTestClock(clock_id=clock_id, name="a year", frozen_at=start))
+    began = await cell.do(AdvanceTestClock(clock_id=clock_id, to=start + timedelta(days=365)))
+    long_ago = "recorded_at = recorded_at - interval '1 hour'"
+    await superuser(cell, f"UPDATE log.events SET {long_ago} WHERE position = {began.position}")  # noqa: S608
+    a_minute, codec = timedelta(minutes=1), default_codec()
+    assert not (await check_unfinished(cell.pool, codec, grace=a_minute)).holds, "an hour without a step"
+    await cell.do(MoveTestClock(clock_id=clock_id, to=start + timedelta(days=31)))
+    found = await check_unfinished(cell.pool, codec, grace=a_minute)
+    assert found.holds, found.named
+    assert not (await check_unfinished(cell.pool, codec)).holds, "at rest it would be finished"
 
 
 async def test_a_saga_whose_work_was_lost_is_still_named(cell: Cell) -> None:

@@ -12,6 +12,8 @@ from infra.settings import (
     Settings,
     SettingsError,
     VaultSettings,
+    data_dir,
+    data_path,
     gateway_api_key,
     load_settings,
     setting_rows,
@@ -41,6 +43,24 @@ def test_every_setting_says_what_it_is_for_and_in_what_unit() -> None:
             if row.variable.lower().endswith(ending):
                 assert row.unit == unit, row.variable
         assert f"`{row.variable}`" in settings_markdown()
+
+
+def test_a_choice_shows_its_values() -> None:
+    about = {row.variable: row.about for row in setting_rows()}
+    assert about["TALLYBOOK_LOG_FORMAT"].endswith("One of json, console.")
+    assert "One of development, test, production." in about["TALLYBOOK_ENVIRONMENT"]
+
+
+def test_who_only_looks_makes_no_folder(tmp_path: Path) -> None:
+    assert data_path(load_settings()) == tmp_path / "data"
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_data_folder_that_is_a_file_is_told_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TALLYBOOK_DATA_DIR", str(tmp_path / "file"))
+    with pytest.raises(SettingsError, match="cannot be made a folder: File exists"):
+        data_dir(load_settings())
 
 
 def test_every_number_has_a_unit() -> None:

@@ -38,7 +38,7 @@
     for (const [name, field] of Object.entries(found.properties)) {
       const required = (found.required || []).includes(name);
       const about = field.description || (field.$ref ? resolve(field).description : "") || "";
-      table.append(make("tr", {}, make("td", {}, make("code", {}, name), required ? "" : make("span", { class: "quiet" }, " optional")), make("td", {}, typeOf(field)), make("td", {}, about)));
+      table.append(make("tr", {}, make("td", {}, make("code", {}, name), required ? "" : make("span", { class: "quiet" }, " optional")), make("td", {}, typeOf(field)), make("td", {}, ...prose(about))));
     }
     return table;
   };
@@ -53,28 +53,30 @@
     }
     return make("pre", {}, make("code", {}, lines.join(" \\\n  ")));
   };
-  const paragraphs = (text) => text.split("\n\n").map((part) => make("p", {}, part));
+  // Text with `code` in it.
+  const prose = (text) => text.split("`").map((part, place) => (place % 2 ? make("code", {}, part) : part));
+  const paragraphs = (text) => text.split("\n\n").map((part) => make("p", {}, ...prose(part)));
   main.replaceChildren(make("h1", {}, api.info.title + " API " + api.info.version), ...paragraphs(api.info.description),
     make("p", {}, make("a", { href: "/openapi.json" }, "OpenAPI"), " · ", make("a", { href: "/asyncapi.json" }, "AsyncAPI"), " · ", make("a", { href: "/problems" }, "Problems")));
   const entries = [];
   for (const tag of api.tags) {
     const heading = make("h2", {}, tag.name);
     index.append(heading);
-    const section = make("section", {}, make("h2", {}, tag.name), make("p", { class: "quiet" }, tag.description));
+    const section = make("section", {}, make("h2", {}, tag.name), make("p", { class: "quiet" }, ...prose(tag.description)));
     main.append(section);
     for (const [path, methods] of Object.entries(api.paths)) {
       for (const [method, operation] of Object.entries(methods)) {
         if (!operation.tags.includes(tag.name)) continue;
-        const link = make("a", { href: "#" + operation.operationId }, operation.summary);
+        const link = make("a", { href: "#" + operation.operationId }, ...prose(operation.summary));
         index.append(link);
-        const article = make("article", { id: operation.operationId }, make("h3", {}, operation.summary),
+        const article = make("article", { id: operation.operationId }, make("h3", {}, ...prose(operation.summary)),
           make("div", { class: "route" }, make("span", { class: "method" }, method.toUpperCase()), path));
         if (operation.description) article.append(...paragraphs(operation.description));
         article.append(curl(method, path, operation));
         if (operation.parameters.length) {
           const table = make("table", {});
           for (const parameter of operation.parameters) {
-            table.append(make("tr", {}, make("td", {}, make("code", {}, parameter.name), parameter.required ? "" : make("span", { class: "quiet" }, " optional")), make("td", {}, parameter.in + ", " + typeOf(parameter.schema)), make("td", {}, parameter.description || "")));
+            table.append(make("tr", {}, make("td", {}, make("code", {}, parameter.name), parameter.required ? "" : make("span", { class: "quiet" }, " optional")), make("td", {}, parameter.in + ", " + typeOf(parameter.schema)), make("td", {}, ...prose(parameter.description || ""))));
           }
           article.append(make("details", {}, make("summary", {}, "Parameters and headers"), table));
         }
@@ -91,7 +93,7 @@
             const table = fields(content.schema);
             if (table) article.append(make("details", {}, make("summary", {}, "Fields of the answer"), table));
           } else {
-            problems.append(make("tr", {}, make("td", {}, status), make("td", {}, response.description.replaceAll("`", "").replaceAll("- ", ""))));
+            problems.append(make("tr", {}, make("td", {}, status), make("td", {}, ...prose(response.description.replaceAll("- ", "")))));
           }
         }
         article.append(make("details", {}, make("summary", {}, "Problems"), problems));
