@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, made from the declared operations: it cannot name what is not served, or leave it out."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NotRequired
@@ -180,15 +181,27 @@ def _name(key: str) -> str:
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """The same with every reference to a schema under its new name."""
+    """The same with every reference to a schema under its new name, and with a field's default told in words:
+    generators of types take a field that has one for a field that is always there, and who sends may leave it out.
+    """
     if isinstance(value, list):
         return [_renamed(each, names) for each in value]
     if not isinstance(value, dict):
         return value
     target = value.get("$ref")
     if isinstance(target, str) and target.startswith(REF_PREFIX):
-        return {**value, "$ref": REF_PREFIX + names[target.removeprefix(REF_PREFIX)]}
+        value = {**value, "$ref": REF_PREFIX + names[target.removeprefix(REF_PREFIX)]}
+    if "default" in value and not isinstance(value["default"], dict):
+        value = dict(value)
+        default = value.pop("default")
+        if default is not None:
+            told = f"Left out, it is `{json.dumps(default, default=str)}`."
+            value["description"] = " ".join(filter(None, (_sentence(value.get("description")), told)))
     return {key: _renamed(each, names) for key, each in value.items()}
+
+
+def _sentence(text: str | None) -> str | None:
+    return f"{text}." if text and not text.endswith(".") else text
 
 
 class _Problems:
