@@ -25,7 +25,7 @@ from domain.subscriptions.renewal import caught_up, end, start_period
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     CancellationReason,
-    InvalidSubscriptionItems,
+    PriceOfAnotherPlan,
     RenewalNotDue,
     SubscriptionCancellationScheduled,
     SubscriptionCreated,
@@ -149,7 +149,7 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
 def _item(requested: RequestedItem, plan: plans.Plan, streams: Streams) -> SubscriptionItem:
     price = prices.on_sale(streams, requested.price_id)
     if price.plan_id != plan.plan_id:
-        raise InvalidSubscriptionItems(price=price.price_id, plan=plan.plan_id)
+        raise PriceOfAnotherPlan(price=price.price_id, plan=plan.plan_id, belongs_to=price.plan_id)
     return SubscriptionItem(
         price_id=price.price_id,
         description=plan.terms.name,

@@ -181,9 +181,25 @@ class PeriodIsBilled(Refusal):
 
 
 class InvalidSubscriptionItems(Refusal):
-    """A subscription has 1 to 20 different prices of one plan, of positive quantities."""
+    """A subscription has 1 to 20 prices of positive quantities, and no more in a period than an invoice can hold."""
 
     code = "invalid_subscription_items"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
+class PriceOfAnotherPlan(Refusal):
+    """A subscription's prices belong to its plan: name prices of the plan, or subscribe to the other plan."""
+
+    code = "price_of_another_plan"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
+class DuplicatePrice(Refusal):
+    """A price stands once in a subscription: name it once, with the quantity of all."""
+
+    code = "duplicate_price"
     kind = RefusalKind.INVALID
     param = "items"
 
@@ -233,10 +249,14 @@ def living(streams: Streams, subscription_id: str) -> Subscription:
 
 
 def check_items(items: tuple[SubscriptionItem, ...]) -> None:
-    """Raises InvalidSubscriptionItems, FlatPriceHasNoQuantity."""
-    if not 1 <= len(items) <= MAX_ITEMS or len({item.price_id for item in items}) != len(items):
+    """Raises InvalidSubscriptionItems, DuplicatePrice, FlatPriceHasNoQuantity."""
+    if not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidSubscriptionItems(items=len(items))
+    named: set[str] = set()
     for item in items:
+        if item.price_id in named:
+            raise DuplicatePrice(price=item.price_id)
+        named.add(item.price_id)
         if item.quantity <= 0:
             raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
         if isinstance(item.model, Flat) and item.quantity != 1:

@@ -43,6 +43,8 @@ PROMISED = """
     RenewalNotDue                renewal_not_due                conflict   -
     PeriodIsBilled               period_already_billed          conflict   -
     InvalidSubscriptionItems     invalid_subscription_items     invalid    items
+    PriceOfAnotherPlan           price_of_another_plan          invalid    items
+    DuplicatePrice               duplicate_price                invalid    items
     FlatPriceHasNoQuantity       flat_price_has_no_quantity     invalid    items
     InvoiceNotFound              invoice_not_found              not_found  invoice
     InvoiceAlreadyExists         invoice_already_exists         conflict   -

@@ -17,9 +17,11 @@ from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.commands import CancelSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
+    DuplicatePrice,
     FlatPriceHasNoQuantity,
     InvalidSubscriptionItems,
     PeriodIsBilled,
+    PriceOfAnotherPlan,
     RenewalNotDue,
     SubscriptionAlreadyExists,
     SubscriptionNotFound,
@@ -247,7 +249,6 @@ def test_a_subscription_is_created_once() -> None:
     "items",
     [
         pytest.param((), id="none"),
-        pytest.param((RequestedItem(price_id=PRICE_ID),) * 2, id="the same twice"),
         pytest.param((RequestedItem(price_id=PRICE_ID),) * (subscriptions.MAX_ITEMS + 1), id="too many"),
         pytest.param((RequestedItem(price_id=PRICE_ID, quantity=Decimal(0)),), id="none of it"),
         pytest.param((RequestedItem(price_id=PRICE_ID, quantity=Decimal(-1)),), id="less than none"),
@@ -255,6 +256,15 @@ def test_a_subscription_is_created_once() -> None:
 )
 def test_items_that_cannot_be_subscribed_to_are_refused(items: tuple[RequestedItem, ...]) -> None:
     given(create_customer(), *plan_on_sale()).when(subscribe(items=items)).then_refused(InvalidSubscriptionItems)
+
+
+def test_a_price_that_stands_twice_is_refused_by_name() -> None:
+    twice = (RequestedItem(price_id=PRICE_ID),) * 2
+    (
+        given(create_customer(), *plan_on_sale())
+        .when(subscribe(items=twice))
+        .then_refused(DuplicatePrice, price=PRICE_ID)
+    )
 
 
 def test_a_quantity_of_a_flat_price_is_refused_rather_than_shown_and_not_billed() -> None:
@@ -284,7 +294,9 @@ def test_a_price_of_another_plan_is_refused() -> None:
         replace(plan_on_sale()[1], plan_id=id_of("plan_", 2)),
         other,
     )
-    plans.when(subscribe(other.price_id)).then_refused(InvalidSubscriptionItems, price=other.price_id, plan=PLAN_ID)
+    plans.when(subscribe(other.price_id)).then_refused(
+        PriceOfAnotherPlan, price=other.price_id, plan=PLAN_ID, belongs_to=other.plan_id
+    )
 
 
 @pytest.mark.parametrize("days", [-1, 731])
