@@ -8,8 +8,3 @@ A change that Avro cannot resolve both ways is a new event type.
 from typing import Final
 
 VERSIONS: Final[dict[str, int]] = {}
-
-
-def version_of(event_type: str) -> int:
-    """The version in which events of this type are written today."""
-    return VERSIONS.get(event_type, 1)
