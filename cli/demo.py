@@ -104,6 +104,8 @@ async def _summary(
     api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle, *, on: Console
 ) -> list[Checked]:
     """Show what the month came to and check all of it; return what was checked. Raises DoesNotAddUp."""
+    from processors.invariants.unfinished import swept_share
+
     figures: list[Resource] = (await api.get("/v1/stats/dashboard", fresh=True))["figures"]
     balance = await api.get("/v1/ledger/trial-balance", fresh=True)
     health = await api.get("/health")
@@ -121,6 +123,11 @@ async def _summary(
             if each["difference"]["amount"]
         ),
         *(f"{result.invariant}: {result.differences} differences." for result in checked if not result.holds),
+        *(
+            f"{swept_share(result):.0%} of the sagas were started by the sweeper: Kafka did not bring them."
+            for result in checked
+            if swept_share(result) > stack.settings.processors.swept_share_max
+        ),
     ]
     if wrong:
         raise DoesNotAddUp(" ".join(wrong))

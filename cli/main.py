@@ -1,5 +1,6 @@
 """`tallybook`: the command line. Each command group is a file of its own beside this one, added below."""
 
+import asyncio
 import gc
 from dataclasses import asdict
 from typing import Annotated, Final
@@ -51,6 +52,10 @@ def run(role: Annotated[str, typer.Argument(help=f"One of: {', '.join(ROLES)}.")
     With --json its log is JSON lines, whatever TALLYBOOK_LOG_FORMAT says.
     [dim]Example:[/dim] [cyan]TALLYBOOK_RELAY_PROBE_PORT=9101 tallybook run relay[/cyan]
     """
+    import structlog
+
+    from host.waiting import EXIT_UNAVAILABLE, ServersAway, await_servers, is_away
+
     if role not in ROLES:
         raise typer.BadParameter(f"{role} is not a role; there are {', '.join(ROLES)}.")
     settings = load_settings()
@@ -58,7 +63,15 @@ def run(role: Annotated[str, typer.Argument(help=f"One of: {', '.join(ROLES)}.")
     configure_logging(telemetry, role=role)
     start = load(ROLES[role])
     _collect_seldom()
-    start(settings)
+    try:
+        asyncio.run(await_servers(settings, role))
+        start(settings)
+    except Exception as error:
+        away = error if isinstance(error, ServersAway) else is_away(error)
+        if away is None:
+            raise
+        structlog.get_logger(__name__).critical("role_ends", why=f"{type(away).__name__}: {away}")
+        raise typer.Exit(EXIT_UNAVAILABLE) from None
 
 
 def _collect_seldom() -> None:

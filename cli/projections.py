@@ -1,7 +1,7 @@
 """`tallybook projections`: how far the read models are, whether they equal the log, and making them anew."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +19,8 @@ console = Console()
 STATUS = """
 SELECT p.name, c.topic, count(c.partition) AS partitions, max(c.position) AS position, p.next_fold IS NOT NULL AS anew,
     count(*) FILTER (WHERE r.position > coalesce(c.position, 0)) AS behind,
-    (SELECT count(*) FROM read.held_keys h WHERE h.projection = p.name AND h.fold = p.fold) AS held
+    (SELECT count(*) FROM read.held_keys h WHERE h.projection = p.name AND h.fold = p.fold) AS held,
+    (SELECT string_agg(m.name, ', ') FROM read.models m WHERE m.projection = p.name AND m.layout = '') AS standing
 FROM read.projections p
 LEFT JOIN read.checkpoints c ON c.projection = p.name AND c.fold = p.fold
 LEFT JOIN relay.published r ON r.topic = c.topic AND r.partition = c.partition
@@ -51,6 +52,12 @@ def _models(names: Sequence[str], *, everything: bool) -> "Sequence[ReadModel[An
     return [BY_NAME[name] for name in names]
 
 
+def _state(row: Mapping[str, Any]) -> str:
+    if row["anew"]:
+        return "folded anew"
+    return f"fills {row['standing']}" if row["standing"] else "live"
+
+
 @app.command("status")
 def status(*, as_json: AsJson = False) -> None:
     """Show how far each projection is, what waits for a dead letter, and what is folded anew.
@@ -62,7 +69,7 @@ def status(*, as_json: AsJson = False) -> None:
     async def fetch() -> list[dict[str, Any]]:
         async with owner_pool(reached_settings(kafka=False)) as pool:
             return [
-                {**dict(row), "position": row["position"] or 0, "state": "folded anew" if row["anew"] else "live"}
+                {**dict(row), "position": row["position"] or 0, "state": _state(dict(row))}
                 for row in await pool.fetch(STATUS)
             ]
 

@@ -66,6 +66,7 @@ class GeneralSettings(Part):
         "Name of this process in health, kept when it starts again; unset: host and pid.",
         max_length=200,
     )
+    start_wait_s: float = setting(60.0, "s", "How long a role waits for its servers before it gives up.", ge=0)
     stop_timeout_s: float = setting(20.0, "s", "How long a role may take to finish its work after SIGTERM.", gt=0)
 
 
@@ -106,6 +107,9 @@ class KafkaSettings(Part):
     stop_timeout_s: float = setting(30.0, "s", "How long it may take to stop before it is killed.", gt=0)
     download_timeout_s: int = setting(60, "s", "Longest silence while fetching one of its jars.", ge=1)
     request_timeout_ms: int = setting(30_000, "ms", "Longest wait for a broker's answer.", ge=1)
+    metadata_max_age_ms: int = setting(
+        5_000, "ms", "How soon consumers notice topics that were dropped and made again.", ge=100
+    )
     session_timeout_ms: int = setting(
         10_000, "ms", "A consumer silent for this long loses its partitions; heartbeats come at a third of it.", ge=1
     )
@@ -170,9 +174,6 @@ class ProjectionSettings(Part):
 
     poll_max_records: int = setting(2_000, "records", "Most records applied in one transaction.", ge=1)
     poll_timeout_ms: int = setting(200, "ms", "Longest wait of one poll for records.", ge=1)
-    metadata_max_age_ms: int = setting(
-        5_000, "ms", "How soon topics that were dropped and made again are noticed.", ge=100
-    )
     cached_rows: int = setting(20_000, "rows", "Rows of each read model kept in memory between batches.", ge=0)
     restart_backoff_ms: int = setting(500, "ms", "Pause before a projection that failed starts over.", ge=1)
     rebuild_batch_events: int = setting(5_000, "events", "Events read from the log at a time in a rebuild.", ge=1)
@@ -218,6 +219,10 @@ class ProcessorSettings(Part):
     clock_batch_rows: int = setting(500, "rows", "Most due rows of a test clock run side by side.", ge=1)
     clock_settle_poll_ms: int = setting(25, "ms", "Pause between looks whether a test clock has settled.", ge=1)
     sweep_interval_s: float = setting(15.0, "s", "Pause before an unfinished saga is driven again.", gt=0)
+    swept_window_s: float = setting(60.0, "s", "How far back health looks at who started sagas.", gt=0)
+    swept_share_max: float = setting(
+        0.25, "share", "Larger shares of sagas that the sweeper started are failing health.", ge=0, le=1
+    )
     probe_port: int = setting(0, "port", "Health and metrics; 0 takes a free one.", ge=0, le=65535)
 
 

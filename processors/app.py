@@ -22,12 +22,15 @@ from infra.event_store.postgres import PostgresStorage
 from infra.event_store.storage import Codec
 from infra.heartbeat import Heartbeat
 from infra.kafka.dead_letters import DeadLetters
-from infra.kafka.records import ConsumerRecord, Delivered
+from infra.kafka.provenance import ForeignRecord, foreign
+from infra.kafka.records import ConsumerRecord, Delivered, NotOurRecord, delivered
 from infra.kafka.topics import ensure_topics, full_name
+from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import ProcessorSettings, Settings, data_dir
 from infra.telemetry import correlated
 from processors.carry import Carrier, carry, end_process, faust_app
 from processors.due_work import DueWorkRunner, Run
+from processors.journeys import Driver, Journeys
 from processors.runs.gateway_calls import GatewayCalls
 from processors.runs.refund_retries import RefundRetries
 from processors.runs.renewals import Renewals
@@ -44,22 +47,32 @@ ROLE = "processors"
 MEASURE_INTERVAL_S = 5.0
 
 
-def carrier_of(saga: Saga, writer: Writer, codec: Codec, *, topic_prefix: str) -> Carrier:
-    """What Faust needs to bring a saga its events."""
+def carrier_of(
+    saga: Saga, writer: Writer, journeys: Journeys, codec: Codec, pool: Pool, *, topic_prefix: str
+) -> Carrier:
+    """What Faust needs to bring a saga its events. The pool's role may read the log."""
 
     async def handle(fact: Delivered) -> None:
         with correlated(fact.correlation_id, causation_id=fact.event_id):
             await drive(
                 saga,
                 writer,
+                journeys,
                 event_id=fact.event_id,
                 event=codec.decode_event(fact.value),
                 tenant_id=fact.tenant_id,
                 correlation_id=fact.correlation_id,
+                by=Driver.KAFKA,
             )
 
     topic = full_name(topic_prefix, saga.topic)
-    return Carrier(name=f"saga-{saga.name}", topics=(topic,), event_types=saga.event_types, handle=handle)
+    return Carrier(
+        name=f"saga-{saga.name}",
+        topics=(topic,),
+        event_types=saga.event_types,
+        foreign=lambda facts: foreign(pool, facts),
+        handle=handle,
+    )
 
 
 class SagaDeadLetters:
@@ -72,8 +85,8 @@ class SagaDeadLetters:
     async def bury(self, record: ConsumerRecord, *, consumer: str, error: BaseException, attempts: int) -> None:
         """See `carry.DeadLetters`."""
         await self._dead_letters.bury(record, consumer=consumer, error=error, attempts=attempts)
-        event_id = dict(record.headers).get("ce_id", b"").decode("utf-8", "replace").replace("\x00", "")
-        if event_id:
+        if not isinstance(error, NotOurRecord | ForeignRecord):  # a forgery holds up nobody
+            event_id = delivered(record).event_id
             await self._queue.hold_caused_by(event_id, WorkKind.SAGA_DEADLINE, error=f"dead letter: {error}")
 
 
@@ -109,6 +122,7 @@ class Processors:
         """Run until `stop`; a part that breaks ends the process at once, for a supervisor to start again."""
         settings = self._settings
         kafka = settings.kafka
+        tolerate_unreadable_batches()
         async with contextlib.AsyncExitStack() as stack:
             pool = await open_pool(self._dsn, Role.WRITER, settings.database)
             stack.push_async_callback(pool.close)
@@ -129,6 +143,7 @@ class Processors:
             for gateway in gateways.values():
                 stack.push_async_callback(gateway.close)
 
+            journeys = Journeys(settings.processors)
             queue = PostgresDueWork(pool)
             event_log = PostgresLog(pool)
             reading = PostgresStorage(self._dsn, settings.writer)
@@ -136,7 +151,7 @@ class Processors:
             states = StateReader(reading, codec, writer.held)
             runs = runs_of(writer, states, gateways, settings.processors)
             clocks = TestClocks(writer, states, queue, settings.processors)
-            runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, event_log, codec, settings.processors).sweep
+            runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, journeys, event_log, codec, settings.processors).sweep
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance
             runner = DueWorkRunner(queue, runs, settings.processors)
             clocks.run_with(runner)
@@ -146,10 +161,10 @@ class Processors:
             app = faust_app(f"{cell}-processors", self._bootstrap, kafka, settings.processors, folder=folder)
             letters = DeadLetters(pool, producer, topic_prefix=kafka.topic_prefix)
             for saga in SAGAS:
-                carrier = carrier_of(saga, writer, codec, topic_prefix=kafka.topic_prefix)
+                carrier = carrier_of(saga, writer, journeys, codec, pool, topic_prefix=kafka.topic_prefix)
                 carry(app, carrier, settings.processors, SagaDeadLetters(letters, queue))
 
-            watch = Watch(settings, self._bootstrap, app, runner, gateways)
+            watch = Watch(settings, self._bootstrap, app, runner, journeys, gateways)
             stack.push_async_callback(watch.close)
             heartbeat = Heartbeat(settings, dsn=self._dsn, role=ROLE, database_role=Role.WRITER, parts=watch.parts)
             await stack.enter_async_context(heartbeat.beating())

@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import faust
 import structlog
@@ -22,6 +22,7 @@ from faust.types.transports import SchedulingStrategyT
 from prometheus_client import Counter, Histogram
 
 from infra.event_store.port import QueueFull, StoreUnavailable
+from infra.kafka.provenance import ForeignRecord, Place, place_of
 from infra.kafka.records import ConsumerRecord, Delivered, NotOurRecord, delivered
 from infra.settings import KafkaSettings, ProcessorSettings
 
@@ -33,7 +34,10 @@ BATCH_SECONDS = Histogram("tallybook_processors_batch_seconds", "Time a batch to
 EXIT_CANNOT_GO_ON = 70
 """Exit status of a process that ended itself rather than lose a record; the supervisor starts it again."""
 
+Result = TypeVar("Result")
 Handle = Callable[[Delivered], Awaitable[None]]
+Foreign = Callable[[Sequence[Delivered]], Awaitable[Mapping[Place, str]]]
+"""Which of these records the log knows nothing of, and why."""
 
 
 class DeadLetters(Protocol):
@@ -46,11 +50,14 @@ class DeadLetters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """A consumer group's share of work: the topics it reads, the types it wants, and what it does with one record."""
+    """A consumer group's share of work: the topics it reads, the types it wants, how it tells a forgery, and what it
+    does with one record.
+    """
 
     name: str
     topics: tuple[str, ...]
     event_types: frozenset[str]
+    foreign: Foreign
     handle: Handle
 
 
@@ -104,6 +111,7 @@ def faust_app(
         broker_request_timeout=kafka.request_timeout_ms / 1000,
         ConsumerScheduler=Shares,
         broker_max_poll_records=settings.batch_max_records,
+        consumer_metadata_max_age_ms=kafka.metadata_max_age_ms,
         consumer_max_fetch_size=4_194_304,
         datadir=str(folder),
     )
@@ -118,8 +126,13 @@ def carry(app: faust.App, carrier: Carrier, settings: ProcessorSettings, dead_le
         shares: AsyncIterator[Sequence[Any]] = stream.take_events(
             settings.batch_max_shares, within=settings.batch_within_ms / 1000
         )
-        async for taken in shares:
-            await work.batch([record for event in taken for record in event.message.value])
+        try:
+            async for taken in shares:
+                await work.batch([record for event in taken for record in event.message.value])
+        except asyncio.CancelledError:
+            raise  # a rebalance or the end: Faust starts it again, or means it
+        except BaseException as error:
+            end_process("agent_died", carrier=carrier.name, error=repr(error))
 
     app.agent(topic, name=carrier.name, concurrency=1)(agent)
 
@@ -136,14 +149,11 @@ class Attempts:
         """Handle all of them; return only when each is done or a dead letter. Raises nothing but a cancellation,
         and that only after the batch is finished: Faust acknowledges it either way.
         """
-        keys: dict[bytes | None, list[ConsumerRecord]] = {}
-        for record in records:
-            if self._wanted(record):
-                keys.setdefault(record.key, []).append(record)
-        if not keys:
+        wanted = [record for record in records if self._wanted(record)]
+        if not wanted:
             return
         with BATCH_SECONDS.labels(self._carrier.name).time():
-            work = asyncio.gather(*(self._in_order(queue) for queue in keys.values()))
+            work = asyncio.ensure_future(self._all(wanted))
             try:
                 await asyncio.shield(work)
             except asyncio.CancelledError:
@@ -152,7 +162,7 @@ class Attempts:
             except BaseException as error:
                 end_process("defect", carrier=self._carrier.name, error=repr(error))
 
-    async def _finish(self, work: "asyncio.Future[list[None]]") -> None:
+    async def _finish(self, work: "asyncio.Future[None]") -> None:
         try:
             await asyncio.wait_for(work, timeout=self._settings.stop_batch_ms / 1000)
         except BaseException as error:
@@ -161,37 +171,60 @@ class Attempts:
     def _wanted(self, record: ConsumerRecord) -> bool:
         for name, value in record.headers:
             if name == "ce_type":
-                return value.decode("utf-8", "replace") in self._carrier.event_types
+                return value is None or value.decode("utf-8", "replace") in self._carrier.event_types
         return True  # no type: let it be looked at, and buried
 
-    async def _in_order(self, queue: Sequence[ConsumerRecord]) -> None:
-        for record in queue:
-            await self._one(record)
+    async def _all(self, records: Sequence[ConsumerRecord]) -> None:
+        keys: dict[bytes, list[tuple[ConsumerRecord, Delivered]]] = {}
+        for record in records:
+            try:
+                fact = delivered(record)
+            except NotOurRecord as error:
+                await self._bury(record, error, attempts=1)
+            else:
+                keys.setdefault(fact.key, []).append((record, fact))
+        if keys:
+            foreign = await self._foreign([fact for queue in keys.values() for _, fact in queue])
+            await asyncio.gather(*(self._in_order(queue, foreign) for queue in keys.values()))
 
-    async def _one(self, record: ConsumerRecord) -> None:
-        settings = self._settings
+    async def _foreign(self, facts: Sequence[Delivered]) -> Mapping[Place, str]:
         try:
-            fact = delivered(record)
-        except NotOurRecord as error:
-            await self._bury(record, error, attempts=1)
-            return
+            return await self._tried(lambda: self._carrier.foreign(facts))
+        except Exception as error:
+            end_process("store_unavailable", carrier=self._carrier.name, error=repr(error))
+
+    async def _in_order(self, queue: Sequence[tuple[ConsumerRecord, Delivered]], foreign: Mapping[Place, str]) -> None:
+        for record, fact in queue:
+            why = foreign.get(place_of(fact))
+            if why is None:
+                await self._one(record, fact)
+            else:
+                await self._bury(record, ForeignRecord(why), attempts=1)
+
+    async def _one(self, record: ConsumerRecord, fact: Delivered) -> None:
+        try:
+            await self._tried(lambda: self._carrier.handle(fact))
+        except (StoreUnavailable, QueueFull, OSError) as error:
+            # Not the record's fault: burying it would blame the innocent.
+            end_process("store_unavailable", carrier=self._carrier.name, error=repr(error))
+        except Exception as error:
+            await self._bury(record, error, attempts=self._settings.attempts_max)
+        else:
+            CARRIED.labels(self._carrier.name, "handled").inc()
+
+    async def _tried(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """What the work comes to, within a bounded number of tries; raises what the last one raised."""
+        settings = self._settings
         backoff_ms = settings.attempt_backoff_ms
-        for attempt in range(1, settings.attempts_max + 1):
+        for _ in range(settings.attempts_max - 1):
             try:
                 async with asyncio.timeout(settings.attempt_timeout_ms / 1000):
-                    await self._carrier.handle(fact)
-            except Exception as error:
-                if attempt < settings.attempts_max:
-                    await asyncio.sleep(backoff_ms / 1000)
-                    backoff_ms *= 2
-                    continue
-                if isinstance(error, StoreUnavailable | QueueFull | OSError):
-                    # Not the record's fault: burying it would blame the innocent.
-                    end_process("store_unavailable", carrier=self._carrier.name, error=repr(error))
-                await self._bury(record, error, attempts=attempt)
-            else:
-                CARRIED.labels(self._carrier.name, "handled").inc()
-            return
+                    return await work()
+            except Exception:
+                await asyncio.sleep(backoff_ms / 1000)
+                backoff_ms *= 2
+        async with asyncio.timeout(settings.attempt_timeout_ms / 1000):
+            return await work()
 
     async def _bury(self, record: ConsumerRecord, error: Exception, *, attempts: int) -> None:
         try:

@@ -15,6 +15,7 @@ from infra.kafka.topics import full_name
 from infra.settings import Settings
 from infra.telemetry import PartHealth, timed_part
 from processors.due_work import DueWorkRunner
+from processors.journeys import Journeys
 from processors.sagas import SAGAS
 
 COUNTED_ROWS_MAX: Final = 10_000
@@ -34,10 +35,12 @@ class Watch:
         bootstrap: str,
         app: faust.App,
         runner: DueWorkRunner,
+        journeys: Journeys,
         gateways: Mapping[str, Gateway],
     ) -> None:
         self._app = app
         self._runner = runner
+        self._journeys = journeys
         self._gateways = gateways
         self._timeout_s = settings.telemetry.health_timeout_ms / 1000
         topics = sorted({full_name(settings.kafka.topic_prefix, saga.topic) for saga in SAGAS})
@@ -54,7 +57,7 @@ class Watch:
             self._due_work(connection),
             *(timed_part(f"gateway {name}", gateway.check) for name, gateway in self._gateways.items()),
         ]
-        return tuple(await asyncio.gather(*looks))
+        return (*await asyncio.gather(*looks), self._journeys.health())
 
     async def _sagas(self) -> PartHealth:
         if self._app.crashed:

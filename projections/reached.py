@@ -7,7 +7,8 @@ from infra.kafka.topics import full_name
 from projections.read_model import Projection
 
 # A projection holds everything up to the lowest checkpoint of a partition that has more published than was folded;
-# with none of those, everything that the relay has published.
+# with none of those, everything that the relay has published. While one of its read models stands still, no more than
+# that one.
 _REACHED: Final = """
 SELECT w.projection, h.position AS head, s.position AS published, least(s.position, (
     SELECT min(coalesce(c.position, 0))
@@ -16,6 +17,8 @@ SELECT w.projection, h.position AS head, s.position AS published, least(s.positi
     LEFT JOIN read.checkpoints c
         ON c.projection = r.name AND c.fold = r.fold AND c.partition = p.partition AND c.incarnation = s.incarnation
     WHERE p.topic = w.topic AND coalesce(c.position, 0) < p.position
+), (
+    SELECT min(m.stands_at) FROM read.models m WHERE m.projection = w.projection
 )) AS position
 FROM log.head h, relay.state s, unnest($1::text[], $2::text[]) AS w (projection, topic)
 """

@@ -37,11 +37,10 @@ def stack_settings(topic_prefix: str, **projections: int) -> Settings:
         "poll_max_records": 200,
         "poll_timeout_ms": 50,
         "restart_backoff_ms": 100,
-        "metadata_max_age_ms": 500,
     } | projections
     return Settings(
         general=GeneralSettings(),
-        kafka=KafkaSettings(topic_prefix=topic_prefix, session_timeout_ms=6_000),
+        kafka=KafkaSettings(topic_prefix=topic_prefix, session_timeout_ms=6_000, metadata_max_age_ms=500),
         relay=RelaySettings(poll_interval_ms=20, restart_backoff_ms=50),
         projections=ProjectionSettings(**chosen),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, cast, get_origin
 
-from asyncpg import UndefinedTableError
+from asyncpg import UndefinedColumnError, UndefinedTableError
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
@@ -29,6 +29,7 @@ from api.http.problems import (
     KEY_REUSED,
     MISSING_KEY,
     OUTCOME_PENDING,
+    READ_MODEL_FILLING,
     TOO_LARGE,
     UNAUTHENTICATED,
     UNAVAILABLE,
@@ -57,6 +58,7 @@ from infra.event_store.port import (
 from infra.event_store.storage import PersonKeyMismatch
 from projections.reading import UnknownCursor
 
+FILLING_RETRY_S: Final = 10
 PERSON_TRIES: Final = 30
 """Times a command is made anew because another changed what the vault has of its person meanwhile."""
 
@@ -82,9 +84,11 @@ class Endpoint:
             reply = problem.reply(exchange.request_id)
         except Refusal as refusal:
             reply = refusal_reply(refusal, exchange.request_id)
-        except (*CONNECTION_ERRORS, UndefinedTableError):
-            # A table that is not there belongs to a read model that its first worker has yet to make.
+        except CONNECTION_ERRORS:
             reply = Problem(UNAVAILABLE, headers=retry_after(1)).reply(exchange.request_id)
+        except (UndefinedTableError, UndefinedColumnError):
+            # The workers of this release have yet to make the read model, or are filling it (docs/decisions/0025).
+            reply = Problem(READ_MODEL_FILLING, headers=retry_after(FILLING_RETRY_S)).reply(exchange.request_id)
         await reply.send(send)
 
     async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:

@@ -24,6 +24,7 @@ from api.http.problems import (
     OUTCOME_PENDING,
     POSITION_NOT_REACHED,
     RATE_LIMITED,
+    READ_MODEL_FILLING,
     TENANT_MISMATCH,
     TOO_LARGE,
     UNAUTHENTICATED,
@@ -284,7 +285,7 @@ def _problem_responses(
     else:
         kinds += [INVALID, CARD_NUMBER]
         if operation.reads:
-            kinds.append(POSITION_NOT_REACHED)
+            kinds += [POSITION_NOT_REACHED, READ_MODEL_FILLING]
     if _PATH_PARAMETER.search(operation.path):
         kinds.append(NOT_FOUND)
     kinds += [refusal_type(refusal) for refusal in operation.refusals]

@@ -63,6 +63,9 @@ CLOCK_APART: Final = ProblemType(
 OUTCOME_PENDING: Final = ProblemType(
     "outcome_pending", 503, "The command takes longer than the limit; retry with the same key for its outcome."
 )
+READ_MODEL_FILLING: Final = ProblemType(
+    "read_model_filling", 503, "This release shows more than its read model holds yet; retry once it is filled."
+)
 POSITION_NOT_REACHED: Final = ProblemType(
     "position_not_reached", 503, "What can be read has not reached Min-Ledger-Position yet."
 )

@@ -19,6 +19,7 @@ from host.addresses import owner_dsn
 from infra.settings import Settings
 from processors.invariants.audit import Audited, audit
 from processors.invariants.findings import Checked, Difference, Invariant
+from processors.invariants.unfinished import swept_share
 
 ACKNOWLEDGE_LIMIT_S: Final = 120.0
 """How long the last commands of a round may take to be acknowledged (s)."""
@@ -117,6 +118,9 @@ async def _play(stage: Stage, load: Load, client: FaultClient, part: Round) -> R
         raise NotAtRest(f"a command was not acknowledged within {ACKNOWLEDGE_LIMIT_S:.0f} s") from None
     loaded = time.monotonic()
     at_rest = await stage.heal()
+    if (share := swept_share(at_rest)) > stage.settings.processors.swept_share_max:
+        detail = f"{share:.0%} of all sagas so far were started by the sweeper"
+        client.differences.append(Difference(kind="not carried", subject="sagas", detail=detail))
     rested = time.monotonic()
     gateways = gateways_from(stage.settings)
     try:

@@ -164,7 +164,9 @@ class EmbeddedKafka:
 
         Raises EmbeddedServerError, whose message says what to do.
         """
-        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        # Its broker knows no users: whoever can read the folder reads every event.
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
         with start_lock(self.folder):
             self._read_ports()
             if self._server.attach(detached=detached):

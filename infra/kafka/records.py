@@ -4,9 +4,9 @@ The value is the event's framed Avro bytes as the log holds them (ledger.entries
 in the headers, readable by any tool: numbers are decimal text, times are RFC 3339 in UTC.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, Protocol
 
 from infra.event_store.port import Recorded
 
@@ -22,8 +22,17 @@ PREVIOUS_POSITION: Final = "previous_position"
 Headers = list[tuple[str, bytes]]
 
 
+BIGINT_MAX: Final = 2**63 - 1
+INTEGER_MAX: Final = 2**31 - 1
+TEXTS_BYTES_MAX: Final = 2_000
+"""Longest that a record's ids and key are together; an index of PostgreSQL takes no more."""
+
+VALUE_BYTES_MAX: Final = 1_048_576
+"""Longest value that a record of ours has: the relay sends no larger batch."""
+
+
 class NotOurRecord(Exception):
-    """A record without our headers: somebody else wrote to the topic, or it was damaged."""
+    """A record that the relay did not write: somebody else did, or it was damaged."""
 
 
 class ConsumerRecord(Protocol):
@@ -40,7 +49,9 @@ class ConsumerRecord(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def timestamp(self) -> int: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 class Delivered(NamedTuple):
@@ -110,32 +121,63 @@ class HeaderWriter:
 
 
 def delivered(record: ConsumerRecord) -> Delivered:
-    """Read a record. Raises NotOurRecord if its headers, key or value are missing or malformed."""
-    if record.key is None or record.value is None:
-        raise NotOurRecord(f"{record.topic}/{record.partition}@{record.offset} has no key or no value")
-    found = dict(record.headers)
+    """Read a record. Raises NotOurRecord for what the relay cannot have written, whatever it holds.
+
+    What passes has the form of ours: whole numbers in range, times with a zone, texts that PostgreSQL can keep. Whether
+    the log holds it is another question (`infra.kafka.provenance`).
+    """
     try:
-        stream_type, _, stream_id = found["ce_subject"].decode().partition("/")
-        causation = found.get("causation")
-        return Delivered(
-            record.topic,
-            record.partition,
-            record.offset,
-            int(found["incarnation"]),
-            int(found["position"]),
-            int(found[PREVIOUS_POSITION]),
-            found["ce_id"].decode(),
-            found["ce_type"].decode(),
-            found["tenant"].decode(),
-            stream_type,
-            stream_id,
-            int(found["stream_version"]),
-            datetime.fromisoformat(found["ce_time"].decode()),
-            datetime.fromisoformat(found["recorded_at"].decode()),
-            found["correlation"].decode(),
-            None if causation is None else causation.decode(),
-            record.key,
-            record.value,
-        )
-    except (KeyError, ValueError) as error:
-        raise NotOurRecord(f"{record.topic}/{record.partition}@{record.offset}: {error!r}") from error
+        return _read(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # A header without a value is None, and Kafka allows it.
+        raise NotOurRecord(f"{record.topic}/{record.partition}@{record.offset}: {error!r}"[:TEXTS_BYTES_MAX]) from error
+
+
+def _read(record: ConsumerRecord) -> Delivered:
+    # Every record of every consumer comes through here: what is checked is checked in few steps.
+    key, value = record.key, record.value
+    if key is None or value is None or len(value) > VALUE_BYTES_MAX:
+        raise ValueError("no key, no value, or a value larger than any of ours")
+    found: Mapping[str, Any] = dict(record.headers)
+    subject, tenant = found["ce_subject"], found["tenant"]
+    event_id, event_type, correlation = found["ce_id"], found["ce_type"], found["correlation"]
+    causation = found.get("causation")
+    together = b"\n".join((subject, tenant, event_id, event_type, correlation, causation or b"", key))
+    if len(together) > TEXTS_BYTES_MAX or b"\0" in together or not (tenant and event_id and event_type):
+        raise ValueError("a header or key that is empty, too long, or holds a zero byte")
+    if not key.startswith(tenant + b":"):
+        raise ValueError("a key that is not its tenant's")
+    key.decode()
+    stream_type, _, stream_id = subject.decode().partition("/")
+    incarnation, position = found["incarnation"], found["position"]
+    previous_position, stream_version = found[PREVIOUS_POSITION], found["stream_version"]
+    # `int` would take signs, spaces and underscores as well.
+    if not (incarnation + position + previous_position + stream_version).isdigit():
+        raise ValueError("a number that is none")
+    numbers = int(incarnation), int(position), int(previous_position), int(stream_version)
+    if not (0 < numbers[0] <= BIGINT_MAX and numbers[2] < numbers[1] <= BIGINT_MAX and 0 < numbers[3] <= INTEGER_MAX):
+        raise ValueError("a number out of range")
+    effective_at = datetime.fromisoformat(found["ce_time"].decode())
+    recorded_at = datetime.fromisoformat(found["recorded_at"].decode())
+    if effective_at.tzinfo is not UTC or recorded_at.tzinfo is not UTC:
+        raise ValueError("a time that is not in UTC")
+    return Delivered(
+        record.topic,
+        record.partition,
+        record.offset,
+        numbers[0],
+        numbers[1],
+        numbers[2],
+        event_id.decode(),
+        event_type.decode(),
+        tenant.decode(),
+        stream_type,
+        stream_id,
+        numbers[3],
+        effective_at,
+        recorded_at,
+        correlation.decode(),
+        None if causation is None else causation.decode(),
+        key,
+        value,
+    )

@@ -13,15 +13,16 @@ from typing import NamedTuple
 import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge, Histogram
 
 from domain.kernel.stream import Stream
 from infra.database import Connection, Role, server_settings
 from infra.event_store.aside import CHANNEL
-from infra.event_store.log import READ, recorded
+from infra.event_store.log import CONNECTION_ERRORS, READ, recorded
 from infra.heartbeat import Stall
-from infra.kafka.lease import Leadership, LeaseLost, renew, try_lead
+from infra.kafka.lease import Leadership, LeaseLost, relay_name, renew, try_lead
 from infra.kafka.probe import KafkaProbe
 from infra.kafka.records import BEFORE_FIRST, PREVIOUS_POSITION, HeaderWriter
 from infra.kafka.topics import TopicName, ensure_topics, full_name, partition_of
@@ -45,12 +46,19 @@ FROM log.head h, relay.state s
 """
 """How far publishing has come, and the age of the oldest event that is not published."""
 
+PASSING = (*CONNECTION_ERRORS, KafkaError)
+"""What a server that is away makes: said in one line, for a traceback would tell nothing."""
+
 KNOWN_KEYS_MAX = 200_000
 
 ROWS_AT_ONCE = 200
 """So many events are put into batches before others get to run."""
 
 Partition = tuple[str, int]
+
+
+class PartitionsRefused(Exception):
+    """The log was published with another number of partitions: keys would move, and their order be lost."""
 
 
 class Page(NamedTuple):
@@ -94,7 +102,10 @@ class Relay:
                 # Whatever it was, the checkpoint is right: nothing is known to be sent that was not acknowledged.
                 first = _first_of(error)
                 self.last_error = f"{type(first).__name__}: {first}"
-                log.exception("relay_starts_over", error=type(first).__name__)
+                if isinstance(first, (*PASSING, PartitionsRefused)):
+                    log.error("relay_starts_over", error=self.last_error)
+                else:
+                    log.exception("relay_starts_over", error=type(first).__name__)
             finally:
                 self.leads = False
                 LEADS.set(0)
@@ -148,12 +159,36 @@ class Relay:
             leadership = await try_lead(connection, lease_ms=self._settings.relay.lease_ms)
             if leadership is not None:
                 return leadership
-            self.last_error = None  # another one leads: what went wrong here is over
+            await self._follow(connection)
             await asyncio.sleep(self._settings.relay.poll_interval_ms / 1000)
+
+    async def _follow(self, connection: Connection) -> None:
+        """Another one leads: what went wrong here is over. Unless this one could not take its place, or what is seen is
+        but the lease of its own last try.
+        """
+        row = await connection.fetchrow("SELECT leader, partitions FROM relay.state")
+        if row is None or row["leader"] == relay_name():
+            return
+        try:
+            self._refuse_other_partitions(row["partitions"])
+        except PartitionsRefused as refusal:
+            self.last_error = f"{type(refusal).__name__}: {refusal}"
+        else:
+            self.last_error = None
+
+    def _refuse_other_partitions(self, published_with: int | None) -> None:
+        partitions = self._settings.kafka.partitions
+        if published_with not in (None, partitions):
+            raise PartitionsRefused(
+                f"published with {published_with} partitions before, the settings say {partitions}: set "
+                "TALLYBOOK_KAFKA_PARTITIONS to what it was, or run `tallybook relay republish`, so that every consumer "
+                "starts over"
+            )
 
     async def _prepare(self, connection: Connection, leadership: Leadership) -> None:
         """Topics exist, the partition count is the one published under, and the last positions are known."""
         kafka = self._settings.kafka
+        self._refuse_other_partitions(leadership.partitions)
         await ensure_topics(
             self._bootstrap,
             prefix=kafka.topic_prefix,
@@ -161,12 +196,7 @@ class Relay:
             replication_factor=kafka.replication_factor,
             request_timeout_ms=kafka.request_timeout_ms,
         )
-        if leadership.partitions != kafka.partitions:
-            if leadership.partitions is not None:
-                raise RuntimeError(
-                    f"published with {leadership.partitions} partitions before, the settings say {kafka.partitions}: "
-                    "run `tallybook relay republish`, so that every consumer starts over"
-                )
+        if leadership.partitions is None:
             await connection.execute(
                 "UPDATE relay.state SET partitions = $2 WHERE epoch = $1", leadership.epoch, kafka.partitions
             )

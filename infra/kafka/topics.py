@@ -73,7 +73,13 @@ async def ensure_topics(
                 name=name,
                 num_partitions=partitions,
                 replication_factor=replication_factor,
-                topic_configs={"retention.ms": KEEP_FOR_EVER_MS, "retention.bytes": "-1"},
+                # The broker unpacks what others packed, with codecs that we may not have, and refuses what is then too
+                # large.
+                topic_configs={
+                    "retention.ms": KEEP_FOR_EVER_MS,
+                    "retention.bytes": "-1",
+                    "compression.type": "uncompressed",
+                },
             )
             for name in wanted
             if name not in existing

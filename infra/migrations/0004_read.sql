@@ -21,9 +21,15 @@ CREATE TABLE read.models (
     layout text COLLATE "C" NOT NULL,
     table_version integer NOT NULL,
     next_table_version integer,
-    last_table_version integer NOT NULL
+    last_table_version integer NOT NULL,
+    wanted_layout text COLLATE "C",
+    former_layouts text[] COLLATE "C" NOT NULL DEFAULT '{}',
+    stands_at bigint
 );
-COMMENT ON COLUMN read.models.layout IS 'what made the live table: the release''s rule and its columns';
+COMMENT ON COLUMN read.models.layout IS 'what made the live table: a release''s rule and its columns; empty: it stands still';
+COMMENT ON COLUMN read.models.wanted_layout IS 'what makes the table that is being filled beside it; usually null';
+COMMENT ON COLUMN read.models.former_layouts IS 'of older releases: they may not fold into this table, nor fill it anew';
+COMMENT ON COLUMN read.models.stands_at IS 'what it holds while it stands still; usually null';
 
 -- How far a fold has come, per partition; moved in the transaction of the rows, by compare-and-set.
 CREATE TABLE read.checkpoints (
@@ -43,6 +49,7 @@ CREATE TABLE read.held_keys (
     projection text COLLATE "C" NOT NULL REFERENCES read.projections,
     fold integer NOT NULL,
     partition_key text COLLATE "C" NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL GENERATED ALWAYS AS (split_part(partition_key, ':', 1)) STORED,
     partition integer NOT NULL,
     since_position bigint NOT NULL,
     error text NOT NULL,

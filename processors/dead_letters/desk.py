@@ -37,5 +37,5 @@ async def open_desk(settings: Settings, *, dsn: str, owner_dsn: str, bootstrap: 
         stack.push_async_callback(writer.close)
         letters = DeadLetters(pool, producer, topic_prefix=settings.kafka.topic_prefix)
         queue = PostgresDueWork(pool)
-        replay = DeadLetterReplay(letters, queue, writer, codec, settings, owner_dsn=owner_dsn)
+        replay = DeadLetterReplay(letters, queue, writer, codec, settings, pool=pool, owner_dsn=owner_dsn)
         yield Desk(letters, replay, queue)

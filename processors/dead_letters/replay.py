@@ -7,12 +7,15 @@ A read model's key is folded from the log from the poison record on.
 import structlog
 
 from domain.kernel.stream import WorkKind
+from infra.database import Pool
 from infra.event_store.due_work import PostgresDueWork
 from infra.event_store.port import Writer
 from infra.kafka.dead_letters import DeadLetter, DeadLetters
-from infra.kafka.records import NotOurRecord, delivered
+from infra.kafka.provenance import place_of
+from infra.kafka.records import Delivered, NotOurRecord, delivered
 from infra.settings import Settings
 from processors.app import carrier_of
+from processors.journeys import Journeys
 from processors.sagas import SAGAS
 from projections.folding.replay import CONSUMER_PREFIX, NotHeld, replay
 from projections.read_model import Projection
@@ -36,6 +39,7 @@ class DeadLetterReplay:
         codec: Codec,
         settings: Settings,
         *,
+        pool: Pool,
         owner_dsn: str,
     ) -> None:
         self._letters = letters
@@ -43,7 +47,8 @@ class DeadLetterReplay:
         self._settings = settings
         self._owner_dsn = owner_dsn
         prefix = settings.kafka.topic_prefix
-        carriers = [carrier_of(saga, writer, codec, topic_prefix=prefix) for saga in SAGAS]
+        journeys = Journeys(settings.processors)
+        carriers = [carrier_of(saga, writer, journeys, codec, pool, topic_prefix=prefix) for saga in SAGAS]
         self._carriers = {carrier.name: carrier for carrier in carriers}
 
     async def replay(self, letter: DeadLetter) -> None:
@@ -63,21 +68,24 @@ class DeadLetterReplay:
         carrier = self._carriers.get(letter.consumer)
         if carrier is None:
             raise CannotReplay(f"this release has no consumer {letter.consumer}; dismiss the letter if that is meant")
-        try:
-            fact = delivered(letter)
-        except NotOurRecord as error:
-            raise CannotReplay(f"it is no record of ours ({error}); dismiss it") from error
+        fact = _fact(letter)
+        if why := (await carrier.foreign([fact])).get(place_of(fact)):
+            raise CannotReplay(f"it is no record of ours ({why}); dismiss it")
         await carrier.handle(fact)
         await self._queue.release_caused_by(fact.event_id, WorkKind.SAGA_DEADLINE)
 
     async def _fold(self, letter: DeadLetter) -> None:
-        try:
-            fact = delivered(letter)
-        except NotOurRecord as error:
-            raise CannotReplay(f"it is no record of ours ({error}); dismiss it") from error
+        fact = _fact(letter)
         projection = Projection(letter.consumer.removeprefix(CONSUMER_PREFIX))
         try:
             await replay(self._settings, projection, fact.key.decode(), owner_dsn=self._owner_dsn)
         except NotHeld:
             # A rebuild, or the replay of an earlier letter of the key, has folded it already.
             log.info("dead_letter_folded_already", dead_letter=letter.dead_letter_id)
+
+
+def _fact(letter: DeadLetter) -> Delivered:
+    try:
+        return delivered(letter)
+    except NotOurRecord as error:
+        raise CannotReplay(f"it is no record of ours ({error}); dismiss it") from error

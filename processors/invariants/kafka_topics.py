@@ -18,6 +18,7 @@ from infra.event_store.log import COLUMNS, recorded
 from infra.event_store.port import Recorded
 from infra.kafka.records import BEFORE_FIRST, ConsumerRecord, Delivered, NotOurRecord, delivered
 from infra.kafka.topics import PUBLISHED, TopicName, full_name, partition_of
+from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import KafkaSettings
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from processors.invariants.log_pages import log_pages
@@ -77,6 +78,7 @@ async def check_kafka(
     progress: Progress = silent,
 ) -> Checked:
     """Compare up to the relay's checkpoint; what it has yet to publish is counted, not a difference."""
+    tolerate_unreadable_batches()
     findings = Findings(Invariant.KAFKA)
     state = await pool.fetchrow("SELECT s.incarnation, s.position, h.position AS head FROM relay.state s, log.head h")
     assert state is not None, "the relay's state and the log's head are one row each"

@@ -32,9 +32,12 @@ from infra.database import Pool
 from infra.event_store.port import Recorded
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from processors.invariants.log_pages import head_of, log_pages
+from processors.journeys import Driver
 from schemas.codec import Codec
 
 ROWS_MAX: Final = 1_000
+BY_KAFKA: Final = "charges and refunds that a saga started by Kafka"
+BY_SWEEPER: Final = "charges and refunds that the sweeper had to start"
 
 _WORK: Final = """
 SELECT w.tenant_id, w.kind, w.subject, w.due_at, w.clock_id, w.runs_on_clock, w.held, w.attempts, w.last_error,
@@ -80,6 +83,8 @@ async def check_unfinished(
         else:
             detail = f"since position {each.position} ({each.event_id})"
             findings.differ(f"unfinished {each.what}", subject, detail)
+    findings.count(BY_KAFKA, log.driven[Driver.KAFKA])
+    findings.count(BY_SWEEPER, log.driven[Driver.SWEEPER])
     findings.count("payments that wait for their customer", len(log.waiting))
     await _due_work(pool, log, grace, findings, now=now)
     for letter in await pool.fetch(_LETTERS, ROWS_MAX):
@@ -90,6 +95,12 @@ async def check_unfinished(
             "held key", f"{key['projection']} {key['partition_key']}", f"{key['since_position']}: {key['error']}"
         )
     return findings.checked()
+
+
+def swept_share(checked: Checked) -> float:
+    """Of the charges and refunds that sagas started, the share that did not travel by Kafka."""
+    swept = checked.counts.get(BY_SWEEPER, 0)
+    return swept / max(1, swept + checked.counts.get(BY_KAFKA, 0))
 
 
 async def _due_work(pool: Pool, log: "_FromLog", grace: timedelta, findings: Findings, *, now: datetime) -> None:
@@ -137,6 +148,7 @@ class _FromLog:
         self._unneeded: set[str] = set()
         self._deadline_of: dict[str, str] = {}
         self.clocks: dict[tuple[str, str], datetime] = {}
+        self.driven: dict[str, int] = dict.fromkeys(Driver, 0)
 
     def take(self, recorded: Recorded) -> None:
         """The next event in position order."""
@@ -150,6 +162,7 @@ class _FromLog:
             case InvoicePaid() | InvoiceVoided() | InvoiceCollectionFailed():
                 self.open.pop(f"charge:{event.invoice_id}", None)
             case PaymentCreated():
+                self._count_driver(recorded)
                 if event.invoice_id is not None:
                     self._deadline_of[event.payment_id] = charge_saga(event.invoice_id)
                     self.open.pop(f"charge:{event.invoice_id}", None)  # from here on it is the payment's to finish
@@ -171,6 +184,7 @@ class _FromLog:
                     self._unneeded.add(event.payment_id)
                     self._begin("return of an unneeded capture", f"refund:{event.payment_id}", recorded)
             case RefundRequested():
+                self._count_driver(recorded)
                 self.open.pop(f"refund:{event.payment_id}", None)
                 self._begin("refund", event.refund_id, recorded)
             case RefundSucceeded():
@@ -188,6 +202,11 @@ class _FromLog:
         """
         advance = self.open.get(f"clock:{clock_id}")
         return advance is not None and advance.recorded_at > since
+
+    def _count_driver(self, recorded: Recorded) -> None:
+        by = recorded.actor.partition(":")[0]
+        if by in self.driven:
+            self.driven[by] += 1
 
     def _begin(self, what: str, subject: str, recorded: Recorded) -> None:
         self.open[subject] = _Open(what, recorded.event_id, recorded.position, recorded.recorded_at)

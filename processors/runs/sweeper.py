@@ -7,6 +7,7 @@ books come right whatever happened to the record on its way.
 from infra.event_store.port import Log, Work, Writer
 from infra.event_store.storage import Codec
 from infra.settings import ProcessorSettings
+from processors.journeys import Driver, Journeys
 from processors.outcome import AskAgain, Unwanted, WorkOutcome
 from processors.sagas import SAGAS, drive
 
@@ -14,8 +15,9 @@ from processors.sagas import SAGAS, drive
 class Sweeper:
     """Runs SAGA_DEADLINE."""
 
-    def __init__(self, writer: Writer, log: Log, codec: Codec, settings: ProcessorSettings) -> None:
+    def __init__(self, writer: Writer, journeys: Journeys, log: Log, codec: Codec, settings: ProcessorSettings) -> None:
         self._writer = writer
+        self._journeys = journeys
         self._log = log
         self._codec = codec
         self._settings = settings
@@ -32,9 +34,11 @@ class Sweeper:
                 await drive(
                     saga,
                     self._writer,
+                    self._journeys,
                     event_id=recorded.event_id,
                     event=event,
                     tenant_id=recorded.tenant_id,
                     correlation_id=recorded.correlation_id,
+                    by=Driver.SWEEPER,
                 )
         return AskAgain(int(self._settings.sweep_interval_s * 1000), "not finished by its deadline")

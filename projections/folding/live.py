@@ -4,20 +4,23 @@ The checkpoint is moved by compare-and-set, so a worker that has lost a partitio
 held FOR SHARE, so a batch cannot land in a table that a rebuild has just swapped out.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 
 from infra.database import Connection
+from infra.event_store.log import CONNECTION_ERRORS
+from infra.kafka.provenance import ForeignRecord, Place, foreign
 from infra.kafka.records import BEFORE_FIRST, ConsumerRecord, Delivered, NotOurRecord, delivered
 from projections.catalogue import read_models_of
+from projections.folding.batch import Batch, Checkpoint, Held, Misfit, Projected
 from projections.folding.facts import delivered_fact
 from projections.folding.fold import CachedFold, Poison
 from projections.folding.row_store import load, upsert
 from projections.folding.tables import Target, layout_of
-from projections.read_model import Fact, Projection
+from projections.read_model import Projection
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +41,7 @@ class NewerIncarnation(Exception):
 
 
 class StaleReadModel(Exception):
-    """A live table was made by another release's rule; a rebuild must come first."""
+    """This release may not fold here: its tables are not there, or a newer release has made them its own."""
 
 
 class DeadLetters(Protocol):
@@ -47,44 +50,6 @@ class DeadLetters(Protocol):
     async def bury(self, record: ConsumerRecord, *, consumer: str, error: BaseException, attempts: int) -> None:
         """Keep the record with its origin and error. Raises if it cannot."""
         ...
-
-
-class Checkpoint(NamedTuple):
-    """How far a partition has come: the last position that was folded, and the next record to read."""
-
-    position: int
-    offset: int
-
-
-class Held(NamedTuple):
-    """A key that waits for a dead letter."""
-
-    partition: int
-    since_position: int
-    error: str
-
-
-@dataclass(slots=True)
-class Projected:
-    """What a batch came to."""
-
-    records: int = 0
-    facts: int = 0
-    duplicates: int = 0
-    dead_letters: int = 0
-    lost: dict[int, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Records accepted, as facts, with what the checkpoints become."""
-
-    facts: list[Fact] = field(default_factory=list)
-    origins: dict[int, ConsumerRecord] = field(default_factory=dict)  # by position
-    moved: dict[int, Checkpoint] = field(default_factory=dict)
-    held: dict[str, Held] = field(default_factory=dict)
-    buried: list[tuple[ConsumerRecord, BaseException]] = field(default_factory=list)
-    outcome: Projected = field(default_factory=Projected)
 
 
 class Live:
@@ -102,18 +67,25 @@ class Live:
         self.models = read_models_of(projection)
         self._topic = topic
         self._dead_letters = dead_letters
+        self._cached_rows = cached_rows
         self._fold = CachedFold(self.models, cached_rows=cached_rows)
         self._targets: dict[str, Target] = {}
         self._epoch = -1
         self.fold = 0
         self.incarnation = 0
         self.filling = False
+        self.standing: tuple[str, ...] = ()
+        self.unclaimed = False
         self.checkpoints: dict[int, Checkpoint] = {}
         self.held: dict[str, Held] = {}
         self.lost: dict[int, str] = {}
 
     async def load(self, connection: Connection) -> None:
-        """Learn which tables to fill, from which incarnation. Raises StaleReadModel."""
+        """Learn which tables to fill, from which incarnation. Raises StaleReadModel.
+
+        `standing` are the read models that are not folded, because another release's rule made their tables; while
+        `unclaimed`, nobody has said so yet, and nothing may be folded.
+        """
         self._fold.forget()
         self.checkpoints.clear()
         row = await connection.fetchrow(
@@ -126,20 +98,7 @@ class Live:
         self.filling = row["next_fold"] is not None
         self.fold = row["next_fold"] if self.filling else row["fold"]
         self.incarnation = row["next_incarnation"] if self.filling else row["incarnation"]
-        records = await connection.fetch(
-            "SELECT name, layout, table_version, next_table_version FROM read.models WHERE projection = $1",
-            self.projection.value,
-        )
-        known = {record["name"]: record for record in records}
-        stale = [
-            model.name
-            for model in self.models
-            if model.name not in known or known[model.name]["layout"] != layout_of(model)
-        ]
-        if stale:
-            raise StaleReadModel(f"{', '.join(stale)}: run `tallybook projections rebuild {' '.join(stale)}`")
-        version = "next_table_version" if self.filling else "table_version"
-        self._targets = {model.name: Target(model, known[model.name][version]) for model in self.models}
+        await self._load_tables(connection)
         holds = await connection.fetch(
             "SELECT partition_key, partition, since_position, error FROM read.held_keys "
             "WHERE projection = $1 AND fold = $2",
@@ -147,6 +106,32 @@ class Live:
             self.fold,
         )
         self.held = {hold["partition_key"]: Held(*hold[1:]) for hold in holds}
+
+    async def _load_tables(self, connection: Connection) -> None:
+        """Which read models are folded here, and into which tables. Those that stand still are filled beside it all."""
+        records = await connection.fetch("SELECT * FROM read.models WHERE projection = $1", self.projection.value)
+        known = {record["name"]: record for record in records}
+        standing = []
+        self.unclaimed = False
+        for model in self.models:
+            record, mine = known.get(model.name), layout_of(model)
+            if record is None:
+                raise StaleReadModel(f"{model.name} has no table yet: run `tallybook migrate`")
+            if mine in record["former_layouts"]:
+                raise StaleReadModel(
+                    f"{model.name} is a newer release's: end this process, or, to go back for good, run "
+                    f"`tallybook projections rebuild {model.name}`"
+                )
+            made_by = record["wanted_layout"] if self.filling else record["layout"]
+            if made_by != mine:
+                standing.append(model.name)
+                self.unclaimed = self.unclaimed or record["wanted_layout"] != mine
+        self.standing = tuple(standing)
+        version = "next_table_version" if self.filling else "table_version"
+        folded = [model for model in self.models if model.name not in standing]
+        if [target.model for target in self._targets.values()] != folded:
+            self._fold = CachedFold(folded, cached_rows=self._cached_rows)
+        self._targets = {model.name: Target(model, known[model.name][version]) for model in folded}
 
     async def open(self, connection: Connection, partitions: Sequence[int]) -> dict[int, Checkpoint]:
         """Take on these partitions and no others; their checkpoints (made where there are none) say where to read on.
@@ -177,9 +162,31 @@ class Live:
     async def project(self, connection: Connection, records: Mapping[int, Sequence[ConsumerRecord]]) -> Projected:
         """Fold a poll's records and write what they change, with the new checkpoints; all or nothing.
 
+        What does not fit is not believed at once: the log is asked which of the records are its own, and the poll is
+        folded again without the others, which become dead letters.
+
         Raises Overtaken, NewerIncarnation (what came before it is written first), and what the database raises.
         """
-        batch = _Batch()
+        try:
+            return await self._project(connection, records, None)
+        except (Overtaken, *CONNECTION_ERRORS):
+            raise
+        except Exception as error:
+            strangers = await foreign(connection, _readable(records), entries=self.projection is Projection.LEDGER)
+            if not strangers and not isinstance(error, Misfit):
+                raise
+        if not self.checkpoints:  # a write that failed has forgotten them
+            await self.open(connection, sorted(records))
+        return await self._project(connection, records, strangers)
+
+    async def _project(
+        self,
+        connection: Connection,
+        records: Mapping[int, Sequence[ConsumerRecord]],
+        strangers: Mapping[Place, str] | None,
+    ) -> Projected:
+        """`strangers`: what the log has said it knows nothing of; None before it was asked, when a misfit is raised."""
+        batch = Batch(strangers=strangers)
         newer: NewerIncarnation | None = None
         for partition, found in records.items():
             try:
@@ -192,20 +199,21 @@ class Live:
             raise newer
         return batch.outcome
 
-    def _accept(self, partition: int, records: Sequence[ConsumerRecord], batch: _Batch) -> None:
+    def _accept(self, partition: int, records: Sequence[ConsumerRecord], batch: Batch) -> None:
         checkpoint = self.checkpoints[partition]
         position, offset = checkpoint
         try:
             for record in records:
                 try:
-                    fact_record = delivered(record)
-                except NotOurRecord as error:
+                    fact_record = batch.ours(record)
+                except (NotOurRecord, ForeignRecord) as error:
                     # It cannot be placed. If it was one of ours, the next record's previous position tells.
-                    batch.buried.append((record, error))
+                    batch.bury(record, error)
                     if partition not in self.lost:
                         offset = record.offset + 1
                     continue
                 if fact_record.incarnation > self.incarnation:
+                    batch.doubt("a newer incarnation")
                     raise NewerIncarnation(fact_record.incarnation)
                 if fact_record.incarnation == self.incarnation:
                     if fact_record.position <= position:
@@ -223,9 +231,10 @@ class Live:
             if (position, offset) != checkpoint:
                 batch.moved[partition] = Checkpoint(position, offset)
 
-    def _lose(self, partition: int, position: int, record: Delivered, batch: _Batch) -> None:
+    def _lose(self, partition: int, position: int, record: Delivered, batch: Batch) -> None:
         """Nothing after a gap is folded: the partition stands until the missing record or a newer incarnation comes."""
         if partition not in self.lost:
+            batch.doubt("a gap")
             expected = "its first record" if position == BEFORE_FIRST else f"position {position}"
             why = (
                 f"{record.topic}/{partition}@{record.offset}: position {record.position} follows "
@@ -233,7 +242,7 @@ class Live:
             )
             self.lost[partition] = batch.outcome.lost[partition] = why
 
-    def _take(self, record: Delivered, origin: ConsumerRecord, batch: _Batch) -> None:
+    def _take(self, record: Delivered, origin: ConsumerRecord, batch: Batch) -> None:
         if self._fold.wants(record.event_type) is None:
             return
         key = record.key.decode()
@@ -247,13 +256,13 @@ class Live:
             self._hold(key, record.partition, record.position, origin, error, batch)
 
     def _hold(
-        self, key: str, partition: int, position: int, origin: ConsumerRecord, error: BaseException, batch: _Batch
+        self, key: str, partition: int, position: int, origin: ConsumerRecord, error: BaseException, batch: Batch
     ) -> None:
+        batch.doubt("a poison record", error)
         batch.held[key] = Held(partition, position, f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX])
-        batch.buried.append((origin, error))
-        batch.outcome.dead_letters += 1
+        batch.bury(origin, error)
 
-    async def _fold_batch(self, connection: Connection, batch: _Batch) -> None:
+    async def _fold_batch(self, connection: Connection, batch: Batch) -> None:
         """Fold; a poison fact puts its key aside from there on, and the rest is folded again without it."""
         while True:
             try:
@@ -275,7 +284,7 @@ class Live:
                 batch.outcome.facts = len(batch.facts)
                 return
 
-    async def _write(self, connection: Connection, batch: _Batch) -> None:
+    async def _write(self, connection: Connection, batch: Batch) -> None:
         if not batch.moved:
             await self._bury(batch)
             self._fold.drop()
@@ -306,7 +315,7 @@ class Live:
         self.checkpoints |= batch.moved
         self.held |= batch.held
 
-    async def _bury(self, batch: _Batch) -> None:
+    async def _bury(self, batch: Batch) -> None:
         for record, error in batch.buried:
             await self._dead_letters.bury(record, consumer=self.consumer, error=error, attempts=ATTEMPTS)
 
@@ -339,3 +348,11 @@ class Live:
     def consumer(self) -> str:
         """What its dead letters name as their consumer."""
         return f"projections.{self.projection}"
+
+
+def _readable(records: Mapping[int, Sequence[ConsumerRecord]]) -> Iterator[Delivered]:
+    """Those of a poll's records that have our form."""
+    for found in records.values():
+        for record in found:
+            with contextlib.suppress(NotOurRecord):
+                yield delivered(record)

@@ -27,6 +27,7 @@ from projections.folding.tables import (
     create_sql,
     drop_leftovers,
     finish_sql,
+    layout_of,
     next_version,
     owner_connection,
 )
@@ -109,7 +110,8 @@ async def differences(
 ) -> dict[str, int]:
     """How many rows of each read model differ from a fold of the log up to the same checkpoints; all zero, or a defect.
 
-    `held:<projection>` counts the keys that wait for a dead letter. Workers and queries go on.
+    `held:<projection>` counts the keys that wait for a dead letter; `standing:<read model>` is 1 where another
+    release's table stands still until this one's is filled. Workers and queries go on.
     """
     owner = await owner_connection(owner_dsn, settings.database)
     found: dict[str, int] = {}
@@ -120,10 +122,14 @@ async def differences(
             await transaction.start()
             try:
                 await filled.catch_up(owner)
-                versions = {r["name"]: r["table_version"] for r in await owner.fetch("SELECT * FROM read.models")}
+                shown = {record["name"]: record for record in await owner.fetch("SELECT * FROM read.models")}
                 for target in filled.wanted:
                     model = target.model
-                    live = Target(model, versions[model.name]).table
+                    record = shown[model.name]
+                    if record["layout"] != layout_of(model):
+                        found[f"standing:{model.name}"] = 1
+                        continue
+                    live = Target(model, record["table_version"]).table
                     found[model.name] = await owner.fetchval(
                         f"SELECT count(*) FROM {live} l FULL JOIN {target.table} f "  # noqa: S608  our names
                         f"USING ({', '.join(model.key)}) WHERE l IS DISTINCT FROM f"

@@ -98,8 +98,8 @@ async def migrate(dsn: str) -> None:
 async def prepare(dsn: str, settings: DatabaseSettings, models: Sequence[ReadModel[Any]] = READ_MODELS) -> None:
     """Make what is missing; safe to run by several processes at once, and to run again.
 
-    A read model that is new, or has changed, while its projection has already come some way is only noted here: it
-    needs a rebuild (`stale`), and its old table serves until then.
+    A read model that is new, or has changed, while its projection has already come some way is only noted here: a
+    worker fills it beside what is live. Until then a changed one serves its old table, and a new one has no view.
     """
     connection = await owner_connection(dsn, settings)
     try:
@@ -121,7 +121,7 @@ async def prepare(dsn: str, settings: DatabaseSettings, models: Sequence[ReadMod
                     continue
                 fresh = model.projection not in begun
                 script = create_sql(model, FIRST_VERSION) + finish_sql(model, FIRST_VERSION)
-                await connection.execute(script + view_sql(model, FIRST_VERSION))
+                await connection.execute(script + (view_sql(model, FIRST_VERSION) if fresh else ""))
                 await connection.execute(
                     """INSERT INTO read.models (name, projection, layout, table_version, last_table_version)
                        VALUES ($1, $2, $3, $4, $4)""",
@@ -133,13 +133,6 @@ async def prepare(dsn: str, settings: DatabaseSettings, models: Sequence[ReadMod
         await drop_leftovers(connection, settings)
     finally:
         await connection.close()
-
-
-async def stale(connection: Connection, models: Sequence[ReadModel[Any]] = READ_MODELS) -> list[str]:
-    """The read models whose live table was made by another rule than this release's: they need a rebuild."""
-    records = await connection.fetch("SELECT name, layout FROM read.models")
-    layouts = {record["name"]: record["layout"] for record in records}
-    return [model.name for model in models if layouts.get(model.name) != layout_of(model)]
 
 
 async def drop_leftovers(connection: Connection, settings: DatabaseSettings) -> None:

@@ -6,6 +6,7 @@ model that is half filled, and the tables owe nothing to what was there before.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
@@ -28,20 +29,72 @@ async def adopt(connection: Connection, projection: Projection, incarnation: int
     )
 
 
+async def claim_stale(owner: Connection, projection: Projection, topic: str) -> None:
+    """Let tables that another release's rule made stand still, and the counts that rest on them, to be filled anew
+    beside what is live. From here on no worker folds into them, and a worker of the other release does nothing at all.
+    """
+    async with owner.transaction():
+        await owner.execute("SELECT FROM read.projections WHERE name = $1 FOR UPDATE", projection.value)
+        layouts = {model.name: layout_of(model) for model in read_models_of(projection)}
+        records = await owner.fetch(
+            "SELECT name, layout, wanted_layout, former_layouts FROM read.models WHERE projection = $1",
+            projection.value,
+        )
+        stale = {
+            record["name"]
+            for record in records
+            if record["name"] in layouts
+            and layouts[record["name"]] not in (record["layout"], record["wanted_layout"], *record["former_layouts"])
+        }
+        stale |= {model.tallied_by for model in read_models_of(projection) if model.name in stale and model.tallied_by}
+        for name in sorted(stale):
+            await owner.execute(_OUTDATE, name, layouts[name])
+            await owner.execute(_STAND_STILL, name, layouts[name], projection.value, topic)
+        await owner.execute("UPDATE read.projections SET epoch = epoch + 1 WHERE name = $1", projection.value)
+    log.warning("read_models_stand_still", projection=projection.value, read_models=sorted(stale))
+
+
+# Layouts of older releases are what was made or wanted before, but for this release's own.
+_OUTDATE: Final = """
+UPDATE read.models SET former_layouts =
+    array_remove(array_remove(array_remove(former_layouts || layout || wanted_layout, ''), NULL), $2)
+WHERE name = $1
+"""
+# What they hold for certain: all that was published, or nothing where a partition is behind.
+_STAND_STILL: Final = """
+UPDATE read.models SET layout = '', wanted_layout = $2, stands_at = coalesce(stands_at, (
+    SELECT CASE WHEN EXISTS (
+        SELECT FROM relay.published r
+        LEFT JOIN read.checkpoints c ON c.topic = r.topic AND c.partition = r.partition AND c.projection = $3
+            AND c.fold = (SELECT p.fold FROM read.projections p WHERE p.name = $3)
+        WHERE r.topic = $4 AND coalesce(c.position, 0) < r.position) THEN 0 ELSE s.position END
+    FROM relay.state s))
+WHERE name = $1
+"""
+
+
 async def begin_refold(owner: Connection, projection: Projection, incarnation: int) -> None:
-    """Make the tables that a newer incarnation is folded into. Nothing happens if somebody else has done it."""
+    """Make the tables that a newer incarnation is folded into. Nothing happens if somebody else has done it; what
+    another release has begun is begun anew.
+    """
     async with owner.transaction():
         row = await owner.fetchrow(
             "SELECT fold, incarnation, next_fold, next_incarnation FROM read.projections WHERE name = $1 FOR UPDATE",
             projection.value,
         )
-        if row is None or incarnation <= max(row["incarnation"], row["next_incarnation"] or 0):
+        if row is None or incarnation <= row["incarnation"] or incarnation < (row["next_incarnation"] or 0):
+            return
+        if incarnation == row["next_incarnation"] and not await _is_anothers(owner, projection):
             return
         for model in read_models_of(projection):
             target = await next_version(owner, model)
             await owner.execute(create_sql(model, target.version) + finish_sql(model, target.version))
+            await owner.execute(_OUTDATE, model.name, layout_of(model))
             await owner.execute(
-                "UPDATE read.models SET next_table_version = $2 WHERE name = $1", model.name, target.version
+                "UPDATE read.models SET next_table_version = $2, wanted_layout = $3 WHERE name = $1",
+                model.name,
+                target.version,
+                layout_of(model),
             )
         fold = max(row["fold"], row["next_fold"] or 0) + 1
         await owner.execute(
@@ -51,6 +104,13 @@ async def begin_refold(owner: Connection, projection: Projection, incarnation: i
             incarnation,
         )
     log.warning("projection_folds_anew", projection=projection.value, incarnation=incarnation)
+
+
+async def _is_anothers(owner: Connection, projection: Projection) -> bool:
+    """Whether the fold on its way is of another release's rules."""
+    records = await owner.fetch("SELECT name, wanted_layout FROM read.models WHERE projection = $1", projection.value)
+    wanted = {record["name"]: record["wanted_layout"] for record in records}
+    return any(wanted.get(model.name) != layout_of(model) for model in read_models_of(projection))
 
 
 async def has_caught_up(connection: Connection, projection: Projection, topic: str) -> bool:
@@ -107,8 +167,10 @@ async def show(owner: Connection, targets: Sequence[Target]) -> None:
     """Swap the views to these tables, within the caller's transaction and lock time-out."""
     for target in targets:
         await owner.execute(view_sql(target.model, target.version))
+        await owner.execute(_OUTDATE, target.model.name, layout_of(target.model))
         await owner.execute(
-            "UPDATE read.models SET table_version = $2, next_table_version = NULL, layout = $3 WHERE name = $1",
+            "UPDATE read.models SET table_version = $2, next_table_version = NULL, layout = $3, wanted_layout = NULL, "
+            "stands_at = NULL WHERE name = $1",
             target.model.name,
             target.version,
             layout_of(target.model),

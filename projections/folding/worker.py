@@ -5,25 +5,29 @@ Offsets are the database's: a partition that is assigned is read from its checkp
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic, perf_counter
 from typing import Any, Final
 
 import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge, Histogram
 
 from infra.database import Connection, Role, open_pool, server_settings
+from infra.event_store.log import CONNECTION_ERRORS
 from infra.heartbeat import Stall
 from infra.kafka.dead_letters import DeadLetters
 from infra.kafka.probe import KafkaProbe
 from infra.kafka.topics import full_name
+from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
 from infra.telemetry import PartHealth, timed_part
 from projections.folding.live import Live, NewerIncarnation, Overtaken, StaleReadModel
+from projections.folding.refill import Refill
 from projections.folding.tables import owner_connection, prepare
-from projections.folding.takeover import adopt, begin_refold, finish_refold, has_caught_up
+from projections.folding.takeover import adopt, begin_refold, claim_stale, finish_refold, has_caught_up
 from projections.reached import Reached, reached
 from projections.read_model import Projection
 
@@ -44,6 +48,10 @@ LAG_SECONDS = Gauge("tallybook_projections_lag_seconds", "Age of the oldest even
 
 
 ROLE: Final = "projections"
+
+
+PASSING = (*CONNECTION_ERRORS, KafkaError)
+"""What a server that is away makes: said in one line, for a traceback would tell nothing."""
 
 
 class TopicAway(Exception):
@@ -85,10 +93,24 @@ class ProjectionWorker:
         self._problem = "starting"
         self._stall = Stall(settings.telemetry.stalled_ms)
         self._look_at = 0.0
+        self._refill = Refill(projection, settings, owner_dsn=owner_dsn)
+
+    @property
+    def problem(self) -> str:
+        """What keeps this projection from folding; empty while it does."""
+        return "; ".join(
+            [*(f"lost: {why}" for why in self.live.lost.values()), *filter(None, [self._problem, self._refill.problem])]
+        )
 
     async def run(self) -> None:
         """Fold until cancelled."""
         pause_s = self._settings.projections.restart_backoff_ms / 1000
+        try:
+            await self._start_over_and_over(pause_s)
+        finally:
+            await self._refill.stop()
+
+    async def _start_over_and_over(self, pause_s: float) -> None:
         while True:
             try:
                 await self._consume()
@@ -98,7 +120,9 @@ class ProjectionWorker:
                 if isinstance(error, TopicAway):
                     log.warning("topic_is_away", projection=self.projection.value, topic=self._topic)
                 elif isinstance(error, StaleReadModel):
-                    log.error("projection_needs_rebuild", projection=self.projection.value, why=str(error))
+                    log.error("projection_is_another_releases", projection=self.projection.value, why=str(error))
+                elif isinstance(error, PASSING):
+                    log.error("projection_starts_over", projection=self.projection.value, why=self._problem)
                 else:
                     log.exception("projection_starts_over", projection=self.projection.value)
             await asyncio.sleep(pause_s)
@@ -111,12 +135,12 @@ class ProjectionWorker:
         )
         consumer = self._consumer()
         try:
-            await self.live.load(connection)
+            await self._load(connection)
             await consumer.start()
             await self._await_topic(consumer)
-            consumer.subscribe([self._topic], listener=_Forget(self._open))
+            forget = _Forget(self._open)
+            consumer.subscribe([self._topic], listener=forget)
             self._open.clear()
-            self._problem = ""
             seen = False
             while True:
                 # aiokafka may keep for ever the empty assignment that it made while a topic was away.
@@ -125,6 +149,8 @@ class ProjectionWorker:
                     raise TopicAway(self._topic)
                 seen = known
                 await self._poll(consumer, connection)
+                if forget.joined and self._has_read_all(consumer):
+                    self._problem = ""
         finally:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(consumer.stop(), timeout=self._settings.kafka.session_timeout_ms / 1000)
@@ -148,7 +174,7 @@ class ProjectionWorker:
             heartbeat_interval_ms=kafka.session_timeout_ms // 3,
             rebalance_timeout_ms=kafka.rebalance_timeout_ms,
             request_timeout_ms=kafka.request_timeout_ms,
-            metadata_max_age_ms=self._settings.projections.metadata_max_age_ms,
+            metadata_max_age_ms=self._settings.kafka.metadata_max_age_ms,
             max_poll_records=self._settings.projections.poll_max_records,
         )
 
@@ -172,10 +198,20 @@ class ProjectionWorker:
         if records:
             await self._project(connection, records)
         elif monotonic() >= self._look_at:
-            self._look_at = monotonic() + settings.metadata_max_age_ms / 1000
+            self._look_at = monotonic() + self._settings.kafka.metadata_max_age_ms / 1000
             await self._look_for_incarnation(connection)
+            if self.live.standing:
+                await self._reload(connection)  # they may be filled, or who filled them may have died
         if self.live.filling and await has_caught_up(connection, self.projection, self._topic):
             await self._take_over(connection)
+
+    def _has_read_all(self, consumer: AIOKafkaConsumer) -> bool:
+        """Whether nothing waits in the partitions of this worker, of which it may have none."""
+        for place in consumer.assignment():
+            end, checkpoint = consumer.highwater(place), self.live.checkpoints.get(place.partition)
+            if end is None or checkpoint is None or checkpoint.offset < end:
+                return False
+        return True
 
     async def _project(self, connection: Connection, records: Mapping[int, Sequence[Any]]) -> None:
         labels = self.projection
@@ -191,6 +227,7 @@ class ProjectionWorker:
             await self._follow(connection, newer.incarnation)
             await self._reload(connection)
             return
+        self._problem = ""  # only now: what fails at every batch would else be well in between
         BATCH_SECONDS.labels(labels).observe(perf_counter() - start)
         RECORDS.labels(labels).inc(outcome.records)
         FACTS.labels(labels).inc(outcome.facts)
@@ -204,7 +241,22 @@ class ProjectionWorker:
 
     async def _reload(self, connection: Connection) -> None:
         self._open.clear()
+        await self._load(connection)
+
+    async def _load(self, connection: Connection) -> None:
+        """Learn where to fold; what another release's rule made is left standing, and filled beside the rest."""
         await self.live.load(connection)
+        if self.live.unclaimed:
+            owner = await owner_connection(self._owner_dsn, self._settings.database)
+            try:
+                if self.live.filling:
+                    await begin_refold(owner, self.projection, self.live.incarnation)
+                else:
+                    await claim_stale(owner, self.projection, self._topic)
+            finally:
+                owner.terminate()
+            await self.live.load(connection)
+        self._refill.see_to(self.live.standing)
 
     async def _look_for_incarnation(self, connection: Connection) -> None:
         """Ask the relay. A topic that was dropped and published anew while this worker stood where the new one ends
@@ -235,17 +287,22 @@ class ProjectionWorker:
             owner.terminate()
         await self._reload(connection)
 
+    def _remarks(self) -> Iterator[str]:
+        if self.live.held:
+            yield f"{len(self.live.held)} keys wait for dead letters"
+        if self.live.filling:
+            yield f"folds incarnation {self.live.incarnation} anew; the tables before it are shown meanwhile"
+        if self.live.standing:
+            yield f"{', '.join(self.live.standing)} filled beside the live ones: {self._refill.progress}"
+
     def health(self, reached: Reached | None) -> PartHealth:
         """Whether this projection folds; how far it is behind is told by the log, not by what came from Kafka."""
-        problem = self._problem or "; ".join(f"lost: {why}" for why in self.live.lost.values())
-        detail = f"{len(self.live.held)} keys wait for dead letters" if self.live.held else ""
+        problem, detail = self.problem, "; ".join(self._remarks())
         if reached is None:
             return PartHealth(name=f"projections.{self.projection}", ok=not problem, detail=problem or detail)
         LAG_EVENTS.labels(self.projection).set(reached.lag_events)
         LAG_SECONDS.labels(self.projection).set(reached.lag_s)
-        if self.live.filling:
-            detail = f"folds incarnation {self.live.incarnation} anew; the tables before it are shown meanwhile"
-        else:
+        if not self.live.filling and not self.live.standing:
             problem = problem or self._stall.why(reached.position, reached.published - reached.position)
         return PartHealth(
             name=f"projections.{self.projection}",
@@ -265,12 +322,14 @@ class _Forget(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is u
 
     def __init__(self, opened: set[int]) -> None:
         self._opened = opened
+        self.joined = False
 
     def on_partitions_revoked(self, revoked: object) -> None:
         self._opened.clear()
 
     def on_partitions_assigned(self, assigned: object) -> None:
         self._opened.clear()
+        self.joined = True
 
 
 class Projections:
@@ -289,6 +348,7 @@ class Projections:
     async def run(self) -> None:
         """Fold until cancelled; a batch under way is then committed, or dropped whole."""
         settings = self._settings
+        tolerate_unreadable_batches()
         await prepare(self._owner_dsn, settings.database)
         pool = await open_pool(self._dsn, Role.PROJECTOR, settings.database)
         producer = AIOKafkaProducer(

@@ -79,11 +79,26 @@ async def test_a_reader_sees_its_own_tenant_and_nothing_without_one(admin: Conne
 async def test_every_tenant_table_has_forced_row_security(admin: Connection) -> None:
     rows = await admin.fetch(
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
-        "WHERE n.nspname IN ('log', 'vault', 'access', 'read', 'relay') AND c.relkind IN ('r', 'p') "
+        "WHERE EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid "
+        "    AND a.attname IN ('tenant_id', 'partition_key', 'record_key', 'payload')) "
+        "AND n.nspname IN ('log', 'vault', 'access', 'read', 'relay', 'ops') AND c.relkind IN ('r', 'p') "
         "AND NOT (c.relrowsecurity AND c.relforcerowsecurity)"
     )
     assert [row[0] for row in rows] == []
+
+
+async def test_a_reader_sees_the_held_keys_of_its_own_tenant_and_no_dead_letter(admin: Connection) -> None:
+    for tenant in ("acme", "other"):
+        await admin.execute(
+            "INSERT INTO read.held_keys (projection, fold, partition_key, partition, since_position, error) "
+            "VALUES ('billing', 1, $1, 0, 1, 'poison')",
+            f"{tenant}:cus_1",
+        )
+    async with admin.transaction():
+        await admin.execute("SET LOCAL ROLE tallybook_reader; SET LOCAL tallybook.tenant = 'acme'")
+        assert [row[0] for row in await admin.fetch("SELECT partition_key FROM read.held_keys")] == ["acme:cus_1"]
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await admin.fetch("SELECT * FROM ops.dead_letters")
 
 
 OVERSTEPS = (

@@ -10,17 +10,20 @@ import pytest
 from domain.customers.customer import CUSTOMER
 from domain.customers.test_clock import CreateTestClock
 from infra.database import Connection, Role, open_pool, server_settings
-from infra.kafka.records import ConsumerRecord
+from infra.kafka.records import ConsumerRecord, Delivered
 from infra.settings import DatabaseSettings, GeneralSettings, Settings
 from projections.catalogue import READ_MODELS
 from projections.current import current
+from projections.folding import live as live_module
+from projections.folding.facts import delivered_fact
 from projections.folding.live import Live, NewerIncarnation, Overtaken
 from projections.folding.rebuild import differences
 from projections.folding.replay import NotHeld, held_keys, replay
 from projections.folding.worker import KEYPLAN
 from projections.models import customers, invoices
-from projections.read_model import Projection
+from projections.read_model import Fact, Projection
 from projections.reading import reading
+from schemas.codec import MalformedPayload
 from testing.histories import START, History, renewals, scramble, write_log
 from testing.published import PublishedRecord, Publisher
 from testing.services import FreshDatabase
@@ -172,6 +175,7 @@ async def test_records_delivered_again_change_nothing(side: Side, history: Histo
 
 
 async def test_nothing_is_folded_past_a_gap_until_the_missing_record_comes(side: Side, history: History) -> None:
+    await side.log(history)
     live = await side.live()
     records = side.publisher.records(history.events, Projection.BILLING)
     partition, found = max(records.items(), key=lambda item: len(item[1]))
@@ -212,6 +216,8 @@ async def _names(projection: Projection) -> set[str]:
 
 
 async def test_a_newer_incarnation_is_told_after_what_came_before_it_is_written(side: Side, history: History) -> None:
+    await side.log(history)
+    await side.admin.execute("UPDATE relay.state SET incarnation = 2")
     live = await side.live()
     first = side.publisher.records(history.events[:200], Projection.BILLING)
     side.publisher.republish(2)
@@ -243,20 +249,21 @@ async def test_who_lost_a_partition_cannot_write(side: Side, history: History) -
 
 
 async def test_a_poison_record_stops_its_key_alone_and_a_replay_brings_it_up_to_date(
-    side: Side, history: History
+    side: Side, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await side.log(history)
     poisoned = next(e for e in history.events if e.event_type == "subscription.created")
     live = await side.live()
     records = side.publisher.records(history.events, Projection.BILLING)
-    broken = {
-        partition: [
-            replace(record, value=record.value[:-1]) if _position(record) == poisoned.position else record
-            for record in found
-        ]
-        for partition, found in records.items()
-    }
-    await side.fold(live, broken)
+
+    def decoded(projection: Projection, record: Delivered) -> Fact:
+        if record.position == poisoned.position:
+            raise MalformedPayload("a defect")
+        return delivered_fact(projection, record)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(live_module, "delivered_fact", decoded)
+        await side.fold(live, records)
     assert [type(error).__name__ for _, error in side.graves.buried] == ["MalformedPayload"]
     assert list(live.held) == [poisoned.partition_key]
     ends = {partition: found[-1].offset + 1 for partition, found in records.items()}
@@ -307,6 +314,65 @@ async def test_a_rule_that_raises_is_a_poison_record_too(side: Side, history: Hi
     assert await side.differences() == {"held:billing": 1}
     assert await replay(SETTINGS, Projection.BILLING, voided.partition_key, owner_dsn=side.dsn) >= 1
     assert await side.differences() == {}
+
+
+async def test_a_record_that_is_not_the_logs_holds_no_key_stops_no_partition_and_begins_no_incarnation(
+    side: Side, history: History
+) -> None:
+    """Our form, our tenant, even a real event's id: but the log has other bytes, or nothing, at that position."""
+    await side.log(history)
+    live = await side.live()
+    records = side.publisher.records(history.events, Projection.BILLING)
+    partition, found = max(records.items(), key=lambda item: len(item[1]))
+    at = len(found) // 2
+    real = found[at]
+    far = _position(found[-1]) + 1_000_000
+    forged = [
+        _forged(real, value=real.value[:-1]),
+        _forged(real, position=b"%d" % far),
+        _forged(real, incarnation=b"1000000"),
+        _forged(real, ce_id=b"evt_forged"),
+        replace(real, key=real.key + b"x"),
+    ]
+    outcome = await live.project(side.connection, {partition: _numbered(*found[:at], *forged, *found[at:])})
+    assert [type(error).__name__ for _, error in side.graves.buried] == ["ForeignRecord"] * len(forged)
+    assert (outcome.lost, live.lost, live.held) == ({}, {}, {})
+    assert live.checkpoints[partition].position == _position(found[-1])
+    del records[partition]
+    await side.fold(live, records)
+    assert set(await side.differences()) & await _names(Projection.BILLING) == set()
+
+
+async def test_a_forgery_that_the_database_refuses_is_found_and_passed_by(side: Side, history: History) -> None:
+    """It can be folded, in order, and its row cannot be written: the poll is folded again without it."""
+    await side.log(history)
+    live = await side.live()
+    records = side.publisher.records(history.events, Projection.BILLING)
+    partition, found = next((p, each) for p, each in records.items() if _first_of(each, "customer.created"))
+    at = _first_of(found, "customer.created")
+    assert at
+    real = found[at]
+    cut = real.key.index(b":") + 1
+    customer = real.key[cut:]
+    other = customer[:-1] + b"\x00"
+    assert real.value.count(customer) == 1
+    forged = replace(real, value=real.value.replace(customer, other))
+    await live.project(side.connection, {partition: _numbered(*found[:at], forged, *found[at:])})
+    assert [type(error).__name__ for _, error in side.graves.buried] == ["ForeignRecord"]
+    assert live.checkpoints[partition].position == _position(found[-1])
+
+
+def _numbered(*records: PublishedRecord) -> list[PublishedRecord]:
+    """The records as one partition holds them, one after another."""
+    return [replace(record, offset=offset) for offset, record in enumerate(records)]
+
+
+def _first_of(records: Sequence[PublishedRecord], event_type: str) -> int:
+    return next((n for n, record in enumerate(records) if dict(record.headers)["ce_type"] == event_type.encode()), 0)
+
+
+def _forged(record: PublishedRecord, *, value: bytes | None = None, **headers: bytes) -> PublishedRecord:
+    return replace(record, value=value or record.value, headers=list((dict(record.headers) | headers).items()))
 
 
 async def test_somebody_elses_record_is_buried_and_passed_by(side: Side, history: History) -> None:

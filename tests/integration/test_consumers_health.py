@@ -1,0 +1,109 @@
+"""A consumer that cannot do its part says so in its own health for as long as that lasts."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from domain.catalogue import STREAMS
+from infra.kafka.relay import Relay
+from infra.settings import ProcessorSettings
+from processors.journeys import Driver, Journeys
+from projections.folding.live import Live
+from testing.histories import History, scramble
+from testing.projection_stack import ReadSide, read_side, until
+from testing.services import FreshDatabase, KafkaServer
+
+LOOKS = 40
+"""How often health is looked at, a failing try apart: once it is told, it must be told every time."""
+
+
+@pytest.fixture
+async def side(database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str) -> AsyncIterator[ReadSide]:
+    async with read_side(database, kafka_server, topic_prefix) as side:
+        yield side
+
+
+async def test_a_projection_that_fails_at_every_batch_is_never_well(
+    side: ReadSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def fail(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("a defect")
+
+    await side.log(scramble(History(3), ("acme",), 50))
+    side.relay()
+    monkeypatch.setattr(Live, "_write", fail)
+    role, _ = side.workers()
+
+    async def failing() -> bool:
+        return bool(role.workers) and "a defect" in role.workers[0].problem
+
+    await until(failing, what="the failure")
+    for _ in range(LOOKS):
+        seen = tries
+        assert "a defect" in role.workers[0].problem
+        await until(_more_than(seen, lambda: tries), what="another try")
+    monkeypatch.undo()
+    await side.caught_up()
+
+    async def well() -> bool:
+        return not role.workers[0].problem
+
+    await until(well, what="health to recover")
+
+
+async def test_a_relay_that_refuses_another_partition_count_is_never_well(side: ReadSide) -> None:
+    """Whether it leads, follows, or waits for the lease of its own last try to be seen as over."""
+    await side.log(scramble(History(3), ("acme",), 50))
+    leads = side.relay()
+
+    async def published() -> bool:
+        return bool(await side.admin.fetchval("SELECT position > 0 FROM relay.state"))
+
+    await until(published, what="the relay")
+    kafka = side.settings.kafka.model_copy(update={"partitions": 5})
+    other = Relay(replace(side.settings, kafka=kafka), dsn=side.database.dsn, bootstrap=side.bootstrap, streams=STREAMS)
+    side.start(other.run())
+
+    async def refused() -> bool:
+        return "partitions" in (other.last_error or "")
+
+    await until(refused, what="the refusal as a follower")
+    await side.stop(leads)
+    for _ in range(LOOKS):
+        epoch = await side.admin.fetchval("SELECT epoch FROM relay.state")
+        assert "partitions" in (other.last_error or "")
+
+        async def tried_again(epoch: int = epoch) -> bool:
+            assert "partitions" in (other.last_error or "")
+            return bool(await side.admin.fetchval("SELECT epoch > $1 FROM relay.state", epoch))
+
+        await until(tried_again, what="another try")
+
+
+def test_sagas_that_the_sweeper_starts_are_failing_health_until_they_travel_again() -> None:
+    now = 0.0
+    settings = ProcessorSettings(swept_window_s=60, swept_share_max=0.25)
+    journeys = Journeys(settings, clock=lambda: now)
+    assert journeys.health().ok
+    journeys.started("charge", Driver.SWEEPER)
+    assert not journeys.health().ok
+    assert "1 of the 1 sagas" in journeys.health().detail
+    for _ in range(3):
+        journeys.started("charge", Driver.KAFKA)
+    assert journeys.health().ok, "a quarter is allowed"
+    journeys.started("refund", Driver.SWEEPER)
+    assert not journeys.health().ok
+    now = 61.0
+    assert journeys.health().ok, "what is long ago does not count"
+
+
+def _more_than(seen: int, count: Callable[[], int]) -> Callable[[], Awaitable[bool]]:
+    async def more() -> bool:
+        return count() > seen
+
+    return more
