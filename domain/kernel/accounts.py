@@ -51,6 +51,7 @@ CUSTOMER_WALLET: Final = Account("customer_wallet", "Customer wallets", AccountT
 CUSTOMER_CREDITS: Final = Account("customer_credits", "Customer credits", AccountType.LIABILITY)
 EQUITY: Final = Account("equity", "Owner's equity", AccountType.EQUITY)
 REVENUE: Final = Account("revenue", "Revenue", AccountType.INCOME)
+ALLOWANCES: Final = Account("allowances", "Refunds and allowances", AccountType.INCOME)
 BREAKAGE_REVENUE: Final = Account("breakage_revenue", "Breakage revenue", AccountType.INCOME)
 GATEWAY_FEES: Final = Account("gateway_fees", "Gateway fees", AccountType.EXPENSE)
 BAD_DEBT: Final = Account("bad_debt", "Bad debt", AccountType.EXPENSE)
@@ -74,6 +75,7 @@ CHART: Final[dict[str, Account]] = {
         CUSTOMER_CREDITS,
         EQUITY,
         REVENUE,
+        ALLOWANCES,
         BREAKAGE_REVENUE,
         GATEWAY_FEES,
         BAD_DEBT,
@@ -83,6 +85,10 @@ CHART: Final[dict[str, Account]] = {
         EXCHANGE_DIFFERENCE,
     )
 }
+
+CONTROL_ACCOUNTS: Final = frozenset({RECEIVABLE.code, CUSTOMER_BALANCE.code})
+"""Accounts whose balance per customer is what documents add up to: the amounts due on invoices, and the cash that
+belongs to no invoice. Nothing is posted to them by hand, or the books would tell another story than the invoices."""
 
 
 class UnbalancedEntry(Refusal):

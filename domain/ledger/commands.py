@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Final
 
 from domain.customers.customer import CUSTOMER
-from domain.kernel.accounts import Entry
+from domain.kernel.accounts import CONTROL_ACCOUNTS, Entry
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.ledger.journal_entry import (
     JOURNAL_ENTRY,
     MAX_POSTINGS,
     InvalidJournalEntry,
+    IsControlAccount,
     JournalEntryIsReversed,
     JournalEntryPosted,
     JournalEntryReversed,
@@ -25,6 +26,9 @@ def post_journal_entry(command: PostJournalEntry, streams: Streams, now: datetim
     if not 2 <= len(command.postings) <= MAX_POSTINGS:
         raise InvalidJournalEntry(postings=len(command.postings))
     balanced = Entry(command.postings)
+    for posting in balanced.postings:
+        if posting.account in CONTROL_ACCOUNTS:
+            raise IsControlAccount(account=posting.account)
     for customer_id in {posting.customer_id: None for posting in command.postings if posting.customer_id}:
         CUSTOMER.of(streams, customer_id)
     posted = JournalEntryPosted(entry_id=command.entry_id, postings=balanced.postings, memo=command.memo, posted_at=now)

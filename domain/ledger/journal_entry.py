@@ -70,6 +70,14 @@ class InvalidJournalEntry(Refusal):
     param = "postings"
 
 
+class IsControlAccount(Refusal):
+    """The account's balance is what invoices and payments add up to; it is changed by them alone, never by hand."""
+
+    code = "control_account"
+    kind = RefusalKind.INVALID
+    param = "postings"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
     entry_id: str

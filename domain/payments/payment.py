@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.customers.payment_method import PaymentMethod
-from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, Entry, transfer
+from domain.kernel.accounts import ALLOWANCES, CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE, Entry, transfer
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -233,6 +233,16 @@ class Payment:
         return Money(self.amount.amount - taken, self.amount.currency)
 
     @property
+    def is_applied(self) -> bool:
+        """Whether what it captured pays an invoice: not that of a stand-alone payment, nor an unneeded capture."""
+        return self.invoice_id is not None and not self.unneeded
+
+    @property
+    def unapplied(self) -> Money:
+        """What it captured and has not given back, where no invoice is paid by it: it belongs to the customer."""
+        return Money(0, self.amount.currency) if self.is_applied else self.refundable
+
+    @property
     def amount_refunded(self) -> Money:
         """The refunds that succeeded."""
         done = sum(refund.amount.amount for refund in self.refunds if refund.status is RefundStatus.SUCCEEDED)
@@ -350,13 +360,19 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
 
 
 def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
-    """Captured: gateway clearing to receivable. A refund goes through refunds payable, and back if it fails."""
+    """Captured: gateway clearing to the receivable of the invoice it pays; to the customer's balance if it pays none.
+
+    A refund goes through refunds payable, and back if it fails. It is taken from where the money lies: the customer's
+    balance, or, where an invoice was paid by it and stays paid, allowances.
+    """
     customer_id = payment.customer_id
     match event:
         case PaymentCaptured():
-            return transfer(event.amount, debit_to=GATEWAY_CLEARING, credit_to=RECEIVABLE, customer_id=customer_id)
+            held_in = RECEIVABLE if payment.is_applied else CUSTOMER_BALANCE
+            return transfer(event.amount, debit_to=GATEWAY_CLEARING, credit_to=held_in, customer_id=customer_id)
         case RefundRequested() | RefundSucceeded() | RefundFailed():
-            return refunds.postings(event, customer_id)
+            taken_from = ALLOWANCES if payment.is_applied else CUSTOMER_BALANCE
+            return refunds.postings(event, taken_from, customer_id)
         case _:
             return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE, Entry, transfer
+from domain.kernel.accounts import GATEWAY_CLEARING, REFUNDS_PAYABLE, Account, Entry, transfer
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.stream import DueWork, Finish, Schedule, WorkKind
@@ -106,15 +106,19 @@ def _after(event: RefundOutcomeUnknown | RefundSucceeded | RefundFailed, refund:
             return replace(refund, status=RefundStatus.FAILED, outcome_unknown=False, failure_code=event.code)
 
 
-def postings(event: RefundRequested | RefundSucceeded | RefundFailed, customer_id: str) -> Entry | None:
-    """Requested: receivable to refunds payable; then on to gateway clearing, or back if it failed for good."""
+def postings(
+    event: RefundRequested | RefundSucceeded | RefundFailed, taken_from: Account, customer_id: str
+) -> Entry | None:
+    """Requested: from where the money lies to refunds payable; then on to gateway clearing, or back if it failed for
+    good.
+    """
     match event:
         case RefundRequested():
-            accounts = RECEIVABLE, REFUNDS_PAYABLE
+            accounts = taken_from, REFUNDS_PAYABLE
         case RefundSucceeded():
             accounts = REFUNDS_PAYABLE, GATEWAY_CLEARING
         case RefundFailed():
-            accounts = REFUNDS_PAYABLE, RECEIVABLE
+            accounts = REFUNDS_PAYABLE, taken_from
     return transfer(event.amount, debit_to=accounts[0], credit_to=accounts[1], customer_id=customer_id)
 
 

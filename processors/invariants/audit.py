@@ -9,6 +9,7 @@ from gateway_adapters.port import Gateway
 from infra.database import Pool
 from infra.settings import Settings
 from processors.invariants.books import check_books
+from processors.invariants.documents import check_documents
 from processors.invariants.findings import Checked, Invariant, Progress, silent
 from processors.invariants.gateway import check_gateway
 from processors.invariants.kafka_topics import check_kafka
@@ -77,3 +78,5 @@ async def _check(
             )
         case Invariant.SAGAS:
             return await check_unfinished(pool, codec, grace=grace, progress=progress)
+        case Invariant.DOCUMENTS:
+            return await check_documents(pool, codec, progress=progress)

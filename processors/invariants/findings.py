@@ -25,6 +25,7 @@ class Invariant(StrEnum):
     READ_MODELS = "I4"
     KAFKA = "I5"
     SAGAS = "I7"
+    DOCUMENTS = "I8"
 
     @property
     def claim(self) -> str:
@@ -39,6 +40,7 @@ _CLAIMS: Final = {
     Invariant.READ_MODELS: "each read model equals the fold of the log",
     Invariant.KAFKA: "Kafka equals the event store by (stream, version), gapless",
     Invariant.SAGAS: "no saga is unfinished",
+    Invariant.DOCUMENTS: "the books say of each customer what invoices and payments say",
 }
 
 

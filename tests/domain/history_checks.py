@@ -193,6 +193,7 @@ class CheckedHistory(RuleBasedStateMachine):
         assert {account: amount for account, amount in balances.items() if amount} == self.model.balances()
         for customer_id in self.model.people:
             assert self.balances.get(("receivable", customer_id), 0) == self.model.receivable(customer_id)
+            assert -self.balances.get(("customer_balance", customer_id), 0) == self.model.unapplied(customer_id)
 
     @invariant()
     def refunds_never_exceed_captures(self) -> None:

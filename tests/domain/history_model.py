@@ -90,7 +90,8 @@ class Billed:
 class Paying:
     """`status`: new, processing, action, declined, captured, canceled. `to_return`: an unneeded capture, not yet asked
     back in full; `to_ask_again`: a refund of one failed, and it was not asked back in full since. `giving_up`: why its
-    attempt is to be cancelled (requested, replaced, timed_out), with the payment tried `instead` where that is another.
+    attempt is to be cancelled (requested, replaced, timed_out), with the payment tried `instead` where that is another. `pays_invoice`: what it
+    captured paid its invoice.
     """
 
     customer: str
@@ -104,6 +105,7 @@ class Paying:
     to_return: bool = False
     unneeded: bool = False
     to_ask_again: bool = False
+    pays_invoice: bool = False
 
     @property
     def waits(self) -> bool:
@@ -188,29 +190,27 @@ class Model:
             return
         if self.is_open(paying.invoice):
             self.settle(paying.invoice, "paid")
+            paying.pays_invoice = True
         else:
             paying.to_return = paying.unneeded = True
 
     # --- what it adds up to --------------------------------------------------------------------------------------
 
     def receivable(self, customer_id: str) -> int:
-        """Open invoices and paid ones, less payments, plus refunds."""
-        invoiced = sum(
+        """What is due on the customer's open invoices."""
+        return sum(
             billed.total
             for billed in self.invoices.values()
-            if billed.customer == customer_id and billed.status in {"open", "paid"}
+            if billed.customer == customer_id and billed.status == "open"
         )
-        captured = sum(
-            paying.amount
-            for paying in self.payments.values()
-            if paying.customer == customer_id and paying.status == "captured"
+
+    def unapplied(self, customer_id: str) -> int:
+        """What was captured and pays no invoice, less what of it is on its way back or was given back."""
+        return sum(
+            self.left(payment_id)
+            for payment_id, paying in self.payments.items()
+            if paying.customer == customer_id and not paying.pays_invoice
         )
-        returned = sum(
-            each.amount
-            for each in self.refunds.values()
-            if self.payments[each.payment].customer == customer_id and each.status != "failed"
-        )
-        return invoiced - captured - self.by_hand[customer_id] + returned
 
     def balances(self) -> dict[str, int]:
         """Debits less credits of every account that the commands of the model can touch, without zeros."""
@@ -219,6 +219,10 @@ class Model:
         captured = sum(paying.amount for paying in self.payments.values() if paying.status == "captured")
         sums = {
             "receivable": sum(map(self.receivable, self.people)),
+            "customer_balance": -sum(map(self.unapplied, self.people)),
+            "allowances": sum(
+                each.amount for each in refunds if each.status != "failed" and self.payments[each.payment].pays_invoice
+            ),
             "deferred_revenue": -sum(billed.advance for billed in standing),
             "revenue": -sum(billed.earned for billed in standing),
             "gateway_clearing": captured - sum(each.amount for each in refunds if each.status == "succeeded"),

@@ -72,6 +72,7 @@ PROMISED = """
     JournalEntryAlreadyExists    journal_entry_already_exists   conflict   -
     JournalEntryIsReversed       journal_entry_reversed         conflict   -
     InvalidJournalEntry          invalid_journal_entry          invalid    postings
+    IsControlAccount             control_account                invalid    postings
     TestClockNotFound            test_clock_not_found           not_found  test_clock
     TestClockAlreadyExists       test_clock_already_exists      conflict   -
     TestClockBusy                test_clock_advancing           conflict   -

@@ -24,7 +24,14 @@ from testing.requests import TENANT, request
 from testing.services import KafkaServer
 from tests.integration.log_filling import new_product
 
-AT_REST = (Invariant.GATEWAY, Invariant.BOOKS, Invariant.LOG, Invariant.KAFKA, Invariant.SAGAS)
+AT_REST = (
+    Invariant.GATEWAY,
+    Invariant.BOOKS,
+    Invariant.LOG,
+    Invariant.KAFKA,
+    Invariant.SAGAS,
+    Invariant.DOCUMENTS,
+)
 
 
 @pytest.fixture
@@ -161,6 +168,18 @@ async def test_an_advance_that_comes_on_is_under_way_however_long_it_takes(cell:
     found = await check_unfinished(cell.pool, codec, grace=a_minute)
     assert found.holds, found.named
     assert not (await check_unfinished(cell.pool, codec)).holds, "at rest it would be finished"
+
+
+async def test_books_that_tell_another_story_than_the_documents_are_named(cell: Cell) -> None:
+    await cell.prove(Invariant.DOCUMENTS)
+    await superuser(
+        cell,
+        "UPDATE log.events SET postings = NULL "
+        "WHERE position = (SELECT min(position) FROM log.events WHERE event_type = 'invoice.finalized')",
+    )
+    (found,) = (await broken(cell, Invariant.DOCUMENTS)).named
+    assert found.kind == "receivable"
+    assert found.detail.endswith("what is due on invoices is 0")
 
 
 async def test_a_saga_whose_work_was_lost_is_still_named(cell: Cell) -> None:

@@ -17,7 +17,14 @@ from processors.invariants.findings import Invariant
 from testing.processors_cell import START, Cell, open_cell, until
 from testing.services import KafkaServer
 
-AT_REST = (Invariant.GATEWAY, Invariant.BOOKS, Invariant.LOG, Invariant.KAFKA, Invariant.SAGAS)
+AT_REST = (
+    Invariant.GATEWAY,
+    Invariant.BOOKS,
+    Invariant.LOG,
+    Invariant.KAFKA,
+    Invariant.SAGAS,
+    Invariant.DOCUMENTS,
+)
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,25 @@ import pytest
 
 from domain.customers.customer import CustomerNotFound
 from domain.kernel import accounts
-from domain.kernel.accounts import CASH, EQUITY, RECEIVABLE, Posting, Side, UnbalancedEntry, UnknownAccount
+from domain.kernel.accounts import (
+    CASH,
+    CUSTOMER_BALANCE,
+    DEFERRED_REVENUE,
+    EQUITY,
+    RECEIVABLE,
+    Account,
+    Posting,
+    Side,
+    UnbalancedEntry,
+    UnknownAccount,
+)
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.ledger.journal_entry import (
     JOURNAL_ENTRY,
     MAX_POSTINGS,
     InvalidJournalEntry,
+    IsControlAccount,
     JournalEntryAlreadyExists,
     JournalEntryIsReversed,
     JournalEntryNotFound,
@@ -64,9 +76,15 @@ def test_an_unknown_entry_is_not_reversed() -> None:
 
 
 def test_a_posting_may_be_about_a_customer_of_the_tenant() -> None:
-    about_a_customer = (debit(RECEIVABLE, usd(5)), accounts.credit(EQUITY, usd(5)))
+    about_a_customer = (debit(DEFERRED_REVENUE, usd(5)), accounts.credit(EQUITY, usd(5)))
     given(create_customer()).when(post(*about_a_customer)).then_posts(*about_a_customer)
     given().when(post(*about_a_customer)).then_refused(CustomerNotFound, customer=CUSTOMER_ID)
+
+
+@pytest.mark.parametrize("control", [RECEIVABLE, CUSTOMER_BALANCE])
+def test_an_account_that_invoices_and_payments_add_up_to_takes_no_entry_by_hand(control: Account) -> None:
+    by_hand = (debit(control, usd(5)), accounts.credit(EQUITY, usd(5)))
+    given(create_customer()).when(post(*by_hand)).then_refused(IsControlAccount, account=control.code)
 
 
 def test_an_entry_balances_in_each_currency_by_itself() -> None:

@@ -5,7 +5,7 @@ import pytest
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.customers.payment_method import DetachPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.invoicing.invoice import InvoiceNotFound, InvoiceNotOpen
-from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE
+from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING
 from domain.kernel.stream import Command
 from domain.payments.payment import (
     PAYMENT,
@@ -152,12 +152,12 @@ def test_a_payment_that_runs_or_ran_is_neither_cancelled_nor_confirmed(facts: tu
     given(*customer_with_card(), create(confirm=True), *facts).when(confirm()).then_refused(PaymentNotConfirmable)
 
 
-def test_a_capture_without_an_invoice_is_the_customers_credit() -> None:
+def test_a_capture_without_an_invoice_is_the_customers_balance() -> None:
     (
         given(*customer_with_card(), create(confirm=True))
         .when(capture())
         .then(payment_captured())
-        .then_posts(debit(GATEWAY_CLEARING, usd(1_000)), credit(RECEIVABLE, usd(1_000)))
+        .then_posts(debit(GATEWAY_CLEARING, usd(1_000)), credit(CUSTOMER_BALANCE, usd(1_000)))
         .then_finishes(CALL_DONE)
     )
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE
+from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.kernel.accounts import ALLOWANCES, CUSTOMER_BALANCE, GATEWAY_CLEARING, REFUNDS_PAYABLE
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments.commands import CreatePayment, RecordPaymentCaptured, RecordPaymentDeclined
@@ -30,10 +31,12 @@ from domain.payments.refund_commands import (
     RefundNotFound,
     RequestRefund,
 )
+from testing.examples.payments import capture, under_way
 from testing.examples.streams import (
     CLOCK_ID,
     CUSTOMER_ID,
     EUR,
+    INVOICE_ID,
     PAYMENT_ID,
     REFUND_ID,
     attach_card,
@@ -84,7 +87,7 @@ def test_a_refund_of_all_that_is_left_is_owed_until_the_gateway_has_paid_it() ->
         captured()
         .when(request(reason="asked"))
         .then(requested(reason="asked"))
-        .then_posts(debit(RECEIVABLE, usd(1_000)), credit(REFUNDS_PAYABLE, usd(1_000)))
+        .then_posts(debit(CUSTOMER_BALANCE, usd(1_000)), credit(REFUNDS_PAYABLE, usd(1_000)))
         .then_claims()
         .then_schedules(CALL_DUE)
         .then_shows(PAYMENT, PAYMENT_ID, refundable=usd(0), amount_refunded=usd(0))
@@ -104,6 +107,18 @@ def test_a_refund_of_all_that_is_left_is_owed_until_the_gateway_has_paid_it() ->
     )
 
 
+def test_a_refund_of_an_invoices_payment_is_an_allowance_the_invoice_stays_paid() -> None:
+    (
+        under_way()
+        .and_then(capture())
+        .when(request(usd(300)))
+        .then_posts(debit(ALLOWANCES, usd(300)), credit(REFUNDS_PAYABLE, usd(300)))
+        .then_shows(INVOICE, INVOICE_ID, status=InvoiceStatus.PAID, amount_due=usd(0))
+        .when(FAIL)
+        .then_posts(debit(REFUNDS_PAYABLE, usd(300)), credit(ALLOWANCES, usd(300)))
+    )
+
+
 def test_a_refund_that_fails_for_good_gives_back_what_it_took() -> None:
     (
         captured()
@@ -118,7 +133,7 @@ def test_a_refund_that_fails_for_good_gives_back_what_it_took() -> None:
                 failed_at=NOW,
             )
         )
-        .then_posts(debit(REFUNDS_PAYABLE, usd(400)), credit(RECEIVABLE, usd(400)))
+        .then_posts(debit(REFUNDS_PAYABLE, usd(400)), credit(CUSTOMER_BALANCE, usd(400)))
         .then_finishes(CALL_DONE)
         .then_shows(PAYMENT, PAYMENT_ID, refundable=usd(1_000), amount_refunded=usd(0))
         .when(request(refund_id=OTHER_REFUND_ID))

@@ -1,7 +1,7 @@
 """Specifications of the refund saga: a capture that nobody needs any more goes back, once, in full."""
 
 from domain.invoicing.invoice import VoidInvoice
-from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, REFUNDS_PAYABLE
+from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING, REFUNDS_PAYABLE
 from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.stream import Finish, Schedule, WorkKind
 from domain.payments import refund_saga
@@ -116,4 +116,4 @@ def test_when_all_is_done_nobody_owes_anything() -> None:
     assert not any(balances.values())
     assert outcome.books.due == {}
     assert {posting.customer_id for entry in outcome.books.entries for posting in entry.postings} == {CUSTOMER_ID}
-    assert credit(RECEIVABLE, usd(1_000)) in outcome.books.entries[-3].postings
+    assert credit(CUSTOMER_BALANCE, usd(1_000)) in outcome.books.entries[-3].postings
