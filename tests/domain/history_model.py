@@ -90,8 +90,8 @@ class Billed:
 class Paying:
     """`status`: new, processing, action, declined, captured, canceled. `to_return`: an unneeded capture, not yet asked
     back in full; `to_ask_again`: a refund of one failed, and it was not asked back in full since. `giving_up`: why its
-    attempt is to be cancelled (requested, replaced, timed_out), with the payment tried `instead` where that is another. `pays_invoice`: what it
-    captured paid its invoice.
+    attempt is to be cancelled (requested, replaced, timed_out), with the payment tried `instead` where that is another.
+    `pays_invoice`: what it captured paid its invoice.
     """
 
     customer: str
