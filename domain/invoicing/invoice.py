@@ -405,11 +405,10 @@ def _recognition_entry(invoice: Invoice) -> Entry | None:
             deferred = deferred + line.amount
         else:
             earned = earned + line.amount
-    owed, balance = (max(amount, Money.zero(invoice.currency)) for amount in (invoice.total, -invoice.total))
-    postings = [
-        debit(RECEIVABLE, owed, invoice.customer_id),
-        credit(CUSTOMER_BALANCE, balance, invoice.customer_id),
-    ]
+    if invoice.total.is_negative:
+        postings = [credit(CUSTOMER_BALANCE, -invoice.total, invoice.customer_id)]
+    else:
+        postings = [debit(RECEIVABLE, invoice.total, invoice.customer_id)]
     for account, amount in ((DEFERRED_REVENUE, deferred), (REVENUE, earned)):
         side = debit if amount.is_negative else credit
         postings.append(side(account, abs(amount), invoice.customer_id))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from domain.kernel.stream import Change, Decision, Handler, State, Stream, Streams
+from domain.kernel.stream import Change, Decision, Event, Handler, State, Stream, Streams
 
 Consequence = Callable[[Any, Streams, datetime], Iterable[Change]]
 """What follows from an event: of the event, the states after it, and the business time of the decision."""
@@ -22,26 +22,21 @@ class After:
     def __init__(self, streams: Streams, changes: Iterable[Change] = ()) -> None:
         self._streams = streams
         self._states: dict[tuple[str, str], Any] = {}
-        self._to_fold = [*changes]
+        self._to_fold: dict[tuple[str, str], list[Event]] = {}
+        self.add(*changes)
 
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
-        # Folded when somebody asks: most decisions are not looked back at.
-        for change in self._to_fold:
-            key = (change.stream.name, change.stream_id)
-            self._states[key] = change.stream.evolve(self._known(change.stream, change.stream_id), change.event)
-        self._to_fold.clear()
-        return self._known(stream, stream_id)
+        key = (stream.name, stream_id)
+        state: State | None = self._states[key] if key in self._states else self._streams.get(stream, stream_id)
+        # Folded when somebody asks: most streams of a decision are not looked back at.
+        for event in self._to_fold.pop(key, ()):
+            state = self._states[key] = stream.evolve(state, event)
+        return state
 
     def add(self, *changes: Change) -> None:
         """Let changes have happened."""
-        self._to_fold += changes
-
-    def _known(self, stream: Stream[State], stream_id: str) -> State | None:
-        key = (stream.name, stream_id)
-        if key not in self._states:
-            return self._streams.get(stream, stream_id)
-        state: State | None = self._states[key]
-        return state
+        for change in changes:
+            self._to_fold.setdefault((change.stream.name, change.stream_id), []).append(change.event)
 
 
 def with_consequences(handler: Handler, rules: Mapping[type, Consequence]) -> Handler:
@@ -49,7 +44,7 @@ def with_consequences(handler: Handler, rules: Mapping[type, Consequence]) -> Ha
 
     def decide(command: Any, streams: Streams, now: datetime) -> Decision:
         decision = handler(command, streams, now)
-        if all(type(change.event) not in rules for change in decision.changes):
+        if rules.keys().isdisjoint([type(change.event) for change in decision.changes]):
             return decision
         changes: list[Change] = []
         after = After(streams)

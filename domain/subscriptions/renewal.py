@@ -37,10 +37,15 @@ MAX_PERIODS_AT_ONCE = 100
 class CaughtUp:
     """A subscription after what was due by `at`: the changes until then, and the states after them."""
 
-    subscription: Subscription
+    subscription_id: str
     changes: list[Change]
     streams: Streams
     at: datetime
+
+    @property
+    def subscription(self) -> Subscription:
+        """As it then is."""
+        return SUBSCRIPTION.of(self.streams, self.subscription_id)
 
     @property
     def is_overdue(self) -> bool:
@@ -51,26 +56,26 @@ class CaughtUp:
     def to_change(self) -> "CaughtUp":
         """Itself, if the subscription may be changed now. Raises SubscriptionIsCanceled, SubscriptionIsOverdue."""
         if self.subscription.status is SubscriptionStatus.CANCELED:
-            raise SubscriptionIsCanceled(subscription=self.subscription.subscription_id)
+            raise SubscriptionIsCanceled(subscription=self.subscription_id)
         if self.is_overdue:
-            raise SubscriptionIsOverdue(subscription=self.subscription.subscription_id, most=MAX_PERIODS_AT_ONCE)
+            raise SubscriptionIsOverdue(subscription=self.subscription_id, most=MAX_PERIODS_AT_ONCE)
         return self
 
 
 def caught_up(streams: Streams, subscription_id: str, at: datetime) -> CaughtUp:
     """The subscription with what is due by `at`, that instant included: at most MAX_PERIODS_AT_ONCE boundaries."""
-    subscription = SUBSCRIPTION.of(streams, subscription_id)
     changes: list[Change] = []
     after = After(streams)
+    boundary = SUBSCRIPTION.of(streams, subscription_id).next_boundary
     for _ in range(MAX_PERIODS_AT_ONCE):
-        boundary = subscription.next_boundary
         if boundary is None or boundary > at:
             break
-        passed = [change._replace(effective_at=boundary) for change in _pass(boundary, subscription, after)]
+        passed = _pass(boundary, SUBSCRIPTION.of(after, subscription_id), after)
         after.add(*passed)
-        changes += passed
-        subscription = SUBSCRIPTION.evolve(subscription, passed[0].event)
-    return CaughtUp(subscription, changes, after, at)
+        changes += [change._replace(effective_at=boundary) for change in passed]
+        event = passed[0].event
+        boundary = event.period_end if isinstance(event, SubscriptionPeriodStarted) else None
+    return CaughtUp(subscription_id, changes, after, at)
 
 
 def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> list[Change]:
