@@ -31,7 +31,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 		exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing what requirements.lock names into $(VENV) (once) ..."
-	@$(PIP) install --quiet --require-hashes --only-binary :all: -r requirements.lock || { echo "The dependencies" \
+	@$(PIP) install --quiet --require-hashes --no-deps --only-binary :all: -r requirements.lock || { echo "The dependencies" \
 		"could not be installed; the lines above say why. Without a network, fill pip's cache first." >&2; exit 1; }
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
