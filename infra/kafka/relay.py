@@ -167,14 +167,14 @@ class Relay:
         but the lease of its own last try.
         """
         row = await connection.fetchrow("SELECT leader, partitions FROM relay.state")
-        if row is None or row["leader"] == relay_name():
-            return
+        assert row is not None, "the relay's state is one row"
         try:
             self._refuse_other_partitions(row["partitions"])
         except PartitionsRefused as refusal:
             self.last_error = f"{type(refusal).__name__}: {refusal}"
         else:
-            self.last_error = None
+            if row["leader"] != relay_name():
+                self.last_error = None
 
     def _refuse_other_partitions(self, published_with: int | None) -> None:
         partitions = self._settings.kafka.partitions
