@@ -43,6 +43,7 @@ from api.resources import (
     subscriptions,
     test_clocks,
 )
+from gateway_adapters.registry import gateways_from
 from infra.database import Role
 from infra.event_store.opening import open_writer
 from infra.heartbeat import Heartbeat
@@ -114,10 +115,14 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
         stack.push_async_callback(positions.close)
         writer = open_writer(dsn, settings.writer)
         stack.push_async_callback(writer.close)
+        gateways = gateways_from(settings)
+        for gateway in gateways.values():
+            stack.push_async_callback(gateway.close)
         heartbeat = Heartbeat(settings, dsn=dsn, role=health.ROLE, database_role=Role.WRITER)
         await stack.enter_async_context(heartbeat.beating())
         parts = Parts(
             settings=settings,
+            gateways=gateways,
             writer=writer,
             vault=Vault(vault_master_key(settings)),
             reader=reader,

@@ -196,11 +196,13 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodSaved:
-    """`gateway_method_id` is what to charge from now on; `brand` and `last4` are for showing."""
+    """`gateway_method_id` is what to charge from now on; the rest is for showing. Bank accounts do not expire."""
 
     gateway_method_id: str
     brand: str
     last4: str
+    expires_month: int | None = None
+    expires_year: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

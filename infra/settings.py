@@ -486,7 +486,7 @@ def gateway_api_key(settings: Settings) -> str:
         return configured.get_secret_value()
     if settings.general.environment == "production":
         raise SettingsError(
-            f"{PREFIX}GATEWAY_API_KEY is not set. Set the same for the gateway and the processors, such as the output "
+            f"{PREFIX}GATEWAY_API_KEY is not set. Set the same for the gateway, the API and the processors: the output "
             "of `openssl rand -hex 16`."
         )
     return SANDBOX_API_KEY

@@ -91,8 +91,19 @@ class Vault:
         data_key = self._unwrap(tenant_id, person_id, wrapped_key)
         return PersonKey(tenant_id=tenant_id, person_id=person_id, data_key=data_key, salt=salt)
 
-    def seal(self, tenant_id: str, person_id: str, person: Person, key: PersonKey | None = None) -> Sealed:
-        """Seal one revision of a person's data. Without a key the person is new and gets one."""
+    def seal(
+        self,
+        tenant_id: str,
+        person_id: str,
+        person: Person,
+        key: PersonKey | None = None,
+        *,
+        prefix: str = PERSONAL_DATA,
+    ) -> Sealed:
+        """Seal one revision of a person's data. Without a key the person is new and gets one.
+
+        `prefix` is that of the reference, and tells what sort of data it is.
+        """
         wrapped_key: bytes | None = None
         salt: bytes | None = None
         if key is None:
@@ -102,7 +113,7 @@ class Vault:
             wrapped_key = _encrypt(self._master, data_key, _bound("key", tenant_id, person_id))
         elif (key.tenant_id, key.person_id) != (tenant_id, person_id):
             raise ValueError("the key is another person's")
-        reference = new_id(PERSONAL_DATA)
+        reference = new_id(prefix)
         sealed = _encrypt(AESGCM(key.data_key), canonical(person), _bound("data", tenant_id, person_id, reference))
         rows = SealedPerson(person_id, wrapped_key, salt, reference, sealed)
         return Sealed(rows=rows, commitment=commitment(key.salt, reference, person), key=key)

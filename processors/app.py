@@ -26,8 +26,10 @@ from infra.kafka.provenance import ForeignRecord, foreign
 from infra.kafka.records import ConsumerRecord, Delivered, NotOurRecord, delivered
 from infra.kafka.topics import ensure_topics, full_name
 from infra.kafka.unreadable import tolerate_unreadable_batches
-from infra.settings import ProcessorSettings, Settings, data_dir
+from infra.payment_tokens import PaymentTokens
+from infra.settings import ProcessorSettings, Settings, data_dir, vault_master_key
 from infra.telemetry import correlated
+from infra.vault import Vault
 from processors.carry import Carrier, carry, end_process, faust_app
 from processors.due_work import DueWorkRunner, Run
 from processors.journeys import Driver, Journeys
@@ -91,10 +93,14 @@ class SagaDeadLetters:
 
 
 def runs_of(
-    writer: Writer, states: StateReader, gateways: Mapping[str, Gateway], settings: ProcessorSettings
+    writer: Writer,
+    states: StateReader,
+    gateways: Mapping[str, Gateway],
+    tokens: PaymentTokens,
+    settings: ProcessorSettings,
 ) -> dict[WorkKind, Run]:
     """The runs of real-time and clock work that need no more than these."""
-    calls = GatewayCalls(writer, states, gateways, settings)
+    calls = GatewayCalls(writer, states, gateways, tokens, settings)
     renewals = Renewals(writer)
     refund_retries = RefundRetries(writer, states, settings)
     return {
@@ -149,7 +155,8 @@ class Processors:
             reading = PostgresStorage(self._dsn, settings.writer)
             stack.push_async_callback(reading.close)
             states = StateReader(reading, codec, writer.held)
-            runs = runs_of(writer, states, gateways, settings.processors)
+            tokens = PaymentTokens(Vault(vault_master_key(settings)), pool)
+            runs = runs_of(writer, states, gateways, tokens, settings.processors)
             clocks = TestClocks(writer, states, queue, settings.processors)
             runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, journeys, event_log, codec, settings.processors).sweep
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance

@@ -7,7 +7,16 @@ from sandbox_gateway.fields import ApiError, Fields, invalid
 from sandbox_gateway.notices import Notices
 from sandbox_gateway.settings import SandboxServerSettings
 from sandbox_gateway.store import Store
-from sandbox_gateway.tokens import Charge, Disturbance, Outcome, looks_of, script_of
+from sandbox_gateway.tokens import (
+    BANK_ACCOUNTS,
+    EXPIRES_MONTH,
+    EXPIRES_YEAR,
+    Charge,
+    Disturbance,
+    Outcome,
+    looks_of,
+    script_of,
+)
 
 PAYMENT_PREFIX = "py"
 METHOD_PREFIX = "pm"
@@ -248,6 +257,8 @@ class Payments:
             "customer": customer,
             "brand": brand,
             "last4": last4,
+            "expires_month": None if brand in BANK_ACCOUNTS else EXPIRES_MONTH,
+            "expires_year": None if brand in BANK_ACCOUNTS else EXPIRES_YEAR,
         }
         return Performed(200, shown)
 

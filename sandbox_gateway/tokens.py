@@ -61,6 +61,10 @@ BRANDS: Final = {
     "us_bank_account": ("us_bank_account", "6789"),
 }
 
+BANK_ACCOUNTS: Final = frozenset({"sepa_debit", "us_bank_account"})
+EXPIRES_MONTH: Final = 12
+EXPIRES_YEAR: Final = 2034
+
 TOKEN_PARTS_MAX: Final = 10
 _REPEATED = re.compile(r"(.+)_([1-9][0-9]{0,2})x")
 

@@ -1,9 +1,12 @@
 """An API over a real database, and a client that speaks to it in this process."""
 
+import asyncio
 import contextlib
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import httpx2
@@ -13,10 +16,12 @@ from pydantic import SecretStr
 from api.app import create_app, open_parts
 from api.http.call import Parts
 from cli.tenants import TenantExists, create_key, create_tenant
-from infra.settings import ApiSettings, KafkaSettings, Settings, VaultSettings
+from infra.settings import ApiSettings, GatewaySettings, KafkaSettings, Settings, VaultSettings, gateway_api_key
 from projections.catalogue import READ_MODELS
 from projections.folding.log_fold import Slice, fold_slice, whole_log
 from projections.folding.tables import prepare
+from sandbox_gateway.server import serve
+from sandbox_gateway.settings import SandboxServerSettings
 from testing.services import FreshDatabase
 
 MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -90,7 +95,34 @@ async def running_api(
     database: FreshDatabase, api: ApiSettings | None = None, kafka: KafkaSettings | None = None
 ) -> AsyncIterator[Api]:
     """An API in this process, over the database."""
+    async with contextlib.AsyncExitStack() as stack:
+        gateway = GatewaySettings(url=await stack.enter_async_context(_sandbox()))
+        yield await stack.enter_async_context(_api(database, api, kafka, gateway))
+
+
+@contextlib.asynccontextmanager
+async def _sandbox() -> AsyncIterator[str]:
+    """The sandbox gateway in this process, and its address."""
+    stop = asyncio.Event()
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    with tempfile.TemporaryDirectory() as folder:
+        served = SandboxServerSettings(
+            store_path=Path(folder) / "sandbox.sqlite3", api_key=gateway_api_key(Settings()), port=0
+        )
+        serving = asyncio.create_task(serve(served, on_ready=port.set_result, stop=stop))
+        try:
+            yield f"http://127.0.0.1:{await port}"
+        finally:
+            stop.set()
+            await serving
+
+
+@contextlib.asynccontextmanager
+async def _api(
+    database: FreshDatabase, api: ApiSettings | None, kafka: KafkaSettings | None, gateway: GatewaySettings
+) -> AsyncIterator[Api]:
     settings = Settings(
+        gateway=gateway,
         api=api or ApiSettings(anonymous_rate_per_min=100_000),
         kafka=kafka or KafkaSettings(),
         vault=VaultSettings(master_key=SecretStr(MASTER_KEY)),

@@ -172,7 +172,7 @@ class History:
                 customer_id=customer_id,
                 kind=PaymentMethodKind.CARD,
                 gateway="sandbox",
-                token="tok_visa",
+                token_reference="tok_visa",
                 make_default=True,
             ),
         )
@@ -342,10 +342,10 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 customer_id=customer_id,
                 kind=draw.choice(tuple(PaymentMethodKind)),
                 gateway="sandbox",
-                token="tok_visa",
+                token_reference="tok_visa",
                 make_default=draw.random() < 0.5,
             )
-            yield ChangePaymentMethod(payment_method_id=some("payment_method"), token=f"tok_{usd.amount}")
+            yield ChangePaymentMethod(payment_method_id=some("payment_method"), token_reference=f"tok_{usd.amount}")
             if draw.random() < 0.3:
                 yield DetachPaymentMethod(payment_method_id=some("payment_method"))
             yield CancelPayment(payment_id=some("payment"))

@@ -36,14 +36,16 @@ from gateway_adapters.sandbox.adapter import SandboxAdapter
 from host.embedded.databases import PostgresServer
 from host.supervisor import Supervisor
 from infra.database import Pool
-from infra.event_store.port import Outcome, Writer
+from infra.event_store.port import Outcome, SealedPerson, Writer
 from infra.ids import new_id
 from infra.kafka.topics import full_name
-from infra.settings import Settings, SupervisorSettings, gateway_api_key
+from infra.payment_tokens import seal_token
+from infra.settings import Settings, SupervisorSettings, gateway_api_key, vault_master_key
+from infra.vault import Vault
 from processors.invariants.audit import EVERY_INVARIANT, Audited, audit
 from processors.invariants.findings import Checked, Invariant
 from projections.read_model import Projection
-from testing.requests import request
+from testing.requests import TENANT, request
 from testing.services import FreshDatabase, KafkaServer
 from tests.integration.log_filling import domain_writer
 
@@ -85,9 +87,9 @@ class Cell:
         ]
         await self.supervisor.wait_ready(*started)
 
-    async def do(self, command: Command) -> Outcome:
+    async def do(self, command: Command, *, seals: SealedPerson | None = None) -> Outcome:
         """Record a command that must be accepted."""
-        outcome = await self.writer.submit(request(command, correlation_id=new_id("corr_")))
+        outcome = await self.writer.submit(request(command, correlation_id=new_id("corr_"), seals=seals))
         assert outcome.refusal_code is None, (command, outcome.refusal_code)
         return outcome
 
@@ -96,15 +98,17 @@ class Cell:
         customer_id = new_id("cus_")
         await self.do(CreateCustomer(customer_id=customer_id, currency="EUR", test_clock_id=clock_id))
         if token is not None:
+            sealed = seal_token(Vault(vault_master_key(self.settings)), TENANT, customer_id, token, None)
             await self.do(
                 AttachPaymentMethod(
                     payment_method_id=new_id("pm_"),
                     customer_id=customer_id,
                     kind=PaymentMethodKind.CARD,
                     gateway="sandbox",
-                    token=token,
+                    token_reference=sealed.rows.reference,
                     make_default=True,
-                )
+                ),
+                seals=sealed.rows,
             )
         return customer_id
 

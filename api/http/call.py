@@ -13,6 +13,7 @@ from api.http.problems import FieldError, invalid
 from api.http.reading import TenantReader
 from domain.kernel.identifiers import is_id
 from domain.kernel.refusal import Refusal
+from gateway_adapters.port import Gateway
 from infra.event_store.port import Writer
 from infra.heartbeat import Heartbeat
 from infra.settings import Settings
@@ -29,6 +30,7 @@ class Parts:
     settings: Settings
     writer: Writer
     vault: Vault
+    gateways: Mapping[str, Gateway]
     reader: TenantReader
     keys: ApiKeys
     positions: Positions

@@ -57,6 +57,9 @@ TOO_MANY_CONNECTIONS: Final = ProblemType(
     "too_many_connections", 503, "There are too many connections or unfinished requests; retry later."
 )
 UNAVAILABLE: Final = ProblemType("store_unavailable", 503, "The store cannot be reached; retry with the same key.")
+GATEWAY_UNAVAILABLE: Final = ProblemType(
+    "gateway_unavailable", 503, "The payment gateway does not answer; retry with the same key."
+)
 CLOCK_APART: Final = ProblemType(
     "clock_apart", 503, "This server's clock is wrong, so it writes nothing; retry with the same key."
 )

@@ -29,7 +29,7 @@ EVENTS: Final = Operations(tag="events", about="The log itself.")
 REQUEST: Final = "req_"
 CORRELATED: Final = timedelta(days=1)
 """How long after a request its consequences are looked for: an id tells its time, and the log is indexed by that."""
-SECRET_FIELDS: Final = frozenset({"token"})
+SECRET_FIELDS: Final = frozenset({"token_reference"})
 CLOCK_SLACK: Final = timedelta(minutes=10)
 """How far an event's id, drawn when it was decided, may lie from when it was recorded."""
 

@@ -14,6 +14,7 @@ from api.http.listing import (
 from api.http.operations import Intention
 from api.http.resource import Resource
 from api.http.validation import form
+from api.resources.payment_tokens import verified
 from domain.customers.customer import CustomerIsErased, CustomerNotFound
 from domain.customers.payment_method import (
     PAYMENT_METHOD,
@@ -21,6 +22,7 @@ from domain.customers.payment_method import (
     ChangePaymentMethod,
     DetachPaymentMethod,
     PaymentMethod,
+    PaymentMethodDeclined,
     PaymentMethodIsDetached,
     PaymentMethodKind,
 )
@@ -60,25 +62,34 @@ class PaymentMethodFilters(CreatedParameters):
 
 
 class PaymentMethodResource(TypedDict):
-    """A payment method. Its token is not shown."""
+    """A payment method, as its gateway describes it. Its token is not shown."""
 
     id: PaymentMethodId
     object: Literal["payment_method"]
     customer: str
     type: PaymentMethodKind
     gateway: str
+    brand: str | None
+    last4: str | None
+    expires_month: int | None
+    expires_year: int | None
     created: datetime
     detached_at: datetime | None
 
 
 def payment_method_resource(method: PaymentMethod) -> PaymentMethodResource:
     """A payment method as it is answered."""
+    details = method.details
     return {
         "id": method.payment_method_id,
         "object": "payment_method",
         "customer": method.customer_id,
         "type": method.kind,
         "gateway": method.gateway,
+        "brand": None if details is None else details.brand,
+        "last4": None if details is None else details.last4,
+        "expires_month": None if details is None else details.expires_month,
+        "expires_year": None if details is None else details.expires_year,
         "created": method.created_at,
         "detached_at": method.detached_at,
     }
@@ -90,6 +101,10 @@ EXAMPLE: Final[dict[str, object]] = {
     "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
     "type": "card",
     "gateway": "sandbox",
+    "brand": "visa",
+    "last4": "4242",
+    "expires_month": 12,
+    "expires_year": 2034,
     "created": "2026-01-01T00:00:00Z",
     "detached_at": None,
 }
@@ -116,37 +131,45 @@ PAYMENT_METHODS: Final = Resource(
         "token": "tok_visa",
         "set_default": True,
     },
-    refusals=(CustomerNotFound, CustomerIsErased),
+    refusals=(CustomerNotFound, CustomerIsErased, PaymentMethodDeclined),
 )
-async def attach_payment_method(_call: Call, body: NewPaymentMethod) -> Intention:
+async def attach_payment_method(call: Call, body: NewPaymentMethod) -> Intention:
     """Attach a payment method to a customer.
 
-    A deleted customer may have one, too, to pay what they still owe.
+    The gateway is asked whether it knows the token, which is kept sealed and shown to nobody. A deleted customer may
+    have one, too, to pay what they still owe.
     """
     method_id = new_id(PREFIX)
-    return PAYMENT_METHODS.created(
+    token = await verified(call, body.gateway, body.token, body.customer)
+    made = PAYMENT_METHODS.created(
         method_id,
         AttachPaymentMethod(
             payment_method_id=method_id,
             customer_id=body.customer,
             kind=body.type,
             gateway=body.gateway,
-            token=body.token,
+            token_reference=token.reference,
+            details=token.details,
             make_default=body.set_default,
         ),
     )
+    return made._replace(seals=token.rows)
 
 
 @PAYMENT_METHODS.changes(
     "PATCH",
     body=PaymentMethodChange,
-    body_example={"token": "tok_visa_renewed"},
-    refusals=(PaymentMethodIsDetached,),
+    body_example={"token": "tok_mastercard"},
+    refusals=(PaymentMethodIsDetached, PaymentMethodDeclined),
 )
 async def update_payment_method(call: Call, body: PaymentMethodChange) -> Intention:
-    """Give a payment method the gateway's new token."""
+    """Give a payment method the gateway's new token, which the gateway is asked about."""
     method_id = PAYMENT_METHODS.id_of(call)
-    return PAYMENT_METHODS.changed(method_id, ChangePaymentMethod(payment_method_id=method_id, token=body.token))
+    async with call.reading() as connection:
+        method = (await PAYMENT_METHODS.row(call, connection, method_id)).state
+    token = await verified(call, method.gateway, body.token, method.customer_id)
+    command = ChangePaymentMethod(payment_method_id=method_id, token_reference=token.reference, details=token.details)
+    return PAYMENT_METHODS.changed(method_id, command)._replace(seals=token.rows)
 
 
 @PAYMENT_METHODS.changes(

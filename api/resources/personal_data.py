@@ -117,7 +117,8 @@ class Known(NamedTuple):
 
 
 _NEWEST: Final = """
-SELECT reference FROM vault.personal_data WHERE tenant_id = $1 AND person_id = $2 ORDER BY written DESC LIMIT 1
+SELECT reference FROM vault.personal_data
+WHERE tenant_id = $1 AND person_id = $2 AND starts_with(reference, 'pd_') ORDER BY written DESC LIMIT 1
 """
 
 

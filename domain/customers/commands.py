@@ -130,7 +130,8 @@ def attach_payment_method(command: AttachPaymentMethod, streams: Streams, now: d
         customer_id=command.customer_id,
         kind=command.kind,
         gateway=command.gateway,
-        token=command.token,
+        token_reference=command.token_reference,
+        details=command.details,
         created_at=at,
     )
     changes = [PAYMENT_METHOD.change(new)]
@@ -143,9 +144,13 @@ def attach_payment_method(command: AttachPaymentMethod, streams: Streams, now: d
 def change_payment_method(command: ChangePaymentMethod, streams: Streams, now: datetime) -> Decision:
     method = attached(streams, command.payment_method_id)
     at = customer_time(streams, CUSTOMER.of(streams, method.customer_id), now)
-    if method.token == command.token:
+    if method.token_reference == command.token_reference:
         return Decision(at, [])
-    changed = PaymentMethodChanged(payment_method_id=command.payment_method_id, token=command.token)
+    changed = PaymentMethodChanged(
+        payment_method_id=command.payment_method_id,
+        token_reference=command.token_reference,
+        details=command.details,
+    )
     return Decision(at, [PAYMENT_METHOD.change(changed)])
 
 

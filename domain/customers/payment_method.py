@@ -1,4 +1,7 @@
-"""A payment method: a gateway's token for something a customer pays with. Card numbers never come here."""
+"""A payment method: a gateway's token for something a customer pays with. Card numbers never come here.
+
+Nor does the token enter the log: it lies in the vault under its customer's key, and events carry a reference to it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +20,16 @@ class PaymentMethodKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MethodDetails:
+    """What a customer knows the method by, in the gateway's words: tells two cards apart, and charges neither."""
+
+    brand: str
+    last4: str
+    expires_month: int | None
+    expires_year: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttachPaymentMethod:
     """`make_default`: collect the customer's invoices with it from now on."""
 
@@ -24,7 +37,8 @@ class AttachPaymentMethod:
     customer_id: str
     kind: PaymentMethodKind
     gateway: str
-    token: str
+    token_reference: str
+    details: MethodDetails | None = None
     make_default: bool = False
 
 
@@ -33,7 +47,8 @@ class ChangePaymentMethod:
     """A renewed card: the gateway gave a new token."""
 
     payment_method_id: str
-    token: str
+    token_reference: str
+    details: MethodDetails | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +62,16 @@ class PaymentMethodAttached:
     customer_id: str
     kind: PaymentMethodKind
     gateway: str
-    token: str
+    token_reference: str
+    details: MethodDetails | None
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentMethodChanged:
     payment_method_id: str
-    token: str
+    token_reference: str
+    details: MethodDetails | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +97,14 @@ class PaymentMethodAlreadyExists(Refusal):
     code = "payment_method_already_exists"
 
 
+class PaymentMethodDeclined(Refusal):
+    """The gateway does not know this token, or takes no such method; ask the customer for another one."""
+
+    code = "payment_method_declined"
+    kind = RefusalKind.INVALID
+    param = "token"
+
+
 class PaymentMethodIsDetached(Refusal):
     """The payment method was detached from its customer."""
 
@@ -93,7 +118,8 @@ class PaymentMethod:
     customer_id: str
     kind: PaymentMethodKind
     gateway: str
-    token: str
+    token_reference: str
+    details: MethodDetails | None
     created_at: datetime
     detached_at: datetime | None
 
@@ -123,14 +149,15 @@ def evolve(method: PaymentMethod | None, event: PaymentMethodEvent) -> PaymentMe
             customer_id=event.customer_id,
             kind=event.kind,
             gateway=event.gateway,
-            token=event.token,
+            token_reference=event.token_reference,
+            details=event.details,
             created_at=event.created_at,
             detached_at=None,
         )
     assert method is not None, "the first event of a payment method is payment_method.attached"
     match event:
         case PaymentMethodChanged():
-            return replace(method, token=event.token)
+            return replace(method, token_reference=event.token_reference, details=event.details)
         case PaymentMethodDetached():
             return replace(method, detached_at=event.detached_at)
 

@@ -30,6 +30,7 @@ JOURNAL_ENTRY: Final = "je_"
 TEST_CLOCK: Final = "clock_"
 EVENT: Final = "evt_"
 PERSONAL_DATA: Final = "pd_"
+PAYMENT_TOKEN: Final = "pt_"  # noqa: S105  a prefix
 
 
 def uuid7(unix_ms: int, random: int) -> int:

@@ -67,7 +67,7 @@ class PaymentAttemptRequested:
     attempt: int
     payment_method_id: str
     gateway: str
-    token: str
+    token_reference: str
     requested_at: datetime
 
 
@@ -194,7 +194,7 @@ class Payment:
     cancellation: Cancellation | None
     payment_method_id: str | None
     gateway: str | None
-    token: str | None
+    token_reference: str | None
     gateway_payment_id: str | None
     decline_code: str | None
     description: str | None
@@ -263,7 +263,7 @@ def request_attempt(payment: Payment, method: PaymentMethod, now: datetime) -> P
         attempt=payment.attempt + 1,
         payment_method_id=method.payment_method_id,
         gateway=method.gateway,
-        token=method.token,
+        token_reference=method.token_reference,
         requested_at=now,
     )
 
@@ -293,7 +293,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             cancellation=None,
             payment_method_id=event.payment_method_id,
             gateway=None,
-            token=None,
+            token_reference=None,
             gateway_payment_id=None,
             decline_code=None,
             description=event.description,
@@ -313,7 +313,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
                 outcome_unknown=False,
                 payment_method_id=event.payment_method_id,
                 gateway=event.gateway,
-                token=event.token,
+                token_reference=event.token_reference,
                 gateway_payment_id=None,
                 decline_code=None,
             )

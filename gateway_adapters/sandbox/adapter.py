@@ -211,6 +211,8 @@ class SandboxAdapter:
                 gateway_method_id=sandbox_wire.text(answer.shown, "id"),
                 brand=sandbox_wire.text(answer.shown, "brand"),
                 last4=sandbox_wire.text(answer.shown, "last4"),
+                expires_month=sandbox_wire.optional_integer(answer.shown, "expires_month"),
+                expires_year=sandbox_wire.optional_integer(answer.shown, "expires_year"),
             )
         except sandbox_wire.Unreadable:
             return OutcomeUnknown(why=UnknownWhy.UNREADABLE_ANSWER)

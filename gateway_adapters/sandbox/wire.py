@@ -70,6 +70,11 @@ def integer(shown: Mapping[str, object], name: str) -> int:
     return value
 
 
+def optional_integer(shown: Mapping[str, object], name: str) -> int | None:
+    """A field that is a whole number, or absent or null."""
+    return None if shown.get(name) is None else integer(shown, name)
+
+
 def money(shown: Mapping[str, object], name: str) -> Money:
     """The amount in field `name`, in the object's currency."""
     try:

@@ -21,6 +21,7 @@ from domain.payments.commands import (
     RecordPaymentDeclined,
     RecordPaymentOutcomeUnknown,
 )
+from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT, Payment, PaymentStatus, attempt_reference
 from domain.payments.refund import Refund, RefundStatus
 from domain.payments.refund_commands import RecordRefundFailed, RecordRefundOutcomeUnknown, RecordRefundSucceeded
@@ -41,6 +42,7 @@ from gateway_adapters.port import (
     Succeeded,
 )
 from infra.event_store.port import Work, Writer
+from infra.payment_tokens import PaymentTokens
 from infra.settings import ProcessorSettings
 from processors.issue import issue_for_work
 from processors.outcome import AskAgain, Hold, Unwanted, WorkOutcome
@@ -60,8 +62,14 @@ class GatewayCalls:
     """Runs PAYMENT_GATEWAY_CALL and REFUND_GATEWAY_CALL."""
 
     def __init__(
-        self, writer: Writer, states: StateReader, gateways: Mapping[str, Gateway], settings: ProcessorSettings
+        self,
+        writer: Writer,
+        states: StateReader,
+        gateways: Mapping[str, Gateway],
+        tokens: PaymentTokens,
+        settings: ProcessorSettings,
     ) -> None:
+        self._tokens = tokens
         self._settings = settings
         self._writer = writer
         self._states = states
@@ -81,12 +89,17 @@ class GatewayCalls:
             return await self._give_up(gateway, payment, reference, work)
         asked_before = payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION
 
+        token = await self._token_of(payment, work)
+        asked_before = asked_before or (token is None and not work.is_first_run)
+
         async def call() -> LookUpResult:
+            if token is None:
+                return Declined(code=DeclineCode.METHOD_NOT_FOUND, gateway_code="erased")
             return await gateway.create_payment(
                 CreatePayment(
                     reference=reference,
                     amount=payment.amount,
-                    payment_method_token=payment.token or "",
+                    payment_method_token=token,
                     idempotency_key=reference,
                     customer_reference=payment.customer_id,
                 )
@@ -151,6 +164,13 @@ class GatewayCalls:
         if isinstance(answer, AskAgain | Hold):
             return answer
         return await self._record_refund(work, payment, refund, answer)
+
+    async def _token_of(self, payment: Payment, work: Work) -> str | None:
+        """What to charge; None once its customer is erased, and then nothing is charged any more."""
+        reference = payment.token_reference
+        if reference is None:
+            return None
+        return await self._tokens.token(work.tenant_id, payment.customer_id, reference)
 
     def _gateway_of(self, payment: Payment) -> Gateway | None:
         return self._gateways.get(payment.gateway or "")

@@ -104,7 +104,8 @@ def card_attached(payment_method_id: str = CARD_ID, customer_id: str = CUSTOMER_
         customer_id=customer_id,
         kind=PaymentMethodKind.CARD,
         gateway="sandbox",
-        token="tok_ok",
+        token_reference="tok_ok",
+        details=None,
         created_at=NOW,
     )
 
@@ -115,7 +116,7 @@ def attach_card(**changes: Any) -> AttachPaymentMethod:
         "customer_id": CUSTOMER_ID,
         "kind": PaymentMethodKind.CARD,
         "gateway": "sandbox",
-        "token": "tok_ok",
+        "token_reference": "tok_ok",
     }
     return AttachPaymentMethod(**facts | changes)
 
@@ -278,7 +279,7 @@ def attempt_requested(attempt: int = 1, **changes: Any) -> PaymentAttemptRequest
         "attempt": attempt,
         "payment_method_id": CARD_ID,
         "gateway": "sandbox",
-        "token": "tok_ok",
+        "token_reference": "tok_ok",
         "requested_at": NOW,
     }
     return PaymentAttemptRequested(**facts | changes)

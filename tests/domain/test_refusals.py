@@ -52,6 +52,7 @@ PROMISED = """
     InvoiceNotOpen               invoice_not_open               conflict   -
     InvoiceCannotBeVoided        invoice_not_voidable           conflict   -
     InvalidInvoiceLines          invalid_invoice_lines          invalid    lines
+    PaymentMethodDeclined        payment_method_declined        invalid    token
     PaymentMethodNotFound        payment_method_not_found       not_found  payment_method
     PaymentMethodAlreadyExists   payment_method_already_exists  conflict   -
     PaymentMethodIsDetached      payment_method_detached        conflict   payment_method

@@ -6,7 +6,7 @@ Days pass by moving back what both stores have written down; a worker dies by lo
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,11 +25,13 @@ from domain.payments.commands import CreatePayment
 from domain.payments.payment import PAYMENT
 from gateway_adapters.port import TransactionKind
 from infra.event_store.due_work import PostgresDueWork
-from infra.event_store.port import Outcome, Request, StoreUnavailable, Work, Writer
+from infra.event_store.port import Outcome, Request, SealedPerson, StoreUnavailable, Work, Writer
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.ids import new_id
+from infra.payment_tokens import PaymentTokens, seal_token
 from infra.settings import ProcessorSettings, WriterSettings
+from infra.vault import Vault
 from processors.app import runs_of
 from processors.due_work import DueWorkRunner, Run
 from processors.states import StateReader
@@ -63,26 +65,36 @@ class Scene:
     pool: asyncpg.Pool
     settings: ProcessorSettings = QUICK
     sandbox_timeout_ms: int = 10_000
+    vault: Vault = field(default_factory=lambda: Vault(bytes(range(32))))
 
-    async def do(self, command: Command) -> None:
-        outcome = await self.writer.submit(request(command))
+    async def do(self, command: Command, *, seals: SealedPerson | None = None) -> None:
+        outcome = await self.writer.submit(request(command, seals=seals))
         assert outcome.refusal_code is None, outcome.refusal_code
 
     async def customer(self, token: str = VISA) -> str:
         """A customer with a default payment method of this token."""
         customer_id = new_id("cus_")
         await self.do(CreateCustomer(customer_id=customer_id, currency="EUR"))
+        await self.card(customer_id, token, default=True)
+        return customer_id
+
+    async def card(self, customer_id: str, token: str, *, default: bool = False) -> str:
+        """A payment method of this token."""
+        method_id = new_id("pm_")
+        key = await self.vault.key_of(self.pool, TENANT, customer_id)
+        sealed = seal_token(self.vault, TENANT, customer_id, token, key)
         await self.do(
             AttachPaymentMethod(
-                payment_method_id=new_id("pm_"),
+                payment_method_id=method_id,
                 customer_id=customer_id,
                 kind=PaymentMethodKind.CARD,
                 gateway="sandbox",
-                token=token,
-                make_default=True,
-            )
+                token_reference=sealed.rows.reference,
+                make_default=default,
+            ),
+            seals=sealed.rows,
         )
-        return customer_id
+        return method_id
 
     async def pay(self, token: str = VISA) -> str:
         """A payment whose call is due."""
@@ -97,7 +109,9 @@ class Scene:
         adapter = self.sandbox.adapter(timeout_ms=self.sandbox_timeout_ms)
         try:
             writer: Writer = DyingWriter() if dies else self.writer
-            runs = runs_of(writer, self.states, {"sandbox": adapter}, self.settings)
+            runs = runs_of(
+                writer, self.states, {"sandbox": adapter}, PaymentTokens(self.vault, self.pool), self.settings
+            )
             runner = DueWorkRunner(self.queue, runs, self.settings)
             for work in await self.claim(kind, runner.owner):
                 await (_die(runs[kind], work) if dies else runner.run_one(work))

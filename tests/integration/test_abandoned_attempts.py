@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from domain.customers.payment_method import AttachPaymentMethod, PaymentMethodKind
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.stream import WorkKind
 from domain.payments.cancel_commands import CancelPayment
@@ -16,6 +15,7 @@ from infra.ids import new_id
 from processors.invariants.gateway import check_gateway
 from processors.invariants.unfinished import check_unfinished
 from schemas.codec import default_codec
+from testing.processors_cell import VISA
 from testing.services import FreshDatabase
 from tests.integration.due_work_scene import Scene, open_scene
 
@@ -35,20 +35,6 @@ async def waiting(scene: Scene) -> str:
     await scene.run(CALL)
     assert (await scene.events(payment_id))[-1] == "payment.action_required"
     return payment_id
-
-
-async def other_card(scene: Scene, customer_id: str) -> str:
-    method_id = new_id("pm_")
-    await scene.do(
-        AttachPaymentMethod(
-            payment_method_id=method_id,
-            customer_id=customer_id,
-            kind=PaymentMethodKind.CARD,
-            gateway="sandbox",
-            token="tok_visa",
-        )
-    )
-    return method_id
 
 
 async def status_there(scene: Scene, reference: str) -> object:
@@ -78,7 +64,7 @@ async def holds(scene: Scene) -> None:
 
 async def test_it_is_replaced_by_another_card(scene: Scene) -> None:
     payment_id = await waiting(scene)
-    card = await other_card(scene, await scene.customer_of(payment_id))
+    card = await scene.card(await scene.customer_of(payment_id), VISA)
     await scene.do(ConfirmPayment(payment_id=payment_id, payment_method_id=card))
     await scene.run(CALL)
     assert await status_there(scene, f"{payment_id}:1") == "canceled"
@@ -111,7 +97,7 @@ async def test_it_times_out(scene: Scene) -> None:
 
 async def test_a_customer_who_authenticates_before_the_gateway_hears_of_the_cancellation_has_paid(scene: Scene) -> None:
     payment_id = await waiting(scene)
-    card = await other_card(scene, await scene.customer_of(payment_id))
+    card = await scene.card(await scene.customer_of(payment_id), VISA)
     await scene.do(ConfirmPayment(payment_id=payment_id, payment_method_id=card))
     await authenticate(scene, f"{payment_id}:1")
     await scene.run(CALL)
@@ -126,7 +112,7 @@ async def test_an_invoice_paid_by_hand_is_paid_with_another_card(scene: Scene) -
     first, second = new_id("pay_"), new_id("pay_")
     await scene.do(PayInvoice(invoice_id=invoice_id, payment_id=first))
     await scene.run(CALL)
-    card = await other_card(scene, customer_id)
+    card = await scene.card(customer_id, VISA)
     await scene.do(PayInvoice(invoice_id=invoice_id, payment_id=second, payment_method_id=card))
     await scene.run(CALL)
     await scene.run(CALL)

@@ -120,7 +120,7 @@ async def tell(story: Story) -> None:
     method = await story.do(
         "attach_payment_method", {"customer": ada["id"], "type": "card", "token": "tok_visa", "set_default": False}
     )
-    await story.do("update_payment_method", {"token": "tok_renewed"}, payment_method_id=method["id"])
+    await story.do("update_payment_method", {"token": "tok_mastercard"}, payment_method_id=method["id"])
     await story.do("set_default_payment_method", {"payment_method": method["id"]}, customer_id=ada["id"])
     detached = await story.do(
         "attach_payment_method", {"customer": ada["id"], "type": "bank_account", "token": "tok_sepa_debit"}

@@ -39,7 +39,7 @@ from testing.examples.streams import (
 from testing.moments import utc
 from testing.specification import NOW, given
 
-CHANGE = ChangePaymentMethod(payment_method_id=CARD_ID, token="tok_new")
+CHANGE = ChangePaymentMethod(payment_method_id=CARD_ID, token_reference="tok_new")
 DETACH = DetachPaymentMethod(payment_method_id=CARD_ID)
 DETACHED = PaymentMethodDetached(payment_method_id=CARD_ID, detached_at=NOW)
 
@@ -89,7 +89,7 @@ def test_a_renewed_card_gets_its_new_token_once() -> None:
     (
         given(create_customer(), attach_card())
         .when(CHANGE)
-        .then(PaymentMethodChanged(payment_method_id=CARD_ID, token="tok_new"))
+        .then(PaymentMethodChanged(payment_method_id=CARD_ID, token_reference="tok_new", details=None))
         .when(CHANGE)
         .then_nothing()
     )

@@ -56,7 +56,7 @@ BY_HAND = CollectionMethod.SEND_INVOICE
 GIVE_UP_DUE = Schedule(CALL, attempt_reference(PAYMENT_ID, 1), after_ms=0)
 GIVEN_UP = RecordPaymentCanceled(payment_id=PAYMENT_ID, attempt=1)
 EXPIRE = ExpirePaymentAttempt(payment_id=PAYMENT_ID, attempt=1)
-OTHER_CARD = attach_card(payment_method_id=OTHER_CARD_ID, token="tok_other")
+OTHER_CARD = attach_card(payment_method_id=OTHER_CARD_ID, token_reference="tok_other")
 CANCELED = PaymentCanceled(payment_id=PAYMENT_ID, canceled_at=NOW)
 
 
@@ -116,7 +116,7 @@ def test_another_method_takes_its_place_once_it_is_given_up() -> None:
         .when(GIVEN_UP)
         .then(
             attempt_canceled(CancelReason.REPLACED),
-            attempt_requested(2, payment_method_id=OTHER_CARD_ID, token="tok_other"),
+            attempt_requested(2, payment_method_id=OTHER_CARD_ID, token_reference="tok_other"),
         )
         .then_finishes(CALL_DONE)
         .then_schedules(GIVE_UP_DUE._replace(subject=attempt_reference(PAYMENT_ID, 2)))
@@ -138,7 +138,9 @@ def test_an_invoice_is_paid_with_another_method_while_its_payment_waits() -> Non
         .then(
             attempt_canceled(CancelReason.REPLACED),
             CANCELED,
-            attempt_requested(1, payment_id=OTHER_PAYMENT_ID, payment_method_id=OTHER_CARD_ID, token="tok_other"),
+            attempt_requested(
+                1, payment_id=OTHER_PAYMENT_ID, payment_method_id=OTHER_CARD_ID, token_reference="tok_other"
+            ),
         )
         .then_frees(LIVE)
         .then_claims(Claimed("invoice.live_payment", INVOICE_ID, OTHER_PAYMENT_ID))
@@ -179,7 +181,7 @@ def test_a_decline_that_comes_while_it_is_given_up_ends_it_the_same_way() -> Non
         waiting()
         .and_then(confirm(OTHER_CARD_ID))
         .when(decline())
-        .then(payment_declined(), attempt_requested(2, payment_method_id=OTHER_CARD_ID, token="tok_other"))
+        .then(payment_declined(), attempt_requested(2, payment_method_id=OTHER_CARD_ID, token_reference="tok_other"))
     )
 
 

@@ -62,6 +62,8 @@ from testing.examples.streams import (
 from testing.moments import utc
 from testing.specification import NOW, given
 
+OTHER_CARD = attach_card(payment_method_id=OTHER_CARD_ID, token_reference="tok_other")
+
 # --- intents of a customer's own ---------------------------------------------------------------------------------
 
 
@@ -104,9 +106,9 @@ def test_an_intent_confirmed_at_once_charges_the_default_payment_method() -> Non
 
 def test_an_intent_may_be_confirmed_with_another_payment_method() -> None:
     (
-        given(*customer_with_card(), attach_card(payment_method_id=OTHER_CARD_ID, token="tok_other"), create())
+        given(*customer_with_card(), OTHER_CARD, create())
         .when(confirm(OTHER_CARD_ID))
-        .then(attempt_requested(payment_method_id=OTHER_CARD_ID, token="tok_other"))
+        .then(attempt_requested(payment_method_id=OTHER_CARD_ID, token_reference="tok_other"))
     )
 
 
