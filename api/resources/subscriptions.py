@@ -284,7 +284,7 @@ async def cancel_subscription(call: Call, body: Cancellation) -> Intention:
     refusals=(SubscriptionIsCanceled, RenewalNotDue, PeriodIsBilled, BeyondCalendar),
 )
 async def renew_subscription(call: Call, _body: NoBody) -> Intention:
-    """Renew a subscription by hand, if its next period is due.
+    """Renew a subscription by hand: every period that is due starts, each at its own time.
 
     The billing clock does this by itself; a period is billed once, whoever is first.
     """

@@ -97,6 +97,14 @@ class RemindAndRename:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CatchUp:
+    """Raise by one at an earlier business time, then by one now."""
+
+    counter_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Break:
     """The handler raises what is no refusal."""
 
@@ -283,6 +291,9 @@ def handle(command: Any, streams: Streams, now: datetime) -> Decision:
             remind = Remind(counter_id=command.counter_id, due_at=command.due_at)
             rename = Rename(counter_id=command.counter_id, name=command.name)
             return Decision(now, [*handle(remind, streams, now).changes, *handle(rename, streams, now).changes])
+        case CatchUp():
+            raised = _raised(streams, command.counter_id, 1)
+            return Decision(now, [raised._replace(effective_at=command.at), raised])
         case Touch():
             _existing(streams, command.counter_id)
             return Decision(now, [])
@@ -290,7 +301,7 @@ def handle(command: Any, streams: Streams, now: datetime) -> Decision:
             raise Broken(command.counter_id)
 
 
-COMMANDS = (Open, Raise, Move, RaiseAsMuchAs, RaiseUnless, Rename, Remind, RemindAndRename, Touch, Break)
+COMMANDS = (Open, Raise, Move, RaiseAsMuchAs, RaiseUnless, Rename, Remind, RemindAndRename, CatchUp, Touch, Break)
 HANDLERS: dict[type, Handler] = dict.fromkeys(COMMANDS, handle)
 
 

@@ -26,6 +26,7 @@ from tests.contracts.counter_stream import (
     COUNTERS,
     Break,
     Broken,
+    CatchUp,
     Counter,
     Move,
     Open,
@@ -36,6 +37,8 @@ from tests.contracts.counter_stream import (
     Rename,
     Touch,
 )
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class Cell(Protocol):
@@ -82,6 +85,16 @@ class EventStoreContract:
         assert opened == Outcome(None, Answer(b"value: 0"), 1, replayed=False)
         assert raised == Outcome(None, Answer(b"value: 6"), 3, replayed=False)
         assert await self.history(cell, "c1") == ["counter.opened", "counter.raised", "counter.raised"]
+
+    async def test_an_event_may_be_effective_before_the_rest_of_its_decision(self, cell: Cell) -> None:
+        writer = cell.open_writer()
+        await writer.submit(request(Open(counter_id="c1")))
+        await writer.submit(request(CatchUp(counter_id="c1", at=LONG_AGO)))
+        opened, caught_up, raised = [
+            event.effective_at for event in await cell.log.read_stream(TENANT, "counter", "c1")
+        ]
+        assert caught_up == LONG_AGO
+        assert LONG_AGO < opened <= raised
 
     async def test_a_repeat_gets_the_first_answer_and_writes_nothing(self, cell: Cell) -> None:
         writer = cell.open_writer()
