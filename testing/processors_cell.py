@@ -130,8 +130,15 @@ class Cell:
         )
         return subscription_id
 
-    async def invoice(self, customer_id: str, *, amount: int = 700) -> str:
-        """A one-off invoice, finalized, to be collected automatically."""
+    async def invoice(
+        self,
+        customer_id: str,
+        *,
+        amount: int = 700,
+        collection: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY,
+        finalize: bool = True,
+    ) -> str:
+        """A one-off invoice: finalized and to be collected automatically, unless it is to be otherwise."""
         invoice_id = new_id("in_")
         line = InvoiceLine(
             line_id=new_id("il_"),
@@ -144,12 +151,13 @@ class Cell:
             DraftInvoice(
                 invoice_id=invoice_id,
                 customer_id=customer_id,
-                collection=CollectionMethod.CHARGE_AUTOMATICALLY,
+                collection=collection,
                 currency=EUR,
                 lines=(line,),
             )
         )
-        await self.do(FinalizeInvoice(invoice_id=invoice_id))
+        if finalize:
+            await self.do(FinalizeInvoice(invoice_id=invoice_id))
         return invoice_id
 
     async def pay(self, customer_id: str, *, amount: int = 500) -> str:

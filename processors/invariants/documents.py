@@ -96,8 +96,8 @@ class Documents:
         """Minor units per customer, currency and account, as the documents have them."""
         shown = self._given.copy()
         for (tenant_id, _), invoice in self._invoices.items():
-            due = invoice.amount_due
-            if not due.is_zero:
+            if invoice.status is InvoiceStatus.OPEN:
+                due = invoice.amount_due
                 shown[_book(RECEIVABLE.code, tenant_id, invoice.customer_id, due)] += due.amount
         for (tenant_id, _), payment in self._payments.items():
             if payment is not None and not payment.unapplied.is_zero:

@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from domain.customers.test_clock import AdvanceTestClock, CreateTestClock, MoveTestClock
+from domain.invoicing.invoice import CollectionMethod, PayInvoiceOutOfBand, VoidInvoice
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from infra.kafka.topics import TopicName, full_name
@@ -171,6 +172,12 @@ async def test_an_advance_that_comes_on_is_under_way_however_long_it_takes(cell:
 
 
 async def test_books_that_tell_another_story_than_the_documents_are_named(cell: Cell) -> None:
+    by_hand = CollectionMethod.SEND_INVOICE
+    customer = await cell.customer()
+    await cell.invoice(customer, finalize=False)
+    await cell.invoice(customer, collection=by_hand)
+    await cell.do(VoidInvoice(invoice_id=await cell.invoice(customer, collection=by_hand)))
+    await cell.do(PayInvoiceOutOfBand(invoice_id=await cell.invoice(customer, collection=by_hand)))
     await cell.prove(Invariant.DOCUMENTS)
     await superuser(
         cell,
