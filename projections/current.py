@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 from domain.kernel.stream import Stream
 from projections.folding.facts import LOG_COLUMNS, logged_fact
-from projections.read_model import ReadModel, Rows
+from projections.read_model import ReadModel, Record, Rows
 from projections.reading import Reader
 from schemas.codec import decode_event
 
@@ -13,7 +13,8 @@ Row = TypeVar("Row")
 
 _NEWER: Final = (
     f"SELECT {LOG_COLUMNS} FROM log.events "  # noqa: S608  constants
-    "WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 AND stream_version > $4 ORDER BY stream_version"
+    "WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 AND stream_version > $4 "
+    "AND event_type = ANY($5::text[]) ORDER BY stream_version"
 )
 NO_SHARD: Final = -1
 """A resource's row is its key's alone, whatever the partition."""
@@ -29,6 +30,17 @@ def _row_and_version(model: ReadModel[Any]) -> str:
     )
 
 
+@cache
+def _part_and_version(model: ReadModel[Any]) -> str:
+    columns = ", ".join(f"r.{column.name}" for column in model.columns)
+    return (
+        f"SELECT {columns}, s.version AS log_version, s.stream_id AS whole FROM log.claims c "  # noqa: S608  our names
+        "JOIN log.streams s ON s.tenant_id = c.tenant_id AND s.stream_type = $2 AND s.stream_id = c.owner "
+        f"LEFT JOIN read.{model.name} r ON r.tenant_id = c.tenant_id AND r.{model.key[-1]} = c.value "
+        "WHERE c.tenant_id = $1 AND c.value = $3 AND c.kind = $4"
+    )
+
+
 async def current(
     connection: Reader, model: ReadModel[Row], stream: Stream[Any], tenant_id: str, stream_id: str
 ) -> Row | None:
@@ -40,10 +52,32 @@ async def current(
     record = await connection.fetchrow(_row_and_version(model), tenant_id, stream.name, stream_id)
     if record is None:
         return None
+    return await _as_logged(connection, model, stream, stream_id, (tenant_id, stream_id), record)
+
+
+async def current_part(
+    connection: Reader, model: ReadModel[Row], stream: Stream[Any], tenant_id: str, part_id: str, *, claim: str
+) -> Row | None:
+    """The same of what lives in another's stream under an id of its own, as a refund does in its payment's.
+
+    A claim of this kind leads from the id to the stream.
+    """
+    record = await connection.fetchrow(_part_and_version(model), tenant_id, stream.name, part_id, claim)
+    if record is None:
+        return None
+    return await _as_logged(connection, model, stream, record["whole"], (tenant_id, part_id), record)
+
+
+async def _as_logged(
+    connection: Reader, model: ReadModel[Row], stream: Stream[Any], stream_id: str, key: tuple[str, str], record: Record
+) -> Row:
+    """The row with what it lacks: the stream's events since its own last one, as far as they are about it."""
     version: int = record["stream_version"] or 0
-    key = (tenant_id, stream_id)
     rows: Rows[Row] = {} if version == 0 else {key: model.read(record)}
     if version < record["log_version"]:
-        for newer in await connection.fetch(_NEWER, tenant_id, stream.name, stream_id, version):
-            model.apply(rows, logged_fact(newer, decode_event(newer["payload"]), NO_SHARD))
+        newer = await connection.fetch(_NEWER, key[0], stream.name, stream_id, version, list(model.events))
+        for each in newer:
+            fact = logged_fact(each, decode_event(each["payload"]), NO_SHARD)
+            if model.key_of(fact) == key:
+                model.apply(rows, fact)
     return rows[key]

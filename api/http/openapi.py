@@ -35,7 +35,6 @@ from api.http.problems import (
     refusal_type,
 )
 from api.http.version import VERSION
-from domain.kernel import identifiers
 
 Json = dict[str, Any]
 
@@ -70,21 +69,6 @@ READING_ORDER: Final = (
 """Of the resources in the document; any other follows."""
 _PATH_PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::path)?\}")
 
-_PATH_IDS: Final = {
-    "customer_id": identifiers.CUSTOMER,
-    "product_id": identifiers.PRODUCT,
-    "plan_id": identifiers.PLAN,
-    "price_id": identifiers.PRICE,
-    "subscription_id": identifiers.SUBSCRIPTION,
-    "invoice_id": identifiers.INVOICE,
-    "payment_method_id": identifiers.PAYMENT_METHOD,
-    "payment_id": identifiers.PAYMENT,
-    "refund_id": identifiers.REFUND,
-    "test_clock_id": identifiers.TEST_CLOCK,
-    "journal_entry_id": identifiers.JOURNAL_ENTRY,
-    "entry_id": identifiers.EVENT,
-    "event_id": identifiers.EVENT,
-}
 _EVERYWHERE: Final = (INVALID_HEADER, UNKNOWN_VERSION, RATE_LIMITED, UNAVAILABLE)
 _AUTHENTICATED: Final = (UNAUTHENTICATED, TENANT_MISMATCH)
 _COMMANDS: Final = (
@@ -126,12 +110,13 @@ class ProblemResource(TypedDict):
 def document(resources: Sequence[Operations], *, version: str) -> Json:
     """The document, JSON-able."""
     operations = [operation for resource in resources for operation in resource.declared]
+    path_ids = {name: prefix for resource in resources for name, prefix in resource.path_ids.items()}
     schemas, references = _schemas(operations)
     paths: dict[str, Json] = {}
     problems = _Problems(references[ProblemResource, "serialization"])
     for operation in operations:
         path = operation.path.replace(":path}", "}")
-        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, references, problems)
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, references, problems, path_ids)
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": version, "description": DESCRIPTION},
@@ -223,12 +208,21 @@ class _Problems:
         return {"$ref": f"#/components/responses/{name}"}
 
 
-def _operation(operation: Operation, references: Mapping[tuple[object, str], Json], problems: _Problems) -> Json:
+def _operation(
+    operation: Operation,
+    references: Mapping[tuple[object, str], Json],
+    problems: _Problems,
+    path_ids: Mapping[str, str],
+) -> Json:
     entry: Json = {
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "parameters": [*_path_parameters(operation), *_query_parameters(operation, references), *_headers(operation)],
+        "parameters": [
+            *_path_parameters(operation, path_ids),
+            *_query_parameters(operation, references),
+            *_headers(operation),
+        ],
         "responses": {
             str(operation.status): _success(operation, references[operation.answers, "serialization"]),
             **_problem_responses(operation, problems, references),
@@ -330,17 +324,17 @@ def _problem(kinds: Sequence[ProblemType], schema: Json) -> Json:
     }
 
 
-def _path_parameters(operation: Operation) -> list[Json]:
+def _path_parameters(operation: Operation, path_ids: Mapping[str, str]) -> list[Json]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
+        {"name": name, "in": "path", "required": True, "schema": _path_schema(name, path_ids)}
         for name in _PATH_PARAMETER.findall(operation.path)
     ]
 
 
-def _path_schema(name: str) -> Json:
+def _path_schema(name: str, path_ids: Mapping[str, str]) -> Json:
     if name == "version":
         return {"type": "string", "pattern": "^(latest|[1-9][0-9]{0,8})$"}
-    prefix = _PATH_IDS.get(name)
+    prefix = path_ids.get(name)
     if prefix is None:
         return {"type": "string", "minLength": 1, "maxLength": 255}
     return {"type": "string", "pattern": f"^{prefix}{ID_PATTERN}$"}

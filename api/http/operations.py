@@ -4,7 +4,7 @@ A resource's file makes an `Operations`, and decorates one handler per operation
 into an `Intention`; query handlers return what is to be shown.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -87,10 +87,14 @@ class Operation:
 
 @dataclass(slots=True, kw_only=True)
 class Operations:
-    """The operations of one resource, in the order of their declaration."""
+    """The operations of one resource, in the order of their declaration.
+
+    `path_ids` says what the ids in their paths begin with, by the path parameter's name.
+    """
 
     tag: str
     about: str
+    path_ids: Mapping[str, str] = field(default_factory=dict)
     declared: list[Operation] = field(default_factory=list)
 
     def declare(self, operation: Operation) -> None:

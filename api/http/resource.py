@@ -66,6 +66,7 @@ class Resource(Operations, Generic[State]):
             raise TypeError(f"no refusal says that there is no such {self.stream.name}")
         columns = {column.name for column in self.table.columns}
         self._columns(columns)
+        self.path_ids = {self.path_id: self.prefix}
         for name in self.expands:
             if name not in self.example:
                 raise TypeError(f"{self.stream.name} has no field {name} to open")
@@ -82,13 +83,18 @@ class Resource(Operations, Generic[State]):
         return cast("type[Refusal]", self.stream.not_found)
 
     @property
+    def path_id(self) -> str:
+        """The name of the id in its paths."""
+        return f"{self.name}_id"
+
+    @property
     def path_of_one(self) -> str:
         """The path of one of them."""
-        return f"{self.path}/{{{self.name}_id}}"
+        return f"{self.path}/{{{self.path_id}}}"
 
     def id_of(self, call: Call) -> str:
         """The id in the path. What is no id at all names nothing."""
-        return call.id(f"{self.name}_id", self.prefix, self.not_found)
+        return call.id(self.path_id, self.prefix, self.not_found)
 
     def decided(self, streams: Streams, resource_id: str) -> object:
         """The whole resource from the states as decided."""

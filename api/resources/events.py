@@ -25,7 +25,7 @@ from infra.event_store.port import Recorded
 from projections.read_model import Projection
 from schemas.codec import default_codec
 
-EVENTS: Final = Operations(tag="events", about="The log itself.")
+EVENTS: Final = Operations(tag="events", about="The log itself.", path_ids={"event_id": EVENT})
 REQUEST: Final = "req_"
 CORRELATED: Final = timedelta(days=1)
 """How long after a request its consequences are looked for: an id tells its time, and the log is indexed by that."""

@@ -32,7 +32,11 @@ from projections.models.account_balances import AccountBalance, TrialBalance, tr
 from projections.models.ledger_entries import AsOf, FoundEntry
 from projections.read_model import Projection
 
-LEDGER: Final = Operations(tag="ledger", about="The books: double entry, recorded with the events that move money.")
+LEDGER: Final = Operations(
+    tag="ledger",
+    about="The books: double entry, recorded with the events that move money.",
+    path_ids={"entry_id": EVENT},
+)
 LATEST_POSITION: Final = 2**63 - 1
 
 

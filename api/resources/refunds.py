@@ -36,7 +36,7 @@ from infra.ids import new_id
 from projections.models import refunds as read
 from projections.read_model import Projection
 
-REFUNDS: Final = Operations(tag="refunds", about="Money on its way back to customers.")
+REFUNDS: Final = Operations(tag="refunds", about="Money on its way back to customers.", path_ids={"refund_id": PREFIX})
 _ID: Final = "re_01m7ywe9z7e398x54gfbrtqnk7"
 
 

@@ -10,10 +10,14 @@ from enum import StrEnum
 from domain.kernel.accounts import GATEWAY_CLEARING, REFUNDS_PAYABLE, Account, Entry, transfer
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
-from domain.kernel.stream import DueWork, Finish, Schedule, WorkKind
+from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Take, WorkKind
 
 RESOLVE_UNKNOWN_AFTER_MS = 500
 """How long after an unknown outcome the gateway is first asked what became of it (ms)."""
+
+CLAIM = "payment.refund"
+"""The kind of claim by which a refund's id leads to its payment, in whose stream it lives."""
 
 
 class RefundStatus(StrEnum):
@@ -58,6 +62,12 @@ class RefundFailed:
 
 
 RefundEvent = RefundRequested | RefundOutcomeUnknown | RefundSucceeded | RefundFailed
+
+
+class RefundAlreadyExists(Refusal):
+    """A refund of this id exists already."""
+
+    code = "refund_already_exists"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +130,13 @@ def postings(
         case RefundFailed():
             accounts = REFUNDS_PAYABLE, taken_from
     return transfer(event.amount, debit_to=accounts[0], credit_to=accounts[1], customer_id=customer_id)
+
+
+def claims(event: RefundEvent) -> tuple[Claim, ...]:
+    """A refund's id names one refund of one payment for ever."""
+    if not isinstance(event, RefundRequested):
+        return ()
+    return (Take(CLAIM, event.refund_id, event.payment_id, lambda: RefundAlreadyExists(refund=event.refund_id)),)
 
 
 def work_subject(payment_id: str, refund_id: str) -> str:

@@ -17,6 +17,7 @@ from domain.payments.payment import (
 )
 from domain.payments.refund import (
     Refund,
+    RefundAlreadyExists,
     RefundFailed,
     RefundOutcomeUnknown,
     RefundRequested,
@@ -75,12 +76,6 @@ class InvalidRefundAmount(Refusal):
     code = "invalid_refund_amount"
     kind = RefusalKind.INVALID
     param = "amount"
-
-
-class RefundAlreadyExists(Refusal):
-    """A refund of this id exists already."""
-
-    code = "refund_already_exists"
 
 
 class RefundNotFound(Refusal):

@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from domain.payments import refund as refunds
+from domain.payments.payment import PAYMENT
 from domain.payments.refund import Refund
 from projections import reading
 from projections.columns import layout
+from projections.current import current_part
 from projections.read_model import Fact, Projection, ReadModel, Rows
 from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.status_tally import status_tally
@@ -64,8 +66,8 @@ TABLE: ReadModel[FoundRefund] = ReadModel(
 
 
 async def get(connection: Reader, tenant_id: str, refund_id: str) -> FoundRefund | None:
-    """The refund."""
-    return await reading.one(connection, TABLE, tenant_id, refund_id)
+    """The refund, as new as the log."""
+    return await current_part(connection, TABLE, PAYMENT, tenant_id, refund_id, claim=refunds.CLAIM)
 
 
 async def page(

@@ -196,6 +196,15 @@ def test_summaries_are_sentences_of_good_english(openapi: dict[str, Any]) -> Non
     assert openapi["paths"]["/v1/invoices/{invoice_id}"]["get"]["summary"] == "Get an invoice"
 
 
+def test_every_id_in_a_path_says_what_it_begins_with(openapi: dict[str, Any]) -> None:
+    foreign = {"saga_id", "schema_id"}
+    for path, operations in openapi["paths"].items():
+        for operation in operations.values():
+            for parameter in operation["parameters"]:
+                if parameter["in"] == "path" and parameter["name"].endswith("_id") and parameter["name"] not in foreign:
+                    assert re.match(r"\^[a-z]+_\[", parameter["schema"].get("pattern", "")), (path, parameter)
+
+
 def test_a_page_of_a_resource_is_named_by_it(openapi: dict[str, Any]) -> None:
     answer = openapi["paths"]["/v1/customers"]["get"]["responses"]["200"]["content"]["application/json"]
     assert answer["schema"] == {"$ref": "#/components/schemas/CustomerList"}

@@ -95,6 +95,7 @@ STREAM_MODULES = {
         "invoicing.invoice",
         "customers.payment_method",
         "payments.payment",
+        "payments.refund",
         "payments.refund_commands",
         "ledger.journal_entry",
         "customers.test_clock",

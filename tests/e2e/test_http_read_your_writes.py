@@ -93,4 +93,4 @@ async def test_a_read_model_that_is_not_there_yet_is_no_defect(database: FreshDa
     async with running_api(database) as api:
         client = await api.tenant("acme")
         early = await client.get("/v1/products")
-        assert (early.status_code, early.json()["code"]) == (503, "store_unavailable")
+        assert (early.status_code, early.json()["code"]) == (503, "read_model_filling")

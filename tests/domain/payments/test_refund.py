@@ -12,7 +12,9 @@ from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments.commands import CreatePayment, RecordPaymentCaptured, RecordPaymentDeclined
 from domain.payments.payment import PAYMENT, PaymentNotFound
 from domain.payments.refund import (
+    CLAIM,
     RESOLVE_UNKNOWN_AFTER_MS,
+    RefundAlreadyExists,
     RefundFailed,
     RefundOutcomeUnknown,
     RefundRequested,
@@ -25,7 +27,6 @@ from domain.payments.refund_commands import (
     RecordRefundFailed,
     RecordRefundOutcomeUnknown,
     RecordRefundSucceeded,
-    RefundAlreadyExists,
     RefundExceedsPayment,
     RefundIsOver,
     RefundNotFound,
@@ -50,7 +51,7 @@ from testing.examples.streams import (
     usd,
 )
 from testing.moments import utc
-from testing.specification import NOW, Given, given
+from testing.specification import NOW, Claimed, Given, given
 
 CREATE = CreatePayment(payment_id=PAYMENT_ID, customer_id=CUSTOMER_ID, amount=usd(1_000), confirm=True)
 CAPTURE = RecordPaymentCaptured(payment_id=PAYMENT_ID, attempt=1, gateway_payment_id="gw_1")
@@ -88,7 +89,7 @@ def test_a_refund_of_all_that_is_left_is_owed_until_the_gateway_has_paid_it() ->
         .when(request(reason="asked"))
         .then(requested(reason="asked"))
         .then_posts(debit(CUSTOMER_BALANCE, usd(1_000)), credit(REFUNDS_PAYABLE, usd(1_000)))
-        .then_claims()
+        .then_claims(Claimed(CLAIM, REFUND_ID, PAYMENT_ID))
         .then_schedules(CALL_DUE)
         .then_shows(PAYMENT, PAYMENT_ID, refundable=usd(0), amount_refunded=usd(0))
         .when(SUCCEED)
