@@ -1,7 +1,8 @@
 """A client that never gives up: every command has a key, and is repeated under it until it is acknowledged.
 
 It keeps what it was told, so that the log can be held against it, and repeats some commands that were acknowledged
-long ago: the answer must be the first one, byte for byte.
+long ago: the answer must be the first one, byte for byte. Sometimes it goes away in the middle of a request, and comes
+back with it or does not: what did not arrive whole must never have been done.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import Any, Final
 import aiohttp
 
 from api.http.replies import KEY_NAMESPACE
+from cli.faults.disconnect import begin_and_go
 from processors.invariants.findings import Difference
 from processors.invariants.log_integrity import Acknowledged
 
@@ -25,6 +27,10 @@ TRY_TIMEOUT_S: Final = 2.5
 
 RETRY_PAUSE_S: Final = 0.1
 IN_FLIGHT: Final = "idempotency_key_in_flight"
+KEY_REUSED: Final = "idempotency_key_reused"
+CUTS: Final = 6
+"""Bytes of one request after which the client goes away, before it comes back or gives up."""
+
 STATUS_REFUSED: Final = 400
 STATUS_FAILING: Final = 500
 STATUS_DEFECT: Final = 500
@@ -52,34 +58,68 @@ class Told:
 
 
 class FaultClient:
-    """Speaks for one tenant to several APIs. `seed` makes its keys its own."""
+    """Speaks for one tenant to several APIs. `seed` makes its keys; other tenants' clients use the same ones.
+
+    `counts` is shared by all of them.
+    """
 
     def __init__(
-        self, session: aiohttp.ClientSession, urls: Sequence[str], *, tenant_id: str, key: str, seed: int
+        self,
+        session: aiohttp.ClientSession,
+        urls: Sequence[str],
+        *,
+        tenant_id: str,
+        key: str,
+        seed: int,
+        counts: Counter[str],
     ) -> None:
         self._session = session
         self._urls = urls
-        self._tenant_id = tenant_id
+        self.tenant_id = tenant_id
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._numbers = itertools.count(1)
         self._turns = itertools.count()
         self._seed = seed
         self._repeatable: list[Told] = []
         self.acknowledged: list[Acknowledged] = []
-        self.counts: Counter[str] = Counter()
+        self.given_up: list[str] = []
+        """Keys, as the log would hold them, of commands that never arrived whole."""
+
+        self.counts = counts
         self.differences: list[Difference] = []
 
     async def command(self, method: str, path: str, body: Mapping[str, object]) -> Told:
         """Have a command acknowledged, whatever it takes; accepted or refused is in the answer."""
-        key = f"faults-{self._seed}-{next(self._numbers)}"
-        told, _ = await self._until_told(method, path, json.dumps(body).encode(), key)
+        return await self._have_told(method, path, json.dumps(body).encode(), self._next_key())
+
+    async def leave(self, method: str, path: str, body: Mapping[str, object], chance: random.Random) -> None:
+        """Begin a command and go away, after some of its bytes; then come back with all of it, or give it up."""
+        key, sent = self._next_key(), json.dumps(body).encode()
+        headers = {**self._headers, "Idempotency-Key": key}
+        for url, share in [(self._next_url(), chance.random()) for _ in range(CUTS)]:
+            self.counts["requests broken off"] += await begin_and_go(url, method, path, headers, sent, share)
+        if chance.random() < 1 / 2:
+            await self._have_told(method, path, sent, key)
+        else:
+            self.given_up.append(KEY_NAMESPACE + key)
+
+    def _next_key(self) -> str:
+        return f"faults-{self._seed}-{next(self._numbers)}"
+
+    def _next_url(self) -> str:
+        return self._urls[next(self._turns) % len(self._urls)]
+
+    async def _have_told(self, method: str, path: str, sent: bytes, key: str) -> Told:
+        told, _ = await self._until_told(method, path, sent, key)
         self.counts["acknowledged"] += 1
         self.counts["refused"] += not told.accepted
+        if told.body.get("code") == KEY_REUSED:
+            self._differ(told, "its key was used by a request that did not arrive whole", kind="half a request")
         if told.position:
             code = None if told.accepted else str(told.body.get("code"))
             self.acknowledged.append(
                 Acknowledged(
-                    tenant_id=self._tenant_id,
+                    tenant_id=self.tenant_id,
                     idempotency_key=KEY_NAMESPACE + key,
                     position=int(told.position),
                     refusal_code=code,
@@ -108,14 +148,19 @@ class FaultClient:
         elif not replayed:
             self._differ(first, "the repeat was not marked as replayed")
 
-    def _differ(self, first: Told, detail: str) -> None:
-        subject = f"{first.method} {first.path} {first.key}"
-        self.differences.append(Difference(kind="another answer", subject=subject, detail=detail))
+    def _differ(self, first: Told, detail: str, *, kind: str = "another answer") -> None:
+        subject = f"{self.tenant_id} {first.method} {first.path} {first.key}"
+        self.differences.append(Difference(kind=kind, subject=subject, detail=detail))
+
+    def must(self, told: Told, what: str, *, holds: bool) -> None:
+        """Note a difference where something that was told cannot be."""
+        if not holds:
+            self._differ(told, f"{what}; told {told.status} {told.body.get('code', '')}", kind="must not be")
 
     async def _until_told(self, method: str, path: str, sent: bytes, key: str) -> tuple[Told, bool]:
         headers = {**self._headers, "Idempotency-Key": key}
         while True:
-            url = self._urls[next(self._turns) % len(self._urls)]
+            url = self._next_url()
             self.counts["requests"] += 1
             try:
                 async with self._session.request(method, url + path, data=sent, headers=headers) as answer:

@@ -1,5 +1,6 @@
 """`tallybook faults`, which `make faults` runs."""
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.output import AsJson, console_for, print_json
 from infra.settings import load_settings
 
 if TYPE_CHECKING:
+    from cli.faults.disk import Disk
     from cli.faults.rounds import Report, Totals
 
 ROUNDS = 30
@@ -28,43 +31,74 @@ def faults(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Kill and freeze everything under load, and check that nothing was lost or doubled.
+    """Break everything under load, and check that nothing was lost or doubled.
 
-    Runs in a folder and on servers of its own. Exit code 1 if an invariant does not hold.
-    [dim]Example:[/dim] [cyan]tallybook faults --rounds 5 --seed 7[/cyan]
+    Kills, freezes, a full disk, foreign records, lost topics, days that pass between a call and its record, races, and
+    clients that go away: then all is mended, and every invariant must hold. A seed says everything about the schedule.
+    Runs in a folder and on servers of its own; Ctrl-C stops and removes them. Exit code 1 where something differs, and
+    then data and logs are kept.
+    [dim]Examples:[/dim] [cyan]tallybook faults --rounds 5 --seed 7[/cyan] or
+    [cyan]tallybook faults --rounds 30 --json > faults.json[/cyan]
     """
+    from cli.faults.disk import kept_copy, mounted_disk
+    from cli.faults.rounds import Totals
+    from host.stack import run_until_stopped
+
+    folder = _folder(data_dir)
+    totals = Totals(seed=seed)
+    on = console_for(as_json=as_json)
+    with contextlib.ExitStack() as exits:
+        # What is to be kept lies on no disk that goes with the run.
+        disk = exits.enter_context(mounted_disk(folder)) if data_dir is None else None
+        if disk is None:
+            why = "--data-dir is kept" if data_dir else "none can be mounted here: it takes root, and Linux"
+            on.print(f"No disk of its own, and so none that gets full ({why}).", highlight=False, soft_wrap=True)
+        finished = run_until_stopped(play(rounds, folder, totals, disk=disk, on=on))
+        kept = data_dir
+        if totals.differences and data_dir is None:
+            kept = kept_copy(folder) if disk is not None else folder
+    on.print(totals.line(), soft_wrap=True, highlight=False)
+    if as_json:
+        print_json(_described(totals, finished=finished, kept=kept))
+    if kept is not None:
+        on.print(f"Data and logs are kept in {kept}", soft_wrap=True, highlight=False)
+    if kept != folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not finished:
+        on.print("Stopped: nothing of it runs any more.", highlight=False)
+    if totals.differences or not finished:
+        raise typer.Exit(1)
+
+
+def _folder(data_dir: Path | None) -> Path:
     folder = data_dir or Path(tempfile.mkdtemp(prefix="tallybook-faults-"))
     try:
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         folder.chmod(0o711)
     except OSError as error:
         raise typer.BadParameter(f"{folder} cannot be used as a folder: {error.strerror}. Name another one.") from None
-    from cli.faults.rounds import Totals
-    from host.stack import run_until_stopped
-
-    totals = Totals(seed=seed)
-    on = console_for(as_json=as_json)
-    finished = run_until_stopped(play(rounds, folder, totals, on=on))
-    on.print(totals.line(), soft_wrap=True, highlight=False)
-    if as_json:
-        print_json(
-            {
-                "seed": seed,
-                "finished": finished,
-                "differences": totals.differences,
-                "charges": totals.charges,
-                "asked": dict(totals.asked),
-            }
-        )
-    if totals.differences or not finished:
-        on.print(f"Data and logs are kept in {folder}", soft_wrap=True, highlight=False)
-        raise typer.Exit(1)
-    if data_dir is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
-async def play(rounds: int, folder: Path, totals: "Totals", *, on: Console = console) -> None:
+def _described(totals: "Totals", *, finished: bool, kept: Path | None) -> dict[str, object]:
+    from cli.faults.schedule import FaultKind
+
+    return {
+        "seed": totals.seed,
+        "finished": finished,
+        "rounds": totals.rounds,
+        "differences": totals.differences,
+        "faults": {kind.name.lower(): dict(totals.of(kind)) for kind in FaultKind},
+        "asked": dict(totals.asked),
+        "charges": totals.charges,
+        "refunds": totals.refunds,
+        "kept": None if kept is None else str(kept),
+    }
+
+
+async def play(rounds: int, folder: Path, totals: "Totals", *, disk: "Disk | None", on: Console = console) -> None:
     """Play the rounds and tell of each; a system that does not come to rest counts as one difference."""
+    from cli.faults.misfortunes import StillBroken
     from cli.faults.rounds import play_rounds
     from cli.faults.stage import NotAtRest
     from host.supervisor import SupervisorError
@@ -74,17 +108,31 @@ async def play(rounds: int, folder: Path, totals: "Totals", *, on: Console = con
 
     seed = totals.seed
     tell(f"seed {seed}, {rounds} rounds, in {folder}")
-    try:
-        async for report in play_rounds(load_settings(), folder, rounds=rounds, seed=seed, totals=totals, tell=tell):
-            tell(_told(report))
-            for check in report.checks:
-                for difference in check.named:
-                    tell(f"  [red]{check.invariant} {difference}[/red]")
-            for difference in report.differences:
-                tell(f"  [red]{difference}[/red]")
-    except (NotAtRest, SupervisorError) as error:
-        totals.differences += 1
-        tell(f"  [red]{error}[/red]")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("about"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=on, transient=True) as progress:
+        bar = progress.add_task("rounds of faults", total=rounds)
+        try:
+            async for report in play_rounds(
+                load_settings(), folder, rounds=rounds, seed=seed, totals=totals, tell=tell, disk=disk
+            ):
+                progress.advance(bar)
+                tell(_told(report))
+                for check in report.checks:
+                    for difference in check.named:
+                        tell(f"  [red]{check.invariant} {difference}[/red]")
+                for difference in report.differences:
+                    tell(f"  [red]{difference}[/red]")
+        except (NotAtRest, StillBroken, SupervisorError) as error:
+            totals.differences += 1
+            tell(f"  [red]{error}[/red]")
 
 
 def _told(report: "Report") -> str:

@@ -3,18 +3,21 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cli.faults.client import FaultClient, Told
+from cli.faults.races import Races
+from cli.faults.world import Person, World
 
-ACTORS: Final = 8
-"""Commands under way at once, at most."""
+ACTORS: Final = 3
+"""Of each tenant; each has one command under way, or a race of them."""
 
 THINK_S: Final = 0.15
 """Longest pause of an actor between two actions (s)."""
 
+NO_PAYMENT: Final = "payment_not_found"
+NO_INVOICE: Final = "invoice_not_found"
 REPEAT_RATE: Final = 0.08
 CLOCK_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 MONTH: Final = timedelta(days=31)
@@ -42,35 +45,18 @@ charge, which no look-up ever resolves and only a person can. Silence before a c
 Action = Callable[[random.Random], Awaitable[None]]
 
 
-@dataclass(slots=True)
-class Person:
-    """A customer, as the load knows it."""
-
-    customer_id: str
-    currency: str
-    payment_method: str = ""
-
-
-@dataclass(slots=True)
-class World:
-    """What there is to act on."""
-
-    people: list[Person] = field(default_factory=list)
-    payments: list[str] = field(default_factory=list)
-    invoices: list[str] = field(default_factory=list)
-    subscriptions: list[str] = field(default_factory=list)
-    clocks: dict[str, datetime] = field(default_factory=dict)
-    plan: str = ""
-    price_of: dict[str, str] = field(default_factory=dict)
-
-
 class Load:
-    """The actors of one run. Call `prepare` once, then `run` for each round."""
+    """The actors of one tenant. Call `prepare` once, then `run` for each round.
+
+    `others` are what other tenants have: nothing of it may ever be reached.
+    """
 
     def __init__(self, client: FaultClient, seed: int) -> None:
         self._client = client
-        self._seed = seed
-        self._world = World()
+        self._who = f"{seed}:{client.tenant_id}"
+        self.world = self._world = World()
+        self.others: list[World] = []
+        self._races = Races(client, self._world)
         self._actions: dict[str, tuple[int, Action]] = {
             "join": (14, self._join),
             "subscribe": (10, self._subscribe),
@@ -84,6 +70,9 @@ class Load:
             "change": (6, self._change),
             "advance": (3, self._advance),
             "err": (4, self._err),
+            "race": (10, self._races.run),
+            "leave": (6, self._leave),
+            "trespass": (2, self._trespass),
         }
 
     async def prepare(self) -> None:
@@ -97,7 +86,7 @@ class Load:
             model = {"type": "per_unit", "currency": currency, "unit_amount": str(amount)}
             price = await self._made("/v1/prices", {"plan": plan["id"], "model": model})
             self._world.price_of[currency] = price["id"]
-        chance = random.Random(f"{self._seed}:first")  # noqa: S311  a schedule, not a secret
+        chance = random.Random(f"{self._who}:first")  # noqa: S311  a schedule, not a secret
         for _ in range(ACTORS):
             await self._join(chance)
 
@@ -105,7 +94,7 @@ class Load:
         """All actors, until `enough`; each ends with its command acknowledged."""
         async with asyncio.TaskGroup() as actors:
             for actor in range(ACTORS):
-                chance = random.Random(f"{self._seed}:{number}:{actor}")  # noqa: S311
+                chance = random.Random(f"{self._who}:{number}:{actor}")  # noqa: S311
                 actors.create_task(self._act(chance, enough))
 
     async def _act(self, chance: random.Random, enough: asyncio.Event) -> None:
@@ -249,6 +238,23 @@ class Load:
                 "confirm": True,
             },
         )
+
+    async def _leave(self, chance: random.Random) -> None:
+        """Pay or refund, and go away in the middle of asking."""
+        if self._world.invoices and chance.random() < 1 / 2:
+            path = f"/v1/invoices/{self._world.invoices[-1]}/pay"
+            await self._client.leave("POST", path, {"paid_out_of_band": True}, chance)
+        elif self._world.payments:
+            await self._client.leave("POST", "/v1/refunds", {"payment": self._world.payments[-1]}, chance)
+
+    async def _trespass(self, chance: random.Random) -> None:
+        """Ask for what is another tenant's: to us it does not exist."""
+        world = chance.choice(self.others)
+        if world.payments and world.invoices:
+            told = await self._post("/v1/refunds", {"payment": chance.choice(world.payments)})
+            self._client.must(told, "another tenant's payment was found", holds=told.body.get("code") == NO_PAYMENT)
+            told = await self._post(f"/v1/invoices/{chance.choice(world.invoices)}/void", {})
+            self._client.must(told, "another tenant's invoice was found", holds=told.body.get("code") == NO_INVOICE)
 
     async def _post(self, path: str, body: Mapping[str, object]) -> Told:
         return await self._client.command("POST", path, body)

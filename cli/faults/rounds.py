@@ -11,18 +11,23 @@ from typing import Final
 import aiohttp
 
 from cli.faults.client import TRY_TIMEOUT_S, FaultClient
+from cli.faults.disk import Disk
 from cli.faults.load import Load
 from cli.faults.schedule import LOAD_S, FaultKind, Round, schedule
-from cli.faults.stage import TENANT, NotAtRest, Stage, set_stage
+from cli.faults.stage import NotAtRest, Stage, set_stage
 from gateway_adapters.registry import gateways_from
 from host.addresses import owner_dsn
+from infra.database import Pool
 from infra.settings import Settings
 from processors.invariants.audit import Audited, audit
 from processors.invariants.findings import Checked, Difference, Invariant
-from processors.invariants.unfinished import swept_share
+from processors.invariants.unfinished import BY_KAFKA, BY_SWEEPER, swept_share
 
 ACKNOWLEDGE_LIMIT_S: Final = 120.0
 """How long the last commands of a round may take to be acknowledged (s)."""
+
+SAGAS_TO_JUDGE_BY: Final = 40
+"""Sagas from which on the sweeper's share of them says something: of a few, one outage of Kafka may make it most."""
 
 BEFORE_REST: Final = tuple(each for each in Invariant if each is not Invariant.SAGAS)
 
@@ -58,69 +63,125 @@ class Totals:
     refunds: int = 0
     differences: int = 0
 
+    def take(self, report: Report) -> None:
+        """Add a round."""
+        self.rounds += 1
+        self.differences += len(report.differences) + sum(check.differences for check in report.checks)
+        for check in report.checks:
+            if check.invariant is Invariant.GATEWAY:
+                self.charges = check.counts.get("charges at the gateway", 0)
+                self.refunds = check.counts.get("refunds at the gateway", 0)
+
+    def of(self, kind: FaultKind) -> Counter[str]:
+        """How often this went wrong so far, by what it went wrong with."""
+        start = f"{kind.name} "
+        return Counter({name.removeprefix(start): count for name, count in self.done.items() if name.startswith(start)})
+
     def line(self) -> str:
         """All of it in one line."""
-        kinds = {
-            kind: {name.partition(" ")[2]: count for name, count in sorted(self.done.items()) if name.startswith(kind)}
-            for kind in FaultKind
-        }
         told = [
-            f"{sum(found.values())} {kind}s ({', '.join(f'{name} {count}' for name, count in found.items())})"
-            for kind, found in kinds.items()
+            f"{found.total()} {kind.plural} ({', '.join(f'{name} {count}' for name, count in sorted(found.items()))})"
+            for kind in FaultKind
+            if (found := self.of(kind))
         ]
         asked = self.asked
         return (
             f"faults: {self.rounds} rounds, seed {self.seed}, {', '.join(told)}, {asked['requests']} requests, "
             f"{asked['acknowledged']} acknowledged ({asked['refused']} refused), {asked['answers lost']} answers lost, "
+            f"{asked['requests broken off']} requests broken off, {asked['races']} races, "
             f"{asked['repeats compared']} repeats compared, {self.charges} charges, {self.refunds} refunds, "
             f"{self.differences} differences"
         )
 
 
+_DONE_ALL_THE_SAME: Final = """
+SELECT idempotency_key FROM log.command_results WHERE tenant_id = $1 AND idempotency_key = ANY($2::text[])
+"""
+
+
 async def play_rounds(
-    settings: Settings, folder: Path, *, rounds: int, seed: int, totals: Totals, tell: Callable[[str], None]
+    settings: Settings,
+    folder: Path,
+    *,
+    rounds: int,
+    seed: int,
+    totals: Totals,
+    tell: Callable[[str], None],
+    disk: Disk | None = None,
 ) -> AsyncIterator[Report]:
     """Play the rounds of a seed, and report each; ends early with the first that found something.
 
-    Raises NotAtRest where the system does not heal.
+    `disk` is what `folder` lies on, where it may be filled. Raises NotAtRest where the system does not heal.
     """
-    async with set_stage(settings, folder) as stage:
+    async with set_stage(settings, folder, disk) as stage:
         timeout = aiohttp.ClientTimeout(total=TRY_TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            client = FaultClient(session, stage.api_urls, tenant_id=TENANT, key=stage.api_key, seed=seed)
-            load = Load(client, seed)
-            await load.prepare()
+            crowd = Crowd(stage, session, seed, totals)
+            await crowd.prepare()
             for part in schedule(seed, rounds):
-                tell(f"round {part.number}/{rounds}: {'; '.join(map(str, part.faults))}")
-                report = await _play(stage, load, client, part)
-                totals.rounds += 1
-                totals.done, totals.asked = stage.done, client.counts
-                totals.differences += len(report.differences) + sum(check.differences for check in report.checks)
-                for check in report.checks:
-                    if check.invariant is Invariant.GATEWAY:
-                        totals.charges = check.counts.get("charges at the gateway", 0)
-                        totals.refunds = check.counts.get("refunds at the gateway", 0)
+                tell(f"round {part.number}/{rounds}: {part}")
+                await stage.set_leases(default=part.default_leases)
+                report = await _play(stage, crowd, part)
+                totals.take(report)
                 yield report
                 if not report.holds:
                     return
 
 
-async def _play(stage: Stage, load: Load, client: FaultClient, part: Round) -> Report:
+class Crowd:
+    """The clients of all tenants and what they do."""
+
+    def __init__(self, stage: Stage, session: aiohttp.ClientSession, seed: int, totals: Totals) -> None:
+        self.counts = totals.asked
+        totals.done = stage.misfortunes.done
+        self.clients = [
+            FaultClient(session, stage.api_urls, tenant_id=tenant_id, key=key, seed=seed, counts=totals.asked)
+            for tenant_id, key in stage.api_keys.items()
+        ]
+        self._loads = [Load(client, seed) for client in self.clients]
+        for load in self._loads:
+            load.others = [other.world for other in self._loads if other is not load]
+
+    async def prepare(self) -> None:
+        """Give every tenant something to sell, and somebody to sell it to."""
+        await asyncio.gather(*(load.prepare() for load in self._loads))
+
+    async def run(self, number: int, enough: asyncio.Event) -> None:
+        """All of them at once, until `enough`."""
+        async with asyncio.TaskGroup() as tenants:
+            for load in self._loads:
+                tenants.create_task(load.run(number, enough))
+
+    async def differences(self, pool: Pool) -> list[Difference]:
+        """What was answered otherwise than it may be, and what was done without having been asked for whole."""
+        found = [difference for client in self.clients for difference in client.differences]
+        for client in self.clients:
+            for (key,) in await pool.fetch(_DONE_ALL_THE_SAME, client.tenant_id, client.given_up):
+                detail = "it never arrived whole, and something was decided under its key"
+                found.append(Difference(kind="half a request", subject=f"{client.tenant_id} {key}", detail=detail))
+        return found
+
+
+async def _play(stage: Stage, crowd: Crowd, part: Round) -> Report:
     started = time.monotonic()
-    requests = client.counts["requests"]
+    requests = crowd.counts["requests"]
     enough = asyncio.Event()
-    acting = asyncio.create_task(load.run(part.number, enough))
+    acting = asyncio.create_task(crowd.run(part.number, enough))
     asyncio.get_running_loop().call_later(LOAD_S, enough.set)
-    await stage.play(part)
     try:
+        await stage.play(part)
         await asyncio.wait_for(acting, timeout=ACKNOWLEDGE_LIMIT_S)
     except TimeoutError:
         raise NotAtRest(f"a command was not acknowledged within {ACKNOWLEDGE_LIMIT_S:.0f} s") from None
+    finally:
+        acting.cancel()
     loaded = time.monotonic()
     at_rest = await stage.heal()
-    if (share := swept_share(at_rest)) > stage.settings.processors.swept_share_max:
-        detail = f"{share:.0%} of all sagas so far were started by the sweeper"
-        client.differences.append(Difference(kind="not carried", subject="sagas", detail=detail))
+    differences = await crowd.differences(stage.pool)
+    sagas = at_rest.counts[BY_KAFKA] + at_rest.counts[BY_SWEEPER]
+    if (share := swept_share(at_rest)) > stage.settings.processors.swept_share_max and sagas >= SAGAS_TO_JUDGE_BY:
+        detail = f"{share:.0%} of the {sagas} sagas so far were started by the sweeper"
+        differences.append(Difference(kind="not carried", subject="sagas", detail=detail))
     rested = time.monotonic()
     gateways = gateways_from(stage.settings)
     try:
@@ -131,7 +192,8 @@ async def _play(stage: Stage, load: Load, client: FaultClient, part: Round) -> R
             bootstrap=stage.bootstrap,
             owner_dsn=owner_dsn(stage.settings),
         )
-        checks = [check async for check in audit(parts, only=BEFORE_REST, acknowledged=client.acknowledged)]
+        acknowledged = [each for client in crowd.clients for each in client.acknowledged]
+        checks = [check async for check in audit(parts, only=BEFORE_REST, acknowledged=acknowledged)]
     finally:
         for gateway in gateways.values():
             await gateway.close()
@@ -140,7 +202,7 @@ async def _play(stage: Stage, load: Load, client: FaultClient, part: Round) -> R
         load_s=loaded - started,
         rest_s=rested - loaded,
         check_s=time.monotonic() - rested,
-        requests=client.counts["requests"] - requests,
+        requests=crowd.counts["requests"] - requests,
         checks=(*checks, at_rest),
-        differences=tuple(client.differences),
+        differences=tuple(differences),
     )

@@ -1,9 +1,8 @@
-"""The stage: the whole stack in a folder of its own, what breaks parts of it, and what brings it to rest again."""
+"""The stage: the whole stack in a folder of its own, and what brings it to rest again."""
 
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Final
 import aiohttp
 import asyncpg
 
-from cli.faults.schedule import INSTANCES, LEASE_S, Fault, FaultKind, Round
+from cli.faults.disk import Disk
+from cli.faults.misfortunes import Misfortunes
+from cli.faults.schedule import INSTANCES, SHORT_LEASE_S, Round
 from cli.tenants import create_tenant
 from host.addresses import owner_dsn
-from host.embedded.kafka import EmbeddedKafka
-from host.embedded.postgres import EmbeddedPostgres
 from host.stack import Stack, running_stack
 from infra.database import Pool
 from infra.event_store.log import CONNECTION_ERRORS
@@ -27,25 +26,30 @@ from processors.invariants.unfinished import check_unfinished
 from projections.read_model import Projection
 from schemas.codec import default_codec
 
-TENANT: Final = "faults"
-HEAL_LIMIT_S: Final = 120.0
+TENANTS: Final = ("faults-a", "faults-b", "faults-c")
+HEAL_LIMIT_S: Final = 240.0
 """How long everything may take to come to rest once nothing is broken any more (s); beyond it something is stuck."""
 
 POLL_S: Final = 0.1
 
-_LEASE_MS: Final = str(int(LEASE_S * 1000))
-ROLE_SETTINGS: Final[Mapping[str, str]] = {
-    # Shorter than in production, so that taking over is seen many times in a few minutes.
+_LEASE_MS: Final = str(int(SHORT_LEASE_S * 1000))
+SHORT_LEASES: Final[Mapping[str, str]] = {
     "TALLYBOOK_RELAY_LEASE_MS": _LEASE_MS,
     "TALLYBOOK_KAFKA_SESSION_TIMEOUT_MS": _LEASE_MS,
     "TALLYBOOK_KAFKA_REQUEST_TIMEOUT_MS": "10000",
     "TALLYBOOK_PROCESSORS_WORK_LEASE_MS": _LEASE_MS,
+    "TALLYBOOK_GATEWAY_CALL_TIMEOUT_MS": "700",
+}
+ROLE_SETTINGS: Final[Mapping[str, str]] = {
+    # Pauses between tries, which decide nothing but how long a round takes.
     "TALLYBOOK_PROCESSORS_WORK_BACKOFF_MAX_MS": "1000",
     "TALLYBOOK_PROCESSORS_SWEEP_INTERVAL_S": "1",
     "TALLYBOOK_PROCESSORS_REFUND_RETRY_BACKOFF_MS": "200",
-    "TALLYBOOK_GATEWAY_CALL_TIMEOUT_MS": "700",
+    # Who started the sagas is held against the whole log after each round; ready is who works now.
+    "TALLYBOOK_PROCESSORS_SWEPT_WINDOW_S": "5",
     "TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000",
 }
+READY_LIMIT_S: Final = 120.0
 RESTARTS_MAX: Final = 200
 """Restarts of a process within the supervisor's window: here they are what is tested."""
 
@@ -64,15 +68,25 @@ class NotAtRest(Exception):
 
 
 class Stage:
-    """A running stack. `pool` is the owner's; it survives restarts of the database by connecting anew."""
+    """A running stack. `pool` is the owner's; it survives restarts of the database by connecting anew. `api_keys` are
+    the tenants', by their ids.
+    """
 
-    def __init__(self, stack: Stack, pool: Pool, http: aiohttp.ClientSession, api_key: str) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        pool: Pool,
+        http: aiohttp.ClientSession,
+        api_keys: Mapping[str, str],
+        disk: Disk | None,
+    ) -> None:
         self._stack = stack
         self._http = http
+        self._has_default_leases = False
         self.pool = pool
-        self.api_key = api_key
+        self.api_keys = api_keys
         self.settings = stack.settings
-        self.done: Counter[str] = Counter()
+        self.misfortunes = Misfortunes(stack, pool, disk)
 
     @property
     def api_urls(self) -> list[str]:
@@ -88,35 +102,24 @@ class Stage:
         assert self.settings.kafka.bootstrap is not None, "the stack has an embedded Kafka"
         return self.settings.kafka.bootstrap
 
-    async def play(self, part: Round) -> None:
-        """Let a round's misfortunes happen, each at its time; returns when the last is over."""
-        await self.switch_gateway(part.gateway)
-        started = time.monotonic()
-        async with asyncio.TaskGroup() as faults:
-            for fault in part.faults:
-                faults.create_task(self._at(started, fault))
-
-    async def _at(self, started: float, fault: Fault) -> None:
-        await asyncio.sleep(max(0.0, started + fault.at_s - time.monotonic()))
-        name = fault.target.partition("-")[0]
-        self.done[f"{fault.kind} {name}"] += 1
+    async def set_leases(self, *, default: bool) -> None:
+        """Let all roles run with the leases of the settings as they come, or with short ones."""
+        if default is self._has_default_leases:
+            return
+        self._has_default_leases = default
         supervisor = self._stack.supervisor
-        if fault.kind is FaultKind.FREEZE:
-            supervisor.pause(fault.target)
-            await asyncio.sleep(fault.for_s)
-            supervisor.resume(fault.target)
-        elif fault.target == "kafka":
-            await self._kill_server(self._stack.servers.kafka, fault.for_s)
-        elif fault.target == "postgres":
-            await self._kill_server(self._stack.servers.postgres, fault.for_s)
-        else:
-            await supervisor.kill(fault.target)
+        for role in supervisor.roles:
+            for name, value in SHORT_LEASES.items():
+                role.environment.pop(name, None)
+                if not default:
+                    role.environment[name] = value
+        await asyncio.gather(*(supervisor.kill(role.name) for role in supervisor.roles))
+        await supervisor.wait_ready()
 
-    async def _kill_server(self, server: EmbeddedKafka | EmbeddedPostgres | None, down_s: float) -> None:
-        assert server is not None, "faults only run on embedded servers"
-        await asyncio.to_thread(server.kill)
-        await asyncio.sleep(down_s)
-        await asyncio.to_thread(server.start)
+    async def play(self, part: Round) -> None:
+        """Let a round's faults happen, each at its time; returns when the last is over."""
+        await self.switch_gateway(part.gateway)
+        await self.misfortunes.play(part)
 
     async def switch_gateway(self, switches: Mapping[str, float]) -> None:
         """Set the gateway's fault switches; empty turns all off. Waits for a gateway that is just starting."""
@@ -142,15 +145,15 @@ class Stage:
 
         Raises NotAtRest after the limit, and SupervisorError where a role cannot be started.
         """
-        for role in self._stack.supervisor.roles:
-            self._stack.supervisor.resume(role.name)
+        await self.misfortunes.set_right()
         await self.switch_gateway({})
         await self._stack.supervisor.wait_ready()
         deadline = time.monotonic() + HEAL_LIMIT_S
         left: list[str] = []
         while time.monotonic() < deadline:
             with contextlib.suppress(*CONNECTION_ERRORS):
-                if await self._is_published_and_folded() and not await self._has_work():
+                left = await self.misfortunes.unburied()
+                if not left and await self._is_published_and_folded() and not await self._has_work():
                     checked = await check_unfinished(self.pool, default_codec())
                     # What that check read may have grown since: at rest is what stands still.
                     if checked.holds and await self._is_published_and_folded():
@@ -182,8 +185,11 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def set_stage(settings: Settings, folder: Path) -> AsyncIterator[Stage]:
-    """Start everything, twice where there may be two, in a folder of its own; stop it on leaving."""
+async def set_stage(settings: Settings, folder: Path, disk: Disk | None = None) -> AsyncIterator[Stage]:
+    """Start everything, twice where there may be two, in a folder of its own; stop it on leaving.
+
+    `disk` is the disk of that folder, where it has one that can be filled.
+    """
     if settings.database.url is not None or settings.kafka.bootstrap is not None:
         raise SettingsError(
             "Faults kill servers, so they only run on embedded ones: unset TALLYBOOK_DATABASE_URL and "
@@ -194,19 +200,24 @@ async def set_stage(settings: Settings, folder: Path) -> AsyncIterator[Stage]:
         general=settings.general.model_copy(update={"data_dir": folder}),
         api=settings.api.model_copy(update={"port": 0}),
         gateway=settings.gateway.model_copy(update={"port": 0}),
-        supervisor=settings.supervisor.model_copy(update={"restarts_max": RESTARTS_MAX}),
+        supervisor=settings.supervisor.model_copy(
+            update={"restarts_max": RESTARTS_MAX, "ready_timeout_s": READY_LIMIT_S}
+        ),
         database=settings.database.model_copy(update={"pool_max_connections": 4}),
     )
     async with contextlib.AsyncExitStack() as exits:
-        stack = await exits.enter_async_context(running_stack(own, environment=ROLE_SETTINGS))
+        stack = await exits.enter_async_context(running_stack(own, environment={**ROLE_SETTINGS, **SHORT_LEASES}))
         for role, instances in INSTANCES.items():
             await stack.supervisor.start(role, instances=instances)
         dsn = owner_dsn(stack.settings)
-        tenant = await create_tenant(dsn, stack.settings, tenant_id=TENANT, name="Faults")
+        keys: dict[str, str] = {}
+        for tenant_id in TENANTS:
+            tenant = await create_tenant(dsn, stack.settings, tenant_id=tenant_id, name=tenant_id)
+            keys[tenant_id] = tenant.key.secret
         await stack.supervisor.wait_ready()
         pool = await exits.enter_async_context(_pool(dsn))
         http = await exits.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)))
-        yield Stage(stack, pool, http, tenant.key.secret)
+        yield Stage(stack, pool, http, keys, disk)
 
 
 @contextlib.asynccontextmanager

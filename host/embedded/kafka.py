@@ -202,6 +202,14 @@ class EmbeddedKafka:
         """SIGKILL the broker. For fault tests."""
         self._server.kill()
 
+    def pause(self) -> None:
+        """SIGSTOP the broker, as in a long pause of its machine. For fault tests."""
+        self._server.pause()
+
+    def resume(self) -> None:
+        """SIGCONT: it goes on where it stood."""
+        self._server.resume()
+
     def restart(self) -> None:
         """Stop and start again, on the same port."""
         self.stop()

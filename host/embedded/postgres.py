@@ -176,6 +176,14 @@ class EmbeddedPostgres(PostgresServer):
         """SIGKILL the server and its backends, as a power cut would. For fault tests."""
         self._server.kill()
 
+    def pause(self) -> None:
+        """SIGSTOP the server and its backends, as in a long pause of its machine. For fault tests."""
+        self._server.pause()
+
+    def resume(self) -> None:
+        """SIGCONT: it goes on where it stood."""
+        self._server.resume()
+
     def restart(self) -> None:
         """Stop and start again, on the same port."""
         self.stop()

@@ -155,11 +155,30 @@ class ServerProcess:
             return True
         with contextlib.suppress(psutil.NoSuchProcess):
             self._process.send_signal(first)
+        self.resume()  # one that was paused must run to see it
         went = self._wait(timeout_s)
         if not went:
             self.kill()
         self._forget()
         return went
+
+    def pause(self) -> None:
+        """SIGSTOP the server and its children: it stands still and keeps its connections. For fault tests."""
+        self._send_to_family(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: a paused server goes on."""
+        self._send_to_family(signal.SIGCONT)
+
+    def _send_to_family(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # The parent first: once it stands still it starts no more children, and all of them are found.
+            self._process.send_signal(number)
+            for member in self._process.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.send_signal(number)
 
     def kill(self) -> None:
         """SIGKILL the server and its children at once, and wait until none is left."""

@@ -76,6 +76,29 @@ class TestPostgres:
         assert durable_postgres.port == port
         assert await value(durable_postgres.dsn(), "SELECT answer FROM kept") == 42
 
+    async def test_a_paused_server_answers_nobody_and_goes_on_where_it_stood(
+        self, durable_postgres: EmbeddedPostgres
+    ) -> None:
+        connection = await asyncpg.connect(durable_postgres.dsn())
+        try:
+            durable_postgres.pause()
+            asking = asyncio.create_task(connection.fetchval("SELECT 42"))
+            with pytest.raises(TimeoutError):
+                await asyncpg.connect(durable_postgres.dsn(), timeout=0.2)
+            assert not asking.done()
+            durable_postgres.resume()
+            assert await asking == 42
+        finally:
+            durable_postgres.resume()
+            await connection.close()
+
+    async def test_a_paused_server_stops_when_it_is_asked_to(self, durable_postgres: EmbeddedPostgres) -> None:
+        durable_postgres.pause()
+        await asyncio.to_thread(durable_postgres.stop)
+        assert not durable_postgres.is_running
+        await asyncio.to_thread(durable_postgres.start)
+        assert await value(durable_postgres.dsn(), "SELECT 1") == 1
+
     async def test_what_was_committed_survives_a_restart(self, durable_postgres: EmbeddedPostgres) -> None:
         await execute(durable_postgres.dsn(), "CREATE TABLE kept AS SELECT 42 AS answer")
         first = durable_postgres.pid

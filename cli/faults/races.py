@@ -1,0 +1,88 @@
+"""Races: commands that contradict one another, for one thing, at the same moment, at different processes."""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cli.faults.client import FaultClient, Told
+from cli.faults.world import World
+
+REFUNDS_AT_ONCE: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One command of a race: what is asked for, and with what."""
+
+    path: str
+    body: Mapping[str, object]
+
+
+class Races:
+    """Runs races on what the load has made."""
+
+    def __init__(self, client: FaultClient, world: World) -> None:
+        self._client = client
+        self._world = world
+
+    async def run(self, chance: random.Random) -> None:
+        """One race of a kind drawn at random, if there is anything to race for."""
+        race = chance.choice(
+            (self._pay_and_pay, self._pay_by_hand_twice, self._void_and_pay, self._refunds, self._renew_and_cancel)
+        )
+        await race(chance)
+
+    async def _pay_and_pay(self, chance: random.Random) -> None:
+        """By card and by hand: the invoice is paid once, and what a card gave for nothing goes back."""
+        invoice = self._invoice(chance)
+        if invoice is not None:
+            await self._race(
+                chance, [Entry(path=f"{invoice}/pay", body={}), Entry(path=f"{invoice}/pay", body=_BY_HAND)]
+            )
+
+    async def _pay_by_hand_twice(self, chance: random.Random) -> None:
+        invoice = self._invoice(chance)
+        if invoice is not None:
+            entry = Entry(path=f"{invoice}/pay", body=_BY_HAND)
+            await self._race(chance, [entry, entry], winners_max=1)
+
+    async def _void_and_pay(self, chance: random.Random) -> None:
+        invoice = self._invoice(chance)
+        if invoice is not None:
+            pay = Entry(path=f"{invoice}/pay", body=_BY_HAND)
+            await self._race(chance, [Entry(path=f"{invoice}/void", body={}), pay], winners_max=1)
+
+    async def _refunds(self, chance: random.Random) -> None:
+        """Each of the whole payment: together they must not give back more than was taken."""
+        if self._world.payments:
+            # The last ones: they may just be captured.
+            body = {"payment": chance.choice(self._world.payments[-20:])}
+            await self._race(chance, [Entry(path="/v1/refunds", body=body)] * REFUNDS_AT_ONCE)
+
+    async def _renew_and_cancel(self, chance: random.Random) -> None:
+        """A subscription's own clock may be under way, too."""
+        if self._world.subscriptions:
+            subscription = f"/v1/subscriptions/{chance.choice(self._world.subscriptions)}"
+            cancel = {"at_period_end": chance.random() < 1 / 2}
+            entries = [Entry(path=f"{subscription}/renew", body={}), Entry(path=f"{subscription}/cancel", body=cancel)]
+            await self._race(chance, entries)
+
+    def _invoice(self, chance: random.Random) -> str | None:
+        """Mostly a new one, which is open and may be being charged."""
+        invoices = self._world.invoices
+        return f"/v1/invoices/{chance.choice(invoices[-10:])}" if invoices else None
+
+    async def _race(self, chance: random.Random, entries: Sequence[Entry], *, winners_max: int | None = None) -> None:
+        order = chance.sample(entries, len(entries))
+        self._client.counts["races"] += 1
+        told: list[Told] = await asyncio.gather(
+            *(self._client.command("POST", entry.path, entry.body) for entry in order)
+        )
+        winners = [each for each in told if each.accepted]
+        if winners_max is not None and len(winners) > winners_max:
+            self._client.must(winners[-1], f"{len(winners)} of {len(told)} were accepted", holds=False)
+
+
+_BY_HAND: Final = {"paid_out_of_band": True}

@@ -1,0 +1,26 @@
+"""What a tenant's load knows of, to act on."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(slots=True)
+class Person:
+    """A customer, as the load knows it."""
+
+    customer_id: str
+    currency: str
+    payment_method: str = ""
+
+
+@dataclass(slots=True)
+class World:
+    """What there is to act on, oldest first."""
+
+    people: list[Person] = field(default_factory=list)
+    payments: list[str] = field(default_factory=list)
+    invoices: list[str] = field(default_factory=list)
+    subscriptions: list[str] = field(default_factory=list)
+    clocks: dict[str, datetime] = field(default_factory=dict)
+    plan: str = ""
+    price_of: dict[str, str] = field(default_factory=dict)
