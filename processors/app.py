@@ -1,10 +1,11 @@
-"""The processors' process: Faust agents that drive sagas, and the runner of due work, put together."""
+"""The processors' process: Faust agents for whatever consumes events, and the runner of due work, put together."""
 
 import asyncio
 import contextlib
 import logging
 import signal
 from collections.abc import Mapping
+from typing import Final
 
 import faust
 import structlog
@@ -19,26 +20,23 @@ from infra.event_store.log import CONNECTION_ERRORS, Listener, PostgresLog
 from infra.event_store.opening import open_writer
 from infra.event_store.port import Writer
 from infra.event_store.postgres import PostgresStorage
-from infra.event_store.storage import Codec
 from infra.heartbeat import Heartbeat
 from infra.kafka.dead_letters import DeadLetters
-from infra.kafka.provenance import ForeignRecord, foreign
-from infra.kafka.records import ConsumerRecord, Delivered, NotOurRecord, delivered
-from infra.kafka.topics import ensure_topics, full_name
+from infra.kafka.topics import ensure_topics
 from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.payment_tokens import PaymentTokens
 from infra.settings import ProcessorSettings, Settings, data_dir, vault_master_key
-from infra.telemetry import correlated
 from infra.vault import Vault
-from processors.carry import Carrier, carry, end_process, faust_app
+from processors import sagas
+from processors.carry import carry, end_process, faust_app
+from processors.consumers import ConsumerDeadLetters, Consumers, Parts, carrier_of
 from processors.due_work import DueWorkRunner, Run
-from processors.journeys import Driver, Journeys
+from processors.journeys import Journeys
 from processors.runs.gateway_calls import GatewayCalls
 from processors.runs.refund_retries import RefundRetries
 from processors.runs.renewals import Renewals
 from processors.runs.sweeper import Sweeper
 from processors.runs.test_clocks import TestClocks
-from processors.sagas import SAGAS, Saga, drive
 from processors.states import StateReader
 from processors.watch import Watch
 from schemas.codec import default_codec
@@ -49,47 +47,8 @@ ROLE = "processors"
 MEASURE_INTERVAL_S = 5.0
 
 
-def carrier_of(
-    saga: Saga, writer: Writer, journeys: Journeys, codec: Codec, pool: Pool, *, topic_prefix: str
-) -> Carrier:
-    """What Faust needs to bring a saga its events. The pool's role may read the log."""
-
-    async def handle(fact: Delivered) -> None:
-        with correlated(fact.correlation_id, causation_id=fact.event_id):
-            await drive(
-                saga,
-                writer,
-                journeys,
-                event_id=fact.event_id,
-                event=codec.decode_event(fact.value),
-                tenant_id=fact.tenant_id,
-                correlation_id=fact.correlation_id,
-                by=Driver.KAFKA,
-            )
-
-    topic = full_name(topic_prefix, saga.topic)
-    return Carrier(
-        name=f"saga-{saga.name}",
-        topics=(topic,),
-        event_types=saga.event_types,
-        foreign=lambda facts: foreign(pool, facts),
-        handle=handle,
-    )
-
-
-class SagaDeadLetters:
-    """Buries a saga's record, and holds its deadline: shown as held, and left alone until it is replayed."""
-
-    def __init__(self, dead_letters: DeadLetters, queue: PostgresDueWork) -> None:
-        self._dead_letters = dead_letters
-        self._queue = queue
-
-    async def bury(self, record: ConsumerRecord, *, consumer: str, error: BaseException, attempts: int) -> None:
-        """See `carry.DeadLetters`."""
-        await self._dead_letters.bury(record, consumer=consumer, error=error, attempts=attempts)
-        if not isinstance(error, NotOurRecord | ForeignRecord):  # a forgery holds up nobody
-            event_id = delivered(record).event_id
-            await self._queue.hold_caused_by(event_id, WorkKind.SAGA_DEADLINE, error=f"dead letter: {error}")
+CONSUMERS: Final[tuple[Consumers, ...]] = (sagas.consumers_of,)
+"""Whatever wants events: a line each."""
 
 
 def runs_of(
@@ -114,8 +73,11 @@ def runs_of(
 class Processors:
     """One processors process, from its connections to its last acknowledgement."""
 
-    def __init__(self, settings: Settings, *, dsn: str, bootstrap: str) -> None:
+    def __init__(
+        self, settings: Settings, *, dsn: str, bootstrap: str, consumers: tuple[Consumers, ...] = CONSUMERS
+    ) -> None:
         self._settings = settings
+        self._consumers = consumers
         self._dsn = dsn
         self._bootstrap = bootstrap
         self._stop = asyncio.Event()
@@ -167,11 +129,14 @@ class Processors:
             folder = data_dir(settings) / "faust"
             app = faust_app(f"{cell}-processors", self._bootstrap, kafka, settings.processors, folder=folder)
             letters = DeadLetters(pool, producer, topic_prefix=kafka.topic_prefix)
-            for saga in SAGAS:
-                carrier = carrier_of(saga, writer, journeys, codec, pool, topic_prefix=kafka.topic_prefix)
-                carry(app, carrier, settings.processors, SagaDeadLetters(letters, queue))
+            parts = Parts(writer, journeys, codec, pool, kafka.topic_prefix)
+            carriers = []
+            for consumer in (each for make in self._consumers for each in make(parts)):
+                carriers.append(carrier := carrier_of(consumer, parts))
+                carry(app, carrier, settings.processors, ConsumerDeadLetters(letters, queue, consumer.holds))
 
-            watch = Watch(settings, self._bootstrap, app, runner, journeys, gateways)
+            topics = sorted({topic for carrier in carriers for topic in carrier.topics})
+            watch = Watch(settings, self._bootstrap, topics, app, runner, journeys, gateways)
             stack.push_async_callback(watch.close)
             heartbeat = Heartbeat(settings, dsn=self._dsn, role=ROLE, database_role=Role.WRITER, parts=watch.parts)
             await stack.enter_async_context(heartbeat.beating())

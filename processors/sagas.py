@@ -1,36 +1,44 @@
-"""The sagas that events drive: an event comes in, the saga's commands go out. Faust and the sweeper call `drive`.
+"""Driving sagas: an event comes in, the saga's commands go out. Kafka's consumers and the sweeper call `drive`.
 
 Sagas travel by Kafka; the sweeper is there for what was lost on the way. Who drove one is the actor of its commands,
 so the log tells how many the sweeper had to.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
-
-from domain.kernel.stream import Command, Event, Topic
-from domain.payments import charge_saga, refund_saga
+from domain.kernel.saga import Saga
+from domain.kernel.stream import Event, WorkKind
+from domain.sagas import SAGAS
 from infra.event_store.port import Writer
+from infra.kafka.records import Delivered
+from processors.consumers import Consumer, Parts
 from processors.issue import Cause, issue
 from processors.journeys import Driver, Journeys
 
-React = Callable[[str, Event], list[tuple[str, Command]]]
+
+def consumers_of(parts: Parts) -> tuple[Consumer, ...]:
+    """A consumer for each saga that asks for something."""
+    return tuple(_consumer(saga, parts) for saga in SAGAS if saga.react is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Saga:
-    """A saga's pure part, and which events of which topic concern it."""
+def _consumer(saga: Saga, parts: Parts) -> Consumer:
+    async def handle(fact: Delivered) -> None:
+        await drive(
+            saga,
+            parts.writer,
+            parts.journeys,
+            event_id=fact.event_id,
+            event=parts.codec.decode_event(fact.value),
+            tenant_id=fact.tenant_id,
+            correlation_id=fact.correlation_id,
+            by=Driver.KAFKA,
+        )
 
-    name: str
-    topic: Topic
-    event_types: frozenset[str]
-    react: React
-
-
-SAGAS: Final = (
-    Saga(charge_saga.NAME, Topic.BILLING, frozenset({"invoice.finalized"}), charge_saga.react),
-    Saga(refund_saga.NAME, Topic.PAYMENTS, frozenset({"payment.captured"}), refund_saga.react),
-)
+    return Consumer(
+        name=f"saga-{saga.name}",
+        topics=(saga.topic,),
+        event_types=frozenset({saga.started_by}),
+        handle=handle,
+        holds=WorkKind.SAGA_DEADLINE,
+    )
 
 
 async def drive(
@@ -45,6 +53,8 @@ async def drive(
     by: Driver,
 ) -> None:
     """Issue what the saga wants after this event; nothing happens for what it has issued before."""
+    if saga.react is None:
+        return
     cause = Cause(tenant_id=tenant_id, correlation_id=correlation_id, causation_id=event_id)
     for step, command in saga.react(event_id, event):
         key = f"{saga.name}:{event_id}:{step}"

@@ -1,7 +1,7 @@
 """What a processors process says of its parts: Kafka, its sagas, due work, and each payment gateway."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
 import faust
@@ -11,12 +11,10 @@ from infra.database import Connection
 from infra.heartbeat import Stall
 from infra.kafka.group_lag import GroupLag
 from infra.kafka.probe import KafkaProbe
-from infra.kafka.topics import full_name
 from infra.settings import Settings
 from infra.telemetry import PartHealth, timed_part
 from processors.due_work import DueWorkRunner
 from processors.journeys import Journeys
-from processors.sagas import SAGAS
 
 COUNTED_ROWS_MAX: Final = 10_000
 DUE: Final = """
@@ -33,6 +31,7 @@ class Watch:
         self,
         settings: Settings,
         bootstrap: str,
+        topics: Sequence[str],
         app: faust.App,
         runner: DueWorkRunner,
         journeys: Journeys,
@@ -43,7 +42,6 @@ class Watch:
         self._journeys = journeys
         self._gateways = gateways
         self._timeout_s = settings.telemetry.health_timeout_ms / 1000
-        topics = sorted({full_name(settings.kafka.topic_prefix, saga.topic) for saga in SAGAS})
         timeout_ms = settings.telemetry.health_timeout_ms
         self._kafka = KafkaProbe(bootstrap, topics, timeout_ms=timeout_ms)
         self._lag = GroupLag(bootstrap, group=app.conf.id, topics=topics, timeout_ms=timeout_ms)

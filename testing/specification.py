@@ -22,6 +22,7 @@ from domain.commands import HANDLERS, decide
 from domain.kernel.accounts import Entry, Posting
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Change, Command, Decision, Event, Finish, Schedule, State, Stream, Take, WorkKind
+from domain.sagas import due_work
 from schemas.codec import decode_entry, decode_event, encode_entry, encode_event
 from testing.moments import utc
 
@@ -111,7 +112,7 @@ class Books:
                 elif holder == claim.owner:
                     del claims[claim.kind, claim.value]
                     done.freed.append(claimed)
-            for effect in stream.due_work(event, state):
+            for effect in due_work(stream, event, state):
                 if isinstance(effect, Schedule):
                     assert (effect.due_at is None) != (effect.after_ms is None), "one of due_at and after_ms"
                 work[effect.kind, effect.subject] = effect

@@ -1,4 +1,4 @@
-"""What is under way: charges, renewals and refunds, with their state and steps."""
+"""What is under way: sagas with their state and steps."""
 
 from datetime import datetime
 from typing import Annotated, Final, Literal
@@ -11,13 +11,17 @@ from api.http.fields import CustomerId
 from api.http.listing import Cursor, Limit, ListResource, NoParameters, Parameters, list_example, list_resource
 from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, Problem
+from api.http.validation import form
+from domain import sagas as catalogue
+from domain.kernel.saga import SagaState
 from projections.models import sagas as read
-from projections.models.sagas import FoundSaga, SagaState
+from projections.models.sagas import FoundSaga
 from projections.read_model import Projection
 from projections.reading import PageRequest
 
 SAGAS: Final = Operations(tag="sagas", about="What is under way.")
 _MAX_ID_CHARS: Final = 100
+_NAMES: Final = sorted(saga.name for saga in catalogue.SAGAS)
 
 
 class SagaFilters(Parameters):
@@ -25,7 +29,11 @@ class SagaFilters(Parameters):
 
     limit: Limit | None = None
     starting_after: Cursor | None = None
-    saga: Literal["charge", "renewal", "refund"] | None = None
+    saga: Annotated[
+        str | None,
+        form(f"^(?:{'|'.join(_NAMES)})$", f"Must be one of {', '.join(_NAMES)}"),
+        Field(json_schema_extra={"enum": _NAMES}),
+    ] = None
     state: SagaState | None = None
     customer: CustomerId | None = None
 
@@ -40,7 +48,7 @@ class SagaStepResource(TypedDict):
 
 
 class SagaResource(TypedDict):
-    """A saga. `subject` is the invoice or refund it is about; after `deadline_at` it is driven again."""
+    """A saga. `subject` is the invoice or payment it is about; after `deadline_at` it is driven again."""
 
     id: str
     object: Literal["saga"]
@@ -132,7 +140,7 @@ async def list_sagas(call: Call, asked: SagaFilters) -> ListResource[SagaResourc
     reads=(Projection.BILLING, Projection.PAYMENTS),
 )
 async def get_saga(call: Call, _asked: NoParameters) -> SagaResource:
-    """Get a saga: `charge:` or `renewal:` and an invoice's id, or `refund:` and a refund's."""
+    """Get a saga: `charge:` or `renewal:` and an invoice's id, or `refund:` and the payment's that nobody needed."""
     wanted = call.path["saga_id"]
     if len(wanted) > _MAX_ID_CHARS or not wanted.isprintable():
         raise Problem(NOT_FOUND)

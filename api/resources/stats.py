@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 from api.http.call import Call
 from api.http.listing import Parameters
 from api.http.operations import Operations
+from domain.kernel.saga import SagaState
 from projections.models import sagas, stats
-from projections.models.sagas import SagaState
 from projections.models.stats import Figure
 from projections.read_model import Projection
 

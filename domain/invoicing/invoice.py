@@ -29,10 +29,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import STANDARD_ROUNDING
-from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
-
-CHARGE_DEADLINE_MS = 15_000
-"""How long the stream processors have to request an invoice's payment before the sweeper does it (ms)."""
+from domain.kernel.stream import Stream, Streams, Topic
 
 MAX_INVOICE_LINES = 250
 
@@ -433,31 +430,6 @@ def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
             return None
 
 
-def charge_saga(invoice_id: str) -> str:
-    """The subject of the deadline within which an invoice's collection must have come to an end."""
-    return f"charge:{invoice_id}"
-
-
-def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
-    """An invoice to be collected has a deadline, so that its saga is found again if its event was lost on the way."""
-    match event:
-        case InvoiceFinalized() if invoice.collection_status is CollectionStatus.PENDING:
-            return (
-                Schedule(
-                    WorkKind.SAGA_DEADLINE,
-                    charge_saga(event.invoice_id),
-                    after_ms=CHARGE_DEADLINE_MS,
-                    clock_id=invoice.test_clock_id,
-                ),
-            )
-        case InvoicePaid() | InvoiceCollectionFailed() | InvoiceVoided():
-            if invoice.collection is CollectionMethod.CHARGE_AUTOMATICALLY:
-                return (Finish(WorkKind.SAGA_DEADLINE, charge_saga(event.invoice_id)),)
-            return ()
-        case _:
-            return ()
-
-
 EVENTS: dict[str, type] = {
     "invoice.drafted": InvoiceDrafted,
     "invoice.finalized": InvoiceFinalized,
@@ -478,5 +450,4 @@ INVOICE: Stream[Invoice] = Stream(
     not_found=InvoiceNotFound,
     already_exists=InvoiceAlreadyExists,
     postings=postings,
-    due_work=due_work,
 )

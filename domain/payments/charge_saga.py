@@ -3,19 +3,58 @@
 invoice.finalized -> CollectInvoice -> (the gateway call, due work) -> captured and paid, or declined and past due.
 """
 
-from domain.invoicing.invoice import CollectionMethod, InvoiceFinalized
+from typing import Final
+
+from domain.invoicing.invoice import (
+    INVOICE,
+    CollectionMethod,
+    CollectionStatus,
+    Invoice,
+    InvoiceCollectionFailed,
+    InvoiceFinalized,
+    InvoicePaid,
+    InvoiceVoided,
+)
 from domain.kernel.identifiers import PAYMENT, derived_id
-from domain.kernel.stream import Command, Event
+from domain.kernel.saga import Deadline, Saga, SagaState
+from domain.kernel.stream import Command
 from domain.payments.commands import CollectInvoice
 
-NAME = "charge"
+DEADLINE_MS: Final = 15_000
+"""How long the stream processors have to collect an invoice before the sweeper does it (ms)."""
 
 
-def react(event_id: str, event: Event) -> list[tuple[str, Command]]:
-    """The saga's next commands, each with its step's name. The same event always asks for the same."""
-    if not isinstance(event, InvoiceFinalized):
-        return []
-    if event.collection is not CollectionMethod.CHARGE_AUTOMATICALLY or event.total.amount <= 0:
+def begins(event: InvoiceFinalized) -> SagaState | None:
+    """An invoice of more than nothing, to be collected automatically, is charged."""
+    automatic = event.collection is CollectionMethod.CHARGE_AUTOMATICALLY
+    return SagaState.WAITING if automatic and event.total.amount > 0 else None
+
+
+def react(event_id: str, event: InvoiceFinalized) -> list[tuple[str, Command]]:
+    """Collect it."""
+    if begins(event) is None:
         return []
     collect = CollectInvoice(invoice_id=event.invoice_id, payment_id=derived_id(PAYMENT, event_id, "collect"))
     return [("collect", collect)]
+
+
+def _must_go_on(invoice: Invoice) -> bool | None:
+    if invoice.collection is not CollectionMethod.CHARGE_AUTOMATICALLY:
+        return None
+    return invoice.collection_status is CollectionStatus.PENDING
+
+
+CHARGE_SAGA: Final = Saga(
+    name="charge",
+    streams=(INVOICE,),
+    starts=InvoiceFinalized,
+    begins=begins,
+    moves={
+        InvoicePaid: SagaState.SUCCEEDED,
+        InvoiceCollectionFailed: SagaState.FAILED,
+        InvoiceVoided: SagaState.CANCELED,
+    },
+    subject=lambda event: event.invoice_id,
+    react=react,
+    deadline=Deadline(after_ms=DEADLINE_MS, must_go_on=_must_go_on),
+)

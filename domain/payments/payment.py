@@ -34,9 +34,6 @@ RESOLVE_UNKNOWN_AFTER_MS = 500
 ASK_ABOUT_ACTION_AFTER_MS = 5_000
 """How often the gateway is asked whether a customer has authenticated an attempt (ms)."""
 
-REFUND_DEADLINE_MS = 15_000
-"""How long the stream processors have to refund an unneeded capture before the sweeper does it (ms)."""
-
 
 class PaymentStatus(StrEnum):
     REQUIRES_PAYMENT_METHOD = "requires_payment_method"
@@ -407,11 +404,6 @@ def attempt_reference(payment_id: str, attempt: int) -> str:
     return f"{payment_id}:{attempt}"
 
 
-def refund_saga(payment_id: str) -> str:
-    """The subject of the deadline within which an unneeded capture must have been refunded."""
-    return f"refund:{payment_id}"
-
-
 def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
     """A call to the gateway is due as soon as its intent is committed, and again while its outcome is unknown."""
     clock_id = payment.test_clock_id
@@ -423,14 +415,6 @@ def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
             # A test clock waits for the gateway, but not for a customer to authenticate.
             waits = None if payment.status is PaymentStatus.REQUIRES_ACTION else clock_id
             return (Schedule(call, attempt, after_ms=RESOLVE_UNKNOWN_AFTER_MS, clock_id=waits),)
-        case PaymentCaptured() if event.unneeded:
-            deadline = Schedule(
-                WorkKind.SAGA_DEADLINE,
-                refund_saga(event.payment_id),
-                after_ms=REFUND_DEADLINE_MS,
-                clock_id=clock_id,
-            )
-            return (Finish(call, attempt), deadline)
         case PaymentCaptured() | PaymentDeclined() | PaymentAttemptCanceled():
             return (Finish(call, attempt),)
         case PaymentCancelRequested():
@@ -438,9 +422,7 @@ def due_work(event: PaymentEvent, payment: Payment) -> tuple[DueWork, ...]:
         case PaymentActionRequired():
             return (Schedule(call, attempt, after_ms=ASK_ABOUT_ACTION_AFTER_MS),)
         case RefundRequested() if payment.unneeded and payment.refundable.is_zero:
-            deadline_met = Finish(WorkKind.SAGA_DEADLINE, refund_saga(event.payment_id))
-            asked_again = Finish(WorkKind.REFUND_RETRY, event.payment_id)
-            return (*refunds.due_work(event, clock_id), deadline_met, asked_again)
+            return (*refunds.due_work(event, clock_id), Finish(WorkKind.REFUND_RETRY, event.payment_id))
         case RefundFailed() if payment.unneeded:
             # Nobody asked for this refund, so nobody would ask again. A test clock does not wait for the gateway's
             # change of mind.

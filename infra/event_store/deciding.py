@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Decision, Handler, State, Stream
+from domain.sagas import due_work
 from infra.event_store.decision_record import encoded
 from infra.event_store.effects import Claims, Work
 from infra.event_store.port import Answer, Decided, Envelope, Request
@@ -178,7 +179,7 @@ class Batch:
             entry = stream.postings(event, state)
             for claim in stream.claims(event, state):
                 claims.apply(claim)
-            for effect in stream.due_work(event, state):
+            for effect in due_work(stream, event, state):
                 work.apply(effect, place)
             event_type, schema_id, payload = self._encode_event(event)
             rows.append(

@@ -11,7 +11,10 @@ from infra.event_store.due_work import PostgresDueWork
 from infra.event_store.opening import open_writer
 from infra.kafka.dead_letters import DeadLetters
 from infra.settings import Settings
+from processors.app import CONSUMERS
+from processors.consumers import Consumers, Parts
 from processors.dead_letters.replay import DeadLetterReplay
+from processors.journeys import Journeys
 from schemas.codec import default_codec
 
 
@@ -24,7 +27,9 @@ class Desk(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def open_desk(settings: Settings, *, dsn: str, owner_dsn: str, bootstrap: str) -> AsyncIterator[Desk]:
+async def open_desk(
+    settings: Settings, *, dsn: str, owner_dsn: str, bootstrap: str, consumers: tuple[Consumers, ...] = CONSUMERS
+) -> AsyncIterator[Desk]:
     """Connections, a producer and a writer of this process's own."""
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, Role.WRITER, settings.database)
@@ -37,5 +42,6 @@ async def open_desk(settings: Settings, *, dsn: str, owner_dsn: str, bootstrap: 
         stack.push_async_callback(writer.close)
         letters = DeadLetters(pool, producer, topic_prefix=settings.kafka.topic_prefix)
         queue = PostgresDueWork(pool)
-        replay = DeadLetterReplay(letters, queue, writer, codec, settings, pool=pool, owner_dsn=owner_dsn)
+        parts = Parts(writer, Journeys(settings.processors), codec, pool, settings.kafka.topic_prefix)
+        replay = DeadLetterReplay(letters, queue, parts, consumers, settings, owner_dsn=owner_dsn)
         yield Desk(letters, replay, queue)

@@ -1,25 +1,20 @@
 """Replaying dead letters, once whatever stopped them is mended: by the consumer that gave them up, from this process.
 
-A saga's record is handed to the saga again, and its deadline is released; what had been issued before does nothing.
+A consumer's record is handed to it again, and what was held is released (a saga's deadline); what it had issued before
+does nothing.
 A read model's key is folded from the log from the poison record on.
 """
 
 import structlog
 
-from domain.kernel.stream import WorkKind
-from infra.database import Pool
 from infra.event_store.due_work import PostgresDueWork
-from infra.event_store.port import Writer
 from infra.kafka.dead_letters import DeadLetter, DeadLetters
 from infra.kafka.provenance import place_of
 from infra.kafka.records import Delivered, NotOurRecord, delivered
 from infra.settings import Settings
-from processors.app import carrier_of
-from processors.journeys import Journeys
-from processors.sagas import SAGAS
+from processors.consumers import Consumers, Parts, carrier_of
 from projections.folding.replay import CONSUMER_PREFIX, NotHeld, replay
 from projections.read_model import Projection
-from schemas.codec import Codec
 
 log = structlog.get_logger(__name__)
 
@@ -35,21 +30,18 @@ class DeadLetterReplay:
         self,
         letters: DeadLetters,
         queue: PostgresDueWork,
-        writer: Writer,
-        codec: Codec,
+        parts: Parts,
+        consumers: tuple[Consumers, ...],
         settings: Settings,
         *,
-        pool: Pool,
         owner_dsn: str,
     ) -> None:
         self._letters = letters
         self._queue = queue
         self._settings = settings
         self._owner_dsn = owner_dsn
-        prefix = settings.kafka.topic_prefix
-        journeys = Journeys(settings.processors)
-        carriers = [carrier_of(saga, writer, journeys, codec, pool, topic_prefix=prefix) for saga in SAGAS]
-        self._carriers = {carrier.name: carrier for carrier in carriers}
+        self._parts = parts
+        self._consumers = {each.name: each for make in consumers for each in make(parts)}
 
     async def replay(self, letter: DeadLetter) -> None:
         """Handle a letter and mark it replayed. Raises what handling it raised, after that was written down."""
@@ -65,14 +57,16 @@ class DeadLetterReplay:
         log.info("dead_letter_replayed", dead_letter=letter.dead_letter_id, consumer=letter.consumer)
 
     async def _carry(self, letter: DeadLetter) -> None:
-        carrier = self._carriers.get(letter.consumer)
-        if carrier is None:
+        consumer = self._consumers.get(letter.consumer)
+        if consumer is None:
             raise CannotReplay(f"this release has no consumer {letter.consumer}; dismiss the letter if that is meant")
+        carrier = carrier_of(consumer, self._parts)
         fact = _fact(letter)
         if why := (await carrier.foreign([fact])).get(place_of(fact)):
             raise CannotReplay(f"it is no record of ours ({why}); dismiss it")
         await carrier.handle(fact)
-        await self._queue.release_caused_by(fact.event_id, WorkKind.SAGA_DEADLINE)
+        if consumer.holds is not None:
+            await self._queue.release_caused_by(fact.event_id, consumer.holds)
 
     async def _fold(self, letter: DeadLetter) -> None:
         fact = _fact(letter)

@@ -5,20 +5,21 @@ Two witnesses: the tables that drive the work (due work, dead letters), and the 
 whose row was lost.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from domain.customers.test_clock import TEST_CLOCK, TestClockAdvanced, TestClockAdvanceStarted, TestClockMoved
-from domain.invoicing.invoice import (
-    CollectionMethod,
-    InvoiceCollectionFailed,
-    InvoiceFinalized,
-    InvoicePaid,
-    InvoiceVoided,
-    charge_saga,
+from domain.customers.test_clock import (
+    TEST_CLOCK,
+    TestClockAdvanced,
+    TestClockAdvanceStarted,
+    TestClockCreated,
+    TestClockMoved,
 )
+from domain.kernel.saga import Saga
 from domain.kernel.stream import WorkKind
 from domain.payments.cancellation import PaymentAttemptCanceled, PaymentCancelRequested
+from domain.payments.charge_saga import CHARGE_SAGA
 from domain.payments.payment import (
     PaymentActionRequired,
     PaymentAttemptRequested,
@@ -28,6 +29,7 @@ from domain.payments.payment import (
     attempt_reference,
 )
 from domain.payments.refund import RefundFailed, RefundRequested, RefundSucceeded
+from domain.sagas import SAGAS
 from infra.database import Pool
 from infra.event_store.port import Recorded
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
@@ -36,8 +38,8 @@ from processors.journeys import Driver
 from schemas.codec import Codec
 
 ROWS_MAX: Final = 1_000
-BY_KAFKA: Final = "charges and refunds that a saga started by Kafka"
-BY_SWEEPER: Final = "charges and refunds that the sweeper had to start"
+BY_KAFKA: Final = "steps of sagas whose event came by Kafka"
+BY_SWEEPER: Final = "steps of sagas that the sweeper had to take"
 
 _WORK: Final = """
 SELECT w.tenant_id, w.kind, w.subject, w.due_at, w.clock_id, w.runs_on_clock, w.held, w.attempts, w.last_error,
@@ -77,8 +79,11 @@ async def check_unfinished(
         for recorded in page:
             log.take(recorded)
     now: datetime = await pool.fetchval("SELECT clock_timestamp()")
+    patient = frozenset(log.waiting.values())
     for subject, each in log.open.items():
-        if each.recorded_at > now - grace and grace:
+        if subject in patient:
+            findings.count("sagas that wait for a customer to authenticate")
+        elif each.recorded_at > now - grace and grace:
             findings.count("under way")
         else:
             detail = f"since position {each.position} ({each.event_id})"
@@ -98,7 +103,7 @@ async def check_unfinished(
 
 
 def swept_share(checked: Checked) -> float:
-    """Of the charges and refunds that sagas started, the share that did not travel by Kafka."""
+    """Of the steps that sagas took, the share whose event did not travel by Kafka."""
     swept = checked.counts.get(BY_SWEEPER, 0)
     return swept / max(1, swept + checked.counts.get(BY_KAFKA, 0))
 
@@ -145,32 +150,28 @@ class _FromLog:
         self.open: dict[str, _Open] = {}
         self.waiting: dict[str, str] = {}
         self.waiting_attempts: set[str] = set()
-        self._unneeded: set[str] = set()
-        self._deadline_of: dict[str, str] = {}
+        self._charge_of: dict[str, str] = {}
         self.clocks: dict[tuple[str, str], datetime] = {}
         self.driven: dict[str, int] = dict.fromkeys(Driver, 0)
 
     def take(self, recorded: Recorded) -> None:
         """The next event in position order."""
+        if recorded.decision is not None:
+            self._count_driver(recorded)
         if recorded.event_type not in _TYPES:
             return
         event: Any = self._codec.decode_event(recorded.payload)
+        for saga in _SAGAS_OF.get(recorded.event_type, ()):
+            self._saga(saga, recorded, event)
         match event:
-            case InvoiceFinalized():
-                if event.collection is CollectionMethod.CHARGE_AUTOMATICALLY and event.total.amount > 0:
-                    self._begin("charge", f"charge:{event.invoice_id}", recorded)
-            case InvoicePaid() | InvoiceVoided() | InvoiceCollectionFailed():
-                self.open.pop(f"charge:{event.invoice_id}", None)
             case PaymentCreated():
-                self._count_driver(recorded)
                 if event.invoice_id is not None:
-                    self._deadline_of[event.payment_id] = charge_saga(event.invoice_id)
-                    self.open.pop(f"charge:{event.invoice_id}", None)  # from here on it is the payment's to finish
+                    self._charge_of[event.payment_id] = CHARGE_SAGA.id_of(event)
             case PaymentAttemptRequested():
                 self._begin("payment", event.payment_id, recorded)
             case PaymentActionRequired():
                 self.open.pop(event.payment_id, None)
-                self.waiting[event.payment_id] = self._deadline_of.get(event.payment_id, "")
+                self.waiting[event.payment_id] = self._charge_of.get(event.payment_id, "")
                 self.waiting_attempts.add(attempt_reference(event.payment_id, event.attempt))
             case PaymentCancelRequested():
                 self._end_attempt(event.payment_id, event.attempt)
@@ -179,21 +180,12 @@ class _FromLog:
                 self._end_attempt(event.payment_id, event.attempt)
             case PaymentCaptured():
                 self._end_attempt(event.payment_id, event.attempt)
-                self._deadline_of.pop(event.payment_id, None)
-                if event.unneeded:
-                    self._unneeded.add(event.payment_id)
-                    self._begin("return of an unneeded capture", f"refund:{event.payment_id}", recorded)
+                self._charge_of.pop(event.payment_id, None)
             case RefundRequested():
-                self._count_driver(recorded)
-                self.open.pop(f"refund:{event.payment_id}", None)
-                self._begin("refund", event.refund_id, recorded)
-            case RefundSucceeded():
+                self._begin("refund at the gateway", event.refund_id, recorded)
+            case RefundSucceeded() | RefundFailed():
                 self.open.pop(event.refund_id, None)
-            case RefundFailed():
-                self.open.pop(event.refund_id, None)
-                if event.payment_id in self._unneeded:
-                    self._begin("failed return of an unneeded capture", f"refund:{event.payment_id}", recorded)
-            case _:
+            case TestClockAdvanceStarted() | TestClockMoved() | TestClockAdvanced() | TestClockCreated():
                 self._clock(recorded, event)
 
     def advances(self, clock_id: str, *, since: datetime) -> bool:
@@ -202,6 +194,14 @@ class _FromLog:
         """
         advance = self.open.get(f"clock:{clock_id}")
         return advance is not None and advance.recorded_at > since
+
+    def _saga(self, saga: Saga, recorded: Recorded, event: Any) -> None:
+        subject = saga.id_of(event)
+        if recorded.event_type == saga.started_by:
+            if saga.begins(event) is not None:
+                self._begin(saga.name, subject, recorded)
+        elif saga.states[recorded.event_type].is_over:
+            self.open.pop(subject, None)
 
     def _count_driver(self, recorded: Recorded) -> None:
         by = recorded.actor.partition(":")[0]
@@ -233,22 +233,21 @@ class _FromLog:
             self.clocks[recorded.tenant_id, event.clock_id] = event.frozen_at
 
 
+# A saga without a deadline waits for others, who are looked at themselves.
+_DRIVEN: Final = tuple(saga for saga in SAGAS if saga.deadline is not None)
+_SAGAS_OF: Final[Mapping[str, tuple[Saga, ...]]] = {
+    event_type: tuple(saga for saga in _DRIVEN if event_type in {saga.started_by, *saga.states})
+    for event_type in {name for saga in _DRIVEN for name in (saga.started_by, *saga.states)}
+}
 _TYPES: Final = frozenset(
     {
-        "invoice.finalized",
-        "invoice.paid",
-        "invoice.voided",
-        "invoice.collection_failed",
+        *_SAGAS_OF,
         "payment.created",
         "payment.attempt_requested",
         "payment.action_required",
         "payment.declined",
         "payment.cancel_requested",
         "payment.attempt_canceled",
-        "payment.captured",
-        "refund.requested",
-        "refund.succeeded",
-        "refund.failed",
         *TEST_CLOCK.events,
     }
 )

@@ -4,12 +4,13 @@ Its event is read from the log and handed to the saga once more; commands that w
 books come right whatever happened to the record on its way.
 """
 
+from domain.sagas import SAGAS
 from infra.event_store.port import Log, Work, Writer
 from infra.event_store.storage import Codec
 from infra.settings import ProcessorSettings
 from processors.journeys import Driver, Journeys
 from processors.outcome import AskAgain, Unwanted, WorkOutcome
-from processors.sagas import SAGAS, drive
+from processors.sagas import drive
 
 
 class Sweeper:
@@ -30,7 +31,7 @@ class Sweeper:
         recorded = page[0]
         event = self._codec.decode_event(recorded.payload)
         for saga in SAGAS:
-            if recorded.event_type in saga.event_types:
+            if recorded.event_type == saga.started_by:
                 await drive(
                     saga,
                     self._writer,

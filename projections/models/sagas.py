@@ -1,29 +1,16 @@
-"""What is under way: charges, renewals and refunds, with their state, deadline and steps.
+"""What is under way: every saga with its state, deadline and steps, derived from events alone.
 
-Derived from events alone. A charge is an invoice being collected, a renewal is a period being billed and paid, a
-refund is money on its way back. What the gateway said step by step stands in the payment.
+A table per saga of `domain/sagas.py`. What the gateway said step by step stands in the payment.
 """
 
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final, NamedTuple
 
-from domain.invoicing.invoice import CHARGE_DEADLINE_MS, CollectionMethod
-from domain.payments.refund import EVENTS as REFUND_EVENTS
+from domain.kernel.saga import Saga, SagaState
+from domain.sagas import SAGAS
 from projections.columns import layout
 from projections.read_model import Fact, Projection, ReadModel, Rows
 from projections.reading import FIRST_PAGE, Page, PageRequest, Reader, UnknownCursor
-
-
-class SagaState(StrEnum):
-    """`waiting`: for the gateway, or for somebody to pay. `unknown`: the gateway has to be asked what happened."""
-
-    WAITING = "waiting"
-    UNKNOWN = "unknown"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELED = "canceled"
 
 
 class SagaStep(NamedTuple):
@@ -35,8 +22,8 @@ class SagaStep(NamedTuple):
     recorded_at: datetime
 
 
-class Saga(NamedTuple):
-    """`subject` is the invoice, the refund, or the period (`subscription/index`) where no invoice bills it.
+class SagaProgress(NamedTuple):
+    """`subject` is what its saga says: the invoice, the payment, or the period where no invoice bills it.
 
     `started_at` and `ended_at` are business time; `deadline_at` is real time, when the sweeper takes it up.
     """
@@ -55,146 +42,68 @@ class Saga(NamedTuple):
 class FoundSaga(NamedTuple):
     """A saga as of its last event."""
 
-    state: Saga
+    state: SagaProgress
     position: int
-
-
-CHARGE: Final = "charge"
-RENEWAL: Final = "renewal"
-REFUND: Final = "refund"
-
-_OUTCOMES: Final[Mapping[str, SagaState]] = {
-    "invoice.paid": SagaState.SUCCEEDED,
-    "invoice.collection_failed": SagaState.FAILED,
-    "invoice.voided": SagaState.CANCELED,
-    "refund.outcome_unknown": SagaState.UNKNOWN,
-    "refund.succeeded": SagaState.SUCCEEDED,
-    "refund.failed": SagaState.FAILED,
-}
-_INVOICE_OUTCOMES: Final = frozenset({"invoice.paid", "invoice.collection_failed", "invoice.voided"})
 
 
 def _step(fact: Fact) -> SagaStep:
     return SagaStep(fact.event_type, fact.event_id, fact.effective_at, fact.recorded_at)
 
 
-def _start(rows: Rows[FoundSaga], fact: Fact, saga: str, subject: str, deadline_ms: int | None = None) -> None:
-    saga_id = f"{saga}:{subject}"
-    deadline_at = None if deadline_ms is None else fact.recorded_at + timedelta(milliseconds=deadline_ms)
-    state = Saga(
-        saga_id,
-        saga,
-        subject,
-        fact.subject,
-        SagaState.WAITING,
-        fact.effective_at,
-        deadline_at,
-        None,
-        (_step(fact),),
+def _start(saga: Saga, fact: Fact, state: SagaState) -> SagaProgress:
+    deadline = saga.deadline
+    return SagaProgress(
+        saga_id=saga.id_of(fact.event),
+        saga=saga.name,
+        subject=saga.subject(fact.event),
+        customer_id=fact.subject,
+        state=state,
+        started_at=fact.effective_at,
+        deadline_at=None if deadline is None else fact.recorded_at + timedelta(milliseconds=deadline.after_ms),
+        ended_at=fact.effective_at if state.is_over else None,
+        steps=(_step(fact),),
     )
-    rows[fact.tenant_id, saga_id] = FoundSaga(state, fact.position)
 
 
-def _move(rows: Rows[FoundSaga], fact: Fact, saga: str, subject: str) -> None:
-    """To the outcome that the event stands for; nothing where no saga was started, as for one-off invoices."""
-    key = (fact.tenant_id, f"{saga}:{subject}")
-    row = rows.get(key)
-    if row is None:
-        return
-    outcome = _OUTCOMES[fact.event_type]
-    ended_at = None if outcome is SagaState.UNKNOWN else fact.effective_at
-    state = row.state._replace(state=outcome, ended_at=ended_at, steps=(*row.state.steps, _step(fact)))
-    rows[key] = FoundSaga(state, fact.position)
+def _table(saga: Saga) -> ReadModel[FoundSaga]:
+    """The read model of one saga."""
+    started_by, states = saga.started_by, saga.states
 
+    def apply(rows: Rows[FoundSaga], fact: Fact) -> None:
+        key = (fact.tenant_id, saga.id_of(fact.event))
+        if fact.event_type == started_by:
+            begun = saga.begins(fact.event)
+            if begun is not None:
+                rows[key] = FoundSaga(_start(saga, fact, begun), fact.position)
+        elif (row := rows.get(key)) is not None:  # none was started, as for an invoice that is paid by hand
+            state = states[fact.event_type]
+            ended_at = fact.effective_at if state.is_over else None
+            moved = row.state._replace(state=state, ended_at=ended_at, steps=(*row.state.steps, _step(fact)))
+            rows[key] = FoundSaga(moved, fact.position)
 
-def apply_charge(rows: Rows[FoundSaga], fact: Fact) -> None:
-    """An invoice that is collected automatically is charged until it is paid, given up or voided."""
-    event = fact.event
-    if fact.event_type == "invoice.finalized":
-        if event.collection is CollectionMethod.CHARGE_AUTOMATICALLY and event.total.amount:
-            _start(rows, fact, CHARGE, event.invoice_id, CHARGE_DEADLINE_MS)
-    else:
-        _move(rows, fact, CHARGE, event.invoice_id)
-
-
-def apply_renewal(rows: Rows[FoundSaga], fact: Fact) -> None:
-    """A period that has begun is billed; the renewal ends when its invoice is paid, or at once with nothing to bill."""
-    event = fact.event
-    if fact.event_type != "subscription.period_started":
-        _move(rows, fact, RENEWAL, event.invoice_id)
-    elif event.invoice_id is not None:
-        _start(rows, fact, RENEWAL, event.invoice_id)
-    else:
-        subject = f"{event.subscription_id}/{event.index}"
-        _start(rows, fact, RENEWAL, subject)
-        row = rows[fact.tenant_id, f"{RENEWAL}:{subject}"]
-        ended = row.state._replace(state=SagaState.SUCCEEDED, ended_at=fact.effective_at)
-        rows[fact.tenant_id, f"{RENEWAL}:{subject}"] = FoundSaga(ended, fact.position)
-
-
-def apply_refund(rows: Rows[FoundSaga], fact: Fact) -> None:
-    """A refund goes from its request to the gateway's answer."""
-    if fact.event_type == "refund.requested":
-        _start(rows, fact, REFUND, fact.event.refund_id)
-    else:
-        _move(rows, fact, REFUND, fact.event.refund_id)
-
-
-def _model(
-    saga: str,
-    projection: Projection,
-    *,
-    begins_with: str,
-    events: frozenset[str],
-    subject: Callable[[Fact], str],
-    apply: Callable[[Rows[FoundSaga], Fact], None],
-) -> ReadModel[FoundSaga]:
-    found = layout(FoundSaga, Saga)
+    found = layout(FoundSaga, SagaProgress)
     return ReadModel(
-        name=f"{saga}_sagas",
+        name=f"{saga.name}_sagas",
         version=1,
-        projection=projection,
+        projection=next(each for each in Projection if each.topic.value == saga.topic.value),
         columns=found.columns,
         key=("tenant_id", "saga_id"),
-        events=events | {begins_with},
+        events=frozenset({started_by, *states}),
         apply=apply,
         write=found.write,
         read=found.read,
-        key_of=lambda fact: (fact.tenant_id, f"{saga}:{subject(fact)}"),
-        begins=lambda fact: fact.event_type == begins_with,
+        key_of=lambda fact: (fact.tenant_id, saga.id_of(fact.event)),
+        begins=lambda fact: fact.event_type == started_by,
         indexes=("tenant_id, started_at, saga_id",),
         sorted_by="started_at",
     )
 
 
-CHARGES: Final = _model(
-    CHARGE,
-    Projection.BILLING,
-    begins_with="invoice.finalized",
-    events=_INVOICE_OUTCOMES,
-    subject=lambda fact: fact.event.invoice_id,
-    apply=apply_charge,
-)
-RENEWALS: Final = _model(
-    RENEWAL,
-    Projection.BILLING,
-    begins_with="subscription.period_started",
-    events=_INVOICE_OUTCOMES,
-    subject=lambda fact: fact.event.invoice_id,
-    apply=apply_renewal,
-)
-REFUNDS: Final = _model(
-    REFUND,
-    Projection.PAYMENTS,
-    begins_with="refund.requested",
-    events=frozenset(REFUND_EVENTS),
-    subject=lambda fact: fact.event.refund_id,
-    apply=apply_refund,
-)
-_COLUMNS: Final = ", ".join(column.name for column in CHARGES.columns)
+TABLES: Final = tuple(_table(saga) for saga in SAGAS)
+_COLUMNS: Final = ", ".join(column.name for column in TABLES[0].columns)
 _ALL: Final = " UNION ALL ".join(
     f"SELECT {_COLUMNS} FROM read.{model.name} WHERE tenant_id = $1"  # noqa: S608  our names
-    for model in (CHARGES, RENEWALS, REFUNDS)
+    for model in TABLES
 )
 
 
@@ -208,9 +117,9 @@ class SagaCount(NamedTuple):
 
 
 async def get(connection: Reader, tenant_id: str, saga_id: str) -> FoundSaga | None:
-    """The saga: `charge:` or `renewal:` and an invoice's id, `refund:` and a refund's."""
+    """The saga of an id: its name and its subject."""
     record = await connection.fetchrow(f"SELECT * FROM ({_ALL}) AS s WHERE saga_id = $2", tenant_id, saga_id)  # noqa: S608
-    return None if record is None else CHARGES.read(record)
+    return None if record is None else TABLES[0].read(record)
 
 
 async def page(
@@ -242,7 +151,7 @@ async def page(
         None if after is None else after.state.saga_id,
         request.limit + 1,
     )
-    return Page([CHARGES.read(record) for record in records[: request.limit]], len(records) > request.limit)
+    return Page([TABLES[0].read(record) for record in records[: request.limit]], len(records) > request.limit)
 
 
 async def counts(connection: Reader, tenant_id: str) -> list[SagaCount]:

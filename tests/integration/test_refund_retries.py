@@ -46,7 +46,7 @@ async def unfinished(scene: Scene) -> dict[str, str]:
 
 async def test_a_failed_refund_of_an_unneeded_capture_is_asked_for_again_until_it_succeeds(scene: Scene) -> None:
     payment_id = await unneeded_capture(scene, "tok_refund_fails_2x_then_succeed")
-    assert (await unfinished(scene))[f"refund:{payment_id}"] == "unfinished failed return of an unneeded capture"
+    assert (await unfinished(scene))[f"refund:{payment_id}"] == "unfinished refund"
     for _ in range(2):
         await scene.run(RETRY)
         await scene.run(CALL)
@@ -66,7 +66,7 @@ async def test_one_that_never_succeeds_is_held_named_and_tried_once_more_when_it
         (held,) = await scene.queue.held(limit=2)
         assert f"88.00 EUR is the customer's: {failures} refunds failed" in (held.last_error or "")
         found = await unfinished(scene)
-        assert found[f"refund:{payment_id}"] == "unfinished failed return of an unneeded capture"
+        assert found[f"refund:{payment_id}"] == "unfinished refund"
         assert found[f"{RETRY} {payment_id}"] == "held"
         assert await scene.queue.release_held(TENANT, RETRY, payment_id)
         await scene.run(RETRY)

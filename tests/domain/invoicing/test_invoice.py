@@ -10,7 +10,6 @@ from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.invoicing import invoice as invoices
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import (
-    CHARGE_DEADLINE_MS,
     INVOICE,
     CollectionStatus,
     InvalidInvoiceLines,
@@ -28,6 +27,7 @@ from domain.invoicing.invoice import (
 from domain.kernel.accounts import CASH, DEFERRED_REVENUE, RECEIVABLE, REVENUE, Posting
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
+from domain.payments import charge_saga
 from domain.subscriptions.commands import CancelSubscription
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -68,7 +68,7 @@ from testing.specification import NOW, Given, given
 FINALIZE = FinalizeInvoice(invoice_id=INVOICE_ID)
 VOID = VoidInvoice(invoice_id=INVOICE_ID)
 PAY_OUT_OF_BAND = PayInvoiceOutOfBand(invoice_id=INVOICE_ID)
-DEADLINE = Schedule(WorkKind.SAGA_DEADLINE, f"charge:{INVOICE_ID}", after_ms=CHARGE_DEADLINE_MS)
+DEADLINE = Schedule(WorkKind.SAGA_DEADLINE, f"charge:{INVOICE_ID}", after_ms=charge_saga.DEADLINE_MS)
 DEADLINE_MET = Finish(WorkKind.SAGA_DEADLINE, f"charge:{INVOICE_ID}")
 IN_30_DAYS = NOW + timedelta(days=30)
 

@@ -5,9 +5,9 @@ import pytest
 from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceNotOpen, InvoiceStatus
 from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE
 from domain.kernel.stream import Command, Event, Finish, Schedule, WorkKind
+from domain.payments import refund_saga
 from domain.payments.payment import (
     PAYMENT,
-    REFUND_DEADLINE_MS,
     InvoiceHasLivePayment,
     PaymentAttemptIsOver,
     PaymentNotFound,
@@ -200,7 +200,7 @@ def test_a_capture_after_the_invoice_was_settled_is_unneeded_and_to_be_refunded(
         .when(capture())
         .then(payment_captured(unneeded=True))
         .then_posts(debit(GATEWAY_CLEARING, usd(1_000)), credit(CUSTOMER_BALANCE, usd(1_000)))
-        .then_schedules(Schedule(WorkKind.SAGA_DEADLINE, f"refund:{PAYMENT_ID}", after_ms=REFUND_DEADLINE_MS))
+        .then_schedules(Schedule(WorkKind.SAGA_DEADLINE, f"refund:{PAYMENT_ID}", after_ms=refund_saga.DEADLINE_MS))
         .then_finishes(CALL_DONE)
         .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.SUCCEEDED, unneeded=True, refundable=usd(1_000))
     )
