@@ -66,7 +66,7 @@ format: $(INSTALLED) ## Put the code into its one format
 bench: java ## Measure in pairs, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-faults: java ## Kill and freeze parts under load, then check the invariants (ROUNDS=30 SEED=1)
+faults: java ## Break everything under load, then check the invariants (ROUNDS=30 SEED=1)
 	@$(BIN)/tallybook faults --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
 
 schemas: $(INSTALLED) ## Generate the Avro schemas of new event versions

@@ -1,6 +1,7 @@
 """`tallybook faults`, which `make faults` runs."""
 
 import contextlib
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -53,15 +54,19 @@ def faults(
         if disk is None:
             why = "--data-dir is kept" if data_dir else "none can be mounted here: it takes root, and Linux"
             on.print(f"No disk of its own, and so none that gets full ({why}).", highlight=False, soft_wrap=True)
-        finished = run_until_stopped(play(rounds, folder, totals, disk=disk, on=on))
-        kept = data_dir
-        if totals.differences and data_dir is None:
-            kept = kept_copy(folder) if disk is not None else folder
+        finished, kept = False, data_dir
+        try:
+            finished = run_until_stopped(play(rounds, folder, totals, disk=disk, on=on))
+        except Exception:
+            totals.differences += 1  # a defect of the run's own: what it left is wanted, too
+            raise
+        finally:
+            if totals.differences and kept is None:
+                kept = folder if disk is None else kept_copy(folder)
+                on.print(f"Data and logs are kept in {kept}", soft_wrap=True, highlight=False)
     on.print(totals.line(), soft_wrap=True, highlight=False)
     if as_json:
         print_json(_described(totals, finished=finished, kept=kept))
-    if kept is not None:
-        on.print(f"Data and logs are kept in {kept}", soft_wrap=True, highlight=False)
     if kept != folder:
         shutil.rmtree(folder, ignore_errors=True)
     if not finished:
@@ -102,6 +107,9 @@ async def play(rounds: int, folder: Path, totals: "Totals", *, disk: "Disk | Non
     from cli.faults.rounds import play_rounds
     from cli.faults.stage import NotAtRest
     from host.supervisor import SupervisorError
+
+    # Clients of ours complain of every broker that is killed, and these are killed all the time.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
     def tell(text: str) -> None:
         on.print(text, highlight=False, soft_wrap=True)

@@ -79,19 +79,24 @@ class Totals:
 
     def line(self) -> str:
         """All of it in one line."""
-        told = [
+        broken = [
             f"{found.total()} {kind.plural} ({', '.join(f'{name} {count}' for name, count in sorted(found.items()))})"
             for kind in FaultKind
             if (found := self.of(kind))
         ]
         asked = self.asked
-        return (
-            f"faults: {self.rounds} rounds, seed {self.seed}, {', '.join(told)}, {asked['requests']} requests, "
-            f"{asked['acknowledged']} acknowledged ({asked['refused']} refused), {asked['answers lost']} answers lost, "
-            f"{asked['requests broken off']} requests broken off, {asked['races']} races, "
-            f"{asked['repeats compared']} repeats compared, {self.charges} charges, {self.refunds} refunds, "
-            f"{self.differences} differences"
-        )
+        told = [
+            f"{self.rounds} rounds",
+            f"seed {self.seed}",
+            *broken,
+            f"{asked['requests']} requests",
+            f"{asked['acknowledged']} acknowledged ({asked['refused']} refused)",
+            *(f"{asked[name]} {name}" for name in ("answers lost", "requests broken off", "races", "repeats compared")),
+            f"{self.charges} charges",
+            f"{self.refunds} refunds",
+            f"{self.differences} differences",
+        ]
+        return f"faults: {', '.join(told)}"
 
 
 _DONE_ALL_THE_SAME: Final = """
