@@ -101,8 +101,12 @@ class Misfortunes:
         """Start a server that does not run, as soon as it can be: not on a full disk."""
         deadline = time.monotonic() + TRY_LIMIT_S
         while not await asyncio.to_thread(lambda: server.is_running):
+            starting = asyncio.ensure_future(asyncio.to_thread(server.start))
             try:
-                await asyncio.to_thread(server.start)
+                await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                await asyncio.gather(starting, return_exceptions=True)  # a thread goes on: who stops it must find it
+                raise
             except EmbeddedServerError:
                 if time.monotonic() > deadline:
                     raise

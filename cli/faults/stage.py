@@ -17,6 +17,7 @@ from cli.faults.schedule import INSTANCES, SHORT_LEASE_S, Round
 from cli.tenants import create_tenant
 from host.addresses import owner_dsn
 from host.stack import Stack, running_stack
+from host.watch import Watch
 from infra.database import Pool
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.kafka.topics import full_name
@@ -210,6 +211,8 @@ async def set_stage(settings: Settings, folder: Path, disk: Disk | None = None) 
         for role, instances in INSTANCES.items():
             await stack.supervisor.start(role, instances=instances)
         dsn = owner_dsn(stack.settings)
+        watching = asyncio.create_task(Watch(stack.servers, stack.supervisor, own.supervisor).run())
+        exits.push_async_callback(_stopped, watching)
         keys: dict[str, str] = {}
         for tenant_id in TENANTS:
             tenant = await create_tenant(dsn, stack.settings, tenant_id=tenant_id, name=tenant_id)
@@ -218,6 +221,11 @@ async def set_stage(settings: Settings, folder: Path, disk: Disk | None = None) 
         pool = await exits.enter_async_context(_pool(dsn))
         http = await exits.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)))
         yield Stage(stack, pool, http, keys, disk)
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
