@@ -134,6 +134,7 @@ class Misfortunes:
             await asyncio.sleep(for_s)
         finally:
             await self._disk.free()
+        await self._start_ended()
         return 1
 
     async def _send_foreign(self, number: int) -> int:
@@ -173,6 +174,11 @@ class Misfortunes:
         for server in (self._stack.servers.kafka, self._stack.servers.postgres):
             if server is not None:
                 server.resume()
+        await self._start_ended()
+
+    async def _start_ended(self) -> None:
+        for server in (self._stack.servers.kafka, self._stack.servers.postgres):
+            if server is not None:
                 await self._start(server)
 
     async def unburied(self) -> list[str]:
