@@ -25,6 +25,7 @@ from benchmarks.http_load import Load, Measured, measure, percentile_ms
 from benchmarks.results import Row
 from benchmarks.servers import bench_stack
 from cli.tenants import create_tenant
+from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
 from host.embedded.process import free_port
 
@@ -65,7 +66,7 @@ async def rows(url: str | None = None, key: str | None = None) -> list[Row]:
 async def _own_stack() -> AsyncIterator[Target]:
     async with bench_stack() as stack:
         dsn = owner_dsn(stack.settings)
-        tenant = await create_tenant(dsn, stack.settings, tenant_id="bench", name="Benchmark")
+        tenant = await create_tenant(dsn, stack.settings, tenant_id="bench", name="Benchmark", mode=TenantMode.TEST)
         settings = stack.settings.api
         yield Target(host=settings.host, port=settings.port, key=tenant.key.secret)
 

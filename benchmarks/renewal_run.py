@@ -31,6 +31,7 @@ from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import currency_code
 from domain.kernel.money import Money
 from domain.kernel.stream import Command
+from domain.kernel.tenant_mode import TenantMode
 from domain.pricing.models import Flat
 from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
 from host.addresses import owner_dsn
@@ -60,7 +61,9 @@ async def rows(customers: int | None = None) -> list[Row]:
 
 
 async def _month(stack: Stack, telecom: list[TelecomCustomer]) -> tuple[float, str]:
-    tenant = await create_tenant(owner_dsn(stack.settings), stack.settings, tenant_id=TENANT, name="Benchmark")
+    tenant = await create_tenant(
+        owner_dsn(stack.settings), stack.settings, tenant_id=TENANT, name="Benchmark", mode=TenantMode.TEST
+    )
     async with ApiClient(stack.api_url, tenant.key.secret) as api:
         processor_time = ProcessorTime(stack)
         month = TelecomMonth(

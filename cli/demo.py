@@ -19,6 +19,7 @@ from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
 from cli.telecom_month import Cycle, MonthStalled, TelecomMonth, progress_bars
 from cli.tenants import create_tenant
+from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
 from host.stack import Stack, run_until_stopped, running_stack
 from infra.settings import Settings, load_settings
@@ -69,7 +70,9 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
         tell_servers(settings, stack.servers, on=on)
         await start_roles(stack, on=on)
         run_id = f"telecom-{int(time.time())}"
-        tenant = await create_tenant(owner_dsn(stack.settings), stack.settings, tenant_id=run_id, name="Telecom month")
+        tenant = await create_tenant(
+            owner_dsn(stack.settings), stack.settings, tenant_id=run_id, name="Telecom month", mode=TenantMode.TEST
+        )
         async with ApiClient(stack.api_url, tenant.key.secret) as api:
             with progress_bars(on) as progress:
                 first, second = await TelecomMonth(api, rows, run_id=run_id, progress=progress).run()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cli.api_client import ApiClient
 from cli.tenants import TenantExists, create_key, create_tenant
+from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
 from host.stack import Stack
 from infra.settings import data_dir
@@ -55,7 +56,7 @@ async def _key(stack: Stack) -> str:
         return file.read_text(encoding="utf-8")
     dsn = owner_dsn(stack.settings)
     try:
-        key = (await create_tenant(dsn, stack.settings, tenant_id=TENANT, name="Development")).key
+        key = (await create_tenant(dsn, stack.settings, tenant_id=TENANT, name="Development", mode=TenantMode.TEST)).key
     except TenantExists:  # its file is gone: a start that was stopped between the two, or somebody removed it
         key = await create_key(dsn, stack.settings, tenant_id=TENANT)
     _write_secret(file, key.secret)

@@ -9,6 +9,7 @@ import typer
 
 from api.http.access import NewKey, make_key
 from cli.output import AsJson, console_for, print_json, print_rows
+from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn, reached_settings
 from infra.database import Role, server_settings
 from infra.settings import Settings
@@ -33,17 +34,18 @@ class NoSuchTenant(Exception):
     """There is no tenant of this id."""
 
 
-async def create_tenant(dsn: str, settings: Settings, *, tenant_id: str, name: str) -> Tenant:
+async def create_tenant(dsn: str, settings: Settings, *, tenant_id: str, name: str, mode: TenantMode) -> Tenant:
     """Make a tenant and its first API key. Raises TenantExists, and then makes no key either."""
-    key = make_key()
+    key = make_key(mode)
     connection = await _connect(dsn, settings)
     try:
         async with connection.transaction():
             made = await connection.fetchval(
-                "INSERT INTO access.tenants (tenant_id, name) VALUES ($1, $2) ON CONFLICT (tenant_id) DO NOTHING "
-                "RETURNING true",
+                "INSERT INTO access.tenants (tenant_id, name, mode) VALUES ($1, $2, $3) "
+                "ON CONFLICT (tenant_id) DO NOTHING RETURNING true",
                 tenant_id,
                 name,
+                mode,
             )
             if not made:
                 raise TenantExists(tenant_id)
@@ -55,12 +57,13 @@ async def create_tenant(dsn: str, settings: Settings, *, tenant_id: str, name: s
 
 async def create_key(dsn: str, settings: Settings, *, tenant_id: str) -> NewKey:
     """Make another key. Raises NoSuchTenant."""
-    key = make_key()
     connection = await _connect(dsn, settings)
     try:
+        mode = await connection.fetchval("SELECT mode FROM access.tenants WHERE tenant_id = $1", tenant_id)
+        if mode is None:
+            raise NoSuchTenant(tenant_id)
+        key = make_key(TenantMode(mode))
         await _insert_key(connection, tenant_id, key)
-    except asyncpg.ForeignKeyViolationError:
-        raise NoSuchTenant(tenant_id) from None
     finally:
         await connection.close()
     return key
@@ -106,18 +109,24 @@ def create(
     tenant_id: TenantId,
     *,
     name: Annotated[str, typer.Option(help="For people to read.")] = "",
+    mode: Annotated[
+        TenantMode,
+        typer.Option(help="What it is for: real business, or rehearsing it with test clocks; it cannot be changed."),
+    ] = TenantMode.LIVE,
     as_json: AsJson = False,
 ) -> None:
     """Make a tenant and its first API key, which is shown once.
 
-    A tenant that is there stays as it is and gets no key. [dim]Example:[/dim]
-    [cyan]tallybook tenants create acme --name "Acme Ltd"[/cyan]
+    Test clocks exist in test tenants only. A tenant that is there stays as it is and gets no key.
+    [dim]Example:[/dim] [cyan]tallybook tenants create acme-test --mode test --name "Acme, rehearsing"[/cyan]
     """
     if not _TENANT.fullmatch(tenant_id):
         raise typer.BadParameter("A tenant's id is 2 to 63 lower-case letters, digits and hyphens, such as acme-eu.")
     settings = reached_settings(kafka=False)
     try:
-        made = asyncio.run(create_tenant(owner_dsn(settings), settings, tenant_id=tenant_id, name=name or tenant_id))
+        made = asyncio.run(
+            create_tenant(owner_dsn(settings), settings, tenant_id=tenant_id, name=name or tenant_id, mode=mode)
+        )
     except TenantExists:
         raise typer.BadParameter(
             f"There is a tenant {tenant_id} already; nothing was made. "
@@ -174,8 +183,8 @@ def list_keys(*, as_json: AsJson = False) -> None:
         connection = await _connect(owner_dsn(settings), settings)
         try:
             rows = await connection.fetch(
-                "SELECT t.tenant_id, t.name, k.key_id, k.prefix, k.created_at, k.revoked_at FROM access.tenants t "
-                "LEFT JOIN access.api_keys k USING (tenant_id) ORDER BY t.tenant_id, k.created_at"
+                "SELECT t.tenant_id, t.name, t.mode, k.key_id, k.prefix, k.created_at, k.revoked_at "
+                "FROM access.tenants t LEFT JOIN access.api_keys k USING (tenant_id) ORDER BY t.tenant_id, k.created_at"
             )
         finally:
             await connection.close()
@@ -190,6 +199,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
         {
             "tenant_id": "tenant",
             "name": "name",
+            "mode": "mode",
             "key_id": "key",
             "prefix": "prefix",
             "created_at": "made",

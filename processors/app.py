@@ -32,6 +32,7 @@ from processors.carry import carry, end_process, faust_app
 from processors.consumers import ConsumerDeadLetters, Consumers, Parts, carrier_of
 from processors.due_work import DueWorkRunner, Run
 from processors.journeys import Journeys
+from processors.runs.clock_deletions import ClockDeletions
 from processors.runs.gateway_calls import GatewayCalls
 from processors.runs.refund_retries import RefundRetries
 from processors.runs.renewals import Renewals
@@ -122,6 +123,7 @@ class Processors:
             clocks = TestClocks(writer, states, queue, settings.processors)
             runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, journeys, event_log, codec, settings.processors).sweep
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance
+            runs[WorkKind.CLOCK_DELETION] = ClockDeletions(writer, states, queue, event_log, settings.processors).delete
             runner = DueWorkRunner(queue, runs, settings.processors)
             clocks.run_with(runner)
 

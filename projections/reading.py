@@ -101,13 +101,16 @@ async def page(
     where: Mapping[str, object],
     created: Between,
     request: PageRequest,
+    unless: str | None = None,
 ) -> Page[Row]:
     """A page in the order (creation, id), newest first. Columns of `where` that are None do not filter.
+
+    `unless` is a condition, over columns and $1 (the tenant), of what is left out; not true of what it does not know.
 
     Raises UnknownCursor.
     """
     row_id, sort = model.key[-1], model.sorted_by
-    conditions = ["tenant_id = $1"]
+    conditions = ["tenant_id = $1"] + ([f"({unless}) IS NOT TRUE"] if unless else [])
     values: list[object] = [tenant_id]
 
     def condition(text: str, value: object) -> None:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from api.app import create_app, open_parts
 from api.http.call import Parts
 from cli.tenants import TenantExists, create_key, create_tenant
+from domain.kernel.tenant_mode import TenantMode
 from infra.settings import ApiSettings, GatewaySettings, KafkaSettings, Settings, VaultSettings, gateway_api_key
 from projections.catalogue import READ_MODELS
 from projections.folding.log_fold import Slice, fold_slice, whole_log
@@ -79,7 +80,7 @@ class Api:
         """A client of a tenant of this name, made if it is not there."""
         dsn, settings = self.database.dsn, self.parts.settings
         try:
-            key = (await create_tenant(dsn, settings, tenant_id=tenant_id, name=tenant_id)).key
+            key = (await create_tenant(dsn, settings, tenant_id=tenant_id, name=tenant_id, mode=TenantMode.TEST)).key
         except TenantExists:
             key = await create_key(dsn, settings, tenant_id=tenant_id)
         return Client(http=self.http, key=key.secret, tenant_id=tenant_id)

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 
 from cli.tenants import create_tenant
+from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from processors.invariants.findings import Invariant
@@ -104,6 +105,6 @@ async def open_whole(
         await cell.start("relay", "processors", "projections", "api", instances=instances)
         assert cell.settings.database.url is not None
         dsn = cell.settings.database.url.get_secret_value()
-        tenant = await create_tenant(dsn, cell.settings, tenant_id=TENANT, name=TENANT)
+        tenant = await create_tenant(dsn, cell.settings, tenant_id=TENANT, name=TENANT, mode=TenantMode.TEST)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TRY_TIMEOUT_S)) as http:
             yield Whole(cell=cell, http=http, key=tenant.key.secret)

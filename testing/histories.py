@@ -32,7 +32,15 @@ from domain.customers.payment_method import (
     DetachPaymentMethod,
     PaymentMethodKind,
 )
-from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvance, CreateTestClock, MoveTestClock
+from domain.customers.test_clock import (
+    AdvanceTestClock,
+    CancelTestClockAdvance,
+    CompleteTestClockAdvance,
+    CompleteTestClockDeletion,
+    CreateTestClock,
+    DeleteTestClock,
+    MoveTestClock,
+)
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import (
     CollectionMethod,
@@ -48,6 +56,7 @@ from domain.kernel.identifiers import encode, uuid7
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Stream
+from domain.kernel.tenant_mode import TenantMode
 from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
 from domain.payments.cancel_commands import CancelPayment
 from domain.payments.commands import (
@@ -364,10 +373,15 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             yield PostJournalEntry(entry_id=entry_id, postings=postings, memo="capital")
             if draw.random() < 0.3:
                 yield ReverseJournalEntry(entry_id=entry_id, memo="wrong")
-            yield CreateTestClock(clock_id=clock_id, name="clock", frozen_at=START)
+            yield CreateTestClock(clock_id=clock_id, name="clock", frozen_at=START, mode=TenantMode.TEST)
             yield AdvanceTestClock(clock_id=clock_id, to=START + timedelta(days=40))
-            yield MoveTestClock(clock_id=clock_id, to=START + timedelta(days=9))
-            yield CompleteTestClockAdvance(clock_id=clock_id)
+            yield MoveTestClock(clock_id=clock_id, advance=1, to=START + timedelta(days=9))
+            if draw.random() < 0.3:
+                yield CancelTestClockAdvance(clock_id=clock_id)
+            yield CompleteTestClockAdvance(clock_id=clock_id, advance=1)
+            if draw.random() < 0.3:
+                yield DeleteTestClock(clock_id=clock_id)
+                yield CompleteTestClockDeletion(clock_id=clock_id)
 
 
 def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[Command]:

@@ -1,4 +1,7 @@
-"""API keys: `tbk_<prefix>_<256 bits in base32>`. Only their SHA-256 is stored; whoever has a key is its tenant."""
+"""API keys: `tbk_live_<prefix>_<256 bits in base32>`, or `tbk_test_…` for a test tenant's.
+
+Only their SHA-256 is stored; whoever has a key is its tenant.
+"""
 
 import hashlib
 import hmac
@@ -9,13 +12,14 @@ from base64 import b32encode
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
+from domain.kernel.tenant_mode import TenantMode
 from infra.database import Pool
 from infra.ids import new_id
 
 KEY_ID: Final = "key_"
 PREFIX_CHARS: Final = 8
 SECRET_BYTES: Final = 32
-_KEY: Final = re.compile(r"tbk_([a-z2-7]{8})_([a-z2-7]{52})")
+_KEY: Final = re.compile(r"tbk_(?:live|test)_([a-z2-7]{8})_[a-z2-7]{52}")
 
 
 class NewKey(NamedTuple):
@@ -28,10 +32,11 @@ class NewKey(NamedTuple):
 
 
 class Principal(NamedTuple):
-    """Who asks: the tenant, and the key's id as the actor of what they do."""
+    """Who asks: the tenant and what it is for, and the key's id as the actor of what they do."""
 
     tenant_id: str
     key_id: str
+    mode: TenantMode
 
 
 class _Held(NamedTuple):
@@ -40,10 +45,10 @@ class _Held(NamedTuple):
     until: float
 
 
-def make_key() -> NewKey:
-    """Draw a new key."""
+def make_key(mode: TenantMode) -> NewKey:
+    """Draw a new key of a tenant; it says itself what the tenant is for."""
     prefix = _base32(secrets.token_bytes(5))
-    secret = f"tbk_{prefix}_{_base32(secrets.token_bytes(SECRET_BYTES))}"
+    secret = f"tbk_{mode}_{prefix}_{_base32(secrets.token_bytes(SECRET_BYTES))}"
     return NewKey(new_id(KEY_ID), prefix, secret, hashlib.sha256(secret.encode()).digest())
 
 
@@ -73,11 +78,11 @@ class ApiKeys:
         if _KEY.fullmatch(secret) is None:
             return None
         digest = hashlib.sha256(secret.encode()).digest()
-        row = await self._pool.fetchrow("SELECT key_id, tenant_id, prefix FROM access.find_api_key($1)", digest)
+        row = await self._pool.fetchrow("SELECT key_id, tenant_id, prefix, mode FROM access.find_api_key($1)", digest)
         if row is None or not _same_prefix(secret, row["prefix"]):
             self._held.pop(digest, None)
             return None
-        principal = Principal(row["tenant_id"], row["key_id"])
+        principal = Principal(row["tenant_id"], row["key_id"], TenantMode(row["mode"]))
         self._held[digest] = _Held(principal, row["prefix"], time.monotonic() + self._cache_s)
         self._held.move_to_end(digest)
         if len(self._held) > self._max_keys:
@@ -87,4 +92,5 @@ class ApiKeys:
 
 def _same_prefix(secret: str, prefix: str) -> bool:
     """The secret's digest was looked up by equality, which tells nothing of it; its prefix is compared in one time."""
-    return hmac.compare_digest(secret[4 : 4 + PREFIX_CHARS].encode(), prefix.encode())
+    found = _KEY.fullmatch(secret)
+    return found is not None and hmac.compare_digest(found[1].encode(), prefix.encode())

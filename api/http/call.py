@@ -44,7 +44,7 @@ class Parts:
 class Call:
     """A request, authenticated. Raw values are parsed by whoever needs them."""
 
-    __slots__ = ("headers", "key_id", "parts", "path", "query", "request_id", "tenant_id")
+    __slots__ = ("headers", "key_id", "mode", "parts", "path", "query", "request_id", "tenant_id")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Call:
         self.parts = parts
         self.tenant_id = principal.tenant_id
         self.key_id = principal.key_id
+        self.mode = principal.mode
         self.request_id = request_id
         self.headers = headers
         self.path = path

@@ -44,6 +44,7 @@ from api.http.replies import JSON, KEY_NAMESPACE, REPLAYED, Header, Reply, from_
 from api.http.validation import MAX_PARAM_CHARS, invalid_body, printable
 from domain.customers.customer import PersonalDataMoved
 from domain.kernel.refusal import Refusal
+from domain.kernel.tenant_mode import TenantMode
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.event_store.port import (
     Answer,
@@ -63,7 +64,7 @@ PERSON_TRIES: Final = 30
 """Times a command is made anew because another changed what the vault has of its person meanwhile."""
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
-_ANONYMOUS: Final = Principal("", "")
+_ANONYMOUS: Final = Principal("", "", TenantMode.LIVE)
 
 
 class Endpoint:

@@ -38,7 +38,7 @@ from domain.customers.customer import (
     UpdateCustomer,
 )
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
-from domain.customers.test_clock import TestClockNotFound
+from domain.customers.test_clock import TestClockIsDeleted, TestClockNotFound
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.identifiers import CUSTOMER as PREFIX
 from domain.kernel.stream import Streams
@@ -179,7 +179,7 @@ CUSTOMERS: Final = Resource(
         "time_zone": "Europe/Berlin",
         "metadata": {"segment": "smb"},
     },
-    refusals=(ExternalIdTaken, UnknownTimeZone, TestClockNotFound),
+    refusals=(ExternalIdTaken, UnknownTimeZone, TestClockNotFound, TestClockIsDeleted),
 )
 async def create_customer(call: Call, body: NewCustomer) -> Intention:
     """Create a customer.
@@ -211,7 +211,7 @@ async def create_customer(call: Call, body: NewCustomer) -> Intention:
     body=CustomerChange,
     body_example={"email": "countess@example.com"},
     example={"email": "countess@example.com"},
-    refusals=(CustomerIsDeleted, UnknownTimeZone),
+    refusals=(CustomerIsDeleted, TestClockIsDeleted, UnknownTimeZone),
 )
 async def update_customer(call: Call, body: CustomerChange) -> Intention:
     """Change a customer.
@@ -242,7 +242,7 @@ async def update_customer(call: Call, body: CustomerChange) -> Intention:
     body=DefaultPaymentMethod,
     body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
     example={"default_payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
-    refusals=(CustomerIsDeleted, PaymentMethodNotFound, PaymentMethodIsDetached),
+    refusals=(CustomerIsDeleted, TestClockIsDeleted, PaymentMethodNotFound, PaymentMethodIsDetached),
 )
 async def set_default_payment_method(call: Call, body: DefaultPaymentMethod) -> Intention:
     """Choose the payment method that a customer's invoices are collected with."""

@@ -21,6 +21,7 @@ from api.http.fields import (
     PaymentMethodId,
     Quantity,
     SubscriptionId,
+    TestClockId,
     money,
     plain_decimal,
 )
@@ -34,6 +35,7 @@ from api.resources.subscriptions import MAX_DAYS_UNTIL_DUE, SUBSCRIPTIONS, Subsc
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
+from domain.customers.test_clock import TestClockIsDeleted
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE, FinalizeInvoice
 from domain.invoicing.invoice import (
     INVOICE,
@@ -120,6 +122,7 @@ class InvoiceFilters(CreatedParameters):
     status: InvoiceStatus | None = None
     collection_status: CollectionStatus | None = None
     number: Line | None = None
+    test_clock: TestClockId | None = None
 
 
 class InvoiceResource(TypedDict):
@@ -253,7 +256,7 @@ OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
         "currency": "EUR",
         "lines": [{"description": "Set-up", "amount": {"amount": 25000, "currency": "EUR"}}],
     },
-    refusals=(CustomerNotFound, CustomerIsDeleted, NotCustomersCurrency, InvalidInvoiceLines),
+    refusals=(CustomerNotFound, CustomerIsDeleted, TestClockIsDeleted, NotCustomersCurrency, InvalidInvoiceLines),
 )
 async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
     """Draft a one-off invoice."""

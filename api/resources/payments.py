@@ -16,6 +16,7 @@ from api.http.fields import (
     PaymentId,
     PaymentMethodId,
     PositiveMoney,
+    TestClockId,
     money,
 )
 from api.http.listing import (
@@ -28,6 +29,7 @@ from api.resources.invoices import INVOICES, InvoiceResource
 from api.resources.payment_methods import PAYMENT_METHODS, PaymentMethodResource
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
+from domain.customers.test_clock import TestClockIsDeleted
 from domain.invoicing.invoice import InvoiceNotOpen
 from domain.kernel.identifiers import PAYMENT as PREFIX
 from domain.payments.cancel_commands import CancelPayment
@@ -69,6 +71,7 @@ class PaymentFilters(CreatedParameters):
     customer: CustomerId | None = None
     invoice: InvoiceId | None = None
     status: PaymentStatus | None = None
+    test_clock: TestClockId | None = None
 
 
 class PaymentResource(TypedDict):
@@ -211,6 +214,7 @@ PAYMENTS: Final = Resource(
     refusals=(
         CustomerNotFound,
         CustomerIsDeleted,
+        TestClockIsDeleted,
         NotCustomersCurrency,
         PaymentMethodNotFound,
         PaymentMethodIsDetached,

@@ -32,6 +32,7 @@ from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
 from domain.catalog.price import BillingTiming, PriceIsArchived, PriceNotFound
 from domain.catalog.product import ProductIsArchived
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
+from domain.customers.test_clock import TestClockIsDeleted
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
@@ -225,6 +226,7 @@ SUBSCRIPTIONS: Final = Resource(
     refusals=(
         CustomerNotFound,
         CustomerIsDeleted,
+        TestClockIsDeleted,
         PlanNotFound,
         PlanIsArchived,
         ProductIsArchived,

@@ -1,4 +1,4 @@
-"""Test clocks: business time that stands still until somebody advances it."""
+"""Test clocks: business time that stands still until somebody advances it; in test tenants only."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -6,16 +6,21 @@ from typing import Final, Literal
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import Body, Instant, Line, TestClockId
+from api.http.fields import Body, Instant, Line, NoBody, TestClockId
 from api.http.operations import Intention
 from api.http.resource import Resource
 from domain.customers.test_clock import (
     TEST_CLOCK,
     AdvanceTestClock,
+    CancelTestClockAdvance,
     CreateTestClock,
+    DeleteTestClock,
     TestClock,
     TestClockBusy,
     TestClockGoesForward,
+    TestClockInLiveTenant,
+    TestClockIsDeleted,
+    TestClockNotAdvancing,
 )
 from domain.kernel.identifiers import TEST_CLOCK as PREFIX
 from infra.ids import new_id
@@ -38,15 +43,17 @@ class Advance(Body):
 
 
 class TestClockResource(TypedDict):
-    """A test clock. While it is `advancing`, everything that falls due is run in order."""
+    """A test clock. While it is `advancing`, everything that falls due is run in order; while it is `deleting`, what
+    lives on it is ended."""
 
     id: TestClockId
     object: Literal["test_clock"]
     name: str
-    status: Literal["ready", "advancing"]
+    status: Literal["ready", "advancing", "deleting", "deleted"]
     frozen_time: datetime
     advancing_to: datetime | None
     created: datetime
+    deleted_at: datetime | None
 
 
 def test_clock_resource(clock: TestClock) -> TestClockResource:
@@ -55,11 +62,18 @@ def test_clock_resource(clock: TestClock) -> TestClockResource:
         "id": clock.clock_id,
         "object": "test_clock",
         "name": clock.name,
-        "status": "ready" if clock.advancing_to is None else "advancing",
+        "status": _status(clock),
         "frozen_time": clock.frozen_at,
         "advancing_to": clock.advancing_to,
         "created": clock.created_at,
+        "deleted_at": clock.deleted_at,
     }
+
+
+def _status(clock: TestClock) -> Literal["ready", "advancing", "deleting", "deleted"]:
+    if clock.is_deleting:
+        return "deleting" if clock.deleted_at is None else "deleted"
+    return "ready" if clock.advancing_to is None else "advancing"
 
 
 EXAMPLE: Final[dict[str, object]] = {
@@ -70,6 +84,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "frozen_time": "2026-01-01T00:00:00Z",
     "advancing_to": None,
     "created": "2026-01-01T00:00:00Z",
+    "deleted_at": None,
 }
 
 TEST_CLOCKS: Final = Resource(
@@ -88,11 +103,16 @@ TEST_CLOCKS: Final = Resource(
 @TEST_CLOCKS.creates(
     body=NewTestClock,
     body_example={"name": "A year in a minute", "frozen_time": "2026-01-01T00:00:00Z"},
+    refusals=(TestClockInLiveTenant,),
 )
-async def create_test_clock(_call: Call, body: NewTestClock) -> Intention:
-    """Create a test clock; customers may be created on it."""
+async def create_test_clock(call: Call, body: NewTestClock) -> Intention:
+    """Create a test clock; customers may be created on it.
+
+    Only a test tenant has test clocks (its keys begin with `tbk_test_`), so that a live tenant's numbers are real.
+    """
     clock_id = new_id(PREFIX)
-    return TEST_CLOCKS.created(clock_id, CreateTestClock(clock_id=clock_id, name=body.name, frozen_at=body.frozen_time))
+    command = CreateTestClock(clock_id=clock_id, name=body.name, frozen_at=body.frozen_time, mode=call.mode)
+    return TEST_CLOCKS.created(clock_id, command)
 
 
 @TEST_CLOCKS.changes(
@@ -101,7 +121,7 @@ async def create_test_clock(_call: Call, body: NewTestClock) -> Intention:
     body=Advance,
     body_example={"frozen_time": "2026-02-01T00:00:00Z"},
     example={"status": "advancing", "advancing_to": "2026-02-01T00:00:00Z"},
-    refusals=(TestClockBusy, TestClockGoesForward),
+    refusals=(TestClockBusy, TestClockGoesForward, TestClockIsDeleted),
 )
 async def advance_test_clock(call: Call, body: Advance) -> Intention:
     """Advance a test clock.
@@ -110,3 +130,32 @@ async def advance_test_clock(call: Call, body: Advance) -> Intention:
     """
     clock_id = TEST_CLOCKS.id_of(call)
     return TEST_CLOCKS.changed(clock_id, AdvanceTestClock(clock_id=clock_id, to=body.frozen_time))
+
+
+@TEST_CLOCKS.changes(
+    "POST",
+    "cancel-advance",
+    body=NoBody,
+    example={"status": "advancing", "advancing_to": "2026-01-01T00:00:00Z"},
+    refusals=(TestClockNotAdvancing, TestClockIsDeleted),
+)
+async def cancel_test_clock_advance(call: Call, _body: NoBody) -> Intention:
+    """Cancel the advance that is under way.
+
+    The clock stays at the instant that it has reached. What is due at that instant still runs, so that nothing is left
+    overdue; then the clock is `ready`.
+    """
+    clock_id = TEST_CLOCKS.id_of(call)
+    return TEST_CLOCKS.changed(clock_id, CancelTestClockAdvance(clock_id=clock_id))
+
+
+@TEST_CLOCKS.changes("DELETE", body=NoBody, example={"status": "deleting"})
+async def delete_test_clock(call: Call, _body: NoBody) -> Intention:
+    """Delete a test clock with everything on it.
+
+    An advance that is under way ends. From now on nothing new begins on the clock. Its subscriptions end without
+    another invoice, its customers are deleted, and once no charge is under way any more it is `deleted`. Lists leave
+    out what was on it, unless they are asked for it by `test_clock`; by id everything can still be read.
+    """
+    clock_id = TEST_CLOCKS.id_of(call)
+    return TEST_CLOCKS.changed(clock_id, DeleteTestClock(clock_id=clock_id))

@@ -15,6 +15,7 @@ from cli.faults.disk import Disk
 from cli.faults.misfortunes import Misfortunes
 from cli.faults.schedule import INSTANCES, SHORT_LEASE_S, Round
 from cli.tenants import create_tenant
+from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
 from host.stack import Stack, running_stack
 from host.watch import Watch
@@ -215,7 +216,7 @@ async def set_stage(settings: Settings, folder: Path, disk: Disk | None = None) 
         exits.push_async_callback(_stopped, watching)
         keys: dict[str, str] = {}
         for tenant_id in TENANTS:
-            tenant = await create_tenant(dsn, stack.settings, tenant_id=tenant_id, name=tenant_id)
+            tenant = await create_tenant(dsn, stack.settings, tenant_id=tenant_id, name=tenant_id, mode=TenantMode.TEST)
             keys[tenant_id] = tenant.key.secret
         await stack.supervisor.wait_ready()
         pool = await exits.enter_async_context(_pool(dsn))

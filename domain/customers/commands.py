@@ -19,6 +19,7 @@ from domain.customers.customer import (
     PersonalDataMoved,
     SetDefaultPaymentMethod,
     UpdateCustomer,
+    customer_time,
     open_for_business,
 )
 from domain.customers.payment_method import (
@@ -35,27 +36,35 @@ from domain.customers.payment_method import (
 from domain.customers.test_clock import (
     TEST_CLOCK,
     AdvanceTestClock,
+    CancelTestClockAdvance,
     CompleteTestClockAdvance,
+    CompleteTestClockDeletion,
     CreateTestClock,
+    DeleteTestClock,
     MoveTestClock,
+    TestClockAdvanceCanceled,
     TestClockAdvanced,
     TestClockAdvanceStarted,
     TestClockBusy,
     TestClockCreated,
+    TestClockDeleted,
+    TestClockDeletionStarted,
     TestClockGoesForward,
+    TestClockInLiveTenant,
     TestClockMoved,
+    TestClockNotDeleting,
     advancing,
-    business_time,
-    customer_time,
+    in_use,
 )
 from domain.kernel.billing_period import zone_of
 from domain.kernel.currency import currency_code
 from domain.kernel.stream import Decision, Handler, Streams
+from domain.kernel.tenant_mode import TenantMode
 
 
 def create_customer(command: CreateCustomer, streams: Streams, now: datetime) -> Decision:
     CUSTOMER.check_new(streams, command.customer_id)
-    at = business_time(streams, command.test_clock_id, now)
+    at = now if command.test_clock_id is None else in_use(streams, command.test_clock_id).frozen_at
     zone_of(command.time_zone)
     created = CustomerCreated(
         customer_id=command.customer_id,
@@ -173,13 +182,15 @@ def detach_payment_method(command: DetachPaymentMethod, streams: Streams, now: d
 
 
 def create_test_clock(command: CreateTestClock, streams: Streams, now: datetime) -> Decision:
+    if command.mode is not TenantMode.TEST:
+        raise TestClockInLiveTenant()
     TEST_CLOCK.check_new(streams, command.clock_id)
     created = TestClockCreated(clock_id=command.clock_id, name=command.name, frozen_at=command.frozen_at)
     return Decision(now, [TEST_CLOCK.change(created)])
 
 
 def advance_test_clock(command: AdvanceTestClock, streams: Streams, now: datetime) -> Decision:
-    clock = TEST_CLOCK.of(streams, command.clock_id)
+    clock = in_use(streams, command.clock_id)
     if clock.advancing_to is not None:
         raise TestClockBusy(test_clock=command.clock_id)
     if command.to <= clock.frozen_at:
@@ -188,7 +199,7 @@ def advance_test_clock(command: AdvanceTestClock, streams: Streams, now: datetim
 
 
 def move_test_clock(command: MoveTestClock, streams: Streams, now: datetime) -> Decision:
-    clock, goal = advancing(streams, command.clock_id)
+    clock, goal = advancing(streams, command.clock_id, command.advance)
     to = min(command.to, goal)
     if to <= clock.frozen_at:
         return Decision(now, [])
@@ -196,8 +207,37 @@ def move_test_clock(command: MoveTestClock, streams: Streams, now: datetime) -> 
 
 
 def complete_test_clock_advance(command: CompleteTestClockAdvance, streams: Streams, now: datetime) -> Decision:
-    _, goal = advancing(streams, command.clock_id)
+    _, goal = advancing(streams, command.clock_id, command.advance)
     return Decision(now, [TEST_CLOCK.change(TestClockAdvanced(clock_id=command.clock_id, frozen_at=goal))])
+
+
+def cancel_test_clock_advance(command: CancelTestClockAdvance, streams: Streams, now: datetime) -> Decision:
+    """The goal becomes the instant that is reached; the runner finishes what is due at it, and completes the advance.
+
+    So whatever the runner decides at the same time is either before this or goes no further.
+    """
+    clock, goal = advancing(streams, command.clock_id)
+    if goal == clock.frozen_at:
+        return Decision(now, [])
+    canceled = TestClockAdvanceCanceled(clock_id=command.clock_id, frozen_at=clock.frozen_at)
+    return Decision(now, [TEST_CLOCK.change(canceled)])
+
+
+def delete_test_clock(command: DeleteTestClock, streams: Streams, now: datetime) -> Decision:
+    """An advance that is under way ends with it. What lives on the clock is ended by the work that this schedules."""
+    clock = TEST_CLOCK.of(streams, command.clock_id)
+    if clock.is_deleting:
+        return Decision(now, [])
+    return Decision(now, [TEST_CLOCK.change(TestClockDeletionStarted(clock_id=command.clock_id))])
+
+
+def complete_test_clock_deletion(command: CompleteTestClockDeletion, streams: Streams, now: datetime) -> Decision:
+    clock = TEST_CLOCK.of(streams, command.clock_id)
+    if not clock.is_deleting:
+        raise TestClockNotDeleting(test_clock=command.clock_id)
+    if clock.deleted_at is not None:
+        return Decision(now, [])
+    return Decision(now, [TEST_CLOCK.change(TestClockDeleted(clock_id=command.clock_id, deleted_at=now))])
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {
@@ -213,4 +253,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     AdvanceTestClock: advance_test_clock,
     MoveTestClock: move_test_clock,
     CompleteTestClockAdvance: complete_test_clock_advance,
+    CancelTestClockAdvance: cancel_test_clock_advance,
+    DeleteTestClock: delete_test_clock,
+    CompleteTestClockDeletion: complete_test_clock_deletion,
 }

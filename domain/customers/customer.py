@@ -6,11 +6,17 @@ to what stands there. After an erasure both lead nowhere, and every figure still
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from domain.customers.test_clock import business_time, in_use
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, Free, Stream, Streams, Take, Topic
+
+ON_CLOCK: Final = "test_clock.customer"
+"""The kind of claim by which a test clock's living customers are found: its value is the clock's id and theirs."""
+ON_CLOCK_SEPARATOR: Final = "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +172,22 @@ class Customer:
 
 
 def open_for_business(streams: Streams, customer_id: str) -> Customer:
-    """The customer, if new business may be done with them: CustomerNotFound or CustomerIsDeleted otherwise."""
+    """The customer, if new business may be done with them.
+
+    Otherwise raises CustomerNotFound or CustomerIsDeleted, or TestClockIsDeleted for one who is about to be deleted
+    with their clock.
+    """
     customer = CUSTOMER.of(streams, customer_id)
     if customer.deleted_at is not None:
         raise CustomerIsDeleted(customer=customer_id)
+    if customer.test_clock_id is not None:
+        in_use(streams, customer.test_clock_id)
     return customer
+
+
+def customer_time(streams: Streams, customer: Customer, now: datetime) -> datetime:
+    """What "now" means for a customer."""
+    return business_time(streams, customer.test_clock_id, now)
 
 
 def check_currency(customer: Customer, currency: CurrencyCode) -> None:
@@ -208,24 +225,27 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
 
 
 def claims(event: CustomerEvent, customer: Customer) -> tuple[Claim, ...]:
-    """An external id belongs to one living customer."""
-    external_id = customer.external_id
-    if external_id is None:
-        return ()
+    """An external id belongs to one living customer; a test clock knows its living customers, to end with them."""
     match event:
         case CustomerCreated():
-            return (
-                Take(
-                    "customer.external_id",
-                    external_id,
-                    event.customer_id,
-                    lambda: ExternalIdTaken(external_id=external_id),
-                ),
-            )
+            return _of_the_living(customer)
         case CustomerDeleted():
-            return (Free("customer.external_id", external_id, event.customer_id),)
+            return tuple(Free(taken.kind, taken.value, taken.owner) for taken in _of_the_living(customer))
         case _:
             return ()
+
+
+def _of_the_living(customer: Customer) -> tuple[Take, ...]:
+    customer_id, external_id, clock_id = customer.customer_id, customer.external_id, customer.test_clock_id
+    taken: list[Take] = []
+    if external_id is not None:
+        taken.append(
+            Take("customer.external_id", external_id, customer_id, lambda: ExternalIdTaken(external_id=external_id))
+        )
+    if clock_id is not None:
+        place = f"{clock_id}{ON_CLOCK_SEPARATOR}{customer_id}"
+        taken.append(Take(ON_CLOCK, place, customer_id, lambda: CustomerAlreadyExists(customer=customer_id)))
+    return tuple(taken)
 
 
 EVENTS: dict[str, type] = {

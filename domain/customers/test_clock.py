@@ -1,23 +1,28 @@
-"""A test clock: business time that stands still until somebody advances it.
+"""A test clock: business time that stands still until somebody advances it. Only test tenants have any.
 
 Advancing runs every timer of the clock's customers in the order of their due times, each at its own time: the runner
-moves the clock to the earliest due instant, lets what that caused settle, then takes the next.
+moves the clock to the earliest due instant, lets what that caused settle, then takes the next. Cancelling an advance
+makes the instant that is reached its goal, so that what is due at it still runs and nothing is left overdue. Deleting
+a clock ends what lives on it: no new business from that commit on, then subscriptions and customers one by one.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.customers.customer import Customer
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
+from domain.kernel.tenant_mode import TenantMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTestClock:
+    """`mode` is that of the tenant that asks."""
+
     clock_id: str
     name: str
     frozen_at: datetime
+    mode: TenantMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +33,41 @@ class AdvanceTestClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveTestClock:
-    """The runner's step: business time becomes `to`, at most the advance's goal."""
+    """The runner's step: business time becomes `to`, at most the advance's goal.
+
+    `advance` says which one it runs, so that a runner that was late does not drive the next.
+    """
 
     clock_id: str
+    advance: int
     to: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompleteTestClockAdvance:
     """Nothing more is due up to the goal."""
+
+    clock_id: str
+    advance: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelTestClockAdvance:
+    """Go no further than the instant that is reached; what is due at it is still run."""
+
+    clock_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteTestClock:
+    """End everything that lives on the clock, and the clock."""
+
+    clock_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteTestClockDeletion:
+    """Nothing lives on the clock any more."""
 
     clock_id: str
 
@@ -66,7 +97,36 @@ class TestClockAdvanced:
     frozen_at: datetime
 
 
-TestClockEvent = TestClockCreated | TestClockAdvanceStarted | TestClockMoved | TestClockAdvanced
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestClockAdvanceCanceled:
+    """The advance ends at the instant that it has reached."""
+
+    clock_id: str
+    frozen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestClockDeletionStarted:
+    clock_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestClockDeleted:
+    """Its customers are deleted, their subscriptions ended, and nothing runs on it."""
+
+    clock_id: str
+    deleted_at: datetime
+
+
+TestClockEvent = (
+    TestClockCreated
+    | TestClockAdvanceStarted
+    | TestClockMoved
+    | TestClockAdvanced
+    | TestClockAdvanceCanceled
+    | TestClockDeletionStarted
+    | TestClockDeleted
+)
 
 
 class TestClockNotFound(Refusal):
@@ -83,8 +143,21 @@ class TestClockAlreadyExists(Refusal):
     code = "test_clock_already_exists"
 
 
+class TestClockInLiveTenant(Refusal):
+    """A live tenant has no test clocks, as all its numbers are real. Use a key of a test tenant (`tbk_test_…`)."""
+
+    code = "test_clock_in_live_tenant"
+
+
+class TestClockIsDeleted(Refusal):
+    """The test clock was deleted, with everything on it. Create another."""
+
+    code = "test_clock_deleted"
+    param = "test_clock"
+
+
 class TestClockBusy(Refusal):
-    """The test clock is advancing; wait until its status is ready."""
+    """The test clock is advancing; wait until its status is ready, or cancel the advance."""
 
     code = "test_clock_advancing"
 
@@ -103,21 +176,43 @@ class TestClockNotAdvancing(Refusal):
     code = "test_clock_not_advancing"
 
 
+class TestClockNotDeleting(Refusal):
+    """The test clock is not being deleted: what lives on it goes on."""
+
+    code = "test_clock_not_deleting"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestClock:
-    """`advancing_to` is None while the clock is ready."""
+    """`advances` counts the advances that were begun; `advancing_to` is None while none is under way.
+
+    From `is_deleting` on nothing new begins on the clock; `deleted_at` (real time) is when nothing was left.
+    """
 
     clock_id: str
     name: str
     created_at: datetime
     frozen_at: datetime
+    advances: int
     advancing_to: datetime | None
+    is_deleting: bool
+    deleted_at: datetime | None
 
 
-def advancing(streams: Streams, clock_id: str) -> tuple[TestClock, datetime]:
-    """The clock and its goal, if it is advancing: TestClockNotFound or TestClockNotAdvancing otherwise."""
+def in_use(streams: Streams, clock_id: str) -> TestClock:
+    """The clock, if it is there to be used: TestClockNotFound or TestClockIsDeleted otherwise."""
     clock = TEST_CLOCK.of(streams, clock_id)
-    if clock.advancing_to is None:
+    if clock.is_deleting:
+        raise TestClockIsDeleted(test_clock=clock_id)
+    return clock
+
+
+def advancing(streams: Streams, clock_id: str, advance: int | None = None) -> tuple[TestClock, datetime]:
+    """The clock and its goal, if it is advancing (in this advance): otherwise what `in_use` raises, or
+    TestClockNotAdvancing.
+    """
+    clock = in_use(streams, clock_id)
+    if clock.advancing_to is None or advance not in {None, clock.advances}:
         raise TestClockNotAdvancing(test_clock=clock_id)
     return clock, clock.advancing_to
 
@@ -129,25 +224,41 @@ def evolve(clock: TestClock | None, event: TestClockEvent) -> TestClock:
             name=event.name,
             created_at=event.frozen_at,
             frozen_at=event.frozen_at,
+            advances=0,
             advancing_to=None,
+            is_deleting=False,
+            deleted_at=None,
         )
     assert clock is not None, "the first event of a test clock is test_clock.created"
     match event:
         case TestClockAdvanceStarted():
-            return replace(clock, advancing_to=event.to)
+            return replace(clock, advances=clock.advances + 1, advancing_to=event.to)
         case TestClockMoved():
             return replace(clock, frozen_at=event.frozen_at)
         case TestClockAdvanced():
             return replace(clock, frozen_at=event.frozen_at, advancing_to=None)
+        case TestClockAdvanceCanceled():
+            return replace(clock, advancing_to=event.frozen_at)
+        case TestClockDeletionStarted():
+            return replace(clock, advancing_to=None, is_deleting=True)
+        case TestClockDeleted():
+            return replace(clock, deleted_at=event.deleted_at)
 
 
 def due_work(event: TestClockEvent, clock: TestClock) -> tuple[DueWork, ...]:
-    """An advance is run by exactly one runner, whoever holds the lease of this row."""
+    """An advance is run by exactly one runner, whoever holds the lease of its row; so is a deletion, which ends it."""
     match event:
         case TestClockAdvanceStarted():
             return (Schedule(WorkKind.CLOCK_ADVANCE, event.clock_id, after_ms=0),)
         case TestClockAdvanced():
             return (Finish(WorkKind.CLOCK_ADVANCE, event.clock_id),)
+        case TestClockDeletionStarted():
+            return (
+                Finish(WorkKind.CLOCK_ADVANCE, event.clock_id),
+                Schedule(WorkKind.CLOCK_DELETION, event.clock_id, after_ms=0),
+            )
+        case TestClockDeleted():
+            return (Finish(WorkKind.CLOCK_DELETION, event.clock_id),)
         case _:
             return ()
 
@@ -157,6 +268,9 @@ EVENTS: dict[str, type] = {
     "test_clock.advance_started": TestClockAdvanceStarted,
     "test_clock.moved": TestClockMoved,
     "test_clock.advanced": TestClockAdvanced,
+    "test_clock.advance_canceled": TestClockAdvanceCanceled,
+    "test_clock.deletion_started": TestClockDeletionStarted,
+    "test_clock.deleted": TestClockDeleted,
 }
 
 TEST_CLOCK: Stream[TestClock] = Stream(
@@ -175,8 +289,3 @@ TEST_CLOCK: Stream[TestClock] = Stream(
 def business_time(streams: Streams, clock_id: str | None, now: datetime) -> datetime:
     """The time on a clock, or `now` where there is none: what "now" means for whatever lives on that clock."""
     return now if clock_id is None else TEST_CLOCK.of(streams, clock_id).frozen_at
-
-
-def customer_time(streams: Streams, customer: Customer, now: datetime) -> datetime:
-    """What "now" means for a customer."""
-    return business_time(streams, customer.test_clock_id, now)

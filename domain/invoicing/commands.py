@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from domain.customers.customer import CUSTOMER, Customer, check_currency, open_for_business
-from domain.customers.test_clock import customer_time
+from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business
 from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,

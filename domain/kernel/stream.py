@@ -45,6 +45,7 @@ class WorkKind(StrEnum):
     REFUND_GATEWAY_CALL = "refund.gateway_call"
     REFUND_RETRY = "refund.retry"
     CLOCK_ADVANCE = "clock.advance"
+    CLOCK_DELETION = "clock.deletion"
     SAGA_DEADLINE = "saga.deadline"
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.customer import CUSTOMER
+from domain.customers.customer import CUSTOMER, customer_time
 from domain.customers.payment_method import PAYMENT_METHOD
-from domain.customers.test_clock import customer_time
 from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments.cancellation import (

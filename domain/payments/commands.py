@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.customer import CUSTOMER, Customer, check_currency, open_for_business
+from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business
 from domain.customers.payment_method import PaymentMethod, PaymentMethodNotFound, usable_by
-from domain.customers.test_clock import customer_time
 from domain.invoicing.invoice import (
     INVOICE,
     Invoice,

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.customer import CUSTOMER
-from domain.customers.test_clock import customer_time
+from domain.customers.customer import CUSTOMER, customer_time
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Decision, Handler, Streams

@@ -13,8 +13,8 @@ from domain.catalog import plan as plans
 from domain.catalog import price as prices
 from domain.catalog import product as products
 from domain.catalog.plan import check_trial_days
-from domain.customers.customer import CUSTOMER, Customer, check_currency, open_for_business
-from domain.customers.test_clock import customer_time
+from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business
+from domain.customers.test_clock import TEST_CLOCK, TestClockNotDeleting
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
@@ -27,6 +27,7 @@ from domain.subscriptions.subscription import (
     CancellationReason,
     PriceOfAnotherPlan,
     RenewalNotDue,
+    SubscriptionCanceled,
     SubscriptionCancellationScheduled,
     SubscriptionCreated,
     SubscriptionItem,
@@ -69,6 +70,13 @@ class RenewSubscription:
 class CancelSubscription:
     subscription_id: str
     at_period_end: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndWithTestClock:
+    """The subscription's test clock is being deleted."""
+
+    subscription_id: str
 
 
 def create_subscription(command: CreateSubscription, streams: Streams, now: datetime) -> Decision:
@@ -127,6 +135,26 @@ def cancel_subscription(command: CancelSubscription, streams: Streams, now: date
     return Decision(at, [*ahead.changes, SUBSCRIPTION.change(scheduled)])
 
 
+def end_with_test_clock(command: EndWithTestClock, streams: Streams, now: datetime) -> Decision:
+    """It ends where its clock stands, and bills nothing more: neither what is overdue nor what is left in arrears.
+
+    The rehearsal is thrown away, so nothing that would have followed is owed.
+    """
+    subscription = subscriptions.living(streams, command.subscription_id)
+    clock_id = subscription.test_clock_id
+    clock = None if clock_id is None else TEST_CLOCK.of(streams, clock_id)
+    if clock is None or not clock.is_deleting:
+        raise TestClockNotDeleting(test_clock=clock_id)
+    at = clock.frozen_at
+    ended = SubscriptionCanceled(
+        subscription_id=subscription.subscription_id,
+        canceled_at=at,
+        reason=CancellationReason.TEST_CLOCK_DELETED,
+        invoice_id=None,
+    )
+    return Decision(at, [SUBSCRIPTION.change(ended)])
+
+
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
     items = tuple(_item(requested, plan, streams) for requested in command.items)
     for item in items:
@@ -163,4 +191,5 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     CreateSubscription: create_subscription,
     RenewSubscription: renew_subscription,
     CancelSubscription: cancel_subscription,
+    EndWithTestClock: end_with_test_clock,
 }

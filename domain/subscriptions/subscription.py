@@ -44,6 +44,7 @@ class CancellationReason(StrEnum):
     REQUESTED = "requested"
     PERIOD_END = "period_end"
     CUSTOMER_DELETED = "customer_deleted"
+    TEST_CLOCK_DELETED = "test_clock_deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,10 @@ SELECT due_at FROM log.due_work
 WHERE tenant_id = $1 AND clock_id = $2 AND runs_on_clock AND NOT held AND due_at <= $3
 ORDER BY due_at LIMIT 1
 """
+TIMERS: Final = f"""
+SELECT {_COLUMNS} FROM log.due_work w WHERE tenant_id = $1 AND clock_id = $2 AND runs_on_clock
+ORDER BY due_at, kind, subject LIMIT $3
+"""  # noqa: S608  constants
 OUTSTANDING: Final = """
 SELECT count(*) FROM log.due_work
 WHERE tenant_id = $1 AND clock_id = $2 AND clock_id IS NOT NULL AND NOT runs_on_clock AND NOT held
@@ -122,6 +126,10 @@ class PostgresDueWork:
         """See `port.DueWorkQueue`."""
         rows = await self._pool.fetch(CLAIM_FOR_CLOCK, tenant_id, clock_id, at, owner, lease_ms, limit)
         return sorted(map(_work, rows), key=lambda work: (work.due_at, work.kind, work.subject))
+
+    async def timers(self, tenant_id: str, clock_id: str, *, limit: int) -> list[Work]:
+        """See `port.DueWorkQueue`."""
+        return [_work(row) for row in await self._pool.fetch(TIMERS, tenant_id, clock_id, limit)]
 
     async def outstanding(self, tenant_id: str, clock_id: str) -> int:
         """See `port.DueWorkQueue`."""

@@ -1,6 +1,7 @@
 """Reading the log in PostgreSQL: by position, by stream, and as it grows. Every read is one short statement."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import fields
 from typing import Any, Final
@@ -18,6 +19,9 @@ COLUMNS: Final = ", ".join(field.name for field in fields(Recorded))
 _SELECT: Final = f"SELECT {COLUMNS} FROM log.events"  # noqa: S608  constants
 READ: Final = f"{_SELECT} WHERE position > $1 ORDER BY position LIMIT $2"
 READ_STREAM: Final = f"{_SELECT} WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 ORDER BY stream_version"
+OWNERS: Final = """
+SELECT owner FROM log.claims WHERE tenant_id = $1 AND kind = $2 AND value >= $3 AND value < $4 ORDER BY value LIMIT $5
+"""
 # What a reader may be thrown at any moment while the database restarts or fails over.
 CONNECTION_ERRORS: Final = (
     OSError,
@@ -54,6 +58,11 @@ class PostgresLog:
         """What became of a command; None if no command with this key was ever recorded."""
         row = await self._pool.fetchrow(LOOK_UP, [tenant_id], [idempotency_key])
         return None if row is None else stored_outcome(StoredResult(*row[2:]))
+
+    async def owners(self, tenant_id: str, kind: str, *, value_prefix: str, limit: int) -> Sequence[str]:
+        """Who owns the claimed values of this kind that begin so, in the order of the values."""
+        end = value_prefix + chr(sys.maxunicode)  # byte by byte, as the values are compared, nothing begins later
+        return [row[0] for row in await self._pool.fetch(OWNERS, tenant_id, kind, value_prefix, end, limit)]
 
     async def follow(self, *, after: int) -> AsyncIterator[Sequence[Recorded]]:
         """Pages of events for ever, each as soon as it is committed. Survives the loss of its connection.

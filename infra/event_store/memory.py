@@ -243,6 +243,15 @@ class MemoryLog:
         stored = self._store.results.get((tenant_id, idempotency_key))
         return None if stored is None else stored_outcome(stored)
 
+    async def owners(self, tenant_id: str, kind: str, *, value_prefix: str, limit: int) -> Sequence[str]:
+        """See `port.Log`."""
+        found = sorted(
+            (value, owner)
+            for (tenant, each, value), owner in self._store.claims.items()
+            if (tenant, each) == (tenant_id, kind) and value.startswith(value_prefix)
+        )
+        return [owner for _, owner in found[:limit]]
+
     async def follow(self, *, after: int) -> AsyncIterator[Sequence[Recorded]]:
         """See `port.Log`."""
         while True:
@@ -286,16 +295,16 @@ class MemoryDueWork:
         )
         return state.work
 
-    def _on_clock(self, tenant_id: str, clock_id: str, at: datetime) -> list[_WorkState]:
+    def _timers(self, tenant_id: str, clock_id: str) -> list[_WorkState]:
         found = [
             state
             for state in self._store.work.values()
-            if (state.work.tenant_id, state.work.clock_id) == (tenant_id, clock_id)
-            and state.work.runs_on_clock
-            and not state.held
-            and state.work.due_at <= at
+            if (state.work.tenant_id, state.work.clock_id) == (tenant_id, clock_id) and state.work.runs_on_clock
         ]
         return sorted(found, key=lambda state: (state.work.due_at, state.work.kind, state.work.subject))
+
+    def _on_clock(self, tenant_id: str, clock_id: str, at: datetime) -> list[_WorkState]:
+        return [s for s in self._timers(tenant_id, clock_id) if not s.held and s.work.due_at <= at]
 
     async def earliest(self, tenant_id: str, clock_id: str, *, not_after: datetime) -> datetime | None:
         """See `port.DueWorkQueue`."""
@@ -309,6 +318,10 @@ class MemoryDueWork:
         now = self._store.clock()
         free = [s for s in self._on_clock(tenant_id, clock_id, at) if s.lease_until is None or s.lease_until <= now]
         return [self._lease(state, owner, lease_ms, now) for state in free[:limit]]
+
+    async def timers(self, tenant_id: str, clock_id: str, *, limit: int) -> list[Work]:
+        """See `port.DueWorkQueue`."""
+        return [state.work for state in self._timers(tenant_id, clock_id)[:limit]]
 
     async def outstanding(self, tenant_id: str, clock_id: str) -> int:
         """See `port.DueWorkQueue`."""

@@ -170,6 +170,10 @@ class Log(Protocol):
         """All events of a stream in version order."""
         ...
 
+    async def owners(self, tenant_id: str, kind: str, *, value_prefix: str, limit: int) -> Sequence[str]:
+        """Who owns the claimed values of this kind that begin so, in the order of the values."""
+        ...
+
     def follow(self, *, after: int) -> AsyncIterator[Sequence[Recorded]]:
         """Pages of events for ever, woken by notification and by a slow poll."""
         ...
@@ -235,6 +239,10 @@ class DueWorkQueue(Protocol):
         self, tenant_id: str, clock_id: str, *, at: datetime, owner: str, lease_ms: int, limit: int
     ) -> list[Work]:
         """Take work that the test clock runs and that is due at or before `at`, in order of (due, kind, subject)."""
+        ...
+
+    async def timers(self, tenant_id: str, clock_id: str, *, limit: int) -> list[Work]:
+        """Work that the test clock would run, whenever it is due, leased, held or neither, the earliest due first."""
         ...
 
     async def outstanding(self, tenant_id: str, clock_id: str) -> int:

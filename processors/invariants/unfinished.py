@@ -11,9 +11,12 @@ from typing import Any, Final, NamedTuple
 
 from domain.customers.test_clock import (
     TEST_CLOCK,
+    TestClockAdvanceCanceled,
     TestClockAdvanced,
     TestClockAdvanceStarted,
     TestClockCreated,
+    TestClockDeleted,
+    TestClockDeletionStarted,
     TestClockMoved,
 )
 from domain.kernel.saga import Saga
@@ -222,14 +225,17 @@ class _FromLog:
         self.waiting_attempts.discard(attempt_reference(payment_id, attempt))
 
     def _clock(self, recorded: Recorded, event: Any) -> None:
+        subject = f"clock:{event.clock_id}"
         match event:
             case TestClockAdvanceStarted():
-                self._begin("advance", f"clock:{event.clock_id}", recorded)
+                self._begin("advance", subject, recorded)
             case TestClockMoved():
-                self._come_on(f"clock:{event.clock_id}", recorded)
-            case TestClockAdvanced():
-                self.open.pop(f"clock:{event.clock_id}", None)
-        if not isinstance(event, TestClockAdvanceStarted):
+                self._come_on(subject, recorded)
+            case TestClockDeletionStarted():
+                self._begin("deletion of a test clock", subject, recorded)
+            case TestClockAdvanced() | TestClockDeleted():
+                self.open.pop(subject, None)
+        if isinstance(event, TestClockCreated | TestClockMoved | TestClockAdvanced | TestClockAdvanceCanceled):
             self.clocks[recorded.tenant_id, event.clock_id] = event.frozen_at
 
 

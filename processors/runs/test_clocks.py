@@ -56,14 +56,16 @@ class TestClocks:
         if await self._queue.outstanding(work.tenant_id, clock.clock_id):
             return False
         to = goal if due_at is None else due_at
+        # A step of an advance that was cancelled meanwhile has its answer for ever, so the next advance has other keys.
+        advance = f"clock:{clock.clock_id}:{clock.advances}"
         if to > clock.frozen_at:
             # Also to the goal, before it is reached for good: what was decided at an earlier time is in the log then,
             # its timers among the due ones, and what comes after has none that are due.
-            move = MoveTestClock(clock_id=clock.clock_id, to=to)
-            await self._issue(work, move, f"clock:{clock.clock_id}:{to.isoformat()}:move")
+            move = MoveTestClock(clock_id=clock.clock_id, advance=clock.advances, to=to)
+            await self._issue(work, move, f"{advance}:{to.isoformat()}:move")
         else:
-            complete = CompleteTestClockAdvance(clock_id=clock.clock_id)
-            await self._issue(work, complete, f"clock:{clock.clock_id}:{goal.isoformat()}:complete")
+            complete = CompleteTestClockAdvance(clock_id=clock.clock_id, advance=clock.advances)
+            await self._issue(work, complete, f"{advance}:complete")
         return True
 
     async def _run_due(self, work: Work, clock: TestClock) -> bool:

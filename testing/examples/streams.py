@@ -33,6 +33,7 @@ from domain.catalog.product import CreateProduct
 from domain.kernel.stream import Command
 from domain.subscriptions.commands import CreateSubscription, RequestedItem
 from domain.customers.test_clock import CreateTestClock
+from domain.kernel.tenant_mode import TenantMode
 from testing.moments import utc
 from testing.specification import NOW
 
@@ -127,7 +128,7 @@ def customer_with_card() -> tuple[Command, ...]:
 
 
 def frozen_clock(frozen_at: datetime = NOW) -> CreateTestClock:
-    return CreateTestClock(clock_id=CLOCK_ID, name="a year in seconds", frozen_at=frozen_at)
+    return CreateTestClock(clock_id=CLOCK_ID, name="a year in seconds", frozen_at=frozen_at, mode=TenantMode.TEST)
 
 
 # --- what is sold ------------------------------------------------------------------------------------------------

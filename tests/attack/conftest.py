@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from cli.tenants import create_tenant
+from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
 from infra.settings import Settings
 from projections.folding.tables import prepare
@@ -30,7 +31,7 @@ async def target(
     fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=postgres_server)
     await postgres_server.copy_database(fresh.name, template=template_database)
     await prepare(fresh.dsn, Settings().database)
-    tenant = await create_tenant(fresh.dsn, Settings(), tenant_id="acme", name="Acme")
+    tenant = await create_tenant(fresh.dsn, Settings(), tenant_id="acme", name="Acme", mode=TenantMode.TEST)
     process = ApiProcess(fresh.dsn, folder, **NO_RATE_LIMITS)
     process.start()
     connection = await asyncpg.connect(fresh.dsn)

@@ -199,6 +199,19 @@ class DueWorkContract:
         assert await due.earliest(TENANT, "clock_1", not_after=until) == at
         assert await due.outstanding(TENANT, "clock_1") == 0
 
+    async def test_all_timers_of_a_test_clock_are_found_whatever_becomes_of_them(self, cell: Cell) -> None:
+        writer, due = cell.open_writer(), cell.due_work
+        for n in (3, 1, 2):
+            await remind(writer, f"c{n}", LONG_AGO + timedelta(days=n), clock_id="clock_1")
+        await remind(writer, "c4", after_ms=0, clock_id="clock_1")
+        await remind(writer, "d1", LONG_AGO, clock_id="clock_2")
+        until = LONG_AGO + timedelta(days=2)
+        held, _ = await due.claim_for_clock(TENANT, "clock_1", at=until, owner="me", lease_ms=60_000, limit=2)
+        await due.hold(held, error="gave up")
+        assert [work.subject for work in await due.timers(TENANT, "clock_1", limit=10)] == ["c1", "c2", "c3"]
+        assert [work.subject for work in await due.timers(TENANT, "clock_1", limit=2)] == ["c1", "c2"]
+        assert await due.timers("another", "clock_1", limit=10) == []
+
     async def test_work_in_real_time_keeps_its_test_clock_from_moving_on(self, cell: Cell) -> None:
         writer = cell.open_writer()
         await remind(writer, "c1", after_ms=0, clock_id="clock_1")

@@ -43,6 +43,7 @@ class CheckedHistory(RuleBasedStateMachine):
         self.model = Model()
         self.now = NOW
         self.clock_now = NOW
+        self.advances = 0
         self.ids = itertools.count(10)
         self.event_ids = itertools.count(1)
         self.saga_steps: list[Command] = []

@@ -139,8 +139,9 @@ class Histories(CheckedHistory):
         self.now += timedelta(hours=hours)
         if clock_hours:
             self.clock_now += timedelta(hours=clock_hours)
+            self.advances += 1
             self.do(AdvanceTestClock(clock_id=CLOCK_ID, to=self.clock_now))
-            self.do(CompleteTestClockAdvance(clock_id=CLOCK_ID))
+            self.do(CompleteTestClockAdvance(clock_id=CLOCK_ID, advance=self.advances))
         for n in renewals:
             self.renew(n, by_timer=True)
 

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from cli.tenants import create_tenant
+from domain.kernel.tenant_mode import TenantMode
 from infra.settings import Settings
 from testing.services import FreshDatabase
 from tests.e2e.api_process import ApiProcess
@@ -38,7 +39,7 @@ async def test_every_acknowledged_answer_is_in_the_log_once_and_repeats_alike(
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")  # noqa: T201  pytest shows it where the test fails
     chance = random.Random(seed)
-    tenant = await create_tenant(database.dsn, Settings(), tenant_id="acme", name="Acme")
+    tenant = await create_tenant(database.dsn, Settings(), tenant_id="acme", name="Acme", mode=TenantMode.TEST)
     headers = {"Authorization": f"Bearer {tenant.key.secret}"}
     acknowledged: dict[str, tuple[dict[str, object], bytes]] = {}
     calm = asyncio.Event()
@@ -110,7 +111,7 @@ async def test_a_stop_finishes_what_was_taken(database: FreshDatabase, tmp_path:
     """SIGTERM under load: every request that was answered is in the log, and the process ends by itself."""
     process = ApiProcess(database.dsn, tmp_path)
     await asyncio.to_thread(process.start)
-    tenant = await create_tenant(database.dsn, Settings(), tenant_id="acme", name="Acme")
+    tenant = await create_tenant(database.dsn, Settings(), tenant_id="acme", name="Acme", mode=TenantMode.TEST)
     headers = {"Authorization": f"Bearer {tenant.key.secret}"}
     answered: list[str] = []
 

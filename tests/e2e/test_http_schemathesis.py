@@ -20,6 +20,7 @@ from schemathesis.core.transport import Response
 from api.app import RESOURCES
 from api.http.openapi import document
 from cli.tenants import create_tenant
+from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
 from host.embedded.process import free_port
 from infra.settings import Settings
@@ -68,7 +69,9 @@ def served(
     async def make() -> str:
         await postgres_server.copy_database(fresh.name, template=template_database)
         await prepare(fresh.dsn, Settings().database)
-        return (await create_tenant(fresh.dsn, Settings(), tenant_id="acme", name="Acme")).key.secret
+        return (
+            await create_tenant(fresh.dsn, Settings(), tenant_id="acme", name="Acme", mode=TenantMode.TEST)
+        ).key.secret
 
     key = asyncio.run(make())
     process.start()

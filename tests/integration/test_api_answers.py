@@ -182,7 +182,7 @@ async def moved(story: Story, clock_id: str) -> None:
             tenant_id=story.client.tenant_id,
             idempotency_key=f"advanced/{clock_id}",
             request_hash=bytes(32),
-            command=CompleteTestClockAdvance(clock_id=clock_id),
+            command=CompleteTestClockAdvance(clock_id=clock_id, advance=1),
             actor="due_work",
             correlation_id="test",
         )

@@ -135,13 +135,13 @@ async def test_a_role_may_do_its_own_part_only(admin: Connection) -> None:
 
 async def test_an_api_key_is_found_by_its_hash_before_its_tenant_is_known(admin: Connection) -> None:
     await admin.execute(
-        "INSERT INTO access.tenants VALUES ('acme', 'Acme');"
+        "INSERT INTO access.tenants VALUES ('acme', 'Acme', 'live');"
         "INSERT INTO access.api_keys (key_id, tenant_id, prefix, sha256, revoked_at) VALUES "
         "('key_1', 'acme', 'tb_1', sha256('one'), NULL), ('key_2', 'acme', 'tb_2', sha256('two'), now())"
     )
     await admin.execute("SET ROLE tallybook_reader")
     found = await admin.fetch("SELECT * FROM access.find_api_key(sha256('one'))")
-    assert [tuple(row) for row in found] == [("key_1", "acme", "tb_1")]
+    assert [tuple(row) for row in found] == [("key_1", "acme", "tb_1", "live")]
     assert await admin.fetch("SELECT * FROM access.find_api_key(sha256('two'))") == []
     assert await admin.fetch("SELECT * FROM access.api_keys") == []
 

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from domain.customers.test_clock import AdvanceTestClock, CreateTestClock, MoveTestClock
 from domain.invoicing.invoice import CollectionMethod, PayInvoiceOutOfBand, VoidInvoice
+from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from infra.kafka.topics import TopicName, full_name
@@ -159,13 +160,13 @@ async def test_an_entry_that_does_not_balance_in_what_people_read_is_named(cell:
 
 async def test_an_advance_that_comes_on_is_under_way_however_long_it_takes(cell: Cell) -> None:
     clock_id, start = new_id("clock_"), datetime(2026, 1, 1, tzinfo=UTC)
-    await cell.do(CreateTestClock(clock_id=clock_id, name="a year", frozen_at=start))
+    await cell.do(CreateTestClock(clock_id=clock_id, name="a year", frozen_at=start, mode=TenantMode.TEST))
     began = await cell.do(AdvanceTestClock(clock_id=clock_id, to=start + timedelta(days=365)))
     long_ago = "recorded_at = recorded_at - interval '1 hour'"
     await superuser(cell, f"UPDATE log.events SET {long_ago} WHERE position = {began.position}")  # noqa: S608
     a_minute, codec = timedelta(minutes=1), default_codec()
     assert not (await check_unfinished(cell.pool, codec, grace=a_minute)).holds, "an hour without a step"
-    await cell.do(MoveTestClock(clock_id=clock_id, to=start + timedelta(days=31)))
+    await cell.do(MoveTestClock(clock_id=clock_id, advance=1, to=start + timedelta(days=31)))
     found = await check_unfinished(cell.pool, codec, grace=a_minute)
     assert found.holds, found.named
     assert not (await check_unfinished(cell.pool, codec)).holds, "at rest it would be finished"

@@ -9,6 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from domain.customers.test_clock import AdvanceTestClock, CreateTestClock
+from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from infra.kafka.relay import republish
@@ -99,7 +100,7 @@ async def test_everything_delivered_once_more_changes_nothing(cell: Cell) -> Non
 
 async def test_a_year_on_a_test_clock_bills_every_month_once_while_processors_die(cell: Cell) -> None:
     clock_id = new_id("clock_")
-    await cell.do(CreateTestClock(clock_id=clock_id, name="year", frozen_at=START))
+    await cell.do(CreateTestClock(clock_id=clock_id, name="year", frozen_at=START, mode=TenantMode.TEST))
     customers = [await cell.customer(clock_id=clock_id) for _ in range(3)]
     subscriptions = [await cell.subscribe(customer_id) for customer_id in customers]
     await cell.do(AdvanceTestClock(clock_id=clock_id, to=datetime(2026, 7, 1, tzinfo=UTC)))
@@ -125,7 +126,7 @@ async def test_a_year_on_a_test_clock_bills_every_month_once_while_processors_di
 
 async def test_what_is_created_on_a_clock_that_is_advancing_is_not_left_behind(cell: Cell) -> None:
     clock_id = new_id("clock_")
-    await cell.do(CreateTestClock(clock_id=clock_id, name="race", frozen_at=START))
+    await cell.do(CreateTestClock(clock_id=clock_id, name="race", frozen_at=START, mode=TenantMode.TEST))
     customers = [await cell.customer(clock_id=clock_id) for _ in range(8)]
     advancing = cell.do(AdvanceTestClock(clock_id=clock_id, to=datetime(2026, 2, 1, tzinfo=UTC)))
     await asyncio.gather(advancing, *(cell.subscribe(customer_id) for customer_id in customers))

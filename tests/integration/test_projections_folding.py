@@ -9,6 +9,7 @@ import pytest
 
 from domain.customers.customer import CUSTOMER
 from domain.customers.test_clock import CreateTestClock
+from domain.kernel.tenant_mode import TenantMode
 from infra.database import Connection, Role, open_pool, server_settings
 from infra.kafka.records import ConsumerRecord, Delivered
 from infra.settings import DatabaseSettings, GeneralSettings, Settings
@@ -282,7 +283,10 @@ async def test_a_poison_record_stops_its_key_alone_and_a_replay_brings_it_up_to_
     with pytest.raises(NotHeld):
         await replay(SETTINGS, Projection.BILLING, poisoned.partition_key, owner_dsn=side.dsn)
     # A worker that has the old rows in memory must read them again before it writes.
-    history.do(TENANTS[0], CreateTestClock(clock_id=history.new_id("clock_"), name="one more", frozen_at=START))
+    history.do(
+        TENANTS[0],
+        CreateTestClock(clock_id=history.new_id("clock_"), name="one more", frozen_at=START, mode=TenantMode.TEST),
+    )
     more = side.publisher.records(history.events[-1:], Projection.BILLING)
     with pytest.raises(Overtaken):
         await live.project(side.connection, more)

@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from domain.customers.test_clock import CreateTestClock
+from domain.kernel.tenant_mode import TenantMode
 from infra.kafka.relay import republish
 from infra.kafka.topics import drop_topics, ensure_topics, full_name
 from projections.catalogue import BY_NAME, READ_MODELS
@@ -177,7 +178,10 @@ async def test_a_rebuild_while_writes_go_on_is_identical(side: ReadSide, history
     await rebuild(side.settings, READ_MODELS, owner_dsn=side.database.dsn)
     assert await side.dump() == before
     # The workers go on in the new tables, and the old ones are gone.
-    history.do("acme", CreateTestClock(clock_id=history.new_id("clock_"), name="one more", frozen_at=START))
+    history.do(
+        "acme",
+        CreateTestClock(clock_id=history.new_id("clock_"), name="one more", frozen_at=START, mode=TenantMode.TEST),
+    )
     await side.log(history)
     await side.caught_up()
     assert await side.differences() == {}

@@ -8,23 +8,26 @@ from domain.customers import test_clock as clocks
 from domain.customers.test_clock import (
     TEST_CLOCK,
     AdvanceTestClock,
+    CancelTestClockAdvance,
     CompleteTestClockAdvance,
     CreateTestClock,
     MoveTestClock,
 )
 from domain.kernel.stream import Finish, Schedule, WorkKind
+from domain.kernel.tenant_mode import TenantMode
 from testing.examples.streams import CLOCK_ID, frozen_clock
 from testing.moments import utc
 from testing.specification import NOW, given
 
 GOAL = utc("2026-03-01")
 ADVANCE = AdvanceTestClock(clock_id=CLOCK_ID, to=GOAL)
-COMPLETE = CompleteTestClockAdvance(clock_id=CLOCK_ID)
+COMPLETE = CompleteTestClockAdvance(clock_id=CLOCK_ID, advance=1)
+CANCEL = CancelTestClockAdvance(clock_id=CLOCK_ID)
 ADVANCING = Schedule(WorkKind.CLOCK_ADVANCE, CLOCK_ID, after_ms=0)
 
 
-def move(to: str) -> MoveTestClock:
-    return MoveTestClock(clock_id=CLOCK_ID, to=utc(to))
+def move(to: str, *, advance: int = 1) -> MoveTestClock:
+    return MoveTestClock(clock_id=CLOCK_ID, advance=advance, to=utc(to))
 
 
 def test_a_clock_is_created_once() -> None:
@@ -76,17 +79,62 @@ def test_a_clock_only_goes_forward(to: datetime) -> None:
     given(frozen_clock()).when(backwards).then_refused(clocks.TestClockGoesForward)
 
 
-@pytest.mark.parametrize("command", [move("2026-02-10"), COMPLETE])
-def test_a_clock_at_rest_does_not_move(command: MoveTestClock | CompleteTestClockAdvance) -> None:
+@pytest.mark.parametrize("command", [move("2026-02-10"), COMPLETE, CANCEL])
+def test_a_clock_at_rest_does_not_move(
+    command: MoveTestClock | CompleteTestClockAdvance | CancelTestClockAdvance,
+) -> None:
     given(frozen_clock()).when(command).then_refused(clocks.TestClockNotAdvancing, test_clock=CLOCK_ID)
 
 
-@pytest.mark.parametrize("command", [ADVANCE, move("2026-02-10"), COMPLETE])
+@pytest.mark.parametrize("command", [ADVANCE, move("2026-02-10"), COMPLETE, CANCEL])
 def test_an_unknown_clock_is_not_found(
-    command: AdvanceTestClock | MoveTestClock | CompleteTestClockAdvance,
+    command: AdvanceTestClock | MoveTestClock | CompleteTestClockAdvance | CancelTestClockAdvance,
 ) -> None:
     given().when(command).then_refused(clocks.TestClockNotFound, test_clock=CLOCK_ID)
 
 
 def test_a_clocks_own_events_are_effective_in_real_time() -> None:
-    given().when(CreateTestClock(clock_id=CLOCK_ID, name="", frozen_at=utc("2040-01-01"))).then_at(NOW)
+    given().when(
+        CreateTestClock(clock_id=CLOCK_ID, name="", frozen_at=utc("2040-01-01"), mode=TenantMode.TEST)
+    ).then_at(NOW)
+
+
+def test_a_live_tenant_has_no_test_clocks() -> None:
+    live = CreateTestClock(clock_id=CLOCK_ID, name="", frozen_at=NOW, mode=TenantMode.LIVE)
+    given().when(live).then_refused(clocks.TestClockInLiveTenant)
+
+
+def test_a_cancelled_advance_ends_at_the_instant_that_it_has_reached_once_what_is_due_there_has_run() -> None:
+    reached = utc("2026-02-10")
+    (
+        given(frozen_clock(), ADVANCE, move("2026-02-10"))
+        .when(CANCEL)
+        .then(clocks.TestClockAdvanceCanceled(clock_id=CLOCK_ID, frozen_at=reached))
+        .then_schedules()
+        .then_finishes()
+        .then_shows(TEST_CLOCK, CLOCK_ID, frozen_at=reached, advancing_to=reached)
+        .when(CANCEL)
+        .then_nothing()
+        .when(ADVANCE)
+        .then_refused(clocks.TestClockBusy)
+        .when(COMPLETE)
+        .then(clocks.TestClockAdvanced(clock_id=CLOCK_ID, frozen_at=reached))
+        .then_finishes(Finish(WorkKind.CLOCK_ADVANCE, CLOCK_ID))
+        .then_shows(TEST_CLOCK, CLOCK_ID, frozen_at=reached, advancing_to=None)
+    )
+
+
+def test_a_step_that_the_runner_had_in_hand_when_its_advance_was_cancelled_goes_nowhere() -> None:
+    given(frozen_clock(), ADVANCE, move("2026-02-10"), CANCEL).when(move("2026-02-20")).then_nothing()
+
+
+@pytest.mark.parametrize("late", [move("2026-03-20"), COMPLETE])
+def test_a_late_runner_of_one_advance_does_not_drive_the_next(late: MoveTestClock | CompleteTestClockAdvance) -> None:
+    further = AdvanceTestClock(clock_id=CLOCK_ID, to=utc("2026-04-01"))
+    (
+        given(frozen_clock(), ADVANCE, COMPLETE, further)
+        .when(late)
+        .then_refused(clocks.TestClockNotAdvancing)
+        .when(move("2026-03-20", advance=2))
+        .then(clocks.TestClockMoved(clock_id=CLOCK_ID, frozen_at=utc("2026-03-20")))
+    )

@@ -211,6 +211,7 @@ class World:
         self.at_once = at_once
         self.books = Books()
         self.now = self.clock_now = NOW
+        self.advances = 0
         commands: list[Command] = [
             frozen_clock(),
             create_customer(),
@@ -236,7 +237,7 @@ class World:
                 return
             due_at, subject = due[0]
             if clock_id is not None and self.at_once:
-                self.books.do(MoveTestClock(clock_id=clock_id, to=due_at), self.now)
+                self.books.do(MoveTestClock(clock_id=clock_id, advance=self.advances, to=due_at), self.now)
             now = due_at if self.at_once else self.now
             self.books.do(RenewSubscription(subscription_id=subject, due_at=due_at), now)
 
@@ -249,10 +250,11 @@ class World:
 
     def advance_the_clock(self, hours: int) -> None:
         self.clock_now += timedelta(hours=hours)
+        self.advances += 1
         self.books.do(AdvanceTestClock(clock_id=CLOCK_ID, to=self.clock_now), self.now)
         if self.at_once:
             self.timers(until=self.clock_now, clock_id=CLOCK_ID)
-        self.books.do(CompleteTestClockAdvance(clock_id=CLOCK_ID), self.now)
+        self.books.do(CompleteTestClockAdvance(clock_id=CLOCK_ID, advance=self.advances), self.now)
 
     def answer(self, command: Command) -> str:
         """Accepted, or the code of the refusal."""
