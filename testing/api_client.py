@@ -76,11 +76,11 @@ class Api:
     database: FreshDatabase
     http: httpx2.AsyncClient
 
-    async def tenant(self, tenant_id: str) -> Client:
+    async def tenant(self, tenant_id: str, mode: TenantMode = TenantMode.TEST) -> Client:
         """A client of a tenant of this name, made if it is not there."""
         dsn, settings = self.database.dsn, self.parts.settings
         try:
-            key = (await create_tenant(dsn, settings, tenant_id=tenant_id, name=tenant_id, mode=TenantMode.TEST)).key
+            key = (await create_tenant(dsn, settings, tenant_id=tenant_id, name=tenant_id, mode=mode)).key
         except TenantExists:
             key = await create_key(dsn, settings, tenant_id=tenant_id)
         return Client(http=self.http, key=key.secret, tenant_id=tenant_id)

@@ -217,6 +217,21 @@ class EventStoreContract:
         assert (await second.submit(request(Rename(counter_id="c2", name="n")))).refusal_code is None
         assert (await first.submit(request(Open(counter_id="c3", name="m")))).refusal_code is None
 
+    async def test_owners_are_found_by_how_their_claims_begin(self, cell: Cell) -> None:
+        writer = cell.open_writer()
+        for counter_id, name in (("c1", "a/2"), ("c2", "a/1"), ("c3", "a/ö"), ("c4", "a0"), ("c5", "a")):
+            await writer.submit(request(Open(counter_id=counter_id, name=name)))
+        await writer.submit(request(Open(counter_id="c1", name="a/3"), tenant_id="other"))
+
+        async def owners(prefix: str, limit: int = 10) -> list[str]:
+            return list(await cell.log.owners(TENANT, "counter.name", value_prefix=prefix, limit=limit))
+
+        assert await owners("a/") == ["c2", "c1", "c3"]
+        assert await owners("a/", limit=1) == ["c2"]
+        await writer.submit(request(Rename(counter_id="c2", name=None)))
+        assert await owners("a/") == ["c1", "c3"]
+        assert await cell.log.owners(TENANT, "another", value_prefix="a/", limit=10) == []
+
     async def test_claims_of_one_batch_are_decided_in_order(self, cell: Cell) -> None:
         writer = cell.open_writer()
         outcomes = await asyncio.gather(

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from testing.examples.streams import CLOCK_ID
+
 Work = tuple[str, str]
 
 RUNNING = {"processing", "action"}
@@ -252,7 +254,10 @@ class Model:
         )
 
     def claims(self) -> set[Work]:
-        """The periods that were billed, and the invoices with a payment that runs or captured."""
-        return {("subscription.period", period) for period in self.periods} | {
-            ("invoice.live_payment", key) for key in self.invoices if self.is_live(key)
-        }
+        """Periods that were billed, invoices with a payment that runs or captured, and who lives on the clock."""
+        on_clock = {key for key, person in self.people.items() if person.on_clock and not person.deleted}
+        return (
+            {("subscription.period", period) for period in self.periods}
+            | {("invoice.live_payment", key) for key in self.invoices if self.is_live(key)}
+            | {("test_clock.customer", f"{CLOCK_ID}/{key}") for key in on_clock}
+        )

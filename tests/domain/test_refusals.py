@@ -76,6 +76,9 @@ PROMISED = """
     IsControlAccount             control_account                invalid    postings
     TestClockNotFound            test_clock_not_found           not_found  test_clock
     TestClockAlreadyExists       test_clock_already_exists      conflict   -
+    TestClockInLiveTenant        test_clock_in_live_tenant      conflict   -
+    TestClockIsDeleted           test_clock_deleted             conflict   test_clock
+    TestClockNotDeleting         test_clock_not_deleting        conflict   -
     TestClockBusy                test_clock_advancing           conflict   -
     TestClockGoesForward         test_clock_not_forward         invalid    frozen_time
     TestClockNotAdvancing        test_clock_not_advancing       conflict   -

@@ -32,6 +32,8 @@ async def client(api: Api) -> Client:
         "Bearer",
         "Bearer ",
         "Basic dXNlcjpwYXNz",
+        "Bearer tbk_test_aaaaaaaa_" + "a" * 52,
+        "Bearer tbk_live_aaaaaaaa_" + "a" * 52,
         "Bearer tbk_aaaaaaaa_" + "a" * 52,
         "Bearer " + "x" * 5_000,
         "Bearer tbk_\u00e4",

@@ -141,6 +141,10 @@ async def tell(story: Story) -> None:
     await story.do("advance_test_clock", {"frozen_time": "2026-03-01T00:00:00Z"}, test_clock_id=clock["id"])
     await moved(story, clock["id"])
     await story.do("renew_subscription", subscription_id=clocked["id"])
+    await story.do("advance_test_clock", {"frozen_time": "2026-03-15T00:00:00Z"}, test_clock_id=clock["id"])
+    await story.do("cancel_test_clock_advance", test_clock_id=clock["id"])
+    spare = await story.do("create_test_clock", {"name": "Spare", "frozen_time": "2026-01-31T12:00:00+02:00"})
+    await story.do("delete_test_clock", test_clock_id=spare["id"])
 
     lines = [{"description": "Set-up", "amount": {"amount": 25000, "currency": "EUR"}, "quantity": "2.5"}]
     await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": lines})
