@@ -107,6 +107,9 @@ class ProblemResource(TypedDict):
     errors: NotRequired[list[FieldErrorResource]]
 
 
+API_KEY_DESCRIPTION: Final = "An API key: `tbk_live_…`, or `tbk_test_…` of a test tenant."
+
+
 def document(resources: Sequence[Operations], *, version: str) -> Json:
     """The document, JSON-able."""
     operations = [operation for resource in resources for operation in resource.declared]
@@ -129,7 +132,7 @@ def document(resources: Sequence[Operations], *, version: str) -> Json:
         "components": {
             "schemas": schemas,
             "responses": problems.responses,
-            "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer", "description": "An API key, `tbk_…`."}},
+            "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer", "description": API_KEY_DESCRIPTION}},
         },
     }
 
