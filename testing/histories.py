@@ -58,7 +58,7 @@ from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Stream
 from domain.kernel.tenant_mode import TenantMode
 from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
-from domain.payments.cancel_commands import CancelPayment
+from domain.payments.cancel_commands import CancelPayment, ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.commands import (
     CollectInvoice,
     ConfirmPayment,
@@ -371,15 +371,16 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             entry_id, clock_id = new("je_"), new("clock_")
             postings = (debit(CASH, usd), credit(EQUITY, usd))
             yield PostJournalEntry(entry_id=entry_id, postings=postings, memo="capital")
-            if draw.random() < 0.3:
+            is_taken_back = draw.random() < 0.3
+            if is_taken_back:
                 yield ReverseJournalEntry(entry_id=entry_id, memo="wrong")
             yield CreateTestClock(clock_id=clock_id, name="clock", frozen_at=START, mode=TenantMode.TEST)
             yield AdvanceTestClock(clock_id=clock_id, to=START + timedelta(days=40))
             yield MoveTestClock(clock_id=clock_id, advance=1, to=START + timedelta(days=9))
-            if draw.random() < 0.3:
+            if is_taken_back:
                 yield CancelTestClockAdvance(clock_id=clock_id)
             yield CompleteTestClockAdvance(clock_id=clock_id, advance=1)
-            if draw.random() < 0.3:
+            if is_taken_back:
                 yield DeleteTestClock(clock_id=clock_id)
                 yield CompleteTestClockDeletion(clock_id=clock_id)
 
@@ -395,6 +396,9 @@ def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[
             yield RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id=gateway_id)
         case 1:
             yield RecordPaymentActionRequired(payment_id=payment_id, attempt=attempt, gateway_payment_id=gateway_id)
+            if draw.random() < 0.5:
+                yield ExpirePaymentAttempt(payment_id=payment_id, attempt=attempt)
+                yield RecordPaymentCanceled(payment_id=payment_id, attempt=attempt)
         case 2:
             yield RecordPaymentDeclined(
                 payment_id=payment_id, attempt=attempt, decline_code="insufficient_funds", retryable=True
