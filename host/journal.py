@@ -16,15 +16,25 @@ class Journal:
         self._tell = tell
 
     def note(self, event: str, process: str, text: str, *, aloud: bool = True, **facts: object) -> None:
-        """Write an event down, and tell it unless it is what everybody expects."""
+        """Write an event down, and tell it unless it is what everybody expects.
+
+        Where it cannot be written, on a full disk, it is told all the same: what happens to processes comes first.
+        """
         line = {"timestamp": datetime.now(UTC).isoformat(), "event": event, "process": process, "text": text, **facts}
+        try:
+            self._write(json.dumps(line))
+        except OSError as error:
+            self._tell(f"{process} {text} (not written down: {error.strerror})")
+            return
+        if aloud:
+            self._tell(f"{process} {text}")
+
+    def _write(self, line: str) -> None:
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.file.exists() and self.file.stat().st_size > self._bytes_max:
             self.file.replace(self.file.with_suffix(".log.1"))
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if aloud:
-            self._tell(f"{process} {text}")
+            file.write(f"{line}\n")
 
 
 def how_it_ended(code: int | None) -> str:

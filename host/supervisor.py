@@ -255,7 +255,23 @@ class Supervisor:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.started_at = psutil.Process(process.process.pid).create_time()
         process.state = RoleState.STARTING
-        self._write_roster()
+        try:
+            self._write_roster()
+        except OSError as error:  # it runs all the same; the next roster names it
+            self.journal.note("roster_not_written", process.name, f"runs, but the roster does not say so: {error}")
+
+    async def _spawn_again(self, process: RoleProcess) -> None:
+        """Start it as soon as that is possible: with a full disk it may not be, and that passes."""
+        pause_ms = self._settings.restart_backoff_ms
+        while True:
+            try:
+                await self._spawn(process)
+                return
+            except OSError as error:
+                process.state = RoleState.WAITING
+                self.journal.note("role_not_started", process.name, f"could not be started: {error}")
+            await asyncio.sleep(pause_ms / 1000)
+            pause_ms = min(2 * pause_ms, self._settings.restart_backoff_max_ms)
 
     async def _watch(self, process: RoleProcess) -> None:
         settings = self._settings
@@ -280,7 +296,7 @@ class Supervisor:
                 pause_ms = min(settings.restart_backoff_ms * 2 ** (len(ends) - 1), settings.restart_backoff_max_ms)
                 await asyncio.sleep(pause_ms / 1000)
             process.restarts += 1
-            await self._spawn(process)
+            await self._spawn_again(process)
             self.journal.note(
                 "role_restarted",
                 process.name,

@@ -171,6 +171,39 @@ async def test_a_process_that_is_given_up_is_told(make: Callable[..., Supervisor
     assert [line.startswith("relay-0 ended (exit code 3); started again") for line in told[:-1]] == [True] * 3
 
 
+async def test_a_process_that_cannot_be_started_for_now_is_started_once_it_can_be(
+    make: Callable[..., Supervisor], tmp_path: Path
+) -> None:
+    """As on a full disk: no log can be opened, and nothing can be written down."""
+    told: list[str] = []
+    async with make(tell=told.append) as supervisor:
+        await supervisor.start("relay")
+        await supervisor.wait_ready()
+        logs, aside = tmp_path / "roles" / "logs", tmp_path / "aside"
+        logs.rename(aside)
+        logs.write_text("in the way")
+        await supervisor.kill("relay-0")
+        await until(lambda: any("could not be started" in each for each in told))
+        assert supervisor.role("relay-0").state is RoleState.WAITING
+        logs.unlink()
+        aside.rename(logs)
+        await supervisor.wait_ready()
+        assert read_roster(tmp_path / "roles") is not None
+
+
+async def test_a_process_that_cannot_be_started_can_be_stopped(make: Callable[..., Supervisor], tmp_path: Path) -> None:
+    told: list[str] = []
+    async with make(tell=told.append) as supervisor:
+        await supervisor.start("relay")
+        await supervisor.wait_ready()
+        logs = tmp_path / "roles" / "logs"
+        logs.rename(tmp_path / "aside")
+        logs.write_text("in the way")
+        await supervisor.kill("relay-0")
+        await until(lambda: any("could not be started" in each for each in told))
+        assert await supervisor.stop("relay-0")
+
+
 def test_the_journal_is_rolled_over(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "supervisor.log", 200, lambda _text: None)
     for number in range(20):
