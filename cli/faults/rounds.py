@@ -170,6 +170,8 @@ class Crowd:
 async def _play(stage: Stage, crowd: Crowd, part: Round) -> Report:
     started = time.monotonic()
     requests = crowd.counts["requests"]
+    for client in crowd.clients:
+        client.store_may_be_lost = part.breaks_store
     enough = asyncio.Event()
     acting = asyncio.create_task(crowd.run(part.number, enough))
     asyncio.get_running_loop().call_later(LOAD_S, enough.set)

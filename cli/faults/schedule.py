@@ -74,6 +74,11 @@ class Round:
     gateway: dict[str, float]
     default_leases: bool
 
+    @property
+    def breaks_store(self) -> bool:
+        """Whether PostgreSQL may go away, or be unable to write."""
+        return any(fault.target in ("postgres", DISK) for fault in self.faults)
+
     def __str__(self) -> str:
         leases = "; leases as they come" if self.default_leases else ""
         return f"{'; '.join(map(str, self.faults))}{leases}"
