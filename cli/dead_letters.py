@@ -14,7 +14,7 @@ from infra.settings import Settings
 
 if TYPE_CHECKING:
     from infra.kafka.dead_letters import DeadLetter
-    from processors.dead_letters.desk import Desk
+    from processors.dead_letters.opening import Handling
 
 app = typer.Typer(help="Records that a consumer gave up on.", no_args_is_help=True)
 console = Console()
@@ -34,14 +34,14 @@ def _settings() -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def _desk(settings: Settings) -> "AsyncIterator[Desk]":
+async def _handling(settings: Settings) -> "AsyncIterator[Handling]":
     from host.addresses import bootstrap, owner_dsn, writer_dsn
-    from processors.dead_letters.desk import open_desk
+    from processors.dead_letters.opening import open_handling
 
-    async with open_desk(
+    async with open_handling(
         settings, dsn=writer_dsn(settings), owner_dsn=owner_dsn(settings), bootstrap=bootstrap(settings)
-    ) as desk:
-        yield desk
+    ) as handling:
+        yield handling
 
 
 @app.command("list")
@@ -54,8 +54,8 @@ def list_letters(
     """
 
     async def fetch() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        async with _desk(_settings()) as desk:
-            letters = [_letter(each) for each in await desk.letters.waiting(limit=limit, consumer=consumer)]
+        async with _handling(_settings()) as handling:
+            letters = [_letter(each) for each in await handling.letters.waiting(limit=limit, consumer=consumer)]
             held = [
                 {
                     "tenant": work.tenant_id,
@@ -64,7 +64,7 @@ def list_letters(
                     "caused_by": work.caused_by_event_id,
                     "why": work.last_error or "",
                 }
-                for work in await desk.queue.held(limit=limit)
+                for work in await handling.queue.held(limit=limit)
             ]
             return letters, held
 
@@ -129,8 +129,8 @@ async def replay_letters(
     the one letter does not wait.
     """
     failures = 0
-    async with _desk(settings) as desk:
-        found = await desk.letters.waiting(limit=EVERY_LETTER, consumer=consumer)
+    async with _handling(settings) as handling:
+        found = await handling.letters.waiting(limit=EVERY_LETTER, consumer=consumer)
         chosen = [letter for letter in found if letter_id is None or letter.dead_letter_id == letter_id]
         if not chosen:
             if letter_id is not None:
@@ -138,7 +138,7 @@ async def replay_letters(
             on.print("No dead letter waits.")
         for letter in chosen:
             try:
-                await desk.replay.replay(letter)
+                await handling.replay.replay(letter)
             except Exception as error:
                 failures += 1
                 on.print(f"[red]{letter.dead_letter_id} failed again:[/red] {escape(str(error))}", soft_wrap=True)
@@ -155,11 +155,11 @@ def dismiss(letter_id: LetterId, *, as_json: AsJson = False) -> None:
     """
 
     async def mark() -> bool:
-        async with _desk(_settings()) as desk:
-            waiting = await desk.letters.waiting(limit=EVERY_LETTER)
+        async with _handling(_settings()) as handling:
+            waiting = await handling.letters.waiting(limit=EVERY_LETTER)
             known = any(letter.dead_letter_id == letter_id for letter in waiting)
             if known:
-                await desk.letters.mark_replayed(letter_id)
+                await handling.letters.mark_replayed(letter_id)
             return known
 
     if not asyncio.run(mark()):
@@ -202,9 +202,9 @@ async def release_held(
 ) -> int:
     """Release what is held of a subject, of a tenant, or all of it. Returns how many pieces of work that were."""
     released = 0
-    async with _desk(settings) as desk:
-        for work in await desk.queue.held(limit=EVERY_LETTER):
+    async with _handling(settings) as handling:
+        for work in await handling.queue.held(limit=EVERY_LETTER):
             if subject in (None, work.subject) and tenant_id in (None, work.tenant_id):
-                released += await desk.queue.release_held(work.tenant_id, work.kind, work.subject)
+                released += await handling.queue.release_held(work.tenant_id, work.kind, work.subject)
                 on.print(f"{work.kind} {work.subject} runs again.", soft_wrap=True)
     return released

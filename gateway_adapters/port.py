@@ -30,7 +30,7 @@ class Capture(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreatePayment:
+class PaymentRequest:
     """Charge a method. With `confirm=False` nothing is charged until `confirm`: the id can be logged first."""
 
     reference: str
@@ -44,7 +44,7 @@ class CreatePayment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmPayment:
+class ConfirmationRequest:
     """Charge a payment that was created unconfirmed, with another method if one is named."""
 
     reference: str
@@ -54,7 +54,7 @@ class ConfirmPayment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CapturePayment:
+class CaptureRequest:
     """Take authorized money: all of it, or the smaller `amount`; the rest is released."""
 
     reference: str
@@ -64,7 +64,7 @@ class CapturePayment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CancelPayment:
+class CancellationRequest:
     """Give up a payment that has not taken money."""
 
     reference: str
@@ -73,7 +73,7 @@ class CancelPayment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefundPayment:
+class RefundRequest:
     """Return `amount` of a captured payment; all refunds together never exceed what was captured."""
 
     reference: str
@@ -83,7 +83,7 @@ class RefundPayment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SavePaymentMethod:
+class SaveMethodRequest:
     """Keep a method with the gateway for later charges of one customer."""
 
     token: str
@@ -335,21 +335,21 @@ class Gateway(Protocol):
     @property
     def promises(self) -> GatewayPromises: ...
 
-    async def create_payment(self, request: CreatePayment) -> PaymentResult: ...
+    async def create_payment(self, request: PaymentRequest) -> PaymentResult: ...
 
-    async def confirm(self, request: ConfirmPayment) -> PaymentResult: ...
+    async def confirm(self, request: ConfirmationRequest) -> PaymentResult: ...
 
-    async def capture(self, request: CapturePayment) -> PaymentResult: ...
+    async def capture(self, request: CaptureRequest) -> PaymentResult: ...
 
-    async def cancel(self, request: CancelPayment) -> PaymentResult: ...
+    async def cancel(self, request: CancellationRequest) -> PaymentResult: ...
 
-    async def refund(self, request: RefundPayment) -> RefundResult: ...
+    async def refund(self, request: RefundRequest) -> RefundResult: ...
 
     async def look_up(self, reference: str) -> LookUpResult:
         """What became of the payment or refund of that reference. Where several exist, one that took money wins."""
         ...
 
-    async def save_payment_method(self, request: SavePaymentMethod) -> SaveMethodResult: ...
+    async def save_payment_method(self, request: SaveMethodRequest) -> SaveMethodResult: ...
 
     async def delete_payment_method(self, gateway_method_id: str) -> DeleteMethodResult: ...
 

@@ -28,8 +28,8 @@ from infra.payment_tokens import PaymentTokens
 from infra.settings import ProcessorSettings, Settings, data_dir, vault_master_key
 from infra.vault import Vault
 from processors import sagas
-from processors.carry import carry, end_process, faust_app
-from processors.consumers import ConsumerDeadLetters, Consumers, Parts, carrier_of
+from processors.consumers import ConsumerDeadLetters, ConsumerParts, Consumers, bound
+from processors.delivery import deliver, end_process, faust_app
 from processors.due_work import DueWorkRunner, Run
 from processors.journeys import Journeys
 from processors.runs.clock_deletions import ClockDeletions
@@ -131,13 +131,13 @@ class Processors:
             folder = data_dir(settings) / "faust"
             app = faust_app(f"{cell}-processors", self._bootstrap, kafka, settings.processors, folder=folder)
             letters = DeadLetters(pool, producer, topic_prefix=kafka.topic_prefix)
-            parts = Parts(writer, journeys, codec, pool, kafka.topic_prefix)
-            carriers = []
+            parts = ConsumerParts(writer, journeys, codec, pool, kafka.topic_prefix)
+            delivered = []
             for consumer in (each for make in self._consumers for each in make(parts)):
-                carriers.append(carrier := carrier_of(consumer, parts))
-                carry(app, carrier, settings.processors, ConsumerDeadLetters(letters, queue, consumer.holds))
+                delivered.append(bound(consumer, parts))
+                deliver(app, delivered[-1], settings.processors, ConsumerDeadLetters(letters, queue, consumer.holds))
 
-            topics = sorted({topic for carrier in carriers for topic in carrier.topics})
+            topics = sorted({topic for each in delivered for topic in each.topics})
             watch = Watch(settings, self._bootstrap, topics, app, runner, journeys, gateways)
             stack.push_async_callback(watch.close)
             heartbeat = Heartbeat(settings, dsn=self._dsn, role=ROLE, database_role=Role.WRITER, parts=watch.parts)

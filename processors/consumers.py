@@ -19,13 +19,13 @@ from infra.kafka.provenance import ForeignRecord, foreign
 from infra.kafka.records import ConsumerRecord, Delivered, NotOurRecord, delivered
 from infra.kafka.topics import full_name
 from infra.telemetry import correlated
-from processors.carry import Carrier
+from processors.delivery import BoundConsumer
 from processors.journeys import Journeys
 
 Handle = Callable[[Delivered], Awaitable[None]]
 
 
-class Parts(NamedTuple):
+class ConsumerParts(NamedTuple):
     """What consumers work with. The pool's role is the writer's."""
 
     writer: Writer
@@ -48,18 +48,18 @@ class Consumer:
     holds: WorkKind | None = None
 
 
-Consumers = Callable[[Parts], tuple[Consumer, ...]]
+Consumers = Callable[[ConsumerParts], tuple[Consumer, ...]]
 """What makes some consumers of a process; see `CONSUMERS` in `processors/app.py`."""
 
 
-def carrier_of(consumer: Consumer, parts: Parts) -> Carrier:
+def bound(consumer: Consumer, parts: ConsumerParts) -> BoundConsumer:
     """What Faust needs to bring a consumer its events."""
 
     async def handle(fact: Delivered) -> None:
         with correlated(fact.correlation_id, causation_id=fact.event_id):
             await consumer.handle(fact)
 
-    return Carrier(
+    return BoundConsumer(
         name=consumer.name,
         topics=tuple(full_name(parts.topic_prefix, topic) for topic in consumer.topics),
         event_types=consumer.event_types,
@@ -77,7 +77,7 @@ class ConsumerDeadLetters:
         self._holds = holds
 
     async def bury(self, record: ConsumerRecord, *, consumer: str, error: BaseException, attempts: int) -> None:
-        """See `carry.DeadLetters`."""
+        """See `delivery.DeadLetters`."""
         await self._dead_letters.bury(record, consumer=consumer, error=error, attempts=attempts)
         if self._holds is not None and not isinstance(error, NotOurRecord | ForeignRecord):  # a forgery holds up nobody
             event_id = delivered(record).event_id

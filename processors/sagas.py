@@ -9,17 +9,17 @@ from domain.kernel.stream import Event, WorkKind
 from domain.sagas import SAGAS
 from infra.event_store.port import Writer
 from infra.kafka.records import Delivered
-from processors.consumers import Consumer, Parts
+from processors.consumers import Consumer, ConsumerParts
 from processors.issue import Cause, issue
 from processors.journeys import Driver, Journeys
 
 
-def consumers_of(parts: Parts) -> tuple[Consumer, ...]:
+def consumers_of(parts: ConsumerParts) -> tuple[Consumer, ...]:
     """A consumer for each saga that asks for something."""
     return tuple(_consumer(saga, parts) for saga in SAGAS if saga.react is not None)
 
 
-def _consumer(saga: Saga, parts: Parts) -> Consumer:
+def _consumer(saga: Saga, parts: ConsumerParts) -> Consumer:
     async def handle(fact: Delivered) -> None:
         await drive(
             saga,

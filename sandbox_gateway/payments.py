@@ -13,7 +13,7 @@ from sandbox_gateway.tokens import (
     EXPIRES_YEAR,
     Charge,
     Disturbance,
-    Outcome,
+    TokenOutcome,
     looks_of,
     script_of,
 )
@@ -124,7 +124,7 @@ class Payments:
             "created_ms": payment.created_ms,
         }
 
-    def _answered(self, payment: Payment, outcome: Outcome | None = None) -> Performed:
+    def _answered(self, payment: Payment, outcome: TokenOutcome | None = None) -> Performed:
         status = 402 if payment.status == "declined" else 200
         if outcome is None:
             return Performed(status, self.shown(payment))
@@ -192,7 +192,9 @@ class Payments:
         fields = Fields.of_body(body, ("passes",), self._settings.text_chars_max)
         passes = fields.flag("passes", default=True)
         payment = self._find_in(payment_id, "requires_action")
-        outcome = Outcome() if passes else Outcome(charge=Charge.DECLINE, decline_code="authentication_failed")
+        outcome = (
+            TokenOutcome() if passes else TokenOutcome(charge=Charge.DECLINE, decline_code="authentication_failed")
+        )
         self._charge(payment, outcome)
         self._update(payment)
         self._after_charge(payment, outcome)
@@ -209,7 +211,7 @@ class Payments:
             raise ApiError(409, "capture_exceeds_authorized", f"{payment.amount} was authorized", param="amount")
         self._take(payment, amount)
         self._update(payment)
-        self._after_charge(payment, Outcome())
+        self._after_charge(payment, TokenOutcome())
         return self._answered(payment)
 
     def cancel(self, payment_id: str, body: bytes) -> Performed:
@@ -228,7 +230,9 @@ class Payments:
         due = self._where("settle_ms IS NOT NULL AND settle_ms <= ?", now_ms)
         for payment in due:
             failing = payment.decline_code is not None
-            outcome = Outcome(charge=Charge.DECLINE, decline_code=payment.decline_code) if failing else Outcome()
+            outcome = (
+                TokenOutcome(charge=Charge.DECLINE, decline_code=payment.decline_code) if failing else TokenOutcome()
+            )
             self._charge(payment, outcome)
             self._update(payment)
             self._after_charge(payment, outcome)
@@ -292,7 +296,7 @@ class Payments:
             raise ApiError(400, "unknown_token", "no such magic token", param="payment_method")
         return _Method(name, None)
 
-    def _next_outcome(self, payment: Payment) -> Outcome:
+    def _next_outcome(self, payment: Payment) -> TokenOutcome:
         script = script_of(payment.token)
         if script is None:
             raise ApiError(400, "unknown_token", "no such magic token", param="payment_method")
@@ -306,7 +310,7 @@ class Payments:
             subject = f"reference:{payment.reference}:{payment.token}"
         return script.outcome(self._store.count_try(subject))
 
-    def _charge(self, payment: Payment, outcome: Outcome) -> None:
+    def _charge(self, payment: Payment, outcome: TokenOutcome) -> None:
         """Set what the outcome makes of the payment; nothing is written yet."""
         payment.settle_ms = None
         payment.decline_code = outcome.decline_code
@@ -330,7 +334,7 @@ class Payments:
         payment.captured = amount
         payment.fee = min(fee, amount)
 
-    def _after_charge(self, payment: Payment, outcome: Outcome) -> None:
+    def _after_charge(self, payment: Payment, outcome: TokenOutcome) -> None:
         if payment.status == "succeeded":
             self._store.add_transaction(
                 "charge",

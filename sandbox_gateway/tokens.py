@@ -88,7 +88,7 @@ class Disturbance(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class TokenOutcome:
     """One step of a token. `decline_code` is set for DECLINE, and for a PROCESS that fails in the end."""
 
     charge: Charge = Charge.SUCCEED
@@ -104,10 +104,10 @@ class Outcome:
 class Script:
     """The outcomes of one token in order; `repeats[i]` is how often `outcomes[i]` comes, the last one for ever."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TokenOutcome, ...]
     repeats: tuple[int, ...]
 
-    def outcome(self, tries_before: int) -> Outcome:
+    def outcome(self, tries_before: int) -> TokenOutcome:
         """The outcome of the try that follows `tries_before` others."""
         for outcome, times in zip(self.outcomes, self.repeats, strict=True):
             if tries_before < times:
@@ -121,17 +121,17 @@ class Script:
 
 
 _PLAIN = {
-    "succeed": Outcome(),
-    **{brand: Outcome() for brand in BRANDS},
-    **{f"decline_{code}": Outcome(charge=Charge.DECLINE, decline_code=code) for code in DECLINES},
-    "requires_action": Outcome(charge=Charge.REQUIRE_ACTION),
-    "processing": Outcome(charge=Charge.PROCESS),
-    "processing_fails": Outcome(charge=Charge.PROCESS, decline_code="account_closed"),
-    "slow": Outcome(slow=True),
-    **{disturbance.value: Outcome(disturbance=disturbance) for disturbance in Disturbance},
-    "disputed": Outcome(disputed=True),
-    "refund_fails": Outcome(refund_decline_code="account_closed"),
-    "refund_processing": Outcome(refund_processing=True),
+    "succeed": TokenOutcome(),
+    **{brand: TokenOutcome() for brand in BRANDS},
+    **{f"decline_{code}": TokenOutcome(charge=Charge.DECLINE, decline_code=code) for code in DECLINES},
+    "requires_action": TokenOutcome(charge=Charge.REQUIRE_ACTION),
+    "processing": TokenOutcome(charge=Charge.PROCESS),
+    "processing_fails": TokenOutcome(charge=Charge.PROCESS, decline_code="account_closed"),
+    "slow": TokenOutcome(slow=True),
+    **{disturbance.value: TokenOutcome(disturbance=disturbance) for disturbance in Disturbance},
+    "disputed": TokenOutcome(disputed=True),
+    "refund_fails": TokenOutcome(refund_decline_code="account_closed"),
+    "refund_processing": TokenOutcome(refund_processing=True),
 }
 
 
@@ -143,7 +143,7 @@ def script_of(token: str) -> Script | None:
     parts = token.removeprefix("tok_").split("_then_")
     if len(parts) > TOKEN_PARTS_MAX:
         return None
-    outcomes: list[Outcome] = []
+    outcomes: list[TokenOutcome] = []
     repeats: list[int] = []
     for part in parts:
         repeated = _REPEATED.fullmatch(part)

@@ -168,7 +168,7 @@ class Given:
                 self.books.record(fact)
         return self
 
-    def when(self, command: Command, at: datetime = NOW) -> "Outcome":
+    def when(self, command: Command, at: datetime = NOW) -> "Result":
         """The command that is specified, at that time by the real clock."""
         before = (dict(self.books.states), dict(self.books.claims), dict(self.books.due), list(self.books.log))
         try:
@@ -176,9 +176,9 @@ class Given:
         except Refusal as refusal:
             after = (self.books.states, self.books.claims, self.books.due, self.books.log)
             assert after == before, "a refusal leaves no trace"
-            return Outcome(self.books, refusal)
+            return Result(self.books, refusal)
         assert replayed(self.books.log) == self.books.states, "a replay from the first event comes to the same states"
-        return Outcome(self.books, done)
+        return Result(self.books, done)
 
 
 def given(*facts: Event | Command, at: datetime = NOW) -> Given:
@@ -186,7 +186,7 @@ def given(*facts: Event | Command, at: datetime = NOW) -> Given:
     return Given(Books()).and_then(*facts, at=at)
 
 
-class Outcome(Given):
+class Result(Given):
     """What the command came to. A specification may go on from it with another `when`."""
 
     def __init__(self, books: Books, result: Done | Refusal) -> None:

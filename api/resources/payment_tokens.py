@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from api.http.call import Call
 from api.http.problems import GATEWAY_UNAVAILABLE, Problem, retry_after
 from domain.customers.payment_method import MethodDetails, PaymentMethodDeclined
-from gateway_adapters.port import Declined, MethodSaved, OutcomeUnknown, RetryLater, SavePaymentMethod, UnknownWhy
+from gateway_adapters.port import Declined, MethodSaved, OutcomeUnknown, RetryLater, SaveMethodRequest, UnknownWhy
 from infra.event_store.port import SealedPerson
 from infra.payment_tokens import seal_token
 
@@ -36,7 +36,7 @@ async def verified(call: Call, gateway_name: str, token: str, customer_id: str) 
     name = hashlib.sha256(asked.encode()).hexdigest()
     for nth in range(KEYS_MAX):
         answer = await gateway.save_payment_method(
-            SavePaymentMethod(token=token, customer_reference=customer_id, idempotency_key=f"attach:{name}:{nth}")
+            SaveMethodRequest(token=token, customer_reference=customer_id, idempotency_key=f"attach:{name}:{nth}")
         )
         if not (isinstance(answer, OutcomeUnknown) and answer.why in _KEPT_FAILURES):
             break

@@ -163,7 +163,7 @@ def local_date_of(instant: datetime, time_zone: str) -> date:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class BillingCycle:
     """All periods of a subscription, before and after its anchor: period 0 begins at the anchor.
 
     `anchor_local` is a naive wall-clock time in `time_zone`. `day_of_month` is set only where the anchor's own month
@@ -231,14 +231,14 @@ class Schedule:
             anchor_local=anchor, time_zone=time_zone, interval=interval, day_of_month=day if interval.months else None
         )
 
-    def co_termed(self, other: "Schedule", at: datetime) -> "Schedule":
+    def co_termed(self, other: "BillingCycle", at: datetime) -> "BillingCycle":
         """This interval on another schedule's anchor: period 0 begins at the other's first boundary after `at`.
 
         The stub before it is `first_period(at)`. The other's day of the month is kept (the 31st stays the 31st).
         """
         local = other.local_boundary(other.index_at(at) + 1)
         keeps_day = other.interval.months and self.interval.months
-        return Schedule(
+        return BillingCycle(
             anchor_local=local,
             time_zone=other.time_zone,
             interval=self.interval,
@@ -316,7 +316,7 @@ def trial_end(start: datetime, length: Interval, time_zone: str) -> datetime:
 
     The paid periods begin there: anchor an anniversary schedule to it, or take a calendar one's `first_period` from it.
     """
-    return Schedule.anniversary(start, time_zone, length).boundary(1)
+    return BillingCycle.anniversary(start, time_zone, length).boundary(1)
 
 
 def _day_in_month(year: int, month: int, day: int) -> int:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from domain.invoicing.computation import AmountLine
-from domain.kernel.billing_period import Interval, Period, Schedule
+from domain.kernel.billing_period import BillingCycle, Interval, Period
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import CurrencyMismatch, ExactAmount, Money, allocate, times
@@ -114,7 +114,7 @@ class ProratedChange:
     lines: tuple[ProrationLine, ...]
     still_paid: tuple[PaidCharge, ...]
     invoice_now: bool
-    new_schedule: Schedule | None = None
+    new_schedule: BillingCycle | None = None
 
 
 class OutsidePeriod(Refusal):
@@ -179,7 +179,7 @@ def plan_change(
     share = share_of(rest, service, policy.basis)
     credited = _credits(paid, rest, share, policy)
     if policy.reset_anchor:
-        schedule = Schedule.anniversary(at, service.time_zone, new_interval or service.interval)
+        schedule = BillingCycle.anniversary(at, service.time_zone, new_interval or service.interval)
         whole = Period(at, schedule.boundary(1))
         lines = (*credited, *_line(new_price, Fraction(1), whole, policy))
         return ProratedChange(effective_at=at, lines=lines, still_paid=(), invoice_now=True, new_schedule=schedule)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Self
 
-from domain.kernel.billing_period import Interval, Period, Schedule, local_date_of
+from domain.kernel.billing_period import BillingCycle, Interval, Period, local_date_of
 from domain.kernel.refusal import Refusal, RefusalKind
 
 DAYS_PER_FIXED_MONTH = 30
@@ -50,7 +50,7 @@ class ServicePeriod:
     interval: Interval
 
     @classmethod
-    def of(cls, schedule: Schedule, k: int) -> Self:
+    def of(cls, schedule: BillingCycle, k: int) -> Self:
         """Period k of the schedule."""
         return cls(
             period=schedule.period(k),
@@ -61,7 +61,7 @@ class ServicePeriod:
         )
 
     @classmethod
-    def containing(cls, schedule: Schedule, instant: datetime) -> Self:
+    def containing(cls, schedule: BillingCycle, instant: datetime) -> Self:
         """The whole period around `instant`."""
         return cls.of(schedule, schedule.index_at(instant))
 

@@ -14,8 +14,8 @@ from functools import lru_cache
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice import MAX_INVOICE_TOTAL, CollectionMethod, InvoiceLine
+from domain.kernel.billing_period import BillingCycle
 from domain.kernel.billing_period import Interval, Period
-from domain.kernel.billing_period import Schedule as PeriodSchedule
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
@@ -306,7 +306,7 @@ def used_share(subscription: Subscription, until: datetime) -> tuple[Period, Fra
 @lru_cache(maxsize=16_384)
 def _service_period(anchor_at: datetime, time_zone: str, interval: Interval, index: int) -> ServicePeriod:
     """Many subscriptions share an anchor (all that were imported at once, say); the calendar is asked once."""
-    return ServicePeriod.of(PeriodSchedule.anniversary(anchor_at, time_zone, interval), index)
+    return ServicePeriod.of(BillingCycle.anniversary(anchor_at, time_zone, interval), index)
 
 
 def lines_for(

@@ -15,10 +15,9 @@ from urllib.parse import quote
 from domain.payments.decline import DeclineCode, normalized
 from gateway_adapters.port import (
     Canceled,
-    CancelPayment,
-    CapturePayment,
-    ConfirmPayment,
-    CreatePayment,
+    CancellationRequest,
+    CaptureRequest,
+    ConfirmationRequest,
     Declined,
     DeleteMethodResult,
     GatewayPromises,
@@ -30,15 +29,16 @@ from gateway_adapters.port import (
     MethodSaved,
     NotFound,
     OutcomeUnknown,
+    PaymentRequest,
     PaymentResult,
     Processing,
-    RefundPayment,
+    RefundRequest,
     RefundResult,
     RequiresAction,
     RetryLater,
     RetryWhy,
+    SaveMethodRequest,
     SaveMethodResult,
-    SavePaymentMethod,
     Succeeded,
     UnknownWhy,
     WebhookEvent,
@@ -134,7 +134,7 @@ class SandboxAdapter:
 
     # ── payments and refunds ──
 
-    async def create_payment(self, request: CreatePayment) -> PaymentResult:
+    async def create_payment(self, request: PaymentRequest) -> PaymentResult:
         body = {
             "reference": request.reference,
             "amount": request.amount.amount,
@@ -148,20 +148,20 @@ class SandboxAdapter:
         answer = await self._post("/v1/payments", body, request.idempotency_key)
         return await self._outcome(answer, request.reference, "payment")
 
-    async def confirm(self, request: ConfirmPayment) -> PaymentResult:
+    async def confirm(self, request: ConfirmationRequest) -> PaymentResult:
         token = request.payment_method_token
         body = {} if token is None else {"payment_method": token}
         return await self._step(request, "confirm", body)
 
-    async def capture(self, request: CapturePayment) -> PaymentResult:
+    async def capture(self, request: CaptureRequest) -> PaymentResult:
         amount = request.amount
         body = {} if amount is None else {"amount": amount.amount, "currency": amount.currency}
         return await self._step(request, "capture", body)
 
-    async def cancel(self, request: CancelPayment) -> PaymentResult:
+    async def cancel(self, request: CancellationRequest) -> PaymentResult:
         return await self._step(request, "cancel", {})
 
-    async def refund(self, request: RefundPayment) -> RefundResult:
+    async def refund(self, request: RefundRequest) -> RefundResult:
         body = {
             "reference": request.reference,
             "payment": request.gateway_payment_id,
@@ -198,7 +198,7 @@ class SandboxAdapter:
 
     # ── saved methods ──
 
-    async def save_payment_method(self, request: SavePaymentMethod) -> SaveMethodResult:
+    async def save_payment_method(self, request: SaveMethodRequest) -> SaveMethodResult:
         body = {"token": request.token, "customer": request.customer_reference}
         answer = await self._post("/v1/payment_methods", body, request.idempotency_key)
         if isinstance(answer, OutcomeUnknown):
@@ -317,7 +317,7 @@ class SandboxAdapter:
         return OutcomeUnknown(why=UnknownWhy.UNREADABLE_ANSWER)
 
     async def _step(
-        self, request: ConfirmPayment | CapturePayment | CancelPayment, verb: str, body: Mapping[str, object]
+        self, request: ConfirmationRequest | CaptureRequest | CancellationRequest, verb: str, body: Mapping[str, object]
     ) -> PaymentResult:
         """Take an existing payment further. Where its state does not allow that, the answer is what became of it."""
         path = "/v1/payments/" + quote(request.gateway_payment_id, safe="")

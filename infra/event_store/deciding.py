@@ -12,7 +12,7 @@ from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Decision, Handler, State, Stream
 from domain.sagas import due_work
 from infra.event_store.decision_record import encoded
-from infra.event_store.effects import Claims, Work
+from infra.event_store.effects import BatchWork, Claims
 from infra.event_store.port import Answer, Decided, Envelope, Request
 from infra.event_store.states import Versioned
 from infra.event_store.storage import (
@@ -43,7 +43,7 @@ class UnknownCommand(Exception):
     """No handler is listed for this type of command."""
 
 
-class Settled(NamedTuple):
+class DecidedRequest(NamedTuple):
     """A decided request; `upto` counts the batch's events up to and with its own."""
 
     request: Request
@@ -97,13 +97,13 @@ class Batch:
         self._now = now
         self._known = known
         self._claims = Claims(held or {})
-        self._work = Work()
+        self._work = BatchWork()
         self._write = Write(decided_at=now)
         self.current: dict[StreamKey, Versioned] = {}
         self.base: dict[StreamKey, Versioned] = {}
         self.kinds: dict[str, Stream[Any]] = {}
         self.unreadable: dict[StreamKey, Exception] = {}
-        self.settled: list[Settled] = []
+        self.settled: list[DecidedRequest] = []
         ids.start_block(now)
 
     @property
@@ -160,7 +160,7 @@ class Batch:
         self._settle(request, None, answer, len(rows))
 
     def _fold(
-        self, request: Request, decision: Decision, view: View, work: "Work.Staged", claims: "Claims.Staged"
+        self, request: Request, decision: Decision, view: View, work: "BatchWork.Staged", claims: "Claims.Staged"
     ) -> list[Envelope]:
         """The rows of a decision's events; the states after them go into `view.own`, their effects are staged."""
         tenant_id = request.tenant_id
@@ -222,7 +222,7 @@ class Batch:
                 events,
             )
         )
-        self.settled.append(Settled(request, refusal_code, answer, upto))
+        self.settled.append(DecidedRequest(request, refusal_code, answer, upto))
 
     def _keep_personal_data(self, request: Request) -> None:
         write = self._write

@@ -85,7 +85,7 @@ class Claims:
         return self._freed, absent, taken
 
 
-class Work:
+class BatchWork:
     """The due work that a batch writes or removes."""
 
     def __init__(self) -> None:
@@ -118,15 +118,15 @@ class Work:
             if self.settles is not None:
                 self.last[self.settles] = None
 
-    def stage(self, request: Request) -> "Work.Staged":
+    def stage(self, request: Request) -> "BatchWork.Staged":
         """A place for one command's due work; what the command settles is finished whatever its outcome."""
         if request.finishes is None:
-            return Work.Staged(request.tenant_id, request.correlation_id, None)
+            return BatchWork.Staged(request.tenant_id, request.correlation_id, None)
         kind, subject = request.finishes
         key = (request.tenant_id, kind.value, subject)
-        return Work.Staged(request.tenant_id, request.correlation_id, key, {key: None})
+        return BatchWork.Staged(request.tenant_id, request.correlation_id, key, {key: None})
 
-    def merge(self, staged: "Work.Staged") -> None:
+    def merge(self, staged: "BatchWork.Staged") -> None:
         """Let a command's due work count."""
         if staged.last:
             self._last.update(staged.last)

@@ -82,7 +82,7 @@ class Formed:
         return not self.waiting and not self.missing
 
 
-class Former:
+class BatchBuilder:
     """Forms the batches of one writer and keeps the states of its streams."""
 
     def __init__(

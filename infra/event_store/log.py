@@ -9,7 +9,7 @@ from typing import Any, Final
 import asyncpg
 
 from infra.database import Pool
-from infra.event_store.aside import CHANNEL
+from infra.event_store.background import CHANNEL
 from infra.event_store.port import Outcome, Recorded
 from infra.event_store.postgres import LOOK_UP
 from infra.event_store.storage import StoredResult

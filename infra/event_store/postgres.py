@@ -9,7 +9,7 @@ import asyncpg
 
 from infra.database import Connection, Role
 from infra.event_store.append_call import APPEND, arguments
-from infra.event_store.aside import Aside, is_missing_partition
+from infra.event_store.background import Background, is_missing_partition
 from infra.event_store.storage import (
     Appended,
     ClaimKey,
@@ -78,7 +78,7 @@ class PostgresStorage:
         self._connection: Connection | None = None
         # The server ends what takes too long; this is for a server that does not answer at all.
         self._call_timeout_s = settings.transaction_timeout_ms / 1000 + settings.connect_timeout_ms / 1000
-        self._aside = Aside(lambda: connect_writer(dsn, settings, synchronous_commit="off"), settings)
+        self._background = Background(lambda: connect_writer(dsn, settings, synchronous_commit="off"), settings)
 
     async def load(self, wanted: Sequence[Wanted]) -> Sequence[Loaded]:
         """See `storage.Session`."""
@@ -118,7 +118,7 @@ class PostgresStorage:
             base, recorded_at = (await self._fetch(APPEND, *found.values()))[0]
         except Unwritable as error:
             if is_missing_partition(error.__cause__):
-                await self._aside.make_partitions()
+                await self._background.make_partitions()
                 raise StoreLost("the log had no partition for the batch") from error
             raise
         return Appended(base, recorded_at)
@@ -142,15 +142,15 @@ class PostgresStorage:
 
     def announce(self, position: int) -> None:
         """See `storage.Storage`."""
-        self._aside.announce(position)
+        self._background.announce(position)
 
     def keep_snapshot(self, key: StreamKey, fingerprint: str, version: int, state: bytes) -> None:
         """See `storage.Storage`."""
-        self._aside.keep_snapshot(key, fingerprint, version, state)
+        self._background.keep_snapshot(key, fingerprint, version, state)
 
     async def close(self) -> None:
         """See `storage.Storage`."""
-        await self._aside.close()
+        await self._background.close()
         if self._connection is not None:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
                 await self._connection.close(timeout=self._settings.connect_timeout_ms / 1000)

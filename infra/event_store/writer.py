@@ -18,7 +18,7 @@ from domain.kernel.stream import Handler, Stream
 from infra.clock import Clock, clock_apart_ms, system_clock
 from infra.event_store import metrics
 from infra.event_store.deciding import Batch
-from infra.event_store.forming import Formed, Former, Pending
+from infra.event_store.forming import BatchBuilder, Formed, Pending
 from infra.event_store.port import (
     Answer,
     ClockApart,
@@ -70,8 +70,10 @@ class GroupCommitWriter:
         self._settings = settings
         self._clock = clock
         self._snapshots = snapshots or Snapshots(every_events=settings.snapshot_every_events)
-        self._former = Former(handlers=handlers, codec=codec, settings=settings, clock=clock, snapshots=self._snapshots)
-        self._states = self._former.states
+        self._builder = BatchBuilder(
+            handlers=handlers, codec=codec, settings=settings, clock=clock, snapshots=self._snapshots
+        )
+        self._states = self._builder.states
         self._queue: deque[Pending] = deque()
         self._inflight: dict[ResultKey, Pending] = {}
         self._ahead: Formed | None = None  # the next batch, while the last one's callers are being answered
@@ -162,9 +164,9 @@ class GroupCommitWriter:
                     if self._look_up_batches:
                         self._look_up_batches -= 1
                         batch = await self._answer_known(batch, replayed=losses == 0)
-                    decided = self._former.start(batch)
+                    decided = self._builder.start(batch)
                 locking = locking or self._lock_first_batches > 0
-                await self._former.complete(decided, self._storage)
+                await self._builder.complete(decided, self._storage)
                 claims += decided.batch.claims
                 if locking:
                     self._lock_first_batches = max(0, self._lock_first_batches - 1)
@@ -241,7 +243,7 @@ class GroupCommitWriter:
     async def _append_locked(self, decided: Formed, claims: Sequence[ClaimKey]) -> tuple[Formed, Appended | None]:
         """Lock the head; only then, in later statements, load what is newer; decide again if anything is; write."""
         async with self._storage.locked() as session:
-            decided = await self._former.refresh(decided, session, claims)
+            decided = await self._builder.refresh(decided, session, claims)
             return decided, await self._append(session, decided.batch)
 
     async def _append_and_form_next(self, decided: Formed) -> Appended | None:
@@ -259,8 +261,8 @@ class GroupCommitWriter:
         try:
             await asyncio.sleep(0)  # the append goes out, and whoever has just been answered gets to ask again
             if len(self._queue) >= crowd and not sending.done():
-                ahead = self._former.start(self._cut(len(decided.taken)), after=decided.batch.current)
-                self._former.decide_held(ahead)
+                ahead = self._builder.start(self._cut(len(decided.taken)), after=decided.batch.current)
+                self._builder.decide_held(ahead)
             appended = await sending
         except BaseException:
             if ahead is not None:

@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from domain.kernel.stream import Stream
 from infra.database import Connection, Role, server_settings
-from infra.event_store.aside import CHANNEL
+from infra.event_store.background import CHANNEL
 from infra.event_store.log import CONNECTION_ERRORS, READ, recorded
 from infra.heartbeat import Stall
 from infra.kafka.lease import Leadership, LeaseLost, relay_name, renew, try_lead

@@ -12,7 +12,7 @@ from infra.kafka.dead_letters import DeadLetter, DeadLetters
 from infra.kafka.provenance import place_of
 from infra.kafka.records import Delivered, NotOurRecord, delivered
 from infra.settings import Settings
-from processors.consumers import Consumers, Parts, carrier_of
+from processors.consumers import ConsumerParts, Consumers, bound
 from projections.folding.replay import CONSUMER_PREFIX, NotHeld, replay
 from projections.read_model import Projection
 
@@ -30,7 +30,7 @@ class DeadLetterReplay:
         self,
         letters: DeadLetters,
         queue: PostgresDueWork,
-        parts: Parts,
+        parts: ConsumerParts,
         consumers: tuple[Consumers, ...],
         settings: Settings,
         *,
@@ -49,22 +49,22 @@ class DeadLetterReplay:
             if letter.consumer.startswith(CONSUMER_PREFIX):
                 await self._fold(letter)
             else:
-                await self._carry(letter)
+                await self._deliver(letter)
         except Exception as error:
             await self._letters.mark_failed(letter.dead_letter_id, error)
             raise
         await self._letters.mark_replayed(letter.dead_letter_id)
         log.info("dead_letter_replayed", dead_letter=letter.dead_letter_id, consumer=letter.consumer)
 
-    async def _carry(self, letter: DeadLetter) -> None:
+    async def _deliver(self, letter: DeadLetter) -> None:
         consumer = self._consumers.get(letter.consumer)
         if consumer is None:
             raise CannotReplay(f"this release has no consumer {letter.consumer}; dismiss the letter if that is meant")
-        carrier = carrier_of(consumer, self._parts)
+        brought = bound(consumer, self._parts)
         fact = _fact(letter)
-        if why := (await carrier.foreign([fact])).get(place_of(fact)):
+        if why := (await brought.foreign([fact])).get(place_of(fact)):
             raise CannotReplay(f"it is no record of ours ({why}); dismiss it")
-        await carrier.handle(fact)
+        await brought.handle(fact)
         if consumer.holds is not None:
             await self._queue.release_caused_by(fact.event_id, consumer.holds)
 

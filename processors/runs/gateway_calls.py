@@ -27,15 +27,15 @@ from domain.payments.refund import Refund, RefundStatus
 from domain.payments.refund_commands import RecordRefundFailed, RecordRefundOutcomeUnknown, RecordRefundSucceeded
 from gateway_adapters.port import (
     Canceled,
-    CancelPayment,
-    CreatePayment,
+    CancellationRequest,
     Declined,
     Gateway,
     LookUpResult,
     NotFound,
     OutcomeUnknown,
+    PaymentRequest,
     Processing,
-    RefundPayment,
+    RefundRequest,
     RequiresAction,
     RetryLater,
     RetryWhy,
@@ -96,7 +96,7 @@ class GatewayCalls:
             if token is None:
                 return Declined(code=DeclineCode.METHOD_NOT_FOUND, gateway_code="erased")
             return await gateway.create_payment(
-                CreatePayment(
+                PaymentRequest(
                     reference=reference,
                     amount=payment.amount,
                     payment_method_token=token,
@@ -124,7 +124,9 @@ class GatewayCalls:
                 answer = Canceled(gateway_id="")  # it never came to be, and nobody will call under its key any more
         if gateway_id is not None:
             answer = await gateway.cancel(
-                CancelPayment(reference=reference, gateway_payment_id=gateway_id, idempotency_key=f"{reference}:cancel")
+                CancellationRequest(
+                    reference=reference, gateway_payment_id=gateway_id, idempotency_key=f"{reference}:cancel"
+                )
             )
         CALLS.labels(gateway.name, "cancel", type(answer).__name__).inc()
         match answer:
@@ -152,7 +154,7 @@ class GatewayCalls:
 
         async def call() -> LookUpResult:
             return await gateway.refund(
-                RefundPayment(
+                RefundRequest(
                     reference=refund.refund_id,
                     gateway_payment_id=charge_id,
                     amount=refund.amount,

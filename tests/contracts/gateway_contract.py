@@ -14,11 +14,10 @@ from domain.kernel.money import Money
 from domain.payments.decline import DeclineCode
 from gateway_adapters.port import (
     Canceled,
-    CancelPayment,
+    CancellationRequest,
     Capture,
-    CapturePayment,
-    ConfirmPayment,
-    CreatePayment,
+    CaptureRequest,
+    ConfirmationRequest,
     Declined,
     Gateway,
     LookUpResult,
@@ -27,12 +26,13 @@ from gateway_adapters.port import (
     NextAction,
     NotFound,
     OutcomeUnknown,
+    PaymentRequest,
     PaymentResult,
     Processing,
-    RefundPayment,
+    RefundRequest,
     RequiresAction,
     RetryLater,
-    SavePaymentMethod,
+    SaveMethodRequest,
     Succeeded,
     TransactionKind,
     UnknownWhy,
@@ -61,10 +61,10 @@ def payment(
     reference: str | None = None,
     confirm: bool = True,
     capture: Capture = Capture.AUTOMATIC,
-) -> CreatePayment:
+) -> PaymentRequest:
     """A request whose key belongs to its reference."""
     reference = reference or new_reference()
-    return CreatePayment(
+    return PaymentRequest(
         reference=reference,
         amount=amount or usd(1999),
         payment_method_token=token,
@@ -76,10 +76,10 @@ def payment(
     )
 
 
-def refund(charged: Succeeded, amount: Money, reference: str | None = None) -> RefundPayment:
+def refund(charged: Succeeded, amount: Money, reference: str | None = None) -> RefundRequest:
     """A request to return part of a charge, under a key of its own."""
     reference = reference or new_reference("re")
-    return RefundPayment(
+    return RefundRequest(
         reference=reference, gateway_payment_id=charged.gateway_id, amount=amount, idempotency_key=f"{reference}:1"
     )
 
@@ -168,7 +168,7 @@ class GatewayContract(ABC):
         assert isinstance(created, RequiresAction)
         assert created.action is NextAction.CONFIRM
         assert await gateway.look_up(request.reference) == created
-        confirm = ConfirmPayment(
+        confirm = ConfirmationRequest(
             reference=request.reference,
             gateway_payment_id=created.gateway_id,
             idempotency_key=f"{request.reference}:confirm",
@@ -176,7 +176,7 @@ class GatewayContract(ABC):
         first = succeeded(await gateway.confirm(confirm))
         assert (first.gateway_id, first.amount) == (created.gateway_id, usd(1999))
         assert await gateway.confirm(confirm) == first
-        again = ConfirmPayment(
+        again = ConfirmationRequest(
             reference=request.reference,
             gateway_payment_id=created.gateway_id,
             idempotency_key=f"{request.reference}:again",
@@ -189,8 +189,8 @@ class GatewayContract(ABC):
         assert isinstance(authorized, RequiresAction)
         assert authorized.action is NextAction.CAPTURE
 
-        def capture(amount: int, key: str) -> CapturePayment:
-            return CapturePayment(
+        def capture(amount: int, key: str) -> CaptureRequest:
+            return CaptureRequest(
                 reference=request.reference,
                 gateway_payment_id=authorized.gateway_id,
                 idempotency_key=f"{request.reference}:{key}",
@@ -209,7 +209,7 @@ class GatewayContract(ABC):
         canceled = Canceled(gateway_id=created.gateway_id)
         assert await gateway.cancel(self._cancel(request, created.gateway_id)) == canceled
         assert await gateway.look_up(request.reference) == canceled
-        confirm = ConfirmPayment(
+        confirm = ConfirmationRequest(
             reference=request.reference,
             gateway_payment_id=created.gateway_id,
             idempotency_key=f"{request.reference}:confirm",
@@ -260,7 +260,7 @@ class GatewayContract(ABC):
 
     async def test_a_saved_method_can_be_charged_until_it_is_deleted(self, gateway: Gateway) -> None:
         reference = new_reference("pm")
-        save = SavePaymentMethod(token=self.good_token, customer_reference="cus_1", idempotency_key=reference)
+        save = SaveMethodRequest(token=self.good_token, customer_reference="cus_1", idempotency_key=reference)
         saved = await gateway.save_payment_method(save)
         assert isinstance(saved, MethodSaved), saved
         assert await gateway.save_payment_method(save) == saved
@@ -323,12 +323,12 @@ class GatewayContract(ABC):
     # ── inside ──
 
     @staticmethod
-    def _cancel(request: CreatePayment, gateway_id: str) -> CancelPayment:
-        return CancelPayment(
+    def _cancel(request: PaymentRequest, gateway_id: str) -> CancellationRequest:
+        return CancellationRequest(
             reference=request.reference, gateway_payment_id=gateway_id, idempotency_key=f"{request.reference}:cancel"
         )
 
-    async def _impatiently(self, gateway: Gateway, request: CreatePayment) -> PaymentResult:
+    async def _impatiently(self, gateway: Gateway, request: PaymentRequest) -> PaymentResult:
         impatient = self.impatient(gateway)
         try:
             return await impatient.create_payment(request)

@@ -5,7 +5,7 @@ from zoneinfo import available_timezones
 
 from hypothesis import strategies as st
 
-from domain.kernel.billing_period import Interval, IntervalUnit, Period, Schedule
+from domain.kernel.billing_period import BillingCycle, Interval, IntervalUnit, Period
 from domain.kernel.currency import EXPONENTS
 from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
@@ -46,7 +46,7 @@ def _interval(drawn: int) -> Interval:
     return Interval(unit, 1 + drawn // 5 % (60 if unit in {IntervalUnit.DAY, IntervalUnit.WEEK} else 13))
 
 
-def _period(schedule: Schedule, k: int) -> ServicePeriod:
+def _period(schedule: BillingCycle, k: int) -> ServicePeriod:
     while schedule.period(k).is_empty:
         k += 1
     return ServicePeriod.of(schedule, k)
@@ -69,8 +69,8 @@ fractions_of_a_period = st.integers(0, 2**20 - 1)
 amounts = st.builds(Money, minor_units, currencies)
 
 
-def schedules(of: st.SearchStrategy[Interval] = intervals) -> st.SearchStrategy[Schedule]:
-    return st.builds(Schedule, anchor_local=local_times, time_zone=zones, interval=of)
+def schedules(of: st.SearchStrategy[Interval] = intervals) -> st.SearchStrategy[BillingCycle]:
+    return st.builds(BillingCycle, anchor_local=local_times, time_zone=zones, interval=of)
 
 
 def service_periods(of: st.SearchStrategy[Interval] = month_intervals) -> st.SearchStrategy[ServicePeriod]:

@@ -13,8 +13,8 @@ from domain.kernel.stream import Topic
 from infra.kafka.records import Delivered
 from infra.settings import load_settings
 from processors.app import CONSUMERS, Processors
-from processors.consumers import Consumer, Consumers, Parts
-from processors.dead_letters.desk import open_desk
+from processors.consumers import Consumer, ConsumerParts, Consumers
+from processors.dead_letters.opening import open_handling
 
 
 def noting(file: Path) -> Consumers:
@@ -27,7 +27,7 @@ def noting(file: Path) -> Consumers:
         with file.open("a") as notes:
             notes.write(f"{fact.event_id} {fact.event_type} {fact.stream_id}\n")
 
-    def consumers(parts: Parts) -> tuple[Consumer, ...]:
+    def consumers(parts: ConsumerParts) -> tuple[Consumer, ...]:
         types = frozenset({"invoice.paid", "payment.captured"})
         return (Consumer(name="notes", topics=tuple(Topic), event_types=types, handle=note),)
 
@@ -43,9 +43,11 @@ async def main() -> None:
     bootstrap = settings.kafka.bootstrap
     consumers = (*CONSUMERS, noting(Path(sys.argv[1])))
     if sys.argv[2:] == ["replay"]:
-        async with open_desk(settings, dsn=dsn, owner_dsn=dsn, bootstrap=bootstrap, consumers=consumers) as desk:
-            for letter in await desk.letters.waiting(limit=10):
-                await desk.replay.replay(letter)
+        async with open_handling(
+            settings, dsn=dsn, owner_dsn=dsn, bootstrap=bootstrap, consumers=consumers
+        ) as handling:
+            for letter in await handling.letters.waiting(limit=10):
+                await handling.replay.replay(letter)
     else:
         await Processors(settings, dsn=dsn, bootstrap=bootstrap, consumers=consumers).run()
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from domain.payments.decline import DeclineCode
 from gateway_adapters.port import (
-    CreatePayment,
     Declined,
     GatewayTransaction,
     NotFound,
     OutcomeUnknown,
+    PaymentRequest,
     PaymentResult,
     RetryLater,
     RetryWhy,
@@ -68,7 +68,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def resolved(gateway: SandboxAdapter, request: CreatePayment) -> PaymentResult:
+async def resolved(gateway: SandboxAdapter, request: PaymentRequest) -> PaymentResult:
     """Charge the way a saga does: the same key until the outcome is known."""
     for _ in range(TRIES_MAX):
         result = await gateway.create_payment(request)
@@ -344,8 +344,8 @@ async def test_a_key_that_the_gateway_forgot_charges_again(tmp_path: Path) -> No
 
 
 async def test_a_card_declines_and_recovers_by_its_tries(gateway: SandboxAdapter) -> None:
-    def attempt(number: int) -> CreatePayment:
-        return CreatePayment(
+    def attempt(number: int) -> PaymentRequest:
+        return PaymentRequest(
             reference=f"{reference}:{number}",
             amount=usd(500),
             payment_method_token="tok_decline_insufficient_funds_2x_then_succeed",
@@ -368,7 +368,7 @@ async def test_of_several_payments_under_one_reference_the_one_that_took_money_c
     tokens = ("tok_decline_do_not_honor", "tok_visa", "tok_decline_fraudulent")
     results = [
         await gateway.create_payment(
-            CreatePayment(
+            PaymentRequest(
                 reference=reference, amount=usd(5), payment_method_token=token, idempotency_key=f"{reference}:{token}"
             )
         )

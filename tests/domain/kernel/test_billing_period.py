@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from domain.kernel.billing_period import (
     MAX_INTERVAL_COUNT,
     BeyondCalendar,
+    BillingCycle,
     Interval,
     IntervalUnit,
     InvalidAnchor,
     InvalidInterval,
     Period,
-    Schedule,
     UnknownTimeZone,
     instant_of_local,
     local_date_of,
@@ -78,7 +78,7 @@ def test_a_zone_must_be_in_the_tz_database(name: str) -> None:
         zone_of(name)
     assert refused.value.details == {"time_zone": name}
     with pytest.raises(UnknownTimeZone):
-        Schedule(anchor_local=local("2025-01-01"), time_zone=name, interval=MONTHLY)
+        BillingCycle(anchor_local=local("2025-01-01"), time_zone=name, interval=MONTHLY)
 
 
 def test_a_long_unknown_zone_is_named_in_short() -> None:
@@ -102,13 +102,13 @@ def test_times_of_the_wrong_kind_are_mistakes_of_the_program() -> None:
     with pytest.raises(ValueError, match="needs an offset"):
         local_of_instant(local("2025-01-01"), "UTC")
     with pytest.raises(ValueError, match="without an offset"):
-        Schedule(anchor_local=utc("2025-01-01"), time_zone="UTC", interval=MONTHLY)
+        BillingCycle(anchor_local=utc("2025-01-01"), time_zone="UTC", interval=MONTHLY)
 
 
 def test_boundaries_end_with_the_calendar() -> None:
-    monthly = Schedule(anchor_local=local("9999-12-01"), time_zone="UTC", interval=MONTHLY)
-    daily = Schedule(anchor_local=local("9999-12-01"), time_zone="UTC", interval=DAILY)
-    first_month = Schedule(anchor_local=local("0001-01-15"), time_zone="UTC", interval=MONTHLY)
+    monthly = BillingCycle(anchor_local=local("9999-12-01"), time_zone="UTC", interval=MONTHLY)
+    daily = BillingCycle(anchor_local=local("9999-12-01"), time_zone="UTC", interval=DAILY)
+    first_month = BillingCycle(anchor_local=local("0001-01-15"), time_zone="UTC", interval=MONTHLY)
     assert monthly.boundary(0) == utc("9999-12-01")
     assert first_month.boundary(0) == utc("0001-01-15")
     beyonds: list[Callable[[], datetime]] = [
@@ -117,7 +117,7 @@ def test_boundaries_end_with_the_calendar() -> None:
         lambda: daily.boundary(10**12),
         lambda: first_month.boundary(-1),
         lambda: first_month.local_boundary(-1),
-        lambda: Schedule.on_day_of_month(5, utc("9999-12-10"), "UTC", MONTHLY).anchor_local,
+        lambda: BillingCycle.on_day_of_month(5, utc("9999-12-10"), "UTC", MONTHLY).anchor_local,
     ]
     for beyond in beyonds:
         with pytest.raises(BeyondCalendar):
@@ -129,7 +129,7 @@ def test_boundaries_end_with_the_calendar() -> None:
         daily.local_boundary(40)
     assert refused.value.details == {"local": "9999-12-01T00:00:00", "days": 40}
     with pytest.raises(BeyondCalendar) as refused:
-        Schedule(anchor_local=local("9999-12-01"), time_zone="UTC", interval=WEEKLY).local_boundary(6)
+        BillingCycle(anchor_local=local("9999-12-01"), time_zone="UTC", interval=WEEKLY).local_boundary(6)
     assert refused.value.details == {"local": "9999-12-01T00:00:00", "days": 42}
     with pytest.raises(BeyondCalendar) as refused:
         instant_of_local(local("9999-12-31T23:00"), NEW_YORK)
@@ -155,7 +155,7 @@ def test_boundaries_end_with_the_calendar() -> None:
     ids=str,
 )
 def test_calendar_periods_begin_at_local_midnight_of_their_unit(interval: Interval, expected: str) -> None:
-    schedule = Schedule.calendar(utc("2025-08-14T20:15:10"), NEW_YORK, interval)
+    schedule = BillingCycle.calendar(utc("2025-08-14T20:15:10"), NEW_YORK, interval)
     assert schedule.boundary(0) == utc(expected)
     assert schedule.interval == interval
     assert schedule.time_zone == NEW_YORK
@@ -163,29 +163,29 @@ def test_calendar_periods_begin_at_local_midnight_of_their_unit(interval: Interv
 
 @pytest.mark.parametrize("month", range(1, 13))
 def test_calendar_quarters_begin_in_january_april_july_and_october(month: int) -> None:
-    schedule = Schedule.calendar(utc(f"2025-{month:02}-28"), "UTC", QUARTERLY)
+    schedule = BillingCycle.calendar(utc(f"2025-{month:02}-28"), "UTC", QUARTERLY)
     assert schedule.boundary(0) == utc(f"2025-{ {1: '01', 2: '04', 3: '07', 4: '10'}[(month + 2) // 3] }-01")
 
 
 def test_a_calendar_week_begins_on_monday_also_on_a_monday_and_on_a_sunday() -> None:
     for day in range(11, 18):
-        assert Schedule.calendar(utc(f"2025-08-{day}"), "UTC", WEEKLY).boundary(0) == utc("2025-08-11")
+        assert BillingCycle.calendar(utc(f"2025-08-{day}"), "UTC", WEEKLY).boundary(0) == utc("2025-08-11")
 
 
 def test_an_anniversary_keeps_the_local_time_of_day_across_daylight_saving() -> None:
-    schedule = Schedule.anniversary(utc("2025-02-15T17:30:45"), NEW_YORK, MONTHLY)
+    schedule = BillingCycle.anniversary(utc("2025-02-15T17:30:45"), NEW_YORK, MONTHLY)
     assert schedule.anchor_local == local("2025-02-15T12:30:45")
     assert [schedule.boundary(k) for k in (0, 1)] == [utc("2025-02-15T17:30:45"), utc("2025-03-15T16:30:45")]
 
 
 def test_a_start_in_the_second_run_of_an_hour_is_anchored_to_the_first_and_billed_from_itself() -> None:
     start = utc("2025-11-02T06:30")
-    schedule = Schedule.anniversary(start, NEW_YORK, MONTHLY)
+    schedule = BillingCycle.anniversary(start, NEW_YORK, MONTHLY)
     assert schedule.boundary(0) == utc("2025-11-02T05:30")
     assert schedule.first_period(start) == Period(start, utc("2025-12-02T06:30"))
     assert schedule.anchor_local.fold == 0
-    assert Schedule.on_day_of_month(2, start, NEW_YORK, MONTHLY).anchor_local.fold == 0
-    assert Schedule.calendar(start, NEW_YORK, MONTHLY).anchor_local.fold == 0
+    assert BillingCycle.on_day_of_month(2, start, NEW_YORK, MONTHLY).anchor_local.fold == 0
+    assert BillingCycle.calendar(start, NEW_YORK, MONTHLY).anchor_local.fold == 0
 
 
 @pytest.mark.parametrize(
@@ -203,13 +203,13 @@ def test_a_start_in_the_second_run_of_an_hour_is_anchored_to_the_first_and_bille
 def test_a_billing_day_is_the_next_such_day_and_returns_after_short_months(
     day: int, start: str, boundaries: list[str]
 ) -> None:
-    schedule = Schedule.on_day_of_month(day, utc(start), "UTC", MONTHLY)
+    schedule = BillingCycle.on_day_of_month(day, utc(start), "UTC", MONTHLY)
     assert [schedule.boundary(k) for k in range(len(boundaries))] == [utc(text) for text in boundaries]
     assert schedule.day_of_month == day
 
 
 def test_a_billing_day_of_an_interval_in_days_is_only_where_it_begins() -> None:
-    schedule = Schedule.on_day_of_month(31, utc("2025-02-10"), "UTC", WEEKLY)
+    schedule = BillingCycle.on_day_of_month(31, utc("2025-02-10"), "UTC", WEEKLY)
     assert schedule.day_of_month is None
     assert [schedule.boundary(k) for k in (0, 1)] == [utc("2025-02-28"), utc("2025-03-07")]
 
@@ -217,38 +217,38 @@ def test_a_billing_day_of_an_interval_in_days_is_only_where_it_begins() -> None:
 @pytest.mark.parametrize("day", [0, 32, -1])
 def test_a_day_of_month_is_1_to_31(day: int) -> None:
     with pytest.raises(InvalidAnchor) as refused:
-        Schedule.on_day_of_month(day, utc("2025-02-10"), "UTC", MONTHLY)
+        BillingCycle.on_day_of_month(day, utc("2025-02-10"), "UTC", MONTHLY)
     assert refused.value.details == {"day_of_month": day}
     with pytest.raises(InvalidAnchor):
-        Schedule(anchor_local=local("2025-02-01"), time_zone="UTC", interval=MONTHLY, day_of_month=day)
+        BillingCycle(anchor_local=local("2025-02-01"), time_zone="UTC", interval=MONTHLY, day_of_month=day)
 
 
 def test_the_anchor_must_fall_on_its_day_of_month() -> None:
     for day in (29, 30, 31, 28):
-        Schedule(anchor_local=local("2025-02-28"), time_zone="UTC", interval=MONTHLY, day_of_month=day)
-    Schedule(anchor_local=local("2025-03-31"), time_zone="UTC", interval=MONTHLY, day_of_month=31)
-    Schedule(anchor_local=local("2025-03-01"), time_zone="UTC", interval=MONTHLY, day_of_month=1)
+        BillingCycle(anchor_local=local("2025-02-28"), time_zone="UTC", interval=MONTHLY, day_of_month=day)
+    BillingCycle(anchor_local=local("2025-03-31"), time_zone="UTC", interval=MONTHLY, day_of_month=31)
+    BillingCycle(anchor_local=local("2025-03-01"), time_zone="UTC", interval=MONTHLY, day_of_month=1)
     with pytest.raises(InvalidAnchor):
-        Schedule(anchor_local=local("2025-03-31"), time_zone="UTC", interval=MONTHLY, day_of_month=32)
+        BillingCycle(anchor_local=local("2025-03-31"), time_zone="UTC", interval=MONTHLY, day_of_month=32)
     with pytest.raises(InvalidAnchor) as refused:
-        Schedule(anchor_local=local("2025-03-28"), time_zone="UTC", interval=MONTHLY, day_of_month=31)
+        BillingCycle(anchor_local=local("2025-03-28"), time_zone="UTC", interval=MONTHLY, day_of_month=31)
     assert refused.value.details == {"anchor": "2025-03-28T00:00:00", "day_of_month": 31}
 
 
 def test_co_terming_takes_the_others_next_boundary_and_its_day() -> None:
-    monthly = Schedule(anchor_local=local("2025-01-31T09:00"), time_zone=NEW_YORK, interval=MONTHLY)
-    yearly = Schedule.anniversary(utc("2025-02-10"), "UTC", YEARLY).co_termed(monthly, utc("2025-02-10"))
+    monthly = BillingCycle(anchor_local=local("2025-01-31T09:00"), time_zone=NEW_YORK, interval=MONTHLY)
+    yearly = BillingCycle.anniversary(utc("2025-02-10"), "UTC", YEARLY).co_termed(monthly, utc("2025-02-10"))
     assert yearly.local_boundary(0) == local("2025-02-28T09:00")
     assert yearly.local_boundary(3) == local("2028-02-29T09:00")
     assert yearly.first_period(utc("2025-02-10")) == Period(utc("2025-02-10"), monthly.boundary(1))
-    again = Schedule.anniversary(utc("2025-02-10"), "UTC", MONTHLY).co_termed(yearly, utc("2025-03-05"))
+    again = BillingCycle.anniversary(utc("2025-02-10"), "UTC", MONTHLY).co_termed(yearly, utc("2025-03-05"))
     assert again.local_boundary(0) == local("2026-02-28T09:00")
     assert again.local_boundary(1) == local("2026-03-31T09:00")
-    on_a_boundary = Schedule.anniversary(utc("2025-02-10"), "UTC", WEEKLY).co_termed(monthly, monthly.boundary(1))
+    on_a_boundary = BillingCycle.anniversary(utc("2025-02-10"), "UTC", WEEKLY).co_termed(monthly, monthly.boundary(1))
     assert on_a_boundary.boundary(0) == monthly.boundary(2)
     assert on_a_boundary.day_of_month is None
-    weekly = Schedule(anchor_local=local("2025-01-06"), time_zone="UTC", interval=WEEKLY)
-    with_weekly = Schedule.anniversary(utc("2025-01-29"), "UTC", MONTHLY).co_termed(weekly, utc("2025-01-29"))
+    weekly = BillingCycle(anchor_local=local("2025-01-06"), time_zone="UTC", interval=WEEKLY)
+    with_weekly = BillingCycle.anniversary(utc("2025-01-29"), "UTC", MONTHLY).co_termed(weekly, utc("2025-01-29"))
     assert (with_weekly.local_boundary(0), with_weekly.day_of_month) == (local("2025-02-03"), None)
 
 
@@ -284,7 +284,7 @@ def test_parts_of_a_period_stay_within_it() -> None:
 
 
 def test_periods_between_are_whole_and_a_backdated_start_owes_all_since_itself() -> None:
-    schedule = Schedule(anchor_local=local("2025-01-31"), time_zone="UTC", interval=MONTHLY)
+    schedule = BillingCycle(anchor_local=local("2025-01-31"), time_zone="UTC", interval=MONTHLY)
     whole = schedule.periods_between(utc("2025-02-10"), utc("2025-04-01"))
     assert whole == [schedule.period(k) for k in (0, 1, 2)]
     assert schedule.billable_periods(utc("2025-02-10"), utc("2025-04-01")) == [
@@ -299,7 +299,7 @@ def test_periods_between_are_whole_and_a_backdated_start_owes_all_since_itself()
 
 def test_a_wall_clock_that_went_back_does_not_go_back_a_period() -> None:
     """01:15 comes again after the boundary at the first 01:30."""
-    daily = Schedule(anchor_local=local("2025-10-30T01:30"), time_zone=NEW_YORK, interval=DAILY)
+    daily = BillingCycle(anchor_local=local("2025-10-30T01:30"), time_zone=NEW_YORK, interval=DAILY)
     assert daily.boundary(3) == utc("2025-11-02T05:30")
     assert [daily.index_at(utc(f"2025-11-02T{time}")) for time in ("05:15", "05:30", "06:15", "06:45")] == [2, 3, 3, 3]
 
@@ -307,15 +307,15 @@ def test_a_wall_clock_that_went_back_does_not_go_back_a_period() -> None:
 @pytest.mark.parametrize("interval", [DAILY, WEEKLY, MONTHLY, QUARTERLY, YEARLY], ids=str)
 def test_a_period_far_away_is_found_in_a_few_steps(interval: Interval, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = 0
-    boundary = Schedule.boundary
+    boundary = BillingCycle.boundary
 
-    def counted(schedule: Schedule, k: int) -> datetime:
+    def counted(schedule: BillingCycle, k: int) -> datetime:
         nonlocal steps
         steps += 1
         return boundary(schedule, k)
 
-    monkeypatch.setattr(Schedule, "boundary", counted)
-    schedule = Schedule(anchor_local=local("1501-05-31T12:00"), time_zone="UTC", interval=interval)
+    monkeypatch.setattr(BillingCycle, "boundary", counted)
+    schedule = BillingCycle(anchor_local=local("1501-05-31T12:00"), time_zone="UTC", interval=interval)
     for instant in (utc("2501-01-01"), utc("2501-05-30"), utc("2501-12-31"), utc("1001-08-15")):
         steps = 0
         schedule.index_at(instant)
@@ -323,7 +323,7 @@ def test_a_period_far_away_is_found_in_a_few_steps(interval: Interval, monkeypat
 
 
 @given(schedules(), instants)
-def test_every_instant_is_in_exactly_one_period(schedule: Schedule, instant: datetime) -> None:
+def test_every_instant_is_in_exactly_one_period(schedule: BillingCycle, instant: datetime) -> None:
     k = schedule.index_at(instant)
     assert schedule.period(k).contains(instant)
     assert schedule.period_containing(instant) == schedule.period(k)
@@ -332,7 +332,7 @@ def test_every_instant_is_in_exactly_one_period(schedule: Schedule, instant: dat
 
 
 @given(schedules(), st.integers(-40, 40))
-def test_a_boundary_belongs_to_the_period_that_it_begins(schedule: Schedule, k: int) -> None:
+def test_a_boundary_belongs_to_the_period_that_it_begins(schedule: BillingCycle, k: int) -> None:
     period = schedule.period(k)
     assert period.start <= period.end
     if not period.is_empty:
@@ -341,7 +341,7 @@ def test_a_boundary_belongs_to_the_period_that_it_begins(schedule: Schedule, k: 
 
 
 @given(schedules(month_intervals), st.integers(-500, 500))
-def test_an_anchor_returns_to_its_day_whenever_the_month_has_it(schedule: Schedule, k: int) -> None:
+def test_an_anchor_returns_to_its_day_whenever_the_month_has_it(schedule: BillingCycle, k: int) -> None:
     boundary, anchor = schedule.local_boundary(k), schedule.anchor_local
     next_day = boundary + timedelta(days=1)
     assert boundary.time() == anchor.time()
@@ -352,7 +352,7 @@ def test_an_anchor_returns_to_its_day_whenever_the_month_has_it(schedule: Schedu
 
 @given(schedules(), instants, st.timedeltas(timedelta(0), timedelta(days=400)))
 def test_periods_between_two_instants_cover_them_without_gap_or_overlap(
-    schedule: Schedule, start: datetime, length: timedelta
+    schedule: BillingCycle, start: datetime, length: timedelta
 ) -> None:
     periods = schedule.periods_between(start, start + length)
     assert (periods == []) == (length == timedelta(0))
@@ -368,7 +368,7 @@ def test_periods_between_two_instants_cover_them_without_gap_or_overlap(
 
 @given(instants, zones, intervals)
 def test_an_anniversary_begins_at_its_start(start: datetime, zone: str, interval: Interval) -> None:
-    schedule = Schedule.anniversary(start, zone, interval)
+    schedule = BillingCycle.anniversary(start, zone, interval)
     period = schedule.first_period(start)
     assert period.start == start
     assert schedule.index_at(start) == 0
@@ -379,14 +379,14 @@ def test_an_anniversary_begins_at_its_start(start: datetime, zone: str, interval
 def test_a_billing_day_comes_within_a_month_of_the_start(
     start: datetime, day: int, zone: str, interval: Interval
 ) -> None:
-    schedule = Schedule.on_day_of_month(day, start, zone, interval)
+    schedule = BillingCycle.on_day_of_month(day, start, zone, interval)
     wait = schedule.anchor_local - local_of_instant(start, zone)
     assert timedelta(0) <= wait <= timedelta(days=31)
     assert schedule.anchor_local.day == day or (schedule.anchor_local + timedelta(days=1)).day == 1
 
 
 def test_instants_of_any_offset_are_the_same_instant() -> None:
-    schedule = Schedule(anchor_local=local("2025-01-31"), time_zone="Asia/Kathmandu", interval=MONTHLY)
+    schedule = BillingCycle(anchor_local=local("2025-01-31"), time_zone="Asia/Kathmandu", interval=MONTHLY)
     instant = utc("2025-02-27T18:15")
     assert schedule.index_at(instant) == schedule.index_at(instant.astimezone(ZoneInfo("Europe/Paris"))) == 1
     assert schedule.boundary(1).tzinfo is UTC

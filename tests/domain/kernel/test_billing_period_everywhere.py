@@ -6,9 +6,9 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from domain.kernel.billing_period import (
+    BillingCycle,
     Interval,
     IntervalUnit,
-    Schedule,
     local_date_of,
     zone_of,
 )
@@ -41,7 +41,7 @@ def test_weeks_months_quarters_and_years_tile_fifty_years_in_every_zone() -> Non
     """Strictly rising boundaries: no overlap and, of these lengths, no empty period; each found again by its index."""
     for zone in WALKED_ZONES:
         for interval, count in ((Interval(IntervalUnit.WEEK, 2), 1305), (MONTHLY, 600), (QUARTERLY, 200), (YEARLY, 50)):
-            schedule = Schedule(anchor_local=local("1976-01-31T00:30"), time_zone=zone, interval=interval)
+            schedule = BillingCycle(anchor_local=local("1976-01-31T00:30"), time_zone=zone, interval=interval)
             boundaries = [schedule.boundary(k) for k in range(count + 1)]
             assert all(map(datetime.__lt__, boundaries, boundaries[1:])), (zone, interval)
             for k in range(0, count, 37):
@@ -70,7 +70,7 @@ def changes_of_offset(zone: ZoneInfo) -> Iterator[datetime]:
 def test_days_tile_every_change_of_offset_of_fifty_years_in_every_zone() -> None:
     """Walks the days around each change; the only empty ones are the dates that a zone left out."""
     for name in WALKED_ZONES:
-        daily = Schedule(anchor_local=local("1976-01-01"), time_zone=name, interval=DAILY)
+        daily = BillingCycle(anchor_local=local("1976-01-01"), time_zone=name, interval=DAILY)
         empty = set()
         for change in changes_of_offset(zone_of(name)):
             day = (local_date_of(change, name) - daily.anchor_local.date()).days
@@ -99,7 +99,7 @@ def test_boundaries_agree_with_the_oracle() -> None:
             if interval.months
             else anchor + timedelta(days=k * interval.days)
         )
-        schedule = Schedule(anchor_local=anchor, time_zone=zone, interval=interval)
+        schedule = BillingCycle(anchor_local=anchor, time_zone=zone, interval=interval)
         case = (anchor, zone, interval, k)
         assert schedule.local_boundary(k) == expected_local, case
         if expected_local.year < 2037:
@@ -113,7 +113,7 @@ def test_indexes_agree_with_the_oracle() -> None:
         anchor = first + timedelta(hours=random.randrange(20 * 365 * 24))
         zone = random.choice(TRICKY_ZONES)
         interval = Interval(random.choice(list(IntervalUnit)), random.randint(1, 3))
-        schedule = Schedule(anchor_local=anchor, time_zone=zone, interval=interval)
+        schedule = BillingCycle(anchor_local=anchor, time_zone=zone, interval=interval)
         boundaries = [schedule.boundary(k) for k in range(60)]
         seconds = int((boundaries[-1] - boundaries[0]).total_seconds())
         for _ in range(100):

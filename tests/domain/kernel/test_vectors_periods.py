@@ -2,17 +2,17 @@
 
 from datetime import date, datetime
 
-from domain.kernel.billing_period import Interval, IntervalUnit, Period, Schedule
+from domain.kernel.billing_period import BillingCycle, Interval, IntervalUnit, Period
 from testing.moments import local, utc
 
 MONTHLY = Interval(IntervalUnit.MONTH)
 
 
-def schedule(anchor: datetime, interval: Interval = MONTHLY, time_zone: str = "UTC") -> Schedule:
-    return Schedule(anchor_local=anchor, time_zone=time_zone, interval=interval)
+def schedule(anchor: datetime, interval: Interval = MONTHLY, time_zone: str = "UTC") -> BillingCycle:
+    return BillingCycle(anchor_local=anchor, time_zone=time_zone, interval=interval)
 
 
-def dates(of: Schedule, first: int, last: int) -> list[date]:
+def dates(of: BillingCycle, first: int, last: int) -> list[date]:
     return [of.boundary(k).date() for k in range(first, last + 1)]
 
 
@@ -57,7 +57,7 @@ def test_vector_29_a_boundary_in_a_gap_takes_the_offset_before_the_gap_fold_0() 
 
 
 def test_vector_30_months_of_half_hour_daylight_saving() -> None:
-    months = Schedule.calendar(utc("2024-04-10"), "Australia/Lord_Howe", MONTHLY)
+    months = BillingCycle.calendar(utc("2024-04-10"), "Australia/Lord_Howe", MONTHLY)
     april = months.period_containing(utc("2024-04-10"))
     assert april == Period(utc("2024-03-31T13:00"), utc("2024-04-30T13:30"))
     assert (april.end - april.start).total_seconds() == 2_593_800

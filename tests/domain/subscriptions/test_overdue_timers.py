@@ -63,14 +63,14 @@ from testing.examples.subscriptions import (
     timer,
 )
 from testing.moments import utc
-from testing.specification import NOW, Books, Given, Outcome, given
+from testing.specification import NOW, Books, Given, Result, given
 from tests.lengths import LENGTH
 
 WEEK = Interval(IntervalUnit.WEEK)
 TENTH_OF_MARCH = utc("2026-03-10T12:00")
 
 
-def billed(outcome: Outcome) -> list[tuple[datetime, int]]:
+def billed(outcome: Result) -> list[tuple[datetime, int]]:
     """When and how much: every invoice so far."""
     return [
         (change.event.finalized_at, change.event.total.amount)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.invoicing.computation import InvoiceLine
-from domain.kernel.billing_period import Interval, IntervalUnit, Period, Schedule
+from domain.kernel.billing_period import BillingCycle, Interval, IntervalUnit, Period
 from domain.kernel.currency import currency_code
 from domain.kernel.money import CurrencyMismatch, ExactAmount, Money, sum_money
 from domain.kernel.rounding import Rounding
@@ -54,7 +54,7 @@ from tests.domain.strategies import bases, bases_that_tile, divided_periods
 
 USD = currency_code("USD")
 MONTHLY = Interval(IntervalUnit.MONTH)
-APRIL = ServicePeriod.of(Schedule(anchor_local=local("2025-04-01"), time_zone="UTC", interval=MONTHLY), 0)
+APRIL = ServicePeriod.of(BillingCycle(anchor_local=local("2025-04-01"), time_zone="UTC", interval=MONTHLY), 0)
 DAY = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.DAY)
 SECOND = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.SECOND)
 INCLUSIVE = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.DAY_INCLUSIVE)
@@ -144,7 +144,7 @@ def test_a_reset_anchor_begins_a_whole_period_now_whatever_the_timing() -> None:
     assert cents(change.lines) == [-50, 100]
     assert change.invoice_now
     assert change.effective_at == at
-    assert change.new_schedule == Schedule.anniversary(at, "UTC", MONTHLY)
+    assert change.new_schedule == BillingCycle.anniversary(at, "UTC", MONTHLY)
     assert [line.period for line in change.lines] == [
         Period(at, APRIL.period.end),
         Period(at, utc("2025-05-16T10:00")),
@@ -153,7 +153,7 @@ def test_a_reset_anchor_begins_a_whole_period_now_whatever_the_timing() -> None:
 
 def test_a_reset_in_the_second_run_of_an_hour_is_billed_from_itself() -> None:
     november = ServicePeriod.of(
-        Schedule(anchor_local=local("2025-11-01"), time_zone="America/New_York", interval=MONTHLY), 0
+        BillingCycle(anchor_local=local("2025-11-01"), time_zone="America/New_York", interval=MONTHLY), 0
     )
     at = utc("2025-11-02T06:30")
     policy = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.DAY, reset_anchor=True)
@@ -492,7 +492,7 @@ def test_credits_agree_with_the_oracle_under_every_basis() -> None:
     random = seeded()
     for _ in range(CASES):
         anchor = local("2020-01-01") + timedelta(hours=random.randrange(5 * 365 * 24))
-        schedule = Schedule(
+        schedule = BillingCycle(
             anchor_local=anchor, time_zone="UTC", interval=Interval(IntervalUnit.MONTH, random.randint(1, 3))
         )
         service = ServicePeriod.of(schedule, random.randint(0, 12))

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 
-from domain.kernel.billing_period import Interval, IntervalUnit, Period, Schedule
+from domain.kernel.billing_period import BillingCycle, Interval, IntervalUnit, Period
 from domain.kernel.currency import currency_code
 from domain.subscriptions.proration import (
     ProrationPolicy,
@@ -26,10 +26,10 @@ from tests.domain.strategies import bases, bases_that_tile, divided_periods, int
 
 USD = currency_code("USD")
 MONTHLY = Interval(IntervalUnit.MONTH)
-APRIL = ServicePeriod.of(Schedule(anchor_local=local("2025-04-01"), time_zone="UTC", interval=MONTHLY), 0)
-SHORT = ServicePeriod.of(Schedule(anchor_local=local("2025-01-31"), time_zone="UTC", interval=MONTHLY), 0)
+APRIL = ServicePeriod.of(BillingCycle(anchor_local=local("2025-04-01"), time_zone="UTC", interval=MONTHLY), 0)
+SHORT = ServicePeriod.of(BillingCycle(anchor_local=local("2025-01-31"), time_zone="UTC", interval=MONTHLY), 0)
 LONG = ServicePeriod.of(
-    Schedule(anchor_local=local("2025-02-28"), time_zone="UTC", interval=MONTHLY, day_of_month=31), 0
+    BillingCycle(anchor_local=local("2025-02-28"), time_zone="UTC", interval=MONTHLY, day_of_month=31), 0
 )
 DAY = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.DAY)
 SECOND = ProrationPolicy(rounding=HALF_UP, basis=ProrationBasis.SECOND)
@@ -43,7 +43,7 @@ def pieces(service: ServicePeriod, cuts: list[datetime]) -> list[Period]:
 
 
 def test_a_service_period_carries_the_schedules_own_dates() -> None:
-    schedule = Schedule(anchor_local=local("2025-01-31T18:00"), time_zone="America/New_York", interval=MONTHLY)
+    schedule = BillingCycle(anchor_local=local("2025-01-31T18:00"), time_zone="America/New_York", interval=MONTHLY)
     service = ServicePeriod.containing(schedule, utc("2025-03-01"))
     assert service == ServicePeriod.of(schedule, 1)
     assert (service.first_date, service.end_date) == (date(2025, 2, 28), date(2025, 3, 31))
@@ -55,7 +55,7 @@ def test_a_service_period_carries_the_schedules_own_dates() -> None:
 
 def test_a_boundary_that_a_gap_moves_past_midnight_keeps_its_date() -> None:
     """In Toronto in 1919 the clock went from 23:30 on 30 March to 00:30 on the 31st."""
-    daily = Schedule(
+    daily = BillingCycle(
         anchor_local=local("1919-03-29T23:45"), time_zone="America/Toronto", interval=Interval(IntervalUnit.DAY)
     )
     service = ServicePeriod.of(daily, 1)
@@ -69,12 +69,12 @@ def test_a_boundary_that_a_gap_moves_past_midnight_keeps_its_date() -> None:
 
 def test_dates_before_the_first_count_as_the_first() -> None:
     """Apia's 30 December began, on its schedule, at an instant that the wall clock calls the 31st."""
-    schedule = Schedule(anchor_local=local("2011-12-30T12:00"), time_zone="Pacific/Apia", interval=MONTHLY)
+    schedule = BillingCycle(anchor_local=local("2011-12-30T12:00"), time_zone="Pacific/Apia", interval=MONTHLY)
     service = ServicePeriod.of(schedule, 0)
     assert service.first_date == date(2011, 12, 30)
     assert service.date_at(service.period.start + timedelta(seconds=1)) == date(2011, 12, 31)
     repeated = ServicePeriod.of(
-        Schedule(anchor_local=local("1969-10-01T00:30"), time_zone="Pacific/Kwajalein", interval=MONTHLY), 0
+        BillingCycle(anchor_local=local("1969-10-01T00:30"), time_zone="Pacific/Kwajalein", interval=MONTHLY), 0
     )
     assert repeated.date_at(repeated.period.start + timedelta(hours=1)) == repeated.first_date
 
@@ -120,18 +120,18 @@ def test_fixed_30_never_counts_more_than_the_period() -> None:
 
 def test_fixed_30_counts_the_months_of_longer_intervals() -> None:
     quarter = ServicePeriod.of(
-        Schedule(anchor_local=local("2025-01-01"), time_zone="UTC", interval=Interval(IntervalUnit.QUARTER)), 0
+        BillingCycle(anchor_local=local("2025-01-01"), time_zone="UTC", interval=Interval(IntervalUnit.QUARTER)), 0
     )
     assert share_of(Period(utc("2025-02-16"), utc("2025-04-01")), quarter, ProrationBasis.FIXED_30) == Fraction(45, 90)
     two_years = ServicePeriod.of(
-        Schedule(anchor_local=local("2025-01-01"), time_zone="UTC", interval=Interval(IntervalUnit.YEAR, 2)), 0
+        BillingCycle(anchor_local=local("2025-01-01"), time_zone="UTC", interval=Interval(IntervalUnit.YEAR, 2)), 0
     )
     rest = share_of(Period(utc("2025-12-11"), utc("2027-01-01")), two_years, ProrationBasis.FIXED_30)
     assert rest == Fraction(380, 720)
 
 
 def test_fixed_30_is_for_months() -> None:
-    weekly = Schedule(anchor_local=local("2025-01-01"), time_zone="UTC", interval=Interval(IntervalUnit.WEEK))
+    weekly = BillingCycle(anchor_local=local("2025-01-01"), time_zone="UTC", interval=Interval(IntervalUnit.WEEK))
     service = ServicePeriod.of(weekly, 0)
     with pytest.raises(BasisNeedsMonths) as refused:
         share_of(service.period, service, ProrationBasis.FIXED_30)
@@ -199,7 +199,9 @@ def test_a_cancellation_after_the_period_has_used_it_up() -> None:
 
 
 def test_nothing_of_an_empty_period_is_used() -> None:
-    schedule = Schedule(anchor_local=local("2011-12-30"), time_zone="Pacific/Apia", interval=Interval(IntervalUnit.DAY))
+    schedule = BillingCycle(
+        anchor_local=local("2011-12-30"), time_zone="Pacific/Apia", interval=Interval(IntervalUnit.DAY)
+    )
     empty = ServicePeriod.of(schedule, 0)
     for at in (empty.period.start, empty.period.end + timedelta(days=3)):
         assert used_share_at_cancellation(at, empty, ProrationBasis.DAY_INCLUSIVE) == 0

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from domain.kernel.billing_period import Interval, IntervalUnit, Period, Schedule, trial_end
+from domain.kernel.billing_period import BillingCycle, Interval, IntervalUnit, Period, trial_end
 from domain.kernel.currency import currency_code
 from domain.kernel.money import Money
 from domain.subscriptions.proration import (
@@ -44,12 +44,12 @@ def cents(lines: tuple[ProrationLine, ...]) -> list[int]:
 
 def period_from(anchor: str, interval: Interval = MONTHLY, time_zone: str = "UTC") -> ServicePeriod:
     """Period 0 of an anniversary schedule with a local anchor."""
-    schedule = Schedule(anchor_local=local(anchor), time_zone=time_zone, interval=interval)
+    schedule = BillingCycle(anchor_local=local(anchor), time_zone=time_zone, interval=interval)
     return ServicePeriod.of(schedule, 0)
 
 
 def calendar_period(around: str, interval: Interval = MONTHLY, time_zone: str = "UTC") -> ServicePeriod:
-    return ServicePeriod.containing(Schedule.calendar(utc(around), time_zone, interval), utc(around))
+    return ServicePeriod.containing(BillingCycle.calendar(utc(around), time_zone, interval), utc(around))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_vector_5_a_trial_that_ends_in_a_calendar_month_in_advance_day_inclusive
     ends = trial_end(start, Interval(IntervalUnit.DAY, 10), "UTC")
     assert ends == utc("2024-03-15T12:12")
     march = calendar_period("2024-03-15")
-    schedule = Schedule.calendar(ends, "UTC", MONTHLY)
+    schedule = BillingCycle.calendar(ends, "UTC", MONTHLY)
     assert schedule.billable_periods(ends, utc("2024-03-15T12:02")) == []
     assert schedule.billable_periods(ends, utc("2024-03-15T13:02")) == [Period(ends, utc("2024-04-01"))]
     lines = start_charge(usd(5_000_000), ends, march, DAY_INCLUSIVE)
@@ -152,14 +152,14 @@ def test_vector_14_change_in_advance_second() -> None:
 def test_vector_15_stub_before_a_billing_day_in_advance_fixed_30(
     start: str, billing_day: int, stub_end: str, share: Fraction, expected: int
 ) -> None:
-    schedule = Schedule.on_day_of_month(billing_day, utc(start), "UTC", MONTHLY)
+    schedule = BillingCycle.on_day_of_month(billing_day, utc(start), "UTC", MONTHLY)
     assert schedule.first_period(utc(start)) == Period(utc(start), utc(stub_end))
     (line,) = start_charge(usd(1995), utc(start), ServicePeriod.containing(schedule, utc(start)), FIXED_30)
     assert (line.share, line.amount) == (share, usd(expected))
 
 
 def test_vector_16_pause_and_resume_in_advance_day_keep_the_billing_day() -> None:
-    schedule = Schedule.on_day_of_month(2, utc("2012-03-02"), "UTC", MONTHLY)
+    schedule = BillingCycle.on_day_of_month(2, utc("2012-03-02"), "UTC", MONTHLY)
     march = ServicePeriod.containing(schedule, utc("2012-03-04"))
     assert march.period == Period(utc("2012-03-02"), utc("2012-04-02"))
     (credit,) = pause_credit(paid(24995), utc("2012-03-04"), march, DAY)
@@ -199,14 +199,16 @@ def test_vector_31_apia_december_in_advance_day_counts_the_missing_date_second_d
 
 
 def test_vector_31_the_empty_day_has_no_share_under_any_basis() -> None:
-    schedule = Schedule(anchor_local=local("2011-12-30"), time_zone="Pacific/Apia", interval=Interval(IntervalUnit.DAY))
+    schedule = BillingCycle(
+        anchor_local=local("2011-12-30"), time_zone="Pacific/Apia", interval=Interval(IntervalUnit.DAY)
+    )
     empty = ServicePeriod.of(schedule, 0)
     for basis in (ProrationBasis.SECOND, ProrationBasis.DAY, ProrationBasis.DAY_INCLUSIVE, ProrationBasis.NONE):
         assert share_of(empty.period, empty, basis) == 0
 
 
 def test_vector_32_yearly_from_a_leap_day_in_advance_day() -> None:
-    schedule = Schedule(anchor_local=local("2024-02-29"), time_zone="UTC", interval=Interval(IntervalUnit.YEAR))
+    schedule = BillingCycle(anchor_local=local("2024-02-29"), time_zone="UTC", interval=Interval(IntervalUnit.YEAR))
     year = ServicePeriod.containing(schedule, utc("2027-08-28"))
     (line,) = cancellation_credit(paid(36_600), utc("2027-08-28"), year, DAY)
     assert (line.share, line.amount) == (Fraction(185, 366), usd(-18_500))

@@ -3,7 +3,7 @@
 import pytest
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from processors.carry import Shares
+from processors.delivery import Shares
 
 
 def _records(*offsets: int, partition: int = 0) -> list[ConsumerRecord[bytes, bytes]]:

@@ -28,8 +28,8 @@ from infra.settings import KafkaSettings, ProcessorSettings
 
 log = structlog.get_logger(__name__)
 
-CARRIED = Counter("tallybook_processors_records_total", "Records handled", ["carrier", "result"])
-BATCH_SECONDS = Histogram("tallybook_processors_batch_seconds", "Time a batch took", ["carrier"])
+DELIVERED = Counter("tallybook_processors_records_total", "Records handled", ["consumer", "result"])
+BATCH_SECONDS = Histogram("tallybook_processors_batch_seconds", "Time a batch took", ["consumer"])
 
 EXIT_CANNOT_GO_ON = 70
 """Exit status of a process that ended itself rather than lose a record; the supervisor starts it again."""
@@ -49,7 +49,7 @@ class DeadLetters(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
+class BoundConsumer:
     """A consumer group's share of work: the topics it reads, the types it wants, how it tells a forgery, and what it
     does with one record.
     """
@@ -117,10 +117,10 @@ def faust_app(
     )
 
 
-def carry(app: faust.App, carrier: Carrier, settings: ProcessorSettings, dead_letters: DeadLetters) -> None:
-    """Add an agent to the app that brings the carrier's records to its handler."""
-    topic = app.topic(*carrier.topics, key_serializer="raw", value_serializer="raw")
-    work = Attempts(carrier, settings, dead_letters)
+def deliver(app: faust.App, consumer: BoundConsumer, settings: ProcessorSettings, dead_letters: DeadLetters) -> None:
+    """Add an agent to the app that brings the consumer's records to its handler."""
+    topic = app.topic(*consumer.topics, key_serializer="raw", value_serializer="raw")
+    work = Attempts(consumer, settings, dead_letters)
 
     async def agent(stream: Any) -> None:
         shares: AsyncIterator[Sequence[Any]] = stream.take_events(
@@ -132,16 +132,16 @@ def carry(app: faust.App, carrier: Carrier, settings: ProcessorSettings, dead_le
         except asyncio.CancelledError:
             raise  # a rebalance or the end: Faust starts it again, or means it
         except BaseException as error:
-            end_process("agent_died", carrier=carrier.name, error=repr(error))
+            end_process("agent_died", consumer=consumer.name, error=repr(error))
 
-    app.agent(topic, name=carrier.name, concurrency=1)(agent)
+    app.agent(topic, name=consumer.name, concurrency=1)(agent)
 
 
 class Attempts:
     """Handles batches: keys side by side, one key in order, each record tried a bounded number of times."""
 
-    def __init__(self, carrier: Carrier, settings: ProcessorSettings, dead_letters: DeadLetters) -> None:
-        self._carrier = carrier
+    def __init__(self, consumer: BoundConsumer, settings: ProcessorSettings, dead_letters: DeadLetters) -> None:
+        self._consumer = consumer
         self._settings = settings
         self._dead_letters = dead_letters
 
@@ -152,7 +152,7 @@ class Attempts:
         wanted = [record for record in records if self._wanted(record)]
         if not wanted:
             return
-        with BATCH_SECONDS.labels(self._carrier.name).time():
+        with BATCH_SECONDS.labels(self._consumer.name).time():
             work = asyncio.ensure_future(self._all(wanted))
             try:
                 await asyncio.shield(work)
@@ -160,18 +160,18 @@ class Attempts:
                 await self._finish(work)
                 raise
             except BaseException as error:
-                end_process("defect", carrier=self._carrier.name, error=repr(error))
+                end_process("defect", consumer=self._consumer.name, error=repr(error))
 
     async def _finish(self, work: "asyncio.Future[None]") -> None:
         try:
             await asyncio.wait_for(work, timeout=self._settings.stop_batch_ms / 1000)
         except BaseException as error:
-            end_process("stopped_in_a_batch", carrier=self._carrier.name, error=repr(error))
+            end_process("stopped_in_a_batch", consumer=self._consumer.name, error=repr(error))
 
     def _wanted(self, record: ConsumerRecord) -> bool:
         for name, value in record.headers:
             if name == "ce_type":
-                return value is None or value.decode("utf-8", "replace") in self._carrier.event_types
+                return value is None or value.decode("utf-8", "replace") in self._consumer.event_types
         return True  # no type: let it be looked at, and buried
 
     async def _all(self, records: Sequence[ConsumerRecord]) -> None:
@@ -189,9 +189,9 @@ class Attempts:
 
     async def _foreign(self, facts: Sequence[Delivered]) -> Mapping[Place, str]:
         try:
-            return await self._tried(lambda: self._carrier.foreign(facts))
+            return await self._tried(lambda: self._consumer.foreign(facts))
         except Exception as error:
-            end_process("store_unavailable", carrier=self._carrier.name, error=repr(error))
+            end_process("store_unavailable", consumer=self._consumer.name, error=repr(error))
 
     async def _in_order(self, queue: Sequence[tuple[ConsumerRecord, Delivered]], foreign: Mapping[Place, str]) -> None:
         for record, fact in queue:
@@ -203,14 +203,14 @@ class Attempts:
 
     async def _one(self, record: ConsumerRecord, fact: Delivered) -> None:
         try:
-            await self._tried(lambda: self._carrier.handle(fact))
+            await self._tried(lambda: self._consumer.handle(fact))
         except (StoreUnavailable, QueueFull, OSError) as error:
             # Not the record's fault: burying it would blame the innocent.
-            end_process("store_unavailable", carrier=self._carrier.name, error=repr(error))
+            end_process("store_unavailable", consumer=self._consumer.name, error=repr(error))
         except Exception as error:
             await self._bury(record, error, attempts=self._settings.attempts_max)
         else:
-            CARRIED.labels(self._carrier.name, "handled").inc()
+            DELIVERED.labels(self._consumer.name, "handled").inc()
 
     async def _tried(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """What the work comes to, within a bounded number of tries; raises what the last one raised."""
@@ -229,10 +229,10 @@ class Attempts:
     async def _bury(self, record: ConsumerRecord, error: Exception, *, attempts: int) -> None:
         try:
             async with asyncio.timeout(self._settings.attempt_timeout_ms / 1000):
-                await self._dead_letters.bury(record, consumer=self._carrier.name, error=error, attempts=attempts)
+                await self._dead_letters.bury(record, consumer=self._consumer.name, error=error, attempts=attempts)
         except Exception as failure:
-            end_process("cannot_bury", carrier=self._carrier.name, error=repr(error), failure=repr(failure))
-        CARRIED.labels(self._carrier.name, "dead_letter").inc()
+            end_process("cannot_bury", consumer=self._consumer.name, error=repr(error), failure=repr(failure))
+        DELIVERED.labels(self._consumer.name, "dead_letter").inc()
         log.error(
-            "dead_letter", carrier=self._carrier.name, topic=record.topic, offset=record.offset, error=repr(error)
+            "dead_letter", consumer=self._consumer.name, topic=record.topic, offset=record.offset, error=repr(error)
         )

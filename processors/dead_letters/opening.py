@@ -12,13 +12,13 @@ from infra.event_store.opening import open_writer
 from infra.kafka.dead_letters import DeadLetters
 from infra.settings import Settings
 from processors.app import CONSUMERS
-from processors.consumers import Consumers, Parts
+from processors.consumers import ConsumerParts, Consumers
 from processors.dead_letters.replay import DeadLetterReplay
 from processors.journeys import Journeys
 from schemas.codec import default_codec
 
 
-class Desk(NamedTuple):
+class Handling(NamedTuple):
     """What a command needs to handle letters."""
 
     letters: DeadLetters
@@ -27,9 +27,9 @@ class Desk(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def open_desk(
+async def open_handling(
     settings: Settings, *, dsn: str, owner_dsn: str, bootstrap: str, consumers: tuple[Consumers, ...] = CONSUMERS
-) -> AsyncIterator[Desk]:
+) -> AsyncIterator[Handling]:
     """Connections, a producer and a writer of this process's own."""
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, Role.WRITER, settings.database)
@@ -42,6 +42,6 @@ async def open_desk(
         stack.push_async_callback(writer.close)
         letters = DeadLetters(pool, producer, topic_prefix=settings.kafka.topic_prefix)
         queue = PostgresDueWork(pool)
-        parts = Parts(writer, Journeys(settings.processors), codec, pool, settings.kafka.topic_prefix)
+        parts = ConsumerParts(writer, Journeys(settings.processors), codec, pool, settings.kafka.topic_prefix)
         replay = DeadLetterReplay(letters, queue, parts, consumers, settings, owner_dsn=owner_dsn)
-        yield Desk(letters, replay, queue)
+        yield Handling(letters, replay, queue)

@@ -27,7 +27,7 @@ ON CONFLICT (tenant_id, stream_type, stream_id) DO UPDATE
 """
 
 
-class Aside:
+class Background:
     """One task and one connection. Nothing here is waited for by a batch, and nothing here may fail one.
 
     Coalesced: while one notification is under way only the newest position waits, and of a stream only its newest
@@ -73,7 +73,7 @@ class Aside:
     def _wake(self) -> None:
         self._news.set()
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="event-store-aside")
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="event-store-background")
 
     async def _run(self) -> None:
         connection: Connection | None = None
