@@ -14,8 +14,7 @@ from functools import lru_cache
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice import MAX_INVOICE_TOTAL, CollectionMethod, InvoiceLine
-from domain.kernel.billing_period import BillingCycle
-from domain.kernel.billing_period import Interval, Period
+from domain.kernel.billing_period import BillingCycle, Interval, Period
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
