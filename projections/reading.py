@@ -1,17 +1,14 @@
 """Queries of one tenant: a connection that sees nobody else's rows, single rows, and pages of lists."""
 
-import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from infra.database import Pool
 from projections.read_model import ReadModel, Record
 
 PAGE_DEFAULT_ITEMS: Final = 20
-TENANT_CHARS_MAX: Final = 200
 
 Row = TypeVar("Row")
 
@@ -58,21 +55,6 @@ class Page(NamedTuple, Generic[Row]):
 
     items: list[Row]
     has_more: bool
-
-
-@contextlib.asynccontextmanager
-async def reading(pool: Pool, tenant_id: str) -> AsyncIterator[Reader]:
-    """A connection of the reader's role, in one read-only transaction that sees this tenant's rows and no others."""
-    if not tenant_id or len(tenant_id) > TENANT_CHARS_MAX:
-        raise ValueError("a query belongs to a tenant")
-    literal = tenant_id.replace("'", "''")
-    async with pool.acquire() as connection:
-        # One message: `SET LOCAL` and a transaction of their own would cost two more.
-        await connection.execute(f"BEGIN READ ONLY; SELECT set_config('tallybook.tenant', '{literal}', true)")
-        try:
-            yield connection
-        finally:
-            await connection.execute("COMMIT")
 
 
 @cache

@@ -98,9 +98,6 @@ class Payments:
             raise ApiError(404, "payment_not_found", f"no payment {payment_id[:64]}")
         return found[0]
 
-    def by_seq(self, seq: int) -> Payment:
-        return self._where("seq = ?", seq)[0]
-
     def of_reference(self, reference: str) -> list[Payment]:
         return self._where("reference = ?", reference)
 

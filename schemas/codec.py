@@ -64,7 +64,7 @@ class Codec:
     """Reads and writes the events of some streams, and ledger entries.
 
     `schemas` gives the ids; the committed ones unless told otherwise (tests generate their own, see
-    `schemas.generate.generated`). Functions are compiled at a type's first use; `compile_all` does so at once.
+    `schemas.generate.generated`). Functions are compiled at a type's first use.
     """
 
     def __init__(
@@ -115,13 +115,6 @@ class Codec:
         if not isinstance(entry, Entry):
             raise MalformedPayload(f"{type(entry).__name__} where a ledger entry is due")
         return entry
-
-    def compile_all(self) -> None:
-        """Compile every type now. Raises SchemaDrift where a dataclass and its committed schema differ."""
-        for cls in self._types:
-            self._compile_encoder(cls)
-        for schema in self._schemas.all:
-            self._compile_decoder(_frame(schema.id))
 
     def _compile_encoder(self, cls: type) -> tuple[str, int, Encoder]:
         event_type = self._types.get(cls)

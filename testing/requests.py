@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 
-from domain.kernel.stream import Command, WorkKind
+from domain.kernel.stream import Command
 from infra.event_store.port import Answer, Decided, Request, SealedPerson
 from infra.ids import new_id
 
@@ -16,7 +16,6 @@ def request(
     key: str | None = None,
     tenant_id: str = TENANT,
     correlation_id: str = "corr",
-    finishes: tuple[WorkKind, str] | None = None,
     seals: SealedPerson | None = None,
     erases: str | None = None,
     answer: Callable[[Decided], Answer] | None = None,
@@ -29,7 +28,6 @@ def request(
         command=command,
         actor="key_test",
         correlation_id=correlation_id,
-        finishes=finishes,
         seals=seals,
         erases=erases,
         answer=answer,

@@ -42,11 +42,6 @@ class DeclineCode(StrEnum):
         """Whether dunning may try the same method again."""
         return self in RETRYABLE
 
-    @property
-    def needs_customer(self) -> bool:
-        """Whether the customer can mend it: another method, new card details, a step at the bank."""
-        return self in NEEDS_CUSTOMER
-
 
 RETRYABLE: Final = frozenset(
     {

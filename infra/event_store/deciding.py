@@ -146,9 +146,7 @@ class Batch:
         except Refusal as refusal:
             view.own.clear()
             answer = _answer(request, Decided(request.command, None, refusal, view))
-            work.forget_schedules()
             self._settle(request, refusal.code, answer, 0)
-            self._work.merge(work)
             return
         answer = _answer(request, Decided(request.command, decision, None, view))
         # From here on nothing raises: the request is in, whole.

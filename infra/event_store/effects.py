@@ -97,7 +97,6 @@ class BatchWork:
 
         tenant_id: str
         correlation_id: str
-        settles: WorkKey | None
         last: dict[WorkKey, WorkRow | None] = field(default_factory=dict)
 
         def apply(self, effect: DueWork, place: int) -> None:
@@ -112,19 +111,9 @@ class BatchWork:
             else:
                 self.last[key] = None
 
-        def forget_schedules(self) -> None:
-            """The command is refused: all that is left is the work that it settles."""
-            self.last.clear()
-            if self.settles is not None:
-                self.last[self.settles] = None
-
     def stage(self, request: Request) -> "BatchWork.Staged":
-        """A place for one command's due work; what the command settles is finished whatever its outcome."""
-        if request.finishes is None:
-            return BatchWork.Staged(request.tenant_id, request.correlation_id, None)
-        kind, subject = request.finishes
-        key = (request.tenant_id, kind.value, subject)
-        return BatchWork.Staged(request.tenant_id, request.correlation_id, key, {key: None})
+        """A place for one command's due work."""
+        return BatchWork.Staged(request.tenant_id, request.correlation_id)
 
     def merge(self, staged: "BatchWork.Staged") -> None:
         """Let a command's due work count."""

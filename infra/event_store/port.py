@@ -49,9 +49,8 @@ class SealedPerson(NamedTuple):
 class Request:
     """A command on its way to the log.
 
-    `request_hash` (32 bytes) tells a repeat from another request under the same key. `finishes` names due work that
-    this command settles whatever its outcome. `seals` and `erases` change the vault in the same batch, and only if the
-    command is accepted. `answer` runs synchronously, right after the decision.
+    `request_hash` (32 bytes) tells a repeat from another request under the same key. `seals` and `erases` change the
+    vault in the same batch, and only if the command is accepted. `answer` runs synchronously, right after the decision.
     """
 
     tenant_id: str
@@ -61,7 +60,6 @@ class Request:
     actor: str
     correlation_id: str
     causation_id: str | None = None
-    finishes: tuple[WorkKind, str] | None = None
     seals: SealedPerson | None = None
     erases: str | None = None
     answer: Callable[[Decided], Answer] | None = None

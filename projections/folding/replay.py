@@ -25,19 +25,6 @@ class NotHeld(LookupError):
     """The key waits for nothing."""
 
 
-async def held_keys(settings: Settings, *, owner_dsn: str) -> list[tuple[Projection, str, str]]:
-    """Every key that waits: its projection, the key (`tenant:customer`), and the error it waits for."""
-    owner = await owner_connection(owner_dsn, settings.database)
-    try:
-        rows = await owner.fetch(
-            "SELECT h.projection, h.partition_key, h.error FROM read.held_keys h "
-            "JOIN read.projections p ON p.name = h.projection AND p.fold = h.fold ORDER BY 1, h.since_position"
-        )
-        return [(Projection(row[0]), row[1], row[2]) for row in rows]
-    finally:
-        owner.terminate()
-
-
 async def replay(settings: Settings, projection: Projection, partition_key: str, *, owner_dsn: str) -> int:
     """Fold a held key's events from the log and release it; the number of facts.
 

@@ -38,16 +38,3 @@ async def by_now(connection: Reader, tenant_id: str, *, until: date | None = Non
         until,
     )
     return [Figure(*record) for record in records]
-
-
-async def by_day(connection: Reader, tenant_id: str, *, measure: str, first: date, last: date) -> list[Figure]:
-    """What each day from `first` to `last` added to one measure, per currency; days without change are left out."""
-    records = await connection.fetch(
-        f"""SELECT measure, currency, day, count, amount FROM {_FROM}
-            WHERE measure = $2 AND day BETWEEN $3 AND $4 ORDER BY day, currency""",  # noqa: S608
-        tenant_id,
-        measure,
-        first,
-        last,
-    )
-    return [Figure(*record) for record in records]

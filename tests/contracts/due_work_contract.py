@@ -7,7 +7,7 @@ from domain.kernel.stream import WorkKind
 from infra.event_store.port import Work
 from infra.event_store.writer import GroupCommitWriter
 from testing.requests import TENANT, request
-from tests.contracts.counter_stream import Open, Raise, Remind
+from tests.contracts.counter_stream import Open, Remind
 from tests.contracts.event_store_contract import Cell
 
 KIND = WorkKind.SAGA_DEADLINE
@@ -162,16 +162,6 @@ class DueWorkContract:
         )
         assert [work.due_at for work in await claim(cell)] == [LONG_AGO]
 
-    async def test_a_command_settles_its_work_whatever_its_outcome(self, cell: Cell) -> None:
-        writer = cell.open_writer()
-        await remind(writer, "c1", LONG_AGO)
-        refused = await writer.submit(request(Raise(counter_id="c1", by=-1), finishes=(KIND, "c1")))
-        assert refused.refusal_code == "below_zero"
-        assert await claim(cell) == []
-        await remind(writer, "c2", LONG_AGO)
-        await writer.submit(request(Remind(counter_id="c2", due_at=LONG_AGO), finishes=(KIND, "c2")))
-        assert [work.subject for work in await claim(cell)] == ["c2"]
-
     async def test_work_after_a_while_is_due_then(self, cell: Cell) -> None:
         writer = cell.open_writer()
         await remind(writer, "c1", after_ms=3_600_000)
@@ -222,7 +212,7 @@ class DueWorkContract:
         (work,) = await claim(cell)
         assert (work.runs_on_clock, work.clock_id) == (False, "clock_1")
         assert await due.outstanding(TENANT, "clock_1") == 1
-        await writer.submit(request(Raise(counter_id="c1", by=1), finishes=(KIND, "c1")))
+        await remind(writer, "c1")
         assert await due.outstanding(TENANT, "clock_1") == 0
 
     async def test_counts_tell_what_waits_is_due_runs_and_was_given_up(self, cell: Cell) -> None:

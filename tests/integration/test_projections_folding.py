@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from api.http.reading import TenantReader
 from domain.customers.customer import CUSTOMER
 from domain.customers.test_clock import CreateTestClock
 from domain.kernel.tenant_mode import TenantMode
@@ -19,11 +20,10 @@ from projections.folding import live as live_module
 from projections.folding.facts import delivered_fact
 from projections.folding.live import Live, NewerIncarnation, Overtaken
 from projections.folding.rebuild import differences
-from projections.folding.replay import NotHeld, held_keys, replay
+from projections.folding.replay import NotHeld, replay
 from projections.folding.worker import KEYPLAN
 from projections.models import customers, invoices
 from projections.read_model import Fact, Projection
-from projections.reading import reading
 from schemas.codec import MalformedPayload
 from testing.histories import START, History, renewals, scramble, write_log
 from testing.published import PublishedRecord, Publisher
@@ -276,7 +276,7 @@ async def test_a_poison_record_stops_its_key_alone_and_a_replay_brings_it_up_to_
     )
     assert kept < poisoned.position
     assert later
-    assert (await held_keys(SETTINGS, owner_dsn=side.dsn))[0][:2] == (Projection.BILLING, poisoned.partition_key)
+    assert await side.admin.fetchval("SELECT partition_key FROM read.held_keys") == poisoned.partition_key
     facts = await replay(SETTINGS, Projection.BILLING, poisoned.partition_key, owner_dsn=side.dsn)
     assert facts > 1
     assert await side.differences() == {}
@@ -396,6 +396,7 @@ async def test_no_tenant_sees_no_rows_and_another_tenant_sees_its_own(side: Side
     await write_log(admin, history.events)
     await admin.close()
     pool = await open_pool(side.dsn, Role.READER, DatabaseSettings())
+    readers = await TenantReader.open(side.dsn, DatabaseSettings())
     try:
         for model in READ_MODELS:
             assert await pool.fetchval(f"SELECT count(*) FROM read.{model.name}") == 0  # noqa: S608
@@ -406,7 +407,7 @@ async def test_no_tenant_sees_no_rows_and_another_tenant_sees_its_own(side: Side
             others = [
                 e.stream_id for e in history.events if e.tenant_id != tenant and e.event_type == "customer.created"
             ]
-            async with reading(pool, tenant) as connection:
+            async with readers.of(tenant) as connection:
                 for model in READ_MODELS:
                     seen = await connection.fetch(f"SELECT DISTINCT tenant_id FROM read.{model.name}")  # noqa: S608
                     assert [row[0] for row in seen] in ([], [tenant])
@@ -419,6 +420,7 @@ async def test_no_tenant_sees_no_rows_and_another_tenant_sees_its_own(side: Side
             await pool.execute("DELETE FROM read.customers")
         assert await pool.fetchval("SELECT count(*) FROM read.customers") == 0
     finally:
+        await readers.close()
         await pool.close()
 
 
