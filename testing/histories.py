@@ -390,6 +390,8 @@ def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[
     payment = history.state(tenant, PAYMENT, payment_id)
     attempt = 1 if payment is None else payment.attempt
     gateway_id = f"gw_{payment_id}"
+    if payment is not None and payment.invoice_id is not None and draw.random() < 0.4:
+        yield PayInvoiceOutOfBand(invoice_id=payment.invoice_id)  # so that what is captured now is not needed
     match draw.randrange(5):
         case 0:
             yield RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why="time-out")
