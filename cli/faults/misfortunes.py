@@ -153,6 +153,9 @@ class Misfortunes:
         return len(records) * len(topics)
 
     async def _lose_topics(self) -> int:
+        kafka = self._stack.servers.kafka
+        if kafka is None or not kafka.is_running:
+            raise OSError("Kafka is away")  # each try would begin an incarnation
         await start_over(self._stack.settings, drop=True)
         self._unburied.clear()  # they went with their topics, perhaps unread
         return 1

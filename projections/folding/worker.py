@@ -114,7 +114,9 @@ class ProjectionWorker:
         while True:
             try:
                 await self._consume()
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    raise
                 self._problem = f"{type(error).__name__}: {error}"
                 RESTARTS.labels(self.projection).inc()
                 if isinstance(error, TopicAway):
@@ -311,6 +313,14 @@ class ProjectionWorker:
             lag_events=reached.lag_events,
             lag_s=reached.lag_s,
         )
+
+
+def _is_cancelled() -> bool:
+    """Whether the running task is to end. A client that gives up a future of its own raises the same error in whoever
+    waits for it; a worker that took that for its end would be gone without a word.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _partitions(consumer: AIOKafkaConsumer) -> set[int]:

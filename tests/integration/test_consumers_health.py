@@ -1,7 +1,9 @@
 """A consumer that cannot do its part says so in its own health for as long as that lasts."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,29 @@ TRIES = 3
 async def side(database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str) -> AsyncIterator[ReadSide]:
     async with read_side(database, kafka_server, topic_prefix) as side:
         yield side
+
+
+async def test_a_projection_whose_client_gives_up_a_future_of_its_own_starts_over(
+    side: ReadSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To whoever waits for such a future it looks like the end of their own task."""
+    write, tries = Live._write, 0
+
+    async def given_up(live: Live, *arguments: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+        return await write(live, *arguments)
+
+    monkeypatch.setattr(Live, "_write", given_up)
+    await side.log(scramble(History(3), ("acme",), 50))
+    side.relay()
+    side.workers()
+    await side.caught_up()
+    assert tries > 1
 
 
 async def test_a_projection_that_fails_at_every_batch_is_never_well(
