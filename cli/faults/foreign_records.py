@@ -57,8 +57,8 @@ async def send_foreign(
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, max_request_size=2 * BYTES_MAX, request_timeout_ms=kafka.request_timeout_ms
     )
-    await producer.start()
     try:
+        await producer.start()
         for topic in TopicName:
             name = full_name(kafka.topic_prefix, topic)
             for record in records:
