@@ -85,7 +85,8 @@ async def page(
     request: PageRequest,
     unless: str | None = None,
 ) -> Page[Row]:
-    """A page in the order (creation, id), newest first. Columns of `where` that are None do not filter.
+    """A page in the order (creation, id), newest first. Columns of `where` that are None do not filter; those that are
+    several values take any of them, each by its own walk of an index that begins with the column.
 
     `unless` is a condition, over columns and $1 (the tenant), of what is left out; not true of what it does not know.
 
@@ -94,13 +95,18 @@ async def page(
     row_id, sort = model.key[-1], model.sorted_by
     conditions = ["tenant_id = $1"] + ([f"({unless}) IS NOT TRUE"] if unless else [])
     values: list[object] = [tenant_id]
+    walks: list[str] = []
 
     def condition(text: str, value: object) -> None:
         values.append(value)
         conditions.append(f"{text} ${len(values)}")
 
     for column, value in where.items():
-        if value is not None:
+        if isinstance(value, tuple):
+            values.append(list(value))
+            walks.append(f"unnest(${len(values)}::text[]) AS any_{column}")
+            conditions.append(f"{column} = any_{column}")
+        elif value is not None:
             condition(f"{column} =", value)
     for operator, at in ((">=", created.gte), (">", created.gt), ("<=", created.lte), ("<", created.lt)):
         if at is not None:
@@ -119,10 +125,10 @@ async def page(
         conditions.append(f"({sort}, {row_id}) {'>' if backwards else '<'} (${len(values) - 1}, ${len(values)})")
     order = "ASC" if backwards else "DESC"
     values.append(request.limit + 1)
-    sql = (
-        f"{_select(model)} WHERE {' AND '.join(conditions)} "
-        f"ORDER BY {sort} {order}, {row_id} {order} LIMIT ${len(values)}"
-    )
+    in_order = f"ORDER BY {sort} {order}, {row_id} {order} LIMIT ${len(values)}"
+    sql = f"{_select(model)} WHERE {' AND '.join(conditions)} {in_order}"
+    if walks:
+        sql = f"SELECT each.* FROM {' CROSS JOIN '.join(walks)} CROSS JOIN LATERAL ({sql}) AS each {in_order}"  # noqa: S608
     records = await connection.fetch(sql, *values)
     items = [model.read(record) for record in records[: request.limit]]
     if backwards:

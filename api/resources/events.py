@@ -28,7 +28,8 @@ from schemas.codec import default_codec
 EVENTS: Final = Operations(tag="events", about="The log itself.", path_ids={"event_id": EVENT})
 REQUEST: Final = "req_"
 CORRELATED: Final = timedelta(days=1)
-"""How long after a request its consequences are looked for: an id tells its time, and the log is indexed by that."""
+"""How long after a request its consequences are looked for: an id tells its time, and the log is indexed by that. An
+index by correlation would cost each append a tenth more of the server's time (docs/decisions/0052)."""
 SECRET_FIELDS: Final = frozenset({"token_reference"})
 CLOCK_SLACK: Final = timedelta(minutes=10)
 """How far an event's id, drawn when it was decided, may lie from when it was recorded."""
@@ -56,8 +57,9 @@ class EventFilters(Parameters):
         str | None,
         form(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$", "Must be a request's id, as X-Request-Id answers it"),
         Field(
-            description="Only what a request brought about, by its `X-Request-Id`: within a day of the request, or of "
-            "the last day where that id was the client's own.",
+            description="Only what a request brought about, by its `X-Request-Id`. An id of ours tells its time: its "
+            "first day is looked through, however long ago it was. An id that was the client's own tells none: only "
+            "the last day is looked through, and older events are found by `stream`, which can be given as well.",
         ),
     ] = None
 

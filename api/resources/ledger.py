@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from api.http.call import Call
@@ -24,11 +25,13 @@ from api.http.listing import (
 from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, FieldError, Problem, invalid
 from api.http.wire_positions import Position
+from api.resources.customers import CUSTOMERS
 from api.resources.journal_entries import PostingResource, posting_resource
-from domain.kernel.accounts import AccountType
+from domain.customers.customer import CustomerNotFound
+from domain.kernel.accounts import CHART, AccountType, UnknownAccount
 from domain.kernel.identifiers import EVENT, is_id
 from projections.models import ledger_entries as entries
-from projections.models.account_balances import AccountBalance, TrialBalance, trial_balance
+from projections.models.account_balances import AccountBalance, TrialBalance, customer_accounts, trial_balance
 from projections.models.ledger_entries import AsOf, FoundEntry
 from projections.read_model import Projection
 
@@ -38,6 +41,15 @@ LEDGER: Final = Operations(
     path_ids={"entry_id": EVENT},
 )
 LATEST_POSITION: Final = 2**63 - 1
+
+
+def _of_the_chart(code: str) -> str:
+    if code not in CHART:
+        raise PydanticCustomError(UnknownAccount.code, "The chart of accounts has no such code")
+    return code
+
+
+KnownAccount = Annotated[str, AfterValidator(_of_the_chart), WithJsonSchema({"type": "string", "enum": sorted(CHART)})]
 
 
 class AccountResource(TypedDict):
@@ -99,6 +111,7 @@ class EntryFilters(PageParameters):
 
     customer: CustomerId | None = None
     subject: Annotated[Cursor | None, Field(description="Those of one invoice, payment or journal entry.")] = None
+    account: Annotated[KnownAccount | None, Field(description="Those that post to this account.")] = None
     effective_gte: Annotated[Instant | None, Field(alias="effective_at[gte]")] = None
     effective_gt: Annotated[Instant | None, Field(alias="effective_at[gt]")] = None
     effective_lte: Annotated[Instant | None, Field(alias="effective_at[lte]")] = None
@@ -206,6 +219,27 @@ async def list_accounts(call: Call, asked: MomentParameters) -> ListResource[Acc
 
 
 @LEDGER.query(
+    "/v1/customers/{customer_id}/accounts",
+    answers=ListResource[AccountResource],
+    example=list_example(_ACCOUNT_EXAMPLE),
+    parameters=MomentParameters,
+    refusals=(CustomerNotFound,),
+    reads=(Projection.LEDGER, Projection.BILLING),
+)
+async def list_customer_accounts(call: Call, asked: MomentParameters) -> ListResource[AccountResource]:
+    """List the accounts that were ever posted to for a customer, one per currency, with what is the customer's.
+
+    `receivable` is what they owe on invoices, `customer_balance` their cash that belongs to no invoice.
+    """
+    customer_id = CUSTOMERS.id_of(call)
+    moment = await _moment(call, asked) or AsOf(position=LATEST_POSITION)
+    async with call.reading() as connection:
+        await CUSTOMERS.row(call, connection, customer_id)
+        found = await customer_accounts(connection, call.tenant_id, customer_id, as_of=moment)
+    return list_resource([_account(account) for account in found], has_more=False, next_cursor=None)
+
+
+@LEDGER.query(
     "/v1/ledger/trial-balance",
     answers=TrialBalanceResource,
     example={
@@ -261,6 +295,7 @@ async def list_entries(call: Call, asked: EntryFilters) -> ListResource[EntryRes
             call.tenant_id,
             customer_id=asked.customer,
             stream_id=asked.subject,
+            account=asked.account,
             effective=effective,
             request=request,
         )

@@ -1,7 +1,7 @@
 """Prices of plans: how much, in which currency, in advance or in arrears. Never changed, only archived."""
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -21,6 +21,7 @@ from api.http.fields import (
     UnitAmount,
     money,
     plain_decimal,
+    text,
 )
 from api.http.listing import (
     CreatedParameters,
@@ -76,11 +77,17 @@ class PerUnitModel(Body):
         return PerUnit(currency=CurrencyCode(self.currency), unit_amount=self.unit_amount, free_units=self.free_units)
 
 
+PriceName: TypeAlias = Annotated[
+    str, text(100), Field(examples=["Seats"], description="An invoice's line reads the plan's name, a dash, and this.")
+]
+
+
 class NewPrice(Body):
     """A price to be."""
 
     plan: PlanId
     external_id: ExternalId | None = None
+    name: PriceName | None = None
     model: Annotated[FlatModel | PerUnitModel, Field(discriminator="type")]
     timing: BillingTiming = BillingTiming.IN_ADVANCE
 
@@ -133,6 +140,7 @@ class PriceResource(TypedDict):
     object: Literal["price"]
     plan: str
     external_id: str | None
+    name: str | None
     currency: str
     model: ModelResource
     timing: BillingTiming
@@ -148,6 +156,7 @@ def price_resource(price: PlanPrice) -> PriceResource:
         "object": "price",
         "plan": price.plan_id,
         "external_id": price.external_id,
+        "name": price.name,
         "currency": price.currency,
         "model": model_resource(price.model),
         "timing": price.timing,
@@ -162,6 +171,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "object": "price",
     "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
     "external_id": "team-monthly-eur",
+    "name": "Base fee",
     "currency": "EUR",
     "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
     "timing": "in_advance",
@@ -189,13 +199,18 @@ PRICES: Final = Resource(
     body_example={
         "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
         "external_id": "team-monthly-eur",
+        "name": "Base fee",
         "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
         "timing": "in_advance",
     },
     refusals=(PlanNotFound, PlanIsArchived, PriceExternalIdTaken, InvalidPrice),
 )
 async def create_price(_call: Call, body: NewPrice) -> Intention:
-    """Create a price of a plan."""
+    """Create a price of a plan.
+
+    Its name tells it from the plan's other prices on an invoice: "Team, monthly – Seats". Without names, lines that
+    would read alike are counted.
+    """
     price_id = new_id(PREFIX)
     return PRICES.created(
         price_id,
@@ -203,6 +218,7 @@ async def create_price(_call: Call, body: NewPrice) -> Intention:
             price_id=price_id,
             plan_id=body.plan,
             external_id=body.external_id,
+            name=body.name,
             model=body.model.value,
             timing=body.timing,
         ),

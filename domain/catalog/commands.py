@@ -88,6 +88,7 @@ def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decis
         price_id=command.price_id,
         plan_id=command.plan_id,
         external_id=command.external_id,
+        name=command.name,
         model=command.model,
         timing=command.timing,
         created_at=now,

@@ -21,9 +21,12 @@ class BillingTiming(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatePrice:
+    """`name` tells it from the plan's other prices on an invoice: seats, storage. One that is alone needs none."""
+
     price_id: str
     plan_id: str
     external_id: str | None = None
+    name: str | None = None
     model: PriceModel
     timing: BillingTiming = BillingTiming.IN_ADVANCE
 
@@ -38,6 +41,7 @@ class PriceCreated:
     price_id: str
     plan_id: str
     external_id: str | None
+    name: str | None
     model: PriceModel
     timing: BillingTiming
     created_at: datetime
@@ -93,6 +97,7 @@ class PlanPrice:
     price_id: str
     plan_id: str
     external_id: str | None
+    name: str | None
     model: PriceModel
     timing: BillingTiming
     created_at: datetime
@@ -124,6 +129,7 @@ def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
             price_id=event.price_id,
             plan_id=event.plan_id,
             external_id=event.external_id,
+            name=event.name,
             model=event.model,
             timing=event.timing,
             created_at=event.created_at,

@@ -3,6 +3,7 @@
 A period and the invoice that bills it land together or not at all.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
 from domain.kernel.billing_period import trial_end as end_of_trial
+from domain.kernel.frozen import replace
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.renewal import caught_up, end, start_period
@@ -156,7 +158,7 @@ def end_with_test_clock(command: EndWithTestClock, streams: Streams, now: dateti
 
 
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
-    items = tuple(_item(requested, plan, streams) for requested in command.items)
+    items = told_apart(tuple(_item(requested, plan, streams) for requested in command.items))
     for item in items:
         check_currency(customer, item.model.currency)
     subscriptions.check_items(items)
@@ -180,11 +182,25 @@ def _item(requested: RequestedItem, plan: plans.Plan, streams: Streams) -> Subsc
         raise PriceOfAnotherPlan(price=price.price_id, plan=plan.plan_id, belongs_to=price.plan_id)
     return SubscriptionItem(
         price_id=price.price_id,
-        description=plan.terms.name,
+        description=plan.terms.name if price.name is None else f"{plan.terms.name} – {price.name}",
         model=price.model,
         timing=price.timing,
         quantity=requested.quantity,
     )
+
+
+def told_apart(items: tuple[SubscriptionItem, ...]) -> tuple[SubscriptionItem, ...]:
+    """The same with no two described alike: invoices show them by their descriptions. Those that follow are counted."""
+    seen: Counter[str] = Counter()
+    told: list[SubscriptionItem] = []
+    for item in items:
+        description = item.description
+        while seen[description]:
+            seen[item.description] += 1
+            description = f"{item.description} ({seen[item.description]})"
+        seen[description] += 1
+        told.append(replace(item, description=description))
+    return tuple(told)
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {

@@ -92,10 +92,8 @@ async def trial_balance(connection: Reader, tenant_id: str, *, as_of: AsOf | Non
     """The trial balance of each currency that was ever posted: now, or at a moment in both times."""
     found = await (balances(connection, tenant_id) if as_of is None else balances_as_of(connection, tenant_id, as_of))
     by_currency: dict[str, list[AccountBalance]] = {}
-    for each in found:
-        account = account_of(each.account)
-        debit, credit = Money(each.debit, CurrencyCode(each.currency)), Money(each.credit, CurrencyCode(each.currency))
-        by_currency.setdefault(each.currency, []).append(AccountBalance(account=account, debit=debit, credit=credit))
+    for account in map(_account_balance, found):
+        by_currency.setdefault(account.debit.currency, []).append(account)
     return [
         TrialBalance(
             currency=currency,
@@ -105,6 +103,22 @@ async def trial_balance(connection: Reader, tenant_id: str, *, as_of: AsOf | Non
         )
         for currency, accounts in sorted(by_currency.items())
     ]
+
+
+async def customer_accounts(
+    connection: Reader, tenant_id: str, customer_id: str, *, as_of: AsOf
+) -> list[AccountBalance]:
+    """The accounts that were posted to for a customer at a moment in both times, by currency and account."""
+    return [
+        _account_balance(each) for each in await balances_as_of(connection, tenant_id, as_of, customer_id=customer_id)
+    ]
+
+
+def _account_balance(each: Balance) -> AccountBalance:
+    currency = CurrencyCode(each.currency)
+    return AccountBalance(
+        account=account_of(each.account), debit=Money(each.debit, currency), credit=Money(each.credit, currency)
+    )
 
 
 def account_of(code: str) -> Account:

@@ -7,9 +7,13 @@ when the log learned of it: "January as we knew it on 3 February" is a question 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
+from domain.catalogue import STREAMS
 from domain.kernel.accounts import Entry
+from domain.kernel.stream import no_postings
+from domain.ledger.journal_entry import JOURNAL_ENTRY
 from projections import reading
 from projections.columns import layout
 from projections.read_model import Fact, Projection, ReadModel, Rows
@@ -19,7 +23,11 @@ from schemas.codec import LEDGER_ENTRY
 
 
 class FoundEntry(NamedTuple):
-    """A journal entry and the event that made it. `entry_id` is that event's id; `subject` the customer, or stream."""
+    """A journal entry and the event that made it. `entry_id` is that event's id; `subject` the customer, or stream.
+
+    `accounts` names those that it is posted to, in order, with commas: there are few such sets, so that they are an
+    index by account.
+    """
 
     state: Entry
     entry_id: str
@@ -30,8 +38,10 @@ class FoundEntry(NamedTuple):
     effective_at: datetime
     recorded_at: datetime
     position: int
+    accounts: str
 
 
+POSTING_STREAMS: Final = tuple(name for name, stream in STREAMS.items() if stream.postings is not no_postings)
 _LAYOUT = layout(FoundEntry, Entry)
 
 
@@ -50,7 +60,13 @@ def apply(rows: Rows[FoundEntry], fact: Fact) -> None:
         fact.effective_at,
         fact.recorded_at,
         fact.position,
+        _named(tuple([posting.account for posting in fact.event.postings])),
     )
+
+
+@lru_cache(maxsize=4_096)
+def _named(accounts: tuple[str, ...]) -> str:
+    return ",".join(sorted(set(accounts)))
 
 
 TABLE: ReadModel[FoundEntry] = ReadModel(
@@ -68,11 +84,28 @@ TABLE: ReadModel[FoundEntry] = ReadModel(
     indexes=(
         "tenant_id, effective_at, entry_id",
         "tenant_id, subject, effective_at, entry_id",
-        "tenant_id, stream_id",
+        "tenant_id, accounts, effective_at, entry_id",
+        "tenant_id, stream_type, stream_id",
         "tenant_id, recorded_at, position",
     ),
     sorted_by="effective_at",
 )
+
+
+_SETS_OF_ACCOUNTS: Final = """
+WITH RECURSIVE sets AS (
+    (SELECT accounts FROM read.ledger_entries WHERE tenant_id = $1 ORDER BY accounts LIMIT 1)
+    UNION ALL
+    SELECT following.accounts FROM sets CROSS JOIN LATERAL (
+        SELECT accounts FROM read.ledger_entries e
+        WHERE e.tenant_id = $1 AND e.accounts > sets.accounts ORDER BY e.accounts LIMIT 1
+    ) AS following
+)
+SELECT accounts FROM sets
+"""
+"""Each set of accounts that any entry is posted to: one step down the index a set, however many entries there are."""
+
+_OF_CUSTOMER: Final = f"AND (e.subject = $4 OR e.stream_type = '{JOURNAL_ENTRY.name}') AND p.customer_id = $4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,31 +136,40 @@ async def page(
     *,
     customer_id: str | None = None,
     stream_id: str | None = None,
+    account: str | None = None,
     effective: Between = ANY_TIME,
     request: PageRequest = FIRST_PAGE,
 ) -> Page[FoundEntry]:
     """Entries, the latest effective first. `stream_id`: those of one invoice, payment or journal entry."""
-    where = {"subject": customer_id, "stream_id": stream_id}
+    where: dict[str, object] = {"subject": customer_id, "stream_id": stream_id}
+    if stream_id is not None:
+        where["stream_type"] = POSTING_STREAMS
+    if account is not None:
+        found = await connection.fetch(_SETS_OF_ACCOUNTS, tenant_id)
+        where["accounts"] = tuple(each[0] for each in found if account in each[0].split(","))
     return await reading.page(connection, TABLE, tenant_id, where=where, created=effective, request=request)
 
 
 async def balances_as_of(
     connection: Reader, tenant_id: str, as_of: AsOf, *, customer_id: str | None = None
 ) -> Sequence[Balance]:
-    """Every account's debits and credits at a moment in both times, from the entries themselves."""
+    """Every account's debits and credits at a moment in both times, from the entries themselves.
+
+    Of one customer: from the entries of what is theirs, and from those by hand, which name a customer in each posting.
+    """
     records = await connection.fetch(
-        """SELECT p.account, (p.amount ->> 'currency') AS currency,
+        f"""SELECT p.account, (p.amount ->> 'currency') AS currency,
                coalesce(sum((p.amount ->> 'amount')::bigint) FILTER (WHERE p.side = 'debit'), 0)::bigint AS debit,
                coalesce(sum((p.amount ->> 'amount')::bigint) FILTER (WHERE p.side = 'credit'), 0)::bigint AS credit
            FROM read.ledger_entries e,
                jsonb_to_recordset(e.postings) AS p (account text, side text, amount jsonb, customer_id text)
            WHERE e.tenant_id = $1 AND e.position <= $2 AND ($3::timestamptz IS NULL OR e.effective_at < $3)
-               AND ($4::text IS NULL OR p.customer_id = $4)
-           GROUP BY 1, 2 ORDER BY 2, 1""",
+               {"" if customer_id is None else _OF_CUSTOMER}
+           GROUP BY 1, 2 ORDER BY 2, 1""",  # noqa: S608  a constant
         tenant_id,
         as_of.position,
         as_of.effective_before,
-        customer_id,
+        *([] if customer_id is None else [customer_id]),
     )
     return [Balance(*record) for record in records]
 

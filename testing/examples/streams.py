@@ -161,7 +161,8 @@ def plan_on_sale(
         (ARREARS_PRICE_ID, in_arrears, IN_ARREARS),
     ):
         if model is not None:
-            facts.append(CreatePrice(price_id=price_id, plan_id=PLAN_ID, model=model, timing=timing))
+            name = "Calls" if timing is BillingTiming.IN_ARREARS else None
+            facts.append(CreatePrice(price_id=price_id, plan_id=PLAN_ID, name=name, model=model, timing=timing))
     return tuple(facts)
 
 

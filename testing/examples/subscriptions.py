@@ -50,9 +50,16 @@ def period_invoice(index: int) -> str:
 LAST_INVOICE = derived_id(INVOICE, SUBSCRIPTION_ID, "end")
 
 
+DESCRIPTIONS = {PRICE_ID: "Phone, monthly", ARREARS_PRICE_ID: "Phone, monthly – Calls"}
+
+
 def item(price_id: str = PRICE_ID, model: PriceModel | None = None, timing: BillingTiming = IN_ADVANCE) -> Any:
     return SubscriptionItem(
-        price_id=price_id, description="Phone, monthly", model=model or flat(), timing=timing, quantity=Decimal(1)
+        price_id=price_id,
+        description=DESCRIPTIONS.get(price_id, "Phone, monthly"),
+        model=model or flat(),
+        timing=timing,
+        quantity=Decimal(1),
     )
 
 
@@ -95,7 +102,7 @@ def invoice_line(
     price_id = PRICE_ID if timing is IN_ADVANCE else ARREARS_PRICE_ID
     return InvoiceLine(
         line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{price_id}"),
-        description="Phone, monthly",
+        description=DESCRIPTIONS.get(price_id, "Phone, monthly"),
         amount=usd(amount),
         quantity=Decimal(1),
         timing=timing,

@@ -254,10 +254,11 @@ class Model:
         )
 
     def claims(self) -> set[Work]:
-        """Periods that were billed, invoices with a payment that runs or captured, and who lives on the clock."""
+        """Periods that were billed, invoices with a payment that runs or captured, refunds, who lives on the clock."""
         on_clock = {key for key, person in self.people.items() if person.on_clock and not person.deleted}
         return (
             {("subscription.period", period) for period in self.periods}
             | {("invoice.live_payment", key) for key in self.invoices if self.is_live(key)}
+            | {("payment.refund", key) for key in self.refunds}
             | {("test_clock.customer", f"{CLOCK_ID}/{key}") for key in on_clock}
         )

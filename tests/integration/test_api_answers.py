@@ -282,6 +282,18 @@ async def test_the_books_balance_now_and_as_of_any_moment_in_both_times(api: Api
     entries = (await client.get("/v1/ledger/entries?limit=100")).json()["data"]
     one = (await client.get(f"/v1/ledger/entries/{entries[0]['id']}")).json()
     assert one == entries[0]
+    for account in {posting["account"] for entry in entries for posting in entry["postings"]}:
+        found = (await client.get(f"/v1/ledger/entries?limit=100&account={account}")).json()["data"]
+        assert found == [each for each in entries if account in {posting["account"] for posting in each["postings"]}]
+    assert (await client.get("/v1/ledger/entries?account=gold")).json()["errors"][0]["code"] == "unknown_account"
+    ada = next(each for each in story.latest.values() if each.get("external_id") == "crm-1")
+    accounts = (await client.get(f"/v1/customers/{ada['id']}/accounts")).json()["data"]
+    owed = (await client.get(f"/v1/customers/{ada['id']}/balance")).json()["owed"]
+    assert [each["balance"] for each in accounts if each["code"] == "receivable"] == owed
+    past = (await client.get(f"/v1/customers/{ada['id']}/accounts?as_of=2000-01-01T00:00:00Z")).json()
+    assert past["data"] == []
+    nobody = await client.get("/v1/customers/cus_01m7ywe9z7e398x54gfbrtqnk7/accounts")
+    assert (nobody.status_code, nobody.json()["code"]) == (404, "customer_not_found")
     both = await client.get("/v1/ledger/trial-balance?known_at=2030-01-01T00:00:00Z&known_at_position=1")
     assert both.status_code == 422
 

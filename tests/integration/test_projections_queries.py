@@ -260,6 +260,90 @@ async def test_the_books_balance_now_and_at_any_moment_in_both_times(projected: 
         assert set(CHART) >= {each.account.code for each in now.accounts}
 
 
+async def test_a_customers_accounts_hold_what_was_posted_for_them_at_any_moment(projected: Projected) -> None:
+    entries = [e for e in projected.history.events if e.tenant_id == TENANT and e.postings is not None]
+    middle = entries[len(entries) // 2]
+    async with projected.reader.of(TENANT) as connection:
+        for moment in (AsOf(position=entries[-1].position), AsOf(position=middle.position)):
+            expected = Counter[tuple[str, str, Side]]()
+            for event in entries:
+                if event.position <= moment.position and event.postings is not None:
+                    for posting in decode_entry(event.postings).postings:
+                        if posting.customer_id is not None:
+                            expected[posting.customer_id, posting.account, posting.side] += posting.amount.amount
+            shown = {
+                (customer, each.account.code, side): money.amount
+                for customer in projected.ids("customer")
+                for each in await account_balances.customer_accounts(connection, TENANT, customer, as_of=moment)
+                for side, money in ((Side.DEBIT, each.debit), (Side.CREDIT, each.credit))
+                if money.amount
+            }
+            assert shown == dict(expected)
+
+
+async def test_entries_are_found_by_account_page_by_page(projected: Projected) -> None:
+    entries = {
+        e.event_id: {posting.account for posting in decode_entry(e.postings).postings}
+        for e in projected.history.events
+        if e.tenant_id == TENANT and e.postings is not None
+    }
+    async with projected.reader.of(TENANT) as connection:
+        everything = await ledger_entries.page(connection, TENANT, request=PageRequest(limit=10_000))
+        for account in CHART:
+            of_account = [each for each in everything.items if account in entries[each.entry_id]]
+            seen: list[ledger_entries.FoundEntry] = []
+            more = True
+            while more:
+                after = seen[-1].entry_id if seen else None
+                request = PageRequest(limit=7, starting_after=after)
+                page = await ledger_entries.page(connection, TENANT, account=account, request=request)
+                seen += page.items
+                more = page.has_more
+            assert seen == of_account
+            if of_account:
+                back = PageRequest(limit=2, ending_before=of_account[-1].entry_id)
+                page = await ledger_entries.page(connection, TENANT, account=account, request=back)
+                assert page.items == of_account[:-1][-2:]
+        found = everything.items[0]
+        by_stream = await ledger_entries.page(connection, TENANT, stream_id=found.stream_id)
+        assert by_stream.items == [each for each in everything.items if each.stream_id == found.stream_id]
+
+
+async def test_entries_of_an_account_are_walked_by_an_index(projected: Projected) -> None:
+    """Also under row security, which lets only conditions that leak nothing be looked up."""
+    async with projected.reader.of(TENANT) as connection:
+        await connection.fetch("SET enable_seqscan = off")
+        await connection.fetch("SET enable_bitmapscan = off")
+        explained = Explaining(connection)
+        await ledger_entries.page(explained, TENANT, account="cash")
+        sets, page = explained.plans
+        assert any("accounts > " in condition for condition in index_conditions(sets)), sets
+        assert any("accounts = any_accounts" in condition for condition in index_conditions(page)), page
+
+
+def index_conditions(plan: str) -> list[str]:
+    return [line for line in plan.splitlines() if "Index Cond:" in line]
+
+
+class Explaining:
+    """A connection that keeps the plan of each query that it runs."""
+
+    def __init__(self, connection: Reader) -> None:
+        self.connection = connection
+        self.plans: list[str] = []
+
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+        plan = await self.connection.fetch(f"EXPLAIN {query}", *args)
+        self.plans.append("\n".join(line[0] for line in plan))
+        return await self.connection.fetch(query, *args)
+
+    async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
+        return await self.connection.fetchrow(query, *args)
+
+    async def fetchval(self, query: str, *args: object) -> Any:
+        return await self.connection.fetchval(query, *args)
+
+
 async def test_recorded_time_is_a_position(projected: Projected) -> None:
     entries = [e for e in projected.history.events if e.tenant_id == TENANT and e.postings is not None]
     microsecond = timedelta(microseconds=1)

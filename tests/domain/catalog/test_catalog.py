@@ -163,7 +163,7 @@ def test_an_unknown_plan_is_not_found(command: Command) -> None:
 
 def test_a_price_of_a_plan_on_sale_is_created_once() -> None:
     created = PriceCreated(
-        price_id=PRICE_ID, plan_id=PLAN_ID, external_id=None, model=flat(), timing=IN_ARREARS, created_at=NOW
+        price_id=PRICE_ID, plan_id=PLAN_ID, external_id=None, name=None, model=flat(), timing=IN_ARREARS, created_at=NOW
     )
     (
         given(CREATE_PRODUCT, CREATE_PLAN)

@@ -210,6 +210,30 @@ def test_several_prices_of_a_plan_are_lines_of_one_invoice() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "lines"),
+    [
+        ((None,), ["Phone, monthly"]),
+        (("Seats",), ["Phone, monthly – Seats"]),
+        (("Line", "Data"), ["Phone, monthly – Line", "Phone, monthly – Data"]),
+        ((None, "Data", None), ["Phone, monthly", "Phone, monthly – Data", "Phone, monthly (2)"]),
+        (("Data", "Data", "Data"), [f"Phone, monthly – Data{count}" for count in ("", " (2)", " (3)")]),
+        (("A", "A", "A (2)"), ["Phone, monthly – A", "Phone, monthly – A (2)", "Phone, monthly – A (2) (2)"]),
+    ],
+)
+def test_no_two_lines_of_a_subscriptions_invoice_read_alike(names: tuple[str | None, ...], lines: list[str]) -> None:
+    prices = [
+        CreatePrice(price_id=id_of("price_", 10 + place), plan_id=PLAN_ID, name=name, model=flat())
+        for place, name in enumerate(names)
+    ]
+    outcome = (
+        given(create_customer(), *plan_on_sale())
+        .and_then(*prices)
+        .when(subscribe(*(price.price_id for price in prices)))
+    )
+    assert [line.description for line in outcome.books.states["invoice", period_invoice(0)].lines] == lines
+
+
 def test_an_automatic_invoice_is_due_at_once() -> None:
     outcome = given(create_customer(), *plan_on_sale()).when(subscribe(collection=BY_CHARGE))
     invoice = outcome.books.states["invoice", period_invoice(0)]
