@@ -49,7 +49,7 @@ app.command(rich_help_panel=PROOF)(faults)
 def run(role: Annotated[str, typer.Argument(help=f"One of: {', '.join(ROLES)}.")], *, as_json: AsJson = False) -> None:
     """Run one role in this process until SIGTERM, with the servers that the environment names.
 
-    With --json its log is JSON lines, whatever TALLYBOOK_LOG_FORMAT says.
+    With --json its log is JSON lines, whatever TALLYBOOK_TELEMETRY_LOG_FORMAT says.
     [dim]Example:[/dim] [cyan]TALLYBOOK_RELAY_PROBE_PORT=9101 tallybook run relay[/cyan]
     """
     import structlog

@@ -96,6 +96,11 @@ class RoleProcess:
         self.log_file = Path()
         self.watcher: asyncio.Task[None] | None = None
 
+    def has_started(self) -> None:
+        """It answers that it is ready: at its first start, or after it was started again."""
+        if self.state is RoleState.STARTING:
+            self.state = RoleState.RUNNING
+
     @property
     def pid(self) -> int | None:
         return self.process.pid if self.process is not None and self.process.returncode is None else None
@@ -194,8 +199,7 @@ class Supervisor:
                             f"{log_tail(process.log_file)}"
                         )
                     await asyncio.sleep(READY_POLL_S)
-                if process.state is RoleState.STARTING:
-                    process.state = RoleState.RUNNING
+                process.has_started()
 
     async def wait_failed(self) -> str:
         """Wait until a role is given up; return what to tell the user. Never returns while all goes well."""

@@ -16,9 +16,11 @@ import asyncpg
 
 from host.embedded.process import LOOPBACK, EmbeddedServerError
 from host.embedded.servers import Servers
-from host.supervisor import RoleState, Supervisor, SupervisorError
+from host.supervisor import RoleProcess, RoleState, Supervisor, SupervisorError
 from infra.kafka.probe import KafkaProbe, KafkaSilent
 from infra.settings import SupervisorSettings
+
+WATCHED = frozenset({RoleState.STARTING, RoleState.RUNNING})
 
 
 class Server(Protocol):
@@ -100,9 +102,19 @@ class Watch:
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
                 for process in self._supervisor.roles:
-                    if process.state is RoleState.RUNNING and process.pid is not None and process.port:
-                        self._note(process.name, await _ready(session, process.port))
+                    if process.state in WATCHED and process.pid is not None and process.port:
+                        self._told(process, await _ready(session, process.port))
                 await asyncio.sleep(self._pause_s)
+
+    def _told(self, process: RoleProcess, why: str) -> None:
+        """One that starts has its time to become ready, at its first start and at every later one."""
+        if not why and process.state is RoleState.STARTING:
+            process.has_started()
+            self._journal.note("role_ready", process.name, "is ready again", aloud=False)
+        starts = process.state is RoleState.STARTING
+        if starts and time.time() - process.started_at < self._settings.ready_timeout_s:
+            return
+        self._note(process.name, why)
 
     def _note(self, name: str, why: str) -> None:
         """Say once that a part fails, and once that it works again."""

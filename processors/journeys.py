@@ -19,6 +19,8 @@ STARTED = Counter(
     ["saga", "by"],
 )
 KNOWN_MAX = 10_000
+SWEPT_MIN = 3
+"""Sagas that the sweeper must have started before their share says anything: one of one is an accident."""
 
 
 class Driver(StrEnum):
@@ -48,10 +50,10 @@ class Journeys:
         while self._started and self._started[0][0] < since:
             self._started.popleft()
         swept = sum(by is Driver.SWEEPER for _, by in self._started)
-        ok = swept <= self._settings.swept_share_max * len(self._started)
+        ok = swept < SWEPT_MIN or swept <= self._settings.swept_share_max * len(self._started)
         detail = f"the sweeper started {swept} of the {len(self._started)} sagas of the last {window_s:.0f} s"
         return PartHealth(
-            name="sagas",
+            name="sweeper",
             ok=ok,
             detail=detail if ok else f"{detail}: Kafka does not bring them; see the relay and faust",
         )

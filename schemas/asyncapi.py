@@ -48,6 +48,9 @@ DEAD_LETTER_HEADERS: Final[dict[str, str]] = {
     "dead_letter_topic": "The topic that it came from.",
     "dead_letter_partition": "Its partition there, decimal.",
     "dead_letter_offset": "Its offset there, decimal.",
+    "dead_letter_bytes": "The record's size, decimal.",
+    "dead_letter_sha256": "The record's digest, hexadecimal.",
+    "dead_letter_by_reference": "`true` where the record is too large to stand here: it lies where the headers say.",
     "dead_letter_error": "Why it was given up.",
     "dead_letter_attempts": "How often it was tried, decimal.",
 }

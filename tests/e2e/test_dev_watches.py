@@ -95,6 +95,15 @@ class Dev:
             while not any(line["event"] == event and line.get("part") == part for line in self.log(name)):
                 await asyncio.sleep(POLL_S)
 
+    async def until_journal(self, event: str, process: str, times: int) -> None:
+        """Wait until the supervisor's log tells an event of a process so often."""
+        try:
+            async with asyncio.timeout(SEEN_LIMIT_S):
+                while self.journal(event).count(process) < times:
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            pytest.fail(f"no {event} of {process}:\n{self.said}")
+
     def journal(self, event: str) -> list[str]:
         """The processes of which the supervisor's log tells this event."""
         file = self.folder / "roles" / "logs" / "supervisor.log"
@@ -171,6 +180,17 @@ async def test_a_frozen_role_is_silent_in_health_on_the_console_and_in_the_log(d
         await dev.until_logged("api-0", "part_fails", role)
     await dev.until_well()
     await dev.until_said(f"{role} works again")
+
+
+async def test_a_role_that_was_started_again_is_watched_as_before(dev: Dev) -> None:
+    await dev.until_well()
+    ready = dev.journal("role_ready").count("projections-0")
+    os.kill(dev.pid("projections-0"), signal.SIGKILL)
+    await dev.until_journal("role_ready", "projections-0", ready + 1)
+    told = {event: dev.journal(event).count("projections-0") for event in ("part_fails", "part_works")}
+    with frozen(dev.pid("projections-0")):
+        await dev.until_journal("part_fails", "projections-0", told["part_fails"] + 1)
+    await dev.until_journal("part_works", "projections-0", told["part_works"] + 1)
 
 
 async def test_a_frozen_gateway_is_told_by_those_who_need_it(dev: Dev) -> None:

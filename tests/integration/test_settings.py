@@ -47,7 +47,7 @@ def test_every_setting_says_what_it_is_for_and_in_what_unit() -> None:
 
 def test_a_choice_shows_its_values() -> None:
     about = {row.variable: row.about for row in setting_rows()}
-    assert about["TALLYBOOK_LOG_FORMAT"].endswith("One of json, console.")
+    assert about["TALLYBOOK_TELEMETRY_LOG_FORMAT"].endswith("One of json, console.")
     assert "One of development, test, production." in about["TALLYBOOK_ENVIRONMENT"]
 
 
