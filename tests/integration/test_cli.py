@@ -181,6 +181,21 @@ def test_a_tenant_is_made_once_and_its_ids_are_shown_whole(
     assert "Acme Limited" in piped
 
 
+def test_a_tenant_is_live_unless_it_is_made_a_test_and_every_key_of_it_says_which(
+    environment: dict[str, str], database: FreshDatabase
+) -> None:
+    reached = {**environment, "TALLYBOOK_DATABASE_URL": database.dsn}
+    tenants = {"acme": (), "acme-test": ("--mode", "test")}
+    for (tenant_id, option), mode in zip(tenants.items(), ("live", "test"), strict=True):
+        first = json.loads(tallybook(reached, "tenants", "create", tenant_id, *option, "--json").stdout)
+        second = json.loads(tallybook(reached, "tenants", "create-key", tenant_id, "--json").stdout)
+        assert all(made["api_key"].startswith(f"tbk_{mode}_") for made in (first, second))
+    listed = json.loads(tallybook(reached, "tenants", "list", "--json").stdout)
+    assert {row["tenant_id"]: row["mode"] for row in listed} == {"acme": "live", "acme-test": "test"}
+    unknown = tallybook({**reached, "COLUMNS": "300"}, "tenants", "create", "other", "--mode", "staging")
+    assert unknown.returncode == 2
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_no_table_breaks_an_id_in_however_little_room(is_terminal: bool) -> None:
     shown = StringIO()
