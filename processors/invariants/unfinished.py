@@ -188,7 +188,7 @@ class _FromLog:
                 self._begin("refund at the gateway", event.refund_id, recorded)
             case RefundSucceeded() | RefundFailed():
                 self.open.pop(event.refund_id, None)
-            case TestClockAdvanceStarted() | TestClockMoved() | TestClockAdvanced() | TestClockCreated():
+            case _ if recorded.event_type in TEST_CLOCK.events:
                 self._clock(recorded, event)
 
     def advances(self, clock_id: str, *, since: datetime) -> bool:
