@@ -309,16 +309,15 @@ async def test_entries_are_found_by_account_page_by_page(projected: Projected) -
         assert by_stream.items == [each for each in everything.items if each.stream_id == found.stream_id]
 
 
-async def test_entries_of_an_account_are_walked_by_an_index(projected: Projected) -> None:
+async def test_the_sets_of_accounts_are_found_by_steps_down_an_index(projected: Projected) -> None:
     """Also under row security, which lets only conditions that leak nothing be looked up."""
     async with projected.reader.of(TENANT) as connection:
-        await connection.fetch("SET enable_seqscan = off")
-        await connection.fetch("SET enable_bitmapscan = off")
+        for other_way in ("seqscan", "bitmapscan", "sort"):  # a small table would go them
+            await connection.fetch(f"SET enable_{other_way} = off")
         explained = Explaining(connection)
         await ledger_entries.page(explained, TENANT, account="cash")
-        sets, page = explained.plans
+        sets, _page = explained.plans
         assert any("accounts > " in condition for condition in index_conditions(sets)), sets
-        assert any("accounts = any_accounts" in condition for condition in index_conditions(page)), page
 
 
 def index_conditions(plan: str) -> list[str]:
