@@ -38,7 +38,7 @@ def faults(
     clients that go away: then all is mended, and every invariant must hold. A seed says everything about the schedule.
     Runs in a folder and on servers of its own; Ctrl-C stops and removes them. Exit code 1 where something differs, and
     then data and logs are kept.
-    [dim]Examples:[/dim] [cyan]tallybook faults --rounds 5 --seed 7[/cyan] or
+    [dim]Example:[/dim] [cyan]tallybook faults --rounds 5 --seed 7[/cyan] or
     [cyan]tallybook faults --rounds 30 --json > faults.json[/cyan]
     """
     from cli.faults.disk import kept_copy, mounted_disk
