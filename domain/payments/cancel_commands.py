@@ -14,6 +14,7 @@ from domain.payments.cancellation import (
     PaymentAttemptCanceled,
     PaymentCancelRequested,
 )
+from domain.payments.consequences import METHOD_DETACHED, still_unpaid
 from domain.payments.payment import (
     PAYMENT,
     Payment,
@@ -59,7 +60,7 @@ def cancel_payment(command: CancelPayment, streams: Streams, now: datetime) -> D
     if not payment.can_be_given_up:
         raise PaymentNotCancelable(payment=command.payment_id, status=payment.status)
     wanted = payment.cancellation
-    if wanted is not None and wanted.reason is CancelReason.REQUESTED:
+    if wanted is not None and wanted.ends_payment:
         return Decision(at, [])
     return Decision(at, [give_up(payment, CancelReason.REQUESTED, at)])
 
@@ -110,7 +111,7 @@ def give_up(
 def after_giving_up(payment: Payment, ended: Change, streams: Streams, at: datetime) -> list[Change]:
     """What comes next once an attempt that was to be given up has ended without money. `payment` is as it was before.
 
-    A payment to be cancelled is; the method in its place is tried, unless it may no longer be.
+    A payment to be cancelled is; what was to come in its place is tried, or ends where it may no longer be.
     """
     wanted = payment.cancellation
     if wanted is None or wanted.reason is CancelReason.TIMED_OUT:
@@ -118,14 +119,18 @@ def after_giving_up(payment: Payment, ended: Change, streams: Streams, at: datet
     canceled = PAYMENT.change(PaymentCanceled(payment_id=payment.payment_id, canceled_at=at))
     if wanted.reason is CancelReason.REQUESTED:
         return [canceled]
-    if wanted.replacement_payment_id is None:
-        return _try_instead(PAYMENT.evolve(payment, ended.event), wanted.replacement_method_id, streams, at)
-    instead = PAYMENT.of(streams, wanted.replacement_payment_id)
-    return [canceled, *_try_instead(instead, wanted.replacement_method_id, streams, at)]
+    if wanted.replacement_payment_id is not None:
+        instead = PAYMENT.of(streams, wanted.replacement_payment_id)
+        tried = _try_instead(instead, wanted.replacement_method_id, streams, at)
+        return [canceled, *(tried or not_tried_instead(payment, streams, at))]
+    tried = _try_instead(PAYMENT.evolve(payment, ended.event), wanted.replacement_method_id, streams, at)
+    if not tried and isinstance(ended.event, PaymentAttemptCanceled):
+        return still_unpaid(payment, METHOD_DETACHED, streams, at)
+    return tried
 
 
 def not_tried_instead(payment: Payment, streams: Streams, at: datetime) -> list[Change]:
-    """The attempt captured before it was given up: the other payment that was to take its place ends unbegun."""
+    """The other payment that was to take its place ends unbegun: this one captured, or the other may not be tried."""
     wanted = payment.cancellation
     if wanted is None or wanted.replacement_payment_id is None:
         return []

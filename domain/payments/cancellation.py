@@ -47,6 +47,11 @@ class Cancellation:
     replacement_method_id: str | None
     replacement_payment_id: str | None
 
+    @property
+    def ends_payment(self) -> bool:
+        """Whether the payment is over with its attempt: it is cancelled, or another payment takes its place."""
+        return self.reason is CancelReason.REQUESTED or self.replacement_payment_id is not None
+
 
 def wanted(event: PaymentCancelRequested) -> Cancellation:
     """The state that the event leaves."""

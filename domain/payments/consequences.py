@@ -18,6 +18,7 @@ from domain.kernel.stream import Change, Streams
 from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled
 from domain.payments.payment import (
     PAYMENT,
+    Payment,
     PaymentActionRequired,
     PaymentAttemptRequested,
     PaymentCanceled,
@@ -27,6 +28,7 @@ from domain.payments.payment import (
 AUTHENTICATION_REQUIRED: Final = "authentication_required"
 AUTHENTICATION_TIMED_OUT: Final = "authentication_timed_out"
 PAYMENT_CANCELED: Final = "payment_canceled"
+METHOD_DETACHED: Final = "payment_method_detached"
 
 
 def begun(event: PaymentAttemptRequested, streams: Streams, at: datetime) -> list[Change]:
@@ -68,6 +70,14 @@ def canceled(event: PaymentCanceled, streams: Streams, at: datetime) -> list[Cha
     if invoice.collection_status is not CollectionStatus.PENDING:
         return []
     return _uncollected(event.payment_id, PAYMENT_CANCELED, streams, at)
+
+
+def still_unpaid(payment: Payment, reason: str, streams: Streams, at: datetime) -> list[Change]:
+    """The payment is not tried again, and its invoice waits for it no longer."""
+    invoice = None if payment.invoice_id is None else INVOICE.of(streams, payment.invoice_id)
+    if invoice is None or invoice.collection_status is not CollectionStatus.PENDING:
+        return []
+    return _uncollected(payment.payment_id, reason, streams, at)
 
 
 def _uncollected(payment_id: str, reason: str, streams: Streams, at: datetime, *, by_hand: bool = True) -> list[Change]:

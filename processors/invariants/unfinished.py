@@ -19,6 +19,7 @@ from domain.customers.test_clock import (
     TestClockDeletionStarted,
     TestClockMoved,
 )
+from domain.invoicing.invoice import InvoicePaymentFailed, InvoicePaymentStarted
 from domain.kernel.saga import Saga
 from domain.kernel.stream import WorkKind
 from domain.payments.cancellation import PaymentAttemptCanceled, PaymentCancelRequested
@@ -170,6 +171,11 @@ class _FromLog:
             case PaymentCreated():
                 if event.invoice_id is not None:
                     self._charge_of[event.payment_id] = CHARGE_SAGA.id_of(event)
+            case InvoicePaymentStarted():
+                # What begun for its finalization is the charge saga's; this waits for its payment just the same.
+                self._begin("collection", CHARGE_SAGA.id_of(event), recorded)
+            case InvoicePaymentFailed():
+                self.open.pop(CHARGE_SAGA.id_of(event), None)
             case PaymentAttemptRequested():
                 self._begin("payment", event.payment_id, recorded)
             case PaymentActionRequired():
@@ -248,6 +254,8 @@ _SAGAS_OF: Final[Mapping[str, tuple[Saga, ...]]] = {
 _TYPES: Final = frozenset(
     {
         *_SAGAS_OF,
+        "invoice.payment_started",
+        "invoice.payment_failed",
         "payment.created",
         "payment.attempt_requested",
         "payment.action_required",

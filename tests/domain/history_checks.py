@@ -183,6 +183,8 @@ class CheckedHistory(RuleBasedStateMachine):
         may_be = following.invoice is None or self.model.is_open(following.invoice)
         if following.status in {"new", "declined"} and may_be:
             following.status, following.attempt = "processing", following.attempt + 1
+        elif instead is not None:
+            following.status = "canceled"
 
     # --- what always holds ---------------------------------------------------------------------------------------
 

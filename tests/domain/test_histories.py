@@ -328,7 +328,7 @@ class Histories(CheckedHistory):
         if self.do(CancelPayment(payment_id=payment_id), accepted=possible) is None:
             return
         if at_the_gateway:
-            paying.giving_up, paying.instead = "requested", None
+            paying.giving_up = paying.giving_up if paying.instead is not None else "requested"
         else:
             paying.status = "canceled"
 

@@ -122,6 +122,25 @@ async def test_an_invoice_paid_by_hand_is_paid_with_another_card(scene: Scene) -
     await holds(scene)
 
 
+async def test_what_is_to_take_its_place_is_tried_though_it_is_cancelled_by_command(scene: Scene) -> None:
+    customer_id = await scene.customer(WAITS)
+    invoice_id = await scene.invoice(customer_id, CollectionMethod.SEND_INVOICE)
+    first, second = new_id("pay_"), new_id("pay_")
+    await scene.do(PayInvoice(invoice_id=invoice_id, payment_id=first))
+    await scene.run(CALL)
+    card = await scene.card(customer_id, VISA)
+    await scene.do(PayInvoice(invoice_id=invoice_id, payment_id=second, payment_method_id=card))
+    await scene.do(CancelPayment(payment_id=first))
+    unfinished = await check_unfinished(scene.pool, default_codec())
+    assert any(invoice_id in each for each in map(str, unfinished.named))
+    await scene.run(CALL)
+    await scene.run(CALL)
+    assert (await scene.events(first))[-1] == "payment.canceled"
+    assert await scene.taken(TransactionKind.CHARGE) == [f"{second}:1"]
+    assert (await scene.events(invoice_id))[-1] == "invoice.paid"
+    await holds(scene)
+
+
 async def test_an_attempt_that_the_gateway_never_heard_of_is_cancelled_once_its_key_is_forgotten(scene: Scene) -> None:
     payment_id = await scene.pay("tok_timeout_before_charge")
     scene.sandbox_timeout_ms = 100

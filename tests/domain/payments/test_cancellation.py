@@ -4,7 +4,7 @@ import pytest
 
 from domain.customers.payment_method import DetachPaymentMethod
 from domain.invoicing.invoice import INVOICE, CollectionMethod, CollectionStatus, InvoiceStatus
-from domain.kernel.stream import Schedule
+from domain.kernel.stream import Event, Schedule
 from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.cancellation import (
     Cancellation,
@@ -46,6 +46,7 @@ from testing.examples.streams import (
     invoice_paid,
     invoice_payment_failed,
     invoice_payment_started,
+    invoice_voided,
     payment_captured,
     payment_created,
     payment_declined,
@@ -57,6 +58,7 @@ GIVE_UP_DUE = Schedule(CALL, attempt_reference(PAYMENT_ID, 1), after_ms=0)
 GIVEN_UP = RecordPaymentCanceled(payment_id=PAYMENT_ID, attempt=1)
 EXPIRE = ExpirePaymentAttempt(payment_id=PAYMENT_ID, attempt=1)
 OTHER_CARD = attach_card(payment_method_id=OTHER_CARD_ID, token_reference="tok_other")
+DETACH = DetachPaymentMethod(payment_method_id=OTHER_CARD_ID)
 CANCELED = PaymentCanceled(payment_id=PAYMENT_ID, canceled_at=NOW)
 
 
@@ -148,6 +150,70 @@ def test_an_invoice_is_paid_with_another_method_while_its_payment_waits() -> Non
     )
 
 
+def test_a_cancel_of_what_is_being_replaced_keeps_what_takes_its_place() -> None:
+    (
+        waiting_for_invoice()
+        .and_then(pay_invoice(OTHER_PAYMENT_ID, OTHER_CARD_ID))
+        .when(CANCEL)
+        .then_nothing()
+        .when(GIVEN_UP)
+        .then(
+            attempt_canceled(CancelReason.REPLACED),
+            CANCELED,
+            attempt_requested(
+                1, payment_id=OTHER_PAYMENT_ID, payment_method_id=OTHER_CARD_ID, token_reference="tok_other"
+            ),
+        )
+    )
+
+
+@pytest.mark.parametrize("collection", list(CollectionMethod))
+def test_where_the_method_was_detached_what_was_to_take_its_place_ends_and_the_invoice_says_so(
+    collection: CollectionMethod,
+) -> None:
+    (
+        under_way(collection=collection)
+        .and_then(OTHER_CARD, require_action(), pay_invoice(OTHER_PAYMENT_ID, OTHER_CARD_ID), DETACH)
+        .when(GIVEN_UP)
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.CANCELED)
+        .then_shows(PAYMENT, OTHER_PAYMENT_ID, status=PaymentStatus.CANCELED)
+        .then_shows(
+            INVOICE, INVOICE_ID, collection_status=CollectionStatus.FAILED, collection_failure="payment_canceled"
+        )
+        .when(pay_invoice("pay_third"))
+        .then_shows(INVOICE, INVOICE_ID, collection_status=CollectionStatus.PENDING)
+    )
+
+
+@pytest.mark.parametrize("settled", [invoice_voided(), invoice_paid(payment_id=None)])
+def test_on_an_invoice_settled_meanwhile_nothing_takes_its_place(settled: Event) -> None:
+    (
+        waiting_for_invoice()
+        .and_then(pay_invoice(OTHER_PAYMENT_ID, OTHER_CARD_ID), settled)
+        .when(GIVEN_UP)
+        .then(
+            attempt_canceled(CancelReason.REPLACED),
+            CANCELED,
+            PaymentCanceled(payment_id=OTHER_PAYMENT_ID, canceled_at=NOW),
+        )
+    )
+
+
+def test_an_invoice_waits_no_longer_for_a_payment_whose_next_method_was_detached() -> None:
+    (
+        waiting_for_invoice()
+        .and_then(confirm(OTHER_CARD_ID), DETACH)
+        .when(GIVEN_UP)
+        .then(attempt_canceled(CancelReason.REPLACED), invoice_payment_failed("payment_method_detached"))
+    )
+    (
+        waiting_for_invoice()
+        .and_then(confirm(OTHER_CARD_ID), DETACH)
+        .when(decline())
+        .then(payment_declined(), invoice_payment_failed())
+    )
+
+
 def test_while_it_is_being_replaced_no_third_payment_starts() -> None:
     third = "pay_third"
     (
@@ -203,12 +269,7 @@ def test_it_times_out_and_leaves_the_payment_to_be_tried_again() -> None:
 
 
 def test_a_method_that_was_detached_meanwhile_is_not_tried() -> None:
-    (
-        waiting()
-        .and_then(confirm(OTHER_CARD_ID), DetachPaymentMethod(payment_method_id=OTHER_CARD_ID))
-        .when(GIVEN_UP)
-        .then(attempt_canceled(CancelReason.REPLACED))
-    )
+    (waiting().and_then(confirm(OTHER_CARD_ID), DETACH).when(GIVEN_UP).then(attempt_canceled(CancelReason.REPLACED)))
 
 
 def test_what_is_wanted_shows_until_the_gateway_has_said_what_became_of_it() -> None:
