@@ -49,6 +49,10 @@ class Exchange:
         self._connection.drop()
 
 
+LINGER_MS = 1_000
+"""How long a connection that was refused may still send what nobody reads (ms)."""
+
+
 class Connections:
     """All open connections of the server, and their limits."""
 
@@ -220,7 +224,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer a request that cannot be read, and close: what follows on the connection makes no sense."""
+        """Answer a request that cannot be read, and close: what follows on the connection makes no sense.
+
+        What the client still sends is taken and dropped for a moment: to close on it would be a reset, which takes the
+        answer along.
+        """
         if self._refused or self._transport is None:
             return
         self._refused = True
@@ -228,4 +236,6 @@ class Connection(asyncio.Protocol):
         self._transport.write(
             b"%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (_HEADS[status], len(body), body)
         )
-        self._transport.close()
+        self._transport.write_eof()
+        self._server.open.discard(self)
+        self._hang_timer = asyncio.get_running_loop().call_later(LINGER_MS / 1_000, self.drop)

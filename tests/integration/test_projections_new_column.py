@@ -9,6 +9,7 @@ import pytest
 
 from infra.settings import ApiSettings
 from projections.catalogue import BY_NAME, READ_MODELS
+from projections.folding import row_store
 from projections.folding.rebuild import rebuild
 from projections.folding.refill import _LOCK
 from projections.folding.tables import layout_of
@@ -34,11 +35,19 @@ def another_release(model: ReadModel[Any]) -> Iterator[None]:
     columns, write = model.columns, model.write
     object.__setattr__(model, "columns", (*columns, Column("of_the_release", "text NOT NULL")))
     object.__setattr__(model, "write", lambda key, row: (*write(key, row), "newer"))
+    _forget_statements()
     try:
         yield
     finally:
         object.__setattr__(model, "columns", columns)
         object.__setattr__(model, "write", write)
+        _forget_statements()
+
+
+def _forget_statements() -> None:
+    """Statements are made once for a table, whose columns no running process changes but this one."""
+    row_store._load_sql.cache_clear()
+    row_store._upsert_sql.cache_clear()
 
 
 async def _filled(side: ReadSide) -> None:
