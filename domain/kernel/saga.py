@@ -60,6 +60,8 @@ class Saga:
     deadline: Deadline | None = None
 
     def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise TypeError(f"saga {self.name}: its read model's table needs a name of letters, digits and underscores")
         known = {event for stream in self.streams for event in stream.events.values()}
         if foreign := {self.starts, *self.moves} - known:
             raise TypeError(f"saga {self.name}: {foreign} are not of its streams")

@@ -34,3 +34,8 @@ def test_events_of_other_streams_are_refused() -> None:
 def test_a_deadline_stands_in_one_stream_s_batches() -> None:
     with pytest.raises(TypeError, match="several streams"):
         replace(CHARGE_SAGA, streams=(INVOICE, SUBSCRIPTION))
+
+
+def test_a_name_that_no_table_can_have_is_refused() -> None:
+    with pytest.raises(TypeError, match="underscores"):
+        replace(CHARGE_SAGA, name="giving-up")
