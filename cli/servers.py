@@ -20,10 +20,11 @@ from cli.output import AsJson, console_for, print_json, print_rows
 from host.embedded.postgres import EmbeddedPostgres
 from host.embedded.process import find_process
 from host.embedded.servers import Servers
+from host.readiness import failing_parts
 from host.registry import ROLES, SEED, load
 from host.stack import Stack, migrate, roles_folder, run_until_stopped, running_stack
 from host.supervisor import SupervisorError, end_leftovers, read_roster
-from host.watch import Watch, failing_parts
+from host.watch import Watch
 from infra.settings import Settings, SettingsError, data_dir, data_path, load_settings
 
 console = Console()

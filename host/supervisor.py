@@ -21,8 +21,9 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from host.embedded.process import LOOPBACK, find_process, free_port, log_tail
+from host.embedded.process import find_process, free_port, log_tail
 from host.journal import Journal, how_it_ended
+from host.readiness import why_not_ready
 from infra.settings import SupervisorSettings
 
 READY_POLL_S = 0.05
@@ -388,13 +389,7 @@ def read_roster(folder: Path) -> Roster | None:
 async def _is_ready(session: aiohttp.ClientSession, process: RoleProcess) -> bool:
     if process.pid is None:
         return False
-    if not process.port:
-        return True
-    try:
-        async with session.get(f"http://{LOOPBACK}:{process.port}/health/ready") as answer:
-            return answer.status == 200
-    except (aiohttp.ClientError, TimeoutError):
-        return False
+    return not process.port or not await why_not_ready(session, process.port)
 
 
 def _roll_over(log_file: Path, bytes_max: int) -> None:

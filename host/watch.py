@@ -5,34 +5,22 @@ named and left alone: it may only be slow, and to end it could make a short paus
 """
 
 import asyncio
-import json
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import aiohttp
 import asyncpg
 
-from host.embedded.process import LOOPBACK, EmbeddedServerError
+from host.embedded.process import EmbeddedServerError
+from host.embedded.server import EmbeddedServer
 from host.embedded.servers import Servers
+from host.readiness import why_not_ready
 from host.supervisor import RoleProcess, RoleState, Supervisor, SupervisorError
 from infra.kafka.probe import KafkaProbe, KafkaSilent
 from infra.settings import SupervisorSettings
 
 WATCHED = frozenset({RoleState.STARTING, RoleState.RUNNING})
-
-
-class Server(Protocol):
-    """An embedded server, as far as it is watched."""
-
-    @property
-    def is_running(self) -> bool: ...
-
-    @property
-    def pid(self) -> int | None: ...
-
-    def start(self, *, detached: bool = False) -> None: ...
 
 
 class Watch:
@@ -44,7 +32,7 @@ class Watch:
         self._settings = settings
         self._pause_s = settings.watch_interval_ms / 1000
         self._silent: set[str] = set()
-        self._servers: dict[str, tuple[Server, Callable[[], Awaitable[str]]]] = {}
+        self._servers: dict[str, tuple[EmbeddedServer, Callable[[], Awaitable[str]]]] = {}
         if servers.postgres is not None:
             self._servers["PostgreSQL"] = servers.postgres, lambda: self._postgresql(servers)
         if servers.kafka is not None:
@@ -73,7 +61,7 @@ class Watch:
     async def _given_up(self) -> None:
         raise SupervisorError(await self._supervisor.wait_failed())
 
-    async def _server(self, name: str, server: Server, ask: Callable[[], Awaitable[str]]) -> None:
+    async def _server(self, name: str, server: EmbeddedServer, ask: Callable[[], Awaitable[str]]) -> None:
         ends: deque[float] = deque()
         while True:
             # Asking also takes leave of a child that ended, which would else stay a zombie.
@@ -103,7 +91,7 @@ class Watch:
             while True:
                 for process in self._supervisor.roles:
                     if process.state in WATCHED and process.pid is not None and process.port:
-                        self._told(process, await _ready(session, process.port))
+                        self._told(process, await why_not_ready(session, process.port))
                 await asyncio.sleep(self._pause_s)
 
     def _told(self, process: RoleProcess, why: str) -> None:
@@ -139,7 +127,7 @@ class Watch:
         return ""
 
 
-async def _started(server: Server) -> None:
+async def _started(server: EmbeddedServer) -> None:
     """Start it. A thread cannot be cancelled, so a server that is just starting is waited for: who stops the rest must
     find it.
     """
@@ -157,25 +145,3 @@ async def _kafka(probe: KafkaProbe) -> str:
     except KafkaSilent as error:
         return f"does not answer: {error}"
     return ""
-
-
-async def _ready(session: aiohttp.ClientSession, port: int) -> str:
-    """Why a role is not ready; empty if it is."""
-    try:
-        async with session.get(f"http://{LOOPBACK}:{port}/health/ready") as answer:
-            if answer.status == 200:
-                return ""
-            return f"is not ready: {failing_parts(await answer.read()) or answer.status}"
-    except TimeoutError:
-        return "does not answer: frozen, or far too busy"
-    except aiohttp.ClientError as error:
-        return f"does not answer: {error}"
-
-
-def failing_parts(body: bytes) -> str:
-    """The failing parts of a role's answer, with their reasons; empty where it names none."""
-    try:
-        told = json.loads(body)
-        return "; ".join(f"{part['name']}: {part['detail']}" for part in told["parts"] if not part["ok"])
-    except (ValueError, KeyError, TypeError):
-        return ""

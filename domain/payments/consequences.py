@@ -63,13 +63,11 @@ def timed_out(event: PaymentAttemptCanceled, streams: Streams, at: datetime) -> 
 
 def canceled(event: PaymentCanceled, streams: Streams, at: datetime) -> list[Change]:
     """Only the payment that the invoice waits for leaves it unpaid, not one that another has replaced."""
-    invoice_id = PAYMENT.of(streams, event.payment_id).invoice_id
-    invoice = None if invoice_id is None else INVOICE.of(streams, invoice_id)
+    payment = PAYMENT.of(streams, event.payment_id)
+    invoice = None if payment.invoice_id is None else INVOICE.of(streams, payment.invoice_id)
     if invoice is None or invoice.payment_id not in {None, event.payment_id}:
         return []
-    if invoice.collection_status is not CollectionStatus.PENDING:
-        return []
-    return _uncollected(event.payment_id, PAYMENT_CANCELED, streams, at)
+    return still_unpaid(payment, PAYMENT_CANCELED, streams, at)
 
 
 def still_unpaid(payment: Payment, reason: str, streams: Streams, at: datetime) -> list[Change]:

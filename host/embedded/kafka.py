@@ -15,16 +15,17 @@ from host.embedded.java import find_java
 from host.embedded.process import (
     LOOPBACK,
     EmbeddedServerError,
-    ServerProcess,
     claim_port,
     explain_failed_start,
     require_disk,
     start_lock,
 )
+from host.embedded.server import EmbeddedServer
 from infra.settings import Settings, cache_dir, data_path
 
 POLL_S = 0.05
 PROBE_TIMEOUT_S = 1.0
+PROPERTIES_FILE = "server.properties"
 FORMAT_TIMEOUT_S = 60.0
 
 # One node: every replication factor is 1. A broker that was killed may come back once its session is over: 3 s, not 9.
@@ -86,7 +87,7 @@ JVM_FLAGS = (
 )
 
 
-class EmbeddedKafka:
+class EmbeddedKafka(EmbeddedServer):
     """One Kafka broker with its folder. All methods block; from an event loop use a thread.
 
     `folder` holds data, configuration, log and the record of the running broker; it survives restarts, and a broker
@@ -104,19 +105,15 @@ class EmbeddedKafka:
         stop_timeout_s: float = 30.0,
         download_timeout_s: int = 60,
     ) -> None:
-        self.folder = folder.absolute()
-        self.data = self.folder / "data"
+        super().__init__(folder, marker=PROPERTIES_FILE, stop_signal=signal.SIGTERM, stop_timeout_s=stop_timeout_s)
         self.log_file = self.folder / "kafka.log"
-        self.port = 0
         self._controller_port = 0
         self._cache = cache
         self._wanted_port = port
         self._heap_mib = heap_mib
         self._start_timeout_s = start_timeout_s
-        self._stop_timeout_s = stop_timeout_s
         self._download_timeout_s = download_timeout_s
-        self._properties = self.folder / "server.properties"
-        self._server = ServerProcess(record_file=self.folder / "process.json", marker=str(self._properties))
+        self._properties = self.folder / PROPERTIES_FILE
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "EmbeddedKafka":
@@ -133,42 +130,19 @@ class EmbeddedKafka:
         )
 
     @property
-    def pid(self) -> int | None:
-        return self._server.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self._server.is_running
-
-    @property
-    def started_here(self) -> bool:
-        """Whether this process is the one to stop it: it started it, or adopted it from a dead owner."""
-        return self._server.owned
-
-    @property
     def bootstrap(self) -> str:
         """The address to give to clients, `host:port`."""
         if not self.port:
             raise EmbeddedServerError("Kafka has not been started yet.")
         return f"{LOOPBACK}:{self.port}"
 
-    def find(self) -> bool:
-        """Attach to the broker of this folder if it runs; start nothing."""
-        if not self.folder.is_dir() or not self._server.attach(detached=False):
-            return False
-        self._read_ports()
-        return True
-
     def start(self, *, detached: bool = False) -> None:
-        """Start the broker, or use the one that runs in this folder. Detached: it outlives this process.
-
-        Raises EmbeddedServerError, whose message says what to do.
-        """
+        """See `EmbeddedServer`."""
         # Its broker knows no users: whoever can read the folder reads every event.
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         with start_lock(self.folder):
-            self._read_ports()
+            self._read_state()
             if self._server.attach(detached=detached):
                 self._wait_until_ready()
                 return
@@ -192,30 +166,7 @@ class EmbeddedKafka:
             )
             self._wait_until_ready()
 
-    def stop(self) -> None:
-        """Stop cleanly, or kill after the time-out; what was acknowledged stays either way."""
-        if self.folder.is_dir():
-            with start_lock(self.folder):
-                self._server.stop(signal.SIGTERM, timeout_s=self._stop_timeout_s)
-
-    def kill(self) -> None:
-        """SIGKILL the broker. For fault tests."""
-        self._server.kill()
-
-    def pause(self) -> None:
-        """SIGSTOP the broker, as in a long pause of its machine. For fault tests."""
-        self._server.pause()
-
-    def resume(self) -> None:
-        """SIGCONT: it goes on where it stood."""
-        self._server.resume()
-
-    def restart(self) -> None:
-        """Stop and start again, on the same port."""
-        self.stop()
-        self.start()
-
-    def _read_ports(self) -> None:
+    def _read_state(self) -> None:
         file = self.folder / "ports"
         if file.exists():
             self.port, self._controller_port = (int(port) for port in file.read_text(encoding="ascii").split())

@@ -24,7 +24,6 @@ from host.embedded.process import (
     LOOPBACK,
     EmbeddedServerError,
     Identity,
-    ServerProcess,
     claim_port,
     explain_failed_start,
     reachable_by_others,
@@ -32,6 +31,7 @@ from host.embedded.process import (
     start_lock,
     unprivileged,
 )
+from host.embedded.server import EmbeddedServer
 from infra.settings import Settings, cache_dir, data_path, write_secret_once
 
 POLL_S = 0.02
@@ -83,7 +83,7 @@ CONFIGURATION: Mapping[str, str] = {
 NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "256MB"}
 
 
-class EmbeddedPostgres(PostgresServer):
+class EmbeddedPostgres(PostgresServer, EmbeddedServer):
     """One PostgreSQL server with its folder. The `async` methods aside, all block: from an event loop use a thread.
 
     `folder` holds data, password, log and the record of the running server; it survives restarts, and a server found
@@ -100,17 +100,14 @@ class EmbeddedPostgres(PostgresServer):
         start_timeout_s: float = 60.0,
         stop_timeout_s: float = 30.0,
     ) -> None:
-        self.folder = folder.absolute()
-        self.data = self.folder / "data"
+        # SIGINT stops fast: sessions are ended, everything is written.
+        super().__init__(folder, marker="data", stop_signal=signal.SIGINT, stop_timeout_s=stop_timeout_s)
         self.log_file = self.folder / "postgres.log"
-        self.port = 0
         self._cache = cache
         self._wanted_port = port
         self._durable = durable
         self._start_timeout_s = start_timeout_s
-        self._stop_timeout_s = stop_timeout_s
         self._password = ""
-        self._server = ServerProcess(record_file=self.folder / "process.json", marker=str(self.data))
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "EmbeddedPostgres":
@@ -124,31 +121,8 @@ class EmbeddedPostgres(PostgresServer):
             stop_timeout_s=database.stop_timeout_s,
         )
 
-    @property
-    def pid(self) -> int | None:
-        return self._server.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self._server.is_running
-
-    @property
-    def started_here(self) -> bool:
-        """Whether this process is the one to stop it: it started it, or adopted it from a dead owner."""
-        return self._server.owned
-
-    def find(self) -> bool:
-        """Attach to the server of this folder if it runs; start nothing."""
-        if not self.folder.is_dir() or not self._server.attach(detached=False):
-            return False
-        self._read_state()
-        return True
-
     def start(self, *, detached: bool = False) -> None:
-        """Start the server, or use the one that runs in this folder. Detached: it outlives this process.
-
-        Raises EmbeddedServerError, whose message says what to do.
-        """
+        """See `EmbeddedServer`."""
         self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         with start_lock(self.folder):
             if self._server.attach(detached=detached):
@@ -165,29 +139,6 @@ class EmbeddedPostgres(PostgresServer):
             self._launch(binaries, identity, detached=detached)
             (self.folder / "port").write_text(str(self.port), encoding="ascii")
             self._wait_until_ready()
-
-    def stop(self) -> None:
-        """Stop fast: sessions are ended, everything is written. Killed after the time-out; that loses nothing."""
-        if self.folder.is_dir():
-            with start_lock(self.folder):
-                self._server.stop(signal.SIGINT, timeout_s=self._stop_timeout_s)
-
-    def kill(self) -> None:
-        """SIGKILL the server and its backends, as a power cut would. For fault tests."""
-        self._server.kill()
-
-    def pause(self) -> None:
-        """SIGSTOP the server and its backends, as in a long pause of its machine. For fault tests."""
-        self._server.pause()
-
-    def resume(self) -> None:
-        """SIGCONT: it goes on where it stood."""
-        self._server.resume()
-
-    def restart(self) -> None:
-        """Stop and start again, on the same port."""
-        self.stop()
-        self.start()
 
     @property
     def password(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from host.embedded.kafka import EmbeddedKafka
 from host.embedded.postgres import EmbeddedPostgres
 from host.embedded.process import EmbeddedServerError
+from host.embedded.server import EmbeddedServer
 from infra.settings import Settings
 
 
@@ -78,7 +79,7 @@ class Servers:
         return dict.fromkeys(("url", "owner_url"), self.postgres.dsn(database=self.database_name))
 
 
-def _starter(part: EmbeddedPostgres | EmbeddedKafka, *, detached: bool) -> Callable[[], None]:
+def _starter(part: EmbeddedServer, *, detached: bool) -> Callable[[], None]:
     return lambda: part.start(detached=detached)
 
 
