@@ -69,6 +69,7 @@ from domain.payments.commands import (
     RecordPaymentDeclined,
     RecordPaymentOutcomeUnknown,
 )
+from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT
 from domain.payments.refund_commands import (
     RecordRefundFailed,
@@ -343,7 +344,9 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             if draw.random() < 0.5:
                 yield RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
             else:
-                yield RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code="closed")
+                yield RecordRefundFailed(
+                    refund_id=refund_id, payment_id=payment_id, failure_code=DeclineCode.ACCOUNT_CLOSED
+                )
         case 16:
             method_id = new("pm_")
             yield AttachPaymentMethod(
@@ -403,7 +406,7 @@ def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[
                 yield RecordPaymentCanceled(payment_id=payment_id, attempt=attempt)
         case 2:
             yield RecordPaymentDeclined(
-                payment_id=payment_id, attempt=attempt, decline_code="insufficient_funds", retryable=True
+                payment_id=payment_id, attempt=attempt, decline_code=DeclineCode.INSUFFICIENT_FUNDS, retryable=True
             )
         case _:
             yield RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id=gateway_id)

@@ -24,7 +24,14 @@ from api.http.listing import (
 )
 from api.http.operations import Intention
 from api.http.resource import Resource
-from api.resources.personal_data import PersonalFields, PersonalResource, known_of, personal_resource, seal
+from api.resources.personal_data import (
+    PersonalFields,
+    PersonalResource,
+    known_of,
+    personal_resource,
+    seal,
+    tax_location,
+)
 from domain.customers.customer import (
     CUSTOMER,
     CreateCustomer,
@@ -38,6 +45,7 @@ from domain.customers.customer import (
     UpdateCustomer,
 )
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
+from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import TestClockIsDeleted, TestClockNotFound
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.identifiers import CUSTOMER as PREFIX
@@ -90,6 +98,16 @@ class BalanceResource(TypedDict):
     owed: list[MoneyResource]
 
 
+class TaxLocationResource(TypedDict):
+    """Where a customer is taxed: what the log keeps of the address. `region` is a code of ISO 3166-2 without its
+    country, `postal_prefix` the postal code's first characters.
+    """
+
+    country: str
+    region: str | None
+    postal_prefix: str | None
+
+
 class CustomerResource(PersonalResource):
     """A customer."""
 
@@ -98,11 +116,18 @@ class CustomerResource(PersonalResource):
     external_id: str | None
     currency: str
     time_zone: str
+    tax_location: TaxLocationResource | None
     default_payment_method: str | None
     test_clock: str | None
     created: datetime
     deleted_at: datetime | None
     erased_at: datetime | None
+
+
+def _tax_location_resource(location: TaxLocation | None) -> TaxLocationResource | None:
+    if location is None:
+        return None
+    return {"country": location.country, "region": location.region, "postal_prefix": location.postal_prefix}
 
 
 def customer_resource(customer: Customer, person: Person | None) -> CustomerResource:
@@ -113,6 +138,7 @@ def customer_resource(customer: Customer, person: Person | None) -> CustomerReso
         "external_id": customer.external_id,
         "currency": customer.currency,
         "time_zone": customer.time_zone,
+        "tax_location": _tax_location_resource(customer.tax_location),
         "default_payment_method": customer.default_payment_method_id,
         "test_clock": customer.test_clock_id,
         "created": customer.created_at,
@@ -132,6 +158,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "external_id": "crm-4711",
     "currency": "EUR",
     "time_zone": "Europe/Berlin",
+    "tax_location": None,
     "default_payment_method": None,
     "test_clock": None,
     "created": "2026-01-01T00:00:00Z",
@@ -198,6 +225,7 @@ async def create_customer(call: Call, body: NewCustomer) -> Intention:
             time_zone=body.time_zone,
             test_clock_id=body.test_clock,
             personal=None if sealed is None else sealed.reference,
+            tax_location=tax_location(person),
         ),
         render=lambda streams: _decided(streams, customer_id, person),
         location=f"/v1/customers/{customer_id}",
@@ -228,6 +256,7 @@ async def update_customer(call: Call, body: CustomerChange) -> Intention:
             customer_id=customer_id,
             time_zone=body.time_zone,
             personal=None if sealed is None else sealed.reference,
+            tax_location=tax_location(person),
             based_on=known.reference,
         ),
         render=lambda streams: _decided(streams, customer_id, person),

@@ -19,6 +19,7 @@ from api.http.fields import (
     MoneyResource,
     NoBody,
     PaymentMethodId,
+    ProductId,
     Quantity,
     SubscriptionId,
     TestClockId,
@@ -33,6 +34,7 @@ from api.http.resource import Resource
 from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.subscriptions import MAX_DAYS_UNTIL_DUE, SUBSCRIPTIONS, SubscriptionResource
 from domain.catalog.price import BillingTiming
+from domain.catalog.product import ProductNotFound
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.customers.test_clock import TestClockIsDeleted
@@ -47,6 +49,7 @@ from domain.invoicing.invoice import (
     Invoice,
     InvoiceCannotBeVoided,
     InvoiceLine,
+    InvoiceLineKind,
     InvoiceNotDraft,
     InvoiceNotOpen,
     InvoiceStatus,
@@ -71,6 +74,7 @@ class NewLine(Body):
     amount: MoneyBody
     quantity: Quantity = Decimal(1)
     timing: BillingTiming = BillingTiming.IN_ARREARS
+    product: Annotated[ProductId | None, Field(description="Whose tax category the line bears.")] = None
 
 
 class NewInvoice(Body):
@@ -109,7 +113,10 @@ class InvoiceLineResource(TypedDict):
     amount: MoneyResource
     quantity: str
     timing: BillingTiming
+    kind: InvoiceLineKind
+    product: str | None
     price: str | None
+    tax_category: str | None
     period_start: datetime | None
     period_end: datetime | None
 
@@ -186,7 +193,10 @@ def _line(line: InvoiceLine) -> InvoiceLineResource:
         "amount": money(line.amount),
         "quantity": plain_decimal(line.quantity),
         "timing": line.timing,
+        "kind": line.kind,
+        "product": line.product_id,
         "price": line.price_id,
+        "tax_category": line.tax_category,
         "period_start": line.period_start,
         "period_end": line.period_end,
     }
@@ -210,7 +220,10 @@ EXAMPLE: Final[dict[str, object]] = {
             "amount": {"amount": 25000, "currency": "EUR"},
             "quantity": "1",
             "timing": "in_arrears",
+            "kind": "one_off",
+            "product": None,
             "price": None,
+            "tax_category": None,
             "period_start": None,
             "period_end": None,
         }
@@ -256,7 +269,14 @@ OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
         "currency": "EUR",
         "lines": [{"description": "Set-up", "amount": {"amount": 25000, "currency": "EUR"}}],
     },
-    refusals=(CustomerNotFound, CustomerIsDeleted, TestClockIsDeleted, NotCustomersCurrency, InvalidInvoiceLines),
+    refusals=(
+        CustomerNotFound,
+        CustomerIsDeleted,
+        TestClockIsDeleted,
+        NotCustomersCurrency,
+        ProductNotFound,
+        InvalidInvoiceLines,
+    ),
 )
 async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
     """Draft a one-off invoice."""
@@ -268,6 +288,7 @@ async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
             amount=line.amount.value,
             quantity=line.quantity,
             timing=line.timing,
+            product_id=line.product,
         )
         for line in body.lines
     )

@@ -9,6 +9,7 @@ from api.http.call import Call
 from api.http.fields import Body, Line, Metadata, ShortText, text
 from api.http.validation import form
 from domain.customers.customer import PersonalReference
+from domain.customers.tax_location import TaxLocation, tax_location_of
 from infra.commitments import Json, Person
 from infra.event_store.port import SealedPerson
 from infra.vault import PersonKey
@@ -88,6 +89,16 @@ class PersonalResource(TypedDict):
     address: AddressResource | None
     tax_ids: list[TaxIdResource]
     metadata: dict[str, str]
+
+
+def tax_location(person: Person) -> TaxLocation | None:
+    """What of a person's address the log may keep."""
+    address = person.get("address")
+    if not isinstance(address, dict):
+        return None
+    country, region, postal_code = (address.get(name) for name in ("country", "region", "postal_code"))
+    texts = [each if isinstance(each, str) else None for each in (country, region, postal_code)]
+    return tax_location_of(*texts)
 
 
 _PERSON: Final = TypeAdapter(PersonalResource)

@@ -10,6 +10,7 @@ from api.http.call import Call
 from api.http.fields import Body, Line, LongText, NoBody, ProductId
 from api.http.operations import Intention
 from api.http.resource import Resource
+from api.http.validation import form
 from domain.catalog.product import (
     PRODUCT,
     ArchiveProduct,
@@ -22,6 +23,11 @@ from domain.kernel.identifiers import PRODUCT as PREFIX
 from infra.ids import new_id
 from projections.models import products as read
 
+TaxCategory = Annotated[
+    str,
+    form(r"^[a-z0-9][a-z0-9_.-]{0,63}$", "Must be a category of your tables of tax rates like saas"),
+    Field(description="What it is to your tables of tax rates; what is sold of it bears the category it had then."),
+]
 _ID: Final = "prod_01m7ywe9z7e398x54gfbrtqnk7"
 
 
@@ -30,6 +36,7 @@ class NewProduct(Body):
 
     name: Line
     description: LongText | None = None
+    tax_category: TaxCategory | None = None
 
 
 class ProductChange(Body):
@@ -37,6 +44,7 @@ class ProductChange(Body):
 
     name: Line | None = None
     description: LongText | None = None
+    tax_category: TaxCategory | None = None
 
 
 class ProductResource(TypedDict):
@@ -46,6 +54,7 @@ class ProductResource(TypedDict):
     object: Literal["product"]
     name: str
     description: str | None
+    tax_category: str | None
     version: Annotated[int, Field(description="Rises by one with every change.")]
     active: bool
     created: datetime
@@ -59,6 +68,7 @@ def product_resource(product: Product) -> ProductResource:
         "object": "product",
         "name": product.name,
         "description": product.description,
+        "tax_category": product.tax_category,
         "version": product.version,
         "active": product.archived_at is None,
         "created": product.created_at,
@@ -71,6 +81,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "object": "product",
     "name": "Team",
     "description": "Everything a team needs",
+    "tax_category": "saas",
     "version": 1,
     "active": True,
     "created": "2026-01-01T00:00:00Z",
@@ -92,13 +103,16 @@ PRODUCTS: Final = Resource(
 
 @PRODUCTS.creates(
     body=NewProduct,
-    body_example={"name": "Team", "description": "Everything a team needs"},
+    body_example={"name": "Team", "description": "Everything a team needs", "tax_category": "saas"},
 )
 async def create_product(_call: Call, body: NewProduct) -> Intention:
     """Create a product."""
     product_id = new_id(PREFIX)
     return PRODUCTS.created(
-        product_id, CreateProduct(product_id=product_id, name=body.name, description=body.description)
+        product_id,
+        CreateProduct(
+            product_id=product_id, name=body.name, description=body.description, tax_category=body.tax_category
+        ),
     )
 
 
@@ -113,7 +127,10 @@ async def update_product(call: Call, body: ProductChange) -> Intention:
     """Change a product, which makes a new version."""
     product_id = PRODUCTS.id_of(call)
     return PRODUCTS.changed(
-        product_id, ChangeProduct(product_id=product_id, name=body.name, description=body.description)
+        product_id,
+        ChangeProduct(
+            product_id=product_id, name=body.name, description=body.description, tax_category=body.tax_category
+        ),
     )
 
 

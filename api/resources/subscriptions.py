@@ -88,7 +88,9 @@ class SubscriptionItemResource(TypedDict):
     """A price as it was when it was subscribed to, and how many of it."""
 
     price: str
+    product: str
     description: str
+    tax_category: str | None
     model: ModelResource
     timing: BillingTiming
     quantity: str
@@ -142,7 +144,9 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "items": [
             {
                 "price": item.price_id,
+                "product": item.product_id,
                 "description": item.description,
+                "tax_category": item.tax_category,
                 "model": model_resource(item.model),
                 "timing": item.timing,
                 "quantity": plain_decimal(item.quantity),
@@ -177,6 +181,8 @@ EXAMPLE: Final[dict[str, object]] = {
     "items": [
         {
             "price": "price_01m7ywe9z7e398x54gfbrtqnk7",
+            "product": "prod_01m7ywe9z7e398x54gfbrtqnk7",
+            "tax_category": "saas",
             "description": "Team, monthly",
             "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
             "timing": "in_advance",

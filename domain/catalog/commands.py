@@ -32,7 +32,11 @@ from domain.kernel.stream import Decision, Handler, Streams
 def create_product(command: CreateProduct, streams: Streams, now: datetime) -> Decision:
     PRODUCT.check_new(streams, command.product_id)
     created = ProductCreated(
-        product_id=command.product_id, name=command.name, description=command.description, created_at=now
+        product_id=command.product_id,
+        name=command.name,
+        description=command.description,
+        tax_category=command.tax_category,
+        created_at=now,
     )
     return Decision(now, [PRODUCT.change(created)])
 
@@ -41,10 +45,15 @@ def change_product(command: ChangeProduct, streams: Streams, now: datetime) -> D
     product = products.on_sale(streams, command.product_id)
     name = product.name if command.name is None else command.name
     description = product.description if command.description is None else command.description
-    if (name, description) == (product.name, product.description):
+    tax_category = product.tax_category if command.tax_category is None else command.tax_category
+    if (name, description, tax_category) == (product.name, product.description, product.tax_category):
         return Decision(now, [])
     changed = ProductVersionAdded(
-        product_id=command.product_id, version=product.version + 1, name=name, description=description
+        product_id=command.product_id,
+        version=product.version + 1,
+        name=name,
+        description=description,
+        tax_category=tax_category,
     )
     return Decision(now, [PRODUCT.change(changed)])
 

@@ -1,4 +1,7 @@
-"""A product: what is sold. Plans say how often it is billed, prices say for how much."""
+"""A product: what is sold. Plans say how often it is billed, prices say for how much.
+
+Its tax category is a word of the tenant's own tables of rates; what is sold of it bears the category it had then.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +16,7 @@ class CreateProduct:
     product_id: str
     name: str
     description: str | None = None
+    tax_category: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,7 @@ class ChangeProduct:
     product_id: str
     name: str | None = None
     description: str | None = None
+    tax_category: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,7 @@ class ProductCreated:
     product_id: str
     name: str
     description: str | None
+    tax_category: str | None
     created_at: datetime
 
 
@@ -43,6 +49,7 @@ class ProductVersionAdded:
     version: int
     name: str
     description: str | None
+    tax_category: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +88,7 @@ class Product:
     version: int
     name: str
     description: str | None
+    tax_category: str | None
     created_at: datetime
     archived_at: datetime | None
 
@@ -100,13 +108,20 @@ def evolve(product: Product | None, event: ProductEvent) -> Product:
             version=1,
             name=event.name,
             description=event.description,
+            tax_category=event.tax_category,
             created_at=event.created_at,
             archived_at=None,
         )
     assert product is not None, "the first event of a product is product.created"
     match event:
         case ProductVersionAdded():
-            return replace(product, version=event.version, name=event.name, description=event.description)
+            return replace(
+                product,
+                version=event.version,
+                name=event.name,
+                description=event.description,
+                tax_category=event.tax_category,
+            )
         case ProductArchived():
             return replace(product, archived_at=event.archived_at)
 

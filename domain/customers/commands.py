@@ -33,6 +33,7 @@ from domain.customers.payment_method import (
     attached,
     usable_by,
 )
+from domain.customers.tax_location import check_tax_location
 from domain.customers.test_clock import (
     TEST_CLOCK,
     AdvanceTestClock,
@@ -66,6 +67,7 @@ def create_customer(command: CreateCustomer, streams: Streams, now: datetime) ->
     CUSTOMER.check_new(streams, command.customer_id)
     at = now if command.test_clock_id is None else in_use(streams, command.test_clock_id).frozen_at
     zone_of(command.time_zone)
+    check_tax_location(command.tax_location)
     created = CustomerCreated(
         customer_id=command.customer_id,
         external_id=command.external_id,
@@ -73,6 +75,7 @@ def create_customer(command: CreateCustomer, streams: Streams, now: datetime) ->
         time_zone=command.time_zone,
         test_clock_id=command.test_clock_id,
         personal=command.personal,
+        tax_location=command.tax_location,
         created_at=at,
     )
     return Decision(at, [CUSTOMER.change(created)])
@@ -83,6 +86,7 @@ def update_customer(command: UpdateCustomer, streams: Streams, now: datetime) ->
     at = customer_time(streams, customer, now)
     if command.time_zone is not None:
         zone_of(command.time_zone)
+    check_tax_location(command.tax_location)
     newest = None if customer.personal is None else customer.personal.reference
     if command.personal is not None and command.based_on != newest:
         raise PersonalDataMoved(command.customer_id)
@@ -90,6 +94,7 @@ def update_customer(command: UpdateCustomer, streams: Streams, now: datetime) ->
         customer_id=command.customer_id,
         time_zone=command.time_zone or customer.time_zone,
         personal=command.personal or customer.personal,
+        tax_location=customer.tax_location if command.personal is None else command.tax_location,
     )
     unchanged = updated.time_zone == customer.time_zone and updated.personal == customer.personal
     return Decision(at, [] if unchanged else [CUSTOMER.change(updated)])

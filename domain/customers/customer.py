@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import business_time, in_use
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
@@ -35,15 +36,19 @@ class CreateCustomer:
     time_zone: str = "UTC"
     test_clock_id: str | None = None
     personal: PersonalReference | None = None
+    tax_location: TaxLocation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateCustomer:
-    """None leaves a value as it is. `based_on` is the reference of the revision that `personal` was made from."""
+    """None leaves a value as it is. `based_on` is the reference of the revision that `personal` was made from, and
+    `tax_location` belongs to that address: with `personal` it is as it is from now on.
+    """
 
     customer_id: str
     time_zone: str | None = None
     personal: PersonalReference | None = None
+    tax_location: TaxLocation | None = None
     based_on: str | None = None
 
 
@@ -77,6 +82,7 @@ class CustomerCreated:
     time_zone: str
     test_clock_id: str | None
     personal: PersonalReference | None
+    tax_location: TaxLocation | None
     created_at: datetime
 
 
@@ -87,6 +93,7 @@ class CustomerUpdated:
     customer_id: str
     time_zone: str
     personal: PersonalReference | None
+    tax_location: TaxLocation | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +172,7 @@ class Customer:
     time_zone: str
     test_clock_id: str | None
     personal: PersonalReference | None
+    tax_location: TaxLocation | None
     default_payment_method_id: str | None
     created_at: datetime
     deleted_at: datetime | None
@@ -207,6 +215,7 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             time_zone=event.time_zone,
             test_clock_id=event.test_clock_id,
             personal=event.personal,
+            tax_location=event.tax_location,
             default_payment_method_id=None,
             created_at=event.created_at,
             deleted_at=None,
@@ -215,13 +224,15 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
     assert customer is not None, "the first event of a customer is customer.created"
     match event:
         case CustomerUpdated():
-            return replace(customer, time_zone=event.time_zone, personal=event.personal)
+            return replace(
+                customer, time_zone=event.time_zone, personal=event.personal, tax_location=event.tax_location
+            )
         case DefaultPaymentMethodSet():
             return replace(customer, default_payment_method_id=event.payment_method_id)
         case CustomerDeleted():
             return replace(customer, deleted_at=event.deleted_at)
         case CustomerErased():
-            return replace(customer, erased_at=event.erased_at, personal=None)
+            return replace(customer, erased_at=event.erased_at, personal=None, tax_location=None)
 
 
 def claims(event: CustomerEvent, customer: Customer) -> tuple[Claim, ...]:

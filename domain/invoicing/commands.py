@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from domain.catalog.product import PRODUCT
 from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business
 from domain.invoicing.invoice import (
     INVOICE,
@@ -28,7 +29,10 @@ from domain.invoicing.invoice import (
 )
 from domain.invoicing.numbering import DEFAULT_SERIES, INVOICE_NUMBERING, number_text, take_number
 from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
+from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Decision, Handler, Streams
+from domain.kernel.tenant_settings import rounding_of
 
 DEFAULT_DAYS_UNTIL_DUE = 30
 
@@ -47,7 +51,8 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
     at = customer_time(streams, customer, now)
     INVOICE.check_new(streams, command.invoice_id)
     check_currency(customer, command.currency)
-    total = check_lines(command.lines, command.currency)
+    lines = tuple(_of_its_product(line, streams) for line in command.lines)
+    total = check_lines(lines, command.currency, rounding_of(streams))
     if total.is_negative:
         raise InvalidInvoiceLines(total=total.amount)
     drafted = InvoiceDrafted(
@@ -55,11 +60,18 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
         customer_id=command.customer_id,
         collection=command.collection,
         currency=command.currency,
-        lines=command.lines,
+        lines=lines,
         test_clock_id=customer.test_clock_id,
         created_at=at,
     )
     return Decision(at, [INVOICE.change(drafted)])
+
+
+def _of_its_product(line: InvoiceLine, streams: Streams) -> InvoiceLine:
+    """The line with its product's tax category. Raises ProductNotFound."""
+    if line.product_id is None:
+        return line
+    return replace(line, tax_category=PRODUCT.of(streams, line.product_id).tax_category)
 
 
 def finalize_invoice(command: FinalizeInvoice, streams: Streams, now: datetime) -> Decision:
@@ -77,6 +89,7 @@ def finalize_invoice(command: FinalizeInvoice, streams: Streams, now: datetime) 
         currency=draft.currency,
         lines=draft.lines,
         days_until_due=command.days_until_due,
+        rounding=rounding_of(streams),
         at=at,
     )
     return Decision(at, changes)
@@ -113,6 +126,7 @@ def finalized(
     currency: CurrencyCode,
     lines: tuple[InvoiceLine, ...],
     days_until_due: int,
+    rounding: Rounding,
     at: datetime,
 ) -> list[Change]:
     """The changes that issue an invoice: its number is taken, its lines are final, it is posted.
@@ -120,7 +134,7 @@ def finalized(
     One that is charged automatically is due at once; one that is paid by hand that many days later. What it comes to
     below zero becomes the customer's balance, and it is paid.
     """
-    total = check_lines(lines, currency)
+    total = check_lines(lines, currency, rounding)
     taken = take_number(streams, DEFAULT_SERIES, invoice_id)
     by_hand = collection is CollectionMethod.SEND_INVOICE
     event = InvoiceFinalized(

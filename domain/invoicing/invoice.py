@@ -28,7 +28,7 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.rounding import STANDARD_ROUNDING
+from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Stream, Streams, Topic
 
 MAX_INVOICE_LINES = 250
@@ -51,6 +51,14 @@ class InvoiceStatus(StrEnum):
     VOID = "void"
 
 
+class InvoiceLineKind(StrEnum):
+    """What a line bills: something by itself, a whole period of a subscription, or a part of one."""
+
+    ONE_OFF = "one_off"
+    RECURRING = "recurring"
+    PRORATED = "prorated"
+
+
 class CollectionStatus(StrEnum):
     """How far collection has come, and what a customer tries themselves; not applicable also where the invoice was
     settled without a payment of ours."""
@@ -63,14 +71,20 @@ class CollectionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLine:
-    """One thing billed: its amount is final to the minor unit. The period is the service period, if there is one."""
+    """One thing billed: its amount is final to the minor unit. The period is the service period, if there is one.
+
+    `tax_category` is the product's at the time it was sold.
+    """
 
     line_id: str
     description: str
     amount: Money
     quantity: Decimal
     timing: BillingTiming
+    kind: InvoiceLineKind = InvoiceLineKind.ONE_OFF
+    product_id: str | None = None
     price_id: str | None = None
+    tax_category: str | None = None
     period_start: datetime | None = None
     period_end: datetime | None = None
 
@@ -270,7 +284,7 @@ def payable(streams: Streams, invoice_id: str) -> Invoice:
     return invoice
 
 
-def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money:
+def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode, rounding: Rounding) -> Money:
     """What the lines come to, by the one computation of every invoice: below zero where they give back more than they
     bill.
 
@@ -282,11 +296,11 @@ def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode) -> Money
         raise InvalidInvoiceLines(currency=currency)
     billed = [
         AmountLine(
-            line_id=line.line_id, product_id=line.price_id or line.line_id, amount=line.amount, discountable=False
+            line_id=line.line_id, product_id=line.product_id or line.line_id, amount=line.amount, discountable=False
         )
         for line in lines
     ]
-    total = compute_invoice(billed, currency, rounding=STANDARD_ROUNDING).total
+    total = compute_invoice(billed, currency, rounding=rounding).total
     if abs(total.amount) > MAX_INVOICE_TOTAL:
         raise InvalidInvoiceLines(total=total.amount, most=MAX_INVOICE_TOTAL)
     return total

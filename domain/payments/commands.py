@@ -24,6 +24,7 @@ from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments import payment as payments
 from domain.payments.cancel_commands import after_giving_up, give_up, not_tried_instead
 from domain.payments.cancellation import CancelReason
+from domain.payments.decline import DeclineCode
 from domain.payments.payment import (
     PAYMENT,
     InvalidPaymentAmount,
@@ -91,7 +92,7 @@ class RecordPaymentCaptured:
 class RecordPaymentDeclined:
     payment_id: str
     attempt: int
-    decline_code: str
+    decline_code: DeclineCode
     retryable: bool
 
 

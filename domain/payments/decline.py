@@ -35,6 +35,7 @@ class DeclineCode(StrEnum):
     REFUND_EXCEEDS_CAPTURED = "refund_exceeds_captured"
     CAPTURE_EXCEEDS_AUTHORIZED = "capture_exceeds_authorized"
     INVALID_REQUEST = "invalid_request"
+    CANCELED = "canceled"
     DECLINED = "declined"
 
     @property

@@ -18,6 +18,7 @@ from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Stream,
 from domain.payments import cancellation as cancellations
 from domain.payments import refund as refunds
 from domain.payments.cancellation import Cancellation, PaymentAttemptCanceled, PaymentCancelRequested
+from domain.payments.decline import DeclineCode
 from domain.payments.refund import (
     Refund,
     RefundEvent,
@@ -100,11 +101,11 @@ class PaymentCaptured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentDeclined:
-    """`code` is a normalized decline code; `retryable` tells whether the same method may work later."""
+    """`retryable` tells whether the same method may work later."""
 
     payment_id: str
     attempt: int
-    code: str
+    code: DeclineCode
     retryable: bool
     declined_at: datetime
 
@@ -193,7 +194,7 @@ class Payment:
     gateway: str | None
     token_reference: str | None
     gateway_payment_id: str | None
-    decline_code: str | None
+    decline_code: DeclineCode | None
     description: str | None
     test_clock_id: str | None
     refunds: tuple[Refund, ...]

@@ -12,6 +12,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Take, WorkKind
+from domain.payments.decline import DeclineCode
 
 RESOLVE_UNKNOWN_AFTER_MS = 500
 """How long after an unknown outcome the gateway is first asked what became of it (ms)."""
@@ -56,7 +57,7 @@ class RefundSucceeded:
 class RefundFailed:
     refund_id: str
     payment_id: str
-    code: str
+    code: DeclineCode
     amount: Money
     failed_at: datetime
 
@@ -80,7 +81,7 @@ class Refund:
     outcome_unknown: bool
     reason: str | None
     gateway_refund_id: str | None
-    failure_code: str | None
+    failure_code: DeclineCode | None
     requested_at: datetime
 
 

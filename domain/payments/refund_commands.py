@@ -9,6 +9,7 @@ from domain.customers.customer import CUSTOMER, customer_time
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Decision, Handler, Streams
+from domain.payments.decline import DeclineCode
 from domain.payments.payment import (
     PAYMENT,
     Payment,
@@ -46,7 +47,7 @@ class RecordRefundSucceeded:
 class RecordRefundFailed:
     refund_id: str
     payment_id: str
-    failure_code: str
+    failure_code: DeclineCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from domain.catalog import plan as plans
 from domain.catalog import price as prices
 from domain.catalog import product as products
 from domain.catalog.plan import check_trial_days
+from domain.catalog.product import PRODUCT, Product
 from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business
 from domain.customers.test_clock import TEST_CLOCK, TestClockNotDeleting
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
@@ -22,6 +23,7 @@ from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
 from domain.kernel.billing_period import trial_end as end_of_trial
 from domain.kernel.frozen import replace
 from domain.kernel.stream import Decision, Handler, Streams
+from domain.kernel.tenant_settings import rounding_of
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.renewal import caught_up, end, start_period
 from domain.subscriptions.subscription import (
@@ -158,10 +160,12 @@ def end_with_test_clock(command: EndWithTestClock, streams: Streams, now: dateti
 
 
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
-    items = told_apart(tuple(_item(requested, plan, streams) for requested in command.items))
+    product = PRODUCT.of(streams, plan.product_id)
+    items = told_apart(tuple(_item(requested, plan, product, streams) for requested in command.items))
     for item in items:
         check_currency(customer, item.model.currency)
-    subscriptions.check_items(items)
+    rounding = rounding_of(streams)
+    subscriptions.check_items(items, rounding)
     time_zone = command.time_zone or customer.time_zone
     zone_of(time_zone)
     return SubscriptionTerms(
@@ -170,19 +174,22 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
         items=items,
         interval=plan.terms.interval,
         currency=customer.currency,
+        rounding=rounding,
         time_zone=time_zone,
         collection=command.collection,
         days_until_due=command.days_until_due,
     )
 
 
-def _item(requested: RequestedItem, plan: plans.Plan, streams: Streams) -> SubscriptionItem:
+def _item(requested: RequestedItem, plan: plans.Plan, product: Product, streams: Streams) -> SubscriptionItem:
     price = prices.on_sale(streams, requested.price_id)
     if price.plan_id != plan.plan_id:
         raise PriceOfAnotherPlan(price=price.price_id, plan=plan.plan_id, belongs_to=price.plan_id)
     return SubscriptionItem(
         price_id=price.price_id,
+        product_id=product.product_id,
         description=plan.terms.name if price.name is None else f"{plan.terms.name} – {price.name}",
+        tax_category=product.tax_category,
         model=price.model,
         timing=price.timing,
         quantity=requested.quantity,

@@ -147,5 +147,6 @@ def _invoice(
         currency=terms.currency,
         lines=lines,
         days_until_due=terms.days_until_due,
+        rounding=terms.rounding,
         at=at,
     )

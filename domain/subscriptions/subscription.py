@@ -13,14 +13,13 @@ from fractions import Fraction
 from functools import lru_cache
 
 from domain.catalog.price import BillingTiming
-from domain.invoicing.invoice import MAX_INVOICE_TOTAL, CollectionMethod, InvoiceLine
+from domain.invoicing.invoice import MAX_INVOICE_TOTAL, CollectionMethod, InvoiceLine, InvoiceLineKind
 from domain.kernel.billing_period import BillingCycle, Interval, Period
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
-from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.rounding import STANDARD_ROUNDING
+from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
 from domain.pricing.amount import amount_of, licensed_amount_of
 from domain.pricing.models import Flat, PriceModel
@@ -51,7 +50,9 @@ class SubscriptionItem:
     """A price as it was when it was subscribed to, and how many of it."""
 
     price_id: str
+    product_id: str
     description: str
+    tax_category: str | None
     model: PriceModel
     timing: BillingTiming
     quantity: Decimal
@@ -66,6 +67,7 @@ class SubscriptionTerms:
     items: tuple[SubscriptionItem, ...]
     interval: Interval
     currency: CurrencyCode
+    rounding: Rounding
     time_zone: str
     collection: CollectionMethod
     days_until_due: int
@@ -248,7 +250,7 @@ def living(streams: Streams, subscription_id: str) -> Subscription:
     return subscription
 
 
-def check_items(items: tuple[SubscriptionItem, ...]) -> None:
+def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None:
     """Raises InvalidSubscriptionItems, DuplicatePrice, FlatPriceHasNoQuantity."""
     if not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidSubscriptionItems(items=len(items))
@@ -262,7 +264,7 @@ def check_items(items: tuple[SubscriptionItem, ...]) -> None:
         if isinstance(item.model, Flat) and item.quantity != 1:
             raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity))
     # The most that one invoice bills, so that no later renewal is refused for it.
-    amount = sum(amount_of(item.model, item.quantity, STANDARD_ROUNDING).amount for item in items)
+    amount = sum(amount_of(item.model, item.quantity, rounding).amount for item in items)
     if amount > MAX_INVOICE_TOTAL:
         raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
 
@@ -311,26 +313,26 @@ def _service_period(anchor_at: datetime, time_zone: str, interval: Interval, ind
 def lines_for(
     subscription: Subscription, timing: BillingTiming, period: Period, invoice_id: str, share: Fraction = Fraction(1)
 ) -> tuple[InvoiceLine, ...]:
-    """The invoice lines of the items with this timing, for a share of one period (rounded half up, once a line, from
-    the exact price times the share)."""
+    """The invoice lines of the items with this timing, for a share of one period: rounded once a line, from the
+    exact price times the share."""
+    terms = subscription.terms
     return tuple(
         InvoiceLine(
             line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{item.price_id}"),
             description=item.description,
-            amount=_amount(item, share),
+            amount=licensed_amount_of(item.model, item.quantity, share, terms.rounding),
             quantity=item.quantity,
             timing=timing,
+            kind=InvoiceLineKind.RECURRING if share == 1 else InvoiceLineKind.PRORATED,
+            product_id=item.product_id,
             price_id=item.price_id,
+            tax_category=item.tax_category,
             period_start=period.start,
             period_end=period.end,
         )
-        for item in subscription.terms.items
+        for item in terms.items
         if item.timing is timing
     )
-
-
-def _amount(item: SubscriptionItem, share: Fraction) -> Money:
-    return licensed_amount_of(item.model, item.quantity, share, STANDARD_ROUNDING)
 
 
 def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subscription:

@@ -53,7 +53,6 @@ log = structlog.get_logger(__name__)
 CALLS = Counter("tallybook_gateway_calls_total", "Answers of payment gateways", ["gateway", "operation", "result"])
 CALL_SECONDS = Histogram("tallybook_gateway_call_seconds", "Time a gateway took to answer", ["gateway", "operation"])
 
-CANCELED_CODE: Final = "canceled"
 _NOT_CARRIED_OUT: Final = frozenset({RetryWhy.RATE_LIMITED, RetryWhy.NOT_AUTHORIZED})
 ACTOR: Final = "gateway-calls"
 
@@ -222,7 +221,7 @@ class GatewayCalls:
                 )
             case Canceled():
                 command = RecordPaymentDeclined(
-                    payment_id=payment_id, attempt=attempt, decline_code=CANCELED_CODE, retryable=True
+                    payment_id=payment_id, attempt=attempt, decline_code=DeclineCode.CANCELED, retryable=True
                 )
             case RequiresAction() if payment.status is PaymentStatus.PROCESSING:
                 command = RecordPaymentActionRequired(

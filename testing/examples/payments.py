@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from domain.payments.decline import DeclineCode
 from domain.payments.payment import (
     ASK_ABOUT_ACTION_AFTER_MS,
     RESOLVE_UNKNOWN_AFTER_MS,
@@ -65,7 +66,7 @@ def capture(attempt: int = 1) -> RecordPaymentCaptured:
 
 def decline(attempt: int = 1) -> RecordPaymentDeclined:
     return RecordPaymentDeclined(
-        payment_id=PAYMENT_ID, attempt=attempt, decline_code="insufficient_funds", retryable=True
+        payment_id=PAYMENT_ID, attempt=attempt, decline_code=DeclineCode.INSUFFICIENT_FUNDS, retryable=True
     )
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from domain.payments.decline import DeclineCode
 from domain.kernel.accounts import Account, Posting
 from domain.kernel.accounts import credit as credit_posting
 from domain.kernel.accounts import debit as debit_posting
@@ -86,6 +87,7 @@ def customer_created(**changes: Any) -> CustomerCreated:
         "time_zone": "UTC",
         "test_clock_id": None,
         "personal": None,
+        "tax_location": None,
         "created_at": NOW,
     }
     return CustomerCreated(**facts | changes)
@@ -300,5 +302,5 @@ def payment_captured(attempt: int = 1, *, unneeded: bool = False) -> PaymentCapt
 
 def payment_declined(attempt: int = 1) -> PaymentDeclined:
     return PaymentDeclined(
-        payment_id=PAYMENT_ID, attempt=attempt, code="insufficient_funds", retryable=True, declined_at=NOW
+        payment_id=PAYMENT_ID, attempt=attempt, code=DeclineCode.INSUFFICIENT_FUNDS, retryable=True, declined_at=NOW
     )

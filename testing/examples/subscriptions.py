@@ -6,9 +6,10 @@ from typing import Any
 
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE, INVOICE_LINE, derived_id
-from domain.invoicing.invoice import InvoiceFinalized, InvoiceLine
+from domain.invoicing.invoice import InvoiceFinalized, InvoiceLine, InvoiceLineKind
 from domain.catalog.price import BillingTiming
 from domain.pricing.models import PriceModel
+from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Event, Schedule, WorkKind
 from domain.subscriptions.subscription import (
     CancellationReason,
@@ -29,6 +30,7 @@ from testing.examples.streams import (
     MONTH,
     PLAN_ID,
     PRICE_ID,
+    PRODUCT_ID,
     SUBSCRIPTION_ID,
     USD,
     flat,
@@ -56,7 +58,9 @@ DESCRIPTIONS = {PRICE_ID: "Phone, monthly", ARREARS_PRICE_ID: "Phone, monthly â€
 def item(price_id: str = PRICE_ID, model: PriceModel | None = None, timing: BillingTiming = IN_ADVANCE) -> Any:
     return SubscriptionItem(
         price_id=price_id,
+        product_id=PRODUCT_ID,
         description=DESCRIPTIONS.get(price_id, "Phone, monthly"),
+        tax_category=None,
         model=model or flat(),
         timing=timing,
         quantity=Decimal(1),
@@ -70,6 +74,7 @@ def created(*items: SubscriptionItem, **changes: Any) -> SubscriptionCreated:
         items=items or (item(),),
         interval=changes.pop("interval", MONTH),
         currency=USD,
+        rounding=STANDARD_ROUNDING,
         time_zone=changes.pop("time_zone", "UTC"),
         collection=changes.pop("collection", BY_HAND),
         days_until_due=30,
@@ -97,7 +102,12 @@ def period_started(index: int, start: datetime, end: datetime, *, invoiced: bool
 
 
 def invoice_line(
-    invoice_id: str, amount: int, start: datetime, end: datetime, timing: BillingTiming = IN_ADVANCE
+    invoice_id: str,
+    amount: int,
+    start: datetime,
+    end: datetime,
+    timing: BillingTiming = IN_ADVANCE,
+    kind: InvoiceLineKind = InvoiceLineKind.RECURRING,
 ) -> InvoiceLine:
     price_id = PRICE_ID if timing is IN_ADVANCE else ARREARS_PRICE_ID
     return InvoiceLine(
@@ -106,6 +116,8 @@ def invoice_line(
         amount=usd(amount),
         quantity=Decimal(1),
         timing=timing,
+        kind=kind,
+        product_id=PRODUCT_ID,
         price_id=price_id,
         period_start=start,
         period_end=end,

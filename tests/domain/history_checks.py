@@ -19,6 +19,7 @@ from domain.payments.commands import (
     RecordPaymentDeclined,
     RecordPaymentOutcomeUnknown,
 )
+from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT, PaymentCaptured
 from domain.payments.refund_commands import (
     RecordRefundFailed,
@@ -244,7 +245,7 @@ def answered(payment_id: str, attempt: int, answer: str) -> Command:
             return RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id="gw_1")
         case "decline":
             return RecordPaymentDeclined(
-                payment_id=payment_id, attempt=attempt, decline_code="do_not_honor", retryable=True
+                payment_id=payment_id, attempt=attempt, decline_code=DeclineCode.DO_NOT_HONOR, retryable=True
             )
         case "given_up":
             return RecordPaymentCanceled(payment_id=payment_id, attempt=attempt)
@@ -261,6 +262,8 @@ def refund_answered(refund_id: str, payment_id: str, answer: str) -> Command:
         case "succeeded":
             return RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
         case "failed":
-            return RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code="account_closed")
+            return RecordRefundFailed(
+                refund_id=refund_id, payment_id=payment_id, failure_code=DeclineCode.ACCOUNT_CLOSED
+            )
         case _:
             return RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")

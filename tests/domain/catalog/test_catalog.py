@@ -73,7 +73,9 @@ ARCHIVE_PRICE = ArchivePrice(price_id=PRICE_ID)
 
 
 def test_a_product_is_created_once() -> None:
-    created = ProductCreated(product_id=PRODUCT_ID, name="Phone", description="Calls", created_at=NOW)
+    created = ProductCreated(
+        product_id=PRODUCT_ID, name="Phone", description="Calls", tax_category=None, created_at=NOW
+    )
     given().when(CREATE_PRODUCT).then(created).then_claims().when(CREATE_PRODUCT).then_refused(ProductAlreadyExists)
 
 
@@ -81,11 +83,17 @@ def test_a_change_makes_a_new_version_of_a_product() -> None:
     (
         given(CREATE_PRODUCT)
         .when(RENAME)
-        .then(ProductVersionAdded(product_id=PRODUCT_ID, version=2, name="Telephone", description="Calls"))
+        .then(
+            ProductVersionAdded(
+                product_id=PRODUCT_ID, version=2, name="Telephone", description="Calls", tax_category=None
+            )
+        )
         .when(RENAME)
         .then_nothing()
         .when(ChangeProduct(product_id=PRODUCT_ID, description=""))
-        .then(ProductVersionAdded(product_id=PRODUCT_ID, version=3, name="Telephone", description=""))
+        .then(
+            ProductVersionAdded(product_id=PRODUCT_ID, version=3, name="Telephone", description="", tax_category=None)
+        )
     )
 
 

@@ -122,9 +122,9 @@ def test_an_update_tells_all_changeable_facts_and_leaves_out_what_is_none() -> N
     (
         given(create_customer(personal=PERSONAL))
         .when(UPDATE)
-        .then(CustomerUpdated(customer_id=CUSTOMER_ID, time_zone="Asia/Tokyo", personal=PERSONAL))
+        .then(CustomerUpdated(customer_id=CUSTOMER_ID, time_zone="Asia/Tokyo", personal=PERSONAL, tax_location=None))
         .when(UpdateCustomer(customer_id=CUSTOMER_ID, personal=renewed, based_on=PERSONAL.reference))
-        .then(CustomerUpdated(customer_id=CUSTOMER_ID, time_zone="Asia/Tokyo", personal=renewed))
+        .then(CustomerUpdated(customer_id=CUSTOMER_ID, time_zone="Asia/Tokyo", personal=renewed, tax_location=None))
     )
 
 

@@ -18,6 +18,7 @@ from domain.payments.commands import (
     RecordPaymentCaptured,
     RecordPaymentDeclined,
 )
+from domain.payments.decline import DeclineCode
 from domain.payments.payment import InvoiceHasLivePayment, PaymentAlreadyExists, attempt_reference
 from domain.subscriptions.commands import CancelSubscription
 from domain.subscriptions.subscription import (
@@ -55,7 +56,9 @@ from testing.specification import NOW, Given, given
 EVENT_ID = id_of("evt_")
 COLLECT = CollectInvoice(invoice_id=INVOICE_ID, payment_id=PAYMENT_ID)
 CAPTURE = RecordPaymentCaptured(payment_id=PAYMENT_ID, attempt=1, gateway_payment_id="gw_1")
-DECLINE = RecordPaymentDeclined(payment_id=PAYMENT_ID, attempt=1, decline_code="insufficient_funds", retryable=True)
+DECLINE = RecordPaymentDeclined(
+    payment_id=PAYMENT_ID, attempt=1, decline_code=DeclineCode.INSUFFICIENT_FUNDS, retryable=True
+)
 REQUIRE_ACTION = RecordPaymentActionRequired(payment_id=PAYMENT_ID, attempt=1, gateway_payment_id="gw_1")
 PAST_DUE = SubscriptionPastDue(subscription_id=SUBSCRIPTION_ID, invoice_id=INVOICE_ID)
 RECOVERED = SubscriptionRecovered(subscription_id=SUBSCRIPTION_ID, invoice_id=INVOICE_ID)
@@ -178,7 +181,9 @@ def test_a_capture_recovers_the_subscription_in_its_own_batch() -> None:
 
 def test_a_second_decline_does_not_say_past_due_again() -> None:
     pay = PayInvoice(invoice_id=INVOICE_ID, payment_id=OTHER_PAYMENT_ID)
-    second = RecordPaymentDeclined(payment_id=OTHER_PAYMENT_ID, attempt=1, decline_code="expired_card", retryable=False)
+    second = RecordPaymentDeclined(
+        payment_id=OTHER_PAYMENT_ID, attempt=1, decline_code=DeclineCode.EXPIRED_CARD, retryable=False
+    )
     outcome = renewed().and_then(COLLECT, DECLINE, pay).when(second)
     assert outcome.done.events[1:] == [collection_failed("expired_card", OTHER_PAYMENT_ID)]
 

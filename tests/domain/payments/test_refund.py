@@ -10,6 +10,7 @@ from domain.kernel.accounts import ALLOWANCES, CUSTOMER_BALANCE, GATEWAY_CLEARIN
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments.commands import CreatePayment, RecordPaymentCaptured, RecordPaymentDeclined
+from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT, PaymentNotFound
 from domain.payments.refund import (
     CLAIM,
@@ -72,7 +73,7 @@ def request(amount: Money | None = None, refund_id: str = REFUND_ID, **changes: 
 
 
 SUCCEED = RecordRefundSucceeded(refund_id=REFUND_ID, payment_id=PAYMENT_ID, gateway_refund_id="gr_1")
-FAIL = RecordRefundFailed(refund_id=REFUND_ID, payment_id=PAYMENT_ID, failure_code="account_closed")
+FAIL = RecordRefundFailed(refund_id=REFUND_ID, payment_id=PAYMENT_ID, failure_code=DeclineCode.ACCOUNT_CLOSED)
 LOSE_SIGHT = RecordRefundOutcomeUnknown(refund_id=REFUND_ID, payment_id=PAYMENT_ID, why="time-out")
 ANSWERS: list[Command] = [SUCCEED, FAIL, LOSE_SIGHT]
 
@@ -129,7 +130,7 @@ def test_a_refund_that_fails_for_good_gives_back_what_it_took() -> None:
             RefundFailed(
                 refund_id=REFUND_ID,
                 payment_id=PAYMENT_ID,
-                code="account_closed",
+                code=DeclineCode.ACCOUNT_CLOSED,
                 amount=usd(400),
                 failed_at=NOW,
             )
@@ -178,7 +179,7 @@ def test_an_amount_that_is_no_refund_is_refused(amount: Money) -> None:
 
 
 def test_only_a_payment_that_succeeded_is_refunded() -> None:
-    decline = RecordPaymentDeclined(payment_id=PAYMENT_ID, attempt=1, decline_code="fraud", retryable=False)
+    decline = RecordPaymentDeclined(payment_id=PAYMENT_ID, attempt=1, decline_code=DeclineCode.FRAUD, retryable=False)
     given(*customer_with_card(), CREATE).when(request()).then_refused(PaymentNotRefundable, status="processing")
     given(*customer_with_card(), CREATE, decline).when(request()).then_refused(PaymentNotRefundable)
     given(*customer_with_card()).when(request()).then_refused(PaymentNotFound, payment=PAYMENT_ID)

@@ -6,6 +6,7 @@ from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.stream import Finish, Schedule, WorkKind
 from domain.payments import refund_saga
 from domain.payments.commands import PayInvoice, RecordPaymentCaptured
+from domain.payments.decline import DeclineCode
 from domain.payments.refund_commands import (
     RecordRefundFailed,
     RecordRefundSucceeded,
@@ -83,7 +84,7 @@ def test_what_was_refunded_by_hand_is_not_refunded_again() -> None:
 
 def test_a_failed_refund_of_an_unneeded_capture_is_asked_for_again() -> None:
     """Nobody but us knows of it. One that somebody asked for is theirs to repeat."""
-    failed = RecordRefundFailed(refund_id=REFUND_ID, payment_id=PAYMENT_ID, failure_code="account_closed")
+    failed = RecordRefundFailed(refund_id=REFUND_ID, payment_id=PAYMENT_ID, failure_code=DeclineCode.ACCOUNT_CLOSED)
     again = id_of("re_", 2)
     (
         captured_too_late()

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from domain.invoicing.invoice import InvoiceLineKind
 from domain.kernel.accounts import RECEIVABLE, REVENUE
 from domain.kernel.stream import Finish
 from domain.pricing.models import PerUnit
@@ -109,7 +110,7 @@ def test_cancelling_now_bills_the_days_used_in_arrears() -> None:
             *invoiced(
                 1,
                 at,
-                invoice_line(LAST_INVOICE, 151, NOW, at, IN_ARREARS),
+                invoice_line(LAST_INVOICE, 151, NOW, at, IN_ARREARS, InvoiceLineKind.PRORATED),
                 invoice_id=LAST_INVOICE,
                 due_at=utc("2026-03-16T23:59"),
             ),

@@ -1,0 +1,57 @@
+"""Where a customer is taxed, as coarse as the tables of rates need it: it stands in the log, which cannot forget.
+
+A country, one of its subdivisions, and the first characters of a postal code: an area of many thousands of people,
+not an address. What is finer stays in the vault with the address (docs/decisions/0051).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from domain.kernel.refusal import Refusal, RefusalKind
+
+POSTAL_PREFIX_CHARS: Final = 3
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+_REGION: Final = re.compile(r"[A-Z0-9]{1,3}")
+_POSTAL_PREFIX: Final = re.compile(rf"[A-Z0-9]{{1,{POSTAL_PREFIX_CHARS}}}")
+
+
+class InvalidTaxLocation(Refusal):
+    """A tax location is a country, a subdivision's code, and at most three characters of a postal code."""
+
+    code = "invalid_tax_location"
+    kind = RefusalKind.INVALID
+    param = "address"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaxLocation:
+    """`country`: ISO 3166-1 alpha-2. `region`: what follows the country in ISO 3166-2. `postal_prefix`: capitals and
+    digits.
+    """
+
+    country: str
+    region: str | None = None
+    postal_prefix: str | None = None
+
+
+def check_tax_location(location: TaxLocation | None) -> None:
+    """Raises InvalidTaxLocation for anything finer or other, so that no name or street can get into an event."""
+    if location is None:
+        return
+    codes = ((_COUNTRY, location.country), (_REGION, location.region), (_POSTAL_PREFIX, location.postal_prefix))
+    if not all(value is None or form.fullmatch(value) for form, value in codes):
+        raise InvalidTaxLocation
+
+
+def tax_location_of(country: str | None, region: str | None, postal_code: str | None) -> TaxLocation | None:
+    """The coarse part of an address; None without a country. A region that is no code (a name, say) is left out."""
+    if country is None or not _COUNTRY.fullmatch(country):
+        return None
+    code = None if region is None else region.strip().upper().removeprefix(f"{country}-")
+    kept = "".join(each for each in (postal_code or "").upper() if each.isascii() and each.isalnum())
+    return TaxLocation(
+        country=country,
+        region=code if code is not None and _REGION.fullmatch(code) else None,
+        postal_prefix=kept[:POSTAL_PREFIX_CHARS] or None,
+    )
