@@ -281,8 +281,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             yield draw.choice((DeleteCustomer, EraseCustomer))(customer_id=customer_id)
         case 3:
             yield ChangeProduct(product_id=some("product"), name=f"Name {usd.amount}")
-            terms = PlanTerms(name=f"Plan {usd.amount}", interval=MONTH, trial_days=draw.choice((0, 0, 14)))
-            yield ChangePlanTerms(plan_id=some("plan"), terms=terms)
+            days = draw.choice((0, 0, 14))
+            yield ChangePlanTerms(plan_id=some("plan"), name=f"Plan {usd.amount}", interval=MONTH, trial_days=days)
             yield CreatePrice(
                 price_id=new("price_"),
                 plan_id=some("plan"),

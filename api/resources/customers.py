@@ -7,6 +7,7 @@ from typing import Final, Literal
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.changes import Change, Kept
 from api.http.fields import (
     Currency,
     CustomerId,
@@ -70,10 +71,10 @@ class NewCustomer(PersonalFields):
     test_clock: TestClockId | None = None
 
 
-class CustomerChange(PersonalFields):
-    """What is to change; what is left out stays, null clears a personal field."""
+class CustomerChange(Change, PersonalFields):
+    """What is to change of a customer."""
 
-    time_zone: TimeZone | None = None
+    time_zone: Kept[TimeZone]
 
 
 class DefaultPaymentMethod(NoBody):
@@ -244,7 +245,8 @@ async def create_customer(call: Call, body: NewCustomer) -> Intention:
 async def update_customer(call: Call, body: CustomerChange) -> Intention:
     """Change a customer.
 
-    What the body leaves out stays as it is.
+    What the body leaves out stays as it is; null clears a personal field. An address, tax ids and metadata are
+    replaced as a whole.
     """
     customer_id = CUSTOMERS.id_of(call)
     known = await known_of(call, customer_id)

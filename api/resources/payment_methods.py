@@ -7,6 +7,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.changes import Change, Kept
 from api.http.fields import Body, CustomerId, NoBody, PaymentMethodId
 from api.http.listing import (
     CreatedParameters,
@@ -27,6 +28,7 @@ from domain.customers.payment_method import (
     PaymentMethodKind,
 )
 from domain.kernel.identifiers import PAYMENT_METHOD as PREFIX
+from domain.kernel.unchanged import Unchanged
 from infra.ids import new_id
 from projections.models import payment_methods as read
 
@@ -49,10 +51,10 @@ class NewPaymentMethod(Body):
     set_default: bool = False
 
 
-class PaymentMethodChange(Body):
-    """A renewed card: the gateway gave a new token."""
+class PaymentMethodChange(Change):
+    """What is to change of a payment method: a renewed card has a new token."""
 
-    token: Token
+    token: Kept[Token]
 
 
 class PaymentMethodFilters(CreatedParameters):
@@ -165,6 +167,8 @@ async def attach_payment_method(call: Call, body: NewPaymentMethod) -> Intention
 async def update_payment_method(call: Call, body: PaymentMethodChange) -> Intention:
     """Give a payment method the gateway's new token, which the gateway is asked about."""
     method_id = PAYMENT_METHODS.id_of(call)
+    if isinstance(body.token, Unchanged):
+        return PAYMENT_METHODS.changed(method_id, ChangePaymentMethod(payment_method_id=method_id))
     async with call.reading() as connection:
         method = (await PAYMENT_METHODS.row(call, connection, method_id)).state
     token = await verified(call, method.gateway, body.token, method.customer_id)

@@ -7,6 +7,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.changes import Change, Kept
 from api.http.fields import Body, Line, NoBody, PlanId, ProductId
 from api.http.listing import (
     CreatedParameters,
@@ -27,6 +28,7 @@ from domain.catalog.plan import (
 from domain.catalog.product import ProductIsArchived, ProductNotFound
 from domain.kernel.billing_period import MAX_INTERVAL_COUNT, Interval, IntervalUnit
 from domain.kernel.identifiers import PLAN as PREFIX
+from domain.kernel.unchanged import Unchanged
 from infra.ids import new_id
 from projections.models import plans as read
 
@@ -56,22 +58,24 @@ def interval_resource(interval: Interval) -> IntervalResource:
     return {"unit": interval.unit, "count": interval.count}
 
 
-class PlanTermsBody(Body):
-    """What a version of a plan fixes."""
-
-    name: Line
-    interval: IntervalBody
-    trial_days: Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)] = 0
-
-    @property
-    def terms(self) -> PlanTerms:
-        return PlanTerms(name=self.name, interval=self.interval.value, trial_days=self.trial_days)
+TrialDays = Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)]
 
 
-class NewPlan(PlanTermsBody):
+class NewPlan(Body):
     """A plan to be."""
 
     product: ProductId
+    name: Line
+    interval: IntervalBody
+    trial_days: TrialDays = 0
+
+
+class PlanChange(Change):
+    """What is to change of a plan."""
+
+    name: Kept[Line]
+    interval: Kept[IntervalBody]
+    trial_days: Kept[TrialDays]
 
 
 class PlanFilters(CreatedParameters):
@@ -136,38 +140,36 @@ PLANS: Final = Resource(
     example=EXAMPLE,
     filters=PlanFilters,
 )
-_TERMS_EXAMPLE: Final[dict[str, object]] = {
-    "name": "Team, monthly",
-    "interval": {"unit": "month", "count": 1},
-    "trial_days": 14,
-}
 
 
 @PLANS.creates(
     body=NewPlan,
-    body_example={"product": "prod_01m7ywe9z7e398x54gfbrtqnk7", **_TERMS_EXAMPLE},
+    body_example={name: EXAMPLE[name] for name in ("product", "name", "interval", "trial_days")},
     refusals=(ProductNotFound, ProductIsArchived, TrialTooLong),
 )
 async def create_plan(_call: Call, body: NewPlan) -> Intention:
     """Create a plan of a product."""
     plan_id = new_id(PREFIX)
-    return PLANS.created(plan_id, CreatePlan(plan_id=plan_id, product_id=body.product, terms=body.terms))
+    terms = PlanTerms(name=body.name, interval=body.interval.value, trial_days=body.trial_days)
+    return PLANS.created(plan_id, CreatePlan(plan_id=plan_id, product_id=body.product, terms=terms))
 
 
 @PLANS.changes(
     "PATCH",
-    body=PlanTermsBody,
-    body_example=_TERMS_EXAMPLE | {"trial_days": 30},
+    body=PlanChange,
+    body_example={"trial_days": 30},
     example={"trial_days": 30, "version": 2},
     refusals=(PlanIsArchived, TrialTooLong),
 )
-async def update_plan(call: Call, body: PlanTermsBody) -> Intention:
-    """Give a plan new terms.
+async def update_plan(call: Call, body: PlanChange) -> Intention:
+    """Change a plan's terms, which makes a new version for new subscriptions.
 
-    All of them are named: they are a new version for new subscriptions. Those that run keep theirs.
+    What the body leaves out stays as it is. Subscriptions that run keep their terms.
     """
     plan_id = PLANS.id_of(call)
-    return PLANS.changed(plan_id, ChangePlanTerms(plan_id=plan_id, terms=body.terms))
+    interval = body.interval if isinstance(body.interval, Unchanged) else body.interval.value
+    command = ChangePlanTerms(plan_id=plan_id, name=body.name, interval=interval, trial_days=body.trial_days)
+    return PLANS.changed(plan_id, command)
 
 
 @PLANS.changes(

@@ -7,6 +7,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.changes import Change, Clearable, Kept
 from api.http.fields import Body, Line, LongText, NoBody, ProductId
 from api.http.operations import Intention
 from api.http.resource import Resource
@@ -39,12 +40,12 @@ class NewProduct(Body):
     tax_category: TaxCategory | None = None
 
 
-class ProductChange(Body):
-    """What is to change; what is left out stays."""
+class ProductChange(Change):
+    """What is to change of a product."""
 
-    name: Line | None = None
-    description: LongText | None = None
-    tax_category: TaxCategory | None = None
+    name: Kept[Line]
+    description: Clearable[LongText]
+    tax_category: Clearable[TaxCategory]
 
 
 class ProductResource(TypedDict):
@@ -124,7 +125,10 @@ async def create_product(_call: Call, body: NewProduct) -> Intention:
     refusals=(ProductIsArchived,),
 )
 async def update_product(call: Call, body: ProductChange) -> Intention:
-    """Change a product, which makes a new version."""
+    """Change a product, which makes a new version.
+
+    What the body leaves out stays as it is; null clears what may be empty.
+    """
     product_id = PRODUCTS.id_of(call)
     return PRODUCTS.changed(
         product_id,

@@ -13,6 +13,7 @@ from domain.catalog.plan import (
     CreatePlan,
     PlanArchived,
     PlanCreated,
+    PlanTerms,
     PlanVersionAdded,
     check_trial_days,
 )
@@ -27,6 +28,7 @@ from domain.catalog.product import (
     ProductVersionAdded,
 )
 from domain.kernel.stream import Decision, Handler, Streams
+from domain.kernel.unchanged import changed
 
 
 def create_product(command: CreateProduct, streams: Streams, now: datetime) -> Decision:
@@ -43,19 +45,19 @@ def create_product(command: CreateProduct, streams: Streams, now: datetime) -> D
 
 def change_product(command: ChangeProduct, streams: Streams, now: datetime) -> Decision:
     product = products.on_sale(streams, command.product_id)
-    name = product.name if command.name is None else command.name
-    description = product.description if command.description is None else command.description
-    tax_category = product.tax_category if command.tax_category is None else command.tax_category
+    name = changed(command.name, product.name)
+    description = changed(command.description, product.description)
+    tax_category = changed(command.tax_category, product.tax_category)
     if (name, description, tax_category) == (product.name, product.description, product.tax_category):
         return Decision(now, [])
-    changed = ProductVersionAdded(
+    added = ProductVersionAdded(
         product_id=command.product_id,
         version=product.version + 1,
         name=name,
         description=description,
         tax_category=tax_category,
     )
-    return Decision(now, [PRODUCT.change(changed)])
+    return Decision(now, [PRODUCT.change(added)])
 
 
 def archive_product(command: ArchiveProduct, streams: Streams, now: datetime) -> Decision:
@@ -75,11 +77,16 @@ def create_plan(command: CreatePlan, streams: Streams, now: datetime) -> Decisio
 
 def change_plan_terms(command: ChangePlanTerms, streams: Streams, now: datetime) -> Decision:
     plan = plans.on_sale(streams, command.plan_id)
-    check_trial_days(command.terms.trial_days)
-    if command.terms == plan.terms:
+    terms = PlanTerms(
+        name=changed(command.name, plan.terms.name),
+        interval=changed(command.interval, plan.terms.interval),
+        trial_days=changed(command.trial_days, plan.terms.trial_days),
+    )
+    check_trial_days(terms.trial_days)
+    if terms == plan.terms:
         return Decision(now, [])
-    changed = PlanVersionAdded(plan_id=command.plan_id, version=plan.version + 1, terms=command.terms)
-    return Decision(now, [PLAN.change(changed)])
+    added = PlanVersionAdded(plan_id=command.plan_id, version=plan.version + 1, terms=terms)
+    return Decision(now, [PLAN.change(added)])
 
 
 def archive_plan(command: ArchivePlan, streams: Streams, now: datetime) -> Decision:

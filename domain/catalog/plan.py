@@ -7,6 +7,7 @@ from domain.kernel.billing_period import Interval
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Streams, Topic
+from domain.kernel.unchanged import UNCHANGED, Unchanged
 
 MAX_TRIAL_DAYS = 730
 
@@ -32,7 +33,9 @@ class ChangePlanTerms:
     """Makes a new version for new subscriptions; those that run keep theirs."""
 
     plan_id: str
-    terms: PlanTerms
+    name: str | Unchanged = UNCHANGED
+    interval: Interval | Unchanged = UNCHANGED
+    trial_days: int | Unchanged = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Streams, Topic
+from domain.kernel.unchanged import UNCHANGED, Unchanged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +22,12 @@ class CreateProduct:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeProduct:
-    """A change makes a new version; None leaves a value as it is."""
+    """A change makes a new version; None clears a value."""
 
     product_id: str
-    name: str | None = None
-    description: str | None = None
-    tax_category: str | None = None
+    name: str | Unchanged = UNCHANGED
+    description: str | Unchanged | None = UNCHANGED
+    tax_category: str | Unchanged | None = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

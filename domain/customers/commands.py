@@ -61,6 +61,7 @@ from domain.kernel.billing_period import zone_of
 from domain.kernel.currency import currency_code
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.kernel.tenant_mode import TenantMode
+from domain.kernel.unchanged import UNCHANGED, changed
 
 
 def create_customer(command: CreateCustomer, streams: Streams, now: datetime) -> Decision:
@@ -84,15 +85,16 @@ def create_customer(command: CreateCustomer, streams: Streams, now: datetime) ->
 def update_customer(command: UpdateCustomer, streams: Streams, now: datetime) -> Decision:
     customer = open_for_business(streams, command.customer_id)
     at = customer_time(streams, customer, now)
-    if command.time_zone is not None:
-        zone_of(command.time_zone)
+    time_zone = changed(command.time_zone, customer.time_zone)
+    if command.time_zone is not UNCHANGED:
+        zone_of(time_zone)
     check_tax_location(command.tax_location)
     newest = None if customer.personal is None else customer.personal.reference
     if command.personal is not None and command.based_on != newest:
         raise PersonalDataMoved(command.customer_id)
     updated = CustomerUpdated(
         customer_id=command.customer_id,
-        time_zone=command.time_zone or customer.time_zone,
+        time_zone=time_zone,
         personal=command.personal or customer.personal,
         tax_location=customer.tax_location if command.personal is None else command.tax_location,
     )
@@ -158,14 +160,13 @@ def attach_payment_method(command: AttachPaymentMethod, streams: Streams, now: d
 def change_payment_method(command: ChangePaymentMethod, streams: Streams, now: datetime) -> Decision:
     method = attached(streams, command.payment_method_id)
     at = customer_time(streams, CUSTOMER.of(streams, method.customer_id), now)
-    if method.token_reference == command.token_reference:
+    token_reference = changed(command.token_reference, method.token_reference)
+    if method.token_reference == token_reference:
         return Decision(at, [])
-    changed = PaymentMethodChanged(
-        payment_method_id=command.payment_method_id,
-        token_reference=command.token_reference,
-        details=command.details,
+    renewed = PaymentMethodChanged(
+        payment_method_id=command.payment_method_id, token_reference=token_reference, details=command.details
     )
-    return Decision(at, [PAYMENT_METHOD.change(changed)])
+    return Decision(at, [PAYMENT_METHOD.change(renewed)])
 
 
 def detach_payment_method(command: DetachPaymentMethod, streams: Streams, now: datetime) -> Decision:

@@ -14,6 +14,7 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, Free, Stream, Streams, Take, Topic
+from domain.kernel.unchanged import UNCHANGED, Unchanged
 
 ON_CLOCK: Final = "test_clock.customer"
 """The kind of claim by which a test clock's living customers are found: its value is the clock's id and theirs."""
@@ -41,12 +42,12 @@ class CreateCustomer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateCustomer:
-    """None leaves a value as it is. `based_on` is the reference of the revision that `personal` was made from, and
-    `tax_location` belongs to that address: with `personal` it is as it is from now on.
+    """`personal` is None where it stays as it is. `based_on` is the reference of the revision that it was made from;
+    `tax_location` belongs to its address: with `personal` it is as it is from now on.
     """
 
     customer_id: str
-    time_zone: str | None = None
+    time_zone: str | Unchanged = UNCHANGED
     personal: PersonalReference | None = None
     tax_location: TaxLocation | None = None
     based_on: str | None = None

@@ -10,6 +10,7 @@ from enum import StrEnum
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Streams, Topic
+from domain.kernel.unchanged import UNCHANGED, Unchanged
 
 
 class PaymentMethodKind(StrEnum):
@@ -44,10 +45,10 @@ class AttachPaymentMethod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangePaymentMethod:
-    """A renewed card: the gateway gave a new token."""
+    """A renewed card: the gateway gave a new token, which `details` describe."""
 
     payment_method_id: str
-    token_reference: str
+    token_reference: str | Unchanged = UNCHANGED
     details: MethodDetails | None = None
 
 

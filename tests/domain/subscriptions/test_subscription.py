@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from domain.catalog.plan import ArchivePlan, ChangePlanTerms, PlanIsArchived, PlanNotFound, PlanTerms, TrialTooLong
+from domain.catalog.plan import ArchivePlan, ChangePlanTerms, PlanIsArchived, PlanNotFound, TrialTooLong
 from domain.catalog.price import ArchivePrice, CreatePrice, PriceIsArchived, PriceNotFound
 from domain.catalog.product import ArchiveProduct, ProductIsArchived
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
@@ -179,7 +179,7 @@ def test_the_time_zone_is_the_customers_unless_another_is_given() -> None:
 def test_a_subscription_keeps_the_terms_it_was_made_with() -> None:
     (
         given(create_customer(), *plan_on_sale(), subscribe())
-        .and_then(ChangePlanTerms(plan_id=PLAN_ID, terms=PlanTerms(name="Dearer", interval=DAY)))
+        .and_then(ChangePlanTerms(plan_id=PLAN_ID, name="Dearer", interval=DAY))
         .and_then(ArchivePrice(price_id=PRICE_ID), ArchivePlan(plan_id=PLAN_ID), ArchiveProduct(product_id=PRODUCT_ID))
         .when(renew(), at=FEBRUARY)
         .then(

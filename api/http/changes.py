@@ -1,0 +1,36 @@
+"""The bodies of PATCH: what is left out stays as it is, null clears what may be empty and is refused elsewhere.
+
+A field's type says which of the two it is, and what it parses to is what a command takes: the value, None where it is
+to be cleared, UNCHANGED where the body does not name it.
+"""
+
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, Union, get_args
+
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+from api.http.fields import Body
+from domain.kernel.unchanged import UNCHANGED, Unchanged
+
+Value = TypeVar("Value")
+
+
+class Change(Body):
+    """What is to change; every field may be left out."""
+
+
+class _LeftOut:
+    """Parses what is sent by the other members of the type: a client has no word for UNCHANGED but silence."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        sent = tuple(each for each in get_args(source) if each is not Unchanged)
+        return handler.generate_schema(Union[sent])  # noqa: UP007  of as many members as there are
+
+
+_DEFAULT: Final = Field(default_factory=lambda: UNCHANGED)
+
+Kept: TypeAlias = Annotated[Value | Unchanged, _LeftOut(), _DEFAULT]
+"""A field that always has a value: null is refused."""
+
+Clearable: TypeAlias = Annotated[Value | Unchanged | None, _LeftOut(), _DEFAULT]
+"""A field that may be empty: null clears it."""
