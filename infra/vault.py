@@ -28,11 +28,14 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 
 _KEY: Final = "SELECT wrapped_key, salt FROM vault.people WHERE tenant_id = $1 AND person_id = $2"
-_OPEN: Final = """
-SELECT w.person, w.reference, p.wrapped_key, d.sealed
+OPEN: Final = """
+SELECT w.person, w.reference, s.wrapped_key, s.sealed
 FROM unnest($2::text[], $3::text[]) AS w (person, reference)
-JOIN vault.people p ON p.tenant_id = $1 AND p.person_id = w.person
-JOIN vault.personal_data d ON d.tenant_id = $1 AND d.person_id = w.person AND d.reference = w.reference
+CROSS JOIN LATERAL (
+    SELECT p.wrapped_key, d.sealed
+    FROM vault.personal_data d JOIN vault.people p ON p.tenant_id = d.tenant_id AND p.person_id = d.person_id
+    WHERE d.tenant_id = $1 AND d.person_id = w.person AND d.reference = w.reference OFFSET 0
+) AS s
 """
 
 
@@ -136,7 +139,7 @@ class Vault:
         pairs = list(dict.fromkeys(wanted))
         if not pairs:
             return {}
-        rows = await reads.fetch(_OPEN, tenant_id, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        rows = await reads.fetch(OPEN, tenant_id, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
         return {(row[0], row[1]): self.unseal(tenant_id, *row) for row in rows}
 
     def seal_answer(self, key: PersonKey, idempotency_key: str, body: bytes) -> Answer:

@@ -15,7 +15,7 @@ from infra.event_store.opening import open_writer
 from infra.event_store.port import Answer
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import DatabaseSettings, WriterSettings
-from infra.vault import Sealed, Unsealable, Vault
+from infra.vault import OPEN, Sealed, Unsealable, Vault
 from testing.requests import TENANT, request
 from testing.services import FreshDatabase
 from tests.contracts.counter_stream import HANDLERS, CounterCodec, Open, Touch
@@ -26,6 +26,9 @@ ADA: Person = {
     "address": {"lines": ["12 St James's Square"], "zip": None},
 }
 MASTER = bytes(range(32))
+ROWS_READ = """
+SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_all_tables WHERE schemaname = 'vault'
+"""
 
 
 @pytest.fixture
@@ -155,3 +158,26 @@ def test_a_requests_hash_says_nothing_without_the_master_key(vault: Vault) -> No
     assert len(vault.request_hash(text)) == 32
     assert vault.request_hash(text) != vault.request_hash(text + b" ")
     assert vault.request_hash(text) not in {Vault(bytes(32)).request_hash(text), hashlib.sha256(text).digest()}
+
+
+async def test_a_plan_made_while_the_vault_was_empty_reads_what_it_opens_and_no_more(
+    database: FreshDatabase, vault: Vault
+) -> None:
+    connection = await asyncpg.connect(database.dsn)
+    statement = await connection.prepare(OPEN)
+    for _ in range(10):  # the server plans it once and for all
+        await statement.fetch(TENANT, ["cus_1"], ["pdt_1"])
+    await connection.execute(
+        "INSERT INTO vault.people SELECT $1, 'cus_' || n, '', '' FROM generate_series(1, 5000) AS n", TENANT
+    )
+    await connection.execute(
+        "INSERT INTO vault.personal_data SELECT $1, 'cus_' || n, 'pdt_' || n, '' FROM generate_series(1, 5000) AS n",
+        TENANT,
+    )
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    before = await connection.fetchval(ROWS_READ)
+    for _ in range(10):
+        assert len(await statement.fetch(TENANT, ["cus_1", "cus_9"], ["pdt_1", "pdt_9"])) == 2
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    assert await connection.fetchval(ROWS_READ) - before == 10 * 2 * 2  # a key and a revision of each
+    await connection.close()
