@@ -86,9 +86,16 @@ async def await_position(
     try:
         position = parse_position(sent.decode("latin-1"))
     except PydanticCustomError as error:
-        raise Problem(INVALID_HEADER, error.message(), param="Min-Ledger-Position") from None
-    if not projections:
-        return
+        why = f"Min-Ledger-Position: {error.message()}"
+        raise Problem(INVALID_HEADER, why, param="Min-Ledger-Position") from None
+    if projections:
+        await await_reached(positions, projections, position, timeout_s=timeout_s)
+
+
+async def await_reached(
+    positions: Positions, projections: tuple[Projection, ...], position: int, *, timeout_s: float
+) -> None:
+    """Wait until what is read has come to the position; 503 if it has not in time."""
     try:
         await positions.wait(projections, position, timeout_s=timeout_s)
     except TimeoutError:

@@ -151,10 +151,12 @@ class Edge:
         if len(scope["path"]) + len(scope["query_string"]) > url_max_bytes:
             raise Problem(URI_TOO_LONG, f"The limit is {url_max_bytes} bytes.")
         if version is not None and version != VERSION.encode():
-            raise Problem(UNKNOWN_VERSION, f"The version is {VERSION}.", param="Tallybook-Version")
+            raise Problem(UNKNOWN_VERSION, f"There is Tallybook-Version: {VERSION}.", param="Tallybook-Version")
         if b"x-request-id" in headers and not _REQUEST_ID.fullmatch(headers[b"x-request-id"]):
             raise Problem(
-                INVALID_HEADER, "1 to 64 letters, digits, dots, hyphens, colons, underscores.", param="X-Request-Id"
+                INVALID_HEADER,
+                "X-Request-Id is 1 to 64 letters, digits, dots, hyphens, colons, underscores.",
+                param="X-Request-Id",
             )
 
     def _address(self, scope: Scope) -> str:
@@ -180,9 +182,12 @@ class Edge:
             if principal is not None:
                 anonymous.give_back(address)
                 return principal
+            why = "The API key in the header Authorization: Bearer <API key> is not known here, or was revoked."
         else:
             _take(self._parts.anonymous_limits, self._address(scope))
-        raise Problem(UNAUTHENTICATED, headers=[(b"www-authenticate", b'Bearer error="invalid_token"')])
+            why = "The header Authorization must be of the form: Bearer <API key>."
+        refused: Header = (b"www-authenticate", b'Bearer error="invalid_token"')
+        raise Problem(UNAUTHENTICATED, why, param="Authorization", headers=[refused])
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
         method = scope["method"] if scope["method"] in metrics.METHODS else "other"
@@ -239,7 +244,7 @@ def _refuse_repeated(headers: Iterable[tuple[bytes, bytes]]) -> None:
     counts = Counter(name for name, _ in headers)
     for name, shown in SINGLE_HEADERS.items():
         if counts[name] > 1:
-            raise Problem(INVALID_HEADER, f"{shown} may be sent once.", param=shown)
+            raise Problem(INVALID_HEADER, f"The header {shown} may be sent once.", param=shown)
 
 
 def _take(limits: RateLimiter, name: str) -> Allowance:

@@ -99,7 +99,7 @@ class Endpoint:
         principal = exchange.principal
         if principal is None:
             if not self._operation.is_open:
-                raise Problem(UNAUTHENTICATED, headers=[(b"www-authenticate", b"Bearer")])
+                raise Problem(UNAUTHENTICATED, param="Authorization", headers=[(b"www-authenticate", b"Bearer")])
             principal = _ANONYMOUS
         refuse_card_numbers(tuple(scope["path_params"].items()), self._operation.opaque)
         return Call(
@@ -132,7 +132,7 @@ class CommandEndpoint(Endpoint):
             body = operation.body.model_validate_json(raw)
         except ValidationError as error:
             refuse_card_numbers_in_body(raw, value, self._opaque, max_chars=REFUSED_BODY_MAX_CHARS)
-            raise invalid_body(error) from None
+            raise invalid_body(error, value) from None
         refuse_card_numbers_in_body(raw, value, self._opaque)
         request_hash = self._parts.vault.request_hash(
             _canonical_request(scope["method"], scope["path"], call.tenant_id, value)
@@ -240,9 +240,10 @@ class QueryEndpoint(Endpoint):
         try:
             pairs = call.query_pairs()
             refuse_card_numbers(pairs, self._opaque)
-            asked = parameters.model_validate(_parameters(pairs, self._multiple))
+            sent = _parameters(pairs, self._multiple)
+            asked = parameters.model_validate(sent)
         except ValidationError as error:
-            raise invalid_body(error) from None
+            raise invalid_body(error, sent) from None
         await await_position(
             self._parts.positions,
             exchange.headers,
@@ -321,7 +322,7 @@ def _idempotency_key(headers: dict[bytes, bytes]) -> str:
     if key is None:
         raise Problem(MISSING_KEY, param="Idempotency-Key")
     if _KEY.fullmatch(key) is None:
-        raise Problem(INVALID_HEADER, "1 to 255 visible ASCII characters.", param="Idempotency-Key")
+        raise Problem(INVALID_HEADER, "Idempotency-Key is 1 to 255 visible ASCII characters.", param="Idempotency-Key")
     return key.decode()
 
 

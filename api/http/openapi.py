@@ -384,7 +384,7 @@ def _headers(operation: Operation) -> list[Json]:
     found.append(_request_header("X-Tenant-ID", "Must be the API key's tenant.", {"type": "string"}))
     if operation.is_command:
         schema: Json = {"type": "string", "pattern": "^[!-~]{1,255}$"}
-        about = "Names this request: a repeat under the same key gets the same answer."
+        about = "Names this request: a repeat under the same Idempotency-Key gets the same answer."
         found.append(
             _request_header("Idempotency-Key", about, schema, required=True, example=f"order-4711-{operation.name}")
         )

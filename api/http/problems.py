@@ -32,45 +32,63 @@ MALFORMED_JSON: Final = ProblemType("malformed_json", 400, "The body is not JSON
 DUPLICATE_NAME: Final = ProblemType("duplicate_name", 400, "A name stands twice in one object of the body.")
 INVALID_HEADER: Final = ProblemType("invalid_header", 400, "A header's value is not of its form.")
 MALFORMED_REQUEST: Final = ProblemType("malformed_request", 400, "This is no request of HTTP/1.1.")
-MISSING_KEY: Final = ProblemType("idempotency_key_missing", 400, "A request that changes something needs a key.")
-UNKNOWN_VERSION: Final = ProblemType("unknown_version", 400, "There is no such version of this API.")
-UNAUTHENTICATED: Final = ProblemType("unauthenticated", 401, "An API key is needed, and none that is valid was sent.")
+MISSING_KEY: Final = ProblemType(
+    "idempotency_key_missing", 400, "A request that changes something needs the header Idempotency-Key."
+)
+UNKNOWN_VERSION: Final = ProblemType("unknown_version", 400, "The header Tallybook-Version names no version there is.")
+UNAUTHENTICATED: Final = ProblemType(
+    "unauthenticated", 401, "The header Authorization: Bearer <API key> is needed, and no valid one was sent."
+)
 TENANT_MISMATCH: Final = ProblemType("tenant_mismatch", 403, "X-Tenant-ID names another tenant than the API key.")
 NO_SUCH_PAGE: Final = ProblemType("route_not_found", 404, "There is nothing at this path.")
 NOT_FOUND: Final = ProblemType("not_found", 404, "There is no such resource.")
 METHOD_NOT_ALLOWED: Final = ProblemType("method_not_allowed", 405, "The path does not take this method.")
-KEY_IN_FLIGHT: Final = ProblemType("idempotency_key_in_flight", 409, "The first request with this key is being done.")
+KEY_IN_FLIGHT: Final = ProblemType(
+    "idempotency_key_in_flight", 409, "The first request with this Idempotency-Key is being done."
+)
 ERASED: Final = ProblemType("personal_data_erased", 410, "The answer held data of a person who was erased since.")
 TOO_LARGE: Final = ProblemType("body_too_large", 413, "The body is larger than the limit.")
 REQUEST_TIMEOUT: Final = ProblemType("request_timeout", 408, "The request did not arrive whole in time.")
 URI_TOO_LONG: Final = ProblemType("uri_too_long", 414, "The path with its query is longer than the limit.")
-UNSUPPORTED_TYPE: Final = ProblemType("unsupported_media_type", 415, "The body must be application/json.")
+UNSUPPORTED_TYPE: Final = ProblemType(
+    "unsupported_media_type", 415, "A body must come with the header Content-Type: application/json."
+)
 HEAD_TOO_LARGE: Final = ProblemType("head_too_large", 431, "The request's head is larger than the limit.")
 INVALID: Final = ProblemType("validation_failed", 422, "Some fields or parameters are not valid; errors[] tells which.")
-KEY_REUSED: Final = ProblemType("idempotency_key_reused", 422, "The key was used before with another request.")
+KEY_REUSED: Final = ProblemType(
+    "idempotency_key_reused", 422, "The Idempotency-Key was used before with another request."
+)
 CARD_NUMBER: Final = ProblemType(
     "card_number_refused", 422, "The request holds a payment card number; send the gateway's token instead."
 )
-RATE_LIMITED: Final = ProblemType("rate_limited", 429, "Too many requests; retry after the time in Retry-After.")
-BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same key.")
+RATE_LIMITED: Final = ProblemType(
+    "rate_limited", 429, "Too many requests; retry after the seconds in the header Retry-After."
+)
+BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same Idempotency-Key.")
 TOO_MANY_CONNECTIONS: Final = ProblemType(
     "too_many_connections", 503, "There are too many connections or unfinished requests; retry later."
 )
-UNAVAILABLE: Final = ProblemType("store_unavailable", 503, "The store cannot be reached; retry with the same key.")
+UNAVAILABLE: Final = ProblemType(
+    "store_unavailable", 503, "The store cannot be reached; retry with the same Idempotency-Key."
+)
 GATEWAY_UNAVAILABLE: Final = ProblemType(
-    "gateway_unavailable", 503, "The payment gateway does not answer; retry with the same key."
+    "gateway_unavailable", 503, "The payment gateway does not answer; retry with the same Idempotency-Key."
 )
 CLOCK_APART: Final = ProblemType(
-    "clock_apart", 503, "This server's clock is wrong, so it writes nothing; retry with the same key."
+    "clock_apart", 503, "This server's clock is wrong, so it writes nothing; retry with the same Idempotency-Key."
 )
 OUTCOME_PENDING: Final = ProblemType(
-    "outcome_pending", 503, "The command takes longer than the limit; retry with the same key for its outcome."
+    "outcome_pending",
+    503,
+    "The command takes longer than the limit; its outcome comes with the same Idempotency-Key.",
 )
 READ_MODEL_FILLING: Final = ProblemType(
     "read_model_filling", 503, "This release shows more than its read model holds yet; retry once it is filled."
 )
 POSITION_NOT_REACHED: Final = ProblemType(
-    "position_not_reached", 503, "What can be read has not reached Min-Ledger-Position yet."
+    "position_not_reached",
+    503,
+    "What can be read has not come to the position asked for yet; retry after Retry-After.",
 )
 INTERNAL: Final = ProblemType("internal_error", 500, "Something is wrong on our side; it was logged.")
 

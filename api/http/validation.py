@@ -3,8 +3,9 @@
 Nothing that was sent is repeated in a sentence: it may be anything.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, get_args
+from collections.abc import Callable, Mapping, Sequence, Sized
+from itertools import islice
+from typing import Any, Final, NamedTuple, get_args
 
 from pydantic import StringConstraints, ValidationError
 from pydantic_core.core_schema import ErrorType
@@ -17,8 +18,12 @@ MAX_ERRORS: Final = 50
 MAX_PARAM_CHARS: Final = 64
 """Of each step of a path to a field; names may be the client's own."""
 
+DISCRIMINATOR: Final = "type"
+"""The field of every union's members that says which of them it is."""
+
 _HINTS: Final[dict[str, str]] = {}
 _THEIRS: Final = frozenset(get_args(ErrorType))
+_MISSING: Final = frozenset({"missing", "union_tag_not_found"})
 
 
 def form(pattern: str, hint: str, *, min_length: int | None = None, max_length: int | None = None) -> Any:
@@ -27,27 +32,58 @@ def form(pattern: str, hint: str, *, min_length: int | None = None, max_length: 
     return StringConstraints(pattern=pattern, min_length=min_length, max_length=max_length)
 
 
-def invalid_body(error: ValidationError) -> Problem:
-    """The problem of a body or query that is not valid."""
+def invalid_body(error: ValidationError, sent: object) -> Problem:
+    """The problem of a body or query that is not valid. `sent` is what was parsed: each error is told where it lies
+    there, and what the parser says beyond that is left out.
+    """
     found = error.errors(include_url=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         return Problem(MALFORMED_JSON)
-    return invalid(
-        [_said(entry["loc"], entry["type"], entry["msg"], entry.get("ctx", {})) for entry in found[:MAX_ERRORS]]
-    )
+    told = (_said(entry["loc"], entry["type"], entry["msg"], entry.get("ctx", {}), sent) for entry in found)
+    return invalid([*islice((each for each in told if each is not None), MAX_ERRORS)])
 
 
-def _said(loc: Sequence[int | str], kind: str, message: str, context: Mapping[str, Any]) -> FieldError:
-    if kind not in _THEIRS:
-        return FieldError(_param(loc), kind, message)  # one of our own
+def _said(
+    loc: Sequence[int | str], kind: str, message: str, context: Mapping[str, Any], sent: object
+) -> FieldError | None:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        loc = (*loc, str(context["discriminator"]).strip("'"))
+        loc = (*loc, DISCRIMINATOR)
+    place = _place(loc, sent, is_missing=kind in _MISSING)
+    if kind not in _THEIRS:
+        return FieldError(place.param, kind, message)  # one of our own
+    if kind == "too_short" and isinstance(place.value, Sized) and len(place.value) >= context["min_length"]:
+        return None  # the parser counts the good items alone, and has said what is wrong with the others
     code, sentence = _SAYINGS.get(kind, ("not_valid", "Is not valid here"))
-    return FieldError(_param(loc), code, sentence if isinstance(sentence, str) else sentence(context))
+    return FieldError(place.param, code, sentence if isinstance(sentence, str) else sentence(context))
 
 
-def _param(loc: Sequence[int | str]) -> str:
-    return ".".join(printable(str(part)[:MAX_PARAM_CHARS]) for part in loc)
+class _Place(NamedTuple):
+    """A place in what was sent: its path, and what lies there."""
+
+    param: str
+    value: object
+
+
+def _place(loc: Sequence[int | str], sent: object, *, is_missing: bool) -> _Place:
+    """Where the parser's place lies in what was sent. The steps of its own, such as which of a union's members it took
+    something for, are no part of that; the name of what is missing is.
+    """
+    path: list[int | str] = []
+    value = sent
+    last = len(loc) - 1
+    for number, step in enumerate(loc):
+        if isinstance(value, Mapping):
+            if number < last and step == value.get(DISCRIMINATOR):
+                continue
+            if step in value:
+                value = value[step]
+                path.append(step)
+            elif number == last and is_missing:
+                path.append(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+            path.append(step)
+    return _Place(".".join(printable(str(step)[:MAX_PARAM_CHARS]) for step in path), value)
 
 
 def printable(text: str) -> str:

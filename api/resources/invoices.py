@@ -36,7 +36,7 @@ from api.resources.subscriptions import MAX_DAYS_UNTIL_DUE, SUBSCRIPTIONS, Subsc
 from domain.catalog.price import BillingTiming
 from domain.catalog.product import ProductNotFound
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
-from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
+from domain.customers.payment_method import NoPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE, FinalizeInvoice
 from domain.invoicing.invoice import (
@@ -344,7 +344,7 @@ async def void_invoice(call: Call, _body: NoBody) -> Intention:
     body=InvoicePayment,
     body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
     example=OPEN_EXAMPLE | {"collection_status": "pending", "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7"},
-    refusals=(InvoiceNotOpen, InvoiceHasLivePayment, PaymentMethodNotFound, PaymentMethodIsDetached),
+    refusals=(InvoiceNotOpen, InvoiceHasLivePayment, NoPaymentMethod, PaymentMethodNotFound, PaymentMethodIsDetached),
 )
 async def pay_invoice(call: Call, body: InvoicePayment) -> Intention:
     """Pay an open invoice.

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.consistency import await_reached
 from api.http.fields import CustomerId, Instant, MoneyResource, money
 from api.http.listing import (
     Cursor,
@@ -196,10 +197,24 @@ async def _moment(call: Call, asked: MomentParameters) -> AsOf | None:
     if asked.model_fields_set <= set():
         return None
     position = LATEST_POSITION if asked.known_at_position is None else asked.known_at_position
+    if asked.known_at_position is not None:
+        await _known(call, asked.known_at_position)
     if asked.known_at is not None:
         async with call.reading() as connection:
             position = await entries.position_at(connection, call.tenant_id, asked.known_at)
     return AsOf(position=position, effective_before=asked.as_of)
+
+
+async def _known(call: Call, position: int) -> None:
+    """Refuse a position that the log has not come to: the answer would be another one later. What is read may be
+    behind the log, and is waited for.
+    """
+    async with call.reading() as connection:
+        head = await connection.fetchval("SELECT position FROM log.head")
+    if position > head:
+        raise invalid([FieldError("known_at_position", "position_ahead", "The log has not come to this position yet")])
+    timeout_s = call.parts.settings.api.position_timeout_ms / 1000
+    await await_reached(call.parts.positions, (Projection.LEDGER,), position, timeout_s=timeout_s)
 
 
 @LEDGER.query(

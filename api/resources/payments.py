@@ -28,7 +28,7 @@ from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.invoices import INVOICES, InvoiceResource
 from api.resources.payment_methods import PAYMENT_METHODS, PaymentMethodResource
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
-from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
+from domain.customers.payment_method import NoPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.invoicing.invoice import InvoiceNotOpen
 from domain.kernel.identifiers import PAYMENT as PREFIX
@@ -216,6 +216,7 @@ PAYMENTS: Final = Resource(
         CustomerIsDeleted,
         TestClockIsDeleted,
         NotCustomersCurrency,
+        NoPaymentMethod,
         PaymentMethodNotFound,
         PaymentMethodIsDetached,
     ),
@@ -247,6 +248,7 @@ async def create_payment(_call: Call, body: NewPayment) -> Intention:
     body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
     refusals=(
         PaymentNotConfirmable,
+        NoPaymentMethod,
         PaymentMethodNotFound,
         PaymentMethodIsDetached,
         InvoiceNotOpen,

@@ -28,6 +28,7 @@ from api.http.listing import (
 )
 from api.http.operations import Intention
 from api.http.resource import Resource
+from api.http.validation import DISCRIMINATOR
 from domain.catalog.plan import PlanIsArchived, PlanNotFound
 from domain.catalog.price import (
     PRICE,
@@ -88,7 +89,7 @@ class NewPrice(Body):
     plan: PlanId
     external_id: ExternalId | None = None
     name: PriceName | None = None
-    model: Annotated[FlatModel | PerUnitModel, Field(discriminator="type")]
+    model: Annotated[FlatModel | PerUnitModel, Field(discriminator=DISCRIMINATOR)]
     timing: BillingTiming = BillingTiming.IN_ADVANCE
 
 

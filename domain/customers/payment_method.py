@@ -84,6 +84,13 @@ class PaymentMethodDetached:
 PaymentMethodEvent = PaymentMethodAttached | PaymentMethodChanged | PaymentMethodDetached
 
 
+class NoPaymentMethod(Refusal):
+    """There is nothing to charge: name a payment method, or set the customer's default."""
+
+    code = "no_payment_method"
+    param = "payment_method"
+
+
 class PaymentMethodNotFound(Refusal):
     """The customer has no such payment method."""
 

@@ -229,6 +229,10 @@ class InvoiceNotOpen(Refusal):
 
     code = "invoice_not_open"
 
+    def summary(self) -> str:
+        is_draft = self.details.get("status") == InvoiceStatus.DRAFT
+        return "The invoice is a draft: finalize it first, then it can be paid." if is_draft else super().summary()
+
 
 class InvoiceCannotBeVoided(Refusal):
     """Only an open or draft invoice can be voided; credit or refund a paid one."""

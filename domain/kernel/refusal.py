@@ -32,7 +32,11 @@ class Refusal(Exception):
         super().__init__(self.describe())
 
     def describe(self) -> str:
-        """One sentence for a person: the docstring's first line and the values."""
-        summary = (type(self).__doc__ or self.code).strip().splitlines()[0]
+        """One sentence for a person, and the values."""
+        summary = self.summary()
         values = ", ".join(f"{name}={value}" for name, value in self.details.items() if value is not None)
         return f"{summary} ({values})" if values else summary
+
+    def summary(self) -> str:
+        """The docstring's first line, unless the values tell more of what to do."""
+        return (type(self).__doc__ or self.code).strip().splitlines()[0]

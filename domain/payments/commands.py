@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business
-from domain.customers.payment_method import PaymentMethod, PaymentMethodNotFound, usable_by
+from domain.customers.payment_method import NoPaymentMethod, PaymentMethod, usable_by
 from domain.invoicing.invoice import (
     INVOICE,
     Invoice,
@@ -200,9 +200,9 @@ def _attempt(payment: Payment, method_id: str | None, streams: Streams, at: date
 
 
 def _method(payment: Payment, method_id: str | None, streams: Streams) -> PaymentMethod:
-    """What is to be charged. Raises PaymentMethodNotFound, PaymentMethodIsDetached."""
+    """What is to be charged. Raises NoPaymentMethod, PaymentMethodNotFound, PaymentMethodIsDetached."""
     if method_id is None:
-        raise PaymentMethodNotFound(customer=payment.customer_id)
+        raise NoPaymentMethod(customer=payment.customer_id)
     return usable_by(streams, method_id, payment.customer_id)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from api.app import RESOURCES
 from api.http.fields import Instant, MoneyBody, Quantity, plain_decimal
@@ -17,9 +17,11 @@ from api.http.json_bodies import read_json
 from api.http.limits import RateLimiter
 from api.http.openapi import READING_ORDER, document
 from api.http.operations import Operation
-from api.http.problems import CARD_NUMBER, FieldError, Problem, catalogue, problems_markdown
+from api.http.problems import CARD_NUMBER, PROBLEM_TYPES, FieldError, Problem, catalogue, problems_markdown
 from api.http.replies import Reply, from_stored, to_stored
 from api.http.validation import invalid_body
+from api.resources.customers import NewCustomer
+from api.resources.invoices import NewInvoice
 from api.resources.prices import NewPrice
 from testing.growth import grows_linearly
 from tests.lengths import LENGTH
@@ -240,18 +242,74 @@ def test_the_documentation_page_loads_nothing_from_elsewhere() -> None:
 def test_a_currency_in_lower_case_is_told_how_it_is_written(sent: str) -> None:
     with pytest.raises(ValidationError) as refused:
         MoneyBody.model_validate({"amount": 1, "currency": sent})
-    (error,) = invalid_body(refused.value).errors
+    (error,) = invalid_body(refused.value, {"amount": 1, "currency": sent}).errors
     assert error == FieldError("currency", "unknown_currency", "Currency codes are in upper case: USD")
 
 
 def test_what_is_wrong_is_said_without_what_was_sent() -> None:
     """In a tag of a union, too, which the parser would repeat."""
+    sent = {"plan": "x", "model": {"type": "4242424242424242"}}
     with pytest.raises(ValidationError) as refused:
-        NewPrice.model_validate({"plan": "x", "model": {"type": "4242424242424242"}})
-    errors = {error.param: error for error in invalid_body(refused.value).errors}
+        NewPrice.model_validate(sent)
+    errors = {error.param: error for error in invalid_body(refused.value, sent).errors}
     assert errors["plan"] == FieldError("plan", "wrong_form", "Must be an id that begins with plan_")
     assert errors["model.type"].code == "not_one_of"
     assert "4242" not in str(errors)
+
+
+def refused_fields(model: type[BaseModel], sent: object) -> list[tuple[str, str]]:
+    """The fields that an error tells of, each with its code."""
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate_json(json.dumps(sent))
+    return [(error.param, error.code) for error in invalid_body(refused.value, sent).errors]
+
+
+def test_what_is_wrong_is_told_by_the_path_in_the_body_that_was_sent() -> None:
+    """Without the parser's own steps, such as which member of a union it took the model for."""
+    plan = "plan_01m7ywe9z7e398x54gfbrtqnk7"
+    per_unit = {"type": "per_unit", "unit_amount": "many", "per_unit": 1}
+    assert refused_fields(NewPrice, {"plan": plan, "model": per_unit}) == [
+        ("model.currency", "required"),
+        ("model.unit_amount", "invalid_decimal"),
+        ("model.per_unit", "unknown_name"),
+    ]
+    assert refused_fields(NewPrice, {"plan": plan, "model": {}}) == [("model.type", "required")]
+    assert refused_fields(NewPrice, {"plan": plan, "model": {"type": "flat"}}) == [("model.amount", "required")]
+    assert refused_fields(NewCustomer, {"currency": "EUR", "metadata": {"a\n": "b"}}) == [("metadata.a?", "wrong_form")]
+
+
+def test_a_bad_item_is_told_and_the_list_that_holds_it_is_not_called_short() -> None:
+    invoice = {"customer": "cus_01m7ywe9z7e398x54gfbrtqnk7", "currency": "EUR"}
+    line = {"amount": {"amount": 1, "currency": "EUR"}}
+    assert refused_fields(NewInvoice, {**invoice, "lines": [line]}) == [("lines.0.description", "required")]
+    assert refused_fields(NewInvoice, {**invoice, "lines": []}) == [("lines", "too_short")]
+
+
+@pytest.mark.parametrize(
+    ("header", "codes"),
+    [
+        ("Authorization: Bearer <API key>", {"unauthenticated"}),
+        ("Content-Type: application/json", {"unsupported_media_type"}),
+        ("Tallybook-Version", {"unknown_version"}),
+        ("X-Tenant-ID", {"tenant_mismatch"}),
+        ("Retry-After", {"rate_limited", "position_not_reached"}),
+        (
+            "Idempotency-Key",
+            {
+                "idempotency_key_missing",
+                "idempotency_key_in_flight",
+                "idempotency_key_reused",
+                "busy",
+                "store_unavailable",
+                "gateway_unavailable",
+                "clock_apart",
+                "outcome_pending",
+            },
+        ),
+    ],
+)
+def test_what_is_said_of_a_header_names_it_as_it_is_sent(header: str, codes: set[str]) -> None:
+    assert {kind.code for kind in PROBLEM_TYPES if header in kind.title} == codes
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ PROMISED = """
     InvoiceCannotBeVoided        invoice_not_voidable           conflict   -
     InvalidInvoiceLines          invalid_invoice_lines          invalid    lines
     PaymentMethodDeclined        payment_method_declined        invalid    token
+    NoPaymentMethod              no_payment_method              conflict   payment_method
     PaymentMethodNotFound        payment_method_not_found       not_found  payment_method
     PaymentMethodAlreadyExists   payment_method_already_exists  conflict   -
     PaymentMethodIsDetached      payment_method_detached        conflict   payment_method

@@ -296,6 +296,14 @@ async def test_the_books_balance_now_and_as_of_any_moment_in_both_times(api: Api
     assert (nobody.status_code, nobody.json()["code"]) == (404, "customer_not_found")
     both = await client.get("/v1/ledger/trial-balance?known_at=2030-01-01T00:00:00Z&known_at_position=1")
     assert both.status_code == 422
+    head = await api.head()
+    for path in ("ledger/trial-balance", "ledger/accounts", f"customers/{ada['id']}/accounts"):
+        assert (await client.get(f"/v1/{path}?known_at_position={head}")).status_code == 200
+        ahead = await client.get(f"/v1/{path}?known_at_position={head + 1}")
+        assert ahead.status_code == 422
+        assert [(error["param"], error["code"]) for error in ahead.json()["errors"]] == [
+            ("known_at_position", "position_ahead")
+        ]
 
 
 async def test_a_customers_story_and_balance_and_the_log_are_shown(api: Api) -> None:

@@ -324,6 +324,7 @@ def test_a_settled_invoice_is_neither_paid_nor_voided_again(settled: VoidInvoice
 
 def test_a_draft_is_not_paid() -> None:
     given(create_customer(), draft()).when(PAY_OUT_OF_BAND).then_refused(InvoiceNotOpen, status="draft")
+    assert "draft: finalize it first" in InvoiceNotOpen(invoice=INVOICE_ID, status=InvoiceStatus.DRAFT).describe()
 
 
 @pytest.mark.parametrize("command", [FINALIZE, VOID, PAY_OUT_OF_BAND])

@@ -3,7 +3,12 @@
 import pytest
 
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
-from domain.customers.payment_method import DetachPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
+from domain.customers.payment_method import (
+    DetachPaymentMethod,
+    NoPaymentMethod,
+    PaymentMethodIsDetached,
+    PaymentMethodNotFound,
+)
 from domain.invoicing.invoice import InvoiceNotFound, InvoiceNotOpen
 from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING
 from domain.kernel.stream import Command
@@ -123,8 +128,8 @@ def test_an_intent_needs_an_amount_a_customer_and_an_id_of_its_own() -> None:
 def test_only_a_payment_method_of_the_customer_can_be_charged() -> None:
     of_another = (create_customer(), card_attached(OTHER_CARD_ID, OTHER_CUSTOMER_ID), create())
     detached = (create_customer(), attach_card(), DetachPaymentMethod(payment_method_id=CARD_ID))
-    given(create_customer()).when(create(confirm=True)).then_refused(PaymentMethodNotFound)
-    given(create_customer(), create()).when(confirm()).then_refused(PaymentMethodNotFound)
+    given(create_customer()).when(create(confirm=True)).then_refused(NoPaymentMethod)
+    given(create_customer(), create()).when(confirm()).then_refused(NoPaymentMethod)
     given(create_customer()).when(create(payment_method_id=CARD_ID)).then_refused(PaymentMethodNotFound)
     given(*of_another).when(confirm(OTHER_CARD_ID)).then_refused(PaymentMethodNotFound)
     given(*detached).when(create(payment_method_id=CARD_ID)).then_refused(PaymentMethodIsDetached)
@@ -195,7 +200,7 @@ def test_paying_needs_an_open_invoice_and_a_payment_method() -> None:
     given(*customer_with_card()).when(pay_invoice()).then_refused(InvoiceNotFound, invoice=INVOICE_ID)
     for settled in (invoice_voided(), invoice_paid(payment_id=None)):
         given(*customer_with_card(), invoice_finalized(), settled).when(pay_invoice()).then_refused(InvoiceNotOpen)
-    given(create_customer(), invoice_finalized()).when(pay_invoice()).then_refused(PaymentMethodNotFound)
+    given(create_customer(), invoice_finalized()).when(pay_invoice()).then_refused(NoPaymentMethod)
     given(*customer_with_card(), create(), invoice_finalized()).when(pay_invoice()).then_refused(PaymentAlreadyExists)
 
 
