@@ -277,7 +277,11 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
     refusals=(SubscriptionIsCanceled, SubscriptionIsOverdue, PeriodIsBilled, BeyondCalendar),
 )
 async def cancel_subscription(call: Call, body: Cancellation) -> Intention:
-    """Cancel a subscription, with its period or at once. Periods that are due by now are billed first."""
+    """Cancel a subscription, with its period or at once.
+
+    Periods that began before are billed first; at the very instant at which one would begin, a subscription that is
+    cancelled at once ends without it. One that has begun stays billed: void its invoice, or refund what it paid.
+    """
     subscription_id = SUBSCRIPTIONS.id_of(call)
     return SUBSCRIPTIONS.changed(
         subscription_id, CancelSubscription(subscription_id=subscription_id, at_period_end=body.at_period_end)

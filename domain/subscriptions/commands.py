@@ -123,10 +123,13 @@ def renew_subscription(command: RenewSubscription, streams: Streams, now: dateti
 
 
 def cancel_subscription(command: CancelSubscription, streams: Streams, now: datetime) -> Decision:
-    """Now or with the current period, which is the one that runs once everything due before now has happened."""
+    """Now or with the current period, which is the one that runs once everything due by now has happened.
+
+    One that ends at the very instant at which a period would begin does not begin it.
+    """
     found = subscriptions.living(streams, command.subscription_id)
     at = customer_time(streams, CUSTOMER.of(streams, found.customer_id), now)
-    ahead = caught_up(streams, command.subscription_id, at).to_change()
+    ahead = caught_up(streams, command.subscription_id, at, ends=not command.at_period_end).to_change()
     subscription = ahead.subscription
     if not command.at_period_end:
         ended = end(subscription, at, CancellationReason.REQUESTED, ahead.streams)

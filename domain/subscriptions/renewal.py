@@ -7,6 +7,7 @@ not by what is known when it is at last passed.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeGuard
 
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
@@ -35,23 +36,18 @@ MAX_PERIODS_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """A subscription after what was due by `at`: the changes until then, and the states after them."""
+    """A subscription after what was due by a time: the changes until then, and the states after them."""
 
     subscription_id: str
     changes: list[Change]
     streams: Streams
-    at: datetime
+    is_overdue: bool
+    """Whether more was due than one decision may do."""
 
     @property
     def subscription(self) -> Subscription:
         """As it then is."""
         return SUBSCRIPTION.of(self.streams, self.subscription_id)
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether more was due than one decision may do."""
-        boundary = self.subscription.next_boundary
-        return boundary is not None and boundary <= self.at
 
     def to_change(self) -> "CaughtUp":
         """Itself, if the subscription may be changed now. Raises SubscriptionIsCanceled, SubscriptionIsOverdue."""
@@ -62,29 +58,38 @@ class CaughtUp:
         return self
 
 
-def caught_up(streams: Streams, subscription_id: str, at: datetime) -> CaughtUp:
-    """The subscription with what is due by `at`, that instant included: at most MAX_PERIODS_AT_ONCE boundaries."""
+def caught_up(streams: Streams, subscription_id: str, at: datetime, *, ends: bool = False) -> CaughtUp:
+    """The subscription with what is due by `at`, that instant included: at most MAX_PERIODS_AT_ONCE boundaries.
+
+    With `ends` it is to end at `at`. That instant is then left out: periods are half-open, so what ends at the instant
+    at which a period would begin does not begin it.
+    """
     changes: list[Change] = []
     after = After(streams)
     boundary = SUBSCRIPTION.of(streams, subscription_id).next_boundary
+
+    def is_due(boundary: datetime | None) -> TypeGuard[datetime]:
+        return boundary is not None and (boundary < at or (boundary == at and not ends))
+
     for _ in range(MAX_PERIODS_AT_ONCE):
-        if boundary is None or boundary > at:
+        if not is_due(boundary):
             break
         passed = _pass(boundary, SUBSCRIPTION.of(after, subscription_id), after)
         after.add(*passed)
         changes += [change._replace(effective_at=boundary) for change in passed]
         event = passed[0].event
         boundary = event.period_end if isinstance(event, SubscriptionPeriodStarted) else None
-    return CaughtUp(subscription_id, changes, after, at)
+    return CaughtUp(subscription_id, changes, after, is_overdue=is_due(boundary))
 
 
 def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> list[Change]:
-    """The next period, or the end: cancelled at the period's end, or because its customer was gone by then.
+    """The next period, or the end: cancelled at the period's end, or because its customer was gone by then, be it since
+    that very instant.
 
     The subscription's own event comes first.
     """
     deleted_at = CUSTOMER.of(streams, subscription.customer_id).deleted_at
-    if deleted_at is not None and deleted_at < boundary:
+    if deleted_at is not None and deleted_at <= boundary:
         return end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, streams)
     if subscription.cancel_at is not None:
         return end(subscription, boundary, CancellationReason.PERIOD_END, streams)

@@ -96,28 +96,32 @@ class CheckedHistory(RuleBasedStateMachine):
             self.balances[key] = self.balances.get(key, 0) + signed
         assert sides[Side.DEBIT] == sides[Side.CREDIT], "debits equal credits after every event"
 
-    def _is_due(self, subscribed: Subscribed) -> bool:
-        return not subscribed.canceled and subscribed.next_boundary <= self.time_of(subscribed.customer)
+    def _is_due(self, subscribed: Subscribed, *, ends_now: bool = False) -> bool:
+        """Whether a boundary is to be passed; one at the very instant at which it is to end is not."""
+        now = self.time_of(subscribed.customer)
+        boundary = subscribed.next_boundary
+        return not subscribed.canceled and (boundary < now or (boundary == now and not ends_now))
 
-    def _catch_up(self, subscription_id: str) -> None:
+    def _catch_up(self, subscription_id: str, *, ends_now: bool = False) -> None:
         """Whatever is due by now happens at its own time, and whoever is late changes nothing of it."""
         subscribed = self.model.subscriptions[subscription_id]
-        while self._is_due(subscribed):
+        while self._is_due(subscribed, ends_now=ends_now):
             if self.model.ends_at(subscription_id):
                 self._end(subscription_id, subscribed, subscribed.next_boundary)
             else:
                 self._next_period(subscription_id, subscribed)
 
-    def _has_ended(self, subscription_id: str) -> bool:
+    def _has_ended(self, subscription_id: str, *, ends_now: bool) -> bool:
         """Whether the subscription is cancelled, or is once what is due has happened: with its period, or for want of
         a customer at a boundary."""
         subscribed = self.model.subscriptions[subscription_id]
-        if subscribed.canceled or not self._is_due(subscribed) or subscribed.ends_with_period:
-            return subscribed.canceled or self._is_due(subscribed)
+        is_due = self._is_due(subscribed, ends_now=ends_now)
+        if subscribed.canceled or not is_due or subscribed.ends_with_period:
+            return subscribed.canceled or is_due
         deleted_at = self.model.people[subscribed.customer].deleted_at
         now, k = self.time_of(subscribed.customer), subscribed.index + 1
-        while subscribed.boundary(k) <= now:
-            if deleted_at is not None and deleted_at < subscribed.boundary(k):
+        while subscribed.boundary(k) < now or (subscribed.boundary(k) == now and not ends_now):
+            if deleted_at is not None and deleted_at <= subscribed.boundary(k):
                 return True
             k += 1
         return False

@@ -180,7 +180,7 @@ class Model:
         """Whether the subscription ends with its next boundary."""
         subscribed = self.subscriptions[subscription_id]
         deleted_at = self.people[subscribed.customer].deleted_at
-        return subscribed.ends_with_period or (deleted_at is not None and deleted_at < subscribed.next_boundary)
+        return subscribed.ends_with_period or (deleted_at is not None and deleted_at <= subscribed.next_boundary)
 
     def capture(self, payment_id: str) -> None:
         paying = self.payments[payment_id]

@@ -6,7 +6,7 @@ unfinished. At the end a replay from the first event comes to the same states. `
 and evolving are pure and that every event survives the wire.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from hypothesis import settings
@@ -138,12 +138,28 @@ class Histories(CheckedHistory):
         """For everybody, and on the test clock; then some timers run."""
         self.now += timedelta(hours=hours)
         if clock_hours:
-            self.clock_now += timedelta(hours=clock_hours)
-            self.advances += 1
-            self.do(AdvanceTestClock(clock_id=CLOCK_ID, to=self.clock_now))
-            self.do(CompleteTestClockAdvance(clock_id=CLOCK_ID, advance=self.advances))
+            self.advance_the_clock(self.clock_now + timedelta(hours=clock_hours))
         for n in renewals:
             self.renew(n, by_timer=True)
+
+    @precondition(lambda self: self.model.subscriptions)
+    @rule(n=any_one)
+    def time_comes_to_a_boundary(self, n: int) -> None:
+        """To the very instant, before any timer has run."""
+        subscribed = self.model.subscriptions[pick(self.model.subscriptions, n)]
+        boundary = subscribed.next_boundary
+        if subscribed.canceled or boundary <= self.time_of(subscribed.customer):
+            return
+        if self.model.people[subscribed.customer].on_clock:
+            self.advance_the_clock(boundary)
+        else:
+            self.now = boundary
+
+    def advance_the_clock(self, to: datetime) -> None:
+        self.clock_now = to
+        self.advances += 1
+        self.do(AdvanceTestClock(clock_id=CLOCK_ID, to=to))
+        self.do(CompleteTestClockAdvance(clock_id=CLOCK_ID, advance=self.advances))
 
     # --- subscriptions -------------------------------------------------------------------------------------------
 
@@ -203,9 +219,10 @@ class Histories(CheckedHistory):
         subscription_id = pick(self.model.subscriptions, n)
         subscribed = self.model.subscriptions[subscription_id]
         command = CancelSubscription(subscription_id=subscription_id, at_period_end=at_period_end)
-        if self.do(command, accepted=not self._has_ended(subscription_id)) is None:
+        ends_now = not at_period_end
+        if self.do(command, accepted=not self._has_ended(subscription_id, ends_now=ends_now)) is None:
             return
-        self._catch_up(subscription_id)
+        self._catch_up(subscription_id, ends_now=ends_now)
         if at_period_end:
             subscribed.ends_with_period = True
         else:
