@@ -4,7 +4,7 @@ The order of the function's parameters is nobody's business, and a parameter tha
 out: the processes of the release before go on writing while a new one is rolled out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -16,43 +16,34 @@ from infra.event_store.storage import ReadRow, ResultRow, StreamRow, Write
 Arguments = dict[str, Any]
 
 
-class _Texts(str):
-    """The text of an array of texts: the driver looks at every element of an array several times, at a text once."""
+class _NoTexts(str):
+    """No texts, as the text of an array: the driver looks at every element of an array, at a text once."""
 
     __slots__ = ()
 
 
-class _Integers(str):
-    """The text of an array of integers."""
+class _NoIntegers(str):
+    """No integers, as the text of an array."""
 
     __slots__ = ()
 
 
-_CASTS: Final[Mapping[type, str]] = {_Texts: "::text::text[]", _Integers: "::text::int[]"}
+_NO_TEXTS: Final = _NoTexts("{}")
+_NO_INTEGERS: Final = _NoIntegers("{}")
+_ENVELOPE: Final = tuple(field.name for field in fields(Envelope))
+_CASTS: Final[Mapping[type, str]] = {_NoTexts: "::text::text[]", _NoIntegers: "::text::int[]"}
 
 
 def arguments(write: Write, *, clock_apart_max: timedelta) -> Arguments:
     """What a batch comes to; always the same names in the same order."""
-    return {
-        **_streams(write.streams),
-        **_reads(write.reads),
-        **_results(write.results),
-        **_events(write.events),
-        **_columns("freed", ("tenants", "kinds", "values", "owners"), write.freed),
-        **_columns("absent", ("tenants", "kinds", "values"), write.absent),
-        **_columns("taken", ("tenants", "kinds", "values", "owners"), write.taken),
-        **_columns("done", ("tenants", "kinds", "subjects"), write.finished),
-        **_columns(
-            "work",
-            ("tenants", "kinds", "subjects", "due", "after_ms", "clocks", "causes", "correlations"),
-            write.scheduled,
-        ),
-        **_columns("erased", ("tenants", "people"), write.erased),
-        **_columns("key", ("tenants", "people", "wrapped", "salts"), write.keys),
-        **_columns("data", ("tenants", "people", "references", "sealed"), write.personal),
-        "batch_decided_at": write.decided_at,
-        "clock_apart_max": clock_apart_max,
-    }
+    found = _NOTHING.copy()
+    for name, columns in _GROUPS.items():
+        rows = getattr(write, name)
+        if rows:  # most batches have few of the groups
+            found.update(columns(rows))
+    found["batch_decided_at"] = write.decided_at
+    found["clock_apart_max"] = clock_apart_max
+    return found
 
 
 def _streams(rows: Sequence[StreamRow]) -> Arguments:
@@ -91,8 +82,8 @@ def _results(rows: Sequence[ResultRow]) -> Arguments:
 
 
 def _events(rows: Sequence[Envelope]) -> Arguments:
-    names = [field.name for field in fields(Envelope)]
-    columns = dict(zip(names, _transposed([ENVELOPE_VALUES(row) for row in rows], len(names)), strict=True))
+    values = _transposed([ENVELOPE_VALUES(row) for row in rows], len(_ENVELOPE))
+    columns = dict(zip(_ENVELOPE, values, strict=True))
     times: dict[datetime, int] = {}  # each once, in order, with its place
     places = [times.setdefault(time, len(times) + 1) for time in columns["effective_at"]]
     return {
@@ -119,37 +110,58 @@ def _transposed(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequenc
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
-def _columns(group: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Arguments:
-    """The columns of rows, as they are."""
-    columns = _transposed(rows, len(names))
-    return {f"{group}_{name}": column for name, column in zip(names, columns, strict=True)}
+def _columns(group: str, *names: str) -> Callable[[Sequence[tuple[Any, ...]]], Arguments]:
+    """The columns of a group's rows, as they are."""
+    arguments = [f"{group}_{name}" for name in names]
+    return lambda rows: dict(zip(arguments, _transposed(rows, len(arguments)), strict=True))
 
 
-def _texts(column: Sequence[str]) -> _Texts:
+def _texts(column: Sequence[str]) -> str:
     if not column:
-        return _Texts("{}")
+        return _NO_TEXTS
     all_in_one = "".join(column)
     if '"' in all_in_one or "\\" in all_in_one:
         column = [text.replace("\\", "\\\\").replace('"', '\\"') for text in column]
-    return _Texts('{"' + '","'.join(column) + '"}')
+    return '{"' + '","'.join(column) + '"}'
 
 
-def _integers(numbers: Iterable[int]) -> _Integers:
-    return _Integers(f"{{{str([*numbers])[1:-1]}}}")
+def _integers(numbers: Sequence[int]) -> str:
+    return f"{{{str([*numbers])[1:-1]}}}" if numbers else _NO_INTEGERS
 
 
 def _bytes(name: str, part: str, column: Sequence[bytes | None], *, none: int) -> Arguments:
     """Byte strings end to end, with where each starts (from 1) and its length (`none` for None)."""
     lengths = [none if content is None else len(content) for content in column]
-    starts = accumulate(lengths if none == 0 else (max(length, 0) for length in lengths), initial=1)
+    *starts, _ = accumulate(lengths if none == 0 else (max(length, 0) for length in lengths), initial=1)
     return {
         name: b"".join(filter(None, column)),
-        f"{part}_starts": _integers(list(starts)[:-1]),
+        f"{part}_starts": _integers(starts),
         f"{part}_lengths": _integers(lengths),
     }
 
 
-_NOTHING: Final = arguments(Write(decided_at=datetime.min.replace(tzinfo=UTC)), clock_apart_max=timedelta())
+_GROUPS: Final[Mapping[str, Callable[[Any], Arguments]]] = {
+    "streams": _streams,
+    "reads": _reads,
+    "results": _results,
+    "events": _events,
+    "freed": _columns("freed", "tenants", "kinds", "values", "owners"),
+    "absent": _columns("absent", "tenants", "kinds", "values"),
+    "taken": _columns("taken", "tenants", "kinds", "values", "owners"),
+    "finished": _columns("done", "tenants", "kinds", "subjects"),
+    "scheduled": _columns(
+        "work", "tenants", "kinds", "subjects", "due", "after_ms", "clocks", "causes", "correlations"
+    ),
+    "erased": _columns("erased", "tenants", "people"),
+    "keys": _columns("key", "tenants", "people", "wrapped", "salts"),
+    "personal": _columns("data", "tenants", "people", "references", "sealed"),
+}
+"""What a `Write` holds, and the arguments that it comes to."""
+_NOTHING: Final[Arguments] = {
+    **{name: empty for columns in _GROUPS.values() for name, empty in columns(()).items()},
+    "batch_decided_at": datetime.min.replace(tzinfo=UTC),
+    "clock_apart_max": timedelta(),
+}
 APPEND: Final = (
     "SELECT base, recorded FROM log.append("  # noqa: S608  names, numbers and casts only
     + ", ".join(
