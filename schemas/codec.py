@@ -18,8 +18,7 @@ from schemas.decoder import Decoder, compile_decoder
 from schemas.encoder import Encoder, compile_encoder
 from schemas.generator import avro_schema, plain_shape, record_name, without_docs
 from schemas.shapes import Record, record_of, shape_of
-from schemas.upcasters import UPCASTERS, PlainEvent, Upcaster
-from schemas.versions import VERSIONS
+from schemas.versions import UPCASTERS, VERSIONS, PlainEvent, Upcaster
 from schemas.wire import MalformedPayload, UnencodableValue
 
 __all__ = [

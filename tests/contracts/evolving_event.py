@@ -13,7 +13,7 @@ from domain.pricing.models import Flat, PerUnit
 from schemas.codec import Codec
 from schemas.committed import SchemaSet
 from schemas.generate import generated
-from schemas.upcasters import PlainEvent, Upcaster
+from schemas.versions import PlainEvent, Upcaster
 
 USD = CurrencyCode("USD")
 SIGNED = "contract.signed"

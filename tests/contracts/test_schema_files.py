@@ -16,8 +16,7 @@ from schemas.codec import FRAME_BYTES, Codec, event_classes
 from schemas.committed import FOLDER, EventSchema, SchemaSet, committed, load
 from schemas.generator import Json, record_name
 from schemas.shapes import record_of
-from schemas.upcasters import UPCASTERS
-from schemas.versions import VERSIONS
+from schemas.versions import UPCASTERS, VERSIONS
 from tests.contracts import evolving_event as evolution
 
 CODEC = Codec(STREAMS)
