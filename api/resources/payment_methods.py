@@ -29,6 +29,7 @@ from domain.customers.payment_method import (
 )
 from domain.kernel.identifiers import PAYMENT_METHOD as PREFIX
 from domain.kernel.unchanged import Unchanged
+from gateway_adapters.registry import GatewayName
 from infra.ids import new_id
 from projections.models import payment_methods as read
 
@@ -46,7 +47,7 @@ class NewPaymentMethod(Body):
 
     customer: CustomerId
     type: PaymentMethodKind
-    gateway: Literal["sandbox"] = "sandbox"
+    gateway: GatewayName = GatewayName.SANDBOX
     token: Token
     set_default: bool = False
 
@@ -149,7 +150,7 @@ async def attach_payment_method(call: Call, body: NewPaymentMethod) -> Intention
             payment_method_id=method_id,
             customer_id=body.customer,
             kind=body.type,
-            gateway=body.gateway,
+            gateway=body.gateway.value,
             token_reference=token.reference,
             details=token.details,
             make_default=body.set_default,
