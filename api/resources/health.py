@@ -15,6 +15,8 @@ from api.http.operations import Operations
 from api.http.replies import Reply, json_reply
 from infra.heartbeat import PartLog
 from infra.telemetry import Health, PartHealth, metrics
+from projections.reached import reached
+from projections.reading import Reader
 
 HEALTH: Final = Operations(tag="health", about="For probes and people on call.")
 ROLE: Final = "api"
@@ -77,17 +79,19 @@ async def _aggregate(parts: Parts) -> Health:
 
 
 async def _others(parts: Parts) -> list[PartHealth]:
+    timeout_s = parts.settings.telemetry.health_timeout_ms / 1000
     try:
-        async with asyncio.timeout(parts.settings.telemetry.health_timeout_ms / 1000):
-            return await _seen(parts)
+        # Both are needed: what is cancelled gives its connection back first, and a server that is frozen never says
+        # that it has cancelled. The pool waits for that as long as for a connection, and then gives it up.
+        async with asyncio.timeout(timeout_s), parts.reader.pool.acquire(timeout=timeout_s) as connection:
+            return await _seen(parts, connection)
     except Exception as error:
         why = str(error) or type(error).__name__
         return [PartHealth(name="other processes", ok=False, detail=f"cannot be asked for: {why}")]
 
 
-async def _seen(parts: Parts) -> list[PartHealth]:
-    pool = parts.reader.pool
-    row = await pool.fetchrow(_STATE)
+async def _seen(parts: Parts, connection: Reader) -> list[PartHealth]:
+    row = await connection.fetchrow(_STATE)
     assert row is not None, "the head and the relay have one row each"
     relay = PartHealth(
         name="relay",
@@ -97,10 +101,10 @@ async def _seen(parts: Parts) -> list[PartHealth]:
     )
     projections = (
         PartHealth(name=f"projection {projection}", ok=True, lag_events=place.lag_events)
-        for projection, place in (await parts.positions.reached()).items()
+        for projection, place in (await reached(connection, parts.settings.kafka.topic_prefix)).items()
     )
     mine = (ROLE, parts.heartbeat.instance)
-    beats = [beat for beat in await pool.fetch(_HEARTBEATS) if (beat["role"], beat["instance"]) != mine]
+    beats = [beat for beat in await connection.fetch(_HEARTBEATS) if (beat["role"], beat["instance"]) != mine]
     silence_s = parts.settings.telemetry.heartbeat_silence_ms / 1000
     missing = (
         PartHealth(name=f"{role} process", ok=False, detail="none has been heard of")
