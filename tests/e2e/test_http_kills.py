@@ -19,6 +19,8 @@ from tests.lengths import LENGTH
 
 CLIENTS = 8
 PAUSE_S = (0.05, 0.6)
+PACE_S = 0.05
+"""Between a client's answer and its next command: a slow start is not to meet a flood, nor to be followed by one."""
 
 
 @pytest.fixture
@@ -56,6 +58,7 @@ async def test_every_acknowledged_answer_is_in_the_log_once_and_repeats_alike(
             body: dict[str, object] = {"name": key} if done % 3 else plan
             acknowledged[key] = (body | {"path": path}, await answer(path, key, body))
             done += 1
+            await asyncio.sleep(PACE_S)
 
     async def answer(path: str, key: str, body: dict[str, object]) -> bytes:
         while True:
@@ -79,9 +82,16 @@ async def test_every_acknowledged_answer_is_in_the_log_once_and_repeats_alike(
             await asyncio.to_thread(victim.start)
         calm.set()
         await asyncio.gather(*clients)
-        for key, (body, first) in acknowledged.items():
-            path = str(body.pop("path"))
-            assert await answer(path, key, body) == first
+        left = iter(acknowledged.items())
+
+        async def repeats() -> None:
+            for key, (body, first) in left:
+                path = str(body.pop("path"))
+                assert await answer(path, key, body) == first
+
+        async with asyncio.TaskGroup() as crowd:
+            for _ in range(CLIENTS):
+                crowd.create_task(repeats())
     await check_log(database, {key: first for key, (_, first) in acknowledged.items()})
 
 
