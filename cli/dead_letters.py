@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -13,7 +13,8 @@ from cli.output import AsJson, console_for, print_json, print_rows
 from infra.settings import Settings
 
 if TYPE_CHECKING:
-    from infra.kafka.dead_letters import DeadLetter
+    from infra.event_store.due_work import PostgresDueWork
+    from infra.kafka.dead_letters import DeadLetter, KeptLetters
     from processors.dead_letters.opening import Handling
 
 app = typer.Typer(help="Records that a consumer gave up on.", no_args_is_help=True)
@@ -27,20 +28,40 @@ LetterId = Annotated[int, typer.Argument(help="The letter's number, as `tallyboo
 Consumer = Annotated[str | None, typer.Option("--consumer", help="Only letters of this consumer.")]
 
 
+class Kept(NamedTuple):
+    """What waits for a person: letters, and work that is held."""
+
+    letters: "KeptLetters"
+    queue: "PostgresDueWork"
+
+
 def _settings() -> Settings:
     from host.addresses import reached_settings
 
-    return reached_settings()
+    return reached_settings(kafka=False)
+
+
+@contextlib.asynccontextmanager
+async def _kept(settings: Settings) -> "AsyncIterator[Kept]":
+    """The letters and the queue. What hands letters to their consumers again is more, and takes longer to load."""
+    from host.addresses import writer_dsn
+    from infra.database import Role, open_pool
+    from infra.event_store.due_work import PostgresDueWork
+    from infra.kafka.dead_letters import KeptLetters
+
+    pool = await open_pool(writer_dsn(settings), Role.WRITER, settings.database)
+    try:
+        yield Kept(KeptLetters(pool), PostgresDueWork(pool))
+    finally:
+        await pool.close()
 
 
 @contextlib.asynccontextmanager
 async def _handling(settings: Settings) -> "AsyncIterator[Handling]":
-    from host.addresses import bootstrap, owner_dsn, writer_dsn
+    from host.addresses import owner_dsn, writer_dsn
     from processors.dead_letters.opening import open_handling
 
-    async with open_handling(
-        settings, dsn=writer_dsn(settings), owner_dsn=owner_dsn(settings), bootstrap=bootstrap(settings)
-    ) as handling:
+    async with open_handling(settings, dsn=writer_dsn(settings), owner_dsn=owner_dsn(settings)) as handling:
         yield handling
 
 
@@ -54,8 +75,8 @@ def list_letters(
     """
 
     async def fetch() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        async with _handling(_settings()) as handling:
-            letters = [_letter(each) for each in await handling.letters.waiting(limit=limit, consumer=consumer)]
+        async with _kept(_settings()) as kept:
+            letters = [_letter(each) for each in await kept.letters.waiting(limit=limit, consumer=consumer)]
             held = [
                 {
                     "tenant": work.tenant_id,
@@ -64,7 +85,7 @@ def list_letters(
                     "caused_by": work.caused_by_event_id,
                     "why": work.last_error or "",
                 }
-                for work in await handling.queue.held(limit=limit)
+                for work in await kept.queue.held(limit=limit)
             ]
             return letters, held
 
@@ -155,11 +176,11 @@ def dismiss(letter_id: LetterId, *, as_json: AsJson = False) -> None:
     """
 
     async def mark() -> bool:
-        async with _handling(_settings()) as handling:
-            waiting = await handling.letters.waiting(limit=EVERY_LETTER)
+        async with _kept(_settings()) as kept:
+            waiting = await kept.letters.waiting(limit=EVERY_LETTER)
             known = any(letter.dead_letter_id == letter_id for letter in waiting)
             if known:
-                await handling.letters.mark_replayed(letter_id)
+                await kept.letters.mark_replayed(letter_id)
             return known
 
     if not asyncio.run(mark()):
@@ -202,9 +223,9 @@ async def release_held(
 ) -> int:
     """Release what is held of a subject, of a tenant, or all of it. Returns how many pieces of work that were."""
     released = 0
-    async with _handling(settings) as handling:
-        for work in await handling.queue.held(limit=EVERY_LETTER):
+    async with _kept(settings) as kept:
+        for work in await kept.queue.held(limit=EVERY_LETTER):
             if subject in (None, work.subject) and tenant_id in (None, work.tenant_id):
-                released += await handling.queue.release_held(work.tenant_id, work.kind, work.subject)
+                released += await kept.queue.release_held(work.tenant_id, work.kind, work.subject)
                 on.print(f"{work.kind} {work.subject} runs again.", soft_wrap=True)
     return released

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -14,7 +15,7 @@ from cli import audit, dead_letters, demo, projections, relay, servers, tenants
 from cli.faults.command import faults
 from cli.output import AsJson, console_for, print_json, print_table
 from host.registry import ROLES, load
-from infra.settings import load_settings, setting_rows, settings_markdown
+from infra.settings import TelemetrySettings, load_settings, setting_rows, settings_markdown
 from infra.telemetry import configure_logging
 
 app = typer.Typer(
@@ -43,6 +44,25 @@ app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=PROOF)
 app.add_typer(relay.app, name="relay", rich_help_panel=PROOF)
 app.add_typer(projections.app, name="projections", rich_help_panel=PROOF)
 app.command(rich_help_panel=PROOF)(faults)
+
+
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001  typer calls it with the option's value
+    if wanted:
+        from infra.release import RELEASE
+
+        typer.echo(f"tallybook {RELEASE}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the release."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 @app.command(rich_help_panel=SERVERS)
@@ -127,7 +147,11 @@ def show_openapi(*, as_json: AsJson = True) -> None:
 
 
 def main() -> None:
-    """Run the command line. What a user can mend is told in words, without a traceback."""
+    """Run the command line. What a user can mend is told in words, without a traceback.
+
+    What is logged on the way goes to standard error: standard output is for answers, with --json for one document.
+    """
+    configure_logging(TelemetrySettings(log_format="console"), role="cli", stream=sys.stderr)
     try:
         app()
     except Exception as error:

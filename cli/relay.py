@@ -1,8 +1,9 @@
 """`tallybook relay`: how far publishing has come, and publishing everything once more."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.table import Table
 
 from cli.output import AsJson, print_json, print_rows, print_table
 from infra.settings import Settings
+
+if TYPE_CHECKING:
+    from infra.kafka.topics import PublishedTopics
 
 app = typer.Typer(help="The relay that publishes the log to Kafka.", no_args_is_help=True)
 console = Console()
@@ -75,32 +79,48 @@ def publish_again(
     from host.addresses import reached_settings
 
     settings = reached_settings()
+    doomed = asyncio.run(_published(settings)) if topics_dropped else ()
     if not yes:
-        typer.confirm("Publish the whole log again?", abort=True, err=as_json)
+        typer.confirm(_question(settings, doomed), abort=True, err=as_json)
     incarnation = asyncio.run(start_over(settings, drop=topics_dropped))
     if as_json:
-        print_json({"incarnation": incarnation, "topics_dropped": topics_dropped})
+        print_json({"incarnation": incarnation, "topics_dropped": list(doomed)})
         return
     console.print(f"Incarnation {incarnation} begins; [cyan]tallybook relay status[/cyan] shows how far it is.")
+
+
+def _question(settings: Settings, doomed: Sequence[str]) -> str:
+    from host.addresses import bootstrap
+
+    dropped = (
+        f"delete {', '.join(doomed)} on {bootstrap(settings)} with all that they hold, and then " if doomed else ""
+    )
+    return f"This will {dropped}publish the whole log again. Go on? (--yes does not ask)"
+
+
+def _topics(settings: Settings) -> "contextlib.AbstractAsyncContextManager[PublishedTopics]":
+    from host.addresses import bootstrap
+    from infra.kafka.topics import published_topics
+
+    kafka = settings.kafka
+    return published_topics(bootstrap(settings), prefix=kafka.topic_prefix, request_timeout_ms=kafka.request_timeout_ms)
+
+
+async def _published(settings: Settings) -> Sequence[str]:
+    async with _topics(settings) as topics:
+        return topics.names
 
 
 async def start_over(settings: Settings, *, drop: bool) -> int:
     """Begin a new incarnation, and with `drop` delete the published topics. Returns the incarnation.
 
-    The incarnation comes first: from then on a leading relay's sends no longer count. What it still writes into a
-    topic that is about to go is gone with it, and the next leader makes the topics anew.
+    Nothing begins before the brokers have answered. No relay leads while the topics go, and the next leader makes them
+    anew; what a former one still writes belongs to an incarnation that is over.
     """
-    from host.addresses import bootstrap, owner_dsn
-    from infra.kafka.relay import republish
-    from infra.kafka.topics import drop_topics
+    from host.addresses import owner_dsn
+    from infra.kafka.republishing import new_incarnation
 
-    incarnation = await republish(owner_dsn(settings))
-    if drop:
-        await drop_topics(
-            bootstrap(settings),
-            prefix=settings.kafka.topic_prefix,
-            request_timeout_ms=settings.kafka.request_timeout_ms,
-        )
-        # A relay may have led again between the two, and published into topics that are no more.
-        incarnation = await republish(owner_dsn(settings))
-    return incarnation
+    async with _topics(settings) as topics, new_incarnation(owner_dsn(settings)) as incarnation:
+        if drop:
+            await topics.drop()
+        return incarnation

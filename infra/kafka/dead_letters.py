@@ -116,52 +116,11 @@ class DeadLetter:
     replayed_at: datetime | None
 
 
-class DeadLetters:
-    """Writes and reads dead letters. The pool's role is the writer's or the projector's."""
+class KeptLetters:
+    """The letters in their table, which is all that it takes to see, replay or dismiss them."""
 
-    def __init__(self, pool: Pool, producer: Producer | AIOKafkaProducer, *, topic_prefix: str) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._producer = producer
-        self._topic = full_name(topic_prefix, TopicName.DEAD_LETTERS)
-
-    async def bury(self, record: ConsumerRecord, *, consumer: str, error: BaseException, attempts: int) -> None:
-        """Keep a record that `consumer` could not handle. Raises if it could not be kept in both places."""
-        text = _error_text(error)
-        letter = kept(record)
-        found: Mapping[str, bytes | None] = dict(letter.headers)
-        await self._pool.execute(
-            _BURY,
-            consumer,
-            record.topic,
-            record.partition,
-            record.offset,
-            record.timestamp,
-            letter.sha256,
-            letter.size_bytes,
-            letter.by_reference,
-            _text(found.get("tenant")),
-            _text(found.get("ce_id")),
-            letter.key,
-            letter.value,
-            [_holdable(name) for name, _ in letter.headers],
-            [value for _, value in letter.headers],
-            text,
-            attempts,
-        )
-        origin = [
-            ("dead_letter_consumer", consumer.encode()),
-            ("dead_letter_topic", record.topic.encode()),
-            ("dead_letter_partition", b"%d" % record.partition),
-            ("dead_letter_offset", b"%d" % record.offset),
-            ("dead_letter_bytes", b"%d" % letter.size_bytes),
-            ("dead_letter_sha256", letter.sha256.hex().encode()),
-            ("dead_letter_by_reference", b"true" if letter.by_reference else b"false"),
-            ("dead_letter_error", text.encode()),
-            ("dead_letter_attempts", b"%d" % attempts),
-        ]
-        # The client sends no record that has neither key nor value.
-        value = b"" if letter.key is None and letter.value is None else letter.value
-        await self._producer.send_and_wait(self._topic, value, letter.key, headers=[*letter.headers, *origin])
 
     async def waiting(self, *, limit: int, consumer: str | None = None) -> list[DeadLetter]:
         """Letters that were not replayed yet, oldest first."""
@@ -205,6 +164,54 @@ class DeadLetters:
             dead_letter_id,
             _error_text(error),
         )
+
+
+class DeadLetters(KeptLetters):
+    """Writes dead letters, too. The pool's role is the writer's or the projector's."""
+
+    def __init__(self, pool: Pool, producer: Producer | AIOKafkaProducer, *, topic_prefix: str) -> None:
+        super().__init__(pool)
+        self._producer = producer
+        self._topic = full_name(topic_prefix, TopicName.DEAD_LETTERS)
+
+    async def bury(self, record: ConsumerRecord, *, consumer: str, error: BaseException, attempts: int) -> None:
+        """Keep a record that `consumer` could not handle. Raises if it could not be kept in both places."""
+        text = _error_text(error)
+        letter = kept(record)
+        found: Mapping[str, bytes | None] = dict(letter.headers)
+        await self._pool.execute(
+            _BURY,
+            consumer,
+            record.topic,
+            record.partition,
+            record.offset,
+            record.timestamp,
+            letter.sha256,
+            letter.size_bytes,
+            letter.by_reference,
+            _text(found.get("tenant")),
+            _text(found.get("ce_id")),
+            letter.key,
+            letter.value,
+            [_holdable(name) for name, _ in letter.headers],
+            [value for _, value in letter.headers],
+            text,
+            attempts,
+        )
+        origin = [
+            ("dead_letter_consumer", consumer.encode()),
+            ("dead_letter_topic", record.topic.encode()),
+            ("dead_letter_partition", b"%d" % record.partition),
+            ("dead_letter_offset", b"%d" % record.offset),
+            ("dead_letter_bytes", b"%d" % letter.size_bytes),
+            ("dead_letter_sha256", letter.sha256.hex().encode()),
+            ("dead_letter_by_reference", b"true" if letter.by_reference else b"false"),
+            ("dead_letter_error", text.encode()),
+            ("dead_letter_attempts", b"%d" % attempts),
+        ]
+        # The client sends no record that has neither key nor value.
+        value = b"" if letter.key is None and letter.value is None else letter.value
+        await self._producer.send_and_wait(self._topic, value, letter.key, headers=[*letter.headers, *origin])
 
 
 def _error_text(error: BaseException) -> str:

@@ -350,21 +350,3 @@ def _first_of(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-async def republish(dsn: str) -> int:
-    """Start a new incarnation: everything is published again from the log's first event. Returns the incarnation.
-
-    The leading relay notices that its epoch is over and starts over; consumers reset when the new one reaches them.
-    """
-    connection: Connection = await asyncpg.connect(dsn, server_settings={"role": Role.RELAY.value})
-    try:
-        async with connection.transaction():
-            incarnation = await connection.fetchval(
-                "UPDATE relay.state SET incarnation = incarnation + 1, epoch = epoch + 1, position = 0, "
-                "partitions = NULL, lease_until = NULL RETURNING incarnation"
-            )
-            await connection.execute("DELETE FROM relay.published")
-        return int(incarnation)
-    finally:
-        await connection.close()

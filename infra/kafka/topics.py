@@ -1,12 +1,14 @@
 """The topics of a cell: their names, their partitions, and how they are made."""
 
+import contextlib
 import struct
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from typing import Final
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 log = structlog.get_logger(__name__)
 
@@ -102,14 +104,31 @@ async def ensure_topics(
         await admin.close()
 
 
-async def drop_topics(bootstrap: str, *, prefix: str, request_timeout_ms: int) -> None:
-    """Delete the published topics (never the dead letters, which nothing can make again)."""
+class PublishedTopics:
+    """The published topics that the brokers have (never the dead letters, which nothing can make again)."""
+
+    def __init__(self, admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
+        self._admin = admin
+        self.names = names
+
+    async def drop(self) -> None:
+        """Delete them."""
+        if not self.names:
+            return
+        response = await self._admin.delete_topics(list(self.names))
+        for topic, code in response.topic_error_codes:
+            error = for_code(code)
+            if code and error is not UnknownTopicOrPartitionError:  # gone already
+                raise error(topic)
+
+
+@contextlib.asynccontextmanager
+async def published_topics(bootstrap: str, *, prefix: str, request_timeout_ms: int) -> AsyncIterator[PublishedTopics]:
+    """Ask the brokers for the published topics. Raises KafkaError where none answers."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=request_timeout_ms)
     await admin.start()
     try:
         existing = set(await admin.list_topics())
-        doomed = [name for topic in PUBLISHED if (name := full_name(prefix, topic)) in existing]
-        if doomed:
-            await admin.delete_topics(doomed)
+        yield PublishedTopics(admin, [name for topic in PUBLISHED if (name := full_name(prefix, topic)) in existing])
     finally:
         await admin.close()

@@ -1,15 +1,13 @@
-"""What a command needs to handle dead letters in a process of its own: connections, a producer, a writer."""
+"""What a command needs to handle dead letters in a process of its own: connections and a writer."""
 
 import contextlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaProducer
-
 from infra.database import Role, open_pool
 from infra.event_store.due_work import PostgresDueWork
 from infra.event_store.opening import open_writer
-from infra.kafka.dead_letters import DeadLetters
+from infra.kafka.dead_letters import KeptLetters
 from infra.settings import Settings
 from processors.app import CONSUMERS
 from processors.consumers import ConsumerParts, Consumers
@@ -21,26 +19,23 @@ from schemas.codec import default_codec
 class Handling(NamedTuple):
     """What a command needs to handle letters."""
 
-    letters: DeadLetters
+    letters: KeptLetters
     replay: DeadLetterReplay
     queue: PostgresDueWork
 
 
 @contextlib.asynccontextmanager
 async def open_handling(
-    settings: Settings, *, dsn: str, owner_dsn: str, bootstrap: str, consumers: tuple[Consumers, ...] = CONSUMERS
+    settings: Settings, *, dsn: str, owner_dsn: str, consumers: tuple[Consumers, ...] = CONSUMERS
 ) -> AsyncIterator[Handling]:
-    """Connections, a producer and a writer of this process's own."""
+    """Connections and a writer of this process's own."""
     async with contextlib.AsyncExitStack() as stack:
         pool = await open_pool(dsn, Role.WRITER, settings.database)
         stack.push_async_callback(pool.close)
-        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-        await producer.start()
-        stack.push_async_callback(producer.stop)
         codec = default_codec()
         writer = open_writer(dsn, settings.writer, codec=codec)
         stack.push_async_callback(writer.close)
-        letters = DeadLetters(pool, producer, topic_prefix=settings.kafka.topic_prefix)
+        letters = KeptLetters(pool)
         queue = PostgresDueWork(pool)
         parts = ConsumerParts(writer, Journeys(settings.processors), codec, pool, settings.kafka.topic_prefix)
         replay = DeadLetterReplay(letters, queue, parts, consumers, settings, owner_dsn=owner_dsn)

@@ -8,7 +8,7 @@ A read model's key is folded from the log from the poison record on.
 import structlog
 
 from infra.event_store.due_work import PostgresDueWork
-from infra.kafka.dead_letters import DeadLetter, DeadLetters
+from infra.kafka.dead_letters import DeadLetter, KeptLetters
 from infra.kafka.provenance import place_of
 from infra.kafka.records import Delivered, NotOurRecord, delivered
 from infra.settings import Settings
@@ -28,7 +28,7 @@ class DeadLetterReplay:
 
     def __init__(
         self,
-        letters: DeadLetters,
+        letters: KeptLetters,
         queue: PostgresDueWork,
         parts: ConsumerParts,
         consumers: tuple[Consumers, ...],

@@ -43,9 +43,7 @@ async def main() -> None:
     bootstrap = settings.kafka.bootstrap
     consumers = (*CONSUMERS, noting(Path(sys.argv[1])))
     if sys.argv[2:] == ["replay"]:
-        async with open_handling(
-            settings, dsn=dsn, owner_dsn=dsn, bootstrap=bootstrap, consumers=consumers
-        ) as handling:
+        async with open_handling(settings, dsn=dsn, owner_dsn=dsn, consumers=consumers) as handling:
             for letter in await handling.letters.waiting(limit=10):
                 await handling.replay.replay(letter)
     else:

@@ -12,7 +12,7 @@ from domain.customers.test_clock import AdvanceTestClock, CreateTestClock
 from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
-from infra.kafka.relay import republish
+from infra.kafka.republishing import republish
 from infra.kafka.topics import TopicName, full_name
 from processors.invariants.findings import Invariant
 from testing.processors_cell import START, Cell, open_cell, until

@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaProducer
 
 from domain.customers.test_clock import CreateTestClock
 from domain.kernel.tenant_mode import TenantMode
-from infra.kafka.relay import republish
-from infra.kafka.topics import drop_topics, ensure_topics, full_name
+from infra.kafka.republishing import republish
+from infra.kafka.topics import ensure_topics, full_name, published_topics
 from projections.catalogue import BY_NAME, READ_MODELS
 from projections.folding.rebuild import rebuild
 from projections.read_model import Projection
@@ -131,7 +131,9 @@ async def test_topics_published_anew_are_folded_anew_and_readers_never_see_less(
     if dropped:
         await side.stop(relay)
         kafka = side.settings.kafka
-        await drop_topics(side.bootstrap, prefix=kafka.topic_prefix, request_timeout_ms=kafka.request_timeout_ms)
+        timeout_ms = kafka.request_timeout_ms
+        async with published_topics(side.bootstrap, prefix=kafka.topic_prefix, request_timeout_ms=timeout_ms) as topics:
+            await topics.drop()
     await republish(side.database.dsn)
     if dropped:
         side.relay()

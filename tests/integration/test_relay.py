@@ -22,7 +22,8 @@ from domain.ledger.journal_entry import PostJournalEntry
 from host.embedded.kafka import EmbeddedKafka
 from infra.ids import new_id
 from infra.kafka.records import BEFORE_FIRST, Delivered, delivered
-from infra.kafka.relay import Relay, republish
+from infra.kafka.relay import Relay
+from infra.kafka.republishing import republish
 from infra.kafka.topics import PUBLISHED, TopicName, full_name, partition_of
 from infra.settings import RelaySettings, Settings
 from schemas.codec import default_codec

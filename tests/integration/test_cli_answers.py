@@ -1,0 +1,148 @@
+"""What commands say on standard output, and what they do to a running cell: a database and a Kafka of the tests'."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import pytest
+import typer
+
+from cli.main import app
+from infra.kafka.topics import PUBLISHED, ensure_topics, full_name, published_topics
+from testing.services import FreshDatabase, KafkaServer
+
+ROOT: Final = Path(__file__).parents[2]
+NOBODY: Final = "127.0.0.1:1"
+
+PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
+    "status": (),
+    "migrate": (),
+    "settings": (),
+    "openapi": (),
+    "tenants create": ("acme",),
+    "tenants create-key": ("acme",),
+    "tenants list": (),
+    "projections status": (),
+    "projections rebuild": ("--all",),
+    "projections check": (),
+    "relay status": (),
+    "relay republish": ("--drop-topics", "--yes"),
+    "dead-letters list": (),
+    "dead-letters replay": (),
+    "dead-letters release": (),
+    "audit verify": ("--only", "I2"),
+}
+"""Commands, with what they need, in an order in which each has something to say."""
+
+ELSEWHERE: Final = {
+    "up": "starts servers of its own; test_cli.py",
+    "down": "stops what up started; test_cli.py",
+    "dev": "runs until it is stopped",
+    "run": "runs until it is stopped",
+    "demo": "minutes",
+    "faults": "minutes",
+    "dead-letters dismiss": "needs a letter",
+    "tenants revoke-key": "needs a key",
+}
+
+
+def every_command(group: object, before: str = "") -> list[str]:
+    found: list[str] = []
+    for name, command in getattr(group, "commands", {}).items():
+        whole = f"{before} {name}".strip()
+        found += every_command(command, whole) if getattr(command, "commands", None) else [whole]
+    return found
+
+
+@pytest.fixture
+def environment(
+    database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path
+) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TALLYBOOK_")}
+    return {
+        **kept,
+        "TALLYBOOK_DATA_DIR": str(tmp_path / "data"),
+        "TALLYBOOK_DATABASE_URL": database.dsn,
+        "TALLYBOOK_KAFKA_BOOTSTRAP": kafka_server.bootstrap,
+        "TALLYBOOK_KAFKA_TOPIC_PREFIX": topic_prefix,
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "200",
+    }
+
+
+def tallybook(environment: Mapping[str, str], *arguments: str, says: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        env=dict(environment),
+        input=says,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+
+
+async def incarnation_of(database: FreshDatabase) -> int:
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        return int(await connection.fetchval("SELECT incarnation FROM relay.state"))
+    finally:
+        await connection.close()
+
+
+def test_every_command_that_answers_programs_is_tried_here_or_said_to_be_elsewhere() -> None:
+    assert {*PROGRAMS, *ELSEWHERE} == set(every_command(typer.main.get_command(app)))
+    assert not PROGRAMS.keys() & ELSEWHERE.keys()
+
+
+def test_with_json_standard_output_holds_one_document_and_nothing_else(environment: dict[str, str]) -> None:
+    for command, arguments in PROGRAMS.items():
+        done = tallybook(environment, *command.split(), *arguments, "--json")
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        json.loads(done.stdout)
+
+
+def test_the_release_is_told(environment: dict[str, str]) -> None:
+    told = tallybook(environment, "--version")
+    assert told.returncode == 0
+    assert told.stdout.startswith("tallybook ")
+
+
+async def test_no_incarnation_begins_before_the_brokers_have_answered(
+    environment: dict[str, str], database: FreshDatabase
+) -> None:
+    away = {**environment, "TALLYBOOK_KAFKA_BOOTSTRAP": NOBODY}
+    for option in ((), ("--drop-topics",)):
+        done = tallybook(away, "relay", "republish", "--yes", *option)
+        assert done.returncode == 1
+        assert "Kafka cannot be reached" in done.stderr
+    assert await incarnation_of(database) == 1
+
+
+async def test_one_republishing_is_one_incarnation_whose_topics_were_named_before(
+    environment: dict[str, str], database: FreshDatabase, topic_prefix: str
+) -> None:
+    published = [full_name(topic_prefix, topic) for topic in PUBLISHED]
+    bootstrap = environment["TALLYBOOK_KAFKA_BOOTSTRAP"]
+    await ensure_topics(bootstrap, prefix=topic_prefix, partitions=1, replication_factor=1, request_timeout_ms=10_000)
+    asked = tallybook(environment, "relay", "republish", "--drop-topics", says="n\n")
+    assert asked.returncode == 1
+    assert all(name in asked.stdout for name in (*published, bootstrap, "--yes"))
+    assert await incarnation_of(database) == 1
+    done = tallybook(environment, "relay", "republish", "--drop-topics", "--yes", "--json")
+    assert json.loads(done.stdout) == {"incarnation": 2, "topics_dropped": published}
+    assert await incarnation_of(database) == 2
+    async with published_topics(bootstrap, prefix=topic_prefix, request_timeout_ms=10_000) as left:
+        assert left.names == []
+
+
+async def test_dead_letters_are_seen_dismissed_and_released_while_kafka_is_away(environment: dict[str, str]) -> None:
+    away = {**environment, "TALLYBOOK_KAFKA_BOOTSTRAP": NOBODY}
+    for command in ("list", "release", "replay"):
+        done = tallybook(away, "dead-letters", command)
+        assert done.returncode == 0, done.stderr
