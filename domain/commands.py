@@ -7,7 +7,7 @@ from typing import Final
 from domain.catalog import commands as catalog
 from domain.customers import commands as customers
 from domain.invoicing import commands as invoicing
-from domain.kernel.consequences import Consequence, with_consequences
+from domain.kernel.consequences import Consequence, together, with_consequences
 from domain.kernel.stream import Command, Decision, Handler, Streams
 from domain.ledger import commands as ledger
 from domain.payments import cancel_commands as cancellations
@@ -17,7 +17,7 @@ from domain.payments import refund_commands as refunds
 from domain.subscriptions import commands as subscriptions
 from domain.subscriptions import consequences as of_invoices
 
-CONSEQUENCES: Final[Mapping[type, Consequence]] = {**of_invoices.CONSEQUENCES, **of_payments.CONSEQUENCES}
+CONSEQUENCES: Final[Mapping[type, Consequence]] = together(of_invoices.CONSEQUENCES, of_payments.CONSEQUENCES)
 
 HANDLERS: Final[Mapping[type, Handler]] = {
     command: with_consequences(handler, CONSEQUENCES)

@@ -73,6 +73,16 @@ class CancellationRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawalRequest:
+    """Let no call of `create_payment` under this key charge any more, wherever it may be."""
+
+    reference: str
+    amount: Money
+    idempotency_key: str
+    customer_reference: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRequest:
     """Return `amount` of a captured payment; all refunds together never exceed what was captured."""
 
@@ -342,6 +352,14 @@ class Gateway(Protocol):
     async def capture(self, request: CaptureRequest) -> PaymentResult: ...
 
     async def cancel(self, request: CancellationRequest) -> PaymentResult: ...
+
+    async def withdraw(self, request: WithdrawalRequest) -> PaymentResult:
+        """Take the key of a payment that `look_up` does not find, for as long as the gateway keeps keys from now on.
+
+        Canceled: nothing was charged under the key, and nothing will be. RequiresAction: the same, where what took the
+        key is to be cancelled yet. A call that came before says what became of it.
+        """
+        ...
 
     async def refund(self, request: RefundRequest) -> RefundResult: ...
 

@@ -130,7 +130,7 @@ class Payments:
     # ── operations ──
 
     def create(self, body: bytes) -> Performed:
-        """Charge a method, or only note the payment when `confirm` is false."""
+        """Charge a method, or only note the payment when `confirm` is false; then its method may come later, too."""
         settings = self._settings
         fields = Fields.of_body(body, CREATE_FIELDS, settings.text_chars_max)
         amount = fields.integer("amount", least=1, most=settings.amount_max)
@@ -139,7 +139,8 @@ class Payments:
         customer = fields.text("customer", "")
         manual = fields.choice("capture", ("automatic", "manual"), "automatic") == "manual"
         confirm = fields.flag("confirm", default=True)
-        method = self._method(fields.text("payment_method"))
+        named = confirm or fields.has("payment_method")
+        method = self._method(fields.text("payment_method")) if named else _Method("", None)
         payment = Payment(
             seq=0,
             reference=reference,

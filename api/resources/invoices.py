@@ -133,8 +133,8 @@ class InvoiceFilters(CreatedParameters):
 
 
 class InvoiceResource(TypedDict):
-    """An invoice. A draft has no number and no due time. `payment` is the one that paid it or was tried last, and
-    `collection_failure` why that one came to nothing."""
+    """An invoice. A draft has no number and no due time. `payment` is the one that paid it (`collection_status` says
+    `succeeded`) or was tried last, and `collection_failure` why that one came to nothing."""
 
     id: InvoiceId
     object: Literal["invoice"]
@@ -332,7 +332,8 @@ async def finalize_invoice(call: Call, body: Finalization) -> Intention:
 async def void_invoice(call: Call, _body: NoBody) -> Intention:
     """Take an invoice back.
 
-    What it posted is reversed; its number stays taken.
+    What it posted is reversed; its number stays taken. A payment that is under way for it is given up; what the gateway
+    had charged by then is refunded.
     """
     invoice_id = INVOICES.id_of(call)
     return INVOICES.changed(invoice_id, VoidInvoice(invoice_id=invoice_id))
@@ -351,7 +352,7 @@ async def pay_invoice(call: Call, body: InvoicePayment) -> Intention:
 
     With a payment method its charge begins: the answer and its Location header name the payment, and the invoice is
     paid once the gateway has said so. An earlier payment that waits for its customer is given up first. With
-    `paid_out_of_band` the invoice is paid now.
+    `paid_out_of_band` the invoice is paid now, and a payment that is under way for it is given up.
     """
     invoice_id = INVOICES.id_of(call)
     if body.paid_out_of_band:

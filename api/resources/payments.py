@@ -275,8 +275,8 @@ async def confirm_payment(call: Call, body: Confirmation) -> Intention:
 async def cancel_payment(call: Call, _body: NoBody) -> Intention:
     """Give up a payment.
 
-    One that waits for its customer, or whose outcome is unknown, is given up at the gateway first: `cancellation` says
-    so until the gateway has answered. If the customer was faster, the payment has succeeded.
+    One that is under way is given up at the gateway first: `cancellation` says so until the gateway has answered. If
+    the gateway or the customer was faster, the payment has succeeded.
     """
     payment_id = PAYMENTS.id_of(call)
     return PAYMENTS.changed(payment_id, CancelPayment(payment_id=payment_id))

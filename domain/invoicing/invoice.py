@@ -250,8 +250,9 @@ class InvalidInvoiceLines(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """`payment_id` is the payment that paid it or was tried last; `collection_failure` says why that one came to
-    nothing. `finalized_at`, `number` and `due_at` are None for a draft."""
+    """`payment_id` is the payment that paid it or was tried last, even where it was settled without one;
+    `collection_failure` says why that one came to nothing. `finalized_at`, `number` and `due_at` are None for a draft.
+    """
 
     invoice_id: str
     customer_id: str
@@ -272,6 +273,11 @@ class Invoice:
     due_at: datetime | None
     paid_at: datetime | None
     voided_at: datetime | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing can be paid on it any more: it is paid, or void."""
+        return self.status in {InvoiceStatus.PAID, InvoiceStatus.VOID}
 
     @property
     def amount_due(self) -> Money:
@@ -377,7 +383,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 ),
                 collection_failure=None,
                 amount_paid=event.amount,
-                payment_id=event.payment_id,
+                payment_id=event.payment_id or invoice.payment_id,
                 paid_at=event.paid_at,
             )
         case InvoicePaymentStarted():

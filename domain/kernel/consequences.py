@@ -6,7 +6,7 @@ know those above it.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,19 @@ class After:
         """Let changes have happened."""
         for change in changes:
             self._to_fold.setdefault((change.stream.name, change.stream_id), []).append(change.event)
+
+
+def together(*contexts: Mapping[type, Consequence]) -> dict[type, Consequence]:
+    """What several contexts say. Of an event that more than one speaks of, all see the states right after it."""
+    said: dict[type, list[Consequence]] = {}
+    for rules in contexts:
+        for event_type, rule in rules.items():
+            said.setdefault(event_type, []).append(rule)
+    return {event_type: rules[0] if len(rules) == 1 else _each(rules) for event_type, rules in said.items()}
+
+
+def _each(rules: Sequence[Consequence]) -> Consequence:
+    return lambda event, streams, at: [change for rule in rules for change in rule(event, streams, at)]
 
 
 def with_consequences(handler: Handler, rules: Mapping[type, Consequence]) -> Handler:

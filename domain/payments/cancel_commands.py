@@ -1,4 +1,5 @@
-"""What is decided about payments that are to be given up: by command, for another method, or because nobody came."""
+"""What is decided about payments that are to be given up: by command, for another method, because nobody came, or
+because their invoice is settled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +8,9 @@ from typing import Final
 
 from domain.customers.customer import CUSTOMER, customer_time
 from domain.customers.payment_method import PAYMENT_METHOD
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.kernel.stream import Change, Decision, Handler, Streams
-from domain.payments.cancellation import (
-    CancelReason,
-    PaymentAttemptCanceled,
-    PaymentCancelRequested,
-)
-from domain.payments.consequences import METHOD_DETACHED, still_unpaid
+from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled
+from domain.payments.consequences import METHOD_DETACHED, give_up, is_unneeded, still_unpaid
 from domain.payments.payment import (
     PAYMENT,
     Payment,
@@ -29,9 +25,17 @@ from domain.payments.payment import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelPayment:
-    """Give a payment up. One that waits at the gateway is given up there first."""
+    """Give a payment up. One that is under way is given up at the gateway first."""
 
     payment_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUpUnneededAttempt:
+    """Its invoice was settled without it, which did not know of it then."""
+
+    payment_id: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +61,20 @@ def cancel_payment(command: CancelPayment, streams: Streams, now: datetime) -> D
         return Decision(at, [])
     if payment.can_be_tried:
         return Decision(at, [PAYMENT.change(PaymentCanceled(payment_id=payment.payment_id, canceled_at=at))])
-    if not payment.can_be_given_up:
+    if not payment.is_under_way:
         raise PaymentNotCancelable(payment=command.payment_id, status=payment.status)
     wanted = payment.cancellation
     if wanted is not None and wanted.ends_payment:
         return Decision(at, [])
     return Decision(at, [give_up(payment, CancelReason.REQUESTED, at)])
+
+
+def give_up_unneeded_attempt(command: GiveUpUnneededAttempt, streams: Streams, now: datetime) -> Decision:
+    payment = awaiting_outcome(streams, command.payment_id, command.attempt)
+    at = _customers_time(payment, streams, now)
+    if payment.cancellation is not None or not is_unneeded(payment, streams):
+        return Decision(at, [])
+    return Decision(at, [give_up(payment, CancelReason.INVOICE_SETTLED, at)])
 
 
 def expire_payment_attempt(command: ExpirePaymentAttempt, streams: Streams, now: datetime) -> Decision:
@@ -87,27 +99,6 @@ def record_payment_canceled(command: RecordPaymentCanceled, streams: Streams, no
     return Decision(at, [ended, *after_giving_up(payment, ended, streams, at)])
 
 
-def give_up(
-    payment: Payment,
-    reason: CancelReason,
-    at: datetime,
-    *,
-    replacement_method_id: str | None = None,
-    replacement_payment_id: str | None = None,
-) -> Change:
-    """The gateway is asked to give the running attempt up."""
-    return PAYMENT.change(
-        PaymentCancelRequested(
-            payment_id=payment.payment_id,
-            attempt=payment.attempt,
-            reason=reason,
-            replacement_method_id=replacement_method_id,
-            replacement_payment_id=replacement_payment_id,
-            requested_at=at,
-        )
-    )
-
-
 def after_giving_up(payment: Payment, ended: Change, streams: Streams, at: datetime) -> list[Change]:
     """What comes next once an attempt that was to be given up has ended without money. `payment` is as it was before.
 
@@ -117,7 +108,7 @@ def after_giving_up(payment: Payment, ended: Change, streams: Streams, at: datet
     if wanted is None or wanted.reason is CancelReason.TIMED_OUT:
         return []
     canceled = PAYMENT.change(PaymentCanceled(payment_id=payment.payment_id, canceled_at=at))
-    if wanted.reason is CancelReason.REQUESTED:
+    if wanted.reason in {CancelReason.REQUESTED, CancelReason.INVOICE_SETTLED}:
         return [canceled]
     if wanted.replacement_payment_id is not None:
         instead = PAYMENT.of(streams, wanted.replacement_payment_id)
@@ -143,9 +134,7 @@ def not_tried_instead(payment: Payment, streams: Streams, at: datetime) -> list[
 def _try_instead(payment: Payment, method_id: str | None, streams: Streams, at: datetime) -> list[Change]:
     """The next attempt. Where the world has changed meanwhile, none: the outcome is recorded all the same."""
     method = None if method_id is None else streams.get(PAYMENT_METHOD, method_id)
-    invoice = None if payment.invoice_id is None else INVOICE.of(streams, payment.invoice_id)
-    settled = invoice is not None and invoice.status is not InvoiceStatus.OPEN
-    if not payment.can_be_tried or settled or method is None or method.detached_at is not None:
+    if not payment.can_be_tried or is_unneeded(payment, streams) or method is None or method.detached_at is not None:
         return []
     return [PAYMENT.change(request_attempt(payment, method, at))]
 
@@ -156,6 +145,7 @@ def _customers_time(payment: Payment, streams: Streams, now: datetime) -> dateti
 
 HANDLERS: Final[Mapping[type, Handler]] = {
     CancelPayment: cancel_payment,
+    GiveUpUnneededAttempt: give_up_unneeded_attempt,
     ExpirePaymentAttempt: expire_payment_attempt,
     RecordPaymentCanceled: record_payment_canceled,
 }

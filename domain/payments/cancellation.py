@@ -15,6 +15,7 @@ class CancelReason(StrEnum):
     REQUESTED = "requested"
     REPLACED = "replaced"
     TIMED_OUT = "timed_out"
+    INVOICE_SETTLED = "invoice_settled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,8 @@ class Cancellation:
     @property
     def ends_payment(self) -> bool:
         """Whether the payment is over with its attempt: it is cancelled, or another payment takes its place."""
-        return self.reason is CancelReason.REQUESTED or self.replacement_payment_id is not None
+        wanted_no_more = self.reason in {CancelReason.REQUESTED, CancelReason.INVOICE_SETTLED}
+        return wanted_no_more or self.replacement_payment_id is not None
 
 
 def wanted(event: PaymentCancelRequested) -> Cancellation:

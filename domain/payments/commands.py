@@ -16,14 +16,14 @@ from domain.invoicing.invoice import (
     InvoiceCollectionFailed,
     InvoicePaid,
     InvoicePaymentStarted,
-    InvoiceStatus,
     payable,
 )
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments import payment as payments
-from domain.payments.cancel_commands import after_giving_up, give_up, not_tried_instead
+from domain.payments.cancel_commands import after_giving_up, not_tried_instead
 from domain.payments.cancellation import CancelReason
+from domain.payments.consequences import give_up, is_unneeded
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import (
     PAYMENT,
@@ -226,7 +226,7 @@ def record_payment_captured(command: RecordPaymentCaptured, streams: Streams, no
     payment = awaiting_outcome(streams, command.payment_id, command.attempt)
     at = _customers_time(payment, streams, now)
     invoice = None if payment.invoice_id is None else INVOICE.of(streams, payment.invoice_id)
-    unneeded = invoice is not None and invoice.status is not InvoiceStatus.OPEN
+    unneeded = is_unneeded(payment, streams)
     captured = PaymentCaptured(
         payment_id=payment.payment_id,
         attempt=command.attempt,

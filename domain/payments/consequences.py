@@ -1,4 +1,4 @@
-"""What becomes of an invoice when something becomes of its payments."""
+"""What becomes of an invoice when something becomes of its payments, and of its payment once it is settled."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,13 +9,15 @@ from domain.invoicing.invoice import (
     CollectionMethod,
     CollectionStatus,
     InvoiceCollectionFailed,
+    InvoicePaid,
     InvoicePaymentFailed,
     InvoicePaymentStarted,
     InvoiceStatus,
+    InvoiceVoided,
 )
 from domain.kernel.consequences import Consequence
 from domain.kernel.stream import Change, Streams
-from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled
+from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled, PaymentCancelRequested
 from domain.payments.payment import (
     PAYMENT,
     Payment,
@@ -78,6 +80,49 @@ def still_unpaid(payment: Payment, reason: str, streams: Streams, at: datetime) 
     return _uncollected(payment.payment_id, reason, streams, at)
 
 
+def settled(event: InvoicePaid | InvoiceVoided, streams: Streams, at: datetime) -> list[Change]:
+    """The payment that the invoice waits for is needed no more: what has begun is given up, what has not is over.
+
+    The collection that its finalization promised is the one attempt that an invoice does not know; whoever calls the
+    gateway for that one sees that it is not needed.
+    """
+    payment_id = INVOICE.of(streams, event.invoice_id).payment_id
+    payment = None if payment_id is None else streams.get(PAYMENT, payment_id)
+    if payment is None:
+        return []
+    if payment.is_under_way and payment.cancellation is None:
+        return [give_up(payment, CancelReason.INVOICE_SETTLED, at)]
+    if payment.can_be_tried and payment.attempt == 0:
+        return [PAYMENT.change(PaymentCanceled(payment_id=payment.payment_id, canceled_at=at))]
+    return []
+
+
+def is_unneeded(payment: Payment, streams: Streams) -> bool:
+    """Whether its invoice has been settled without it."""
+    return payment.invoice_id is not None and INVOICE.of(streams, payment.invoice_id).is_settled
+
+
+def give_up(
+    payment: Payment,
+    reason: CancelReason,
+    at: datetime,
+    *,
+    replacement_method_id: str | None = None,
+    replacement_payment_id: str | None = None,
+) -> Change:
+    """The gateway is asked to give the running attempt up."""
+    return PAYMENT.change(
+        PaymentCancelRequested(
+            payment_id=payment.payment_id,
+            attempt=payment.attempt,
+            reason=reason,
+            replacement_method_id=replacement_method_id,
+            replacement_payment_id=replacement_payment_id,
+            requested_at=at,
+        )
+    )
+
+
 def _uncollected(payment_id: str, reason: str, streams: Streams, at: datetime, *, by_hand: bool = True) -> list[Change]:
     """The open invoice stays open. What a customer tried on an invoice of theirs to pay was no collection of ours."""
     invoice_id = PAYMENT.of(streams, payment_id).invoice_id
@@ -102,4 +147,6 @@ CONSEQUENCES: Final[Mapping[type, Consequence]] = {
     PaymentActionRequired: waits_for_the_customer,
     PaymentAttemptCanceled: timed_out,
     PaymentCanceled: canceled,
+    InvoicePaid: settled,
+    InvoiceVoided: settled,
 }

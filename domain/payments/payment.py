@@ -151,7 +151,7 @@ class PaymentNotConfirmable(Refusal):
 
 
 class PaymentNotCancelable(Refusal):
-    """The gateway is working on the payment, or it is over; wait for its outcome, and refund what it captured."""
+    """The payment has succeeded; refund it."""
 
     code = "payment_not_cancelable"
 
@@ -211,11 +211,6 @@ class Payment:
     def waits_for_customer(self) -> bool:
         """Whether its attempt is the customer's to go on with, and nobody has given it up."""
         return self.status is PaymentStatus.REQUIRES_ACTION and self.cancellation is None
-
-    @property
-    def can_be_given_up(self) -> bool:
-        """Whether the gateway may be asked to give the attempt up: it waits, or nobody knows of it."""
-        return self.status is PaymentStatus.REQUIRES_ACTION or (self.is_under_way and self.outcome_unknown)
 
     @property
     def is_under_way(self) -> bool:

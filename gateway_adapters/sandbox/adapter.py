@@ -44,6 +44,7 @@ from gateway_adapters.port import (
     WebhookEvent,
     WebhookRejected,
     WebhookRejectedWhy,
+    WithdrawalRequest,
 )
 from gateway_adapters.sandbox import wire as sandbox_wire
 from gateway_adapters.sandbox.declines import DECLINE_CODES
@@ -61,6 +62,7 @@ _CHECKS = {
     standard_webhooks.SignatureCheck.BAD_SIGNATURE: WebhookRejectedWhy.BAD_SIGNATURE,
     standard_webhooks.SignatureCheck.TOO_OLD: WebhookRejectedWhy.TOO_OLD,
 }
+_KEY_IS_TAKEN: Final = frozenset({UnknownWhy.KEY_REUSED, UnknownWhy.STORED_ERROR})
 _WEIGHTS: Final = ((Succeeded, 4), (Processing, 3), (RequiresAction, 2), (Declined, 1))
 
 
@@ -160,6 +162,26 @@ class SandboxAdapter:
 
     async def cancel(self, request: CancellationRequest) -> PaymentResult:
         return await self._step(request, "cancel", {})
+
+    async def withdraw(self, request: WithdrawalRequest) -> PaymentResult:
+        """By a payment that charges nothing under the key: a call with another body is refused from then on."""
+        body = {
+            "reference": request.reference,
+            "amount": request.amount.amount,
+            "currency": request.amount.currency,
+            "customer": request.customer_reference,
+            "confirm": False,
+        }
+        answer = await self._post("/v1/payments", body, request.idempotency_key)
+        result = await self._outcome(answer, request.reference, "payment")
+        if isinstance(result, Declined):
+            # It was not taken: what was refused is this call, and it says nothing of the other.
+            return OutcomeUnknown(why=UnknownWhy.UNREADABLE_ANSWER)
+        if not isinstance(result, OutcomeUnknown) or result.why not in _KEY_IS_TAKEN:
+            return result
+        # The call that took the key is over, and this gateway shows at once what it left.
+        found = await self._look_up(request.reference, ("payment",))
+        return Canceled(gateway_id="") if isinstance(found, NotFound) else found
 
     async def refund(self, request: RefundRequest) -> RefundResult:
         body = {

@@ -4,8 +4,12 @@ A worker may die between the call and the record of its answer; whoever takes th
 key and body, which the gateway answers as before. What nobody knows is looked up; what the gateway has never heard of
 is asked for again under the same key, inside the window that the gateway keeps its keys. The window is counted from the
 first run of the row, which is on record before that run can call; beyond it the gateway is only asked.
+
+An attempt is given up at the gateway: what waits there is cancelled, and of what it has not heard the key is taken, so
+that a call which is still on its way, ours or that of a worker who froze before it, charges nothing when it comes.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -13,8 +17,9 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Counter, Histogram
 
+from domain.invoicing.invoice import INVOICE
 from domain.kernel.stream import Command
-from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
+from domain.payments.cancel_commands import ExpirePaymentAttempt, GiveUpUnneededAttempt, RecordPaymentCanceled
 from domain.payments.commands import (
     RecordPaymentActionRequired,
     RecordPaymentCaptured,
@@ -40,6 +45,7 @@ from gateway_adapters.port import (
     RetryLater,
     RetryWhy,
     Succeeded,
+    WithdrawalRequest,
 )
 from infra.event_store.port import Work, Writer
 from infra.payment_tokens import PaymentTokens
@@ -86,9 +92,11 @@ class GatewayCalls:
         reference = attempt_reference(payment.payment_id, payment.attempt)
         if payment.cancellation is not None:
             return await self._give_up(gateway, payment, reference, work)
+        is_unneeded, token = await asyncio.gather(self._is_unneeded(payment, work), self._token_of(payment, work))
+        if is_unneeded:
+            command = GiveUpUnneededAttempt(payment_id=payment.payment_id, attempt=payment.attempt)
+            return await self._issue(work, command, reference)
         asked_before = payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION
-
-        token = await self._token_of(payment, work)
         asked_before = asked_before or (token is None and not work.is_first_run)
 
         async def call() -> LookUpResult:
@@ -115,12 +123,17 @@ class GatewayCalls:
         answer: LookUpResult
         if gateway_id is None:
             answer = await gateway.look_up(reference)
+            if isinstance(answer, NotFound):
+                answer = await gateway.withdraw(
+                    WithdrawalRequest(
+                        reference=reference,
+                        amount=payment.amount,
+                        idempotency_key=reference,
+                        customer_reference=payment.customer_id,
+                    )
+                )
             if isinstance(answer, RequiresAction):
                 gateway_id = answer.gateway_id
-            elif isinstance(answer, NotFound):
-                if _since_first_run(work) < gateway.promises.key_window and not work.is_first_run:
-                    return AskAgain(None, "a call that was made may yet arrive at the gateway")
-                answer = Canceled(gateway_id="")  # it never came to be, and nobody will call under its key any more
         if gateway_id is not None:
             answer = await gateway.cancel(
                 CancellationRequest(
@@ -165,6 +178,13 @@ class GatewayCalls:
         if isinstance(answer, AskAgain | Hold):
             return answer
         return await self._record_refund(work, payment, refund, answer)
+
+    async def _is_unneeded(self, payment: Payment, work: Work) -> bool:
+        """Whether its invoice was settled without it; nobody is charged for that any more."""
+        if payment.invoice_id is None:
+            return False
+        invoice = await self._states.read(INVOICE, work.tenant_id, payment.invoice_id)
+        return invoice is not None and invoice.is_settled
 
     async def _token_of(self, payment: Payment, work: Work) -> str | None:
         """What to charge; None once its customer is erased, and then nothing is charged any more."""

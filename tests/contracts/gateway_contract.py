@@ -38,6 +38,7 @@ from gateway_adapters.port import (
     UnknownWhy,
     WebhookRejected,
     WebhookRejectedWhy,
+    WithdrawalRequest,
 )
 
 WAIT_TIMEOUT_S = 20
@@ -73,6 +74,16 @@ def payment(
         customer_reference=f"customer of {reference}",
         confirm=confirm,
         capture=capture,
+    )
+
+
+def withdrawal(request: PaymentRequest) -> WithdrawalRequest:
+    """Of a payment's key."""
+    return WithdrawalRequest(
+        reference=request.reference,
+        amount=request.amount,
+        idempotency_key=request.idempotency_key,
+        customer_reference=request.customer_reference,
     )
 
 
@@ -287,11 +298,35 @@ class GatewayContract(ABC):
         assert await gateway.create_payment(request) == found
         assert await self._charges(gateway, started, request.reference) == 1
 
+    async def test_a_call_whose_key_was_withdrawn_charges_nothing_when_it_comes(self, gateway: Gateway) -> None:
+        request = payment(self.good_token)
+        started = datetime.now(UTC) - timedelta(minutes=1)
+        taken = await gateway.withdraw(withdrawal(request))
+        if isinstance(taken, RequiresAction):
+            taken = await gateway.cancel(
+                CancellationRequest(
+                    reference=request.reference,
+                    gateway_payment_id=taken.gateway_id,
+                    idempotency_key=f"{request.reference}:cancel",
+                )
+            )
+        assert isinstance(taken, Canceled)
+        assert await gateway.create_payment(request) == OutcomeUnknown(why=UnknownWhy.KEY_REUSED)
+        assert not isinstance(await gateway.withdraw(withdrawal(request)), Succeeded | Processing | Declined)
+        assert await self._charges(gateway, started, request.reference) == 0
+
+    async def test_a_withdrawal_that_comes_after_the_call_says_what_became_of_it(self, gateway: Gateway) -> None:
+        for token in (self.good_token, next(iter(self.declines)), self.authentication_token):
+            request = payment(token)
+            first = await gateway.create_payment(request)
+            assert await gateway.withdraw(withdrawal(request)) == first
+
     async def test_a_gateway_that_is_not_there_leaves_the_outcome_unknown(self) -> None:
         gateway = self.unreachable()
         try:
             unknown = OutcomeUnknown(why=UnknownWhy.UNREACHABLE)
             assert await gateway.create_payment(payment(self.good_token)) == unknown
+            assert await gateway.withdraw(withdrawal(payment(self.good_token))) == unknown
             assert await gateway.look_up(new_reference()) == unknown
         finally:
             await gateway.close()

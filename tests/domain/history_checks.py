@@ -12,7 +12,7 @@ from domain.kernel.accounts import Posting, Side
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
 from domain.payments import charge_saga, refund_saga
-from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
+from domain.payments.cancel_commands import ExpirePaymentAttempt, GiveUpUnneededAttempt, RecordPaymentCanceled
 from domain.payments.commands import (
     RecordPaymentActionRequired,
     RecordPaymentCaptured,
@@ -20,7 +20,7 @@ from domain.payments.commands import (
     RecordPaymentOutcomeUnknown,
 )
 from domain.payments.decline import DeclineCode
-from domain.payments.payment import PAYMENT, PaymentCaptured
+from domain.payments.payment import PAYMENT, PaymentCaptured, PaymentStatus
 from domain.payments.refund_commands import (
     RecordRefundFailed,
     RecordRefundOutcomeUnknown,
@@ -157,14 +157,14 @@ class CheckedHistory(RuleBasedStateMachine):
         subscribed.canceled = True
         self._billed(subscription_id, subscribed, 0, subscribed.used(at), at)
 
-    def _fail(self, invoice_id: str | None) -> None:
+    def _fail(self, invoice_id: str | None, payment_id: str | None) -> None:
         """Collecting came to nothing, if it was a collection of ours and there is still something to collect."""
         if invoice_id is None or not self.model.is_open(invoice_id):
             return
         billed = self.model.invoices[invoice_id]
         if not billed.automatic:
             return
-        billed.collecting = False
+        billed.collecting, billed.tried = False, payment_id
         if billed.subscription is None:
             return
         subscribed = self.model.subscriptions[billed.subscription]
@@ -180,14 +180,15 @@ class CheckedHistory(RuleBasedStateMachine):
         why, instead = paying.giving_up, paying.instead
         paying.giving_up = paying.instead = None
         paying.unknown = False
-        paying.status = "canceled" if why == "requested" or instead is not None else "declined"
+        wanted_no_more = why in {"requested", "invoice_settled"} or instead is not None
+        paying.status = "canceled" if wanted_no_more else "declined"
         if why != "replaced":
-            self._fail(paying.invoice)
+            self._fail(paying.invoice, payment_id)
             return
         following = paying if instead is None else self.model.payments[instead]
         may_be = following.invoice is None or self.model.is_open(following.invoice)
         if following.status in {"new", "declined"} and may_be:
-            following.status, following.attempt = "processing", following.attempt + 1
+            self.model.begin(instead or payment_id)
         elif instead is not None:
             following.status = "canceled"
 
@@ -209,6 +210,14 @@ class CheckedHistory(RuleBasedStateMachine):
             payment = self.books.get(PAYMENT, payment_id)
             assert payment is not None
             assert payment.refundable.amount == self.model.left(payment_id) >= 0
+
+    @invariant()
+    def payments_are_in_the_state_that_the_model_says(self) -> None:
+        for payment_id, paying in self.model.payments.items():
+            payment = self.books.get(PAYMENT, payment_id)
+            assert payment is not None
+            wanted = None if payment.cancellation is None else payment.cancellation.reason
+            assert (payment.status in STATUSES[paying.status], wanted) == (True, paying.giving_up)
 
     @invariant()
     def subscriptions_are_in_the_state_that_the_model_says(self) -> None:
@@ -234,6 +243,16 @@ class CheckedHistory(RuleBasedStateMachine):
         assert replayed(self.books.log) == self.books.states, "a replay from the first event comes to the same states"
 
 
+STATUSES: Mapping[str, set[PaymentStatus]] = {
+    "new": {PaymentStatus.REQUIRES_PAYMENT_METHOD, PaymentStatus.REQUIRES_CONFIRMATION},
+    "processing": {PaymentStatus.PROCESSING},
+    "action": {PaymentStatus.REQUIRES_ACTION},
+    "declined": {PaymentStatus.REQUIRES_PAYMENT_METHOD},
+    "captured": {PaymentStatus.SUCCEEDED},
+    "canceled": {PaymentStatus.CANCELED},
+}
+
+
 def pick(known: Mapping[str, object], n: int) -> str:
     """One of the ids known, the same for the same number."""
     return list(known)[n % len(known)]
@@ -253,6 +272,8 @@ def answered(payment_id: str, attempt: int, answer: str) -> Command:
             )
         case "given_up":
             return RecordPaymentCanceled(payment_id=payment_id, attempt=attempt)
+        case "look":
+            return GiveUpUnneededAttempt(payment_id=payment_id, attempt=attempt)
         case "expire":
             return ExpirePaymentAttempt(payment_id=payment_id, attempt=attempt)
         case "action":

@@ -73,7 +73,9 @@ class Subscribed:
 
 @dataclass
 class Billed:
-    """`advance` and `earned` add up to what is owed; `collecting` while automatic collection has not come to an end."""
+    """`advance` and `earned` add up to what is owed; `collecting` while automatic collection has not come to an end.
+    `tried` is the payment that the invoice shows; it does not show the collection that its finalization promised.
+    """
 
     customer: str
     advance: int
@@ -82,6 +84,7 @@ class Billed:
     status: str
     subscription: str | None = None
     collecting: bool = False
+    tried: str | None = None
 
     @property
     def total(self) -> int:
@@ -92,7 +95,8 @@ class Billed:
 class Paying:
     """`status`: new, processing, action, declined, captured, canceled. `to_return`: an unneeded capture, not yet asked
     back in full; `to_ask_again`: a refund of one failed, and it was not asked back in full since. `giving_up`: why its
-    attempt is to be cancelled (requested, replaced, timed_out), with the payment tried `instead` where that is another.
+    attempt is to be cancelled (requested, replaced, timed_out, invoice_settled), with the payment tried `instead` where
+    that is another.
     `pays_invoice`: what it captured paid its invoice.
     """
 
@@ -175,6 +179,27 @@ class Model:
         billed.status, billed.collecting = status, False
         if billed.subscription is not None:
             self.subscriptions[billed.subscription].past_due.discard(invoice_id)
+        if billed.tried is not None:
+            self.not_needed(billed.tried)
+
+    def begin(self, payment_id: str) -> None:
+        """An attempt of the payment begins; its invoice shows it, unless it is the collection that was promised."""
+        paying = self.payments[payment_id]
+        paying.status, paying.attempt = "processing", paying.attempt + 1
+        if paying.invoice is not None:
+            billed = self.invoices[paying.invoice]
+            if billed.tried is not None or not billed.collecting:
+                billed.tried = payment_id
+
+    def not_needed(self, payment_id: str) -> None:
+        """Nobody is charged any more for an invoice that is settled."""
+        paying = self.payments[payment_id]
+        if paying.invoice is None or self.is_open(paying.invoice):
+            return
+        if paying.status in RUNNING:
+            paying.giving_up = paying.giving_up or "invoice_settled"
+        elif paying.status == "new":
+            paying.status = "canceled"
 
     def ends_at(self, subscription_id: str) -> bool:
         """Whether the subscription ends with its next boundary."""
@@ -191,6 +216,7 @@ class Model:
         if paying.invoice is None:
             return
         if self.is_open(paying.invoice):
+            self.invoices[paying.invoice].tried = payment_id
             self.settle(paying.invoice, "paid")
             paying.pays_invoice = True
         else:

@@ -64,6 +64,7 @@ COSTS = {PRICE_ID: (1_000, 0), SEATS_PRICE_ID: (38, 0), ARREARS_PRICE_ID: (0, 30
 any_one = st.integers(0, 2**16)
 amounts = st.integers(1, 2_000)
 ANSWERS = ["capture", "capture", "capture", "decline", "action", "action", "unknown", "given_up", "given_up", "expire"]
+ANSWERS += ["look", "given_up"]
 gateway_answers = st.lists(st.tuples(any_one, st.sampled_from(ANSWERS)), max_size=5)
 refund_answers = st.lists(st.tuples(any_one, st.sampled_from(["succeeded", "failed", "unknown"])), max_size=3)
 
@@ -296,19 +297,18 @@ class Histories(CheckedHistory):
         fresh = command.payment_id not in model.payments and model.is_open(invoice_id)
         if isinstance(command, CollectInvoice) and not has_default:
             if self.do(command, accepted=fresh) is not None:
-                self._fail(invoice_id)
+                self._fail(invoice_id, None)
             return
         waiting = model.waiting_for(invoice_id) if isinstance(command, PayInvoice) else None
         possible = fresh and has_default and (waiting is not None or not model.is_live(invoice_id))
         if self.do(command, accepted=possible) is None:
             return
-        if waiting is not None:
-            model.payments[command.payment_id] = Paying(billed.customer, invoice_id, billed.total)
-            model.payments[waiting].giving_up, model.payments[waiting].instead = "replaced", command.payment_id
+        model.payments[command.payment_id] = Paying(billed.customer, invoice_id, billed.total)
+        if waiting is None:
+            model.begin(command.payment_id)
         else:
-            model.payments[command.payment_id] = Paying(
-                billed.customer, invoice_id, billed.total, status="processing", attempt=1
-            )
+            billed.tried = command.payment_id
+            model.payments[waiting].giving_up, model.payments[waiting].instead = "replaced", command.payment_id
 
     @rule(n=any_one, amount=st.integers(-1, 5_000), confirm=st.booleans())
     def make_an_intent(self, n: int, amount: int, confirm: bool) -> None:
@@ -333,19 +333,18 @@ class Histories(CheckedHistory):
             if paying.waits:
                 paying.giving_up = "replaced"
             else:
-                paying.status, paying.attempt = "processing", paying.attempt + 1
+                self.model.begin(payment_id)
 
     @precondition(lambda self: self.model.payments)
     @rule(n=any_one)
     def cancel_a_payment(self, n: int) -> None:
         payment_id = pick(self.model.payments, n)
         paying = self.model.payments[payment_id]
-        at_the_gateway = paying.status == "action" or (paying.status in RUNNING and paying.unknown)
-        possible = at_the_gateway or paying.status in {"new", "declined", "canceled"}
-        if self.do(CancelPayment(payment_id=payment_id), accepted=possible) is None:
+        if self.do(CancelPayment(payment_id=payment_id), accepted=paying.status != "captured") is None:
             return
-        if at_the_gateway:
-            paying.giving_up = paying.giving_up if paying.instead is not None else "requested"
+        if paying.status in RUNNING:
+            is_over = paying.instead is not None or paying.giving_up == "invoice_settled"
+            paying.giving_up = paying.giving_up if is_over else "requested"
         else:
             paying.status = "canceled"
 
@@ -372,16 +371,18 @@ class Histories(CheckedHistory):
                 self.model.capture(payment_id)
             case "unknown":
                 paying.unknown = True
+            case "look":
+                self.model.not_needed(payment_id)
             case "expire":
                 paying.giving_up = "timed_out"
             case "given_up":
                 self._give_up(payment_id)
             case "decline":
-                self._fail(paying.invoice)
+                self._fail(paying.invoice, payment_id)
                 self._give_up(payment_id)
             case _:
                 paying.status, paying.unknown = "action", False
-                self._fail(paying.invoice)
+                self._fail(paying.invoice, payment_id)
 
     # --- refunds -------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from domain.kernel.money import Money
 from domain.kernel.stream import Command, WorkKind
 from domain.payments.commands import CreatePayment
 from domain.payments.payment import PAYMENT
-from gateway_adapters.port import TransactionKind
+from gateway_adapters.port import PaymentRequest, PaymentResult, TransactionKind
 from infra.event_store.due_work import PostgresDueWork
 from infra.event_store.port import Outcome, Request, SealedPerson, StoreUnavailable, Work, Writer
 from infra.event_store.postgres import PostgresStorage
@@ -34,6 +34,9 @@ from infra.settings import ProcessorSettings, WriterSettings
 from infra.vault import Vault
 from processors.app import runs_of
 from processors.due_work import DueWorkRunner, Run
+from processors.invariants.documents import check_documents
+from processors.invariants.gateway import check_gateway
+from processors.invariants.unfinished import check_unfinished
 from processors.states import StateReader
 from schemas.codec import default_codec
 from testing.processors_cell import EUR, VISA, until
@@ -175,11 +178,43 @@ class Scene:
         finally:
             await adapter.close()
 
+    async def call_comes_late(self, payment_id: str, token: str = VISA) -> PaymentResult:
+        """A call of the first attempt that was on its way for long, or that a worker makes who froze before it."""
+        adapter, payment = self.sandbox.adapter(), await self.states.read(PAYMENT, TENANT, payment_id)
+        assert payment is not None
+        reference = f"{payment_id}:1"
+        try:
+            return await adapter.create_payment(
+                PaymentRequest(
+                    reference=reference,
+                    amount=payment.amount,
+                    payment_method_token=token,
+                    idempotency_key=reference,
+                    customer_reference=payment.customer_id,
+                )
+            )
+        finally:
+            await adapter.close()
+
     async def events(self, stream_id: str) -> list[str]:
         rows = await self.pool.fetch(
             "SELECT event_type FROM log.events WHERE stream_id = $1 ORDER BY stream_version", stream_id
         )
         return [row[0] for row in rows]
+
+
+async def holds(scene: Scene) -> None:
+    """The gateway's record is ours, the books are what the documents say, and nothing is unfinished."""
+    adapter, codec = scene.sandbox.adapter(), default_codec()
+    try:
+        checked = [
+            await check_gateway(scene.pool, codec, {"sandbox": adapter}),
+            await check_documents(scene.pool, codec),
+            await check_unfinished(scene.pool, codec),
+        ]
+        assert [each for check in checked for each in check.named] == []
+    finally:
+        await adapter.close()
 
 
 async def _die(run: Run, work: Work) -> None:

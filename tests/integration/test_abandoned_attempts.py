@@ -10,14 +10,13 @@ from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.stream import WorkKind
 from domain.payments.cancel_commands import CancelPayment
 from domain.payments.commands import ConfirmPayment, PayInvoice
-from gateway_adapters.port import TransactionKind
+from gateway_adapters.port import OutcomeUnknown, TransactionKind, UnknownWhy
 from infra.ids import new_id
-from processors.invariants.gateway import check_gateway
 from processors.invariants.unfinished import check_unfinished
 from schemas.codec import default_codec
 from testing.processors_cell import VISA
 from testing.services import FreshDatabase
-from tests.integration.due_work_scene import Scene, open_scene
+from tests.integration.due_work_scene import Scene, holds, open_scene
 
 CALL = WorkKind.PAYMENT_GATEWAY_CALL
 WAITS = "tok_requires_action"
@@ -47,19 +46,6 @@ async def authenticate(scene: Scene, reference: str) -> None:
     (shown,) = await scene.sandbox.objects(reference)
     status, _ = await scene.sandbox.control("POST", f"/v1/payments/{shown['id']}/authenticate", {"passes": True})
     assert status == 200
-
-
-async def holds(scene: Scene) -> None:
-    """The gateway's record is ours, and nothing is unfinished."""
-    adapter = scene.sandbox.adapter()
-    try:
-        checked = [
-            await check_gateway(scene.pool, default_codec(), {"sandbox": adapter}),
-            await check_unfinished(scene.pool, default_codec()),
-        ]
-        assert [each for check in checked for each in check.named] == []
-    finally:
-        await adapter.close()
 
 
 async def test_it_is_replaced_by_another_card(scene: Scene) -> None:
@@ -141,15 +127,48 @@ async def test_what_is_to_take_its_place_is_tried_though_it_is_cancelled_by_comm
     await holds(scene)
 
 
-async def test_an_attempt_that_the_gateway_never_heard_of_is_cancelled_once_its_key_is_forgotten(scene: Scene) -> None:
-    payment_id = await scene.pay("tok_timeout_before_charge")
+async def test_an_attempt_that_the_gateway_never_heard_of_is_cancelled_and_its_call_charges_nothing_when_it_comes(
+    scene: Scene,
+) -> None:
+    payment_id = await scene.pay("tok_timeout_before_charge_then_visa")
     scene.sandbox_timeout_ms = 100
     await scene.run(CALL)
     assert (await scene.events(payment_id))[-1] == "payment.outcome_unknown"
     await scene.do(CancelPayment(payment_id=payment_id))
     await scene.run(CALL)
-    assert (await scene.events(payment_id))[-1] == "payment.cancel_requested"
+    assert (await scene.events(payment_id))[-1] == "payment.canceled"
+    assert await scene.call_comes_late(payment_id) == OutcomeUnknown(why=UnknownWhy.KEY_REUSED)
+    assert await scene.taken(TransactionKind.CHARGE) == []
+    await holds(scene)
+
+
+async def test_an_attempt_whose_error_the_gateway_keeps_is_cancelled(scene: Scene) -> None:
+    payment_id = await scene.pay("tok_error_before_charge")
+    await scene.run(CALL)
+    assert (await scene.events(payment_id))[-1] == "payment.outcome_unknown"
+    await scene.do(CancelPayment(payment_id=payment_id))
+    await scene.run(CALL)
+    assert (await scene.events(payment_id))[-1] == "payment.canceled"
+    assert await scene.taken(TransactionKind.CHARGE) == []
+    await holds(scene)
+
+
+async def test_an_attempt_that_was_charged_meanwhile_is_not_cancelled(scene: Scene) -> None:
+    payment_id = await scene.pay()
+    await scene.run(CALL, dies=True)
+    await scene.do(CancelPayment(payment_id=payment_id))
+    await scene.run(CALL)
+    assert (await scene.events(payment_id))[-1] == "payment.captured"
+    await holds(scene)
+
+
+async def test_an_attempt_that_is_held_since_its_gateway_knows_nothing_of_it_is_cancelled(scene: Scene) -> None:
+    payment_id = await scene.pay()
+    await scene.claim(CALL, "a worker that dies before its call")
     await scene.pass_time(25)
+    await scene.run(CALL)
+    assert await scene.queue.held(limit=2)
+    await scene.do(CancelPayment(payment_id=payment_id))
     await scene.run(CALL)
     assert (await scene.events(payment_id))[-1] == "payment.canceled"
     assert await scene.taken(TransactionKind.CHARGE) == []

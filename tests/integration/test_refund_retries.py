@@ -27,10 +27,11 @@ async def scene(database: FreshDatabase, tmp_path: Path) -> AsyncIterator[Scene]
 
 
 async def unneeded_capture(scene: Scene, token: str) -> str:
-    """A payment whose invoice was voided while the gateway charged it, and whose refund is asked for."""
+    """A payment whose invoice was voided after the gateway had charged it, and whose refund is asked for."""
     customer_id, payment_id = await scene.customer(token), new_id("pay_")
     invoice_id = await scene.invoice(customer_id, CollectionMethod.SEND_INVOICE)
     await scene.do(PayInvoice(invoice_id=invoice_id, payment_id=payment_id))
+    await scene.run(WorkKind.PAYMENT_GATEWAY_CALL, dies=True)
     await scene.do(VoidInvoice(invoice_id=invoice_id))
     await scene.run(WorkKind.PAYMENT_GATEWAY_CALL)
     await scene.do(RequestRefund(refund_id=new_id("re_"), payment_id=payment_id))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain.kernel.consequences import After, with_consequences
+from domain.kernel.consequences import After, together, with_consequences
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Change, Decision, State, Stream, Streams, Topic
 from testing.specification import NOW
@@ -91,6 +91,18 @@ def test_a_consequence_sees_the_states_after_its_event_and_none_after_later_ones
 def test_a_decision_without_such_events_is_left_as_it_is() -> None:
     decide = with_consequences(push, {Swept: the_next_falls})
     assert events(decide(("a",), Nothing(), NOW)) == [Pushed("a")]
+
+
+def test_several_contexts_may_speak_of_one_event_and_each_sees_the_states_right_after_it() -> None:
+    seen: list[int] = []
+
+    def is_swept(event: Pushed, streams: Streams, at: datetime) -> list[Change]:
+        seen.append(DOMINO.of(streams, event.domino).swept)
+        return [DOMINO.change(Swept(event.domino))]
+
+    decide = with_consequences(push, together({Pushed: the_next_falls}, {}, {Pushed: is_swept}))
+    assert events(decide(("b",), Nothing(), NOW)) == [Pushed("b"), Pushed("c"), Swept("c"), Swept("b")]
+    assert seen == [0, 0]
 
 
 def test_states_after_changes_lie_over_those_before() -> None:

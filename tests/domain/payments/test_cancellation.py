@@ -4,7 +4,7 @@ import pytest
 
 from domain.customers.payment_method import DetachPaymentMethod
 from domain.invoicing.invoice import INVOICE, CollectionMethod, CollectionStatus, InvoiceStatus
-from domain.kernel.stream import Event, Schedule
+from domain.kernel.stream import Command, Event, Schedule
 from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.cancellation import (
     Cancellation,
@@ -103,8 +103,9 @@ def test_it_is_cancelled_by_command_at_the_gateway_first() -> None:
     )
 
 
-def test_one_of_which_nobody_knows_is_cancelled_too() -> None:
-    given(*customer_with_card(), create(confirm=True), lose_sight()).when(CANCEL).then(wanted(CancelReason.REQUESTED))
+@pytest.mark.parametrize("facts", [(), (lose_sight(),)])
+def test_one_that_the_gateway_works_on_or_of_which_nobody_knows_is_cancelled_too(facts: tuple[Command, ...]) -> None:
+    given(*customer_with_card(), create(confirm=True), *facts).when(CANCEL).then(wanted(CancelReason.REQUESTED))
 
 
 def test_another_method_takes_its_place_once_it_is_given_up() -> None:

@@ -154,9 +154,12 @@ def test_an_intent_is_cancelled_once_while_no_gateway_works_on_it() -> None:
 
 
 @pytest.mark.parametrize("facts", [(), (capture(),)])
-def test_a_payment_that_runs_or_ran_is_neither_cancelled_nor_confirmed(facts: tuple[Command, ...]) -> None:
-    under_way().and_then(*facts).when(CANCEL).then_refused(PaymentNotCancelable, payment=PAYMENT_ID)
+def test_a_payment_that_runs_or_ran_is_not_confirmed(facts: tuple[Command, ...]) -> None:
     given(*customer_with_card(), create(confirm=True), *facts).when(confirm()).then_refused(PaymentNotConfirmable)
+
+
+def test_a_payment_that_captured_is_not_cancelled() -> None:
+    under_way().and_then(capture()).when(CANCEL).then_refused(PaymentNotCancelable, payment=PAYMENT_ID)
 
 
 def test_a_capture_without_an_invoice_is_the_customers_balance() -> None:

@@ -1,0 +1,194 @@
+"""An invoice that is settled gives up the payment that is under way for it: nobody is charged for nothing."""
+
+import pytest
+
+from domain.invoicing.invoice import (
+    INVOICE,
+    CollectionMethod,
+    InvoicePaid,
+    InvoiceStatus,
+    InvoiceVoided,
+    PayInvoiceOutOfBand,
+    VoidInvoice,
+)
+from domain.kernel.stream import Command, Schedule
+from domain.payments.cancel_commands import GiveUpUnneededAttempt, RecordPaymentCanceled
+from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled, PaymentCancelRequested
+from domain.payments.commands import CollectInvoice
+from domain.payments.payment import (
+    PAYMENT,
+    PaymentAttemptIsOver,
+    PaymentCanceled,
+    PaymentStatus,
+    attempt_reference,
+)
+from testing.examples.payments import (
+    CALL,
+    CALL_DONE,
+    CANCEL,
+    LIVE,
+    capture,
+    confirm,
+    decline,
+    lose_sight,
+    pay_invoice,
+    require_action,
+    under_way,
+)
+from testing.examples.streams import (
+    INVOICE_ID,
+    OTHER_CARD_ID,
+    OTHER_PAYMENT_ID,
+    PAYMENT_ID,
+    attach_card,
+    customer_with_card,
+    invoice_finalized,
+    invoice_paid,
+    invoice_voided,
+    payment_captured,
+    payment_declined,
+)
+from testing.specification import NOW, Given, given
+
+BY_HAND = CollectionMethod.SEND_INVOICE
+VOID, PAID_OTHERWISE = VoidInvoice(invoice_id=INVOICE_ID), PayInvoiceOutOfBand(invoice_id=INVOICE_ID)
+SETTLING: list[tuple[Command, InvoiceVoided | InvoicePaid]] = [
+    (VOID, invoice_voided()),
+    (PAID_OTHERWISE, invoice_paid(payment_id=None)),
+]
+GIVE_UP = PaymentCancelRequested(
+    payment_id=PAYMENT_ID,
+    attempt=1,
+    reason=CancelReason.INVOICE_SETTLED,
+    replacement_method_id=None,
+    replacement_payment_id=None,
+    requested_at=NOW,
+)
+GIVE_UP_DUE = Schedule(CALL, attempt_reference(PAYMENT_ID, 1), after_ms=0)
+GIVEN_UP = RecordPaymentCanceled(payment_id=PAYMENT_ID, attempt=1)
+ATTEMPT_CANCELED = PaymentAttemptCanceled(
+    payment_id=PAYMENT_ID, attempt=1, reason=CancelReason.INVOICE_SETTLED, canceled_at=NOW
+)
+LOOK = GiveUpUnneededAttempt(payment_id=PAYMENT_ID, attempt=1)
+OTHER_CARD = attach_card(payment_method_id=OTHER_CARD_ID, token_reference="tok_other")
+
+
+def canceled(payment_id: str = PAYMENT_ID) -> PaymentCanceled:
+    return PaymentCanceled(payment_id=payment_id, canceled_at=NOW)
+
+
+def collecting() -> Given:
+    """An invoice that is being collected as its finalization promised; it does not show the payment yet."""
+    facts = *customer_with_card(), invoice_finalized(), CollectInvoice(invoice_id=INVOICE_ID, payment_id=PAYMENT_ID)
+    return given(*facts)
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+@pytest.mark.parametrize("facts", [(), (lose_sight(),), (require_action(),)])
+def test_it_is_given_up_whatever_the_gateway_knows_of_it(
+    facts: tuple[Command, ...], settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    (
+        under_way(collection=BY_HAND)
+        .and_then(*facts)
+        .when(settle)
+        .then(settled, GIVE_UP)
+        .then_schedules(GIVE_UP_DUE)
+        .when(GIVEN_UP)
+        .then(ATTEMPT_CANCELED, canceled())
+        .then_frees(LIVE)
+        .then_finishes(CALL_DONE)
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.CANCELED, cancellation=None)
+    )
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_an_invoice_that_was_settled_without_it_still_shows_the_payment_that_was_tried(
+    settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    under_way(collection=BY_HAND).when(settle).then_shows(INVOICE, INVOICE_ID, payment_id=PAYMENT_ID)
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_what_has_not_begun_is_over_at_once_and_what_it_was_to_replace_is_given_up_as_before(
+    settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    replaced = under_way(collection=BY_HAND).and_then(
+        OTHER_CARD, require_action(), pay_invoice(OTHER_PAYMENT_ID, OTHER_CARD_ID)
+    )
+    (
+        replaced.when(settle)
+        .then(settled, canceled(OTHER_PAYMENT_ID))
+        .when(GIVEN_UP)
+        .then(
+            PaymentAttemptCanceled(payment_id=PAYMENT_ID, attempt=1, reason=CancelReason.REPLACED, canceled_at=NOW),
+            canceled(),
+        )
+    )
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_what_failed_or_is_over_stays_as_it_is(settle: Command, settled: InvoiceVoided | InvoicePaid) -> None:
+    under_way(collection=BY_HAND).and_then(decline()).when(settle).then(settled)
+    under_way(collection=BY_HAND).and_then(decline(), CANCEL).when(settle).then(settled)
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_another_method_of_the_same_payment_is_not_tried_any_more(
+    settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    waiting = under_way(collection=BY_HAND).and_then(OTHER_CARD, require_action(), confirm(OTHER_CARD_ID))
+    (
+        waiting.when(settle)
+        .then(settled)
+        .when(GIVEN_UP)
+        .then(PaymentAttemptCanceled(payment_id=PAYMENT_ID, attempt=1, reason=CancelReason.REPLACED, canceled_at=NOW))
+    )
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_a_promised_collection_that_the_invoice_does_not_show_is_given_up_when_its_call_is_due(
+    settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    collecting().when(LOOK).then_nothing()
+    (
+        collecting()
+        .when(settle)
+        .then(settled)
+        .when(LOOK)
+        .then(GIVE_UP)
+        .then_schedules(GIVE_UP_DUE)
+        .when(LOOK)
+        .then_nothing()
+        .when(GIVEN_UP)
+        .then(ATTEMPT_CANCELED, canceled())
+        .when(LOOK)
+        .then_refused(PaymentAttemptIsOver)
+    )
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_what_the_gateway_did_before_it_heard_of_it_counts(
+    settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    (
+        under_way(collection=BY_HAND)
+        .and_then(settle)
+        .when(capture())
+        .then(payment_captured(unneeded=True))
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.SUCCEEDED, cancellation=None)
+    )
+    under_way(collection=BY_HAND).and_then(settle).when(decline()).then(payment_declined(), canceled())
+
+
+def test_a_payment_that_pays_its_invoice_is_not_given_up() -> None:
+    (
+        under_way(collection=BY_HAND)
+        .when(capture())
+        .then(payment_captured(), invoice_paid())
+        .then_shows(INVOICE, INVOICE_ID, status=InvoiceStatus.PAID, payment_id=PAYMENT_ID)
+    )
+
+
+def test_a_cancel_of_what_is_given_up_asks_for_nothing_more() -> None:
+    under_way(collection=BY_HAND).and_then(VOID).when(CANCEL).then_nothing()
