@@ -310,12 +310,13 @@ async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
     body=Finalization,
     body_example={"days_until_due": 30},
     example=OPEN_EXAMPLE,
-    refusals=(InvoiceNotDraft,),
+    refusals=(InvoiceNotDraft, CustomerIsDeleted, TestClockIsDeleted),
 )
 async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     """Give a draft its number and post it.
 
-    From then on it is owed, and cannot be changed. One of zero is paid at once.
+    From then on it is owed, and cannot be changed. One of zero is paid at once. A draft of a customer who was deleted
+    is not finalized; void it.
     """
     invoice_id = INVOICES.id_of(call)
     return INVOICES.changed(invoice_id, FinalizeInvoice(invoice_id=invoice_id, days_until_due=body.days_until_due))

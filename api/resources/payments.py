@@ -249,6 +249,8 @@ async def create_payment(_call: Call, body: NewPayment) -> Intention:
     refusals=(
         PaymentNotConfirmable,
         NoPaymentMethod,
+        CustomerIsDeleted,
+        TestClockIsDeleted,
         PaymentMethodNotFound,
         PaymentMethodIsDetached,
         InvoiceNotOpen,
@@ -259,7 +261,8 @@ async def confirm_payment(call: Call, body: Confirmation) -> Intention:
     """Begin the next attempt of a payment.
 
     One that waits for its customer to authenticate is given up at the gateway first, and tried with this method then.
-    If the customer was faster, the payment has succeeded, and nothing is tried.
+    If the customer was faster, the payment has succeeded, and nothing is tried. A customer who was deleted still pays
+    their open invoices, and nothing else: cancel what was not confirmed before.
     """
     payment_id = PAYMENTS.id_of(call)
     return PAYMENTS.changed(payment_id, ConfirmPayment(payment_id=payment_id, payment_method_id=body.payment_method))

@@ -133,7 +133,7 @@ class CustomerAlreadyExists(Refusal):
 
 
 class CustomerIsDeleted(Refusal):
-    """The customer was deleted and takes no new business."""
+    """The customer was deleted and takes no new business: void drafts, cancel payments; what is open can be paid."""
 
     code = "customer_deleted"
     param = "customer"

@@ -39,7 +39,7 @@ DEFAULT_DAYS_UNTIL_DUE = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalizeInvoice:
-    """Give a draft its number and post it. `days_until_due` counts for invoices paid by hand."""
+    """Give a draft its number and post it, which is new business. `days_until_due` counts for invoices paid by hand."""
 
     invoice_id: str
     days_until_due: int = DEFAULT_DAYS_UNTIL_DUE
@@ -76,10 +76,10 @@ def _of_its_product(line: InvoiceLine, streams: Streams) -> InvoiceLine:
 
 def finalize_invoice(command: FinalizeInvoice, streams: Streams, now: datetime) -> Decision:
     draft = INVOICE.of(streams, command.invoice_id)
-    customer = CUSTOMER.of(streams, draft.customer_id)
-    at = customer_time(streams, customer, now)
     if draft.status is not InvoiceStatus.DRAFT:
         raise InvoiceNotDraft(invoice=draft.invoice_id, status=draft.status)
+    customer = open_for_business(streams, draft.customer_id)
+    at = customer_time(streams, customer, now)
     changes = finalized(
         streams,
         invoice_id=draft.invoice_id,

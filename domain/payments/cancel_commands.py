@@ -136,6 +136,8 @@ def _try_instead(payment: Payment, method_id: str | None, streams: Streams, at: 
     method = None if method_id is None else streams.get(PAYMENT_METHOD, method_id)
     if not payment.can_be_tried or is_unneeded(payment, streams) or method is None or method.detached_at is not None:
         return []
+    if payment.invoice_id is None and CUSTOMER.of(streams, payment.customer_id).deleted_at is not None:
+        return []
     return [PAYMENT.change(request_attempt(payment, method, at))]
 
 

@@ -207,12 +207,15 @@ def _method(payment: Payment, method_id: str | None, streams: Streams) -> Paymen
 
 
 def confirm_payment(command: ConfirmPayment, streams: Streams, now: datetime) -> Decision:
+    """What is owed on an invoice may always be paid; any other payment is business, and a deleted customer has none."""
     payment = PAYMENT.of(streams, command.payment_id)
     at = _customers_time(payment, streams, now)
     method_id = command.payment_method_id or payment.payment_method_id
     if not payment.waits_for_customer:
         payments.check_confirmable(payment)
-    if payment.invoice_id is not None:
+    if payment.invoice_id is None:
+        open_for_business(streams, payment.customer_id)
+    else:
         payable(streams, payment.invoice_id)
     if payment.waits_for_customer:
         method = _method(payment, method_id, streams)

@@ -185,9 +185,8 @@ class CheckedHistory(RuleBasedStateMachine):
         if why != "replaced":
             self._fail(paying.invoice, payment_id)
             return
-        following = paying if instead is None else self.model.payments[instead]
-        may_be = following.invoice is None or self.model.is_open(following.invoice)
-        if following.status in {"new", "declined"} and may_be:
+        following = self.model.payments[instead or payment_id]
+        if following.status in {"new", "declined"} and self.model.may_be_tried(instead or payment_id):
             self.model.begin(instead or payment_id)
         elif instead is not None:
             following.status = "canceled"

@@ -156,6 +156,11 @@ class Model:
     def is_open(self, invoice_id: str | None) -> bool:
         return invoice_id is not None and self.invoices[invoice_id].status == "open"
 
+    def may_be_tried(self, payment_id: str) -> bool:
+        """Whether the world allows another attempt: what is owed may be paid, and the living may do business."""
+        paying = self.payments[payment_id]
+        return not self.people[paying.customer].deleted if paying.invoice is None else self.is_open(paying.invoice)
+
     def left(self, payment_id: str) -> int:
         """What is left of a payment to refund."""
         paying = self.payments[payment_id]

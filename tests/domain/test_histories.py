@@ -250,7 +250,10 @@ class Histories(CheckedHistory):
     def finalize_a_draft(self, n: int) -> None:
         invoice_id = pick(self.drafts, n)
         customer_id, advance, earned, automatic = self.drafts.pop(invoice_id)
-        self.do(FinalizeInvoice(invoice_id=invoice_id))
+        is_business = not self.model.people[customer_id].deleted
+        if self.do(FinalizeInvoice(invoice_id=invoice_id), accepted=is_business) is None:
+            self.do(VoidInvoice(invoice_id=invoice_id))
+            return
         self._issued(Billed(customer_id, advance, earned, automatic, "open"), self.time_of(customer_id))
         self.do(FinalizeInvoice(invoice_id=invoice_id), accepted=False)
 
@@ -325,9 +328,10 @@ class Histories(CheckedHistory):
     def try_a_payment_again(self, n: int) -> None:
         payment_id = pick(self.model.payments, n)
         paying = self.model.payments[payment_id]
-        settled = paying.invoice is not None and not self.model.is_open(paying.invoice)
         taken = paying.invoice is not None and self.model.is_live(paying.invoice)
-        possible = not settled and (paying.waits or (paying.status in {"new", "declined"} and not taken))
+        possible = self.model.may_be_tried(payment_id) and (
+            paying.waits or (paying.status in {"new", "declined"} and not taken)
+        )
         command = ConfirmPayment(payment_id=payment_id, payment_method_id=card_of(paying.customer))
         if self.do(command, accepted=possible) is not None:
             if paying.waits:

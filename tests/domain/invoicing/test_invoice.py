@@ -249,8 +249,14 @@ def test_only_a_draft_is_finalized(fact: FinalizeInvoice | VoidInvoice) -> None:
     given(create_customer(), draft(), fact).when(FINALIZE).then_refused(InvoiceNotDraft, invoice=INVOICE_ID)
 
 
-def test_a_deleted_customers_draft_may_still_be_finalized() -> None:
-    given(create_customer(), draft(), customer_deleted()).when(FINALIZE).then(number_taken(), by_hand())
+def test_a_deleted_customers_draft_is_not_finalized_and_may_be_voided() -> None:
+    of_deleted = given(create_customer(), draft(), customer_deleted())
+    of_deleted.when(FINALIZE).then_refused(CustomerIsDeleted, customer=CUSTOMER_ID)
+    of_deleted.when(VOID).then(invoice_voided())
+
+
+def test_what_was_finalized_before_says_so_whoever_is_deleted() -> None:
+    given(create_customer(), draft(), FINALIZE, customer_deleted()).when(FINALIZE).then_refused(InvoiceNotDraft)
 
 
 # --- void and payment by hand ------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ from testing.examples.streams import (
     PAYMENT_ID,
     attach_card,
     attempt_requested,
+    customer_deleted,
     customer_with_card,
     invoice_paid,
     invoice_payment_failed,
@@ -271,6 +272,24 @@ def test_it_times_out_and_leaves_the_payment_to_be_tried_again() -> None:
 
 def test_a_method_that_was_detached_meanwhile_is_not_tried() -> None:
     (waiting().and_then(confirm(OTHER_CARD_ID), DETACH).when(GIVEN_UP).then(attempt_canceled(CancelReason.REPLACED)))
+
+
+def test_another_method_is_not_tried_for_a_customer_who_was_deleted_meanwhile_unless_an_invoice_is_owed() -> None:
+    (
+        waiting()
+        .and_then(confirm(OTHER_CARD_ID), customer_deleted())
+        .when(GIVEN_UP)
+        .then(attempt_canceled(CancelReason.REPLACED))
+    )
+    (
+        waiting_for_invoice()
+        .and_then(confirm(OTHER_CARD_ID), customer_deleted())
+        .when(GIVEN_UP)
+        .then(
+            attempt_canceled(CancelReason.REPLACED),
+            attempt_requested(2, payment_method_id=OTHER_CARD_ID, token_reference="tok_other"),
+        )
+    )
 
 
 def test_what_is_wanted_shows_until_the_gateway_has_said_what_became_of_it() -> None:

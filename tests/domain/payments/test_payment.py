@@ -59,6 +59,7 @@ from testing.examples.streams import (
     frozen_clock,
     invoice_finalized,
     invoice_paid,
+    invoice_payment_started,
     invoice_voided,
     payment_captured,
     payment_created,
@@ -191,6 +192,21 @@ def test_an_invoice_may_be_paid_with_another_payment_method() -> None:
         given(*customer_with_card(), attach_card(payment_method_id=OTHER_CARD_ID), invoice_finalized())
         .when(pay_invoice(payment_method_id=OTHER_CARD_ID))
         .then(payment_created(payment_method_id=OTHER_CARD_ID), attempt_requested(payment_method_id=OTHER_CARD_ID))
+    )
+
+
+def test_a_payment_that_pays_no_invoice_is_not_confirmed_for_a_deleted_customer_and_may_be_cancelled() -> None:
+    made = given(*customer_with_card(), create(), customer_deleted())
+    made.when(confirm()).then_refused(CustomerIsDeleted, customer=CUSTOMER_ID)
+    made.when(confirm(CARD_ID)).then_refused(CustomerIsDeleted)
+    made.when(CANCEL).then(PaymentCanceled(payment_id=PAYMENT_ID, canceled_at=NOW))
+    waiting = given(*customer_with_card(), create(confirm=True), require_action(), customer_deleted())
+    waiting.when(confirm(CARD_ID)).then_refused(CustomerIsDeleted)
+
+
+def test_a_deleted_customer_tries_the_payment_of_an_open_invoice_again() -> None:
+    under_way().and_then(decline(), customer_deleted()).when(confirm()).then(
+        attempt_requested(2), invoice_payment_started()
     )
 
 
