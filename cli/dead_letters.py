@@ -1,4 +1,4 @@
-"""`tallybook dead-letters`: records that a consumer gave up on: seen, replayed after the fix, or dismissed."""
+"""`tallybook dead-letters`: records that a consumer gave up on, and work that is held: seen, handled, let go."""
 
 import asyncio
 import contextlib
@@ -229,3 +229,45 @@ async def release_held(
                 released += await kept.queue.release_held(work.tenant_id, work.kind, work.subject)
                 on.print(f"{work.kind} {work.subject} runs again.", soft_wrap=True)
     return released
+
+
+@app.command("end-refund")
+def end_refund(
+    subject: Annotated[str, typer.Argument(help="The held refund, as `list` shows it: pay_…/re_….")],
+    *,
+    evidence: Annotated[
+        str, typer.Option("--evidence", help="What you know it from. It stays in the log: no persons.")
+    ],
+    by: Annotated[str, typer.Option("--by", help="Who says so; it stays in the log.")],
+    returned_as: Annotated[
+        str | None, typer.Option("--returned-as", help="The gateway's own id of the refund that returned the money.")
+    ] = None,
+    not_returned: Annotated[
+        bool, typer.Option("--not-returned", help="The gateway returned nothing, and never will under this reference.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End a refund that is held because its gateway does not know what became of it.
+
+    The books follow at once; one that was not returned may be asked for again, and of a capture that nobody needed is.
+    [dim]Example:[/dim] [cyan]tallybook dead-letters end-refund pay_…/re_… --not-returned --evidence "…" --by ada[/cyan]
+    """
+    if (returned_as is None) != not_returned:
+        raise typer.BadParameter("Say either --returned-as and the gateway's id of the refund, or --not-returned.")
+    if not (evidence.strip() and by.strip()):
+        raise typer.BadParameter("--evidence and --by are for whoever reads the log later: say both.")
+
+    async def end() -> bool:
+        from processors.dead_letters.held_refunds import end_refund as record
+
+        async with _handling(_settings()) as on:
+            return await record(on.queue, on.writer, subject, returned_as=returned_as, evidence=evidence, by=by)
+
+    ended = asyncio.run(end())
+    if not ended:
+        raise typer.BadParameter(f"No refund {subject} is held; `tallybook dead-letters list` shows what is.")
+    outcome = "failed" if not_returned else "succeeded"
+    if as_json:
+        print_json({"ended": subject, "refund": outcome})
+    else:
+        console.print(f"{subject} has {outcome}.", soft_wrap=True)

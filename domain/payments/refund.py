@@ -46,20 +46,26 @@ class RefundOutcomeUnknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundSucceeded:
+    """`evidence` is what an operator says it rests on, who ended it by hand; None: the gateway said so."""
+
     refund_id: str
     payment_id: str
     gateway_refund_id: str
     amount: Money
     succeeded_at: datetime
+    evidence: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundFailed:
+    """`evidence`: see `RefundSucceeded`."""
+
     refund_id: str
     payment_id: str
     code: DeclineCode
     amount: Money
     failed_at: datetime
+    evidence: str | None
 
 
 RefundEvent = RefundRequested | RefundOutcomeUnknown | RefundSucceeded | RefundFailed

@@ -38,16 +38,22 @@ class RequestRefund:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRefundSucceeded:
+    """The gateway's answer; with `evidence` an operator's, about a refund that the gateway does not know as ours."""
+
     refund_id: str
     payment_id: str
     gateway_refund_id: str
+    evidence: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRefundFailed:
+    """`evidence`: see `RecordRefundSucceeded`."""
+
     refund_id: str
     payment_id: str
     failure_code: DeclineCode
+    evidence: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +129,7 @@ def record_refund_succeeded(command: RecordRefundSucceeded, streams: Streams, no
         gateway_refund_id=command.gateway_refund_id,
         amount=refund.amount,
         succeeded_at=at,
+        evidence=command.evidence,
     )
     return Decision(at, [PAYMENT.change(succeeded)])
 
@@ -135,6 +142,7 @@ def record_refund_failed(command: RecordRefundFailed, streams: Streams, now: dat
         code=command.failure_code,
         amount=refund.amount,
         failed_at=at,
+        evidence=command.evidence,
     )
     return Decision(at, [PAYMENT.change(failed)])
 

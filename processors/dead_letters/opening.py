@@ -7,6 +7,7 @@ from typing import NamedTuple
 from infra.database import Role, open_pool
 from infra.event_store.due_work import PostgresDueWork
 from infra.event_store.opening import open_writer
+from infra.event_store.port import Writer
 from infra.kafka.dead_letters import KeptLetters
 from infra.settings import Settings
 from processors.app import CONSUMERS
@@ -17,11 +18,12 @@ from schemas.codec import default_codec
 
 
 class Handling(NamedTuple):
-    """What a command needs to handle letters."""
+    """What a command needs to handle letters, and the work that is held."""
 
     letters: KeptLetters
     replay: DeadLetterReplay
     queue: PostgresDueWork
+    writer: Writer
 
 
 @contextlib.asynccontextmanager
@@ -39,4 +41,4 @@ async def open_handling(
         queue = PostgresDueWork(pool)
         parts = ConsumerParts(writer, Journeys(settings.processors), codec, pool, settings.kafka.topic_prefix)
         replay = DeadLetterReplay(letters, queue, parts, consumers, settings, owner_dsn=owner_dsn)
-        yield Handling(letters, replay, queue)
+        yield Handling(letters, replay, queue, writer)

@@ -58,12 +58,11 @@ async def check_gateway(
     async for page in log_pages(pool, to=head, progress=progress):
         for recorded in page:
             if recorded.event_type in _EVENT_TYPES:
-                for reference, operation, gateway_name in ours.after(codec.decode_event(recorded.payload)):
+                for each in ours.after(codec.decode_event(recorded.payload)):
                     await _compare(
-                        reference,
-                        operation,
-                        theirs.get(gateway_name, {}),
-                        gateways.get(gateway_name),
+                        each,
+                        theirs.get(each.gateway, {}),
+                        gateways.get(each.gateway),
                         findings,
                         may_be_later=recorded.position > before,
                     )
@@ -81,6 +80,16 @@ async def check_gateway(
     return findings.checked()
 
 
+class _Done(NamedTuple):
+    """An operation that took effect by the log. `by_hand`: an operator said so of what the gateway did not know as
+    ours, so it goes by the gateway's own id."""
+
+    reference: str
+    operation: Operation
+    gateway: str
+    by_hand: bool = False
+
+
 class _Ours:
     """What the log says, as it is read: which operations took effect, and which have no outcome yet."""
 
@@ -88,8 +97,8 @@ class _Ours:
         self.under_way: dict[str, str] = {}  # reference → gateway
         self._gateway_of: dict[str, str] = {}  # payment → gateway of its last attempt
 
-    def after(self, event: Any) -> list[tuple[str, Operation, str]]:
-        """The operations that took effect with this event, with their references and gateways."""
+    def after(self, event: Any) -> list[_Done]:
+        """The operations that took effect with this event."""
         match event:
             case PaymentAttemptRequested():
                 self._gateway_of[event.payment_id] = event.gateway
@@ -99,7 +108,8 @@ class _Ours:
             case PaymentCaptured():
                 reference = attempt_reference(event.payment_id, event.attempt)
                 gateway = self.under_way.pop(reference, "")
-                return [(reference, Operation(TransactionKind.CHARGE, event.amount, event.gateway_payment_id), gateway)]
+                operation = Operation(TransactionKind.CHARGE, event.amount, event.gateway_payment_id)
+                return [_Done(reference, operation, gateway)]
             case RefundRequested():
                 self.under_way[event.refund_id] = self._gateway_of.get(event.payment_id, "")
             case RefundFailed():
@@ -107,7 +117,7 @@ class _Ours:
             case RefundSucceeded():
                 gateway = self.under_way.pop(event.refund_id, "")
                 operation = Operation(TransactionKind.REFUND, event.amount, event.gateway_refund_id)
-                return [(event.refund_id, operation, gateway)]
+                return [_Done(event.refund_id, operation, gateway, by_hand=event.evidence is not None)]
         return []
 
 
@@ -129,16 +139,19 @@ def _list(transaction: GatewayTransaction, name: str, theirs: dict[str, Operatio
 
 
 async def _compare(
-    reference: str,
-    operation: Operation,
+    done: _Done,
     theirs: dict[str, Operation],
     gateway: Gateway | None,
     findings: Findings,
     *,
     may_be_later: bool,
 ) -> None:
+    reference, operation = done.reference, done.operation
     findings.count(f"{operation.kind}s in the log")
-    found = theirs.pop(reference, None)
+    known_as = reference
+    if done.by_hand:
+        known_as = next((name for name, each in theirs.items() if each.gateway_id == operation.gateway_id), reference)
+    found = theirs.pop(known_as, None)
     if found is None and may_be_later and gateway is not None:
         answer = await gateway.look_up(reference)
         if isinstance(answer, Succeeded):

@@ -35,6 +35,7 @@ from infra.vault import Vault
 from processors.app import runs_of
 from processors.due_work import DueWorkRunner, Run
 from processors.invariants.documents import check_documents
+from processors.invariants.findings import Difference
 from processors.invariants.gateway import check_gateway
 from processors.invariants.unfinished import check_unfinished
 from processors.states import StateReader
@@ -203,8 +204,8 @@ class Scene:
         return [row[0] for row in rows]
 
 
-async def holds(scene: Scene) -> None:
-    """The gateway's record is ours, the books are what the documents say, and nothing is unfinished."""
+async def differences(scene: Scene) -> list[Difference]:
+    """What the audit says of the gateway's record and ours, of books and documents, and of what is unfinished."""
     adapter, codec = scene.sandbox.adapter(), default_codec()
     try:
         checked = [
@@ -212,9 +213,14 @@ async def holds(scene: Scene) -> None:
             await check_documents(scene.pool, codec),
             await check_unfinished(scene.pool, codec),
         ]
-        assert [each for check in checked for each in check.named] == []
+        return [each for check in checked for each in check.named]
     finally:
         await adapter.close()
+
+
+async def holds(scene: Scene) -> None:
+    """The gateway's record is ours, the books are what the documents say, and nothing is unfinished."""
+    assert await differences(scene) == []
 
 
 async def _die(run: Run, work: Work) -> None:

@@ -172,6 +172,26 @@ async def test_a_saga_whose_event_died_is_held_and_goes_on_once_it_is_replayed(c
     await cell.prove(Invariant.GATEWAY, Invariant.BOOKS, Invariant.LOG, Invariant.SAGAS)
 
 
+async def test_a_held_refund_is_ended_by_an_operator_who_says_what_it_rests_on(cell: Cell) -> None:
+    payment_id = await cell.pay(await cell.customer())
+    await cell.reaches(payment_id, "payment.captured")
+    ending = ("--evidence", "support case 4711", "--by", "ada")
+    await cell.gateway_says("PUT", "/faults", {"rate_limit": 1.0, "rate_limit_retry_after_ms": 60_000})
+    try:
+        subject = f"{payment_id}/{await cell.refund(payment_id)}"
+        assert (await tallybook(cell, "dead-letters", "end-refund", subject, "--not-returned", *ending))[0] == 2
+        cause = await cell.pool.fetchval("SELECT caused_by_event_id FROM log.due_work WHERE subject = $1", subject)
+        await PostgresDueWork(cell.pool).hold_caused_by(cause, WorkKind.REFUND_GATEWAY_CALL, error="not known there")
+        for both in ((), ("--not-returned", "--returned-as", "rf_1")):
+            assert (await tallybook(cell, "dead-letters", "end-refund", subject, *both, *ending))[0] == 2
+        code, output = await tallybook(cell, "dead-letters", "end-refund", subject, "--not-returned", *ending)
+        assert code == 0, output
+    finally:
+        await cell.gateway_says("DELETE", "/faults")
+    assert (await cell.events(payment_id))[-1] == "refund.failed"
+    assert await PostgresDueWork(cell.pool).held(limit=10) == []
+
+
 async def test_held_work_runs_again_once_it_is_released(cell: Cell) -> None:
     payment_id = await cell.pay(await cell.customer("tok_requires_action"))
     await cell.reaches(payment_id, "payment.action_required")

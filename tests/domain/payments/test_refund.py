@@ -101,6 +101,7 @@ def test_a_refund_of_all_that_is_left_is_owed_until_the_gateway_has_paid_it() ->
                 gateway_refund_id="gr_1",
                 amount=usd(1_000),
                 succeeded_at=NOW,
+                evidence=None,
             )
         )
         .then_posts(debit(REFUNDS_PAYABLE, usd(1_000)), credit(GATEWAY_CLEARING, usd(1_000)))
@@ -133,6 +134,7 @@ def test_a_refund_that_fails_for_good_gives_back_what_it_took() -> None:
                 code=DeclineCode.ACCOUNT_CLOSED,
                 amount=usd(400),
                 failed_at=NOW,
+                evidence=None,
             )
         )
         .then_posts(debit(REFUNDS_PAYABLE, usd(400)), credit(CUSTOMER_BALANCE, usd(400)))
@@ -140,6 +142,25 @@ def test_a_refund_that_fails_for_good_gives_back_what_it_took() -> None:
         .then_shows(PAYMENT, PAYMENT_ID, refundable=usd(1_000), amount_refunded=usd(0))
         .when(request(refund_id=OTHER_REFUND_ID))
         .then(replace(requested(), refund_id=OTHER_REFUND_ID))
+    )
+
+
+def test_what_an_operator_found_out_is_recorded_with_what_it_rests_on() -> None:
+    (
+        captured()
+        .and_then(request())
+        .when(replace(SUCCEED, evidence="statement of 3 March"))
+        .then(
+            RefundSucceeded(
+                refund_id=REFUND_ID,
+                payment_id=PAYMENT_ID,
+                gateway_refund_id="gr_1",
+                amount=usd(1_000),
+                succeeded_at=NOW,
+                evidence="statement of 3 March",
+            )
+        )
+        .then_finishes(CALL_DONE)
     )
 
 
