@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, cast, get_origin
@@ -40,7 +41,17 @@ from api.http.problems import (
     refusal_reply,
     retry_after,
 )
-from api.http.replies import JSON, KEY_NAMESPACE, REPLAYED, Header, Reply, from_stored, json_reply, to_stored
+from api.http.replies import (
+    JSON,
+    KEY_NAMESPACE,
+    MARK_BYTES,
+    REPLAYED,
+    Header,
+    Reply,
+    from_stored,
+    json_reply,
+    to_stored,
+)
 from api.http.validation import MAX_PARAM_CHARS, invalid_body, printable
 from domain.customers.customer import PersonalDataMoved
 from domain.kernel.refusal import Refusal
@@ -172,33 +183,36 @@ class CommandEndpoint(Endpoint):
         except TimeoutError:
             raise Problem(OUTCOME_PENDING, headers=retry_after(1)) from None
         reply = rendered.reply
-        if reply is None or outcome.replayed or outcome.answer != rendered.stored:
-            # Recorded by somebody else; or by us, on a connection that broke: what was rendered here may not be it.
-            reply = await self._replay(call, key, outcome)
+        if reply is None or outcome.answer != rendered.stored:
+            # Recorded by another request; or by this one, on a connection that broke, and rendered again since.
+            reply = await self._recorded(call, key, outcome, rendered.mark)
         position: Header = (b"ledger-position", str(outcome.position).encode())
         return reply._replace(headers=(*reply.headers, position))
 
-    async def _replay(self, call: Call, key: str, outcome: Outcome) -> Reply:
+    async def _recorded(self, call: Call, key: str, outcome: Outcome, mark: bytes) -> Reply:
         assert outcome.answer is not None, "commands of the API are stored with their answers"
         async with self._parts.reader.of(call.tenant_id) as connection:
             stored = await self._parts.vault.open_answer(connection, call.tenant_id, key, outcome.answer)
         if stored is None:
             raise Problem(ERASED)
+        found = from_stored(stored)
+        if found.mark == mark:
+            return found.reply
         metrics.REPLAYED.inc()
-        reply = from_stored(stored)
-        return reply._replace(headers=(*reply.headers, REPLAYED))
+        return found.reply._replace(headers=(*found.reply.headers, REPLAYED))
 
 
 class Rendered:
     """Renders the answer right after the decision, in the writer's turn; a decision made again is rendered again."""
 
-    __slots__ = ("_call", "_intention", "_key", "_status", "reply", "stored")
+    __slots__ = ("_call", "_intention", "_key", "_status", "mark", "reply", "stored")
 
     def __init__(self, call: Call, key: str, intention: Intention, status: int) -> None:
         self._call = call
         self._key = key
         self._intention = intention
         self._status = status
+        self.mark = secrets.token_bytes(MARK_BYTES)
         self.reply: Reply | None = None
         self.stored: Answer | None = None
 
@@ -211,10 +225,10 @@ class Rendered:
         intention = self._intention
         if decided.refusal is not None:
             self.reply = refusal_reply(decided.refusal, self._call.request_id)
-            return Answer(to_stored(self.reply))
+            return Answer(to_stored(self.reply, self.mark))
         headers = () if intention.location is None else ((b"location", intention.location.encode()),)
         self.reply = json_reply(self._status, intention.render(decided.streams), headers)
-        stored = to_stored(self.reply)
+        stored = to_stored(self.reply, self.mark)
         if intention.answer_key is None:
             return Answer(stored)
         return self._call.parts.vault.seal_answer(intention.answer_key, self._key, stored)

@@ -16,8 +16,9 @@ REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
 KEY_NAMESPACE: Final = "api/"
 """Put before clients' keys in the store: sagas keep theirs in the same table."""
 
-_FRAME: Final = Struct(">BHH")  # form, status, length of the header lines; then the header lines, then the body
-_FORM: Final = 1
+MARK_BYTES: Final = 8
+_FRAME: Final = Struct(f">B{MARK_BYTES}sHH")  # form, mark, status, length of the header lines; then they, then the body
+_FORM: Final = 2
 
 
 class Reply(NamedTuple):
@@ -39,15 +40,22 @@ def json_reply(status: int, value: object, headers: Sequence[Header] = ()) -> Re
     return Reply(status, (JSON, *headers), to_json(value))
 
 
-def to_stored(reply: Reply) -> bytes:
-    """The bytes to keep of an answer."""
+class Stored(NamedTuple):
+    """An answer as it was kept, and the mark of the request that made it: a repeat may well render the same bytes."""
+
+    reply: Reply
+    mark: bytes
+
+
+def to_stored(reply: Reply, mark: bytes) -> bytes:
+    """The bytes to keep of an answer; MARK_BYTES tell the request from every other."""
     lines = b"".join(name + b": " + value + b"\r\n" for name, value in reply.headers)
-    return _FRAME.pack(_FORM, reply.status, len(lines)) + lines + reply.body
+    return _FRAME.pack(_FORM, mark, reply.status, len(lines)) + lines + reply.body
 
 
-def from_stored(stored: bytes) -> Reply:
+def from_stored(stored: bytes) -> Stored:
     """The inverse of `to_stored`. Raises ValueError for a form of another release."""
-    form, status, length = _FRAME.unpack_from(stored)
+    form, mark, status, length = _FRAME.unpack_from(stored)
     if form != _FORM:
         raise ValueError(f"a stored answer of the unknown form {form}")
     start = _FRAME.size
@@ -55,4 +63,4 @@ def from_stored(stored: bytes) -> Reply:
     for line in stored[start : start + length].split(b"\r\n")[:-1]:
         name, _, value = line.partition(b": ")
         headers.append((name, value))
-    return Reply(status, tuple(headers), stored[start + length :])
+    return Stored(Reply(status, tuple(headers), stored[start + length :]), mark)

@@ -18,7 +18,7 @@ from api.http.limits import RateLimiter
 from api.http.openapi import READING_ORDER, document
 from api.http.operations import Operation
 from api.http.problems import CARD_NUMBER, PROBLEM_TYPES, FieldError, Problem, catalogue, problems_markdown
-from api.http.replies import Reply, from_stored, to_stored
+from api.http.replies import MARK_BYTES, Reply, from_stored, to_stored
 from api.http.validation import invalid_body
 from api.resources.customers import NewCustomer
 from api.resources.invoices import NewInvoice
@@ -39,12 +39,13 @@ header_names = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=20).m
 )
 def test_a_stored_answer_is_the_answer(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     reply = Reply(status, tuple(headers), body)
-    assert from_stored(to_stored(reply)) == reply
+    mark = bytes(range(MARK_BYTES))
+    assert from_stored(to_stored(reply, mark)) == (reply, mark)
 
 
 def test_an_answer_of_another_form_is_not_guessed_at() -> None:
     with pytest.raises(ValueError, match="unknown form"):
-        from_stored(b"\x09" + to_stored(Reply(200, (), b""))[1:])
+        from_stored(b"\x09" + to_stored(Reply(200, (), b""), bytes(MARK_BYTES))[1:])
 
 
 def test_a_bucket_holds_a_minutes_requests_and_refills_evenly() -> None:

@@ -1,15 +1,18 @@
 """One request, one effect, one answer: however often it is sent, at once or later, to one process or two."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from testing.api_client import Api, Client, running_api
+from testing.processors_cell import until
 from testing.services import FreshDatabase
 from tests.lengths import LENGTH
 
@@ -95,6 +98,50 @@ async def test_repeats_to_two_processes_at_once_have_one_effect(api: Api, client
             assert [answer.status_code for answer in answers] == [201, 201]
             assert answers[0].content == answers[1].content
             assert await api.head() == before + 1
+
+
+async def test_a_repeat_says_so_after_a_restart_and_on_a_connection_that_breaks(api: Api, client: Client) -> None:
+    """A command that changes nothing any more renders the very bytes that are stored: still they are the first's."""
+    product = await client.made("/v1/products", {"name": "P"})
+    path, key = f"/v1/products/{product['id']}/archive", uuid.uuid4().hex
+    first = await client.post(path, idempotency_key=key)
+    assert "idempotent-replayed" not in first.headers
+    async with running_api(api.database) as restarted:
+        again = Client(http=restarted.http, key=client.key, tenant_id=client.tenant_id)
+        async with log_held(api.database) as connection:
+            waiting = asyncio.create_task(again.post(path, idempotency_key=key))
+            await end_whoever_waits(connection)
+        broken = await waiting
+        for repeat in (broken, await again.post(path, idempotency_key=key)):
+            assert (repeat.status_code, repeat.content) == (200, first.content)
+            assert repeat.headers["idempotent-replayed"] == "true"
+
+
+@contextlib.asynccontextmanager
+async def log_held(database: FreshDatabase) -> AsyncIterator[asyncpg.Connection]:
+    """The log's head is locked: whoever appends waits. Yields another connection."""
+    holder, other = await asyncpg.connect(database.dsn), await asyncpg.connect(database.dsn)
+    try:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM log.head FOR UPDATE")
+            yield other
+    finally:
+        await holder.close()
+        await other.close()
+
+
+async def end_whoever_waits(connection: asyncpg.Connection) -> None:
+    """Wait for an append, and end its connection in the middle of it, as a server that restarts does."""
+
+    async def ended() -> bool:
+        return bool(
+            await connection.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%log.append%'"
+            )
+        )
+
+    await until(ended, "an append that waits")
 
 
 async def test_the_same_body_in_other_words_is_the_same_request(api: Api, client: Client) -> None:
