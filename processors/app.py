@@ -34,6 +34,7 @@ from processors.due_work import DueWorkRunner, Run
 from processors.journeys import Journeys
 from processors.runs.clock_deletions import ClockDeletions
 from processors.runs.gateway_calls import GatewayCalls
+from processors.runs.method_deletions import MethodDeletions
 from processors.runs.refund_retries import RefundRetries
 from processors.runs.renewals import Renewals
 from processors.runs.sweeper import Sweeper
@@ -63,11 +64,13 @@ def runs_of(
     calls = GatewayCalls(writer, states, gateways, tokens, settings)
     renewals = Renewals(writer)
     refund_retries = RefundRetries(writer, states, settings)
+    deletions = MethodDeletions(writer, states, gateways, tokens)
     return {
         WorkKind.SUBSCRIPTION_RENEWAL: renewals.renew,
         WorkKind.PAYMENT_GATEWAY_CALL: calls.payment,
         WorkKind.REFUND_GATEWAY_CALL: calls.refund,
         WorkKind.REFUND_RETRY: refund_retries.retry,
+        WorkKind.PAYMENT_METHOD_DELETION: deletions.delete,
     }
 
 

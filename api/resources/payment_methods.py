@@ -185,7 +185,7 @@ async def update_payment_method(call: Call, body: PaymentMethodChange) -> Intent
 async def detach_payment_method(call: Call, _body: NoBody) -> Intention:
     """Detach a payment method from its customer.
 
-    If it was the default, the customer has none from then on.
+    If it was the default, the customer has none from then on. Its gateway is asked to delete it.
     """
     method_id = PAYMENT_METHODS.id_of(call)
     return PAYMENT_METHODS.changed(method_id, DetachPaymentMethod(payment_method_id=method_id))

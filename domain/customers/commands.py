@@ -30,6 +30,8 @@ from domain.customers.payment_method import (
     PaymentMethodAttached,
     PaymentMethodChanged,
     PaymentMethodDetached,
+    PaymentMethodForgotten,
+    RecordPaymentMethodForgotten,
     attached,
     usable_by,
 )
@@ -184,6 +186,13 @@ def detach_payment_method(command: DetachPaymentMethod, streams: Streams, now: d
     return Decision(at, changes)
 
 
+def record_payment_method_forgotten(command: RecordPaymentMethodForgotten, streams: Streams, now: datetime) -> Decision:
+    method = PAYMENT_METHOD.of(streams, command.payment_method_id)
+    at = customer_time(streams, CUSTOMER.of(streams, method.customer_id), now)
+    forgotten = PaymentMethodForgotten(payment_method_id=method.payment_method_id, forgotten_at=at)
+    return Decision(at, [PAYMENT_METHOD.change(forgotten)])
+
+
 # A test clock's own events are effective in real time: it is not itself on a clock.
 
 
@@ -255,6 +264,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     AttachPaymentMethod: attach_payment_method,
     ChangePaymentMethod: change_payment_method,
     DetachPaymentMethod: detach_payment_method,
+    RecordPaymentMethodForgotten: record_payment_method_forgotten,
     CreateTestClock: create_test_clock,
     AdvanceTestClock: advance_test_clock,
     MoveTestClock: move_test_clock,

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Stream, Streams, Topic
+from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
 from domain.kernel.unchanged import UNCHANGED, Unchanged
 
 
@@ -58,6 +58,13 @@ class DetachPaymentMethod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPaymentMethodForgotten:
+    """The gateway has deleted a method that was detached."""
+
+    payment_method_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentMethodAttached:
     payment_method_id: str
     customer_id: str
@@ -81,7 +88,15 @@ class PaymentMethodDetached:
     detached_at: datetime
 
 
-PaymentMethodEvent = PaymentMethodAttached | PaymentMethodChanged | PaymentMethodDetached
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethodForgotten:
+    """Its gateway has deleted it, and charges it no more."""
+
+    payment_method_id: str
+    forgotten_at: datetime
+
+
+PaymentMethodEvent = PaymentMethodAttached | PaymentMethodChanged | PaymentMethodDetached | PaymentMethodForgotten
 
 
 class NoPaymentMethod(Refusal):
@@ -168,12 +183,26 @@ def evolve(method: PaymentMethod | None, event: PaymentMethodEvent) -> PaymentMe
             return replace(method, token_reference=event.token_reference, details=event.details)
         case PaymentMethodDetached():
             return replace(method, detached_at=event.detached_at)
+        case PaymentMethodForgotten():
+            return method
+
+
+def due_work(event: PaymentMethodEvent, method: PaymentMethod) -> tuple[DueWork, ...]:
+    """The gateway is to delete what was detached. A test clock does not wait for that."""
+    match event:
+        case PaymentMethodDetached():
+            return (Schedule(WorkKind.PAYMENT_METHOD_DELETION, method.payment_method_id, after_ms=0),)
+        case PaymentMethodForgotten():
+            return (Finish(WorkKind.PAYMENT_METHOD_DELETION, method.payment_method_id),)
+        case _:
+            return ()
 
 
 EVENTS: dict[str, type] = {
     "payment_method.attached": PaymentMethodAttached,
     "payment_method.changed": PaymentMethodChanged,
     "payment_method.detached": PaymentMethodDetached,
+    "payment_method.forgotten": PaymentMethodForgotten,
 }
 
 PAYMENT_METHOD: Stream[PaymentMethod] = Stream(
@@ -185,4 +214,5 @@ PAYMENT_METHOD: Stream[PaymentMethod] = Stream(
     customer_of=lambda method: method.customer_id,
     not_found=PaymentMethodNotFound,
     already_exists=PaymentMethodAlreadyExists,
+    due_work=due_work,
 )

@@ -44,6 +44,7 @@ class WorkKind(StrEnum):
     PAYMENT_GATEWAY_CALL = "payment.gateway_call"
     REFUND_GATEWAY_CALL = "refund.gateway_call"
     REFUND_RETRY = "refund.retry"
+    PAYMENT_METHOD_DELETION = "payment_method.deletion"
     CLOCK_ADVANCE = "clock.advance"
     CLOCK_DELETION = "clock.deletion"
     SAGA_DEADLINE = "saga.deadline"

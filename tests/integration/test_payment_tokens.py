@@ -6,15 +6,19 @@ from pathlib import Path
 import pytest
 
 from domain.customers.customer import EraseCustomer
+from domain.customers.payment_method import DetachPaymentMethod
+from domain.kernel.money import Money
 from domain.kernel.stream import WorkKind
+from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT
-from gateway_adapters.port import TransactionKind
+from gateway_adapters.port import Declined, MethodSaved, PaymentRequest, SaveMethodRequest, TransactionKind
 from testing.api_client import Api, running_api
+from testing.processors_cell import EUR
 from testing.requests import TENANT, request
 from testing.services import FreshDatabase
-from tests.integration.due_work_scene import Scene, open_scene
+from tests.integration.due_work_scene import Scene, holds, open_scene
 
-CALL = WorkKind.PAYMENT_GATEWAY_CALL
+CALL, DELETION = WorkKind.PAYMENT_GATEWAY_CALL, WorkKind.PAYMENT_METHOD_DELETION
 
 
 @pytest.fixture
@@ -79,3 +83,66 @@ async def test_a_charge_that_was_made_before_the_erasure_is_found_and_recorded(s
     await scene.run(CALL)
     assert (await scene.events(payment_id))[-1] == "payment.captured"
     assert await scene.taken(TransactionKind.CHARGE) == [f"{payment_id}:1"]
+
+
+async def kept_card(scene: Scene) -> tuple[str, str, str]:
+    """A card that the gateway keeps for its customer: theirs, ours, and what the gateway calls it."""
+    customer_id = await scene.customer()
+    adapter = scene.sandbox.adapter()
+    kept = await adapter.save_payment_method(
+        SaveMethodRequest(token="tok_visa", customer_reference=customer_id, idempotency_key=customer_id)
+    )
+    await adapter.close()
+    assert isinstance(kept, MethodSaved)
+    return customer_id, await scene.card(customer_id, kept.gateway_method_id), kept.gateway_method_id
+
+
+async def is_forgotten(scene: Scene, token: str) -> bool:
+    """Whether the gateway charges it no more."""
+    adapter = scene.sandbox.adapter()
+    try:
+        charged = await adapter.create_payment(
+            PaymentRequest(
+                reference=f"a charge of {token}",
+                amount=Money(100, EUR),
+                payment_method_token=token,
+                idempotency_key=f"a charge of {token}",
+            )
+        )
+        return isinstance(charged, Declined) and charged.code is DeclineCode.METHOD_NOT_FOUND
+    finally:
+        await adapter.close()
+
+
+async def test_what_is_detached_is_forgotten_by_its_gateway_however_long_that_is_away(scene: Scene) -> None:
+    _, method_id, token = await kept_card(scene)
+    await scene.do(DetachPaymentMethod(payment_method_id=method_id))
+    await scene.sandbox.stop()
+    await scene.run(DELETION)
+    assert (await scene.events(method_id))[-1] == "payment_method.detached"
+    await scene.sandbox.start()
+    await scene.run(DELETION)
+    assert (await scene.events(method_id))[-1] == "payment_method.forgotten"
+    assert await is_forgotten(scene, token)
+    await holds(scene)
+
+
+async def test_a_worker_that_died_after_the_gateway_forgot_it_leaves_that_to_another(scene: Scene) -> None:
+    _, method_id, token = await kept_card(scene)
+    await scene.do(DetachPaymentMethod(payment_method_id=method_id))
+    await scene.run(DELETION, dies=True)
+    assert await is_forgotten(scene, token)
+    await scene.pass_time(0.1)
+    await scene.run(DELETION)
+    assert (await scene.events(method_id))[-1] == "payment_method.forgotten"
+    await holds(scene)
+
+
+async def test_of_an_erased_customer_nobody_knows_any_more_what_to_ask_the_gateway(scene: Scene) -> None:
+    customer_id, method_id, _ = await kept_card(scene)
+    await scene.do(DetachPaymentMethod(payment_method_id=method_id))
+    erased = await scene.writer.submit(request(EraseCustomer(customer_id=customer_id), erases=customer_id))
+    assert erased.refusal_code is None
+    await scene.run(DELETION)
+    assert (await scene.events(method_id))[-1] == "payment_method.detached"
+    await holds(scene)

@@ -16,9 +16,12 @@ from domain.customers.payment_method import (
     PaymentMethodAlreadyExists,
     PaymentMethodChanged,
     PaymentMethodDetached,
+    PaymentMethodForgotten,
     PaymentMethodIsDetached,
     PaymentMethodNotFound,
+    RecordPaymentMethodForgotten,
 )
+from domain.kernel.stream import Finish, Schedule, WorkKind
 from domain.payments.commands import PayInvoice
 from testing.examples.streams import (
     CARD_ID,
@@ -108,6 +111,19 @@ def test_detaching_the_default_leaves_the_customer_without_one() -> None:
 def test_detaching_another_leaves_the_default_alone() -> None:
     other = attach_card(payment_method_id=OTHER_CARD_ID, make_default=True)
     given(create_customer(), attach_card(), other).when(DETACH).then(DETACHED)
+
+
+def test_its_gateway_is_to_forget_what_was_detached_until_it_says_so() -> None:
+    work = WorkKind.PAYMENT_METHOD_DELETION
+    (
+        given(create_customer(), attach_card())
+        .when(DETACH)
+        .then(DETACHED)
+        .then_schedules(Schedule(work, CARD_ID, after_ms=0))
+        .when(RecordPaymentMethodForgotten(payment_method_id=CARD_ID))
+        .then(PaymentMethodForgotten(payment_method_id=CARD_ID, forgotten_at=NOW))
+        .then_finishes(Finish(work, CARD_ID))
+    )
 
 
 def test_a_deleted_customers_card_can_still_be_detached() -> None:
