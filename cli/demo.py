@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -24,6 +24,9 @@ from host.addresses import owner_dsn
 from host.stack import Stack, run_until_stopped, running_stack
 from infra.settings import Settings, load_settings
 from processors.invariants.findings import Checked
+
+SETTLES_WITHIN_S: Final = 30.0
+POLL_S: Final = 0.5
 
 
 class DoesNotAddUp(Exception):
@@ -111,7 +114,7 @@ async def _summary(
 
     figures: list[Resource] = (await api.get("/v1/stats/dashboard", fresh=True))["figures"]
     balance = await api.get("/v1/ledger/trial-balance", fresh=True)
-    health = await api.get("/health")
+    health = await _settled_health(api)
     print_table(on, _cycles_table(first, second))
     print_table(on, _figures_table(figures))
     print_table(on, _balance_table(balance))
@@ -136,6 +139,18 @@ async def _summary(
         raise DoesNotAddUp(" ".join(wrong))
     on.print(_verdict(rows, first, second, checked))
     return checked
+
+
+async def _settled_health(api: ApiClient) -> Resource:
+    """Everybody's health once nobody says to be behind, within a bound: the processes tell of themselves by heartbeats,
+    and what one said before the last events were folded is no lag.
+    """
+    give_up_at = time.monotonic() + SETTLES_WITHIN_S
+    while True:
+        health = await api.get("/health")
+        if time.monotonic() > give_up_at or not any(part.get("lag_events") for part in health["parts"]):
+            return health
+        await asyncio.sleep(POLL_S)
 
 
 def _wrong_cycles(rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle) -> list[str]:
@@ -193,11 +208,10 @@ def _balance_table(balance: Mapping[str, Any]) -> Table:
 
 
 def _health_table(health: Mapping[str, Any]) -> Table:
-    table = Table("part", "state", "behind, events", title="Lag")
+    table = Table("part", "state", "behind, events", "said, s ago", title="Lag")
     for part in health["parts"]:
-        table.add_row(
-            part["name"], "ok" if part["ok"] else f"[red]{part['detail']}[/red]", str(part.get("lag_events", ""))
-        )
+        state = "ok" if part["ok"] else f"[red]{part['detail']}[/red]"
+        table.add_row(part["name"], state, str(part.get("lag_events", "")), str(part.get("age_s", "")))
     return table
 
 

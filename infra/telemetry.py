@@ -170,7 +170,10 @@ def metrics() -> tuple[bytes, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartHealth:
-    """One part of a role: whether it works, what is wrong, how far behind it is and how long it took to say so."""
+    """One part of a role: whether it works, what is wrong, how far behind it is and how long it took to say so.
+
+    `age_s` is how long ago it was so, where that was told by another process.
+    """
 
     name: str
     ok: bool
@@ -178,6 +181,7 @@ class PartHealth:
     lag_events: int | None = None
     lag_s: float | None = None
     latency_ms: float | None = None
+    age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

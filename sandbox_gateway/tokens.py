@@ -120,10 +120,10 @@ class Script:
         return len(self.outcomes) > 1
 
 
-_PLAIN = {
+SINGLE_OUTCOMES: Final = {
     "succeed": TokenOutcome(),
     **{brand: TokenOutcome() for brand in BRANDS},
-    **{f"decline_{code}": TokenOutcome(charge=Charge.DECLINE, decline_code=code) for code in DECLINES},
+    **{f"decline_{code}": TokenOutcome(charge=Charge.DECLINE, decline_code=code) for code in sorted(DECLINES)},
     "requires_action": TokenOutcome(charge=Charge.REQUIRE_ACTION),
     "processing": TokenOutcome(charge=Charge.PROCESS),
     "processing_fails": TokenOutcome(charge=Charge.PROCESS, decline_code="account_closed"),
@@ -133,6 +133,7 @@ _PLAIN = {
     "refund_fails": TokenOutcome(refund_decline_code="account_closed"),
     "refund_processing": TokenOutcome(refund_processing=True),
 }
+"""What stands behind `tok_`, by itself or as a part of a chain. docs/guides/sandbox.md is written from it."""
 
 
 @lru_cache(maxsize=1_024)
@@ -148,7 +149,7 @@ def script_of(token: str) -> Script | None:
     for part in parts:
         repeated = _REPEATED.fullmatch(part)
         name, times = (repeated[1], int(repeated[2])) if repeated else (part, 1)
-        outcome = _PLAIN.get(name)
+        outcome = SINGLE_OUTCOMES.get(name)
         if outcome is None:
             return None
         outcomes.append(outcome)

@@ -23,7 +23,10 @@ ROLE: Final = "api"
 
 
 class PartResource(TypedDict):
-    """One part: whether it works, how many events it is behind the log, and how long it took to say so."""
+    """One part: whether it works, how many events it is behind the log, and how long it took to say so.
+
+    `age_s` is how long ago that was so: what a process says of its parts comes with its heartbeat.
+    """
 
     name: str
     ok: bool
@@ -31,6 +34,7 @@ class PartResource(TypedDict):
     lag_events: NotRequired[int]
     lag_s: NotRequired[float]
     latency_ms: NotRequired[float]
+    age_s: NotRequired[float]
 
 
 class HealthResource(TypedDict):
@@ -66,8 +70,8 @@ _EXAMPLE: Final[dict[str, object]] = {
         {"name": "clock", "ok": True, "detail": ""},
         {"name": "relay", "ok": True, "detail": "", "lag_events": 0},
         {"name": "projection billing", "ok": True, "detail": "", "lag_events": 3},
-        {"name": "processors-0", "ok": True, "detail": ""},
-        {"name": "processors-0: gateway sandbox", "ok": True, "detail": "", "latency_ms": 1.1},
+        {"name": "processors-0", "ok": True, "detail": "", "age_s": 1.4},
+        {"name": "processors-0: gateway sandbox", "ok": True, "detail": "", "latency_ms": 1.1, "age_s": 1.4},
     ],
 }
 
@@ -121,7 +125,8 @@ def _said(beat: asyncpg.Record, silence_s: float) -> Iterator[PartHealth]:
     if silent_s > silence_s:
         yield PartHealth(name=name, ok=False, detail=f"no heartbeat for {silent_s:.0f} s: frozen, dead or cut off")
         return
-    yield PartHealth(name=name, ok=True)
+    age_s = round(silent_s, 1)
+    yield PartHealth(name=name, ok=True, age_s=age_s)
     for part in json.loads(beat["parts"]):
         yield PartHealth(
             name=f"{name}: {part['name']}",
@@ -130,6 +135,7 @@ def _said(beat: asyncpg.Record, silence_s: float) -> Iterator[PartHealth]:
             lag_events=part.get("lag_events"),
             lag_s=part.get("lag_s"),
             latency_ms=part.get("latency_ms"),
+            age_s=age_s,
         )
 
 

@@ -1,12 +1,16 @@
 """The sandbox's magic tokens spell what its documentation says, and every code it declines with is normalized."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.payments.decline import NEEDS_CUSTOMER, RETRYABLE, DeclineCode, normalized
 from gateway_adapters.sandbox.declines import DECLINE_CODES
-from sandbox_gateway.tokens import DECLINES, Charge, Disturbance, script_of
+from sandbox_gateway.guide import declines_table, tokens_table
+from sandbox_gateway.tokens import DECLINES, SINGLE_OUTCOMES, Charge, Disturbance, script_of
 
 
 def outcomes(token: str, count: int) -> list[str]:
@@ -64,3 +68,12 @@ def test_declines_come_as_often_as_the_token_says(parts: list[tuple[str, int]]) 
     token = "tok_" + "_then_".join([*(f"decline_{code}_{times}x" for code, times in parts), "visa"])
     expected = [code for code, times in parts for _ in range(times)]
     assert outcomes(token, len(expected) + 2) == [*expected, "ok", "ok"]
+
+
+def test_the_guide_to_the_sandbox_lists_every_token_as_the_gateway_has_it() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "guides" / "sandbox.md").read_text(encoding="utf-8")
+    for table in (tokens_table(), declines_table()):
+        assert table in text, "`python -m sandbox_gateway.guide` prints the tables as they should be"
+    shown = set(re.findall(r"`(tok_[a-z0-9_]+)`", text))
+    assert shown >= {f"tok_{name}" for name in SINGLE_OUTCOMES}
+    assert all(script_of(token) is not None for token in shown)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -60,3 +61,6 @@ def test_a_small_month_adds_up_on_real_parts(services_folder: Path, customers: i
     for expected in (first, second):
         assert f"{expected.amount // 100:,}.{expected.amount % 100:02d} USD" in run.stdout
     assert "Differences over all invariants: 0" in run.stdout
+    behind = dict(re.findall(r"│ (relay|projections?[- ][^│]*?) +│ ok +│ ([0-9]+) +│", run.stdout))
+    assert set(behind) >= {"relay", "projection billing", "projections-0: projections.billing"}
+    assert set(behind.values()) == {"0"}, "what is measured now and what a heartbeat said before say the same"
