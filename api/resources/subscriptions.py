@@ -280,7 +280,8 @@ async def cancel_subscription(call: Call, body: Cancellation) -> Intention:
     """Cancel a subscription, with its period or at once.
 
     Periods that began before are billed first; at the very instant at which one would begin, a subscription that is
-    cancelled at once ends without it. One that has begun stays billed: void its invoice, or refund what it paid.
+    cancelled at once ends without it. At once, prices in arrears are billed for the days that were used. Nothing is
+    credited for the rest of a period that is billed in advance: void its open invoice, or refund what it paid.
     """
     subscription_id = SUBSCRIPTIONS.id_of(call)
     return SUBSCRIPTIONS.changed(
