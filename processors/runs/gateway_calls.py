@@ -97,11 +97,10 @@ class GatewayCalls:
             command = GiveUpUnneededAttempt(payment_id=payment.payment_id, attempt=payment.attempt)
             return await self._issue(work, command, reference)
         asked_before = payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION
-        asked_before = asked_before or (token is None and not work.is_first_run)
 
         async def call() -> LookUpResult:
             if token is None:
-                return Declined(code=DeclineCode.METHOD_NOT_FOUND, gateway_code="erased")
+                return await self._without_a_method(gateway, payment, reference)
             return await gateway.create_payment(
                 PaymentRequest(
                     reference=reference,
@@ -119,27 +118,15 @@ class GatewayCalls:
 
     async def _give_up(self, gateway: Gateway, payment: Payment, reference: str, work: Work) -> WorkOutcome:
         """Have a running attempt cancelled. If its customer was faster, the gateway says so: that is its outcome."""
-        gateway_id = payment.gateway_payment_id
         answer: LookUpResult
-        if gateway_id is None:
+        if payment.gateway_payment_id is not None:
+            answer = await _cancel(gateway, reference, payment.gateway_payment_id)
+        else:
             answer = await gateway.look_up(reference)
             if isinstance(answer, NotFound):
-                answer = await gateway.withdraw(
-                    WithdrawalRequest(
-                        reference=reference,
-                        amount=payment.amount,
-                        idempotency_key=reference,
-                        customer_reference=payment.customer_id,
-                    )
-                )
-            if isinstance(answer, RequiresAction):
-                gateway_id = answer.gateway_id
-        if gateway_id is not None:
-            answer = await gateway.cancel(
-                CancellationRequest(
-                    reference=reference, gateway_payment_id=gateway_id, idempotency_key=f"{reference}:cancel"
-                )
-            )
+                answer = await _withdraw(gateway, payment, reference)
+            elif isinstance(answer, RequiresAction):
+                answer = await _cancel(gateway, reference, answer.gateway_id)
         CALLS.labels(gateway.name, "cancel", type(answer).__name__).inc()
         match answer:
             case RetryLater():
@@ -151,6 +138,12 @@ class GatewayCalls:
                 return AskAgain(None, "not cancelled yet")
             case _:
                 return await self._record_payment(work, payment, answer)
+
+    async def _without_a_method(self, gateway: Gateway, payment: Payment, reference: str) -> LookUpResult:
+        """Decline what there is nothing left to charge with, and any call of it that is still on its way."""
+        answer = await _withdraw(gateway, payment, reference)
+        erased = Declined(code=DeclineCode.METHOD_NOT_FOUND, gateway_code="erased")
+        return erased if isinstance(answer, Canceled) else answer
 
     async def refund(self, work: Work) -> WorkOutcome:
         """Bring a refund to its outcome."""
@@ -282,6 +275,25 @@ class GatewayCalls:
         """The key names the answer: two workers with two answers both reach the stream, which takes the first."""
         key = f"gateway-call:{subject}:{type(command).__name__}"
         return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR)
+
+
+async def _withdraw(gateway: Gateway, payment: Payment, reference: str) -> LookUpResult:
+    """Take the key of an attempt that the gateway has not heard of. What waits under it is cancelled."""
+    answer = await gateway.withdraw(
+        WithdrawalRequest(
+            reference=reference,
+            amount=payment.amount,
+            idempotency_key=reference,
+            customer_reference=payment.customer_id,
+        )
+    )
+    return await _cancel(gateway, reference, answer.gateway_id) if isinstance(answer, RequiresAction) else answer
+
+
+async def _cancel(gateway: Gateway, reference: str, gateway_id: str) -> LookUpResult:
+    return await gateway.cancel(
+        CancellationRequest(reference=reference, gateway_payment_id=gateway_id, idempotency_key=f"{reference}:cancel")
+    )
 
 
 def _tell(gateway: str, operation: str, reference: str, attempts: int, answer: LookUpResult) -> None:

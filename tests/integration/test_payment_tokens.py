@@ -11,7 +11,15 @@ from domain.kernel.money import Money
 from domain.kernel.stream import WorkKind
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT
-from gateway_adapters.port import Declined, MethodSaved, PaymentRequest, SaveMethodRequest, TransactionKind
+from gateway_adapters.port import (
+    Declined,
+    MethodSaved,
+    OutcomeUnknown,
+    PaymentRequest,
+    SaveMethodRequest,
+    TransactionKind,
+    UnknownWhy,
+)
 from testing.api_client import Api, running_api
 from testing.processors_cell import EUR
 from testing.requests import TENANT, request
@@ -83,6 +91,20 @@ async def test_a_charge_that_was_made_before_the_erasure_is_found_and_recorded(s
     await scene.run(CALL)
     assert (await scene.events(payment_id))[-1] == "payment.captured"
     assert await scene.taken(TransactionKind.CHARGE) == [f"{payment_id}:1"]
+
+
+async def test_a_call_that_comes_after_the_erasure_charges_nothing(scene: Scene) -> None:
+    payment_id = await scene.pay("tok_timeout_before_charge")
+    scene.sandbox_timeout_ms = 100
+    await scene.run(CALL)
+    assert (await scene.events(payment_id))[-1] == "payment.outcome_unknown"
+    customer_id = await scene.customer_of(payment_id)
+    await scene.writer.submit(request(EraseCustomer(customer_id=customer_id), erases=customer_id))
+    await scene.run(CALL)
+    assert (await scene.events(payment_id))[-1] == "payment.declined"
+    assert await scene.call_comes_late(payment_id) == OutcomeUnknown(why=UnknownWhy.KEY_REUSED)
+    assert await scene.taken(TransactionKind.CHARGE) == []
+    await holds(scene)
 
 
 async def kept_card(scene: Scene) -> tuple[str, str, str]:
