@@ -341,9 +341,10 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             payment_id, refund_id = some("payment"), new("re_")
             yield RequestRefund(refund_id=refund_id, payment_id=payment_id, amount=None, reason="asked")
             yield RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")
-            if draw.random() < 0.5:
+            outcome = draw.random()
+            if outcome < 0.4:
                 yield RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
-            else:
+            elif outcome < 0.8:
                 yield RecordRefundFailed(
                     refund_id=refund_id, payment_id=payment_id, failure_code=DeclineCode.ACCOUNT_CLOSED
                 )

@@ -53,8 +53,8 @@ from domain.kernel.identifiers import CUSTOMER as PREFIX
 from domain.kernel.stream import Streams
 from infra.commitments import Person
 from infra.ids import new_id
+from projections.models import account_balances
 from projections.models import customers as read
-from projections.models import invoices
 from projections.read_model import Projection
 from projections.reading import Reader
 from projections.stream_rows import Found
@@ -92,11 +92,18 @@ class CustomerFilters(CreatedParameters):
 
 
 class BalanceResource(TypedDict):
-    """What a customer owes on open invoices, per currency; empty where nothing is owed."""
+    """What a customer owes us, and what we owe them: per currency, empty where it comes to nothing.
+
+    `owed` is what is due on open invoices. `customer_balance` is their cash that belongs to no invoice,
+    `refunds_payable` what is on its way back to them, `prepaid` what is left of prepaid wallets and granted credits.
+    """
 
     object: Literal["balance"]
     customer: str
     owed: list[MoneyResource]
+    customer_balance: list[MoneyResource]
+    refunds_payable: list[MoneyResource]
+    prepaid: list[MoneyResource]
 
 
 class TaxLocationResource(TypedDict):
@@ -334,15 +341,32 @@ async def erase_customer(call: Call, _body: NoBody) -> Intention:
 @CUSTOMERS.query(
     "/v1/customers/{customer_id}/balance",
     answers=BalanceResource,
-    example={"object": "balance", "customer": _ID, "owed": [{"amount": 4900, "currency": "EUR"}]},
+    example={
+        "object": "balance",
+        "customer": _ID,
+        "owed": [{"amount": 4900, "currency": "EUR"}],
+        "customer_balance": [{"amount": 1200, "currency": "EUR"}],
+        "refunds_payable": [],
+        "prepaid": [],
+    },
     parameters=NoParameters,
     refusals=(CustomerNotFound,),
-    reads=(Projection.BILLING,),
+    reads=(Projection.LEDGER, Projection.BILLING),
 )
 async def get_customer_balance(call: Call, _asked: NoParameters) -> BalanceResource:
-    """Show what a customer owes."""
+    """Show what a customer owes, and what is owed to them.
+
+    All of it is of one moment, and is what the customer's control accounts hold (`/v1/customers/{id}/accounts`).
+    """
     wanted = CUSTOMERS.id_of(call)
     async with call.reading() as connection:
         await CUSTOMERS.row(call, connection, wanted)
-        owed = await invoices.owed_by(connection, call.tenant_id, wanted)
-    return {"object": "balance", "customer": wanted, "owed": [money(amount) for amount in owed]}
+        found = await account_balances.customer_balance(connection, call.tenant_id, wanted)
+    return {
+        "object": "balance",
+        "customer": wanted,
+        "owed": [money(amount) for amount in found.owed],
+        "customer_balance": [money(amount) for amount in found.customer_balance],
+        "refunds_payable": [money(amount) for amount in found.refunds_payable],
+        "prepaid": [money(amount) for amount in found.prepaid],
+    }

@@ -11,11 +11,12 @@ from api.http.fields import Body, CustomerId, Line, LongText, MoneyResource, Pos
 from api.http.operations import Intention
 from api.http.resource import Resource
 from domain.customers.customer import CustomerNotFound
-from domain.kernel.accounts import CHART, Posting, Side, UnbalancedEntry
+from domain.kernel.accounts import CHART, CONTROL_ACCOUNTS, Posting, Side, UnbalancedEntry, UnknownAccount
 from domain.kernel.identifiers import JOURNAL_ENTRY as PREFIX
 from domain.ledger.journal_entry import (
     JOURNAL_ENTRY,
     MAX_POSTINGS,
+    IsControlAccount,
     JournalEntry,
     JournalEntryIsReversed,
     PostJournalEntry,
@@ -26,7 +27,8 @@ from projections.models import journal_entries as read
 
 _ID: Final = "je_01m7ywe9z7e398x54gfbrtqnk7"
 
-AccountCode = Annotated[str, Field(json_schema_extra={"enum": sorted(CHART)}, max_length=64)]
+BY_HAND: Final = sorted(CHART.keys() - CONTROL_ACCOUNTS.keys())
+AccountCode = Annotated[str, Field(json_schema_extra={"enum": BY_HAND}, max_length=64)]
 
 
 class NewPosting(Body):
@@ -138,10 +140,13 @@ async def _check_customers(call: Call, customer_ids: set[str]) -> None:
 @JOURNAL_ENTRIES.creates(
     body=NewJournalEntry,
     body_example={"postings": EXAMPLE["postings"], "memo": "Paid-in capital"},
-    refusals=(UnbalancedEntry, CustomerNotFound),
+    refusals=(UnbalancedEntry, UnknownAccount, IsControlAccount, CustomerNotFound),
 )
 async def post_journal_entry(call: Call, body: NewJournalEntry) -> Intention:
-    """Post an entry by hand."""
+    """Post an entry by hand.
+
+    To any account but control accounts, whose balances are what documents add up to: invoices, payments, refunds.
+    """
     await _check_customers(call, {posting.customer for posting in body.postings if posting.customer is not None})
     entry_id = new_id(PREFIX)
     postings = tuple(

@@ -32,23 +32,43 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account of the chart: a stable code, its name and its type. A balance is kept per currency."""
+    """An account of the chart: a stable code, its name and its type. A balance is kept per currency.
+
+    `control` is for control accounts: what their balance is the sum of, per customer. Documents say the same, invariant
+    I8 compares, and nothing is posted to them by hand, or the books would tell another story than the documents.
+    """
 
     code: str
     name: str
     type: AccountType
+    control: str | None = None
+
+    @property
+    def own_side(self) -> Side:
+        """The side on which it grows."""
+        return Side.DEBIT if self.type in {AccountType.ASSET, AccountType.EXPENSE} else Side.CREDIT
 
 
 CASH: Final = Account("cash", "Cash at bank", AccountType.ASSET)
-RECEIVABLE: Final = Account("receivable", "Accounts receivable", AccountType.ASSET)
-GATEWAY_CLEARING: Final = Account("gateway_clearing", "Gateway clearing", AccountType.ASSET)
-DISPUTED_FUNDS: Final = Account("disputed_funds", "Disputed funds", AccountType.ASSET)
+RECEIVABLE: Final = Account("receivable", "Accounts receivable", AccountType.ASSET, "what is due on invoices")
+GATEWAY_CLEARING: Final = Account(
+    "gateway_clearing", "Gateway clearing", AccountType.ASSET, "what gateways captured, less what they returned"
+)
+DISPUTED_FUNDS: Final = Account("disputed_funds", "Disputed funds", AccountType.ASSET, "what is in dispute at gateways")
 DEFERRED_REVENUE: Final = Account("deferred_revenue", "Deferred revenue", AccountType.LIABILITY)
 TAX_PAYABLE: Final = Account("tax_payable", "Tax payable", AccountType.LIABILITY)
-REFUNDS_PAYABLE: Final = Account("refunds_payable", "Refunds payable", AccountType.LIABILITY)
-CUSTOMER_BALANCE: Final = Account("customer_balance", "Customer balances", AccountType.LIABILITY)
-CUSTOMER_WALLET: Final = Account("customer_wallet", "Customer wallets", AccountType.LIABILITY)
-CUSTOMER_CREDITS: Final = Account("customer_credits", "Customer credits", AccountType.LIABILITY)
+REFUNDS_PAYABLE: Final = Account(
+    "refunds_payable", "Refunds payable", AccountType.LIABILITY, "the refunds that are pending"
+)
+CUSTOMER_BALANCE: Final = Account(
+    "customer_balance", "Customer balances", AccountType.LIABILITY, "cash that belongs to no invoice"
+)
+CUSTOMER_WALLET: Final = Account(
+    "customer_wallet", "Customer wallets", AccountType.LIABILITY, "what is left in prepaid wallets"
+)
+CUSTOMER_CREDITS: Final = Account(
+    "customer_credits", "Customer credits", AccountType.LIABILITY, "what is left of granted credits"
+)
 EQUITY: Final = Account("equity", "Owner's equity", AccountType.EQUITY)
 REVENUE: Final = Account("revenue", "Revenue", AccountType.INCOME)
 ALLOWANCES: Final = Account("allowances", "Refunds and allowances", AccountType.INCOME)
@@ -86,9 +106,8 @@ CHART: Final[dict[str, Account]] = {
     )
 }
 
-CONTROL_ACCOUNTS: Final = frozenset({RECEIVABLE.code, CUSTOMER_BALANCE.code})
-"""Accounts whose balance per customer is what documents add up to: the amounts due on invoices, and the cash that
-belongs to no invoice. Nothing is posted to them by hand, or the books would tell another story than the invoices."""
+CONTROL_ACCOUNTS: Final = {code: account.control for code, account in CHART.items() if account.control is not None}
+"""What the balance of each control account is the sum of."""
 
 
 class UnbalancedEntry(Refusal):

@@ -28,7 +28,7 @@ def post_journal_entry(command: PostJournalEntry, streams: Streams, now: datetim
     balanced = Entry(command.postings)
     for posting in balanced.postings:
         if posting.account in CONTROL_ACCOUNTS:
-            raise IsControlAccount(account=posting.account)
+            raise IsControlAccount(account=posting.account, sum_of=CONTROL_ACCOUNTS[posting.account])
     for customer_id in {posting.customer_id: None for posting in command.postings if posting.customer_id}:
         CUSTOMER.of(streams, customer_id)
     posted = JournalEntryPosted(entry_id=command.entry_id, postings=balanced.postings, memo=command.memo, posted_at=now)

@@ -71,7 +71,7 @@ class InvalidJournalEntry(Refusal):
 
 
 class IsControlAccount(Refusal):
-    """The account's balance is what invoices and payments add up to; it is changed by them alone, never by hand."""
+    """A control account is changed by its documents, never by hand: void or pay an invoice, refund a payment."""
 
     code = "control_account"
     kind = RefusalKind.INVALID

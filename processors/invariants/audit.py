@@ -8,8 +8,7 @@ from domain.catalogue import STREAMS
 from gateway_adapters.port import Gateway
 from infra.database import Pool
 from infra.settings import Settings
-from processors.invariants.books import check_books
-from processors.invariants.documents import check_documents
+from processors.invariants.entries import check_entries
 from processors.invariants.findings import Checked, Invariant, Progress, silent
 from processors.invariants.gateway import check_gateway
 from processors.invariants.kafka_topics import check_kafka
@@ -49,34 +48,39 @@ async def audit(
 ) -> AsyncIterator[Checked]:
     """Check one invariant after the other. `acknowledged` is what clients hold; `grace`: see `check_unfinished`."""
     codec: Codec = default_codec()
+    found: dict[Invariant, Checked] = {}
     for invariant in EVERY_INVARIANT:
-        if invariant in only:
-            yield await _check(invariant, parts, codec, acknowledged, grace, watch(invariant))
+        if invariant not in only:
+            continue
+        if invariant not in found:
+            found |= await _check(invariant, only, parts, codec, acknowledged, grace, watch(invariant))
+        yield found[invariant]
 
 
 async def _check(
     invariant: Invariant,
+    wanted: Collection[Invariant],
     parts: Audited,
     codec: Codec,
     acknowledged: Sequence[Acknowledged],
     grace: timedelta,
     progress: Progress,
-) -> Checked:
+) -> dict[Invariant, Checked]:
+    """What this invariant comes to, and what others do that take the same walk over the log."""
     pool = parts.pool
     match invariant:
         case Invariant.GATEWAY:
-            return await check_gateway(pool, codec, parts.gateways, progress=progress)
-        case Invariant.BOOKS:
-            return await check_books(pool, codec, progress=progress)
+            checked = await check_gateway(pool, codec, parts.gateways, progress=progress)
         case Invariant.LOG:
-            return await check_log(pool, acknowledged=acknowledged, progress=progress)
+            checked = await check_log(pool, acknowledged=acknowledged, progress=progress)
         case Invariant.READ_MODELS:
-            return await check_read_models(parts.settings, owner_dsn=parts.owner_dsn, progress=progress)
+            checked = await check_read_models(parts.settings, owner_dsn=parts.owner_dsn, progress=progress)
         case Invariant.KAFKA:
-            return await check_kafka(
+            checked = await check_kafka(
                 pool, STREAMS, bootstrap=parts.bootstrap, kafka=parts.settings.kafka, progress=progress
             )
         case Invariant.SAGAS:
-            return await check_unfinished(pool, codec, grace=grace, progress=progress)
-        case Invariant.DOCUMENTS:
-            return await check_documents(pool, codec, progress=progress)
+            checked = await check_unfinished(pool, codec, grace=grace, progress=progress)
+        case Invariant.BOOKS | Invariant.DOCUMENTS:
+            return await check_entries(pool, codec, wanted, progress=progress)
+    return {invariant: checked}

@@ -1,12 +1,12 @@
 """I2: debits equal credits, per tenant and currency: in the log's entries, and in the trial balance people read."""
 
+from collections import Counter
 from typing import Final
 
-from domain.kernel.accounts import Side
+from domain.kernel.accounts import Entry, Side
 from infra.database import Pool
-from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
-from processors.invariants.log_pages import head_of, log_pages
-from schemas.codec import Codec
+from infra.event_store.port import Recorded
+from processors.invariants.findings import Checked, Findings, Invariant
 
 TRIAL_BALANCE: Final = """
 SELECT tenant_id, currency, sum(debit)::bigint, sum(credit)::bigint FROM read.account_days GROUP BY 1, 2 ORDER BY 1, 2
@@ -14,28 +14,34 @@ SELECT tenant_id, currency, sum(debit)::bigint, sum(credit)::bigint FROM read.ac
 """One statement, so one snapshot: entries reach the read model whole."""
 
 
-async def check_books(pool: Pool, codec: Codec, *, progress: Progress = silent) -> Checked:
-    """Add everything up. An entry cannot be constructed unbalanced; this is about what was stored and folded."""
-    findings = Findings(Invariant.BOOKS)
-    debit_sums: dict[tuple[str, str], int] = {}
-    credit_sums: dict[tuple[str, str], int] = {}
-    async for page in log_pages(pool, to=await head_of(pool), progress=progress):
-        for recorded in page:
-            if recorded.postings is None:
-                continue
-            findings.count("entries")
-            for posting in codec.decode_entry(recorded.postings).postings:
-                findings.count("postings")
-                side = debit_sums if posting.side is Side.DEBIT else credit_sums
-                book = recorded.tenant_id, str(posting.amount.currency)
-                side[book] = side.get(book, 0) + posting.amount.amount
-    for book in sorted(debit_sums.keys() | credit_sums.keys()):
-        findings.count("books (tenant and currency)")
-        _balanced("log", book, debit_sums.get(book, 0), credit_sums.get(book, 0), findings)
-    for tenant_id, currency, debit, credit in await pool.fetch(TRIAL_BALANCE):
-        findings.count("trial balances")
-        _balanced("trial balance", (tenant_id, currency), debit, credit, findings)
-    return findings.checked()
+class Books:
+    """Adds everything up. An entry cannot be constructed unbalanced; this is about what was stored and folded."""
+
+    def __init__(self) -> None:
+        self._findings = Findings(Invariant.BOOKS)
+        self._debits: Counter[tuple[str, str]] = Counter()
+        self._credits: Counter[tuple[str, str]] = Counter()
+
+    def take(self, recorded: Recorded, entry: Entry | None) -> None:
+        """The next event, with the entry that was recorded with it."""
+        if entry is None:
+            return
+        self._findings.count("entries")
+        self._findings.count("postings", len(entry.postings))
+        for posting in entry.postings:
+            side = self._debits if posting.side is Side.DEBIT else self._credits
+            side[recorded.tenant_id, str(posting.amount.currency)] += posting.amount.amount
+
+    async def checked(self, pool: Pool) -> Checked:
+        """What it came to, and what the trial balance says."""
+        findings = self._findings
+        for book in sorted(self._debits.keys() | self._credits.keys()):
+            findings.count("books (tenant and currency)")
+            _balanced("log", book, self._debits[book], self._credits[book], findings)
+        for tenant_id, currency, debit, credit in await pool.fetch(TRIAL_BALANCE):
+            findings.count("trial balances")
+            _balanced("trial balance", (tenant_id, currency), debit, credit, findings)
+        return findings.checked()
 
 
 def _balanced(where: str, book: tuple[str, str], debit: int, credit: int, findings: Findings) -> None:

@@ -1,21 +1,32 @@
 """I8: the books and the documents tell one story of each customer, per currency.
 
-The receivable is the sum of what is due on invoices; the customer's balance is the cash that belongs to no invoice,
-with what invoices of less than nothing gave. Both sides come from the log alone: one from the postings as they were
-recorded, the other from the states of invoices and payments.
+What was posted to a control account is what documents say: the receivable is what is due on invoices, refunds payable
+are the refunds that are pending. Both sides come from the log alone: one from the entries as they were recorded, the
+other from the states of invoices, payments and refunds.
 """
 
 from collections import Counter
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
-from domain.kernel.accounts import CUSTOMER_BALANCE, RECEIVABLE, Side
+from domain.kernel.accounts import (
+    CHART,
+    CONTROL_ACCOUNTS,
+    CUSTOMER_BALANCE,
+    GATEWAY_CLEARING,
+    RECEIVABLE,
+    REFUNDS_PAYABLE,
+    Account,
+    Entry,
+)
 from domain.kernel.money import Money
+from domain.payments import refund as refunds
 from domain.payments.payment import PAYMENT, Payment, PaymentStatus
+from domain.payments.refund import Refund, RefundStatus
 from infra.database import Pool
 from infra.event_store.port import Recorded
-from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
-from processors.invariants.log_pages import head_of, log_pages
+from processors.invariants.findings import Checked, Findings, Invariant
 from schemas.codec import Codec
 
 
@@ -28,84 +39,127 @@ class Book(NamedTuple):
     currency: str
 
 
-CONTROLLED: Final = {
-    RECEIVABLE.code: "what is due on invoices",
-    CUSTOMER_BALANCE.code: "cash that belongs to no invoice",
-}
-
-
-async def check_documents(pool: Pool, codec: Codec, *, progress: Progress = silent) -> Checked:
-    """Fold the documents, add the postings up, compare. Memory grows with what is unsettled, not with the log."""
-    findings = Findings(Invariant.DOCUMENTS)
-    booked: Counter[Book] = Counter()
-    documents = Documents(codec)
-    async for page in log_pages(pool, to=await head_of(pool), progress=progress):
-        for recorded in page:
-            documents.take(recorded)
-            if recorded.postings is None:
-                continue
-            for posting in codec.decode_entry(recorded.postings).postings:
-                if posting.account in CONTROLLED:
-                    findings.count("postings")
-                    book = Book(
-                        posting.account, recorded.tenant_id, posting.customer_id or "", str(posting.amount.currency)
-                    )
-                    grows = (posting.side is Side.DEBIT) == (posting.account == RECEIVABLE.code)
-                    booked[book] += posting.amount.amount if grows else -posting.amount.amount
-    shown = documents.shown()
-    for book in sorted(booked.keys() | shown.keys()):
-        findings.count("accounts of customers")
-        if booked[book] != shown[book]:
-            findings.differ(
-                book.account,
-                f"{book.tenant_id}/{book.customer_id}/{book.currency}",
-                f"the books say {booked[book]}, {CONTROLLED[book.account]} is {shown[book]}",
-            )
-    return findings.checked()
+_OWN_SIDE: Final = {code: CHART[code].own_side for code in CONTROL_ACCOUNTS}
+_OPEN: Final = frozenset({InvoiceStatus.DRAFT, InvoiceStatus.OPEN})
 
 
 class Documents:
-    """What invoices and payments say is owed and held. Of what is settled only the figure is kept."""
+    """Folds the documents and adds the postings up. Memory grows with what is unsettled, not with the log."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
+        self._findings = Findings(Invariant.DOCUMENTS)
+        self._booked: Counter[Book] = Counter()
+        self._settled: Counter[Book] = Counter()
         self._invoices: dict[tuple[str, str], Invoice] = {}
-        self._payments: dict[tuple[str, str], Payment | None] = {}
-        self._given: Counter[Book] = Counter()
+        self._payments: dict[tuple[str, str], Payment] = {}
+        self._unapplied: set[tuple[str, str]] = set()
+        self._refunds: dict[tuple[str, str], _Refunds] = {}
 
-    def take(self, recorded: Recorded) -> None:
-        """Fold one event."""
-        key = recorded.tenant_id, recorded.stream_id
+    def take(self, recorded: Recorded, entry: Entry | None) -> None:
+        """The next event, with the entry that was recorded with it."""
+        if entry is not None:
+            self._add_up(recorded.tenant_id, entry)
         if recorded.stream_type == INVOICE.name:
-            invoice = INVOICE.evolve(self._invoices.pop(key, None), self._codec.decode_event(recorded.payload))
-            if invoice.status in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN}:
-                self._invoices[key] = invoice
-            elif invoice.status is InvoiceStatus.PAID and invoice.total.is_negative:
-                self._given[_book(CUSTOMER_BALANCE.code, key[0], invoice.customer_id, invoice.total)] -= (
-                    invoice.total.amount
-                )
+            self._take_invoice(recorded)
         elif recorded.stream_type == PAYMENT.name:
-            known = self._payments.get(key)
-            if known is None and key in self._payments:
-                return  # it pays its invoice, whatever is refunded of it
-            payment = PAYMENT.evolve(known, self._codec.decode_event(recorded.payload))
-            pays_invoice = payment.status is PaymentStatus.SUCCEEDED and payment.is_applied
-            self._payments[key] = None if pays_invoice else payment
+            if recorded.event_type in refunds.EVENTS:
+                self._take_refund(recorded)
+            else:
+                self._take_payment(recorded)
+
+    async def checked(self, _pool: Pool) -> Checked:
+        """The differences between the two."""
+        findings, booked, shown = self._findings, self._booked, self.shown()
+        for book in sorted(booked.keys() | shown.keys()):
+            findings.count("accounts of customers")
+            if booked[book] != shown[book]:
+                findings.differ(
+                    book.account,
+                    f"{book.tenant_id}/{book.customer_id}/{book.currency}",
+                    f"the books say {booked[book]}, the documents {shown[book]}: {CONTROL_ACCOUNTS[book.account]}",
+                )
+        return findings.checked()
 
     def shown(self) -> Counter[Book]:
-        """Minor units per customer, currency and account, as the documents have them."""
-        shown = self._given.copy()
+        """Minor units per customer, currency and control account, as the documents have them."""
+        shown = self._settled.copy()
         for (tenant_id, _), invoice in self._invoices.items():
             if invoice.status is InvoiceStatus.OPEN:
                 due = invoice.amount_due
-                shown[_book(RECEIVABLE.code, tenant_id, invoice.customer_id, due)] += due.amount
-        for (tenant_id, _), payment in self._payments.items():
-            if payment is not None and not payment.unapplied.is_zero:
-                shown[_book(CUSTOMER_BALANCE.code, tenant_id, payment.customer_id, payment.unapplied)] += (
-                    payment.unapplied.amount
-                )
+                shown[_book(RECEIVABLE, tenant_id, invoice.customer_id, due)] += due.amount
+        for (tenant_id, _), pending in self._refunds.items():
+            for account, amount, currency in pending.come_to():
+                shown[Book(account.code, tenant_id, pending.customer_id, currency)] += amount
         return shown
 
+    def _add_up(self, tenant_id: str, entry: Entry) -> None:
+        for posting in entry.postings:
+            own_side = _OWN_SIDE.get(posting.account)
+            if own_side is not None:
+                self._findings.count("postings")
+                money = posting.amount
+                book = Book(posting.account, tenant_id, posting.customer_id or "", str(money.currency))
+                self._booked[book] += money.amount if posting.side is own_side else -money.amount
 
-def _book(account: str, tenant_id: str, customer_id: str, money: Money) -> Book:
-    return Book(account, tenant_id, customer_id, str(money.currency))
+    def _take_invoice(self, recorded: Recorded) -> None:
+        key = recorded.tenant_id, recorded.stream_id
+        invoice = INVOICE.evolve(self._invoices.pop(key, None), self._codec.decode_event(recorded.payload))
+        if invoice.status in _OPEN:
+            self._invoices[key] = invoice
+        elif invoice.status is InvoiceStatus.PAID and invoice.total.is_negative:
+            given = -invoice.total
+            self._settled[_book(CUSTOMER_BALANCE, key[0], invoice.customer_id, given)] += given.amount
+
+    def _take_payment(self, recorded: Recorded) -> None:
+        """Once it has captured only its refunds still change; once it is cancelled nothing does."""
+        key = recorded.tenant_id, recorded.stream_id
+        payment = PAYMENT.evolve(self._payments.pop(key, None), self._codec.decode_event(recorded.payload))
+        if payment.status is PaymentStatus.SUCCEEDED:
+            captured = payment.amount
+            self._settled[_book(GATEWAY_CLEARING, key[0], payment.customer_id, captured)] += captured.amount
+            if not payment.is_applied:
+                self._unapplied.add(key)
+                self._settled[_book(CUSTOMER_BALANCE, key[0], payment.customer_id, captured)] += captured.amount
+        elif payment.status is not PaymentStatus.CANCELED:
+            self._payments[key] = payment
+
+    def _take_refund(self, recorded: Recorded) -> None:
+        key = recorded.tenant_id, recorded.stream_id
+        known = self._refunds.pop(key, None)
+        event: Any = self._codec.decode_event(recorded.payload)
+        after = _Refunds(
+            customer_id=recorded.partition_key.removeprefix(f"{recorded.tenant_id}:"),
+            are_unapplied=key in self._unapplied,
+            refunds=refunds.evolve(() if known is None else known.refunds, event),
+        )
+        if any(refund.status is RefundStatus.PENDING for refund in after.refunds):
+            self._refunds[key] = after
+            return
+        for account, amount, currency in after.come_to():
+            self._settled[Book(account.code, key[0], after.customer_id, currency)] += amount
+
+
+class _Refunds(NamedTuple):
+    """A payment's refunds since none of its earlier ones was pending, and whether the customer's balance bears them."""
+
+    customer_id: str
+    are_unapplied: bool
+    refunds: tuple[Refund, ...]
+
+    def come_to(self) -> Iterator[tuple[Account, int, str]]:
+        """What they add to each account, in minor units of a currency."""
+        for refund in self.refunds:
+            if refund.status is RefundStatus.FAILED:
+                continue
+            amount, currency = refund.amount.amount, str(refund.amount.currency)
+            if refund.status is RefundStatus.PENDING:
+                yield REFUNDS_PAYABLE, amount, currency
+            else:
+                yield GATEWAY_CLEARING, -amount, currency
+            if self.are_unapplied:
+                yield CUSTOMER_BALANCE, -amount, currency
+
+
+def _book(account: Account, tenant_id: str, customer_id: str, money: Money) -> Book:
+    return Book(account.code, tenant_id, customer_id, str(money.currency))

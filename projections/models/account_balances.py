@@ -4,10 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from domain.kernel.accounts import CHART, Account, AccountType, Entry, Side
+from domain.kernel.accounts import (
+    CHART,
+    CUSTOMER_BALANCE,
+    CUSTOMER_CREDITS,
+    CUSTOMER_WALLET,
+    RECEIVABLE,
+    REFUNDS_PAYABLE,
+    Account,
+    Entry,
+    Side,
+)
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
-from projections.models.ledger_entries import AsOf, Balance, balances_as_of
+from projections.models.ledger_entries import AsOf, Balance, balances_as_of, controlled_balances
 from projections.read_model import Column, Fact, Projection, Rows, add, sums_model
 from projections.reading import Reader
 from schemas.codec import LEDGER_ENTRY
@@ -58,8 +68,7 @@ class AccountBalance:
     @property
     def balance(self) -> Money:
         """Debits less credits, or the reverse for liabilities, equity and income."""
-        own_side_is_debit = self.account.type in (AccountType.ASSET, AccountType.EXPENSE)
-        return self.debit - self.credit if own_side_is_debit else self.credit - self.debit
+        return self.debit - self.credit if self.account.own_side is Side.DEBIT else self.credit - self.debit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +84,20 @@ class TrialBalance:
     def difference(self) -> Money:
         """Zero."""
         return self.debit - self.credit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerBalance:
+    """What a customer owes us, and what we owe them, per currency; nothing where it comes to nothing.
+
+    `owed` is what is due on invoices, `customer_balance` their cash that belongs to no invoice, `refunds_payable` what
+    is on its way back to them, `prepaid` what is left of prepaid wallets and granted credits.
+    """
+
+    owed: tuple[Money, ...]
+    customer_balance: tuple[Money, ...]
+    refunds_payable: tuple[Money, ...]
+    prepaid: tuple[Money, ...]
 
 
 async def balances(connection: Reader, tenant_id: str, *, before_day: date | None = None) -> Sequence[Balance]:
@@ -112,6 +135,26 @@ async def customer_accounts(
     return [
         _account_balance(each) for each in await balances_as_of(connection, tenant_id, as_of, customer_id=customer_id)
     ]
+
+
+async def customer_balance(connection: Reader, tenant_id: str, customer_id: str) -> CustomerBalance:
+    """What a customer and we owe each other by now."""
+    found = [_account_balance(each) for each in await controlled_balances(connection, tenant_id, customer_id)]
+    return CustomerBalance(
+        owed=_on((RECEIVABLE,), found),
+        customer_balance=_on((CUSTOMER_BALANCE,), found),
+        refunds_payable=_on((REFUNDS_PAYABLE,), found),
+        prepaid=_on((CUSTOMER_WALLET, CUSTOMER_CREDITS), found),
+    )
+
+
+def _on(accounts: Sequence[Account], found: Sequence[AccountBalance]) -> tuple[Money, ...]:
+    sums: dict[CurrencyCode, int] = {}
+    for each in found:
+        if each.account in accounts:
+            currency = each.balance.currency
+            sums[currency] = sums.get(currency, 0) + each.balance.amount
+    return tuple(Money(amount, currency) for currency, amount in sums.items() if amount)
 
 
 def _account_balance(each: Balance) -> AccountBalance:

@@ -202,6 +202,8 @@ class CheckedHistory(RuleBasedStateMachine):
         for customer_id in self.model.people:
             assert self.balances.get(("receivable", customer_id), 0) == self.model.receivable(customer_id)
             assert -self.balances.get(("customer_balance", customer_id), 0) == self.model.unapplied(customer_id)
+            assert -self.balances.get(("refunds_payable", customer_id), 0) == self.model.refunds_pending(customer_id)
+            assert self.balances.get(("gateway_clearing", customer_id), 0) == self.model.at_gateways(customer_id)
 
     @invariant()
     def refunds_never_exceed_captures(self) -> None:

@@ -245,11 +245,31 @@ class Model:
             if paying.customer == customer_id and not paying.pays_invoice
         )
 
+    def refunds_of(self, customer_id: str, status: str) -> int:
+        """The customer's refunds in this state."""
+        return sum(
+            each.amount
+            for each in self.refunds.values()
+            if each.status == status and self.payments[each.payment].customer == customer_id
+        )
+
+    def refunds_pending(self, customer_id: str) -> int:
+        """What is on its way back to the customer."""
+        return self.refunds_of(customer_id, "pending")
+
+    def at_gateways(self, customer_id: str) -> int:
+        """What was captured of the customer's money, less what was returned."""
+        captured = sum(
+            paying.amount
+            for paying in self.payments.values()
+            if paying.customer == customer_id and paying.status == "captured"
+        )
+        return captured - self.refunds_of(customer_id, "succeeded")
+
     def balances(self) -> dict[str, int]:
         """Debits less credits of every account that the commands of the model can touch, without zeros."""
         standing = [billed for billed in self.invoices.values() if billed.status in {"open", "paid"}]
         refunds = self.refunds.values()
-        captured = sum(paying.amount for paying in self.payments.values() if paying.status == "captured")
         sums = {
             "receivable": sum(map(self.receivable, self.people)),
             "customer_balance": -sum(map(self.unapplied, self.people)),
@@ -258,8 +278,8 @@ class Model:
             ),
             "deferred_revenue": -sum(billed.advance for billed in standing),
             "revenue": -sum(billed.earned for billed in standing),
-            "gateway_clearing": captured - sum(each.amount for each in refunds if each.status == "succeeded"),
-            "refunds_payable": -sum(each.amount for each in refunds if each.status == "pending"),
+            "gateway_clearing": sum(map(self.at_gateways, self.people)),
+            "refunds_payable": -sum(map(self.refunds_pending, self.people)),
             "cash": self.by_hand.total() + self.capital,
             "equity": -self.capital,
         }

@@ -321,6 +321,10 @@ async def test_a_customers_story_and_balance_and_the_log_are_shown(api: Api) -> 
     open_invoices = (await client.get(f"/v1/invoices?customer={ada['id']}&status=open&limit=100")).json()["data"]
     owed = sum(invoice["amount_due"]["amount"] for invoice in open_invoices)
     assert balance["owed"] == [{"amount": owed, "currency": "EUR"}]
+    captured, returning = 1999, 500  # a payment of hers that pays no invoice, and its refund
+    assert balance["customer_balance"] == [{"amount": captured - returning, "currency": "EUR"}]
+    assert balance["refunds_payable"] == [{"amount": returning, "currency": "EUR"}]
+    assert balance["prepaid"] == []
     events = (await client.get("/v1/events?limit=100")).json()["data"]
     assert len(events) == 100 or len(events) == await api.head()
     assert "token" not in str([event["data"] for event in events])

@@ -187,7 +187,7 @@ async def test_books_that_tell_another_story_than_the_documents_are_named(cell: 
     )
     (found,) = (await broken(cell, Invariant.DOCUMENTS)).named
     assert found.kind == "receivable"
-    assert found.detail.endswith("what is due on invoices is 0")
+    assert found.detail.endswith("the documents 0: what is due on invoices")
 
 
 async def test_a_saga_whose_work_was_lost_is_still_named(cell: Cell) -> None:

@@ -7,9 +7,14 @@ from domain.kernel import accounts
 from domain.kernel.accounts import (
     CASH,
     CUSTOMER_BALANCE,
+    CUSTOMER_CREDITS,
+    CUSTOMER_WALLET,
     DEFERRED_REVENUE,
+    DISPUTED_FUNDS,
     EQUITY,
+    GATEWAY_CLEARING,
     RECEIVABLE,
+    REFUNDS_PAYABLE,
     Account,
     Posting,
     Side,
@@ -81,10 +86,33 @@ def test_a_posting_may_be_about_a_customer_of_the_tenant() -> None:
     given().when(post(*about_a_customer)).then_refused(CustomerNotFound, customer=CUSTOMER_ID)
 
 
-@pytest.mark.parametrize("control", [RECEIVABLE, CUSTOMER_BALANCE])
-def test_an_account_that_invoices_and_payments_add_up_to_takes_no_entry_by_hand(control: Account) -> None:
+@pytest.mark.parametrize(
+    "control",
+    [
+        RECEIVABLE,
+        GATEWAY_CLEARING,
+        DISPUTED_FUNDS,
+        REFUNDS_PAYABLE,
+        CUSTOMER_BALANCE,
+        CUSTOMER_WALLET,
+        CUSTOMER_CREDITS,
+    ],
+    ids=lambda account: account.code,
+)
+def test_an_account_that_documents_add_up_to_takes_no_entry_by_hand(control: Account) -> None:
     by_hand = (debit(control, usd(5)), accounts.credit(EQUITY, usd(5)))
-    given(create_customer()).when(post(*by_hand)).then_refused(IsControlAccount, account=control.code)
+    given(create_customer()).when(post(*by_hand)).then_refused(
+        IsControlAccount, account=control.code, sum_of=control.control
+    )
+    against = (debit(CASH, usd(5)), Posting(control.code, Side.CREDIT, usd(5)))
+    given().when(post(*against)).then_refused(IsControlAccount, account=control.code)
+
+
+def test_every_other_account_is_open_to_book_keepers() -> None:
+    for account in accounts.CHART.values():
+        if account.control is None:
+            by_hand = (accounts.debit(CASH, usd(5)), accounts.credit(account, usd(5)))
+            given().when(post(*by_hand)).then_posts(*by_hand)
 
 
 def test_an_entry_balances_in_each_currency_by_itself() -> None:

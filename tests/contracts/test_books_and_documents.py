@@ -1,0 +1,124 @@
+"""Invariant I8 over whole histories: what control accounts hold is what documents say, and a difference is named."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from domain.kernel.accounts import (
+    CASH,
+    CHART,
+    CONTROL_ACCOUNTS,
+    CUSTOMER_BALANCE,
+    EQUITY,
+    GATEWAY_CLEARING,
+    RECEIVABLE,
+    REFUNDS_PAYABLE,
+    credit,
+    debit,
+    entry,
+)
+from domain.kernel.money import Money
+from domain.ledger.journal_entry import PostJournalEntry
+from domain.payments.commands import CreatePayment, RecordPaymentCaptured
+from domain.payments.decline import DeclineCode
+from domain.payments.refund_commands import RecordRefundFailed, RecordRefundSucceeded, RequestRefund
+from domain.subscriptions.subscription import SUBSCRIPTION
+from infra.event_store.port import Recorded
+from processors.invariants.documents import Book, Documents
+from processors.invariants.findings import Checked
+from schemas.codec import default_codec, encode_entry
+from testing.histories import USD, History, scramble
+from tests.lengths import LENGTH
+
+TENANT = "acme"
+CODEC = default_codec()
+
+
+async def checked(events: Iterable[Recorded]) -> Checked:
+    documents = Documents(CODEC)
+    for event in events:
+        documents.take(event, None if event.postings is None else CODEC.decode_entry(event.postings))
+    return await documents.checked(None)  # type: ignore[arg-type]
+
+
+class Returns(History):
+    """A paid invoice and a payment of the customer's own, each with a refund that succeeded, failed and is pending."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        _, plan_id, price_id = self.catalogue(TENANT)
+        self.customer_id = self.customer(TENANT)
+        subscription_id = self.subscribe(TENANT, self.customer_id, plan_id, price_id)
+        self.applied = self.collect(TENANT, self.state(TENANT, SUBSCRIPTION, subscription_id).latest_invoice_id)
+        self.alone = self.new_id("pay_")
+        self.do(
+            TENANT,
+            CreatePayment(payment_id=self.alone, customer_id=self.customer_id, amount=Money(5_000, USD), confirm=True),
+        )
+        self.do(TENANT, RecordPaymentCaptured(payment_id=self.alone, attempt=1, gateway_payment_id="gw_1"))
+        for payment_id in (self.applied, self.alone):
+            done, failed, _pending = (self.refund(payment_id, amount) for amount in (100, 20, 3))
+            self.do(TENANT, RecordRefundSucceeded(refund_id=done, payment_id=payment_id, gateway_refund_id="gr_1"))
+            self.do(
+                TENANT,
+                RecordRefundFailed(refund_id=failed, payment_id=payment_id, failure_code=DeclineCode.ACCOUNT_CLOSED),
+            )
+        assert not self.refused
+
+    def refund(self, payment_id: str, amount: int) -> str:
+        refund_id = self.new_id("re_")
+        self.do(TENANT, RequestRefund(refund_id=refund_id, payment_id=payment_id, amount=Money(amount, USD)))
+        return refund_id
+
+
+async def test_what_is_pending_held_and_at_the_gateway_is_what_was_posted() -> None:
+    history = Returns()
+    documents = Documents(CODEC)
+    for event in history.events:
+        documents.take(event, None)
+    captured = 7_035 + 5_000
+    assert documents.shown() == {
+        Book(REFUNDS_PAYABLE.code, TENANT, history.customer_id, "USD"): 3 + 3,
+        Book(CUSTOMER_BALANCE.code, TENANT, history.customer_id, "USD"): 5_000 - 100 - 3,
+        Book(GATEWAY_CLEARING.code, TENANT, history.customer_id, "USD"): captured - 100 - 100,
+    }
+    found = await checked(history.events)
+    assert found.holds, found.named
+
+
+@pytest.mark.parametrize(
+    ("lost", "differing"),
+    [
+        ("invoice.finalized", {RECEIVABLE.code}),
+        ("payment.captured", {GATEWAY_CLEARING.code, RECEIVABLE.code, CUSTOMER_BALANCE.code}),
+        ("refund.requested", {REFUNDS_PAYABLE.code, CUSTOMER_BALANCE.code}),
+        ("refund.succeeded", {REFUNDS_PAYABLE.code, GATEWAY_CLEARING.code}),
+        ("refund.failed", {REFUNDS_PAYABLE.code, CUSTOMER_BALANCE.code}),
+    ],
+)
+async def test_what_lost_its_postings_is_named_by_the_accounts(lost: str, differing: set[str]) -> None:
+    events = Returns().events
+    without = [replace(event, postings=None) if event.event_type == lost else event for event in events]
+    assert {each.kind for each in (await checked(without)).named} == differing
+
+
+@pytest.mark.parametrize("code", sorted(CONTROL_ACCOUNTS))
+async def test_what_was_posted_to_a_control_account_past_its_documents_is_named(code: str) -> None:
+    history = Returns()
+    paid_in = debit(CASH, Money(5, USD)), credit(EQUITY, Money(5, USD))
+    history.do(TENANT, PostJournalEntry(entry_id=history.new_id("je_"), postings=paid_in, memo="capital"))
+    balanced = entry((debit(CHART[code], Money(5, USD)), credit(EQUITY, Money(5, USD))))
+    assert balanced is not None
+    events = [*history.events[:-1], replace(history.events[-1], postings=encode_entry(balanced))]
+    (found,) = (await checked(events)).named
+    assert found.kind == code
+    assert CONTROL_ACCOUNTS[code] in found.detail
+
+
+@pytest.mark.parametrize("seed", range(LENGTH.scaled(4)))
+async def test_random_histories_tell_one_story(seed: int) -> None:
+    history = scramble(History(seed), (TENANT, "globex"), steps=400)
+    found = await checked(history.events)
+    assert found.holds, found.named
+    assert found.counts["accounts of customers"] > 10
