@@ -13,6 +13,7 @@ from api.http.fields import (
     Body,
     Currency,
     CustomerId,
+    Instant,
     InvoiceId,
     Line,
     MoneyBody,
@@ -46,6 +47,7 @@ from domain.invoicing.invoice import (
     CollectionStatus,
     DraftInvoice,
     InvalidInvoiceLines,
+    InvalidServicePeriod,
     Invoice,
     InvoiceCannotBeVoided,
     InvoiceLine,
@@ -68,13 +70,17 @@ _ID: Final = "in_01m7ywe9z7e398x54gfbrtqnk7"
 
 
 class NewLine(Body):
-    """One thing billed. A negative amount is a deduction; `in_arrears` is earned when it is billed."""
+    """One thing billed. A negative amount is a deduction. What is billed `in_arrears` is earned when it is billed,
+    `in_advance` over the service period, if there is one: name both of its ends, or neither.
+    """
 
     description: Line
     amount: MoneyBody
     quantity: Quantity = Decimal(1)
     timing: BillingTiming = BillingTiming.IN_ARREARS
     product: Annotated[ProductId | None, Field(description="Whose tax category the line bears.")] = None
+    period_start: Annotated[Instant | None, Field(description="When what is billed begins.")] = None
+    period_end: Annotated[Instant | None, Field(description="When it ends; that instant is no part of it.")] = None
 
 
 class NewInvoice(Body):
@@ -276,6 +282,7 @@ OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
         NotCustomersCurrency,
         ProductNotFound,
         InvalidInvoiceLines,
+        InvalidServicePeriod,
     ),
 )
 async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
@@ -289,6 +296,8 @@ async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
             quantity=line.quantity,
             timing=line.timing,
             product_id=line.product,
+            period_start=line.period_start,
+            period_end=line.period_end,
         )
         for line in body.lines
     )
@@ -331,10 +340,11 @@ async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     refusals=(InvoiceCannotBeVoided,),
 )
 async def void_invoice(call: Call, _body: NoBody) -> Intention:
-    """Take an invoice back.
+    """Take an invoice back, for good.
 
     What it posted is reversed; its number stays taken. A payment that is under way for it is given up; what the gateway
-    had charged by then is refunded.
+    had charged by then is refunded. Its subscription does not bill the period again: what is owed all the same is
+    billed by a one-off invoice whose lines name the product and the service period.
     """
     invoice_id = INVOICES.id_of(call)
     return INVOICES.changed(invoice_id, VoidInvoice(invoice_id=invoice_id))

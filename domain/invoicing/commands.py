@@ -12,6 +12,7 @@ from domain.invoicing.invoice import (
     CollectionMethod,
     DraftInvoice,
     InvalidInvoiceLines,
+    InvalidServicePeriod,
     Invoice,
     InvoiceCannotBeVoided,
     InvoiceDrafted,
@@ -51,6 +52,8 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
     at = customer_time(streams, customer, now)
     INVOICE.check_new(streams, command.invoice_id)
     check_currency(customer, command.currency)
+    for number, line in enumerate(command.lines, start=1):
+        _check_period(line, number)
     lines = tuple(_of_its_product(line, streams) for line in command.lines)
     total = check_lines(lines, command.currency, rounding_of(streams))
     if total.is_negative:
@@ -65,6 +68,13 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
         created_at=at,
     )
     return Decision(at, [INVOICE.change(drafted)])
+
+
+def _check_period(line: InvoiceLine, number: int) -> None:
+    """Raises InvalidServicePeriod."""
+    start, end = line.period_start, line.period_end
+    if (start is None) != (end is None) or (start is not None and end is not None and end <= start):
+        raise InvalidServicePeriod(line=number)
 
 
 def _of_its_product(line: InvoiceLine, streams: Streams) -> InvoiceLine:
@@ -96,7 +106,7 @@ def finalize_invoice(command: FinalizeInvoice, streams: Streams, now: datetime) 
 
 
 def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decision:
-    """Take an invoice back: what it posted is reversed. Its number stays taken."""
+    """Take an invoice back: what it posted is reversed. Its number stays taken, and so does the period it billed."""
     invoice = INVOICE.of(streams, command.invoice_id)
     at = _customers_time(invoice, streams, now)
     if invoice.status not in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN}:

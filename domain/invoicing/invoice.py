@@ -248,6 +248,14 @@ class InvalidInvoiceLines(Refusal):
     param = "lines"
 
 
+class InvalidServicePeriod(Refusal):
+    """A line's service period has a start and a later end: name both, or neither."""
+
+    code = "invalid_service_period"
+    kind = RefusalKind.INVALID
+    param = "lines"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
     """`payment_id` is the payment that paid it or was tried last, even where it was settled without one;

@@ -147,7 +147,16 @@ async def tell(story: Story) -> None:
     await story.do("delete_test_clock", test_clock_id=spare["id"])
 
     lines = [{"description": "Set-up", "amount": {"amount": 25000, "currency": "EUR"}, "quantity": "2.5"}]
-    await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": lines})
+    again = {
+        "description": "Team, January",
+        "amount": {"amount": 4900, "currency": "EUR"},
+        "timing": "in_advance",
+        "product": product["id"],
+        "period_start": "2026-01-01T00:00:00Z",
+        "period_end": "2026-02-01T00:00:00Z",
+    }
+    drafted = await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": [*lines, again]})
+    assert again.items() <= (drafted["lines"][1] | {"amount": again["amount"]}).items()
     for finish in ("open", "void", "by_hand", "charged"):
         draft = await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": lines})
         await story.do("finalize_invoice", {"days_until_due": 14}, invoice_id=draft["id"])

@@ -13,6 +13,7 @@ from domain.invoicing.invoice import (
     INVOICE,
     CollectionStatus,
     InvalidInvoiceLines,
+    InvalidServicePeriod,
     InvoiceAlreadyExists,
     InvoiceCannotBeVoided,
     InvoiceCollectionFailed,
@@ -44,6 +45,7 @@ from testing.examples.streams import (
     IN_ADVANCE,
     IN_ARREARS,
     INVOICE_ID,
+    MONTH_LATER,
     SUBSCRIPTION_ID,
     create_customer,
     credit,
@@ -120,6 +122,19 @@ def test_an_invoice_without_lines_is_refused() -> None:
     given(create_customer()).when(replace(draft(), lines=())).then_refused(InvalidInvoiceLines, lines=0)
 
 
+@pytest.mark.parametrize(
+    "period",
+    [
+        {"period_start": None},
+        {"period_end": None},
+        {"period_end": NOW},
+        {"period_end": NOW - timedelta(seconds=1)},
+    ],
+)
+def test_a_line_whose_service_period_has_no_length_is_refused(period: dict[str, Any]) -> None:
+    given(create_customer()).when(draft(line(), line(**period))).then_refused(InvalidServicePeriod, line=2)
+
+
 # --- finalize ----------------------------------------------------------------------------------------------------
 
 
@@ -156,11 +171,6 @@ def test_an_invoice_without_lines_is_refused() -> None:
             (debit(RECEIVABLE, usd(1_200)), credit(DEFERRED_REVENUE, usd(200)), credit(REVENUE, usd(1_000))),
             id="in advance, one of them for no time",
         ),
-        pytest.param(
-            (line(1_000, IN_ADVANCE, period_end=NOW),),
-            (debit(RECEIVABLE, usd(1_000)), credit(REVENUE, usd(1_000))),
-            id="in advance, for an empty time",
-        ),
         pytest.param((line(0),), (), id="of nothing"),
     ],
 )
@@ -177,6 +187,11 @@ def test_what_finalizing_posts_is_undone_by_voiding(
             for posting in postings
         ]
         finalized.when(VOID).then(invoice_voided()).then_posts(*swapped)
+
+
+def test_what_is_billed_for_an_empty_time_is_earned_at_once() -> None:
+    assert line(period_end=MONTH_LATER).is_deferred
+    assert not line(period_end=NOW).is_deferred
 
 
 def test_finalizing_an_invoice_paid_by_hand_gives_it_a_number_and_net_terms() -> None:
