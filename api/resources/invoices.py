@@ -47,7 +47,7 @@ from domain.invoicing.invoice import (
     CollectionStatus,
     DraftInvoice,
     InvalidInvoiceLines,
-    InvalidServicePeriod,
+    InvalidLinePeriod,
     Invoice,
     InvoiceCannotBeVoided,
     InvoiceLine,
@@ -282,7 +282,7 @@ OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
         NotCustomersCurrency,
         ProductNotFound,
         InvalidInvoiceLines,
-        InvalidServicePeriod,
+        InvalidLinePeriod,
     ),
 )
 async def create_invoice(_call: Call, body: NewInvoice) -> Intention:

@@ -12,7 +12,7 @@ from domain.invoicing.invoice import (
     CollectionMethod,
     DraftInvoice,
     InvalidInvoiceLines,
-    InvalidServicePeriod,
+    InvalidLinePeriod,
     Invoice,
     InvoiceCannotBeVoided,
     InvoiceDrafted,
@@ -71,10 +71,10 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
 
 
 def _check_period(line: InvoiceLine, number: int) -> None:
-    """Raises InvalidServicePeriod."""
+    """Raises InvalidLinePeriod."""
     start, end = line.period_start, line.period_end
     if (start is None) != (end is None) or (start is not None and end is not None and end <= start):
-        raise InvalidServicePeriod(line=number)
+        raise InvalidLinePeriod(line=number)
 
 
 def _of_its_product(line: InvoiceLine, streams: Streams) -> InvoiceLine:

@@ -248,10 +248,10 @@ class InvalidInvoiceLines(Refusal):
     param = "lines"
 
 
-class InvalidServicePeriod(Refusal):
+class InvalidLinePeriod(Refusal):
     """A line's service period has a start and a later end: name both, or neither."""
 
-    code = "invalid_service_period"
+    code = "invalid_line_period"
     kind = RefusalKind.INVALID
     param = "lines"
 

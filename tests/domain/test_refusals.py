@@ -52,7 +52,7 @@ PROMISED = """
     InvoiceNotOpen               invoice_not_open               conflict   -
     InvoiceCannotBeVoided        invoice_not_voidable           conflict   -
     InvalidInvoiceLines          invalid_invoice_lines          invalid    lines
-    InvalidServicePeriod         invalid_service_period         invalid    lines
+    InvalidLinePeriod            invalid_line_period            invalid    lines
     PaymentMethodDeclined        payment_method_declined        invalid    token
     NoPaymentMethod              no_payment_method              conflict   payment_method
     PaymentMethodNotFound        payment_method_not_found       not_found  payment_method

@@ -334,6 +334,10 @@ async def test_a_customers_story_and_balance_and_the_log_are_shown(api: Api) -> 
     assert balance["customer_balance"] == [{"amount": captured - returning, "currency": "EUR"}]
     assert balance["refunds_payable"] == [{"amount": returning, "currency": "EUR"}]
     assert balance["prepaid"] == []
+    given_back = [{"account": "refunds_payable", "side": "debit"}, {"account": "cash", "side": "credit"}]
+    by_hand = [each | {"amount": balance["refunds_payable"][0]} for each in given_back]
+    refused = await client.post("/v1/ledger/journal-entries", {"postings": by_hand, "memo": "Paid by transfer"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "control_account")
     events = (await client.get("/v1/events?limit=100")).json()["data"]
     assert len(events) == 100 or len(events) == await api.head()
     assert "token" not in str([event["data"] for event in events])

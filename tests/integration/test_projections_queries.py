@@ -14,8 +14,10 @@ from domain.catalogue import STREAMS
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
 from domain.kernel.accounts import CHART, Side
 from domain.kernel.money import Money
+from domain.payments.commands import CreatePayment, RecordPaymentCaptured
 from domain.payments.payment import PAYMENT, Payment
 from domain.payments.refund import RefundStatus
+from domain.payments.refund_commands import RequestRefund
 from infra.database import Role, server_settings
 from infra.settings import DatabaseSettings
 from projections.current import current
@@ -91,9 +93,23 @@ class Projected:
         return [e.stream_id for e in events if (e.tenant_id, e.stream_type, e.stream_version) == (TENANT, stream, 1)]
 
 
+def owe_each_other(history: History) -> None:
+    """A customer with an open invoice, and with a payment of their own, of which a part is on its way back."""
+    customer_id, payment_id = history.customer(TENANT), history.new_id("pay_")
+    _, plan_id, price_id = history.catalogue(TENANT)
+    history.subscribe(TENANT, customer_id, plan_id, price_id)
+    for command in (
+        CreatePayment(payment_id=payment_id, customer_id=customer_id, amount=Money(5_000, USD), confirm=True),
+        RecordPaymentCaptured(payment_id=payment_id, attempt=1, gateway_payment_id="gw_1"),
+        RequestRefund(refund_id=history.new_id("re_"), payment_id=payment_id, amount=Money(3, USD)),
+    ):
+        assert history.do(TENANT, command)
+
+
 @pytest.fixture
 async def projected(database: FreshDatabase) -> AsyncIterator[Projected]:
     history = scramble(History(23), TENANTS, 400)
+    owe_each_other(history)
     connection = await asyncpg.connect(
         database.dsn, server_settings=server_settings(Role.PROJECTOR, DatabaseSettings()) | KEYPLAN
     )

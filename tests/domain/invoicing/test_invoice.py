@@ -13,7 +13,7 @@ from domain.invoicing.invoice import (
     INVOICE,
     CollectionStatus,
     InvalidInvoiceLines,
-    InvalidServicePeriod,
+    InvalidLinePeriod,
     InvoiceAlreadyExists,
     InvoiceCannotBeVoided,
     InvoiceCollectionFailed,
@@ -132,7 +132,7 @@ def test_an_invoice_without_lines_is_refused() -> None:
     ],
 )
 def test_a_line_whose_service_period_has_no_length_is_refused(period: dict[str, Any]) -> None:
-    given(create_customer()).when(draft(line(), line(**period))).then_refused(InvalidServicePeriod, line=2)
+    given(create_customer()).when(draft(line(), line(**period))).then_refused(InvalidLinePeriod, line=2)
 
 
 # --- finalize ----------------------------------------------------------------------------------------------------
