@@ -31,6 +31,7 @@ from domain.customers.payment_method import (
     ChangePaymentMethod,
     DetachPaymentMethod,
     PaymentMethodKind,
+    RecordPaymentMethodForgotten,
 )
 from domain.customers.test_clock import (
     AdvanceTestClock,
@@ -360,7 +361,9 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             )
             yield ChangePaymentMethod(payment_method_id=some("payment_method"), token_reference=f"tok_{usd.amount}")
             if draw.random() < 0.3:
-                yield DetachPaymentMethod(payment_method_id=some("payment_method"))
+                method_id = some("payment_method")
+                yield DetachPaymentMethod(payment_method_id=method_id)
+                yield RecordPaymentMethodForgotten(payment_method_id=method_id)
             yield CancelPayment(payment_id=some("payment"))
             rare = draw.random()
             if rare < 0.05:

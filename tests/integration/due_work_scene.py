@@ -34,8 +34,8 @@ from infra.settings import ProcessorSettings, WriterSettings
 from infra.vault import Vault
 from processors.app import runs_of
 from processors.due_work import DueWorkRunner, Run
-from processors.invariants.documents import check_documents
-from processors.invariants.findings import Difference
+from processors.invariants.entries import check_entries
+from processors.invariants.findings import Difference, Invariant
 from processors.invariants.gateway import check_gateway
 from processors.invariants.unfinished import check_unfinished
 from processors.states import StateReader
@@ -210,7 +210,7 @@ async def differences(scene: Scene) -> list[Difference]:
     try:
         checked = [
             await check_gateway(scene.pool, codec, {"sandbox": adapter}),
-            await check_documents(scene.pool, codec),
+            *(await check_entries(scene.pool, codec, [Invariant.DOCUMENTS])).values(),
             await check_unfinished(scene.pool, codec),
         ]
         return [each for check in checked for each in check.named]
