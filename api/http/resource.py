@@ -17,7 +17,7 @@ from api.http.listing import CreatedParameters, ListResource, Parameters, list_e
 from api.http.operations import Intention, Operation, Operations, QueryHandler
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Stream, Streams
-from projections.current import current
+from projections.current import current, current_part
 from projections.models import test_clocks
 from projections.read_model import ReadModel
 from projections.reading import Reader, many, page
@@ -39,13 +39,25 @@ class Detail(NamedTuple):
     example: Mapping[str, object]
 
 
+class Part(NamedTuple):
+    """What lives in another's stream under an id of its own, as a refund does in its payment's.
+
+    A claim of the kind `claim` leads from its id to the stream.
+    """
+
+    name: str
+    claim: str
+    not_found: type[Refusal]
+
+
 @dataclass(slots=True, kw_only=True)
 class Resource(Operations, Generic[State]):
     """One resource, and its operations in the order: commands, GET, list.
 
-    `render` shows a state; `show` shows rows where that needs more than their states. `filters` holds the list's
-    parameters: each names a column of the table, with or without its `_id`. `expands` names the fields that can be
-    opened into the resource they are an id of.
+    `render` shows a state; `show` shows rows where that needs more than their states. A `part` of the stream has an id
+    and a row of its own, and its commands render what they answer. `filters` holds the list's parameters: each names a
+    column of the table, with or without its `_id`. `expands` names the fields that can be opened into the resource they
+    are an id of.
     """
 
     stream: Stream[State]
@@ -53,8 +65,9 @@ class Resource(Operations, Generic[State]):
     path: str
     prefix: str
     shows: Any
-    render: Callable[[State], object]
+    render: Callable[[State], object] | None = None
     example: Mapping[str, object]
+    part: Part | None = None
     plural: str = ""
     filters: type[CreatedParameters] = CreatedParameters
     expands: Mapping[str, "Resource[Any]"] = field(default_factory=dict)
@@ -65,23 +78,25 @@ class Resource(Operations, Generic[State]):
     def __post_init__(self) -> None:
         if self.stream.not_found is None:
             raise TypeError(f"no refusal says that there is no such {self.stream.name}")
+        if self.render is None and self.show is None:
+            raise TypeError(f"nothing says how a {self.name} is shown")
         columns = {column.name for column in self.table.columns}
         self._columns(columns)
         self.path_ids = {self.path_id: self.prefix}
         for name in self.expands:
             if name not in self.example:
-                raise TypeError(f"{self.stream.name} has no field {name} to open")
+                raise TypeError(f"{self.name} has no field {name} to open")
         self.declared += [self._get(), self._list()]
 
     @property
     def name(self) -> str:
         """As in `object`, and as commands name it."""
-        return self.stream.name
+        return self.part.name if self.part else self.stream.name
 
     @property
     def not_found(self) -> type[Refusal]:
         """What is told of an id that names nothing."""
-        return cast("type[Refusal]", self.stream.not_found)
+        return self.part.not_found if self.part else cast("type[Refusal]", self.stream.not_found)
 
     @property
     def path_id(self) -> str:
@@ -99,6 +114,7 @@ class Resource(Operations, Generic[State]):
 
     def decided(self, streams: Streams, resource_id: str) -> object:
         """The whole resource from the states as decided."""
+        assert self.render is not None, "commands on it answer what it renders"
         return self.render(self.stream.of(streams, resource_id))
 
     def created(self, resource_id: str, command: Command) -> Intention:
@@ -157,6 +173,7 @@ class Resource(Operations, Generic[State]):
         """Rows as they are answered."""
         if self.show is not None:
             return await self.show(call, connection, rows)
+        assert self.render is not None, "one of the two is given"
         return [self.render(row.state) for row in rows]
 
     async def by_id(self, call: Call, connection: Reader, ids: Sequence[str]) -> Mapping[str, object]:
@@ -166,9 +183,13 @@ class Resource(Operations, Generic[State]):
 
     async def row(self, call: Call, connection: Reader, resource_id: str) -> Any:
         """The row of one, as new as the log. Raises the resource's own `not_found`."""
-        found = await current(connection, self.table, self.stream, call.tenant_id, resource_id)
+        if self.part is None:
+            found = await current(connection, self.table, self.stream, call.tenant_id, resource_id)
+        else:
+            claim = self.part.claim
+            found = await current_part(connection, self.table, self.stream, call.tenant_id, resource_id, claim=claim)
         if found is None:
-            raise self.stream.missing(resource_id)
+            raise self.not_found(**{self.name: resource_id})
         return found
 
     def _get(self) -> Operation:

@@ -1,30 +1,22 @@
 """Refunds of payments: never more than what was captured."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Final, Literal
 
-from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import Body, CustomerId, LongText, MoneyResource, PaymentId, PositiveMoney, money
-from api.http.listing import (
-    CreatedParameters,
-    ListResource,
-    Parameters,
-    list_example,
-    page_request,
-    page_resource,
-)
-from api.http.operations import Intention, Operations
-from api.http.resource import Resource, expand
+from api.http.listing import CreatedParameters
+from api.http.operations import Intention
+from api.http.resource import Part, Resource
 from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.payments import PAYMENTS, PaymentResource
 from domain.kernel.identifiers import REFUND as PREFIX
 from domain.kernel.stream import Streams
 from domain.payments.payment import PAYMENT, Payment, PaymentNotFound
-from domain.payments.refund import Refund, RefundStatus
+from domain.payments.refund import CLAIM, Refund, RefundStatus
 from domain.payments.refund_commands import (
     InvalidRefundAmount,
     PaymentNotRefundable,
@@ -34,9 +26,8 @@ from domain.payments.refund_commands import (
 )
 from infra.ids import new_id
 from projections.models import refunds as read
-from projections.read_model import Projection
+from projections.reading import Reader
 
-REFUNDS: Final = Operations(tag="refunds", about="Money on its way back to customers.", path_ids={"refund_id": PREFIX})
 _ID: Final = "re_01m7ywe9z7e398x54gfbrtqnk7"
 
 
@@ -48,13 +39,7 @@ class NewRefund(Body):
     reason: LongText | None = None
 
 
-class RefundExpansion(Parameters):
-    """What to show in place of its id."""
-
-    expand: Annotated[tuple[Literal["customer", "payment"], ...], Field(alias="expand[]", max_length=10)] = ()
-
-
-class RefundFilters(CreatedParameters, RefundExpansion):
+class RefundFilters(CreatedParameters):
     """Which refunds."""
 
     customer: CustomerId | None = None
@@ -115,10 +100,6 @@ def _decided(streams: Streams, payment_id: str, refund_id: str) -> RefundResourc
     return refund_resource(_refund_of(payment, refund_id), payment_id, payment.customer_id)
 
 
-def _path_id(call: Call) -> str:
-    return call.id("refund_id", PREFIX, RefundNotFound)
-
-
 def _refund_of(payment: Payment, refund_id: str) -> Refund:
     for refund in payment.refunds:
         if refund.refund_id == refund_id:
@@ -126,18 +107,33 @@ def _refund_of(payment: Payment, refund_id: str) -> Refund:
     raise RefundNotFound(refund=refund_id)
 
 
-@REFUNDS.command(
-    "POST",
-    "/v1/refunds",
+async def _shown(_call: Call, _connection: Reader, found: Sequence[read.FoundRefund]) -> list[RefundResource]:
+    return [refund_resource(each.state, each.payment_id, each.customer_id) for each in found]
+
+
+REFUNDS: Final = Resource(
+    tag="refunds",
+    about="Money on its way back to customers.",
+    stream=PAYMENT,
+    part=Part("refund", claim=CLAIM, not_found=RefundNotFound),
+    table=read.TABLE,
+    path="/v1/refunds",
+    prefix=PREFIX,
+    shows=RefundResource,
+    show=_shown,
+    example=EXAMPLE,
+    filters=RefundFilters,
+    expands={"customer": CUSTOMERS, "payment": PAYMENTS},
+)
+
+
+@REFUNDS.creates(
     body=NewRefund,
     body_example={
         "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7",
         "amount": {"amount": 500, "currency": "EUR"},
         "reason": "Delivered late",
     },
-    answers=RefundResource,
-    example=EXAMPLE,
-    status=201,
     refusals=(PaymentNotFound, PaymentNotRefundable, RefundExceedsPayment, InvalidRefundAmount),
 )
 async def create_refund(_call: Call, body: NewRefund) -> Intention:
@@ -156,51 +152,3 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
         render=lambda streams: _decided(streams, body.payment, refund_id),
         location=f"/v1/refunds/{refund_id}",
     )
-
-
-_EXPANDS: Final[Mapping[str, Resource[Any]]] = {"customer": CUSTOMERS, "payment": PAYMENTS}
-
-
-@REFUNDS.query(
-    "/v1/refunds/{refund_id}",
-    answers=RefundResource,
-    example=EXAMPLE,
-    parameters=RefundExpansion,
-    refusals=(RefundNotFound,),
-    reads=(Projection.PAYMENTS,),
-)
-async def get_refund(call: Call, asked: RefundExpansion) -> RefundResource:
-    """Get a refund."""
-    wanted = _path_id(call)
-    async with call.reading() as connection:
-        each = await read.get(connection, call.tenant_id, wanted)
-        if each is None:
-            raise RefundNotFound(refund=wanted)
-        resource = refund_resource(each.state, each.payment_id, each.customer_id)
-        await expand(call, connection, [resource], asked, _EXPANDS)
-    return resource
-
-
-@REFUNDS.query(
-    "/v1/refunds",
-    answers=ListResource[RefundResource],
-    example=list_example(EXAMPLE),
-    parameters=RefundFilters,
-    reads=(Projection.PAYMENTS,),
-)
-async def list_refunds(call: Call, asked: RefundFilters) -> ListResource[RefundResource]:
-    """List refunds, newest first."""
-    request = page_request(call, asked)
-    async with call.reading() as connection:
-        page = await read.page(
-            connection,
-            call.tenant_id,
-            customer_id=asked.customer,
-            payment_id=asked.payment,
-            status=asked.status,
-            created=asked.created,
-            request=request,
-        )
-        resources = [refund_resource(each.state, each.payment_id, each.customer_id) for each in page.items]
-        await expand(call, connection, resources, asked, _EXPANDS)
-    return page_resource(page, request, resources)

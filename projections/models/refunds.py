@@ -4,13 +4,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from domain.payments import refund as refunds
-from domain.payments.payment import PAYMENT
 from domain.payments.refund import Refund
-from projections import reading
 from projections.columns import layout
-from projections.current import current_part
 from projections.read_model import Fact, Projection, ReadModel, Rows
-from projections.reading import ANY_TIME, FIRST_PAGE, Between, Page, PageRequest, Reader
 from projections.status_tally import status_tally
 from projections.stream_rows import OutOfOrder
 
@@ -63,23 +59,3 @@ TABLE: ReadModel[FoundRefund] = ReadModel(
     ),
     tallied_by="payment_stats",
 )
-
-
-async def get(connection: Reader, tenant_id: str, refund_id: str) -> FoundRefund | None:
-    """The refund, as new as the log."""
-    return await current_part(connection, TABLE, PAYMENT, tenant_id, refund_id, claim=refunds.CLAIM)
-
-
-async def page(
-    connection: Reader,
-    tenant_id: str,
-    *,
-    payment_id: str | None = None,
-    customer_id: str | None = None,
-    status: str | None = None,
-    created: Between = ANY_TIME,
-    request: PageRequest = FIRST_PAGE,
-) -> Page[FoundRefund]:
-    """Refunds, newest first."""
-    where = {"payment_id": payment_id, "customer_id": customer_id, "status": status}
-    return await reading.page(connection, TABLE, tenant_id, where=where, created=created, request=request)
