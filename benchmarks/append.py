@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import uvloop
 
+from benchmarks.accepted import accepted
 from benchmarks.append_contenders import ANSWER, HASH, TENANT, ZONES, closed_loop, eventsourcing, naive, raw
 from domain.customers.customer import CreateCustomer, UpdateCustomer
 from domain.kernel.identifiers import CUSTOMER as CUSTOMER_ID
@@ -57,7 +58,7 @@ async def customers(dsn: str, count: int) -> list[str]:
     writer = open_writer(dsn, WriterSettings())
     ids = [new_id(CUSTOMER_ID) for _ in range(count)]
     commands = (CreateCustomer(customer_id=one, currency="EUR") for one in ids)
-    await asyncio.gather(*(writer.submit(request(command)) for command in commands))
+    await accepted(writer, map(request, commands))
     await writer.close()
     return ids
 

@@ -15,10 +15,11 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from benchmarks.accepted import accepted
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers
 from domain.catalogue import STREAMS
-from domain.kernel.accounts import GATEWAY_CLEARING, RECEIVABLE, credit, debit
+from domain.kernel.accounts import CASH, REVENUE, credit, debit
 from domain.kernel.currency import currency_code
 from domain.kernel.money import Money
 from domain.ledger.journal_entry import PostJournalEntry
@@ -58,13 +59,13 @@ async def _fill(dsn: str, settings: Settings, events: int) -> None:
     """A log of postings of an ordinary size, half as many records again for the ledger's topic as there are events."""
     writer = open_writer(dsn, settings.writer)
     money = Money(1999, currency_code("USD"))
-    postings = (debit(GATEWAY_CLEARING, money), credit(RECEIVABLE, money))
+    postings = (debit(CASH, money), credit(REVENUE, money))
     for start in range(0, events, 5_000):
         commands = [
             PostJournalEntry(entry_id=new_id("je_"), memo=f"benchmark entry {nth}", postings=postings)
             for nth in range(start, min(events, start + 5_000))
         ]
-        await asyncio.gather(*(writer.submit(request(command)) for command in commands))
+        await accepted(writer, map(request, commands))
     await writer.close()
 
 

@@ -15,6 +15,7 @@ from decimal import Decimal
 import psutil
 from rich.progress import Progress
 
+from benchmarks.accepted import accepted
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers, bench_stack
 from cli.api_client import ApiClient
@@ -124,7 +125,7 @@ async def _commands_alone(count: int) -> float:
         writer = open_writer(dsn, unbound, clock=lambda: clock)
 
         async def submit(commands: list[Command]) -> None:
-            await asyncio.gather(*(writer.submit(_request(command)) for command in commands))
+            await accepted(writer, map(_request, commands))
 
         product, plan, price = new_id("prod_"), new_id("plan_"), new_id("price_")
         terms = PlanTerms(name="Monthly", interval=Interval(IntervalUnit.MONTH))

@@ -104,7 +104,10 @@ class Documents:
 
     def _take_invoice(self, recorded: Recorded) -> None:
         key = recorded.tenant_id, recorded.stream_id
-        invoice = INVOICE.evolve(self._invoices.pop(key, None), self._codec.decode_event(recorded.payload))
+        known = self._invoices.pop(key, None)
+        if known is None and recorded.stream_version > 1:
+            return  # it is settled, and stays so
+        invoice = INVOICE.evolve(known, self._codec.decode_event(recorded.payload))
         if invoice.status in _OPEN:
             self._invoices[key] = invoice
         elif invoice.status is InvoiceStatus.PAID and invoice.total.is_negative:
@@ -112,9 +115,12 @@ class Documents:
             self._settled[_book(CUSTOMER_BALANCE, key[0], invoice.customer_id, given)] += given.amount
 
     def _take_payment(self, recorded: Recorded) -> None:
-        """Once it has captured only its refunds still change; once it is cancelled nothing does."""
+        """Once it has captured only its refunds still move money; once it is cancelled nothing does."""
         key = recorded.tenant_id, recorded.stream_id
-        payment = PAYMENT.evolve(self._payments.pop(key, None), self._codec.decode_event(recorded.payload))
+        known = self._payments.pop(key, None)
+        if known is None and recorded.stream_version > 1:
+            return
+        payment = PAYMENT.evolve(known, self._codec.decode_event(recorded.payload))
         if payment.status is PaymentStatus.SUCCEEDED:
             captured = payment.amount
             self._settled[_book(GATEWAY_CLEARING, key[0], payment.customer_id, captured)] += captured.amount
