@@ -30,7 +30,14 @@ class Races:
     async def run(self, chance: random.Random) -> None:
         """One race of a kind drawn at random, if there is anything to race for."""
         race = chance.choice(
-            (self._pay_and_pay, self._pay_by_hand_twice, self._void_and_pay, self._refunds, self._renew_and_cancel)
+            (
+                self._pay_and_pay,
+                self._pay_by_hand_twice,
+                self._void_and_pay,
+                self._refunds,
+                self._give_up_twice,
+                self._renew_and_cancel,
+            )
         )
         await race(chance)
 
@@ -60,6 +67,13 @@ class Races:
             # The last ones: they may just be captured.
             body = {"payment": chance.choice(self._world.payments[-20:])}
             await self._race(chance, [Entry(path="/v1/refunds", body=body)] * REFUNDS_AT_ONCE)
+
+    async def _give_up_twice(self, chance: random.Random) -> None:
+        """Mostly one that is being charged: whoever is first, it is charged or it is not, and we say which."""
+        if self._world.payments:
+            body: dict[str, object] = {}
+            payment = chance.choice(self._world.payments[-5:])
+            await self._race(chance, [Entry(path=f"/v1/payments/{payment}/cancel", body=body)] * 2)
 
     async def _renew_and_cancel(self, chance: random.Random) -> None:
         """A subscription's own clock may be under way, too."""

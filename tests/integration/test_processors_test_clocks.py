@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from domain.customers.test_clock import (
     DeleteTestClock,
 )
 from domain.kernel.tenant_mode import TenantMode
+from domain.payments.cancel_commands import CancelPayment
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from processors.invariants.findings import Invariant
@@ -54,6 +55,18 @@ async def periods_of(cell: Cell, subscription_id: str, at_least: int) -> None:
         return (await cell.events(subscription_id)).count(PERIOD) >= at_least
 
     await until(enough, f"{at_least} periods")
+
+
+async def test_a_clock_goes_on_once_a_payment_that_the_gateway_never_heard_of_is_cancelled(cell: Cell) -> None:
+    clock_id = new_id("clock_")
+    await cell.do(CreateTestClock(clock_id=clock_id, name="a day", frozen_at=START, mode=TenantMode.TEST))
+    payment_id = await cell.pay(await cell.customer("tok_timeout_before_charge", clock_id=clock_id))
+    await cell.reaches(payment_id, "payment.outcome_unknown")
+    await cell.do(AdvanceTestClock(clock_id=clock_id, to=START + timedelta(days=1)))
+    await cell.do(CancelPayment(payment_id=payment_id))
+    await cell.reaches(clock_id, "test_clock.advanced")
+    assert (await cell.events(payment_id))[-1] == "payment.canceled"
+    await cell.prove(*AT_REST)
 
 
 async def test_a_cancelled_advance_stops_where_it_is_with_nothing_left_overdue_and_goes_on_from_there(
