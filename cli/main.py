@@ -151,7 +151,7 @@ def main() -> None:
 
     What is logged on the way goes to standard error: standard output is for answers, with --json for one document.
     """
-    configure_logging(TelemetrySettings(log_format="console"), role="cli", stream=sys.stderr)
+    configure_logging(TelemetrySettings(log_format="console", log_level="warning"), role="cli", stream=sys.stderr)
     try:
         app()
     except Exception as error:
