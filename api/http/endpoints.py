@@ -5,8 +5,9 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, cast, get_origin
 
 from asyncpg import UndefinedColumnError, UndefinedTableError
@@ -19,6 +20,7 @@ from api.http.call import Call, Parts
 from api.http.card_guard import REFUSED_BODY_MAX_CHARS, opaque_names, refuse_card_numbers, refuse_card_numbers_in_body
 from api.http.consistency import await_position
 from api.http.edge import EXCHANGE, ClientDisconnected, Exchange
+from api.http.fields import Body
 from api.http.json_bodies import read_json
 from api.http.operations import CommandHandler, Intention, Operation
 from api.http.problems import (
@@ -52,7 +54,7 @@ from api.http.replies import (
     json_reply,
     to_stored,
 )
-from api.http.validation import MAX_PARAM_CHARS, invalid_body, printable
+from api.http.validation import MAX_PARAM_CHARS, invalid_body, param_in, printable
 from domain.customers.customer import PersonalDataMoved
 from domain.kernel.refusal import Refusal
 from domain.kernel.tenant_mode import TenantMode
@@ -95,7 +97,7 @@ class Endpoint:
         except Problem as problem:
             reply = problem.reply(exchange.request_id)
         except Refusal as refusal:
-            reply = refusal_reply(refusal, exchange.request_id)
+            reply = refusal_reply(refusal, exchange.request_id, param=refusal.param)
         except CONNECTION_ERRORS:
             reply = Problem(UNAVAILABLE, headers=retry_after(1)).reply(exchange.request_id)
         except (UndefinedTableError, UndefinedColumnError):
@@ -151,12 +153,13 @@ class CommandEndpoint(Endpoint):
         with _in_flight(self._parts.in_flight, call.tenant_id, key):
             for _ in range(PERSON_TRIES):
                 with contextlib.suppress(PersonKeyMismatch, PersonalDataMoved):
-                    return await self._execute(call, key, request_hash, body)
+                    return await self._execute(call, key, request_hash, body, value)
             raise Problem(BUSY, headers=retry_after(1))
 
-    async def _execute(self, call: Call, key: str, request_hash: bytes, body: object) -> Reply:
+    async def _execute(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
         intention = await cast("CommandHandler", self._operation.handler)(call, body)
-        rendered = Rendered(call, key, intention, self._operation.status)
+        param_of = partial(param_in, sent=sent, named=type(body).model_fields.keys(), path=call.path)
+        rendered = Rendered(call, key, intention, self._operation.status, param_of)
         request = Request(
             tenant_id=call.tenant_id,
             idempotency_key=KEY_NAMESPACE + key,
@@ -205,13 +208,16 @@ class CommandEndpoint(Endpoint):
 class Rendered:
     """Renders the answer right after the decision, in the writer's turn; a decision made again is rendered again."""
 
-    __slots__ = ("_call", "_intention", "_key", "_status", "mark", "reply", "stored")
+    __slots__ = ("_call", "_intention", "_key", "_param_of", "_status", "mark", "reply", "stored")
 
-    def __init__(self, call: Call, key: str, intention: Intention, status: int) -> None:
+    def __init__(
+        self, call: Call, key: str, intention: Intention, status: int, param_of: Callable[[Refusal], str | None]
+    ) -> None:
         self._call = call
         self._key = key
         self._intention = intention
         self._status = status
+        self._param_of = param_of
         self.mark = secrets.token_bytes(MARK_BYTES)
         self.reply: Reply | None = None
         self.stored: Answer | None = None
@@ -224,7 +230,8 @@ class Rendered:
     def _answer(self, decided: Decided) -> Answer:
         intention = self._intention
         if decided.refusal is not None:
-            self.reply = refusal_reply(decided.refusal, self._call.request_id)
+            param = self._param_of(decided.refusal)
+            self.reply = refusal_reply(decided.refusal, self._call.request_id, param=param)
             return Answer(to_stored(self.reply, self.mark))
         headers = () if intention.location is None else ((b"location", intention.location.encode()),)
         self.reply = json_reply(self._status, intention.render(decided.streams), headers)

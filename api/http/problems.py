@@ -134,9 +134,9 @@ def refusal_type(refusal: type[Refusal]) -> ProblemType:
     return ProblemType(refusal.code, STATUS_OF_KIND[refusal.kind], summary)
 
 
-def refusal_reply(refusal: Refusal, request_id: str) -> Reply:
-    """A refusal as it is sent."""
-    return _reply(refusal_type(type(refusal)), refusal.describe(), refusal.param, (), request_id, ())
+def refusal_reply(refusal: Refusal, request_id: str, *, param: str | None) -> Reply:
+    """A refusal as it is sent; `param` is where in the request its field lies."""
+    return _reply(refusal_type(type(refusal)), refusal.describe(), param, (), request_id, ())
 
 
 def retry_after(seconds: int) -> tuple[Header, ...]:

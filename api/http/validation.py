@@ -3,7 +3,7 @@
 Nothing that was sent is repeated in a sentence: it may be anything.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any, Final, NamedTuple, get_args
 
@@ -11,6 +11,7 @@ from pydantic import StringConstraints, ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from api.http.problems import MALFORMED_JSON, FieldError, Problem, invalid
+from domain.kernel.refusal import Refusal
 
 MAX_ERRORS: Final = 50
 """Validation errors told of one request; a body may hold thousands."""
@@ -83,7 +84,33 @@ def _place(loc: Sequence[int | str], sent: object, *, is_missing: bool) -> _Plac
         elif isinstance(value, list) and isinstance(step, int) and step < len(value):
             value = value[step]
             path.append(step)
-    return _Place(".".join(printable(str(step)[:MAX_PARAM_CHARS]) for step in path), value)
+    return _Place(_param(path), value)
+
+
+def param_in(refusal: Refusal, *, sent: object, named: Container[str], path: Mapping[str, str]) -> str | None:
+    """Where in a request the field lies that a refusal is about: its path in the body that was sent, by the value that
+    was refused. None where it is about nothing that the request names.
+    """
+    name = refusal.param
+    if name is None or name in named or refusal.details.get(name, "") in path.values():
+        return name
+    found = [each for each in _named(name, sent) if each.value in refusal.details.values()]
+    return found[0].param if found else None
+
+
+def _named(name: str, sent: object) -> Iterator[_Place]:
+    """Every place in a JSON value that bears a name, in order."""
+    waiting: list[tuple[tuple[int | str, ...], object]] = [((), sent)]
+    while waiting:
+        path, value = waiting.pop()
+        if path and path[-1] == name:
+            yield _Place(_param(path), value)
+        inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+        waiting.extend(reversed([((*path, step), each) for step, each in inner]))
+
+
+def _param(path: Iterable[int | str]) -> str:
+    return ".".join(printable(str(step)[:MAX_PARAM_CHARS]) for step in path)
 
 
 def printable(text: str) -> str:

@@ -34,7 +34,7 @@ class InvalidPrice(Refusal):
 
     code = "invalid_price"
     kind = RefusalKind.INVALID
-    param = "price"
+    param = "model"
 
 
 class InvalidTierTable(InvalidPrice):

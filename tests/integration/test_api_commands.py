@@ -90,3 +90,39 @@ async def test_changes_of_different_fields_at_once_are_all_kept(api: Api, client
         assert {answer.status_code for answer in answers} == {200}
     shown = (await client.send("PATCH", path, {"time_zone": "Europe/London"})).json()
     assert {field: shown[field] for field in wanted} == wanted
+
+
+async def test_a_refusal_names_its_field_by_the_path_in_the_body_that_was_sent(client: Client) -> None:
+    customer = await client.made("/v1/customers", {"name": "Ada", "currency": "EUR"})
+    product = await client.made("/v1/products", {"name": "Team"})
+    plan = await client.made("/v1/plans", {"product": product["id"], "name": "Monthly", "interval": {"unit": "month"}})
+    model = {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}}
+    price = await client.made("/v1/prices", {"plan": plan["id"], "model": model})
+    nothing = "01m7ywe9z7e398x54gfbrtqnk7"
+    items = [{"price": price["id"]}, {"price": f"price_{nothing}"}]
+    line = {"description": "Set-up", "amount": {"amount": 100, "currency": "EUR"}}
+    method = f"pm_{nothing}"
+    euro, dollar = line["amount"], {"amount": 100, "currency": "USD"}
+    for path, body, code, param in (
+        ("subscriptions", {"plan": plan["id"], "items": items}, "price_not_found", "items.1.price"),
+        ("subscriptions", {"plan": f"plan_{nothing}", "items": items}, "plan_not_found", "plan"),
+        (
+            "invoices",
+            {"currency": "EUR", "lines": [line, {**line, "product": f"prod_{nothing}"}]},
+            "product_not_found",
+            "lines.1.product",
+        ),
+        ("payments", {"amount": dollar}, "not_customers_currency", "amount.currency"),
+        ("payments", {"amount": euro, "confirm": True}, "no_payment_method", "payment_method"),
+        (
+            "payments",
+            {"amount": euro, "payment_method": method},
+            "payment_method_not_found",
+            "payment_method",
+        ),
+    ):
+        refused = await client.post(f"/v1/{path}", {"customer": customer["id"], **body})
+        assert (refused.json()["code"], refused.json()["param"]) == (code, param)
+    await client.send("DELETE", f"/v1/customers/{customer['id']}", {})
+    deleted = await client.send("PATCH", f"/v1/customers/{customer['id']}", {"time_zone": "Asia/Tokyo"})
+    assert (deleted.json()["code"], deleted.json()["param"]) == ("customer_deleted", "customer")
