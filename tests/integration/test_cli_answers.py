@@ -47,6 +47,7 @@ ELSEWHERE: Final = {
     "demo": "minutes",
     "faults": "minutes",
     "dead-letters dismiss": "needs a letter",
+    "dead-letters end-refund": "needs a refund that is held",
     "tenants revoke-key": "needs a key",
 }
 
