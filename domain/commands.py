@@ -1,14 +1,20 @@
-"""Every command there is, and who decides it: the handlers of all contexts, each with what follows from its events."""
+"""Every command there is, and who decides it: the handlers of all contexts, each with what follows from its events.
+
+Metadata are no context's business: what changes them stands here.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from domain.catalog import commands as catalog
 from domain.customers import commands as customers
+from domain.customers.customer import CUSTOMER, customer_time
 from domain.invoicing import commands as invoicing
 from domain.kernel.consequences import Consequence, together, with_consequences
-from domain.kernel.stream import Command, Decision, Handler, Streams
+from domain.kernel.metadata import MetadataChange, with_change
+from domain.kernel.stream import Command, Decision, Handler, Stream, Streams
 from domain.ledger import commands as ledger
 from domain.payments import cancel_commands as cancellations
 from domain.payments import commands as payments
@@ -19,11 +25,39 @@ from domain.subscriptions import consequences as of_invoices
 
 CONSEQUENCES: Final[Mapping[type, Consequence]] = together(of_invoices.CONSEQUENCES, of_payments.CONSEQUENCES)
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeMetadata:
+    """Change the metadata of what has a stream of its own, in whatever state it is. `along_with` is what else is to
+    change of it: both do, or neither.
+    """
+
+    stream: Stream[Any]
+    stream_id: str
+    change: MetadataChange
+    along_with: Command | None = None
+
+
+def change_metadata(command: ChangeMetadata, streams: Streams, now: datetime) -> Decision:
+    """Effective at the time of the customer whose resource it is. Raises TooManyMetadataKeys."""
+    stream, stream_id = command.stream, command.stream_id
+    assert stream.metadata_set is not None, f"the metadata of a {stream.name} never change"
+    state = stream.of(streams, stream_id)
+    customer_id = stream.customer_of(state)
+    at = now if customer_id is None else customer_time(streams, CUSTOMER.of(streams, customer_id), now)
+    changes = [] if command.along_with is None else decide(command.along_with, streams, now).changes
+    metadata = with_change(state.metadata, command.change)
+    if metadata == state.metadata:
+        return Decision(at, changes)
+    named: dict[str, Any] = {stream.id_field: stream_id, "metadata": metadata}
+    return Decision(at, [*changes, stream.change(stream.metadata_set(**named))])
+
+
 HANDLERS: Final[Mapping[type, Handler]] = {
     command: with_consequences(handler, CONSEQUENCES)
     for context in (customers, catalog, subscriptions, invoicing, payments, cancellations, refunds, ledger)
     for command, handler in context.HANDLERS.items()
-}
+} | {ChangeMetadata: change_metadata}
 
 
 def decide(command: Command, streams: Streams, now: datetime) -> Decision:

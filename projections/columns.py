@@ -1,7 +1,8 @@
 """Columns from dataclasses: a table's layout, and two compiled functions that turn rows into values and back.
 
 A row is a named tuple. Its field `state` is spread out, one column per field (two for Money); everything else is a
-column of its own. Plain values have plain types, so that anybody can query them; what has parts of its own is jsonb.
+column of its own. Plain values have plain types, so that anybody can query them; what has parts of its own is jsonb,
+which keeps no order of names: pairs come back in the order of their keys.
 """
 
 import json
@@ -15,7 +16,20 @@ import asyncpg
 
 from domain.kernel.money import Money
 from projections.read_model import Column, Key
-from schemas.shapes import OneOf, Optional, Record, Row, Scalar, Sequence, Shape, Symbol, Table, record_of, shape_of
+from schemas.shapes import (
+    TEXT,
+    OneOf,
+    Optional,
+    Record,
+    Row,
+    Scalar,
+    Sequence,
+    Shape,
+    Symbol,
+    Table,
+    record_of,
+    shape_of,
+)
 
 STATE: Final = "state"
 RowType = TypeVar("RowType")
@@ -191,6 +205,13 @@ def _json_pieces(names: _Names, shape: Shape, value: str) -> list[str]:
         case Sequence():
             each = names.loop()
             return ["'['", f"(','.join([{_to_json(names, shape.item, each)} for {each} in {value}]))", "']'"]
+        case Table() if shape.key == TEXT:
+            key, item = names.loop(), names.loop()
+            pairs = value if shape.build == "pairs" else f"{value}.items()"
+            member = _joined([f"quoted({key})", "':'", *_json_pieces(names, shape.value, item)])
+            members = f"','.join([{member} for {key}, {item} in {pairs}])"
+            table = _joined(["'{'", members, "'}'"])
+            return [f"({table} if {value} else '{{}}')"]
         case Row() | Table():
             raise TypeError(f"{shape} has no form in a read model")
 
@@ -238,6 +259,10 @@ def _from_json(names: _Names, shape: Shape, value: str) -> str:
             each = names.loop()
             items = f"{_from_json(names, shape.item, each)} for {each} in {value}"
             return f"[{items}]" if shape.build == "list" else f"{shape.build}([{items}])"
+        case Table() if shape.key == TEXT:
+            key, item = names.loop(), names.loop()
+            pairs = f"[({key}, {_from_json(names, shape.value, item)}) for {key}, {item} in {value}.items()]"
+            return f"dict({pairs})" if shape.build == "dict" else f"tuple(sorted({pairs}))"
         case Row() | Table():
             raise TypeError(f"{shape} has no form in a read model")
 

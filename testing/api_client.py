@@ -17,6 +17,8 @@ from api.app import create_app, open_parts
 from api.http.call import Parts
 from cli.tenants import TenantExists, create_key, create_tenant
 from domain.kernel.tenant_mode import TenantMode
+from domain.payments.commands import RecordPaymentCaptured
+from infra.event_store.port import Request
 from infra.settings import ApiSettings, GatewaySettings, KafkaSettings, Settings, VaultSettings, gateway_api_key
 from projections.catalogue import READ_MODELS
 from projections.folding.log_fold import Slice, fold_slice, whole_log
@@ -35,6 +37,7 @@ class Client:
     http: httpx2.AsyncClient
     key: str
     tenant_id: str
+    parts: Parts
 
     async def send(
         self,
@@ -66,6 +69,19 @@ class Client:
         made: dict[str, object] = response.json()
         return made
 
+    async def captured(self, payment_id: str) -> None:
+        """The gateway's answer to a payment's first attempt, as the processors record it."""
+        await self.parts.writer.submit(
+            Request(
+                tenant_id=self.tenant_id,
+                idempotency_key=f"captured/{payment_id}",
+                request_hash=bytes(32),
+                command=RecordPaymentCaptured(payment_id=payment_id, attempt=1, gateway_payment_id="gw_1"),
+                actor="saga:charge",
+                correlation_id="test",
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
@@ -83,7 +99,7 @@ class Api:
             key = (await create_tenant(dsn, settings, tenant_id=tenant_id, name=tenant_id, mode=mode)).key
         except TenantExists:
             key = await create_key(dsn, settings, tenant_id=tenant_id)
-        return Client(http=self.http, key=key.secret, tenant_id=tenant_id)
+        return Client(http=self.http, key=key.secret, tenant_id=tenant_id, parts=self.parts)
 
     async def head(self) -> int:
         """The log's head."""

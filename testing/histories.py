@@ -17,7 +17,8 @@ import asyncpg
 from domain.catalog.plan import ArchivePlan, ChangePlanTerms, CreatePlan, PlanTerms
 from domain.catalog.price import ArchivePrice, BillingTiming, CreatePrice
 from domain.catalog.product import ArchiveProduct, ChangeProduct, CreateProduct
-from domain.commands import decide
+from domain.catalogue import STREAMS
+from domain.commands import ChangeMetadata, decide
 from domain.customers.customer import (
     CreateCustomer,
     DeleteCustomer,
@@ -73,6 +74,7 @@ from domain.payments.commands import (
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT
 from domain.payments.refund_commands import (
+    ChangeRefundMetadata,
     RecordRefundFailed,
     RecordRefundOutcomeUnknown,
     RecordRefundSucceeded,
@@ -88,6 +90,7 @@ USD = CurrencyCode("USD")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECORDED_START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MONTH = Interval(unit=IntervalUnit.MONTH, count=1)
+WITH_METADATA = tuple(stream for stream in STREAMS.values() if stream.metadata_set is not None)
 PHONE = PerUnit(currency=USD, unit_amount=Decimal(7035))
 
 
@@ -323,6 +326,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 collection=draw.choice(tuple(CollectionMethod)),
                 currency=USD,
                 lines=(line,),
+                metadata=(("order", str(usd.amount)),),
             )
             if draw.random() < 0.7:
                 yield FinalizeInvoice(invoice_id=invoice_id)
@@ -374,6 +378,14 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             subscription = history.state(tenant, SUBSCRIPTION, some("subscription"))
             if subscription is not None and subscription.past_due_invoice_ids:
                 yield PayInvoiceOutOfBand(invoice_id=subscription.past_due_invoice_ids[0])
+            change = {"order": str(usd.amount), "note": draw.choice(("", "kept", None))}
+            for stream in WITH_METADATA:
+                yield ChangeMetadata(stream=stream, stream_id=some(stream.name), change=draw.choice((change, None)))
+            payment = history.state(tenant, PAYMENT, some("payment"))
+            for refund in payment.refunds if payment is not None else ():
+                yield ChangeRefundMetadata(
+                    refund_id=refund.refund_id, payment_id=payment.payment_id, change=draw.choice((change, None))
+                )
         case _:
             entry_id, clock_id = new("je_"), new("clock_")
             postings = (debit(CASH, usd), credit(EQUITY, usd))

@@ -9,14 +9,10 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar, Union, get_args
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
-from api.http.fields import Body
+from api.http.fields import Body, Metadata
 from domain.kernel.unchanged import UNCHANGED, Unchanged
 
 Value = TypeVar("Value")
-
-
-class Change(Body):
-    """What is to change; every field may be left out."""
 
 
 class _LeftOut:
@@ -34,3 +30,14 @@ Kept: TypeAlias = Annotated[Value | Unchanged, _LeftOut(), _DEFAULT]
 
 Clearable: TypeAlias = Annotated[Value | Unchanged | None, _LeftOut(), _DEFAULT]
 """A field that may be empty: null clears it."""
+
+
+class Change(Body):
+    """What is to change; every field may be left out."""
+
+    metadata: Clearable[Metadata]
+
+    @property
+    def changes_only_metadata(self) -> bool:
+        """Whether it names nothing else."""
+        return self.model_fields_set <= {"metadata"}

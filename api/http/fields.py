@@ -17,6 +17,8 @@ from api.http.card_guard import OpaqueId
 from api.http.validation import form
 from domain.kernel import identifiers
 from domain.kernel.currency import EXPONENTS, CurrencyCode
+from domain.kernel.metadata import MAX_METADATA_KEYS, with_change
+from domain.kernel.metadata import Metadata as Kept
 from domain.kernel.money import Money
 
 MAX_AMOUNT: Final = 999_999_999_999
@@ -25,7 +27,6 @@ MAX_AMOUNT: Final = 999_999_999_999
 MAX_UNIT_AMOUNT: Final = Decimal(99_999_999_999)
 MAX_QUANTITY: Final = Decimal(1_000_000)
 MAX_DECIMALS: Final = 12
-MAX_METADATA_PAIRS: Final = 50
 
 TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]*$"
 ID_PATTERN: Final = "[0-9a-hjkmnp-tv-z]{26}"
@@ -184,6 +185,22 @@ def plain_decimal(value: Decimal) -> str:
 
 
 Metadata: TypeAlias = Annotated[
-    dict[Annotated[str, text(40)], Annotated[str, text(500, min_length=0)]],
-    Field(max_length=MAX_METADATA_PAIRS, examples=[{"segment": "smb"}]),
+    dict[Annotated[str, text(40)], Annotated[str, text(500, min_length=0)] | None],
+    Field(
+        max_length=MAX_METADATA_KEYS,
+        description="Yours to keep; nothing is decided by it. A key with null or an empty text is taken away, null in "
+        "place of all of them takes all away, and keys that are not named stay. Put nothing personal here.",
+        examples=[{"order": "4711"}],
+    ),
 ]
+
+
+class New(Body):
+    """Something to be. Whatever can be made takes metadata."""
+
+    metadata: Metadata | None = None
+
+    @property
+    def kept(self) -> Kept:
+        """The metadata to begin with: a change of none."""
+        return with_change((), self.metadata)

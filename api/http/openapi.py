@@ -45,6 +45,10 @@ Plans, subscriptions, invoices, payments, refunds and books, each figure provabl
 Send `Authorization: Bearer <API key>`. Every request that changes something needs an `Idempotency-Key`: a repeat gets
 the first answer, byte for byte, a refusal's included. Commands answer with `Ledger-Position`; send it back as
 `Min-Ledger-Position` to read what you wrote. Money is in minor units; times are RFC 3339. Unknown fields are refused.
+
+`metadata` are yours: up to 50 keys of up to 40 characters, values of up to 500, on whatever you create. A PATCH changes
+the keys that it names; null or an empty text takes a key away. Put nothing personal there: only a customer's metadata
+can be erased, everything else is in the log for ever.
 """
 REF_PREFIX: Final = "#/components/schemas/"
 REF_TEMPLATE: Final = REF_PREFIX + "{model}"

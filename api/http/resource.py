@@ -12,11 +12,15 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, cast
 from pydantic import BaseModel, Field, create_model
 
 from api.http.call import Call
+from api.http.changes import Change
 from api.http.fields import Body
 from api.http.listing import CreatedParameters, ListResource, Parameters, list_example, page_request, page_resource
 from api.http.operations import Intention, Operation, Operations, QueryHandler
+from domain.commands import ChangeMetadata
+from domain.kernel.metadata import TooManyMetadataKeys
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Stream, Streams
+from domain.kernel.unchanged import Unchanged
 from projections.current import current, current_part
 from projections.models import test_clocks
 from projections.read_model import ReadModel
@@ -27,6 +31,7 @@ B = TypeVar("B", bound=Body)
 
 EXPANSIONS_MAX = 10
 NO_BODY_EXAMPLE: Mapping[str, object] = MappingProxyType({})
+KEPT_EXAMPLE: Mapping[str, object] = MappingProxyType({"metadata": {"order": "4711"}})
 
 Declared = Callable[[Call, B], Awaitable[Intention]]
 
@@ -125,6 +130,35 @@ class Resource(Operations, Generic[State]):
         """The intention that changes it; the answer shows it whole."""
         return Intention(command=command, render=lambda streams: self.decided(streams, resource_id))
 
+    def patched(self, resource_id: str, body: Change, command: Command | None = None) -> Intention:
+        """The intention of a PATCH: the command, which is what it changes besides the metadata, and they with it.
+
+        A body that names nothing but metadata asks for no more, and so is welcome in every state of the resource.
+        """
+        if command is not None and isinstance(body.metadata, Unchanged):
+            return self.changed(resource_id, command)
+        change = ChangeMetadata(
+            stream=self.stream,
+            stream_id=resource_id,
+            change={} if isinstance(body.metadata, Unchanged) else body.metadata,
+            along_with=None if body.changes_only_metadata else command,
+        )
+        return self.changed(resource_id, change)
+
+    def changes_metadata(self) -> None:
+        """Declare the PATCH of a resource that has nothing else to change by one."""
+
+        async def update(call: Call, body: Change) -> Intention:
+            resource_id = self.id_of(call)
+            return self.patched(resource_id, body)
+
+        update.__name__ = f"update_{self.name}"
+        update.__doc__ = f"""Change the metadata of {_article(self.name)} {self.name.replace("_", " ")}.
+
+        Keys that the body does not name stay as they are; null takes one away. Nothing else of it is changed so.
+        """
+        self.changes("PATCH", body=Change, body_example=KEPT_EXAMPLE, example=KEPT_EXAMPLE)(update)
+
     def creates(
         self, *, body: type[B], body_example: object, refusals: Sequence[type[Refusal]] = ()
     ) -> Callable[[Declared[B]], Declared[B]]:
@@ -158,7 +192,7 @@ class Resource(Operations, Generic[State]):
             body_example=dict(cast("Mapping[str, object]", body_example)),
             answers=self.shows,
             example={**self.example, **example},
-            refusals=(self.not_found, *refusals),
+            refusals=(self.not_found, *refusals, *((TooManyMetadataKeys,) if method == "PATCH" else ())),
         )
 
     def declare(self, operation: Operation) -> None:

@@ -13,6 +13,7 @@ from api.http.fields import (
     CustomerId,
     ExternalId,
     MoneyResource,
+    New,
     NoBody,
     PaymentMethodId,
     TestClockId,
@@ -32,6 +33,7 @@ from api.resources.personal_data import (
     personal_resource,
     seal,
     tax_location,
+    with_given,
 )
 from domain.customers.customer import (
     CUSTOMER,
@@ -62,7 +64,7 @@ from projections.stream_rows import Found
 _ID: Final = "cus_01m7ywe9z7e398x54gfbrtqnk7"
 
 
-class NewCustomer(PersonalFields):
+class NewCustomer(New, PersonalFields):
     """A customer to be. Personal fields are kept apart from the log, and can be erased."""
 
     external_id: ExternalId | None = None
@@ -223,7 +225,7 @@ async def create_customer(call: Call, body: NewCustomer) -> Intention:
     personal data into the external id: it is part of the log, which cannot forget.
     """
     customer_id = new_id(PREFIX)
-    person = body.given()
+    person = with_given({}, body.given())
     sealed = seal(call, customer_id, person, None) if person else None
     return Intention(
         command=CreateCustomer(
@@ -252,13 +254,13 @@ async def create_customer(call: Call, body: NewCustomer) -> Intention:
 async def update_customer(call: Call, body: CustomerChange) -> Intention:
     """Change a customer.
 
-    What the body leaves out stays as it is; null clears a personal field. An address, tax ids and metadata are
-    replaced as a whole.
+    What the body leaves out stays as it is, each key of the metadata too; null clears a personal field. An address and
+    tax ids are replaced as a whole.
     """
     customer_id = CUSTOMERS.id_of(call)
     known = await known_of(call, customer_id)
     given = body.given()
-    person = {**known.person, **given}
+    person = with_given(known.person, given)
     sealed = seal(call, customer_id, person, known.key) if given else None
     return Intention(
         command=UpdateCustomer(

@@ -30,6 +30,7 @@ REQUEST: Final = "req_"
 CORRELATED: Final = timedelta(days=1)
 """How long after a request its consequences are looked for: an id tells its time, and the log is indexed by that. An
 index by correlation would cost each append a tenth more of the server's time (docs/decisions/0052)."""
+METADATA: Final = "metadata"
 SECRET_FIELDS: Final = frozenset({"token_reference"})
 CLOCK_SLACK: Final = timedelta(minutes=10)
 """How far an event's id, drawn when it was decided, may lie from when it was recorded."""
@@ -106,6 +107,8 @@ def event_resource(recorded: Recorded) -> EventResource:
     """An event as it is answered. A gateway's token is left out."""
     codec = default_codec()
     fields: dict[str, Any] = from_json(to_json(codec.decode_event(recorded.payload), bytes_mode="base64"))
+    if METADATA in fields:
+        fields[METADATA] = dict(fields[METADATA])
     entry = None if recorded.postings is None else codec.decode_entry(recorded.postings)
     return {
         "id": recorded.event_id,

@@ -18,6 +18,7 @@ from api.http.fields import (
     Line,
     MoneyBody,
     MoneyResource,
+    New,
     NoBody,
     PaymentMethodId,
     ProductId,
@@ -83,7 +84,7 @@ class NewLine(Body):
     period_end: Annotated[Instant | None, Field(description="When it ends; that instant is no part of it.")] = None
 
 
-class NewInvoice(Body):
+class NewInvoice(New):
     """A one-off invoice, as a draft."""
 
     customer: CustomerId
@@ -158,6 +159,7 @@ class InvoiceResource(TypedDict):
     amount_paid: MoneyResource
     payment: str | None
     test_clock: str | None
+    metadata: dict[str, str]
     created: datetime
     finalized_at: datetime | None
     due_at: datetime | None
@@ -184,6 +186,7 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "amount_paid": money(invoice.amount_paid),
         "payment": invoice.payment_id,
         "test_clock": invoice.test_clock_id,
+        "metadata": dict(invoice.metadata),
         "created": invoice.created_at,
         "finalized_at": invoice.finalized_at,
         "due_at": invoice.due_at,
@@ -239,6 +242,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "amount_paid": {"amount": 0, "currency": "EUR"},
     "payment": None,
     "test_clock": None,
+    "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "finalized_at": None,
     "due_at": None,
@@ -309,8 +313,12 @@ async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
             collection=body.collection_method,
             currency=CurrencyCode(body.currency),
             lines=lines,
+            metadata=body.kept,
         ),
     )
+
+
+INVOICES.changes_metadata()
 
 
 @INVOICES.changes(

@@ -7,7 +7,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import Body, CustomerId, Line, LongText, MoneyResource, PositiveMoney, money
+from api.http.fields import Body, CustomerId, Line, LongText, MoneyResource, New, PositiveMoney, money
 from api.http.operations import Intention
 from api.http.resource import Resource
 from domain.customers.customer import CustomerNotFound
@@ -40,7 +40,7 @@ class NewPosting(Body):
     customer: CustomerId | None = None
 
 
-class NewJournalEntry(Body):
+class NewJournalEntry(New):
     """A balanced entry: per currency, debits equal credits."""
 
     postings: Annotated[tuple[NewPosting, ...], Field(min_length=2, max_length=MAX_POSTINGS)]
@@ -69,6 +69,7 @@ class JournalEntryResource(TypedDict):
     object: Literal["journal_entry"]
     postings: list[PostingResource]
     memo: str
+    metadata: dict[str, str]
     created: datetime
     reversed_at: datetime | None
 
@@ -90,6 +91,7 @@ def journal_entry_resource(entry: JournalEntry) -> JournalEntryResource:
         "object": "journal_entry",
         "postings": [posting_resource(posting) for posting in entry.postings],
         "memo": entry.memo,
+        "metadata": dict(entry.metadata),
         "created": entry.posted_at,
         "reversed_at": entry.reversed_at,
     }
@@ -103,6 +105,7 @@ EXAMPLE: Final[dict[str, object]] = {
         {"account": "equity", "side": "credit", "amount": {"amount": 100000, "currency": "EUR"}, "customer": None},
     ],
     "memo": "Paid-in capital",
+    "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "reversed_at": None,
 }
@@ -146,13 +149,15 @@ async def post_journal_entry(call: Call, body: NewJournalEntry) -> Intention:
     """Post an entry by hand.
 
     To any account but control accounts, whose balances are what documents add up to: invoices, payments, refunds.
+    It is a document: nothing of it is ever changed, its metadata neither.
     """
     await _check_customers(call, {posting.customer for posting in body.postings if posting.customer is not None})
     entry_id = new_id(PREFIX)
     postings = tuple(
         Posting(posting.account, posting.side, posting.amount.value, posting.customer) for posting in body.postings
     )
-    return JOURNAL_ENTRIES.created(entry_id, PostJournalEntry(entry_id=entry_id, postings=postings, memo=body.memo))
+    command = PostJournalEntry(entry_id=entry_id, postings=postings, memo=body.memo, metadata=body.kept)
+    return JOURNAL_ENTRIES.created(entry_id, command)
 
 
 @JOURNAL_ENTRIES.changes(

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.changes import Change, Kept
-from api.http.fields import Body, CustomerId, NoBody, PaymentMethodId
+from api.http.fields import CustomerId, New, NoBody, PaymentMethodId
 from api.http.listing import (
     CreatedParameters,
 )
@@ -42,7 +42,7 @@ Token = Annotated[
 ]
 
 
-class NewPaymentMethod(Body):
+class NewPaymentMethod(New):
     """A payment method to be."""
 
     customer: CustomerId
@@ -76,6 +76,7 @@ class PaymentMethodResource(TypedDict):
     last4: str | None
     expires_month: int | None
     expires_year: int | None
+    metadata: dict[str, str]
     created: datetime
     detached_at: datetime | None
 
@@ -93,6 +94,7 @@ def payment_method_resource(method: PaymentMethod) -> PaymentMethodResource:
         "last4": None if details is None else details.last4,
         "expires_month": None if details is None else details.expires_month,
         "expires_year": None if details is None else details.expires_year,
+        "metadata": dict(method.metadata),
         "created": method.created_at,
         "detached_at": method.detached_at,
     }
@@ -108,6 +110,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "last4": "4242",
     "expires_month": 12,
     "expires_year": 2034,
+    "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "detached_at": None,
 }
@@ -154,6 +157,7 @@ async def attach_payment_method(call: Call, body: NewPaymentMethod) -> Intention
             token_reference=token.reference,
             details=token.details,
             make_default=body.set_default,
+            metadata=body.kept,
         ),
     )
     return made._replace(seals=token.rows)
@@ -169,12 +173,12 @@ async def update_payment_method(call: Call, body: PaymentMethodChange) -> Intent
     """Give a payment method the gateway's new token, which the gateway is asked about."""
     method_id = PAYMENT_METHODS.id_of(call)
     if isinstance(body.token, Unchanged):
-        return PAYMENT_METHODS.changed(method_id, ChangePaymentMethod(payment_method_id=method_id))
+        return PAYMENT_METHODS.patched(method_id, body, ChangePaymentMethod(payment_method_id=method_id))
     async with call.reading() as connection:
         method = (await PAYMENT_METHODS.row(call, connection, method_id)).state
     token = await verified(call, method.gateway, body.token, method.customer_id)
     command = ChangePaymentMethod(payment_method_id=method_id, token_reference=token.reference, details=token.details)
-    return PAYMENT_METHODS.changed(method_id, command)._replace(seals=token.rows)
+    return PAYMENT_METHODS.patched(method_id, body, command)._replace(seals=token.rows)
 
 
 @PAYMENT_METHODS.changes(

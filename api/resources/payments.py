@@ -12,6 +12,7 @@ from api.http.fields import (
     InvoiceId,
     LongText,
     MoneyResource,
+    New,
     NoBody,
     PaymentId,
     PaymentMethodId,
@@ -49,7 +50,7 @@ from projections.models import payments as read
 _ID: Final = "pay_01m7ywe9z7e398x54gfbrtqnk7"
 
 
-class NewPayment(Body):
+class NewPayment(New):
     """A payment to be; with `confirm` its first attempt begins at once."""
 
     customer: CustomerId
@@ -95,6 +96,7 @@ class PaymentResource(TypedDict):
     decline_code: str | None
     description: str | None
     test_clock: str | None
+    metadata: dict[str, str]
     created: datetime
     captured_at: datetime | None
 
@@ -135,6 +137,7 @@ def payment_resource(payment: Payment) -> PaymentResource:
         "decline_code": payment.decline_code,
         "description": payment.description,
         "test_clock": payment.test_clock_id,
+        "metadata": dict(payment.metadata),
         "created": payment.created_at,
         "captured_at": payment.captured_at,
     }
@@ -158,6 +161,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "decline_code": None,
     "description": "Order 4711",
     "test_clock": None,
+    "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "captured_at": None,
 }
@@ -237,8 +241,12 @@ async def create_payment(_call: Call, body: NewPayment) -> Intention:
             payment_method_id=body.payment_method,
             description=body.description,
             confirm=body.confirm,
+            metadata=body.kept,
         ),
     )
+
+
+PAYMENTS.changes_metadata()
 
 
 @PAYMENTS.changes(

@@ -1,20 +1,23 @@
 """A customer's name and addresses: fields of requests and answers that live in the vault and never in the log."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple, cast
 
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import Body, Line, Metadata, ShortText, text
+from api.http.fields import Body, Line, ShortText, text
 from api.http.validation import form
 from domain.customers.customer import PersonalReference
 from domain.customers.tax_location import TaxLocation, tax_location_of
+from domain.kernel.metadata import MetadataChange, with_change
 from infra.commitments import Json, Person
 from infra.event_store.port import SealedPerson
 from infra.vault import PersonKey
 
-FIELDS: Final = ("name", "email", "phone", "address", "tax_ids", "metadata")
+METADATA: Final = "metadata"
+FIELDS: Final = ("name", "email", "phone", "address", "tax_ids", METADATA)
 
 Email = Annotated[
     str,
@@ -54,12 +57,20 @@ class PersonalFields(Body):
     phone: Phone | None = None
     address: Address | None = None
     tax_ids: Annotated[tuple[TaxId, ...], Field(max_length=10)] | None = None
-    metadata: Metadata | None = None
 
     def given(self) -> dict[str, Json]:
-        """The personal fields that the request names, as JSON values; null clears one."""
+        """The personal fields that the request names, its metadata among them, as JSON values; null clears one."""
         named = self.model_dump(mode="json", include={*FIELDS} & self.model_fields_set)
         return cast("dict[str, Json]", named)
+
+
+def with_given(person: Person, given: Person) -> Person:
+    """The person once what is given is so. Metadata are changed key by key, as those of every resource."""
+    if METADATA not in given:
+        return {**person, **given}
+    before = cast("Mapping[str, str]", person.get(METADATA) or {})
+    change = cast("MetadataChange", given[METADATA])
+    return {**person, **given, METADATA: dict(with_change(tuple(before.items()), change))}
 
 
 class AddressResource(TypedDict):

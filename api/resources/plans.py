@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.changes import Change, Kept
-from api.http.fields import Body, Line, NoBody, PlanId, ProductId
+from api.http.fields import Body, Line, New, NoBody, PlanId, ProductId
 from api.http.listing import (
     CreatedParameters,
 )
@@ -61,7 +61,7 @@ def interval_resource(interval: Interval) -> IntervalResource:
 TrialDays = Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)]
 
 
-class NewPlan(Body):
+class NewPlan(New):
     """A plan to be."""
 
     product: ProductId
@@ -95,6 +95,7 @@ class PlanResource(TypedDict):
     trial_days: int
     version: Annotated[int, Field(description="Rises by one with every change; a subscription keeps its own.")]
     active: bool
+    metadata: dict[str, str]
     created: datetime
     archived_at: datetime | None
 
@@ -110,6 +111,7 @@ def plan_resource(plan: Plan) -> PlanResource:
         "trial_days": plan.terms.trial_days,
         "version": plan.version,
         "active": plan.archived_at is None,
+        "metadata": dict(plan.metadata),
         "created": plan.created_at,
         "archived_at": plan.archived_at,
     }
@@ -124,6 +126,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "trial_days": 14,
     "version": 1,
     "active": True,
+    "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "archived_at": None,
 }
@@ -151,7 +154,7 @@ async def create_plan(_call: Call, body: NewPlan) -> Intention:
     """Create a plan of a product."""
     plan_id = new_id(PREFIX)
     terms = PlanTerms(name=body.name, interval=body.interval.value, trial_days=body.trial_days)
-    return PLANS.created(plan_id, CreatePlan(plan_id=plan_id, product_id=body.product, terms=terms))
+    return PLANS.created(plan_id, CreatePlan(plan_id=plan_id, product_id=body.product, terms=terms, metadata=body.kept))
 
 
 @PLANS.changes(
@@ -162,14 +165,14 @@ async def create_plan(_call: Call, body: NewPlan) -> Intention:
     refusals=(PlanIsArchived, TrialTooLong),
 )
 async def update_plan(call: Call, body: PlanChange) -> Intention:
-    """Change a plan's terms, which makes a new version for new subscriptions.
+    """Change a plan's terms, which makes a new version for new subscriptions; metadata alone does not.
 
     What the body leaves out stays as it is. Subscriptions that run keep their terms.
     """
     plan_id = PLANS.id_of(call)
     interval = body.interval if isinstance(body.interval, Unchanged) else body.interval.value
     command = ChangePlanTerms(plan_id=plan_id, name=body.name, interval=interval, trial_days=body.trial_days)
-    return PLANS.changed(plan_id, command)
+    return PLANS.patched(plan_id, body, command)
 
 
 @PLANS.changes(

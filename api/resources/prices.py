@@ -1,4 +1,4 @@
-"""Prices of plans: how much, in which currency, in advance or in arrears. Never changed, only archived."""
+"""Prices of plans: how much, in which currency, in advance or in arrears. What they cost is never changed."""
 
 from datetime import datetime
 from typing import Annotated, Final, Literal, TypeAlias
@@ -14,6 +14,7 @@ from api.http.fields import (
     ExternalId,
     MoneyBody,
     MoneyResource,
+    New,
     NoBody,
     PlanId,
     PriceId,
@@ -83,7 +84,7 @@ PriceName: TypeAlias = Annotated[
 ]
 
 
-class NewPrice(Body):
+class NewPrice(New):
     """A price to be."""
 
     plan: PlanId
@@ -146,6 +147,7 @@ class PriceResource(TypedDict):
     model: ModelResource
     timing: BillingTiming
     active: bool
+    metadata: dict[str, str]
     created: datetime
     archived_at: datetime | None
 
@@ -162,6 +164,7 @@ def price_resource(price: PlanPrice) -> PriceResource:
         "model": model_resource(price.model),
         "timing": price.timing,
         "active": price.archived_at is None,
+        "metadata": dict(price.metadata),
         "created": price.created_at,
         "archived_at": price.archived_at,
     }
@@ -177,6 +180,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
     "timing": "in_advance",
     "active": True,
+    "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "archived_at": None,
 }
@@ -222,8 +226,12 @@ async def create_price(_call: Call, body: NewPrice) -> Intention:
             name=body.name,
             model=body.model.value,
             timing=body.timing,
+            metadata=body.kept,
         ),
     )
+
+
+PRICES.changes_metadata()
 
 
 @PRICES.changes(

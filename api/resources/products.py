@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.changes import Change, Clearable, Kept
-from api.http.fields import Body, Line, LongText, NoBody, ProductId
+from api.http.fields import Line, LongText, New, NoBody, ProductId
 from api.http.operations import Intention
 from api.http.resource import Resource
 from api.http.validation import form
@@ -32,7 +32,7 @@ TaxCategory = Annotated[
 _ID: Final = "prod_01m7ywe9z7e398x54gfbrtqnk7"
 
 
-class NewProduct(Body):
+class NewProduct(New):
     """A product to be."""
 
     name: Line
@@ -58,6 +58,7 @@ class ProductResource(TypedDict):
     tax_category: str | None
     version: Annotated[int, Field(description="Rises by one with every change.")]
     active: bool
+    metadata: dict[str, str]
     created: datetime
     archived_at: datetime | None
 
@@ -72,6 +73,7 @@ def product_resource(product: Product) -> ProductResource:
         "tax_category": product.tax_category,
         "version": product.version,
         "active": product.archived_at is None,
+        "metadata": dict(product.metadata),
         "created": product.created_at,
         "archived_at": product.archived_at,
     }
@@ -85,6 +87,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "tax_category": "saas",
     "version": 1,
     "active": True,
+    "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "archived_at": None,
 }
@@ -112,7 +115,11 @@ async def create_product(_call: Call, body: NewProduct) -> Intention:
     return PRODUCTS.created(
         product_id,
         CreateProduct(
-            product_id=product_id, name=body.name, description=body.description, tax_category=body.tax_category
+            product_id=product_id,
+            name=body.name,
+            description=body.description,
+            tax_category=body.tax_category,
+            metadata=body.kept,
         ),
     )
 
@@ -125,13 +132,14 @@ async def create_product(_call: Call, body: NewProduct) -> Intention:
     refusals=(ProductIsArchived,),
 )
 async def update_product(call: Call, body: ProductChange) -> Intention:
-    """Change a product, which makes a new version.
+    """Change a product, which makes a new version; metadata alone does not.
 
     What the body leaves out stays as it is; null clears what may be empty.
     """
     product_id = PRODUCTS.id_of(call)
-    return PRODUCTS.changed(
+    return PRODUCTS.patched(
         product_id,
+        body,
         ChangeProduct(
             product_id=product_id, name=body.name, description=body.description, tax_category=body.tax_category
         ),

@@ -7,22 +7,26 @@ from typing import Final, Literal
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import Body, CustomerId, LongText, MoneyResource, PaymentId, PositiveMoney, money
+from api.http.changes import Change
+from api.http.fields import CustomerId, LongText, MoneyResource, New, PaymentId, PositiveMoney, money
 from api.http.listing import CreatedParameters
 from api.http.operations import Intention
-from api.http.resource import Part, Resource
+from api.http.resource import KEPT_EXAMPLE, Part, Resource
 from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.payments import PAYMENTS, PaymentResource
 from domain.kernel.identifiers import REFUND as PREFIX
 from domain.kernel.stream import Streams
-from domain.payments.payment import PAYMENT, Payment, PaymentNotFound
+from domain.kernel.unchanged import Unchanged
+from domain.payments.payment import PAYMENT, PaymentNotFound
 from domain.payments.refund import CLAIM, Refund, RefundStatus
 from domain.payments.refund_commands import (
+    ChangeRefundMetadata,
     InvalidRefundAmount,
     PaymentNotRefundable,
     RefundExceedsPayment,
     RefundNotFound,
     RequestRefund,
+    refund_of,
 )
 from infra.ids import new_id
 from projections.models import refunds as read
@@ -31,7 +35,7 @@ from projections.reading import Reader
 _ID: Final = "re_01m7ywe9z7e398x54gfbrtqnk7"
 
 
-class NewRefund(Body):
+class NewRefund(New):
     """A refund to be; without an amount, all that is left of the payment."""
 
     payment: PaymentId
@@ -60,6 +64,7 @@ class RefundResource(TypedDict):
     reason: str | None
     gateway_refund_id: str | None
     failure_code: str | None
+    metadata: dict[str, str]
     created: datetime
 
 
@@ -76,6 +81,7 @@ def refund_resource(refund: Refund, payment_id: str, customer_id: str) -> Refund
         "reason": refund.reason,
         "gateway_refund_id": refund.gateway_refund_id,
         "failure_code": refund.failure_code,
+        "metadata": dict(refund.metadata),
         "created": refund.requested_at,
     }
 
@@ -91,20 +97,14 @@ EXAMPLE: Final[dict[str, object]] = {
     "reason": "Delivered late",
     "gateway_refund_id": None,
     "failure_code": None,
+    "metadata": {"order": "4711"},
     "created": "2026-01-02T00:00:00Z",
 }
 
 
 def _decided(streams: Streams, payment_id: str, refund_id: str) -> RefundResource:
     payment = PAYMENT.of(streams, payment_id)
-    return refund_resource(_refund_of(payment, refund_id), payment_id, payment.customer_id)
-
-
-def _refund_of(payment: Payment, refund_id: str) -> Refund:
-    for refund in payment.refunds:
-        if refund.refund_id == refund_id:
-            return refund
-    raise RefundNotFound(refund=refund_id)
+    return refund_resource(refund_of(payment, refund_id), payment_id, payment.customer_id)
 
 
 async def _shown(_call: Call, _connection: Reader, found: Sequence[read.FoundRefund]) -> list[RefundResource]:
@@ -148,7 +148,24 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
             payment_id=body.payment,
             amount=None if body.amount is None else body.amount.value,
             reason=body.reason,
+            metadata=body.kept,
         ),
         render=lambda streams: _decided(streams, body.payment, refund_id),
         location=f"/v1/refunds/{refund_id}",
+    )
+
+
+@REFUNDS.changes("PATCH", body=Change, body_example=KEPT_EXAMPLE, example=KEPT_EXAMPLE)
+async def update_refund(call: Call, body: Change) -> Intention:
+    """Change the metadata of a refund.
+
+    Keys that the body does not name stay as they are; null takes one away. Nothing else of it is changed so.
+    """
+    refund_id = REFUNDS.id_of(call)
+    async with call.reading() as connection:
+        payment_id = (await REFUNDS.row(call, connection, refund_id)).payment_id
+    change = {} if isinstance(body.metadata, Unchanged) else body.metadata
+    return Intention(
+        command=ChangeRefundMetadata(refund_id=refund_id, payment_id=payment_id, change=change),
+        render=lambda streams: _decided(streams, payment_id, refund_id),
     )

@@ -11,6 +11,7 @@ from api.http.call import Call
 from api.http.fields import (
     Body,
     CustomerId,
+    New,
     NoBody,
     PlanId,
     PriceId,
@@ -66,7 +67,7 @@ class NewItem(Body):
     quantity: Quantity = Decimal(1)
 
 
-class NewSubscription(Body):
+class NewSubscription(New):
     """A subscription to be. The plan's trial and the customer's time zone hold unless others are given."""
 
     customer: CustomerId
@@ -128,6 +129,7 @@ class SubscriptionResource(TypedDict):
     latest_invoice: str | None
     past_due_invoices: list[str]
     test_clock: str | None
+    metadata: dict[str, str]
     created: datetime
 
 
@@ -167,6 +169,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "latest_invoice": subscription.latest_invoice_id,
         "past_due_invoices": list(subscription.past_due_invoice_ids),
         "test_clock": subscription.test_clock_id,
+        "metadata": dict(subscription.metadata),
         "created": subscription.created_at,
     }
 
@@ -203,6 +206,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "latest_invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
     "past_due_invoices": [],
     "test_clock": None,
+    "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
 }
 
@@ -264,8 +268,12 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
             days_until_due=body.days_until_due,
             trial_days=body.trial_days,
             time_zone=body.time_zone,
+            metadata=body.kept,
         ),
     )
+
+
+SUBSCRIPTIONS.changes_metadata()
 
 
 @SUBSCRIPTIONS.changes(

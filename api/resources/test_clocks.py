@@ -6,7 +6,7 @@ from typing import Final, Literal
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import Body, Instant, Line, NoBody, TestClockId
+from api.http.fields import Body, Instant, Line, New, NoBody, TestClockId
 from api.http.operations import Intention
 from api.http.resource import Resource
 from domain.customers.test_clock import (
@@ -29,7 +29,7 @@ from projections.models import test_clocks as read
 _ID: Final = "clock_01m7ywe9z7e398x54gfbrtqnk7"
 
 
-class NewTestClock(Body):
+class NewTestClock(New):
     """A test clock to be, and the time that it shows."""
 
     name: Line
@@ -52,6 +52,7 @@ class TestClockResource(TypedDict):
     status: Literal["ready", "advancing", "deleting", "deleted"]
     frozen_time: datetime
     advancing_to: datetime | None
+    metadata: dict[str, str]
     created: datetime
     deleted_at: datetime | None
 
@@ -65,6 +66,7 @@ def test_clock_resource(clock: TestClock) -> TestClockResource:
         "status": _status(clock),
         "frozen_time": clock.frozen_at,
         "advancing_to": clock.advancing_to,
+        "metadata": dict(clock.metadata),
         "created": clock.created_at,
         "deleted_at": clock.deleted_at,
     }
@@ -83,6 +85,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "status": "ready",
     "frozen_time": "2026-01-01T00:00:00Z",
     "advancing_to": None,
+    "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "deleted_at": None,
 }
@@ -111,8 +114,13 @@ async def create_test_clock(call: Call, body: NewTestClock) -> Intention:
     Only a test tenant has test clocks (its keys begin with `tbk_test_`), so that a live tenant's numbers are real.
     """
     clock_id = new_id(PREFIX)
-    command = CreateTestClock(clock_id=clock_id, name=body.name, frozen_at=body.frozen_time, mode=call.mode)
+    command = CreateTestClock(
+        clock_id=clock_id, name=body.name, frozen_at=body.frozen_time, mode=call.mode, metadata=body.kept
+    )
     return TEST_CLOCKS.created(clock_id, command)
+
+
+TEST_CLOCKS.changes_metadata()
 
 
 @TEST_CLOCKS.changes(

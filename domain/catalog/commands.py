@@ -38,6 +38,7 @@ def create_product(command: CreateProduct, streams: Streams, now: datetime) -> D
         name=command.name,
         description=command.description,
         tax_category=command.tax_category,
+        metadata=command.metadata,
         created_at=now,
     )
     return Decision(now, [PRODUCT.change(created)])
@@ -71,7 +72,13 @@ def create_plan(command: CreatePlan, streams: Streams, now: datetime) -> Decisio
     products.on_sale(streams, command.product_id)
     PLAN.check_new(streams, command.plan_id)
     check_trial_days(command.terms.trial_days)
-    created = PlanCreated(plan_id=command.plan_id, product_id=command.product_id, terms=command.terms, created_at=now)
+    created = PlanCreated(
+        plan_id=command.plan_id,
+        product_id=command.product_id,
+        terms=command.terms,
+        metadata=command.metadata,
+        created_at=now,
+    )
     return Decision(now, [PLAN.change(created)])
 
 
@@ -107,6 +114,7 @@ def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decis
         name=command.name,
         model=command.model,
         timing=command.timing,
+        metadata=command.metadata,
         created_at=now,
     )
     return Decision(now, [PRICE.change(created)])

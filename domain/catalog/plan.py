@@ -5,6 +5,7 @@ from datetime import datetime
 
 from domain.kernel.billing_period import Interval
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Streams, Topic
 from domain.kernel.unchanged import UNCHANGED, Unchanged
@@ -26,6 +27,7 @@ class CreatePlan:
     plan_id: str
     product_id: str
     terms: PlanTerms
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class PlanCreated:
     plan_id: str
     product_id: str
     terms: PlanTerms
+    metadata: Metadata = ()
     created_at: datetime
 
 
@@ -64,7 +67,12 @@ class PlanArchived:
     archived_at: datetime
 
 
-PlanEvent = PlanCreated | PlanVersionAdded | PlanArchived
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanMetadataSet(MetadataSet):
+    plan_id: str
+
+
+PlanEvent = PlanCreated | PlanVersionAdded | PlanArchived | PlanMetadataSet
 
 
 class PlanNotFound(Refusal):
@@ -102,6 +110,7 @@ class Plan:
     product_id: str
     version: int
     terms: PlanTerms
+    metadata: Metadata
     created_at: datetime
     archived_at: datetime | None
 
@@ -127,6 +136,7 @@ def evolve(plan: Plan | None, event: PlanEvent) -> Plan:
             product_id=event.product_id,
             version=1,
             terms=event.terms,
+            metadata=event.metadata,
             created_at=event.created_at,
             archived_at=None,
         )
@@ -136,12 +146,15 @@ def evolve(plan: Plan | None, event: PlanEvent) -> Plan:
             return replace(plan, version=event.version, terms=event.terms)
         case PlanArchived():
             return replace(plan, archived_at=event.archived_at)
+        case PlanMetadataSet():
+            return replace(plan, metadata=event.metadata)
 
 
 EVENTS: dict[str, type] = {
     "plan.created": PlanCreated,
     "plan.version_added": PlanVersionAdded,
     "plan.archived": PlanArchived,
+    "plan.metadata_set": PlanMetadataSet,
 }
 
 PLAN: Stream[Plan] = Stream(
@@ -153,4 +166,5 @@ PLAN: Stream[Plan] = Stream(
     customer_of=lambda plan: None,
     not_found=PlanNotFound,
     already_exists=PlanAlreadyExists,
+    metadata_set=PlanMetadataSet,
 )

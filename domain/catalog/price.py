@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, Stream, Streams, Take, Topic
 from domain.pricing.models import Flat, PerUnit, PriceModel
@@ -29,6 +30,7 @@ class CreatePrice:
     name: str | None = None
     model: PriceModel
     timing: BillingTiming = BillingTiming.IN_ADVANCE
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class PriceCreated:
     name: str | None
     model: PriceModel
     timing: BillingTiming
+    metadata: Metadata = ()
     created_at: datetime
 
 
@@ -53,7 +56,12 @@ class PriceArchived:
     archived_at: datetime
 
 
-PriceEvent = PriceCreated | PriceArchived
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceMetadataSet(MetadataSet):
+    price_id: str
+
+
+PriceEvent = PriceCreated | PriceArchived | PriceMetadataSet
 
 
 class PriceNotFound(Refusal):
@@ -100,6 +108,7 @@ class PlanPrice:
     name: str | None
     model: PriceModel
     timing: BillingTiming
+    metadata: Metadata
     created_at: datetime
     archived_at: datetime | None
 
@@ -132,11 +141,16 @@ def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
             name=event.name,
             model=event.model,
             timing=event.timing,
+            metadata=event.metadata,
             created_at=event.created_at,
             archived_at=None,
         )
     assert price is not None, "the first event of a price is price.created"
-    return replace(price, archived_at=event.archived_at)
+    match event:
+        case PriceArchived():
+            return replace(price, archived_at=event.archived_at)
+        case PriceMetadataSet():
+            return replace(price, metadata=event.metadata)
 
 
 def claims(event: PriceEvent, price: PlanPrice) -> tuple[Claim, ...]:
@@ -151,7 +165,11 @@ def claims(event: PriceEvent, price: PlanPrice) -> tuple[Claim, ...]:
     return ()
 
 
-EVENTS: dict[str, type] = {"price.created": PriceCreated, "price.archived": PriceArchived}
+EVENTS: dict[str, type] = {
+    "price.created": PriceCreated,
+    "price.archived": PriceArchived,
+    "price.metadata_set": PriceMetadataSet,
+}
 
 PRICE: Stream[PlanPrice] = Stream(
     name="price",
@@ -162,5 +180,6 @@ PRICE: Stream[PlanPrice] = Stream(
     customer_of=lambda price: None,
     not_found=PriceNotFound,
     already_exists=PriceAlreadyExists,
+    metadata_set=PriceMetadataSet,
     claims=claims,
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Streams, Topic
 from domain.kernel.unchanged import UNCHANGED, Unchanged
@@ -18,6 +19,7 @@ class CreateProduct:
     name: str
     description: str | None = None
     tax_category: str | None = None
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class ProductCreated:
     name: str
     description: str | None
     tax_category: str | None
+    metadata: Metadata = ()
     created_at: datetime
 
 
@@ -59,7 +62,12 @@ class ProductArchived:
     archived_at: datetime
 
 
-ProductEvent = ProductCreated | ProductVersionAdded | ProductArchived
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductMetadataSet(MetadataSet):
+    product_id: str
+
+
+ProductEvent = ProductCreated | ProductVersionAdded | ProductArchived | ProductMetadataSet
 
 
 class ProductNotFound(Refusal):
@@ -90,6 +98,7 @@ class Product:
     name: str
     description: str | None
     tax_category: str | None
+    metadata: Metadata
     created_at: datetime
     archived_at: datetime | None
 
@@ -110,6 +119,7 @@ def evolve(product: Product | None, event: ProductEvent) -> Product:
             name=event.name,
             description=event.description,
             tax_category=event.tax_category,
+            metadata=event.metadata,
             created_at=event.created_at,
             archived_at=None,
         )
@@ -125,12 +135,15 @@ def evolve(product: Product | None, event: ProductEvent) -> Product:
             )
         case ProductArchived():
             return replace(product, archived_at=event.archived_at)
+        case ProductMetadataSet():
+            return replace(product, metadata=event.metadata)
 
 
 EVENTS: dict[str, type] = {
     "product.created": ProductCreated,
     "product.version_added": ProductVersionAdded,
     "product.archived": ProductArchived,
+    "product.metadata_set": ProductMetadataSet,
 }
 
 PRODUCT: Stream[Product] = Stream(
@@ -142,4 +155,5 @@ PRODUCT: Stream[Product] = Stream(
     customer_of=lambda product: None,
     not_found=ProductNotFound,
     already_exists=ProductAlreadyExists,
+    metadata_set=ProductMetadataSet,
 )

@@ -150,6 +150,7 @@ def attach_payment_method(command: AttachPaymentMethod, streams: Streams, now: d
         gateway=command.gateway,
         token_reference=command.token_reference,
         details=command.details,
+        metadata=command.metadata,
         created_at=at,
     )
     changes = [PAYMENT_METHOD.change(new)]
@@ -200,7 +201,9 @@ def create_test_clock(command: CreateTestClock, streams: Streams, now: datetime)
     if command.mode is not TenantMode.TEST:
         raise TestClockInLiveTenant()
     TEST_CLOCK.check_new(streams, command.clock_id)
-    created = TestClockCreated(clock_id=command.clock_id, name=command.name, frozen_at=command.frozen_at)
+    created = TestClockCreated(
+        clock_id=command.clock_id, name=command.name, metadata=command.metadata, frozen_at=command.frozen_at
+    )
     return Decision(now, [TEST_CLOCK.change(created)])
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
 from domain.kernel.unchanged import UNCHANGED, Unchanged
@@ -41,6 +42,7 @@ class AttachPaymentMethod:
     token_reference: str
     details: MethodDetails | None = None
     make_default: bool = False
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class PaymentMethodAttached:
     gateway: str
     token_reference: str
     details: MethodDetails | None
+    metadata: Metadata = ()
     created_at: datetime
 
 
@@ -96,7 +99,18 @@ class PaymentMethodForgotten:
     forgotten_at: datetime
 
 
-PaymentMethodEvent = PaymentMethodAttached | PaymentMethodChanged | PaymentMethodDetached | PaymentMethodForgotten
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethodMetadataSet(MetadataSet):
+    payment_method_id: str
+
+
+PaymentMethodEvent = (
+    PaymentMethodAttached
+    | PaymentMethodChanged
+    | PaymentMethodDetached
+    | PaymentMethodForgotten
+    | PaymentMethodMetadataSet
+)
 
 
 class NoPaymentMethod(Refusal):
@@ -143,6 +157,7 @@ class PaymentMethod:
     gateway: str
     token_reference: str
     details: MethodDetails | None
+    metadata: Metadata
     created_at: datetime
     detached_at: datetime | None
 
@@ -174,6 +189,7 @@ def evolve(method: PaymentMethod | None, event: PaymentMethodEvent) -> PaymentMe
             gateway=event.gateway,
             token_reference=event.token_reference,
             details=event.details,
+            metadata=event.metadata,
             created_at=event.created_at,
             detached_at=None,
         )
@@ -185,6 +201,8 @@ def evolve(method: PaymentMethod | None, event: PaymentMethodEvent) -> PaymentMe
             return replace(method, detached_at=event.detached_at)
         case PaymentMethodForgotten():
             return method
+        case PaymentMethodMetadataSet():
+            return replace(method, metadata=event.metadata)
 
 
 def due_work(event: PaymentMethodEvent, method: PaymentMethod) -> tuple[DueWork, ...]:
@@ -203,6 +221,7 @@ EVENTS: dict[str, type] = {
     "payment_method.changed": PaymentMethodChanged,
     "payment_method.detached": PaymentMethodDetached,
     "payment_method.forgotten": PaymentMethodForgotten,
+    "payment_method.metadata_set": PaymentMethodMetadataSet,
 }
 
 PAYMENT_METHOD: Stream[PaymentMethod] = Stream(
@@ -215,4 +234,5 @@ PAYMENT_METHOD: Stream[PaymentMethod] = Stream(
     not_found=PaymentMethodNotFound,
     already_exists=PaymentMethodAlreadyExists,
     due_work=due_work,
+    metadata_set=PaymentMethodMetadataSet,
 )

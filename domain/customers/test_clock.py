@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
 from domain.kernel.tenant_mode import TenantMode
@@ -23,6 +24,7 @@ class CreateTestClock:
     name: str
     frozen_at: datetime
     mode: TenantMode
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ class CompleteTestClockDeletion:
 class TestClockCreated:
     clock_id: str
     name: str
+    metadata: Metadata = ()
     frozen_at: datetime
 
 
@@ -118,6 +121,11 @@ class TestClockDeleted:
     deleted_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestClockMetadataSet(MetadataSet):
+    clock_id: str
+
+
 TestClockEvent = (
     TestClockCreated
     | TestClockAdvanceStarted
@@ -126,6 +134,7 @@ TestClockEvent = (
     | TestClockAdvanceCanceled
     | TestClockDeletionStarted
     | TestClockDeleted
+    | TestClockMetadataSet
 )
 
 
@@ -191,6 +200,7 @@ class TestClock:
 
     clock_id: str
     name: str
+    metadata: Metadata
     created_at: datetime
     frozen_at: datetime
     advances: int
@@ -222,6 +232,7 @@ def evolve(clock: TestClock | None, event: TestClockEvent) -> TestClock:
         return TestClock(
             clock_id=event.clock_id,
             name=event.name,
+            metadata=event.metadata,
             created_at=event.frozen_at,
             frozen_at=event.frozen_at,
             advances=0,
@@ -243,6 +254,8 @@ def evolve(clock: TestClock | None, event: TestClockEvent) -> TestClock:
             return replace(clock, advancing_to=None, is_deleting=True)
         case TestClockDeleted():
             return replace(clock, deleted_at=event.deleted_at)
+        case TestClockMetadataSet():
+            return replace(clock, metadata=event.metadata)
 
 
 def due_work(event: TestClockEvent, clock: TestClock) -> tuple[DueWork, ...]:
@@ -271,6 +284,7 @@ EVENTS: dict[str, type] = {
     "test_clock.advance_canceled": TestClockAdvanceCanceled,
     "test_clock.deletion_started": TestClockDeletionStarted,
     "test_clock.deleted": TestClockDeleted,
+    "test_clock.metadata_set": TestClockMetadataSet,
 }
 
 TEST_CLOCK: Stream[TestClock] = Stream(
@@ -282,6 +296,7 @@ TEST_CLOCK: Stream[TestClock] = Stream(
     customer_of=lambda clock: None,
     not_found=TestClockNotFound,
     already_exists=TestClockAlreadyExists,
+    metadata_set=TestClockMetadataSet,
     due_work=due_work,
 )
 

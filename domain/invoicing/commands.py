@@ -65,6 +65,7 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
         currency=command.currency,
         lines=lines,
         test_clock_id=customer.test_clock_id,
+        metadata=command.metadata,
         created_at=at,
     )
     return Decision(at, [INVOICE.change(drafted)])

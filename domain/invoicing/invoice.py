@@ -26,6 +26,7 @@ from domain.kernel.accounts import (
 )
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
@@ -106,6 +107,7 @@ class DraftInvoice:
     collection: CollectionMethod
     currency: CurrencyCode
     lines: tuple[InvoiceLine, ...]
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,7 @@ class InvoiceDrafted:
     currency: CurrencyCode
     lines: tuple[InvoiceLine, ...]
     test_clock_id: str | None
+    metadata: Metadata = ()
     created_at: datetime
 
 
@@ -193,6 +196,11 @@ class InvoiceVoided:
     voided_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceMetadataSet(MetadataSet):
+    invoice_id: str
+
+
 InvoiceEvent = (
     InvoiceDrafted
     | InvoiceFinalized
@@ -201,6 +209,7 @@ InvoiceEvent = (
     | InvoicePaymentStarted
     | InvoicePaymentFailed
     | InvoiceVoided
+    | InvoiceMetadataSet
 )
 
 
@@ -276,6 +285,7 @@ class Invoice:
     number: str | None
     payment_id: str | None
     test_clock_id: str | None
+    metadata: Metadata
     created_at: datetime
     finalized_at: datetime | None
     due_at: datetime | None
@@ -351,6 +361,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 number=None,
                 payment_id=None,
                 test_clock_id=event.test_clock_id,
+                metadata=event.metadata,
                 created_at=event.created_at,
                 finalized_at=None,
                 due_at=None,
@@ -374,6 +385,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 number=event.number,
                 payment_id=None,
                 test_clock_id=event.test_clock_id,
+                metadata=() if invoice is None else invoice.metadata,
                 created_at=event.finalized_at if invoice is None else invoice.created_at,
                 finalized_at=event.finalized_at,
                 due_at=event.due_at,
@@ -415,6 +427,8 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 collection_status=_no_longer_pending(invoice),
                 voided_at=event.voided_at,
             )
+        case InvoiceMetadataSet():
+            return replace(invoice, metadata=event.metadata)
 
 
 def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
@@ -470,6 +484,7 @@ EVENTS: dict[str, type] = {
     "invoice.payment_started": InvoicePaymentStarted,
     "invoice.payment_failed": InvoicePaymentFailed,
     "invoice.voided": InvoiceVoided,
+    "invoice.metadata_set": InvoiceMetadataSet,
 }
 
 INVOICE: Stream[Invoice] = Stream(
@@ -481,5 +496,6 @@ INVOICE: Stream[Invoice] = Stream(
     customer_of=lambda invoice: invoice.customer_id,
     not_found=InvoiceNotFound,
     already_exists=InvoiceAlreadyExists,
+    metadata_set=InvoiceMetadataSet,
     postings=postings,
 )

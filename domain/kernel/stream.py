@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from domain.kernel.accounts import Entry
+from domain.kernel.metadata import MetadataSet
 from domain.kernel.refusal import Refusal
 
 State = TypeVar("State")
@@ -116,7 +117,7 @@ class Stream(Generic[State]):
     Every event and the state carry the stream's id in `id_field`. `not_found` and `already_exists` are what a command
     is told; None where nobody names the stream in a command. `customer_of` tells from the state whose events these
     are: they share one partition key, so that anybody sees one customer's facts in order. None: the stream's own id is
-    the key.
+    the key. `metadata_set` is the event by which the metadata of a resource change; None where they never do.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Stream(Generic[State]):
     postings: Callable[[Any, State], Entry | None] = no_postings
     claims: Callable[[Any, State], tuple[Claim, ...]] = no_claims
     due_work: Callable[[Any, State], tuple[DueWork, ...]] = no_due_work
+    metadata_set: type[MetadataSet] | None = None
 
     def __post_init__(self) -> None:
         for name, event in self.events.items():

@@ -31,7 +31,13 @@ def post_journal_entry(command: PostJournalEntry, streams: Streams, now: datetim
             raise IsControlAccount(account=posting.account, sum_of=CONTROL_ACCOUNTS[posting.account])
     for customer_id in {posting.customer_id: None for posting in command.postings if posting.customer_id}:
         CUSTOMER.of(streams, customer_id)
-    posted = JournalEntryPosted(entry_id=command.entry_id, postings=balanced.postings, memo=command.memo, posted_at=now)
+    posted = JournalEntryPosted(
+        entry_id=command.entry_id,
+        postings=balanced.postings,
+        memo=command.memo,
+        metadata=command.metadata,
+        posted_at=now,
+    )
     return Decision(now, [JOURNAL_ENTRY.change(posted)])
 
 

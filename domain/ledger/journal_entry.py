@@ -1,10 +1,14 @@
-"""A manual journal entry: what book-keepers post by hand, and the reversal that undoes it. Never changed or deleted."""
+"""A manual journal entry: what book-keepers post by hand, and the reversal that undoes it. Never changed or deleted.
+
+It is a document, so its metadata are what it was posted with.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from domain.kernel.accounts import Entry, Posting, reversal
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Topic
 
@@ -16,6 +20,7 @@ class PostJournalEntry:
     entry_id: str
     postings: tuple[Posting, ...]
     memo: str
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,7 @@ class JournalEntryPosted:
     entry_id: str
     postings: tuple[Posting, ...]
     memo: str
+    metadata: Metadata = ()
     posted_at: datetime
 
 
@@ -83,6 +89,7 @@ class JournalEntry:
     entry_id: str
     postings: tuple[Posting, ...]
     memo: str
+    metadata: Metadata
     posted_at: datetime
     reversed_at: datetime | None
 
@@ -93,6 +100,7 @@ def evolve(journal_entry: JournalEntry | None, event: JournalEvent) -> JournalEn
             entry_id=event.entry_id,
             postings=event.postings,
             memo=event.memo,
+            metadata=event.metadata,
             posted_at=event.posted_at,
             reversed_at=None,
         )

@@ -18,6 +18,8 @@ from domain.invoicing.invoice import (
     InvoicePaymentStarted,
     payable,
 )
+from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments import payment as payments
@@ -54,6 +56,7 @@ class CreatePayment:
     payment_method_id: str | None = None
     description: str | None = None
     confirm: bool = False
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,10 @@ def create_payment(command: CreatePayment, streams: Streams, now: datetime) -> D
         method_id = customer.default_payment_method_id
     if method_id is not None:
         usable_by(streams, method_id, customer.customer_id)
-    created = _created(command.payment_id, customer, None, command.amount, method_id, command.description, at)
+    created = replace(
+        _created(command.payment_id, customer, None, command.amount, method_id, command.description, at),
+        metadata=command.metadata,
+    )
     changes = [PAYMENT.change(created)]
     if command.confirm:
         changes.append(_attempt(payments.evolve(None, created), method_id, streams, at))

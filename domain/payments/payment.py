@@ -12,6 +12,7 @@ from enum import StrEnum
 from domain.customers.payment_method import PaymentMethod
 from domain.kernel.accounts import ALLOWANCES, CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE, Entry, transfer
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Streams, Take, Topic, WorkKind
@@ -23,6 +24,7 @@ from domain.payments.refund import (
     Refund,
     RefundEvent,
     RefundFailed,
+    RefundMetadataSet,
     RefundOutcomeUnknown,
     RefundRequested,
     RefundStatus,
@@ -54,6 +56,7 @@ class PaymentCreated:
     payment_method_id: str | None
     description: str | None
     test_clock_id: str | None
+    metadata: Metadata = ()
     created_at: datetime
 
 
@@ -116,6 +119,11 @@ class PaymentCanceled:
     canceled_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMetadataSet(MetadataSet):
+    payment_id: str
+
+
 PaymentEvent = (
     PaymentCreated
     | PaymentAttemptRequested
@@ -126,6 +134,7 @@ PaymentEvent = (
     | PaymentCancelRequested
     | PaymentAttemptCanceled
     | PaymentCanceled
+    | PaymentMetadataSet
     | RefundEvent
 )
 
@@ -198,6 +207,7 @@ class Payment:
     description: str | None
     test_clock_id: str | None
     refunds: tuple[Refund, ...]
+    metadata: Metadata
     created_at: datetime
     captured_at: datetime | None
     unneeded: bool
@@ -292,6 +302,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             description=event.description,
             test_clock_id=event.test_clock_id,
             refunds=(),
+            metadata=event.metadata,
             created_at=event.created_at,
             captured_at=None,
             unneeded=False,
@@ -348,7 +359,9 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             )
         case PaymentCanceled():
             return replace(payment, status=PaymentStatus.CANCELED, cancellation=None)
-        case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed():
+        case PaymentMetadataSet():
+            return replace(payment, metadata=event.metadata)
+        case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed() | RefundMetadataSet():
             return replace(payment, refunds=refunds.evolve(payment.refunds, event))
 
 
@@ -437,6 +450,7 @@ EVENTS: dict[str, type] = {
     "payment.captured": PaymentCaptured,
     "payment.declined": PaymentDeclined,
     "payment.canceled": PaymentCanceled,
+    "payment.metadata_set": PaymentMetadataSet,
     **cancellations.EVENTS,
     **refunds.EVENTS,
 }
@@ -450,6 +464,7 @@ PAYMENT: Stream[Payment] = Stream(
     customer_of=lambda payment: payment.customer_id,
     not_found=PaymentNotFound,
     already_exists=PaymentAlreadyExists,
+    metadata_set=PaymentMetadataSet,
     postings=postings,
     claims=claims,
     due_work=due_work,

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from domain.kernel.accounts import GATEWAY_CLEARING, REFUNDS_PAYABLE, Account, Entry, transfer
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Take, WorkKind
@@ -33,6 +34,7 @@ class RefundRequested:
     payment_id: str
     amount: Money
     reason: str | None
+    metadata: Metadata = ()
     requested_at: datetime
 
 
@@ -68,7 +70,13 @@ class RefundFailed:
     evidence: str | None
 
 
-RefundEvent = RefundRequested | RefundOutcomeUnknown | RefundSucceeded | RefundFailed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundMetadataSet(MetadataSet):
+    refund_id: str
+    payment_id: str
+
+
+RefundEvent = RefundRequested | RefundOutcomeUnknown | RefundSucceeded | RefundFailed | RefundMetadataSet
 
 
 class RefundAlreadyExists(Refusal):
@@ -88,6 +96,7 @@ class Refund:
     reason: str | None
     gateway_refund_id: str | None
     failure_code: DeclineCode | None
+    metadata: Metadata
     requested_at: datetime
 
 
@@ -102,13 +111,14 @@ def evolve(refunds: tuple[Refund, ...], event: RefundEvent) -> tuple[Refund, ...
             reason=event.reason,
             gateway_refund_id=None,
             failure_code=None,
+            metadata=event.metadata,
             requested_at=event.requested_at,
         )
         return (*refunds, requested)
     return tuple(_after(event, refund) if refund.refund_id == event.refund_id else refund for refund in refunds)
 
 
-def _after(event: RefundOutcomeUnknown | RefundSucceeded | RefundFailed, refund: Refund) -> Refund:
+def _after(event: RefundOutcomeUnknown | RefundSucceeded | RefundFailed | RefundMetadataSet, refund: Refund) -> Refund:
     match event:
         case RefundOutcomeUnknown():
             return replace(refund, outcome_unknown=True)
@@ -121,6 +131,8 @@ def _after(event: RefundOutcomeUnknown | RefundSucceeded | RefundFailed, refund:
             )
         case RefundFailed():
             return replace(refund, status=RefundStatus.FAILED, outcome_unknown=False, failure_code=event.code)
+        case RefundMetadataSet():
+            return replace(refund, metadata=event.metadata)
 
 
 def postings(
@@ -162,6 +174,8 @@ def due_work(event: RefundEvent, clock_id: str | None) -> tuple[DueWork, ...]:
             return (Schedule(kind, subject, after_ms=RESOLVE_UNKNOWN_AFTER_MS, clock_id=clock_id),)
         case RefundSucceeded() | RefundFailed():
             return (Finish(kind, subject),)
+        case RefundMetadataSet():
+            return ()
 
 
 EVENTS: dict[str, type] = {
@@ -169,4 +183,5 @@ EVENTS: dict[str, type] = {
     "refund.outcome_unknown": RefundOutcomeUnknown,
     "refund.succeeded": RefundSucceeded,
     "refund.failed": RefundFailed,
+    "refund.metadata_set": RefundMetadataSet,
 }

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from domain.customers.customer import CUSTOMER, customer_time
+from domain.kernel.metadata import Metadata, MetadataChange, with_change
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Decision, Handler, Streams
@@ -19,6 +20,7 @@ from domain.payments.refund import (
     Refund,
     RefundAlreadyExists,
     RefundFailed,
+    RefundMetadataSet,
     RefundOutcomeUnknown,
     RefundRequested,
     RefundStatus,
@@ -34,6 +36,16 @@ class RequestRefund:
     payment_id: str
     amount: Money | None = None
     reason: str | None = None
+    metadata: Metadata = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRefundMetadata:
+    """Change the metadata of a refund, whatever became of it."""
+
+    refund_id: str
+    payment_id: str
+    change: MetadataChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +128,22 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
         payment_id=payment.payment_id,
         amount=amount,
         reason=command.reason,
+        metadata=command.metadata,
         requested_at=at,
     )
     return Decision(at, [PAYMENT.change(requested)])
+
+
+def change_refund_metadata(command: ChangeRefundMetadata, streams: Streams, now: datetime) -> Decision:
+    """Raises TooManyMetadataKeys."""
+    payment = PAYMENT.of(streams, command.payment_id)
+    at = _customers_time(payment, streams, now)
+    refund = refund_of(payment, command.refund_id)
+    metadata = with_change(refund.metadata, command.change)
+    if metadata == refund.metadata:
+        return Decision(at, [])
+    kept = RefundMetadataSet(refund_id=refund.refund_id, payment_id=payment.payment_id, metadata=metadata)
+    return Decision(at, [PAYMENT.change(kept)])
 
 
 def record_refund_succeeded(command: RecordRefundSucceeded, streams: Streams, now: datetime) -> Decision:
@@ -161,11 +186,17 @@ def _pending(payment_id: str, refund_id: str, streams: Streams, now: datetime) -
     """The refund, if it has no outcome yet, and its customer's time."""
     payment = PAYMENT.of(streams, payment_id)
     at = _customers_time(payment, streams, now)
+    refund = refund_of(payment, refund_id)
+    if refund.status is not RefundStatus.PENDING:
+        raise RefundIsOver(refund=refund_id, status=refund.status)
+    return refund, at
+
+
+def refund_of(payment: Payment, refund_id: str) -> Refund:
+    """The payment's refund of this id. Raises RefundNotFound."""
     for refund in payment.refunds:
         if refund.refund_id == refund_id:
-            if refund.status is not RefundStatus.PENDING:
-                raise RefundIsOver(refund=refund_id, status=refund.status)
-            return refund, at
+            return refund
     raise RefundNotFound(refund=refund_id)
 
 
@@ -175,6 +206,7 @@ def _customers_time(payment: Payment, streams: Streams, now: datetime) -> dateti
 
 HANDLERS: Final[Mapping[type, Handler]] = {
     RequestRefund: request_refund,
+    ChangeRefundMetadata: change_refund_metadata,
     RecordRefundSucceeded: record_refund_succeeded,
     RecordRefundFailed: record_refund_failed,
     RecordRefundOutcomeUnknown: record_refund_outcome_unknown,

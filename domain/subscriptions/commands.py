@@ -22,6 +22,7 @@ from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
 from domain.kernel.billing_period import trial_end as end_of_trial
 from domain.kernel.frozen import replace
+from domain.kernel.metadata import Metadata
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.kernel.tenant_settings import rounding_of
 from domain.subscriptions import subscription as subscriptions
@@ -60,6 +61,7 @@ class CreateSubscription:
     days_until_due: int = DEFAULT_DAYS_UNTIL_DUE
     trial_days: int | None = None
     time_zone: str | None = None
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,7 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
         anchor_at=trial_end or at,
         trial_end=trial_end,
         test_clock_id=customer.test_clock_id,
+        metadata=command.metadata,
         created_at=at,
     )
     changes = [SUBSCRIPTION.change(created)]

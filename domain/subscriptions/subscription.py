@@ -18,6 +18,7 @@ from domain.kernel.billing_period import BillingCycle, Interval, Period
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
+from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
@@ -83,6 +84,7 @@ class SubscriptionCreated:
     anchor_at: datetime
     trial_end: datetime | None
     test_clock_id: str | None
+    metadata: Metadata = ()
     created_at: datetime
 
 
@@ -131,6 +133,11 @@ class SubscriptionRecovered:
     invoice_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionMetadataSet(MetadataSet):
+    subscription_id: str
+
+
 SubscriptionEvent = (
     SubscriptionCreated
     | SubscriptionPeriodStarted
@@ -138,6 +145,7 @@ SubscriptionEvent = (
     | SubscriptionCanceled
     | SubscriptionPastDue
     | SubscriptionRecovered
+    | SubscriptionMetadataSet
 )
 
 
@@ -232,6 +240,7 @@ class Subscription:
     latest_invoice_id: str | None
     past_due_invoice_ids: tuple[str, ...]
     test_clock_id: str | None
+    metadata: Metadata
     created_at: datetime
 
     @property
@@ -352,6 +361,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             latest_invoice_id=None,
             past_due_invoice_ids=(),
             test_clock_id=event.test_clock_id,
+            metadata=event.metadata,
             created_at=event.created_at,
         )
     assert subscription is not None, "the first event of a subscription is subscription.created"
@@ -389,6 +399,8 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 status=SubscriptionStatus.ACTIVE if recovered else subscription.status,
                 past_due_invoice_ids=left,
             )
+        case SubscriptionMetadataSet():
+            return replace(subscription, metadata=event.metadata)
 
 
 def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim, ...]:
@@ -432,6 +444,7 @@ EVENTS: dict[str, type] = {
     "subscription.canceled": SubscriptionCanceled,
     "subscription.past_due": SubscriptionPastDue,
     "subscription.recovered": SubscriptionRecovered,
+    "subscription.metadata_set": SubscriptionMetadataSet,
 }
 
 SUBSCRIPTION: Stream[Subscription] = Stream(
@@ -443,6 +456,7 @@ SUBSCRIPTION: Stream[Subscription] = Stream(
     customer_of=lambda subscription: subscription.customer_id,
     not_found=SubscriptionNotFound,
     already_exists=SubscriptionAlreadyExists,
+    metadata_set=SubscriptionMetadataSet,
     claims=claims,
     due_work=due_work,
 )

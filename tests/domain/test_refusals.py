@@ -8,7 +8,7 @@ from typing import get_type_hints
 import pytest
 
 from domain.catalog import commands as catalog
-from domain.commands import HANDLERS
+from domain.commands import HANDLERS, ChangeMetadata
 from domain.customers import commands as customers
 from domain.invoicing import commands as invoicing
 from domain.kernel.refusal import Refusal
@@ -86,6 +86,7 @@ PROMISED = """
     TestClockNotAdvancing        test_clock_not_advancing       conflict   -
     UnbalancedEntry              unbalanced_entry               invalid    -
     UnknownAccount               unknown_account                invalid    -
+    TooManyMetadataKeys          too_many_metadata_keys         invalid    metadata
 """
 
 STREAM_MODULES = {
@@ -109,6 +110,7 @@ STREAM_MODULES = {
         "payments.commands",
         "customers.commands",
         "commands",
+        "kernel.metadata",
     ]
 }
 
@@ -146,5 +148,5 @@ def test_every_command_is_listed_with_the_function_that_decides_it(context: Modu
     assert deciders == context.HANDLERS
 
 
-def test_the_handlers_are_those_of_all_contexts() -> None:
-    assert set(HANDLERS) == {command for context in CONTEXTS for command in context.HANDLERS}
+def test_the_handlers_are_those_of_all_contexts_and_of_metadata_which_all_have() -> None:
+    assert set(HANDLERS) == {command for context in CONTEXTS for command in context.HANDLERS} | {ChangeMetadata}

@@ -70,7 +70,7 @@ async def test_a_revoked_key_is_refused_once_the_cache_has_forgotten_it(database
         client = await api.tenant("acme")
         second = await create_key(database.dsn, api.parts.settings, tenant_id="acme")
         assert (await client.post("/v1/products", {"name": "P"})).status_code == 201
-        with_second = Client(http=api.http, key=second.secret, tenant_id="acme")
+        with_second = Client(http=api.http, key=second.secret, tenant_id="acme", parts=api.parts)
         assert (await with_second.post("/v1/products", {"name": "P"})).status_code == 201
         assert await revoke_key(database.dsn, api.parts.settings, key_id=second.key_id)
         assert (await with_second.post("/v1/products", {"name": "P"})).status_code == 401

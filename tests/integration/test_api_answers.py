@@ -41,21 +41,6 @@ class Story:
         self.latest[answer["id"]] = answer
         return answer
 
-    async def captured(self, payment_id: str) -> None:
-        """The gateway's answer to a payment's first attempt, as the processors record it."""
-        from domain.payments.commands import RecordPaymentCaptured
-
-        await self.api.parts.writer.submit(
-            Request(
-                tenant_id=self.client.tenant_id,
-                idempotency_key=f"captured/{payment_id}",
-                request_hash=bytes(32),
-                command=RecordPaymentCaptured(payment_id=payment_id, attempt=1, gateway_payment_id="gw_1"),
-                actor="saga:charge",
-                correlation_id="test",
-            )
-        )
-
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation for resource in RESOURCES for operation in resource.declared
@@ -73,11 +58,14 @@ PATH_OF_OBJECT = {
     "test_clock": "/v1/test-clocks/",
     "journal_entry": "/v1/ledger/journal-entries/",
 }
+ORDER: dict[str, Any] = {"metadata": {"order": "4711", "channel": "web"}}
+MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 
 
 async def tell(story: Story) -> None:
     """Every command once, each resource left in a state of its own."""
-    clock = await story.do("create_test_clock", {"name": "Clock", "frozen_time": "2026-01-31T12:00:00+02:00"})
+    clock = await story.do("create_test_clock", {"name": "Clock", "frozen_time": "2026-01-31T12:00:00+02:00", **ORDER})
+    await story.do("update_test_clock", MOVED, test_clock_id=clock["id"])
     ada = await story.do(
         "create_customer",
         {
@@ -86,30 +74,32 @@ async def tell(story: Story) -> None:
             "phone": "+44 20 7946 0958",
             "address": {"line1": "12 St James's Square", "city": "London", "country": "GB"},
             "tax_ids": [{"type": "eu_vat", "value": "DE123456789"}],
-            "metadata": {"segment": "smb"},
+            **ORDER,
             "external_id": "crm-1",
             "currency": "EUR",
             "time_zone": "Europe/London",
         },
     )
-    await story.do("update_customer", {"email": "countess@example.com", "phone": None}, customer_id=ada["id"])
+    await story.do("update_customer", {"email": "countess@example.com", "phone": None, **MOVED}, customer_id=ada["id"])
     on_clock = await story.do("create_customer", {"currency": "USD", "test_clock": clock["id"]})
     gone = await story.do("create_customer", {"name": "Gone", "currency": "USD"})
     await story.do("delete_customer", customer_id=gone["id"])
     erased = await story.do("create_customer", {"name": "Erased", "currency": "USD"})
     await story.do("erase_customer", customer_id=erased["id"])
 
-    product = await story.do("create_product", {"name": "Team"})
-    await story.do("update_product", {"name": "Team Plus", "description": "More"}, product_id=product["id"])
+    product = await story.do("create_product", {"name": "Team", **ORDER})
+    await story.do("update_product", {"name": "Team Plus", "description": "More", **MOVED}, product_id=product["id"])
     old = await story.do("create_product", {"name": "Old"})
     await story.do("archive_product", product_id=old["id"])
+    await story.do("update_product", ORDER, product_id=old["id"])
     terms = {"name": "Monthly", "interval": {"unit": "month", "count": 1}}
-    plan = await story.do("create_plan", {"product": product["id"], **terms})
-    await story.do("update_plan", terms | {"name": "Monthly, better"}, plan_id=plan["id"])
+    plan = await story.do("create_plan", {"product": product["id"], **terms, **ORDER})
+    await story.do("update_plan", terms | {"name": "Monthly, better", **MOVED}, plan_id=plan["id"])
     shelved = await story.do("create_plan", {"product": product["id"], **terms})
     await story.do("archive_plan", plan_id=shelved["id"])
     flat = {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}}
-    price = await story.do("create_price", {"plan": plan["id"], "model": flat, "external_id": "p-1"})
+    price = await story.do("create_price", {"plan": plan["id"], "model": flat, "external_id": "p-1", **ORDER})
+    await story.do("update_price", MOVED, price_id=price["id"])
     seats = {"type": "per_unit", "currency": "EUR", "unit_amount": "12.50", "free_units": 1}
     seat = await story.do("create_price", {"plan": plan["id"], "model": seats, "timing": "in_arrears"})
     usd = {"type": "flat", "amount": {"amount": 100, "currency": "USD"}}
@@ -118,9 +108,10 @@ async def tell(story: Story) -> None:
     await story.do("archive_price", price_id=archived["id"])
 
     method = await story.do(
-        "attach_payment_method", {"customer": ada["id"], "type": "card", "token": "tok_visa", "set_default": False}
+        "attach_payment_method",
+        {"customer": ada["id"], "type": "card", "token": "tok_visa", "set_default": False, **ORDER},
     )
-    await story.do("update_payment_method", {"token": "tok_mastercard"}, payment_method_id=method["id"])
+    await story.do("update_payment_method", {"token": "tok_mastercard", **MOVED}, payment_method_id=method["id"])
     await story.do("set_default_payment_method", {"payment_method": method["id"]}, customer_id=ada["id"])
     detached = await story.do(
         "attach_payment_method", {"customer": ada["id"], "type": "bank_account", "token": "tok_sepa_debit"}
@@ -129,7 +120,8 @@ async def tell(story: Story) -> None:
 
     items = [{"price": price["id"], "quantity": "1"}, {"price": seat["id"], "quantity": 3}]
     order = {"customer": ada["id"], "plan": plan["id"], "items": items}
-    subscription = await story.do("create_subscription", order)
+    subscription = await story.do("create_subscription", order | ORDER)
+    await story.do("update_subscription", MOVED, subscription_id=subscription["id"])
     await story.do("cancel_subscription", {"at_period_end": True}, subscription_id=subscription["id"])
     await story.do("create_subscription", order | {"trial_days": 14, "collection_method": "send_invoice"})
     ended = await story.do("create_subscription", order)
@@ -157,9 +149,11 @@ async def tell(story: Story) -> None:
     }
     drafted = await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": [*lines, again]})
     assert again.items() <= (drafted["lines"][1] | {"amount": again["amount"]}).items()
+    one_off = {"customer": ada["id"], "currency": "EUR", "lines": lines, **ORDER}
     for finish in ("open", "void", "by_hand", "charged"):
-        draft = await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": lines})
+        draft = await story.do("create_invoice", one_off)
         await story.do("finalize_invoice", {"days_until_due": 14}, invoice_id=draft["id"])
+        await story.do("update_invoice", MOVED, invoice_id=draft["id"])
         if finish == "void":
             await story.do("void_invoice", invoice_id=draft["id"])
         elif finish == "by_hand":
@@ -168,20 +162,25 @@ async def tell(story: Story) -> None:
             await story.do("pay_invoice", {"payment_method": method["id"]}, invoice_id=draft["id"])
 
     amount = {"amount": 1999, "currency": "EUR"}
-    intent = await story.do("create_payment", {"customer": ada["id"], "amount": amount, "description": "Order 1"})
+    intent = await story.do(
+        "create_payment", {"customer": ada["id"], "amount": amount, "description": "Order 1", **ORDER}
+    )
+    await story.do("update_payment", MOVED, payment_id=intent["id"])
     await story.do("confirm_payment", {"payment_method": method["id"]}, payment_id=intent["id"])
     dropped = await story.do("create_payment", {"customer": ada["id"], "amount": amount})
     await story.do("cancel_payment", payment_id=dropped["id"])
     charged = await story.do("create_payment", {"customer": ada["id"], "amount": amount, "confirm": True})
-    await story.captured(charged["id"])
+    await story.client.captured(charged["id"])
     del story.latest[charged["id"]]  # the gateway's answer came after ours
-    await story.do("create_refund", {"payment": charged["id"], "amount": {"amount": 500, "currency": "EUR"}})
+    half = {"payment": charged["id"], "amount": {"amount": 500, "currency": "EUR"}}
+    refund = await story.do("create_refund", half | ORDER)
+    await story.do("update_refund", MOVED, refund_id=refund["id"])
 
     postings = [
         {"account": "cash", "side": "debit", "amount": amount, "customer": ada["id"]},
         {"account": "equity", "side": "credit", "amount": amount},
     ]
-    entry = await story.do("post_journal_entry", {"postings": postings, "memo": "Capital"})
+    entry = await story.do("post_journal_entry", {"postings": postings, "memo": "Capital", **ORDER})
     await story.do("post_journal_entry", {"postings": postings, "memo": "Booked twice"})
     await story.do("reverse_journal_entry", {"memo": "Booked twice"}, journal_entry_id=entry["id"])
 

@@ -83,7 +83,7 @@ async def test_changes_of_different_fields_at_once_are_all_kept(api: Api, client
         "metadata": {"tier": "gold"},
     }
     async with running_api(api.database) as second:
-        twin = Client(http=second.http, key=client.key, tenant_id=client.tenant_id)
+        twin = Client(http=second.http, key=client.key, tenant_id=client.tenant_id, parts=second.parts)
         answers = await asyncio.gather(
             *(each.send("PATCH", path, {field: wanted[field]}) for field in wanted for each in (client, twin))
         )

@@ -86,7 +86,7 @@ async def test_repeats_at_once_have_one_effect(api: Api, client: Client) -> None
 async def test_repeats_to_two_processes_at_once_have_one_effect(api: Api, client: Client) -> None:
     """Two APIs on one database: the store decides, and both give the same bytes."""
     async with running_api(api.database) as second:
-        twin = Client(http=second.http, key=client.key, tenant_id=client.tenant_id)
+        twin = Client(http=second.http, key=client.key, tenant_id=client.tenant_id, parts=second.parts)
         body = {"name": "Ada", "currency": "EUR"}
         for _ in range(10):
             key = uuid.uuid4().hex
@@ -107,7 +107,7 @@ async def test_a_repeat_says_so_after_a_restart_and_on_a_connection_that_breaks(
     first = await client.post(path, idempotency_key=key)
     assert "idempotent-replayed" not in first.headers
     async with running_api(api.database) as restarted:
-        again = Client(http=restarted.http, key=client.key, tenant_id=client.tenant_id)
+        again = Client(http=restarted.http, key=client.key, tenant_id=client.tenant_id, parts=restarted.parts)
         async with log_held(api.database) as connection:
             waiting = asyncio.create_task(again.post(path, idempotency_key=key))
             await end_whoever_waits(connection)

@@ -36,10 +36,10 @@ async def test_a_key_says_what_its_tenant_is_for_and_no_key_says_otherwise(api: 
         for secret in (first.key, second.secret):
             assert secret.startswith(f"tbk_{mode}_")
             assert (
-                await Client(http=api.http, key=secret, tenant_id=tenant_id).get("/v1/customers")
+                await Client(http=api.http, key=secret, tenant_id=tenant_id, parts=api.parts).get("/v1/customers")
             ).status_code == 200
         other = TenantMode.TEST if mode is TenantMode.LIVE else TenantMode.LIVE
-        forged = Client(http=api.http, key=first.key.replace(mode, other, 1), tenant_id=tenant_id)
+        forged = Client(http=api.http, key=first.key.replace(mode, other, 1), tenant_id=tenant_id, parts=api.parts)
         assert (await forged.get("/v1/customers")).status_code == 401
 
 

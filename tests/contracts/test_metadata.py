@@ -1,0 +1,79 @@
+"""Whatever can be made takes metadata, shows them, and lets them be changed: one rule for every resource there is."""
+
+from typing import Any, Final, get_type_hints
+
+import pytest
+
+from api.app import RESOURCES
+from api.http.changes import Change
+from api.http.fields import New
+from api.http.operations import Operation
+from api.http.resource import Resource
+from domain.kernel.metadata import Metadata, MetadataSet
+from domain.kernel.stream import Stream
+from projections.read_model import ReadModel
+from schemas.codec import encode_event
+from testing.examples.streams import payment_created
+
+OPERATIONS: Final = [operation for resource in RESOURCES for operation in resource.declared]
+CREATIONS: Final = {operation.path: operation for operation in OPERATIONS if operation.status == 201}
+CHANGES: Final = {operation.path: operation for operation in OPERATIONS if operation.method == "PATCH"}
+DOCUMENTS: Final = frozenset({"/v1/ledger/journal-entries"})
+"""What is posted once and never changed."""
+
+IN_THE_VAULT: Final = frozenset({"customer"})
+"""Those whose metadata are personal data: the log has none of them."""
+
+KEPT_IN_THE_LOG: Final = {
+    resource.name: resource
+    for resource in RESOURCES
+    if isinstance(resource, Resource) and resource.name not in IN_THE_VAULT
+}
+
+
+def test_each_resource_is_looked_at() -> None:
+    assert {f"{path}/" for path in CREATIONS} == {path.partition("{")[0] for path in CHANGES} | {
+        f"{path}/" for path in DOCUMENTS
+    }
+    assert {resource.path for resource in RESOURCES if isinstance(resource, Resource)} <= CREATIONS.keys()
+
+
+@pytest.mark.parametrize("made", CREATIONS.values(), ids=CREATIONS)
+def test_whatever_is_made_takes_metadata_and_shows_them(made: Operation) -> None:
+    assert made.body is not None
+    assert issubclass(made.body, New)
+    assert get_type_hints(made.answers)["metadata"] == dict[str, str]
+    assert isinstance(made.example, dict)
+    assert made.example["metadata"]
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_whatever_is_changed_may_have_its_metadata_changed(change: Operation) -> None:
+    assert change.body is not None
+    assert issubclass(change.body, Change)
+    assert change.body.model_fields["metadata"].annotation == Change.model_fields["metadata"].annotation
+    assert "too_many_metadata_keys" in {refusal.code for refusal in change.refusals}
+    creation = CREATIONS[change.path.partition("/{")[0]]
+    assert creation.answers == change.answers
+
+
+@pytest.mark.parametrize("resource", KEPT_IN_THE_LOG.values(), ids=KEPT_IN_THE_LOG)
+def test_metadata_are_in_the_first_event_in_the_state_and_in_the_read_model(resource: Resource[Any]) -> None:
+    stream: Stream[Any] = resource.stream
+    table: ReadModel[Any] = resource.table
+    first = next(event for name, event in stream.events.items() if name.startswith(f"{resource.name}."))
+    assert get_type_hints(first)["metadata"] == Metadata
+    assert {column.definition for column in table.columns if column.name == "metadata"} == {"jsonb NOT NULL"}
+    if resource.path in DOCUMENTS:
+        assert stream.metadata_set is None
+    else:
+        changed = stream.events[f"{resource.name}.metadata_set"]
+        assert issubclass(changed, MetadataSet)
+        assert resource.part is not None or changed is stream.metadata_set
+
+
+def test_an_event_without_metadata_carries_one_byte_for_them() -> None:
+    _, _, without = encode_event(payment_created())
+    _, _, one = encode_event(payment_created(metadata=(("a", "b"),)))
+    count_key_and_value = len(b"\x02" + b"\x02a" + b"\x02b")
+    assert len(one) - len(without) == count_key_and_value
