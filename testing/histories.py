@@ -5,7 +5,6 @@ into a database's log as a writer would have, only faster.
 """
 
 import random
-from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,74 +13,30 @@ from typing import Any
 
 import asyncpg
 
-from domain.catalog.plan import ArchivePlan, ChangePlanTerms, CreatePlan, PlanTerms
-from domain.catalog.price import ArchivePrice, BillingTiming, CreatePrice
-from domain.catalog.product import ArchiveProduct, ChangeProduct, CreateProduct
+from domain.catalog.plan import CreatePlan, PlanTerms
+from domain.catalog.price import CreatePrice
+from domain.catalog.product import CreateProduct
 from domain.catalogue import STREAMS
-from domain.commands import ChangeMetadata, decide
+from domain.commands import decide
 from domain.customers.customer import (
     CreateCustomer,
-    DeleteCustomer,
-    EraseCustomer,
     PersonalReference,
-    SetDefaultPaymentMethod,
-    UpdateCustomer,
 )
 from domain.customers.payment_method import (
     AttachPaymentMethod,
-    ChangePaymentMethod,
-    DetachPaymentMethod,
     PaymentMethodKind,
-    RecordPaymentMethodForgotten,
 )
-from domain.customers.test_clock import (
-    AdvanceTestClock,
-    CancelTestClockAdvance,
-    CompleteTestClockAdvance,
-    CompleteTestClockDeletion,
-    CreateTestClock,
-    DeleteTestClock,
-    MoveTestClock,
-)
-from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import (
-    CollectionMethod,
-    DraftInvoice,
-    InvoiceLine,
-    PayInvoiceOutOfBand,
-    VoidInvoice,
-)
-from domain.kernel.accounts import CASH, EQUITY, credit, debit
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import encode, uuid7
-from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Stream
-from domain.kernel.tenant_mode import TenantMode
-from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
-from domain.payments.cancel_commands import CancelPayment, ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.commands import (
     CollectInvoice,
-    ConfirmPayment,
-    CreatePayment,
-    PayInvoice,
-    RecordPaymentActionRequired,
     RecordPaymentCaptured,
-    RecordPaymentDeclined,
-    RecordPaymentOutcomeUnknown,
-)
-from domain.payments.decline import DeclineCode
-from domain.payments.payment import PAYMENT
-from domain.payments.refund_commands import (
-    ChangeRefundMetadata,
-    RecordRefundFailed,
-    RecordRefundOutcomeUnknown,
-    RecordRefundSucceeded,
-    RequestRefund,
 )
 from domain.pricing.models import PerUnit
-from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from infra.event_store.port import Recorded
 from schemas.codec import encode_entry, encode_event
@@ -245,187 +200,6 @@ def renewals(customers: int, months: int, *, seed: int = 0, tenant_id: str = "ac
         for subscription_id in subscriptions:
             history.renew_and_collect(tenant_id, subscription_id)
     return history
-
-
-def scramble(history: History, tenants: tuple[str, ...], steps: int) -> History:
-    """Random commands of every kind, many of them refused, by several tenants."""
-    known: dict[str, dict[str, list[str]]] = {tenant: {} for tenant in tenants}
-    for tenant in tenants:
-        product_id, plan_id, price_id = history.catalogue(tenant)
-        known[tenant] = {"product": [product_id], "plan": [plan_id], "price": [price_id]}
-        known[tenant]["customer"] = [history.customer(tenant)]
-    for _ in range(steps):
-        history.now += timedelta(hours=history.random.randrange(200))
-        tenant = history.random.choice(tenants)
-        for command in _random_commands(history, tenant, known[tenant]):
-            for event in history.do(tenant, command):
-                ids = known[tenant].setdefault(event.stream_type, [])
-                if event.stream_version == 1:
-                    ids.append(event.stream_id)
-    return history
-
-
-def _random_commands(history: History, tenant: str, known: dict[str, list[str]]) -> Iterator[Command]:
-    draw = history.random
-    new = history.new_id
-
-    def some(kind: str) -> str:
-        ids = known.get(kind)
-        return draw.choice(ids[-12:]) if ids else f"{kind}_unknown"
-
-    customer_id = some("customer")
-    usd = Money(draw.randrange(1, 90_000), USD)
-    match draw.randrange(19):
-        case 0:
-            known["customer"].append(history.customer(tenant))
-        case 1:
-            yield UpdateCustomer(customer_id=customer_id, time_zone=draw.choice(("UTC", "Asia/Tokyo")))
-            yield SetDefaultPaymentMethod(customer_id=customer_id, payment_method_id=some("payment_method"))
-        case 2:
-            yield draw.choice((DeleteCustomer, EraseCustomer))(customer_id=customer_id)
-        case 3:
-            yield ChangeProduct(product_id=some("product"), name=f"Name {usd.amount}")
-            days = draw.choice((0, 0, 14))
-            yield ChangePlanTerms(plan_id=some("plan"), name=f"Plan {usd.amount}", interval=MONTH, trial_days=days)
-            yield CreatePrice(
-                price_id=new("price_"),
-                plan_id=some("plan"),
-                external_id=f"price-{usd.amount}",
-                model=PerUnit(currency=USD, unit_amount=Decimal("12.5")),
-                timing=draw.choice(tuple(BillingTiming)),
-            )
-            if draw.random() < 0.05:
-                yield ArchivePlan(plan_id=some("plan"))
-        case 4 | 5 | 6:
-            yield CreateSubscription(
-                subscription_id=new("sub_"),
-                customer_id=customer_id,
-                plan_id=some("plan"),
-                items=(RequestedItem(price_id=some("price"), quantity=Decimal(draw.choice(("1", "2.5", "7")))),),
-                collection=draw.choice(tuple(CollectionMethod)),
-            )
-        case 7 | 8:
-            subscription = history.state(tenant, SUBSCRIPTION, some("subscription"))
-            if subscription is not None and subscription.next_boundary is not None:
-                history.now = max(history.now, subscription.next_boundary)
-                yield RenewSubscription(subscription_id=subscription.subscription_id)
-        case 9:
-            yield CancelSubscription(subscription_id=some("subscription"), at_period_end=draw.random() < 0.5)
-        case 10:
-            invoice_id = new("in_")
-            line = InvoiceLine(
-                line_id=new("il_"),
-                description="Set-up",
-                amount=usd,
-                quantity=Decimal(1),
-                timing=draw.choice(tuple(BillingTiming)),
-            )
-            yield DraftInvoice(
-                invoice_id=invoice_id,
-                customer_id=customer_id,
-                collection=draw.choice(tuple(CollectionMethod)),
-                currency=USD,
-                lines=(line,),
-                metadata=(("order", str(usd.amount)),),
-            )
-            if draw.random() < 0.7:
-                yield FinalizeInvoice(invoice_id=invoice_id)
-        case 11:
-            yield draw.choice((VoidInvoice, PayInvoiceOutOfBand))(invoice_id=some("invoice"))
-        case 12 | 13:
-            payment_id = new("pay_")
-            yield draw.choice((CollectInvoice, PayInvoice))(invoice_id=some("invoice"), payment_id=payment_id)
-            yield from _random_outcome(history, tenant, payment_id)
-        case 14:
-            payment_id = new("pay_")
-            yield CreatePayment(payment_id=payment_id, customer_id=customer_id, amount=usd, confirm=draw.random() < 0.5)
-            yield ConfirmPayment(payment_id=payment_id, payment_method_id=some("payment_method"))
-            yield from _random_outcome(history, tenant, payment_id)
-            yield DetachPaymentMethod(payment_method_id=some("payment_method"))
-        case 15:
-            payment_id, refund_id = some("payment"), new("re_")
-            yield RequestRefund(refund_id=refund_id, payment_id=payment_id, amount=None, reason="asked")
-            yield RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")
-            outcome = draw.random()
-            if outcome < 0.4:
-                yield RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
-            elif outcome < 0.8:
-                yield RecordRefundFailed(
-                    refund_id=refund_id, payment_id=payment_id, failure_code=DeclineCode.ACCOUNT_CLOSED
-                )
-        case 16:
-            method_id = new("pm_")
-            yield AttachPaymentMethod(
-                payment_method_id=method_id,
-                customer_id=customer_id,
-                kind=draw.choice(tuple(PaymentMethodKind)),
-                gateway="sandbox",
-                token_reference="tok_visa",
-                make_default=draw.random() < 0.5,
-            )
-            yield ChangePaymentMethod(payment_method_id=some("payment_method"), token_reference=f"tok_{usd.amount}")
-            if draw.random() < 0.3:
-                method_id = some("payment_method")
-                yield DetachPaymentMethod(payment_method_id=method_id)
-                yield RecordPaymentMethodForgotten(payment_method_id=method_id)
-            yield CancelPayment(payment_id=some("payment"))
-            rare = draw.random()
-            if rare < 0.05:
-                yield ArchiveProduct(product_id=some("product"))
-            elif rare < 0.15:
-                yield ArchivePrice(price_id=known["price"][-1])
-        case 17:
-            subscription = history.state(tenant, SUBSCRIPTION, some("subscription"))
-            if subscription is not None and subscription.past_due_invoice_ids:
-                yield PayInvoiceOutOfBand(invoice_id=subscription.past_due_invoice_ids[0])
-            change = {"order": str(usd.amount), "note": draw.choice(("", "kept", None))}
-            for stream in WITH_METADATA:
-                yield ChangeMetadata(stream=stream, stream_id=some(stream.name), change=draw.choice((change, None)))
-            payment = history.state(tenant, PAYMENT, some("payment"))
-            for refund in payment.refunds if payment is not None else ():
-                yield ChangeRefundMetadata(
-                    refund_id=refund.refund_id, payment_id=payment.payment_id, change=draw.choice((change, None))
-                )
-        case _:
-            entry_id, clock_id = new("je_"), new("clock_")
-            postings = (debit(CASH, usd), credit(EQUITY, usd))
-            yield PostJournalEntry(entry_id=entry_id, postings=postings, memo="capital")
-            is_taken_back = draw.random() < 0.3
-            if is_taken_back:
-                yield ReverseJournalEntry(entry_id=entry_id, memo="wrong")
-            yield CreateTestClock(clock_id=clock_id, name="clock", frozen_at=START, mode=TenantMode.TEST)
-            yield AdvanceTestClock(clock_id=clock_id, to=START + timedelta(days=40))
-            yield MoveTestClock(clock_id=clock_id, advance=1, to=START + timedelta(days=9))
-            if is_taken_back:
-                yield CancelTestClockAdvance(clock_id=clock_id)
-            yield CompleteTestClockAdvance(clock_id=clock_id, advance=1)
-            if is_taken_back:
-                yield DeleteTestClock(clock_id=clock_id)
-                yield CompleteTestClockDeletion(clock_id=clock_id)
-
-
-def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[Command]:
-    draw = history.random
-    payment = history.state(tenant, PAYMENT, payment_id)
-    attempt = 1 if payment is None else payment.attempt
-    gateway_id = f"gw_{payment_id}"
-    if payment is not None and payment.invoice_id is not None and draw.random() < 0.4:
-        yield PayInvoiceOutOfBand(invoice_id=payment.invoice_id)  # so that what is captured now is not needed
-    match draw.randrange(5):
-        case 0:
-            yield RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why="time-out")
-            yield RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id=gateway_id)
-        case 1:
-            yield RecordPaymentActionRequired(payment_id=payment_id, attempt=attempt, gateway_payment_id=gateway_id)
-            if draw.random() < 0.5:
-                yield ExpirePaymentAttempt(payment_id=payment_id, attempt=attempt)
-                yield RecordPaymentCanceled(payment_id=payment_id, attempt=attempt)
-        case 2:
-            yield RecordPaymentDeclined(
-                payment_id=payment_id, attempt=attempt, decline_code=DeclineCode.INSUFFICIENT_FUNDS, retryable=True
-            )
-        case _:
-            yield RecordPaymentCaptured(payment_id=payment_id, attempt=attempt, gateway_payment_id=gateway_id)
 
 
 STREAM_VERSIONS = """

@@ -43,21 +43,23 @@ from domain.customers.test_clock import TestClockIsDeleted
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE, FinalizeInvoice
 from domain.invoicing.invoice import (
     INVOICE,
-    MAX_INVOICE_LINES,
     CollectionMethod,
     CollectionStatus,
     DraftInvoice,
-    InvalidInvoiceLines,
-    InvalidLinePeriod,
     Invoice,
     InvoiceCannotBeVoided,
-    InvoiceLine,
-    InvoiceLineKind,
     InvoiceNotDraft,
     InvoiceNotOpen,
     InvoiceStatus,
     PayInvoiceOutOfBand,
     VoidInvoice,
+)
+from domain.invoicing.invoice_line import (
+    MAX_INVOICE_LINES,
+    InvalidInvoiceLines,
+    InvalidLinePeriod,
+    InvoiceLine,
+    InvoiceLineKind,
 )
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import INVOICE as PREFIX

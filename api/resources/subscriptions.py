@@ -40,18 +40,20 @@ from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
 from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import (
-    MAX_ITEMS,
     SUBSCRIPTION,
-    DuplicatePrice,
-    FlatPriceHasNoQuantity,
-    InvalidSubscriptionItems,
     PeriodIsBilled,
-    PriceOfAnotherPlan,
     RenewalNotDue,
     Subscription,
     SubscriptionIsCanceled,
     SubscriptionIsOverdue,
     SubscriptionStatus,
+)
+from domain.subscriptions.terms import (
+    MAX_ITEMS,
+    DuplicatePrice,
+    FlatPriceHasNoQuantity,
+    InvalidSubscriptionItems,
+    PriceOfAnotherPlan,
 )
 from infra.ids import new_id
 from projections.models import subscriptions as read

@@ -11,23 +11,20 @@ from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,
     DraftInvoice,
-    InvalidInvoiceLines,
-    InvalidLinePeriod,
     Invoice,
     InvoiceCannotBeVoided,
     InvoiceDrafted,
     InvoiceFinalized,
-    InvoiceLine,
     InvoiceNotDraft,
     InvoicePaid,
     InvoiceStatus,
     InvoiceVoided,
     PayInvoiceOutOfBand,
     VoidInvoice,
-    check_lines,
     payable,
     settle_if_nothing_due,
 )
+from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine, check_lines, check_period
 from domain.invoicing.numbering import DEFAULT_SERIES, INVOICE_NUMBERING, number_text, take_number
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
@@ -53,7 +50,7 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
     INVOICE.check_new(streams, command.invoice_id)
     check_currency(customer, command.currency)
     for number, line in enumerate(command.lines, start=1):
-        _check_period(line, number)
+        check_period(line, number)
     lines = tuple(_of_its_product(line, streams) for line in command.lines)
     total = check_lines(lines, command.currency, rounding_of(streams))
     if total.is_negative:
@@ -69,13 +66,6 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
         created_at=at,
     )
     return Decision(at, [INVOICE.change(drafted)])
-
-
-def _check_period(line: InvoiceLine, number: int) -> None:
-    """Raises InvalidLinePeriod."""
-    start, end = line.period_start, line.period_end
-    if (start is None) != (end is None) or (start is not None and end is not None and end <= start):
-        raise InvalidLinePeriod(line=number)
 
 
 def _of_its_product(line: InvoiceLine, streams: Streams) -> InvoiceLine:

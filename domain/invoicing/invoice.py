@@ -6,11 +6,9 @@ automatically (the charge saga) or waits to be paid by hand.
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 
-from domain.catalog.price import BillingTiming
-from domain.invoicing.computation import AmountLine, compute_invoice
+from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.accounts import (
     CASH,
     CUSTOMER_BALANCE,
@@ -29,13 +27,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Stream, Streams, Topic
-
-MAX_INVOICE_LINES = 250
-
-MAX_INVOICE_TOTAL = 999_999_999_999
-"""Minor units. Sums of millions of such invoices still fit the 64 bits of the read models."""
 
 
 class CollectionMethod(StrEnum):
@@ -52,14 +44,6 @@ class InvoiceStatus(StrEnum):
     VOID = "void"
 
 
-class InvoiceLineKind(StrEnum):
-    """What a line bills: something by itself, a whole period of a subscription, or a part of one."""
-
-    ONE_OFF = "one_off"
-    RECURRING = "recurring"
-    PRORATED = "prorated"
-
-
 class CollectionStatus(StrEnum):
     """How far collection has come, and what a customer tries themselves; not applicable also where the invoice was
     settled without a payment of ours."""
@@ -68,36 +52,6 @@ class CollectionStatus(StrEnum):
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceLine:
-    """One thing billed: its amount is final to the minor unit. The period is the service period, if there is one.
-
-    `tax_category` is the product's at the time it was sold.
-    """
-
-    line_id: str
-    description: str
-    amount: Money
-    quantity: Decimal
-    timing: BillingTiming
-    kind: InvoiceLineKind = InvoiceLineKind.ONE_OFF
-    product_id: str | None = None
-    price_id: str | None = None
-    tax_category: str | None = None
-    period_start: datetime | None = None
-    period_end: datetime | None = None
-
-    @property
-    def is_deferred(self) -> bool:
-        """Whether its revenue is earned over time: billed ahead, for a service period of some length.
-
-        Without one there is no time over which to recognize it, so it would stay deferred for ever.
-        """
-        if self.timing is not BillingTiming.IN_ADVANCE or self.period_start is None or self.period_end is None:
-            return False
-        return self.period_start < self.period_end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,22 +203,6 @@ class InvoiceCannotBeVoided(Refusal):
     code = "invoice_not_voidable"
 
 
-class InvalidInvoiceLines(Refusal):
-    """An invoice has 1 to 250 lines in its own currency and a total from zero to 999,999,999,999 minor units."""
-
-    code = "invalid_invoice_lines"
-    kind = RefusalKind.INVALID
-    param = "lines"
-
-
-class InvalidLinePeriod(Refusal):
-    """A line's service period has a start and a later end: name both, or neither."""
-
-    code = "invalid_line_period"
-    kind = RefusalKind.INVALID
-    param = "lines"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
     """`payment_id` is the payment that paid it or was tried last, even where it was settled without one;
@@ -310,28 +248,6 @@ def payable(streams: Streams, invoice_id: str) -> Invoice:
     if invoice.status is not InvoiceStatus.OPEN:
         raise InvoiceNotOpen(invoice=invoice_id, status=invoice.status)
     return invoice
-
-
-def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode, rounding: Rounding) -> Money:
-    """What the lines come to, by the one computation of every invoice: below zero where they give back more than they
-    bill.
-
-    Raises InvalidInvoiceLines for none, too many, another currency, or a sum out of bounds.
-    """
-    if not 1 <= len(lines) <= MAX_INVOICE_LINES:
-        raise InvalidInvoiceLines(lines=len(lines))
-    if any(line.amount.currency != currency for line in lines):
-        raise InvalidInvoiceLines(currency=currency)
-    billed = [
-        AmountLine(
-            line_id=line.line_id, product_id=line.product_id or line.line_id, amount=line.amount, discountable=False
-        )
-        for line in lines
-    ]
-    total = compute_invoice(billed, currency, rounding=rounding).total
-    if abs(total.amount) > MAX_INVOICE_TOTAL:
-        raise InvalidInvoiceLines(total=total.amount, most=MAX_INVOICE_TOTAL)
-    return total
 
 
 def settle_if_nothing_due(event: InvoiceFinalized) -> list[InvoiceEvent]:

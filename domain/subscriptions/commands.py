@@ -30,14 +30,12 @@ from domain.subscriptions.renewal import caught_up, end, start_period
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     CancellationReason,
-    PriceOfAnotherPlan,
     RenewalNotDue,
     SubscriptionCanceled,
     SubscriptionCancellationScheduled,
     SubscriptionCreated,
-    SubscriptionItem,
-    SubscriptionTerms,
 )
+from domain.subscriptions.terms import PriceOfAnotherPlan, SubscriptionItem, SubscriptionTerms, check_items
 
 CLOCK_LAG_MAX = timedelta(hours=1)
 """How far the clock of the machine that decides may be behind the one that timers run on."""
@@ -171,7 +169,7 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
     for item in items:
         check_currency(customer, item.model.currency)
     rounding = rounding_of(streams)
-    subscriptions.check_items(items, rounding)
+    check_items(items, rounding)
     time_zone = command.time_zone or customer.time_zone
     zone_of(time_zone)
     return SubscriptionTerms(

@@ -12,7 +12,7 @@ from typing import TypeGuard
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
 from domain.invoicing.commands import finalized
-from domain.invoicing.invoice import InvoiceLine
+from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.consequences import After
 from domain.kernel.identifiers import INVOICE, derived_id
 from domain.kernel.stream import Change, Streams

@@ -7,29 +7,24 @@ no boundary. A period is billed once: its index is claimed in the store for ever
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
 
 from domain.catalog.price import BillingTiming
-from domain.invoicing.invoice import MAX_INVOICE_TOTAL, CollectionMethod, InvoiceLine, InvoiceLineKind
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
 from domain.kernel.billing_period import BillingCycle, Interval, Period
-from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
-from domain.pricing.amount import amount_of, licensed_amount_of
-from domain.pricing.models import Flat, PriceModel
+from domain.pricing.amount import licensed_amount_of
 from domain.subscriptions.proration_basis import ProrationBasis, ServicePeriod, share_of
+from domain.subscriptions.terms import SubscriptionTerms
 
 BEFORE_FIRST_PERIOD = -1
 """The period index of a subscription that is still in its trial."""
-
-MAX_ITEMS = 20
 
 
 class SubscriptionStatus(StrEnum):
@@ -44,34 +39,6 @@ class CancellationReason(StrEnum):
     PERIOD_END = "period_end"
     CUSTOMER_DELETED = "customer_deleted"
     TEST_CLOCK_DELETED = "test_clock_deleted"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionItem:
-    """A price as it was when it was subscribed to, and how many of it."""
-
-    price_id: str
-    product_id: str
-    description: str
-    tax_category: str | None
-    model: PriceModel
-    timing: BillingTiming
-    quantity: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionTerms:
-    """What stays fixed: `days_until_due` counts from finalization for invoices paid by hand."""
-
-    plan_id: str
-    plan_version: int
-    items: tuple[SubscriptionItem, ...]
-    interval: Interval
-    currency: CurrencyCode
-    rounding: Rounding
-    time_zone: str
-    collection: CollectionMethod
-    days_until_due: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,38 +157,6 @@ class PeriodIsBilled(Refusal):
     code = "period_already_billed"
 
 
-class InvalidSubscriptionItems(Refusal):
-    """A subscription has 1 to 20 prices of positive quantities, and no more in a period than an invoice can hold."""
-
-    code = "invalid_subscription_items"
-    kind = RefusalKind.INVALID
-    param = "items"
-
-
-class PriceOfAnotherPlan(Refusal):
-    """A subscription's prices belong to its plan: name prices of the plan, or subscribe to the other plan."""
-
-    code = "price_of_another_plan"
-    kind = RefusalKind.INVALID
-    param = "items"
-
-
-class DuplicatePrice(Refusal):
-    """A price stands once in a subscription: name it once, with the quantity of all."""
-
-    code = "duplicate_price"
-    kind = RefusalKind.INVALID
-    param = "items"
-
-
-class FlatPriceHasNoQuantity(Refusal):
-    """A flat price is one amount whatever the quantity: leave the quantity out, or use a price per unit."""
-
-    code = "flat_price_has_no_quantity"
-    kind = RefusalKind.INVALID
-    param = "items"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
     """`period` is None during a trial. `past_due_invoice_ids` are the open invoices whose collection failed."""
@@ -257,25 +192,6 @@ def living(streams: Streams, subscription_id: str) -> Subscription:
     if subscription.status is SubscriptionStatus.CANCELED:
         raise SubscriptionIsCanceled(subscription=subscription_id)
     return subscription
-
-
-def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None:
-    """Raises InvalidSubscriptionItems, DuplicatePrice, FlatPriceHasNoQuantity."""
-    if not 1 <= len(items) <= MAX_ITEMS:
-        raise InvalidSubscriptionItems(items=len(items))
-    named: set[str] = set()
-    for item in items:
-        if item.price_id in named:
-            raise DuplicatePrice(price=item.price_id)
-        named.add(item.price_id)
-        if item.quantity <= 0:
-            raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
-        if isinstance(item.model, Flat) and item.quantity != 1:
-            raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity))
-    # The most that one invoice bills, so that no later renewal is refused for it.
-    amount = sum(amount_of(item.model, item.quantity, rounding).amount for item in items)
-    if amount > MAX_INVOICE_TOTAL:
-        raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
 
 
 def next_period(subscription: Subscription) -> tuple[int, Period]:

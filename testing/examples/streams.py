@@ -12,17 +12,8 @@ from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
 from domain.customers.customer import CreateCustomer, CustomerCreated, CustomerDeleted, PersonalReference
 from domain.kernel.identifiers import encode, uuid7
-from domain.invoicing.invoice import (
-    CollectionMethod,
-    DraftInvoice,
-    InvoiceDrafted,
-    InvoiceFinalized,
-    InvoiceLine,
-    InvoicePaid,
-    InvoicePaymentFailed,
-    InvoicePaymentStarted,
-    InvoiceVoided,
-)
+from domain.invoicing.invoice import CollectionMethod, DraftInvoice, InvoiceDrafted, InvoiceFinalized, InvoicePaid, InvoicePaymentFailed, InvoicePaymentStarted, InvoiceVoided
+from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.numbering import InvoiceNumberTaken
 from domain.kernel.money import Money
 from domain.payments.payment import PaymentAttemptRequested, PaymentCaptured, PaymentCreated, PaymentDeclined

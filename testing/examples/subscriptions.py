@@ -6,19 +6,14 @@ from typing import Any
 
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE, INVOICE_LINE, derived_id
-from domain.invoicing.invoice import InvoiceFinalized, InvoiceLine, InvoiceLineKind
+from domain.invoicing.invoice import InvoiceFinalized
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
 from domain.catalog.price import BillingTiming
 from domain.pricing.models import PriceModel
 from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Event, Schedule, WorkKind
-from domain.subscriptions.subscription import (
-    CancellationReason,
-    SubscriptionCanceled,
-    SubscriptionCreated,
-    SubscriptionItem,
-    SubscriptionPeriodStarted,
-    SubscriptionTerms,
-)
+from domain.subscriptions.subscription import CancellationReason, SubscriptionCanceled, SubscriptionCreated, SubscriptionPeriodStarted
+from domain.subscriptions.terms import SubscriptionItem, SubscriptionTerms
 from domain.subscriptions.commands import CancelSubscription, RenewSubscription
 from testing.moments import utc
 from testing.specification import NOW, Claimed

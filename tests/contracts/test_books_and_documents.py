@@ -28,7 +28,8 @@ from infra.event_store.port import Recorded
 from processors.invariants.documents import Book, Documents
 from processors.invariants.findings import Checked
 from schemas.codec import default_codec, encode_entry
-from testing.histories import USD, History, scramble
+from testing.histories import USD, History
+from testing.random_histories import scramble
 from tests.lengths import LENGTH
 
 TENANT = "acme"

@@ -14,7 +14,8 @@ from projections.folding.facts import PROJECTION_OF_STREAM
 from projections.folding.fold import CachedFold, Fold, Poison
 from projections.read_model import Fact, Key, Projection, ReadModel
 from schemas.codec import decode_entry, decode_event
-from testing.histories import History, scramble
+from testing.histories import History
+from testing.random_histories import scramble
 from tests.lengths import LENGTH
 
 TENANTS = ("acme", "other")

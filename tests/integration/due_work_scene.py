@@ -18,7 +18,8 @@ from domain.catalog.price import BillingTiming
 from domain.customers.customer import CreateCustomer
 from domain.customers.payment_method import AttachPaymentMethod, PaymentMethodKind
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import CollectionMethod, DraftInvoice, InvoiceLine
+from domain.invoicing.invoice import CollectionMethod, DraftInvoice
+from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, WorkKind
 from domain.payments.commands import CreatePayment

@@ -12,8 +12,9 @@ from infra.kafka.relay import Relay
 from infra.settings import ProcessorSettings
 from processors.journeys import Driver, Journeys
 from projections.folding.live import Live
-from testing.histories import History, scramble
+from testing.histories import History
 from testing.projection_stack import ReadSide, read_side, until
+from testing.random_histories import scramble
 from testing.services import FreshDatabase, KafkaServer
 
 TRIES = 3

@@ -25,8 +25,9 @@ from projections.folding.worker import KEYPLAN
 from projections.models import customers, invoices
 from projections.read_model import Fact, Projection
 from schemas.codec import MalformedPayload
-from testing.histories import START, History, renewals, scramble, write_log
+from testing.histories import START, History, renewals, write_log
 from testing.published import PublishedRecord, Publisher
+from testing.random_histories import scramble
 from testing.services import FreshDatabase
 
 SETTINGS = Settings(general=GeneralSettings())

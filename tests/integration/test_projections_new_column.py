@@ -16,8 +16,9 @@ from projections.folding.tables import layout_of
 from projections.models import invoices
 from projections.read_model import Column, Projection, ReadModel
 from testing.api_client import running_api
-from testing.histories import History, scramble
+from testing.histories import History
 from testing.projection_stack import ReadSide, read_side, until
+from testing.random_histories import scramble
 from testing.services import FreshDatabase, KafkaServer
 
 TENANTS = ("acme", "other")

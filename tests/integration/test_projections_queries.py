@@ -46,8 +46,9 @@ from projections.read_model import Projection
 from projections.reading import ANY_TIME, Between, Page, PageRequest, Reader, UnknownCursor
 from projections.reading import page as page_of_rows
 from schemas.codec import decode_entry
-from testing.histories import USD, History, scramble, write_log
+from testing.histories import USD, History, write_log
 from testing.published import Publisher
+from testing.random_histories import scramble
 from testing.services import FreshDatabase
 
 TENANT = "acme"

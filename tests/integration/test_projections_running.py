@@ -17,9 +17,10 @@ from infra.kafka.topics import ensure_topics, full_name, published_topics
 from projections.catalogue import BY_NAME, READ_MODELS
 from projections.folding.rebuild import rebuild
 from projections.read_model import Projection
-from testing.histories import START, History, renewals, scramble
+from testing.histories import START, History, renewals
 from testing.projection_stack import ReadSide, read_side, until
 from testing.published import Publisher
+from testing.random_histories import scramble
 from testing.services import FreshDatabase, KafkaServer
 
 TENANTS = ("acme", "other")

@@ -7,23 +7,26 @@ from typing import Any
 import pytest
 
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
-from domain.invoicing import invoice as invoices
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import (
     INVOICE,
     CollectionStatus,
-    InvalidInvoiceLines,
-    InvalidLinePeriod,
     InvoiceAlreadyExists,
     InvoiceCannotBeVoided,
     InvoiceCollectionFailed,
-    InvoiceLine,
     InvoiceNotDraft,
     InvoiceNotFound,
     InvoiceNotOpen,
     InvoiceStatus,
     PayInvoiceOutOfBand,
     VoidInvoice,
+)
+from domain.invoicing.invoice_line import (
+    MAX_INVOICE_LINES,
+    MAX_INVOICE_TOTAL,
+    InvalidInvoiceLines,
+    InvalidLinePeriod,
+    InvoiceLine,
 )
 from domain.kernel.accounts import CASH, DEFERRED_REVENUE, RECEIVABLE, REVENUE, Posting
 from domain.kernel.money import Money
@@ -108,10 +111,10 @@ def test_a_draft_is_made_once_for_a_known_and_living_customer() -> None:
 @pytest.mark.parametrize(
     ("lines", "details"),
     [
-        pytest.param((line(),) * (invoices.MAX_INVOICE_LINES + 1), {"lines": 251}, id="too many"),
+        pytest.param((line(),) * (MAX_INVOICE_LINES + 1), {"lines": 251}, id="too many"),
         pytest.param((line(), replace(line(), amount=Money(1, EUR))), {"currency": "USD"}, id="another currency"),
         pytest.param((line(5), line(-6)), {"total": -1}, id="less than nothing"),
-        pytest.param((line(invoices.MAX_INVOICE_TOTAL), line(1)), {"total": 10**12}, id="more than an invoice holds"),
+        pytest.param((line(MAX_INVOICE_TOTAL), line(1)), {"total": 10**12}, id="more than an invoice holds"),
     ],
 )
 def test_lines_that_make_no_invoice_are_refused(lines: tuple[InvoiceLine, ...], details: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Specifications of what a line says beside its amount: what it bills, of which product, in which tax category."""
 
 from domain.catalog.product import ChangeProduct, CreateProduct, ProductNotFound
-from domain.invoicing.invoice import INVOICE, InvoiceLineKind
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.invoice_line import InvoiceLineKind
 from domain.subscriptions.commands import RenewSubscription
 from testing.examples.streams import (
     INVOICE_ID,

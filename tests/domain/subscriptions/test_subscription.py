@@ -9,24 +9,26 @@ from domain.catalog.plan import ArchivePlan, ChangePlanTerms, PlanIsArchived, Pl
 from domain.catalog.price import ArchivePrice, CreatePrice, PriceIsArchived, PriceNotFound
 from domain.catalog.product import ArchiveProduct, ProductIsArchived
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
-from domain.invoicing.invoice import MAX_INVOICE_TOTAL
+from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.pricing.models import PerUnit
-from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.commands import CancelSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
-    DuplicatePrice,
-    FlatPriceHasNoQuantity,
-    InvalidSubscriptionItems,
     PeriodIsBilled,
-    PriceOfAnotherPlan,
     RenewalNotDue,
     SubscriptionAlreadyExists,
     SubscriptionNotFound,
     SubscriptionPastDue,
     SubscriptionStatus,
+)
+from domain.subscriptions.terms import (
+    MAX_ITEMS,
+    DuplicatePrice,
+    FlatPriceHasNoQuantity,
+    InvalidSubscriptionItems,
+    PriceOfAnotherPlan,
 )
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
@@ -273,7 +275,7 @@ def test_a_subscription_is_created_once() -> None:
     "items",
     [
         pytest.param((), id="none"),
-        pytest.param((RequestedItem(price_id=PRICE_ID),) * (subscriptions.MAX_ITEMS + 1), id="too many"),
+        pytest.param((RequestedItem(price_id=PRICE_ID),) * (MAX_ITEMS + 1), id="too many"),
         pytest.param((RequestedItem(price_id=PRICE_ID, quantity=Decimal(0)),), id="none of it"),
         pytest.param((RequestedItem(price_id=PRICE_ID, quantity=Decimal(-1)),), id="less than none"),
     ],

@@ -4,9 +4,7 @@ import pytest
 
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE
 from domain.kernel.billing_period import Interval, IntervalUnit
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-)
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
     IN_ARREARS,

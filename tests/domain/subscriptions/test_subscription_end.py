@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from domain.invoicing.invoice import InvoiceLineKind
+from domain.invoicing.invoice_line import InvoiceLineKind
 from domain.kernel.accounts import RECEIVABLE, REVENUE
 from domain.kernel.stream import Finish
 from domain.pricing.models import PerUnit

@@ -1,0 +1,101 @@
+"""The lines of an invoice: what each of them bills, and what together makes an invoice."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from domain.catalog.price import BillingTiming
+from domain.invoicing.computation import AmountLine, compute_invoice
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.rounding import Rounding
+
+MAX_INVOICE_LINES = 250
+
+MAX_INVOICE_TOTAL = 999_999_999_999
+"""Minor units. Sums of millions of such invoices still fit the 64 bits of the read models."""
+
+
+class InvoiceLineKind(StrEnum):
+    """What a line bills: something by itself, a whole period of a subscription, or a part of one."""
+
+    ONE_OFF = "one_off"
+    RECURRING = "recurring"
+    PRORATED = "prorated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceLine:
+    """One thing billed: its amount is final to the minor unit. The period is the service period, if there is one.
+
+    `tax_category` is the product's at the time it was sold.
+    """
+
+    line_id: str
+    description: str
+    amount: Money
+    quantity: Decimal
+    timing: BillingTiming
+    kind: InvoiceLineKind = InvoiceLineKind.ONE_OFF
+    product_id: str | None = None
+    price_id: str | None = None
+    tax_category: str | None = None
+    period_start: datetime | None = None
+    period_end: datetime | None = None
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether its revenue is earned over time: billed ahead, for a service period of some length.
+
+        Without one there is no time over which to recognize it, so it would stay deferred for ever.
+        """
+        if self.timing is not BillingTiming.IN_ADVANCE or self.period_start is None or self.period_end is None:
+            return False
+        return self.period_start < self.period_end
+
+
+class InvalidInvoiceLines(Refusal):
+    """An invoice has 1 to 250 lines in its own currency and a total from zero to 999,999,999,999 minor units."""
+
+    code = "invalid_invoice_lines"
+    kind = RefusalKind.INVALID
+    param = "lines"
+
+
+class InvalidLinePeriod(Refusal):
+    """A line's service period has a start and a later end: name both, or neither."""
+
+    code = "invalid_line_period"
+    kind = RefusalKind.INVALID
+    param = "lines"
+
+
+def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode, rounding: Rounding) -> Money:
+    """What the lines come to, by the one computation of every invoice: below zero where they give back more than they
+    bill.
+
+    Raises InvalidInvoiceLines for none, too many, another currency, or a sum out of bounds.
+    """
+    if not 1 <= len(lines) <= MAX_INVOICE_LINES:
+        raise InvalidInvoiceLines(lines=len(lines))
+    if any(line.amount.currency != currency for line in lines):
+        raise InvalidInvoiceLines(currency=currency)
+    billed = [
+        AmountLine(
+            line_id=line.line_id, product_id=line.product_id or line.line_id, amount=line.amount, discountable=False
+        )
+        for line in lines
+    ]
+    total = compute_invoice(billed, currency, rounding=rounding).total
+    if abs(total.amount) > MAX_INVOICE_TOTAL:
+        raise InvalidInvoiceLines(total=total.amount, most=MAX_INVOICE_TOTAL)
+    return total
+
+
+def check_period(line: InvoiceLine, number: int) -> None:
+    """A service period has some length. Raises InvalidLinePeriod; `number` counts the lines from 1."""
+    start, end = line.period_start, line.period_end
+    if (start is None) != (end is None) or (start is not None and end is not None and end <= start):
+        raise InvalidLinePeriod(line=number)

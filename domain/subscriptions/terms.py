@@ -1,0 +1,95 @@
+"""The terms of a subscription: what was subscribed to, as it was then, and what may be."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from domain.catalog.price import BillingTiming
+from domain.invoicing.invoice import CollectionMethod
+from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL
+from domain.kernel.billing_period import Interval
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.rounding import Rounding
+from domain.pricing.amount import amount_of
+from domain.pricing.models import Flat, PriceModel
+
+MAX_ITEMS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionItem:
+    """A price as it was when it was subscribed to, and how many of it."""
+
+    price_id: str
+    product_id: str
+    description: str
+    tax_category: str | None
+    model: PriceModel
+    timing: BillingTiming
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionTerms:
+    """What stays fixed: `days_until_due` counts from finalization for invoices paid by hand."""
+
+    plan_id: str
+    plan_version: int
+    items: tuple[SubscriptionItem, ...]
+    interval: Interval
+    currency: CurrencyCode
+    rounding: Rounding
+    time_zone: str
+    collection: CollectionMethod
+    days_until_due: int
+
+
+class InvalidSubscriptionItems(Refusal):
+    """A subscription has 1 to 20 prices of positive quantities, and no more in a period than an invoice can hold."""
+
+    code = "invalid_subscription_items"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
+class PriceOfAnotherPlan(Refusal):
+    """A subscription's prices belong to its plan: name prices of the plan, or subscribe to the other plan."""
+
+    code = "price_of_another_plan"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
+class DuplicatePrice(Refusal):
+    """A price stands once in a subscription: name it once, with the quantity of all."""
+
+    code = "duplicate_price"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
+class FlatPriceHasNoQuantity(Refusal):
+    """A flat price is one amount whatever the quantity: leave the quantity out, or use a price per unit."""
+
+    code = "flat_price_has_no_quantity"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
+def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None:
+    """Raises InvalidSubscriptionItems, DuplicatePrice, FlatPriceHasNoQuantity."""
+    if not 1 <= len(items) <= MAX_ITEMS:
+        raise InvalidSubscriptionItems(items=len(items))
+    named: set[str] = set()
+    for item in items:
+        if item.price_id in named:
+            raise DuplicatePrice(price=item.price_id)
+        named.add(item.price_id)
+        if item.quantity <= 0:
+            raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
+        if isinstance(item.model, Flat) and item.quantity != 1:
+            raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity))
+    # The most that one invoice bills, so that no later renewal is refused for it.
+    amount = sum(amount_of(item.model, item.quantity, rounding).amount for item in items)
+    if amount > MAX_INVOICE_TOTAL:
+        raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
