@@ -8,6 +8,7 @@ import pytest
 
 from api.app import RESOURCES
 from api.http.operations import Operation
+from api.http.resource import Resource
 from infra.event_store.port import Request
 from testing.api_client import Api, Client, project, running_api
 from testing.services import FreshDatabase
@@ -46,17 +47,8 @@ OPERATIONS: dict[str, Operation] = {
     operation.name: operation for resource in RESOURCES for operation in resource.declared
 }
 PATH_OF_OBJECT = {
-    "customer": "/v1/customers/",
-    "product": "/v1/products/",
-    "plan": "/v1/plans/",
-    "price": "/v1/prices/",
-    "subscription": "/v1/subscriptions/",
-    "invoice": "/v1/invoices/",
-    "payment_method": "/v1/payment-methods/",
-    "payment": "/v1/payments/",
-    "refund": "/v1/refunds/",
-    "test_clock": "/v1/test-clocks/",
-    "journal_entry": "/v1/ledger/journal-entries/",
+    "refund": "/v1/refunds/",  # lives in its payment's stream, and so is no `Resource`
+    **{resource.name: f"{resource.path}/" for resource in RESOURCES if isinstance(resource, Resource)},
 }
 ORDER: dict[str, Any] = {"metadata": {"order": "4711", "channel": "web"}}
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
