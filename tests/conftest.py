@@ -5,6 +5,7 @@ Tests of durability and of kills take servers of their own: `durable_postgres`, 
 tests run is said in `lengths.py`, which is loaded here before any test is.
 """
 
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,6 +28,9 @@ from testing.services import (
 from tests.lengths import LENGTH
 
 TEMPLATE = "tallybook_template"
+
+# A run starts some two hundred processes: what they import is compiled by the first, whatever this one was told.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
