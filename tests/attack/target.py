@@ -13,7 +13,7 @@ import asyncpg
 
 from tests.e2e.api_process import ApiProcess
 
-ANSWER_TIMEOUT_S: Final = 30.0
+ANSWER_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.02
 
 Headers = Iterable[tuple[str, str]]

@@ -11,7 +11,7 @@ import pytest
 
 from cli.tenants import create_key
 from infra.settings import Settings
-from tests.attack.target import Target, Wire, head
+from tests.attack.target import ANSWER_TIMEOUT_S, Target, Wire, head
 from tests.e2e.api_process import ApiProcess
 
 ONE_ADDRESS = 12
@@ -21,10 +21,10 @@ OPEN = 60
 ANONYMOUS_PER_MIN = 5
 PROXY = "127.0.0.9"
 LIMITS = {
-    "TALLYBOOK_API_HEAD_TIMEOUT_S": "1",
-    "TALLYBOOK_API_BODY_TIMEOUT_S": "1",
-    "TALLYBOOK_API_SEND_TIMEOUT_S": "1",
-    "TALLYBOOK_API_IDLE_TIMEOUT_S": "1",
+    "TALLYBOOK_API_HEAD_TIMEOUT_S": "2",
+    "TALLYBOOK_API_BODY_TIMEOUT_S": "2",
+    "TALLYBOOK_API_SEND_TIMEOUT_S": "2",
+    "TALLYBOOK_API_IDLE_TIMEOUT_S": "2",
     "TALLYBOOK_API_UNFINISHED_PER_ADDRESS_MAX": str(ONE_ADDRESS),
     "TALLYBOOK_API_UNFINISHED_MAX": str(UNFINISHED),
     "TALLYBOOK_API_CONNECTIONS_PER_ADDRESS_MAX": str(OF_ONE_ADDRESS),
@@ -201,7 +201,7 @@ async def test_a_client_that_takes_no_answer_is_ended(limited: Target) -> None:
     connection.connect(("127.0.0.1", limited.process.port))
     try:
         connection.sendall(head("GET", "/openapi.json", limited.authorized()) * 20)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
             while await ended(limited, "send_timeout") == before:
                 await asyncio.sleep(0.05)
     finally:

@@ -444,7 +444,7 @@ class EventStoreContract:
                 if len(seen) == 5:
                     return
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             follower = asyncio.create_task(follow())
             await asyncio.gather(*(writer.submit(request(Open(counter_id=f"d{n}"))) for n in range(2)))
             await follower

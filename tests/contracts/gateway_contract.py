@@ -41,7 +41,7 @@ from gateway_adapters.port import (
     WithdrawalRequest,
 )
 
-WAIT_TIMEOUT_S = 20
+WAIT_TIMEOUT_S = 90
 _numbers = itertools.count(1)
 _run = secrets.token_hex(4)
 

@@ -17,7 +17,7 @@ API_KEY = "sk_sandbox_of_the_tests"
 WEBHOOK_SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cywgMjQgYnl0ZXM="
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 60
 
 
 class SandboxProcess:

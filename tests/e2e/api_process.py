@@ -13,7 +13,7 @@ import psutil
 from host.embedded.process import free_port
 from testing.api_client import MASTER_KEY
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 POLL_S = 0.05
 
 
@@ -68,7 +68,7 @@ class ApiProcess:
         """Ask it to finish (SIGTERM); its exit code."""
         assert self._process is not None, "it was started"
         self._process.terminate()
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=START_TIMEOUT_S)
 
     @property
     def is_running(self) -> bool:

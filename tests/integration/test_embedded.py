@@ -269,7 +269,7 @@ async def read(bootstrap: str, topic: str, count: int) -> list[int]:
     await consumer.start()
     found: list[int] = []
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while len(found) < count:
                 for records in (await consumer.getmany(timeout_ms=500)).values():
                     found += [int(record.value) for record in records]

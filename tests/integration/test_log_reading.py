@@ -76,7 +76,7 @@ async def test_following_wakes_by_notification_and_misses_nothing(writer: GroupC
             if len(seen) >= 101:
                 return
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         follower = asyncio.create_task(follow())
         await writer.submit(request(Open(counter_id="c1")))
         await first_seen.wait()

@@ -47,7 +47,8 @@ async def test_an_outcome_is_found_out_and_nothing_is_charged_twice(
     await cell.reaches(payment_id, last)
     events = await cell.events(payment_id)
     assert events.count("payment.attempt_requested") == 1
-    assert ("payment.outcome_unknown" in events) == unknown_first
+    # A gateway that answers at once may still be silent for longer than the time-out, on a machine that is busy enough.
+    assert "payment.outcome_unknown" in events or not unknown_first
     assert await cell.charged(payment_id) == (last == "payment.captured")
 
 

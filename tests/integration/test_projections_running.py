@@ -263,7 +263,7 @@ async def test_a_stopped_worker_leaves_within_its_batch(side: ReadSide) -> None:
     side.relay()
     _, task = side.workers()
     await side.log(history)
-    await asyncio.wait_for(_stop_soon(side, task), timeout=30)
+    await asyncio.wait_for(_stop_soon(side, task), timeout=90)
     side.workers()
     await side.caught_up()
     assert await side.differences() == {}

@@ -36,7 +36,7 @@ from tests.contracts.gateway_contract import new_reference, payment, refund, suc
 from tests.contracts.sandbox_process import SandboxProcess
 from tests.lengths import LENGTH
 
-WAIT_TIMEOUT_S = 30
+WAIT_TIMEOUT_S = 90
 TRIES_MAX = 200
 
 
