@@ -18,6 +18,7 @@ THINK_S: Final = 0.15
 
 NO_PAYMENT: Final = "payment_not_found"
 NO_INVOICE: Final = "invoice_not_found"
+GONE: Final = frozenset({"test_clock_deleted", "customer_deleted"})
 REPEAT_RATE: Final = 0.08
 CLOCK_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 MONTH: Final = timedelta(days=31)
@@ -69,6 +70,8 @@ class Load:
             "cancel": (4, self._cancel),
             "change": (6, self._change),
             "advance": (3, self._advance),
+            "stop": (2, self._stop_clock),
+            "throw away": (1, self._throw_clock_away),
             "err": (4, self._err),
             "race": (10, self._races.run),
             "leave": (6, self._leave),
@@ -112,13 +115,19 @@ class Load:
     async def _join(self, chance: random.Random) -> None:
         currency = chance.choice(list(PRICES))
         body: dict[str, object] = {"name": f"N{chance.random()}", "email": "n@example.com", "currency": currency}
-        if chance.random() < 1 / 3:
-            body["test_clock"] = await self._clock(chance)
-        customer = await self._made("/v1/customers", body)
-        person = Person(customer["id"], currency)
+        clock = await self._clock(chance) if chance.random() < 1 / 3 else None
+        if clock is not None:
+            body["test_clock"] = clock
+        customer = await self._post("/v1/customers", body)
+        if _is_gone(customer):
+            return
+        person = Person(customer.body["id"], currency, clock=clock)
         token = chance.choices(list(TOKENS), list(TOKENS.values()))[0]
         method = {"customer": person.customer_id, "type": "card", "token": token, "set_default": True}
-        person.payment_method = (await self._made("/v1/payment-methods", method))["id"]
+        attached = await self._post("/v1/payment-methods", method)
+        if _is_gone(attached):
+            return
+        person.payment_method = attached.body["id"]
         _keep(self._world.people, person)
 
     async def _clock(self, chance: random.Random) -> str:
@@ -212,7 +221,7 @@ class Load:
         told = await self._client.command(
             "PATCH", f"/v1/customers/{person.customer_id}", {"name": f"M{chance.random()}"}
         )
-        assert told.accepted, told
+        assert told.accepted or _is_gone(told), told
 
     async def _advance(self, chance: random.Random) -> None:
         clocks = self._world.clocks
@@ -221,8 +230,23 @@ class Load:
         clock = chance.choice(list(clocks))
         goal = clocks[clock] + MONTH
         told = await self._post(f"/v1/test-clocks/{clock}/advance", {"frozen_time": goal.isoformat()})
-        if told.accepted:
+        if told.accepted and clock in clocks:
             clocks[clock] = max(goal, clocks[clock])
+
+    async def _stop_clock(self, chance: random.Random) -> None:
+        """Cancel an advance, which may have ended, or never begun."""
+        if self._world.clocks:
+            await self._post(f"/v1/test-clocks/{chance.choice(list(self._world.clocks))}/cancel-advance", {})
+
+    async def _throw_clock_away(self, chance: random.Random) -> None:
+        """Delete a clock with everything on it, whatever is under way there; others may be acting on it just now."""
+        world = self._world
+        clock = chance.choice(list(world.clocks)) if world.clocks else None
+        left = [person for person in world.people if person.clock != clock]
+        if clock is not None and left:
+            del world.clocks[clock]
+            world.people[:] = left
+            await self._client.command("DELETE", f"/v1/test-clocks/{clock}", {})
 
     async def _err(self, chance: random.Random) -> None:
         """Refused for good, and remembered as refused."""
@@ -264,6 +288,11 @@ class Load:
         if not told.accepted:
             raise RuntimeError(f"POST {path} was refused, and should not have been: {told.body}")
         return told.body
+
+
+def _is_gone(told: Told) -> bool:
+    """Whether it was refused because its test clock was thrown away meanwhile."""
+    return told.body.get("code") in GONE
 
 
 def _keep(things: list[Any], thing: object) -> None:

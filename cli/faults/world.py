@@ -11,6 +11,7 @@ class Person:
     customer_id: str
     currency: str
     payment_method: str = ""
+    clock: str | None = None
 
 
 @dataclass(slots=True)
