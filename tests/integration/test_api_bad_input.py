@@ -28,19 +28,7 @@ QUERIES: list[Operation] = [
 ]
 CODES = {kind.code for kind in catalogue()}
 SOMEBODYS_ID = "01m7ywe9z7e398x54gfbrtqnk7"
-PREFIXES = {
-    "customer_id": "cus_",
-    "product_id": "prod_",
-    "plan_id": "plan_",
-    "price_id": "price_",
-    "subscription_id": "sub_",
-    "invoice_id": "in_",
-    "payment_method_id": "pm_",
-    "payment_id": "pay_",
-    "refund_id": "re_",
-    "test_clock_id": "clock_",
-    "journal_entry_id": "je_",
-}
+PREFIXES = {name: prefix for resource in RESOURCES for name, prefix in resource.path_ids.items()}
 THEIR_WORDS = re.compile(
     r"should (be|have|match)|Input|Field required|not permitted|pattern|pydantic|validation|discriminator|Expecting"
     r"|\\\\x|\[\^|string_|(int|str|string|model|tuple|list|dict|bool)_type|_forbidden|literal_error|missing"
