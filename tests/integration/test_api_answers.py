@@ -46,10 +46,7 @@ class Story:
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation for resource in RESOURCES for operation in resource.declared
 }
-PATH_OF_OBJECT = {
-    "refund": "/v1/refunds/",  # lives in its payment's stream, and so is no `Resource`
-    **{resource.name: f"{resource.path}/" for resource in RESOURCES if isinstance(resource, Resource)},
-}
+PATH_OF_OBJECT = {resource.name: f"{resource.path}/" for resource in RESOURCES if isinstance(resource, Resource)}
 ORDER: dict[str, Any] = {"metadata": {"order": "4711", "channel": "web"}}
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 
