@@ -27,6 +27,8 @@ MAX_AMOUNT: Final = 999_999_999_999
 MAX_UNIT_AMOUNT: Final = Decimal(99_999_999_999)
 MAX_QUANTITY: Final = Decimal(1_000_000)
 MAX_DECIMALS: Final = 12
+MAX_METADATA_KEY_CHARS: Final = 40
+MAX_METADATA_VALUE_CHARS: Final = 500
 
 TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]*$"
 ID_PATTERN: Final = "[0-9a-hjkmnp-tv-z]{26}"
@@ -185,12 +187,27 @@ def plain_decimal(value: Decimal) -> str:
 
 
 Metadata: TypeAlias = Annotated[
-    dict[Annotated[str, text(40)], Annotated[str, text(500, min_length=0)] | None],
-    Field(
-        max_length=MAX_METADATA_KEYS,
-        description="Yours to keep; nothing is decided by it. A key with null or an empty text is taken away, null in "
-        "place of all of them takes all away, and keys that are not named stay. Put nothing personal here.",
-        examples=[{"order": "4711"}],
+    dict[
+        Annotated[str, text(MAX_METADATA_KEY_CHARS)],
+        Annotated[str, text(MAX_METADATA_VALUE_CHARS, min_length=0)] | None,
+    ],
+    Field(max_length=MAX_METADATA_KEYS),
+    # The parser's own document lets names of another form have any value.
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "Yours to keep; nothing is decided by it. A key with null or an empty text is taken away, "
+            "null in place of all of them takes all away, and keys that are not named stay. Put nothing personal here.",
+            "maxProperties": MAX_METADATA_KEYS,
+            "propertyNames": {"minLength": 1, "maxLength": MAX_METADATA_KEY_CHARS, "pattern": TEXT_PATTERN},
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "string", "maxLength": MAX_METADATA_VALUE_CHARS, "pattern": TEXT_PATTERN},
+                    {"type": "null"},
+                ]
+            },
+            "examples": [{"order": "4711"}],
+        }
     ),
 ]
 

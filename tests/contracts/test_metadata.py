@@ -1,5 +1,6 @@
 """Whatever can be made takes metadata, shows them, and lets them be changed: one rule for every resource there is."""
 
+import json
 from typing import Any, Final, get_type_hints
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from api.app import RESOURCES
 from api.http.changes import Change
 from api.http.fields import New
+from api.http.openapi import document
 from api.http.operations import Operation
 from api.http.resource import Resource
 from domain.kernel.metadata import Metadata, MetadataSet
@@ -77,3 +79,9 @@ def test_an_event_without_metadata_carries_one_byte_for_them() -> None:
     _, _, one = encode_event(payment_created(metadata=(("a", "b"),)))
     count_key_and_value = len(b"\x02" + b"\x02a" + b"\x02b")
     assert len(one) - len(without) == count_key_and_value
+
+
+def test_the_apis_document_bounds_every_name_of_an_object() -> None:
+    text = json.dumps(document(RESOURCES, version="test"))
+    assert '"propertyNames"' in text
+    assert '"patternProperties"' not in text, "it leaves open what is of another form"
