@@ -1,4 +1,4 @@
-"""What the streams' refusals promise to clients: codes that never change, a kind, and the field they are about."""
+"""What the domain's refusals promise to clients: codes that never change, a kind, and the field they are about."""
 
 import inspect
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ from typing import get_type_hints
 import pytest
 
 import domain
-from domain.catalogue import STREAMS
 from domain.commands import HANDLERS, ChangeMetadata
 from domain.kernel.refusal import Refusal
 
@@ -84,27 +83,54 @@ PROMISED = """
     UnbalancedEntry              unbalanced_entry               invalid    -
     UnknownAccount               unknown_account                invalid    -
     TooManyMetadataKeys          too_many_metadata_keys         invalid    metadata
+    InvalidDunningSchedule       invalid_dunning_schedule       invalid    -
+    CreditExceedsLine            credit_exceeds_line            conflict   amount
+    NothingToCredit              nothing_to_credit              invalid    amount
+    InvalidExchangeRate          invalid_exchange_rate          invalid    rate
+    NegativeRecurringRevenue     negative_recurring_revenue     invalid    -
+    InvalidServicePeriod         invalid_service_period         invalid    -
+    CreditExceedsRevenue         credit_exceeds_revenue         conflict   -
+    CreditOutOfOrder             credit_out_of_order            conflict   -
+    OutsidePeriod                outside_period                 invalid    effective_at
+    AnchorMustBeReset            anchor_must_be_reset           invalid    reset_anchor
+    InvalidInterval              invalid_interval               invalid    interval
+    UnknownTimeZone              unknown_time_zone              invalid    time_zone
+    InvalidAnchor                invalid_anchor                 invalid    billing_anchor
+    BeyondCalendar               beyond_calendar                invalid    -
+    UnknownCurrency              unknown_currency               invalid    currency
+    NotRoundable                 not_roundable                  invalid    -
+    CurrencyMismatch             currency_mismatch              invalid    currency
+    InvalidAmount                invalid_amount                 invalid    amount
+    InvalidWeights               invalid_weights                invalid    -
+    NoPriceInCurrency            no_price_in_currency           invalid    currency
+    InvalidQuantity              invalid_quantity               invalid    quantity
+    WrongMeasure                 wrong_measure                  invalid    quantity
+    InvalidPrice                 invalid_price                  invalid    model
+    InvalidTierTable             invalid_tier_table             invalid    tiers
+    NoTiers                      no_tiers                       invalid    tiers
+    TierDoesNotStartAtZero       tier_does_not_start_at_zero    invalid    tiers
+    TierGap                      tier_gap                       invalid    tiers
+    TierOverlap                  tier_overlap                   invalid    tiers
+    EmptyTier                    empty_tier                     invalid    tiers
+    TierWithoutEndBeforeLast     tier_without_end_before_last   invalid    tiers
+    LastTierHasEnd               last_tier_has_end              invalid    tiers
+    InvalidTaxLocation           invalid_tax_location           invalid    address
+    InvalidCoupon                invalid_coupon                 invalid    coupon
+    CouponExhausted              coupon_exhausted               conflict   -
+    CouponExpired                coupon_expired                 conflict   -
+    CouponInOtherCurrency        coupon_in_other_currency       conflict   -
+    InvalidTaxTable              invalid_tax_table              invalid    tax_rates
+    InvalidGrant                 invalid_credit_grant           invalid    credits
+    BasisNeedsMonths             basis_needs_months             invalid    proration_basis
 """
 
-CONTEXTS = [
-    import_module(module.name)
-    for module in walk_packages(domain.__path__, "domain.")
-    if module.name.count(".") > 1 and module.name.endswith("commands")
-]
-STREAM_MODULES = {
-    *(stream.evolve.__module__ for stream in STREAMS.values()),
-    *(context.__name__ for context in CONTEXTS),
-    "domain.kernel.accounts",
-    "domain.payments.refund",
-    "domain.kernel.metadata",
-    "domain.subscriptions.terms",
-    "domain.invoicing.invoice_line",
-}
+MODULES = [import_module(module.name) for module in walk_packages(domain.__path__, "domain.")]
+CONTEXTS = [module for module in MODULES if module.__name__.count(".") > 1 and module.__name__.endswith("commands")]
 
 
 def refusals(base: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
     for refusal in base.__subclasses__():
-        if refusal.__module__ in STREAM_MODULES:
+        if refusal.__module__.startswith("domain."):
             yield refusal
         yield from refusals(refusal)
 
