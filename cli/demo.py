@@ -129,14 +129,17 @@ async def _summary(
             if each["difference"]["amount"]
         ),
         *(f"{result.invariant}: {result.differences} differences." for result in checked if not result.holds),
-        *(
-            f"{swept_share(result):.0%} of the sagas were started by the sweeper: Kafka did not bring them."
-            for result in checked
-            if swept_share(result) > stack.settings.processors.swept_share_max
-        ),
     ]
+    swept = max(map(swept_share, checked), default=0.0)
+    if swept == 1:
+        wrong.append("Kafka brought no saga its events: the sweeper started all of them.")
     if wrong:
         raise DoesNotAddUp(" ".join(wrong))
+    if swept > stack.settings.processors.swept_share_max:
+        on.print(
+            f"[yellow]{swept:.0%} of the sagas' steps were the sweeper's, as Kafka had not brought them by their "
+            "deadline: this machine is busy, or a broker was away. Nothing is wrong with the books.[/yellow]"
+        )
     on.print(_verdict(rows, first, second, checked))
     return checked
 
