@@ -217,6 +217,12 @@ class Result(Given):
         _same({name: self._result.details.get(name) for name in details}, details)
         return self
 
+    def then_is_about(self, path: str | None) -> Self:
+        """Refused for the field at this path."""
+        assert isinstance(self._result, Refusal), f"accepted: {self._result}"
+        _same(self._result.param, path)
+        return self
+
     def then_at(self, instant: datetime) -> Self:
         """Effective at this business time."""
         _same(self.done.effective_at, instant)

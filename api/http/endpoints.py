@@ -157,8 +157,11 @@ class CommandEndpoint(Endpoint):
             raise Problem(BUSY, headers=retry_after(1))
 
     async def _execute(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
-        intention = await cast("CommandHandler", self._operation.handler)(call, body)
         param_of = partial(param_in, sent=sent, named=type(body).model_fields.keys(), path=call.path)
+        try:
+            intention = await cast("CommandHandler", self._operation.handler)(call, body)
+        except Refusal as refusal:
+            raise refusal.at(param_of(refusal)) from None
         rendered = Rendered(call, key, intention, self._operation.status, param_of)
         request = Request(
             tenant_id=call.tenant_id,

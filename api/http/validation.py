@@ -92,10 +92,25 @@ def param_in(refusal: Refusal, *, sent: object, named: Container[str], path: Map
     was refused. None where it is about nothing that the request names.
     """
     name = refusal.param
+    if name is not None and "." in name:
+        return name if _leads(name, sent) else None
     if name is None or name in named or refusal.details.get(name, "") in path.values():
         return name
     found = [each for each in _named(name, sent) if each.value in refusal.details.values()]
     return found[0].param if found else None
+
+
+def _leads(param: str, sent: object) -> bool:
+    """Whether a path leads to a field of a JSON value, or to where one is missing."""
+    *steps, _last = param.split(".")
+    for step in steps:
+        if isinstance(sent, Mapping):
+            sent = sent.get(step)
+        elif isinstance(sent, list) and step.isdecimal() and int(step) < len(sent):
+            sent = sent[int(step)]
+        else:
+            return False
+    return isinstance(sent, Mapping)
 
 
 def _named(name: str, sent: object) -> Iterator[_Place]:

@@ -43,7 +43,6 @@ from domain.customers.customer import (
     CustomerNotFound,
     DeleteCustomer,
     EraseCustomer,
-    ExternalIdTaken,
     SetDefaultPaymentMethod,
     UpdateCustomer,
 )
@@ -52,6 +51,7 @@ from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import TestClockIsDeleted, TestClockNotFound
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.identifiers import CUSTOMER as PREFIX
+from domain.kernel.refusal import ExternalIdTaken
 from domain.kernel.stream import Streams
 from infra.commitments import Person
 from infra.ids import new_id

@@ -37,10 +37,10 @@ from domain.catalog.price import (
     BillingTiming,
     CreatePrice,
     PlanPrice,
-    PriceExternalIdTaken,
 )
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import PRICE as PREFIX
+from domain.kernel.refusal import ExternalIdTaken
 from domain.pricing.models import ZERO, Flat, PerUnit, PriceModel
 from domain.pricing.validation import InvalidPrice
 from infra.ids import new_id
@@ -208,7 +208,7 @@ PRICES: Final = Resource(
         "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
         "timing": "in_advance",
     },
-    refusals=(PlanNotFound, PlanIsArchived, PriceExternalIdTaken, InvalidPrice),
+    refusals=(PlanNotFound, PlanIsArchived, ExternalIdTaken, InvalidPrice),
 )
 async def create_price(_call: Call, body: NewPrice) -> Intention:
     """Create a price of a plan.

@@ -7,7 +7,7 @@ from enum import StrEnum
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
-from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.refusal import ExternalIdTaken, Refusal, RefusalKind
 from domain.kernel.stream import Claim, Stream, Streams, Take, Topic
 from domain.pricing.models import Flat, PerUnit, PriceModel
 from domain.pricing.validation import check_price
@@ -76,13 +76,6 @@ class PriceAlreadyExists(Refusal):
     """A price of this id exists already."""
 
     code = "price_already_exists"
-
-
-class PriceExternalIdTaken(Refusal):
-    """Another price has this external_id."""
-
-    code = "external_id_taken"
-    param = "external_id"
 
 
 class PriceIsArchived(Refusal):
@@ -158,9 +151,7 @@ def claims(event: PriceEvent, price: PlanPrice) -> tuple[Claim, ...]:
     external_id = price.external_id
     if isinstance(event, PriceCreated) and external_id is not None:
         return (
-            Take(
-                "price.external_id", external_id, event.price_id, lambda: PriceExternalIdTaken(external_id=external_id)
-            ),
+            Take("price.external_id", external_id, event.price_id, lambda: ExternalIdTaken(external_id=external_id)),
         )
     return ()
 

@@ -212,7 +212,7 @@ def advance_test_clock(command: AdvanceTestClock, streams: Streams, now: datetim
     if clock.advancing_to is not None:
         raise TestClockBusy(test_clock=command.clock_id)
     if command.to <= clock.frozen_at:
-        raise TestClockGoesForward(frozen_time=clock.frozen_at.isoformat(), wanted=command.to.isoformat())
+        raise TestClockGoesForward(frozen_time=clock.frozen_at, wanted=command.to)
     return Decision(now, [TEST_CLOCK.change(TestClockAdvanceStarted(clock_id=command.clock_id, to=command.to))])
 
 

@@ -12,7 +12,7 @@ from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import business_time, in_use
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
-from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.refusal import ExternalIdTaken, Refusal, RefusalKind
 from domain.kernel.stream import Claim, Free, Stream, Streams, Take, Topic
 from domain.kernel.unchanged import UNCHANGED, Unchanged
 
@@ -158,13 +158,6 @@ class PersonalDataMoved(Exception):
     """A new revision was made from one that is not the newest: make it again. No refusal, as it is no answer."""
 
 
-class ExternalIdTaken(Refusal):
-    """Another resource has this external_id."""
-
-    code = "external_id_taken"
-    param = "external_id"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
     customer_id: str
@@ -202,9 +195,14 @@ def customer_time(streams: Streams, customer: Customer, now: datetime) -> dateti
 def check_currency(customer: Customer, currency: CurrencyCode) -> None:
     """Raises NotCustomersCurrency."""
     if currency != customer.currency:
-        raise NotCustomersCurrency(
-            customer=customer.customer_id, customers_currency=customer.currency, currency=currency
-        )
+        raise not_customers_currency(customer, currency)
+
+
+def not_customers_currency(customer: Customer, currency: CurrencyCode, **details: str) -> NotCustomersCurrency:
+    """The refusal of a currency that is not the customer's; `details` tell what is in it."""
+    return NotCustomersCurrency(
+        customer=customer.customer_id, customers_currency=customer.currency, currency=currency, **details
+    )
 
 
 def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:

@@ -123,7 +123,7 @@ def check_redeemable(coupon: Coupon, redemptions: int, currency: CurrencyCode, n
     if coupon.max_redemptions is not None and redemptions >= coupon.max_redemptions:
         raise CouponExhausted(coupon_id=coupon.coupon_id, max_redemptions=coupon.max_redemptions)
     if coupon.redeem_before is not None and now >= coupon.redeem_before:
-        raise CouponExpired(coupon_id=coupon.coupon_id, redeem_before=coupon.redeem_before.isoformat())
+        raise CouponExpired(coupon_id=coupon.coupon_id, redeem_before=coupon.redeem_before)
     if isinstance(coupon.discount, AmountOff) and coupon.discount.amount.currency != currency:
         raise CouponInOtherCurrency(coupon_id=coupon.coupon_id, currency=coupon.discount.amount.currency)
 

@@ -15,7 +15,7 @@ SATURDAY_AND_SUNDAY = frozenset({5, 6})
 
 
 class InvalidDunningSchedule(Refusal):
-    """Retries are at most MAX_RETRIES rising counts of days, up to MAX_RETRY_DAYS, and a week has a working day."""
+    """Retries are at most 20 rising counts of days, up to 365, and a week has a working day."""
 
     code = "invalid_dunning_schedule"
     kind = RefusalKind.INVALID

@@ -49,8 +49,8 @@ def draft_invoice(command: DraftInvoice, streams: Streams, now: datetime) -> Dec
     at = customer_time(streams, customer, now)
     INVOICE.check_new(streams, command.invoice_id)
     check_currency(customer, command.currency)
-    for number, line in enumerate(command.lines, start=1):
-        check_period(line, number)
+    for nth, line in enumerate(command.lines):
+        check_period(line, nth)
     lines = tuple(_of_its_product(line, streams) for line in command.lines)
     total = check_lines(lines, command.currency, rounding_of(streams))
     if total.is_negative:

@@ -63,6 +63,17 @@ class InvalidInvoiceLines(Refusal):
     kind = RefusalKind.INVALID
     param = "lines"
 
+    def summary(self) -> str:
+        match self.details:
+            case {"invoice_currency": str()}:
+                return "The line is in another currency than its invoice: an invoice is in one."
+            case {"total": int(total)} if total < 0:
+                return "The lines come to less than zero: lower what they deduct."
+            case {"total": int()}:
+                return "The lines come to more than an invoice holds: divide them among several."
+            case _:
+                return super().summary()
+
 
 class InvalidLinePeriod(Refusal):
     """A line's service period has a start and a later end: name both, or neither."""
@@ -70,6 +81,17 @@ class InvalidLinePeriod(Refusal):
     code = "invalid_line_period"
     kind = RefusalKind.INVALID
     param = "lines"
+
+    def summary(self) -> str:
+        match self.details:
+            case {"period_start": str(), "period_end": str()}:
+                return "The line's service period does not end after its start."
+            case {"period_start": str()}:
+                return "The line's service period has a start and no end: name both, or neither."
+            case {"period_end": str()}:
+                return "The line's service period has an end and no start: name both, or neither."
+            case _:
+                return super().summary()
 
 
 def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode, rounding: Rounding) -> Money:
@@ -80,8 +102,10 @@ def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode, rounding
     """
     if not 1 <= len(lines) <= MAX_INVOICE_LINES:
         raise InvalidInvoiceLines(lines=len(lines))
-    if any(line.amount.currency != currency for line in lines):
-        raise InvalidInvoiceLines(currency=currency)
+    for nth, line in enumerate(lines):
+        if line.amount.currency != currency:
+            refused = InvalidInvoiceLines(currency=line.amount.currency, invoice_currency=currency)
+            raise refused.at(f"lines.{nth}.amount.currency")
     billed = [
         AmountLine(
             line_id=line.line_id, product_id=line.product_id or line.line_id, amount=line.amount, discountable=False
@@ -94,8 +118,9 @@ def check_lines(lines: tuple[InvoiceLine, ...], currency: CurrencyCode, rounding
     return total
 
 
-def check_period(line: InvoiceLine, number: int) -> None:
-    """A service period has some length. Raises InvalidLinePeriod; `number` counts the lines from 1."""
+def check_period(line: InvoiceLine, nth: int) -> None:
+    """A service period has some length. Raises InvalidLinePeriod; `nth` counts the lines from 0, as paths do."""
     start, end = line.period_start, line.period_end
     if (start is None) != (end is None) or (start is not None and end is not None and end <= start):
-        raise InvalidLinePeriod(line=number)
+        wrong = "period_start" if start is None else "period_end"
+        raise InvalidLinePeriod(period_start=start, period_end=end).at(f"lines.{nth}.{wrong}")

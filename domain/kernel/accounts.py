@@ -115,6 +115,7 @@ class UnbalancedEntry(Refusal):
 
     code = "unbalanced_entry"
     kind = RefusalKind.INVALID
+    param = "postings"
 
 
 class UnknownAccount(Refusal):
@@ -122,6 +123,7 @@ class UnknownAccount(Refusal):
 
     code = "unknown_account"
     kind = RefusalKind.INVALID
+    param = "account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +144,13 @@ class Entry:
 
     def __post_init__(self) -> None:
         totals: dict[str, int] = {}
-        for posting in self.postings:
+        for nth, posting in enumerate(self.postings):
             money = posting.amount
             if money.amount <= 0:
-                raise UnbalancedEntry(account=posting.account, amount=money.amount)
+                refused = UnbalancedEntry(account=posting.account, amount=money.amount)
+                raise refused.at(f"postings.{nth}.amount.amount")
             if posting.account not in CHART:
-                raise UnknownAccount(account=posting.account)
+                raise UnknownAccount(account=posting.account).at(f"postings.{nth}.account")
             signed = money.amount if posting.side is Side.DEBIT else -money.amount
             totals[money.currency] = totals.get(money.currency, 0) + signed
         for currency, total in totals.items():

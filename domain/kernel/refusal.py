@@ -5,8 +5,9 @@ repeat of the same command gets the same answer. HTTP knows nothing of this file
 `kind` to a status code.
 """
 
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class RefusalKind(StrEnum):
@@ -20,16 +21,22 @@ class RefusalKind(StrEnum):
 class Refusal(Exception):
     """Base of all refusals. `code` is stable and documented; `details` hold the values as text, amount or count.
 
-    `param` names the offending field of the command, where there is one.
+    `param` names the offending field of the command, where there is one: by the class, or by its path where a rule
+    knows which item of a list it looked at (`at`).
     """
 
     code: ClassVar[str] = "refused"
     kind: ClassVar[RefusalKind] = RefusalKind.CONFLICT
-    param: ClassVar[str | None] = None
+    param: str | None = None
 
-    def __init__(self, **details: str | int | None) -> None:
-        self.details: dict[str, str | int | None] = details
+    def __init__(self, **details: str | int | datetime | None) -> None:
+        self.details: dict[str, str | int | None] = {name: _shown(value) for name, value in details.items()}
         super().__init__(self.describe())
+
+    def at(self, path: str | None) -> Self:
+        """The same, about the field at this path of the command, such as `lines.0.amount.currency`."""
+        self.param = path
+        return self
 
     def describe(self) -> str:
         """One sentence for a person, and the values."""
@@ -40,3 +47,15 @@ class Refusal(Exception):
     def summary(self) -> str:
         """The docstring's first line, unless the values tell more of what to do."""
         return (type(self).__doc__ or self.code).strip().splitlines()[0]
+
+
+class ExternalIdTaken(Refusal):
+    """Another resource of this kind has this external_id."""
+
+    code = "external_id_taken"
+    param = "external_id"
+
+
+def _shown(value: str | int | datetime | None) -> str | int | None:
+    """A time is told as every answer tells it: in UTC, with a Z."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value

@@ -26,9 +26,10 @@ def post_journal_entry(command: PostJournalEntry, streams: Streams, now: datetim
     if not 2 <= len(command.postings) <= MAX_POSTINGS:
         raise InvalidJournalEntry(postings=len(command.postings))
     balanced = Entry(command.postings)
-    for posting in balanced.postings:
+    for nth, posting in enumerate(balanced.postings):
         if posting.account in CONTROL_ACCOUNTS:
-            raise IsControlAccount(account=posting.account, sum_of=CONTROL_ACCOUNTS[posting.account])
+            refused = IsControlAccount(account=posting.account, sum_of=CONTROL_ACCOUNTS[posting.account])
+            raise refused.at(f"postings.{nth}.account")
     for customer_id in {posting.customer_id: None for posting in command.postings if posting.customer_id}:
         CUSTOMER.of(streams, customer_id)
     posted = JournalEntryPosted(

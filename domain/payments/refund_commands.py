@@ -87,6 +87,11 @@ class RefundExceedsPayment(Refusal):
     code = "refund_exceeds_payment"
     param = "amount"
 
+    def summary(self) -> str:
+        if self.details.get("refundable") == 0:
+            return "Nothing is left of the payment to refund: it was refunded in full already, or that is under way."
+        return super().summary()
+
 
 class InvalidRefundAmount(Refusal):
     """A refund is of more than zero, in the payment's currency."""
@@ -122,7 +127,8 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
     if amount.currency != payment.amount.currency or (command.amount is not None and amount.amount <= 0):
         raise InvalidRefundAmount(amount=amount.amount, currency=amount.currency)
     if amount.amount > left.amount or amount.is_zero:
-        raise RefundExceedsPayment(amount=amount.amount, refundable=left.amount)
+        asked = None if command.amount is None else amount.amount
+        raise RefundExceedsPayment(payment=payment.payment_id, amount=asked, refundable=left.amount)
     requested = RefundRequested(
         refund_id=command.refund_id,
         payment_id=payment.payment_id,

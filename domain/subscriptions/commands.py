@@ -12,10 +12,9 @@ from typing import Final
 
 from domain.catalog import plan as plans
 from domain.catalog import price as prices
-from domain.catalog import product as products
 from domain.catalog.plan import check_trial_days
-from domain.catalog.product import PRODUCT, Product
-from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business
+from domain.catalog.product import PRODUCT, Product, ProductIsArchived
+from domain.customers.customer import CUSTOMER, Customer, customer_time, not_customers_currency, open_for_business
 from domain.customers.test_clock import TEST_CLOCK, TestClockNotDeleting
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
@@ -88,7 +87,8 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
     customer = open_for_business(streams, command.customer_id)
     at = customer_time(streams, customer, now)
     plan = plans.on_sale(streams, command.plan_id)
-    products.on_sale(streams, plan.product_id)
+    if PRODUCT.of(streams, plan.product_id).archived_at is not None:
+        raise ProductIsArchived(product=plan.product_id, plan=plan.plan_id).at("plan")
     terms = _terms(command, plan, customer, streams)
     trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
     check_trial_days(trial_days)
@@ -119,7 +119,7 @@ def renew_subscription(command: RenewSubscription, streams: Streams, now: dateti
     boundary = subscription.next_boundary
     assert boundary is not None, "a living subscription has a next boundary"
     if boundary > at or command.due_at not in {None, boundary}:
-        raise RenewalNotDue(subscription=subscription.subscription_id, next_renewal=boundary.isoformat())
+        raise RenewalNotDue(subscription=subscription.subscription_id, next_renewal=boundary)
     return Decision(at, caught_up(streams, command.subscription_id, at).changes)
 
 
@@ -165,9 +165,12 @@ def end_with_test_clock(command: EndWithTestClock, streams: Streams, now: dateti
 
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
     product = PRODUCT.of(streams, plan.product_id)
-    items = told_apart(tuple(_item(requested, plan, product, streams) for requested in command.items))
-    for item in items:
-        check_currency(customer, item.model.currency)
+    items = told_apart(
+        tuple(_item(requested, nth, plan, product, streams) for nth, requested in enumerate(command.items))
+    )
+    for nth, item in enumerate(items):
+        if item.model.currency != customer.currency:
+            raise not_customers_currency(customer, item.model.currency, price=item.price_id).at(f"items.{nth}.price")
     rounding = rounding_of(streams)
     check_items(items, rounding)
     time_zone = command.time_zone or customer.time_zone
@@ -185,10 +188,11 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
     )
 
 
-def _item(requested: RequestedItem, plan: plans.Plan, product: Product, streams: Streams) -> SubscriptionItem:
+def _item(requested: RequestedItem, nth: int, plan: plans.Plan, product: Product, streams: Streams) -> SubscriptionItem:
     price = prices.on_sale(streams, requested.price_id)
     if price.plan_id != plan.plan_id:
-        raise PriceOfAnotherPlan(price=price.price_id, plan=plan.plan_id, belongs_to=price.plan_id)
+        refused = PriceOfAnotherPlan(price=price.price_id, plan=plan.plan_id, belongs_to=price.plan_id)
+        raise refused.at(f"items.{nth}.price")
     return SubscriptionItem(
         price_id=price.price_id,
         product_id=product.product_id,

@@ -387,6 +387,4 @@ def _must_be_in(currency: CurrencyCode, price: PeriodPrice) -> None:
 
 def _must_contain(service: ServicePeriod, at: datetime) -> None:
     if not service.period.contains(at):
-        raise OutsidePeriod(
-            at=at.isoformat(), start=service.period.start.isoformat(), end=service.period.end.isoformat()
-        )
+        raise OutsidePeriod(at=at, start=service.period.start, end=service.period.end)

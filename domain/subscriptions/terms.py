@@ -81,14 +81,14 @@ def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None
     if not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidSubscriptionItems(items=len(items))
     named: set[str] = set()
-    for item in items:
+    for nth, item in enumerate(items):
         if item.price_id in named:
-            raise DuplicatePrice(price=item.price_id)
+            raise DuplicatePrice(price=item.price_id).at(f"items.{nth}.price")
         named.add(item.price_id)
         if item.quantity <= 0:
-            raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity))
+            raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity)).at(f"items.{nth}.quantity")
         if isinstance(item.model, Flat) and item.quantity != 1:
-            raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity))
+            raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity)).at(f"items.{nth}.quantity")
     # The most that one invoice bills, so that no later renewal is refused for it.
     amount = sum(amount_of(item.model, item.quantity, rounding).amount for item in items)
     if amount > MAX_INVOICE_TOTAL:

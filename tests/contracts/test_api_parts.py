@@ -144,8 +144,13 @@ def test_money_is_a_whole_number_of_an_active_currency(text: str) -> None:
 
 def test_the_list_of_problems_in_the_documentation_is_the_codes_own() -> None:
     assert (ROOT / "docs" / "problems.md").read_text(encoding="utf-8") == problems_markdown()
-    codes = [kind.code for kind in catalogue()]
-    assert len(codes) == len(set(codes)) or {code for code in codes if codes.count(code) > 1} <= {"external_id_taken"}
+
+
+def test_every_code_stands_once_with_numbers_and_not_the_names_of_constants() -> None:
+    kinds = list(catalogue())
+    codes = [kind.code for kind in kinds]
+    assert sorted(codes) == sorted(set(codes))
+    assert [kind.title for kind in kinds if re.search("[A-Z]+_[A-Z]", kind.title)] == []
 
 
 @pytest.fixture(scope="module")

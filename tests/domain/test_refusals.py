@@ -29,7 +29,6 @@ PROMISED = """
     TrialTooLong                 trial_too_long                 invalid    trial_days
     PriceNotFound                price_not_found                not_found  price
     PriceAlreadyExists           price_already_exists           conflict   -
-    PriceExternalIdTaken         external_id_taken              conflict   external_id
     PriceIsArchived              price_archived                 conflict   price
     PriceModelNotBillable        price_model_not_billable       invalid    model
     SubscriptionNotFound         subscription_not_found         not_found  subscription
@@ -80,8 +79,8 @@ PROMISED = """
     TestClockBusy                test_clock_advancing           conflict   -
     TestClockGoesForward         test_clock_not_forward         invalid    frozen_time
     TestClockNotAdvancing        test_clock_not_advancing       conflict   -
-    UnbalancedEntry              unbalanced_entry               invalid    -
-    UnknownAccount               unknown_account                invalid    -
+    UnbalancedEntry              unbalanced_entry               invalid    postings
+    UnknownAccount               unknown_account                invalid    account
     TooManyMetadataKeys          too_many_metadata_keys         invalid    metadata
     InvalidDunningSchedule       invalid_dunning_schedule       invalid    -
     CreditExceedsLine            credit_exceeds_line            conflict   amount

@@ -100,17 +100,48 @@ async def test_a_refusal_names_its_field_by_the_path_in_the_body_that_was_sent(c
     price = await client.made("/v1/prices", {"plan": plan["id"], "model": model})
     nothing = "01m7ywe9z7e398x54gfbrtqnk7"
     items = [{"price": price["id"]}, {"price": f"price_{nothing}"}]
+    flat_twice = [{"price": price["id"], "quantity": 2}]
+    dollars = {"type": "flat", "amount": {"amount": 4900, "currency": "USD"}}
+    elsewhere = await client.made("/v1/prices", {"plan": plan["id"], "model": dollars})
+    yearly = await client.made("/v1/plans", {"product": product["id"], "name": "Y", "interval": {"unit": "year"}})
+    another = await client.made("/v1/prices", {"plan": yearly["id"], "model": model})
     line = {"description": "Set-up", "amount": {"amount": 100, "currency": "EUR"}}
     method = f"pm_{nothing}"
     euro, dollar = line["amount"], {"amount": 100, "currency": "USD"}
     for path, body, code, param in (
         ("subscriptions", {"plan": plan["id"], "items": items}, "price_not_found", "items.1.price"),
         ("subscriptions", {"plan": f"plan_{nothing}", "items": items}, "plan_not_found", "plan"),
+        ("subscriptions", {"plan": plan["id"], "items": items[:1] * 2}, "duplicate_price", "items.1.price"),
+        ("subscriptions", {"plan": plan["id"], "items": flat_twice}, "flat_price_has_no_quantity", "items.0.quantity"),
+        (
+            "subscriptions",
+            {"plan": plan["id"], "items": [*items[:1], {"price": elsewhere["id"]}]},
+            "not_customers_currency",
+            "items.1.price",
+        ),
+        (
+            "subscriptions",
+            {"plan": plan["id"], "items": [*items[:1], {"price": another["id"]}]},
+            "price_of_another_plan",
+            "items.1.price",
+        ),
         (
             "invoices",
             {"currency": "EUR", "lines": [line, {**line, "product": f"prod_{nothing}"}]},
             "product_not_found",
             "lines.1.product",
+        ),
+        (
+            "invoices",
+            {"currency": "EUR", "lines": [line, line, {**line, "amount": dollar}]},
+            "invalid_invoice_lines",
+            "lines.2.amount.currency",
+        ),
+        (
+            "invoices",
+            {"currency": "EUR", "lines": [line, {**line, "period_start": "2026-01-01T00:00:00Z"}]},
+            "invalid_line_period",
+            "lines.1.period_end",
         ),
         ("payments", {"amount": dollar}, "not_customers_currency", "amount.currency"),
         ("payments", {"amount": euro, "confirm": True}, "no_payment_method", "payment_method"),
@@ -123,6 +154,54 @@ async def test_a_refusal_names_its_field_by_the_path_in_the_body_that_was_sent(c
     ):
         refused = await client.post(f"/v1/{path}", {"customer": customer["id"], **body})
         assert (refused.json()["code"], refused.json()["param"]) == (code, param)
+    await client.send("POST", f"/v1/products/{product['id']}/archive", {})
+    subscription = {"customer": customer["id"], "plan": plan["id"], "items": items[:1]}
+    archived = (await client.post("/v1/subscriptions", subscription)).json()
+    assert (archived["code"], archived["param"]) == ("product_archived", "plan")
     await client.send("DELETE", f"/v1/customers/{customer['id']}", {})
     deleted = await client.send("PATCH", f"/v1/customers/{customer['id']}", {"time_zone": "Asia/Tokyo"})
     assert (deleted.json()["code"], deleted.json()["param"]) == ("customer_deleted", "customer")
+
+
+async def test_a_refused_journal_entry_names_the_posting(client: Client) -> None:
+    debit = {"account": "cash", "side": "debit", "amount": {"amount": 100, "currency": "EUR"}}
+    credit = {**debit, "account": "equity", "side": "credit"}
+    nobody = "cus_01m7ywe9z7e398x54gfbrtqnk7"
+    for postings, code, param in (
+        ([debit, {**credit, "account": "petty_cash"}], "unknown_account", "postings.1.account"),
+        ([debit, {**credit, "account": "receivable"}], "control_account", "postings.1.account"),
+        ([debit, {**credit, "amount": {"amount": 99, "currency": "EUR"}}], "unbalanced_entry", "postings"),
+        ([{**debit, "customer": nobody}, credit], "customer_not_found", "postings.0.customer"),
+    ):
+        refused = await client.post("/v1/ledger/journal-entries", {"postings": postings, "memo": "By hand"})
+        assert (refused.json()["code"], refused.json()["param"]) == (code, param)
+
+
+async def test_each_thing_wrong_with_the_lines_of_an_invoice_is_said_on_its_own(client: Client) -> None:
+    customer = await client.made("/v1/customers", {"name": "Ada", "currency": "EUR"})
+
+    async def told(*lines: dict[str, object]) -> str:
+        body = {
+            "customer": customer["id"],
+            "currency": "EUR",
+            "lines": [{"description": "L", **line} for line in lines],
+        }
+        refused = await client.post("/v1/invoices", body)
+        assert refused.status_code == 422
+        detail: str = refused.json()["detail"]
+        return detail
+
+    def euros(amount: int) -> dict[str, object]:
+        return {"amount": {"amount": amount, "currency": "EUR"}}
+
+    other = await told(euros(1), {"amount": {"amount": 1, "currency": "USD"}})
+    assert "another currency than its invoice" in other
+    assert "currency=USD, invoice_currency=EUR" in other
+    assert "less than zero" in await told(euros(1), euros(-2))
+    assert "more than an invoice holds" in await told(euros(999_999_999_999), euros(1))
+    start, end = {"period_start": "2026-02-01T00:00:00Z"}, {"period_end": "2026-01-01T01:00:00+01:00"}
+    assert "a start and no end" in await told({**euros(1), **start})
+    assert "an end and no start" in await told({**euros(1), **end})
+    backwards = await told({**euros(1), **start, **end})
+    assert "does not end after its start" in backwards
+    assert "period_start=2026-02-01T00:00:00Z, period_end=2026-01-01T00:00:00Z" in backwards

@@ -24,7 +24,6 @@ from domain.catalog.price import (
     PriceAlreadyExists,
     PriceArchived,
     PriceCreated,
-    PriceExternalIdTaken,
     PriceModelNotBillable,
     PriceNotFound,
 )
@@ -40,6 +39,7 @@ from domain.catalog.product import (
     ProductVersionAdded,
 )
 from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.kernel.refusal import ExternalIdTaken
 from domain.kernel.stream import Command
 from domain.pricing.models import Flat, Package, PerUnit, PriceModel
 from domain.pricing.validation import InvalidPrice
@@ -193,7 +193,7 @@ def test_an_external_id_belongs_to_one_price_for_ever() -> None:
         .then(PriceArchived(price_id=PRICE_ID, archived_at=NOW))
         .then_frees()
         .when(second)
-        .then_refused(PriceExternalIdTaken, external_id="basic")
+        .then_refused(ExternalIdTaken, external_id="basic")
     )
 
 

@@ -13,7 +13,6 @@ from domain.customers.customer import (
     DefaultPaymentMethodSet,
     DeleteCustomer,
     EraseCustomer,
-    ExternalIdTaken,
     PersonalDataMoved,
     PersonalReference,
     SetDefaultPaymentMethod,
@@ -22,6 +21,7 @@ from domain.customers.customer import (
 from domain.customers.payment_method import DetachPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.currency import UnknownCurrency
+from domain.kernel.refusal import ExternalIdTaken
 from domain.kernel.stream import Command
 from testing.examples.streams import (
     CARD_ID,

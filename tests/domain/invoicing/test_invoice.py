@@ -112,7 +112,11 @@ def test_a_draft_is_made_once_for_a_known_and_living_customer() -> None:
     ("lines", "details"),
     [
         pytest.param((line(),) * (MAX_INVOICE_LINES + 1), {"lines": 251}, id="too many"),
-        pytest.param((line(), replace(line(), amount=Money(1, EUR))), {"currency": "USD"}, id="another currency"),
+        pytest.param(
+            (line(), replace(line(), amount=Money(1, EUR))),
+            {"currency": "EUR", "invoice_currency": "USD"},
+            id="another currency",
+        ),
         pytest.param((line(5), line(-6)), {"total": -1}, id="less than nothing"),
         pytest.param((line(MAX_INVOICE_TOTAL), line(1)), {"total": 10**12}, id="more than an invoice holds"),
     ],
@@ -135,7 +139,9 @@ def test_an_invoice_without_lines_is_refused() -> None:
     ],
 )
 def test_a_line_whose_service_period_has_no_length_is_refused(period: dict[str, Any]) -> None:
-    given(create_customer()).when(draft(line(), line(**period))).then_refused(InvalidLinePeriod, line=2)
+    wrong = "period_start" if period == {"period_start": None} else "period_end"
+    refused = given(create_customer()).when(draft(line(), line(**period)))
+    refused.then_refused(InvalidLinePeriod).then_is_about(f"lines.1.{wrong}")
 
 
 # --- finalize ----------------------------------------------------------------------------------------------------

@@ -390,7 +390,9 @@ def test_a_renewal_that_is_not_due_is_refused() -> None:
 
 def test_a_renewal_that_was_done_already_is_refused() -> None:
     renewed = given(create_customer(), *plan_on_sale(), subscribe()).and_then(renew(FEBRUARY), at=FEBRUARY)
-    renewed.when(renew(FEBRUARY), at=FEBRUARY).then_refused(RenewalNotDue, next_renewal=MARCH.isoformat())
+    renewed.when(renew(FEBRUARY), at=FEBRUARY).then_refused(
+        RenewalNotDue, next_renewal=MARCH.isoformat().replace("+00:00", "Z")
+    )
 
 
 def test_a_period_is_billed_once_whatever_its_stream_says() -> None:
