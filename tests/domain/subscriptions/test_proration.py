@@ -298,9 +298,9 @@ def test_what_is_outside_the_period_is_refused() -> None:
             with pytest.raises(OutsidePeriod) as refused:
                 outside(at)
             assert refused.value.details == {
-                "at": at.isoformat(),
-                "start": "2025-04-01T00:00:00+00:00",
-                "end": "2025-05-01T00:00:00+00:00",
+                "at": at.isoformat().replace("+00:00", "Z"),
+                "start": "2025-04-01T00:00:00Z",
+                "end": "2025-05-01T00:00:00Z",
             }
 
 
