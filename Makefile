@@ -26,11 +26,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 		"make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11," \
 		"which Tallybook needs. Choose another: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Installing into $(VENV) (once); making the environment ..."
 	@test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make" \
 		"virtual environments. Install its venv module (Debian: apt-get install python3-venv) and try again." >&2; \
 		exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@echo "Installing what requirements.lock names into $(VENV) (once) ..."
+	@echo "Installing what requirements.lock names into $(VENV): a minute or two, by the network ..."
 	@$(PIP) install --quiet --require-hashes --no-deps --only-binary :all: -r requirements.lock || { echo "The dependencies" \
 		"could not be installed; the lines above say why. Without a network, fill pip's cache first." >&2; exit 1; }
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .

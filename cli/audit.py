@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.output import AsJson, console_for, print_json, print_table
+from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_table
 from gateway_adapters.port import GatewayUnavailable
 from infra.settings import Settings
 from processors.invariants.findings import Checked, Invariant
@@ -61,12 +61,10 @@ def verify(
             verified(reached_settings(), wanted, timedelta(seconds=grace_s), on=console_for(as_json=as_json))
         )
     except GatewayUnavailable as unavailable:
-        Console(stderr=True).print(
-            f"[red]The payment gateway cannot be read:[/red] {unavailable}. Start it (`tallybook dev`), name it "
-            "(TALLYBOOK_GATEWAY_URL), or check the other invariants with --only.",
-            soft_wrap=True,
-        )
-        raise typer.Exit(1) from None
+        raise AnswerIsNo(
+            f"The payment gateway cannot be read: {unavailable}. Start it (`tallybook dev`), name it "
+            "(TALLYBOOK_GATEWAY_URL), or check the other invariants with --only."
+        ) from None
     if as_json:
         print_json([described(result) for result in results])
     else:

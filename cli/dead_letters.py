@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cli.output import AsJson, console_for, print_json, print_rows
+from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
 from infra.settings import Settings
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _letter(letter: "DeadLetter") -> dict[str, Any]:
         "record": f"{letter.topic}/{letter.partition}@{letter.offset}",
         "event": event,
         "tries": letter.attempts,
-        "buried": letter.buried_at.isoformat(timespec="seconds"),
+        "buried": letter.buried_at,
         "error": letter.error,
     }
 
@@ -191,8 +191,8 @@ def dismiss(letter_id: LetterId, *, as_json: AsJson = False) -> None:
         console.print(f"{letter_id} is dismissed.")
 
 
-def _no_letter(letter_id: int | None) -> typer.BadParameter:
-    return typer.BadParameter(f"No dead letter {letter_id} waits; `tallybook dead-letters list` shows those that do.")
+def _no_letter(letter_id: int | None) -> AnswerIsNo:
+    return AnswerIsNo(f"No dead letter {letter_id} waits; `tallybook dead-letters list` shows those that do.")
 
 
 @app.command("release")
@@ -211,7 +211,7 @@ def release(
     on = console_for(as_json=as_json)
     released = asyncio.run(release_held(_settings(), subject=subject, tenant_id=tenant, on=on))
     if released == 0 and subject is not None:
-        raise typer.BadParameter(f"No work of {subject} is held; `tallybook dead-letters list` shows what is.")
+        raise AnswerIsNo(f"No work of {subject} is held; `tallybook dead-letters list` shows what is.")
     if as_json:
         print_json({"released": released})
         return
@@ -265,7 +265,7 @@ def end_refund(
 
     ended = asyncio.run(end())
     if not ended:
-        raise typer.BadParameter(f"No refund {subject} is held; `tallybook dead-letters list` shows what is.")
+        raise AnswerIsNo(f"No refund {subject} is held; `tallybook dead-letters list` shows what is.")
     outcome = "failed" if not_returned else "succeeded"
     if as_json:
         print_json({"ended": subject, "refund": outcome})

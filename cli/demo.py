@@ -1,6 +1,7 @@
 """`tallybook demo`: the telecom month on real parts, and the proof that everything adds up."""
 
 import asyncio
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from cli.api_client import ApiClient, ApiError, Resource
 from cli.audit import described, show, verified
-from cli.output import AsJson, console_for, print_json, print_table
+from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_table
 from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
 from cli.telecom_month import Cycle, MonthStalled, TelecomMonth, progress_bars
@@ -22,7 +23,7 @@ from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
 from host.stack import Stack, run_until_stopped, running_stack
-from infra.settings import Settings, load_settings
+from infra.settings import Settings, data_path, load_settings
 from processors.invariants.findings import Checked
 
 SETTLES_WITHIN_S: Final = 30.0
@@ -62,8 +63,7 @@ def demo(
         if not run_until_stopped(_demo(load_settings(), customers, stays=stays, as_json=as_json)):
             on.print("Stopped.")
     except (DoesNotAddUp, ApiError, MonthStalled) as wrong:
-        Console(stderr=True).print(f"[red]It does not add up.[/red] {wrong}", soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
+        raise AnswerIsNo(f"It does not add up. {wrong}") from None
 
 
 async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: bool) -> None:
@@ -91,7 +91,7 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
                     "invariants": [described(result) for result in checked],
                 }
             )
-        _what_next(stack, tenant.key.secret, stays=stays, on=on)
+        _what_next(settings, stack, tenant.key.secret, stays=stays, on=on)
         if stays:
             on.print("Everything stays up; Ctrl-C stops it.")
             await asyncio.Event().wait()
@@ -218,9 +218,16 @@ def _health_table(health: Mapping[str, Any]) -> Table:
     return table
 
 
-def _what_next(stack: Stack, key: str, *, stays: bool, on: Console) -> None:
+def _what_next(settings: Settings, stack: Stack, key: str, *, stays: bool, on: Console) -> None:
+    """Requests to try: of what runs, or of what runs again once it was started on the same data folder."""
     url = stack.api_url
-    on.print("What to try next:" if stays else "What to try next (start `make dev` first, it finds this data):")
+    on.print("What to try next:" if stays else "What to try next, once it runs again on this data:")
+    if not stays:
+        folder = shlex.quote(str(data_path(settings)))
+        on.print(f"  TALLYBOOK_DATA_DIR={folder} make dev", soft_wrap=True, highlight=False)
+    if not stays and settings.api.port == 0:
+        url = "$API"
+        on.print("  API=http://…   # the address that it prints then: TALLYBOOK_API_PORT=0 takes another each time")
     for path in ("invoices?status=open", "ledger/trial-balance?as_of=2026-01-15T00:00:00Z", "stats/dashboard"):
         on.print(f'  curl -H "Authorization: Bearer {key}" "{url}/v1/{path}"', soft_wrap=True, highlight=False)
 

@@ -6,13 +6,15 @@ from aiokafka.errors import KafkaError
 from gateway_adapters.port import GatewayUnavailable
 from host.embedded.process import EmbeddedServerError
 from host.supervisor import SupervisorError
-from infra.settings import SettingsError
+from infra.settings import SettingsError, load_settings
 
 _CHECK_DATABASE = "Check TALLYBOOK_DATABASE_URL and TALLYBOOK_DATABASE_OWNER_URL; `tallybook status` shows what runs."
+_WAIT = "Wait a moment and try again; `tallybook status` shows what runs."
 
 
 def explain(error: BaseException) -> str | None:
     """The failure for whoever ran the command, or None where nobody foresaw it."""
+    words = _words(error)
     match error:
         case EmbeddedServerError() | SettingsError() | SupervisorError():
             return str(error)
@@ -24,18 +26,31 @@ def explain(error: BaseException) -> str | None:
             | asyncpg.InvalidCatalogNameError()
             | asyncpg.InvalidParameterValueError()  # a role that the migrations make
         ):
-            return f"The database does not have this version's schema ({error}). Run `tallybook migrate`."
+            return f"The database does not have this version's schema ({words}). Run `tallybook migrate`."
         case asyncpg.InvalidAuthorizationSpecificationError() | asyncpg.InsufficientPrivilegeError():
-            return f"The database refuses this login: {error}. {_CHECK_DATABASE}"
-        case asyncpg.PostgresConnectionError() | asyncpg.CannotConnectNowError() | asyncpg.InterfaceError():
-            return f"The database cannot be reached: {error}. {_CHECK_DATABASE}"
+            return f"The database refuses this login: {words}. {_CHECK_DATABASE}"
+        case asyncpg.CannotConnectNowError() | asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError():
+            # It answers, so its address is right.
+            return f"The database is starting or stopping: {words}. {_WAIT}"
+        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError():
+            return f"The database cannot be reached: {words}. {_WAIT if _is_embedded() else _CHECK_DATABASE}"
         case KafkaError():
-            return f"Kafka cannot be reached: {error}. Check TALLYBOOK_KAFKA_BOOTSTRAP; see `tallybook status`."
+            return f"Kafka cannot be reached: {words}. Check TALLYBOOK_KAFKA_BOOTSTRAP; see `tallybook status`."
         case GatewayUnavailable():
-            return f"The payment gateway cannot be read: {error}. Start it, or name it with TALLYBOOK_GATEWAY_URL."
+            return f"The payment gateway cannot be read: {words}. Start it, or name it with TALLYBOOK_GATEWAY_URL."
         case ConnectionError() | TimeoutError():
-            return f"A server cannot be reached: {error or 'it does not answer'}. `tallybook status` shows what runs."
+            return f"A server cannot be reached: {words or 'it does not answer'}. `tallybook status` shows what runs."
         case OSError():
-            what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            what = f"{error.filename}: {error.strerror}" if error.filename else words
             return f"{what}. Check the path, its owner and the room on its disk."
     return None
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, in one sentence without its full stop: PostgreSQL adds lines of DETAIL and HINT."""
+    return next(iter(str(error).splitlines()), "").rstrip(". ")
+
+
+def _is_embedded() -> bool:
+    """Whether the database is the embedded one: then no address of it can be wrong."""
+    return load_settings().database.url is None

@@ -4,16 +4,26 @@ import asyncio
 import gc
 import sys
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.exceptions import TyperException
 
 from cli import audit, dead_letters, demo, projections, relay, servers, tenants
 from cli.faults.command import faults
-from cli.output import AsJson, console_for, print_json, print_table
+from cli.output import (
+    JSON_OPTION,
+    AnswerIsNo,
+    AsJson,
+    FailureKind,
+    console_for,
+    print_failure,
+    print_json,
+    print_table,
+)
 from host.registry import ROLES, load
 from infra.settings import TelemetrySettings, load_settings, setting_rows, settings_markdown
 from infra.telemetry import configure_logging
@@ -152,16 +162,33 @@ def main() -> None:
     What is logged on the way goes to standard error: standard output is for answers, with --json for one document.
     """
     configure_logging(TelemetrySettings(log_format="console", log_level="warning"), role="cli", stream=sys.stderr)
+    as_json = JSON_OPTION in sys.argv[1:]
     try:
-        app()
+        # Standing alone, it would tell of a wrong command line by itself, and in a frame.
+        code = app(standalone_mode=not as_json)
+    except TyperException as error:
+        _fail("not_understood", error.format_message(), as_json=as_json, exit_code=error.exit_code)
+    except typer.Abort:
+        _fail("refused", "It was not agreed to; nothing was done.", as_json=as_json)
+    except AnswerIsNo as error:
+        _fail("refused", str(error), as_json=as_json)
     except Exception as error:
         from cli.failures import explain
 
         words = explain(error)
         if words is None:
+            if as_json:
+                print_failure("failed", f"Nobody foresaw this: {type(error).__name__}: {error}")
             raise
-        Console(stderr=True).print(f"[red]Error:[/red] {escape(words)}", soft_wrap=True, highlight=False)
-        raise SystemExit(1) from None
+        _fail("failed", words, as_json=as_json)
+    raise SystemExit(code)
+
+
+def _fail(kind: FailureKind, words: str, *, as_json: bool, exit_code: int = 1) -> NoReturn:
+    if as_json:
+        print_failure(kind, words)
+    Console(stderr=True).print(f"[red]Error:[/red] {escape(words)}", soft_wrap=True, highlight=False)
+    raise SystemExit(exit_code) from None
 
 
 if __name__ == "__main__":

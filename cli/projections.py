@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cli.output import AsJson, console_for, print_json, print_rows
+from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
 
 if TYPE_CHECKING:
     from projections.read_model import ReadModel
@@ -131,8 +131,7 @@ def rebuild_tables(
         with bar.bar:
             made = asyncio.run(rebuild(settings, chosen, owner_dsn=owner_dsn(settings), progress=bar.show))
     except CannotRebuild as error:
-        Console(stderr=True).print(f"[red]Not rebuilt:[/red] {error}", soft_wrap=True)
-        raise typer.Exit(1) from None
+        raise AnswerIsNo(f"Not rebuilt: {error}") from None
     if as_json:
         print_json({"facts": made.facts, "tables": list(made.tables)})
         return

@@ -51,7 +51,8 @@ async def _status(settings: Settings) -> tuple[Mapping[str, Any], Sequence[Mappi
 
     async with owner_pool(settings) as pool:
         state = await pool.fetchrow(
-            "SELECT s.*, coalesce(s.lease_until > clock_timestamp(), false) AS is_led, h.position AS head "
+            "SELECT s.incarnation, s.epoch, s.position, s.partitions, s.leader, s.leader_backend_pid, s.lease_until, "
+            "coalesce(s.lease_until > clock_timestamp(), false) AS is_led, h.position AS head "
             "FROM relay.state s, log.head h"
         )
         assert state is not None, "the relay's state and the log's head are one row each"

@@ -104,18 +104,19 @@ def _server_parts(settings: Settings, servers: Servers) -> Iterator[Part]:
         ("Kafka", servers.kafka, settings.kafka.bootstrap),
     ):
         if server is None:
-            yield {"part": name, "state": "configured", "pid": None, "address": configured}
+            yield {"part": name, "state": "configured", "pid": None, "address": configured, "why": None}
         elif server.find():
-            yield {"part": name, "state": "running", "pid": server.pid, "address": f"127.0.0.1:{server.port}"}
+            address = f"127.0.0.1:{server.port}"
+            yield {"part": name, "state": "running", "pid": server.pid, "address": address, "why": None}
         else:
-            yield {"part": name, "state": "stopped", "pid": None, "address": None}
+            yield {"part": name, "state": "stopped", "pid": None, "address": None, "why": None}
 
 
 def _role_parts(settings: Settings) -> Iterator[Part]:
     roster = read_roster(roles_folder(settings))
     for role in roster.roles if roster else ():
         if find_process(role.pid, role.started_at) is None:
-            yield {"part": role.name, "state": "ended", "pid": role.pid, "address": None}
+            yield {"part": role.name, "state": "ended", "pid": role.pid, "address": None, "why": None}
         else:
             state, why = _readiness(role.port)
             address = f"http://127.0.0.1:{role.port}" if role.port else None

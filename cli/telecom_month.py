@@ -149,7 +149,7 @@ class TelecomMonth:
         start = time.monotonic()
         await self._each("Customers subscribe", self._customers, subscribe)
         charged = sum(row.token is not None for row in self._customers)
-        await self._settled("First cycle: charges settle", invoices=len(self._customers), attempts=charged)
+        await self._settled("First cycle: invoices and charges", [], invoices=len(self._customers), attempts=charged)
         return await self._cycle(None, charged, time.monotonic() - start)
 
     async def _pay_by_hand(self) -> None:
@@ -174,11 +174,7 @@ class TelecomMonth:
         with self._around_renewals:
             start = time.monotonic()
             await self._post(f"/v1/test-clocks/{self._clock}/advance", {"frozen_time": ENDS_AT}, "advance")
-            await self._settled(
-                "Second cycle: renew and charge",
-                invoices=first.invoices + len(renewing),
-                attempts=_attempts(before) + charged,
-            )
+            await self._settled("Second cycle: invoices and charges", before, invoices=len(renewing), attempts=charged)
             await self._clock_ready()
             seconds = time.monotonic() - start
         return await self._cycle(first, charged, seconds)
@@ -202,11 +198,7 @@ class TelecomMonth:
 
         await self._each(f"Declined cards recover ({cycle} cycle)", past_due, pay)
         invoices = sum(len(each["past_due_invoices"]) for each in past_due)
-        await self._settled(
-            f"Recovered charges settle ({cycle} cycle)",
-            invoices=_count(before, "invoice.finalized"),
-            attempts=_attempts(before) + invoices,
-        )
+        await self._settled(f"Their charges settle ({cycle} cycle)", before, invoices=0, attempts=invoices)
 
     async def _refund(self) -> None:
         """A hundred payments go back, every second one by half (rounded down)."""
@@ -223,12 +215,14 @@ class TelecomMonth:
         await self._each("Refunds", list(enumerate(chosen)), refund)
         await self._until("Refunds settle", lambda figures: _count(figures, "refunds.succeeded"), len(chosen))
 
-    async def _settled(self, what: str, *, invoices: int, attempts: int) -> None:
-        """Wait until so many invoices are finalized and so many charges have had their answer."""
+    async def _settled(self, what: str, before: list[Resource], *, invoices: int, attempts: int) -> None:
+        """Wait until, since the figures before, so many invoices are finalized and so many charges have had their
+        answer. The bar counts both.
+        """
 
         def done(figures: list[Resource]) -> int:
-            finalized = min(_count(figures, "invoice.finalized"), invoices)
-            answered = min(_attempts(figures), attempts)
+            finalized = min(_count(figures, "invoice.finalized") - _count(before, "invoice.finalized"), invoices)
+            answered = min(_attempts(figures) - _attempts(before), attempts)
             return finalized + answered
 
         await self._until(what, done, invoices + attempts)

@@ -8,7 +8,7 @@ import asyncpg
 import typer
 
 from api.http.access import NewKey, make_key
-from cli.output import AsJson, console_for, print_json, print_rows
+from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
 from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn, reached_settings
 from infra.database import Role, server_settings
@@ -128,7 +128,7 @@ def create(
             create_tenant(owner_dsn(settings), settings, tenant_id=tenant_id, name=name or tenant_id, mode=mode)
         )
     except TenantExists:
-        raise typer.BadParameter(
+        raise AnswerIsNo(
             f"There is a tenant {tenant_id} already; nothing was made. "
             f"`tallybook tenants create-key {tenant_id}` makes another key for it."
         ) from None
@@ -145,7 +145,7 @@ def new_key(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
     try:
         key = asyncio.run(create_key(owner_dsn(settings), settings, tenant_id=tenant_id))
     except NoSuchTenant:
-        raise typer.BadParameter(
+        raise AnswerIsNo(
             f"There is no tenant {tenant_id}; `tallybook tenants list` shows them, "
             f"`tallybook tenants create {tenant_id}` makes it."
         ) from None
@@ -164,7 +164,7 @@ def revoke(
     """
     settings = reached_settings(kafka=False)
     if not asyncio.run(revoke_key(owner_dsn(settings), settings, key_id=key_id)):
-        raise typer.BadParameter(f"There is no valid key {key_id}; `tallybook tenants list` shows them.")
+        raise AnswerIsNo(f"There is no valid key {key_id}; `tallybook tenants list` shows them.")
     if as_json:
         print_json({"key_id": key_id, "revoked": True})
     else:

@@ -231,7 +231,7 @@ class ApiSettings(Part):
     title = "API"
 
     host: str = setting("127.0.0.1", "address", "Address that the API listens on.")
-    port: int = setting(8080, "port", "Port that the API listens on.", ge=0, le=65535)
+    port: int = setting(8080, "port", "Port that the API listens on; 0 takes a free one.", ge=0, le=65535)
     body_max_bytes: int = setting(1_048_576, "bytes", "Largest request body.", ge=1)
     url_max_bytes: int = setting(8_192, "bytes", "Longest path with its query.", ge=256)
     head_max_bytes: int = setting(32_768, "bytes", "Largest head of a request: its line and its headers.", ge=1_024)
@@ -273,7 +273,7 @@ class GatewaySettings(Part):
 
     url: str | None = setting(None, "URL", "The sandbox gateway; unset: the one that `tallybook dev` starts.")
     host: str = setting("127.0.0.1", "address", "Address that the sandbox gateway listens on.")
-    port: int = setting(8081, "port", "Port that the sandbox gateway listens on.", ge=0, le=65535)
+    port: int = setting(8081, "port", "Port that the sandbox gateway listens on; 0 takes a free one.", ge=0, le=65535)
     api_key: SecretStr | None = setting(
         None, "", "Key that the sandbox gateway is shown and expects; required in production, else `sk_sandbox`."
     )

@@ -51,6 +51,8 @@ PERSONAL_KEYS = frozenset(
 # Each is tried from the begin of a word alone and gives nothing back, so that a long line costs its length and no more.
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++")
 BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+UNTRACED_LOGGERS = frozenset(["asyncpg.pool"])
+"""Libraries that log a traceback, again and again, of what passes: a server that is away. One line tells as much."""
 URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
 
 _correlation: ContextVar[tuple[str, str]] = ContextVar("correlation", default=("", ""))
@@ -83,7 +85,12 @@ def configure_logging(settings: TelemetrySettings, *, role: str, stream: TextIO 
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *shared],
+            foreign_pre_chain=[
+                structlog.stdlib.add_logger_name,
+                _without_trace,
+                structlog.stdlib.ExtraAdder(),
+                *shared,
+            ],
             # The mask comes last, so that it sees all that will be written: other libraries' lines, and tracebacks.
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, mask, renderer],
         )
@@ -91,6 +98,12 @@ def configure_logging(settings: TelemetrySettings, *, role: str, stream: TextIO 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(_level(settings))
+
+
+def _without_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if event["logger"] in UNTRACED_LOGGERS and (raised := event.pop("exc_info", None)):
+        event["error"] = f"{type(raised[1]).__name__}: {raised[1]}".removesuffix(": ")
+    return event
 
 
 def _level(settings: TelemetrySettings) -> int:

@@ -14,6 +14,7 @@ from api.http.listing import NoParameters
 from api.http.operations import Operations
 from api.http.replies import Reply, json_reply
 from infra.heartbeat import PartLog
+from infra.kafka.lease import told_of_lease
 from infra.telemetry import Health, PartHealth, metrics
 from projections.reached import reached
 from projections.reading import Reader
@@ -52,7 +53,8 @@ class LiveResource(TypedDict):
 
 
 _STATE: Final = """
-SELECT h.position AS head, s.position AS published, s.lease_until > clock_timestamp() AS led
+SELECT h.position AS head, s.position AS published, s.leader, s.incarnation,
+    coalesce(s.lease_until > clock_timestamp(), false) AS led
 FROM log.head h, relay.state s
 """
 _HEARTBEATS: Final = """
@@ -99,8 +101,8 @@ async def _seen(parts: Parts, connection: Reader) -> list[PartHealth]:
     assert row is not None, "the head and the relay have one row each"
     relay = PartHealth(
         name="relay",
-        ok=bool(row["led"]),
-        detail="" if row["led"] else "no relay holds the lease",
+        ok=row["led"],
+        detail=told_of_lease(led=row["led"], leader=row["leader"], incarnation=row["incarnation"]),
         lag_events=max(0, row["head"] - row["published"]),
     )
     projections = (

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cli.output import AsJson, console_for, print_json
+from cli.output import AnswerIsNo, AsJson, console_for, print_json
 from infra.settings import load_settings
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _folder(data_dir: Path | None) -> Path:
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         folder.chmod(0o711)
     except OSError as error:
-        raise typer.BadParameter(f"{folder} cannot be used as a folder: {error.strerror}. Name another one.") from None
+        raise AnswerIsNo(f"{folder} cannot be used as a folder: {error.strerror}. Name another one.") from None
     return folder
 
 

@@ -7,8 +7,12 @@ when its lease runs out. The epoch in `relay.state` fences what a former leader 
 import os
 import socket
 from dataclasses import dataclass
+from typing import Final
 
 from infra.database import Connection
+
+REPUBLISHING: Final = "republishing"
+"""What the name of a holder begins with that publishes nothing itself, but has everything published anew."""
 
 
 class LeaseLost(Exception):
@@ -28,6 +32,14 @@ class Leadership:
 def relay_name() -> str:
     """A name for this process that people can find it by."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def told_of_lease(*, led: bool, leader: str | None, incarnation: int) -> str:
+    """What people should know of the lease; "" where a relay holds it."""
+    if leader is not None and leader.startswith(REPUBLISHING):
+        now = "holds the lease" if led else "has given the lease back, and a relay takes it next"
+        return f"incarnation {incarnation} begins: `tallybook relay republish` {now}"
+    return "" if led else "no relay holds the lease"
 
 
 async def try_lead(connection: Connection, *, lease_ms: int) -> Leadership | None:

@@ -22,7 +22,7 @@ from infra.database import Connection, Role, server_settings
 from infra.event_store.background import CHANNEL
 from infra.event_store.log import CONNECTION_ERRORS, READ, recorded
 from infra.heartbeat import Stall
-from infra.kafka.lease import Leadership, LeaseLost, relay_name, renew, try_lead
+from infra.kafka.lease import Leadership, LeaseLost, relay_name, renew, told_of_lease, try_lead
 from infra.kafka.probe import KafkaProbe
 from infra.kafka.records import BEFORE_FIRST, PREVIOUS_POSITION, HeaderWriter
 from infra.kafka.topics import TopicName, ensure_topics, full_name, partition_of
@@ -39,7 +39,8 @@ RESTARTS = Counter("tallybook_relay_restarts_total", "Times the relay started ov
 BATCH_SECONDS = Histogram("tallybook_relay_batch_seconds", "From reading a batch to its checkpoint")
 
 PUBLISHED = """
-SELECT h.position AS head, s.position AS published, s.lease_until > clock_timestamp() AS led, coalesce((
+SELECT h.position AS head, s.position AS published, s.leader, s.incarnation,
+    coalesce(s.lease_until > clock_timestamp(), false) AS led, coalesce((
     SELECT extract(epoch FROM clock_timestamp() - e.recorded_at)::float FROM log.events e
     WHERE e.position = s.position + 1), 0) AS lag_s
 FROM log.head h, relay.state s
@@ -122,9 +123,10 @@ class Relay:
         LAG_EVENTS.set(lag)
         LAG_SECONDS.set(row["lag_s"])
         problem = self.last_error or ("" if not self.leads else self._stall.why(row["published"], lag))
-        if not problem and not row["led"]:
-            problem = "no relay holds the lease"
-        detail = problem or ("leads" if self.leads else "follows")
+        lease = told_of_lease(led=row["led"], leader=row["leader"], incarnation=row["incarnation"])
+        if not row["led"]:
+            problem = problem or lease
+        detail = problem or lease or ("leads" if self.leads else "follows")
         return kafka, PartHealth(name="relay", ok=not problem, detail=detail, lag_events=lag, lag_s=row["lag_s"])
 
     async def _lead_once(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 
 from infra.database import Connection, Role
-from infra.kafka.lease import relay_name
+from infra.kafka.lease import REPUBLISHING, relay_name
 
 HOLD_MS: Final = 600_000
 """Most time between an incarnation's beginning and its first record. If this process ends, it is over at once."""
@@ -27,7 +27,7 @@ async def new_incarnation(dsn: str) -> AsyncIterator[int]:
                 "UPDATE relay.state SET incarnation = incarnation + 1, epoch = epoch + 1, position = 0, "
                 "partitions = NULL, leader = $1, leader_backend_pid = pg_backend_pid(), "
                 "lease_until = clock_timestamp() + $2 * interval '1 millisecond' RETURNING incarnation, epoch",
-                relay_name(),
+                f"{REPUBLISHING} {relay_name()}",
                 HOLD_MS,
             )
             assert state is not None, "the relay's state is one row"

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from cli.failures import explain
 from cli.main import app
 from cli.output import print_rows
 from host.addresses import reached_settings
@@ -155,6 +157,52 @@ def test_servers_that_cannot_be_reached_give_no_traceback(environment: dict[str,
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "cannot be reached" in result.stderr
+    answered = tallybook({**environment, **nobody}, *command.split(), "--json")
+    assert answered.returncode == 1
+    failure = json.loads(answered.stdout)["error"]
+    assert failure["kind"] == "failed"
+    assert "cannot be reached" in failure["message"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("projections rebuild nope", "the read models are"),
+        ("run cashier", "cashier is not a role"),
+        ("dead-letters dismiss seven", "letter_id"),
+        ("tenants create A", "lower-case letters"),
+        ("settings --all", "--all"),
+    ],
+)
+def test_a_command_line_that_is_not_understood_is_told_programs_in_their_form(
+    environment: dict[str, str], command: str, message: str
+) -> None:
+    result = tallybook(environment, *command.split(), "--json")
+    assert result.returncode == 2
+    failure = json.loads(result.stdout)["error"]
+    assert failure["kind"] == "not_understood"
+    assert message.lower() in failure["message"].lower()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.CannotConnectNowError("the database system is starting up.\nDETAIL:  Not consistent yet."),
+        asyncpg.AdminShutdownError("terminating connection due to administrator command"),
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_embedded_database_that_restarts_is_to_be_waited_for(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setenv("TALLYBOOK_DATA_DIR", environment["TALLYBOOK_DATA_DIR"])
+    words = explain(error)
+    assert words is not None
+    assert "Wait a moment" in words
+    assert "TALLYBOOK_DATABASE" not in words
+    assert ".." not in words
+    assert "DETAIL" not in words
 
 
 def test_a_database_without_a_schema_says_to_migrate(
@@ -172,7 +220,7 @@ def test_a_tenant_is_made_once_and_its_ids_are_shown_whole(
     reached = {**environment, "TALLYBOOK_DATABASE_URL": database.dsn, "COLUMNS": "80"}
     made = json.loads(tallybook(reached, "tenants", "create", "acme", "--name", "Acme Limited", "--json").stdout)
     again = tallybook({**reached, "COLUMNS": "300"}, "tenants", "create", "acme")
-    assert again.returncode == 2
+    assert again.returncode == 1
     assert "tallybook tenants create-key acme" in " ".join(again.stderr.split())
     listed = json.loads(tallybook(reached, "tenants", "list", "--json").stdout)
     assert [row["key_id"] for row in listed] == [made["key_id"]], "the second try made no key"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -106,6 +107,38 @@ def test_with_json_standard_output_holds_one_document_and_nothing_else(environme
         done = tallybook(environment, *command.split(), *arguments, "--json")
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         json.loads(done.stdout)
+
+
+def test_what_cannot_be_is_refused_in_one_form_and_is_no_wrong_usage(environment: dict[str, str]) -> None:
+    assert tallybook(environment, "tenants", "create", "acme").returncode == 0
+    held = ("--not-returned", "--evidence", "a statement", "--by", "ada")
+    for command in (
+        ("dead-letters", "replay", "7"),
+        ("dead-letters", "dismiss", "7"),
+        ("dead-letters", "release", "pay_none"),
+        ("dead-letters", "end-refund", "pay_none/re_none", *held),
+        ("tenants", "create", "acme"),
+        ("tenants", "create-key", "nobody"),
+        ("tenants", "revoke-key", "key_none"),
+        ("relay", "republish"),  # asked, and nobody agrees
+    ):
+        told = tallybook(environment, *command)
+        assert told.returncode == 1, told.stderr
+        assert "Usage:" not in told.stderr
+        done = tallybook(environment, *command, "--json")
+        assert done.returncode == 1, done.stderr
+        failure = json.loads(done.stdout)["error"]
+        assert failure["kind"] == "refused"
+        assert failure["message"]
+
+
+def test_times_are_rfc_3339_and_every_part_has_one_form(environment: dict[str, str]) -> None:
+    tallybook(environment, "tenants", "create", "acme")
+    (row,) = json.loads(tallybook(environment, "tenants", "list", "--json").stdout)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", row["created_at"])
+    assert "only_row" not in json.loads(tallybook(environment, "relay", "status", "--json").stdout)
+    parts = json.loads(tallybook(environment, "status", "--json").stdout)["parts"]
+    assert {tuple(part) for part in parts} == {("part", "state", "pid", "address", "why")}
 
 
 def test_the_release_is_told(environment: dict[str, str]) -> None:

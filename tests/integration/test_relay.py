@@ -23,9 +23,10 @@ from host.embedded.kafka import EmbeddedKafka
 from infra.ids import new_id
 from infra.kafka.records import BEFORE_FIRST, Delivered, delivered
 from infra.kafka.relay import Relay
-from infra.kafka.republishing import republish
+from infra.kafka.republishing import new_incarnation, republish
 from infra.kafka.topics import PUBLISHED, TopicName, full_name, partition_of
 from infra.settings import RelaySettings, Settings
+from infra.telemetry import PartHealth
 from schemas.codec import default_codec
 from testing.requests import request
 from testing.services import FreshDatabase, KafkaServer
@@ -249,3 +250,34 @@ async def test_republishing_starts_a_new_incarnation_from_the_first_event(
             of_it = [record for record in records if record.incarnation == incarnation]
             by_incarnation[incarnation] |= {record.position for record in first_sights(of_it)}
     assert by_incarnation == {1: set(range(1, 101)), 2: set(range(1, 101))}
+
+
+async def test_health_says_that_a_republishing_holds_the_lease_and_then_that_a_relay_takes_it_next(
+    database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str
+) -> None:
+    relay = Relay(settings_for(topic_prefix), dsn=database.dsn, bootstrap=kafka_server.bootstrap, streams=STREAMS)
+    connection = await asyncpg.connect(database.dsn)
+
+    async def said() -> PartHealth:
+        (part,) = [part for part in await relay.health(connection) if part.name == "relay"]
+        return part
+
+    try:
+        assert (await said()).detail == "no relay holds the lease"
+        async with new_incarnation(database.dsn):
+            held = await said()
+            assert held.ok
+            assert held.detail == "incarnation 2 begins: `tallybook relay republish` holds the lease"
+        given_back = await said()
+        assert not given_back.ok
+        assert given_back.detail.startswith("incarnation 2 begins")
+        assert given_back.detail.endswith("a relay takes it next")
+        async with relaying(database.dsn, kafka_server.bootstrap, topic_prefix):
+            await until(lambda: _leads(said), "a relay leads")
+    finally:
+        await connection.close()
+
+
+async def _leads(said: Callable[[], Awaitable[PartHealth]]) -> bool:
+    part = await said()
+    return part.ok and part.detail == "follows"  # the relay that is asked is not the one that leads

@@ -75,6 +75,17 @@ def test_other_libraries_lines_go_through_the_same_mask(lines: io.StringIO) -> N
     assert last(lines)["logger"] == "aiokafka"
 
 
+def test_a_pool_that_cannot_reach_its_server_says_so_in_one_line_without_a_traceback(lines: io.StringIO) -> None:
+    for logger in ("asyncpg.pool", "asyncio"):
+        try:
+            raise ConnectionRefusedError("nobody listens")
+        except ConnectionRefusedError:
+            logging.getLogger(logger).warning("Failed to restore the pool connection floor; retrying", exc_info=True)
+        line = last(lines)
+        assert ("exception" in line) is (logger == "asyncio")
+        assert "nobody listens" in str(line.get("error", line.get("exception")))
+
+
 def test_a_traceback_is_masked(lines: io.StringIO) -> None:
     try:
         raise ValueError(f"bad card {CARD}")
