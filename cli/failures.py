@@ -6,9 +6,10 @@ from aiokafka.errors import KafkaError
 from gateway_adapters.port import GatewayUnavailable
 from host.embedded.process import EmbeddedServerError
 from host.supervisor import SupervisorError
-from infra.settings import SettingsError, load_settings
+from infra.settings import Settings, SettingsError, load_settings
 
 _CHECK_DATABASE = "Check TALLYBOOK_DATABASE_URL and TALLYBOOK_DATABASE_OWNER_URL; `tallybook status` shows what runs."
+_CHECK_KAFKA = "Check TALLYBOOK_KAFKA_BOOTSTRAP; `tallybook status` shows what runs."
 _WAIT = "Wait a moment and try again; `tallybook status` shows what runs."
 
 
@@ -33,9 +34,10 @@ def explain(error: BaseException) -> str | None:
             # It answers, so its address is right.
             return f"The database is starting or stopping: {words}. {_WAIT}"
         case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError():
-            return f"The database cannot be reached: {words}. {_WAIT if _is_embedded() else _CHECK_DATABASE}"
+            advice = _CHECK_DATABASE if _configured().database.url else _WAIT
+            return f"The database cannot be reached: {words}. {advice}"
         case KafkaError():
-            return f"Kafka cannot be reached: {words}. Check TALLYBOOK_KAFKA_BOOTSTRAP; see `tallybook status`."
+            return f"Kafka cannot be reached: {words}. {_CHECK_KAFKA if _configured().kafka.bootstrap else _WAIT}"
         case GatewayUnavailable():
             return f"The payment gateway cannot be read: {words}. Start it, or name it with TALLYBOOK_GATEWAY_URL."
         case ConnectionError() | TimeoutError():
@@ -51,6 +53,6 @@ def _words(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "").rstrip(". ")
 
 
-def _is_embedded() -> bool:
-    """Whether the database is the embedded one: then no address of it can be wrong."""
-    return load_settings().database.url is None
+def _configured() -> Settings:
+    """What the environment names: of an embedded server no address can be wrong."""
+    return load_settings()

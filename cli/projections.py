@@ -94,8 +94,8 @@ def check(
     from host.addresses import owner_dsn, reached_settings
     from projections.folding.rebuild import differences
 
-    settings = reached_settings()
     chosen = _models(names or (), everything=False)
+    settings = reached_settings()
     bar = Bar("Folding the log", on=console_for(as_json=as_json))
     with bar.bar:
         found = asyncio.run(differences(settings, chosen, owner_dsn=owner_dsn(settings), progress=bar.show))
@@ -124,8 +124,8 @@ def rebuild_tables(
 
     if not names and not everything:
         raise typer.BadParameter("Name read models, or say --all.")
-    settings = reached_settings()
     chosen = _models(names or (), everything=everything)
+    settings = reached_settings()
     bar = Bar("Rebuilding", on=console_for(as_json=as_json))
     try:
         with bar.bar:

@@ -20,10 +20,17 @@ def reached_settings(*, kafka: bool = True) -> Settings:
     settings = load_settings()
     servers = Servers.from_settings(settings)
     if servers.postgres is not None and not servers.postgres.find():
-        raise SettingsError("No database: set TALLYBOOK_DATABASE_URL, or start the embedded one with `tallybook up`.")
+        raise SettingsError(f"No database: {_how_to_get(settings, 'TALLYBOOK_DATABASE_URL')}")
     if kafka and servers.kafka is not None and not servers.kafka.find():
-        raise SettingsError("No Kafka: set TALLYBOOK_KAFKA_BOOTSTRAP, or start the embedded one with `tallybook up`.")
+        raise SettingsError(f"No Kafka: {_how_to_get(settings, 'TALLYBOOK_KAFKA_BOOTSTRAP')}")
     return _with_gateway(servers.connected(settings))
+
+
+def _how_to_get(settings: Settings, variable: str) -> str:
+    roster = read_roster(roles_folder(settings))
+    if roster is not None and find_process(roster.supervisor_pid, roster.supervisor_started_at) is not None:
+        return "the embedded one ended, and what runs on this data folder starts it again. Try again in a moment."
+    return f"set {variable}, or start the embedded one with `tallybook up`."
 
 
 def _with_gateway(settings: Settings) -> Settings:

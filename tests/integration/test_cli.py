@@ -20,7 +20,7 @@ from cli.main import app
 from cli.output import print_rows
 from host.addresses import reached_settings
 from host.embedded.databases import PostgresServer
-from infra.settings import setting_rows
+from infra.settings import SettingsError, setting_rows
 from testing.services import FreshDatabase
 
 ROOT = Path(__file__).parents[2]
@@ -256,15 +256,38 @@ def test_no_table_breaks_an_id_in_however_little_room(is_terminal: bool) -> None
     assert (words in shown.getvalue()) is not is_terminal
 
 
+def supervise(folder: Path, *, gateway_port: int) -> None:
+    """Write down this process as what supervises the folder's roles, and as its gateway."""
+    ours = psutil.Process()
+    role = {
+        "name": "gateway-0",
+        "pid": ours.pid,
+        "started_at": ours.create_time(),
+        "port": gateway_port,
+        "log_file": "",
+    }
+    roster = {"supervisor_pid": ours.pid, "supervisor_started_at": ours.create_time(), "roles": [role]}
+    (folder / "roles").mkdir()
+    (folder / "roles" / "roster.json").write_text(json.dumps(roster), encoding="utf-8")
+
+
+def test_a_server_that_a_supervisor_starts_again_is_to_be_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TALLYBOOK_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("TALLYBOOK_DATABASE_URL", raising=False)
+    with pytest.raises(SettingsError, match="tallybook up"):
+        reached_settings()
+    supervise(tmp_path, gateway_port=0)
+    with pytest.raises(SettingsError, match="Try again in a moment"):
+        reached_settings()
+
+
 def test_the_gateway_is_found_where_the_supervisor_runs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TALLYBOOK_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("TALLYBOOK_DATABASE_URL", "postgresql://somewhere/else")
     monkeypatch.setenv("TALLYBOOK_KAFKA_BOOTSTRAP", "somewhere:9092")
-    ours = psutil.Process()
-    role = {"name": "gateway-0", "pid": ours.pid, "started_at": ours.create_time(), "port": 23_456, "log_file": ""}
-    roster = {"supervisor_pid": ours.pid, "supervisor_started_at": ours.create_time(), "roles": [role]}
-    (tmp_path / "roles").mkdir()
-    (tmp_path / "roles" / "roster.json").write_text(json.dumps(roster), encoding="utf-8")
+    supervise(tmp_path, gateway_port=23_456)
     assert reached_settings().gateway.url == "http://127.0.0.1:23456"
 
 
