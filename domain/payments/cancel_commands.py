@@ -100,20 +100,21 @@ def record_payment_canceled(command: RecordPaymentCanceled, streams: Streams, no
 
 
 def after_giving_up(payment: Payment, ended: Change, streams: Streams, at: datetime) -> list[Change]:
-    """What comes next once an attempt that was to be given up has ended without money. `payment` is as it was before.
+    """What comes next once an attempt has ended without money. `payment` is as it was before.
 
-    A payment to be cancelled is; what was to come in its place is tried, or ends where it may no longer be.
+    A payment to be cancelled is, and so is one whose invoice was settled meanwhile, whatever was wanted of it; what was
+    to come in its place is tried, or ends where it may no longer be.
     """
     wanted = payment.cancellation
-    if wanted is None or wanted.reason is CancelReason.TIMED_OUT:
-        return []
     canceled = PAYMENT.change(PaymentCanceled(payment_id=payment.payment_id, canceled_at=at))
-    if wanted.reason in {CancelReason.REQUESTED, CancelReason.INVOICE_SETTLED}:
-        return [canceled]
-    if wanted.replacement_payment_id is not None:
+    if wanted is not None and wanted.replacement_payment_id is not None:
         instead = PAYMENT.of(streams, wanted.replacement_payment_id)
         tried = _try_instead(instead, wanted.replacement_method_id, streams, at)
         return [canceled, *(tried or not_tried_instead(payment, streams, at))]
+    if (wanted is not None and wanted.ends_payment) or is_unneeded(payment, streams):
+        return [canceled]
+    if wanted is None or wanted.reason is CancelReason.TIMED_OUT:
+        return []
     tried = _try_instead(PAYMENT.evolve(payment, ended.event), wanted.replacement_method_id, streams, at)
     if not tried and isinstance(ended.event, PaymentAttemptCanceled):
         return still_unpaid(payment, METHOD_DETACHED, streams, at)

@@ -34,7 +34,10 @@ METHOD_DETACHED: Final = "payment_method_detached"
 
 
 def begun(event: PaymentAttemptRequested, streams: Streams, at: datetime) -> list[Change]:
-    """The invoice shows the payment that is tried. One that was finalized to be collected shows already that it is."""
+    """The invoice shows the payment that is tried. One that was finalized to be collected shows already that it is.
+
+    The one that it showed until now is over: of an invoice's payments at most one may be tried.
+    """
     invoice_id = PAYMENT.of(streams, event.payment_id).invoice_id
     if invoice_id is None:
         return []
@@ -45,7 +48,7 @@ def begun(event: PaymentAttemptRequested, streams: Streams, at: datetime) -> lis
     if invoice.collection_status is CollectionStatus.PENDING and invoice.payment_id == event.payment_id:
         return []
     started = InvoicePaymentStarted(invoice_id=invoice_id, payment_id=event.payment_id, started_at=at)
-    return [INVOICE.change(started)]
+    return [INVOICE.change(started), *_over(invoice.payment_id, streams, at)]
 
 
 def declined(event: PaymentDeclined, streams: Streams, at: datetime) -> list[Change]:
@@ -53,7 +56,12 @@ def declined(event: PaymentDeclined, streams: Streams, at: datetime) -> list[Cha
 
 
 def waits_for_the_customer(event: PaymentActionRequired, streams: Streams, at: datetime) -> list[Change]:
-    """We could not collect it without the customer. One that they pay themselves is still being paid."""
+    """We could not collect it without the customer. One that they pay themselves is still being paid; of one that was
+    settled meanwhile nobody has to authenticate anything any more.
+    """
+    payment = PAYMENT.of(streams, event.payment_id)
+    if payment.cancellation is None and is_unneeded(payment, streams):
+        return [give_up(payment, CancelReason.INVOICE_SETTLED, at)]
     return _uncollected(event.payment_id, AUTHENTICATION_REQUIRED, streams, at, by_hand=False)
 
 
@@ -81,20 +89,16 @@ def still_unpaid(payment: Payment, reason: str, streams: Streams, at: datetime) 
 
 
 def settled(event: InvoicePaid | InvoiceVoided, streams: Streams, at: datetime) -> list[Change]:
-    """The payment that the invoice waits for is needed no more: what has begun is given up, what has not is over.
+    """The payment that the invoice shows is needed no more: what is under way is given up, what may be tried is over.
 
     The collection that its finalization promised is the one attempt that an invoice does not know; whoever calls the
     gateway for that one sees that it is not needed.
     """
     payment_id = INVOICE.of(streams, event.invoice_id).payment_id
     payment = None if payment_id is None else streams.get(PAYMENT, payment_id)
-    if payment is None:
-        return []
-    if payment.is_under_way and payment.cancellation is None:
+    if payment is not None and payment.is_under_way and payment.cancellation is None:
         return [give_up(payment, CancelReason.INVOICE_SETTLED, at)]
-    if payment.can_be_tried and payment.attempt == 0:
-        return [PAYMENT.change(PaymentCanceled(payment_id=payment.payment_id, canceled_at=at))]
-    return []
+    return _over(payment_id, streams, at)
 
 
 def is_unneeded(payment: Payment, streams: Streams) -> bool:
@@ -121,6 +125,14 @@ def give_up(
             requested_at=at,
         )
     )
+
+
+def _over(payment_id: str | None, streams: Streams, at: datetime) -> list[Change]:
+    """A payment that might still be tried is cancelled."""
+    payment = None if payment_id is None else streams.get(PAYMENT, payment_id)
+    if payment is None or not payment.can_be_tried:
+        return []
+    return [PAYMENT.change(PaymentCanceled(payment_id=payment.payment_id, canceled_at=at))]
 
 
 def _uncollected(payment_id: str, reason: str, streams: Streams, at: datetime, *, by_hand: bool = True) -> list[Change]:

@@ -32,7 +32,7 @@ from testing.examples.streams import (
     usd,
 )
 from testing.specification import NOW, Books, Done, replayed
-from tests.domain.history_model import Billed, Model, Subscribed
+from tests.domain.history_model import TRIABLE, Billed, Model, Subscribed
 
 
 class CheckedHistory(RuleBasedStateMachine):
@@ -180,13 +180,14 @@ class CheckedHistory(RuleBasedStateMachine):
         why, instead = paying.giving_up, paying.instead
         paying.giving_up = paying.instead = None
         paying.unknown = False
-        wanted_no_more = why in {"requested", "invoice_settled"} or instead is not None
+        settled = paying.invoice is not None and not self.model.is_open(paying.invoice)
+        wanted_no_more = settled or why in {"requested", "invoice_settled"} or instead is not None
         paying.status = "canceled" if wanted_no_more else "declined"
         if why != "replaced":
             self._fail(paying.invoice, payment_id)
             return
         following = self.model.payments[instead or payment_id]
-        if following.status in {"new", "declined"} and self.model.may_be_tried(instead or payment_id):
+        if following.status in TRIABLE and self.model.may_be_tried(instead or payment_id):
             self.model.begin(instead or payment_id)
         elif instead is not None:
             following.status = "canceled"
@@ -219,6 +220,15 @@ class CheckedHistory(RuleBasedStateMachine):
             assert payment is not None
             wanted = None if payment.cancellation is None else payment.cancellation.reason
             assert (payment.status in STATUSES[paying.status], wanted) == (True, paying.giving_up)
+
+    @invariant()
+    def of_an_invoice_at_most_one_payment_may_be_tried_and_none_once_it_is_settled(self) -> None:
+        for invoice_id in self.model.invoices:
+            keys = [key for key, paying in self.model.payments.items() if paying.invoice == invoice_id]
+            payments = [payment for payment in (self.books.get(PAYMENT, key) for key in keys) if payment is not None]
+            may_be_tried = [payment.payment_id for payment in payments if payment.can_be_tried]
+            assert len(may_be_tried) <= (1 if self.model.is_open(invoice_id) else 0)
+            assert self.model.is_open(invoice_id) or not any(payment.waits_for_customer for payment in payments)
 
     @invariant()
     def subscriptions_are_in_the_state_that_the_model_says(self) -> None:

@@ -14,6 +14,7 @@ from testing.examples.streams import CLOCK_ID
 Work = tuple[str, str]
 
 RUNNING = {"processing", "action"}
+TRIABLE = {"new", "declined"}
 
 
 @dataclass
@@ -194,6 +195,8 @@ class Model:
         if paying.invoice is not None:
             billed = self.invoices[paying.invoice]
             if billed.tried is not None or not billed.collecting:
+                if billed.tried not in {None, payment_id} and self.payments[billed.tried].status in TRIABLE:
+                    self.payments[billed.tried].status = "canceled"
                 billed.tried = payment_id
 
     def not_needed(self, payment_id: str) -> None:
@@ -203,7 +206,7 @@ class Model:
             return
         if paying.status in RUNNING:
             paying.giving_up = paying.giving_up or "invoice_settled"
-        elif paying.status == "new":
+        elif paying.status in TRIABLE:
             paying.status = "canceled"
 
     def ends_at(self, subscription_id: str) -> bool:
@@ -215,7 +218,7 @@ class Model:
     def capture(self, payment_id: str) -> None:
         paying = self.payments[payment_id]
         paying.status, paying.unknown = "captured", False
-        if paying.instead is not None and self.payments[paying.instead].status in {"new", "declined"}:
+        if paying.instead is not None and self.payments[paying.instead].status in TRIABLE:
             self.payments[paying.instead].status = "canceled"
         paying.giving_up = paying.instead = None
         if paying.invoice is None:

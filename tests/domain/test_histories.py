@@ -386,6 +386,7 @@ class Histories(CheckedHistory):
                 self._give_up(payment_id)
             case _:
                 paying.status, paying.unknown = "action", False
+                self.model.not_needed(payment_id)
                 self._fail(paying.invoice, payment_id)
 
     # --- refunds -------------------------------------------------------------------------------------------------

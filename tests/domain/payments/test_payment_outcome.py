@@ -2,14 +2,16 @@
 
 import pytest
 
-from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceNotOpen, InvoiceStatus, VoidInvoice
 from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE
 from domain.kernel.stream import Command, Event, Finish, Schedule, WorkKind
 from domain.payments import refund_saga
+from domain.payments.cancel_commands import RecordPaymentCanceled
 from domain.payments.payment import (
     PAYMENT,
-    InvoiceHasLivePayment,
     PaymentAttemptIsOver,
+    PaymentCanceled,
+    PaymentNotConfirmable,
     PaymentNotFound,
     PaymentStatus,
     attempt_reference,
@@ -52,7 +54,7 @@ from testing.examples.streams import (
     payment_declined,
     usd,
 )
-from testing.specification import given
+from testing.specification import NOW, given
 
 # --- what the gateway answers ------------------------------------------------------------------------------------
 
@@ -112,8 +114,8 @@ def test_a_declined_payment_is_tried_again_under_a_new_attempt() -> None:
 
 def test_a_declined_payment_is_not_tried_again_beside_another_or_once_the_invoice_is_settled() -> None:
     declined = (*customer_with_card(), invoice_finalized(collection=BY_HAND), pay_invoice(), decline())
-    given(*declined, pay_invoice(OTHER_PAYMENT_ID)).when(confirm()).then_refused(InvoiceHasLivePayment)
-    given(*declined, invoice_voided()).when(confirm()).then_refused(InvoiceNotOpen, status="void")
+    for over in (pay_invoice(OTHER_PAYMENT_ID), VoidInvoice(invoice_id=INVOICE_ID)):
+        given(*declined, over).when(confirm()).then_refused(PaymentNotConfirmable, status="canceled")
 
 
 def test_an_unknown_outcome_is_said_once_and_asked_about() -> None:
@@ -207,6 +209,15 @@ def test_a_capture_after_the_invoice_was_settled_is_unneeded_and_to_be_refunded(
 
 
 @pytest.mark.parametrize("settled", [invoice_voided(), invoice_paid(payment_id=None)])
-def test_other_answers_after_the_invoice_was_settled_say_nothing_of_it(settled: Event) -> None:
-    under_way().and_then(settled).when(decline()).then(payment_declined()).then_frees(LIVE)
-    under_way().and_then(settled).when(require_action()).then(action_required())
+def test_other_answers_after_the_invoice_was_settled_end_the_payment_and_say_nothing_of_it(settled: Event) -> None:
+    canceled = PaymentCanceled(payment_id=PAYMENT_ID, canceled_at=NOW)
+    under_way().and_then(settled).when(decline()).then(payment_declined(), canceled).then_frees(LIVE)
+    (
+        under_way()
+        .and_then(settled)
+        .when(require_action())
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.REQUIRES_ACTION)
+        .then_shows(INVOICE, INVOICE_ID, collection_failure=None)
+        .when(RecordPaymentCanceled(payment_id=PAYMENT_ID, attempt=1))
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.CANCELED)
+    )

@@ -5,6 +5,7 @@ import pytest
 from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,
+    CollectionStatus,
     InvoicePaid,
     InvoiceStatus,
     InvoiceVoided,
@@ -12,13 +13,14 @@ from domain.invoicing.invoice import (
     VoidInvoice,
 )
 from domain.kernel.stream import Command, Schedule
-from domain.payments.cancel_commands import GiveUpUnneededAttempt, RecordPaymentCanceled
+from domain.payments.cancel_commands import ExpirePaymentAttempt, GiveUpUnneededAttempt, RecordPaymentCanceled
 from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled, PaymentCancelRequested
 from domain.payments.commands import CollectInvoice
 from domain.payments.payment import (
     PAYMENT,
     PaymentAttemptIsOver,
     PaymentCanceled,
+    PaymentNotConfirmable,
     PaymentStatus,
     attempt_reference,
 )
@@ -27,6 +29,7 @@ from testing.examples.payments import (
     CALL_DONE,
     CANCEL,
     LIVE,
+    action_required,
     capture,
     confirm,
     decline,
@@ -128,8 +131,21 @@ def test_what_has_not_begun_is_over_at_once_and_what_it_was_to_replace_is_given_
 
 
 @pytest.mark.parametrize(("settle", "settled"), SETTLING)
-def test_what_failed_or_is_over_stays_as_it_is(settle: Command, settled: InvoiceVoided | InvoicePaid) -> None:
-    under_way(collection=BY_HAND).and_then(decline()).when(settle).then(settled)
+@pytest.mark.parametrize("collection", list(CollectionMethod))
+def test_what_was_declined_is_over_since_it_can_never_be_tried_again(
+    collection: CollectionMethod, settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    (
+        under_way(collection=collection)
+        .and_then(decline())
+        .when(settle)
+        .then(settled, canceled())
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.CANCELED)
+    )
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_what_is_over_stays_as_it_is(settle: Command, settled: InvoiceVoided | InvoicePaid) -> None:
     under_way(collection=BY_HAND).and_then(decline(), CANCEL).when(settle).then(settled)
 
 
@@ -142,7 +158,62 @@ def test_another_method_of_the_same_payment_is_not_tried_any_more(
         waiting.when(settle)
         .then(settled)
         .when(GIVEN_UP)
-        .then(PaymentAttemptCanceled(payment_id=PAYMENT_ID, attempt=1, reason=CancelReason.REPLACED, canceled_at=NOW))
+        .then(
+            PaymentAttemptCanceled(payment_id=PAYMENT_ID, attempt=1, reason=CancelReason.REPLACED, canceled_at=NOW),
+            canceled(),
+        )
+    )
+
+
+@pytest.mark.parametrize("settle", [VOID, PAID_OTHERWISE])
+def test_a_decline_of_one_that_was_to_be_tried_with_another_method_ends_it(settle: Command) -> None:
+    waiting = under_way(collection=BY_HAND).and_then(OTHER_CARD, require_action(), confirm(OTHER_CARD_ID))
+    waiting.and_then(settle).when(decline()).then(payment_declined(), canceled())
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_one_that_timed_out_before_is_over_once_it_is_given_up(
+    settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    (
+        under_way(collection=BY_HAND)
+        .and_then(require_action(), ExpirePaymentAttempt(payment_id=PAYMENT_ID, attempt=1))
+        .when(settle)
+        .then(settled)
+        .when(GIVEN_UP)
+        .then(
+            PaymentAttemptCanceled(payment_id=PAYMENT_ID, attempt=1, reason=CancelReason.TIMED_OUT, canceled_at=NOW),
+            canceled(),
+        )
+    )
+
+
+@pytest.mark.parametrize("settle", [VOID, PAID_OTHERWISE])
+def test_of_a_promised_collection_whose_invoice_was_settled_a_decline_ends_it_and_nobody_authenticates(
+    settle: Command,
+) -> None:
+    collecting().and_then(settle).when(decline()).then(payment_declined(), canceled())
+    (
+        collecting()
+        .and_then(settle)
+        .when(require_action())
+        .then(action_required(), GIVE_UP)
+        .then_schedules(GIVE_UP_DUE)
+        .when(GIVEN_UP)
+        .then(ATTEMPT_CANCELED, canceled())
+    )
+
+
+def test_a_declined_payment_is_over_once_another_of_its_invoice_begins() -> None:
+    (
+        under_way(collection=BY_HAND)
+        .and_then(decline())
+        .when(pay_invoice(OTHER_PAYMENT_ID))
+        .then_shows(PAYMENT, PAYMENT_ID, status=PaymentStatus.CANCELED)
+        .then_shows(PAYMENT, OTHER_PAYMENT_ID, status=PaymentStatus.PROCESSING)
+        .then_shows(INVOICE, INVOICE_ID, payment_id=OTHER_PAYMENT_ID, collection_status=CollectionStatus.PENDING)
+        .when(confirm())
+        .then_refused(PaymentNotConfirmable)
     )
 
 
