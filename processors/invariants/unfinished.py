@@ -1,13 +1,16 @@
 """I7: nothing is left half done: no gateway call without its answer, no saga past its event, no overdue timer, no
-dead letter, nothing held. On a live system work that is younger than `grace` is under way, not unfinished.
+dead letter, nothing held. On a live system work that is younger than `grace` is under way, not unfinished. What pauses
+by plan, an automatic refund that failed, waits; it is late once the pause has been over for `grace`.
 
 Two witnesses: the tables that drive the work (due work, dead letters), and the log alone, which would show a saga
 whose row was lost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
+
+import asyncpg
 
 from domain.customers.test_clock import (
     TEST_CLOCK,
@@ -33,12 +36,14 @@ from domain.payments.payment import (
     attempt_reference,
 )
 from domain.payments.refund import RefundFailed, RefundRequested, RefundSucceeded
+from domain.payments.refund_saga import REFUND_SAGA
 from domain.sagas import SAGAS
 from infra.database import Pool
 from infra.event_store.port import Recorded
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from processors.invariants.log_pages import head_of, log_pages
 from processors.journeys import Driver
+from processors.runs.refund_retries import PAUSES
 from schemas.codec import Codec
 
 ROWS_MAX: Final = 1_000
@@ -48,6 +53,10 @@ BY_SWEEPER: Final = "steps of sagas that the sweeper had to take"
 _WORK: Final = """
 SELECT w.tenant_id, w.kind, w.subject, w.due_at, w.clock_id, w.runs_on_clock, w.held, w.attempts, w.last_error,
        coalesce(e.recorded_at > clock_timestamp() - $1::interval, false) AS is_young,
+       w.kind = $3 AND NOT w.held AND w.last_error = $4 AS pauses,
+       w.lease_owner IS NULL AND w.ready_at > clock_timestamp() AS is_put_off,
+       CASE WHEN w.lease_owner IS NULL THEN w.ready_at WHEN w.attempts <= $5 THEN w.claimed_at END
+           > clock_timestamp() - $1::interval AS is_just_ready,
        w.due_at > clock_timestamp() AS is_later
 FROM log.due_work w LEFT JOIN log.events e ON e.position = w.caused_by_position
 WHERE w.held OR w.kind <> $2 OR w.runs_on_clock OR w.due_at <= clock_timestamp() - $1::interval
@@ -62,6 +71,11 @@ SELECT k.projection, k.partition_key, k.since_position, k.error FROM read.held_k
 JOIN read.projections p ON p.name = k.projection AND k.fold = coalesce(p.next_fold, p.fold)
 ORDER BY 1, 2 LIMIT $1
 """
+
+
+RUNS_OF_A_PAUSE_MAX: Final = 3
+"""One run plans a pause and one ends it; a third where the clocks of two machines differ. More begin and come to
+nothing."""
 
 
 class _Open(NamedTuple):
@@ -83,10 +97,16 @@ async def check_unfinished(
         for recorded in page:
             log.take(recorded)
     now: datetime = await pool.fetchval("SELECT clock_timestamp()")
+    rows = await pool.fetch(
+        _WORK, grace, WorkKind.SUBSCRIPTION_RENEWAL.value, WorkKind.REFUND_RETRY.value, PAUSES, RUNS_OF_A_PAUSE_MAX
+    )
     patient = frozenset(log.waiting.values())
+    paused = {f"{REFUND_SAGA.name}:{row['subject']}" for row in rows if _pauses(row)}
     for subject, each in log.open.items():
         if subject in patient:
             findings.count("sagas that wait for a customer to authenticate")
+        elif subject in paused:
+            findings.count("sagas that wait for a refund to be asked for again")
         elif each.recorded_at > now - grace and grace:
             findings.count("under way")
         else:
@@ -95,7 +115,7 @@ async def check_unfinished(
     findings.count(BY_KAFKA, log.driven[Driver.KAFKA])
     findings.count(BY_SWEEPER, log.driven[Driver.SWEEPER])
     findings.count("payments that wait for their customer", len(log.waiting))
-    await _due_work(pool, log, grace, findings, now=now)
+    await _due_work(pool, rows, log, grace, findings, now=now)
     for letter in await pool.fetch(_LETTERS, ROWS_MAX):
         detail = f"{letter['consumer']} gave up {letter['topic']}/{letter['partition']}@{letter['record_offset']}: "
         findings.differ("dead letter", str(letter["dead_letter_id"]), detail + letter["error"])
@@ -112,12 +132,19 @@ def swept_share(checked: Checked) -> float:
     return swept / max(1, swept + checked.counts.get(BY_KAFKA, 0))
 
 
-async def _due_work(pool: Pool, log: "_FromLog", grace: timedelta, findings: Findings, *, now: datetime) -> None:
+def _pauses(row: asyncpg.Record) -> bool:
+    """Whether a refund that failed waits to be asked for again, or is about to be."""
+    return bool(row["pauses"] and (row["is_put_off"] or row["is_just_ready"]))
+
+
+async def _due_work(
+    pool: Pool, rows: Sequence[asyncpg.Record], log: "_FromLog", grace: timedelta, findings: Findings, *, now: datetime
+) -> None:
     patient = {
         WorkKind.PAYMENT_GATEWAY_CALL: frozenset(log.waiting_attempts),
         WorkKind.SAGA_DEADLINE: frozenset(log.waiting.values()),
     }
-    for row in await pool.fetch(_WORK, grace, WorkKind.SUBSCRIPTION_RENEWAL.value):
+    for row in rows:
         kind, subject = WorkKind(row["kind"]), row["subject"]
         detail = f"due {row['due_at'].isoformat()}, {row['attempts']} attempts, last error {row['last_error']!r}"
         if row["held"]:
@@ -130,6 +157,8 @@ async def _due_work(pool: Pool, log: "_FromLog", grace: timedelta, findings: Fin
                 findings.differ("overdue on its clock", f"{kind} {subject}", detail)
             else:
                 findings.count("timers on test clocks, not due yet")
+        elif _pauses(row):
+            findings.count("refunds that wait to be asked for again")
         elif subject in patient.get(kind, ()):
             findings.count("due work that waits for a customer to authenticate")
         elif grace and (row["is_young"] or log.advances(subject, since=now - grace)):
@@ -211,6 +240,8 @@ class _FromLog:
                 self._begin(saga.name, subject, recorded)
         elif saga.states[recorded.event_type].is_over:
             self.open.pop(subject, None)
+        else:
+            self._come_on(subject, recorded)
 
     def _count_driver(self, recorded: Recorded) -> None:
         by = recorded.actor.partition(":")[0]

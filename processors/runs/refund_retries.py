@@ -18,6 +18,8 @@ from processors.outcome import AskAgain, Hold, Unwanted, WorkOutcome
 from processors.states import StateReader
 
 ACTOR = "refund-retries"
+PAUSES = "pauses after a refund that failed"
+"""What stands on the work while it waits by plan: the audit knows a pause by it."""
 
 
 class RefundRetries:
@@ -40,7 +42,7 @@ class RefundRetries:
             return Hold(f"{owed} is the customer's: {len(failed)} refunds failed, the last with {code}")
         wait = work.due_at + self._pause_after(len(failed)) - datetime.now(UTC)
         if wait > timedelta(0):
-            return AskAgain(int(wait / timedelta(milliseconds=1)) + 1, "pauses after a refund that failed")
+            return AskAgain(int(wait / timedelta(milliseconds=1)) + 1, PAUSES)
         cause = work.caused_by_event_id
         command = RequestRefund(
             refund_id=derived_id(REFUND, cause, "refund"), payment_id=payment.payment_id, reason=refund_saga.REASON

@@ -109,15 +109,14 @@ class Scene:
         )
         return payment_id
 
-    async def run(self, kind: WorkKind, *, dies: bool = False) -> None:
+    async def run(self, kind: WorkKind, *, dies: bool = False, settings: ProcessorSettings | None = None) -> None:
         """Claim what is due of a kind and run it, as the runner of one process does."""
         adapter = self.sandbox.adapter(timeout_ms=self.sandbox_timeout_ms)
         try:
             writer: Writer = DyingWriter() if dies else self.writer
-            runs = runs_of(
-                writer, self.states, {"sandbox": adapter}, PaymentTokens(self.vault, self.pool), self.settings
-            )
-            runner = DueWorkRunner(self.queue, runs, self.settings)
+            settings = settings or self.settings
+            runs = runs_of(writer, self.states, {"sandbox": adapter}, PaymentTokens(self.vault, self.pool), settings)
+            runner = DueWorkRunner(self.queue, runs, settings)
             for work in await self.claim(kind, runner.owner):
                 await (_die(runs[kind], work) if dies else runner.run_one(work))
         finally:

@@ -1,6 +1,7 @@
 """A capture that nobody needs goes back to the customer, though its refund fails: again and again, then by a person."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from domain.payments.commands import PayInvoice
 from domain.payments.refund_commands import RequestRefund
 from gateway_adapters.port import TransactionKind
 from infra.ids import new_id
+from infra.settings import ProcessorSettings
 from processors.invariants.unfinished import check_unfinished
 from schemas.codec import default_codec
 from testing.requests import TENANT
@@ -39,9 +41,9 @@ async def unneeded_capture(scene: Scene, token: str) -> str:
     return payment_id
 
 
-async def unfinished(scene: Scene) -> dict[str, str]:
+async def unfinished(scene: Scene, *, grace: timedelta = timedelta(0)) -> dict[str, str]:
     """What the audit names, by subject."""
-    checked = await check_unfinished(scene.pool, default_codec())
+    checked = await check_unfinished(scene.pool, default_codec(), grace=grace)
     return {difference.subject: difference.kind for difference in checked.named}
 
 
@@ -72,6 +74,43 @@ async def test_one_that_never_succeeds_is_held_named_and_tried_once_more_when_it
         assert await scene.queue.release_held(TENANT, RETRY, payment_id)
         await scene.run(RETRY)
         await scene.run(CALL)
+
+
+async def test_a_planned_pause_is_not_unfinished_before_it_is_over_for_longer_than_the_grace(scene: Scene) -> None:
+    payment_id = await unneeded_capture(scene, "tok_refund_fails")
+    late = {f"refund:{payment_id}": "unfinished refund", f"{RETRY} {payment_id}": "overdue"}
+    long_pause = ProcessorSettings(refund_retry_backoff_ms=3_600_000, refund_retry_backoff_max_ms=3_600_000)
+    await scene.run(RETRY, settings=long_pause)
+    await age(scene, payment_id)
+    for grace in (timedelta(0), timedelta(minutes=1)):
+        checked = await check_unfinished(scene.pool, default_codec(), grace=grace)
+        assert checked.holds, checked.named
+        assert checked.counts["refunds that wait to be asked for again"] == 1
+    await scene.make_due(RETRY)
+    assert await unfinished(scene) == late
+    assert await unfinished(scene, grace=timedelta(minutes=1)) == {}
+    await scene.claim(RETRY, "a worker that is at it")
+    assert await unfinished(scene, grace=timedelta(minutes=1)) == {}
+    await scene.pass_time(2)
+    assert await unfinished(scene, grace=timedelta(minutes=1)) == late
+
+
+async def test_the_next_try_is_under_way_though_the_capture_is_long_ago(scene: Scene) -> None:
+    payment_id = await unneeded_capture(scene, "tok_refund_fails")
+    await age(scene, payment_id)
+    await scene.run(RETRY)
+    assert (await scene.events(payment_id))[-1] == "refund.requested"
+    assert await unfinished(scene, grace=timedelta(minutes=1)) == {}
+    assert (await unfinished(scene))[f"refund:{payment_id}"] == "unfinished refund"
+
+
+async def age(scene: Scene, payment_id: str) -> None:
+    """Let all that was recorded of a payment have been recorded an hour before."""
+    async with scene.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            "UPDATE log.events SET recorded_at = recorded_at - interval '1 hour' WHERE stream_id = $1", payment_id
+        )
 
 
 async def test_a_refund_by_hand_ends_the_retries(scene: Scene) -> None:
