@@ -227,7 +227,10 @@ def _what_next(settings: Settings, stack: Stack, key: str, *, stays: bool, on: C
         on.print(f"  TALLYBOOK_DATA_DIR={folder} make dev", soft_wrap=True, highlight=False)
     if not stays and settings.api.port == 0:
         url = "$API"
-        on.print("  API=http://…   # the address that it prints then: TALLYBOOK_API_PORT=0 takes another each time")
+        on.print(
+            "  API=http://…   # the address that it prints then: TALLYBOOK_API_PORT=0 takes another each time",
+            soft_wrap=True,
+        )
     for path in ("invoices?status=open", "ledger/trial-balance?as_of=2026-01-15T00:00:00Z", "stats/dashboard"):
         on.print(f'  curl -H "Authorization: Bearer {key}" "{url}/v1/{path}"', soft_wrap=True, highlight=False)
 

@@ -148,7 +148,7 @@ class ProjectionWorker:
                 # aiokafka may keep for ever the empty assignment that it made while a topic was away.
                 known = bool(consumer.partitions_for_topic(self._topic))
                 if seen and not known:
-                    raise TopicAway(self._topic)
+                    raise TopicAway(f"{self._topic} was deleted, as a republishing does; a relay makes it anew")
                 seen = known
                 await self._poll(consumer, connection)
                 if forget.joined and self._has_read_all(consumer):
