@@ -236,9 +236,13 @@ def end_refund(
     subject: Annotated[str, typer.Argument(help="The held refund, as `list` shows it: pay_…/re_….")],
     *,
     evidence: Annotated[
-        str, typer.Option("--evidence", help="What you know it from. It stays in the log: no persons.")
+        str,
+        typer.Option(
+            "--evidence",
+            help="What you know it from: up to 500 characters, for the log; no persons, no cards.",
+        ),
     ],
-    by: Annotated[str, typer.Option("--by", help="Who says so; it stays in the log.")],
+    by: Annotated[str, typer.Option("--by", help="Who says so (up to 64 characters); it stays in the log.")],
     returned_as: Annotated[
         str | None, typer.Option("--returned-as", help="The gateway's own id of the refund that returned the money.")
     ] = None,
@@ -254,18 +258,26 @@ def end_refund(
     """
     if (returned_as is None) != not_returned:
         raise typer.BadParameter("Say either --returned-as and the gateway's id of the refund, or --not-returned.")
-    if not (evidence.strip() and by.strip()):
-        raise typer.BadParameter("--evidence and --by are for whoever reads the log later: say both.")
+    from processors.dead_letters import held_refunds
+
+    try:
+        held_refunds.check_said(returned_as=returned_as, evidence=evidence, by=by)
+    except held_refunds.NotForTheLog as why:
+        raise typer.BadParameter(str(why)) from why
 
     async def end() -> bool:
-        from processors.dead_letters.held_refunds import end_refund as record
-
         async with _handling(_settings()) as on:
-            return await record(on.queue, on.writer, subject, returned_as=returned_as, evidence=evidence, by=by)
+            return await held_refunds.end_refund(
+                on.queue, on.writer, subject, returned_as=returned_as, evidence=evidence, by=by
+            )
 
-    ended = asyncio.run(end())
+    try:
+        ended = asyncio.run(end())
+    except held_refunds.NotForTheLog as why:
+        raise AnswerIsNo(str(why)) from why
     if not ended:
-        raise AnswerIsNo(f"No refund {subject} is held; `tallybook dead-letters list` shows what is.")
+        named = subject.encode("utf-8", "replace").decode()
+        raise AnswerIsNo(f"No refund {named} is held; `tallybook dead-letters list` shows what is.")
     outcome = "failed" if not_returned else "succeeded"
     if as_json:
         print_json({"ended": subject, "refund": outcome})

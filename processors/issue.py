@@ -1,13 +1,17 @@
 """Issuing commands from inside: every one has a key made of what caused it, so doing it again does nothing."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from domain.kernel.stream import Command
 from infra.event_store.port import Outcome, Request, Work, Writer
-from processors.outcome import Settled, Unwanted, WorkOutcome
+from processors.outcome import Hold, Settled, Unwanted, WorkOutcome
+
+NOTHING_HOLDS: Final[Mapping[str, str]] = {}
 
 log = structlog.get_logger(__name__)
 
@@ -21,10 +25,17 @@ class Cause:
     causation_id: str | None
 
 
-async def issue_for_work(writer: Writer, command: Command, work: Work, *, key: str, actor: str) -> WorkOutcome:
-    """Issue what a piece of due work comes to. Accepted: its events settled the row; refused: it was not wanted."""
+async def issue_for_work(
+    writer: Writer, command: Command, work: Work, *, key: str, actor: str, holds: Mapping[str, str] = NOTHING_HOLDS
+) -> WorkOutcome:
+    """Issue what a piece of due work comes to. Accepted: its events settled the row; refused: it was not wanted.
+
+    `holds`: codes of refusals that are for a person to look at, and what is said of each.
+    """
     cause = Cause(tenant_id=work.tenant_id, correlation_id=work.correlation_id, causation_id=work.caused_by_event_id)
     outcome = await issue(writer, command, key=key, cause=cause, actor=actor)
+    if outcome.refusal_code is not None and outcome.refusal_code in holds:
+        return Hold(holds[outcome.refusal_code])
     return Settled() if outcome.refusal_code is None and not outcome.replayed else Unwanted()
 
 

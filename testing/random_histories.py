@@ -165,7 +165,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             yield RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")
             outcome = draw.random()
             if outcome < 0.4:
-                yield RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
+                yield RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id=refund_id)
             elif outcome < 0.8:
                 yield RecordRefundFailed(
                     refund_id=refund_id, payment_id=payment_id, failure_code=DeclineCode.ACCOUNT_CLOSED

@@ -386,7 +386,7 @@ def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
 def claims(event: PaymentEvent, payment: Payment) -> tuple[Claim, ...]:
     """At most one payment of an invoice is live; one that captured stays the invoice's payment for ever."""
     if isinstance(event, RefundRequested | RefundOutcomeUnknown | RefundSucceeded | RefundFailed):
-        return refunds.claims(event)
+        return refunds.claims(event, payment.gateway)
     invoice_id = payment.invoice_id
     if invoice_id is None:
         return ()

@@ -22,6 +22,10 @@ CLAIM = "payment.refund"
 """The kind of claim by which a refund's id leads to its payment, in whose stream it lives."""
 
 
+CLAIM_AT_GATEWAY = "payment.gateway_refund"
+"""The kind of claim by which one refund at a gateway is one of ours: its value is the gateway and its id there."""
+
+
 class RefundStatus(StrEnum):
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -83,6 +87,13 @@ class RefundAlreadyExists(Refusal):
     """A refund of this id exists already."""
 
     code = "refund_already_exists"
+
+
+class GatewayRefundTaken(Refusal):
+    """What the gateway knows by this id is another refund already; look at the gateway's own record."""
+
+    code = "gateway_refund_taken"
+    param = "gateway_refund_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +162,23 @@ def postings(
     return transfer(event.amount, debit_to=accounts[0], credit_to=accounts[1], customer_id=customer_id)
 
 
-def claims(event: RefundEvent) -> tuple[Claim, ...]:
-    """A refund's id names one refund of one payment for ever."""
-    if not isinstance(event, RefundRequested):
-        return ()
-    return (Take(CLAIM, event.refund_id, event.payment_id, lambda: RefundAlreadyExists(refund=event.refund_id)),)
+def claims(event: RefundEvent, gateway: str | None) -> tuple[Claim, ...]:
+    """A refund's id names one refund of one payment for ever, and so does the gateway's own id of it."""
+    match event:
+        case RefundRequested():
+            refund_id = event.refund_id
+            return (Take(CLAIM, refund_id, event.payment_id, lambda: RefundAlreadyExists(refund=refund_id)),)
+        case RefundSucceeded():
+            there = event.gateway_refund_id
+            taken = Take(
+                CLAIM_AT_GATEWAY,
+                f"{gateway}/{there}",
+                event.refund_id,
+                lambda: GatewayRefundTaken(gateway_refund_id=there),
+            )
+            return (taken,)
+        case _:
+            return ()
 
 
 def work_subject(payment_id: str, refund_id: str) -> str:

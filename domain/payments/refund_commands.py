@@ -1,5 +1,6 @@
 """What is decided about refunds: asked for within what was captured, then what the gateway answered."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,10 @@ from domain.payments.refund import (
     RefundStatus,
     RefundSucceeded,
 )
+
+EVIDENCE_CHARS_MAX: Final = 500
+GATEWAY_ID_CHARS_MAX: Final = 255
+_NOT_PLAIN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +114,22 @@ class RefundNotFound(Refusal):
     param = "refund"
 
 
+class InvalidGatewayRefundId(Refusal):
+    """Not a gateway's id of a refund: 1 to 255 characters without spaces or control characters."""
+
+    code = "invalid_gateway_refund_id"
+    kind = RefusalKind.INVALID
+    param = "gateway_refund_id"
+
+
+class InvalidEvidence(Refusal):
+    """Say what it rests on in 1 to 500 characters, without control characters."""
+
+    code = "invalid_evidence"
+    kind = RefusalKind.INVALID
+    param = "evidence"
+
+
 class RefundIsOver(Refusal):
     """The refund has its outcome already."""
 
@@ -153,6 +174,8 @@ def change_refund_metadata(command: ChangeRefundMetadata, streams: Streams, now:
 
 
 def record_refund_succeeded(command: RecordRefundSucceeded, streams: Streams, now: datetime) -> Decision:
+    """Raises GatewayRefundTaken, by its claim."""
+    _check_by_hand(command)
     refund, at = _pending(command.payment_id, command.refund_id, streams, now)
     succeeded = RefundSucceeded(
         refund_id=refund.refund_id,
@@ -166,6 +189,7 @@ def record_refund_succeeded(command: RecordRefundSucceeded, streams: Streams, no
 
 
 def record_refund_failed(command: RecordRefundFailed, streams: Streams, now: datetime) -> Decision:
+    _check_by_hand(command)
     refund, at = _pending(command.payment_id, command.refund_id, streams, now)
     failed = RefundFailed(
         refund_id=refund.refund_id,
@@ -186,6 +210,28 @@ def record_refund_outcome_unknown(command: RecordRefundOutcomeUnknown, streams: 
         refund_id=refund.refund_id, payment_id=command.payment_id, why=command.why, noticed_at=at
     )
     return Decision(at, [PAYMENT.change(unknown)])
+
+
+def _check_by_hand(command: RecordRefundSucceeded | RecordRefundFailed) -> None:
+    """What an operator says is checked; what a gateway answered is recorded as it is."""
+    if command.evidence is None:
+        return
+    if not is_plain(command.evidence, chars_max=EVIDENCE_CHARS_MAX):
+        raise InvalidEvidence
+    if isinstance(command, RecordRefundSucceeded) and not is_gateway_refund_id(command.gateway_refund_id):
+        raise InvalidGatewayRefundId
+
+
+def is_gateway_refund_id(text: str) -> bool:
+    """Whether a gateway may have named a refund so."""
+    return is_plain(text, chars_max=GATEWAY_ID_CHARS_MAX) and not any(sign.isspace() for sign in text)
+
+
+def is_plain(text: str, *, chars_max: int) -> bool:
+    """Whether a text is not blank, not too long, and on one line: no control characters, no halves of characters."""
+    if not text.strip() or len(text) > chars_max:
+        return False
+    return not any(unicodedata.category(sign) in _NOT_PLAIN for sign in text)
 
 
 def _pending(payment_id: str, refund_id: str, streams: Streams, now: datetime) -> tuple[Refund, datetime]:

@@ -28,7 +28,7 @@ from domain.payments.commands import (
 )
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT, Payment, PaymentStatus, attempt_reference
-from domain.payments.refund import Refund, RefundStatus
+from domain.payments.refund import GatewayRefundTaken, Refund, RefundStatus
 from domain.payments.refund_commands import RecordRefundFailed, RecordRefundOutcomeUnknown, RecordRefundSucceeded
 from gateway_adapters.port import (
     Canceled,
@@ -60,6 +60,7 @@ CALLS = Counter("tallybook_gateway_calls_total", "Answers of payment gateways", 
 CALL_SECONDS = Histogram("tallybook_gateway_call_seconds", "Time a gateway took to answer", ["gateway", "operation"])
 
 _NOT_CARRIED_OUT: Final = frozenset({RetryWhy.RATE_LIMITED, RetryWhy.NOT_AUTHORIZED})
+_HOLDS: Final = {GatewayRefundTaken.code: "the gateway's refund is already recorded as another one of ours"}
 ACTOR: Final = "gateway-calls"
 
 
@@ -274,7 +275,7 @@ class GatewayCalls:
     async def _issue(self, work: Work, command: Command, subject: str) -> WorkOutcome:
         """The key names the answer: two workers with two answers both reach the stream, which takes the first."""
         key = f"gateway-call:{subject}:{type(command).__name__}"
-        return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR)
+        return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR, holds=_HOLDS)
 
 
 async def _withdraw(gateway: Gateway, payment: Payment, reference: str) -> LookUpResult:

@@ -60,7 +60,7 @@ class Returns(History):
         self.do(TENANT, RecordPaymentCaptured(payment_id=self.alone, attempt=1, gateway_payment_id="gw_1"))
         for payment_id in (self.applied, self.alone):
             done, failed, _pending = (self.refund(payment_id, amount) for amount in (100, 20, 3))
-            self.do(TENANT, RecordRefundSucceeded(refund_id=done, payment_id=payment_id, gateway_refund_id="gr_1"))
+            self.do(TENANT, RecordRefundSucceeded(refund_id=done, payment_id=payment_id, gateway_refund_id=done))
             self.do(
                 TENANT,
                 RecordRefundFailed(refund_id=failed, payment_id=payment_id, failure_code=DeclineCode.ACCOUNT_CLOSED),

@@ -296,7 +296,7 @@ def answered(payment_id: str, attempt: int, answer: str) -> Command:
 def refund_answered(refund_id: str, payment_id: str, answer: str) -> Command:
     match answer:
         case "succeeded":
-            return RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id="gr_1")
+            return RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id=refund_id)
         case "failed":
             return RecordRefundFailed(
                 refund_id=refund_id, payment_id=payment_id, failure_code=DeclineCode.ACCOUNT_CLOSED

@@ -314,5 +314,10 @@ class Model:
             {("subscription.period", period) for period in self.periods}
             | {("invoice.live_payment", key) for key in self.invoices if self.is_live(key)}
             | {("payment.refund", key) for key in self.refunds}
+            | {
+                ("payment.gateway_refund", f"sandbox/{k}")
+                for k, each in self.refunds.items()
+                if each.status == "succeeded"
+            }
             | {("test_clock.customer", f"{CLOCK_ID}/{key}") for key in on_clock}
         )

@@ -65,6 +65,9 @@ PROMISED = """
     InvalidRefundAmount          invalid_refund_amount          invalid    amount
     RefundAlreadyExists          refund_already_exists          conflict   -
     RefundNotFound               refund_not_found               not_found  refund
+    GatewayRefundTaken           gateway_refund_taken           conflict   gateway_refund_id
+    InvalidGatewayRefundId       invalid_gateway_refund_id      invalid    gateway_refund_id
+    InvalidEvidence              invalid_evidence               invalid    evidence
     RefundIsOver                 refund_over                    conflict   -
     JournalEntryNotFound         journal_entry_not_found        not_found  entry
     JournalEntryAlreadyExists    journal_entry_already_exists   conflict   -

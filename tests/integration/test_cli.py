@@ -295,3 +295,24 @@ def test_nobody_can_be_asked_to_migrate_nothing(environment: dict[str, str]) -> 
     result = tallybook(environment, "migrate")
     assert result.returncode == 1
     assert "tallybook up" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([b"--returned-as", b"", b"--evidence", b"a statement"], "gateway's id"),
+        ([b"--returned-as", b"gr_\xff", b"--evidence", b"a statement"], "gateway's id"),
+        ([b"--not-returned", b"--evidence", b"\xff"], "evidence"),
+        ([b"--not-returned", b"--evidence", b"card 4242 4242 4242 4242"], "card number"),
+    ],
+)
+def test_what_cannot_be_recorded_of_a_refund_is_refused_with_a_sentence_before_anything_is_opened(
+    said: list[bytes], told: str
+) -> None:
+    end_refund = (b"-m", b"cli.main", b"dead-letters", b"end-refund", b"pay_1/re_1")
+    command = [os.fsencode(sys.executable), *end_refund, *said, b"--by", b"ada"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "300", "TALLYBOOK_DATABASE_URL": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert told in done.stderr.decode()
+    assert b"Traceback" not in done.stderr

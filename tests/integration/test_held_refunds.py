@@ -14,7 +14,7 @@ from domain.payments.refund import RefundFailed, RefundSucceeded, work_subject
 from domain.payments.refund_commands import RequestRefund
 from gateway_adapters.port import RefundRequest, Succeeded, TransactionKind
 from infra.ids import new_id
-from processors.dead_letters.held_refunds import end_refund
+from processors.dead_letters.held_refunds import NotForTheLog, check_said, end_refund
 from schemas.codec import default_codec
 from testing.processors_cell import EUR
 from testing.requests import TENANT
@@ -125,3 +125,61 @@ async def test_only_what_is_held_is_ended_and_once(scene: Scene) -> None:
     assert await end(scene, subject, returned_as=None)
     assert not await end(scene, subject, returned_as="gr_made_up")
     assert (await scene.events(payment_id)).count("refund.failed") == 1
+
+
+CARD = "4242 4242 4242 4242"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"returned_as": ""}, "gateway's id"),
+        ({"returned_as": "  "}, "gateway's id"),
+        ({"returned_as": "g" * 256}, "gateway's id"),
+        ({"returned_as": "gr_\udcff"}, "gateway's id"),
+        ({"evidence": f"the card {CARD}"}, "card number"),
+        ({"by": CARD}, "card number"),
+        ({"evidence": ""}, "The evidence must be 1 to 500"),
+        ({"evidence": "e" * 501}, "The evidence must be 1 to 500"),
+        ({"evidence": "\udcff"}, "The evidence must be 1 to 500"),
+        ({"evidence": "a\x1b[2J"}, "The evidence must be 1 to 500"),
+        ({"by": "b" * 65}, "The name must be 1 to 64"),
+        ({"by": "ada\n"}, "The name must be 1 to 64"),
+    ],
+)
+def test_what_an_operator_says_is_looked_at_before_it_is_recorded(wrong: dict[str, str], told: str) -> None:
+    right = {"returned_as": "gr_4242424242424242", "evidence": EVIDENCE, "by": BY}
+    check_said(**right)
+    with pytest.raises(NotForTheLog, match=told):
+        check_said(**right | wrong)
+
+
+async def test_one_refund_at_the_gateway_ends_one_refund_of_whatever_payment(scene: Scene) -> None:
+    payment_id, other_id = await scene.pay(), await scene.pay()
+    await scene.run(PAYMENT_CALL)
+    first = await held_refund(scene, payment_id, 1_200)
+    assert await end(scene, first, returned_as="gr_by_hand")
+    for of_payment in (payment_id, other_id):
+        again = await held_refund(scene, of_payment, 1_200)
+        with pytest.raises(NotForTheLog, match="gr_by_hand is recorded as another refund already"):
+            await end(scene, again, returned_as="gr_by_hand")
+        assert await end(scene, again, returned_as=None), "what was refused may be said otherwise"
+
+
+async def test_a_refund_that_the_gateway_made_and_an_operator_took_for_another_is_held(scene: Scene) -> None:
+    """It is not lost: its money went back under an id that stands in the books as another refund's."""
+    payment_id, refund_id = await scene.pay(), new_id("re_")
+    await scene.run(PAYMENT_CALL)
+    subject = await held_refund(scene, payment_id, 1_200)
+    await scene.do(RequestRefund(refund_id=refund_id, payment_id=payment_id, amount=Money(1_000, EUR)))
+    await scene.run(REFUND_CALL, dies=True)
+    adapter = scene.sandbox.adapter()
+    made = await adapter.look_up(refund_id)
+    await adapter.close()
+    assert isinstance(made, Succeeded)
+    assert await end(scene, subject, returned_as=made.gateway_id)
+    await scene.make_due(REFUND_CALL)
+    await scene.run(REFUND_CALL)
+    (held,) = await scene.queue.held(limit=2)
+    assert held.subject == work_subject(payment_id, refund_id)
+    assert "recorded as another one of ours" in (held.last_error or "")

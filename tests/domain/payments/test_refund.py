@@ -14,7 +14,9 @@ from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT, PaymentNotFound
 from domain.payments.refund import (
     CLAIM,
+    CLAIM_AT_GATEWAY,
     RESOLVE_UNKNOWN_AFTER_MS,
+    GatewayRefundTaken,
     RefundAlreadyExists,
     RefundFailed,
     RefundOutcomeUnknown,
@@ -23,6 +25,8 @@ from domain.payments.refund import (
     RefundSucceeded,
 )
 from domain.payments.refund_commands import (
+    InvalidEvidence,
+    InvalidGatewayRefundId,
     InvalidRefundAmount,
     PaymentNotRefundable,
     RecordRefundFailed,
@@ -234,3 +238,38 @@ def test_a_refund_on_a_test_clock_is_dated_by_it_and_waited_for() -> None:
         .then_at(frozen_at)
         .then_schedules(CALL_DUE._replace(clock_id=CLOCK_ID))
     )
+
+
+def said(gateway_refund_id: str, evidence: str = "a statement", payment_id: str = PAYMENT_ID) -> RecordRefundSucceeded:
+    """An operator's word."""
+    return RecordRefundSucceeded(
+        refund_id=REFUND_ID, payment_id=payment_id, gateway_refund_id=gateway_refund_id, evidence=evidence
+    )
+
+
+def test_one_refund_at_a_gateway_ends_one_refund_whoever_says_so() -> None:
+    other = replace(SUCCEED, refund_id=OTHER_REFUND_ID)
+    two = (request(usd(100)), request(usd(100), OTHER_REFUND_ID))
+    (
+        captured()
+        .and_then(*two)
+        .when(SUCCEED)
+        .then_claims(Claimed(CLAIM_AT_GATEWAY, "sandbox/gr_1", REFUND_ID))
+        .when(other)
+        .then_refused(GatewayRefundTaken, gateway_refund_id="gr_1")
+    )
+    captured().and_then(*two, other).when(said("gr_1")).then_refused(GatewayRefundTaken)
+    captured().and_then(*two, other).when(said("gr_2")).then_finishes(CALL_DONE)
+
+
+@pytest.mark.parametrize("named", ["", " ", "gr 1", "gr_1\n", "gr_\x00", "gr_\udcff", "g" * 256])
+def test_an_operator_names_a_refund_as_a_gateway_may_have_named_it(named: str) -> None:
+    captured().and_then(request()).when(said(named)).then_refused(InvalidGatewayRefundId)
+    captured().and_then(request()).when(said("g" * 255)).then_finishes(CALL_DONE)
+
+
+@pytest.mark.parametrize("evidence", ["", "  ", "a\nb", "a\x1b[2J", "\udcff", "e" * 501])
+def test_what_an_operator_says_it_rests_on_is_a_line_of_text(evidence: str) -> None:
+    captured().and_then(request()).when(said("gr_1", evidence)).then_refused(InvalidEvidence)
+    captured().and_then(request()).when(replace(FAIL, evidence=evidence)).then_refused(InvalidEvidence)
+    captured().and_then(request()).when(said("gr_1", "é\u00a0" * 250)).then_finishes(CALL_DONE)
