@@ -206,7 +206,7 @@ def release(
 ) -> None:
     """Let held work run again, once what it was held for is mended. What was done before is not done twice.
 
-    [dim]Example:[/dim] [cyan]tallybook dead-letters release pay_01JQ2ZP1M6F8XH7T1W5A7R9C3D[/cyan]
+    [dim]Example:[/dim] [cyan]tallybook dead-letters release pay_01m7ywe9z7e398x54gfbrtqnk7[/cyan]
     """
     on = console_for(as_json=as_json)
     released = asyncio.run(release_held(_settings(), subject=subject, tenant_id=tenant, on=on))

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from domain.customers.payment_method import PaymentMethodKind
 from domain.kernel.money import Money
 from domain.payments.decline import DeclineCode
 
@@ -206,9 +207,12 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodSaved:
-    """`gateway_method_id` is what to charge from now on; the rest is for showing. Bank accounts do not expire."""
+    """`gateway_method_id` is what to charge from now on, and `kind` what it is; the rest is for showing. Bank accounts
+    do not expire.
+    """
 
     gateway_method_id: str
+    kind: PaymentMethodKind
     brand: str
     last4: str
     expires_month: int | None = None

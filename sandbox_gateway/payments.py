@@ -257,6 +257,7 @@ class Payments:
             "object": "payment_method",
             "id": self._store.name_of(METHOD_PREFIX, seq),
             "customer": customer,
+            "type": "bank_account" if brand in BANK_ACCOUNTS else "card",
             "brand": brand,
             "last4": last4,
             "expires_month": None if brand in BANK_ACCOUNTS else EXPIRES_MONTH,

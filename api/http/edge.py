@@ -24,11 +24,11 @@ from api.http.problems import (
     RATE_LIMITED,
     TENANT_MISMATCH,
     UNAUTHENTICATED,
-    UNAVAILABLE,
     UNKNOWN_VERSION,
     URI_TOO_LONG,
     Problem,
     retry_after,
+    unavailable,
 )
 from api.http.replies import Header
 from api.http.version import VERSION
@@ -122,8 +122,8 @@ class Edge:
             except CONNECTION_ERRORS:
                 # Whose key it is cannot be looked up now.
                 if not exchange.status:
-                    unavailable = Problem(UNAVAILABLE, headers=retry_after(1))
-                    await unavailable.reply(exchange.request_id).send(send_with_headers)
+                    away = unavailable(is_command=scope["method"] not in {"GET", "HEAD"})
+                    await away.reply(exchange.request_id).send(send_with_headers)
             except Exception:
                 _log.exception("request failed", method=scope["method"], route=exchange.route)
                 if not exchange.status:

@@ -35,13 +35,13 @@ from api.http.problems import (
     READ_MODEL_FILLING,
     TOO_LARGE,
     UNAUTHENTICATED,
-    UNAVAILABLE,
     UNSUPPORTED_TYPE,
     FieldError,
     Problem,
     invalid,
     refusal_reply,
     retry_after,
+    unavailable,
 )
 from api.http.replies import (
     JSON,
@@ -99,7 +99,7 @@ class Endpoint:
         except Refusal as refusal:
             reply = refusal_reply(refusal, exchange.request_id, param=refusal.param)
         except CONNECTION_ERRORS:
-            reply = Problem(UNAVAILABLE, headers=retry_after(1)).reply(exchange.request_id)
+            reply = unavailable(is_command=self._operation.is_command).reply(exchange.request_id)
         except (UndefinedTableError, UndefinedColumnError):
             # The workers of this release have yet to make the read model, or are filling it (docs/decisions/0025).
             reply = Problem(READ_MODEL_FILLING, headers=retry_after(FILLING_RETRY_S)).reply(exchange.request_id)
@@ -185,7 +185,7 @@ class CommandEndpoint(Endpoint):
         except ClockApart as apart:
             raise Problem(CLOCK_APART, str(apart), headers=retry_after(1)) from None
         except StoreUnavailable:
-            raise Problem(UNAVAILABLE, headers=retry_after(1)) from None
+            raise unavailable(is_command=True) from None
         except TimeoutError:
             raise Problem(OUTCOME_PENDING, headers=retry_after(1)) from None
         reply = rendered.reply

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.card_guard import OpaqueId
 from api.http.validation import form
@@ -64,7 +64,8 @@ TimeZone: TypeAlias = Annotated[str, text(64), Field(examples=["Europe/Berlin"],
 
 
 def _id(prefix: str) -> Any:
-    return form(f"^{prefix}{ID_PATTERN}$", f"Must be an id that begins with {prefix}")
+    hint = f"Must be an id as Tallybook gave it: {prefix} and 26 lower-case letters and digits"
+    return form(f"^{prefix}{ID_PATTERN}$", hint)
 
 
 CustomerId: TypeAlias = Annotated[str, _id(identifiers.CUSTOMER)]
@@ -87,9 +88,10 @@ def _currency(value: str) -> str:
     return value
 
 
-Currency: TypeAlias = Annotated[
-    str, AfterValidator(_currency), WithJsonSchema({"type": "string", "enum": sorted(EXPONENTS)})
-]
+Currency = TypeAliasType(
+    "Currency", Annotated[str, AfterValidator(_currency), WithJsonSchema({"type": "string", "enum": sorted(EXPONENTS)})]
+)
+"""A type with a name, so that the API's document has it once, and clients that are made of it one type."""
 
 
 class MoneyBody(Body):
@@ -191,8 +193,9 @@ Metadata: TypeAlias = Annotated[
         Annotated[str, text(MAX_METADATA_KEY_CHARS)],
         Annotated[str, text(MAX_METADATA_VALUE_CHARS, min_length=0)] | None,
     ],
-    Field(max_length=MAX_METADATA_KEYS),
-    # The parser's own document lets names of another form have any value.
+    # How many there may be is the domain's to say, as the keys that are there count, too. The parser's own document
+    # lets names of another form have any value.
+    # lets names of another form have any value.
     WithJsonSchema(
         {
             "type": "object",

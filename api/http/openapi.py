@@ -123,7 +123,9 @@ def document(resources: Sequence[Operations], *, version: str) -> Json:
     problems = _Problems(references[ProblemResource, "serialization"])
     for operation in operations:
         path = operation.path.replace(":path}", "}")
-        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, references, problems, path_ids)
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(
+            operation, schemas, references, problems, path_ids
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": version, "description": DESCRIPTION},
@@ -217,6 +219,7 @@ class _Problems:
 
 def _operation(
     operation: Operation,
+    schemas: Json,
     references: Mapping[tuple[object, str], Json],
     problems: _Problems,
     path_ids: Mapping[str, str],
@@ -227,7 +230,7 @@ def _operation(
         "summary": operation.summary,
         "parameters": [
             *_path_parameters(operation, path_ids),
-            *_query_parameters(operation, references),
+            *_query_parameters(operation, schemas),
             *_headers(operation),
         ],
         "responses": {
@@ -347,7 +350,7 @@ def _path_schema(name: str, path_ids: Mapping[str, str]) -> Json:
     return {"type": "string", "pattern": f"^{prefix}{ID_PATTERN}$"}
 
 
-def _query_parameters(operation: Operation, references: Mapping[tuple[object, str], Json]) -> list[Json]:
+def _query_parameters(operation: Operation, schemas: Json) -> list[Json]:
     if operation.parameters is None:
         return []
     schema = operation.parameters.model_json_schema(by_alias=True, ref_template=REF_TEMPLATE)
@@ -357,7 +360,7 @@ def _query_parameters(operation: Operation, references: Mapping[tuple[object, st
             "name": name,
             "in": "query",
             "required": False,
-            "schema": _inlined(_without_null(field), definitions),
+            "schema": _inlined(_without_null(field), schemas, definitions),
             **({"description": field["description"]} if "description" in field else {}),
         }
         for name, field in schema.get("properties", {}).items()
@@ -373,11 +376,13 @@ def _without_null(field: Json) -> Json:
     return {**kept, "anyOf": options} if options else kept
 
 
-def _inlined(schema: Json, definitions: Mapping[str, Json]) -> Json:
+def _inlined(schema: Json, schemas: Json, definitions: Mapping[str, Json]) -> Json:
+    """The schema without references to what the document does not have: only bodies and answers have parts in it."""
     reference = schema.get("$ref")
     if reference is None:
         return schema
-    return definitions[reference.rpartition("/")[2]]
+    name = reference.rpartition("/")[2]
+    return schema if name in schemas else definitions[name]
 
 
 def _headers(operation: Operation) -> list[Json]:

@@ -69,7 +69,9 @@ TOO_MANY_CONNECTIONS: Final = ProblemType(
     "too_many_connections", 503, "There are too many connections or unfinished requests; retry later."
 )
 UNAVAILABLE: Final = ProblemType(
-    "store_unavailable", 503, "The store cannot be reached; retry with the same Idempotency-Key."
+    "store_unavailable",
+    503,
+    "The store cannot be reached; retry, a change with the same Idempotency-Key.",
 )
 GATEWAY_UNAVAILABLE: Final = ProblemType(
     "gateway_unavailable", 503, "The payment gateway does not answer; retry with the same Idempotency-Key."
@@ -137,6 +139,12 @@ def refusal_type(refusal: type[Refusal]) -> ProblemType:
 def refusal_reply(refusal: Refusal, request_id: str, *, param: str | None) -> Reply:
     """A refusal as it is sent; `param` is where in the request its field lies."""
     return _reply(refusal_type(type(refusal)), refusal.describe(), param, (), request_id, ())
+
+
+def unavailable(*, is_command: bool) -> Problem:
+    """The store cannot be reached. A question has no key to be repeated with."""
+    with_key = " with the same Idempotency-Key" if is_command else ""
+    return Problem(UNAVAILABLE, f"The store cannot be reached; retry{with_key}.", headers=retry_after(1))
 
 
 def retry_after(seconds: int) -> tuple[Header, ...]:

@@ -4,10 +4,10 @@ Nothing that was sent is repeated in a sentence: it may be anything.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Sized
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, get_args
 
-from pydantic import StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from api.http.problems import MALFORMED_JSON, FieldError, Problem, invalid
@@ -23,6 +23,7 @@ DISCRIMINATOR: Final = "type"
 """The field of every union's members that says which of them it is."""
 
 _HINTS: Final[dict[str, str]] = {}
+_MEMBERS_NAMES: Final[set[str]] = set()
 _THEIRS: Final = frozenset(get_args(ErrorType))
 _MISSING: Final = frozenset({"missing", "union_tag_not_found"})
 
@@ -33,6 +34,12 @@ def form(pattern: str, hint: str, *, min_length: int | None = None, max_length: 
     return StringConstraints(pattern=pattern, min_length=min_length, max_length=max_length)
 
 
+def told_by_type(*members: type[BaseModel]) -> Any:
+    """A field that holds one of these, each of which says by its discriminator which it is."""
+    _MEMBERS_NAMES.update(name for member in members for name in member.model_fields)
+    return Field(discriminator=DISCRIMINATOR)
+
+
 def invalid_body(error: ValidationError, sent: object) -> Problem:
     """The problem of a body or query that is not valid. `sent` is what was parsed: each error is told where it lies
     there, and what the parser says beyond that is left out.
@@ -41,7 +48,18 @@ def invalid_body(error: ValidationError, sent: object) -> Problem:
     if found[0]["type"] == "json_invalid":
         return Problem(MALFORMED_JSON)
     told = (_said(entry["loc"], entry["type"], entry["msg"], entry.get("ctx", {}), sent) for entry in found)
-    return invalid([*islice((each for each in told if each is not None), MAX_ERRORS)])
+    strays = (
+        stray for entry in found if entry["type"] == "union_tag_not_found" for stray in _strays(entry["loc"], sent)
+    )
+    return invalid([*islice((each for each in chain(told, strays) if each is not None), MAX_ERRORS)])
+
+
+def _strays(loc: Sequence[int | str], sent: object) -> Iterator[FieldError]:
+    """The names in an object without its discriminator that no member of the union has: one may be meant for it."""
+    place = _place(loc, sent, is_missing=False)
+    for name in place.value if isinstance(place.value, Mapping) else ():
+        if name not in _MEMBERS_NAMES:
+            yield FieldError(f"{place.param}.{path_text([name])}", *_UNKNOWN_NAME)
 
 
 def _said(
@@ -84,7 +102,7 @@ def _place(loc: Sequence[int | str], sent: object, *, is_missing: bool) -> _Plac
         elif isinstance(value, list) and isinstance(step, int) and step < len(value):
             value = value[step]
             path.append(step)
-    return _Place(_param(path), value)
+    return _Place(path_text(path), value)
 
 
 def param_in(refusal: Refusal, *, sent: object, named: Container[str], path: Mapping[str, str]) -> str | None:
@@ -119,12 +137,13 @@ def _named(name: str, sent: object) -> Iterator[_Place]:
     while waiting:
         path, value = waiting.pop()
         if path and path[-1] == name:
-            yield _Place(_param(path), value)
+            yield _Place(path_text(path), value)
         inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
         waiting.extend(reversed([((*path, step), each) for step, each in inner]))
 
 
-def _param(path: Iterable[int | str]) -> str:
+def path_text(path: Iterable[int | str]) -> str:
+    """A path as it is told: `items.0.price`."""
     return ".".join(printable(str(step)[:MAX_PARAM_CHARS]) for step in path)
 
 
@@ -143,6 +162,7 @@ def _characters(count: int) -> str:
 
 _Sentence = str | Callable[[Mapping[str, Any]], str]
 _OBJECT: Final = ("wrong_type", "Must be an object")
+_UNKNOWN_NAME: Final = ("unknown_name", "There is nothing of this name here")
 _LIST: Final = ("wrong_type", "Must be a list")
 _SAYINGS: Final[dict[str, tuple[str, _Sentence]]] = {
     "missing": ("required", "Must be given"),
@@ -150,7 +170,7 @@ _SAYINGS: Final[dict[str, tuple[str, _Sentence]]] = {
     "union_tag_invalid": ("not_one_of", lambda context: f"Must be one of {context['expected_tags']}"),
     "literal_error": ("not_one_of", lambda context: f"Must be {context['expected']}"),
     "enum": ("not_one_of", lambda context: f"Must be {context['expected']}"),
-    "extra_forbidden": ("unknown_name", "There is nothing of this name here"),
+    "extra_forbidden": _UNKNOWN_NAME,
     "string_pattern_mismatch": ("wrong_form", lambda context: _HINTS.get(context["pattern"], "Is not of its form")),
     "string_too_long": ("too_long", lambda context: f"Must have at most {_characters(context['max_length'])}"),
     "string_too_short": ("too_short", lambda context: f"Must have at least {_characters(context['min_length'])}"),

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
@@ -107,11 +107,14 @@ class InvoicePayment(Body):
     payment_method: PaymentMethodId | None = None
     paid_out_of_band: bool = False
 
-    @model_validator(mode="after")
-    def _one_way(self) -> "InvoicePayment":
-        if self.paid_out_of_band and self.payment_method is not None:
-            raise PydanticCustomError("ambiguous_payment", "Paid out of band, no payment method is charged")
-        return self
+    @field_validator("paid_out_of_band")
+    @classmethod
+    def _one_way(cls, is_paid: bool, info: ValidationInfo) -> bool:  # noqa: FBT001  the parser calls it
+        if is_paid and info.data.get("payment_method") is not None:
+            raise PydanticCustomError(
+                "ambiguous_payment", "Paid out of band, no payment method is charged: leave this out, or payment_method"
+            )
+        return is_paid
 
 
 class InvoiceLineResource(TypedDict):

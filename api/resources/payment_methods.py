@@ -26,6 +26,7 @@ from domain.customers.payment_method import (
     PaymentMethodDeclined,
     PaymentMethodIsDetached,
     PaymentMethodKind,
+    PaymentMethodTypeMismatch,
 )
 from domain.kernel.identifiers import PAYMENT_METHOD as PREFIX
 from domain.kernel.unchanged import Unchanged
@@ -137,16 +138,16 @@ PAYMENT_METHODS: Final = Resource(
         "token": "tok_visa",
         "set_default": True,
     },
-    refusals=(CustomerNotFound, CustomerIsErased, PaymentMethodDeclined),
+    refusals=(CustomerNotFound, CustomerIsErased, PaymentMethodDeclined, PaymentMethodTypeMismatch),
 )
 async def attach_payment_method(call: Call, body: NewPaymentMethod) -> Intention:
     """Attach a payment method to a customer.
 
-    The gateway is asked whether it knows the token, which is kept sealed and shown to nobody. A deleted customer may
-    have one, too, to pay what they still owe.
+    The gateway is asked whether it knows the token, and of which type it is; the token is kept sealed and shown to
+    nobody. A deleted customer may have one, too, to pay what they still owe.
     """
     method_id = new_id(PREFIX)
-    token = await verified(call, body.gateway, body.token, body.customer)
+    token = await verified(call, body.gateway, body.token, body.customer, body.type)
     made = PAYMENT_METHODS.created(
         method_id,
         AttachPaymentMethod(
@@ -167,7 +168,7 @@ async def attach_payment_method(call: Call, body: NewPaymentMethod) -> Intention
     "PATCH",
     body=PaymentMethodChange,
     body_example={"token": "tok_mastercard"},
-    refusals=(PaymentMethodIsDetached, PaymentMethodDeclined),
+    refusals=(PaymentMethodIsDetached, PaymentMethodDeclined, PaymentMethodTypeMismatch),
 )
 async def update_payment_method(call: Call, body: PaymentMethodChange) -> Intention:
     """Give a payment method the gateway's new token, which the gateway is asked about."""
@@ -176,7 +177,10 @@ async def update_payment_method(call: Call, body: PaymentMethodChange) -> Intent
         return PAYMENT_METHODS.patched(method_id, body, ChangePaymentMethod(payment_method_id=method_id))
     async with call.reading() as connection:
         method = (await PAYMENT_METHODS.row(call, connection, method_id)).state
-    token = await verified(call, method.gateway, body.token, method.customer_id)
+    try:
+        token = await verified(call, method.gateway, body.token, method.customer_id, method.kind)
+    except PaymentMethodTypeMismatch as mismatch:
+        raise mismatch.at("token") from None
     command = ChangePaymentMethod(payment_method_id=method_id, token_reference=token.reference, details=token.details)
     return PAYMENT_METHODS.patched(method_id, body, command)._replace(seals=token.rows)
 

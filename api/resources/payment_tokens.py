@@ -5,7 +5,12 @@ from typing import Final, NamedTuple
 
 from api.http.call import Call
 from api.http.problems import GATEWAY_UNAVAILABLE, Problem, retry_after
-from domain.customers.payment_method import MethodDetails, PaymentMethodDeclined
+from domain.customers.payment_method import (
+    MethodDetails,
+    PaymentMethodDeclined,
+    PaymentMethodKind,
+    PaymentMethodTypeMismatch,
+)
 from gateway_adapters.port import Declined, MethodSaved, OutcomeUnknown, RetryLater, SaveMethodRequest, UnknownWhy
 from infra.event_store.port import SealedPerson
 from infra.payment_tokens import seal_token
@@ -26,13 +31,17 @@ class VerifiedToken(NamedTuple):
     details: MethodDetails
 
 
-async def verified(call: Call, gateway_name: str, token: str, customer_id: str) -> VerifiedToken:
-    """Have the gateway keep a token for a customer. Raises PaymentMethodDeclined where it does not know it.
+async def verified(
+    call: Call, gateway_name: str, token: str, customer_id: str, kind: PaymentMethodKind
+) -> VerifiedToken:
+    """Have the gateway keep a token for a customer. Raises PaymentMethodDeclined where it does not know it, and
+    PaymentMethodTypeMismatch where it knows it for something else; that is kept nowhere.
 
     A repeat of the request is the same call for the gateway, and so has the same answer.
     """
     gateway = call.parts.gateways[gateway_name]
-    asked = "\n".join((call.tenant_id, call.headers.get(b"idempotency-key", b"").decode("latin-1"), customer_id, token))
+    key = call.headers.get(b"idempotency-key", b"").decode("latin-1")
+    asked = "\n".join((call.tenant_id, key, customer_id, kind, token))
     name = hashlib.sha256(asked.encode()).hexdigest()
     for nth in range(KEYS_MAX):
         answer = await gateway.save_payment_method(
@@ -41,6 +50,9 @@ async def verified(call: Call, gateway_name: str, token: str, customer_id: str) 
         if not (isinstance(answer, OutcomeUnknown) and answer.why in _KEPT_FAILURES):
             break
     match answer:
+        case MethodSaved() if answer.kind is not kind:
+            await gateway.delete_payment_method(answer.gateway_method_id)
+            raise PaymentMethodTypeMismatch(type=kind, tokens_type=answer.kind)
         case MethodSaved():
             vault = call.parts.vault
             async with call.reading() as connection:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple, cast
 
-from pydantic import Field, TypeAdapter
-from typing_extensions import TypedDict
+from pydantic import AfterValidator, Field, TypeAdapter, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.call import Call
 from api.http.fields import Body, Line, ShortText, text
 from api.http.validation import form
+from domain.customers.countries import COUNTRIES
 from domain.customers.customer import PersonalReference
 from domain.customers.tax_location import TaxLocation, tax_location_of
 from domain.kernel.metadata import MetadataChange, with_change
@@ -31,6 +33,18 @@ Phone = Annotated[
 ]
 
 
+def _country(value: str) -> str:
+    if value not in COUNTRIES:
+        raise PydanticCustomError("unknown_country", "Must be a country of ISO 3166-1 like DE, two upper-case letters")
+    return value
+
+
+Country = TypeAliasType(
+    "Country",
+    Annotated[str, AfterValidator(_country), WithJsonSchema({"type": "string", "enum": sorted(COUNTRIES)})],
+)
+
+
 class Address(Body):
     """A postal address; `country` is a code of ISO 3166-1."""
 
@@ -39,7 +53,7 @@ class Address(Body):
     city: ShortText | None = None
     region: ShortText | None = None
     postal_code: Annotated[str, text(20)] | None = None
-    country: Annotated[str, form("^[A-Z]{2}$", "Must be a country of ISO 3166 like DE")] | None = None
+    country: Country | None = None
 
 
 class TaxId(Body):

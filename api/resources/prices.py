@@ -29,7 +29,7 @@ from api.http.listing import (
 )
 from api.http.operations import Intention
 from api.http.resource import Resource
-from api.http.validation import DISCRIMINATOR
+from api.http.validation import told_by_type
 from domain.catalog.plan import PlanIsArchived, PlanNotFound
 from domain.catalog.price import (
     PRICE,
@@ -90,7 +90,7 @@ class NewPrice(New):
     plan: PlanId
     external_id: ExternalId | None = None
     name: PriceName | None = None
-    model: Annotated[FlatModel | PerUnitModel, Field(discriminator=DISCRIMINATOR)]
+    model: Annotated[FlatModel | PerUnitModel, told_by_type(FlatModel, PerUnitModel)]
     timing: BillingTiming = BillingTiming.IN_ADVANCE
 
 

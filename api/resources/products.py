@@ -26,7 +26,10 @@ from projections.models import products as read
 
 TaxCategory = Annotated[
     str,
-    form(r"^[a-z0-9][a-z0-9_.-]{0,63}$", "Must be a category of your tables of tax rates like saas"),
+    form(
+        r"^[a-z0-9][a-z0-9_.-]{0,63}$",
+        "Must be 1 to 64 lower-case letters and digits, after the first also _ . and -, like saas",
+    ),
     Field(description="What it is to your tables of tax rates; what is sold of it bears the category it had then."),
 ]
 _ID: Final = "prod_01m7ywe9z7e398x54gfbrtqnk7"

@@ -120,6 +120,14 @@ class NoPaymentMethod(Refusal):
     param = "payment_method"
 
 
+class PaymentMethodTypeMismatch(Refusal):
+    """The gateway's token stands for a payment method of another type: name the type that it is of."""
+
+    code = "payment_method_type_mismatch"
+    kind = RefusalKind.INVALID
+    param = "type"
+
+
 class PaymentMethodNotFound(Refusal):
     """The customer has no such payment method."""
 

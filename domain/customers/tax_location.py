@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from domain.customers.countries import COUNTRIES
 from domain.kernel.refusal import Refusal, RefusalKind
 
 POSTAL_PREFIX_CHARS: Final = 3
-_COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _REGION: Final = re.compile(r"[A-Z0-9]{1,3}")
 _POSTAL_PREFIX: Final = re.compile(rf"[A-Z0-9]{{1,{POSTAL_PREFIX_CHARS}}}")
 
@@ -39,14 +39,14 @@ def check_tax_location(location: TaxLocation | None) -> None:
     """Raises InvalidTaxLocation for anything finer or other, so that no name or street can get into an event."""
     if location is None:
         return
-    codes = ((_COUNTRY, location.country), (_REGION, location.region), (_POSTAL_PREFIX, location.postal_prefix))
-    if not all(value is None or form.fullmatch(value) for form, value in codes):
+    codes = ((_REGION, location.region), (_POSTAL_PREFIX, location.postal_prefix))
+    if location.country not in COUNTRIES or not all(value is None or form.fullmatch(value) for form, value in codes):
         raise InvalidTaxLocation
 
 
 def tax_location_of(country: str | None, region: str | None, postal_code: str | None) -> TaxLocation | None:
     """The coarse part of an address; None without a country. A region that is no code (a name, say) is left out."""
-    if country is None or not _COUNTRY.fullmatch(country):
+    if country is None or country not in COUNTRIES:
         return None
     code = None if region is None else region.strip().upper().removeprefix(f"{country}-")
     kept = "".join(each for each in (postal_code or "").upper() if each.isascii() and each.isalnum())

@@ -26,7 +26,7 @@ class MetadataSet:
 
 
 class TooManyMetadataKeys(Refusal):
-    """A resource has at most 50 keys of metadata: set those to null that are no longer needed."""
+    """A resource has at most 50 keys of metadata, and so has a change: set those to null that are no longer needed."""
 
     code = "too_many_metadata_keys"
     kind = RefusalKind.INVALID
@@ -37,6 +37,8 @@ def with_change(metadata: Metadata, change: MetadataChange) -> Metadata:
     """The metadata after a change; keys that it does not name stay. Raises TooManyMetadataKeys."""
     if change is None:
         return ()
+    if len(change) > MAX_METADATA_KEYS:
+        raise TooManyMetadataKeys(keys=len(change), most=MAX_METADATA_KEYS)
     kept = tuple(sorted((key, value) for key, value in {**dict(metadata), **change}.items() if value))
     if len(kept) > MAX_METADATA_KEYS:
         raise TooManyMetadataKeys(keys=len(kept), most=MAX_METADATA_KEYS)

@@ -231,6 +231,7 @@ class SandboxAdapter:
         try:
             return MethodSaved(
                 gateway_method_id=sandbox_wire.text(answer.shown, "id"),
+                kind=sandbox_wire.method_kind(answer.shown),
                 brand=sandbox_wire.text(answer.shown, "brand"),
                 last4=sandbox_wire.text(answer.shown, "last4"),
                 expires_month=sandbox_wire.optional_integer(answer.shown, "expires_month"),

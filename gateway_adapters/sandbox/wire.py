@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from domain.customers.payment_method import PaymentMethodKind
 from domain.kernel.currency import UnknownCurrency, currency_code
 from domain.kernel.money import Money
 from domain.payments.decline import normalized
@@ -55,6 +56,14 @@ def text(shown: Mapping[str, object], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise Unreadable
     return value
+
+
+def method_kind(shown: Mapping[str, object]) -> PaymentMethodKind:
+    """What a saved method is."""
+    try:
+        return PaymentMethodKind(text(shown, "type"))
+    except ValueError:
+        raise Unreadable from None
 
 
 def optional_text(shown: Mapping[str, object], name: str) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
+from domain.customers.payment_method import PaymentMethodKind
 from domain.kernel.currency import currency_code
 from domain.kernel.money import Money
 from domain.payments.decline import DeclineCode
@@ -274,6 +275,7 @@ class GatewayContract(ABC):
         save = SaveMethodRequest(token=self.good_token, customer_reference="cus_1", idempotency_key=reference)
         saved = await gateway.save_payment_method(save)
         assert isinstance(saved, MethodSaved), saved
+        assert saved.kind is PaymentMethodKind.CARD
         assert await gateway.save_payment_method(save) == saved
         succeeded(await gateway.create_payment(payment(saved.gateway_method_id)))
         deleted = MethodDeleted(gateway_method_id=saved.gateway_method_id)

@@ -62,6 +62,27 @@ def test_the_values_of_declared_fields_are_not_looked_through(number: str) -> No
         refuse_card_numbers([("note", number)], names)
 
 
+@pytest.mark.parametrize(
+    ("sent", "param"),
+    [
+        ({"name": "4242424242424242"}, "name"),
+        ({"lines": [{}, {"description": "4242 4242 4242 4242"}]}, "lines.1.description"),
+        ({"metadata": {"4242424242424242": "x"}}, "metadata"),
+        ({"metadata": {"4242": {"4242": {"4242": {"4242": "4242424242424242"}}}}}, None),
+        ({"4242424242424242": {"name": "x"}}, None),
+        (4242424242424242, None),
+    ],
+)
+def test_the_field_with_a_card_number_is_named_and_the_number_is_not(sent: object, param: str | None) -> None:
+    raw = json.dumps(sent).encode()
+    with pytest.raises(Problem) as refused:
+        refuse_card_numbers_in_body(raw, sent, frozenset())
+    assert refused.value.param == param
+    with pytest.raises(Problem) as refused:
+        refuse_card_numbers([("email", "4242424242424242")], frozenset())
+    assert refused.value.param == "email"
+
+
 def test_what_is_declared_opaque_is_what_other_systems_name() -> None:
     declared = {
         name

@@ -17,12 +17,14 @@ from api.http.json_bodies import read_json
 from api.http.limits import RateLimiter
 from api.http.openapi import READING_ORDER, document
 from api.http.operations import Operation
-from api.http.problems import CARD_NUMBER, PROBLEM_TYPES, FieldError, Problem, catalogue, problems_markdown
+from api.http.problems import CARD_NUMBER, PROBLEM_TYPES, FieldError, Problem, catalogue, problems_markdown, unavailable
 from api.http.replies import MARK_BYTES, Reply, from_stored, to_stored
 from api.http.validation import invalid_body
 from api.resources.customers import NewCustomer
-from api.resources.invoices import NewInvoice
+from api.resources.invoices import InvoicePayment, NewInvoice
 from api.resources.prices import NewPrice
+from api.resources.products import NewProduct
+from domain.customers.countries import COUNTRIES
 from testing.growth import grows_linearly
 from tests.lengths import LENGTH
 
@@ -237,11 +239,44 @@ def test_every_reference_of_the_document_leads_somewhere(openapi: dict[str, Any]
         assert place
 
 
+def test_a_list_of_codes_is_one_type_of_the_document(openapi: dict[str, Any]) -> None:
+    """Else a client that is made of it has a type of currencies for each field that holds one."""
+    text = json.dumps(openapi)
+    for name, code in (("Currency", '"ZMW"'), ("Country", '"ZM"')):
+        assert code in json.dumps(openapi["components"]["schemas"][name])
+        assert text.count(code) == 1
+
+
 def test_the_documentation_page_loads_nothing_from_elsewhere() -> None:
     for file in (ROOT / "api" / "http" / "docs_page").iterdir():
         text = file.read_text(encoding="utf-8")
         assert "http://" not in text, file
         assert "https://" not in text, file
+
+
+@pytest.mark.parametrize("country", ["XX", "de", "UK", "ZZ", "DEU", ""])
+def test_a_country_is_one_of_iso_3166(country: str) -> None:
+    assert len(COUNTRIES) == 249
+    sent = {"currency": "EUR", "address": {"country": country}}
+    assert refused_fields(NewCustomer, sent) == [("address.country", "unknown_country")]
+    assert NewCustomer.model_validate({"currency": "EUR", "address": {"country": "DE"}})
+
+
+def test_the_form_of_a_tax_category_is_told() -> None:
+    with pytest.raises(ValidationError) as refused:
+        NewProduct.model_validate({"name": "P", "tax_category": "Software (SaaS)"})
+    (error,) = invalid_body(refused.value, {"name": "P", "tax_category": "Software (SaaS)"}).errors
+    assert "lower-case letters and digits" in error.message
+
+
+def test_paid_out_of_band_and_a_payment_method_are_not_both_named() -> None:
+    both = {"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7", "paid_out_of_band": True}
+    assert refused_fields(InvoicePayment, both) == [("paid_out_of_band", "ambiguous_payment")]
+
+
+def test_only_what_has_a_key_is_to_be_repeated_with_it() -> None:
+    assert "Idempotency-Key" in unavailable(is_command=True).detail
+    assert "Idempotency-Key" not in unavailable(is_command=False).detail
 
 
 @pytest.mark.parametrize("sent", ["usd", "Usd", " USD"])
@@ -258,7 +293,9 @@ def test_what_is_wrong_is_said_without_what_was_sent() -> None:
     with pytest.raises(ValidationError) as refused:
         NewPrice.model_validate(sent)
     errors = {error.param: error for error in invalid_body(refused.value, sent).errors}
-    assert errors["plan"] == FieldError("plan", "wrong_form", "Must be an id that begins with plan_")
+    assert errors["plan"] == FieldError(
+        "plan", "wrong_form", "Must be an id as Tallybook gave it: plan_ and 26 lower-case letters and digits"
+    )
     assert errors["model.type"].code == "not_one_of"
     assert "4242" not in str(errors)
 
@@ -280,6 +317,11 @@ def test_what_is_wrong_is_told_by_the_path_in_the_body_that_was_sent() -> None:
         ("model.per_unit", "unknown_name"),
     ]
     assert refused_fields(NewPrice, {"plan": plan, "model": {}}) == [("model.type", "required")]
+    kind = {"kind": "flat", "amount": {"amount": 1, "currency": "EUR"}}
+    assert refused_fields(NewPrice, {"plan": plan, "model": kind}) == [
+        ("model.type", "required"),
+        ("model.kind", "unknown_name"),
+    ]
     assert refused_fields(NewPrice, {"plan": plan, "model": {"type": "flat"}}) == [("model.amount", "required")]
     assert refused_fields(NewCustomer, {"currency": "EUR", "metadata": {"a\n": "b"}}) == [("metadata.a?", "wrong_form")]
 

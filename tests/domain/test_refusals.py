@@ -49,6 +49,7 @@ PROMISED = """
     InvalidInvoiceLines          invalid_invoice_lines          invalid    lines
     InvalidLinePeriod            invalid_line_period            invalid    lines
     PaymentMethodDeclined        payment_method_declined        invalid    token
+    PaymentMethodTypeMismatch    payment_method_type_mismatch   invalid    type
     NoPaymentMethod              no_payment_method              conflict   payment_method
     PaymentMethodNotFound        payment_method_not_found       not_found  payment_method
     PaymentMethodAlreadyExists   payment_method_already_exists  conflict   -

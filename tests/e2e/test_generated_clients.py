@@ -82,7 +82,7 @@ async def test_openapi_python_client_creates_lists_and_reads(whole: Whole, docum
 
     def use() -> None:
         models = module("models")
-        new = models.NewCustomer(name="Ada", currency=models.NewCustomerCurrency.USD)
+        new = models.NewCustomer(name="Ada", currency=models.Currency.USD)
         made = module("api.customers.create_customer").sync_detailed(client=client, body=new, idempotency_key="a-key")
         assert made.status_code == 201, made.content
         position = int(made.headers["Ledger-Position"])

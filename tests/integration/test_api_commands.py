@@ -205,3 +205,19 @@ async def test_each_thing_wrong_with_the_lines_of_an_invoice_is_said_on_its_own(
     backwards = await told({**euros(1), **start, **end})
     assert "does not end after its start" in backwards
     assert "period_start=2026-02-01T00:00:00Z, period_end=2026-01-01T00:00:00Z" in backwards
+
+
+async def test_a_payment_method_is_of_its_tokens_type(client: Client) -> None:
+    customer = await client.made("/v1/customers", {"name": "Ada", "currency": "EUR"})
+    for kind, token in (("bank_account", "tok_visa"), ("card", "tok_sepa_debit")):
+        refused = await client.post("/v1/payment-methods", {"customer": customer["id"], "type": kind, "token": token})
+        assert refused.status_code == 422
+        assert (refused.json()["code"], refused.json()["param"]) == ("payment_method_type_mismatch", "type")
+    key = uuid.uuid4().hex
+    body = {"customer": customer["id"], "type": "bank_account", "token": "tok_visa"}
+    assert (await client.post("/v1/payment-methods", body, idempotency_key=key)).status_code == 422
+    mended = await client.post("/v1/payment-methods", body | {"type": "card"}, idempotency_key=key)
+    assert mended.status_code == 201, "a refused request has not used its key"
+    renewed = await client.send("PATCH", f"/v1/payment-methods/{mended.json()['id']}", {"token": "tok_sepa_debit"})
+    assert (renewed.json()["code"], renewed.json()["param"]) == ("payment_method_type_mismatch", "token")
+    assert (await client.get(f"/v1/payment-methods/{mended.json()['id']}")).json()["brand"] == "visa"
