@@ -13,7 +13,7 @@ import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import asyncpg
 from cryptography.exceptions import InvalidTag
@@ -136,11 +136,28 @@ class Vault:
         self, reads: Reads, tenant_id: str, wanted: Iterable[tuple[str, str]]
     ) -> dict[tuple[str, str], Person]:
         """Many revisions by (person, reference), in one query; those erased are left out. Raises Unsealable."""
+        people: dict[tuple[str, str], Person] = {}
+        for pair, person in (await self.open_each(reads, tenant_id, wanted)).items():
+            if isinstance(person, Unsealable):
+                raise person
+            people[pair] = person
+        return people
+
+    async def open_each(
+        self, reads: Reads, tenant_id: str, wanted: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str], Person | Unsealable]:
+        """The same; of those that do not open, why."""
         pairs = list(dict.fromkeys(wanted))
         if not pairs:
             return {}
         rows = await reads.fetch(OPEN, tenant_id, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
-        return {(row[0], row[1]): self.unseal(tenant_id, *row) for row in rows}
+        return {(row[0], row[1]): self._opened(tenant_id, *row) for row in rows}
+
+    def _opened(self, tenant_id: str, *row: Any) -> Person | Unsealable:
+        try:
+            return self.unseal(tenant_id, *row)
+        except Unsealable as why:
+            return why
 
     def seal_answer(self, key: PersonKey, idempotency_key: str, body: bytes) -> Answer:
         """A command's answer that holds personal data, as it may be stored."""
