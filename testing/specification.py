@@ -223,6 +223,12 @@ class Result(Given):
         _same(self._result.param, path)
         return self
 
+    def then_tells(self, words: str) -> Self:
+        """Refused in a sentence with these words."""
+        assert isinstance(self._result, Refusal), f"accepted: {self._result}"
+        assert words in self._result.describe(), self._result.describe()
+        return self
+
     def then_at(self, instant: datetime) -> Self:
         """Effective at this business time."""
         _same(self.done.effective_at, instant)

@@ -154,7 +154,7 @@ def local_of_instant(instant: datetime, time_zone: str) -> datetime:
     try:
         return instant.astimezone(zone_of(time_zone)).replace(tzinfo=None)
     except OverflowError:
-        raise BeyondCalendar(instant=instant.isoformat()) from None
+        raise BeyondCalendar(instant=instant) from None
 
 
 def local_date_of(instant: datetime, time_zone: str) -> date:

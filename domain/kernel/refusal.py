@@ -5,7 +5,7 @@ repeat of the same command gets the same answer. HTTP knows nothing of this file
 `kind` to a status code.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Self
 
@@ -57,5 +57,5 @@ class ExternalIdTaken(Refusal):
 
 
 def _shown(value: str | int | datetime | None) -> str | int | None:
-    """A time is told as every answer tells it: in UTC, with a Z."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+    """A time is told as every answer tells it: with a Z, as all of them are in UTC."""
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value

@@ -84,6 +84,7 @@ class PaymentNotRefundable(Refusal):
     """Only a payment that succeeded can be refunded."""
 
     code = "payment_not_refundable"
+    param = "payment"
 
 
 class RefundExceedsPayment(Refusal):

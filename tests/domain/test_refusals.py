@@ -61,7 +61,7 @@ PROMISED = """
     PaymentAttemptIsOver         payment_attempt_over           conflict   -
     InvoiceHasLivePayment        invoice_payment_in_progress    conflict   invoice
     InvalidPaymentAmount         invalid_payment_amount         invalid    amount
-    PaymentNotRefundable         payment_not_refundable         conflict   -
+    PaymentNotRefundable         payment_not_refundable         conflict   payment
     RefundExceedsPayment         refund_exceeds_payment         conflict   amount
     InvalidRefundAmount          invalid_refund_amount          invalid    amount
     RefundAlreadyExists          refund_already_exists          conflict   -

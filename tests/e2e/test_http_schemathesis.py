@@ -44,6 +44,7 @@ BEYOND_SCHEMA = {
     "not_a_whole_number",  # a schema takes 1.0 for a whole number
     "invalid_decimal",
     "payment_method_declined",
+    "payment_method_type_mismatch",
 }
 """Refusals for what a schema cannot say: fields that exclude each other, sums, names in other lists."""
 

@@ -183,6 +183,7 @@ async def test_a_card_number_is_refused_wherever_it_stands(api: Api, client: Cli
         await client.get(f"/v1/customers?{digits}=1"),
         await client.get(f"/v1/customers/{digits}"),
     ]
+    assert [each.json()["param"] for each in attempts] == ["name", "metadata", "customer", "email", None, "customer_id"]
     for refused in attempts:
         assert (refused.status_code, refused.json()["code"]) == (422, "card_number_refused")
         assert digits not in refused.text

@@ -54,7 +54,7 @@ async def test_a_subscription_is_invoiced_paid_and_refunded_from_the_first_reque
     assert payment["status"] == "processing"
     refused = await client.post("/v1/refunds", {"payment": payment["id"]})
     assert refused.status_code == 409
-    assert refused.json()["code"] == "payment_not_refundable"
+    assert (refused.json()["code"], refused.json()["param"]) == ("payment_not_refundable", "payment")
 
 
 async def test_a_repeat_gets_the_same_bytes(client: Client) -> None:

@@ -185,6 +185,12 @@ def test_an_unknown_outcome_is_said_once_and_asked_about() -> None:
     assert (refund.status, refund.outcome_unknown) == (RefundStatus.SUCCEEDED, False)
 
 
+def test_what_was_refunded_in_full_is_said_to_be_and_no_amount_that_nobody_asked_for() -> None:
+    again = request(refund_id=id_of("re_", 3))
+    refused = captured().and_then(request(), SUCCEED).when(again).then_refused(RefundExceedsPayment, amount=None)
+    refused.then_tells("refunded in full already")
+
+
 def test_refunds_on_their_way_and_paid_never_exceed_what_was_captured() -> None:
     most = (
         captured()
