@@ -18,6 +18,7 @@ class Entry:
 
     path: str
     body: Mapping[str, object]
+    method: str = "POST"
 
 
 class Races:
@@ -37,6 +38,7 @@ class Races:
                 self._refunds,
                 self._give_up_twice,
                 self._renew_and_cancel,
+                self._change_and_renew,
             )
         )
         await race(chance)
@@ -83,20 +85,35 @@ class Races:
             entries = [Entry(path=f"{subscription}/renew", body={}), Entry(path=f"{subscription}/cancel", body=cancel)]
             await self._race(chance, entries)
 
+    async def _change_and_renew(self, chance: random.Random) -> None:
+        """Two changes of different keys and a renewal: none of them takes anything from another."""
+        if self._world.subscriptions:
+            subscription = f"/v1/subscriptions/{chance.choice(self._world.subscriptions)}"
+            keys = [f"race-{chance.randrange(20)}" for _ in range(2)]
+            changes = [Entry(path=subscription, body={"metadata": {key: "set"}}, method="PATCH") for key in keys]
+            told = await self._race(chance, [*changes, Entry(path=f"{subscription}/renew", body={})])
+            changed = [each for each in told if each.method == "PATCH" and each.accepted]
+            if len(changed) == len(changes):
+                last = max(changed, key=lambda each: int(each.position))
+                self._client.must(last, "a change is lost", holds=set(keys) <= last.body["metadata"].keys())
+
     def _invoice(self, chance: random.Random) -> str | None:
         """Mostly a new one, which is open and may be being charged."""
         invoices = self._world.invoices
         return f"/v1/invoices/{chance.choice(invoices[-10:])}" if invoices else None
 
-    async def _race(self, chance: random.Random, entries: Sequence[Entry], *, winners_max: int | None = None) -> None:
+    async def _race(
+        self, chance: random.Random, entries: Sequence[Entry], *, winners_max: int | None = None
+    ) -> list[Told]:
         order = chance.sample(entries, len(entries))
         self._client.counts["races"] += 1
         told: list[Told] = await asyncio.gather(
-            *(self._client.command("POST", entry.path, entry.body) for entry in order)
+            *(self._client.command(entry.method, entry.path, entry.body) for entry in order)
         )
         winners = [each for each in told if each.accepted]
         if winners_max is not None and len(winners) > winners_max:
             self._client.must(winners[-1], f"{len(winners)} of {len(told)} were accepted", holds=False)
+        return told
 
 
 _BY_HAND: Final = {"paid_out_of_band": True}
