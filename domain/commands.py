@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from domain.catalog import commands as catalog
 from domain.customers import commands as customers
-from domain.customers.customer import CUSTOMER, customer_time
+from domain.customers.customer import time_of
 from domain.invoicing import commands as invoicing
 from domain.kernel.consequences import Consequence, together, with_consequences
 from domain.kernel.metadata import MetadataChange, with_change
@@ -44,7 +44,7 @@ def change_metadata(command: ChangeMetadata, streams: Streams, now: datetime) ->
     assert stream.metadata_set is not None, f"the metadata of a {stream.name} never change"
     state = stream.of(streams, stream_id)
     customer_id = stream.customer_of(state)
-    at = now if customer_id is None else customer_time(streams, CUSTOMER.of(streams, customer_id), now)
+    at = now if customer_id is None else time_of(streams, customer_id, now)
     changes = [] if command.along_with is None else decide(command.along_with, streams, now).changes
     metadata = with_change(state.metadata, command.change)
     if metadata == state.metadata:

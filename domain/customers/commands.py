@@ -21,6 +21,7 @@ from domain.customers.customer import (
     UpdateCustomer,
     customer_time,
     open_for_business,
+    time_of,
 )
 from domain.customers.payment_method import (
     PAYMENT_METHOD,
@@ -162,7 +163,7 @@ def attach_payment_method(command: AttachPaymentMethod, streams: Streams, now: d
 
 def change_payment_method(command: ChangePaymentMethod, streams: Streams, now: datetime) -> Decision:
     method = attached(streams, command.payment_method_id)
-    at = customer_time(streams, CUSTOMER.of(streams, method.customer_id), now)
+    at = time_of(streams, method.customer_id, now)
     token_reference = changed(command.token_reference, method.token_reference)
     if method.token_reference == token_reference:
         return Decision(at, [])
@@ -189,7 +190,7 @@ def detach_payment_method(command: DetachPaymentMethod, streams: Streams, now: d
 
 def record_payment_method_forgotten(command: RecordPaymentMethodForgotten, streams: Streams, now: datetime) -> Decision:
     method = PAYMENT_METHOD.of(streams, command.payment_method_id)
-    at = customer_time(streams, CUSTOMER.of(streams, method.customer_id), now)
+    at = time_of(streams, method.customer_id, now)
     forgotten = PaymentMethodForgotten(payment_method_id=method.payment_method_id, forgotten_at=at)
     return Decision(at, [PAYMENT_METHOD.change(forgotten)])
 

@@ -6,12 +6,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from domain.catalog.product import PRODUCT
-from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business
+from domain.customers.customer import Customer, check_currency, customer_time, open_for_business, time_of
 from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,
     DraftInvoice,
-    Invoice,
     InvoiceCannotBeVoided,
     InvoiceDrafted,
     InvoiceFinalized,
@@ -99,7 +98,7 @@ def finalize_invoice(command: FinalizeInvoice, streams: Streams, now: datetime) 
 def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decision:
     """Take an invoice back: what it posted is reversed. Its number stays taken, and so does the period it billed."""
     invoice = INVOICE.of(streams, command.invoice_id)
-    at = _customers_time(invoice, streams, now)
+    at = time_of(streams, invoice.customer_id, now)
     if invoice.status not in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN}:
         raise InvoiceCannotBeVoided(invoice=command.invoice_id, status=invoice.status)
     return Decision(at, [INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, voided_at=at))])
@@ -108,13 +107,9 @@ def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decis
 def pay_invoice_out_of_band(command: PayInvoiceOutOfBand, streams: Streams, now: datetime) -> Decision:
     """Record a payment that came past every gateway."""
     invoice = payable(streams, command.invoice_id)
-    at = _customers_time(invoice, streams, now)
+    at = time_of(streams, invoice.customer_id, now)
     paid = InvoicePaid(invoice_id=command.invoice_id, payment_id=None, amount=invoice.total, paid_at=at)
     return Decision(at, [INVOICE.change(paid)])
-
-
-def _customers_time(invoice: Invoice, streams: Streams, now: datetime) -> datetime:
-    return customer_time(streams, CUSTOMER.of(streams, invoice.customer_id), now)
 
 
 def finalized(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.customer import CUSTOMER, customer_time
+from domain.customers.customer import CUSTOMER, time_of
 from domain.customers.payment_method import PAYMENT_METHOD
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled
@@ -56,7 +56,7 @@ class RecordPaymentCanceled:
 
 def cancel_payment(command: CancelPayment, streams: Streams, now: datetime) -> Decision:
     payment = PAYMENT.of(streams, command.payment_id)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     if payment.status is PaymentStatus.CANCELED:
         return Decision(at, [])
     if payment.can_be_tried:
@@ -71,7 +71,7 @@ def cancel_payment(command: CancelPayment, streams: Streams, now: datetime) -> D
 
 def give_up_unneeded_attempt(command: GiveUpUnneededAttempt, streams: Streams, now: datetime) -> Decision:
     payment = awaiting_outcome(streams, command.payment_id, command.attempt)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     if payment.cancellation is not None or not is_unneeded(payment, streams):
         return Decision(at, [])
     return Decision(at, [give_up(payment, CancelReason.INVOICE_SETTLED, at)])
@@ -81,7 +81,7 @@ def expire_payment_attempt(command: ExpirePaymentAttempt, streams: Streams, now:
     payment = awaiting_outcome(streams, command.payment_id, command.attempt)
     if not payment.waits_for_customer:
         raise PaymentAttemptIsOver(payment=payment.payment_id, attempt=command.attempt, status=payment.status)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     return Decision(at, [give_up(payment, CancelReason.TIMED_OUT, at)])
 
 
@@ -90,7 +90,7 @@ def record_payment_canceled(command: RecordPaymentCanceled, streams: Streams, no
     wanted = payment.cancellation
     if wanted is None:
         raise PaymentAttemptIsOver(payment=payment.payment_id, attempt=command.attempt, status=payment.status)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     ended = PAYMENT.change(
         PaymentAttemptCanceled(
             payment_id=payment.payment_id, attempt=payment.attempt, reason=wanted.reason, canceled_at=at
@@ -140,10 +140,6 @@ def _try_instead(payment: Payment, method_id: str | None, streams: Streams, at: 
     if payment.invoice_id is None and CUSTOMER.of(streams, payment.customer_id).deleted_at is not None:
         return []
     return [PAYMENT.change(request_attempt(payment, method, at))]
-
-
-def _customers_time(payment: Payment, streams: Streams, now: datetime) -> datetime:
-    return customer_time(streams, CUSTOMER.of(streams, payment.customer_id), now)
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {

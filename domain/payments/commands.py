@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business
+from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business, time_of
 from domain.customers.payment_method import NoPaymentMethod, PaymentMethod, usable_by
 from domain.invoicing.invoice import (
     INVOICE,
@@ -215,7 +215,7 @@ def _method(payment: Payment, method_id: str | None, streams: Streams) -> Paymen
 def confirm_payment(command: ConfirmPayment, streams: Streams, now: datetime) -> Decision:
     """What is owed on an invoice may always be paid; any other payment is business, and a deleted customer has none."""
     payment = PAYMENT.of(streams, command.payment_id)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     method_id = command.payment_method_id or payment.payment_method_id
     if not payment.waits_for_customer:
         payments.check_confirmable(payment)
@@ -233,7 +233,7 @@ def confirm_payment(command: ConfirmPayment, streams: Streams, now: datetime) ->
 def record_payment_captured(command: RecordPaymentCaptured, streams: Streams, now: datetime) -> Decision:
     """The invoice is paid by it; if it was settled or voided meanwhile, the money is not needed and goes back."""
     payment = awaiting_outcome(streams, command.payment_id, command.attempt)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     invoice = None if payment.invoice_id is None else INVOICE.of(streams, payment.invoice_id)
     unneeded = is_unneeded(payment, streams)
     captured = PaymentCaptured(
@@ -255,7 +255,7 @@ def record_payment_captured(command: RecordPaymentCaptured, streams: Streams, no
 
 def record_payment_declined(command: RecordPaymentDeclined, streams: Streams, now: datetime) -> Decision:
     payment = awaiting_outcome(streams, command.payment_id, command.attempt)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     declined = PAYMENT.change(
         PaymentDeclined(
             payment_id=payment.payment_id,
@@ -271,7 +271,7 @@ def record_payment_declined(command: RecordPaymentDeclined, streams: Streams, no
 def record_payment_action_required(command: RecordPaymentActionRequired, streams: Streams, now: datetime) -> Decision:
     """Said once per attempt, and again after an unknown outcome."""
     payment = awaiting_outcome(streams, command.payment_id, command.attempt)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     if payment.status is PaymentStatus.REQUIRES_ACTION and not payment.outcome_unknown:
         raise PaymentAttemptIsOver(payment=payment.payment_id, attempt=command.attempt, status=payment.status)
     required = PaymentActionRequired(
@@ -286,17 +286,13 @@ def record_payment_action_required(command: RecordPaymentActionRequired, streams
 def record_payment_outcome_unknown(command: RecordPaymentOutcomeUnknown, streams: Streams, now: datetime) -> Decision:
     """Said once per attempt; the due work goes on asking."""
     payment = awaiting_outcome(streams, command.payment_id, command.attempt)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     if payment.outcome_unknown:
         raise PaymentAttemptIsOver(payment=payment.payment_id, attempt=command.attempt, status="outcome_unknown")
     unknown = PaymentOutcomeUnknown(
         payment_id=payment.payment_id, attempt=command.attempt, why=command.why, noticed_at=at
     )
     return Decision(at, [PAYMENT.change(unknown)])
-
-
-def _customers_time(payment: Payment, streams: Streams, now: datetime) -> datetime:
-    return customer_time(streams, CUSTOMER.of(streams, payment.customer_id), now)
 
 
 def _collection_failed(invoice: Invoice, payment_id: str | None, reason: str, at: datetime) -> Change:

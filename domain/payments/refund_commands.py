@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.customer import CUSTOMER, customer_time
+from domain.customers.customer import time_of
 from domain.kernel.metadata import Metadata, MetadataChange, with_change
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -139,7 +139,7 @@ class RefundIsOver(Refusal):
 
 def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> Decision:
     payment = PAYMENT.of(streams, command.payment_id)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     if payment.status is not PaymentStatus.SUCCEEDED:
         raise PaymentNotRefundable(payment=payment.payment_id, status=payment.status)
     if any(refund.refund_id == command.refund_id for refund in payment.refunds):
@@ -165,7 +165,7 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
 def change_refund_metadata(command: ChangeRefundMetadata, streams: Streams, now: datetime) -> Decision:
     """Raises TooManyMetadataKeys."""
     payment = PAYMENT.of(streams, command.payment_id)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     refund = refund_of(payment, command.refund_id)
     metadata = with_change(refund.metadata, command.change)
     if metadata == refund.metadata:
@@ -238,7 +238,7 @@ def is_plain(text: str, *, chars_max: int) -> bool:
 def _pending(payment_id: str, refund_id: str, streams: Streams, now: datetime) -> tuple[Refund, datetime]:
     """The refund, if it has no outcome yet, and its customer's time."""
     payment = PAYMENT.of(streams, payment_id)
-    at = _customers_time(payment, streams, now)
+    at = time_of(streams, payment.customer_id, now)
     refund = refund_of(payment, refund_id)
     if refund.status is not RefundStatus.PENDING:
         raise RefundIsOver(refund=refund_id, status=refund.status)
@@ -251,10 +251,6 @@ def refund_of(payment: Payment, refund_id: str) -> Refund:
         if refund.refund_id == refund_id:
             return refund
     raise RefundNotFound(refund=refund_id)
-
-
-def _customers_time(payment: Payment, streams: Streams, now: datetime) -> datetime:
-    return customer_time(streams, CUSTOMER.of(streams, payment.customer_id), now)
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {

@@ -14,7 +14,13 @@ from domain.catalog import plan as plans
 from domain.catalog import price as prices
 from domain.catalog.plan import check_trial_days
 from domain.catalog.product import PRODUCT, Product, ProductIsArchived
-from domain.customers.customer import CUSTOMER, Customer, customer_time, not_customers_currency, open_for_business
+from domain.customers.customer import (
+    Customer,
+    customer_time,
+    not_customers_currency,
+    open_for_business,
+    time_of,
+)
 from domain.customers.test_clock import TEST_CLOCK, TestClockNotDeleting
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
@@ -112,7 +118,7 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
 def renew_subscription(command: RenewSubscription, streams: Streams, now: datetime) -> Decision:
     """Start what is due by now, each period at its own time; or the end, if that comes first."""
     subscription = subscriptions.living(streams, command.subscription_id)
-    at = customer_time(streams, CUSTOMER.of(streams, subscription.customer_id), now)
+    at = time_of(streams, subscription.customer_id, now)
     # The store's clock found the timer due. A machine whose clock is a little behind must not send it away.
     if command.due_at is not None and command.due_at - CLOCK_LAG_MAX <= at < command.due_at:
         at = command.due_at
@@ -129,7 +135,7 @@ def cancel_subscription(command: CancelSubscription, streams: Streams, now: date
     One that ends at the very instant at which a period would begin does not begin it.
     """
     found = subscriptions.living(streams, command.subscription_id)
-    at = customer_time(streams, CUSTOMER.of(streams, found.customer_id), now)
+    at = time_of(streams, found.customer_id, now)
     ahead = caught_up(streams, command.subscription_id, at, ends=not command.at_period_end).to_change()
     subscription = ahead.subscription
     if not command.at_period_end:
