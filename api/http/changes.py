@@ -10,6 +10,7 @@ from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
 from api.http.fields import Body, Metadata
+from domain.kernel.metadata import MetadataChange
 from domain.kernel.unchanged import UNCHANGED, Unchanged
 
 Value = TypeVar("Value")
@@ -41,3 +42,8 @@ class Change(Body):
     def changes_only_metadata(self) -> bool:
         """Whether it names nothing else."""
         return self.model_fields_set <= {"metadata"}
+
+    @property
+    def metadata_change(self) -> MetadataChange:
+        """What is to change of the metadata: of none of them where the body does not name them."""
+        return {} if isinstance(self.metadata, Unchanged) else self.metadata

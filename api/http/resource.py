@@ -140,7 +140,7 @@ class Resource(Operations, Generic[State]):
         change = ChangeMetadata(
             stream=self.stream,
             stream_id=resource_id,
-            change={} if isinstance(body.metadata, Unchanged) else body.metadata,
+            change=body.metadata_change,
             along_with=None if body.changes_only_metadata else command,
         )
         return self.changed(resource_id, change)

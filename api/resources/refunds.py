@@ -16,7 +16,6 @@ from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.payments import PAYMENTS, PaymentResource
 from domain.kernel.identifiers import REFUND as PREFIX
 from domain.kernel.stream import Streams
-from domain.kernel.unchanged import Unchanged
 from domain.payments.payment import PAYMENT, PaymentNotFound
 from domain.payments.refund import CLAIM, Refund, RefundStatus
 from domain.payments.refund_commands import (
@@ -164,8 +163,7 @@ async def update_refund(call: Call, body: Change) -> Intention:
     refund_id = REFUNDS.id_of(call)
     async with call.reading() as connection:
         payment_id = (await REFUNDS.row(call, connection, refund_id)).payment_id
-    change = {} if isinstance(body.metadata, Unchanged) else body.metadata
     return Intention(
-        command=ChangeRefundMetadata(refund_id=refund_id, payment_id=payment_id, change=change),
+        command=ChangeRefundMetadata(refund_id=refund_id, payment_id=payment_id, change=body.metadata_change),
         render=lambda streams: _decided(streams, payment_id, refund_id),
     )
