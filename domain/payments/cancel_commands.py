@@ -1,5 +1,4 @@
-"""What is decided about payments that are to be given up: by command, for another method, because nobody came, or
-because their invoice is settled."""
+"""What is decided about payments that are to be given up: by command, for another method, or because nobody came."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,14 +30,6 @@ class CancelPayment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GiveUpUnneededAttempt:
-    """Its invoice was settled without it, which did not know of it then."""
-
-    payment_id: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpirePaymentAttempt:
     """Its customer has not come to authenticate it in time."""
 
@@ -67,14 +58,6 @@ def cancel_payment(command: CancelPayment, streams: Streams, now: datetime) -> D
     if wanted is not None and wanted.ends_payment:
         return Decision(at, [])
     return Decision(at, [give_up(payment, CancelReason.REQUESTED, at)])
-
-
-def give_up_unneeded_attempt(command: GiveUpUnneededAttempt, streams: Streams, now: datetime) -> Decision:
-    payment = awaiting_outcome(streams, command.payment_id, command.attempt)
-    at = time_of(streams, payment.customer_id, now)
-    if payment.cancellation is not None or not is_unneeded(payment, streams):
-        return Decision(at, [])
-    return Decision(at, [give_up(payment, CancelReason.INVOICE_SETTLED, at)])
 
 
 def expire_payment_attempt(command: ExpirePaymentAttempt, streams: Streams, now: datetime) -> Decision:
@@ -144,7 +127,6 @@ def _try_instead(payment: Payment, method_id: str | None, streams: Streams, at: 
 
 HANDLERS: Final[Mapping[type, Handler]] = {
     CancelPayment: cancel_payment,
-    GiveUpUnneededAttempt: give_up_unneeded_attempt,
     ExpirePaymentAttempt: expire_payment_attempt,
     RecordPaymentCanceled: record_payment_canceled,
 }

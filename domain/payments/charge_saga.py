@@ -15,10 +15,10 @@ from domain.invoicing.invoice import (
     InvoicePaid,
     InvoiceVoided,
 )
-from domain.kernel.identifiers import PAYMENT, derived_id
 from domain.kernel.saga import Deadline, Saga, SagaState
 from domain.kernel.stream import Command
 from domain.payments.commands import CollectInvoice
+from domain.payments.payment import collected_by
 
 DEADLINE_MS: Final = 15_000
 """How long the stream processors have to collect an invoice before the sweeper does it (ms)."""
@@ -34,8 +34,7 @@ def react(event_id: str, event: InvoiceFinalized) -> list[tuple[str, Command]]:
     """Collect it."""
     if begins(event) is None:
         return []
-    collect = CollectInvoice(invoice_id=event.invoice_id, payment_id=derived_id(PAYMENT, event_id, "collect"))
-    return [("collect", collect)]
+    return [("collect", CollectInvoice(invoice_id=event.invoice_id, payment_id=collected_by(event.invoice_id)))]
 
 
 def _must_go_on(invoice: Invoice) -> bool | None:

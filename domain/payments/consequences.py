@@ -25,6 +25,7 @@ from domain.payments.payment import (
     PaymentAttemptRequested,
     PaymentCanceled,
     PaymentDeclined,
+    collected_by,
 )
 
 AUTHENTICATION_REQUIRED: Final = "authentication_required"
@@ -34,7 +35,7 @@ METHOD_DETACHED: Final = "payment_method_detached"
 
 
 def begun(event: PaymentAttemptRequested, streams: Streams, at: datetime) -> list[Change]:
-    """The invoice shows the payment that is tried. One that was finalized to be collected shows already that it is.
+    """The invoice shows the payment that is tried. That its collection has begun, it shows since it was finalized.
 
     The one that it showed until now is over: of an invoice's payments at most one may be tried.
     """
@@ -42,10 +43,9 @@ def begun(event: PaymentAttemptRequested, streams: Streams, at: datetime) -> lis
     if invoice_id is None:
         return []
     invoice = INVOICE.of(streams, invoice_id)
-    is_collected = invoice.collection_status is CollectionStatus.PENDING and invoice.payment_id is None
-    if invoice.status is not InvoiceStatus.OPEN or is_collected:
-        return []
-    if invoice.collection_status is CollectionStatus.PENDING and invoice.payment_id == event.payment_id:
+    shown = invoice.payment_id or collected_by(invoice_id)
+    is_shown = invoice.collection_status is CollectionStatus.PENDING and event.payment_id == shown
+    if invoice.status is not InvoiceStatus.OPEN or is_shown:
         return []
     started = InvoicePaymentStarted(invoice_id=invoice_id, payment_id=event.payment_id, started_at=at)
     return [INVOICE.change(started), *_over(invoice.payment_id, streams, at)]
@@ -56,12 +56,7 @@ def declined(event: PaymentDeclined, streams: Streams, at: datetime) -> list[Cha
 
 
 def waits_for_the_customer(event: PaymentActionRequired, streams: Streams, at: datetime) -> list[Change]:
-    """We could not collect it without the customer. One that they pay themselves is still being paid; of one that was
-    settled meanwhile nobody has to authenticate anything any more.
-    """
-    payment = PAYMENT.of(streams, event.payment_id)
-    if payment.cancellation is None and is_unneeded(payment, streams):
-        return [give_up(payment, CancelReason.INVOICE_SETTLED, at)]
+    """We could not collect it without the customer. One that they pay themselves is still being paid."""
     return _uncollected(event.payment_id, AUTHENTICATION_REQUIRED, streams, at, by_hand=False)
 
 
@@ -89,13 +84,13 @@ def still_unpaid(payment: Payment, reason: str, streams: Streams, at: datetime) 
 
 
 def settled(event: InvoicePaid | InvoiceVoided, streams: Streams, at: datetime) -> list[Change]:
-    """The payment that the invoice shows is needed no more: what is under way is given up, what may be tried is over.
+    """The payment that was tried last is needed no more: what is under way is given up, what may be tried is over.
 
-    The collection that its finalization promised is the one attempt that an invoice does not know; whoever calls the
-    gateway for that one sees that it is not needed.
+    An invoice shows it, all but the collection that its finalization promised. That one is looked for even if it has
+    not begun: then it begins before this is recorded, and this is decided again, or after it, and is refused.
     """
-    payment_id = INVOICE.of(streams, event.invoice_id).payment_id
-    payment = None if payment_id is None else streams.get(PAYMENT, payment_id)
+    payment_id = INVOICE.of(streams, event.invoice_id).payment_id or collected_by(event.invoice_id)
+    payment = streams.get(PAYMENT, payment_id)
     if payment is not None and payment.is_under_way and payment.cancellation is None:
         return [give_up(payment, CancelReason.INVOICE_SETTLED, at)]
     return _over(payment_id, streams, at)

@@ -10,8 +10,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.customers.payment_method import PaymentMethod
+from domain.kernel import identifiers
 from domain.kernel.accounts import ALLOWANCES, CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE, Entry, transfer
 from domain.kernel.frozen import replace
+from domain.kernel.identifiers import derived_id
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -403,6 +405,12 @@ def claims(event: PaymentEvent, payment: Payment) -> tuple[Claim, ...]:
             return (Free("invoice.live_payment", invoice_id, event.payment_id),)
         case _:
             return ()
+
+
+def collected_by(invoice_id: str) -> str:
+    """The id of the payment that collects an invoice as its finalization promised. The invoice shows it once it has
+    failed or paid; until then whoever settles the invoice finds it by this id."""
+    return derived_id(identifiers.PAYMENT, invoice_id, "collect")
 
 
 def attempt_reference(payment_id: str, attempt: int) -> str:

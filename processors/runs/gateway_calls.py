@@ -9,7 +9,6 @@ An attempt is given up at the gateway: what waits there is cancelled, and of wha
 that a call which is still on its way, ours or that of a worker who froze before it, charges nothing when it comes.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -17,9 +16,8 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Counter, Histogram
 
-from domain.invoicing.invoice import INVOICE
 from domain.kernel.stream import Command
-from domain.payments.cancel_commands import ExpirePaymentAttempt, GiveUpUnneededAttempt, RecordPaymentCanceled
+from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.commands import (
     RecordPaymentActionRequired,
     RecordPaymentCaptured,
@@ -93,10 +91,7 @@ class GatewayCalls:
         reference = attempt_reference(payment.payment_id, payment.attempt)
         if payment.cancellation is not None:
             return await self._give_up(gateway, payment, reference, work)
-        is_unneeded, token = await asyncio.gather(self._is_unneeded(payment, work), self._token_of(payment, work))
-        if is_unneeded:
-            command = GiveUpUnneededAttempt(payment_id=payment.payment_id, attempt=payment.attempt)
-            return await self._issue(work, command, reference)
+        token = await self._token_of(payment, work)
         asked_before = payment.outcome_unknown or payment.status is PaymentStatus.REQUIRES_ACTION
 
         async def call() -> LookUpResult:
@@ -172,13 +167,6 @@ class GatewayCalls:
         if isinstance(answer, AskAgain | Hold):
             return answer
         return await self._record_refund(work, payment, refund, answer)
-
-    async def _is_unneeded(self, payment: Payment, work: Work) -> bool:
-        """Whether its invoice was settled without it; nobody is charged for that any more."""
-        if payment.invoice_id is None:
-            return False
-        invoice = await self._states.read(INVOICE, work.tenant_id, payment.invoice_id)
-        return invoice is not None and invoice.is_settled
 
     async def _token_of(self, payment: Payment, work: Work) -> str | None:
         """What to charge; None once its customer is erased, and then nothing is charged any more."""

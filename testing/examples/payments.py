@@ -1,5 +1,6 @@
 """Facts and commands that the specifications of payments are told with: one payment and what its gateway says."""
 
+from dataclasses import replace
 from typing import Any
 
 from domain.payments.decline import DeclineCode
@@ -9,6 +10,7 @@ from domain.payments.payment import (
     PaymentActionRequired,
     PaymentOutcomeUnknown,
     attempt_reference,
+    collected_by,
 )
 from domain.payments.cancel_commands import CancelPayment
 from domain.payments.commands import (
@@ -38,6 +40,15 @@ ASK_WHAT_HAPPENED = Schedule(CALL, attempt_reference(PAYMENT_ID, 1), after_ms=RE
 ASK_ABOUT_ACTION = Schedule(CALL, attempt_reference(PAYMENT_ID, 1), after_ms=ASK_ABOUT_ACTION_AFTER_MS)
 CALL_DONE = Finish(CALL, attempt_reference(PAYMENT_ID, 1))
 LIVE = Claimed("invoice.live_payment", INVOICE_ID, PAYMENT_ID)
+
+
+COLLECTION = collected_by(INVOICE_ID)
+"""The payment that collects the invoice as its finalization promised."""
+
+
+def of_the_collection(said: Any) -> Any:
+    """What is said of the payment of these examples, said of the collection."""
+    return replace(said, payment_id=COLLECTION)
 
 
 def create(**changes: Any) -> CreatePayment:

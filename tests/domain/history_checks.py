@@ -12,7 +12,7 @@ from domain.kernel.accounts import Posting, Side
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
 from domain.payments import charge_saga, refund_saga
-from domain.payments.cancel_commands import ExpirePaymentAttempt, GiveUpUnneededAttempt, RecordPaymentCanceled
+from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.commands import (
     RecordPaymentActionRequired,
     RecordPaymentCaptured,
@@ -283,8 +283,6 @@ def answered(payment_id: str, attempt: int, answer: str) -> Command:
             )
         case "given_up":
             return RecordPaymentCanceled(payment_id=payment_id, attempt=attempt)
-        case "look":
-            return GiveUpUnneededAttempt(payment_id=payment_id, attempt=attempt)
         case "expire":
             return ExpirePaymentAttempt(payment_id=payment_id, attempt=attempt)
         case "action":

@@ -75,7 +75,7 @@ class Subscribed:
 @dataclass
 class Billed:
     """`advance` and `earned` add up to what is owed; `collecting` while automatic collection has not come to an end.
-    `tried` is the payment that the invoice shows; it does not show the collection that its finalization promised.
+    `tried` is the payment that the invoice shows; it does not show the collection that its finalization `promised`.
     """
 
     customer: str
@@ -86,6 +86,7 @@ class Billed:
     subscription: str | None = None
     collecting: bool = False
     tried: str | None = None
+    promised: str | None = None
 
     @property
     def total(self) -> int:
@@ -185,19 +186,22 @@ class Model:
         billed.status, billed.collecting = status, False
         if billed.subscription is not None:
             self.subscriptions[billed.subscription].past_due.discard(invoice_id)
-        if billed.tried is not None:
-            self.not_needed(billed.tried)
+        last = billed.tried or billed.promised
+        if last is not None:
+            self.not_needed(last)
 
-    def begin(self, payment_id: str) -> None:
+    def begin(self, payment_id: str, *, promised: bool = False) -> None:
         """An attempt of the payment begins; its invoice shows it, unless it is the collection that was promised."""
         paying = self.payments[payment_id]
         paying.status, paying.attempt = "processing", paying.attempt + 1
         if paying.invoice is not None:
             billed = self.invoices[paying.invoice]
-            if billed.tried is not None or not billed.collecting:
+            if billed.tried is not None or not billed.collecting or not promised:
                 if billed.tried not in {None, payment_id} and self.payments[billed.tried].status in TRIABLE:
                     self.payments[billed.tried].status = "canceled"
                 billed.tried = payment_id
+            else:
+                billed.promised = payment_id
 
     def not_needed(self, payment_id: str) -> None:
         """Nobody is charged any more for an invoice that is settled."""

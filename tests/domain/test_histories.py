@@ -64,7 +64,6 @@ COSTS = {PRICE_ID: (1_000, 0), SEATS_PRICE_ID: (38, 0), ARREARS_PRICE_ID: (0, 30
 any_one = st.integers(0, 2**16)
 amounts = st.integers(1, 2_000)
 ANSWERS = ["capture", "capture", "capture", "decline", "action", "action", "unknown", "given_up", "given_up", "expire"]
-ANSWERS += ["look", "given_up"]
 gateway_answers = st.lists(st.tuples(any_one, st.sampled_from(ANSWERS)), max_size=5)
 refund_answers = st.lists(st.tuples(any_one, st.sampled_from(["succeeded", "failed", "unknown"])), max_size=3)
 
@@ -308,7 +307,7 @@ class Histories(CheckedHistory):
             return
         model.payments[command.payment_id] = Paying(billed.customer, invoice_id, billed.total)
         if waiting is None:
-            model.begin(command.payment_id)
+            model.begin(command.payment_id, promised=isinstance(command, CollectInvoice))
         else:
             billed.tried = command.payment_id
             model.payments[waiting].giving_up, model.payments[waiting].instead = "replaced", command.payment_id
@@ -375,8 +374,6 @@ class Histories(CheckedHistory):
                 self.model.capture(payment_id)
             case "unknown":
                 paying.unknown = True
-            case "look":
-                self.model.not_needed(payment_id)
             case "expire":
                 paying.giving_up = "timed_out"
             case "given_up":
@@ -386,7 +383,6 @@ class Histories(CheckedHistory):
                 self._give_up(payment_id)
             case _:
                 paying.status, paying.unknown = "action", False
-                self.model.not_needed(payment_id)
                 self._fail(paying.invoice, payment_id)
 
     # --- refunds -------------------------------------------------------------------------------------------------

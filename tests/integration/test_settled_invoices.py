@@ -10,6 +10,7 @@ import pytest
 from domain.invoicing.invoice import CollectionMethod, PayInvoiceOutOfBand, VoidInvoice
 from domain.kernel.stream import WorkKind
 from domain.payments.commands import CollectInvoice, PayInvoice
+from domain.payments.payment import collected_by
 from domain.payments.refund_commands import RequestRefund
 from gateway_adapters.port import OutcomeUnknown, TransactionKind, UnknownWhy
 from infra.ids import new_id
@@ -86,10 +87,9 @@ async def test_the_collection_that_a_finalization_promised_is_never_charged_once
     scene: Scene,
 ) -> None:
     invoice_id = await scene.invoice(await scene.customer(), CollectionMethod.CHARGE_AUTOMATICALLY)
-    payment_id = new_id("pay_")
+    payment_id = collected_by(invoice_id)
     await scene.do(CollectInvoice(invoice_id=invoice_id, payment_id=payment_id))
     await scene.do(VoidInvoice(invoice_id=invoice_id))
-    await scene.run(CALL)
     assert (await scene.events(payment_id))[-1] == "payment.cancel_requested"
     await scene.run(CALL)
     await nothing_is_charged(scene, payment_id)

@@ -37,6 +37,7 @@ from testing.examples.streams import (
     customer_deleted,
     frozen_clock,
     invoice_finalized,
+    invoice_payment_started,
     payment_created,
 )
 from testing.moments import utc
@@ -78,7 +79,7 @@ def test_a_deleted_customer_pays_what_is_open_with_a_new_card() -> None:
     (
         given(create_customer(), invoice_finalized(), customer_deleted(), attach_card())
         .when(PayInvoice(invoice_id=INVOICE_ID, payment_id=PAYMENT_ID, payment_method_id=CARD_ID))
-        .then(payment_created(payment_method_id=CARD_ID), attempt_requested())
+        .then(payment_created(payment_method_id=CARD_ID), attempt_requested(), invoice_payment_started())
     )
 
 

@@ -2,7 +2,7 @@
 
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceCollectionFailed, InvoiceNotOpen, InvoiceStatus
-from domain.kernel.identifiers import PAYMENT, derived_id
+from domain.kernel.identifiers import is_id
 from domain.kernel.stream import Finish, Schedule, WorkKind
 from domain.payments import charge_saga
 from domain.payments.commands import (
@@ -21,12 +21,12 @@ from domain.subscriptions.subscription import (
     SubscriptionRecovered,
     SubscriptionStatus,
 )
+from testing.examples.payments import COLLECTION, of_the_collection
 from testing.examples.streams import (
     BY_CHARGE,
     BY_HAND,
     INVOICE_ID,
     OTHER_PAYMENT_ID,
-    PAYMENT_ID,
     SUBSCRIPTION_ID,
     attempt_requested,
     create_customer,
@@ -48,20 +48,20 @@ from testing.examples.streams import (
 from testing.specification import NOW, Given, given
 
 EVENT_ID = id_of("evt_")
-COLLECT = CollectInvoice(invoice_id=INVOICE_ID, payment_id=PAYMENT_ID)
-CAPTURE = RecordPaymentCaptured(payment_id=PAYMENT_ID, attempt=1, gateway_payment_id="gw_1")
+COLLECT = CollectInvoice(invoice_id=INVOICE_ID, payment_id=COLLECTION)
+CAPTURE = RecordPaymentCaptured(payment_id=COLLECTION, attempt=1, gateway_payment_id="gw_1")
 DECLINE = RecordPaymentDeclined(
-    payment_id=PAYMENT_ID, attempt=1, decline_code=DeclineCode.INSUFFICIENT_FUNDS, retryable=True
+    payment_id=COLLECTION, attempt=1, decline_code=DeclineCode.INSUFFICIENT_FUNDS, retryable=True
 )
-REQUIRE_ACTION = RecordPaymentActionRequired(payment_id=PAYMENT_ID, attempt=1, gateway_payment_id="gw_1")
+REQUIRE_ACTION = RecordPaymentActionRequired(payment_id=COLLECTION, attempt=1, gateway_payment_id="gw_1")
 PAST_DUE = SubscriptionPastDue(subscription_id=SUBSCRIPTION_ID, invoice_id=INVOICE_ID)
 RECOVERED = SubscriptionRecovered(subscription_id=SUBSCRIPTION_ID, invoice_id=INVOICE_ID)
 DEADLINE = Schedule(WorkKind.SAGA_DEADLINE, f"charge:{INVOICE_ID}", after_ms=charge_saga.DEADLINE_MS)
 DEADLINE_MET = Finish(WorkKind.SAGA_DEADLINE, f"charge:{INVOICE_ID}")
-CALL_DONE = Finish(WorkKind.PAYMENT_GATEWAY_CALL, attempt_reference(PAYMENT_ID, 1))
+CALL_DONE = Finish(WorkKind.PAYMENT_GATEWAY_CALL, attempt_reference(COLLECTION, 1))
 
 
-def collection_failed(reason: str, payment_id: str | None = PAYMENT_ID) -> InvoiceCollectionFailed:
+def collection_failed(reason: str, payment_id: str | None = COLLECTION) -> InvoiceCollectionFailed:
     return InvoiceCollectionFailed(invoice_id=INVOICE_ID, payment_id=payment_id, reason=reason, failed_at=NOW)
 
 
@@ -83,11 +83,13 @@ def renewed() -> Given:
 # --- what it asks for --------------------------------------------------------------------------------------------
 
 
-def test_an_automatic_invoice_is_collected_under_an_id_that_its_event_names() -> None:
-    collect = CollectInvoice(invoice_id=INVOICE_ID, payment_id=derived_id(PAYMENT, EVENT_ID, "collect"))
+def test_an_automatic_invoice_is_collected_under_an_id_that_its_own_names() -> None:
+    collect = CollectInvoice(invoice_id=INVOICE_ID, payment_id=COLLECTION)
     assert charge_saga.react(EVENT_ID, invoice_finalized()) == [("collect", collect)]
-    assert charge_saga.react(EVENT_ID, invoice_finalized()) == charge_saga.react(EVENT_ID, invoice_finalized())
-    assert charge_saga.react(id_of("evt_", 2), invoice_finalized()) != charge_saga.react(EVENT_ID, invoice_finalized())
+    assert charge_saga.react(id_of("evt_", 2), invoice_finalized()) == [("collect", collect)]
+    other = charge_saga.react(EVENT_ID, invoice_finalized(invoice_id=id_of("in_", 2)))
+    assert other != [("collect", collect)]
+    assert is_id(collect.payment_id, "pay_")
 
 
 def test_nothing_else_is_collected() -> None:
@@ -105,10 +107,10 @@ def test_collecting_charges_the_default_payment_method_and_the_capture_ends_it()
     (
         finalized()
         .when(COLLECT)
-        .then(payment_created(), attempt_requested())
+        .then(of_the_collection(payment_created()), of_the_collection(attempt_requested()))
         .then_finishes()
         .when(CAPTURE)
-        .then(payment_captured(), invoice_paid())
+        .then(of_the_collection(payment_captured()), invoice_paid(COLLECTION))
         .then_finishes(CALL_DONE, DEADLINE_MET)
     )
 
@@ -118,7 +120,7 @@ def test_a_decline_ends_the_collection_and_leaves_the_invoice_open() -> None:
         finalized()
         .and_then(COLLECT)
         .when(DECLINE)
-        .then(payment_declined(), collection_failed("insufficient_funds"))
+        .then(of_the_collection(payment_declined()), collection_failed("insufficient_funds"))
         .then_posts()
         .then_finishes(CALL_DONE, DEADLINE_MET)
         .then_shows(INVOICE, INVOICE_ID, status=InvoiceStatus.OPEN, collection_status=CollectionStatus.FAILED)
@@ -137,11 +139,13 @@ def test_a_customer_without_a_payment_method_cannot_be_collected_from() -> None:
 
 
 def test_a_deleted_customers_invoice_is_still_collected() -> None:
-    finalized().and_then(customer_deleted()).when(COLLECT).then(payment_created(), attempt_requested())
+    finalized().and_then(customer_deleted()).when(COLLECT).then(
+        of_the_collection(payment_created()), of_the_collection(attempt_requested())
+    )
 
 
 def test_collecting_twice_charges_once() -> None:
-    finalized().and_then(COLLECT).when(COLLECT).then_refused(PaymentAlreadyExists, payment=PAYMENT_ID)
+    finalized().and_then(COLLECT).when(COLLECT).then_refused(PaymentAlreadyExists, payment=COLLECTION)
     again = CollectInvoice(invoice_id=INVOICE_ID, payment_id=OTHER_PAYMENT_ID)
     finalized().and_then(COLLECT).when(again).then_refused(InvoiceHasLivePayment, invoice=INVOICE_ID)
 
@@ -160,7 +164,7 @@ def test_a_decline_makes_the_subscription_past_due_until_a_capture() -> None:
         renewed()
         .and_then(COLLECT)
         .when(DECLINE)
-        .then(payment_declined(), collection_failed("insufficient_funds"), PAST_DUE)
+        .then(of_the_collection(payment_declined()), collection_failed("insufficient_funds"), PAST_DUE)
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, status=SubscriptionStatus.PAST_DUE)
         .and_then(pay)
         .when(RecordPaymentCaptured(payment_id=OTHER_PAYMENT_ID, attempt=1, gateway_payment_id="gw_2"))
@@ -170,7 +174,12 @@ def test_a_decline_makes_the_subscription_past_due_until_a_capture() -> None:
 
 
 def test_a_capture_recovers_the_subscription_in_its_own_batch() -> None:
-    (renewed().and_then(COLLECT, REQUIRE_ACTION).when(CAPTURE).then(payment_captured(), invoice_paid(), RECOVERED))
+    (
+        renewed()
+        .and_then(COLLECT, REQUIRE_ACTION)
+        .when(CAPTURE)
+        .then(of_the_collection(payment_captured()), invoice_paid(COLLECTION), RECOVERED)
+    )
 
 
 def test_a_second_decline_does_not_say_past_due_again() -> None:
@@ -202,13 +211,13 @@ def test_a_cancelled_subscription_does_not_become_past_due() -> None:
         renewed()
         .and_then(COLLECT, cancel)
         .when(DECLINE)
-        .then(payment_declined(), collection_failed("insufficient_funds"))
+        .then(of_the_collection(payment_declined()), collection_failed("insufficient_funds"))
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, status=SubscriptionStatus.CANCELED)
     )
 
 
 def test_an_attempt_of_the_customers_own_on_an_invoice_paid_by_hand_is_no_failed_collection() -> None:
-    pay = PayInvoice(invoice_id=INVOICE_ID, payment_id=PAYMENT_ID)
+    pay = PayInvoice(invoice_id=INVOICE_ID, payment_id=COLLECTION)
     by_hand = (
         *customer_with_card(),
         *plan_on_sale(),
@@ -218,7 +227,7 @@ def test_an_attempt_of_the_customers_own_on_an_invoice_paid_by_hand_is_no_failed
     (
         given(*by_hand, pay)
         .when(DECLINE)
-        .then(payment_declined(), invoice_payment_failed())
+        .then(of_the_collection(payment_declined()), of_the_collection(invoice_payment_failed()))
         .then_shows(INVOICE, INVOICE_ID, collection_failure="insufficient_funds")
     )
     given(*by_hand, pay).when(REQUIRE_ACTION).then_shows(INVOICE, INVOICE_ID, status=InvoiceStatus.OPEN)

@@ -180,7 +180,7 @@ def test_paying_an_invoice_charges_the_default_payment_method_and_claims_the_inv
     (
         given(*customer_with_card(), invoice_finalized())
         .when(pay_invoice())
-        .then(payment_created(), attempt_requested())
+        .then(payment_created(), attempt_requested(), invoice_payment_started())
         .then_posts()
         .then_claims(LIVE)
         .then_schedules(CALL_DUE)
@@ -191,7 +191,11 @@ def test_an_invoice_may_be_paid_with_another_payment_method() -> None:
     (
         given(*customer_with_card(), attach_card(payment_method_id=OTHER_CARD_ID), invoice_finalized())
         .when(pay_invoice(payment_method_id=OTHER_CARD_ID))
-        .then(payment_created(payment_method_id=OTHER_CARD_ID), attempt_requested(payment_method_id=OTHER_CARD_ID))
+        .then(
+            payment_created(payment_method_id=OTHER_CARD_ID),
+            attempt_requested(payment_method_id=OTHER_CARD_ID),
+            invoice_payment_started(),
+        )
     )
 
 
@@ -212,7 +216,7 @@ def test_a_deleted_customer_tries_the_payment_of_an_open_invoice_again() -> None
 
 def test_a_deleted_customer_can_still_pay() -> None:
     facts = (*customer_with_card(), invoice_finalized(), customer_deleted())
-    given(*facts).when(pay_invoice()).then(payment_created(), attempt_requested())
+    given(*facts).when(pay_invoice()).then(payment_created(), attempt_requested(), invoice_payment_started())
 
 
 def test_paying_needs_an_open_invoice_and_a_payment_method() -> None:

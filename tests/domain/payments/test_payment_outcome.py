@@ -2,9 +2,16 @@
 
 import pytest
 
-from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceNotOpen, InvoiceStatus, VoidInvoice
+from domain.invoicing.invoice import (
+    INVOICE,
+    CollectionStatus,
+    InvoiceNotOpen,
+    InvoiceStatus,
+    PayInvoiceOutOfBand,
+    VoidInvoice,
+)
 from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE
-from domain.kernel.stream import Command, Event, Finish, Schedule, WorkKind
+from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments import refund_saga
 from domain.payments.cancel_commands import RecordPaymentCanceled
 from domain.payments.payment import (
@@ -49,7 +56,6 @@ from testing.examples.streams import (
     invoice_paid,
     invoice_payment_failed,
     invoice_payment_started,
-    invoice_voided,
     payment_captured,
     payment_declined,
     usd,
@@ -193,9 +199,11 @@ def test_an_unknown_payment_is_not_found(command: Command) -> None:
 
 # --- too late ----------------------------------------------------------------------------------------------------
 
+SETTLING: list[Command] = [VoidInvoice(invoice_id=INVOICE_ID), PayInvoiceOutOfBand(invoice_id=INVOICE_ID)]
 
-@pytest.mark.parametrize("settled", [invoice_voided(), invoice_paid(payment_id=None)])
-def test_a_capture_after_the_invoice_was_settled_is_unneeded_and_to_be_refunded(settled: Event) -> None:
+
+@pytest.mark.parametrize("settled", SETTLING)
+def test_a_capture_after_the_invoice_was_settled_is_unneeded_and_to_be_refunded(settled: Command) -> None:
     (
         under_way()
         .and_then(settled)
@@ -208,8 +216,8 @@ def test_a_capture_after_the_invoice_was_settled_is_unneeded_and_to_be_refunded(
     )
 
 
-@pytest.mark.parametrize("settled", [invoice_voided(), invoice_paid(payment_id=None)])
-def test_other_answers_after_the_invoice_was_settled_end_the_payment_and_say_nothing_of_it(settled: Event) -> None:
+@pytest.mark.parametrize("settled", SETTLING)
+def test_other_answers_after_the_invoice_was_settled_end_the_payment_and_say_nothing_of_it(settled: Command) -> None:
     canceled = PaymentCanceled(payment_id=PAYMENT_ID, canceled_at=NOW)
     under_way().and_then(settled).when(decline()).then(payment_declined(), canceled).then_frees(LIVE)
     (

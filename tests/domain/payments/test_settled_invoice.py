@@ -6,6 +6,7 @@ from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,
     CollectionStatus,
+    InvoiceNotOpen,
     InvoicePaid,
     InvoiceStatus,
     InvoiceVoided,
@@ -13,12 +14,11 @@ from domain.invoicing.invoice import (
     VoidInvoice,
 )
 from domain.kernel.stream import Command, Schedule
-from domain.payments.cancel_commands import ExpirePaymentAttempt, GiveUpUnneededAttempt, RecordPaymentCanceled
+from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled, PaymentCancelRequested
 from domain.payments.commands import CollectInvoice
 from domain.payments.payment import (
     PAYMENT,
-    PaymentAttemptIsOver,
     PaymentCanceled,
     PaymentNotConfirmable,
     PaymentStatus,
@@ -28,12 +28,14 @@ from testing.examples.payments import (
     CALL,
     CALL_DONE,
     CANCEL,
+    COLLECTION,
     LIVE,
     action_required,
     capture,
     confirm,
     decline,
     lose_sight,
+    of_the_collection,
     pay_invoice,
     require_action,
     under_way,
@@ -72,7 +74,7 @@ GIVEN_UP = RecordPaymentCanceled(payment_id=PAYMENT_ID, attempt=1)
 ATTEMPT_CANCELED = PaymentAttemptCanceled(
     payment_id=PAYMENT_ID, attempt=1, reason=CancelReason.INVOICE_SETTLED, canceled_at=NOW
 )
-LOOK = GiveUpUnneededAttempt(payment_id=PAYMENT_ID, attempt=1)
+COLLECT = CollectInvoice(invoice_id=INVOICE_ID, payment_id=COLLECTION)
 OTHER_CARD = attach_card(payment_method_id=OTHER_CARD_ID, token_reference="tok_other")
 
 
@@ -82,8 +84,7 @@ def canceled(payment_id: str = PAYMENT_ID) -> PaymentCanceled:
 
 def collecting() -> Given:
     """An invoice that is being collected as its finalization promised; it does not show the payment yet."""
-    facts = *customer_with_card(), invoice_finalized(), CollectInvoice(invoice_id=INVOICE_ID, payment_id=PAYMENT_ID)
-    return given(*facts)
+    return given(*customer_with_card(), invoice_finalized(), COLLECT)
 
 
 @pytest.mark.parametrize(("settle", "settled"), SETTLING)
@@ -188,20 +189,37 @@ def test_one_that_timed_out_before_is_over_once_it_is_given_up(
     )
 
 
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+@pytest.mark.parametrize("facts", [(), (lose_sight(),), (require_action(),), (require_action(), lose_sight())])
+def test_a_promised_collection_is_given_up_though_the_invoice_does_not_show_it(
+    facts: tuple[Command, ...], settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    (
+        collecting()
+        .and_then(*map(of_the_collection, facts))
+        .when(settle)
+        .then(settled, of_the_collection(GIVE_UP))
+        .then_schedules(Schedule(CALL, attempt_reference(COLLECTION, 1), after_ms=0))
+        .when(of_the_collection(GIVEN_UP))
+        .then(of_the_collection(ATTEMPT_CANCELED), canceled(COLLECTION))
+    )
+
+
 @pytest.mark.parametrize("settle", [VOID, PAID_OTHERWISE])
 def test_of_a_promised_collection_whose_invoice_was_settled_a_decline_ends_it_and_nobody_authenticates(
     settle: Command,
 ) -> None:
-    collecting().and_then(settle).when(decline()).then(payment_declined(), canceled())
-    (
-        collecting()
-        .and_then(settle)
-        .when(require_action())
-        .then(action_required(), GIVE_UP)
-        .then_schedules(GIVE_UP_DUE)
-        .when(GIVEN_UP)
-        .then(ATTEMPT_CANCELED, canceled())
-    )
+    declined, required = of_the_collection(decline()), of_the_collection(require_action())
+    (collecting().and_then(settle).when(declined).then(of_the_collection(payment_declined()), canceled(COLLECTION)))
+    collecting().and_then(settle).when(required).then(of_the_collection(action_required()))
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_a_promised_collection_that_has_not_begun_never_does(
+    settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    not_begun = given(*customer_with_card(), invoice_finalized())
+    not_begun.when(settle).then(settled).when(COLLECT).then_refused(InvoiceNotOpen)
 
 
 def test_a_declined_payment_is_over_once_another_of_its_invoice_begins() -> None:
@@ -214,27 +232,6 @@ def test_a_declined_payment_is_over_once_another_of_its_invoice_begins() -> None
         .then_shows(INVOICE, INVOICE_ID, payment_id=OTHER_PAYMENT_ID, collection_status=CollectionStatus.PENDING)
         .when(confirm())
         .then_refused(PaymentNotConfirmable)
-    )
-
-
-@pytest.mark.parametrize(("settle", "settled"), SETTLING)
-def test_a_promised_collection_that_the_invoice_does_not_show_is_given_up_when_its_call_is_due(
-    settle: Command, settled: InvoiceVoided | InvoicePaid
-) -> None:
-    collecting().when(LOOK).then_nothing()
-    (
-        collecting()
-        .when(settle)
-        .then(settled)
-        .when(LOOK)
-        .then(GIVE_UP)
-        .then_schedules(GIVE_UP_DUE)
-        .when(LOOK)
-        .then_nothing()
-        .when(GIVEN_UP)
-        .then(ATTEMPT_CANCELED, canceled())
-        .when(LOOK)
-        .then_refused(PaymentAttemptIsOver)
     )
 
 
