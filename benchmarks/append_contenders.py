@@ -40,6 +40,9 @@ class OneCustomer:
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
         return self.state  # type: ignore[return-value]  # no other stream is asked for
 
+    def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
+        return self.state is None
+
 
 async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: float) -> float:
     """Let each caller call again and again; calls per second."""

@@ -84,7 +84,7 @@ class ReadModel(Generic[Row]):
     `apply` changes rows in memory; the rows of `key_of(fact)` are there if they exist, unless `begins(fact)` says that
     they cannot. Columns in `sums` are added to what the table holds (rows in memory are then deltas, never loaded).
     Lists are in the order of `sorted_by` and the key's last column. `tally` tells the read model `tallied_by` how a
-    row changed. `version` moves when the rule changes its meaning.
+    row changed. `version` moves when the rule changes its meaning. `partial_indexes`: columns, and the rows they hold.
     """
 
     name: str
@@ -99,6 +99,7 @@ class ReadModel(Generic[Row]):
     key_of: Callable[[Fact], Key]
     begins: Callable[[Fact], bool]
     indexes: tuple[str, ...] = ()
+    partial_indexes: tuple[tuple[str, str], ...] = ()
     sums: tuple[str, ...] = ()
     sorted_by: str = ""
     view: str = "SELECT * FROM {table}"

@@ -185,6 +185,9 @@ class _View:
     def get(self, stream: Stream[Any], stream_id: str) -> Any:
         return self._history.state(self._tenant_id, stream, stream_id)
 
+    def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
+        return self.get(stream, stream_id) is None
+
 
 def renewals(customers: int, months: int, *, seed: int = 0, tenant_id: str = "acme") -> History:
     """The telecom months: every customer subscribes, then is renewed and charged month after month."""

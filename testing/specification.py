@@ -77,6 +77,9 @@ class Books:
         state: State | None = self.states.get((stream.name, stream_id))
         return state
 
+    def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
+        return (stream.name, stream_id) not in self.states
+
     def record(self, event: Event) -> None:
         """Let a fact have happened, whoever decided it."""
         self._land(Decision(NOW, [change_of(event)]))

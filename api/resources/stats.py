@@ -100,7 +100,7 @@ def _example(measure: str) -> dict[str, Any]:
     reads=(Projection.BILLING, Projection.PAYMENTS),
 )
 async def get_dashboard(call: Call, asked: StatsParameters) -> DashboardResource:
-    """Show every figure there is, and the sagas by state."""
+    """Show every figure there is, and the sagas that are under way, by state."""
     async with call.reading() as connection:
         found = await stats.by_now(connection, call.tenant_id, until=asked.until)
         counts = await sagas.counts(connection, call.tenant_id)

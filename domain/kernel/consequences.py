@@ -33,6 +33,10 @@ class After:
             state = self._states[key] = stream.evolve(state, event)
         return state
 
+    def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
+        key = (stream.name, stream_id)
+        return key not in self._states and key not in self._to_fold and self._streams.is_new(stream, stream_id)
+
     def add(self, *changes: Change) -> None:
         """Let changes have happened."""
         for change in changes:

@@ -151,7 +151,7 @@ class Stream(Generic[State]):
 
     def check_new(self, streams: "Streams", stream_id: str) -> None:
         """Raises its `already_exists` where there is a stream of this id."""
-        if streams.get(self, stream_id) is not None:
+        if not streams.is_new(self, stream_id):
             raise self._refused(self.already_exists, stream_id)
 
     def change(self, event: Event) -> "Change":
@@ -169,6 +169,11 @@ class Streams(Protocol):
 
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
         """The state of a stream, with the events decided before in the same batch; None if it does not exist."""
+        ...
+
+    def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
+        """Whether there is no stream of this id. The writer may take one that it does not know for new without looking:
+        its check of what was read finds out, and then it decides again."""
         ...
 
 

@@ -12,9 +12,11 @@ from typing import TypeGuard
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
 from domain.invoicing.commands import finalized
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.kernel import identifiers
 from domain.kernel.consequences import After
-from domain.kernel.identifiers import INVOICE, derived_id
+from domain.kernel.identifiers import derived_id
 from domain.kernel.stream import Change, Streams
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -99,7 +101,7 @@ def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> l
 def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
     """The next period, with an invoice for it and for what the last one left in arrears."""
     index, period = next_period(subscription)
-    invoice_id = derived_id(INVOICE, subscription.subscription_id, f"period/{index}")
+    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, f"period/{index}")
     lines = (
         *lines_for(subscription, BillingTiming.IN_ADVANCE, period, invoice_id),
         *_arrears(subscription, period.start, invoice_id),
@@ -116,7 +118,7 @@ def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
 
 def end(subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams) -> list[Change]:
     """The end, with an invoice for what the running period left in arrears (its used days)."""
-    invoice_id = derived_id(INVOICE, subscription.subscription_id, "end")
+    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, "end")
     lines = _arrears(subscription, at, invoice_id)
     canceled = SubscriptionCanceled(
         subscription_id=subscription.subscription_id,
@@ -142,6 +144,7 @@ def _invoice(
 ) -> list[Change]:
     if not lines:
         return []
+    INVOICE.check_new(streams, invoice_id)
     terms = subscription.terms
     return finalized(
         streams,

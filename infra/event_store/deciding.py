@@ -6,7 +6,7 @@ before it is written: the writer merges `current` into its cache after the commi
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Decision, Handler, State, Stream
@@ -28,6 +28,9 @@ from infra.event_store.storage import (
 )
 from infra.ids import EventIds
 from infra.release import RELEASE, TIME_ZONE_DATA
+
+NEW: Final = Versioned(None, 0)
+"""A stream that nobody has written to."""
 
 
 class NotLoaded(BaseException):
@@ -76,6 +79,15 @@ class View:
         state: State | None = versioned.state
         return state
 
+    def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
+        """Whether there is no stream of this id. See `domain.kernel.stream.Streams`."""
+        key = (self._tenant_id, stream.name, stream_id)
+        versioned = self.own.get(key)
+        if versioned is None:
+            versioned = self._batch.at(key, stream, made=True)
+            self.read[key] = versioned.version
+        return versioned.state is None
+
 
 class Batch:
     """Requests decided in order. `decide` takes one in whole, or leaves the batch as it was and raises."""
@@ -89,7 +101,9 @@ class Batch:
         now: datetime,
         known: Callable[[StreamKey], Versioned | None],
         held: Mapping[ClaimKey, str] | None = None,
+        trusting: bool = True,
     ) -> None:
+        self._trusting = trusting
         self._handlers = handlers
         self._encode_event = codec.encode_event
         self._encode_entry = codec.encode_entry
@@ -116,13 +130,18 @@ class Batch:
         """Every claim that the batch asks about, to be looked up under the lock."""
         return self._claims.asked
 
-    def at(self, key: StreamKey, stream: Stream[Any]) -> Versioned:
-        """The stream as the batch has it so far. Raises NotLoaded, or why the stream cannot be read."""
+    def at(self, key: StreamKey, stream: Stream[Any], *, made: bool = False) -> Versioned:
+        """The stream as the batch has it so far. Raises NotLoaded, or why the stream cannot be read.
+
+        One that is to be `made` and is not in memory is taken to be new, where the batch is `trusting`.
+        """
         versioned = self.current.get(key)
         if versioned is None:
             versioned = self._known(key)
             if versioned is None:
-                raise self.unreadable.get(key) or NotLoaded(key, stream)
+                if not (made and self._trusting) or key in self.unreadable:
+                    raise self.unreadable.get(key) or NotLoaded(key, stream)
+                versioned = NEW
             self.pin(key, versioned, stream)
         return versioned
 

@@ -108,11 +108,19 @@ class BatchBuilder:
         *,
         after: Mapping[StreamKey, Versioned] | None = None,
         held: Mapping[ClaimKey, str] | None = None,
+        trusting: bool = True,
     ) -> Formed:
-        """A batch with nothing decided yet. `after` are states that go before those in memory."""
+        """A batch with nothing decided yet. `after` are states that go before those in memory. One that is `trusting`
+        takes what it makes to be new without looking; the append finds out."""
         known = self.states.get if not after else lambda key: after.get(key) or self.states.get(key)
         batch = Batch(
-            handlers=self._handlers, codec=self._codec, ids=self._ids, now=self._clock(), known=known, held=held
+            handlers=self._handlers,
+            codec=self._codec,
+            ids=self._ids,
+            now=self._clock(),
+            known=known,
+            held=held,
+            trusting=trusting,
         )
         return Formed(batch, members, self._settings.batch_decide_ms / 1000)
 
@@ -171,7 +179,7 @@ class BatchBuilder:
                 self.states.put(key, fresh[key])
         if not held and all(fresh.get(key) is before.base[key] for key in keys):
             return formed
-        again = self.start(formed.taken, after=fresh, held=held)
+        again = self.start(formed.taken, after=fresh, held=held, trusting=False)
         await self.complete(again, session)
         again.deferred += formed.deferred
         return again

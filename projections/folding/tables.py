@@ -58,6 +58,7 @@ def finish_sql(model: ReadModel[Any], version: int) -> str:
     table = table_name(model, version)
     lines = [f"ALTER TABLE {table} ADD PRIMARY KEY ({', '.join(model.key)})"]
     lines += [f"CREATE INDEX ON {table} ({columns})" for columns in model.indexes]
+    lines += [f"CREATE INDEX ON {table} ({columns}) WHERE {some}" for columns, some in model.partial_indexes]
     lines += [
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
         f"CREATE POLICY owner_all ON {table} TO {Role.OWNER} USING (true) WITH CHECK (true)",

@@ -65,6 +65,9 @@ def _start(saga: Saga, fact: Fact, state: SagaState) -> SagaProgress:
     )
 
 
+_UNDER_WAY: Final = "ended_at IS NULL"
+
+
 def _table(saga: Saga) -> ReadModel[FoundSaga]:
     """The read model of one saga."""
     started_by, states = saga.started_by, saga.states
@@ -95,6 +98,7 @@ def _table(saga: Saga) -> ReadModel[FoundSaga]:
         key_of=lambda fact: (fact.tenant_id, saga.id_of(fact.event)),
         begins=lambda fact: fact.event_type == started_by,
         indexes=("tenant_id, started_at, saga_id",),
+        partial_indexes=(("tenant_id, state, started_at", _UNDER_WAY),),
         sorted_by="started_at",
     )
 
@@ -108,7 +112,7 @@ _ALL: Final = " UNION ALL ".join(
 
 
 class SagaCount(NamedTuple):
-    """How many sagas of a kind are in a state, and when the oldest of them started (business time)."""
+    """How many sagas of a kind are under way in a state, and when the oldest of them started (business time)."""
 
     saga: str
     state: SagaState
@@ -155,9 +159,10 @@ async def page(
 
 
 async def counts(connection: Reader, tenant_id: str) -> list[SagaCount]:
-    """How many sagas of each kind are in each state."""
+    """How many sagas of each kind are under way, by state."""
     records = await connection.fetch(
-        f"SELECT saga, state, count(*), min(started_at) FROM ({_ALL}) AS s GROUP BY saga, state ORDER BY 1, 2",  # noqa: S608
+        f"""SELECT saga, state, count(*), min(started_at) FROM ({_ALL}) AS s
+            WHERE {_UNDER_WAY} GROUP BY saga, state ORDER BY 1, 2""",  # noqa: S608  our names
         tenant_id,
     )
     return [SagaCount(record[0], SagaState(record[1]), record[2], record[3]) for record in records]

@@ -257,7 +257,7 @@ def _raised(streams: Streams, counter_id: str, by: int) -> Change:
 def handle(command: Any, streams: Streams, now: datetime) -> Decision:
     match command:
         case Open():
-            if streams.get(COUNTERS, command.counter_id) is not None:
+            if not streams.is_new(COUNTERS, command.counter_id):
                 raise CounterExists(counter_id=command.counter_id)
             opened = Opened(counter_id=command.counter_id, name=command.name, customer_id=command.customer_id)
             return Decision(now, [Change(COUNTERS, command.counter_id, opened)])

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,18 @@ import pytest
 from infra.event_store.memory import MemoryStorage, MemoryStore
 from infra.event_store.port import Answer, Decided, Outcome, Request, StoreUnavailable
 from infra.event_store.states import Versioned
-from infra.event_store.storage import Appended, Conflict, Session, Stale, StoreLost, Unwritable, Write
+from infra.event_store.storage import (
+    Appended,
+    Conflict,
+    Loaded,
+    Session,
+    Stale,
+    StoreLost,
+    StreamKey,
+    Unwritable,
+    Wanted,
+    Write,
+)
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
 from testing.requests import TENANT, request
@@ -29,6 +40,11 @@ class FailingStorage(MemoryStorage):
         self.after: Callable[[Write], None] = lambda _: None
         self.attempts: list[list[str]] = []
         self.locks = 0
+        self.loaded: list[StreamKey] = []
+
+    async def load(self, wanted: Sequence[Wanted]) -> Sequence[Loaded]:
+        self.loaded += [want.key for want in wanted]
+        return await super().load(wanted)
 
     async def append(self, write: Write) -> Appended:
         self.attempts.append([result.idempotency_key for result in write.results])
@@ -162,6 +178,30 @@ async def test_after_a_conflict_some_batches_lock_first(
         await writer.submit(request(Open(counter_id=f"c{n}")))
     assert storage.locks == WriterSettings().lock_first_batches
     assert len(store.events) == 30
+
+
+async def test_what_a_command_makes_is_not_looked_for_and_found_all_the_same_where_it_is_there(
+    writer: GroupCommitWriter, storage: FailingStorage, store: MemoryStore
+) -> None:
+    other = GroupCommitWriter(MemoryStorage(store), handlers=HANDLERS, codec=CounterCodec(), settings=WriterSettings())
+    there = [await other.submit(request(Open(counter_id="c1"), key="k1"))]
+    assert (await writer.submit(request(Open(counter_id="c0")))).refusal_code is None
+    assert storage.loaded == []
+    outcomes = await asyncio.gather(
+        writer.submit(request(Open(counter_id="c1"), key="another")),
+        writer.submit(request(Open(counter_id="c1"), key="k1")),
+        writer.submit(request(Open(counter_id="c2"))),
+        writer.submit(request(Raise(counter_id="c2", by=3))),
+    )
+    assert [outcome.refusal_code for outcome in outcomes] == ["counter_exists", None, None, None]
+    assert outcomes[1] == there[0]._replace(replayed=True)
+    assert [(event.stream_id, event.stream_version) for event in store.events] == [
+        ("c1", 1),
+        ("c0", 1),
+        ("c2", 1),
+        ("c2", 2),
+    ]
+    await other.close()
 
 
 async def test_conflicts_without_end_are_told_to_the_caller(

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -420,14 +420,20 @@ async def test_the_dashboard_counts_what_there_is(projected: Projected) -> None:
 async def test_sagas_are_paged_and_found(projected: Projected) -> None:
     async with projected.reader.of(TENANT) as connection:
         seen: list[str] = []
+        under_way: dict[tuple[str, str], list[datetime]] = {}
         cursor = None
         while True:
             page = await sagas.page(connection, TENANT, request=PageRequest(limit=9, starting_after=cursor))
             seen += [item.state.saga_id for item in page.items]
+            for each in page.items:
+                if each.state.ended_at is None:
+                    under_way.setdefault((each.state.saga, each.state.state), []).append(each.state.started_at)
             if not page.has_more:
                 break
             cursor = seen[-1]
-        assert len(seen) == len(set(seen)) == sum(each.sagas for each in await sagas.counts(connection, TENANT))
+        assert len(seen) == len(set(seen)) > sum(map(len, under_way.values())) > 0
+        counted = {(each.saga, each.state): each[2:] for each in await sagas.counts(connection, TENANT)}
+        assert counted == {key: (len(started), min(started)) for key, started in under_way.items()}
         found = await sagas.get(connection, TENANT, seen[0])
         assert found is not None
         assert found.state.steps

@@ -62,6 +62,9 @@ class Nothing:
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
         return None
 
+    def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
+        return True
+
 
 def push(command: tuple[str, ...], streams: Streams, now: datetime) -> Decision:
     return Decision(now, [DOMINO.change(Pushed(domino)) for domino in command])
