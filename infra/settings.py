@@ -202,7 +202,9 @@ class ProcessorSettings(Part):
     work_poll_interval_ms: int = setting(250, "ms", "Pause between looks for due work.", ge=1)
     work_lease_ms: int = setting(30_000, "ms", "Due work not finished within its lease is somebody else's.", ge=1)
     work_batch_rows: int = setting(100, "rows", "Most due rows claimed at once.", ge=1)
-    work_concurrency: int = setting(32, "calls", "Due work run at once, per kind.", ge=1)
+    work_concurrency: int = setting(
+        64, "rows", "Due work run at once, per kind; of it, an adapter calls its gateway for 32 at once.", ge=1
+    )
     work_gather_ms: int = setting(5, "ms", "Pause before claiming, so that neighbours are claimed together.", ge=0)
     work_failures_max: int = setting(10, "runs", "Failed runs in a row after which due work is held.", ge=1)
     work_backoff_ms: int = setting(250, "ms", "First pause before due work is run again; doubles.", ge=1)
