@@ -12,6 +12,8 @@ INSTALLED := $(VENV)/.installed
 ROUNDS ?= 30
 SEED ?= 1
 ARGS ?=
+# Two or more processes, each with servers of its own (tests/workers.py); ARGS=-n0 is one.
+SPREAD = -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install java demo dev test prove lint format bench faults schemas lock clean
 
@@ -49,10 +51,10 @@ dev: java ## Start everything with a small tenant; Ctrl-C stops it
 	@$(BIN)/tallybook dev $(ARGS)
 
 test: java ## Run all tests against a real PostgreSQL and a real Kafka
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 prove: java ## Run the same tests at length: thousands of examples, many kills, long fault runs (hours)
-	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(ARGS)
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import psutil
 from host.embedded.databases import ADMIN, PostgresServer
 from host.embedded.kafka import EmbeddedKafka
 from host.embedded.postgres import EmbeddedPostgres
-from host.embedded.process import ServerProcess
+from host.embedded.process import ServerProcess, start_lock
 from infra.settings import GeneralSettings, Settings, cache_dir
 
 POSTGRES_IMAGE = "postgres:18"
@@ -48,18 +48,24 @@ class FreshDatabase:
 
 @contextlib.contextmanager
 def session_folder() -> Iterator[Path]:
-    """Yield a folder for this run's servers; first end the servers that a killed run left behind."""
-    base = Path(tempfile.gettempdir())
-    for folder in base.glob(f"{FOLDER_PREFIX}{os.geteuid()}-*"):
-        owner = folder.name.split("-")[3]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            _end_leftovers(folder)
-    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.geteuid()}-{os.getpid()}-", dir=base))
+    """Yield a folder for the servers of this process; first end the servers that a killed one left behind."""
+    end_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.geteuid()}-{os.getpid()}-"))
     folder.chmod(0o711)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_leftovers() -> None:
+    """End the servers of processes that are dead and could not end them, and remove their folders."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}{os.geteuid()}-*"):
+        owner = folder.name.split("-")[3]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            # Several processes of a run may find it; one is enough.
+            with contextlib.suppress(FileNotFoundError), start_lock(folder):
+                _end_servers_in(folder)
 
 
 def embedded_postgres(folder: Path, *, durable: bool) -> EmbeddedPostgres:
@@ -76,8 +82,8 @@ def _cache() -> Path:
     return cache_dir(Settings(general=GeneralSettings()))
 
 
-def _end_leftovers(folder: Path) -> None:
-    for part in folder.iterdir():
+def _end_servers_in(folder: Path) -> None:
+    for part in filter(Path.is_dir, folder.iterdir()):
         for marker in (part / "data", part / "server.properties"):
             server = ServerProcess(record_file=part / "process.json", marker=str(marker))
             if server.attach(detached=False):

@@ -1,8 +1,9 @@
-"""Fixtures that every test may use: one PostgreSQL and one Kafka per run, started by the first test that asks.
+"""Fixtures that every test may use: one PostgreSQL and one Kafka per process, started by the first test that asks.
 
 `database` is a fresh, migrated database for one test; `topic_prefix` keeps one test's topics apart from another's.
 Tests of durability and of kills take servers of their own: `durable_postgres`, `own_kafka`. How long the randomized
-tests run is said in `lengths.py`, which is loaded here before any test is.
+tests run is said in `lengths.py`, which is loaded here before any test is; how a run is spread over processes, in
+`workers.py`.
 """
 
 import os
@@ -10,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from host.embedded.databases import PostgresServer
@@ -23,9 +25,11 @@ from testing.services import (
     KafkaServer,
     embedded_kafka,
     embedded_postgres,
+    end_leftovers,
     session_folder,
 )
 from tests.lengths import LENGTH
+from tests.workers import how_many, long_files_first
 
 TEMPLATE = "tallybook_template"
 
@@ -47,6 +51,23 @@ def pytest_report_header() -> str:
     return f"length: {LENGTH.name} ({LENGTH.examples:,} examples a property, {LENGTH.oracle_cases:,} cases an oracle)"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Say how many processes `-n auto` is."""
+    return how_many(config.args, cores=os.cpu_count() or 1, memory_bytes=psutil.virtual_memory().total)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take long first."""
+    items[:] = long_files_first(items)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """End the servers of a worker that had to be killed: Ctrl-C gives it ten seconds to end them itself."""
+    end_leftovers()
+
+
 @pytest.fixture(scope="session")
 def services_folder() -> Iterator[Path]:
     """A folder that the embedded servers' user can reach, removed at the end."""
@@ -56,7 +77,7 @@ def services_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """The run's PostgreSQL. It does not sync to disk: no test of durability may use it."""
+    """The PostgreSQL of this process. It does not sync to disk: no test of durability may use it."""
     server: EmbeddedPostgres | ContainerPostgres
     if request.config.getoption("--services") == "containers":
         server = ContainerPostgres()
@@ -102,7 +123,7 @@ def durable_postgres(services_folder: Path) -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture(scope="session")
 def kafka_server(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
-    """The run's Kafka. Topics are told apart by `topic_prefix`; nobody may stop it."""
+    """The Kafka of this process. Topics are told apart by `topic_prefix`; nobody may stop it."""
     server: EmbeddedKafka | ContainerKafka
     if request.config.getoption("--services") == "containers":
         server = ContainerKafka()

@@ -8,6 +8,7 @@ start adopts it. A detached server (`tallybook up`) has no owner and stays until
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 import pwd
@@ -16,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +34,8 @@ DISK_FREE_MIN_BYTES = 512 * 1024 * 1024
 LOG_TAIL_LINES = 12
 PORTS = range(20_000, 32_000)
 PORT_TRIES = 200
+PORTS_GIVEN = f"tallybook-ports-{os.geteuid()}.lock"
+"""A file of the temporary folder: whoever gives out a port holds the byte of that number until it ends."""
 
 
 class EmbeddedServerError(Exception):
@@ -282,17 +286,44 @@ def claim_port(wanted: int, remembered: int, *, variable: str) -> int:
 
 
 def free_port() -> int:
-    """Return a port on loopback that nobody listens on.
+    """Return a port on loopback that nobody listens on, and that was given to nobody who may be about to.
 
+    A server takes a second to listen on its port, and one that was killed is to find it again: no process is given a
+    port twice, nor one that another process of the same user was given and that still runs.
     It lies below the ports that the system hands to clients. From among those, a client that keeps trying to reach a
     killed server may be handed the server's own port as its source, connect to itself, and keep the server from
     coming back.
     """
     for _ in range(PORT_TRIES):
         port = PORTS.start + secrets.randbelow(len(PORTS))
-        if _is_free(port):
+        if port not in _ports_given and _is_free(port) and _hold(port):
+            _ports_given.add(port)
             return port
     raise EmbeddedServerError(f"No free port was found between {PORTS.start} and {PORTS.stop} in {PORT_TRIES} tries.")
+
+
+_ports_given: set[int] = set()
+
+
+@functools.cache
+def _ports_file() -> int | None:
+    with contextlib.suppress(OSError):  # without it there is chance alone, and many ports
+        return os.open(Path(tempfile.gettempdir()) / PORTS_GIVEN, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    return None
+
+
+def _hold(port: int) -> bool:
+    """Hold a port's byte until this process ends, however it ends; False if another process holds it."""
+    file = _ports_file()
+    if file is None:
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        raise
+    return True
 
 
 def _is_free(port: int) -> bool:

@@ -16,11 +16,19 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from host.embedded import process as embedded_process
 from host.embedded.jars import Jar, kafka_jars, locked_jars
 from host.embedded.java import find_java
 from host.embedded.kafka import EmbeddedKafka
 from host.embedded.postgres import EmbeddedPostgres, reachable_folder
-from host.embedded.process import EmbeddedServerError, Identity, claim_port, reachable_by_others, require_disk
+from host.embedded.process import (
+    EmbeddedServerError,
+    Identity,
+    claim_port,
+    free_port,
+    reachable_by_others,
+    require_disk,
+)
 from infra.settings import cache_dir, load_settings
 from testing.services import FreshDatabase, KafkaServer
 
@@ -322,6 +330,20 @@ class TestErrorsSayWhatToDo:
             with pytest.raises(EmbeddedServerError, match=rf"Port {port} .* is taken by .*SOME_VARIABLE"):
                 claim_port(port, 0, variable="SOME_VARIABLE")
             assert claim_port(0, port, variable="SOME_VARIABLE") != port
+
+    def test_no_port_is_given_twice_while_those_who_asked_still_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        few = range(19_000, 19_060)
+        monkeypatch.setattr(embedded_process, "PORTS", few)
+        ours = [free_port() for _ in range(10)]
+        program = f"""
+            from host.embedded import process
+            process.PORTS = {few!r}
+            print(*[process.free_port() for _ in range(10)])
+        """
+        other = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+        )
+        assert len({*ours, *map(int, other.stdout.split())}) == 20
 
     def test_a_full_disk_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(EmbeddedServerError, match="Free some space"):

@@ -1,0 +1,58 @@
+"""How `make test` is spread over processes: how many there are, and which files come first.
+
+Each process has a PostgreSQL and a Kafka of its own and takes whole files, one after the other, so that what the tests
+of a file share is made once. A file that comes last is waited for by everybody, so those that take long come first.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+WORKERS_MAX: Final = 4
+MEMORY_PER_WORKER_BYTES: Final = 2 * 2**30
+"""A process with its servers, and the roles and second servers that some tests start."""
+
+LONG_FILES: Final = (
+    "tests/e2e/test_dev_watches.py",
+    "tests/faults/test_faults.py",
+    "tests/integration/test_processors_sagas.py",
+    "tests/integration/test_processors_test_clocks.py",
+    "tests/e2e/test_telecom_month.py",
+    "tests/e2e/test_two_of_each_role.py",
+    "tests/e2e/test_republish.py",
+    "tests/integration/test_embedded.py",
+    "tests/integration/test_supervisor.py",
+    "tests/integration/test_cli.py",
+    "tests/integration/test_relay.py",
+    "tests/integration/test_projections_running.py",
+    "tests/integration/test_writer_kills.py",
+    "tests/integration/test_processors_dead_letters.py",
+    "tests/integration/test_processors_gateway.py",
+    "tests/integration/test_processors_invariants.py",
+    "tests/integration/test_consumers.py",
+    "tests/integration/test_log_skip.py",
+    "tests/e2e/test_http_kills.py",
+    "tests/attack/test_connections.py",
+    "tests/e2e/test_erasure.py",
+    "tests/attack/test_costs.py",
+)
+"""Those of more than ten seconds, the longest first."""
+
+
+def how_many(arguments: Sequence[str], *, cores: int, memory_bytes: int) -> int:
+    """Return the number of processes for these paths on this machine; 0 is pytest's own process.
+
+    One file is run there: it is not spread, and a second process would only take time to start.
+    """
+    paths = {Path(argument.partition("::")[0]) for argument in arguments}
+    files = len(paths) if all(path.is_file() for path in paths) else WORKERS_MAX
+    workers = min(WORKERS_MAX, cores, files, memory_bytes // MEMORY_PER_WORKER_BYTES)
+    return workers if workers > 1 else 0
+
+
+def long_files_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests in the order in which their files are handed out; nothing changes within a file."""
+    place = {name: number for number, name in enumerate(LONG_FILES)}
+    return sorted(items, key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
