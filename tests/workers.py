@@ -4,6 +4,7 @@ Each process has a PostgreSQL and a Kafka of its own and takes whole files, one 
 of a file share is made once. A file that comes last is waited for by everybody, so those that take long come first.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,30 +16,44 @@ MEMORY_PER_WORKER_BYTES: Final = 2 * 2**30
 """A process with its servers, and the roles and second servers that some tests start."""
 
 LONG_FILES: Final = (
+    "tests/integration/test_cli.py",
+    "tests/integration/test_embedded.py",
+    "tests/integration/test_projections_running.py",
+    "tests/e2e/test_http_schemathesis.py",
+    "tests/integration/test_cli_answers.py",
     "tests/e2e/test_dev_watches.py",
+    "tests/e2e/test_two_of_each_role.py",
+    "tests/integration/test_processors_invariants.py",
+    "tests/integration/test_supervisor.py",
+    "tests/integration/test_relay.py",
+    "tests/integration/test_consumers_health.py",
+    "tests/integration/test_processors_test_clocks.py",
+    "tests/integration/test_waiting.py",
     "tests/faults/test_faults.py",
     "tests/integration/test_processors_sagas.py",
-    "tests/integration/test_processors_test_clocks.py",
-    "tests/e2e/test_telecom_month.py",
-    "tests/e2e/test_two_of_each_role.py",
-    "tests/e2e/test_republish.py",
-    "tests/integration/test_embedded.py",
-    "tests/integration/test_supervisor.py",
-    "tests/integration/test_cli.py",
-    "tests/integration/test_relay.py",
-    "tests/integration/test_projections_running.py",
-    "tests/integration/test_writer_kills.py",
     "tests/integration/test_processors_dead_letters.py",
+    "tests/e2e/test_telecom_month.py",
     "tests/integration/test_processors_gateway.py",
-    "tests/integration/test_processors_invariants.py",
-    "tests/integration/test_consumers.py",
-    "tests/integration/test_log_skip.py",
-    "tests/e2e/test_http_kills.py",
+    "tests/attack/test_key_window.py",
     "tests/attack/test_connections.py",
-    "tests/e2e/test_erasure.py",
     "tests/attack/test_costs.py",
+    "tests/integration/test_writer_contract.py",
+    "tests/e2e/test_republish.py",
+    "tests/integration/test_heartbeats.py",
+    "tests/integration/test_projections_queries.py",
+    "tests/attack/test_foreign_records.py",
+    "tests/integration/test_sandbox_gateway.py",
+    "tests/integration/test_api_bad_input.py",
+    "tests/e2e/test_generated_clients.py",
+    "tests/e2e/test_http_kills.py",
+    "tests/contracts/test_codec_events.py",
+    "tests/integration/test_writer_kills.py",
+    "tests/integration/test_projections_folding.py",
+    "tests/integration/test_settled_invoices.py",
+    "tests/integration/test_held_refunds.py",
+    "tests/integration/test_projections_new_column.py",
 )
-"""Those of more than ten seconds, the longest first."""
+"""Those of more than ten seconds, the longest first as far as it matters."""
 
 
 def how_many(arguments: Sequence[str], *, cores: int, memory_bytes: int) -> int:
@@ -53,6 +68,12 @@ def how_many(arguments: Sequence[str], *, cores: int, memory_bytes: int) -> int:
 
 
 def long_files_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests in the order in which their files are handed out; nothing changes within a file."""
+    """Return the tests in the order in which their files are handed out; nothing changes within a file.
+
+    Raises pytest.UsageError for tests of one id: a test is handed out by its id, so only one of them would run.
+    """
+    ids = Counter(item.nodeid for item in items)
+    if twins := [name for name, times in ids.items() if times > 1]:
+        raise pytest.UsageError(f"These ids are those of several tests, of which one alone would run: {twins}")
     place = {name: number for number, name in enumerate(LONG_FILES)}
     return sorted(items, key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))

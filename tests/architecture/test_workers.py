@@ -37,3 +37,9 @@ def test_the_files_that_take_long_exist_and_come_first() -> None:
     names = [f"{short}::b", f"{LONG_FILES[-1]}::b", f"{short}::a", f"{LONG_FILES[0]}::b", f"{LONG_FILES[0]}::a"]
     items: list[Any] = [SimpleNamespace(nodeid=name) for name in names]
     assert [item.nodeid for item in long_files_first(items)] == [names[3], names[4], names[1], names[0], names[2]]
+
+
+def test_tests_of_one_id_are_refused() -> None:
+    twins: list[Any] = [SimpleNamespace(nodeid="tests/test_a.py::one")] * 2
+    with pytest.raises(pytest.UsageError, match="several tests"):
+        long_files_first(twins)
