@@ -204,7 +204,8 @@ class BatchBuilder:
                         batch.unreadable[key] = error
                 else:
                     self.states.put(key, versioned)
-                    if batch is not None:
+                    # What another command of the batch has made meanwhile stays: the append tells if that was there.
+                    if batch is not None and key not in batch.current:
                         batch.pin(key, versioned, stream)
             missing = again
             trusting = False
