@@ -98,13 +98,13 @@ class EventStoreContract:
 
     async def test_what_a_command_makes_is_found_by_one_that_lacked_it_in_the_same_batch(self, cell: Cell) -> None:
         writer = cell.open_writer()
-        before, opened = await asyncio.gather(
-            writer.submit(request(Raise(counter_id="c1", by=1))), writer.submit(request(Open(counter_id="c1")))
-        )
+        commands = (Raise(counter_id="c1", by=1), Open(counter_id="c1"), Touch(counter_id="c1"))
+        raised, opened, _ = await asyncio.gather(*(writer.submit(request(command)) for command in commands))
         assert opened.refusal_code is None
-        assert (await writer.submit(request(Raise(counter_id="c1", by=1)))).refusal_code is None
+        later = await writer.submit(request(Raise(counter_id="c1", by=1)))
+        assert later.refusal_code is None
         events = await cell.log.read_stream(TENANT, "counter", "c1")
-        assert [event.stream_version for event in events] == [1, 2, 3][: 2 + (before.refusal_code is None)]
+        assert [event.stream_version for event in events] == [1, 2, 3][: 2 + (raised.refusal_code is None)]
 
     async def test_a_repeat_gets_the_first_answer_and_writes_nothing(self, cell: Cell) -> None:
         writer = cell.open_writer()
