@@ -9,6 +9,7 @@ import typer
 
 from api.http.access import NewKey, make_key
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
+from domain.identity.permissions import Scope
 from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn, reached_settings
 from infra.database import Role, server_settings
@@ -49,13 +50,13 @@ async def create_tenant(dsn: str, settings: Settings, *, tenant_id: str, name: s
             )
             if not made:
                 raise TenantExists(tenant_id)
-            await _insert_key(connection, tenant_id, key)
+            await _insert_key(connection, tenant_id, key, Scope.ADMIN)
     finally:
         await connection.close()
     return Tenant(tenant_id, key)
 
 
-async def create_key(dsn: str, settings: Settings, *, tenant_id: str) -> NewKey:
+async def create_key(dsn: str, settings: Settings, *, tenant_id: str, scope: Scope = Scope.ADMIN) -> NewKey:
     """Make another key. Raises NoSuchTenant."""
     connection = await _connect(dsn, settings)
     try:
@@ -63,7 +64,7 @@ async def create_key(dsn: str, settings: Settings, *, tenant_id: str) -> NewKey:
         if mode is None:
             raise NoSuchTenant(tenant_id)
         key = make_key(TenantMode(mode))
-        await _insert_key(connection, tenant_id, key)
+        await _insert_key(connection, tenant_id, key, scope)
     finally:
         await connection.close()
     return key
@@ -83,13 +84,16 @@ async def revoke_key(dsn: str, settings: Settings, *, key_id: str) -> bool:
     return bool(revoked)
 
 
-async def _insert_key(connection: "asyncpg.Connection[asyncpg.Record]", tenant_id: str, key: NewKey) -> None:
+async def _insert_key(
+    connection: "asyncpg.Connection[asyncpg.Record]", tenant_id: str, key: NewKey, scope: Scope
+) -> None:
     await connection.execute(
-        "INSERT INTO access.api_keys (key_id, tenant_id, prefix, sha256) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO access.api_keys (key_id, tenant_id, prefix, sha256, scope) VALUES ($1, $2, $3, $4, $5)",
         key.key_id,
         tenant_id,
         key.prefix,
         key.sha256,
+        scope,
     )
 
 
@@ -136,14 +140,24 @@ def create(
 
 
 @app.command("create-key")
-def new_key(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
+def new_key(
+    tenant_id: TenantId,
+    *,
+    scope: Annotated[
+        Scope,
+        typer.Option(help="What it may do: read; write, and read; or everything, as the tenant's first key may."),
+    ] = Scope.ADMIN,
+    as_json: AsJson = False,
+) -> None:
     """Make another API key of a tenant, which is shown once.
 
-    [dim]Example:[/dim] [cyan]tallybook tenants create-key acme[/cyan]
+    A key gets the least scope that its program needs; docs/permissions.md tells what each scope holds.
+
+    [dim]Example:[/dim] [cyan]tallybook tenants create-key acme --scope read[/cyan]
     """
     settings = reached_settings(kafka=False)
     try:
-        key = asyncio.run(create_key(owner_dsn(settings), settings, tenant_id=tenant_id))
+        key = asyncio.run(create_key(owner_dsn(settings), settings, tenant_id=tenant_id, scope=scope))
     except NoSuchTenant:
         raise AnswerIsNo(
             f"There is no tenant {tenant_id}; `tallybook tenants list` shows them, "
@@ -183,7 +197,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
         connection = await _connect(owner_dsn(settings), settings)
         try:
             rows = await connection.fetch(
-                "SELECT t.tenant_id, t.name, t.mode, k.key_id, k.prefix, k.created_at, k.revoked_at "
+                "SELECT t.tenant_id, t.name, t.mode, k.key_id, k.prefix, k.scope, k.created_at, k.revoked_at "
                 "FROM access.tenants t LEFT JOIN access.api_keys k USING (tenant_id) ORDER BY t.tenant_id, k.created_at"
             )
         finally:
@@ -202,6 +216,7 @@ def list_keys(*, as_json: AsJson = False) -> None:
             "mode": "mode",
             "key_id": "key",
             "prefix": "prefix",
+            "scope": "scope",
             "created_at": "made",
             "revoked_at": "revoked",
         },

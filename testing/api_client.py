@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from api.app import create_app, open_parts
 from api.http.call import Parts
 from cli.tenants import TenantExists, create_key, create_tenant
+from domain.identity.permissions import Scope
 from domain.kernel.tenant_mode import TenantMode
 from domain.payments.commands import RecordPaymentCaptured
 from infra.event_store.port import Request
@@ -92,13 +93,15 @@ class Api:
     database: FreshDatabase
     http: httpx2.AsyncClient
 
-    async def tenant(self, tenant_id: str, mode: TenantMode = TenantMode.TEST) -> Client:
-        """A client of a tenant of this name, made if it is not there."""
+    async def tenant(self, tenant_id: str, mode: TenantMode = TenantMode.TEST, scope: Scope = Scope.ADMIN) -> Client:
+        """A client of a tenant of this name, made if it is not there, with a key of this scope."""
         dsn, settings = self.database.dsn, self.parts.settings
         try:
             key = (await create_tenant(dsn, settings, tenant_id=tenant_id, name=tenant_id, mode=mode)).key
+            if scope is not Scope.ADMIN:
+                key = await create_key(dsn, settings, tenant_id=tenant_id, scope=scope)
         except TenantExists:
-            key = await create_key(dsn, settings, tenant_id=tenant_id)
+            key = await create_key(dsn, settings, tenant_id=tenant_id, scope=scope)
         return Client(http=self.http, key=key.secret, tenant_id=tenant_id, parts=self.parts)
 
     async def head(self) -> int:

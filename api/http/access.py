@@ -1,6 +1,6 @@
 """API keys: `tbk_live_<prefix>_<256 bits in base32>`, or `tbk_test_…` for a test tenant's.
 
-Only their SHA-256 is stored; whoever has a key is its tenant.
+Only their SHA-256 is stored; whoever has a key is its tenant, as far as its scope goes.
 """
 
 import hashlib
@@ -12,6 +12,8 @@ from base64 import b32encode
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
+from api.http.principal import Principal, PrincipalKind, principal_of
+from domain.identity.permissions import Scope
 from domain.kernel.tenant_mode import TenantMode
 from infra.database import Pool
 from infra.ids import new_id
@@ -19,6 +21,7 @@ from infra.ids import new_id
 KEY_ID: Final = "key_"
 PREFIX_CHARS: Final = 8
 SECRET_BYTES: Final = 32
+_FIND: Final = "SELECT key_id, tenant_id, prefix, mode, scope FROM access.find_api_key($1)"
 _KEY: Final = re.compile(r"tbk_(?:live|test)_([a-z2-7]{8})_[a-z2-7]{52}")
 
 
@@ -29,14 +32,6 @@ class NewKey(NamedTuple):
     prefix: str
     secret: str
     sha256: bytes
-
-
-class Principal(NamedTuple):
-    """Who asks: the tenant and what it is for, and the key's id as the actor of what they do."""
-
-    tenant_id: str
-    key_id: str
-    mode: TenantMode
 
 
 class _Held(NamedTuple):
@@ -78,11 +73,17 @@ class ApiKeys:
         if _KEY.fullmatch(secret) is None:
             return None
         digest = hashlib.sha256(secret.encode()).digest()
-        row = await self._pool.fetchrow("SELECT key_id, tenant_id, prefix, mode FROM access.find_api_key($1)", digest)
+        row = await self._pool.fetchrow(_FIND, digest)
         if row is None or not _same_prefix(secret, row["prefix"]):
             self._held.pop(digest, None)
             return None
-        principal = Principal(row["tenant_id"], row["key_id"], TenantMode(row["mode"]))
+        principal = principal_of(
+            PrincipalKind.API_KEY,
+            Scope(row["scope"]),
+            tenant_id=row["tenant_id"],
+            principal_id=row["key_id"],
+            mode=TenantMode(row["mode"]),
+        )
         self._held[digest] = _Held(principal, row["prefix"], time.monotonic() + self._cache_s)
         self._held.move_to_end(digest)
         if len(self._held) > self._max_keys:

@@ -5,12 +5,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from api.http.access import ApiKeys, Principal
+from api.http.access import ApiKeys
 from api.http.access_log import AccessLog
 from api.http.consistency import Positions
 from api.http.limits import RateLimiter
-from api.http.problems import FieldError, invalid
+from api.http.principal import Principal
+from api.http.problems import FieldError, invalid, permission_denied
 from api.http.reading import TenantReader
+from domain.identity.permissions import Permission
 from domain.kernel.identifiers import is_id
 from domain.kernel.refusal import Refusal
 from gateway_adapters.port import Gateway
@@ -44,7 +46,7 @@ class Parts:
 class Call:
     """A request, authenticated. Raw values are parsed by whoever needs them."""
 
-    __slots__ = ("headers", "key_id", "mode", "parts", "path", "query", "request_id", "tenant_id")
+    __slots__ = ("headers", "mode", "parts", "path", "principal", "query", "request_id", "tenant_id")
 
     def __init__(
         self,
@@ -56,8 +58,8 @@ class Call:
         query: bytes,
     ) -> None:
         self.parts = parts
+        self.principal = principal
         self.tenant_id = principal.tenant_id
-        self.key_id = principal.key_id
         self.mode = principal.mode
         self.request_id = request_id
         self.headers = headers
@@ -67,7 +69,12 @@ class Call:
     @property
     def actor(self) -> str:
         """Who does this, as events record it."""
-        return f"api_key:{self.key_id}"
+        return self.principal.actor
+
+    def need(self, permission: Permission, *, param: str) -> None:
+        """What this field asks for needs a permission besides the operation's. Raises the 403 that names it."""
+        if permission not in self.principal.permissions:
+            raise permission_denied(permission, param=param)
 
     def id(self, name: str, prefix: str, missing: type[Refusal]) -> str:
         """The id in the path under this name. What is no id at all names nothing: the refusal for what is missing."""

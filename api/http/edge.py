@@ -12,10 +12,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http import metrics
-from api.http.access import Principal
 from api.http.addresses import client_address, limited_as, networks
 from api.http.call import Parts
 from api.http.limits import Allowance, RateLimiter
+from api.http.principal import Principal
 from api.http.problems import (
     INTERNAL,
     INVALID_HEADER,
@@ -143,7 +143,7 @@ class Edge:
                 exchange.limit = _take(self._parts.anonymous_limits, self._address(scope))
         else:
             exchange.principal = await self._authenticate(authorization, scope)
-            exchange.limit = _take(self._parts.key_limits, exchange.principal.key_id)
+            exchange.limit = _take(self._parts.key_limits, exchange.principal.id)
             tenant = headers.get(b"x-tenant-id")
             if tenant is not None and tenant != exchange.principal.tenant_id.encode():
                 raise Problem(TENANT_MISMATCH, param="X-Tenant-ID")
@@ -198,7 +198,7 @@ class Edge:
             status=exchange.status,
             seconds=seconds,
             request_id=exchange.request_id,
-            key_id=exchange.principal.key_id if exchange.principal else "",
+            key_id=exchange.principal.id if exchange.principal else "",
         )
 
 

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from api.http import metrics
-from api.http.access import Principal
 from api.http.call import Call, Parts
 from api.http.card_guard import REFUSED_BODY_MAX_CHARS, opaque_names, refuse_card_numbers, refuse_card_numbers_in_body
 from api.http.consistency import await_position
@@ -23,6 +22,7 @@ from api.http.edge import EXCHANGE, ClientDisconnected, Exchange
 from api.http.fields import Body
 from api.http.json_bodies import read_json
 from api.http.operations import CommandHandler, Intention, Operation
+from api.http.principal import NOBODY
 from api.http.problems import (
     BUSY,
     CLOCK_APART,
@@ -39,6 +39,7 @@ from api.http.problems import (
     FieldError,
     Problem,
     invalid,
+    permission_denied,
     refusal_reply,
     retry_after,
     unavailable,
@@ -57,7 +58,6 @@ from api.http.replies import (
 from api.http.validation import MAX_PARAM_CHARS, invalid_body, param_in, printable
 from domain.customers.customer import PersonalDataMoved
 from domain.kernel.refusal import Refusal
-from domain.kernel.tenant_mode import TenantMode
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.event_store.port import (
     Answer,
@@ -77,7 +77,6 @@ PERSON_TRIES: Final = 30
 """Times a command is made anew because another changed what the vault has of its person meanwhile."""
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
-_ANONYMOUS: Final = Principal("", "", TenantMode.LIVE)
 
 
 class Endpoint:
@@ -86,6 +85,7 @@ class Endpoint:
     def __init__(self, operation: Operation, parts: Parts) -> None:
         self._operation = operation
         self._parts = parts
+        self._needs = operation.needs
         model = operation.body or operation.parameters
         self._opaque = opaque_names(model) if model is not None else frozenset[str]()
 
@@ -109,11 +109,14 @@ class Endpoint:
         raise NotImplementedError
 
     def _call(self, scope: Scope, exchange: Exchange) -> Call:
+        """The request, once it may be made at all: nothing of its key or its body was looked at before that."""
         principal = exchange.principal
         if principal is None:
             if not self._operation.is_open:
                 raise Problem(UNAUTHENTICATED, param="Authorization", headers=[(b"www-authenticate", b"Bearer")])
-            principal = _ANONYMOUS
+            principal = NOBODY
+        if self._needs is not None and self._needs not in principal.permissions:
+            raise permission_denied(self._needs)
         refuse_card_numbers(tuple(scope["path_params"].items()), self._operation.opaque)
         return Call(
             self._parts,

@@ -22,6 +22,7 @@ from api.http.problems import (
     MISSING_KEY,
     NOT_FOUND,
     OUTCOME_PENDING,
+    PERMISSION_DENIED,
     POSITION_NOT_REACHED,
     RATE_LIMITED,
     READ_MODEL_FILLING,
@@ -32,6 +33,7 @@ from api.http.problems import (
     UNKNOWN_VERSION,
     UNSUPPORTED_TYPE,
     ProblemType,
+    needs_told,
     refusal_type,
 )
 from api.http.version import VERSION
@@ -74,7 +76,7 @@ READING_ORDER: Final = (
 _PATH_PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::path)?\}")
 
 _EVERYWHERE: Final = (INVALID_HEADER, UNKNOWN_VERSION, RATE_LIMITED, UNAVAILABLE)
-_AUTHENTICATED: Final = (UNAUTHENTICATED, TENANT_MISMATCH)
+_AUTHENTICATED: Final = (UNAUTHENTICATED, PERMISSION_DENIED, TENANT_MISMATCH)
 _COMMANDS: Final = (
     MALFORMED_JSON,
     MISSING_KEY,
@@ -108,6 +110,7 @@ class ProblemResource(TypedDict):
     code: str
     param: str | None
     request_id: str
+    permission: NotRequired[str]
     errors: NotRequired[list[FieldErrorResource]]
 
 
@@ -238,8 +241,12 @@ def _operation(
             **_problem_responses(operation, problems, references),
         },
     }
-    if operation.about:
-        entry["description"] = operation.about
+    needed = operation.needs
+    told = None if needed is None else f"Needs {needs_told(needed)}."
+    if operation.about or told:
+        entry["description"] = "\n\n".join(filter(None, (operation.about, told)))
+    if needed is not None:
+        entry["x-permission"] = needed.value
     if operation.is_open:
         entry["security"] = []
     if operation.body is not None:
@@ -390,7 +397,8 @@ def _headers(operation: Operation) -> list[Json]:
     found = [_request_header("Tallybook-Version", about, {"type": "string", "enum": [VERSION]})]
     if operation.is_open:
         return found
-    found.append(_request_header("X-Tenant-ID", "Must be the API key's tenant.", {"type": "string"}))
+    about = "A check, which an API key does not need: where it is sent, it must be the key's own tenant."
+    found.append(_request_header("X-Tenant-ID", about, {"type": "string"}))
     if operation.is_command:
         schema: Json = {"type": "string", "pattern": "^[!-~]{1,255}$"}
         about = "Names this request: a repeat under the same Idempotency-Key gets the same answer."

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from api.http.call import Call
 from api.http.fields import Body
 from api.http.replies import Reply
+from domain.identity.permissions import Permission
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Streams
 from infra.event_store.port import SealedPerson
@@ -55,7 +56,8 @@ QueryHandler = Callable[[Call, Any], Awaitable[object]]
 class Operation:
     """One method of one path. `status` is that of success. Commands have a body, queries may have parameters.
 
-    `handler` takes the call and the parsed body (or parameters); a query may return a ready Reply.
+    `needs` is the permission without which it is refused, before anything else is looked at; an open one needs neither
+    that nor a key. `handler` takes the call and the parsed body (or parameters); a query may return a ready Reply.
     """
 
     tag: str
@@ -73,11 +75,16 @@ class Operation:
     refusals: tuple[type[Refusal], ...] = ()
     handler: CommandHandler | QueryHandler
     media_type: str = "application/json"
+    needs: Permission | None = None
     is_open: bool = False
     reads: tuple[Projection, ...] = ()
     own_errors: OwnErrors | None = None
     opaque: frozenset[str] = frozenset()
     """Names in the path that stand for other systems' ids."""
+
+    def __post_init__(self) -> None:
+        if (self.needs is None) is not self.is_open:
+            raise TypeError(f"{self.name} says either the permission that it needs, or that it is open")
 
     @property
     def is_command(self) -> bool:
@@ -89,12 +96,15 @@ class Operation:
 class Operations:
     """The operations of one resource, in the order of their declaration.
 
-    `path_ids` says what the ids in their paths begin with, by the path parameter's name.
+    `path_ids` says what the ids in their paths begin with, by the path parameter's name. `seen_with` is the permission
+    that queries need, `changed_with` the one that commands do, where an operation does not name another.
     """
 
     tag: str
     about: str
     path_ids: Mapping[str, str] = field(default_factory=dict)
+    seen_with: Permission | None = None
+    changed_with: Permission | None = None
     declared: list[Operation] = field(default_factory=list)
 
     def declare(self, operation: Operation) -> None:
@@ -112,6 +122,7 @@ class Operations:
         body_example: object = None,
         status: int = 200,
         refusals: Sequence[type[Refusal]] = (),
+        needs: Permission | None = None,
     ) -> Callable[[Callable[[Call, B], Awaitable[Intention]]], Callable[[Call, B], Awaitable[Intention]]]:
         """Declare an operation that changes something. The handler's docstring is its documentation."""
 
@@ -134,6 +145,7 @@ class Operations:
                     body_example={} if body_example is None else body_example,
                     refusals=tuple(refusals),
                     handler=cast("CommandHandler", handler),
+                    needs=needs or self.changed_with,
                 )
             )
             return handler
@@ -149,6 +161,7 @@ class Operations:
         parameters: type[P],
         refusals: Sequence[type[Refusal]] = (),
         media_type: str = "application/json",
+        needs: Permission | None = None,
         is_open: bool = False,
         reads: tuple[Projection, ...] = (),
         own_errors: OwnErrors | None = None,
@@ -175,6 +188,7 @@ class Operations:
                     refusals=tuple(refusals),
                     handler=cast("QueryHandler", handler),
                     media_type=media_type,
+                    needs=None if is_open else needs or self.seen_with,
                     is_open=is_open,
                     reads=reads,
                     own_errors=own_errors,

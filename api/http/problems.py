@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 import domain
 from api.http.replies import PROBLEM_JSON, Header, Reply
+from domain.identity.permissions import Permission, holders_of
 from domain.kernel.refusal import Refusal, RefusalKind
 
 PROBLEMS_PATH: Final = "/problems"
@@ -39,7 +40,14 @@ UNKNOWN_VERSION: Final = ProblemType("unknown_version", 400, "The header Tallybo
 UNAUTHENTICATED: Final = ProblemType(
     "unauthenticated", 401, "The header Authorization: Bearer <API key> is needed, and no valid one was sent."
 )
-TENANT_MISMATCH: Final = ProblemType("tenant_mismatch", 403, "X-Tenant-ID names another tenant than the API key.")
+TENANT_MISMATCH: Final = ProblemType(
+    "tenant_mismatch", 403, "X-Tenant-ID names another tenant than the one that the API key is of."
+)
+PERMISSION_DENIED: Final = ProblemType(
+    "permission_denied",
+    403,
+    "The API key does not have the permission that is needed; `permission` names it.",
+)
 NO_SUCH_PAGE: Final = ProblemType("route_not_found", 404, "There is nothing at this path.")
 NOT_FOUND: Final = ProblemType("not_found", 404, "There is no such resource.")
 METHOD_NOT_ALLOWED: Final = ProblemType("method_not_allowed", 405, "The path does not take this method.")
@@ -116,18 +124,20 @@ class Problem(Exception):
         param: str | None = None,
         errors: Sequence[FieldError] = (),
         headers: Sequence[Header] = (),
+        permission: Permission | None = None,
     ) -> None:
         self.kind = kind
         self.detail = detail or kind.title
         self.param = param
         self.errors = errors
         self.headers = headers
+        self.permission = permission
         super().__init__(self.detail)
 
     def reply(self, request_id: str) -> Reply:
         """The problem as it is sent."""
         kind = self.kind
-        return _reply(kind, self.detail, self.param, self.errors, request_id, self.headers)
+        return _reply(kind, self.detail, self.param, self.errors, request_id, self.headers, self.permission)
 
 
 def refusal_type(refusal: type[Refusal]) -> ProblemType:
@@ -159,6 +169,19 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
     return Problem(INVALID, f"{where}{first.message}", param=first.param or None, errors=errors)
 
 
+def permission_denied(needed: Permission, *, param: str | None = None) -> Problem:
+    """A 403 that names the permission, and who has it."""
+    return Problem(PERMISSION_DENIED, f"This needs {needs_told(needed)}.", param=param, permission=needed)
+
+
+def needs_told(needed: Permission) -> str:
+    """The permission, and whose it is, for people."""
+    roles, scopes = holders_of(needed)
+    of_keys = f"API keys of the scope {' or '.join(scopes)}" if scopes else ""
+    of_users = f"users who are {', '.join(roles)}"
+    return f"the permission {needed}, which {' and '.join(filter(None, (of_keys, of_users)))} have"
+
+
 def _reply(
     kind: ProblemType,
     detail: str,
@@ -166,6 +189,7 @@ def _reply(
     errors: Sequence[FieldError],
     request_id: str,
     headers: Sequence[Header],
+    permission: Permission | None = None,
 ) -> Reply:
     body: dict[str, object] = {
         "type": f"{PROBLEMS_PATH}#{kind.code}",
@@ -178,6 +202,8 @@ def _reply(
     }
     if errors:
         body["errors"] = [error._asdict() for error in errors]
+    if permission is not None:
+        body["permission"] = permission
     return Reply(kind.status, (PROBLEM_JSON, *headers), to_json(body))
 
 

@@ -17,6 +17,7 @@ from api.http.fields import Body
 from api.http.listing import CreatedParameters, ListResource, Parameters, list_example, page_request, page_resource
 from api.http.operations import Intention, Operation, Operations, QueryHandler
 from domain.commands import ChangeMetadata
+from domain.identity.permissions import Permission
 from domain.kernel.metadata import TooManyMetadataKeys
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Stream, Streams
@@ -160,7 +161,12 @@ class Resource(Operations, Generic[State]):
         self.changes("PATCH", body=Change, body_example=KEPT_EXAMPLE, example=KEPT_EXAMPLE)(update)
 
     def creates(
-        self, *, body: type[B], body_example: object, refusals: Sequence[type[Refusal]] = ()
+        self,
+        *,
+        body: type[B],
+        body_example: object,
+        refusals: Sequence[type[Refusal]] = (),
+        needs: Permission | None = None,
     ) -> Callable[[Declared[B]], Declared[B]]:
         """Declare the POST that makes one."""
         return self.command(
@@ -172,6 +178,7 @@ class Resource(Operations, Generic[State]):
             example=self.example,
             status=201,
             refusals=refusals,
+            needs=needs,
         )
 
     def changes(
@@ -183,6 +190,7 @@ class Resource(Operations, Generic[State]):
         body_example: object = NO_BODY_EXAMPLE,
         example: Mapping[str, object] = NO_BODY_EXAMPLE,
         refusals: Sequence[type[Refusal]] = (),
+        needs: Permission | None = None,
     ) -> Callable[[Declared[B]], Declared[B]]:
         """Declare a command on one: PATCH, DELETE, or a POST that names an action; `example` is what it shows then."""
         return self.command(
@@ -193,6 +201,7 @@ class Resource(Operations, Generic[State]):
             answers=self.shows,
             example={**self.example, **example},
             refusals=(self.not_found, *refusals, *((TooManyMetadataKeys,) if method == "PATCH" else ())),
+            needs=needs,
         )
 
     def declare(self, operation: Operation) -> None:
@@ -202,6 +211,13 @@ class Resource(Operations, Generic[State]):
             self.commands += 1
         else:
             self.declared.append(operation)
+
+    def check_expansions(self, call: Call, asked: BaseModel) -> None:
+        """What is opened is seen, so it needs the permission to see it, too."""
+        for name in getattr(asked, "expand", ()):
+            needed = self.expands[name].seen_with
+            assert needed is not None, "a resource says what it is seen with"
+            call.need(needed, param="expand[]")
 
     async def shown(self, call: Call, connection: Reader, rows: Sequence[Any]) -> list[Any]:
         """Rows as they are answered."""
@@ -232,6 +248,7 @@ class Resource(Operations, Generic[State]):
 
         async def get(call: Call, asked: BaseModel) -> object:
             wanted = self.id_of(call)
+            self.check_expansions(call, asked)
             async with call.reading() as connection:
                 row = await self.row(call, connection, wanted)
                 resource = detail.render(row) if detail else (await self.shown(call, connection, [row]))[0]
@@ -250,6 +267,7 @@ class Resource(Operations, Generic[State]):
             parameters=parameters,
             refusals=(self.not_found,),
             handler=cast("QueryHandler", get),
+            needs=self.seen_with,
             reads=(self.table.projection,),
         )
 
@@ -263,6 +281,7 @@ class Resource(Operations, Generic[State]):
 
         async def get_list(call: Call, asked: CreatedParameters) -> object:
             request = page_request(call, asked)
+            self.check_expansions(call, asked)
             where = {column: getattr(asked, name) for name, column in columns.items()}
             # What was on a test clock that is deleted is shown to who asks for that clock.
             hides = lives_on_clocks and where[test_clocks.COLUMN] is None
@@ -292,6 +311,7 @@ class Resource(Operations, Generic[State]):
             example=list_example(self.example),
             parameters=parameters,
             handler=cast("QueryHandler", get_list),
+            needs=self.seen_with,
             reads=tuple(dict.fromkeys(projections)),
         )
 

@@ -49,6 +49,7 @@ from domain.customers.customer import (
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import TestClockIsDeleted, TestClockNotFound
+from domain.identity.permissions import Permission
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.identifiers import CUSTOMER as PREFIX
 from domain.kernel.refusal import ExternalIdTaken
@@ -198,6 +199,8 @@ CUSTOMERS: Final = Resource(
     table=read.TABLE,
     path="/v1/customers",
     prefix=PREFIX,
+    seen_with=Permission.CUSTOMERS_READ,
+    changed_with=Permission.CUSTOMERS_WRITE,
     shows=CustomerResource,
     render=lambda customer: customer_resource(customer, None),
     show=customer_resources,
@@ -208,6 +211,7 @@ CUSTOMERS: Final = Resource(
 
 @CUSTOMERS.creates(
     body=NewCustomer,
+    needs=Permission.CUSTOMERS_CREATE,
     body_example={
         "external_id": "crm-4711",
         "name": "Ada Lovelace",
@@ -318,6 +322,7 @@ async def delete_customer(call: Call, _body: NoBody) -> Intention:
     "POST",
     "erase",
     body=NoBody,
+    needs=Permission.CUSTOMERS_ERASE,
     example={
         "name": None,
         "email": None,

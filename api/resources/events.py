@@ -19,13 +19,16 @@ from api.resources.customers import CUSTOMERS
 from api.resources.journal_entries import PostingResource, posting_resource
 from domain.catalogue import STREAMS
 from domain.customers.customer import CustomerNotFound
+from domain.identity.permissions import Permission
 from domain.kernel.identifiers import EVENT, decode, is_id
 from infra.event_store.log import COLUMNS
 from infra.event_store.port import Recorded
 from projections.read_model import Projection
 from schemas.codec import default_codec
 
-EVENTS: Final = Operations(tag="events", about="The log itself.", path_ids={"event_id": EVENT})
+EVENTS: Final = Operations(
+    tag="events", about="The log itself.", path_ids={"event_id": EVENT}, seen_with=Permission.EVENTS_READ
+)
 REQUEST: Final = "req_"
 CORRELATED: Final = timedelta(days=1)
 """How long after a request its consequences are looked for: an id tells its time, and the log is indexed by that. An

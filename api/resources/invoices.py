@@ -40,6 +40,7 @@ from domain.catalog.product import ProductNotFound
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import NoPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.customers.test_clock import TestClockIsDeleted
+from domain.identity.permissions import Permission
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE, FinalizeInvoice
 from domain.invoicing.invoice import (
     INVOICE,
@@ -262,6 +263,8 @@ INVOICES: Final = Resource(
     table=read.TABLE,
     path="/v1/invoices",
     prefix=PREFIX,
+    seen_with=Permission.INVOICES_READ,
+    changed_with=Permission.INVOICES_WRITE,
     shows=InvoiceResource,
     render=invoice_resource,
     example=EXAMPLE,
@@ -367,6 +370,7 @@ async def void_invoice(call: Call, _body: NoBody) -> Intention:
     "POST",
     "pay",
     body=InvoicePayment,
+    needs=Permission.INVOICES_PAY,
     body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
     example=OPEN_EXAMPLE | {"collection_status": "pending", "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7"},
     refusals=(InvoiceNotOpen, InvoiceHasLivePayment, NoPaymentMethod, PaymentMethodNotFound, PaymentMethodIsDetached),
@@ -380,6 +384,7 @@ async def pay_invoice(call: Call, body: InvoicePayment) -> Intention:
     """
     invoice_id = INVOICES.id_of(call)
     if body.paid_out_of_band:
+        call.need(Permission.INVOICES_WRITE, param="paid_out_of_band")
         return INVOICES.changed(invoice_id, PayInvoiceOutOfBand(invoice_id=invoice_id))
     payment_id = new_id(PAYMENT)
     command = PayInvoice(invoice_id=invoice_id, payment_id=payment_id, payment_method_id=body.payment_method)

@@ -11,6 +11,7 @@ from api.http.fields import Body, CustomerId, Line, LongText, MoneyResource, New
 from api.http.operations import Intention
 from api.http.resource import Resource
 from domain.customers.customer import CustomerNotFound
+from domain.identity.permissions import Permission
 from domain.kernel.accounts import CHART, CONTROL_ACCOUNTS, Posting, Side, UnbalancedEntry, UnknownAccount
 from domain.kernel.identifiers import JOURNAL_ENTRY as PREFIX
 from domain.ledger.journal_entry import (
@@ -117,6 +118,8 @@ JOURNAL_ENTRIES: Final = Resource(
     table=read.TABLE,
     path="/v1/ledger/journal-entries",
     prefix=PREFIX,
+    seen_with=Permission.LEDGER_READ,
+    changed_with=Permission.LEDGER_WRITE,
     shows=JournalEntryResource,
     render=journal_entry_resource,
     example=EXAMPLE,

@@ -29,6 +29,7 @@ from api.http.wire_positions import Position
 from api.resources.customers import CUSTOMERS
 from api.resources.journal_entries import PostingResource, posting_resource
 from domain.customers.customer import CustomerNotFound
+from domain.identity.permissions import Permission
 from domain.kernel.accounts import CHART, AccountType, UnknownAccount
 from domain.kernel.identifiers import EVENT, is_id
 from projections.models import ledger_entries as entries
@@ -40,6 +41,7 @@ LEDGER: Final = Operations(
     tag="ledger",
     about="The books: double entry, recorded with the events that move money.",
     path_ids={"entry_id": EVENT},
+    seen_with=Permission.LEDGER_READ,
 )
 LATEST_POSITION: Final = 2**63 - 1
 

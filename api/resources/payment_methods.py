@@ -28,6 +28,7 @@ from domain.customers.payment_method import (
     PaymentMethodKind,
     PaymentMethodTypeMismatch,
 )
+from domain.identity.permissions import Permission
 from domain.kernel.identifiers import PAYMENT_METHOD as PREFIX
 from domain.kernel.unchanged import Unchanged
 from gateway_adapters.registry import GatewayName
@@ -123,6 +124,8 @@ PAYMENT_METHODS: Final = Resource(
     table=read.TABLE,
     path="/v1/payment-methods",
     prefix=PREFIX,
+    seen_with=Permission.PAYMENT_METHODS_READ,
+    changed_with=Permission.PAYMENT_METHODS_WRITE,
     shows=PaymentMethodResource,
     render=payment_method_resource,
     example=EXAMPLE,

@@ -31,6 +31,7 @@ from api.resources.payment_methods import PAYMENT_METHODS, PaymentMethodResource
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import NoPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.customers.test_clock import TestClockIsDeleted
+from domain.identity.permissions import Permission
 from domain.invoicing.invoice import InvoiceNotOpen
 from domain.kernel.identifiers import PAYMENT as PREFIX
 from domain.payments.cancel_commands import CancelPayment
@@ -197,6 +198,8 @@ PAYMENTS: Final = Resource(
     table=read.TABLE,
     path="/v1/payments",
     prefix=PREFIX,
+    seen_with=Permission.PAYMENTS_READ,
+    changed_with=Permission.PAYMENTS_WRITE,
     shows=PaymentResource,
     render=payment_resource,
     example=EXAMPLE,

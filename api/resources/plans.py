@@ -26,6 +26,7 @@ from domain.catalog.plan import (
     TrialTooLong,
 )
 from domain.catalog.product import ProductIsArchived, ProductNotFound
+from domain.identity.permissions import Permission
 from domain.kernel.billing_period import MAX_INTERVAL_COUNT, Interval, IntervalUnit
 from domain.kernel.identifiers import PLAN as PREFIX
 from domain.kernel.unchanged import Unchanged
@@ -138,6 +139,8 @@ PLANS: Final = Resource(
     table=read.TABLE,
     path="/v1/plans",
     prefix=PREFIX,
+    seen_with=Permission.CATALOGUE_READ,
+    changed_with=Permission.CATALOGUE_WRITE,
     shows=PlanResource,
     render=plan_resource,
     example=EXAMPLE,

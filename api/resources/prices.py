@@ -38,6 +38,7 @@ from domain.catalog.price import (
     CreatePrice,
     PlanPrice,
 )
+from domain.identity.permissions import Permission
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import PRICE as PREFIX
 from domain.kernel.refusal import ExternalIdTaken
@@ -192,6 +193,8 @@ PRICES: Final = Resource(
     table=read.TABLE,
     path="/v1/prices",
     prefix=PREFIX,
+    seen_with=Permission.CATALOGUE_READ,
+    changed_with=Permission.CATALOGUE_WRITE,
     shows=PriceResource,
     render=price_resource,
     example=EXAMPLE,

@@ -20,6 +20,7 @@ from domain.catalog.product import (
     Product,
     ProductIsArchived,
 )
+from domain.identity.permissions import Permission
 from domain.kernel.identifiers import PRODUCT as PREFIX
 from infra.ids import new_id
 from projections.models import products as read
@@ -102,6 +103,8 @@ PRODUCTS: Final = Resource(
     table=read.TABLE,
     path="/v1/products",
     prefix=PREFIX,
+    seen_with=Permission.CATALOGUE_READ,
+    changed_with=Permission.CATALOGUE_WRITE,
     shows=ProductResource,
     render=product_resource,
     example=EXAMPLE,

@@ -14,6 +14,7 @@ from api.http.operations import Intention
 from api.http.resource import KEPT_EXAMPLE, Part, Resource
 from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.payments import PAYMENTS, PaymentResource
+from domain.identity.permissions import Permission
 from domain.kernel.identifiers import REFUND as PREFIX
 from domain.kernel.stream import Streams
 from domain.payments.payment import PAYMENT, PaymentNotFound
@@ -118,6 +119,8 @@ REFUNDS: Final = Resource(
     table=read.TABLE,
     path="/v1/refunds",
     prefix=PREFIX,
+    seen_with=Permission.REFUNDS_READ,
+    changed_with=Permission.REFUNDS_WRITE,
     shows=RefundResource,
     show=_shown,
     example=EXAMPLE,

@@ -13,13 +13,14 @@ from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, Problem
 from api.http.validation import form
 from domain import sagas as catalogue
+from domain.identity.permissions import Permission
 from domain.kernel.saga import SagaState
 from projections.models import sagas as read
 from projections.models.sagas import FoundSaga
 from projections.read_model import Projection
 from projections.reading import PageRequest
 
-SAGAS: Final = Operations(tag="sagas", about="What is under way.")
+SAGAS: Final = Operations(tag="sagas", about="What is under way.", seen_with=Permission.EVENTS_READ)
 _MAX_ID_CHARS: Final = 100
 _NAMES: Final = sorted(saga.name for saga in catalogue.SAGAS)
 

@@ -11,12 +11,13 @@ from typing_extensions import TypedDict
 from api.http.call import Call
 from api.http.listing import Parameters
 from api.http.operations import Operations
+from domain.identity.permissions import Permission
 from domain.kernel.saga import SagaState
 from projections.models import sagas, stats
 from projections.models.stats import Figure
 from projections.read_model import Projection
 
-STATS: Final = Operations(tag="stats", about="Figures for dashboards.")
+STATS: Final = Operations(tag="stats", about="Figures for dashboards.", seen_with=Permission.REPORTS_READ)
 
 
 def _day(value: object) -> object:

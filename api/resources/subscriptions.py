@@ -34,6 +34,7 @@ from domain.catalog.price import BillingTiming, PriceIsArchived, PriceNotFound
 from domain.catalog.product import ProductIsArchived
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.test_clock import TestClockIsDeleted
+from domain.identity.permissions import Permission
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
@@ -219,6 +220,8 @@ SUBSCRIPTIONS: Final = Resource(
     table=read.TABLE,
     path="/v1/subscriptions",
     prefix=PREFIX,
+    seen_with=Permission.SUBSCRIPTIONS_READ,
+    changed_with=Permission.SUBSCRIPTIONS_WRITE,
     shows=SubscriptionResource,
     render=subscription_resource,
     example=EXAMPLE,

@@ -22,6 +22,7 @@ from domain.customers.test_clock import (
     TestClockIsDeleted,
     TestClockNotAdvancing,
 )
+from domain.identity.permissions import Permission
 from domain.kernel.identifiers import TEST_CLOCK as PREFIX
 from infra.ids import new_id
 from projections.models import test_clocks as read
@@ -97,6 +98,8 @@ TEST_CLOCKS: Final = Resource(
     table=read.TABLE,
     path="/v1/test-clocks",
     prefix=PREFIX,
+    seen_with=Permission.TEST_CLOCKS_READ,
+    changed_with=Permission.TEST_CLOCKS_WRITE,
     shows=TestClockResource,
     render=test_clock_resource,
     example=EXAMPLE,

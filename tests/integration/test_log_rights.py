@@ -141,7 +141,7 @@ async def test_an_api_key_is_found_by_its_hash_before_its_tenant_is_known(admin:
     )
     await admin.execute("SET ROLE tallybook_reader")
     found = await admin.fetch("SELECT * FROM access.find_api_key(sha256('one'))")
-    assert [tuple(row) for row in found] == [("key_1", "acme", "tb_1", "live")]
+    assert [tuple(row) for row in found] == [("key_1", "acme", "tb_1", "live", "admin")]
     assert await admin.fetch("SELECT * FROM access.find_api_key(sha256('two'))") == []
     assert await admin.fetch("SELECT * FROM access.api_keys") == []
 

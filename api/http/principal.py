@@ -1,0 +1,63 @@
+"""Who asks: what a credential says of them, whatever kind of credential it is."""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from domain.identity.permissions import Holder, Permission, permissions_of, sees_masked
+from domain.kernel.tenant_mode import TenantMode
+
+
+class PrincipalKind(StrEnum):
+    """What sort of principal; an event's actor begins with it."""
+
+    API_KEY = "api_key"
+    USER = "user"
+    CUSTOMER = "customer"
+
+
+class Principal(NamedTuple):
+    """Who asks. `id` is the key's, the user's or the customer's, `session` that of whoever logged in.
+
+    `permissions` is where the edge looks for what an operation needs. With a `customer_id` only what is that customer's
+    own is seen and changed; `masked` says that personal data are shown masked.
+    """
+
+    kind: PrincipalKind
+    tenant_id: str
+    id: str
+    mode: TenantMode
+    permissions: frozenset[Permission]
+    session: str | None = None
+    customer_id: str | None = None
+    masked: bool = True
+
+    @property
+    def actor(self) -> str:
+        """Who does this, as events record it."""
+        return f"{self.kind}:{self.id}"
+
+
+NOBODY: Final = Principal(PrincipalKind.API_KEY, "", "", TenantMode.LIVE, frozenset())
+"""Who asks an open operation without a credential."""
+
+
+def principal_of(
+    kind: PrincipalKind,
+    holder: Holder,
+    *,
+    tenant_id: str,
+    principal_id: str,
+    mode: TenantMode,
+    session: str | None = None,
+) -> Principal:
+    """The principal with what a role or a scope holds. A customer's own id is theirs."""
+    return Principal(
+        kind,
+        tenant_id,
+        principal_id,
+        mode,
+        permissions_of(holder),
+        session,
+        principal_id if kind is PrincipalKind.CUSTOMER else None,
+        sees_masked(holder),
+    )

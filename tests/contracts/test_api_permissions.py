@@ -1,0 +1,43 @@
+"""Each operation says what it needs, once, and the document tells it to programs and to people."""
+
+import pytest
+
+from api.app import RESOURCES
+from api.http.openapi import document
+from api.http.operations import Operation
+from domain.identity.permissions import Permission, holders_of
+
+OPERATIONS = [operation for resource in RESOURCES for operation in resource.declared]
+PATHS = document(RESOURCES, version="1")["paths"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_every_operation_needs_a_permission_or_is_open(operation: Operation) -> None:
+    assert (operation.needs is None) is operation.is_open
+    if operation.needs is not None:
+        roles, _scopes = holders_of(operation.needs)
+        assert roles, "somebody may do it"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_the_document_names_the_permission(operation: Operation) -> None:
+    entry = PATHS[operation.path.replace(":path}", "}")][operation.method.lower()]
+    assert entry.get("x-permission") == operation.needs
+    if operation.needs is not None:
+        assert f"Needs the permission {operation.needs}, which" in entry["description"]
+        assert "permission_denied" in str(entry["responses"]["403"]) or "$ref" in entry["responses"]["403"]
+
+
+def test_an_operation_that_says_neither_is_refused_when_it_is_declared() -> None:
+    one = next(operation for operation in OPERATIONS if operation.needs is not None)
+    fields = {name: getattr(one, name) for name in Operation.__dataclass_fields__}
+    with pytest.raises(TypeError, match="says either"):
+        Operation(**(fields | {"needs": None}))
+    with pytest.raises(TypeError, match="says either"):
+        Operation(**(fields | {"needs": Permission.INVOICES_READ, "is_open": True}))
+
+
+def test_what_only_shows_needs_no_permission_to_change_and_the_reverse() -> None:
+    for operation in OPERATIONS:
+        if operation.needs is not None:
+            assert operation.needs.endswith(":read") is not operation.is_command, operation.name
