@@ -1,6 +1,7 @@
 """Every command there is, and who decides it: the handlers of all contexts, each with what follows from its events.
 
-Metadata are no context's business: what changes them stands here.
+Metadata are no context's business, nor is who asks: what changes metadata, and what a customer asks for themselves,
+stands here.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from domain.customers.customer import time_of
 from domain.invoicing import commands as invoicing
 from domain.kernel.consequences import Consequence, together, with_consequences
 from domain.kernel.metadata import MetadataChange, with_change
-from domain.kernel.stream import Command, Decision, Handler, Stream, Streams
+from domain.kernel.stream import Command, Decision, Handler, State, Stream, Streams
 from domain.ledger import commands as ledger
 from domain.payments import cancel_commands as cancellations
 from domain.payments import commands as payments
@@ -53,11 +54,51 @@ def change_metadata(command: ChangeMetadata, streams: Streams, now: datetime) ->
     return Decision(at, [*changes, stream.change(stream.metadata_set(**named))])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsCustomer:
+    """What a customer asks for themselves, at a portal: to them, what is another's is not there."""
+
+    customer_id: str
+    command: Command
+
+
+class _OwnStreams:
+    """The streams that are a customer's own, and those that are nobody's."""
+
+    def __init__(self, streams: Streams, customer_id: str) -> None:
+        self._streams = streams
+        self._customer_id = customer_id
+
+    def get(self, stream: Stream[State], stream_id: str) -> State | None:
+        state = self._streams.get(stream, stream_id)
+        return state if state is not None and self.owns(stream, state) else None
+
+    def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
+        return self._streams.is_new(stream, stream_id)
+
+    def owns(self, stream: Stream[State], state: State) -> bool:
+        return stream.customer_of(state) in (None, self._customer_id)
+
+
+def as_customer(command: AsCustomer, streams: Streams, now: datetime) -> Decision:
+    """Raises the `not_found` of what is another's, as it is raised for what does not exist."""
+    own = _OwnStreams(streams, command.customer_id)
+    decision = decide(command.command, own, now)
+    states: dict[tuple[str, str], Any] = {}
+    for change in decision.changes:
+        stream, key = change.stream, (change.stream.name, change.stream_id)
+        before = states[key] if key in states else streams.get(stream, change.stream_id)
+        states[key] = stream.evolve(before, change.event)
+        if not own.owns(stream, states[key]):
+            raise stream.missing(change.stream_id)
+    return decision
+
+
 HANDLERS: Final[Mapping[type, Handler]] = {
     command: with_consequences(handler, CONSEQUENCES)
     for context in (customers, catalog, subscriptions, invoicing, payments, cancellations, refunds, ledger)
     for command, handler in context.HANDLERS.items()
-} | {ChangeMetadata: change_metadata}
+} | {ChangeMetadata: change_metadata, AsCustomer: as_customer}
 
 
 def decide(command: Command, streams: Streams, now: datetime) -> Decision:

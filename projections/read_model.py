@@ -105,6 +105,12 @@ class ReadModel(Generic[Row]):
     view: str = "SELECT * FROM {table}"
     tally: Tally | None = None
     tallied_by: str | None = None
+    of_customer: str = "customer_id"
+
+    @property
+    def customer_column(self) -> str | None:
+        """The column that says whose a row is; None for what is no customer's own."""
+        return self.of_customer if any(column.name == self.of_customer for column in self.columns) else None
 
 
 def no_rule(rows: Rows[list[int]], fact: Fact) -> None:

@@ -12,6 +12,7 @@ from api.http.limits import RateLimiter
 from api.http.principal import Principal
 from api.http.problems import FieldError, invalid, permission_denied
 from api.http.reading import TenantReader
+from api.http.replies import KEY_NAMESPACE, PORTAL_NAMESPACE
 from domain.identity.permissions import Permission
 from domain.kernel.identifiers import is_id
 from domain.kernel.refusal import Refusal
@@ -71,6 +72,11 @@ class Call:
         """Who does this, as events record it."""
         return self.principal.actor
 
+    def stored_key(self, key: str) -> str:
+        """The Idempotency-Key as the store knows it: a customer's never meets another's, or the tenant's own."""
+        customer_id = self.principal.customer_id
+        return KEY_NAMESPACE + key if customer_id is None else f"{PORTAL_NAMESPACE}{customer_id}/{key}"
+
     def need(self, permission: Permission, *, param: str) -> None:
         """What this field asks for needs a permission besides the operation's. Raises the 403 that names it."""
         if permission not in self.principal.permissions:
@@ -84,8 +90,8 @@ class Call:
         return value
 
     def reading(self) -> AbstractAsyncContextManager[Reader]:
-        """A connection that sees the tenant's rows."""
-        return self.parts.reader.of(self.tenant_id)
+        """A connection that sees the tenant's rows, or only the customer's own where a customer asks."""
+        return self.parts.reader.of(self.tenant_id, self.principal.customer_id)
 
     def query_pairs(self) -> list[tuple[str, str]]:
         """The query string's names and values, percent-decoded."""

@@ -22,7 +22,7 @@ from api.http.edge import EXCHANGE, ClientDisconnected, Exchange
 from api.http.fields import Body
 from api.http.json_bodies import read_json
 from api.http.operations import CommandHandler, Intention, Operation
-from api.http.principal import NOBODY
+from api.http.principal import NOBODY, Principal
 from api.http.problems import (
     BUSY,
     CLOCK_APART,
@@ -46,7 +46,6 @@ from api.http.problems import (
 )
 from api.http.replies import (
     JSON,
-    KEY_NAMESPACE,
     MARK_BYTES,
     REPLAYED,
     Header,
@@ -56,8 +55,10 @@ from api.http.replies import (
     to_stored,
 )
 from api.http.validation import MAX_PARAM_CHARS, invalid_body, param_in, printable
-from domain.customers.customer import PersonalDataMoved
+from domain.commands import AsCustomer
+from domain.customers.customer import CustomerNotFound, PersonalDataMoved
 from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Command
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.event_store.port import (
     Answer,
@@ -153,7 +154,9 @@ class CommandEndpoint(Endpoint):
         request_hash = self._parts.vault.request_hash(
             _canonical_request(scope["method"], scope["path"], call.tenant_id, value)
         )
-        with _in_flight(self._parts.in_flight, call.tenant_id, key):
+        if call.principal.customer_id is not None:
+            _check_own(body, call.principal.customer_id)
+        with _in_flight(self._parts.in_flight, call.tenant_id, call.stored_key(key)):
             for _ in range(PERSON_TRIES):
                 with contextlib.suppress(PersonKeyMismatch, PersonalDataMoved):
                     return await self._execute(call, key, request_hash, body, value)
@@ -168,9 +171,9 @@ class CommandEndpoint(Endpoint):
         rendered = Rendered(call, key, intention, self._operation.status, param_of)
         request = Request(
             tenant_id=call.tenant_id,
-            idempotency_key=KEY_NAMESPACE + key,
+            idempotency_key=call.stored_key(key),
             request_hash=request_hash,
-            command=intention.command,
+            command=_of_principal(call.principal, intention.command),
             actor=call.actor,
             correlation_id=call.request_id,
             seals=intention.seals,
@@ -200,7 +203,7 @@ class CommandEndpoint(Endpoint):
 
     async def _recorded(self, call: Call, key: str, outcome: Outcome, mark: bytes) -> Reply:
         assert outcome.answer is not None, "commands of the API are stored with their answers"
-        async with self._parts.reader.of(call.tenant_id) as connection:
+        async with call.reading() as connection:
             stored = await self._parts.vault.open_answer(connection, call.tenant_id, key, outcome.answer)
         if stored is None:
             raise Problem(ERASED)
@@ -209,6 +212,20 @@ class CommandEndpoint(Endpoint):
             return found.reply
         metrics.REPLAYED.inc()
         return found.reply._replace(headers=(*found.reply.headers, REPLAYED))
+
+
+def _of_principal(principal: Principal, command: Command) -> Command:
+    """A customer's command finds nothing but their own."""
+    if principal.customer_id is None:
+        return command
+    return AsCustomer(customer_id=principal.customer_id, command=command)
+
+
+def _check_own(body: Body, customer_id: str) -> None:
+    """Another customer is not there, before anything is done for them: a gateway may be asked to keep a method."""
+    named = getattr(body, "customer", None)
+    if named is not None and named != customer_id:
+        raise CustomerNotFound(customer=named)
 
 
 class Rendered:

@@ -1,8 +1,10 @@
-"""Connections that see one tenant. Queries get one here and nowhere else, so none can forget whose rows it may see."""
+"""Connections that see one tenant, or one customer's own in it. Queries get one here and nowhere else, so none can
+forget whose rows it may see.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -10,29 +12,39 @@ from infra.database import Pool, Role, server_settings
 from infra.settings import DatabaseSettings
 from projections.reading import Reader
 
+_SEE: Final = "SELECT set_config('tallybook.tenant', $1, false), set_config('tallybook.customer', $2, false)"
+
+
+class Whose(NamedTuple):
+    """Whose rows a connection sees: a tenant's, or those of one of its customers; empty for all of them."""
+
+    tenant_id: str
+    customer_id: str
+
 
 class TenantReader:
-    """A pool in the reader's role. A connection keeps its tenant between queries: naming it again costs a round trip.
+    """A pool in the reader's role. A connection keeps whose it is between queries: naming it again costs a round trip.
 
-    Row security compares with the session's `tallybook.tenant`, which nothing but `of` sets, always before a query.
+    Row security compares with the session's `tallybook.tenant` and `tallybook.customer`, which nothing but `of` sets,
+    always both, always before a query.
     """
 
-    def __init__(self, pool: Pool, tenants: dict[int, str], acquire_timeout_s: float) -> None:
+    def __init__(self, pool: Pool, seen: dict[int, Whose], acquire_timeout_s: float) -> None:
         self._pool = pool
-        self._tenants = tenants
+        self._seen = seen
         self._acquire_timeout_s = acquire_timeout_s
 
     @classmethod
     async def open(cls, dsn: str, settings: DatabaseSettings) -> "TenantReader":
         """Open the pool."""
-        tenants: dict[int, str] = {}
+        seen: dict[int, Whose] = {}
 
         async def fresh(connection: Any) -> None:
             # The server may give a new connection the process id of one that is gone.
-            tenants.pop(connection.get_server_pid(), None)
+            seen.pop(connection.get_server_pid(), None)
 
         async def keep(connection: Any) -> None:
-            """Nothing is undone on release: the tenant is the only thing that queries leave behind."""
+            """Nothing is undone on release: whose it is is the only thing that queries leave behind."""
 
         pool: Pool = await asyncpg.create_pool(
             dsn,
@@ -43,17 +55,18 @@ class TenantReader:
             init=fresh,
             reset=keep,
         )
-        return cls(pool, tenants, settings.acquire_timeout_s)
+        return cls(pool, seen, settings.acquire_timeout_s)
 
     @asynccontextmanager
-    async def of(self, tenant_id: str) -> AsyncIterator[Reader]:
-        """A connection that sees this tenant's rows and no others."""
+    async def of(self, tenant_id: str, customer_id: str | None = None) -> AsyncIterator[Reader]:
+        """A connection that sees this tenant's rows and no others; with a customer, only that customer's own."""
+        whose = Whose(tenant_id, customer_id or "")
         async with self._pool.acquire(timeout=self._acquire_timeout_s) as connection:
             pid = connection.get_server_pid()
-            if self._tenants.get(pid) != tenant_id:
-                self._tenants.pop(pid, None)
-                await connection.execute("SELECT set_config('tallybook.tenant', $1, false)", tenant_id)
-                self._tenants[pid] = tenant_id
+            if self._seen.get(pid) != whose:
+                self._seen.pop(pid, None)
+                await connection.execute(_SEE, *whose)
+                self._seen[pid] = whose
             yield connection
 
     @property

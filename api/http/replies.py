@@ -16,6 +16,9 @@ REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
 KEY_NAMESPACE: Final = "api/"
 """Put before clients' keys in the store: sagas keep theirs in the same table."""
 
+PORTAL_NAMESPACE: Final = "portal/"
+"""The same before a customer's own, and the customer."""
+
 MARK_BYTES: Final = 8
 _FRAME: Final = Struct(f">B{MARK_BYTES}sHH")  # form, mark, status, length of the header lines; then they, then the body
 _FORM: Final = 2

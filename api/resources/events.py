@@ -12,7 +12,6 @@ from api.http.call import Call
 from api.http.listing import Cursor, Limit, ListResource, NoParameters, Parameters, list_example, list_resource
 from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, Problem
-from api.http.replies import KEY_NAMESPACE
 from api.http.validation import form
 from api.http.wire_positions import MAX_POSITION, Position
 from api.resources.customers import CUSTOMERS
@@ -294,11 +293,11 @@ async def get_command(call: Call, _asked: NoParameters) -> CommandResource:
             "SELECT refusal_code, position, events, decided_at FROM log.command_results "
             "WHERE tenant_id = $1 AND idempotency_key = $2",
             call.tenant_id,
-            KEY_NAMESPACE + key,
+            call.stored_key(key),
         )
     found = cast("Mapping[str, Any] | None", row)
     if found is None:
-        if (call.tenant_id, key) not in call.parts.in_flight:
+        if (call.tenant_id, call.stored_key(key)) not in call.parts.in_flight:
             raise Problem(NOT_FOUND)
         return _command(key, "in_flight", {"refusal_code": None, "position": None, "events": 0, "decided_at": None})
     return _command(key, "accepted" if found["refusal_code"] is None else "refused", found)

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 FIRST_VERSION: Final = 1
 _LOCK: Final = 7_345_002  # two processes that start at once take turns on it
 _POLICY_READER: Final = "tenant_id = nullif(current_setting('tallybook.tenant', true), '')"
+_ANY_CUSTOMER: Final = "coalesce(current_setting('tallybook.customer', true), '') = ''"
 
 
 class Target(NamedTuple):
@@ -64,10 +65,19 @@ def finish_sql(model: ReadModel[Any], version: int) -> str:
         f"CREATE POLICY owner_all ON {table} TO {Role.OWNER} USING (true) WITH CHECK (true)",
         f"CREATE POLICY projector_all ON {table} TO {Role.PROJECTOR} USING (true) WITH CHECK (true)",
         f"CREATE POLICY reader_own_tenant ON {table} FOR SELECT TO {Role.READER} USING ({_POLICY_READER})",
+        f"CREATE POLICY reader_own_customer ON {table} AS RESTRICTIVE FOR SELECT TO {Role.READER} "
+        f"USING ({_own_customer(model)})",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {Role.PROJECTOR}",
         f"GRANT SELECT ON {table} TO {Role.READER}",
     ]
     return ";\n".join(lines) + ";\n"
+
+
+def _own_customer(model: ReadModel[Any]) -> str:
+    """A reader for whom a customer is set sees that customer's rows, and nothing of what is no customer's own."""
+    column = model.customer_column
+    own = "" if column is None else f" OR {column} = current_setting('tallybook.customer', true)"
+    return _ANY_CUSTOMER + own
 
 
 def view_sql(model: ReadModel[Any], version: int) -> str:

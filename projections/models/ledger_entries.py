@@ -89,6 +89,7 @@ TABLE: ReadModel[FoundEntry] = ReadModel(
         "tenant_id, recorded_at, position",
     ),
     sorted_by="effective_at",
+    of_customer="subject",
 )
 
 

@@ -2,13 +2,15 @@
 -- models' own tables, which are made by `projections.folding.tables`.
 --
 -- A table with a `tenant_id` has row security, forced, so that its owner is held too. The reader sees the rows of the
--- one tenant named by `tallybook.tenant`, and none where none is named; the other roles serve all tenants.
+-- one tenant named by `tallybook.tenant`, and none where none is named; the other roles serve all tenants. Where
+-- `tallybook.customer` names a customer, the reader sees only what is that customer's own.
 DO $rights$
 DECLARE
     place record;
     part record;
     is_table boolean;
     has_tenants boolean;
+    own text;
 BEGIN
     FOR place IN SELECT * FROM (VALUES
         --                       writer                            relay     projector                 reader
@@ -66,6 +68,23 @@ BEGIN
             IF has_tenants AND part.role = 'tallybook_reader' THEN
                 EXECUTE format('CREATE POLICY own_tenant ON %s FOR SELECT TO tallybook_reader USING '
                                '(tenant_id = nullif(current_setting(''tallybook.tenant'', true), ''''))', place.name);
+                own := CASE
+                    WHEN place.name IN ('log.events', 'read.held_keys') THEN
+                        'partition_key = tenant_id || '':'' || current_setting(''tallybook.customer'', true)'
+                    -- A stream is whose its events are; so is what a stream owns.
+                    WHEN place.name = 'log.streams' THEN
+                        'EXISTS (SELECT FROM log.events e WHERE e.tenant_id = streams.tenant_id'
+                        ' AND e.stream_type = streams.stream_type AND e.stream_id = streams.stream_id'
+                        ' AND e.stream_version = 1)'
+                    WHEN place.name = 'log.claims' THEN
+                        'EXISTS (SELECT FROM log.streams s WHERE s.tenant_id = claims.tenant_id'
+                        ' AND s.stream_id = claims.owner)'
+                    WHEN place.name IN ('vault.people', 'vault.personal_data') THEN
+                        'person_id = current_setting(''tallybook.customer'', true)'
+                    ELSE 'false' END;
+                EXECUTE format('CREATE POLICY own_customer ON %s AS RESTRICTIVE FOR SELECT TO tallybook_reader USING '
+                               '(coalesce(current_setting(''tallybook.customer'', true), '''') = '''' OR %s)',
+                               place.name, own);
             ELSIF has_tenants THEN
                 EXECUTE format('CREATE POLICY %I ON %s TO %I USING (true) WITH CHECK (true)',
                                part.role || '_all', place.name, part.role);

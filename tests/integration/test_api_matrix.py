@@ -1,0 +1,295 @@
+"""The matrix against the API: every role and scope asks for every operation of the document, of its own tenant and of
+another, of its own customer and of another. What is allowed passes, and nothing else does.
+
+Users and customers have no credentials yet: their principals are made here, and everything behind them is real.
+"""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+
+from api.app import RESOURCES
+from api.http.access import ApiKeys
+from api.http.openapi import document
+from api.http.operations import Operation
+from api.http.principal import Principal, PrincipalKind, principal_of
+from domain.identity.permissions import HOLDERS, Holder, Permission, Role, Scope, Thing, allows, permissions_of
+from domain.kernel.tenant_mode import TenantMode
+from testing.api_client import Api, Client, project, running_api
+from testing.services import FreshDatabase
+
+OPERATIONS = {operation.name: operation for resource in RESOURCES for operation in resource.declared}
+PATHS = document(RESOURCES, version="1")["paths"]
+OWN_TENANT, OTHER_TENANT = "acme", "other"
+NOTHING = "01m7ywe9z7e398x54gfbrtqnk7"
+"""An id that nothing has, without its prefix."""
+
+
+class MadeCredentials(ApiKeys):
+    """Knows the principals that a test makes, beside the keys."""
+
+    def __init__(self, keys: ApiKeys) -> None:
+        self._keys = keys
+        self.principals: dict[str, Principal] = {}
+
+    def held(self, secret: str) -> Principal | None:
+        return self.principals.get(secret) or self._keys.held(secret)
+
+    async def find(self, secret: str) -> Principal | None:
+        return await self._keys.find(secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Things:
+    """One customer's things of each kind, by the prefix of their ids, in their tenant."""
+
+    tenant_id: str
+    ids: Mapping[str, str]
+
+    @property
+    def customer_id(self) -> str:
+        """Whose they are."""
+        return self.ids["cus_"]
+
+    def put_into(self, value: Any) -> Any:
+        """An example with these ids in the place of its own."""
+        if isinstance(value, dict):
+            return {name: self.put_into(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.put_into(each) for each in value]
+        if isinstance(value, str):
+            return next((found for prefix, found in self.ids.items() if value.startswith(prefix)), value)
+        return value
+
+
+@dataclass
+class Scene:
+    """An API, the things of two customers of one tenant and of one of another, and everybody who may ask."""
+
+    api: Api
+    own: Things
+    anothers: Things
+    other_tenants: Things
+    asks: Mapping[str, "Asker"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """A principal of the own tenant, at the edge."""
+
+    holder: Holder
+    secret: str
+    own_id: str | None
+    http: httpx2.AsyncClient
+
+    async def ask(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
+        """Send a request."""
+        sent = {"Authorization": f"Bearer {self.secret}", **(headers or {})}
+        return await self.http.request(method, path, json=body, headers=sent)
+
+
+async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
+    customer = str((await client.made("/v1/customers", {"currency": "EUR", "name": "Ada Lovelace"}))["id"])
+    method = await client.made(
+        "/v1/payment-methods", {"customer": customer, "type": "card", "token": "tok_visa", "set_default": True}
+    )
+    subscription = await client.made(
+        "/v1/subscriptions",
+        {"customer": customer, "plan": catalogue["plan_"], "items": [{"price": catalogue["price_"], "quantity": "1"}]},
+    )
+    invoice = await client.made(
+        "/v1/invoices",
+        {
+            "customer": customer,
+            "currency": "EUR",
+            "lines": [{"description": "Set-up", "amount": {"amount": 100, "currency": "EUR"}}],
+        },
+    )
+    payment = await client.made(
+        "/v1/payments", {"customer": customer, "amount": {"amount": 500, "currency": "EUR"}, "confirm": True}
+    )
+    await client.captured(str(payment["id"]))
+    refund = await client.made("/v1/refunds", {"payment": payment["id"], "amount": {"amount": 5, "currency": "EUR"}})
+    made = {"cus_": customer} | {
+        prefix: str(thing["id"])
+        for prefix, thing in (
+            ("pm_", method), ("sub_", subscription), ("in_", invoice), ("pay_", payment), ("re_", refund)
+        )
+    }  # fmt: skip
+    return Things(tenant_id=client.tenant_id, ids={**made, **catalogue})
+
+
+async def _catalogue(client: Client) -> dict[str, str]:
+    clock = await client.made("/v1/test-clocks", {"name": "Clock", "frozen_time": "2026-01-31T12:00:00Z"})
+    found = {"clk_": str(clock["id"])}
+    for name in ("create_product", "create_plan", "create_price", "post_journal_entry"):
+        operation = OPERATIONS[name]
+        example = Things(tenant_id=client.tenant_id, ids=found).put_into(operation.body_example)
+        made = await client.made(operation.path, example)
+        identity = str(made["id"])
+        found[identity.partition("_")[0] + "_"] = identity
+    return found
+
+
+@pytest.fixture
+async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
+    async with running_api(database) as api:
+        client, other = await api.tenant(OWN_TENANT), await api.tenant(OTHER_TENANT)
+        catalogue = await _catalogue(client)
+        own, anothers = await _things(client, catalogue), await _things(client, catalogue)
+        others = await _things(other, await _catalogue(other))
+        await project(database, api.parts.settings)
+        made = api.parts.keys = MadeCredentials(api.parts.keys)
+        asks: dict[str, Asker] = {}
+        for number, holder in enumerate(HOLDERS):
+            is_customer = holder is Role.CUSTOMER
+            kind = PrincipalKind.API_KEY if isinstance(holder, Scope) else PrincipalKind.USER
+            principal = principal_of(
+                PrincipalKind.CUSTOMER if is_customer else kind,
+                holder,
+                tenant_id=OWN_TENANT,
+                principal_id=own.customer_id if is_customer else f"id_{number}",
+                mode=TenantMode.TEST,
+            )
+            made.principals[f"made-{number}"] = principal
+            own_id = own.customer_id if is_customer else None
+            asks[_told(holder)] = Asker(holder=holder, secret=f"made-{number}", own_id=own_id, http=api.http)
+        yield Scene(api=api, own=own, anothers=anothers, other_tenants=others, asks=asks)
+
+
+def _told(holder: Holder) -> str:
+    return f"{type(holder).__name__} {holder}"
+
+
+def _path(operation: Operation, things: Things) -> str:
+    found = operation.path
+    for name, prefix in PREFIXES.items():
+        found = found.replace(f"{{{name}}}", things.ids.get(prefix, f"{prefix}{NOTHING}"))
+    return (
+        found.replace("{idempotency_key:path}", "k").replace("{saga_id}", "charge/1").replace("{", "").replace("}", "")
+    )
+
+
+PREFIXES = {name: prefix for resource in RESOURCES for name, prefix in resource.path_ids.items()}
+
+
+async def test_what_the_matrix_allows_passes_the_edge_and_nothing_else_does(scene: Scene) -> None:
+    """Without an Idempotency-Key and with a body that is none: it is refused before either is looked at."""
+    passed = 0
+    for path, entries in PATHS.items():
+        for method, entry in entries.items():
+            operation = OPERATIONS[entry["operationId"]]
+            needed = entry.get("x-permission")
+            assert needed == operation.needs
+            for asker in scene.asks.values():
+                for tenant in (None, OWN_TENANT, OTHER_TENANT, "nobody"):
+                    headers = {} if tenant is None else {"X-Tenant-ID": tenant}
+                    answer = await asker.ask(method.upper(), _path(operation, scene.own), headers=headers)
+                    told = (asker.holder, path, tenant, answer.text)
+                    if tenant not in (None, OWN_TENANT):
+                        assert (answer.status_code, answer.json()["code"]) == (403, "tenant_mismatch"), told
+                    elif needed is None or Permission(needed) in permissions_of(asker.holder):
+                        assert answer.status_code != 403, told
+                        passed += 1
+                    else:
+                        assert answer.status_code == 403, told
+                        assert (answer.json()["code"], answer.json()["permission"]) == ("permission_denied", needed)
+    assert passed
+
+
+def _names_something(operation: Operation, things: Things) -> bool:
+    """Whether a request for it, made from its example, names what is one customer's or one tenant's."""
+    example = operation.body_example
+    return _path(operation, things) != operation.path or things.put_into(example) != example
+
+
+async def test_own_things_are_reached_and_anothers_are_not_there(scene: Scene) -> None:
+    """Each operation that names a thing, in its path or in its body, of every holder who may do it at all."""
+    reached = hidden = 0
+    for operation in OPERATIONS.values():
+        if operation.needs is None or not _names_something(operation, scene.own):
+            continue
+        for things in (scene.other_tenants, scene.anothers, scene.own):
+            body = things.put_into(operation.body_example) if operation.is_command else None
+            path = _path(operation, things)
+            # A plan, a price or a clock is nobody's own.
+            owner = things.customer_id
+            thing = Thing(things.tenant_id, owner)
+            for asker in scene.asks.values():
+                if operation.needs not in permissions_of(asker.holder) or "saga_id" in operation.path:
+                    continue
+                headers = {"Idempotency-Key": uuid.uuid4().hex} if operation.is_command else {}
+                answer = await asker.ask(operation.method, path, body, headers)
+                told = (asker.holder, operation.name, things.tenant_id, owner == scene.own.customer_id, answer.text)
+                if allows(asker.holder, operation.needs, tenant_id=OWN_TENANT, own_id=asker.own_id, thing=thing):
+                    assert answer.status_code not in (401, 403, 404, 500), told
+                    reached += 1
+                else:
+                    assert answer.status_code == 404, told
+                    hidden += 1
+    assert reached
+    assert hidden
+
+
+async def test_a_list_shows_a_customer_their_own_and_nothing_of_anothers(scene: Scene) -> None:
+    customer = scene.asks["Role customer"]
+    held = permissions_of(Role.CUSTOMER)
+    lists = [each for each in OPERATIONS.values() if each.name.startswith("list_") and each.needs in held]
+    assert len(lists) >= 5
+    for operation in lists:
+        shown = (await customer.ask("GET", operation.path)).json()["data"]
+        assert shown, operation.name
+        for each in shown:
+            owner = each.get("customer", each["id"])
+            if each["object"] == "refund":
+                assert each["payment"] == scene.own.ids["pay_"]
+            else:
+                assert owner == scene.own.customer_id, operation.name
+        assert operation.parameters is not None
+        if "customer" in operation.parameters.model_fields:
+            answer = await customer.ask("GET", f"{operation.path}?customer={scene.anothers.customer_id}")
+            assert answer.json()["data"] == [], operation.name
+    invoice = (await customer.ask("GET", f"/v1/invoices/{scene.own.ids['in_']}?expand[]=customer")).json()
+    assert invoice["customer"]["name"] == "Ada Lovelace"
+
+
+async def test_what_is_opened_in_place_of_its_id_needs_its_own_permission(scene: Scene) -> None:
+    path = f"/v1/invoices/{scene.own.ids['in_']}"
+    user = scene.asks["Role user"]
+    assert (await user.ask("GET", path)).status_code == 200
+    for opening in (f"{path}?expand[]=customer", "/v1/invoices?expand[]=customer"):
+        answer = await user.ask("GET", opening)
+        assert (answer.status_code, answer.json()["permission"]) == (403, "customers:read")
+        assert answer.json()["param"] == "expand[]"
+
+
+async def test_a_customer_does_not_mark_their_own_invoice_as_paid(scene: Scene) -> None:
+    customer = scene.asks["Role customer"]
+    answer = await customer.ask(
+        "POST",
+        f"/v1/invoices/{scene.own.ids['in_']}/pay",
+        {"paid_out_of_band": True},
+        {"Idempotency-Key": "k"},
+    )
+    assert (answer.status_code, answer.json()["permission"]) == (403, "invoices:write")
+
+
+async def test_an_idempotency_key_of_one_customer_is_not_anothers(scene: Scene) -> None:
+    """Nor the tenant's: the same key and the same body, of two who ask, are two requests."""
+    customer, key = scene.asks["Role customer"], scene.asks["Scope admin"]
+    path, body = f"/v1/customers/{scene.own.customer_id}", {"phone": "+44 20 7946 0958"}
+    first = await key.ask("PATCH", path, body, {"Idempotency-Key": "k"})
+    second = await customer.ask("PATCH", path, body, {"Idempotency-Key": "k"})
+    again = await customer.ask("PATCH", path, body, {"Idempotency-Key": "k"})
+    assert [each.status_code for each in (first, second, again)] == [200, 200, 200]
+    assert "idempotent-replayed" not in second.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.content == second.content
+    event = (await key.ask("GET", f"/v1/events?stream={scene.own.customer_id}&limit=1")).json()["data"][0]
+    assert event["actor"] == f"customer:{scene.own.customer_id}"
