@@ -21,6 +21,7 @@ from api.http.consistency import await_position
 from api.http.edge import EXCHANGE, ClientDisconnected, Exchange
 from api.http.fields import Body
 from api.http.json_bodies import read_json
+from api.http.masking import masked, masked_reply
 from api.http.operations import CommandHandler, Intention, Operation
 from api.http.principal import NOBODY, Principal
 from api.http.problems import (
@@ -198,6 +199,8 @@ class CommandEndpoint(Endpoint):
         if reply is None or outcome.answer != rendered.stored:
             # Recorded by another request; or by this one, on a connection that broke, and rendered again since.
             reply = await self._recorded(call, key, outcome, rendered.mark)
+        if call.principal.masked:
+            reply = masked_reply(reply)
         position: Header = (b"ledger-position", str(outcome.position).encode())
         return reply._replace(headers=(*reply.headers, position))
 
@@ -301,7 +304,7 @@ class QueryEndpoint(Endpoint):
             raise invalid([FieldError(name, "unknown_cursor", "Names nothing in this list")]) from None
         if isinstance(answer, Reply):
             return answer
-        return json_reply(200, answer)
+        return json_reply(200, masked(answer) if call.principal.masked else answer)
 
 
 def _parameters(pairs: Sequence[tuple[str, str]], multiple: frozenset[str]) -> dict[str, str | list[str]]:

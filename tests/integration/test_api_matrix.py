@@ -297,3 +297,34 @@ async def test_an_idempotency_key_of_one_customer_is_not_anothers(scene: Scene) 
     assert again.content == second.content
     event = (await key.ask("GET", f"/v1/events?stream={scene.own.customer_id}&limit=1")).json()["data"][0]
     assert event["actor"] == f"customer:{scene.own.customer_id}"
+
+
+async def test_personal_data_are_masked_for_who_may_not_see_them_plain(scene: Scene) -> None:
+    path = f"/v1/customers/{scene.own.customer_id}"
+    opened = f"/v1/invoices/{scene.own.ids['in_']}?expand[]=customer"
+    plain, hidden = "Ada Lovelace", "A…"
+    for name, shown in (
+        ("Role viewer", hidden),
+        ("Role super_admin", hidden),
+        ("Role admin", plain),
+        ("Role merchant", plain),
+        ("Role customer", plain),
+        ("Scope read", plain),
+    ):
+        asker = scene.asks[name]
+        assert (await asker.ask("GET", path)).json()["name"] == shown, name
+        assert (await asker.ask("GET", opened)).json()["customer"]["name"] == shown, name
+        if name != "Role customer":
+            names = {each["name"] for each in (await asker.ask("GET", "/v1/customers")).json()["data"]}
+            assert names == {shown}, name
+
+
+async def test_a_masked_answer_to_a_command_is_plain_to_who_may_see_it(scene: Scene) -> None:
+    """The answer is stored as it is, under the tenant's key, and masked on its way to who sees it masked."""
+    path, body = f"/v1/customers/{scene.own.customer_id}", {"email": "ada@example.com"}
+    answers = [
+        await scene.asks[name].ask("PATCH", path, body, {"Idempotency-Key": "k"})
+        for name in ("Role super_admin", "Role admin", "Role super_admin")
+    ]
+    assert [answer.json()["email"] for answer in answers] == ["a…@…", "ada@example.com", "a…@…"]
+    assert ["idempotent-replayed" in answer.headers for answer in answers] == [False, True, True]
