@@ -279,11 +279,12 @@ class Resource(Operations, Generic[State]):
             (self.table.projection, test_clocks.TABLE.projection) if lives_on_clocks else (self.table.projection,)
         )
 
+        own = self.table.customer_column
+
         async def get_list(call: Call, asked: CreatedParameters) -> object:
             request = page_request(call, asked)
             self.check_expansions(call, asked)
             where = {column: getattr(asked, name) for name, column in columns.items()}
-            own = self.table.customer_column
             if own is not None and where.get(own) is None:
                 # Row security shows a customer no others; naming them finds their rows by an index.
                 where[own] = call.principal.customer_id

@@ -1,10 +1,13 @@
 """Each operation says what it needs, once, and the document tells it to programs and to people."""
 
+from pathlib import Path
+
 import pytest
 
 from api.app import RESOURCES
 from api.http.openapi import document
 from api.http.operations import Operation
+from api.http.permissions_page import permissions_markdown
 from domain.identity.permissions import Permission, holders_of
 
 OPERATIONS = [operation for resource in RESOURCES for operation in resource.declared]
@@ -41,3 +44,8 @@ def test_what_only_shows_needs_no_permission_to_change_and_the_reverse() -> None
     for operation in OPERATIONS:
         if operation.needs is not None:
             assert operation.needs.endswith(":read") is not operation.is_command, operation.name
+
+
+def test_the_page_of_permissions_is_the_codes_own() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text(encoding="utf-8")
+    assert page == permissions_markdown(RESOURCES)

@@ -1,6 +1,8 @@
 """What a key may do is said by its scope, and told before anything else of the request is looked at."""
 
+import cProfile
 from collections.abc import AsyncIterator
+from types import CodeType
 
 import pytest
 
@@ -70,6 +72,18 @@ async def test_a_tenant_that_is_not_the_keys_own_is_refused_alike_whether_it_exi
     assert {answer.status_code for answer in answers} == {403}
     assert {answer.content for answer in answers} == {answers[0].content}
     assert answers[0].json()["code"] == "tenant_mismatch"
+
+
+async def test_to_be_allowed_costs_a_look_up_in_a_set(api: Api) -> None:
+    """Counted, not timed: of a request whose key is known, nothing of the roles and scopes is worked out anew."""
+    client = await api.tenant("acme", scope=Scope.READ)
+    assert (await client.get("/v1/products")).status_code == 200
+    profile = cProfile.Profile()
+    with profile:
+        assert (await client.get("/v1/products")).status_code == 200
+    called = {code.co_filename for entry in profile.getstats() if isinstance(code := entry.code, CodeType)}
+    assert any(name.endswith("api/http/endpoints.py") for name in called)
+    assert [name for name in called if "domain/identity" in name or name.endswith("api/http/principal.py")] == []
 
 
 async def test_every_operation_is_refused_to_keys_whose_scope_does_not_hold_its_permission(api: Api) -> None:

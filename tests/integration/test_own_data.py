@@ -149,6 +149,14 @@ async def test_a_pooled_connection_keeps_neither_the_last_ones_tenant_nor_its_cu
     assert {key.partition(":")[0] for key in await seen("other")} == {"other"}
 
 
+async def test_a_tenants_own_query_is_planned_without_what_a_customers_needs(scene: Scene) -> None:
+    """A subquery in a policy is planned with each query of the table, also where nobody asks it."""
+    async with scene.reader.of(TENANT) as connection:
+        for table in ("log.streams", "log.claims", "log.events"):
+            rows = await connection.fetch(f"EXPLAIN SELECT * FROM {table}")  # noqa: S608  from this test
+            assert "SubPlan" not in str(rows), table
+
+
 @pytest.mark.parametrize("stream", RESOURCES)
 async def test_what_is_anothers_is_not_there(scene: Scene, stream: str) -> None:
     """Also while its row lacks what the log has: what is folded from the log is held back there."""

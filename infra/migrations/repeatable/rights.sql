@@ -37,6 +37,8 @@ BEGIN
         ('read.checkpoints',     'SELECT',                         'SELECT', 'SELECT, INSERT, UPDATE', 'SELECT'),
         ('read.held_keys',       'SELECT',                         'SELECT', 'SELECT, INSERT, DELETE', 'SELECT'),
         ('log.append',           'EXECUTE',                        '',       '',                       ''),
+        ('log.is_own_stream',    '',                               '',       '',                       'EXECUTE'),
+        ('log.is_own_claim',     '',                               '',       '',                       'EXECUTE'),
         ('ops.beat',             'EXECUTE',                        'EXECUTE',
                                                                              'EXECUTE',                ''),
         ('ops.leave',            'EXECUTE',                        'EXECUTE',
@@ -73,12 +75,8 @@ BEGIN
                         'partition_key = tenant_id || '':'' || current_setting(''tallybook.customer'', true)'
                     -- A stream is whose its events are; so is what a stream owns.
                     WHEN place.name = 'log.streams' THEN
-                        'EXISTS (SELECT FROM log.events e WHERE e.tenant_id = streams.tenant_id'
-                        ' AND e.stream_type = streams.stream_type AND e.stream_id = streams.stream_id'
-                        ' AND e.stream_version = 1)'
-                    WHEN place.name = 'log.claims' THEN
-                        'EXISTS (SELECT FROM log.streams s WHERE s.tenant_id = claims.tenant_id'
-                        ' AND s.stream_id = claims.owner)'
+                        'log.is_own_stream(tenant_id, stream_type, stream_id)'
+                    WHEN place.name = 'log.claims' THEN 'log.is_own_claim(tenant_id, owner)'
                     WHEN place.name IN ('vault.people', 'vault.personal_data') THEN
                         'person_id = current_setting(''tallybook.customer'', true)'
                     ELSE 'false' END;
