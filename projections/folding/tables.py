@@ -22,7 +22,8 @@ log = structlog.get_logger(__name__)
 FIRST_VERSION: Final = 1
 _LOCK: Final = 7_345_002  # two processes that start at once take turns on it
 _POLICY_READER: Final = "tenant_id = nullif(current_setting('tallybook.tenant', true), '')"
-_ANY_CUSTOMER: Final = "coalesce(current_setting('tallybook.customer', true), '') = ''"
+_ANY_CUSTOMER: Final = "(SELECT coalesce(current_setting('tallybook.customer', true), '')) = ''"
+"""As a subquery it is worked out once a query; else it is once a row, and a sum over many takes three times as long."""
 
 
 class Target(NamedTuple):

@@ -1,5 +1,5 @@
 -- Whose a stream is, and what it owns, as the reader's policies ask where a customer is set. They are functions in
--- PL/pgSQL so that every other query is planned without them: a subquery in the policy would be planned each time.
+-- PL/pgSQL so that every other query is planned without them: what they ask, as a subquery, would be planned each time.
 CREATE OR REPLACE FUNCTION log.is_own_stream(tenant_id text, stream_type text, stream_id text) RETURNS boolean
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -70,6 +70,7 @@ BEGIN
             IF has_tenants AND part.role = 'tallybook_reader' THEN
                 EXECUTE format('CREATE POLICY own_tenant ON %s FOR SELECT TO tallybook_reader USING '
                                '(tenant_id = nullif(current_setting(''tallybook.tenant'', true), ''''))', place.name);
+                -- Whether a customer is set is a subquery, worked out once a query; else it would be once a row.
                 own := CASE
                     WHEN place.name IN ('log.events', 'read.held_keys') THEN
                         'partition_key = tenant_id || '':'' || current_setting(''tallybook.customer'', true)'
@@ -81,7 +82,7 @@ BEGIN
                         'person_id = current_setting(''tallybook.customer'', true)'
                     ELSE 'false' END;
                 EXECUTE format('CREATE POLICY own_customer ON %s AS RESTRICTIVE FOR SELECT TO tallybook_reader USING '
-                               '(coalesce(current_setting(''tallybook.customer'', true), '''') = '''' OR %s)',
+                               '((SELECT coalesce(current_setting(''tallybook.customer'', true), '''')) = '''' OR %s)',
                                place.name, own);
             ELSIF has_tenants THEN
                 EXECUTE format('CREATE POLICY %I ON %s TO %I USING (true) WITH CHECK (true)',
