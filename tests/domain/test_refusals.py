@@ -10,7 +10,7 @@ from typing import get_type_hints
 import pytest
 
 import domain
-from domain.commands import HANDLERS, ChangeMetadata
+from domain.commands import HANDLERS, AsCustomer, ChangeMetadata
 from domain.kernel.refusal import Refusal
 
 PROMISED = """
@@ -161,5 +161,8 @@ def test_every_command_is_listed_with_the_function_that_decides_it(context: Modu
     assert deciders == context.HANDLERS
 
 
-def test_the_handlers_are_those_of_all_contexts_and_of_metadata_which_all_have() -> None:
-    assert set(HANDLERS) == {command for context in CONTEXTS for command in context.HANDLERS} | {ChangeMetadata}
+def test_the_handlers_are_those_of_all_contexts_and_of_metadata_and_of_customers_themselves() -> None:
+    assert set(HANDLERS) == {command for context in CONTEXTS for command in context.HANDLERS} | {
+        ChangeMetadata,
+        AsCustomer,
+    }
