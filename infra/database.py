@@ -19,6 +19,7 @@ class Role(StrEnum):
     RELAY = "tallybook_relay"
     PROJECTOR = "tallybook_projector"
     READER = "tallybook_reader"
+    ACCESS = "tallybook_access"
 
 
 async def open_pool(dsn: str, role: Role, settings: DatabaseSettings) -> Pool:

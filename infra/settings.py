@@ -295,6 +295,44 @@ class VaultSettings(Part):
     )
 
 
+class AuthSettings(Part):
+    model_config = _prefix("AUTH_")
+    title = "Users, sessions and tokens"
+
+    argon2_memory_kib: int = setting(19_456, "KiB", "Memory of hashing one password (argon2id).", ge=8_192)
+    argon2_passes: int = setting(2, "passes", "Passes over that memory.", ge=1, le=20)
+    hashing_threads: int = setting(2, "threads", "Passwords hashed at once.", ge=1, le=64)
+    hashing_queue_max: int = setting(64, "passwords", "Passwords that wait for a thread; then 503.", ge=0)
+    hashing_retry_after_s: int = setting(2, "s", "Retry-After of such a refusal.", ge=1)
+    reset_lasts_s: int = setting(3_600, "s", "How long the link of a password's reset works.", ge=60)
+    invitation_lasts_s: int = setting(604_800, "s", "How long an invitation works.", ge=60)
+    verification_lasts_s: int = setting(86_400, "s", "How long the link that verifies an address works.", ge=60)
+    session_idle_s: int = setting(604_800, "s", "A session that is not used for so long is over.", ge=60)
+    session_max_s: int = setting(2_592_000, "s", "Longest session, however much it is used.", ge=60)
+    refresh_grace_s: float = setting(
+        10.0, "s", "So long after a rotation the refresh token before is answered with the current one.", ge=0, le=60
+    )
+    confirmed_s: int = setting(900, "s", "How long an entered password permits what is dangerous.", ge=1)
+    account_failures: int = setting(5, "failures", "Failed log-ins of an account before it has to wait.", ge=1)
+    address_failures: int = setting(20, "failures", "Failed log-ins from an address before it has to wait.", ge=1)
+    lockout_first_s: float = setting(1.0, "s", "The first wait; doubles with each failure.", gt=0)
+    lockout_max_s: float = setting(900.0, "s", "Longest wait: nobody is locked out for good.", gt=0)
+    lockout_forget_s: float = setting(3_600.0, "s", "So long after the last wait failures count no more.", gt=0)
+    issuer: str = setting("tallybook", "", "`iss` of access tokens.", min_length=1, max_length=200)
+    audience: str = setting("tallybook-api", "", "`aud` of access tokens.", min_length=1, max_length=200)
+    access_token_s: int = setting(3_600, "s", "How long an access token works.", ge=60, le=86_400)
+    token_leeway_s: int = setting(30, "s", "Most that another's clock may differ in a token's times.", ge=0, le=300)
+    token_max_chars: int = setting(4_096, "characters", "Longest access token that is looked at.", ge=1_024, le=16_384)
+    signing_key_days: int = setting(90, "days", "How long a key signs access tokens.", ge=1)
+    signing_key_notice_h: int = setting(24, "h", "How long a key is published before it signs.", ge=1)
+    signing_keys_cache_s: float = setting(60.0, "s", "How long a process goes without looking for other keys.", ge=0)
+    foreign_issuers: str = setting(
+        "",
+        "issuer=file,…",
+        "Issuers whose access tokens are believed, each with a file of its public keys (JWKS); nothing is fetched.",
+    )
+
+
 class TelemetrySettings(Part):
     model_config = _prefix("TELEMETRY_")
     title = "Telemetry"
@@ -342,6 +380,7 @@ class Settings:
     api: ApiSettings = field(default_factory=ApiSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     vault: VaultSettings = field(default_factory=VaultSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
 
@@ -357,6 +396,7 @@ PARTS: tuple[type[Part], ...] = (
     ApiSettings,
     GatewaySettings,
     VaultSettings,
+    AuthSettings,
     TelemetrySettings,
     SupervisorSettings,
 )

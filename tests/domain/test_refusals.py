@@ -124,6 +124,8 @@ PROMISED = """
     CouponInOtherCurrency        coupon_in_other_currency       conflict   -
     InvalidTaxTable              invalid_tax_table              invalid    tax_rates
     InvalidGrant                 invalid_credit_grant           invalid    credits
+    InvalidPassword              invalid_password               invalid    password
+    WeakPassword                 weak_password                  invalid    password
     BasisNeedsMonths             basis_needs_months             invalid    proration_basis
 """
 

@@ -316,3 +316,18 @@ def test_what_cannot_be_recorded_of_a_refund_is_refused_with_a_sentence_before_a
     assert done.returncode == 2
     assert told in done.stderr.decode()
     assert b"Traceback" not in done.stderr
+
+
+def test_signing_keys_are_rotated_by_hand(environment: dict[str, str], database: FreshDatabase) -> None:
+    reached = {**environment, "TALLYBOOK_DATABASE_URL": database.dsn}
+
+    def states(*options: str) -> list[tuple[int, str]]:
+        result = tallybook(reached, "auth", "rotate-keys", "--json", *options)
+        assert result.returncode == 0, result.stderr
+        return [(key["number"], key["state"]) for key in json.loads(result.stdout)["keys"]]
+
+    assert states() == [(1, "active")]
+    assert states() == [(1, "active")]
+    assert states("--now") == [(1, "retired"), (2, "active")]
+    assert states("--now", "--distrust") == [(3, "active")]
+    assert tallybook(reached, "auth", "rotate-keys", "--distrust").returncode == 2
