@@ -37,6 +37,7 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "dead-letters replay": (),
     "dead-letters release": (),
     "audit verify": ("--only", "I2"),
+    "auth rotate-keys": ("--now",),
 }
 """Commands, with what they need, in an order in which each has something to say."""
 
