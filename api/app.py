@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from api.http import documentation
-from api.http.access import ApiKeys
+from api.http.access import ApiKeys, forgetting_changed
 from api.http.access_log import AccessLog
 from api.http.addresses import networks
 from api.http.call import Parts
@@ -120,6 +120,8 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             stack.push_async_callback(gateway.close)
         heartbeat = Heartbeat(settings, dsn=dsn, role=health.ROLE, database_role=Role.WRITER)
         await stack.enter_async_context(heartbeat.beating())
+        keys = ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys)
+        await stack.enter_async_context(forgetting_changed(keys, reader.pool))
         parts = Parts(
             settings=settings,
             gateways=gateways,
@@ -127,7 +129,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             vault=Vault(vault_master_key(settings)),
             reader=reader,
             positions=positions,
-            keys=ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys),
+            keys=keys,
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
             key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
             access_log=access_log,

@@ -8,6 +8,11 @@ from domain.catalog.product import PRODUCT
 from domain.customers.customer import CUSTOMER
 from domain.customers.payment_method import PAYMENT_METHOD
 from domain.customers.test_clock import TEST_CLOCK
+from domain.identity.api_key import API_KEY
+from domain.identity.session import SESSION
+from domain.identity.team import TEAM
+from domain.identity.tenant import TENANT
+from domain.identity.user import USER
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.numbering import INVOICE_NUMBERING
 from domain.kernel.stream import Stream
@@ -29,5 +34,10 @@ STREAMS: Final[dict[str, Stream[Any]]] = {
         PAYMENT,
         JOURNAL_ENTRY,
         TEST_CLOCK,
+        TENANT,
+        TEAM,
+        API_KEY,
+        USER,
+        SESSION,
     )
 }

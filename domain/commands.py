@@ -12,6 +12,9 @@ from typing import Any, Final
 from domain.catalog import commands as catalog
 from domain.customers import commands as customers
 from domain.customers.customer import time_of
+from domain.identity import commands as tenants
+from domain.identity import team_commands as teams
+from domain.identity import user_commands as users
 from domain.invoicing import commands as invoicing
 from domain.kernel.consequences import Consequence, together, with_consequences
 from domain.kernel.metadata import MetadataChange, with_change
@@ -96,7 +99,19 @@ def as_customer(command: AsCustomer, streams: Streams, now: datetime) -> Decisio
 
 HANDLERS: Final[Mapping[type, Handler]] = {
     command: with_consequences(handler, CONSEQUENCES)
-    for context in (customers, catalog, subscriptions, invoicing, payments, cancellations, refunds, ledger)
+    for context in (
+        customers,
+        catalog,
+        subscriptions,
+        invoicing,
+        payments,
+        cancellations,
+        refunds,
+        ledger,
+        tenants,
+        teams,
+        users,
+    )
     for command, handler in context.HANDLERS.items()
 } | {ChangeMetadata: change_metadata, AsCustomer: as_customer}
 

@@ -38,6 +38,7 @@ HEADERS: Final[dict[str, str]] = {
 _TOPICS: Final[dict[str, str]] = {
     Topic.BILLING.value: "Customers, catalogue, subscriptions, invoices, journal entries and test clocks.",
     Topic.PAYMENTS.value: "Payment methods, payments and refunds.",
+    Topic.IDENTITY.value: "Tenants, teams, API keys, users and sessions: ids, never a secret or a name.",
     LEDGER_TOPIC: "The postings of every event that moves money, one record per event, debits equal to credits.",
 }
 

@@ -20,7 +20,6 @@ from domain.catalogue import STREAMS
 from domain.commands import decide
 from domain.customers.customer import (
     CreateCustomer,
-    PersonalReference,
 )
 from domain.customers.payment_method import (
     AttachPaymentMethod,
@@ -29,6 +28,7 @@ from domain.customers.payment_method import (
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import encode, uuid7
+from domain.kernel.personal_reference import PersonalReference
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Stream
 from domain.payments.commands import (

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 
 from domain.kernel.stream import Command
-from infra.event_store.port import Answer, Decided, Request, SealedPerson
+from infra.event_store.port import Answer, Credential, Decided, Request, SealedPerson
 from infra.ids import new_id
 
 TENANT = "acme"
@@ -18,6 +18,7 @@ def request(
     correlation_id: str = "corr",
     seals: SealedPerson | None = None,
     erases: str | None = None,
+    credentials: tuple[Credential, ...] = (),
     answer: Callable[[Decided], Answer] | None = None,
 ) -> Request:
     """A request whose hash is its command's; each has a key of its own unless one is given."""
@@ -30,5 +31,6 @@ def request(
         correlation_id=correlation_id,
         seals=seals,
         erases=erases,
+        credentials=credentials,
         answer=answer,
     )

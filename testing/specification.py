@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 
 from domain.catalogue import STREAMS
 from domain.commands import HANDLERS, decide
+from domain.kernel.access import AccessChange
 from domain.kernel.accounts import Entry, Posting
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Change, Command, Decision, Event, Finish, Schedule, State, Stream, Take, WorkKind
@@ -53,6 +54,7 @@ class Done(NamedTuple):
     freed: list[Claimed]
     scheduled: list[Schedule]
     finished: list[Finish]
+    access: list[AccessChange]
 
     @property
     def events(self) -> list[Event]:
@@ -92,7 +94,7 @@ class Books:
 
     def _land(self, decision: Decision) -> Done:
         states, claims, due = dict(self.states), dict(self.claims), dict(self.due)
-        done = Done(decision.effective_at, decision.changes, [], [], [], [], [])
+        done = Done(decision.effective_at, decision.changes, [], [], [], [], [], [])
         work: dict[WorkKey, Schedule | Finish] = {}
         for stream, stream_id, event, _ in decision.changes:
             _survives_the_wire(event)
@@ -115,6 +117,8 @@ class Books:
                 elif holder == claim.owner:
                     del claims[claim.kind, claim.value]
                     done.freed.append(claimed)
+            if stream.access is not None:
+                done.access.extend(stream.access(event, state))
             for effect in due_work(stream, event, state):
                 if isinstance(effect, Schedule):
                     assert (effect.due_at is None) != (effect.after_ms is None), "one of due_at and after_ms"
@@ -209,8 +213,8 @@ class Result(Given):
         return self
 
     def then_nothing(self) -> Self:
-        """Accepted, and nothing is left to do: no event, no posting, no claim, no due work."""
-        _same(self.done, Done(self.done.effective_at, [], [], [], [], [], []))
+        """Accepted, and nothing is left to do: no event, no posting, no claim, no due work, no right."""
+        _same(self.done, Done(self.done.effective_at, [], [], [], [], [], [], []))
         return self
 
     def then_refused(self, refusal: type[Refusal], **details: str | int | None) -> Self:
@@ -260,6 +264,11 @@ class Result(Given):
     def then_finishes(self, *work: Finish) -> Self:
         """Exactly this due work, which was there, is removed."""
         _same(self.done.finished, list(work))
+        return self
+
+    def then_lets(self, *changes: AccessChange) -> Self:
+        """Exactly these changes of who may do what."""
+        _same(self.done.access, list(changes))
         return self
 
     def then_shows(self, stream: Stream[Any], stream_id: str, **values: object) -> Self:

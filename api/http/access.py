@@ -3,6 +3,8 @@
 Only their SHA-256 is stored; whoever has a key is its tenant, as far as its scope goes.
 """
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import re
@@ -10,18 +12,28 @@ import secrets
 import time
 from base64 import b32encode
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from api.http.principal import Principal, PrincipalKind, principal_of
 from domain.identity.permissions import Scope
+from domain.kernel.identifiers import API_KEY
 from domain.kernel.tenant_mode import TenantMode
 from infra.database import Pool
+from infra.event_store.log import CONNECTION_ERRORS, Listener, wait_for_growth
 from infra.ids import new_id
 
-KEY_ID: Final = "key_"
+CHANNEL: Final = "tallybook_access"
+"""Where `access.record` tells, with the commit, that who may do what has changed."""
+LOOK_S: Final = 1.0
+"""Between looks whether the connection that listens is still there (s)."""
 PREFIX_CHARS: Final = 8
 SECRET_BYTES: Final = 32
-_FIND: Final = "SELECT key_id, tenant_id, prefix, mode, scope FROM access.find_api_key($1)"
+_FIND: Final = """
+SELECT key_id, tenant_id, prefix, mode, scope, suspended,
+       extract(epoch FROM expires_at - clock_timestamp())::float AS lasts_s
+FROM access.find_api_key($1)
+"""
 _KEY: Final = re.compile(r"tbk_(?:live|test)_([a-z2-7]{8})_[a-z2-7]{52}")
 
 
@@ -44,7 +56,7 @@ def make_key(mode: TenantMode) -> NewKey:
     """Draw a new key of a tenant; it says itself what the tenant is for."""
     prefix = _base32(secrets.token_bytes(5))
     secret = f"tbk_{mode}_{prefix}_{_base32(secrets.token_bytes(SECRET_BYTES))}"
-    return NewKey(new_id(KEY_ID), prefix, secret, hashlib.sha256(secret.encode()).digest())
+    return NewKey(new_id(API_KEY), prefix, secret, hashlib.sha256(secret.encode()).digest())
 
 
 def _base32(value: bytes) -> str:
@@ -52,13 +64,19 @@ def _base32(value: bytes) -> str:
 
 
 class ApiKeys:
-    """Checks keys against the database; a checked key is believed for `cache_s`, so revocation takes at most that."""
+    """Checks keys against the database; a checked key is believed for `cache_s`, or until `forget` or its own end."""
 
     def __init__(self, pool: Pool, *, cache_s: float, max_keys: int) -> None:
         self._pool = pool
         self._cache_s = cache_s
         self._max_keys = max_keys
         self._held: OrderedDict[bytes, _Held] = OrderedDict()
+        self._forgotten = 0
+
+    def forget(self) -> None:
+        """Believe nothing that was found before: who may do what has changed."""
+        self._forgotten += 1
+        self._held.clear()
 
     def held(self, secret: str) -> Principal | None:
         """The principal of a key that was checked a moment ago."""
@@ -73,6 +91,7 @@ class ApiKeys:
         if _KEY.fullmatch(secret) is None:
             return None
         digest = hashlib.sha256(secret.encode()).digest()
+        forgotten = self._forgotten
         row = await self._pool.fetchrow(_FIND, digest)
         if row is None or not _same_prefix(secret, row["prefix"]):
             self._held.pop(digest, None)
@@ -83,12 +102,49 @@ class ApiKeys:
             tenant_id=row["tenant_id"],
             principal_id=row["key_id"],
             mode=TenantMode(row["mode"]),
+            is_suspended=row["suspended"],
         )
-        self._held[digest] = _Held(principal, row["prefix"], time.monotonic() + self._cache_s)
+        if forgotten != self._forgotten:
+            return principal  # what was found may be from before the change; the next request looks again
+        believed_s = self._cache_s if row["lasts_s"] is None else min(self._cache_s, row["lasts_s"])
+        self._held[digest] = _Held(principal, row["prefix"], time.monotonic() + believed_s)
         self._held.move_to_end(digest)
         if len(self._held) > self._max_keys:
             self._held.popitem(last=False)
         return principal
+
+
+@contextlib.asynccontextmanager
+async def forgetting_changed(keys: ApiKeys, pool: Pool) -> AsyncIterator[None]:
+    """Have keys forgotten as soon as a change of who may do what is committed, by whatever process.
+
+    Where nothing can be heard, what is found is still believed for no longer than the cache's own time.
+    """
+    task = asyncio.create_task(_forget_changed(keys, pool))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _forget_changed(keys: ApiKeys, pool: Pool) -> None:
+    changed = asyncio.Event()
+    listener = Listener(pool, changed, channel=CHANNEL)
+    try:
+        while True:
+            try:
+                if await listener.listen():
+                    changed.set()  # it may have been told while nobody listened
+            except CONNECTION_ERRORS:
+                await asyncio.sleep(LOOK_S)
+                continue
+            await wait_for_growth(changed, LOOK_S)
+            if changed.is_set():
+                changed.clear()
+                keys.forget()
+    finally:
+        await listener.close()
 
 
 def _same_prefix(secret: str, prefix: str) -> bool:

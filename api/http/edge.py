@@ -23,6 +23,7 @@ from api.http.problems import (
     NO_SUCH_PAGE,
     RATE_LIMITED,
     TENANT_MISMATCH,
+    TENANT_SUSPENDED,
     UNAUTHENTICATED,
     UNKNOWN_VERSION,
     URI_TOO_LONG,
@@ -39,6 +40,7 @@ from infra.telemetry import correlated
 
 EXCHANGE: Final = "tallybook.exchange"
 UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DISCONNECTED: Final = 499
 """Logged and counted as the status of a request that did not arrive whole; nothing is answered to it."""
 
@@ -147,6 +149,8 @@ class Edge:
             tenant = headers.get(b"x-tenant-id")
             if tenant is not None and tenant != exchange.principal.tenant_id.encode():
                 raise Problem(TENANT_MISMATCH, param="X-Tenant-ID")
+            if exchange.principal.is_suspended and scope["method"] not in READING:
+                raise Problem(TENANT_SUSPENDED)
         url_max_bytes = self._parts.settings.api.url_max_bytes
         if len(scope["path"]) + len(scope["query_string"]) > url_max_bytes:
             raise Problem(URI_TOO_LONG, f"The limit is {url_max_bytes} bytes.")

@@ -57,7 +57,8 @@ from api.http.replies import (
 )
 from api.http.validation import MAX_PARAM_CHARS, invalid_body, param_in, printable
 from domain.commands import AsCustomer
-from domain.customers.customer import CustomerNotFound, PersonalDataMoved
+from domain.customers.customer import CustomerNotFound
+from domain.kernel.personal_reference import PersonalDataMoved
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
 from infra.event_store.log import CONNECTION_ERRORS

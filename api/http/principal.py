@@ -19,7 +19,8 @@ class Principal(NamedTuple):
     """Who asks. `id` is the key's, the user's or the customer's, `session` that of whoever logged in.
 
     `permissions` is where the edge looks for what an operation needs. With a `customer_id` only what is that customer's
-    own is seen and changed; `masked` says that personal data are shown masked.
+    own is seen and changed; `masked` says that personal data are shown masked, `is_suspended` that the tenant may be
+    looked at and not changed.
     """
 
     kind: PrincipalKind
@@ -30,6 +31,7 @@ class Principal(NamedTuple):
     session: str | None = None
     customer_id: str | None = None
     masked: bool = True
+    is_suspended: bool = False
 
     @property
     def actor(self) -> str:
@@ -49,6 +51,7 @@ def principal_of(
     principal_id: str,
     mode: TenantMode,
     session: str | None = None,
+    is_suspended: bool = False,
 ) -> Principal:
     """The principal with what a role or a scope holds. A customer's own id is theirs."""
     return Principal(
@@ -60,4 +63,5 @@ def principal_of(
         session,
         principal_id if kind is PrincipalKind.CUSTOMER else None,
         sees_masked(holder),
+        is_suspended,
     )

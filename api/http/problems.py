@@ -48,6 +48,9 @@ PERMISSION_DENIED: Final = ProblemType(
     403,
     "The API key does not have the permission that is needed; `permission` names it.",
 )
+TENANT_SUSPENDED: Final = ProblemType(
+    "tenant_suspended", 403, "The tenant is suspended: it may be read and changes nothing until it is reactivated."
+)
 NO_SUCH_PAGE: Final = ProblemType("route_not_found", 404, "There is nothing at this path.")
 NOT_FOUND: Final = ProblemType("not_found", 404, "There is no such resource.")
 METHOD_NOT_ALLOWED: Final = ProblemType("method_not_allowed", 405, "The path does not take this method.")

@@ -11,9 +11,9 @@ from api.http.call import Call
 from api.http.fields import Body, Line, ShortText, text
 from api.http.validation import form
 from domain.customers.countries import COUNTRIES
-from domain.customers.customer import PersonalReference
 from domain.customers.tax_location import TaxLocation, tax_location_of
 from domain.kernel.metadata import MetadataChange, with_change
+from domain.kernel.personal_reference import PersonalReference
 from infra.commitments import Json, Person
 from infra.event_store.port import SealedPerson
 from infra.vault import PersonKey

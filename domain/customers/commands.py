@@ -16,7 +16,6 @@ from domain.customers.customer import (
     DefaultPaymentMethodSet,
     DeleteCustomer,
     EraseCustomer,
-    PersonalDataMoved,
     SetDefaultPaymentMethod,
     UpdateCustomer,
     customer_time,
@@ -62,6 +61,7 @@ from domain.customers.test_clock import (
 )
 from domain.kernel.billing_period import zone_of
 from domain.kernel.currency import currency_code
+from domain.kernel.personal_reference import PersonalDataMoved
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.kernel.tenant_mode import TenantMode
 from domain.kernel.unchanged import UNCHANGED, changed

@@ -12,6 +12,7 @@ from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import business_time, in_use
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
+from domain.kernel.personal_reference import PersonalReference
 from domain.kernel.refusal import ExternalIdTaken, Refusal, RefusalKind
 from domain.kernel.stream import Claim, Free, Stream, Streams, Take, Topic
 from domain.kernel.unchanged import UNCHANGED, Unchanged
@@ -19,14 +20,6 @@ from domain.kernel.unchanged import UNCHANGED, Unchanged
 ON_CLOCK: Final = "test_clock.customer"
 """The kind of claim by which a test clock's living customers are found: its value is the clock's id and theirs."""
 ON_CLOCK_SEPARATOR: Final = "/"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonalReference:
-    """Where a person's data lie in the vault (`pd_…`), and a salted hash (32 bytes) that commits to them."""
-
-    reference: str
-    commitment: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +145,6 @@ class CustomerIsErased(Refusal):
 
     code = "customer_erased"
     param = "customer"
-
-
-class PersonalDataMoved(Exception):
-    """A new revision was made from one that is not the newest: make it again. No refusal, as it is no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,10 @@ REFUND: Final = "re_"
 JOURNAL_ENTRY: Final = "je_"
 TEST_CLOCK: Final = "clock_"
 EVENT: Final = "evt_"
+USER: Final = "user_"
+SESSION: Final = "ses_"
+INVITATION: Final = "inv_"
+API_KEY: Final = "key_"
 PERSONAL_DATA: Final = "pd_"
 PAYMENT_TOKEN: Final = "pt_"  # noqa: S105  a prefix
 

@@ -1,8 +1,9 @@
 """What every stream has in common: how commands become changes, and what a change brings along.
 
 A stream's own file holds, top to bottom: commands, events, refusals, the state, `evolve`, and where they apply
-`postings` (money), `claims` (uniqueness) and `due_work` (timers and calls to the outside). The last three are pure
-functions of an event and the state after it, so the writer records their results in the event's own batch.
+`postings` (money), `claims` (uniqueness), `due_work` (timers and calls to the outside) and `access` (who may do what).
+The last four are pure functions of an event and the state after it, so the writer records their results in the event's
+own batch.
 Its context's `commands.py` decides: one function per command, listed in `HANDLERS`.
 """
 
@@ -12,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
+from domain.kernel.access import AccessChange
 from domain.kernel.accounts import Entry
 from domain.kernel.metadata import MetadataSet
 from domain.kernel.refusal import Refusal
@@ -36,6 +38,7 @@ class Topic(StrEnum):
 
     BILLING = "billing.events.v1"
     PAYMENTS = "payments.events.v1"
+    IDENTITY = "identity.events.v1"
 
 
 class WorkKind(StrEnum):
@@ -117,7 +120,8 @@ class Stream(Generic[State]):
     Every event and the state carry the stream's id in `id_field`. `not_found` and `already_exists` are what a command
     is told; None where nobody names the stream in a command. `customer_of` tells from the state whose events these
     are: they share one partition key, so that anybody sees one customer's facts in order. None: the stream's own id is
-    the key. `metadata_set` is the event by which the metadata of a resource change; None where they never do.
+    the key. `access` is None in a stream that says nothing of who may do what, as most do. `metadata_set` is the event
+    by which the metadata of a resource change; None where they never do.
     """
 
     name: str
@@ -131,6 +135,7 @@ class Stream(Generic[State]):
     postings: Callable[[Any, State], Entry | None] = no_postings
     claims: Callable[[Any, State], tuple[Claim, ...]] = no_claims
     due_work: Callable[[Any, State], tuple[DueWork, ...]] = no_due_work
+    access: Callable[[Any, State], tuple[AccessChange, ...]] | None = None
     metadata_set: type[MetadataSet] | None = None
 
     def __post_init__(self) -> None:

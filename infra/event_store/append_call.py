@@ -4,14 +4,15 @@ The order of the function's parameters is nobody's business, and a parameter tha
 out: the processes of the release before go on writing while a new one is rolled out.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final
 
 from infra.event_store.port import ENVELOPE_VALUES, Envelope
-from infra.event_store.storage import ReadRow, ResultRow, StreamRow, Write
+from infra.event_store.storage import AccessRow, CredentialRow, ReadRow, ResultRow, StreamRow, Write
 
 Arguments = dict[str, Any]
 
@@ -106,6 +107,20 @@ def _events(rows: Sequence[Envelope]) -> Arguments:
     }
 
 
+def _access(rows: Sequence[AccessRow | CredentialRow]) -> Arguments:
+    """Few batches have any, and those a handful: one document, null where there is none."""
+    return {
+        "access_changes": json.dumps([_access_row(row) for row in rows], default=datetime.isoformat) if rows else None
+    }
+
+
+def _access_row(row: AccessRow | CredentialRow) -> dict[str, Any]:
+    if isinstance(row, AccessRow):
+        return {"table": row.change.table, "tenant_id": row.tenant_id, **asdict(row.change)}
+    kind, subject, digest = row.credential
+    return {"table": kind.value, "tenant_id": row.tenant_id, "subject": subject, "digest": f"\\x{digest.hex()}"}
+
+
 def _transposed(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
@@ -155,6 +170,7 @@ _GROUPS: Final[Mapping[str, Callable[[Any], Arguments]]] = {
     "erased": _columns("erased", "tenants", "people"),
     "keys": _columns("key", "tenants", "people", "wrapped", "salts"),
     "personal": _columns("data", "tenants", "people", "references", "sealed"),
+    "access": _access,
 }
 """What a `Write` holds, and the arguments that it comes to."""
 _NOTHING: Final[Arguments] = {

@@ -16,8 +16,10 @@ from infra.event_store.effects import BatchWork, Claims
 from infra.event_store.port import Answer, Decided, Envelope, Request
 from infra.event_store.states import Versioned
 from infra.event_store.storage import (
+    AccessRow,
     ClaimKey,
     Codec,
+    CredentialRow,
     KeyRow,
     PersonalRow,
     ReadRow,
@@ -113,6 +115,7 @@ class Batch:
         self._claims = Claims(held or {})
         self._work = BatchWork()
         self._write = Write(decided_at=now)
+        self._access: list[AccessRow] = []  # of the command that is being decided
         self.current: dict[StreamKey, Versioned] = {}
         self.base: dict[StreamKey, Versioned] = {}
         self.kinds: dict[str, Stream[Any]] = {}
@@ -157,6 +160,8 @@ class Batch:
         if handler is None:
             raise UnknownCommand(type(request.command).__qualname__)
         view = View(self, request.tenant_id)
+        if self._access:
+            self._access = []
         work = self._work.stage(request)
         claims = self._claims.stage(request.tenant_id)
         try:
@@ -174,6 +179,9 @@ class Batch:
         self._claims.merge(claims)
         self._work.merge(work)
         self._keep_personal_data(request)
+        if self._access or request.credentials:
+            self._write.access += self._access
+            self._write.access += [CredentialRow(request.tenant_id, each) for each in request.credentials]
         self._settle(request, None, answer, len(rows))
 
     def _fold(
@@ -198,6 +206,8 @@ class Batch:
                 claims.apply(claim)
             for effect in due_work(stream, event, state):
                 work.apply(effect, place)
+            if stream.access is not None:
+                self._access += [AccessRow(tenant_id, change) for change in stream.access(event, state)]
             event_type, schema_id, payload = self._encode_event(event)
             rows.append(
                 Envelope(

@@ -90,20 +90,22 @@ class PostgresLog:
 
 
 class Listener:
-    """A connection of the pool that listens for the log's growth and sets an event."""
+    """A connection of the pool that listens for the log's growth, or on another channel, and sets an event."""
 
-    def __init__(self, pool: Pool, grown: asyncio.Event) -> None:
+    def __init__(self, pool: Pool, grown: asyncio.Event, *, channel: str = CHANNEL) -> None:
         self._pool = pool
         self._grown = grown
+        self._channel = channel
         self._connection: Any = None  # a pool's proxy of a connection
 
-    async def listen(self) -> None:
-        """Listen, if not yet or no longer. Raises one of CONNECTION_ERRORS."""
+    async def listen(self) -> bool:
+        """Listen, if not yet or no longer; whether that was so. Raises one of CONNECTION_ERRORS."""
         if self._connection is not None and not _is_gone(self._connection):
-            return
+            return False
         await self.close()
         self._connection = await self._pool.acquire()
-        await self._connection.add_listener(CHANNEL, self._heard)
+        await self._connection.add_listener(self._channel, self._heard)
+        return True
 
     def _heard(self, *_: object) -> None:
         self._grown.set()
@@ -114,7 +116,7 @@ class Listener:
         if connection is not None:
             try:
                 if not _is_gone(connection):
-                    await connection.remove_listener(CHANNEL, self._heard)
+                    await connection.remove_listener(self._channel, self._heard)
             finally:
                 await self._pool.release(connection)
 

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from domain.kernel.access import AccessChange, AccessKey, ApiKeyAccess, UserAccess, apply
 from domain.kernel.stream import WorkKind
 from infra.clock import Clock, system_clock
-from infra.event_store.port import ENVELOPE_VALUES, Outcome, Recorded, Work, WorkCount
+from infra.event_store.port import ENVELOPE_VALUES, CredentialKind, Outcome, Recorded, Work, WorkCount
 from infra.event_store.storage import (
+    AccessRow,
     Appended,
     ClaimKey,
     Conflict,
+    CredentialMismatch,
     KeyRow,
     Loaded,
     PersonKeyMismatch,
@@ -31,6 +34,9 @@ from infra.event_store.storage import (
     Write,
 )
 from infra.event_store.writer import stored_outcome
+
+_Access = dict[AccessKey, AccessChange]
+_Credentials = dict[tuple[CredentialKind, str], bytes]
 
 
 @dataclass(slots=True)
@@ -54,6 +60,8 @@ class MemoryStore:
     snapshots: dict[StreamKey, tuple[str, int, bytes]] = field(default_factory=dict)
     people: dict[tuple[str, str], KeyRow] = field(default_factory=dict)
     personal: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+    access: dict[AccessKey, AccessChange] = field(default_factory=dict)
+    credentials: dict[tuple[CredentialKind, str], bytes] = field(default_factory=dict)
     recorded_at: datetime | None = None
     head: asyncio.Lock = field(default_factory=asyncio.Lock)
     grown: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -157,6 +165,30 @@ class MemoryStorage:
             people.add(key[:2])
         if any(row[:2] not in people for row in write.personal):
             raise Unwritable from PersonKeyMismatch("a person has no key")
+        if write.access:
+            self._changed_access(write)
+
+    def _changed_access(self, write: Write) -> tuple[_Access, _Credentials]:
+        """Who may do what after the batch. Raises CredentialMismatch."""
+        rows, credentials = dict(self._store.access), dict(self._store.credentials)
+        for row in write.access:
+            if isinstance(row, AccessRow):
+                _check_owner(rows, row)
+                apply(rows, row.tenant_id, row.change)
+                if isinstance(row.change, UserAccess) and row.change.status == "erased":
+                    for kind in (CredentialKind.PASSWORD, CredentialKind.EMAIL):
+                        credentials.pop((kind, row.change.user_id), None)
+                continue
+            kind, subject, digest = row.credential
+            place = ("api_keys", row.tenant_id, subject) if kind is CredentialKind.API_KEY else ("users", subject)
+            if place not in rows:
+                raise Unwritable from CredentialMismatch("its subject is not there")
+            if kind is not CredentialKind.PASSWORD and any(
+                each == digest for key, each in credentials.items() if key[0] is kind and key[1] != subject
+            ):
+                raise Unwritable from CredentialMismatch("it is somebody's already")
+            credentials[kind, subject] = digest
+        return rows, credentials
 
     def _record(self, write: Write) -> Appended:
         store = self._store
@@ -203,7 +235,19 @@ class MemoryStorage:
                 del store.personal[revision]
         store.people.update({key[:2]: key for key in write.keys})
         store.personal.update({revision[:3]: revision.sealed for revision in write.personal})
+        if write.access:
+            store.access, store.credentials = self._changed_access(write)
         return Appended(base, recorded_at)
+
+
+def _check_owner(rows: _Access, row: AccessRow) -> None:
+    """An API key's id is one tenant's."""
+    change = row.change
+    if isinstance(change, ApiKeyAccess) and any(
+        isinstance(each, ApiKeyAccess) and key[1] != row.tenant_id and each.key_id == change.key_id
+        for key, each in rows.items()
+    ):
+        raise Unwritable from CredentialMismatch("the API key is another tenant's")
 
 
 class _Locked:

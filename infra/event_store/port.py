@@ -6,6 +6,7 @@ Two implementations pass one contract suite: PostgreSQL (`writer.py`, `log.py`) 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from enum import StrEnum
 from operator import attrgetter
 from typing import Final, NamedTuple, Protocol
 
@@ -45,12 +46,32 @@ class SealedPerson(NamedTuple):
     sealed: bytes
 
 
+class CredentialKind(StrEnum):
+    """What somebody is known by, in the only form that is kept of it."""
+
+    API_KEY = "api_key"  # the key's SHA-256
+    PASSWORD = "password"  # noqa: S105  its hash, as argon2id writes it
+    EMAIL = "email"  # a keyed digest of the address, by which log-in finds its user
+
+
+class Credential(NamedTuple):
+    """A digest that goes into the schema `access` in the command's own batch, and into no event.
+
+    `subject` is the id of the API key or user, which the batch makes or which is there. It replaces the former one.
+    """
+
+    kind: CredentialKind
+    subject: str
+    digest: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A command on its way to the log.
 
     `request_hash` (32 bytes) tells a repeat from another request under the same key. `seals` and `erases` change the
-    vault in the same batch, and only if the command is accepted. `answer` runs synchronously, right after the decision.
+    vault in the same batch, `credentials` the schema `access`, and only if the command is accepted. `answer` runs
+    synchronously, right after the decision.
     """
 
     tenant_id: str
@@ -62,6 +83,7 @@ class Request:
     causation_id: str | None = None
     seals: SealedPerson | None = None
     erases: str | None = None
+    credentials: tuple[Credential, ...] = ()
     answer: Callable[[Decided], Answer] | None = None
 
 

@@ -14,6 +14,7 @@ from infra.event_store.storage import (
     Appended,
     ClaimKey,
     Conflict,
+    CredentialMismatch,
     Loaded,
     PersonKeyMismatch,
     ResultKey,
@@ -30,6 +31,7 @@ from infra.settings import WriterSettings
 
 SQLSTATE_STALE: Final = "TB001"
 SQLSTATE_PERSON_KEY: Final = "TB002"
+SQLSTATE_CREDENTIAL: Final = "TB004"
 # Classes of SQLSTATE that say nothing about the batch: connection, resources, operator, system, recovery.
 _LOST_CLASSES: Final = frozenset({"08", "53", "57", "58"})
 _LOST_STATES: Final = frozenset({"25P02", "25P03", "25P04", "25006", "40001", "40P01", "55P03"})
@@ -183,6 +185,8 @@ class PostgresStorage:
                 raise Conflict(Stale(error.args[0])) from error
             if state == SQLSTATE_PERSON_KEY:
                 raise Unwritable from PersonKeyMismatch(error.args[0])
+            if state == SQLSTATE_CREDENTIAL:
+                raise Unwritable from CredentialMismatch(error.args[0])
             if state[:2] in _LOST_CLASSES or state in _LOST_STATES:
                 self._drop()
                 raise StoreLost(str(error)) from error

@@ -7,9 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from domain.kernel.access import AccessChange
 from domain.kernel.accounts import Entry
 from domain.kernel.stream import Event
-from infra.event_store.port import Envelope
+from infra.event_store.port import Credential, Envelope
 
 StreamKey = tuple[str, str, str]  # tenant, stream type, stream id
 ResultKey = tuple[str, str]  # tenant, idempotency key
@@ -105,6 +106,20 @@ class PersonalRow(NamedTuple):
     sealed: bytes
 
 
+class AccessRow(NamedTuple):
+    """A change of who may do what in a tenant."""
+
+    tenant_id: str
+    change: AccessChange
+
+
+class CredentialRow(NamedTuple):
+    """A digest, and the tenant whose command brought it."""
+
+    tenant_id: str
+    credential: Credential
+
+
 @dataclass(slots=True)
 class Write:
     """Everything one batch changes, to be written whole or not at all. An event's position is the batch's base plus
@@ -123,6 +138,7 @@ class Write:
     erased: list[tuple[str, str]] = field(default_factory=list)
     keys: list[KeyRow] = field(default_factory=list)
     personal: list[PersonalRow] = field(default_factory=list)
+    access: list[AccessRow | CredentialRow] = field(default_factory=list)
 
 
 class Wanted(NamedTuple):
@@ -192,6 +208,10 @@ class Unwritable(Exception):
 
 class PersonKeyMismatch(Exception):
     """Data was sealed for a person whose key has been erased, or under a new key for a person who has one."""
+
+
+class CredentialMismatch(Exception):
+    """A digest is somebody's already, or its subject is not there; or a key's or user's id is another tenant's."""
 
 
 class Session(Protocol):

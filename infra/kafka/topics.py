@@ -22,10 +22,11 @@ class TopicName(StrEnum):
     BILLING = "billing.events.v1"
     PAYMENTS = "payments.events.v1"
     LEDGER = "ledger.entries.v1"
+    IDENTITY = "identity.events.v1"
     DEAD_LETTERS = "dead-letters.v1"
 
 
-PUBLISHED: Final = (TopicName.BILLING, TopicName.PAYMENTS, TopicName.LEDGER)
+PUBLISHED: Final = (TopicName.BILLING, TopicName.PAYMENTS, TopicName.LEDGER, TopicName.IDENTITY)
 """The topics that the relay writes: they are made from the log and can be made again."""
 
 

@@ -1,25 +1,135 @@
--- Tenants, and the digests of their keys. A tenant is live or a test for as long as it exists.
+-- Who may do what. The rows that events say (tenants, API keys, users, memberships) are written by `access.record` in the
+-- commit of their events, and `tallybook audit verify` compares them with the log. Digests are in tables of their own,
+-- which the readers of the others do not see. A tenant is live or a test for as long as it exists.
 CREATE TABLE access.tenants (
     tenant_id text COLLATE "C" PRIMARY KEY,
     name text NOT NULL,
     mode text COLLATE "C" NOT NULL CHECK (mode IN ('live', 'test')),
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL,
+    suspended_at timestamptz
 );
 CREATE TABLE access.api_keys (
     key_id text COLLATE "C" PRIMARY KEY,
     tenant_id text COLLATE "C" NOT NULL REFERENCES access.tenants,
     prefix text COLLATE "C" NOT NULL,
-    scope text COLLATE "C" NOT NULL DEFAULT 'admin' CHECK (scope IN ('read', 'write', 'admin')),
-    sha256 bytea NOT NULL UNIQUE CHECK (length(sha256) = 32),
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    name text NOT NULL,
+    scope text COLLATE "C" NOT NULL CHECK (scope IN ('read', 'write', 'admin')),
+    allowed_networks text[] NOT NULL,
+    reads_per_hour integer,
+    writes_per_hour integer,
+    admin_per_hour integer,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz,
     revoked_at timestamptz
 );
+COMMENT ON COLUMN access.api_keys.reads_per_hour IS 'null: as the cell has it for every key; the same of the others';
+COMMENT ON COLUMN access.api_keys.allowed_networks IS 'empty: it works from everywhere';
 CREATE INDEX api_keys_tenant ON access.api_keys (tenant_id);
+CREATE TABLE access.users (
+    user_id text COLLATE "C" PRIMARY KEY,
+    status text COLLATE "C" NOT NULL,
+    email_index bytea UNIQUE
+);
+COMMENT ON COLUMN access.users.email_index IS 'a keyed digest of the address: how log-in finds its user; null once erased';
+CREATE TABLE access.memberships (
+    tenant_id text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    role text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, user_id)
+);
+CREATE INDEX memberships_user ON access.memberships (user_id);
+CREATE TABLE access.api_key_digests (
+    key_id text COLLATE "C" PRIMARY KEY REFERENCES access.api_keys,
+    sha256 bytea NOT NULL UNIQUE CHECK (length(sha256) = 32)
+);
+
+-- What a batch changes, in order: rows of the tables, whole, and digests. Raises TB004 for a digest that is somebody's
+-- already or of nobody, and for an API key that is another tenant's. Processes that remember who may do what are told.
+CREATE FUNCTION access.record(changes jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    change jsonb;
+    done boolean;
+BEGIN
+    FOR change IN SELECT value FROM jsonb_array_elements(changes) LOOP
+        CASE change ->> 'table'
+            WHEN 'tenants' THEN
+                INSERT INTO access.tenants SELECT * FROM jsonb_populate_record(NULL::access.tenants, change)
+                ON CONFLICT (tenant_id) DO UPDATE SET name = excluded.name, suspended_at = excluded.suspended_at;
+            WHEN 'api_keys' THEN
+                INSERT INTO access.api_keys AS k SELECT * FROM jsonb_populate_record(NULL::access.api_keys, change)
+                ON CONFLICT (key_id) DO UPDATE SET
+                    name = excluded.name, scope = excluded.scope, allowed_networks = excluded.allowed_networks,
+                    reads_per_hour = excluded.reads_per_hour, writes_per_hour = excluded.writes_per_hour,
+                    admin_per_hour = excluded.admin_per_hour, expires_at = excluded.expires_at,
+                    revoked_at = excluded.revoked_at
+                    WHERE k.tenant_id = excluded.tenant_id
+                RETURNING true INTO done;
+                IF done IS NULL THEN
+                    RAISE EXCEPTION 'the API key is another tenant''s' USING ERRCODE = 'TB004';
+                END IF;
+            WHEN 'users' THEN
+                INSERT INTO access.users (user_id, status) VALUES (change ->> 'user_id', change ->> 'status')
+                ON CONFLICT (user_id) DO UPDATE SET status = excluded.status;
+                IF change ->> 'status' = 'erased' THEN
+                    UPDATE access.users SET email_index = NULL WHERE user_id = change ->> 'user_id';
+                    DELETE FROM access.passwords WHERE user_id = change ->> 'user_id';
+                END IF;
+            WHEN 'memberships' THEN
+                IF change ->> 'role' IS NULL THEN
+                    DELETE FROM access.memberships
+                    WHERE tenant_id = change ->> 'tenant_id' AND user_id = change ->> 'user_id';
+                ELSE
+                    INSERT INTO access.memberships SELECT * FROM jsonb_populate_record(NULL::access.memberships, change)
+                    ON CONFLICT (tenant_id, user_id) DO UPDATE SET role = excluded.role;
+                END IF;
+            ELSE
+                PERFORM access.keep_credential(change);
+        END CASE;
+    END LOOP;
+    PERFORM pg_notify('tallybook_access', '');
+EXCEPTION WHEN unique_violation THEN
+    RAISE EXCEPTION 'it is somebody''s already' USING ERRCODE = 'TB004';
+END
+$$;
+
+CREATE FUNCTION access.keep_credential(change jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    digest bytea := (change ->> 'digest')::bytea;
+    done boolean;
+BEGIN
+    CASE change ->> 'table'
+        WHEN 'api_key' THEN
+            INSERT INTO access.api_key_digests (key_id, sha256)
+            SELECT key_id, digest FROM access.api_keys
+            WHERE key_id = change ->> 'subject' AND tenant_id = change ->> 'tenant_id'
+            ON CONFLICT (key_id) DO UPDATE SET sha256 = excluded.sha256
+            RETURNING true INTO done;
+        WHEN 'password' THEN
+            INSERT INTO access.passwords (user_id, hash)
+            SELECT user_id, digest FROM access.users WHERE user_id = change ->> 'subject'
+            ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash
+            RETURNING true INTO done;
+        WHEN 'email' THEN
+            UPDATE access.users SET email_index = digest WHERE user_id = change ->> 'subject' RETURNING true INTO done;
+    END CASE;
+    IF done IS NULL THEN
+        RAISE EXCEPTION 'its subject is not there' USING ERRCODE = 'TB004';
+    END IF;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION access.keep_credential FROM PUBLIC;
 
 -- A key is looked up before its tenant is known, so by a function that row security does not hold back.
 CREATE FUNCTION access.find_api_key(wanted_sha256 bytea)
-    RETURNS TABLE (key_id text, tenant_id text, prefix text, mode text, scope text)
+    RETURNS TABLE (key_id text, tenant_id text, prefix text, mode text, scope text, suspended boolean,
+                   allowed_networks text[], reads_per_hour integer, writes_per_hour integer, admin_per_hour integer,
+                   expires_at timestamptz)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT k.key_id, k.tenant_id, k.prefix, t.mode, k.scope FROM access.api_keys k JOIN access.tenants t USING (tenant_id)
-    WHERE k.sha256 = wanted_sha256 AND k.revoked_at IS NULL
+    SELECT k.key_id, k.tenant_id, k.prefix, t.mode, k.scope, t.suspended_at IS NOT NULL, k.allowed_networks,
+           k.reads_per_hour, k.writes_per_hour, k.admin_per_hour, k.expires_at
+    FROM access.api_key_digests d JOIN access.api_keys k USING (key_id) JOIN access.tenants t USING (tenant_id)
+    WHERE d.sha256 = wanted_sha256 AND k.revoked_at IS NULL
+        AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
 $$;

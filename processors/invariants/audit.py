@@ -8,6 +8,7 @@ from domain.catalogue import STREAMS
 from gateway_adapters.port import Gateway
 from infra.database import Pool
 from infra.settings import Settings
+from processors.invariants.access import check_access
 from processors.invariants.entries import check_entries
 from processors.invariants.findings import Checked, Invariant, Progress, silent
 from processors.invariants.gateway import check_gateway
@@ -81,6 +82,8 @@ async def _check(
             )
         case Invariant.SAGAS:
             checked = await check_unfinished(pool, codec, grace=grace, progress=progress)
+        case Invariant.ACCESS:
+            checked = await check_access(pool, codec, progress=progress)
         case Invariant.BOOKS | Invariant.DOCUMENTS:
             return await check_entries(pool, codec, wanted, progress=progress)
     return {invariant: checked}

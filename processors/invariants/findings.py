@@ -26,6 +26,7 @@ class Invariant(StrEnum):
     KAFKA = "I5"
     SAGAS = "I7"
     DOCUMENTS = "I8"
+    ACCESS = "I11"
 
     @property
     def claim(self) -> str:
@@ -41,6 +42,7 @@ _CLAIMS: Final = {
     Invariant.KAFKA: "Kafka equals the event store by (stream, version), gapless",
     Invariant.SAGAS: "no saga is unfinished",
     Invariant.DOCUMENTS: "the books say of each customer what the documents say",
+    Invariant.ACCESS: "who may do what is what the log says",
 }
 
 

@@ -4,13 +4,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from domain.kernel.personal_reference import PersonalReference
 from domain.payments.decline import DeclineCode
 from domain.kernel.accounts import Account, Posting
 from domain.kernel.accounts import credit as credit_posting
 from domain.kernel.accounts import debit as debit_posting
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
-from domain.customers.customer import CreateCustomer, CustomerCreated, CustomerDeleted, PersonalReference
+from domain.customers.customer import CreateCustomer, CustomerCreated, CustomerDeleted
 from domain.kernel.identifiers import encode, uuid7
 from domain.invoicing.invoice import CollectionMethod, DraftInvoice, InvoiceDrafted, InvoiceFinalized, InvoicePaid, InvoicePaymentFailed, InvoicePaymentStarted, InvoiceVoided
 from domain.invoicing.invoice_line import InvoiceLine

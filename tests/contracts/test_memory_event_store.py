@@ -1,13 +1,18 @@
 """The in-memory event store keeps the contract."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
+from domain import commands
+from domain.kernel.access import AccessChange, AccessKey
 from infra.event_store.memory import MemoryDueWork, MemoryLog, MemoryStorage, MemoryStore
+from infra.event_store.port import CredentialKind
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import WriterSettings
+from schemas.codec import default_codec
 from testing.requests import TENANT
+from tests.contracts.access_contract import AccessContract
 from tests.contracts.counter_stream import HANDLERS, CounterCodec
 from tests.contracts.due_work_contract import DueWorkContract
 from tests.contracts.event_store_contract import Cell, EventStoreContract
@@ -27,6 +32,19 @@ class MemoryCell:
         self.writers.append(writer)
         return writer
 
+    def domain_writer(self) -> GroupCommitWriter:
+        writer = GroupCommitWriter(
+            MemoryStorage(self.store), handlers=commands.HANDLERS, codec=default_codec(), settings=WriterSettings()
+        )
+        self.writers.append(writer)
+        return writer
+
+    async def access(self) -> Mapping[AccessKey, AccessChange]:
+        return dict(self.store.access)
+
+    async def credentials(self) -> Mapping[tuple[CredentialKind, str], bytes]:
+        return dict(self.store.credentials)
+
     async def person_rows(self, person_id: str) -> tuple[int, Sequence[str]]:
         references = sorted(key[2] for key in self.store.personal if key[:2] == (TENANT, person_id))
         return int((TENANT, person_id) in self.store.people), references
@@ -40,5 +58,5 @@ async def cell() -> AsyncIterator[Cell]:
         await writer.close()
 
 
-class TestMemoryEventStore(EventStoreContract, DueWorkContract):
+class TestMemoryEventStore(EventStoreContract, DueWorkContract, AccessContract):
     pass

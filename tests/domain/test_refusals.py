@@ -127,6 +127,33 @@ PROMISED = """
     InvalidPassword              invalid_password               invalid    password
     WeakPassword                 weak_password                  invalid    password
     BasisNeedsMonths             basis_needs_months             invalid    proration_basis
+    TenantNotFound               tenant_not_found               not_found  tenant
+    TenantAlreadyExists          tenant_already_exists          conflict   -
+    TenantIdReserved             tenant_id_reserved             invalid    tenant
+    ApiKeyNotFound               api_key_not_found              not_found  api_key
+    ApiKeyAlreadyExists          api_key_already_exists         conflict   -
+    ApiKeyIsOver                 api_key_over                   conflict   api_key
+    ApiKeyIsRotated              api_key_rotated                conflict   api_key
+    InvalidApiKeyTerms           invalid_api_key_terms          invalid    -
+    InvalidOverlap               invalid_overlap                invalid    overlap
+    TeamNotFound                 team_not_found                 not_found  tenant
+    TeamNeedsAdmin               team_needs_admin               conflict   -
+    NotAnAdmin                   not_an_admin                   conflict   -
+    OwnRole                      own_role                       conflict   user
+    NotARoleOfTeams              not_a_role_of_teams            invalid    role
+    MemberNotFound               member_not_found               not_found  user
+    AlreadyMember                already_member                 conflict   user
+    TeamIsFull                   team_full                      conflict   -
+    InvitationNotFound           invitation_not_found           not_found  invitation
+    InvitationAlreadyExists      invitation_already_exists      conflict   -
+    InvitationExpired            invitation_expired             conflict   invitation
+    InvalidInvitationExpiry      invalid_invitation_expiry      invalid    expires_at
+    UserNotFound                 user_not_found                 not_found  user
+    UserAlreadyExists            user_already_exists            conflict   -
+    UserIsErased                 user_erased                    conflict   user
+    SessionNotFound              session_not_found              not_found  session
+    SessionAlreadyExists         session_already_exists         conflict   -
+    UserMayNotSignIn             user_may_not_sign_in           conflict   user
 """
 
 MODULES = [import_module(module.name) for module in walk_packages(domain.__path__, "domain.")]

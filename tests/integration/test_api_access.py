@@ -1,16 +1,20 @@
 """Who may ask, how often, and what every answer has, whatever was asked."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from starlette.types import Message
 
-from cli.tenants import create_key, revoke_key
+from cli.tenants import create_key, reactivate_tenant, revoke_key, suspend_tenant
 from infra.event_store.port import Outcome, Request
 from infra.settings import ApiSettings
 from testing.api_client import Api, Client, running_api
 from testing.services import FreshDatabase
+
+PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -63,6 +67,48 @@ async def test_only_a_digest_of_a_key_is_stored(api: Api, client: Client) -> Non
     assert len(stored) == 1
     secret = client.key.rsplit("_", 1)[1]
     assert secret not in str([dict(row) for row in stored])
+
+
+async def until_answered(client: Client, status: int) -> None:
+    """Ask for a change until the answer has this status: what was found is believed until the change is heard."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (await client.post("/v1/products", {"name": "P"})).status_code != status:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_changes_of_keys_and_tenants_is_heard_by_every_process(database: FreshDatabase) -> None:
+    """However long what was found would be believed."""
+    believing = ApiSettings(key_cache_s=86_400, anonymous_rate_per_min=100_000)
+    async with running_api(database, believing) as one, running_api(database, believing) as other:
+        dsn, settings = database.dsn, one.parts.settings
+        first = await one.tenant("acme")
+        key = await create_key(dsn, settings, tenant_id="acme")
+        clients = [Client(http=api.http, key=key.secret, tenant_id="acme", parts=api.parts) for api in (one, other)]
+        for client in clients:
+            assert (await client.post("/v1/products", {"name": "P"})).status_code == 201
+        await suspend_tenant(dsn, settings, tenant_id="acme", reason="unpaid")
+        for client in clients:
+            await until_answered(client, 403)
+            refused = await client.post("/v1/products", {"name": "P"})
+            assert refused.json()["code"] == "tenant_suspended"
+            assert (await client.get("/v1/products")).status_code == 200, "suspending stops commands, not reads"
+        await reactivate_tenant(dsn, settings, tenant_id="acme")
+        for client in clients:
+            await until_answered(client, 201)
+        assert await revoke_key(dsn, settings, key_id=key.key_id)
+        for client in clients:
+            await until_answered(client, 401)
+        assert (await first.post("/v1/products", {"name": "P"})).status_code == 201
+
+
+async def test_a_key_works_until_it_expires_however_long_it_is_believed(database: FreshDatabase) -> None:
+    async with running_api(database, ApiSettings(key_cache_s=86_400, anonymous_rate_per_min=100_000)) as api:
+        await api.tenant("acme")
+        key = await create_key(database.dsn, api.parts.settings, tenant_id="acme")
+        connection = await asyncpg.connect(database.dsn)
+        await connection.execute("UPDATE access.api_keys SET expires_at = clock_timestamp() + interval '1 second'")
+        await connection.close()
+        await until_answered(Client(http=api.http, key=key.secret, tenant_id="acme", parts=api.parts), 401)
 
 
 async def test_a_revoked_key_is_refused_once_the_cache_has_forgotten_it(database: FreshDatabase) -> None:

@@ -114,6 +114,17 @@ OVERSTEPS = (
     (Role.WRITER, "UPDATE log.command_results SET answer = NULL"),
     (Role.WRITER, "DELETE FROM log.command_results"),
     (Role.WRITER, "SELECT * FROM access.api_keys"),
+    (Role.WRITER, "SELECT * FROM access.api_key_digests"),
+    (Role.WRITER, "INSERT INTO access.memberships VALUES ('acme', 'user_1', 'ADMIN')"),
+    (Role.WRITER, "SELECT access.keep_credential('{}')"),
+    (Role.READER, "SELECT access.record('[]')"),
+    (Role.READER, "SELECT * FROM access.api_key_digests"),
+    (Role.READER, "SELECT * FROM access.passwords"),
+    (Role.READER, "SELECT * FROM access.users"),
+    (Role.PROJECTOR, "SELECT * FROM access.memberships"),
+    (Role.ACCESS, "SELECT * FROM log.events"),
+    (Role.ACCESS, "SELECT * FROM vault.people"),
+    (Role.ACCESS, "UPDATE access.memberships SET role = 'ADMIN'"),
     (Role.WRITER, "CREATE TABLE log.mine (a int)"),
 )
 
@@ -135,14 +146,19 @@ async def test_a_role_may_do_its_own_part_only(admin: Connection) -> None:
 
 async def test_an_api_key_is_found_by_its_hash_before_its_tenant_is_known(admin: Connection) -> None:
     await admin.execute(
-        "INSERT INTO access.tenants VALUES ('acme', 'Acme', 'live');"
-        "INSERT INTO access.api_keys (key_id, tenant_id, prefix, sha256, revoked_at) VALUES "
-        "('key_1', 'acme', 'tb_1', sha256('one'), NULL), ('key_2', 'acme', 'tb_2', sha256('two'), now())"
+        "INSERT INTO access.tenants VALUES ('acme', 'Acme', 'live', now());"
+        "INSERT INTO access.api_keys (key_id, tenant_id, prefix, name, scope, allowed_networks, created_at, "
+        "revoked_at, expires_at) VALUES ('key_1', 'acme', 'tb_1', '', 'read', '{}', now(), NULL, NULL), "
+        "('key_2', 'acme', 'tb_2', '', 'read', '{}', now(), now(), NULL), "
+        "('key_3', 'acme', 'tb_3', '', 'read', '{}', now(), NULL, now());"
+        "INSERT INTO access.api_key_digests VALUES "
+        "('key_1', sha256('one')), ('key_2', sha256('two')), ('key_3', sha256('three'))"
     )
     await admin.execute("SET ROLE tallybook_reader")
     found = await admin.fetch("SELECT * FROM access.find_api_key(sha256('one'))")
-    assert [tuple(row) for row in found] == [("key_1", "acme", "tb_1", "live", "admin")]
-    assert await admin.fetch("SELECT * FROM access.find_api_key(sha256('two'))") == []
+    assert [tuple(row)[:6] for row in found] == [("key_1", "acme", "tb_1", "live", False, "read")]
+    for over in ("two", "three"):
+        assert await admin.fetch("SELECT * FROM access.find_api_key(sha256($1::bytea))", over.encode()) == []
     assert await admin.fetch("SELECT * FROM access.api_keys") == []
 
 

@@ -11,7 +11,8 @@
 -- Raises TB001 when what the batch was decided on has changed (the message says what: streams, reads, results, claims),
 -- or when the time it was decided at is further from the log's than it may be (clock): by a clock that is wrong, or too
 -- long ago. Events are found by the times in their ids, and what was decided later must not bear an earlier time.
--- Raises TB002 when it seals data for a person whose key is gone or there already. Either way nothing is written.
+-- Raises TB002 when it seals data for a person whose key is gone or there already, and TB004 when it brings a credential
+-- that is somebody's already, or for nobody. Either way nothing is written.
 DROP FUNCTION IF EXISTS log.append;
 CREATE FUNCTION log.append(
     stream_tenants text[], stream_types text[], stream_ids text[], stream_versions int[], stream_changes int[],
@@ -33,7 +34,7 @@ CREATE FUNCTION log.append(
     erased_tenants text[], erased_people text[],
     key_tenants text[], key_people text[], key_wrapped bytea[], key_salts bytea[],
     data_tenants text[], data_people text[], data_references text[], data_sealed bytea[],
-    batch_decided_at timestamptz, clock_apart_max interval,
+    batch_decided_at timestamptz, clock_apart_max interval, access_changes jsonb DEFAULT NULL,
     OUT base bigint, OUT recorded timestamptz
 ) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -173,6 +174,10 @@ BEGIN
         IF written <> wanted THEN
             RAISE EXCEPTION 'a person has no key' USING ERRCODE = 'TB002';
         END IF;
+    END IF;
+
+    IF access_changes IS NOT NULL THEN
+        PERFORM access.record(access_changes);
     END IF;
 END
 $$;

@@ -26,6 +26,9 @@ BEGIN
         ('vault.personal_data',     'SELECT, INSERT, DELETE',          '',       '',                       'SELECT', ''),
         ('access.tenants',          '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.api_keys',         '',                                '',       '',                       'SELECT', 'SELECT'),
+        ('access.memberships',      '',                                '',       '',                       'SELECT', 'SELECT'),
+        ('access.users',            '',                                '',       '',                       '',       'SELECT'),
+        ('access.api_key_digests',  '',                                '',       '',                       '',       'SELECT'),
         ('access.passwords',        '',                                '',       '',                       '',       'SELECT, UPDATE'),
         ('access.one_time_tokens',  '',                                '',       '',                       '',       'SELECT, INSERT, UPDATE, DELETE'),
         ('access.sessions',         '',                                '',       '',                       '',       'SELECT, INSERT, UPDATE, DELETE'),
@@ -47,7 +50,9 @@ BEGIN
         ('ops.beat',                'EXECUTE',                         'EXECUTE','EXECUTE',                '',       ''),
         ('ops.leave',               'EXECUTE',                         'EXECUTE','EXECUTE',                '',       ''),
         ('log.make_partitions',     'EXECUTE',                         '',       '',                       '',       ''),
-        ('access.find_api_key',     'EXECUTE',                         '',       '',                       'EXECUTE','EXECUTE')
+        ('access.find_api_key',     'EXECUTE',                         '',       '',                       'EXECUTE','EXECUTE'),
+        ('access.record',           'EXECUTE',                         '',       '',                       '',       ''),
+        ('access.keep_credential',  '',                                '',       '',                       '',       '')
     ) AS t (name, writer, relay, projector, reader, access) LOOP
         is_table := to_regclass(place.name) IS NOT NULL;
         has_tenants := is_table AND EXISTS (

@@ -13,14 +13,13 @@ from domain.customers.customer import (
     DefaultPaymentMethodSet,
     DeleteCustomer,
     EraseCustomer,
-    PersonalDataMoved,
-    PersonalReference,
     SetDefaultPaymentMethod,
     UpdateCustomer,
 )
 from domain.customers.payment_method import DetachPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.currency import UnknownCurrency
+from domain.kernel.personal_reference import PersonalDataMoved, PersonalReference
 from domain.kernel.refusal import ExternalIdTaken
 from domain.kernel.stream import Command
 from testing.examples.streams import (

@@ -2,8 +2,9 @@
 
 import pytest
 
-from domain.customers.customer import CUSTOMER, CustomerUpdated, EraseCustomer, PersonalReference, UpdateCustomer
+from domain.customers.customer import CUSTOMER, CustomerUpdated, EraseCustomer, UpdateCustomer
 from domain.customers.tax_location import InvalidTaxLocation, TaxLocation, tax_location_of
+from domain.kernel.personal_reference import PersonalReference
 from testing.examples.streams import CUSTOMER_ID, create_customer
 from testing.specification import given
 

@@ -1,0 +1,122 @@
+"""What is decided about tenants and their API keys."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from domain.identity.api_key import (
+    API_KEY,
+    OVERLAP_MAX,
+    ApiKeyCreated,
+    ApiKeyIsOver,
+    ApiKeyIsRotated,
+    ApiKeyLimitsChanged,
+    ApiKeyRevoked,
+    ApiKeyRotated,
+    ChangeApiKeyLimits,
+    CreateApiKey,
+    InvalidOverlap,
+    RevokeApiKey,
+    RotateApiKey,
+    check_limits,
+    check_terms,
+)
+from domain.identity.tenant import (
+    PLATFORM,
+    TENANT,
+    CreateTenant,
+    ReactivateTenant,
+    SuspendTenant,
+    TenantCreated,
+    TenantIdReserved,
+    TenantReactivated,
+    TenantSuspended,
+)
+from domain.kernel.frozen import replace
+from domain.kernel.stream import Decision, Handler, Streams
+
+
+def create_tenant(command: CreateTenant, streams: Streams, now: datetime) -> Decision:
+    if command.tenant_id == PLATFORM:
+        raise TenantIdReserved(tenant=PLATFORM)
+    TENANT.check_new(streams, command.tenant_id)
+    created = TenantCreated(tenant_id=command.tenant_id, name=command.name, mode=command.mode, created_at=now)
+    return Decision(now, [TENANT.change(created)])
+
+
+def suspend_tenant(command: SuspendTenant, streams: Streams, now: datetime) -> Decision:
+    if TENANT.of(streams, command.tenant_id).suspended_at is not None:
+        return Decision(now, [])
+    suspended = TenantSuspended(tenant_id=command.tenant_id, reason=command.reason, suspended_at=now)
+    return Decision(now, [TENANT.change(suspended)])
+
+
+def reactivate_tenant(command: ReactivateTenant, streams: Streams, now: datetime) -> Decision:
+    if TENANT.of(streams, command.tenant_id).suspended_at is None:
+        return Decision(now, [])
+    return Decision(now, [TENANT.change(TenantReactivated(tenant_id=command.tenant_id))])
+
+
+def create_api_key(command: CreateApiKey, streams: Streams, now: datetime) -> Decision:
+    TENANT.of(streams, command.tenant_id)
+    API_KEY.check_new(streams, command.key_id)
+    check_terms(command.terms, now)
+    created = ApiKeyCreated(
+        key_id=command.key_id, prefix=command.prefix, terms=command.terms, rotated_from=None, created_at=now
+    )
+    return Decision(now, [API_KEY.change(created)])
+
+
+def rotate_api_key(command: RotateApiKey, streams: Streams, now: datetime) -> Decision:
+    """Two at once make one successor: the second finds the key rotated."""
+    key = API_KEY.of(streams, command.key_id)
+    if key.is_over(now):
+        raise ApiKeyIsOver(api_key=command.key_id)
+    if key.successor_id is not None:
+        raise ApiKeyIsRotated(api_key=command.key_id, successor=key.successor_id)
+    if not timedelta(0) <= command.overlap <= OVERLAP_MAX:
+        raise InvalidOverlap(overlap_s=int(command.overlap.total_seconds()))
+    API_KEY.check_new(streams, command.successor_id)
+    terms = replace(key.terms, expires_at=command.successor_expires_at)
+    check_terms(terms, now)
+    ends = now + command.overlap
+    rotated = ApiKeyRotated(
+        key_id=command.key_id,
+        successor_id=command.successor_id,
+        works_until=ends if key.terms.expires_at is None else min(ends, key.terms.expires_at),
+    )
+    successor = ApiKeyCreated(
+        key_id=command.successor_id,
+        prefix=command.successor_prefix,
+        terms=terms,
+        rotated_from=command.key_id,
+        created_at=now,
+    )
+    return Decision(now, [API_KEY.change(rotated), API_KEY.change(successor)])
+
+
+def revoke_api_key(command: RevokeApiKey, streams: Streams, now: datetime) -> Decision:
+    if API_KEY.of(streams, command.key_id).revoked_at is not None:
+        return Decision(now, [])
+    return Decision(now, [API_KEY.change(ApiKeyRevoked(key_id=command.key_id, revoked_at=now))])
+
+
+def change_api_key_limits(command: ChangeApiKeyLimits, streams: Streams, now: datetime) -> Decision:
+    key = API_KEY.of(streams, command.key_id)
+    if key.is_over(now):
+        raise ApiKeyIsOver(api_key=command.key_id)
+    check_limits(command.limits)
+    if key.terms.limits == command.limits:
+        return Decision(now, [])
+    return Decision(now, [API_KEY.change(ApiKeyLimitsChanged(key_id=command.key_id, limits=command.limits))])
+
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    CreateTenant: create_tenant,
+    SuspendTenant: suspend_tenant,
+    ReactivateTenant: reactivate_tenant,
+    CreateApiKey: create_api_key,
+    RotateApiKey: rotate_api_key,
+    RevokeApiKey: revoke_api_key,
+    ChangeApiKeyLimits: change_api_key_limits,
+}

@@ -1,0 +1,288 @@
+"""The people of a tenant and their roles, on one stream, so that no team is ever without an ADMIN.
+
+Its stream lies in the tenant, under the tenant's own id. Two admins who remove each other at once are decided one after
+the other, and the second is no admin any more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from domain.identity.permissions import Role
+from domain.kernel.access import AccessChange, MembershipAccess
+from domain.kernel.frozen import replace
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Stream, Topic
+
+OF_TEAMS: Final = frozenset({Role.ADMIN, Role.BILLING_ADMIN, Role.MERCHANT, Role.USER, Role.VIEWER})
+INVITATION_LASTS_MAX: Final = timedelta(days=7)
+INVITATIONS_MAX: Final = 100
+"""Open at once: each may become mail to a stranger."""
+MEMBERS_MAX: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InviteMember:
+    """`by` is the member who asks, None for the platform. Address and token are no facts: they lie elsewhere."""
+
+    tenant_id: str
+    invitation_id: str
+    role: Role
+    expires_at: datetime
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawInvitation:
+    tenant_id: str
+    invitation_id: str
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptInvitation:
+    """The user whose address was invited takes the role that was offered."""
+
+    tenant_id: str
+    invitation_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddMember:
+    """Without an invitation: a tenant's first ADMIN, by the platform, or a user whom an admin knows."""
+
+    tenant_id: str
+    user_id: str
+    role: Role
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeMemberRole:
+    tenant_id: str
+    user_id: str
+    role: Role
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveMember:
+    """Anybody may leave; others are removed by an admin."""
+
+    tenant_id: str
+    user_id: str
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberInvited:
+    tenant_id: str
+    invitation_id: str
+    role: Role
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationWithdrawn:
+    tenant_id: str
+    invitation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberAdded:
+    tenant_id: str
+    user_id: str
+    role: Role
+    invitation_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRoleChanged:
+    tenant_id: str
+    user_id: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRemoved:
+    tenant_id: str
+    user_id: str
+
+
+TeamEvent = MemberInvited | InvitationWithdrawn | MemberAdded | MemberRoleChanged | MemberRemoved
+
+
+class TeamNotFound(Refusal):
+    """This tenant has no team yet: add its first ADMIN."""
+
+    code = "team_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "tenant"
+
+
+class TeamNeedsAdmin(Refusal):
+    """A team is never without an ADMIN: make somebody else ADMIN first."""
+
+    code = "team_needs_admin"
+
+
+class NotAnAdmin(Refusal):
+    """Only an ADMIN of the team may invite, add, change and remove others."""
+
+    code = "not_an_admin"
+
+
+class OwnRole(Refusal):
+    """Nobody changes their own role: another ADMIN does."""
+
+    code = "own_role"
+    param = "user"
+
+
+class NotARoleOfTeams(Refusal):
+    """A member of a team is ADMIN, BILLING_ADMIN, MERCHANT, USER or VIEWER."""
+
+    code = "not_a_role_of_teams"
+    kind = RefusalKind.INVALID
+    param = "role"
+
+
+class MemberNotFound(Refusal):
+    """This user is no member of the team."""
+
+    code = "member_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "user"
+
+
+class AlreadyMember(Refusal):
+    """This user is a member already: change their role."""
+
+    code = "already_member"
+    param = "user"
+
+
+class TeamIsFull(Refusal):
+    """The team has as many members, or open invitations, as it may: remove or withdraw some."""
+
+    code = "team_full"
+
+
+class InvitationNotFound(Refusal):
+    """There is no such open invitation: it was accepted or withdrawn, or never made."""
+
+    code = "invitation_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "invitation"
+
+
+class InvitationAlreadyExists(Refusal):
+    """An invitation of this id is open already."""
+
+    code = "invitation_already_exists"
+
+
+class InvitationExpired(Refusal):
+    """The invitation has expired: ask for another one."""
+
+    code = "invitation_expired"
+    param = "invitation"
+
+
+class InvalidInvitationExpiry(Refusal):
+    """An invitation lasts for up to 7 days from now."""
+
+    code = "invalid_invitation_expiry"
+    kind = RefusalKind.INVALID
+    param = "expires_at"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    invitation_id: str
+    role: Role
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    user_id: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """Members in the order they came, and the invitations that are neither accepted nor withdrawn."""
+
+    tenant_id: str
+    members: tuple[Member, ...]
+    invitations: tuple[Invitation, ...]
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        """Each member's role, by the user's id."""
+        return {member.user_id: member.role for member in self.members}
+
+    def role_of(self, user_id: str) -> Role | None:
+        """A user's role; None if they are no member."""
+        return self.roles.get(user_id)
+
+    def is_last_admin(self, user_id: str) -> bool:
+        """Whether the team would be without an ADMIN if it were without this one."""
+        return [member.user_id for member in self.members if member.role is Role.ADMIN] == [user_id]
+
+
+def evolve(team: Team | None, event: TeamEvent) -> Team:
+    team = team or Team(tenant_id=event.tenant_id, members=(), invitations=())
+    match event:
+        case MemberInvited():
+            new = Invitation(invitation_id=event.invitation_id, role=event.role, expires_at=event.expires_at)
+            return replace(team, invitations=(*team.invitations, new))
+        case InvitationWithdrawn():
+            return replace(team, invitations=_without(team.invitations, event.invitation_id))
+        case MemberAdded():
+            member = Member(user_id=event.user_id, role=event.role)
+            left = _without(team.invitations, event.invitation_id)
+            return replace(team, members=(*team.members, member), invitations=left)
+        case MemberRoleChanged():
+            changed = Member(user_id=event.user_id, role=event.role)
+            members = tuple(changed if each.user_id == event.user_id else each for each in team.members)
+            return replace(team, members=members)
+        case MemberRemoved():
+            return replace(team, members=tuple(each for each in team.members if each.user_id != event.user_id))
+
+
+def _without(invitations: tuple[Invitation, ...], invitation_id: str | None) -> tuple[Invitation, ...]:
+    return tuple(each for each in invitations if each.invitation_id != invitation_id)
+
+
+def access(event: TeamEvent, team: Team) -> tuple[AccessChange, ...]:
+    match event:
+        case MemberAdded() | MemberRoleChanged():
+            return (MembershipAccess(user_id=event.user_id, role=event.role.value),)
+        case MemberRemoved():
+            return (MembershipAccess(user_id=event.user_id, role=None),)
+        case _:
+            return ()
+
+
+EVENTS: dict[str, type] = {
+    "team.member_invited": MemberInvited,
+    "team.invitation_withdrawn": InvitationWithdrawn,
+    "team.member_added": MemberAdded,
+    "team.member_role_changed": MemberRoleChanged,
+    "team.member_removed": MemberRemoved,
+}
+
+TEAM: Stream[Team] = Stream(
+    name="team",
+    id_field="tenant_id",
+    topic=Topic.IDENTITY,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda team: None,
+    not_found=TeamNotFound,
+    access=access,
+)

@@ -1,0 +1,140 @@
+"""A tenant: whose books these are, what for, and whether they may be written. Suspending stops commands, not reads.
+
+Its stream lies in the tenant itself, under the tenant's own id.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from domain.kernel.access import AccessChange, TenantAccess
+from domain.kernel.frozen import replace
+from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Stream, Topic
+from domain.kernel.tenant_mode import TenantMode
+
+PLATFORM: Final = "platform"
+"""The tenant whose streams are about the platform itself: its users and their sessions. It has no books."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateTenant:
+    """`name` is an organization's, for people to read."""
+
+    tenant_id: str
+    name: str
+    mode: TenantMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspendTenant:
+    """Take no more commands. What is under way (timers, gateway calls, sagas) is brought to its end."""
+
+    tenant_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReactivateTenant:
+    tenant_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantCreated:
+    tenant_id: str
+    name: str
+    mode: TenantMode
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantSuspended:
+    tenant_id: str
+    reason: str
+    suspended_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantReactivated:
+    tenant_id: str
+
+
+TenantEvent = TenantCreated | TenantSuspended | TenantReactivated
+
+
+class TenantNotFound(Refusal):
+    """There is no such tenant."""
+
+    code = "tenant_not_found"
+    kind = RefusalKind.NOT_FOUND
+    param = "tenant"
+
+
+class TenantAlreadyExists(Refusal):
+    """A tenant of this id exists already."""
+
+    code = "tenant_already_exists"
+
+
+class TenantIdReserved(Refusal):
+    """This id is the platform's own; choose another one for the tenant."""
+
+    code = "tenant_id_reserved"
+    kind = RefusalKind.INVALID
+    param = "tenant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    tenant_id: str
+    name: str
+    mode: TenantMode
+    created_at: datetime
+    suspended_at: datetime | None
+
+
+def evolve(tenant: Tenant | None, event: TenantEvent) -> Tenant:
+    if isinstance(event, TenantCreated):
+        return Tenant(
+            tenant_id=event.tenant_id,
+            name=event.name,
+            mode=event.mode,
+            created_at=event.created_at,
+            suspended_at=None,
+        )
+    assert tenant is not None, "the first event of a tenant is tenant.created"
+    match event:
+        case TenantSuspended():
+            return replace(tenant, suspended_at=event.suspended_at)
+        case TenantReactivated():
+            return replace(tenant, suspended_at=None)
+
+
+def access(event: TenantEvent, tenant: Tenant) -> tuple[AccessChange, ...]:
+    return (
+        TenantAccess(
+            name=tenant.name,
+            mode=tenant.mode.value,
+            created_at=tenant.created_at,
+            suspended_at=tenant.suspended_at,
+        ),
+    )
+
+
+EVENTS: dict[str, type] = {
+    "tenant.created": TenantCreated,
+    "tenant.suspended": TenantSuspended,
+    "tenant.reactivated": TenantReactivated,
+}
+
+TENANT: Stream[Tenant] = Stream(
+    name="tenant",
+    id_field="tenant_id",
+    topic=Topic.IDENTITY,
+    events=EVENTS,
+    evolve=evolve,
+    customer_of=lambda tenant: None,
+    not_found=TenantNotFound,
+    already_exists=TenantAlreadyExists,
+    access=access,
+)

@@ -1,0 +1,89 @@
+"""What an event changes of who may do what: rows of the schema `access`, written in the event's own commit.
+
+A value here is a whole row as it is from now on. The tenant is the command's own, so that no rule can reach another's.
+Secrets are no part of them: they come beside the command, as personal data do.
+"""
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+AccessKey = tuple[str, ...]
+"""The table, and what a row is found by there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantAccess:
+    """The tenant itself; suspended since then, where it is."""
+
+    table: ClassVar = "tenants"
+
+    name: str
+    mode: str
+    created_at: datetime
+    suspended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeyAccess:
+    """An API key. Requests an hour are None where the cell's own limit holds; no networks: it works from everywhere."""
+
+    table: ClassVar = "api_keys"
+
+    key_id: str
+    prefix: str
+    name: str
+    scope: str
+    allowed_networks: tuple[str, ...]
+    reads_per_hour: int | None
+    writes_per_hour: int | None
+    admin_per_hour: int | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserAccess:
+    """A user of the platform. With the status `erased` their password and their address are forgotten."""
+
+    table: ClassVar = "users"
+
+    user_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipAccess:
+    """A user's role in the tenant; None: no membership from now on."""
+
+    table: ClassVar = "memberships"
+
+    user_id: str
+    role: str | None
+
+
+AccessChange = TenantAccess | ApiKeyAccess | UserAccess | MembershipAccess
+
+
+def key_of(tenant_id: str, change: AccessChange) -> AccessKey:
+    """Where the row of a change in this tenant is."""
+    match change:
+        case TenantAccess():
+            return change.table, tenant_id
+        case ApiKeyAccess():
+            return change.table, tenant_id, change.key_id
+        case UserAccess():
+            return change.table, change.user_id
+        case MembershipAccess():
+            return change.table, tenant_id, change.user_id
+
+
+def apply(rows: MutableMapping[AccessKey, AccessChange], tenant_id: str, change: AccessChange) -> None:
+    """Let a change have happened to rows in memory."""
+    key = key_of(tenant_id, change)
+    if isinstance(change, MembershipAccess) and change.role is None:
+        rows.pop(key, None)
+    else:
+        rows[key] = change

@@ -1,0 +1,185 @@
+"""Specifications of API keys."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.identity.api_key import (
+    NETWORKS_MAX,
+    ApiKeyAlreadyExists,
+    ApiKeyCreated,
+    ApiKeyIsOver,
+    ApiKeyIsRotated,
+    ApiKeyLimitsChanged,
+    ApiKeyNotFound,
+    ApiKeyRevoked,
+    ApiKeyRotated,
+    ChangeApiKeyLimits,
+    InvalidApiKeyTerms,
+    InvalidOverlap,
+    KeyLimits,
+    RevokeApiKey,
+    RotateApiKey,
+)
+from domain.identity.tenant import TenantNotFound
+from domain.kernel.access import ApiKeyAccess
+from testing.examples.identity import (
+    KEY_ID,
+    LATER,
+    SUCCESSOR_ID,
+    create_key,
+    key_created,
+    tenant_created,
+    terms,
+)
+from testing.specification import NOW, given
+
+DAY = timedelta(days=1)
+REVOKE = RevokeApiKey(key_id=KEY_ID)
+REVOKED = ApiKeyRevoked(key_id=KEY_ID, revoked_at=NOW)
+LIMITS = KeyLimits(reads_per_hour=10_000, writes_per_hour=None, admin_per_hour=1)
+CHANGE_LIMITS = ChangeApiKeyLimits(key_id=KEY_ID, limits=LIMITS)
+
+
+def rotate(overlap: timedelta = DAY, **changes: Any) -> RotateApiKey:
+    usual: dict[str, Any] = {
+        "key_id": KEY_ID,
+        "successor_id": SUCCESSOR_ID,
+        "successor_prefix": "ijklmnop",
+        "successor_expires_at": LATER,
+    }
+    return RotateApiKey(overlap=overlap, **{**usual, **changes})
+
+
+def may(**changes: Any) -> ApiKeyAccess:
+    usual: dict[str, Any] = {
+        "key_id": KEY_ID,
+        "prefix": "abcdefgh",
+        "name": "imports",
+        "scope": "write",
+        "allowed_networks": (),
+        "reads_per_hour": None,
+        "writes_per_hour": None,
+        "admin_per_hour": None,
+        "created_at": NOW,
+        "expires_at": LATER,
+        "revoked_at": None,
+    }
+    return ApiKeyAccess(**{**usual, **changes})
+
+
+def test_a_key_is_created_in_its_tenant_once() -> None:
+    (
+        given(tenant_created())
+        .when(create_key())
+        .then(key_created())
+        .then_lets(may())
+        .when(create_key())
+        .then_refused(ApiKeyAlreadyExists)
+    )
+
+
+def test_only_a_tenant_has_keys() -> None:
+    given().when(create_key()).then_refused(TenantNotFound)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"expires_at": NOW}, "expires_at"),
+        ({"allowed_networks": ("192.0.2.0/24", "everywhere")}, "allowed_networks.1"),
+        ({"allowed_networks": ("192.0.2.1/24",)}, "allowed_networks.0"),
+        ({"allowed_networks": ("2001:db8::/32",) * (NETWORKS_MAX + 1)}, "allowed_networks"),
+        ({"limits": KeyLimits(reads_per_hour=None, writes_per_hour=0, admin_per_hour=None)}, "limits.writes_per_hour"),
+    ],
+)
+def test_terms_that_mean_nothing_are_refused(changes: dict[str, Any], path: str) -> None:
+    given(tenant_created()).when(create_key(**changes)).then_refused(InvalidApiKeyTerms).then_is_about(path)
+
+
+def test_a_key_may_be_bound_to_networks_and_to_no_end() -> None:
+    networks = ("192.0.2.0/24", "2001:db8::/32", "198.51.100.7")
+    (
+        given(tenant_created())
+        .when(create_key(expires_at=None, allowed_networks=networks))
+        .then(key_created(expires_at=None, allowed_networks=networks))
+        .then_lets(may(expires_at=None, allowed_networks=networks))
+    )
+
+
+def test_a_rotated_key_works_beside_its_successor_for_the_overlap() -> None:
+    successor = ApiKeyCreated(
+        key_id=SUCCESSOR_ID, prefix="ijklmnop", terms=terms(), rotated_from=KEY_ID, created_at=NOW
+    )
+    (
+        given(key_created())
+        .when(rotate())
+        .then(ApiKeyRotated(key_id=KEY_ID, successor_id=SUCCESSOR_ID, works_until=NOW + DAY), successor)
+        .then_lets(may(expires_at=NOW + DAY), may(key_id=SUCCESSOR_ID, prefix="ijklmnop"))
+    )
+
+
+def test_an_overlap_makes_no_key_last_longer_than_it_would() -> None:
+    ends = NOW + timedelta(hours=1)
+    (
+        given(key_created(expires_at=ends))
+        .when(rotate())
+        .then_lets(may(expires_at=ends), may(key_id=SUCCESSOR_ID, prefix="ijklmnop"))
+    )
+
+
+def test_a_key_has_one_successor() -> None:
+    given(key_created()).when(rotate()).when(rotate(successor_id=KEY_ID + "x")).then_refused(
+        ApiKeyIsRotated, successor=SUCCESSOR_ID
+    )
+
+
+@pytest.mark.parametrize("overlap", [timedelta(seconds=-1), timedelta(days=7, seconds=1)])
+def test_an_overlap_is_up_to_a_week(overlap: timedelta) -> None:
+    given(key_created()).when(rotate(overlap)).then_refused(InvalidOverlap)
+
+
+def test_with_no_overlap_a_rotated_key_ends_at_once() -> None:
+    given(key_created()).when(rotate(timedelta(0))).when(rotate()).then_refused(ApiKeyIsOver)
+
+
+def test_a_key_is_revoked_for_good() -> None:
+    (
+        given(key_created())
+        .when(REVOKE)
+        .then(REVOKED)
+        .then_lets(may(revoked_at=NOW))
+        .when(REVOKE)
+        .then_nothing()
+        .when(rotate())
+        .then_refused(ApiKeyIsOver)
+        .when(CHANGE_LIMITS)
+        .then_refused(ApiKeyIsOver)
+    )
+
+
+def test_a_key_that_has_expired_is_over() -> None:
+    for command in (rotate(), CHANGE_LIMITS):
+        given(key_created()).when(command, at=LATER).then_refused(ApiKeyIsOver)
+
+
+def test_limits_change_from_now_on() -> None:
+    (
+        given(key_created())
+        .when(CHANGE_LIMITS)
+        .then(ApiKeyLimitsChanged(key_id=KEY_ID, limits=LIMITS))
+        .then_lets(may(reads_per_hour=10_000, admin_per_hour=1))
+        .when(CHANGE_LIMITS)
+        .then_nothing()
+    )
+
+
+def test_limits_are_at_least_one() -> None:
+    none = KeyLimits(reads_per_hour=0, writes_per_hour=None, admin_per_hour=None)
+    given(key_created()).when(ChangeApiKeyLimits(key_id=KEY_ID, limits=none)).then_refused(InvalidApiKeyTerms)
+
+
+def test_a_key_that_is_not_there_is_not_found() -> None:
+    for command in (REVOKE, CHANGE_LIMITS, rotate()):
+        given().when(command).then_refused(ApiKeyNotFound, api_key=KEY_ID)

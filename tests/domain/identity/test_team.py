@@ -1,0 +1,206 @@
+"""Specifications of teams."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.identity import team as teams
+from domain.identity.permissions import Role
+from domain.identity.team import (
+    TEAM,
+    AcceptInvitation,
+    AlreadyMember,
+    ChangeMemberRole,
+    InvalidInvitationExpiry,
+    InvitationAlreadyExists,
+    InvitationExpired,
+    InvitationNotFound,
+    InvitationWithdrawn,
+    InviteMember,
+    MemberInvited,
+    MemberNotFound,
+    MemberRemoved,
+    MemberRoleChanged,
+    NotAnAdmin,
+    NotARoleOfTeams,
+    OwnRole,
+    RemoveMember,
+    TeamIsFull,
+    TeamNeedsAdmin,
+    TeamNotFound,
+    WithdrawInvitation,
+)
+from domain.identity.tenant import TenantNotFound
+from domain.kernel.access import MembershipAccess
+from domain.kernel.stream import Command
+from testing.examples.identity import ADA, BOB, EVE, INVITATION_ID, TENANT_ID, add, added, tenant_created
+from testing.examples.streams import id_of
+from testing.specification import NOW, given
+
+WEEK = timedelta(days=7)
+INVITED = MemberInvited(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, role=Role.VIEWER, expires_at=NOW + WEEK)
+WITHDRAW = WithdrawInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, by=ADA)
+WITHDRAWN = InvitationWithdrawn(tenant_id=TENANT_ID, invitation_id=INVITATION_ID)
+ACCEPT = AcceptInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, user_id=BOB)
+
+
+def invite(**changes: Any) -> InviteMember:
+    usual: dict[str, Any] = {"invitation_id": INVITATION_ID, "role": Role.VIEWER, "expires_at": NOW + WEEK, "by": ADA}
+    return InviteMember(tenant_id=TENANT_ID, **{**usual, **changes})
+
+
+def change_role(user_id: str, role: Role, by: str | None = ADA) -> ChangeMemberRole:
+    return ChangeMemberRole(tenant_id=TENANT_ID, user_id=user_id, role=role, by=by)
+
+
+def role_changed(user_id: str, role: Role) -> MemberRoleChanged:
+    return MemberRoleChanged(tenant_id=TENANT_ID, user_id=user_id, role=role)
+
+
+def remove(user_id: str, by: str | None = ADA) -> RemoveMember:
+    return RemoveMember(tenant_id=TENANT_ID, user_id=user_id, by=by)
+
+
+def removed(user_id: str) -> MemberRemoved:
+    return MemberRemoved(tenant_id=TENANT_ID, user_id=user_id)
+
+
+def may(user_id: str, role: Role | None) -> MembershipAccess:
+    return MembershipAccess(user_id=user_id, role=None if role is None else role.value)
+
+
+def test_a_team_begins_with_an_admin_whom_the_platform_adds() -> None:
+    given(tenant_created()).when(add(ADA)).then(added(ADA)).then_lets(may(ADA, Role.ADMIN))
+    given(tenant_created()).when(add(ADA, Role.VIEWER)).then_refused(TeamNeedsAdmin)
+    given(tenant_created()).when(add(ADA, by=ADA)).then_refused(NotAnAdmin)
+    given().when(add(ADA)).then_refused(TenantNotFound)
+
+
+def test_an_admin_adds_members_with_any_role_of_teams() -> None:
+    for role in teams.OF_TEAMS:
+        given(tenant_created(), added(ADA)).when(add(BOB, role, by=ADA)).then(added(BOB, role)).then_lets(
+            may(BOB, role)
+        )
+
+
+@pytest.mark.parametrize("role", sorted(set(Role) - teams.OF_TEAMS))
+def test_nobody_is_made_what_is_no_role_of_teams(role: Role) -> None:
+    for command in (add(BOB, role, by=ADA), invite(role=role), change_role(BOB, role)):
+        given(tenant_created(), added(ADA), added(BOB)).when(command).then_refused(NotARoleOfTeams, role=role.value)
+
+
+def test_whoever_is_a_member_is_not_added_again() -> None:
+    given(tenant_created(), added(ADA), added(BOB)).when(add(BOB, by=ADA)).then_refused(AlreadyMember, user=BOB)
+    given(added(ADA), added(BOB), INVITED).when(ACCEPT).then_refused(AlreadyMember, user=BOB)
+
+
+@pytest.mark.parametrize("by", [BOB, EVE])
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda by: add(id_of("user_", 9), Role.VIEWER, by=by),
+        lambda by: invite(by=by, invitation_id=id_of("inv_", 2)),
+        lambda by: WithdrawInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, by=by),
+        lambda by: change_role(ADA, Role.VIEWER, by=by),
+        lambda by: remove(ADA, by=by),
+    ],
+)
+def test_only_an_admin_of_the_team_decides_about_others(command: Any, by: str) -> None:
+    history = (tenant_created(), added(ADA), added(BOB, Role.BILLING_ADMIN), INVITED)
+    given(*history).when(command(by)).then_refused(NotAnAdmin, user=by)
+
+
+def test_an_invitation_is_accepted_once_with_the_role_that_was_offered() -> None:
+    (
+        given(added(ADA))
+        .when(invite())
+        .then(INVITED)
+        .then_lets()
+        .when(ACCEPT)
+        .then(added(BOB, Role.VIEWER, INVITATION_ID))
+        .then_lets(may(BOB, Role.VIEWER))
+        .then_shows(TEAM, TENANT_ID, invitations=())
+        .when(AcceptInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, user_id=EVE))
+        .then_refused(InvitationNotFound)
+    )
+
+
+def test_a_withdrawn_invitation_is_open_no_more() -> None:
+    for command in (ACCEPT, WITHDRAW):
+        given(added(ADA), INVITED).when(WITHDRAW).then(WITHDRAWN).when(command).then_refused(InvitationNotFound)
+
+
+def test_an_invitation_that_has_expired_lets_nobody_in() -> None:
+    given(added(ADA), INVITED).when(ACCEPT, at=NOW + WEEK).then_refused(InvitationExpired)
+
+
+def test_an_invitation_lasts_for_a_week_at_most() -> None:
+    for expires_at in (NOW, NOW + WEEK + timedelta(seconds=1)):
+        given(added(ADA)).when(invite(expires_at=expires_at)).then_refused(InvalidInvitationExpiry)
+
+
+def test_an_open_invitation_is_not_made_again() -> None:
+    given(added(ADA), INVITED).when(invite()).then_refused(InvitationAlreadyExists)
+
+
+def test_what_has_expired_is_cleared_away_by_the_next_invitation() -> None:
+    second = invite(invitation_id=id_of("inv_", 2), expires_at=NOW + 2 * WEEK)
+    invited = MemberInvited(
+        tenant_id=TENANT_ID, invitation_id=second.invitation_id, role=Role.VIEWER, expires_at=second.expires_at
+    )
+    given(added(ADA), INVITED).when(second, at=NOW + WEEK).then(WITHDRAWN, invited)
+
+
+def test_a_team_has_so_many_open_invitations_and_members_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("domain.identity.team_commands.INVITATIONS_MAX", 1)
+    monkeypatch.setattr("domain.identity.team_commands.MEMBERS_MAX", 1)
+    given(added(ADA), INVITED).when(invite(invitation_id=id_of("inv_", 2))).then_refused(TeamIsFull)
+    given(added(ADA), INVITED).when(ACCEPT).then_refused(TeamIsFull)
+
+
+def test_a_role_changes_at_once() -> None:
+    (
+        given(added(ADA), added(BOB, Role.VIEWER))
+        .when(change_role(BOB, Role.ADMIN))
+        .then(role_changed(BOB, Role.ADMIN))
+        .then_lets(may(BOB, Role.ADMIN))
+        .when(change_role(BOB, Role.ADMIN))
+        .then_nothing()
+    )
+
+
+def test_nobody_changes_their_own_role() -> None:
+    given(added(ADA), added(BOB)).when(change_role(ADA, Role.VIEWER)).then_refused(OwnRole, user=ADA)
+
+
+@pytest.mark.parametrize("by", [None, ADA])
+def test_the_last_admin_stays_whoever_asks(by: str | None) -> None:
+    given(added(ADA), added(BOB, Role.VIEWER)).when(remove(ADA, by=by)).then_refused(TeamNeedsAdmin)
+    given(added(ADA)).when(change_role(ADA, Role.VIEWER, by=None)).then_refused(TeamNeedsAdmin)
+
+
+def test_a_member_leaves_and_an_admin_removes() -> None:
+    for by in (ADA, BOB, None):
+        given(added(ADA), added(BOB, Role.VIEWER)).when(remove(BOB, by=by)).then(removed(BOB)).then_lets(may(BOB, None))
+
+
+def test_of_two_admins_who_remove_each_other_one_remains() -> None:
+    (
+        given(added(ADA), added(BOB))
+        .when(remove(BOB, by=ADA))
+        .then(removed(BOB))
+        .when(remove(ADA, by=BOB))
+        .then_refused(NotAnAdmin, user=BOB)
+    )
+
+
+def test_whoever_is_no_member_is_neither_changed_nor_removed() -> None:
+    for command in (change_role(EVE, Role.VIEWER), remove(EVE)):
+        given(added(ADA)).when(command).then_refused(MemberNotFound, user=EVE)
+
+
+def test_without_a_team_there_is_nobody_to_decide() -> None:
+    commands: list[Command] = [invite(), WITHDRAW, ACCEPT, change_role(BOB, Role.VIEWER), remove(BOB)]
+    for command in commands:
+        given().when(command).then_refused(TeamNotFound, tenant=TENANT_ID)

@@ -1,0 +1,68 @@
+"""Invariant I11 on a real database: the tables that say who may do what, against the log."""
+
+import asyncpg
+
+from cli.tenants import create_key, create_tenant, revoke_key, suspend_tenant
+from domain.identity.permissions import Role as TeamRole
+from domain.identity.team import AddMember
+from domain.identity.tenant import PLATFORM
+from domain.identity.user import EraseUser, RegisterUser
+from domain.kernel.tenant_mode import TenantMode
+from infra.database import Role, open_pool
+from infra.event_store.opening import open_writer
+from infra.event_store.port import Credential, CredentialKind
+from infra.settings import DatabaseSettings, Settings, WriterSettings
+from processors.invariants.access import check_access
+from schemas.codec import default_codec
+from testing.examples.streams import PERSONAL
+from testing.requests import request
+from testing.services import FreshDatabase
+
+TAMPERINGS = {
+    "tenants": "UPDATE access.tenants SET suspended_at = NULL WHERE tenant_id = 'other'",
+    "api_keys": "UPDATE access.api_keys SET revoked_at = NULL",
+    "memberships": "UPDATE access.memberships SET role = 'admin' WHERE user_id = 'user_2'",
+    "users": "UPDATE access.users SET email_index = '\\x00' WHERE user_id = 'user_3'",
+}
+
+
+async def test_tables_of_access_are_the_fold_of_the_log_and_what_is_not_is_named(database: FreshDatabase) -> None:
+    settings = Settings()
+    for tenant_id in ("acme", "other"):
+        await create_tenant(database.dsn, settings, tenant_id=tenant_id, name=tenant_id, mode=TenantMode.TEST)
+    await suspend_tenant(database.dsn, settings, tenant_id="other", reason="unpaid")
+    key = await create_key(database.dsn, settings, tenant_id="acme")
+    assert await revoke_key(database.dsn, settings, key_id=key.key_id)
+    writer = open_writer(database.dsn, WriterSettings())
+    for user_id, role, by in (("user_1", TeamRole.ADMIN, None), ("user_2", TeamRole.VIEWER, "user_1")):
+        command = AddMember(tenant_id="acme", user_id=user_id, role=role, by=by)
+        assert (await writer.submit(request(command, tenant_id="acme"))).refusal_code is None
+    known = (Credential(CredentialKind.EMAIL, "user_3", bytes(32)), Credential(CredentialKind.PASSWORD, "user_3", b"$"))
+    registered = RegisterUser(user_id="user_3", personal=PERSONAL, is_verified=True)
+    await writer.submit(request(registered, tenant_id=PLATFORM, credentials=known))
+    await writer.submit(request(EraseUser(user_id="user_3"), tenant_id=PLATFORM))
+    await writer.close()
+    pool = await open_pool(database.dsn, Role.OWNER, DatabaseSettings())
+    codec = default_codec()
+    try:
+        found = await check_access(pool, codec)
+        assert found.holds, found.named
+        assert dict(found.counts) == {"tenants": 2, "api keys": 3, "memberships": 2, "users": 1}
+        for kind, statement in TAMPERINGS.items():
+            await tamper(database.dsn, statement)
+            found = await check_access(pool, codec)
+            assert {each.kind for each in found.named} >= {kind}, (kind, found.named)
+        await tamper(database.dsn, "DELETE FROM access.api_key_digests; DELETE FROM access.memberships")
+        found = await check_access(pool, codec)
+        assert any("its digest is not there" in each.detail for each in found.named)
+        assert {each.subject for each in found.named if each.kind == "memberships"} == {"acme/user_1", "acme/user_2"}
+    finally:
+        await pool.close()
+
+
+async def tamper(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
