@@ -20,7 +20,8 @@ from host.embedded.process import EmbeddedServerError
 from host.stack import Stack
 from infra.database import Pool
 from infra.event_store.log import COLUMNS, CONNECTION_ERRORS, recorded
-from infra.kafka.topics import PUBLISHED, full_name
+from infra.kafka.topics import full_name
+from projections.read_model import Projection
 
 TRY_LIMIT_S: Final = 120.0
 """How long something is tried that another fault is in the way of (s)."""
@@ -50,7 +51,7 @@ class Misfortunes:
         self._pool = pool
         self._disk = disk
         self._unburied: dict[str, set[str]] = {}
-        """Topics with a record that must be buried, by its mark."""
+        """Topics with a record that must be buried, by its mark: those that somebody here reads."""
         self.done: Counter[str] = Counter()
 
     async def play(self, part: Round) -> None:
@@ -147,7 +148,7 @@ class Misfortunes:
         records = foreign_records(model, incarnation=incarnation, mark=mark)
         partition = random.Random(mark).randrange(kafka.partitions)  # noqa: S311  a schedule, not a secret
         bootstrap = str(kafka.bootstrap)
-        topics = {full_name(kafka.topic_prefix, topic) for topic in PUBLISHED}
+        topics = {full_name(kafka.topic_prefix, projection.topic) for projection in Projection}
         self._unburied[mark] = topics
         await send_foreign(kafka, bootstrap=bootstrap, partition=partition, records=records)
         return len(records) * len(topics)
