@@ -29,7 +29,7 @@ async def read_access(connection: Any) -> dict[AccessKey, AccessChange]:
     for kind, query in _TABLES.items():
         for row in await connection.fetch(query):
             values = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-            tenant_id = values.pop("tenant_id")
+            del values["tenant_id"]
             change = kind(**values)
-            found[key_of(tenant_id, change)] = change
+            found[key_of(row["tenant_id"], change)] = change
     return found

@@ -50,7 +50,7 @@ class Publisher:
             if projection is Projection.LEDGER:
                 value = event.postings
             else:
-                value = event.payload if PROJECTION_OF_STREAM[event.stream_type] is projection else None
+                value = event.payload if PROJECTION_OF_STREAM.get(event.stream_type) is projection else None
             if value is None:
                 continue
             key = event.partition_key.encode()

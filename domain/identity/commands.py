@@ -75,7 +75,7 @@ def rotate_api_key(command: RotateApiKey, streams: Streams, now: datetime) -> De
     if key.successor_id is not None:
         raise ApiKeyIsRotated(api_key=command.key_id, successor=key.successor_id)
     if not timedelta(0) <= command.overlap <= OVERLAP_MAX:
-        raise InvalidOverlap(overlap_s=int(command.overlap.total_seconds()))
+        raise InvalidOverlap(overlap_s=command.overlap // timedelta(seconds=1))
     API_KEY.check_new(streams, command.successor_id)
     terms = replace(key.terms, expires_at=command.successor_expires_at)
     check_terms(terms, now)

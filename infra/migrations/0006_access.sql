@@ -119,7 +119,6 @@ BEGIN
     END IF;
 END
 $$;
-REVOKE EXECUTE ON FUNCTION access.keep_credential FROM PUBLIC;
 
 -- A key is looked up before its tenant is known, so by a function that row security does not hold back.
 CREATE FUNCTION access.find_api_key(wanted_sha256 bytea)

@@ -10,9 +10,9 @@ from projections.read_model import Fact, Projection
 from schemas.codec import decode_entry, decode_event
 
 PROJECTION_OF_STREAM: Final[Mapping[str, Projection]] = {
-    name: next(each for each in Projection if each.topic.value == stream.topic.value)
-    for name, stream in STREAMS.items()
+    name: each for name, stream in STREAMS.items() for each in Projection if each.topic.value == stream.topic.value
 }
+"""Streams of a topic that no projection folds are not in it."""
 
 LOG_COLUMNS: Final = (
     "position, event_id, tenant_id, stream_type, stream_id, stream_version, event_type, partition_key, effective_at, "

@@ -34,7 +34,7 @@ def facts_of(events: list[Recorded], projection: Projection) -> list[Fact]:
         if projection is Projection.LEDGER:
             decoded: Any = None if event.postings is None else decode_entry(event.postings)
         else:
-            decoded = decode_event(event.payload) if PROJECTION_OF_STREAM[event.stream_type] is projection else None
+            decoded = decode_event(event.payload) if PROJECTION_OF_STREAM.get(event.stream_type) is projection else None
         if decoded is None:
             continue
         shard = partition_of(event.partition_key.encode(), 12)
