@@ -142,7 +142,7 @@ class OwnRole(Refusal):
 
 
 class NotARoleOfTeams(Refusal):
-    """A member of a team is ADMIN, BILLING_ADMIN, MERCHANT, USER or VIEWER."""
+    """No member of a team has this role: it is the platform's, or a customer's in the portal."""
 
     code = "not_a_role_of_teams"
     kind = RefusalKind.INVALID

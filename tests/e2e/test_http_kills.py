@@ -100,9 +100,12 @@ async def check_log(database: FreshDatabase, acknowledged: dict[str, bytes]) -> 
     connection = await asyncpg.connect(database.dsn)
     try:
         rows = await connection.fetch(
-            "SELECT substr(idempotency_key, 5) AS key, refusal_code, events, answer FROM log.command_results"
+            "SELECT substr(idempotency_key, 5) AS key, refusal_code, events, answer FROM log.command_results "
+            "WHERE idempotency_key LIKE 'api:%'"
         )
-        events = await connection.fetch("SELECT stream_id, count(*) AS n FROM log.events GROUP BY stream_id")
+        events = await connection.fetch(
+            "SELECT stream_id, count(*) AS n FROM log.events WHERE actor LIKE 'api_key:%' GROUP BY stream_id"
+        )
     finally:
         await connection.close()
     stored = {row["key"]: row for row in rows}

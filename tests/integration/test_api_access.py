@@ -15,6 +15,7 @@ from testing.api_client import Api, Client, running_api
 from testing.services import FreshDatabase
 
 PATIENCE_S = 30.0
+LATEST = "SELECT correlation_id FROM log.events ORDER BY position DESC LIMIT 1"
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ async def test_a_request_id_is_taken_up_and_stands_in_the_log(api: Api, client: 
     response = await client.send("POST", "/v1/products", {"name": "P"}, headers={"X-Request-Id": "trace-42"})
     assert response.headers["x-request-id"] == "trace-42"
     async with api.parts.reader.of("acme") as connection:
-        assert await connection.fetchval("SELECT correlation_id FROM log.events") == "trace-42"
+        assert await connection.fetchval(LATEST) == "trace-42"
     for bad in ("a b", "x" * 65, "{}"):
         refused = await client.send("POST", "/v1/products", {"name": "P"}, headers={"X-Request-Id": bad})
         assert refused.status_code == 400
@@ -268,8 +269,8 @@ async def test_health_and_metrics_tell_how_far_everything_is(api: Api, client: C
     health = (await api.http.get("/health")).json()
     parts = {part["name"]: part for part in health["parts"]}
     assert parts["postgresql"]["latency_ms"] >= 0
-    assert parts["relay"]["lag_events"] == 1
-    assert parts["projection billing"]["lag_events"] == 1
+    assert parts["relay"]["lag_events"] == await api.head()
+    assert parts["projection billing"]["lag_events"] == await api.head()
     metrics = await api.http.get("/metrics")
     assert 'tallybook_api_request_seconds_count{method="POST",route="/v1/products",status="201"}' in metrics.text
 

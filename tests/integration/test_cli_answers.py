@@ -27,6 +27,8 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "openapi": (),
     "tenants create": ("acme",),
     "tenants create-key": ("acme",),
+    "tenants suspend": ("acme", "--reason", "unpaid"),
+    "tenants reactivate": ("acme",),
     "tenants list": (),
     "projections status": (),
     "projections rebuild": ("--all",),
@@ -121,6 +123,8 @@ def test_what_cannot_be_is_refused_in_one_form_and_is_no_wrong_usage(environment
         ("tenants", "create", "acme"),
         ("tenants", "create-key", "nobody"),
         ("tenants", "revoke-key", "key_none"),
+        ("tenants", "suspend", "nobody", "--reason", "unpaid"),
+        ("tenants", "reactivate", "nobody"),
         ("relay", "republish"),  # asked, and nobody agrees
     ):
         told = tallybook(environment, *command)
