@@ -23,6 +23,7 @@ class EndReason(StrEnum):
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  a reason
     TOKEN_REUSED = "token_reused"  # noqa: S105  a reason
     REVOKED = "revoked"
+    SUSPENDED = "suspended"
 
 
 class Refreshing(StrEnum):

@@ -5,22 +5,11 @@ It is published under its user's key, so that everybody sees what concerns one u
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
+from domain.identity.refreshing import EndReason
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Topic
-
-
-class SessionEnd(StrEnum):
-    """Why a session ended."""
-
-    LOGGED_OUT = "logged_out"
-    REVOKED = "revoked"  # by the user, elsewhere
-    PASSWORD_CHANGED = "password_changed"  # noqa: S105  a reason
-    SUSPENDED = "suspended"
-    EXPIRED = "expired"
-    TOKEN_REUSED = "token_reused"  # noqa: S105  a reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +22,7 @@ class StartSession:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndSession:
     session_id: str
-    reason: SessionEnd
+    reason: EndReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +44,7 @@ class SessionStarted:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnded:
     session_id: str
-    reason: SessionEnd
+    reason: EndReason
     ended_at: datetime
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from domain.identity.refreshing import EndReason
 from domain.identity.session import (
     SESSION,
     EndSession,
     ReportTokenReuse,
-    SessionEnd,
     SessionEnded,
     SessionStarted,
     StartSession,
@@ -124,7 +124,7 @@ def report_token_reuse(command: ReportTokenReuse, streams: Streams, now: datetim
     if SESSION.of(streams, command.session_id).ended_at is not None:
         return Decision(now, [])
     detected = TokenReuseDetected(session_id=command.session_id, generation=command.generation)
-    ended = SessionEnded(session_id=command.session_id, reason=SessionEnd.TOKEN_REUSED, ended_at=now)
+    ended = SessionEnded(session_id=command.session_id, reason=EndReason.TOKEN_REUSED, ended_at=now)
     return Decision(now, [SESSION.change(detected), SESSION.change(ended)])
 
 

@@ -17,13 +17,12 @@ from typing import Any, Final
 import asyncpg
 
 from domain.identity.refreshing import EndReason, Family, Refreshing, SessionKind, SessionLimits, refreshing
-from domain.kernel.identifiers import ID_CHARS
+from domain.kernel.identifiers import ID_CHARS, SESSION
 from infra.database import Pool
 from infra.identity.keyring import Keyring, Use
 from infra.identity.secret_tokens import SECRET_CHARS, base32, digest_of, draw
 from infra.ids import new_id
 
-SESSION: Final = "ses_"
 FAMILY_SECRET_BYTES: Final = 32
 _TOKEN: Final = re.compile(rf"tbr_([0-9a-hjkmnp-tv-z]{{{ID_CHARS}}})_([1-9][0-9]{{0,8}})_([a-z2-7]{{{SECRET_CHARS}}})")
 

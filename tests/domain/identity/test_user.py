@@ -2,12 +2,12 @@
 
 import pytest
 
+from domain.identity.refreshing import EndReason
 from domain.identity.session import (
     SESSION,
     EndSession,
     ReportTokenReuse,
     SessionAlreadyExists,
-    SessionEnd,
     SessionEnded,
     SessionNotFound,
     TokenReuseDetected,
@@ -44,8 +44,8 @@ VERIFY, SUSPEND, REACTIVATE = VerifyUser(user_id=ADA), SuspendUser(user_id=ADA),
 CHANGE_PASSWORD, ERASE = ChangePassword(user_id=ADA), EraseUser(user_id=ADA)
 SUSPENDED, VERIFIED = UserSuspended(user_id=ADA), UserVerified(user_id=ADA)
 ERASED = UserErased(user_id=ADA, erased_at=NOW)
-LOG_OUT = EndSession(session_id=SESSION_ID, reason=SessionEnd.LOGGED_OUT)
-LOGGED_OUT = SessionEnded(session_id=SESSION_ID, reason=SessionEnd.LOGGED_OUT, ended_at=NOW)
+LOG_OUT = EndSession(session_id=SESSION_ID, reason=EndReason.LOGGED_OUT)
+LOGGED_OUT = SessionEnded(session_id=SESSION_ID, reason=EndReason.LOGGED_OUT, ended_at=NOW)
 REUSE = ReportTokenReuse(session_id=SESSION_ID, generation=3)
 
 
@@ -137,7 +137,7 @@ def test_a_user_who_is_not_there_is_not_found() -> None:
 
 
 def test_a_session_is_started_for_an_active_user_and_ends_once() -> None:
-    later = EndSession(session_id=SESSION_ID, reason=SessionEnd.EXPIRED)
+    later = EndSession(session_id=SESSION_ID, reason=EndReason.REVOKED)
     (
         given(registered())
         .when(start_session())
@@ -159,7 +159,7 @@ def test_a_sessions_events_go_with_its_user() -> None:
 
 
 def test_a_reused_token_ends_its_session_and_is_told_once() -> None:
-    ended = SessionEnded(session_id=SESSION_ID, reason=SessionEnd.TOKEN_REUSED, ended_at=NOW)
+    ended = SessionEnded(session_id=SESSION_ID, reason=EndReason.TOKEN_REUSED, ended_at=NOW)
     (
         given(registered(), session_started(LATER))
         .when(REUSE)
