@@ -156,7 +156,7 @@ async def test_an_api_key_is_found_by_its_hash_before_its_tenant_is_known(admin:
     )
     await admin.execute("SET ROLE tallybook_reader")
     found = await admin.fetch("SELECT * FROM access.find_api_key(sha256('one'))")
-    assert [tuple(row)[:6] for row in found] == [("key_1", "acme", "tb_1", "live", False, "read")]
+    assert [tuple(row)[:6] for row in found] == [("key_1", "acme", "tb_1", "live", "read", False)]
     for over in ("two", "three"):
         assert await admin.fetch("SELECT * FROM access.find_api_key(sha256($1::bytea))", over.encode()) == []
     assert await admin.fetch("SELECT * FROM access.api_keys") == []

@@ -61,9 +61,10 @@ async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
         "INSERT INTO log.claims SELECT DISTINCT tenant_id, 'one', stream_id, stream_id FROM log.events; "
         "INSERT INTO log.command_results "
         "SELECT position, 1, recorded_at, tenant_id, event_id, ''::bytea FROM log.events;"
-        "INSERT INTO access.tenants VALUES ('acme', 'Acme', 'live');"
-        "INSERT INTO access.api_keys (key_id, tenant_id, prefix, sha256) "
-        "VALUES ('key_1', 'acme', 'tb_1', sha256('one'))"
+        "INSERT INTO access.tenants VALUES ('acme', 'Acme', 'live', now());"
+        "INSERT INTO access.memberships VALUES ('acme', 'user_1', 'admin');"
+        "INSERT INTO access.api_keys (key_id, tenant_id, prefix, name, scope, allowed_networks, created_at) "
+        "VALUES ('key_1', 'acme', 'tb_1', '', 'admin', '{}', now())"
     )
     reader = await TenantReader.open(database.dsn, DatabaseSettings(pool_min_connections=1, pool_max_connections=1))
     customer_id = next(
