@@ -101,7 +101,7 @@ async def check_log(database: FreshDatabase, acknowledged: dict[str, bytes]) -> 
     try:
         rows = await connection.fetch(
             "SELECT substr(idempotency_key, 5) AS key, refusal_code, events, answer FROM log.command_results "
-            "WHERE idempotency_key LIKE 'api:%'"
+            "WHERE idempotency_key NOT LIKE 'operator:%'"
         )
         events = await connection.fetch(
             "SELECT stream_id, count(*) AS n FROM log.events WHERE actor LIKE 'api_key:%' GROUP BY stream_id"
