@@ -7,6 +7,7 @@ from domain.kernel.access import (
     AccessKey,
     ApiKeyAccess,
     MembershipAccess,
+    SecondFactorAccess,
     TenantAccess,
     UserAccess,
     key_of,
@@ -19,6 +20,7 @@ _TABLES: Final = {
         "admin_per_hour, created_at, expires_at, revoked_at FROM access.api_keys"
     ),
     UserAccess: "SELECT '' AS tenant_id, user_id, status FROM access.users",
+    SecondFactorAccess: "SELECT '' AS tenant_id, user_id, factor_id, kind FROM access.second_factors",
     MembershipAccess: "SELECT tenant_id, user_id, role FROM access.memberships",
 }
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.kernel.access import AccessChange, UserAccess
+from domain.identity.second_factors import FactorKind, SecondFactor
+from domain.kernel.access import AccessChange, SecondFactorAccess, UserAccess
 from domain.kernel.frozen import replace
 from domain.kernel.personal_reference import PersonalReference
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -67,8 +68,25 @@ class ChangePassword:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddSecondFactor:
+    """The user has shown it once. What proves it the next time lies in the schema `access` already."""
+
+    user_id: str
+    factor_id: str
+    kind: FactorKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveSecondFactor:
+    """What proves it goes in the same batch."""
+
+    user_id: str
+    factor_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EraseUser:
-    """Destroy the personal data for good; the key in the vault, password and digest go in the same batch."""
+    """Destroy the personal data for good; what they are known by goes in the same batch, and the vault's key."""
 
     user_id: str
 
@@ -110,12 +128,35 @@ class PasswordChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactorAdded:
+    user_id: str
+    factor_id: str
+    kind: FactorKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactorRemoved:
+    user_id: str
+    factor_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserErased:
     user_id: str
     erased_at: datetime
 
 
-UserEvent = UserRegistered | UserVerified | UserUpdated | UserSuspended | UserReactivated | PasswordChanged | UserErased
+UserEvent = (
+    UserRegistered
+    | UserVerified
+    | UserUpdated
+    | UserSuspended
+    | UserReactivated
+    | PasswordChanged
+    | SecondFactorAdded
+    | SecondFactorRemoved
+    | UserErased
+)
 
 
 class UserNotFound(Refusal):
@@ -149,6 +190,11 @@ class User:
     is_verified: bool
     registered_at: datetime
     password_changed_at: datetime | None
+    second_factors: tuple[SecondFactor, ...]
+
+    def has_factor(self, factor_id: str) -> bool:
+        """Whether this second factor is theirs."""
+        return any(each.factor_id == factor_id for each in self.second_factors)
 
 
 def evolve(user: User | None, event: UserEvent) -> User:
@@ -160,6 +206,7 @@ def evolve(user: User | None, event: UserEvent) -> User:
             is_verified=event.status is UserStatus.ACTIVE,
             registered_at=event.registered_at,
             password_changed_at=None,
+            second_factors=(),
         )
     assert user is not None, "the first event of a user is user.registered"
     match event:
@@ -174,6 +221,12 @@ def evolve(user: User | None, event: UserEvent) -> User:
             return replace(user, status=event.status)
         case PasswordChanged():
             return replace(user, password_changed_at=event.changed_at)
+        case SecondFactorAdded():
+            added = SecondFactor(factor_id=event.factor_id, kind=event.kind)
+            return replace(user, second_factors=(*user.second_factors, added))
+        case SecondFactorRemoved():
+            left = tuple(each for each in user.second_factors if each.factor_id != event.factor_id)
+            return replace(user, second_factors=left)
         case UserErased():
             return replace(user, status=UserStatus.ERASED, personal=None)
 
@@ -182,6 +235,10 @@ def access(event: UserEvent, user: User) -> tuple[AccessChange, ...]:
     match event:
         case UserUpdated() | PasswordChanged():
             return ()
+        case SecondFactorAdded():
+            return (SecondFactorAccess(user_id=user.user_id, factor_id=event.factor_id, kind=event.kind.value),)
+        case SecondFactorRemoved():
+            return (SecondFactorAccess(user_id=user.user_id, factor_id=event.factor_id, kind=None),)
         case _:
             return (UserAccess(user_id=user.user_id, status=user.status.value),)
 
@@ -193,6 +250,8 @@ EVENTS: dict[str, type] = {
     "user.suspended": UserSuspended,
     "user.reactivated": UserReactivated,
     "user.password_changed": PasswordChanged,
+    "user.second_factor_added": SecondFactorAdded,
+    "user.second_factor_removed": SecondFactorRemoved,
     "user.erased": UserErased,
 }
 

@@ -5,6 +5,12 @@ from datetime import datetime
 from typing import Final
 
 from domain.identity.refreshing import EndReason
+from domain.identity.second_factors import (
+    FACTORS_MAX,
+    SecondFactorAlreadyExists,
+    SecondFactorNotFound,
+    TooManySecondFactors,
+)
 from domain.identity.session import (
     SESSION,
     EndSession,
@@ -17,11 +23,15 @@ from domain.identity.session import (
 )
 from domain.identity.user import (
     USER,
+    AddSecondFactor,
     ChangePassword,
     EraseUser,
     PasswordChanged,
     ReactivateUser,
     RegisterUser,
+    RemoveSecondFactor,
+    SecondFactorAdded,
+    SecondFactorRemoved,
     SuspendUser,
     UpdateUser,
     User,
@@ -85,11 +95,32 @@ def change_password(command: ChangePassword, streams: Streams, now: datetime) ->
     return Decision(now, [USER.change(PasswordChanged(user_id=command.user_id, changed_at=now))])
 
 
+def add_second_factor(command: AddSecondFactor, streams: Streams, now: datetime) -> Decision:
+    user = _living(streams, command.user_id)
+    if user.has_factor(command.factor_id):
+        raise SecondFactorAlreadyExists(second_factor=command.factor_id)
+    if len(user.second_factors) >= FACTORS_MAX:
+        raise TooManySecondFactors(second_factors_max=FACTORS_MAX)
+    added = SecondFactorAdded(user_id=command.user_id, factor_id=command.factor_id, kind=command.kind)
+    return Decision(now, [USER.change(added)])
+
+
+def remove_second_factor(command: RemoveSecondFactor, streams: Streams, now: datetime) -> Decision:
+    if not _living(streams, command.user_id).has_factor(command.factor_id):
+        raise SecondFactorNotFound(second_factor=command.factor_id)
+    return Decision(now, [USER.change(SecondFactorRemoved(user_id=command.user_id, factor_id=command.factor_id))])
+
+
 def erase_user(command: EraseUser, streams: Streams, now: datetime) -> Decision:
     """Teams know an erased user by id until they remove them; the id leads nowhere."""
-    if USER.of(streams, command.user_id).status is UserStatus.ERASED:
+    user = USER.of(streams, command.user_id)
+    if user.status is UserStatus.ERASED:
         return Decision(now, [])
-    return Decision(now, [USER.change(UserErased(user_id=command.user_id, erased_at=now))])
+    removed = [
+        USER.change(SecondFactorRemoved(user_id=command.user_id, factor_id=each.factor_id))
+        for each in user.second_factors
+    ]
+    return Decision(now, [*removed, USER.change(UserErased(user_id=command.user_id, erased_at=now))])
 
 
 def _living(streams: Streams, user_id: str) -> User:
@@ -135,6 +166,8 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     SuspendUser: suspend_user,
     ReactivateUser: reactivate_user,
     ChangePassword: change_password,
+    AddSecondFactor: add_second_factor,
+    RemoveSecondFactor: remove_second_factor,
     EraseUser: erase_user,
     StartSession: start_session,
     EndSession: end_session,

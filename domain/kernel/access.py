@@ -64,7 +64,20 @@ class MembershipAccess:
     role: str | None
 
 
-AccessChange = TenantAccess | ApiKeyAccess | UserAccess | MembershipAccess
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactorAccess:
+    """A second factor of a user, without which they do not sign in; None: it is theirs no more, and what proves it is
+    forgotten.
+    """
+
+    table: ClassVar = "second_factors"
+
+    user_id: str
+    factor_id: str
+    kind: str | None
+
+
+AccessChange = TenantAccess | ApiKeyAccess | UserAccess | MembershipAccess | SecondFactorAccess
 
 
 def key_of(tenant_id: str, change: AccessChange) -> AccessKey:
@@ -78,12 +91,15 @@ def key_of(tenant_id: str, change: AccessChange) -> AccessKey:
             return change.table, change.user_id
         case MembershipAccess():
             return change.table, tenant_id, change.user_id
+        case SecondFactorAccess():
+            return change.table, change.user_id, change.factor_id
 
 
 def apply(rows: MutableMapping[AccessKey, AccessChange], tenant_id: str, change: AccessChange) -> None:
     """Let a change have happened to rows in memory."""
     key = key_of(tenant_id, change)
-    if isinstance(change, MembershipAccess) and change.role is None:
-        rows.pop(key, None)
-    else:
-        rows[key] = change
+    match change:
+        case MembershipAccess(role=None) | SecondFactorAccess(kind=None):
+            rows.pop(key, None)
+        case _:
+            rows[key] = change

@@ -32,6 +32,7 @@ EVENT: Final = "evt_"
 USER: Final = "user_"
 SESSION: Final = "ses_"
 INVITATION: Final = "inv_"
+SECOND_FACTOR: Final = "fac_"
 API_KEY: Final = "key_"
 PERSONAL_DATA: Final = "pd_"
 PAYMENT_TOKEN: Final = "pt_"  # noqa: S105  a prefix

@@ -28,6 +28,7 @@ class Use(StrEnum):
     CSRF_TOKENS = "tallybook/identity/csrf-tokens/1"
     SIGNING_KEYS = "tallybook/identity/signing-keys/1"
     LOCKOUT = "tallybook/identity/lockout/1"
+    SECOND_FACTORS = "tallybook/identity/second-factors/1"
     EMAIL_INDEX = "tallybook/identity/email-index/1"
 
 

@@ -17,6 +17,8 @@ class Purpose(StrEnum):
     VERIFY_EMAIL = "verify_email"
     FIRST_LOG_IN = "first_log_in"
     PORTAL = "portal"
+    SECOND_FACTOR = "second_factor"
+    PASSKEY = "passkey"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

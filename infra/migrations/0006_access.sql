@@ -38,6 +38,13 @@ CREATE TABLE access.memberships (
     PRIMARY KEY (tenant_id, user_id)
 );
 CREATE INDEX memberships_user ON access.memberships (user_id);
+-- Whoever has one does not sign in by the password alone.
+CREATE TABLE access.second_factors (
+    user_id text COLLATE "C" NOT NULL,
+    factor_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    PRIMARY KEY (user_id, factor_id)
+);
 CREATE TABLE access.api_key_digests (
     key_id text COLLATE "C" PRIMARY KEY REFERENCES access.api_keys,
     sha256 bytea NOT NULL UNIQUE CHECK (length(sha256) = 32)
@@ -82,6 +89,18 @@ BEGIN
                 ELSE
                     INSERT INTO access.memberships SELECT * FROM jsonb_populate_record(NULL::access.memberships, change)
                     ON CONFLICT (tenant_id, user_id) DO UPDATE SET role = excluded.role;
+                END IF;
+            WHEN 'second_factors' THEN
+                IF change ->> 'kind' IS NULL THEN
+                    DELETE FROM access.second_factors
+                    WHERE user_id = change ->> 'user_id' AND factor_id = change ->> 'factor_id';
+                    DELETE FROM access.factor_secrets
+                    WHERE user_id = change ->> 'user_id' AND factor_id = change ->> 'factor_id';
+                    DELETE FROM access.recovery_codes r WHERE user_id = change ->> 'user_id'
+                        AND NOT EXISTS (SELECT FROM access.second_factors f WHERE f.user_id = r.user_id);
+                ELSE
+                    INSERT INTO access.second_factors
+                    SELECT * FROM jsonb_populate_record(NULL::access.second_factors, change);
                 END IF;
             ELSE
                 PERFORM access.keep_credential(change);

@@ -58,3 +58,32 @@ CREATE TABLE access.log_in_failures (
     free_at timestamptz NOT NULL
 );
 CREATE INDEX log_in_failures_free ON access.log_in_failures (free_at);
+
+-- What proves second factors. A row without one in `access.second_factors` is an offer that nobody has shown yet, and is
+-- good for nothing. The secret of an authenticator app is sealed; a passkey's is with its user, and here only the public
+-- key.
+CREATE TABLE access.factor_secrets (
+    factor_id text COLLATE "C" PRIMARY KEY,
+    user_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL CHECK (kind IN ('totp', 'passkey')),
+    name text NOT NULL,
+    sealed bytea,
+    credential_id bytea UNIQUE,
+    public_key bytea,
+    use_count bigint NOT NULL,
+    made_at timestamptz NOT NULL,
+    used_at timestamptz,
+    CHECK ((kind = 'totp') = (sealed IS NOT NULL)),
+    CHECK ((credential_id IS NULL) = (public_key IS NULL))
+);
+COMMENT ON COLUMN access.factor_secrets.use_count IS
+    'totp: the time step (of 30 s) of the last code taken; passkey: the last count that the device told';
+CREATE INDEX factor_secrets_user ON access.factor_secrets (user_id);
+
+-- For whoever has lost their device: each is taken once. A keyed digest, since a code is short enough to be guessed at.
+CREATE TABLE access.recovery_codes (
+    user_id text COLLATE "C" NOT NULL,
+    digest bytea NOT NULL CHECK (length(digest) = 32),
+    used_at timestamptz,
+    PRIMARY KEY (user_id, digest)
+);

@@ -9,9 +9,10 @@ import pytest
 from domain.catalogue import STREAMS
 from domain.identity.api_key import CELLS_LIMITS, ChangeApiKeyLimits, CreateApiKey, KeyLimits, RevokeApiKey
 from domain.identity.permissions import Role
+from domain.identity.second_factors import FactorKind
 from domain.identity.team import AddMember, ChangeMemberRole, RemoveMember
 from domain.identity.tenant import PLATFORM, CreateTenant, ReactivateTenant, SuspendTenant
-from domain.identity.user import EraseUser, RegisterUser, SuspendUser
+from domain.identity.user import AddSecondFactor, EraseUser, RegisterUser, RemoveSecondFactor, SuspendUser
 from domain.kernel.access import (
     AccessChange,
     AccessKey,
@@ -227,6 +228,19 @@ class AccessContract:
         assert await cell.access() == {("users", "user_1"): UserAccess(user_id="user_1", status="erased")}
         await writer.submit(request(register("user_2"), tenant_id=PLATFORM, credentials=(email_of("user_2"),)))
         assert await cell.credentials() == {(CredentialKind.EMAIL, "user_2"): ONE}
+
+    async def test_a_second_factor_is_there_until_it_is_removed(self, access_cell: AccessCell) -> None:
+        cell = access_cell
+        added = [AddSecondFactor(user_id="user_1", factor_id=f"fac_{n}", kind=FactorKind.TOTP) for n in (1, 2)]
+        await self.do(cell, register("user_1"), *added, tenant_id=PLATFORM)
+        assert set(await cell.access()) == {
+            ("users", "user_1"),
+            ("second_factors", "user_1", "fac_1"),
+            ("second_factors", "user_1", "fac_2"),
+        }
+        await self.do(cell, RemoveSecondFactor(user_id="user_1", factor_id="fac_1"), tenant_id=PLATFORM)
+        await self.do(cell, EraseUser(user_id="user_1"), tenant_id=PLATFORM)
+        assert set(await cell.access()) == {("users", "user_1")}
 
     async def test_of_two_admins_who_remove_each_other_at_once_one_remains(self, access_cell: AccessCell) -> None:
         cell = access_cell

@@ -153,6 +153,9 @@ PROMISED = """
     UserIsErased                 user_erased                    conflict   user
     SessionNotFound              session_not_found              not_found  session
     SessionAlreadyExists         session_already_exists         conflict   -
+SecondFactorAlreadyExists second_factor_already_exists conflict -
+SecondFactorNotFound second_factor_not_found not_found second_factor
+TooManySecondFactors too_many_second_factors conflict -
     UserMayNotSignIn             user_may_not_sign_in           conflict   user
 """
 
