@@ -44,9 +44,10 @@ from api.resources import (
     test_clocks,
 )
 from gateway_adapters.registry import gateways_from
-from infra.database import Role
+from infra.database import Role, open_pool
 from infra.event_store.opening import open_writer
 from infra.heartbeat import Heartbeat
+from infra.identity.auth_log import AuthLog
 from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
 
@@ -120,6 +121,10 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             stack.push_async_callback(gateway.close)
         heartbeat = Heartbeat(settings, dsn=dsn, role=health.ROLE, database_role=Role.WRITER)
         await stack.enter_async_context(heartbeat.beating())
+        access_pool = await open_pool(dsn, Role.ACCESS, settings.database)
+        stack.push_async_callback(access_pool.close)
+        auth_log = AuthLog(access_pool, settings.auth)
+        await stack.enter_async_context(auth_log.writing())
         keys = ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys)
         await stack.enter_async_context(forgetting_changed(keys, reader.pool))
         parts = Parts(
@@ -133,6 +138,8 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
             key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
             access_log=access_log,
+            access_pool=access_pool,
+            auth_log=auth_log,
             heartbeat=heartbeat,
         )
         await stack.enter_async_context(health.watching(parts))

@@ -326,6 +326,10 @@ class AuthSettings(Part):
     signing_key_days: int = setting(90, "days", "How long a key signs access tokens.", ge=1)
     signing_key_notice_h: int = setting(24, "h", "How long a key is published before it signs.", ge=1)
     signing_keys_cache_s: float = setting(60.0, "s", "How long a process goes without looking for other keys.", ge=0)
+    log_days: int = setting(400, "days", "How long the auth log is kept; it goes by the month.", ge=1)
+    log_flush_ms: int = setting(1_000, "ms", "Pause between writes to the auth log.", ge=1)
+    log_queue_max: int = setting(1_000, "rows", "Rows of the auth log that wait; beyond, they are dropped.", ge=1)
+    key_use_every_s: float = setting(60.0, "s", "The use of an API key is written once in so long.", ge=0)
     foreign_issuers: str = setting(
         "",
         "issuer=file,…",

@@ -17,8 +17,10 @@ from domain.identity.permissions import Permission
 from domain.kernel.identifiers import is_id
 from domain.kernel.refusal import Refusal
 from gateway_adapters.port import Gateway
+from infra.database import Pool
 from infra.event_store.port import Writer
 from infra.heartbeat import Heartbeat
+from infra.identity.auth_log import AuthLog
 from infra.settings import Settings
 from infra.vault import Vault
 from projections.reading import Reader
@@ -40,6 +42,8 @@ class Parts:
     anonymous_limits: RateLimiter
     key_limits: RateLimiter
     access_log: AccessLog
+    access_pool: Pool
+    auth_log: AuthLog
     heartbeat: Heartbeat
     in_flight: set[tuple[str, str]] = field(default_factory=set)
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http import metrics
 from api.http.addresses import client_address, limited_as, networks
+from api.http.attempts import REFUSED, note
 from api.http.call import Parts
 from api.http.limits import Allowance, RateLimiter
 from api.http.principal import Principal
@@ -83,13 +84,14 @@ class ClientDisconnected(Exception):
 class Exchange:
     """A request and its answer on their way. `route` is a template: what is logged is never what a client made up."""
 
-    __slots__ = ("headers", "limit", "principal", "request_id", "route", "status")
+    __slots__ = ("code", "headers", "limit", "principal", "request_id", "route", "status")
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes]) -> None:
         self.request_id = request_id
         self.headers = headers
         self.principal: Principal | None = None
         self.limit: Allowance | None = None
+        self.code: str | None = None
         self.route = "unmatched"
         self.status = 0
 
@@ -118,6 +120,7 @@ class Edge:
             except ClientDisconnected:
                 exchange.status = DISCONNECTED
             except Problem as problem:
+                exchange.code = problem.kind.code
                 await problem.reply(exchange.request_id).send(send_with_headers)
             except HTTPException as error:
                 await _not_routed(error, scope).reply(exchange.request_id).send(send_with_headers)
@@ -165,8 +168,11 @@ class Edge:
 
     def _address(self, scope: Scope) -> str:
         """The name under which whoever has no key is limited."""
+        return limited_as(self._client(scope))
+
+    def _client(self, scope: Scope) -> str:
         peer = scope["client"][0] if scope.get("client") else ""
-        return limited_as(client_address(peer, scope["headers"], self._trusted))
+        return client_address(peer, scope["headers"], self._trusted)
 
     async def _authenticate(self, authorization: bytes, scope: Scope) -> Principal:
         keys = self._parts.keys
@@ -196,6 +202,7 @@ class Edge:
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
         method = scope["method"] if scope["method"] in metrics.METHODS else "other"
         metrics.observe(method, exchange.route, exchange.status, seconds)
+        note(self._parts.auth_log, exchange, self._client(scope) if exchange.status in REFUSED else "")
         self._parts.access_log.record(
             method=method,
             route=exchange.route,

@@ -98,6 +98,7 @@ class Endpoint:
         try:
             reply = await self._reply(scope, exchange, receive)
         except Problem as problem:
+            exchange.code = problem.kind.code
             reply = problem.reply(exchange.request_id)
         except Refusal as refusal:
             reply = refusal_reply(refusal, exchange.request_id, param=refusal.param)

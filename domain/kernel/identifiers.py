@@ -34,6 +34,7 @@ SESSION: Final = "ses_"
 INVITATION: Final = "inv_"
 SECOND_FACTOR: Final = "fac_"
 API_KEY: Final = "key_"
+AUTH_EVENT: Final = "aev_"
 PERSONAL_DATA: Final = "pd_"
 PAYMENT_TOKEN: Final = "pt_"  # noqa: S105  a prefix
 

@@ -37,6 +37,8 @@ BEGIN
         ('access.sessions',         '',                                '',       '',                       '',       'SELECT, INSERT, UPDATE, DELETE'),
         ('access.signing_keys',     '',                                '',       '',                       '',       'SELECT, INSERT, UPDATE'),
         ('access.log_in_failures',  '',                                '',       '',                       '',       'SELECT, INSERT, UPDATE, DELETE'),
+        ('access.auth_events',      '',                                '',       '',                       'SELECT', 'SELECT, INSERT'),
+        ('access.api_key_uses',     '',                                '',       '',                       'SELECT', 'SELECT, INSERT, UPDATE'),
         ('relay.state',             'SELECT',                          'SELECT, UPDATE',
                                                                                  'SELECT',                 'SELECT', ''),
         ('relay.published',         'SELECT',                          'SELECT, INSERT, UPDATE, DELETE',
@@ -55,7 +57,9 @@ BEGIN
         ('log.make_partitions',     'EXECUTE',                         '',       '',                       '',       ''),
         ('access.find_api_key',     'EXECUTE',                         '',       '',                       'EXECUTE','EXECUTE'),
         ('access.record',           'EXECUTE',                         '',       '',                       '',       ''),
-        ('access.keep_credential',  '',                                '',       '',                       '',       '')
+        ('access.keep_credential',  '',                                '',       '',                       '',       ''),
+        ('access.make_auth_partitions','',                             '',       '',                       '',       'EXECUTE'),
+        ('access.forget_auth_events','',                               '',       '',                       '',       'EXECUTE')
     ) AS t (name, writer, relay, projector, reader, access) LOOP
         is_table := to_regclass(place.name) IS NOT NULL;
         has_tenants := is_table AND EXISTS (
