@@ -17,14 +17,19 @@ from api.http.access import ApiKeys, forgetting_changed
 from api.http.access_log import AccessLog
 from api.http.addresses import networks
 from api.http.call import Parts
+from api.http.callers import own_origin
 from api.http.connections import Connections, Limits
 from api.http.consistency import Positions
+from api.http.credentials import Credentials
 from api.http.edge import Edge
-from api.http.endpoints import CommandEndpoint, QueryEndpoint
+from api.http.endpoints import CommandEndpoint, Endpoint, QueryEndpoint
 from api.http.limits import RateLimiter
-from api.http.operations import Operations
+from api.http.operations import Operation, Operations
 from api.http.reading import TenantReader
+from api.http.unstored import UnstoredEndpoint
+from api.http.user_sessions import UserSessions
 from api.resources import (
+    auth,
     customers,
     events,
     health,
@@ -43,11 +48,13 @@ from api.resources import (
     subscriptions,
     test_clocks,
 )
+from api.upkeep import keeping_up
 from gateway_adapters.registry import gateways_from
 from infra.database import Role, open_pool
 from infra.event_store.opening import open_writer
 from infra.heartbeat import Heartbeat
 from infra.identity.auth_log import AuthLog
+from infra.identity.opening import open_identity
 from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
 
@@ -67,6 +74,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     test_clocks.TEST_CLOCKS,
     sagas.SAGAS,
     events.EVENTS,
+    auth.AUTH,
     schema_registry.REGISTRY,
     health.HEALTH,
     documentation.DOCUMENTATION,
@@ -84,7 +92,7 @@ class Application(FastAPI):
         self._parts = parts
         for resource in RESOURCES:
             for operation in resource.declared:
-                endpoint = (CommandEndpoint if operation.is_command else QueryEndpoint)(operation, parts)
+                endpoint = _endpoint_of(operation)(operation, parts)
                 route = Route(operation.path, endpoint, methods=[operation.method], name=operation.name)
                 self.router.routes.append(route)
 
@@ -95,6 +103,12 @@ class Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The document of what is served."""
         return documentation.openapi()
+
+
+def _endpoint_of(operation: Operation) -> type[Endpoint]:
+    if operation.is_unstored:
+        return UnstoredEndpoint
+    return CommandEndpoint if operation.is_command else QueryEndpoint
 
 
 def create_app(parts: Parts) -> Application:
@@ -126,7 +140,9 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
         auth_log = AuthLog(access_pool, settings.auth)
         await stack.enter_async_context(auth_log.writing())
         keys = ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys)
-        await stack.enter_async_context(forgetting_changed(keys, reader.pool))
+        identity = await stack.enter_async_context(open_identity(settings, access_pool))
+        users = UserSessions(identity, cache_s=api.key_cache_s, max_users=api.key_cache_max_keys)
+        await stack.enter_async_context(forgetting_changed(reader.pool, keys.forget, users.forget))
         parts = Parts(
             settings=settings,
             gateways=gateways,
@@ -134,7 +150,8 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             vault=Vault(vault_master_key(settings)),
             reader=reader,
             positions=positions,
-            keys=keys,
+            credentials=Credentials(keys, users, identity.keyring, own_origin=own_origin(settings)),
+            identity=identity,
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
             key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
             access_log=access_log,
@@ -177,7 +194,7 @@ def _limits(api: ApiSettings) -> Limits:
 
 async def run(settings: Settings, *, dsn: str) -> None:
     """The role: serve until SIGTERM or SIGINT, then finish what is in hand."""
-    async with open_parts(settings, dsn=dsn) as parts:
+    async with open_parts(settings, dsn=dsn) as parts, keeping_up(parts):
         connections = Connections(_limits(settings.api))
         config = uvicorn.Config(
             create_app(parts),

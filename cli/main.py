@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.exceptions import TyperException
 
-from cli import audit, auth, dead_letters, demo, projections, relay, servers, tenants
+from cli import audit, auth, dead_letters, demo, projections, relay, servers, tenants, users
 from cli.faults.command import faults
 from cli.output import (
     JSON_OPTION,
@@ -49,6 +49,7 @@ app.command(rich_help_panel=SERVERS)(servers.down)
 app.command(rich_help_panel=SERVERS)(servers.status)
 app.command("migrate", rich_help_panel=SERVERS)(servers.migrate_database)
 app.add_typer(tenants.app, name="tenants", rich_help_panel=SETTINGS)
+app.add_typer(users.app, name="users", rich_help_panel=SETTINGS)
 app.add_typer(auth.app, name="auth", rich_help_panel=SETTINGS)
 app.add_typer(audit.app, name="audit", rich_help_panel=PROOF)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=PROOF)

@@ -299,6 +299,13 @@ class AuthSettings(Part):
     model_config = _prefix("AUTH_")
     title = "Users, sessions and tokens"
 
+    public_url: str | None = setting(
+        None,
+        "URL",
+        "Where people reach Tallybook, such as `https://billing.example.com`: links in mail begin so, and a browser's "
+        "requests must come from there. Unset: the API's own address.",
+        pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$",
+    )
     argon2_memory_kib: int = setting(19_456, "KiB", "Memory of hashing one password (argon2id).", ge=8_192)
     argon2_passes: int = setting(2, "passes", "Passes over that memory.", ge=1, le=20)
     hashing_threads: int = setting(2, "threads", "Passwords hashed at once.", ge=1, le=64)

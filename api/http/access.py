@@ -9,13 +9,12 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
 from base64 import b32encode
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple
 
 from api.http.principal import Principal, PrincipalKind, principal_of
+from api.http.remembered import Remembered
 from domain.identity.permissions import Scope
 from domain.kernel.identifiers import API_KEY
 from domain.kernel.tenant_mode import TenantMode
@@ -49,7 +48,6 @@ class NewKey(NamedTuple):
 class _Held(NamedTuple):
     principal: Principal
     prefix: str
-    until: float
 
 
 def make_key(mode: TenantMode) -> NewKey:
@@ -68,33 +66,26 @@ class ApiKeys:
 
     def __init__(self, pool: Pool, *, cache_s: float, max_keys: int) -> None:
         self._pool = pool
-        self._cache_s = cache_s
-        self._max_keys = max_keys
-        self._held: OrderedDict[bytes, _Held] = OrderedDict()
-        self._forgotten = 0
+        self._found: Remembered[_Held] = Remembered(lasts_s=cache_s, entries_max=max_keys)
 
     def forget(self) -> None:
         """Believe nothing that was found before: who may do what has changed."""
-        self._forgotten += 1
-        self._held.clear()
+        self._found.forget()
 
     def held(self, secret: str) -> Principal | None:
         """The principal of a key that was checked a moment ago."""
-        digest = hashlib.sha256(secret.encode()).digest()
-        held = self._held.get(digest)
-        if held is None or held.until <= time.monotonic():
-            return None
-        return held.principal if _same_prefix(secret, held.prefix) else None
+        held = self._found.get(hashlib.sha256(secret.encode()).digest())
+        return None if held is None or not _same_prefix(secret, held.prefix) else held.principal
 
     async def find(self, secret: str) -> Principal | None:
         """The principal of a key, None if there is no such key or it was revoked."""
         if _KEY.fullmatch(secret) is None:
             return None
         digest = hashlib.sha256(secret.encode()).digest()
-        forgotten = self._forgotten
+        forgotten = self._found.forgotten
         row = await self._pool.fetchrow(_FIND, digest)
         if row is None or not _same_prefix(secret, row["prefix"]):
-            self._held.pop(digest, None)
+            self._found.drop(digest)
             return None
         principal = principal_of(
             PrincipalKind.API_KEY,
@@ -104,23 +95,18 @@ class ApiKeys:
             mode=TenantMode(row["mode"]),
             is_suspended=row["suspended"],
         )
-        if forgotten != self._forgotten:
-            return principal  # what was found may be from before the change; the next request looks again
-        believed_s = self._cache_s if row["lasts_s"] is None else min(self._cache_s, row["lasts_s"])
-        self._held[digest] = _Held(principal, row["prefix"], time.monotonic() + believed_s)
-        self._held.move_to_end(digest)
-        if len(self._held) > self._max_keys:
-            self._held.popitem(last=False)
+        held = _Held(principal, row["prefix"])
+        self._found.put(digest, held, ends_in_s=row["lasts_s"], forgotten=forgotten)
         return principal
 
 
 @contextlib.asynccontextmanager
-async def forgetting_changed(keys: ApiKeys, pool: Pool) -> AsyncIterator[None]:
-    """Have keys forgotten as soon as a change of who may do what is committed, by whatever process.
+async def forgetting_changed(pool: Pool, *forget: Callable[[], None]) -> AsyncIterator[None]:
+    """Have what is remembered forgotten as soon as a change of who may do what is committed, by whatever process.
 
     Where nothing can be heard, what is found is still believed for no longer than the cache's own time.
     """
-    task = asyncio.create_task(_forget_changed(keys, pool))
+    task = asyncio.create_task(_forget_changed(pool, forget))
     try:
         yield
     finally:
@@ -128,7 +114,7 @@ async def forgetting_changed(keys: ApiKeys, pool: Pool) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _forget_changed(keys: ApiKeys, pool: Pool) -> None:
+async def _forget_changed(pool: Pool, forget: Sequence[Callable[[], None]]) -> None:
     changed = asyncio.Event()
     listener = Listener(pool, changed, channel=CHANNEL)
     try:
@@ -142,7 +128,8 @@ async def _forget_changed(keys: ApiKeys, pool: Pool) -> None:
             await wait_for_growth(changed, LOOK_S)
             if changed.is_set():
                 changed.clear()
-                keys.forget()
+                for each in forget:
+                    each()
     finally:
         await listener.close()
 

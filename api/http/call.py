@@ -5,9 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from api.http.access import ApiKeys
 from api.http.access_log import AccessLog
+from api.http.callers import Caller
 from api.http.consistency import Positions
+from api.http.credentials import Credentials
 from api.http.limits import RateLimiter
 from api.http.principal import Principal
 from api.http.problems import FieldError, invalid, permission_denied
@@ -21,6 +22,7 @@ from infra.database import Pool
 from infra.event_store.port import Writer
 from infra.heartbeat import Heartbeat
 from infra.identity.auth_log import AuthLog
+from infra.identity.opening import Identity
 from infra.settings import Settings
 from infra.vault import Vault
 from projections.reading import Reader
@@ -37,7 +39,8 @@ class Parts:
     vault: Vault
     gateways: Mapping[str, Gateway]
     reader: TenantReader
-    keys: ApiKeys
+    credentials: Credentials
+    identity: Identity
     positions: Positions
     anonymous_limits: RateLimiter
     key_limits: RateLimiter
@@ -49,9 +52,9 @@ class Parts:
 
 
 class Call:
-    """A request, authenticated. Raw values are parsed by whoever needs them."""
+    """A request, authenticated. Raw values are parsed by whoever needs them; `caller` is there in unstored ones."""
 
-    __slots__ = ("headers", "mode", "parts", "path", "principal", "query", "request_id", "tenant_id")
+    __slots__ = ("caller", "headers", "mode", "parts", "path", "principal", "query", "request_id", "tenant_id")
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Call:
         headers: Mapping[bytes, bytes],
         path: Mapping[str, str],
         query: bytes,
+        caller: Caller | None = None,
     ) -> None:
         self.parts = parts
         self.principal = principal
@@ -70,6 +74,7 @@ class Call:
         self.headers = headers
         self.path = path
         self.query = query
+        self.caller = caller
 
     @property
     def actor(self) -> str:

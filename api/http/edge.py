@@ -15,6 +15,7 @@ from api.http import metrics
 from api.http.addresses import client_address, limited_as, networks
 from api.http.attempts import REFUSED, note
 from api.http.call import Parts
+from api.http.credentials import CredentialKind, presented, unknown
 from api.http.limits import Allowance, RateLimiter
 from api.http.principal import Principal
 from api.http.problems import (
@@ -23,9 +24,7 @@ from api.http.problems import (
     METHOD_NOT_ALLOWED,
     NO_SUCH_PAGE,
     RATE_LIMITED,
-    TENANT_MISMATCH,
     TENANT_SUSPENDED,
-    UNAUTHENTICATED,
     UNKNOWN_VERSION,
     URI_TOO_LONG,
     Problem,
@@ -41,6 +40,8 @@ from infra.telemetry import correlated
 
 EXCHANGE: Final = "tallybook.exchange"
 UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+OWN_SESSIONS: Final = "/v1/auth/"
+"""What is asked for there is the user's own, whatever becomes of a tenant: they may sign out of a suspended one."""
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DISCONNECTED: Final = 499
 """Logged and counted as the status of a request that did not arrive whole; nothing is answered to it."""
@@ -50,6 +51,10 @@ SINGLE_HEADERS: Final = {
     name.lower().encode(): name
     for name in (
         "Authorization",
+        "Cookie",
+        "Origin",
+        "Sec-Fetch-Site",
+        "X-CSRF-Token",
         "X-Tenant-ID",
         "Idempotency-Key",
         "Content-Type",
@@ -60,8 +65,6 @@ SINGLE_HEADERS: Final = {
     )
 }
 """Every header that means something here."""
-
-_BEARER: Final = b"bearer "
 
 SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"tallybook-version", VERSION.encode()),
@@ -142,18 +145,14 @@ class Edge:
         if len(headers) < len(scope["headers"]):
             _refuse_repeated(scope["headers"])
         version = headers.get(b"tallybook-version")
-        authorization = headers.get(b"authorization")
-        if authorization is None:
-            if scope["path"] not in UNLIMITED_PATHS:
-                exchange.limit = _take(self._parts.anonymous_limits, self._address(scope))
-        else:
-            exchange.principal = await self._authenticate(authorization, scope)
+        exchange.principal = await self._authenticate(headers, scope, exchange)
+        if exchange.principal is not None:
             exchange.limit = _take(self._parts.key_limits, exchange.principal.id)
-            tenant = headers.get(b"x-tenant-id")
-            if tenant is not None and tenant != exchange.principal.tenant_id.encode():
-                raise Problem(TENANT_MISMATCH, param="X-Tenant-ID")
-            if exchange.principal.is_suspended and scope["method"] not in READING:
+            is_change = scope["method"] not in READING and not scope["path"].startswith(OWN_SESSIONS)
+            if exchange.principal.is_suspended and is_change:
                 raise Problem(TENANT_SUSPENDED)
+        elif exchange.limit is None and scope["path"] not in UNLIMITED_PATHS:
+            exchange.limit = _take(self._parts.anonymous_limits, self._address(scope))
         url_max_bytes = self._parts.settings.api.url_max_bytes
         if len(scope["path"]) + len(scope["query_string"]) > url_max_bytes:
             raise Problem(URI_TOO_LONG, f"The limit is {url_max_bytes} bytes.")
@@ -174,30 +173,34 @@ class Edge:
         peer = scope["client"][0] if scope.get("client") else ""
         return client_address(peer, scope["headers"], self._trusted)
 
-    async def _authenticate(self, authorization: bytes, scope: Scope) -> Principal:
-        keys = self._parts.keys
-        if authorization[: len(_BEARER)].lower() == _BEARER:
-            secret = authorization[len(_BEARER) :].strip().decode("latin-1")
-            principal = keys.held(secret)
-            if principal is not None:
-                return principal
+    async def _authenticate(self, headers: dict[bytes, bytes], scope: Scope, exchange: Exchange) -> Principal | None:
+        """Who asks; None for whoever shows nothing, or the cookie of a session that is over."""
+        credentials, anonymous = self._parts.credentials, self._parts.anonymous_limits
+        try:
+            shown = presented(headers)
+        except Problem:
+            _take(anonymous, self._address(scope))
+            raise
+        if shown is None:
+            return None
+        whose = credentials.held(shown)
+        if whose is None:
             # Until it is known to be good, it is a guess like any other, and guesses are counted by address.
-            anonymous, address = self._parts.anonymous_limits, self._address(scope)
-            _take(anonymous, address)
+            address = self._address(scope)
+            guess = _take(anonymous, address)
             try:
-                principal = await keys.find(secret)
+                whose = await credentials.find(shown)
             except CONNECTION_ERRORS:
                 anonymous.give_back(address)
                 raise
-            if principal is not None:
+            if whose is not None:
                 anonymous.give_back(address)
-                return principal
-            why = "The API key in the header Authorization: Bearer <API key> is not known here, or was revoked."
-        else:
-            _take(self._parts.anonymous_limits, self._address(scope))
-            why = "The header Authorization must be of the form: Bearer <API key>."
-        refused: Header = (b"www-authenticate", b'Bearer error="invalid_token"')
-        raise Problem(UNAUTHENTICATED, why, param="Authorization", headers=[refused])
+            elif shown.kind is CredentialKind.COOKIE:
+                exchange.limit = guess
+                return None
+            else:
+                raise unknown("What the header Authorization: Bearer bears is not known here, is over, or was revoked.")
+        return credentials.principal(whose, scope["method"], headers)
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
         method = scope["method"] if scope["method"] in metrics.METHODS else "other"

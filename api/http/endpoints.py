@@ -5,7 +5,7 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, cast, get_origin
@@ -34,6 +34,7 @@ from api.http.problems import (
     MISSING_KEY,
     OUTCOME_PENDING,
     READ_MODEL_FILLING,
+    TENANT_REQUIRED,
     TOO_LARGE,
     UNAUTHENTICATED,
     UNSUPPORTED_TYPE,
@@ -120,6 +121,8 @@ class Endpoint:
                 raise Problem(UNAUTHENTICATED, param="Authorization", headers=[(b"www-authenticate", b"Bearer")])
             principal = NOBODY
         if self._needs is not None and self._needs not in principal.permissions:
+            if not principal.tenant_id:
+                raise Problem(TENANT_REQUIRED, param="X-Tenant-ID")
             raise permission_denied(self._needs)
         refuse_card_numbers(tuple(scope["path_params"].items()), self._operation.opaque)
         return Call(
@@ -131,6 +134,26 @@ class Endpoint:
             scope["query_string"],
         )
 
+    async def body_of(self, call: Call, receive: Receive) -> tuple[Body, object]:
+        """The body as parsed, and as it was sent."""
+        raw = await read_body(receive, call.headers, self._parts.settings.api.body_max_bytes)
+        if call.query:
+            refuse_card_numbers(call.query_pairs(), frozenset())
+            raise invalid([FieldError("", "unexpected_query", "This operation takes no query parameters")])
+        if raw and not _is_json(call.headers):
+            raise Problem(UNSUPPORTED_TYPE, param="Content-Type")
+        model = self._operation.body
+        assert model is not None, "what changes something has a body model"
+        raw = raw or b"{}"
+        value = read_json(raw)
+        try:
+            body = model.model_validate_json(raw)
+        except ValidationError as error:
+            refuse_card_numbers_in_body(raw, value, self._opaque, max_chars=REFUSED_BODY_MAX_CHARS)
+            raise invalid_body(error, value) from None
+        refuse_card_numbers_in_body(raw, value, self._opaque)
+        return body, value
+
 
 class CommandEndpoint(Endpoint):
     """A request that changes something, once for its Idempotency-Key."""
@@ -138,22 +161,7 @@ class CommandEndpoint(Endpoint):
     async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
         call = self._call(scope, exchange)
         key = _idempotency_key(exchange.headers)
-        raw = await read_body(receive, exchange.headers, self._parts.settings.api.body_max_bytes)
-        if call.query:
-            refuse_card_numbers(call.query_pairs(), frozenset())
-            raise invalid([FieldError("", "unexpected_query", "This operation takes no query parameters")])
-        if raw and not _is_json(exchange.headers):
-            raise Problem(UNSUPPORTED_TYPE, param="Content-Type")
-        operation = self._operation
-        assert operation.body is not None, "a command has a body model"
-        raw = raw or b"{}"
-        value = read_json(raw)
-        try:
-            body = operation.body.model_validate_json(raw)
-        except ValidationError as error:
-            refuse_card_numbers_in_body(raw, value, self._opaque, max_chars=REFUSED_BODY_MAX_CHARS)
-            raise invalid_body(error, value) from None
-        refuse_card_numbers_in_body(raw, value, self._opaque)
+        body, value = await self.body_of(call, receive)
         request_hash = self._parts.vault.request_hash(
             _canonical_request(scope["method"], scope["path"], call.tenant_id, value)
         )
@@ -337,7 +345,7 @@ def _in_flight(held: set[tuple[str, str]], tenant_id: str, key: str) -> Iterator
         held.discard(name)
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], max_bytes: int) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int) -> bytes:
     """The whole body, up to the limit; what is announced to be longer is not read at all.
 
     Raises ClientDisconnected when the connection ends before the body does: what came of it says nothing of what was
@@ -375,7 +383,7 @@ def _idempotency_key(headers: dict[bytes, bytes]) -> str:
     return key.decode()
 
 
-def _is_json(headers: dict[bytes, bytes]) -> bool:
+def _is_json(headers: Mapping[bytes, bytes]) -> bool:
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     return media_type == JSON[1]
 

@@ -94,6 +94,9 @@ _COMMANDS: Final = (
 )
 
 
+_UNSTORED: Final = (MALFORMED_JSON, TOO_LARGE, UNSUPPORTED_TYPE, INVALID, CARD_NUMBER)
+
+
 class FieldErrorResource(TypedDict):
     """One thing wrong with one field."""
 
@@ -295,6 +298,8 @@ def _problem_responses(
         kinds += _AUTHENTICATED
     if operation.is_command:
         kinds += _COMMANDS
+    elif operation.is_unstored:
+        kinds += [*_UNSTORED, *operation.problems]
     else:
         kinds += [INVALID, CARD_NUMBER]
         if operation.reads:

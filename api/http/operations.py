@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from api.http.call import Call
 from api.http.fields import Body
+from api.http.problems import ProblemType
 from api.http.replies import Reply
 from domain.identity.permissions import Permission
 from domain.kernel.refusal import Refusal
@@ -50,6 +51,7 @@ class OwnErrors(NamedTuple):
 
 
 QueryHandler = Callable[[Call, Any], Awaitable[object]]
+"""Of queries and of unstored operations: what is shown, or a ready Reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class Operation:
 
     `needs` is the permission without which it is refused, before anything else is looked at; an open one needs neither
     that nor a key. `handler` takes the call and the parsed body (or parameters); a query may return a ready Reply.
+    An unstored one has a body, and its answer is never kept: it holds secrets, or does no more when it is repeated.
     """
 
     tag: str
@@ -77,6 +80,8 @@ class Operation:
     media_type: str = "application/json"
     needs: Permission | None = None
     is_open: bool = False
+    is_unstored: bool = False
+    problems: tuple[ProblemType, ...] = ()
     reads: tuple[Projection, ...] = ()
     own_errors: OwnErrors | None = None
     opaque: frozenset[str] = frozenset()
@@ -88,8 +93,13 @@ class Operation:
 
     @property
     def is_command(self) -> bool:
-        """Whether it changes something, and so needs an Idempotency-Key."""
-        return self.body is not None
+        """Whether it is a command, and so needs an Idempotency-Key."""
+        return self.body is not None and not self.is_unstored
+
+    @property
+    def is_query(self) -> bool:
+        """Whether it only shows something."""
+        return self.parameters is not None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -193,6 +203,52 @@ class Operations:
                     reads=reads,
                     own_errors=own_errors,
                     opaque=frozenset(opaque),
+                )
+            )
+            return handler
+
+        return declare
+
+    def unstored(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: type[B],
+        answers: Any,
+        example: object,
+        body_example: object = None,
+        status: int = 200,
+        refusals: Sequence[type[Refusal]] = (),
+        problems: Sequence[ProblemType] = (),
+        needs: Permission | None = None,
+        is_open: bool = False,
+    ) -> Callable[[Callable[[Call, B], Awaitable[object]]], Callable[[Call, B], Awaitable[object]]]:
+        """Declare an operation whose answer is never kept, such as a log-in's. It takes no Idempotency-Key: either a
+        repeat is another one, or what the body bears can be used once.
+        """
+
+        def declare(handler: Callable[[Call, B], Awaitable[object]]) -> Callable[[Call, B], Awaitable[object]]:
+            summary, about = _documentation(handler)
+            self.declare(
+                Operation(
+                    tag=self.tag,
+                    method=method,
+                    path=path,
+                    name=handler.__name__,
+                    summary=summary,
+                    about=about,
+                    answers=answers,
+                    example=example,
+                    status=status,
+                    body=body,
+                    body_example={} if body_example is None else body_example,
+                    refusals=tuple(refusals),
+                    problems=tuple(problems),
+                    handler=cast("QueryHandler", handler),
+                    needs=None if is_open else needs or self.changed_with,
+                    is_open=is_open,
+                    is_unstored=True,
                 )
             )
             return handler

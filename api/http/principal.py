@@ -1,5 +1,6 @@
 """Who asks: what a credential says of them, whatever kind of credential it is."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -20,7 +21,7 @@ class Principal(NamedTuple):
 
     `permissions` is where the edge looks for what an operation needs. With a `customer_id` only what is that customer's
     own is seen and changed; `masked` says that personal data are shown masked, `is_suspended` that the tenant may be
-    looked at and not changed.
+    looked at and not changed. `confirmed_at` is when a user last entered their password.
     """
 
     kind: PrincipalKind
@@ -32,6 +33,7 @@ class Principal(NamedTuple):
     customer_id: str | None = None
     masked: bool = True
     is_suspended: bool = False
+    confirmed_at: datetime | None = None
 
     @property
     def actor(self) -> str:
@@ -41,6 +43,14 @@ class Principal(NamedTuple):
 
 NOBODY: Final = Principal(PrincipalKind.API_KEY, "", "", TenantMode.LIVE, frozenset())
 """Who asks an open operation without a credential."""
+
+
+OWN_PROFILE: Final = frozenset({Permission.PROFILE_READ, Permission.PROFILE_WRITE})
+
+
+def unplaced(user_id: str, session: str, confirmed_at: datetime) -> Principal:
+    """A user who has not said in which of their tenants they ask: their own profile and sessions are all they reach."""
+    return Principal(PrincipalKind.USER, "", user_id, TenantMode.LIVE, OWN_PROFILE, session, confirmed_at=confirmed_at)
 
 
 def principal_of(

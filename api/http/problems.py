@@ -37,16 +37,47 @@ MISSING_KEY: Final = ProblemType(
     "idempotency_key_missing", 400, "A request that changes something needs the header Idempotency-Key."
 )
 UNKNOWN_VERSION: Final = ProblemType("unknown_version", 400, "The header Tallybook-Version names no version there is.")
+TENANT_REQUIRED: Final = ProblemType(
+    "tenant_required",
+    400,
+    "You are a member of several tenants, or of none: name one in X-Tenant-ID; GET /v1/auth/tenants lists yours.",
+)
+TWO_CREDENTIALS: Final = ProblemType(
+    "two_credentials", 400, "A request comes with a session cookie or with Authorization, not with both."
+)
 UNAUTHENTICATED: Final = ProblemType(
-    "unauthenticated", 401, "The header Authorization: Bearer <API key> is needed, and no valid one was sent."
+    "unauthenticated",
+    401,
+    "An API key or access token in Authorization: Bearer, or a session cookie, is needed, and no valid one was sent.",
+)
+WRONG_CREDENTIALS: Final = ProblemType(
+    "wrong_credentials", 401, "There is no user with this e-mail address and this password."
 )
 TENANT_MISMATCH: Final = ProblemType(
-    "tenant_mismatch", 403, "X-Tenant-ID names another tenant than the one that the API key is of."
+    "tenant_mismatch", 403, "X-Tenant-ID names a tenant that is not the API key's, or not one of the user's."
 )
 PERMISSION_DENIED: Final = ProblemType(
     "permission_denied",
     403,
-    "The API key does not have the permission that is needed; `permission` names it.",
+    "Whoever asks does not have the permission that is needed; `permission` names it.",
+)
+CROSS_SITE: Final = ProblemType(
+    "cross_site_request", 403, "A request with a session cookie must come from a page of this site."
+)
+CSRF_TOKEN_INVALID: Final = ProblemType(
+    "csrf_token_invalid",
+    403,
+    "A change with a session cookie needs the header X-CSRF-Token, as GET /v1/auth/me tells it.",
+)
+INSECURE_CONNECTION: Final = ProblemType(
+    "insecure_connection",
+    403,
+    "Passwords are taken over HTTPS only, or from this machine itself: anybody on the way could read them.",
+)
+PASSWORD_CONFIRMATION_REQUIRED: Final = ProblemType(
+    "password_confirmation_required",
+    403,
+    "This needs a password entered a short while ago: POST /v1/auth/confirm-password, then ask again.",
 )
 TENANT_SUSPENDED: Final = ProblemType(
     "tenant_suspended", 403, "The tenant is suspended: it may be read and changes nothing until it is reactivated."
@@ -74,6 +105,14 @@ CARD_NUMBER: Final = ProblemType(
 )
 RATE_LIMITED: Final = ProblemType(
     "rate_limited", 429, "Too many requests; retry after the seconds in the header Retry-After."
+)
+LOG_IN_HELD_BACK: Final = ProblemType(
+    "log_in_held_back",
+    429,
+    "Too many log-ins failed for this account or from this address; wait the seconds in the header Retry-After.",
+)
+PASSWORDS_BUSY: Final = ProblemType(
+    "passwords_busy", 503, "Too many passwords are being checked; retry after the seconds in the header Retry-After."
 )
 BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same Idempotency-Key.")
 TOO_MANY_CONNECTIONS: Final = ProblemType(

@@ -117,8 +117,9 @@ def _access(rows: Sequence[AccessRow | CredentialRow]) -> Arguments:
 def _access_row(row: AccessRow | CredentialRow) -> dict[str, Any]:
     if isinstance(row, AccessRow):
         return {"table": row.change.table, "tenant_id": row.tenant_id, **asdict(row.change)}
-    kind, subject, digest = row.credential
-    return {"table": kind.value, "tenant_id": row.tenant_id, "subject": subject, "digest": f"\\x{digest.hex()}"}
+    kind, subject, digest, keeps = row.credential
+    text = f"\\x{digest.hex()}"
+    return {"table": kind.value, "tenant_id": row.tenant_id, "subject": subject, "digest": text, "keeps": keeps}
 
 
 def _transposed(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:

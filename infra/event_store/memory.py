@@ -179,7 +179,7 @@ class MemoryStorage:
                     for kind in (CredentialKind.PASSWORD, CredentialKind.EMAIL):
                         credentials.pop((kind, row.change.user_id), None)
                 continue
-            kind, subject, digest = row.credential
+            kind, subject, digest, _ = row.credential
             place = ("api_keys", row.tenant_id, subject) if kind is CredentialKind.API_KEY else ("users", subject)
             if place not in rows:
                 raise Unwritable from CredentialMismatch("its subject is not there")

@@ -58,11 +58,13 @@ class Credential(NamedTuple):
     """A digest that goes into the schema `access` in the command's own batch, and into no event.
 
     `subject` is the id of the API key or user, which the batch makes or which is there. It replaces the former one.
+    A new password ends its user's sessions, but for the one that `keeps` names.
     """
 
     kind: CredentialKind
     subject: str
     digest: bytes
+    keeps: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,9 @@ class Passwords:
         self._pool = pool
         self._hashing = hashing
 
-    async def check(self, user_id: str | None, password: str) -> bool:
-        """Whether it is the user's password, as they typed it; None is a user who is not there. Raises HashingBusy.
+    async def check(self, user_id: str | None, password: str) -> bytes | None:
+        """The hash of the user's password if this is it, as they typed it; else None. `user_id` is None for a user who
+        is not there. Raises HashingBusy.
 
         Whatever is asked costs one query and one hash, so that the time tells nobody which addresses are known.
         """
@@ -34,7 +35,8 @@ class Passwords:
             text, is_text = "", False
         verified = await self._hashing.verify(stored, text)
         if not (verified.is_right and is_text):
-            return False
-        if verified.rehashed is not None:
-            await self._pool.execute(_REHASH, user_id, stored, verified.rehashed)
-        return True
+            return None
+        if verified.rehashed is None:
+            return stored
+        await self._pool.execute(_REHASH, user_id, stored, verified.rehashed)
+        return verified.rehashed

@@ -74,6 +74,11 @@ class KeysAt:
                 return key
         raise NoSigningKey("no signing key is active yet; keys are made when the API starts")
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether there is an active one."""
+        return any(key.state is KeyState.ACTIVE for key in self.keys)
+
     def verifying(self, kid: str) -> RSAKey | None:
         """The key of this id, if it verifies: one that signs, or did so a short while ago."""
         for key in self.keys:
@@ -172,6 +177,14 @@ class KeysInHand:
             if age < (self._cache if is_known else min(UNKNOWN_KEY_PAUSE, self._cache)):
                 return held
         self._held = held = await self._keys.at(now)
+        return held
+
+    async def to_sign(self, now: datetime) -> KeysAt:
+        """The keys with one that signs; the first one is made by whoever needs it first."""
+        held = await self.get(now)
+        if not held.can_sign:
+            await self._keys.keep_up(now)
+            self._held = held = await self._keys.at(now)
         return held
 
 

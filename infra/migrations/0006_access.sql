@@ -78,6 +78,9 @@ BEGIN
             WHEN 'users' THEN
                 INSERT INTO access.users (user_id, status) VALUES (change ->> 'user_id', change ->> 'status')
                 ON CONFLICT (user_id) DO UPDATE SET status = excluded.status;
+                IF change ->> 'status' <> 'active' THEN
+                    PERFORM access.end_sessions(change ->> 'user_id', 'suspended', NULL);
+                END IF;
                 IF change ->> 'status' = 'erased' THEN
                     UPDATE access.users SET email_index = NULL WHERE user_id = change ->> 'user_id';
                     DELETE FROM access.passwords WHERE user_id = change ->> 'user_id';
@@ -130,6 +133,8 @@ BEGIN
             SELECT user_id, digest FROM access.users WHERE user_id = change ->> 'subject'
             ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash
             RETURNING true INTO done;
+            -- Whoever has the old one is not to go on; the session that asked for the change may.
+            PERFORM access.end_sessions(change ->> 'subject', 'password_changed', change ->> 'keeps');
         WHEN 'email' THEN
             UPDATE access.users SET email_index = digest WHERE user_id = change ->> 'subject' RETURNING true INTO done;
     END CASE;

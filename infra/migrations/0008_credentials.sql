@@ -36,10 +36,13 @@ CREATE TABLE access.sessions (
     ends_at timestamptz NOT NULL,
     ended_at timestamptz,
     end_reason text COLLATE "C",
+    end_told boolean NOT NULL DEFAULT false,
     CHECK ((kind = 'browser') = (cookie_sha256 IS NOT NULL))
 );
 CREATE INDEX sessions_user ON access.sessions (user_id) WHERE ended_at IS NULL;
 CREATE INDEX sessions_end ON access.sessions (ends_at);
+CREATE INDEX sessions_untold ON access.sessions (ended_at) WHERE ended_at IS NOT NULL AND NOT end_told;
+COMMENT ON COLUMN access.sessions.end_told IS 'the log has its session.ended; ends are written here first';
 
 -- The number makes a rotation one row that only one process can write; the instant makes it take effect by itself.
 CREATE TABLE access.signing_keys (
@@ -87,3 +90,10 @@ CREATE TABLE access.recovery_codes (
     used_at timestamptz,
     PRIMARY KEY (user_id, digest)
 );
+
+-- With the commit of whatever takes a user's power away their sessions are over; the log is told of each afterwards.
+CREATE FUNCTION access.end_sessions(whose text, why text, keeps text) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE access.sessions SET ended_at = clock_timestamp(), end_reason = why
+    WHERE user_id = whose AND ended_at IS NULL AND session_id IS DISTINCT FROM keeps
+$$;

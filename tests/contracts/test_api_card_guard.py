@@ -91,7 +91,8 @@ def test_what_is_declared_opaque_is_what_other_systems_name() -> None:
         for name in opaque_names(operation.body or operation.parameters) | operation.opaque  # type: ignore[arg-type]
     }
     theirs, places = {"external_id", "idempotency_key"}, {"starting_after", "ending_before", "stream", "subject"}
-    assert declared == theirs | places
+    secrets = {"password"}
+    assert declared == theirs | places | secrets
 
 
 def test_of_a_body_that_is_refused_anyway_a_bounded_part_is_looked_through() -> None:

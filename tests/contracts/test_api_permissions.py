@@ -43,7 +43,7 @@ def test_an_operation_that_says_neither_is_refused_when_it_is_declared() -> None
 def test_what_only_shows_needs_no_permission_to_change_and_the_reverse() -> None:
     for operation in OPERATIONS:
         if operation.needs is not None:
-            assert operation.needs.endswith(":read") is not operation.is_command, operation.name
+            assert operation.needs.endswith(":read") is operation.is_query, operation.name
 
 
 def test_the_page_of_permissions_is_the_codes_own() -> None:

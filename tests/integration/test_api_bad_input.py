@@ -24,7 +24,7 @@ COMMANDS: list[Operation] = [
     operation for resource in RESOURCES for operation in resource.declared if operation.is_command
 ]
 QUERIES: list[Operation] = [
-    operation for resource in RESOURCES for operation in resource.declared if not operation.is_command
+    operation for resource in RESOURCES for operation in resource.declared if operation.is_query
 ]
 CODES = {kind.code for kind in catalogue()}
 SOMEBODYS_ID = "01m7ywe9z7e398x54gfbrtqnk7"

@@ -129,7 +129,7 @@ async def test_whoever_is_unknown_costs_the_same_hash(owner: Connection, credent
     ):
         before = credentials.hashing.hashed
         is_right = await credentials.passwords.check(user_id, password)
-        assert is_right is (user_id == USER and password == PASSWORD)
+        assert bool(is_right) is (user_id == USER and password == PASSWORD)
         costs.append(credentials.hashing.hashed - before)
     assert costs == [1] * 6
 

@@ -57,6 +57,7 @@ BEGIN
         ('log.make_partitions',     'EXECUTE',                         '',       '',                       '',       ''),
         ('access.find_api_key',     'EXECUTE',                         '',       '',                       'EXECUTE','EXECUTE'),
         ('access.record',           'EXECUTE',                         '',       '',                       '',       ''),
+        ('access.end_sessions',     '',                                '',       '',                       '',       ''),
         ('access.keep_credential',  '',                                '',       '',                       '',       ''),
         ('access.make_auth_partitions','',                             '',       '',                       '',       'EXECUTE'),
         ('access.forget_auth_events','',                               '',       '',                       '',       'EXECUTE')

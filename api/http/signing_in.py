@@ -1,0 +1,112 @@
+"""Sessions as the API starts and ends them, and what the log is told of both.
+
+A session starts with its event, and only then gets its row: whoever is killed between the two leaves an event of a
+session that nobody has a secret of, and never a session that the log does not know. It ends the other way round: the
+row first, so that it is over whatever happens next, and the event afterwards, by whichever process comes to it.
+"""
+
+import contextlib
+import hashlib
+from typing import Final, NamedTuple
+
+from api.http.call import Call, Parts
+from api.http.problems import BUSY, WRONG_CREDENTIALS, Problem, retry_after, unavailable
+from domain.identity.refreshing import EndReason, SessionKind
+from domain.identity.session import EndSession, ReportTokenReuse, StartSession, UserMayNotSignIn
+from domain.identity.tenant import PLATFORM
+from domain.kernel.stream import Command
+from infra.event_store.log import CONNECTION_ERRORS
+from infra.event_store.port import Credential, Outcome, QueueFull, Request, SealedPerson, StoreUnavailable
+from infra.identity.sessions import Started
+
+ENDS_TOLD_AT_ONCE: Final = 100
+IDENTITY_ACTOR: Final = "identity"
+"""Who does what nobody in particular asked for: a session's end is recorded after it was ended."""
+
+
+class Extras(NamedTuple):
+    """What goes into the vault and the schema `access` beside a command."""
+
+    seals: SealedPerson | None = None
+    credentials: tuple[Credential, ...] = ()
+
+
+_NOTHING: Final = Extras()
+
+
+async def issue(
+    parts: Parts,
+    command: Command,
+    *,
+    actor: str,
+    correlation_id: str,
+    key: str,
+    tenant_id: str = PLATFORM,
+    extras: Extras = _NOTHING,
+    request: bytes = b"",
+) -> Outcome:
+    """Take a command about users or sessions to the log, once for its key. `request` tells what was asked for, where
+    the command itself does not say all of it.
+    """
+    asked = hashlib.sha256(repr(type(command).__name__).encode() + request).digest()
+    try:
+        return await parts.writer.submit(
+            Request(
+                tenant_id=tenant_id,
+                idempotency_key=f"identity/{key}",
+                request_hash=asked,
+                command=command,
+                actor=actor,
+                correlation_id=correlation_id,
+                seals=extras.seals,
+                credentials=extras.credentials,
+            )
+        )
+    except QueueFull as full:
+        raise Problem(BUSY, headers=retry_after(full.retry_after_ms // 1000)) from None
+    except StoreUnavailable:
+        raise unavailable(is_command=False) from None
+
+
+async def start_session(
+    call: Call,
+    user_id: str,
+    kind: SessionKind,
+    *,
+    tenant_id: str | None = None,
+    password_hash: bytes | None = None,
+) -> Started:
+    """Start a session of whoever has proved who they are. Raises UserMayNotSignIn, and the 401 of a password that was
+    changed while it was compared.
+    """
+    identity = call.parts.identity
+    planned = identity.sessions.plan(user_id, kind, identity.clock(), tenant_id=tenant_id)
+    session_id = planned.session_id
+    command = StartSession(session_id=session_id, user_id=user_id, expires_at=planned.ends_at)
+    outcome = await issue(
+        call.parts, command, actor=f"user:{user_id}", correlation_id=call.request_id, key=f"started/{session_id}"
+    )
+    if outcome.refusal_code is not None:
+        raise UserMayNotSignIn(user=user_id)
+    started = await identity.sessions.begin(planned, password_hash=password_hash)
+    if started is None:
+        await _record_end(call.parts, EndSession(session_id=session_id, reason=EndReason.PASSWORD_CHANGED))
+        raise Problem(WRONG_CREDENTIALS)
+    return started
+
+
+async def tell_ended(parts: Parts) -> None:
+    """Tell the log of sessions whose rows have ended. What cannot be told now is told by whoever comes here next."""
+    sessions = parts.identity.sessions
+    with contextlib.suppress(Problem, *CONNECTION_ERRORS):
+        for ended in await sessions.untold(limit=ENDS_TOLD_AT_ONCE):
+            command: EndSession | ReportTokenReuse = EndSession(session_id=ended.session_id, reason=ended.reason)
+            if ended.reason is EndReason.TOKEN_REUSED:
+                command = ReportTokenReuse(session_id=ended.session_id, generation=ended.generation)
+            await _record_end(parts, command)
+            await sessions.told(ended.session_id)
+
+
+async def _record_end(parts: Parts, command: EndSession | ReportTokenReuse) -> None:
+    session_id = command.session_id
+    await issue(parts, command, actor=IDENTITY_ACTOR, correlation_id=session_id, key=f"ended/{session_id}")

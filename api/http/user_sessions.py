@@ -1,0 +1,137 @@
+"""Users who signed in: by the cookie of a browser, or by the access token of a program.
+
+A token's signature alone lets nobody in: its session must be live. What counts is the role that the membership has at
+the request, whatever the token says.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from api.http.principal import Principal, PrincipalKind, principal_of, unplaced
+from api.http.problems import TENANT_MISMATCH, Problem
+from api.http.remembered import Remembered
+from infra.identity.access_tokens import AccessToken, InvalidToken
+from infra.identity.opening import Identity
+from infra.identity.signed_in import SignedIn
+from infra.identity.signing_keys import NoSigningKey
+
+SEEN_EVERY: Final = timedelta(minutes=1)
+"""How often it is noted that a session is used: it ends by being idle, which nobody measures in seconds."""
+
+
+class User(NamedTuple):
+    """A user who signed in, and the principal that they are in each of their tenants."""
+
+    signed_in: SignedIn
+    is_browser: bool
+    principals: Mapping[str, Principal]
+    default: Principal
+
+    def principal(self, tenant: str | None) -> Principal:
+        """Who asks, in the tenant that is named; without one, in the only one there is, or in none."""
+        if tenant is None:
+            return self.default
+        found = self.principals.get(tenant)
+        if found is None:
+            # The same whether the tenant exists, and whether its team has never heard of this user.
+            raise Problem(TENANT_MISMATCH, param="X-Tenant-ID")
+        return found
+
+
+class UserSessions:
+    """Finds users by what they show; whoever was found is remembered for `cache_s`, or until `forget`."""
+
+    def __init__(self, identity: Identity, *, cache_s: float, max_users: int) -> None:
+        self._identity = identity
+        self._found: Remembered[User] = Remembered(lasts_s=cache_s, entries_max=max_users)
+
+    def forget(self) -> None:
+        """Believe nothing that was found before: who may do what has changed."""
+        self._found.forget()
+
+    def held(self, secret: str) -> User | None:
+        """The user of a cookie or a token that was checked a moment ago."""
+        return self._found.get(_digest(secret))
+
+    async def by_cookie(self, secret: str) -> User | None:
+        """The user of a cookie's secret."""
+        now = self._identity.clock()
+        forgotten = self._found.forgotten
+        signed_in = await self._identity.users.by_cookie(secret, now)
+        return await self._remember(secret, signed_in, now, forgotten, bound_to=None)
+
+    async def by_token(self, token: str) -> User | None:
+        """The user of an access token. Why one is not valid is nothing for whoever sent it."""
+        identity = self._identity
+        now = identity.clock()
+        forgotten = self._found.forgotten
+        try:
+            keys = await identity.keys_in_hand.get(now, kid=identity.tokens.key_id(token))
+            found = identity.tokens.verify(keys, token, now)
+        except (InvalidToken, NoSigningKey):
+            return None
+        if not isinstance(found, AccessToken):
+            return None
+        signed_in = await identity.users.by_session(found.session_id, now)
+        if signed_in is None or signed_in.session.user_id != found.user_id:
+            return None
+        if signed_in.session.tenant_id != found.tenant_id:
+            return None
+        return await self._remember(token, signed_in, now, forgotten, bound_to=found.tenant_id, until=found.expires_at)
+
+    async def _remember(
+        self,
+        secret: str,
+        signed_in: SignedIn | None,
+        now: datetime,
+        forgotten: int,
+        *,
+        bound_to: str | None,
+        until: datetime | None = None,
+    ) -> User | None:
+        digest = _digest(secret)
+        if signed_in is None:
+            self._found.drop(digest)
+            return None
+        session = signed_in.session
+        if now - session.seen_at >= SEEN_EVERY:
+            await self._identity.sessions.seen(session.session_id, now)
+        user = _user(signed_in, bound_to)
+        ends_at = min(filter(None, (session.idle_ends_at, session.ends_at, until)))
+        self._found.put(digest, user, ends_in_s=(ends_at - now).total_seconds(), forgotten=forgotten)
+        return user
+
+
+def _user(signed_in: SignedIn, bound_to: str | None) -> User:
+    session = signed_in.session
+    principals = {
+        each.tenant_id: _principal_of_member(signed_in, each.tenant_id)
+        for each in signed_in.memberships
+        if bound_to in (None, each.tenant_id)
+    }
+    if len(principals) == 1:
+        (default,) = principals.values()
+    else:
+        default = unplaced(session.user_id, session.session_id, session.confirmed_at)
+    return User(signed_in, bound_to is None, principals, default)
+
+
+def _principal_of_member(signed_in: SignedIn, tenant_id: str) -> Principal:
+    """The principal that a user is in one of their tenants."""
+    session = signed_in.session
+    (membership,) = (each for each in signed_in.memberships if each.tenant_id == tenant_id)
+    return principal_of(
+        PrincipalKind.USER,
+        membership.role,
+        tenant_id=tenant_id,
+        principal_id=session.user_id,
+        mode=membership.mode,
+        session=session.session_id,
+        is_suspended=membership.is_suspended,
+    )._replace(confirmed_at=session.confirmed_at)
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).digest()

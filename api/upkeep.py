@@ -1,0 +1,61 @@
+"""What identity needs done now and then: the next signing key made, ends told to the log, what is over dropped.
+
+Every API process does all of it. Each piece is one statement that another process may have done a moment before.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from api.http.call import Parts
+from api.http.signing_in import tell_ended
+from infra.event_store.log import CONNECTION_ERRORS
+from infra.identity.opening import Identity
+
+TELL_EVERY_S: Final = 60.0
+HOURLY: Final = 60
+"""Of such rounds, how many make an hour."""
+USED_KEPT: Final = timedelta(days=30)
+"""So long a token that was used or is over is known, so that whoever asks why it does not work can be told."""
+
+_log: Final = structlog.stdlib.get_logger("api")
+
+
+@contextlib.asynccontextmanager
+async def keeping_up(parts: Parts) -> AsyncIterator[None]:
+    """Do it at once, and then every minute or hour, for as long as the process serves."""
+    task = asyncio.create_task(_keep_up(parts))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _keep_up(parts: Parts) -> None:
+    while True:
+        for number in range(HOURLY):
+            if number == 0:
+                await _done("hourly", hourly(parts.identity))
+            await _done("ends", tell_ended(parts))
+            await asyncio.sleep(TELL_EVERY_S)
+
+
+async def hourly(identity: Identity) -> None:
+    """Make the signing key that is due, and drop what is over."""
+    now = identity.clock()
+    await identity.signing.keep_up(now)
+    await identity.one_time.forget_old(now - USED_KEPT)
+    await identity.sessions.forget_old(now - USED_KEPT)
+    await identity.attempts.forget_old(now)
+
+
+async def _done(what: str, work: Awaitable[None]) -> None:
+    try:
+        await work
+    except CONNECTION_ERRORS as error:
+        _log.warning("identity_upkeep_waits", what=what, why=type(error).__name__)

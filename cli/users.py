@@ -1,0 +1,184 @@
+"""`tallybook users`: people who sign in, as the operator lets the first of them in."""
+
+import asyncio
+import contextlib
+import hashlib
+import sys
+from datetime import timedelta
+from typing import Annotated, Final, NamedTuple
+
+import typer
+
+from api.http.callers import public_url
+from cli.output import AnswerIsNo, AsJson, console_for, print_json
+from domain.identity.passwords import WeakPassword, check_password
+from domain.identity.permissions import Role
+from domain.identity.team import AddMember
+from domain.identity.tenant import PLATFORM
+from domain.identity.user import RegisterUser
+from domain.kernel.identifiers import USER
+from domain.kernel.stream import Command
+from host.addresses import owner_dsn, reached_settings
+from infra.database import Role as DatabaseRole
+from infra.database import open_pool
+from infra.event_store.opening import open_writer
+from infra.event_store.port import Credential, CredentialKind, Request, SealedPerson, Writer
+from infra.identity.keyring import email_index
+from infra.identity.one_time_tokens import Grant, Purpose
+from infra.identity.opening import Identity, open_identity
+from infra.identity.password_hashing import common_passwords
+from infra.identity.profiles import seal_profile
+from infra.ids import new_id
+from infra.settings import Settings, vault_master_key
+from infra.vault import Vault
+
+app = typer.Typer(help="People who sign in.", no_args_is_help=True)
+
+ACTOR: Final = "operator"
+LINK_LASTS: Final = timedelta(hours=24)
+
+
+class NoSuchTenant(Exception):
+    """There is no tenant of this id."""
+
+
+class Admin(NamedTuple):
+    """Whom `create_admin` found or made. `token` sets their password once, where none was given."""
+
+    user_id: str
+    is_new: bool
+    is_new_member: bool
+    token: str | None
+
+
+async def create_admin(
+    dsn: str, settings: Settings, *, tenant_id: str, email: str, name: str = "", password: str | None = None
+) -> Admin:
+    """Make a user, verified, and an ADMIN of the tenant. Whoever is there already stays as they are, and becomes ADMIN
+    if they are no member. Raises NoSuchTenant, and WeakPassword or InvalidPassword.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        writer = open_writer(dsn, settings.writer)
+        stack.push_async_callback(writer.close)
+        pool = await open_pool(dsn, DatabaseRole.ACCESS, settings.database)
+        stack.push_async_callback(pool.close)
+        identity = await stack.enter_async_context(open_identity(settings, pool))
+        if not await pool.fetchval("SELECT true FROM access.tenants WHERE tenant_id = $1", tenant_id):
+            raise NoSuchTenant(tenant_id)
+        found = await identity.users.by_address(email)
+        user_id = new_id(USER) if found is None else found.user_id
+        if found is None:
+            await _register(writer, identity, settings, user_id, email=email, name=name, password=password)
+        is_new_member = not any(each.tenant_id == tenant_id for each in await identity.users.memberships(user_id))
+        if is_new_member:
+            await _submit(writer, tenant_id, AddMember(tenant_id=tenant_id, user_id=user_id, role=Role.ADMIN, by=None))
+        token = None
+        if password is None:
+            grant = Grant(purpose=Purpose.RESET_PASSWORD, subject_id=user_id)
+            token = await identity.one_time.make(grant, lasts=LINK_LASTS, now=identity.clock())
+        return Admin(user_id, found is None, is_new_member, token)
+
+
+async def _register(
+    writer: Writer,
+    identity: Identity,
+    settings: Settings,
+    user_id: str,
+    *,
+    email: str,
+    name: str,
+    password: str | None,
+) -> None:
+    credentials = [Credential(CredentialKind.EMAIL, user_id, email_index(identity.keyring, email))]
+    if password is not None:
+        chosen = check_password(password, common=common_passwords(), address=email, name=name)
+        password_hash = await identity.hashing.hash(chosen)
+        credentials.append(Credential(CredentialKind.PASSWORD, user_id, password_hash))
+    vault = Vault(vault_master_key(settings))
+    sealed = seal_profile(vault, user_id, {"email": email, "name": name or None}, None)
+    command = RegisterUser(user_id=user_id, personal=sealed.reference, is_verified=True)
+    await _submit(writer, PLATFORM, command, *credentials, seals=sealed.rows)
+
+
+async def _submit(
+    writer: Writer,
+    tenant_id: str,
+    command: Command,
+    *credentials: Credential,
+    seals: SealedPerson | None = None,
+) -> None:
+    outcome = await writer.submit(
+        Request(
+            tenant_id=tenant_id,
+            idempotency_key=f"operator:{new_id('cli_')}",
+            request_hash=hashlib.sha256(repr(command).encode()).digest(),
+            command=command,
+            actor=ACTOR,
+            correlation_id=new_id("cli_"),
+            seals=seals,
+            credentials=credentials,
+        )
+    )
+    assert outcome.refusal_code is None, outcome.refusal_code
+
+
+def reset_link(settings: Settings, token: str) -> str:
+    """Where the password is set. The token is in the fragment, which no browser sends and no server logs."""
+    return f"{public_url(settings)}/reset-password#token={token}"
+
+
+@app.command("create-admin")
+def create_first_admin(
+    *,
+    tenant: Annotated[str, typer.Option(help="The tenant whose ADMIN they are to be.")],
+    email: Annotated[str, typer.Option(help="The address that they sign in with.")],
+    name: Annotated[str, typer.Option(help="Their name.")] = "",
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+    ] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Set no password; print a link that sets it once, within 24 hours.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a user who is an ADMIN of a tenant: the first one, whom nobody can invite.
+
+    The password is asked for, and never stands in the command line. A user of this address who is there already keeps
+    theirs.
+    [dim]Example:[/dim] [cyan]tallybook users create-admin --tenant acme --email ada@example.com[/cyan]
+    """
+    if "@" not in email:
+        raise typer.BadParameter("That is no e-mail address.", param_hint="--email")
+    if link and password_stdin:
+        raise typer.BadParameter("--link sets no password, so it does not go with --password-stdin.")
+    settings = reached_settings(kafka=False)
+    password = None
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif not link:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    try:
+        made = asyncio.run(
+            create_admin(owner_dsn(settings), settings, tenant_id=tenant, email=email, name=name, password=password)
+        )
+    except NoSuchTenant:
+        raise AnswerIsNo(f"There is no tenant {tenant}; `tallybook tenants create {tenant}` makes it.") from None
+    except WeakPassword as weak:
+        raise AnswerIsNo(f"That password is too easily guessed: {weak.details['reason']}.") from None
+    url = None if made.token is None else reset_link(settings, made.token)
+    if as_json:
+        print_json({"user": made.user_id, "tenant": tenant, "new": made.is_new, "link": url})
+        return
+    console = console_for(as_json=False)
+    console.print(_told(made, tenant), soft_wrap=True)
+    if url is not None:
+        console.print("This link sets their password, once, within 24 hours:", soft_wrap=True)
+        console.print(url, highlight=False, soft_wrap=True)
+
+
+def _told(made: Admin, tenant: str) -> str:
+    if made.is_new:
+        return f"{made.user_id} is an ADMIN of {tenant}."
+    if made.is_new_member:
+        return f"{made.user_id} was there already, with their own password, and is now an ADMIN of {tenant}."
+    return f"{made.user_id} is a member of {tenant} already; nothing was changed."
