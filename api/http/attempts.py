@@ -18,7 +18,7 @@ def note(auth_log: AuthLog, exchange: "Exchange", address: str) -> None:
     if exchange.status in REFUSED:
         auth_log.record(
             AuthEventKind.REQUEST_REFUSED,
-            tenant_id=principal.tenant_id if principal else "platform",
+            tenant_id=principal.tenant_id or None if principal else "platform",
             user_id=principal.id if principal and principal.kind is PrincipalKind.USER else None,
             actor=principal.actor if principal else None,
             session_id=principal.session if principal else None,

@@ -200,6 +200,8 @@ class Edge:
                 return None
             else:
                 raise unknown("What the header Authorization: Bearer bears is not known here, is over, or was revoked.")
+        # Whoever is refused from here on is known, and the logs say who it was.
+        exchange.principal = whose if isinstance(whose, Principal) else whose.default
         return credentials.principal(whose, scope["method"], headers)
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:

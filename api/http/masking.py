@@ -16,6 +16,9 @@ PERSONAL: Final[Mapping[str, frozenset[str]]] = {
 }
 """By an answer's `object`, its fields that the vault keeps."""
 
+OWN: Final = frozenset({"profile"})
+"""Answers that are shown to the very person whose they are, and so are never masked."""
+
 HIDDEN: Final = "…"
 _KINDS: Final = frozenset({"type", "country"})
 """Inside of a personal field: what tells of what kind it is, and of nobody."""

@@ -48,7 +48,8 @@ TWO_CREDENTIALS: Final = ProblemType(
 UNAUTHENTICATED: Final = ProblemType(
     "unauthenticated",
     401,
-    "An API key or access token in Authorization: Bearer, or a session cookie, is needed, and no valid one was sent.",
+    "The header Authorization: Bearer <API key> or <access token>, or a session's cookie, is needed, and no valid one "
+    "was sent.",
 )
 WRONG_CREDENTIALS: Final = ProblemType(
     "wrong_credentials", 401, "There is no user with this e-mail address and this password."

@@ -177,7 +177,8 @@ def test_every_operation_is_documented_with_examples_that_are_true(
     if operation.body is not None:
         assert "requestBody" in entry
         operation.body.model_validate_json(json.dumps(operation.body_example))
-        assert any(parameter["name"] == "Idempotency-Key" for parameter in entry["parameters"])
+        named = any(parameter["name"] == "Idempotency-Key" for parameter in entry["parameters"])
+        assert named is operation.is_command
     for status, response in entry["responses"].items():
         if int(status) >= 400:
             known = (
@@ -339,8 +340,9 @@ def test_a_bad_item_is_told_and_the_list_that_holds_it_is_not_called_short() -> 
         ("Authorization: Bearer <API key>", {"unauthenticated"}),
         ("Content-Type: application/json", {"unsupported_media_type"}),
         ("Tallybook-Version", {"unknown_version"}),
-        ("X-Tenant-ID", {"tenant_mismatch"}),
-        ("Retry-After", {"rate_limited", "position_not_reached"}),
+        ("X-Tenant-ID", {"tenant_mismatch", "tenant_required"}),
+        ("X-CSRF-Token", {"csrf_token_invalid"}),
+        ("Retry-After", {"rate_limited", "position_not_reached", "log_in_held_back", "passwords_busy"}),
         (
             "Idempotency-Key",
             {
