@@ -29,6 +29,7 @@ from api.http.reading import TenantReader
 from api.http.unstored import UnstoredEndpoint
 from api.http.user_sessions import UserSessions
 from api.resources import (
+    approvals,
     auth,
     customers,
     events,
@@ -69,6 +70,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     products.PRODUCTS,
     plans.PLANS,
     prices.PRICES,
+    approvals.APPROVALS,
     journal_entries.JOURNAL_ENTRIES,
     ledger.LEDGER,
     test_clocks.TEST_CLOCKS,

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple, Protocol
 
@@ -15,7 +15,16 @@ from api.http.access import NewKey, make_key
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
 from domain.identity.api_key import CELLS_LIMITS, CreateApiKey, KeyTerms, RevokeApiKey
 from domain.identity.permissions import Scope
-from domain.identity.tenant import CreateTenant, ReactivateTenant, SuspendTenant, TenantIdReserved
+from domain.identity.tenant import (
+    CreateTenant,
+    ReactivateTenant,
+    SetApprovalLimits,
+    SuspendTenant,
+    TenantIdReserved,
+)
+from domain.kernel.currency import currency_code
+from domain.kernel.money import Money
+from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn, reached_settings
@@ -104,6 +113,13 @@ async def reactivate_tenant(dsn: str, settings: Settings, *, tenant_id: str) -> 
     """Let a tenant be changed again. Raises NoSuchTenant."""
     async with _issuing(dsn, settings, tenant_id) as issue:
         if await issue(ReactivateTenant(tenant_id=tenant_id)) is not None:
+            raise NoSuchTenant(tenant_id)
+
+
+async def set_approval_limits(dsn: str, settings: Settings, *, tenant_id: str, limits: Sequence[Money]) -> None:
+    """Let nobody alone refund or post more than this. Raises NoSuchTenant."""
+    async with _issuing(dsn, settings, tenant_id) as issue:
+        if await issue(SetApprovalLimits(tenant_id=tenant_id, limits=tuple(limits))) is not None:
             raise NoSuchTenant(tenant_id)
 
 
@@ -298,6 +314,44 @@ def reactivate(tenant_id: TenantId, *, as_json: AsJson = False) -> None:
     except NoSuchTenant:
         raise _no_such_tenant(tenant_id) from None
     _tell(tenant_id, "active", as_json=as_json)
+
+
+@app.command("set-approval-limits")
+def approval_limits(
+    tenant_id: TenantId,
+    limits: Annotated[
+        list[str] | None, typer.Argument(help="An amount and its currency, such as 500.00EUR; none: no limits.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Let nobody alone refund or post by hand more than this: above it a second person approves.
+
+    The limits replace those before. Refunds of one payment count together. A currency without a limit has none.
+
+    [dim]Example:[/dim] [cyan]tallybook tenants set-approval-limits acme 500.00EUR 60000JPY[/cyan]
+    """
+    amounts = [_limit(text) for text in limits or ()]
+    if len({amount.currency for amount in amounts}) < len(amounts):
+        raise typer.BadParameter("There is one limit for a currency.")
+    settings = reached_settings(kafka=False)
+    try:
+        asyncio.run(set_approval_limits(owner_dsn(settings), settings, tenant_id=tenant_id, limits=amounts))
+    except NoSuchTenant:
+        raise _no_such_tenant(tenant_id) from None
+    shown = [amount.format() for amount in amounts]
+    if as_json:
+        print_json({"tenant_id": tenant_id, "approval_limits": shown})
+    else:
+        told = f"a second person approves above {', '.join(shown)}" if shown else "nobody needs a second person"
+        console_for(as_json=False).print(f"{tenant_id}: {told}.")
+
+
+def _limit(text: str) -> Money:
+    try:
+        return Money.parse(text[:-3], currency_code(text[-3:].upper()))
+    except Refusal as refusal:
+        raise typer.BadParameter(f"{text}: {refusal.summary()} Write it like 500.00EUR.") from None
 
 
 @app.command("list")

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from domain.approvals.approval import APPROVAL
 from domain.catalog.plan import PLAN
 from domain.catalog.price import PRICE
 from domain.catalog.product import PRODUCT
@@ -33,6 +34,7 @@ STREAMS: Final[dict[str, Stream[Any]]] = {
         PAYMENT_METHOD,
         PAYMENT,
         JOURNAL_ENTRY,
+        APPROVAL,
         TEST_CLOCK,
         TENANT,
         TEAM,

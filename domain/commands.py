@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from domain.approvals import commands as approvals
+from domain.approvals.limits import check_limits
 from domain.catalog import commands as catalog
 from domain.customers import commands as customers
 from domain.customers.customer import time_of
@@ -97,6 +99,21 @@ def as_customer(command: AsCustomer, streams: Streams, now: datetime) -> Decisio
     return decision
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithinLimits:
+    """What one person, or program, asks for alone: no more than the tenant lets one do without a second person."""
+
+    tenant_id: str
+    command: Command
+
+
+def within_limits(command: WithinLimits, streams: Streams, now: datetime) -> Decision:
+    """Raises ApprovalRequired."""
+    decision = decide(command.command, streams, now)
+    check_limits(command.tenant_id, decision, streams)
+    return decision
+
+
 HANDLERS: Final[Mapping[type, Handler]] = {
     command: with_consequences(handler, CONSEQUENCES)
     for context in (
@@ -111,9 +128,10 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         tenants,
         teams,
         users,
+        approvals,
     )
     for command, handler in context.HANDLERS.items()
-} | {ChangeMetadata: change_metadata, AsCustomer: as_customer}
+} | {ChangeMetadata: change_metadata, AsCustomer: as_customer, WithinLimits: within_limits}
 
 
 def decide(command: Command, streams: Streams, now: datetime) -> Decision:

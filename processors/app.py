@@ -32,6 +32,7 @@ from processors.consumers import ConsumerDeadLetters, ConsumerParts, Consumers, 
 from processors.delivery import deliver, end_process, faust_app
 from processors.due_work import DueWorkRunner, Run
 from processors.journeys import Journeys
+from processors.runs.approval_expiries import ApprovalExpiries
 from processors.runs.clock_deletions import ClockDeletions
 from processors.runs.gateway_calls import GatewayCalls
 from processors.runs.method_deletions import MethodDeletions
@@ -70,6 +71,7 @@ def runs_of(
         WorkKind.PAYMENT_GATEWAY_CALL: calls.payment,
         WorkKind.REFUND_GATEWAY_CALL: calls.refund,
         WorkKind.REFUND_RETRY: refund_retries.retry,
+        WorkKind.APPROVAL_EXPIRY: ApprovalExpiries(writer).expire,
         WorkKind.PAYMENT_METHOD_DELETION: deletions.delete,
     }
 

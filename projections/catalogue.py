@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from projections.models import (
     account_balances,
+    approvals,
     customers,
     invoices,
     journal_entries,
@@ -30,6 +31,7 @@ READ_MODELS: Final[tuple[ReadModel[Any], ...]] = (
     invoices.TABLE,
     test_clocks.TABLE,
     journal_entries.TABLE,
+    approvals.TABLE,
     stats.BILLING,
     payment_methods.TABLE,
     payments.TABLE,

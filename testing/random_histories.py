@@ -4,6 +4,15 @@ from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 
+from domain.approvals.approval import (
+    ExpireApproval,
+    GrantApproval,
+    RefundAskedFor,
+    RejectApproval,
+    RequestApproval,
+    WantedEntry,
+    WithdrawApproval,
+)
 from domain.catalog.plan import ArchivePlan, ChangePlanTerms
 from domain.catalog.price import ArchivePrice, BillingTiming, CreatePrice
 from domain.catalog.product import ArchiveProduct, ChangeProduct
@@ -62,6 +71,8 @@ from domain.pricing.models import PerUnit
 from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
+
+ADA, BOB = "user:ada", "user:bob"
 
 
 def scramble(history: History, tenants: tuple[str, ...], steps: int) -> History:
@@ -161,6 +172,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             yield DetachPaymentMethod(payment_method_id=some("payment_method"))
         case 15:
             payment_id, refund_id = some("payment"), new("re_")
+            if usd.amount % 3 == 0:
+                yield from _random_approval(new("apr_"), payment_id, refund_id, usd.amount)
             yield RequestRefund(refund_id=refund_id, payment_id=payment_id, amount=None, reason="asked")
             yield RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")
             outcome = draw.random()
@@ -206,6 +219,11 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
         case _:
             entry_id, clock_id = new("je_"), new("clock_")
             postings = (debit(CASH, usd), credit(EQUITY, usd))
+            if usd.amount % 3 == 0:
+                entry = WantedEntry(entry_id=entry_id, postings=postings, memo="capital", metadata=())
+                approval_id = new("apr_")
+                yield RequestApproval(approval_id=approval_id, journal_entry=entry, note=None, by=ADA)
+                yield GrantApproval(approval_id=approval_id, by=BOB)
             yield PostJournalEntry(entry_id=entry_id, postings=postings, memo="capital")
             is_taken_back = draw.random() < 0.3
             if is_taken_back:
@@ -219,6 +237,21 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             if is_taken_back:
                 yield DeleteTestClock(clock_id=clock_id)
                 yield CompleteTestClockDeletion(clock_id=clock_id)
+
+
+def _random_approval(approval_id: str, payment_id: str, refund_id: str, n: int) -> Iterator[Command]:
+    """Asked for by Ada, and brought to one of its ends, or to none."""
+    refund = RefundAskedFor(
+        refund_id=refund_id, payment_id=payment_id, amount=None, reason="asked", metadata=(("order", str(n)),)
+    )
+    yield RequestApproval(approval_id=approval_id, refund=refund, note="please", by=ADA)
+    ends: tuple[Command, ...] = (
+        GrantApproval(approval_id=approval_id, by=BOB),
+        RejectApproval(approval_id=approval_id, reason="no", by=BOB),
+        WithdrawApproval(approval_id=approval_id, by=ADA),
+        ExpireApproval(approval_id=approval_id),
+    )
+    yield from ends[n % 5 : n % 5 + 1]
 
 
 def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[Command]:

@@ -57,8 +57,9 @@ from api.http.replies import (
     to_stored,
 )
 from api.http.validation import MAX_PARAM_CHARS, invalid_body, param_in, printable
-from domain.commands import AsCustomer
+from domain.commands import AsCustomer, WithinLimits
 from domain.customers.customer import CustomerNotFound
+from domain.identity.permissions import CAUTIONS, Caution
 from domain.kernel.personal_reference import PersonalDataMoved
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
@@ -173,6 +174,14 @@ class CommandEndpoint(Endpoint):
                     return await self._execute(call, key, request_hash, body, value)
             raise Problem(BUSY, headers=retry_after(1))
 
+    def _bounded(self, principal: Principal, command: Command) -> Command:
+        """What is asked for alone is within the tenant's limits; a customer's command finds nothing but their own."""
+        if self._needs is not None and Caution.SECOND_PERSON in CAUTIONS[self._needs]:
+            command = WithinLimits(tenant_id=principal.tenant_id, command=command)
+        if principal.customer_id is None:
+            return command
+        return AsCustomer(customer_id=principal.customer_id, command=command)
+
     async def _execute(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
         param_of = partial(param_in, sent=sent, named=type(body).model_fields.keys(), path=call.path)
         try:
@@ -184,7 +193,7 @@ class CommandEndpoint(Endpoint):
             tenant_id=call.tenant_id,
             idempotency_key=call.stored_key(key),
             request_hash=request_hash,
-            command=_of_principal(call.principal, intention.command),
+            command=self._bounded(call.principal, intention.command),
             actor=call.actor,
             correlation_id=call.request_id,
             seals=intention.seals,
@@ -225,13 +234,6 @@ class CommandEndpoint(Endpoint):
             return found.reply
         metrics.REPLAYED.inc()
         return found.reply._replace(headers=(*found.reply.headers, REPLAYED))
-
-
-def _of_principal(principal: Principal, command: Command) -> Command:
-    """A customer's command finds nothing but their own."""
-    if principal.customer_id is None:
-        return command
-    return AsCustomer(customer_id=principal.customer_id, command=command)
 
 
 def _check_own(body: Body, customer_id: str) -> None:

@@ -76,6 +76,7 @@ SubscriptionId: TypeAlias = Annotated[str, _id(identifiers.SUBSCRIPTION)]
 InvoiceId: TypeAlias = Annotated[str, _id(identifiers.INVOICE)]
 PaymentMethodId: TypeAlias = Annotated[str, _id(identifiers.PAYMENT_METHOD)]
 PaymentId: TypeAlias = Annotated[str, _id(identifiers.PAYMENT)]
+JournalEntryId: TypeAlias = Annotated[str, _id(identifiers.JOURNAL_ENTRY)]
 TestClockId: TypeAlias = Annotated[str, _id(identifiers.TEST_CLOCK)]
 
 

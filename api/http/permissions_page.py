@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from api.http.operations import Operations
-from domain.identity.permissions import CAUTIONS, MATRIX, Caution, Permission, Reach, Role, Scope, reach_of
+from domain.identity.permissions import MATRIX, Caution, Permission, Reach, Role, Scope, reach_of
 
 _TEXT: Final = """\
 # Permissions
@@ -26,7 +26,8 @@ masked.
 - *all*: everything in the tenant. *masked*: the same, with the personal data of customers masked (`a…@…`).
 - *own*: only what is the customer's own, or the merchant's. What is another's is not there: 404, as for what does not
   exist.
-- `*` asks a user for their password again; `†` asks a second person above the tenant's limit. (Both come with users.)
+- `*` asks a user for their password again. `†` asks a second person above the tenant's limit: refused with
+  `approval_required`, and asked for by `POST /v1/approvals`.
 - What `expand[]` opens is seen, and so needs the permission to see it. `paid_out_of_band` needs `invoices:write`.
 
 `X-Tenant-ID` gives no authority. An API key does not need it; where it is sent it must be the key's own tenant, else
@@ -51,7 +52,7 @@ def permissions_markdown(resources: Sequence[Operations]) -> str:
         permission = row.permission
         scopes = [scope for scope in Scope if permission in reach_of(scope)]
         cells = [
-            f"`{permission}`{_MARKS[CAUTIONS[permission]] if permission in CAUTIONS else ''}",
+            f"`{permission}`{''.join(mark for caution, mark in _MARKS.items() if caution in row.cautions)}",
             *(_shown(reach_of(role).get(permission)) for role in roles),
             ", ".join(scopes) or "–",
             ", ".join(f"`{name}`" for name in needed.get(permission, [])) or "–",

@@ -10,6 +10,7 @@ from api.http.call import Call
 from api.http.fields import Body, CustomerId, Line, LongText, MoneyResource, New, PositiveMoney, money
 from api.http.operations import Intention
 from api.http.resource import Resource
+from domain.approvals.approval import ApprovalRequired
 from domain.customers.customer import CustomerNotFound
 from domain.identity.permissions import Permission
 from domain.kernel.accounts import CHART, CONTROL_ACCOUNTS, Posting, Side, UnbalancedEntry, UnknownAccount
@@ -133,7 +134,7 @@ WHERE tenant_id = $1 AND stream_type = 'customer' AND stream_id = ANY($2::text[]
 """
 
 
-async def _check_customers(call: Call, customer_ids: set[str]) -> None:
+async def check_customers(call: Call, customer_ids: set[str]) -> None:
     """An entry is decided without its customers' streams, so that they are the tenant's own is checked here."""
     if not customer_ids:
         return
@@ -146,15 +147,16 @@ async def _check_customers(call: Call, customer_ids: set[str]) -> None:
 @JOURNAL_ENTRIES.creates(
     body=NewJournalEntry,
     body_example={"postings": EXAMPLE["postings"], "memo": "Paid-in capital"},
-    refusals=(UnbalancedEntry, UnknownAccount, IsControlAccount, CustomerNotFound),
+    refusals=(UnbalancedEntry, UnknownAccount, IsControlAccount, CustomerNotFound, ApprovalRequired),
 )
 async def post_journal_entry(call: Call, body: NewJournalEntry) -> Intention:
     """Post an entry by hand.
 
     To any account but control accounts, whose balances are what documents add up to: invoices, payments, refunds.
+    Above the tenant's limit a second person approves: ask by `POST /v1/approvals`.
     It is a document: nothing of it is ever changed, its metadata neither.
     """
-    await _check_customers(call, {posting.customer for posting in body.postings if posting.customer is not None})
+    await check_customers(call, {posting.customer for posting in body.postings if posting.customer is not None})
     entry_id = new_id(PREFIX)
     postings = tuple(
         Posting(posting.account, posting.side, posting.amount.value, posting.customer) for posting in body.postings
@@ -169,7 +171,7 @@ async def post_journal_entry(call: Call, body: NewJournalEntry) -> Intention:
     body=Reversal,
     body_example={"memo": "Booked twice"},
     example={"reversed_at": "2026-01-02T00:00:00Z"},
-    refusals=(JournalEntryIsReversed,),
+    refusals=(JournalEntryIsReversed, ApprovalRequired),
 )
 async def reverse_journal_entry(call: Call, body: Reversal) -> Intention:
     """Undo a manual entry by its mirror image; nothing is ever deleted."""

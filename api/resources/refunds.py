@@ -14,6 +14,7 @@ from api.http.operations import Intention
 from api.http.resource import KEPT_EXAMPLE, Part, Resource
 from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.payments import PAYMENTS, PaymentResource
+from domain.approvals.approval import ApprovalRequired
 from domain.identity.permissions import Permission
 from domain.kernel.identifiers import REFUND as PREFIX
 from domain.kernel.stream import Streams
@@ -136,12 +137,13 @@ REFUNDS: Final = Resource(
         "amount": {"amount": 500, "currency": "EUR"},
         "reason": "Delivered late",
     },
-    refusals=(PaymentNotFound, PaymentNotRefundable, RefundExceedsPayment, InvalidRefundAmount),
+    refusals=(PaymentNotFound, PaymentNotRefundable, RefundExceedsPayment, InvalidRefundAmount, ApprovalRequired),
 )
 async def create_refund(_call: Call, body: NewRefund) -> Intention:
     """Refund a payment, in whole or in part.
 
-    The request is recorded before the gateway is called: the answer says `pending`, and the outcome follows.
+    The request is recorded before the gateway is called: the answer says `pending`, and the outcome follows. Above the
+    tenant's limit, which the refunds of one payment share, a second person approves: ask by `POST /v1/approvals`.
     """
     refund_id = new_id(PREFIX)
     return Intention(

@@ -24,8 +24,11 @@ from domain.identity.api_key import (
 from domain.identity.tenant import (
     PLATFORM,
     TENANT,
+    ApprovalLimitsSet,
     CreateTenant,
+    InvalidApprovalLimits,
     ReactivateTenant,
+    SetApprovalLimits,
     SuspendTenant,
     TenantCreated,
     TenantIdReserved,
@@ -55,6 +58,16 @@ def reactivate_tenant(command: ReactivateTenant, streams: Streams, now: datetime
     if TENANT.of(streams, command.tenant_id).suspended_at is None:
         return Decision(now, [])
     return Decision(now, [TENANT.change(TenantReactivated(tenant_id=command.tenant_id))])
+
+
+def set_approval_limits(command: SetApprovalLimits, streams: Streams, now: datetime) -> Decision:
+    tenant = TENANT.of(streams, command.tenant_id)
+    currencies = [limit.currency for limit in command.limits]
+    if len(set(currencies)) < len(currencies) or any(limit.amount < 0 for limit in command.limits):
+        raise InvalidApprovalLimits
+    if tenant.approval_limits == command.limits:
+        return Decision(now, [])
+    return Decision(now, [TENANT.change(ApprovalLimitsSet(tenant_id=command.tenant_id, limits=command.limits))])
 
 
 def create_api_key(command: CreateApiKey, streams: Streams, now: datetime) -> Decision:
@@ -115,6 +128,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     CreateTenant: create_tenant,
     SuspendTenant: suspend_tenant,
     ReactivateTenant: reactivate_tenant,
+    SetApprovalLimits: set_approval_limits,
     CreateApiKey: create_api_key,
     RotateApiKey: rotate_api_key,
     RevokeApiKey: revoke_api_key,

@@ -56,6 +56,8 @@ class Permission(StrEnum):
     PAYMENT_METHODS_WRITE = "payment_methods:write"
     REFUNDS_READ = "refunds:read"
     REFUNDS_WRITE = "refunds:write"
+    APPROVALS_READ = "approvals:read"
+    APPROVALS_WRITE = "approvals:write"
     CATALOGUE_READ = "catalogue:read"
     CATALOGUE_WRITE = "catalogue:write"
     USAGE_READ = "usage:read"
@@ -115,7 +117,7 @@ class Row(NamedTuple):
     viewer: Reach | None
     customer: Reach | None
     scope: Scope | None
-    caution: Caution | None = None
+    cautions: frozenset[Caution] = frozenset()
     personal: bool = False
 
 
@@ -124,7 +126,8 @@ _M: Final = Reach.MASKED
 _O: Final = Reach.OWN
 _P: Final = Permission
 _READ, _WRITE, _ADMIN = Scope.READ, Scope.WRITE, Scope.ADMIN
-_PASSWORD: Final = Caution.PASSWORD
+_PASSWORD: Final = frozenset({Caution.PASSWORD})
+_SECOND: Final = frozenset({Caution.SECOND_PERSON})
 
 # fmt: off
 MATRIX: Final = (
@@ -146,7 +149,9 @@ MATRIX: Final = (
     Row(_P.PAYMENT_METHODS_READ,  _A,   _A,     _A,   None, _A,   _O,   _READ),
     Row(_P.PAYMENT_METHODS_WRITE, _A,   _A,     None, None, None, _O,   _WRITE),
     Row(_P.REFUNDS_READ,          _A,   _A,     _A,   None, _A,   _O,   _READ),
-    Row(_P.REFUNDS_WRITE,         _A,   _A,     _A,   None, None, None, _WRITE, Caution.SECOND_PERSON),
+    Row(_P.REFUNDS_WRITE,         _A,   _A,     _A,   None, None, None, _WRITE, _SECOND),
+    Row(_P.APPROVALS_READ,        _A,   _A,     None, None, _A,   None, _READ),
+    Row(_P.APPROVALS_WRITE,       _A,   _A,     None, None, None, None, _WRITE),
     Row(_P.CATALOGUE_READ,        _A,   _A,     _A,   _A,   _A,   None, _READ),
     Row(_P.CATALOGUE_WRITE,       _A,   _A,     None, None, None, None, _WRITE),
     Row(_P.USAGE_READ,            _A,   _A,     _A,   None, _A,   _O,   _READ),
@@ -154,7 +159,7 @@ MATRIX: Final = (
     Row(_P.WALLETS_READ,          _A,   _A,     _O,   None, _A,   _O,   _READ),
     Row(_P.WALLETS_WRITE,         _A,   _A,     _O,   None, None, _O,   _WRITE),
     Row(_P.LEDGER_READ,           _A,   _A,     None, None, _A,   None, _READ),
-    Row(_P.LEDGER_WRITE,          _A,   _A,     None, None, None, None, _ADMIN, _PASSWORD),
+    Row(_P.LEDGER_WRITE,          _A,   _A,     None, None, None, None, _ADMIN, _PASSWORD | _SECOND),
     Row(_P.EVENTS_READ,           _A,   _A,     None, None, _A,   None, _READ),
     Row(_P.OPERATIONS_READ,       _A,   _A,     None, None, None, None, _ADMIN),
     Row(_P.OPERATIONS_WRITE,      _A,   None,   None, None, None, None, _ADMIN, _PASSWORD),
@@ -200,8 +205,8 @@ HOLDERS: Final[tuple[Holder, ...]] = (*Role, *Scope)
 _ROLES: Final = {role: _held(role) for role in Role}
 _SCOPES: Final = {scope: _held(scope) for scope in Scope}
 
-CAUTIONS: Final[Mapping[Permission, Caution]] = MappingProxyType(
-    {row.permission: row.caution for row in MATRIX if row.caution is not None}
+CAUTIONS: Final[Mapping[Permission, frozenset[Caution]]] = MappingProxyType(
+    {row.permission: row.cautions for row in MATRIX}
 )
 _ALIASES: Final = {"billing_viewer": Role.VIEWER, "superadmin": Role.SUPER_ADMIN, "billing_manager": Role.BILLING_ADMIN}
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from domain.kernel.access import AccessChange, TenantAccess
 from domain.kernel.frozen import replace
+from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Topic
 from domain.kernel.tenant_mode import TenantMode
@@ -40,6 +41,17 @@ class ReactivateTenant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetApprovalLimits:
+    """Let nobody alone refund or post more than this, an amount for each currency; none for one: it has no limit.
+
+    It is the platform's to say: whoever is bound by a limit does not lift it.
+    """
+
+    tenant_id: str
+    limits: tuple[Money, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantCreated:
     tenant_id: str
     name: str
@@ -59,7 +71,13 @@ class TenantReactivated:
     tenant_id: str
 
 
-TenantEvent = TenantCreated | TenantSuspended | TenantReactivated
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalLimitsSet:
+    tenant_id: str
+    limits: tuple[Money, ...]
+
+
+TenantEvent = TenantCreated | TenantSuspended | TenantReactivated | ApprovalLimitsSet
 
 
 class TenantNotFound(Refusal):
@@ -84,6 +102,14 @@ class TenantIdReserved(Refusal):
     param = "tenant"
 
 
+class InvalidApprovalLimits(Refusal):
+    """An approval limit is zero or more, and there is one for a currency."""
+
+    code = "invalid_approval_limits"
+    kind = RefusalKind.INVALID
+    param = "limits"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     tenant_id: str
@@ -91,6 +117,7 @@ class Tenant:
     mode: TenantMode
     created_at: datetime
     suspended_at: datetime | None
+    approval_limits: tuple[Money, ...]
 
 
 def evolve(tenant: Tenant | None, event: TenantEvent) -> Tenant:
@@ -101,6 +128,7 @@ def evolve(tenant: Tenant | None, event: TenantEvent) -> Tenant:
             mode=event.mode,
             created_at=event.created_at,
             suspended_at=None,
+            approval_limits=(),
         )
     assert tenant is not None, "the first event of a tenant is tenant.created"
     match event:
@@ -108,9 +136,13 @@ def evolve(tenant: Tenant | None, event: TenantEvent) -> Tenant:
             return replace(tenant, suspended_at=event.suspended_at)
         case TenantReactivated():
             return replace(tenant, suspended_at=None)
+        case ApprovalLimitsSet():
+            return replace(tenant, approval_limits=event.limits)
 
 
 def access(event: TenantEvent, tenant: Tenant) -> tuple[AccessChange, ...]:
+    if isinstance(event, ApprovalLimitsSet):
+        return ()
     return (
         TenantAccess(
             name=tenant.name,
@@ -125,6 +157,7 @@ EVENTS: dict[str, type] = {
     "tenant.created": TenantCreated,
     "tenant.suspended": TenantSuspended,
     "tenant.reactivated": TenantReactivated,
+    "tenant.approval_limits_set": ApprovalLimitsSet,
 }
 
 TENANT: Stream[Tenant] = Stream(

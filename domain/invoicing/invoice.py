@@ -334,7 +334,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 invoice,
                 collection_status=CollectionStatus.FAILED,
                 collection_failure=event.reason,
-                payment_id=event.payment_id,
+                payment_id=event.payment_id or invoice.payment_id,  # nothing was tried: the one before may still be
             )
         case InvoiceVoided():
             return replace(

@@ -51,6 +51,7 @@ class WorkKind(StrEnum):
     PAYMENT_METHOD_DELETION = "payment_method.deletion"
     CLOCK_ADVANCE = "clock.advance"
     CLOCK_DELETION = "clock.deletion"
+    APPROVAL_EXPIRY = "approval.expiry"
     SAGA_DEADLINE = "saga.deadline"
 
 

@@ -20,7 +20,7 @@ from testing.examples.streams import payment_created
 OPERATIONS: Final = [operation for resource in RESOURCES for operation in resource.declared]
 CREATIONS: Final = {operation.path: operation for operation in OPERATIONS if operation.status == 201}
 CHANGES: Final = {operation.path: operation for operation in OPERATIONS if operation.method == "PATCH"}
-DOCUMENTS: Final = frozenset({"/v1/ledger/journal-entries"})
+DOCUMENTS: Final = frozenset({"/v1/ledger/journal-entries", "/v1/approvals"})
 """What is posted once and never changed."""
 
 IN_THE_VAULT: Final = frozenset({"customer"})

@@ -164,7 +164,7 @@ class CheckedHistory(RuleBasedStateMachine):
         billed = self.model.invoices[invoice_id]
         if not billed.automatic:
             return
-        billed.collecting, billed.tried = False, payment_id
+        billed.collecting, billed.tried = False, payment_id or billed.tried
         if billed.subscription is None:
             return
         subscribed = self.model.subscriptions[billed.subscription]

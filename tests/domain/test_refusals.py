@@ -10,7 +10,7 @@ from typing import get_type_hints
 import pytest
 
 import domain
-from domain.commands import HANDLERS, AsCustomer, ChangeMetadata
+from domain.commands import HANDLERS, AsCustomer, ChangeMetadata, WithinLimits
 from domain.kernel.refusal import Refusal
 
 PROMISED = """
@@ -153,6 +153,15 @@ PROMISED = """
     UserIsErased                 user_erased                    conflict   user
     SessionNotFound              session_not_found              not_found  session
     SessionAlreadyExists         session_already_exists         conflict   -
+ApprovalAlreadyExists        approval_already_exists        conflict   -
+ApprovalIsOver               approval_over                  conflict   -
+ApprovalNeedsPerson          approval_needs_person          conflict   -
+ApprovalNotFound             approval_not_found             not_found  approval
+ApprovalRequired             approval_required              conflict   -
+InvalidApprovalLimits        invalid_approval_limits        invalid    limits
+InvalidApprovalRequest       invalid_approval_request       invalid    -
+NotTheRequester              not_the_requester              conflict   -
+OwnApproval                  own_approval                   conflict   -
 SecondFactorAlreadyExists second_factor_already_exists conflict -
 SecondFactorNotFound second_factor_not_found not_found second_factor
 TooManySecondFactors too_many_second_factors conflict -
@@ -197,4 +206,5 @@ def test_the_handlers_are_those_of_all_contexts_and_of_metadata_and_of_customers
     assert set(HANDLERS) == {command for context in CONTEXTS for command in context.HANDLERS} | {
         ChangeMetadata,
         AsCustomer,
+        WithinLimits,
     }

@@ -14,14 +14,14 @@ import httpx2
 import pytest
 
 from api.app import RESOURCES
-from api.http.credentials import Keys
 from api.http.openapi import document
 from api.http.operations import Operation
-from api.http.principal import Principal, PrincipalKind, principal_of
+from api.http.principal import PrincipalKind, principal_of
 from domain.identity.permissions import HOLDERS, Holder, Permission, Role, Scope, Thing, allows, permissions_of
 from domain.kernel.identifiers import SESSION, TEST_CLOCK, is_id
 from domain.kernel.tenant_mode import TenantMode
 from testing.api_client import Api, Client, project, running_api
+from testing.made_credentials import MadeCredentials
 from testing.services import FreshDatabase
 
 OPERATIONS = {operation.name: operation for resource in RESOURCES for operation in resource.declared}
@@ -29,20 +29,6 @@ PATHS = document(RESOURCES, version="1")["paths"]
 OWN_TENANT, OTHER_TENANT = "acme", "other"
 NOTHING = "01m7ywe9z7e398x54gfbrtqnk7"
 """An id that nothing has, without its prefix."""
-
-
-class MadeCredentials:
-    """Knows the principals that a test makes, beside the keys."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-        self.principals: dict[str, Principal] = {}
-
-    def held(self, secret: str) -> Principal | None:
-        return self.principals.get(secret) or self._keys.held(secret)
-
-    async def find(self, secret: str) -> Principal | None:
-        return await self._keys.find(secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +110,8 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
             ("pm_", method), ("sub_", subscription), ("in_", invoice), ("pay_", payment), ("re_", refund)
         )
     }  # fmt: skip
+    wanted = {"refund": {"payment": payment["id"], "amount": {"amount": 6, "currency": "EUR"}}}
+    made["apr_"] = str((await client.made("/v1/approvals", wanted))["id"])
     events = (await client.get(f"/v1/events?stream={payment['id']}&type=payment.captured")).json()["data"]
     return Things(tenant_id=client.tenant_id, ids={**made, **catalogue, "evt_": events[0]["id"]})
 

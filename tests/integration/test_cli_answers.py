@@ -29,6 +29,7 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "tenants create-key": ("acme",),
     "tenants suspend": ("acme", "--reason", "unpaid"),
     "tenants reactivate": ("acme",),
+    "tenants set-approval-limits": ("acme", "500.00EUR", "60000JPY"),
     "tenants list": (),
     "projections status": (),
     "projections rebuild": ("--all",),
@@ -126,6 +127,7 @@ def test_what_cannot_be_is_refused_in_one_form_and_is_no_wrong_usage(environment
         ("tenants", "revoke-key", "key_none"),
         ("tenants", "suspend", "nobody", "--reason", "unpaid"),
         ("tenants", "reactivate", "nobody"),
+        ("tenants", "set-approval-limits", "nobody"),
         ("relay", "republish"),  # asked, and nobody agrees
     ):
         told = tallybook(environment, *command)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.customers.customer import SetDefaultPaymentMethod
 from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,
@@ -41,6 +42,7 @@ from testing.examples.payments import (
     under_way,
 )
 from testing.examples.streams import (
+    CUSTOMER_ID,
     INVOICE_ID,
     OTHER_CARD_ID,
     OTHER_PAYMENT_ID,
@@ -75,6 +77,7 @@ ATTEMPT_CANCELED = PaymentAttemptCanceled(
     payment_id=PAYMENT_ID, attempt=1, reason=CancelReason.INVOICE_SETTLED, canceled_at=NOW
 )
 COLLECT = CollectInvoice(invoice_id=INVOICE_ID, payment_id=COLLECTION)
+NO_DEFAULT = SetDefaultPaymentMethod(customer_id=CUSTOMER_ID, payment_method_id=None)
 OTHER_CARD = attach_card(payment_method_id=OTHER_CARD_ID, token_reference="tok_other")
 
 
@@ -260,3 +263,20 @@ def test_a_payment_that_pays_its_invoice_is_not_given_up() -> None:
 
 def test_a_cancel_of_what_is_given_up_asks_for_nothing_more() -> None:
     under_way(collection=BY_HAND).and_then(VOID).when(CANCEL).then_nothing()
+
+
+@pytest.mark.parametrize(("settle", "settled"), SETTLING)
+def test_a_collection_that_found_no_method_forgets_no_payment_that_may_still_be_tried(
+    settle: Command, settled: InvoiceVoided | InvoicePaid
+) -> None:
+    """The customer's own payment was declined, then their method was taken away, and then the collection came."""
+    (
+        given(*customer_with_card(), invoice_finalized(), pay_invoice(), decline(), NO_DEFAULT, COLLECT)
+        .when(settle)
+        .then(settled, canceled())
+    )
+    (
+        given(*customer_with_card(), invoice_finalized(), pay_invoice(), require_action(), NO_DEFAULT, COLLECT)
+        .when(settle)
+        .then(settled, GIVE_UP)
+    )
