@@ -25,6 +25,7 @@ from api.http.edge import Edge
 from api.http.endpoints import CommandEndpoint, Endpoint, QueryEndpoint
 from api.http.limits import RateLimiter
 from api.http.operations import Operation, Operations
+from api.http.portal_visits import PortalVisits
 from api.http.reading import TenantReader
 from api.http.unstored import UnstoredEndpoint
 from api.http.user_sessions import UserSessions
@@ -40,6 +41,7 @@ from api.resources import (
     payment_methods,
     payments,
     plans,
+    portal,
     prices,
     products,
     refunds,
@@ -77,6 +79,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     sagas.SAGAS,
     events.EVENTS,
     auth.AUTH,
+    portal.PORTAL,
     schema_registry.REGISTRY,
     health.HEALTH,
     documentation.DOCUMENTATION,
@@ -144,7 +147,8 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
         keys = ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys)
         identity = await stack.enter_async_context(open_identity(settings, access_pool))
         users = UserSessions(identity, cache_s=api.key_cache_s, max_users=api.key_cache_max_keys)
-        await stack.enter_async_context(forgetting_changed(reader.pool, keys.forget, users.forget))
+        visits = PortalVisits(identity, cache_s=api.key_cache_s, max_visits=api.key_cache_max_keys)
+        await stack.enter_async_context(forgetting_changed(reader.pool, keys.forget, users.forget, visits.forget))
         parts = Parts(
             settings=settings,
             gateways=gateways,
@@ -152,7 +156,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             vault=Vault(vault_master_key(settings)),
             reader=reader,
             positions=positions,
-            credentials=Credentials(keys, users, identity.keyring, own_origin=own_origin(settings)),
+            credentials=Credentials(keys, users, visits, identity.keyring, own_origin=own_origin(settings)),
             identity=identity,
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
             key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),

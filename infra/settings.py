@@ -319,6 +319,8 @@ class AuthSettings(Part):
     refresh_grace_s: float = setting(
         10.0, "s", "So long after a rotation the refresh token before is answered with the current one.", ge=0, le=60
     )
+    portal_link_s: int = setting(300, "s", "How long the link that lets a customer into the portal works.", ge=30)
+    portal_session_s: int = setting(3_600, "s", "How long a customer stays in the portal.", ge=60, le=86_400)
     confirmed_s: int = setting(900, "s", "How long an entered password permits what is dangerous.", ge=1)
     account_failures: int = setting(5, "failures", "Failed log-ins of an account before it has to wait.", ge=1)
     address_failures: int = setting(20, "failures", "Failed log-ins from an address before it has to wait.", ge=1)

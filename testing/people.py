@@ -21,6 +21,8 @@ class Browser:
     """A browser with our page open in it."""
 
     http: httpx2.AsyncClient
+    keeps: str = SESSION_COOKIE
+    """The name of the cookie that it keeps."""
     cookie: str = ""
     csrf_token: str = ""
     headers: dict[str, str] = field(default_factory=lambda: dict(PAGE))
@@ -36,7 +38,7 @@ class Browser:
         """What our page asks for."""
         sent = {**self.headers, **(headers or {})}
         if self.cookie:
-            sent.setdefault("Cookie", f"{SESSION_COOKIE}={self.cookie}")
+            sent.setdefault("Cookie", f"{self.keeps}={self.cookie}")
         if method != "GET":
             if self.csrf_token:
                 sent.setdefault("X-CSRF-Token", self.csrf_token)
@@ -49,7 +51,7 @@ class Browser:
         told = response.headers.get("set-cookie", "")
         # The client has a jar of its own, which is to keep nothing: each browser here is another one.
         self.http.cookies.clear()
-        if told.startswith(f"{SESSION_COOKIE}="):
+        if told.startswith(f"{self.keeps}="):
             self.cookie = told.partition(";")[0].partition("=")[2]
         if response.headers.get("content-type") == "application/json":
             value = response.json()

@@ -15,7 +15,7 @@ from api.http import metrics
 from api.http.addresses import client_address, limited_as, networks
 from api.http.attempts import REFUSED, note
 from api.http.call import Parts
-from api.http.credentials import CredentialKind, presented, unknown
+from api.http.credentials import COOKIES, known_as, presented, unknown
 from api.http.limits import Allowance, RateLimiter
 from api.http.principal import Principal
 from api.http.problems import (
@@ -40,8 +40,8 @@ from infra.telemetry import correlated
 
 EXCHANGE: Final = "tallybook.exchange"
 UNLIMITED_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
-OWN_SESSIONS: Final = "/v1/auth/"
-"""What is asked for there is the user's own, whatever becomes of a tenant: they may sign out of a suspended one."""
+OWN_SESSIONS: Final = ("/v1/auth/", "/v1/portal/")
+"""What is asked for there is the session's own, whatever becomes of a tenant: whoever is in may leave."""
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DISCONNECTED: Final = 499
 """Logged and counted as the status of a request that did not arrive whole; nothing is answered to it."""
@@ -55,6 +55,7 @@ SINGLE_HEADERS: Final = {
         "Origin",
         "Sec-Fetch-Site",
         "X-CSRF-Token",
+        "Tallybook-Portal",
         "X-Tenant-ID",
         "Idempotency-Key",
         "Content-Type",
@@ -195,13 +196,13 @@ class Edge:
                 raise
             if whose is not None:
                 anonymous.give_back(address)
-            elif shown.kind is CredentialKind.COOKIE:
+            elif shown.kind in COOKIES:
                 exchange.limit = guess
                 return None
             else:
                 raise unknown("What the header Authorization: Bearer bears is not known here, is over, or was revoked.")
         # Whoever is refused from here on is known, and the logs say who it was.
-        exchange.principal = whose if isinstance(whose, Principal) else whose.default
+        exchange.principal = known_as(whose)
         return credentials.principal(whose, scope["method"], headers)
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:

@@ -14,6 +14,7 @@ from infra.identity.log_in_attempts import LogInAttempts
 from infra.identity.one_time_tokens import OneTimeTokens
 from infra.identity.password_hashing import PasswordHashing
 from infra.identity.passwords import Passwords
+from infra.identity.portal_sessions import PortalSessions
 from infra.identity.sessions import Sessions
 from infra.identity.signed_in import Users
 from infra.identity.signing_keys import KeysInHand, SigningKeys
@@ -31,6 +32,7 @@ class Identity:
     passwords: Passwords
     one_time: OneTimeTokens
     sessions: Sessions
+    portal: PortalSessions
     signing: SigningKeys
     keys_in_hand: KeysInHand
     tokens: AccessTokens
@@ -55,6 +57,7 @@ async def open_identity(settings: Settings, pool: Pool, *, clock: Clock = system
             passwords=Passwords(pool, hashing),
             one_time=OneTimeTokens(pool),
             sessions=Sessions(pool, keyring, session_limits(auth)),
+            portal=PortalSessions(pool, lasts=timedelta(seconds=auth.portal_session_s)),
             signing=signing,
             keys_in_hand=KeysInHand(signing, cache=timedelta(seconds=auth.signing_keys_cache_s)),
             tokens=tokens,

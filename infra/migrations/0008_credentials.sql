@@ -97,3 +97,24 @@ CREATE FUNCTION access.end_sessions(whose text, why text, keeps text) RETURNS vo
     UPDATE access.sessions SET ended_at = clock_timestamp(), end_reason = why
     WHERE user_id = whose AND ended_at IS NULL AND session_id IS DISTINCT FROM keeps
 $$;
+
+-- Customers at the portal: no users, and of one tenant.
+CREATE TABLE access.portal_sessions (
+    session_id text COLLATE "C" PRIMARY KEY,
+    tenant_id text COLLATE "C" NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    cookie_sha256 bytea NOT NULL UNIQUE CHECK (length(cookie_sha256) = 32),
+    started_at timestamptz NOT NULL,
+    ends_at timestamptz NOT NULL,
+    ended_at timestamptz
+);
+CREATE INDEX portal_sessions_customer ON access.portal_sessions (tenant_id, customer_id) WHERE ended_at IS NULL;
+CREATE INDEX portal_sessions_end ON access.portal_sessions (ends_at);
+
+-- Whether the log says so, as of its last commit: no read model, which may lag.
+CREATE FUNCTION access.is_erased_customer(wanted_tenant text, wanted_customer text) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM log.events WHERE tenant_id = wanted_tenant AND stream_type = 'customer'
+            AND stream_id = wanted_customer AND event_type = 'customer.erased')
+$$;

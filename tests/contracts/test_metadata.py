@@ -18,7 +18,9 @@ from schemas.codec import encode_event
 from testing.examples.streams import payment_created
 
 OPERATIONS: Final = [operation for resource in RESOURCES for operation in resource.declared]
-CREATIONS: Final = {operation.path: operation for operation in OPERATIONS if operation.status == 201}
+CREATIONS: Final = {
+    operation.path: operation for operation in OPERATIONS if operation.status == 201 and operation.is_command
+}
 CHANGES: Final = {operation.path: operation for operation in OPERATIONS if operation.method == "PATCH"}
 DOCUMENTS: Final = frozenset({"/v1/ledger/journal-entries", "/v1/approvals"})
 """What is posted once and never changed."""

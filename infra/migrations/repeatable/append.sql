@@ -153,6 +153,8 @@ BEGIN
     IF cardinality(erased_people) > 0 THEN
         DELETE FROM vault.people p USING unnest(erased_tenants, erased_people) AS e (tenant, person)
         WHERE p.tenant_id = e.tenant AND p.person_id = e.person;
+        -- Whoever is remembered to be in the portal is so no more.
+        PERFORM pg_notify('tallybook_access', '');
     END IF;
     wanted := cardinality(key_people);
     IF wanted > 0 THEN

@@ -1,0 +1,91 @@
+"""Customers in the portal: let in by a link of their merchant's, for an hour, to what is their own."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import asyncpg
+
+from domain.kernel.identifiers import PORTAL_SESSION
+from domain.kernel.tenant_mode import TenantMode
+from infra.database import Pool
+from infra.identity.secret_tokens import digest_of, draw
+from infra.ids import new_id
+
+_LIVE: Final = "s.ended_at IS NULL AND s.ends_at > $2 AND NOT access.is_erased_customer(s.tenant_id, s.customer_id)"
+_START: Final = """
+INSERT INTO access.portal_sessions (session_id, tenant_id, customer_id, cookie_sha256, started_at, ends_at)
+SELECT $1, tenant_id, $3, $4, $5, $6 FROM access.tenants
+WHERE tenant_id = $2 AND NOT access.is_erased_customer($2, $3)
+RETURNING true
+"""
+_FIND: Final = f"""
+SELECT s.session_id, s.tenant_id, s.customer_id, s.ends_at, t.mode, t.suspended_at IS NOT NULL AS is_suspended
+FROM access.portal_sessions s JOIN access.tenants t USING (tenant_id) WHERE s.cookie_sha256 = $1 AND {_LIVE}
+"""  # noqa: S608  from this file
+# Every process that remembers the session is told with the commit.
+_END: Final = """
+WITH ended AS (
+    UPDATE access.portal_sessions SET ended_at = $1
+    WHERE ended_at IS NULL AND ends_at > $1 AND {whose} RETURNING session_id
+)
+SELECT count(*), CASE WHEN count(*) > 0 THEN pg_notify('tallybook_access', '') END FROM ended
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalSession:
+    """A customer's visit."""
+
+    session_id: str
+    tenant_id: str
+    customer_id: str
+    mode: TenantMode
+    is_suspended: bool
+    ends_at: datetime
+
+
+class PortalSessions:
+    """The pool's role is `tallybook_access`. An erased customer has no session, whatever the rows say."""
+
+    def __init__(self, pool: Pool, *, lasts: timedelta) -> None:
+        self._pool = pool
+        self._lasts = lasts
+
+    async def start(self, tenant_id: str, customer_id: str, now: datetime) -> str | None:
+        """Begin one; the secret for the cookie, shown once. None for a customer who was erased meanwhile."""
+        secret = draw()
+        values = (new_id(PORTAL_SESSION), tenant_id, customer_id, digest_of(secret), now, now + self._lasts)
+        return secret if await self._pool.fetchval(_START, *values) else None
+
+    async def by_cookie(self, secret: str, now: datetime) -> PortalSession | None:
+        """Whose visit a cookie's secret is."""
+        digest = digest_of(secret)
+        return None if digest is None else _session(await self._pool.fetchrow(_FIND, digest, now))
+
+    async def end(self, session_id: str, now: datetime) -> None:
+        """The customer leaves."""
+        await self._pool.fetch(_END.format(whose="session_id = $2"), now, session_id)
+
+    async def end_all(self, tenant_id: str, customer_id: str, now: datetime) -> int:
+        """End all of a customer's; how many there were."""
+        query = _END.format(whose="tenant_id = $2 AND customer_id = $3")
+        found: int = await self._pool.fetchval(query, now, tenant_id, customer_id)
+        return found
+
+    async def forget_old(self, before: datetime) -> None:
+        """Drop those that were over before this instant."""
+        await self._pool.execute("DELETE FROM access.portal_sessions WHERE ends_at < $1", before)
+
+
+def _session(row: asyncpg.Record | None) -> PortalSession | None:
+    if row is None:
+        return None
+    return PortalSession(
+        session_id=row["session_id"],
+        tenant_id=row["tenant_id"],
+        customer_id=row["customer_id"],
+        mode=TenantMode(row["mode"]),
+        is_suspended=row["is_suspended"],
+        ends_at=row["ends_at"],
+    )

@@ -1,0 +1,180 @@
+"""Customers in the portal, over the real parts: let in once, to what is their own, for an hour at most."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from cli.tenants import suspend_tenant
+from domain.identity.browser import PORTAL_COOKIE, SESSION_COOKIE
+from domain.identity.permissions import Scope
+from testing.api_client import Api, Client, running_api
+from testing.people import Browser, admin, browser
+from testing.services import FreshDatabase
+
+ADA = "ada@example.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """A merchant with two customers, each with an invoice."""
+
+    api: Api
+    client: Client
+    customer: str
+    other: str
+
+    async def link(self, customer: str | None = None) -> str:
+        """The code of a new link."""
+        made = await self.client.made(f"/v1/customers/{customer or self.customer}/portal-sessions", {})
+        assert str(made["url"]).endswith(f"/portal#code={made['code']}"), "no server and no log sees a fragment"
+        return str(made["code"])
+
+    async def enters(self, code: str) -> Browser:
+        """A browser in which the portal's page sends the code."""
+        visitor = Browser(http=self.api.http, keeps=PORTAL_COOKIE)
+        answer = await visitor.send("POST", "/v1/portal/login", {"code": code})
+        assert answer.status_code == 200, answer.text
+        return visitor
+
+
+@pytest.fixture
+async def shop(database: FreshDatabase) -> AsyncIterator[Shop]:
+    async with running_api(database) as api:
+        client = await api.tenant("acme")
+        ids = [str((await client.made("/v1/customers", {"currency": "EUR", "name": name}))["id"]) for name in "AB"]
+        yield Shop(api=api, client=client, customer=ids[0], other=ids[1])
+
+
+async def test_a_customer_enters_sees_and_changes_their_own_and_leaves(shop: Shop) -> None:
+    visitor = Browser(http=shop.api.http, keeps=PORTAL_COOKIE)
+    entered = await visitor.send("POST", "/v1/portal/login", {"code": await shop.link()})
+    told = entered.headers["set-cookie"]
+    for word in ("Secure", "HttpOnly", "SameSite=Strict", "Path=/"):
+        assert word in told.split("; "), told
+    assert visitor.cookie not in entered.text
+    me = (await visitor.send("GET", "/v1/portal/me")).json()
+    assert (me["tenant"], me["customer"]) == ("acme", shop.customer)
+    own, others = f"/v1/customers/{shop.customer}", f"/v1/customers/{shop.other}"
+    changed = await visitor.send("PATCH", own, {"name": "Ada Lovelace"})
+    assert changed.json()["name"] == "Ada Lovelace", changed.text
+    assert (await visitor.send("GET", others)).status_code == 404
+    assert (await visitor.send("PATCH", others, {"name": "Eve"})).status_code == 404
+    assert (await visitor.send("POST", "/v1/products", {"name": "P"})).json()["code"] == "permission_denied"
+    async with shop.api.parts.reader.of("acme") as connection:
+        actor = await connection.fetchval("SELECT actor FROM log.events ORDER BY position DESC LIMIT 1")
+    assert actor == f"customer:{shop.customer}"
+    kept = visitor.cookie
+    assert (await visitor.send("POST", "/v1/portal/logout", {})).status_code == 200
+    visitor.cookie = kept
+    assert (await visitor.send("GET", "/v1/portal/me")).status_code == 401
+
+
+async def test_a_link_works_once_and_only_the_newest(shop: Shop) -> None:
+    first, code = await shop.link(), await shop.link()
+    visitors = [Browser(http=shop.api.http, keeps=PORTAL_COOKIE) for _ in range(10)]
+    answers = await asyncio.gather(*(each.send("POST", "/v1/portal/login", {"code": code}) for each in visitors))
+    assert sorted(each.status_code for each in answers) == [200, *[401] * 9]
+    for used in (first, code, "a" * 52, "nonsense"):
+        refused = await visitors[0].send("POST", "/v1/portal/login", {"code": used}, {"Cookie": "a=b"})
+        assert (refused.status_code, refused.json()["code"]) == (401, "portal_code_invalid")
+
+
+async def test_link_and_visit_are_over_in_time(shop: Shop) -> None:
+    identity = shop.api.parts.identity
+    grant_made = await shop.link()
+    async with shop.api.parts.access_pool.acquire() as connection:
+        await connection.execute("UPDATE access.one_time_tokens SET expires_at = now() - interval '1 ms'")
+    late = Browser(http=shop.api.http, keeps=PORTAL_COOKIE)
+    assert (await late.send("POST", "/v1/portal/login", {"code": grant_made})).status_code == 401
+    visitor = await shop.enters(await shop.link())
+    hour = timedelta(seconds=shop.api.parts.settings.auth.portal_session_s)
+    now = identity.clock()
+    assert await identity.portal.by_cookie(visitor.cookie, now + hour - timedelta(minutes=1)) is not None
+    assert await identity.portal.by_cookie(visitor.cookie, now + hour) is None
+
+
+async def test_an_erased_customer_is_out_and_comes_in_no_more(shop: Shop) -> None:
+    visitor, unused = await shop.enters(await shop.link()), await shop.link()
+    assert (await visitor.send("GET", "/v1/portal/me")).status_code == 200, "it is remembered"
+    assert (await shop.client.post(f"/v1/customers/{shop.customer}/erase")).status_code == 200
+    identity = shop.api.parts.identity
+    assert await identity.portal.by_cookie(visitor.cookie, identity.clock()) is None
+    async with asyncio.timeout(30):
+        while (await visitor.send("GET", "/v1/portal/me")).status_code == 200:
+            await asyncio.sleep(0.05)
+    again = Browser(http=shop.api.http, keeps=PORTAL_COOKIE)
+    assert (await again.send("POST", "/v1/portal/login", {"code": unused})).status_code == 401
+    refused = await shop.client.post(f"/v1/customers/{shop.customer}/portal-sessions")
+    assert refused.json()["code"] == "customer_erased"
+
+
+async def test_the_merchant_ends_a_customers_visits_at_once(shop: Shop) -> None:
+    visitor, other = await shop.enters(await shop.link()), await shop.enters(await shop.link(shop.other))
+    unused = await shop.link()
+    ended = await shop.client.send("DELETE", f"/v1/customers/{shop.customer}/portal-sessions", {})
+    assert ended.json() == {"object": "portal_exit", "ended": 1}
+    assert (await visitor.send("GET", "/v1/portal/me")).status_code == 401
+    assert (await other.send("GET", "/v1/portal/me")).status_code == 200
+    assert (await visitor.send("POST", "/v1/portal/login", {"code": unused}, {"Cookie": "a=b"})).status_code == 401
+
+
+async def test_who_may_let_customers_in(shop: Shop) -> None:
+    path = f"/v1/customers/{shop.customer}/portal-sessions"
+    reads = await shop.api.tenant("acme", scope=Scope.READ)
+    assert (await reads.post(path)).json()["permission"] == "customers:create"
+    other = await shop.api.tenant("other")
+    assert (await other.post(path)).json()["code"] == "customer_not_found"
+    assert (await other.send("DELETE", path, {})).json()["code"] == "customer_not_found"
+    visitor = await shop.enters(await shop.link())
+    assert (await visitor.send("POST", path, {})).json()["code"] == "permission_denied"
+
+
+async def test_another_sites_page_neither_enters_nor_changes_anything(shop: Shop) -> None:
+    visitor, own = await shop.enters(await shop.link()), f"/v1/customers/{shop.customer}"
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    for headers in (foreign, {"Sec-Fetch-Site": "same-site"}):
+        refused = await visitor.send("PATCH", own, {"name": "Eve"}, headers)
+        assert (refused.status_code, refused.json()["code"]) == (403, "cross_site_request")
+    refused = await visitor.send("PATCH", own, {"name": "Eve"}, {"X-CSRF-Token": "a" * 52})
+    assert (refused.status_code, refused.json()["code"]) == (403, "csrf_token_invalid")
+    code = await shop.link()
+    attacked = Browser(http=shop.api.http, keeps=PORTAL_COOKIE)
+    assert (await attacked.send("POST", "/v1/portal/login", {"code": code}, foreign)).status_code == 403
+    assert (await attacked.send("POST", "/v1/portal/login", {"code": code})).status_code == 200
+
+
+async def test_in_a_browser_with_both_cookies_each_page_says_which_it_means(shop: Shop) -> None:
+    await admin(shop.api, ADA)
+    merchant, visitor = await browser(shop.api, ADA), await shop.enters(await shop.link())
+    both = {"Cookie": f"{SESSION_COOKIE}={merchant.cookie}; {PORTAL_COOKIE}={visitor.cookie}"}
+    assert (await merchant.send("GET", "/v1/auth/me", headers=both)).status_code == 200
+    meant = {**both, "Tallybook-Portal": "1"}
+    assert (await visitor.send("GET", "/v1/portal/me", headers=meant)).json()["customer"] == shop.customer
+    key = {**both, "Authorization": f"Bearer {shop.client.key}"}
+    assert (await visitor.send("GET", "/v1/portal/me", headers=key)).status_code == 400
+
+
+async def test_a_program_is_not_in_the_portal(shop: Shop) -> None:
+    await admin(shop.api, ADA)
+    merchant = await browser(shop.api, ADA)
+    assert (await merchant.send("GET", "/v1/portal/me")).json()["code"] == "not_in_portal"
+    assert (await merchant.send("POST", "/v1/portal/logout", {})).json()["code"] == "not_in_portal"
+
+
+async def test_a_customer_of_a_suspended_tenant_looks_changes_nothing_and_may_leave(shop: Shop) -> None:
+    visitor = await shop.enters(await shop.link())
+    await suspend_tenant(shop.api.database.dsn, shop.api.parts.settings, tenant_id="acme", reason="unpaid")
+    own = f"/v1/customers/{shop.customer}"
+
+    async def is_told() -> bool:
+        refused = await visitor.send("PATCH", own, {"name": "Ada"})
+        return bool(refused.json().get("code") == "tenant_suspended")
+
+    async with asyncio.timeout(30):
+        while not await is_told():
+            await asyncio.sleep(0.05)
+    assert (await visitor.send("GET", own)).status_code == 200
+    assert (await visitor.send("POST", "/v1/portal/logout", {})).status_code == 200
