@@ -30,6 +30,7 @@ from api.http.reading import TenantReader
 from api.http.unstored import UnstoredEndpoint
 from api.http.user_sessions import UserSessions
 from api.resources import (
+    api_keys,
     approvals,
     auth,
     customers,
@@ -79,6 +80,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     sagas.SAGAS,
     events.EVENTS,
     auth.AUTH,
+    api_keys.API_KEYS,
     portal.PORTAL,
     schema_registry.REGISTRY,
     health.HEALTH,

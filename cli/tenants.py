@@ -99,7 +99,7 @@ async def revoke_key(dsn: str, settings: Settings, *, key_id: str) -> bool:
     if found is None:
         return False
     async with _issuing(dsn, settings, found["tenant_id"]) as issue:
-        return await issue(RevokeApiKey(key_id=key_id)) is None
+        return await issue(RevokeApiKey(tenant_id=found["tenant_id"], key_id=key_id, by=None)) is None
 
 
 async def suspend_tenant(dsn: str, settings: Settings, *, tenant_id: str, reason: str) -> None:
@@ -166,7 +166,7 @@ async def _create_key(
         allowed_networks=(),
         limits=CELLS_LIMITS,
     )
-    command = CreateApiKey(tenant_id=tenant_id, key_id=key.key_id, prefix=key.prefix, terms=terms)
+    command = CreateApiKey(tenant_id=tenant_id, key_id=key.key_id, prefix=key.prefix, terms=terms, by=None)
     refused = await issue(command, Credential(CredentialKind.API_KEY, key.key_id, key.sha256))
     assert refused is None, refused
     return key

@@ -6,6 +6,7 @@ from domain.kernel.access import (
     AccessChange,
     AccessKey,
     ApiKeyAccess,
+    EntryAccess,
     MembershipAccess,
     SecondFactorAccess,
     TenantAccess,
@@ -17,10 +18,11 @@ _TABLES: Final = {
     TenantAccess: "SELECT tenant_id, name, mode, created_at, suspended_at FROM access.tenants",
     ApiKeyAccess: (
         "SELECT tenant_id, key_id, prefix, name, scope, allowed_networks, reads_per_hour, writes_per_hour, "
-        "admin_per_hour, created_at, expires_at, revoked_at FROM access.api_keys"
+        "admin_per_hour, created_at, expires_at, revoked_at, successor_id FROM access.api_keys"
     ),
-    UserAccess: "SELECT '' AS tenant_id, user_id, status FROM access.users",
+    UserAccess: "SELECT '' AS tenant_id, user_id, status, is_super_admin FROM access.users",
     SecondFactorAccess: "SELECT '' AS tenant_id, user_id, factor_id, kind FROM access.second_factors",
+    EntryAccess: "SELECT tenant_id, user_id, ends_at, is_revealed FROM access.entries",
     MembershipAccess: "SELECT tenant_id, user_id, role FROM access.memberships",
 }
 

@@ -335,6 +335,12 @@ class AuthSettings(Part):
     signing_key_days: int = setting(90, "days", "How long a key signs access tokens.", ge=1)
     signing_key_notice_h: int = setting(24, "h", "How long a key is published before it signs.", ge=1)
     signing_keys_cache_s: float = setting(60.0, "s", "How long a process goes without looking for other keys.", ge=0)
+    api_key_days: int = setting(
+        90, "days", "When an API key ends that is made without an end; 0: when it is revoked.", ge=0, le=3_650
+    )
+    api_key_notice_days: int = setting(
+        14, "days", "So long before its end an API key is told so, by the header Tallybook-Key-Expires.", ge=0
+    )
     log_days: int = setting(400, "days", "How long the auth log is kept; it goes by the month.", ge=1)
     log_flush_ms: int = setting(1_000, "ms", "Pause between writes to the auth log.", ge=1)
     log_queue_max: int = setting(1_000, "rows", "Rows of the auth log that wait; beyond, they are dropped.", ge=1)

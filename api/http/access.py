@@ -29,7 +29,7 @@ LOOK_S: Final = 1.0
 PREFIX_CHARS: Final = 8
 SECRET_BYTES: Final = 32
 _FIND: Final = """
-SELECT key_id, tenant_id, prefix, mode, scope, suspended,
+SELECT key_id, tenant_id, prefix, mode, scope, suspended, expires_at,
        extract(epoch FROM expires_at - clock_timestamp())::float AS lasts_s
 FROM access.find_api_key($1)
 """
@@ -94,7 +94,7 @@ class ApiKeys:
             principal_id=row["key_id"],
             mode=TenantMode(row["mode"]),
             is_suspended=row["suspended"],
-        )
+        )._replace(expires_at=row["expires_at"])
         held = _Held(principal, row["prefix"])
         self._found.put(digest, held, ends_in_s=row["lasts_s"], forgotten=forgotten)
         return principal

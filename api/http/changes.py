@@ -33,8 +33,12 @@ Clearable: TypeAlias = Annotated[Value | Unchanged | None, _LeftOut(), _DEFAULT]
 """A field that may be empty: null clears it."""
 
 
-class Change(Body):
+class Partial(Body):
     """What is to change; every field may be left out."""
+
+
+class Change(Partial):
+    """The same of a resource that has metadata."""
 
     metadata: Clearable[Metadata]
 

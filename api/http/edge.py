@@ -4,6 +4,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, MutableMapping
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -16,6 +17,7 @@ from api.http.addresses import client_address, limited_as, networks
 from api.http.attempts import REFUSED, note
 from api.http.call import Parts
 from api.http.credentials import COOKIES, known_as, presented, unknown
+from api.http.key_expiry import notice
 from api.http.limits import Allowance, RateLimiter
 from api.http.principal import Principal
 from api.http.problems import (
@@ -34,6 +36,7 @@ from api.http.problems import (
 from api.http.replies import Header
 from api.http.version import VERSION
 from infra.card_numbers import holds_card_number
+from infra.clock import system_clock
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.ids import new_id
 from infra.telemetry import correlated
@@ -107,6 +110,7 @@ class Edge:
         self._app = app
         self._parts = parts
         self._trusted = networks(parts.settings.api.trusted_proxies)
+        self._key_notice = timedelta(days=parts.settings.auth.api_key_notice_days)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,7 +120,7 @@ class Edge:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         exchange = Exchange(_request_id(headers), headers)
         scope[EXCHANGE] = exchange
-        send_with_headers = _Sender(send, exchange)
+        send_with_headers = _Sender(send, exchange, self._key_notice)
         with correlated(exchange.request_id):
             try:
                 await self._admit(scope, exchange)
@@ -222,11 +226,12 @@ class Edge:
 class _Sender:
     """Adds to an answer's headers what every answer has."""
 
-    __slots__ = ("_exchange", "_send")
+    __slots__ = ("_exchange", "_key_notice", "_send")
 
-    def __init__(self, send: Send, exchange: Exchange) -> None:
+    def __init__(self, send: Send, exchange: Exchange, key_notice: timedelta) -> None:
         self._send = send
         self._exchange = exchange
+        self._key_notice = key_notice
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -236,6 +241,7 @@ class _Sender:
             headers.append((b"x-request-id", exchange.request_id.encode()))
             if exchange.limit is not None:
                 headers += exchange.limit.headers()
+            headers += notice(exchange.principal, system_clock(), self._key_notice)
             if not any(name == b"content-security-policy" for name, _ in message["headers"]):
                 headers.append(CLOSED_CONTENT)
             message["headers"] = headers

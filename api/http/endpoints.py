@@ -12,6 +12,7 @@ from typing import Final, cast, get_origin
 
 from asyncpg import UndefinedColumnError, UndefinedTableError
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 from starlette.types import Receive, Scope, Send
 
 from api.http import metrics
@@ -198,6 +199,7 @@ class CommandEndpoint(Endpoint):
             correlation_id=call.request_id,
             seals=intention.seals,
             erases=intention.erases,
+            credentials=intention.credentials,
             answer=rendered.answer,
         )
         api = self._parts.settings.api
@@ -217,21 +219,21 @@ class CommandEndpoint(Endpoint):
         reply = rendered.reply
         if reply is None or outcome.answer != rendered.stored:
             # Recorded by another request; or by this one, on a connection that broke, and rendered again since.
-            reply = await self._recorded(call, key, outcome, rendered.mark)
+            reply = await self._recorded(call, key, outcome, rendered)
         if call.principal.masked:
             reply = masked_reply(reply)
         position: Header = (b"ledger-position", str(outcome.position).encode())
         return reply._replace(headers=(*reply.headers, position))
 
-    async def _recorded(self, call: Call, key: str, outcome: Outcome, mark: bytes) -> Reply:
+    async def _recorded(self, call: Call, key: str, outcome: Outcome, rendered: "Rendered") -> Reply:
         assert outcome.answer is not None, "commands of the API are stored with their answers"
         async with call.reading() as connection:
             stored = await self._parts.vault.open_answer(connection, call.tenant_id, key, outcome.answer)
         if stored is None:
             raise Problem(ERASED)
         found = from_stored(stored)
-        if found.mark == mark:
-            return found.reply
+        if found.mark == rendered.mark:
+            return rendered.shown(found.reply)
         metrics.REPLAYED.inc()
         return found.reply._replace(headers=(*found.reply.headers, REPLAYED))
 
@@ -265,6 +267,13 @@ class Rendered:
         self.stored = self._answer(decided)
         return self.stored
 
+    def shown(self, reply: Reply) -> Reply:
+        """The answer of an accepted command as whoever made the request is shown it: with what is shown once."""
+        once = self._intention.shows_once
+        if once is None or reply.status != self._status:
+            return reply
+        return reply._replace(body=to_json({**from_json(reply.body), **once}))
+
     def _answer(self, decided: Decided) -> Answer:
         intention = self._intention
         if decided.refusal is not None:
@@ -272,8 +281,9 @@ class Rendered:
             self.reply = refusal_reply(decided.refusal, self._call.request_id, param=param)
             return Answer(to_stored(self.reply, self.mark))
         headers = () if intention.location is None else ((b"location", intention.location.encode()),)
-        self.reply = json_reply(self._status, intention.render(decided.streams), headers)
-        stored = to_stored(self.reply, self.mark)
+        reply = json_reply(self._status, intention.render(decided.streams), headers)
+        stored = to_stored(reply, self.mark)
+        self.reply = self.shown(reply)
         if intention.answer_key is None:
             return Answer(stored)
         return self._call.parts.vault.seal_answer(intention.answer_key, self._key, stored)

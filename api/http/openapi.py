@@ -46,8 +46,9 @@ DESCRIPTION: Final = """\
 Plans, subscriptions, invoices, payments, refunds and books, each figure provable from an immutable log.
 
 Send `Authorization: Bearer <API key>`. Every request that changes something needs an `Idempotency-Key`: a repeat gets
-the first answer, byte for byte, a refusal's included. Commands answer with `Ledger-Position`; send it back as
-`Min-Ledger-Position` to read what you wrote. Money is in minor units; times are RFC 3339. Unknown fields are refused.
+the first answer, byte for byte, a refusal's included, but for the secret of a new API key, which is shown once.
+Commands answer with `Ledger-Position`; send it back as `Min-Ledger-Position` to read what you wrote. Money is in minor
+units; times are RFC 3339. Unknown fields are refused.
 
 `metadata` are yours: up to 50 keys of up to 40 characters, values of up to 500, on whatever you create. A PATCH changes
 the keys that it names; null or an empty text takes a key away. Put nothing personal there: only a customer's metadata
@@ -72,6 +73,7 @@ READING_ORDER: Final = (
     "test clocks",
     "sagas",
     "events",
+    "api keys",
 )
 """Of the resources in the document; any other follows."""
 _PATH_PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::path)?\}")

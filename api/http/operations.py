@@ -17,7 +17,7 @@ from api.http.replies import Reply
 from domain.identity.permissions import Permission
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Streams
-from infra.event_store.port import SealedPerson
+from infra.event_store.port import Credential, SealedPerson
 from infra.vault import PersonKey
 from projections.read_model import Projection
 
@@ -29,6 +29,8 @@ class Intention(NamedTuple):
     """What a request wants done. `render` gives the whole resource from the states as decided.
 
     `answer_key` seals the answer as it is stored, where it holds a person's data. `location` is the resource's path.
+    `credentials` go beside the command. `shows_once` is put into the answer and not into what is stored of it: whoever
+    repeats the request is not shown it again.
     """
 
     command: Command
@@ -37,6 +39,8 @@ class Intention(NamedTuple):
     seals: SealedPerson | None = None
     erases: str | None = None
     answer_key: PersonKey | None = None
+    credentials: tuple[Credential, ...] = ()
+    shows_once: Mapping[str, object] | None = None
 
 
 CommandHandler = Callable[[Call, Any], Awaitable[Intention]]

@@ -21,7 +21,8 @@ class Principal(NamedTuple):
 
     `permissions` is where the edge looks for what an operation needs. With a `customer_id` only what is that customer's
     own is seen and changed; `masked` says that personal data are shown masked, `is_suspended` that the tenant may be
-    looked at and not changed. `confirmed_at` is when a user last entered their password.
+    looked at and not changed. `confirmed_at` is when a user last entered their password, `expires_at` when an API key
+    ends.
     """
 
     kind: PrincipalKind
@@ -34,6 +35,7 @@ class Principal(NamedTuple):
     masked: bool = True
     is_suspended: bool = False
     confirmed_at: datetime | None = None
+    expires_at: datetime | None = None
 
     @property
     def actor(self) -> str:

@@ -18,7 +18,12 @@ from domain.identity.permissions import Permission, holders_of
 from domain.kernel.refusal import Refusal, RefusalKind
 
 PROBLEMS_PATH: Final = "/problems"
-STATUS_OF_KIND: Final = {RefusalKind.NOT_FOUND: 404, RefusalKind.CONFLICT: 409, RefusalKind.INVALID: 422}
+STATUS_OF_KIND: Final = {
+    RefusalKind.NOT_FOUND: 404,
+    RefusalKind.CONFLICT: 409,
+    RefusalKind.INVALID: 422,
+    RefusalKind.FORBIDDEN: 403,
+}
 
 
 class ProblemType(NamedTuple):

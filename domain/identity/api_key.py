@@ -14,9 +14,12 @@ from domain.kernel.access import AccessChange, ApiKeyAccess
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Topic
+from domain.kernel.unchanged import Unchanged
 
 OVERLAP_MAX: Final = timedelta(days=7)
 NETWORKS_MAX: Final = 50
+LIMIT_MAX: Final = 3_600_000
+"""Requests an hour that a key may be given: a thousand a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,36 +47,50 @@ class KeyTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateApiKey:
-    """`prefix` is the part of the key that is shown in lists, and tells nothing of the rest."""
+    """`prefix` is the part of the key that is shown in lists, and tells nothing of the rest.
+
+    `by` is the id of the user or the API key that asks, None for the platform; so it is in all commands here.
+    """
 
     tenant_id: str
     key_id: str
     prefix: str
     terms: KeyTerms
+    by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotateApiKey:
     """Make a successor on the same terms; the key itself works for `overlap` more, at most until it expires."""
 
+    tenant_id: str
     key_id: str
     successor_id: str
     successor_prefix: str
     successor_expires_at: datetime | None
     overlap: timedelta
+    by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeApiKey:
-    """For good, and at once."""
+    """For good, and at once. A key may revoke itself: it is the last thing that it does."""
 
+    tenant_id: str
     key_id: str
+    by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeApiKeyLimits:
+class UpdateApiKey:
+    """What it is for and when it ends stays: that takes another key."""
+
+    tenant_id: str
     key_id: str
-    limits: KeyLimits
+    name: str | Unchanged
+    allowed_networks: tuple[str, ...] | Unchanged
+    limits: KeyLimits | Unchanged
+    by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +116,16 @@ class ApiKeyRevoked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKeyLimitsChanged:
+class ApiKeyUpdated:
+    """All that may change, as it is from now on."""
+
     key_id: str
+    name: str
+    allowed_networks: tuple[str, ...]
     limits: KeyLimits
 
 
-ApiKeyEvent = ApiKeyCreated | ApiKeyRotated | ApiKeyRevoked | ApiKeyLimitsChanged
+ApiKeyEvent = ApiKeyCreated | ApiKeyRotated | ApiKeyRevoked | ApiKeyUpdated
 
 
 class ApiKeyNotFound(Refusal):
@@ -136,7 +157,7 @@ class ApiKeyIsRotated(Refusal):
 
 
 class InvalidApiKeyTerms(Refusal):
-    """A key ends in the future, and has limits of at least 1 and networks such as 192.0.2.0/24."""
+    """A key ends in the future, and has limits from 1 to 3,600,000 and networks such as 192.0.2.0/24."""
 
     code = "invalid_api_key_terms"
     kind = RefusalKind.INVALID
@@ -184,7 +205,7 @@ def check_limits(limits: KeyLimits) -> None:
     """Raises InvalidApiKeyTerms."""
     for name in ("reads_per_hour", "writes_per_hour", "admin_per_hour"):
         limit = getattr(limits, name)
-        if limit is not None and limit < 1:
+        if limit is not None and not 1 <= limit <= LIMIT_MAX:
             raise InvalidApiKeyTerms(limit=limit).at(f"limits.{name}")
 
 
@@ -206,26 +227,31 @@ def evolve(key: ApiKey | None, event: ApiKeyEvent) -> ApiKey:
             return replace(key, successor_id=event.successor_id, terms=terms)
         case ApiKeyRevoked():
             return replace(key, revoked_at=event.revoked_at)
-        case ApiKeyLimitsChanged():
-            return replace(key, terms=replace(key.terms, limits=event.limits))
+        case ApiKeyUpdated():
+            terms = replace(key.terms, name=event.name, allowed_networks=event.allowed_networks, limits=event.limits)
+            return replace(key, terms=terms)
 
 
 def access(event: ApiKeyEvent, key: ApiKey) -> tuple[AccessChange, ...]:
+    return (access_row(key),)
+
+
+def access_row(key: ApiKey) -> ApiKeyAccess:
+    """What the key may do, whole."""
     terms = key.terms
-    return (
-        ApiKeyAccess(
-            key_id=key.key_id,
-            prefix=key.prefix,
-            name=terms.name,
-            scope=terms.scope.value,
-            allowed_networks=terms.allowed_networks,
-            reads_per_hour=terms.limits.reads_per_hour,
-            writes_per_hour=terms.limits.writes_per_hour,
-            admin_per_hour=terms.limits.admin_per_hour,
-            created_at=key.created_at,
-            expires_at=terms.expires_at,
-            revoked_at=key.revoked_at,
-        ),
+    return ApiKeyAccess(
+        key_id=key.key_id,
+        prefix=key.prefix,
+        name=terms.name,
+        scope=terms.scope.value,
+        allowed_networks=terms.allowed_networks,
+        reads_per_hour=terms.limits.reads_per_hour,
+        writes_per_hour=terms.limits.writes_per_hour,
+        admin_per_hour=terms.limits.admin_per_hour,
+        created_at=key.created_at,
+        expires_at=terms.expires_at,
+        revoked_at=key.revoked_at,
+        successor_id=key.successor_id,
     )
 
 
@@ -233,7 +259,7 @@ EVENTS: dict[str, type] = {
     "api_key.created": ApiKeyCreated,
     "api_key.rotated": ApiKeyRotated,
     "api_key.revoked": ApiKeyRevoked,
-    "api_key.limits_changed": ApiKeyLimitsChanged,
+    "api_key.updated": ApiKeyUpdated,
 }
 
 API_KEY: Stream[ApiKey] = Stream(

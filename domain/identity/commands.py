@@ -10,33 +10,41 @@ from domain.identity.api_key import (
     ApiKeyCreated,
     ApiKeyIsOver,
     ApiKeyIsRotated,
-    ApiKeyLimitsChanged,
     ApiKeyRevoked,
     ApiKeyRotated,
-    ChangeApiKeyLimits,
+    ApiKeyUpdated,
     CreateApiKey,
     InvalidOverlap,
     RevokeApiKey,
     RotateApiKey,
-    check_limits,
+    UpdateApiKey,
     check_terms,
 )
+from domain.identity.authority import check_may, check_may_grant
+from domain.identity.permissions import Permission
 from domain.identity.tenant import (
+    ENTRY_LASTS,
     PLATFORM,
     TENANT,
     ApprovalLimitsSet,
     CreateTenant,
+    EnterTenant,
     InvalidApprovalLimits,
+    PersonalDataRevealed,
     ReactivateTenant,
+    RevealPersonalData,
     SetApprovalLimits,
     SuspendTenant,
     TenantCreated,
+    TenantEntered,
     TenantIdReserved,
+    TenantNotEntered,
     TenantReactivated,
     TenantSuspended,
 )
 from domain.kernel.frozen import replace
 from domain.kernel.stream import Decision, Handler, Streams
+from domain.kernel.unchanged import changed
 
 
 def create_tenant(command: CreateTenant, streams: Streams, now: datetime) -> Decision:
@@ -70,10 +78,34 @@ def set_approval_limits(command: SetApprovalLimits, streams: Streams, now: datet
     return Decision(now, [TENANT.change(ApprovalLimitsSet(tenant_id=command.tenant_id, limits=command.limits))])
 
 
+def enter_tenant(command: EnterTenant, streams: Streams, now: datetime) -> Decision:
+    """Whether they are a SUPER_ADMIN is in the tenant `platform`, and looked at before this is asked for."""
+    TENANT.of(streams, command.tenant_id)
+    entered = TenantEntered(
+        tenant_id=command.tenant_id,
+        user_id=command.user_id,
+        reason=command.reason,
+        entered_at=now,
+        ends_at=now + ENTRY_LASTS,
+    )
+    return Decision(now, [TENANT.change(entered)])
+
+
+def reveal_personal_data(command: RevealPersonalData, streams: Streams, now: datetime) -> Decision:
+    entry = TENANT.of(streams, command.tenant_id).entry_of(command.user_id, now)
+    if entry is None:
+        raise TenantNotEntered(tenant=command.tenant_id)
+    if entry.is_revealed:
+        return Decision(now, [])
+    revealed = PersonalDataRevealed(tenant_id=command.tenant_id, user_id=command.user_id, reason=command.reason)
+    return Decision(now, [TENANT.change(revealed)])
+
+
 def create_api_key(command: CreateApiKey, streams: Streams, now: datetime) -> Decision:
     TENANT.of(streams, command.tenant_id)
     API_KEY.check_new(streams, command.key_id)
     check_terms(command.terms, now)
+    check_may_grant(streams, command.tenant_id, command.by, command.terms, now)
     created = ApiKeyCreated(
         key_id=command.key_id, prefix=command.prefix, terms=command.terms, rotated_from=None, created_at=now
     )
@@ -92,6 +124,7 @@ def rotate_api_key(command: RotateApiKey, streams: Streams, now: datetime) -> De
     API_KEY.check_new(streams, command.successor_id)
     terms = replace(key.terms, expires_at=command.successor_expires_at)
     check_terms(terms, now)
+    check_may_grant(streams, command.tenant_id, command.by, terms, now)
     ends = now + command.overlap
     rotated = ApiKeyRotated(
         key_id=command.key_id,
@@ -109,19 +142,31 @@ def rotate_api_key(command: RotateApiKey, streams: Streams, now: datetime) -> De
 
 
 def revoke_api_key(command: RevokeApiKey, streams: Streams, now: datetime) -> Decision:
-    if API_KEY.of(streams, command.key_id).revoked_at is not None:
+    key = API_KEY.of(streams, command.key_id)
+    check_may(streams, command.tenant_id, command.by, Permission.API_KEYS_WRITE, now)
+    if key.revoked_at is not None:
         return Decision(now, [])
     return Decision(now, [API_KEY.change(ApiKeyRevoked(key_id=command.key_id, revoked_at=now))])
 
 
-def change_api_key_limits(command: ChangeApiKeyLimits, streams: Streams, now: datetime) -> Decision:
+def update_api_key(command: UpdateApiKey, streams: Streams, now: datetime) -> Decision:
     key = API_KEY.of(streams, command.key_id)
     if key.is_over(now):
         raise ApiKeyIsOver(api_key=command.key_id)
-    check_limits(command.limits)
-    if key.terms.limits == command.limits:
+    terms = replace(
+        key.terms,
+        name=changed(command.name, key.terms.name),
+        allowed_networks=changed(command.allowed_networks, key.terms.allowed_networks),
+        limits=changed(command.limits, key.terms.limits),
+    )
+    check_terms(terms, now)
+    check_may_grant(streams, command.tenant_id, command.by, terms, now)
+    if terms == key.terms:
         return Decision(now, [])
-    return Decision(now, [API_KEY.change(ApiKeyLimitsChanged(key_id=command.key_id, limits=command.limits))])
+    updated = ApiKeyUpdated(
+        key_id=command.key_id, name=terms.name, allowed_networks=terms.allowed_networks, limits=terms.limits
+    )
+    return Decision(now, [API_KEY.change(updated)])
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {
@@ -129,8 +174,10 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     SuspendTenant: suspend_tenant,
     ReactivateTenant: reactivate_tenant,
     SetApprovalLimits: set_approval_limits,
+    EnterTenant: enter_tenant,
+    RevealPersonalData: reveal_personal_data,
     CreateApiKey: create_api_key,
     RotateApiKey: rotate_api_key,
     RevokeApiKey: revoke_api_key,
-    ChangeApiKeyLimits: change_api_key_limits,
+    UpdateApiKey: update_api_key,
 }

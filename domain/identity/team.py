@@ -24,7 +24,10 @@ MEMBERS_MAX: Final = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InviteMember:
-    """`by` is the member who asks, None for the platform. Address and token are no facts: they lie elsewhere."""
+    """`by` is the id of the user or the API key that asks, None for the platform; so it is in all commands here.
+
+    Address and token are no facts: they lie elsewhere.
+    """
 
     tenant_id: str
     invitation_id: str
@@ -126,12 +129,6 @@ class TeamNeedsAdmin(Refusal):
     """A team is never without an ADMIN: make somebody else ADMIN first."""
 
     code = "team_needs_admin"
-
-
-class NotAnAdmin(Refusal):
-    """Only an ADMIN of the team may invite, add, change and remove others."""
-
-    code = "not_an_admin"
 
 
 class OwnRole(Refusal):

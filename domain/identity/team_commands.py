@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
-from domain.identity.permissions import Role
+from domain.identity.authority import check_may
+from domain.identity.permissions import Permission, Role
 from domain.identity.team import (
     INVITATION_LASTS_MAX,
     INVITATIONS_MAX,
@@ -27,7 +28,6 @@ from domain.identity.team import (
     MemberNotFound,
     MemberRemoved,
     MemberRoleChanged,
-    NotAnAdmin,
     NotARoleOfTeams,
     OwnRole,
     RemoveMember,
@@ -40,9 +40,18 @@ from domain.identity.tenant import TENANT
 from domain.kernel.stream import Decision, Handler, Streams
 
 
+def _team_of(streams: Streams, tenant_id: str) -> Team:
+    """The team; nobody where only API keys have used the tenant so far. Its first member is an ADMIN."""
+    team = streams.get(TEAM, tenant_id)
+    if team is None:
+        TENANT.of(streams, tenant_id)
+        return Team(tenant_id=tenant_id, members=(), invitations=())
+    return team
+
+
 def invite_member(command: InviteMember, streams: Streams, now: datetime) -> Decision:
-    team = TEAM.of(streams, command.tenant_id)
-    _check_admin(team, command.by)
+    team = _team_of(streams, command.tenant_id)
+    _check_may(streams, command, now)
     _check_role(command.role)
     if any(each.invitation_id == command.invitation_id for each in team.invitations):
         raise InvitationAlreadyExists(invitation=command.invitation_id)
@@ -67,7 +76,7 @@ def invite_member(command: InviteMember, streams: Streams, now: datetime) -> Dec
 
 def withdraw_invitation(command: WithdrawInvitation, streams: Streams, now: datetime) -> Decision:
     team = TEAM.of(streams, command.tenant_id)
-    _check_admin(team, command.by)
+    _check_may(streams, command, now)
     _open(team, command.invitation_id)
     withdrawn = InvitationWithdrawn(tenant_id=command.tenant_id, invitation_id=command.invitation_id)
     return Decision(now, [TEAM.change(withdrawn)])
@@ -84,21 +93,15 @@ def accept_invitation(command: AcceptInvitation, streams: Streams, now: datetime
 
 def add_member(command: AddMember, streams: Streams, now: datetime) -> Decision:
     TENANT.of(streams, command.tenant_id)
+    team = _team_of(streams, command.tenant_id)
     _check_role(command.role)
-    team = streams.get(TEAM, command.tenant_id)
-    if team is None:
-        if command.by is not None:
-            raise NotAnAdmin(user=command.by)
-        if command.role is not Role.ADMIN:
-            raise TeamNeedsAdmin(role=command.role.value)
-    else:
-        _check_admin(team, command.by)
+    _check_may(streams, command, now)
     return _added(team, command.tenant_id, command.user_id, command.role, None, now)
 
 
 def change_member_role(command: ChangeMemberRole, streams: Streams, now: datetime) -> Decision:
     team = TEAM.of(streams, command.tenant_id)
-    _check_admin(team, command.by)
+    _check_may(streams, command, now)
     _check_role(command.role)
     role = team.role_of(command.user_id)
     if role is None:
@@ -116,7 +119,7 @@ def change_member_role(command: ChangeMemberRole, streams: Streams, now: datetim
 def remove_member(command: RemoveMember, streams: Streams, now: datetime) -> Decision:
     team = TEAM.of(streams, command.tenant_id)
     if command.user_id != command.by:
-        _check_admin(team, command.by)
+        _check_may(streams, command, now)
     if team.role_of(command.user_id) is None:
         raise MemberNotFound(user=command.user_id)
     if team.is_last_admin(command.user_id):
@@ -125,10 +128,17 @@ def remove_member(command: RemoveMember, streams: Streams, now: datetime) -> Dec
     return Decision(now, [TEAM.change(removed)])
 
 
-def _check_admin(team: Team, by: str | None) -> None:
-    """Whoever asks is an ADMIN as of now, or the platform. Raises NotAnAdmin."""
-    if by is not None and team.role_of(by) is not Role.ADMIN:
-        raise NotAnAdmin(user=by)
+class _Asked(Protocol):
+    @property
+    def tenant_id(self) -> str: ...
+
+    @property
+    def by(self) -> str | None: ...
+
+
+def _check_may(streams: Streams, command: _Asked, now: datetime) -> None:
+    """Whoever asks decides about members as of now. Raises NotAllowed."""
+    check_may(streams, command.tenant_id, command.by, Permission.USERS_WRITE, now)
 
 
 def _check_role(role: Role) -> None:
@@ -143,12 +153,12 @@ def _open(team: Team, invitation_id: str) -> Invitation:
     raise InvitationNotFound(invitation=invitation_id)
 
 
-def _added(
-    team: Team | None, tenant_id: str, user_id: str, role: Role, invitation_id: str | None, now: datetime
-) -> Decision:
-    if team is not None and team.role_of(user_id) is not None:
+def _added(team: Team, tenant_id: str, user_id: str, role: Role, invitation_id: str | None, now: datetime) -> Decision:
+    if team.role_of(user_id) is not None:
         raise AlreadyMember(user=user_id)
-    if team is not None and len(team.members) >= MEMBERS_MAX:
+    if not team.members and role is not Role.ADMIN:
+        raise TeamNeedsAdmin(role=role.value)
+    if len(team.members) >= MEMBERS_MAX:
         raise TeamIsFull(members_max=MEMBERS_MAX)
     added = MemberAdded(tenant_id=tenant_id, user_id=user_id, role=role, invitation_id=invitation_id)
     return Decision(now, [TEAM.change(added)])

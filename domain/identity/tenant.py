@@ -4,10 +4,10 @@ Its stream lies in the tenant itself, under the tenant's own id.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from domain.kernel.access import AccessChange, TenantAccess
+from domain.kernel.access import AccessChange, EntryAccess, TenantAccess
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -16,6 +16,7 @@ from domain.kernel.tenant_mode import TenantMode
 
 PLATFORM: Final = "platform"
 """The tenant whose streams are about the platform itself: its users and their sessions. It has no books."""
+ENTRY_LASTS: Final = timedelta(minutes=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,24 @@ class SetApprovalLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnterTenant:
+    """A SUPER_ADMIN looks after a tenant for an hour. The reason is for its people to read."""
+
+    tenant_id: str
+    user_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevealPersonalData:
+    """Whoever has entered sees personal data plain from now on, until the hour is over."""
+
+    tenant_id: str
+    user_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantCreated:
     tenant_id: str
     name: str
@@ -77,7 +96,25 @@ class ApprovalLimitsSet:
     limits: tuple[Money, ...]
 
 
-TenantEvent = TenantCreated | TenantSuspended | TenantReactivated | ApprovalLimitsSet
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantEntered:
+    tenant_id: str
+    user_id: str
+    reason: str
+    entered_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalDataRevealed:
+    tenant_id: str
+    user_id: str
+    reason: str
+
+
+TenantEvent = (
+    TenantCreated | TenantSuspended | TenantReactivated | ApprovalLimitsSet | TenantEntered | PersonalDataRevealed
+)
 
 
 class TenantNotFound(Refusal):
@@ -110,14 +147,41 @@ class InvalidApprovalLimits(Refusal):
     param = "limits"
 
 
+class TenantNotEntered(Refusal):
+    """Nobody is shown more of a tenant that they have not entered, or entered more than an hour ago."""
+
+    code = "tenant_not_entered"
+    kind = RefusalKind.FORBIDDEN
+    param = "tenant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A SUPER_ADMIN in the tenant, until then."""
+
+    user_id: str
+    ends_at: datetime
+    is_revealed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
+    """`entries` holds the latest of each who entered, but for those that were over when another did."""
+
     tenant_id: str
     name: str
     mode: TenantMode
     created_at: datetime
     suspended_at: datetime | None
     approval_limits: tuple[Money, ...]
+    entries: tuple[Entry, ...]
+
+    def entry_of(self, user_id: str, now: datetime) -> Entry | None:
+        """The entry of a user who is in the tenant now."""
+        for entry in self.entries:
+            if entry.user_id == user_id and now < entry.ends_at:
+                return entry
+        return None
 
 
 def evolve(tenant: Tenant | None, event: TenantEvent) -> Tenant:
@@ -129,6 +193,7 @@ def evolve(tenant: Tenant | None, event: TenantEvent) -> Tenant:
             created_at=event.created_at,
             suspended_at=None,
             approval_limits=(),
+            entries=(),
         )
     assert tenant is not None, "the first event of a tenant is tenant.created"
     match event:
@@ -138,11 +203,25 @@ def evolve(tenant: Tenant | None, event: TenantEvent) -> Tenant:
             return replace(tenant, suspended_at=None)
         case ApprovalLimitsSet():
             return replace(tenant, approval_limits=event.limits)
+        case TenantEntered():
+            entry = Entry(user_id=event.user_id, ends_at=event.ends_at, is_revealed=False)
+            others = [
+                each for each in tenant.entries if each.user_id != event.user_id and each.ends_at > event.entered_at
+            ]
+            return replace(tenant, entries=(*others, entry))
+        case PersonalDataRevealed():
+            entries = [
+                replace(each, is_revealed=True) if each.user_id == event.user_id else each for each in tenant.entries
+            ]
+            return replace(tenant, entries=tuple(entries))
 
 
 def access(event: TenantEvent, tenant: Tenant) -> tuple[AccessChange, ...]:
     if isinstance(event, ApprovalLimitsSet):
         return ()
+    if isinstance(event, TenantEntered | PersonalDataRevealed):
+        (entry,) = (each for each in tenant.entries if each.user_id == event.user_id)
+        return (EntryAccess(user_id=entry.user_id, ends_at=entry.ends_at, is_revealed=entry.is_revealed),)
     return (
         TenantAccess(
             name=tenant.name,
@@ -158,6 +237,8 @@ EVENTS: dict[str, type] = {
     "tenant.suspended": TenantSuspended,
     "tenant.reactivated": TenantReactivated,
     "tenant.approval_limits_set": ApprovalLimitsSet,
+    "tenant.entered": TenantEntered,
+    "tenant.personal_data_revealed": PersonalDataRevealed,
 }
 
 TENANT: Stream[Tenant] = Stream(

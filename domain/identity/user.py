@@ -85,6 +85,18 @@ class RemoveSecondFactor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MakeSuperAdmin:
+    """Let them look after the cell: a right of no tenant's, which the operator alone gives."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnmakeSuperAdmin:
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EraseUser:
     """Destroy the personal data for good; what they are known by goes in the same batch, and the vault's key."""
 
@@ -141,6 +153,16 @@ class SecondFactorRemoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuperAdminMade:
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuperAdminUnmade:
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserErased:
     user_id: str
     erased_at: datetime
@@ -155,6 +177,8 @@ UserEvent = (
     | PasswordChanged
     | SecondFactorAdded
     | SecondFactorRemoved
+    | SuperAdminMade
+    | SuperAdminUnmade
     | UserErased
 )
 
@@ -191,6 +215,7 @@ class User:
     registered_at: datetime
     password_changed_at: datetime | None
     second_factors: tuple[SecondFactor, ...]
+    is_super_admin: bool
 
     def has_factor(self, factor_id: str) -> bool:
         """Whether this second factor is theirs."""
@@ -207,6 +232,7 @@ def evolve(user: User | None, event: UserEvent) -> User:
             registered_at=event.registered_at,
             password_changed_at=None,
             second_factors=(),
+            is_super_admin=False,
         )
     assert user is not None, "the first event of a user is user.registered"
     match event:
@@ -227,8 +253,12 @@ def evolve(user: User | None, event: UserEvent) -> User:
         case SecondFactorRemoved():
             left = tuple(each for each in user.second_factors if each.factor_id != event.factor_id)
             return replace(user, second_factors=left)
+        case SuperAdminMade():
+            return replace(user, is_super_admin=True)
+        case SuperAdminUnmade():
+            return replace(user, is_super_admin=False)
         case UserErased():
-            return replace(user, status=UserStatus.ERASED, personal=None)
+            return replace(user, status=UserStatus.ERASED, personal=None, is_super_admin=False)
 
 
 def access(event: UserEvent, user: User) -> tuple[AccessChange, ...]:
@@ -240,7 +270,8 @@ def access(event: UserEvent, user: User) -> tuple[AccessChange, ...]:
         case SecondFactorRemoved():
             return (SecondFactorAccess(user_id=user.user_id, factor_id=event.factor_id, kind=None),)
         case _:
-            return (UserAccess(user_id=user.user_id, status=user.status.value),)
+            row = UserAccess(user_id=user.user_id, status=user.status.value, is_super_admin=user.is_super_admin)
+            return (row,)
 
 
 EVENTS: dict[str, type] = {
@@ -252,6 +283,8 @@ EVENTS: dict[str, type] = {
     "user.password_changed": PasswordChanged,
     "user.second_factor_added": SecondFactorAdded,
     "user.second_factor_removed": SecondFactorRemoved,
+    "user.super_admin_made": SuperAdminMade,
+    "user.super_admin_unmade": SuperAdminUnmade,
     "user.erased": UserErased,
 }
 

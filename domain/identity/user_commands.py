@@ -26,13 +26,17 @@ from domain.identity.user import (
     AddSecondFactor,
     ChangePassword,
     EraseUser,
+    MakeSuperAdmin,
     PasswordChanged,
     ReactivateUser,
     RegisterUser,
     RemoveSecondFactor,
     SecondFactorAdded,
     SecondFactorRemoved,
+    SuperAdminMade,
+    SuperAdminUnmade,
     SuspendUser,
+    UnmakeSuperAdmin,
     UpdateUser,
     User,
     UserErased,
@@ -111,6 +115,18 @@ def remove_second_factor(command: RemoveSecondFactor, streams: Streams, now: dat
     return Decision(now, [USER.change(SecondFactorRemoved(user_id=command.user_id, factor_id=command.factor_id))])
 
 
+def make_super_admin(command: MakeSuperAdmin, streams: Streams, now: datetime) -> Decision:
+    if _living(streams, command.user_id).is_super_admin:
+        return Decision(now, [])
+    return Decision(now, [USER.change(SuperAdminMade(user_id=command.user_id))])
+
+
+def unmake_super_admin(command: UnmakeSuperAdmin, streams: Streams, now: datetime) -> Decision:
+    if not _living(streams, command.user_id).is_super_admin:
+        return Decision(now, [])
+    return Decision(now, [USER.change(SuperAdminUnmade(user_id=command.user_id))])
+
+
 def erase_user(command: EraseUser, streams: Streams, now: datetime) -> Decision:
     """Teams know an erased user by id until they remove them; the id leads nowhere."""
     user = USER.of(streams, command.user_id)
@@ -168,6 +184,8 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     ChangePassword: change_password,
     AddSecondFactor: add_second_factor,
     RemoveSecondFactor: remove_second_factor,
+    MakeSuperAdmin: make_super_admin,
+    UnmakeSuperAdmin: unmake_super_admin,
     EraseUser: erase_user,
     StartSession: start_session,
     EndSession: end_session,

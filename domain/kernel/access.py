@@ -27,7 +27,9 @@ class TenantAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyAccess:
-    """An API key. Requests an hour are None where the cell's own limit holds; no networks: it works from everywhere."""
+    """An API key. Requests an hour are None where the cell's own limit holds; no networks: it works from everywhere.
+    `successor_id` is the key that it was rotated to.
+    """
 
     table: ClassVar = "api_keys"
 
@@ -42,16 +44,20 @@ class ApiKeyAccess:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    successor_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserAccess:
-    """A user of the platform. With the status `erased` their password and their address are forgotten."""
+    """A user of the platform. With the status `erased` their password and their address are forgotten.
+    `is_super_admin`: they look after the cell, and may enter any tenant.
+    """
 
     table: ClassVar = "users"
 
     user_id: str
     status: str
+    is_super_admin: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,17 @@ class MembershipAccess:
 
     user_id: str
     role: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryAccess:
+    """A SUPER_ADMIN in the tenant until `ends_at`; `is_revealed`: they see personal data plain."""
+
+    table: ClassVar = "entries"
+
+    user_id: str
+    ends_at: datetime
+    is_revealed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +94,7 @@ class SecondFactorAccess:
     kind: str | None
 
 
-AccessChange = TenantAccess | ApiKeyAccess | UserAccess | MembershipAccess | SecondFactorAccess
+AccessChange = TenantAccess | ApiKeyAccess | UserAccess | MembershipAccess | EntryAccess | SecondFactorAccess
 
 
 def key_of(tenant_id: str, change: AccessChange) -> AccessKey:
@@ -89,7 +106,7 @@ def key_of(tenant_id: str, change: AccessChange) -> AccessKey:
             return change.table, tenant_id, change.key_id
         case UserAccess():
             return change.table, change.user_id
-        case MembershipAccess():
+        case MembershipAccess() | EntryAccess():
             return change.table, tenant_id, change.user_id
         case SecondFactorAccess():
             return change.table, change.user_id, change.factor_id

@@ -16,6 +16,7 @@ class RefusalKind(StrEnum):
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     INVALID = "invalid"
+    FORBIDDEN = "forbidden"
 
 
 class Refusal(Exception):

@@ -20,14 +20,16 @@ CREATE TABLE access.api_keys (
     admin_per_hour integer,
     created_at timestamptz NOT NULL,
     expires_at timestamptz,
-    revoked_at timestamptz
+    revoked_at timestamptz,
+    successor_id text COLLATE "C"
 );
 COMMENT ON COLUMN access.api_keys.reads_per_hour IS 'null: as the cell has it for every key; the same of the others';
 COMMENT ON COLUMN access.api_keys.allowed_networks IS 'empty: it works from everywhere';
-CREATE INDEX api_keys_tenant ON access.api_keys (tenant_id);
+CREATE INDEX api_keys_tenant ON access.api_keys (tenant_id, key_id);
 CREATE TABLE access.users (
     user_id text COLLATE "C" PRIMARY KEY,
     status text COLLATE "C" NOT NULL,
+    is_super_admin boolean NOT NULL,
     email_index bytea UNIQUE
 );
 COMMENT ON COLUMN access.users.email_index IS 'a keyed digest of the address: how log-in finds its user; null once erased';
@@ -38,6 +40,15 @@ CREATE TABLE access.memberships (
     PRIMARY KEY (tenant_id, user_id)
 );
 CREATE INDEX memberships_user ON access.memberships (user_id);
+-- Who looks after the cell and is in the tenant, until when; the latest time of each.
+CREATE TABLE access.entries (
+    tenant_id text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    ends_at timestamptz NOT NULL,
+    is_revealed boolean NOT NULL,
+    PRIMARY KEY (tenant_id, user_id)
+);
+CREATE INDEX entries_user ON access.entries (user_id);
 -- Whoever has one does not sign in by the password alone.
 CREATE TABLE access.second_factors (
     user_id text COLLATE "C" NOT NULL,
@@ -69,15 +80,17 @@ BEGIN
                     name = excluded.name, scope = excluded.scope, allowed_networks = excluded.allowed_networks,
                     reads_per_hour = excluded.reads_per_hour, writes_per_hour = excluded.writes_per_hour,
                     admin_per_hour = excluded.admin_per_hour, expires_at = excluded.expires_at,
-                    revoked_at = excluded.revoked_at
+                    revoked_at = excluded.revoked_at, successor_id = excluded.successor_id
                     WHERE k.tenant_id = excluded.tenant_id
                 RETURNING true INTO done;
                 IF done IS NULL THEN
                     RAISE EXCEPTION 'the API key is another tenant''s' USING ERRCODE = 'TB004';
                 END IF;
             WHEN 'users' THEN
-                INSERT INTO access.users (user_id, status) VALUES (change ->> 'user_id', change ->> 'status')
-                ON CONFLICT (user_id) DO UPDATE SET status = excluded.status;
+                INSERT INTO access.users (user_id, status, is_super_admin)
+                VALUES (change ->> 'user_id', change ->> 'status', (change ->> 'is_super_admin')::boolean)
+                ON CONFLICT (user_id) DO UPDATE SET
+                    status = excluded.status, is_super_admin = excluded.is_super_admin;
                 IF change ->> 'status' <> 'active' THEN
                     PERFORM access.end_sessions(change ->> 'user_id', 'suspended', NULL);
                 END IF;
@@ -93,6 +106,10 @@ BEGIN
                     INSERT INTO access.memberships SELECT * FROM jsonb_populate_record(NULL::access.memberships, change)
                     ON CONFLICT (tenant_id, user_id) DO UPDATE SET role = excluded.role;
                 END IF;
+            WHEN 'entries' THEN
+                INSERT INTO access.entries SELECT * FROM jsonb_populate_record(NULL::access.entries, change)
+                ON CONFLICT (tenant_id, user_id) DO UPDATE SET
+                    ends_at = excluded.ends_at, is_revealed = excluded.is_revealed;
             WHEN 'second_factors' THEN
                 IF change ->> 'kind' IS NULL THEN
                     DELETE FROM access.second_factors

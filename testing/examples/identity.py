@@ -43,8 +43,8 @@ def terms(**changes: Any) -> KeyTerms:
     return KeyTerms(**{**usual, **changes})
 
 
-def create_key(**changes: Any) -> CreateApiKey:
-    return CreateApiKey(tenant_id=TENANT_ID, key_id=KEY_ID, prefix="abcdefgh", terms=terms(**changes))
+def create_key(by: str | None = None, **changes: Any) -> CreateApiKey:
+    return CreateApiKey(tenant_id=TENANT_ID, key_id=KEY_ID, prefix="abcdefgh", terms=terms(**changes), by=by)
 
 
 def key_created(**changes: Any) -> ApiKeyCreated:

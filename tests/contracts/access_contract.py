@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pytest
 
 from domain.catalogue import STREAMS
-from domain.identity.api_key import CELLS_LIMITS, ChangeApiKeyLimits, CreateApiKey, KeyLimits, RevokeApiKey
+from domain.identity.api_key import CELLS_LIMITS, CreateApiKey, KeyLimits, RevokeApiKey, UpdateApiKey
 from domain.identity.permissions import Role
 from domain.identity.second_factors import FactorKind
 from domain.identity.team import AddMember, ChangeMemberRole, RemoveMember
@@ -24,6 +24,7 @@ from domain.kernel.access import (
 )
 from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
+from domain.kernel.unchanged import UNCHANGED
 from infra.event_store.port import Credential, CredentialKind, Log, Outcome
 from infra.event_store.storage import CredentialMismatch
 from infra.event_store.writer import GroupCommitWriter
@@ -61,7 +62,7 @@ def create_tenant(tenant_id: str = ACME) -> CreateTenant:
 
 def create_key(key_id: str, tenant_id: str = ACME) -> CreateApiKey:
     own = terms(expires_at=None, allowed_networks=("192.0.2.0/24",), limits=CELLS_LIMITS)
-    return CreateApiKey(tenant_id=tenant_id, key_id=key_id, prefix="abcdefgh", terms=own)
+    return CreateApiKey(tenant_id=tenant_id, key_id=key_id, prefix="abcdefgh", terms=own, by=None)
 
 
 def digest_of(key_id: str, digest: bytes = ONE) -> Credential:
@@ -133,8 +134,15 @@ class AccessContract:
         await self.do(
             cell,
             ReactivateTenant(tenant_id=ACME),
-            ChangeApiKeyLimits(key_id="key_1", limits=limits),
-            RevokeApiKey(key_id="key_1"),
+            UpdateApiKey(
+                tenant_id=ACME,
+                key_id="key_1",
+                name=UNCHANGED,
+                allowed_networks=UNCHANGED,
+                limits=limits,
+                by=None,
+            ),
+            RevokeApiKey(tenant_id=ACME, key_id="key_1", by=None),
         )
         key = (await cell.access())["api_keys", ACME, "key_1"]
         assert isinstance(key, ApiKeyAccess)
@@ -153,7 +161,8 @@ class AccessContract:
             RemoveMember(tenant_id=ACME, user_id="user_3", by="user_2"),
         ]
         outcomes = await asyncio.gather(*(writer.submit(request(command)) for command in commands))
-        assert [outcome.refusal_code for outcome in outcomes] == [None] * 5
+        refused = [outcome.refusal_code for outcome in outcomes]
+        assert refused == [None] * 5, refused
         rows = await cell.access()
         assert rows == await self.folded(cell)
         members = [row for row in rows.values() if isinstance(row, MembershipAccess)]
@@ -225,7 +234,9 @@ class AccessContract:
         }
         await self.do(cell, EraseUser(user_id="user_1"), tenant_id=PLATFORM)
         assert await cell.credentials() == {}
-        assert await cell.access() == {("users", "user_1"): UserAccess(user_id="user_1", status="erased")}
+        assert await cell.access() == {
+            ("users", "user_1"): UserAccess(user_id="user_1", status="erased", is_super_admin=False)
+        }
         await writer.submit(request(register("user_2"), tenant_id=PLATFORM, credentials=(email_of("user_2"),)))
         assert await cell.credentials() == {(CredentialKind.EMAIL, "user_2"): ONE}
 
@@ -258,7 +269,7 @@ class AccessContract:
             outcomes = await asyncio.gather(
                 first.submit(request(one, tenant_id=tenant_id)), second.submit(request(other, tenant_id=tenant_id))
             )
-            assert sorted(outcome.refusal_code or "" for outcome in outcomes) == ["", "not_an_admin"]
+            assert sorted(outcome.refusal_code or "" for outcome in outcomes) == ["", "not_allowed"]
             left = [key for key in await cell.access() if key[:2] == ("memberships", tenant_id)]
             assert len(left) == 1
         assert await cell.access() == await self.folded(cell)

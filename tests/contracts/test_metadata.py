@@ -18,10 +18,19 @@ from schemas.codec import encode_event
 from testing.examples.streams import payment_created
 
 OPERATIONS: Final = [operation for resource in RESOURCES for operation in resource.declared]
+OF_ACCESS: Final = ("/v1/api-keys",)
+"""Who may do what: nobody's business data, and nothing to be found by a note on it."""
+
 CREATIONS: Final = {
-    operation.path: operation for operation in OPERATIONS if operation.status == 201 and operation.is_command
+    operation.path: operation
+    for operation in OPERATIONS
+    if operation.status == 201 and operation.is_command and not operation.path.startswith(OF_ACCESS)
 }
-CHANGES: Final = {operation.path: operation for operation in OPERATIONS if operation.method == "PATCH"}
+CHANGES: Final = {
+    operation.path: operation
+    for operation in OPERATIONS
+    if operation.method == "PATCH" and not operation.path.startswith(OF_ACCESS)
+}
 DOCUMENTS: Final = frozenset({"/v1/ledger/journal-entries", "/v1/approvals"})
 """What is posted once and never changed."""
 

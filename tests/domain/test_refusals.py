@@ -130,6 +130,7 @@ PROMISED = """
     TenantNotFound               tenant_not_found               not_found  tenant
     TenantAlreadyExists          tenant_already_exists          conflict   -
     TenantIdReserved             tenant_id_reserved             invalid    tenant
+    TenantNotEntered             tenant_not_entered             forbidden  tenant
     ApiKeyNotFound               api_key_not_found              not_found  api_key
     ApiKeyAlreadyExists          api_key_already_exists         conflict   -
     ApiKeyIsOver                 api_key_over                   conflict   api_key
@@ -138,7 +139,8 @@ PROMISED = """
     InvalidOverlap               invalid_overlap                invalid    overlap
     TeamNotFound                 team_not_found                 not_found  tenant
     TeamNeedsAdmin               team_needs_admin               conflict   -
-    NotAnAdmin                   not_an_admin                   conflict   -
+    NotAllowed                   not_allowed                    forbidden  -
+    GrantsTooMuch                grants_too_much                forbidden  -
     OwnRole                      own_role                       conflict   user
     NotARoleOfTeams              not_a_role_of_teams            invalid    role
     MemberNotFound               member_not_found               not_found  user

@@ -17,11 +17,16 @@ from api.app import RESOURCES
 from api.http.openapi import document
 from api.http.operations import Operation
 from api.http.principal import PrincipalKind, principal_of
+from cli.tenants import create_key
 from domain.identity.permissions import HOLDERS, Holder, Permission, Role, Scope, Thing, allows, permissions_of
+from domain.identity.team import AddMember
+from domain.identity.tenant import EnterTenant
 from domain.kernel.identifiers import SESSION, TEST_CLOCK, is_id
+from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
 from testing.api_client import Api, Client, project, running_api
 from testing.made_credentials import MadeCredentials
+from testing.requests import request
 from testing.services import FreshDatabase
 
 OPERATIONS = {operation.name: operation for resource in RESOURCES for operation in resource.declared}
@@ -112,6 +117,8 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
     }  # fmt: skip
     wanted = {"refund": {"payment": payment["id"], "amount": {"amount": 6, "currency": "EUR"}}}
     made["apr_"] = str((await client.made("/v1/approvals", wanted))["id"])
+    key = await client.made("/v1/api-keys", {"name": "imports", "scope": "read"})
+    made["key_"] = str(key["id"])
     events = (await client.get(f"/v1/events?stream={payment['id']}&type=payment.captured")).json()["data"]
     return Things(tenant_id=client.tenant_id, ids={**made, **catalogue, "evt_": events[0]["id"]})
 
@@ -139,13 +146,14 @@ async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
         made = api.parts.credentials.keys = MadeCredentials(api.parts.credentials.keys)
         asks: dict[str, Asker] = {}
         for number, holder in enumerate(HOLDERS):
+            asker_id = await _somebody(api, holder, f"user_{number}")
             is_customer = holder is Role.CUSTOMER
             kind = PrincipalKind.API_KEY if isinstance(holder, Scope) else PrincipalKind.USER
             principal = principal_of(
                 PrincipalKind.CUSTOMER if is_customer else kind,
                 holder,
                 tenant_id=OWN_TENANT,
-                principal_id=own.customer_id if is_customer else f"id_{number}",
+                principal_id=own.customer_id if is_customer else asker_id,
                 mode=TenantMode.TEST,
                 session=None if isinstance(holder, Scope) else f"{SESSION}{NOTHING}",
             )._replace(confirmed_at=datetime.now(UTC))
@@ -153,6 +161,21 @@ async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
             own_id = own.customer_id if is_customer else None
             asks[_told(holder)] = Asker(holder=holder, secret=f"made-{number}", own_id=own_id, http=api.http)
         yield Scene(api=api, own=own, anothers=anothers, other_tenants=others, asks=asks)
+
+
+async def _somebody(api: Api, holder: Holder, user_id: str) -> str:
+    """The id of whoever holds this in the tenant: commands look at it again when they are decided."""
+    if isinstance(holder, Scope):
+        made = await create_key(api.database.dsn, api.parts.settings, tenant_id=OWN_TENANT, scope=holder)
+        return made.key_id
+    if holder is Role.SUPER_ADMIN:
+        command: Command = EnterTenant(tenant_id=OWN_TENANT, user_id=user_id, reason="to look")
+    elif holder is Role.CUSTOMER:
+        return user_id
+    else:
+        command = AddMember(tenant_id=OWN_TENANT, user_id=user_id, role=holder, by=None)
+    assert (await api.parts.writer.submit(request(command, tenant_id=OWN_TENANT))).refusal_code is None
+    return user_id
 
 
 def _told(holder: Holder) -> str:

@@ -27,6 +27,7 @@ BEGIN
         ('access.tenants',          '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.api_keys',         '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.memberships',      '',                                '',       '',                       'SELECT', 'SELECT'),
+        ('access.entries',          '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.users',            '',                                '',       '',                       '',       'SELECT'),
         ('access.api_key_digests',  '',                                '',       '',                       '',       'SELECT'),
         ('access.passwords',        '',                                '',       '',                       '',       'SELECT, UPDATE'),

@@ -84,7 +84,9 @@ def test_an_erased_users_second_factors_are_gone() -> None:
         given(registered(), added(), added(STICK))
         .when(EraseUser(user_id=ADA))
         .then(removed(), removed(STICK), erased)
-        .then_lets(theirs(kind=None), theirs(STICK, None), UserAccess(user_id=ADA, status="erased"))
+        .then_lets(
+            theirs(kind=None), theirs(STICK, None), UserAccess(user_id=ADA, status="erased", is_super_admin=False)
+        )
         .when(add())
         .then_refused(UserIsErased)
         .when(remove())

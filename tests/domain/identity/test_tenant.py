@@ -1,19 +1,38 @@
 """Specifications of tenants."""
 
+from datetime import timedelta
+
+from domain.identity.authority import NotAllowed
 from domain.identity.tenant import (
     PLATFORM,
+    TENANT,
     CreateTenant,
+    EnterTenant,
+    Entry,
+    PersonalDataRevealed,
     ReactivateTenant,
+    RevealPersonalData,
     SuspendTenant,
     TenantAlreadyExists,
+    TenantEntered,
     TenantIdReserved,
+    TenantNotEntered,
     TenantNotFound,
     TenantReactivated,
     TenantSuspended,
 )
-from domain.kernel.access import TenantAccess
+from domain.kernel.access import EntryAccess, TenantAccess
+from domain.kernel.frozen import replace
 from domain.kernel.tenant_mode import TenantMode
-from testing.examples.identity import TENANT_ID, create_tenant, tenant_created
+from testing.examples.identity import (
+    ADA,
+    BOB,
+    TENANT_ID,
+    add,
+    create_key,
+    create_tenant,
+    tenant_created,
+)
 from testing.specification import NOW, given
 
 SUSPEND = SuspendTenant(tenant_id=TENANT_ID, reason="unpaid")
@@ -58,3 +77,51 @@ def test_a_suspended_tenant_is_suspended_until_it_is_reactivated() -> None:
 def test_only_a_tenant_that_is_there_is_suspended_or_reactivated() -> None:
     for command in (SUSPEND, REACTIVATE):
         given().when(command).then_refused(TenantNotFound, tenant=TENANT_ID)
+
+
+HOUR = timedelta(hours=1)
+WHY = "ticket 4711"
+ENTER = EnterTenant(tenant_id=TENANT_ID, user_id=ADA, reason=WHY)
+ENTERED = TenantEntered(tenant_id=TENANT_ID, user_id=ADA, reason=WHY, entered_at=NOW, ends_at=NOW + HOUR)
+REVEAL = RevealPersonalData(tenant_id=TENANT_ID, user_id=ADA, reason=WHY)
+REVEALED = PersonalDataRevealed(tenant_id=TENANT_ID, user_id=ADA, reason=WHY)
+
+
+def test_whoever_looks_after_the_cell_is_in_a_tenant_for_an_hour_and_sees_people_masked_until_they_ask() -> None:
+    (
+        given(tenant_created())
+        .when(ENTER)
+        .then(ENTERED)
+        .then_lets(EntryAccess(user_id=ADA, ends_at=NOW + HOUR, is_revealed=False))
+        .when(REVEAL)
+        .then(REVEALED)
+        .then_lets(EntryAccess(user_id=ADA, ends_at=NOW + HOUR, is_revealed=True))
+        .when(REVEAL)
+        .then_nothing()
+        .when(REVEAL, at=NOW + HOUR)
+        .then_refused(TenantNotEntered)
+    )
+    given(tenant_created()).when(REVEAL).then_refused(TenantNotEntered, tenant=TENANT_ID)
+    given().when(ENTER).then_refused(TenantNotFound)
+
+
+def test_whoever_enters_again_is_shown_masked_again() -> None:
+    given(tenant_created(), ENTERED, REVEALED).when(ENTER).then_lets(
+        EntryAccess(user_id=ADA, ends_at=NOW + HOUR, is_revealed=False)
+    )
+
+
+def test_a_tenant_remembers_those_who_are_in_it() -> None:
+    later = EnterTenant(tenant_id=TENANT_ID, user_id=BOB, reason=WHY)
+    own, others = (Entry(user_id=each, ends_at=NOW + HOUR, is_revealed=False) for each in (ADA, BOB))
+    given(tenant_created(), ENTERED).when(later).then_shows(TENANT, TENANT_ID, entries=(own, others))
+    given(tenant_created(), ENTERED).when(later, at=NOW + HOUR).then_shows(
+        TENANT, TENANT_ID, entries=(replace(others, ends_at=NOW + 2 * HOUR),)
+    )
+
+
+def test_whoever_is_in_a_tenant_decides_there_as_an_admin_does_while_the_hour_lasts() -> None:
+    for command in (add(BOB, by=ADA), create_key(by=ADA)):
+        assert given(tenant_created(), ENTERED).when(command).done.events
+        given(tenant_created(), ENTERED).when(command, at=NOW + HOUR).then_refused(NotAllowed)
+        given(tenant_created()).when(command).then_refused(NotAllowed)

@@ -17,9 +17,13 @@ from domain.identity.user import (
     USER,
     ChangePassword,
     EraseUser,
+    MakeSuperAdmin,
     PasswordChanged,
     ReactivateUser,
+    SuperAdminMade,
+    SuperAdminUnmade,
     SuspendUser,
+    UnmakeSuperAdmin,
     UpdateUser,
     UserAlreadyExists,
     UserErased,
@@ -49,8 +53,8 @@ LOGGED_OUT = SessionEnded(session_id=SESSION_ID, reason=EndReason.LOGGED_OUT, en
 REUSE = ReportTokenReuse(session_id=SESSION_ID, generation=3)
 
 
-def may(status: UserStatus) -> UserAccess:
-    return UserAccess(user_id=ADA, status=status.value)
+def may(status: UserStatus, *, is_super_admin: bool = False) -> UserAccess:
+    return UserAccess(user_id=ADA, status=status.value, is_super_admin=is_super_admin)
 
 
 def test_a_user_is_registered_with_a_reference_to_their_personal_data() -> None:
@@ -172,3 +176,24 @@ def test_a_reused_token_ends_its_session_and_is_told_once() -> None:
 def test_a_session_that_is_not_there_is_not_found() -> None:
     for command in (LOG_OUT, REUSE):
         given().when(command).then_refused(SessionNotFound, session=SESSION_ID)
+
+
+def test_a_user_looks_after_the_cell_until_that_is_taken_back_or_they_are_erased() -> None:
+    make, unmake = MakeSuperAdmin(user_id=ADA), UnmakeSuperAdmin(user_id=ADA)
+    made = SuperAdminMade(user_id=ADA)
+    (
+        given(registered())
+        .when(make)
+        .then(made)
+        .then_lets(may(UserStatus.ACTIVE, is_super_admin=True))
+        .when(make)
+        .then_nothing()
+        .when(unmake)
+        .then(SuperAdminUnmade(user_id=ADA))
+        .then_lets(may(UserStatus.ACTIVE))
+        .when(unmake)
+        .then_nothing()
+    )
+    given(registered(), made).when(ERASE).then(ERASED).then_lets(may(UserStatus.ERASED))
+    given(registered(), ERASED).when(make).then_refused(UserIsErased)
+    given(registered(), made).when(SUSPEND).then_lets(may(UserStatus.SUSPENDED, is_super_admin=True))
