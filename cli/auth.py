@@ -1,4 +1,4 @@
-"""`tallybook auth`: the keys that sign access tokens."""
+"""`tallybook auth`: the keys that sign access tokens, and how long it is known who tried to come in."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,12 +10,13 @@ from cli.output import AsJson, console_for, print_json, print_rows
 from host.addresses import owner_dsn, reached_settings
 from infra.clock import system_clock
 from infra.database import Role, open_pool
+from infra.identity.auth_log import keep_up
 from infra.identity.keyring import Keyring
 from infra.identity.limits import key_limits
 from infra.identity.signing_keys import SigningKeys
 from infra.settings import Settings, vault_master_key
 
-app = typer.Typer(help="The keys that sign access tokens.", no_args_is_help=True)
+app = typer.Typer(help="The keys that sign access tokens, and the auth log.", no_args_is_help=True)
 
 
 @app.command("rotate-keys")
@@ -57,3 +58,34 @@ async def _rotate(settings: Settings, *, now: bool, distrust: bool) -> Sequence[
     finally:
         await pool.close()
     return [{"number": key.number, "kid": key.kid, "state": key.state.value} for key in keys]
+
+
+@app.command("forget")
+def forget(
+    *,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep this many days; else as TALLYBOOK_AUTH_LOG_DAYS says.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drop what the auth log has of months that are over for long enough: addresses and user agents have an end.
+
+    Every API process does this by itself, once an hour. A month goes as a whole, once its last day is old enough.
+
+    [dim]Example:[/dim] [cyan]tallybook auth forget --days 90[/cyan]
+    """
+    settings = reached_settings(kafka=False)
+    dropped = asyncio.run(_forget(settings, settings.auth.log_days if days is None else days))
+    if as_json:
+        print_json({"months": dropped})
+        return
+    console_for(as_json=False).print(f"Months dropped: {dropped}.")
+
+
+async def _forget(settings: Settings, days: int) -> int:
+    pool = await open_pool(owner_dsn(settings), Role.ACCESS, settings.database)
+    try:
+        return await keep_up(pool, keep_days=days)
+    finally:
+        await pool.close()

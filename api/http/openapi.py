@@ -74,6 +74,7 @@ READING_ORDER: Final = (
     "sagas",
     "events",
     "api keys",
+    "auth log",
 )
 """Of the resources in the document; any other follows."""
 _PATH_PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::path)?\}")

@@ -41,6 +41,7 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "dead-letters release": (),
     "audit verify": ("--only", "I2"),
     "auth rotate-keys": ("--now",),
+    "auth forget": (),
     "users create-admin": ("--tenant", "acme", "--email", "ada@example.com", "--link"),
 }
 """Commands, with what they need, in an order in which each has something to say."""
