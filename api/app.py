@@ -52,6 +52,7 @@ from api.resources import (
     stats,
     subscriptions,
     test_clocks,
+    users,
 )
 from api.upkeep import keeping_up
 from gateway_adapters.registry import gateways_from
@@ -82,6 +83,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     events.EVENTS,
     auth.AUTH,
     api_keys.API_KEYS,
+    users.USERS,
     auth_events.AUTH_EVENTS,
     portal.PORTAL,
     schema_registry.REGISTRY,

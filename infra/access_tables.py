@@ -7,6 +7,7 @@ from domain.kernel.access import (
     AccessKey,
     ApiKeyAccess,
     EntryAccess,
+    InvitationAccess,
     MembershipAccess,
     SecondFactorAccess,
     TenantAccess,
@@ -22,6 +23,7 @@ _TABLES: Final = {
     ),
     UserAccess: "SELECT '' AS tenant_id, user_id, status, is_super_admin FROM access.users",
     SecondFactorAccess: "SELECT '' AS tenant_id, user_id, factor_id, kind FROM access.second_factors",
+    InvitationAccess: "SELECT tenant_id, invitation_id, role, expires_at FROM access.invitations",
     EntryAccess: "SELECT tenant_id, user_id, ends_at, is_revealed FROM access.entries",
     MembershipAccess: "SELECT tenant_id, user_id, role FROM access.memberships",
 }

@@ -74,6 +74,7 @@ READING_ORDER: Final = (
     "sagas",
     "events",
     "api keys",
+    "users",
     "auth log",
 )
 """Of the resources in the document; any other follows."""

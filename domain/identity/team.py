@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from domain.identity.permissions import Role
-from domain.kernel.access import AccessChange, MembershipAccess
+from domain.kernel.access import AccessChange, InvitationAccess, MembershipAccess
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Topic
@@ -257,12 +257,24 @@ def _without(invitations: tuple[Invitation, ...], invitation_id: str | None) -> 
 
 def access(event: TeamEvent, team: Team) -> tuple[AccessChange, ...]:
     match event:
-        case MemberAdded() | MemberRoleChanged():
+        case MemberInvited():
+            offer = InvitationAccess(
+                invitation_id=event.invitation_id, role=event.role.value, expires_at=event.expires_at
+            )
+            return (offer,)
+        case InvitationWithdrawn():
+            return (_closed(event.invitation_id),)
+        case MemberAdded():
+            closed = () if event.invitation_id is None else (_closed(event.invitation_id),)
+            return (*closed, MembershipAccess(user_id=event.user_id, role=event.role.value))
+        case MemberRoleChanged():
             return (MembershipAccess(user_id=event.user_id, role=event.role.value),)
         case MemberRemoved():
             return (MembershipAccess(user_id=event.user_id, role=None),)
-        case _:
-            return ()
+
+
+def _closed(invitation_id: str) -> InvitationAccess:
+    return InvitationAccess(invitation_id=invitation_id, role=None, expires_at=None)
 
 
 EVENTS: dict[str, type] = {

@@ -71,6 +71,17 @@ class MembershipAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationAccess:
+    """An offer to become a member; a role of None: it is open no more, and the address that it went to is forgotten."""
+
+    table: ClassVar = "invitations"
+
+    invitation_id: str
+    role: str | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryAccess:
     """A SUPER_ADMIN in the tenant until `ends_at`; `is_revealed`: they see personal data plain."""
 
@@ -94,7 +105,9 @@ class SecondFactorAccess:
     kind: str | None
 
 
-AccessChange = TenantAccess | ApiKeyAccess | UserAccess | MembershipAccess | EntryAccess | SecondFactorAccess
+AccessChange = (
+    TenantAccess | ApiKeyAccess | UserAccess | MembershipAccess | InvitationAccess | EntryAccess | SecondFactorAccess
+)
 
 
 def key_of(tenant_id: str, change: AccessChange) -> AccessKey:
@@ -108,6 +121,8 @@ def key_of(tenant_id: str, change: AccessChange) -> AccessKey:
             return change.table, change.user_id
         case MembershipAccess() | EntryAccess():
             return change.table, tenant_id, change.user_id
+        case InvitationAccess():
+            return change.table, tenant_id, change.invitation_id
         case SecondFactorAccess():
             return change.table, change.user_id, change.factor_id
 
@@ -116,7 +131,7 @@ def apply(rows: MutableMapping[AccessKey, AccessChange], tenant_id: str, change:
     """Let a change have happened to rows in memory."""
     key = key_of(tenant_id, change)
     match change:
-        case MembershipAccess(role=None) | SecondFactorAccess(kind=None):
+        case MembershipAccess(role=None) | InvitationAccess(role=None) | SecondFactorAccess(kind=None):
             rows.pop(key, None)
         case _:
             rows[key] = change

@@ -29,6 +29,7 @@ class Use(StrEnum):
     SIGNING_KEYS = "tallybook/identity/signing-keys/1"
     LOCKOUT = "tallybook/identity/lockout/1"
     SECOND_FACTORS = "tallybook/identity/second-factors/1"
+    INVITATIONS = "tallybook/identity/invitations/1"
     EMAIL_INDEX = "tallybook/identity/email-index/1"
 
 

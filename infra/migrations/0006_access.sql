@@ -40,6 +40,22 @@ CREATE TABLE access.memberships (
     PRIMARY KEY (tenant_id, user_id)
 );
 CREATE INDEX memberships_user ON access.memberships (user_id);
+-- Offers that are open. The addresses that they went to are sealed by the master key, and go with them.
+CREATE TABLE access.invitations (
+    tenant_id text COLLATE "C" NOT NULL,
+    invitation_id text COLLATE "C" NOT NULL,
+    role text COLLATE "C" NOT NULL,
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, invitation_id)
+);
+CREATE TABLE access.invitation_addresses (
+    tenant_id text COLLATE "C" NOT NULL,
+    invitation_id text COLLATE "C" NOT NULL,
+    sealed bytea NOT NULL,
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, invitation_id)
+);
+CREATE INDEX invitation_addresses_expiry ON access.invitation_addresses (expires_at);
 -- Who looks after the cell and is in the tenant, until when; the latest time of each.
 CREATE TABLE access.entries (
     tenant_id text COLLATE "C" NOT NULL,
@@ -105,6 +121,15 @@ BEGIN
                 ELSE
                     INSERT INTO access.memberships SELECT * FROM jsonb_populate_record(NULL::access.memberships, change)
                     ON CONFLICT (tenant_id, user_id) DO UPDATE SET role = excluded.role;
+                END IF;
+            WHEN 'invitations' THEN
+                IF change ->> 'role' IS NULL THEN
+                    DELETE FROM access.invitations
+                    WHERE tenant_id = change ->> 'tenant_id' AND invitation_id = change ->> 'invitation_id';
+                    DELETE FROM access.invitation_addresses
+                    WHERE tenant_id = change ->> 'tenant_id' AND invitation_id = change ->> 'invitation_id';
+                ELSE
+                    INSERT INTO access.invitations SELECT * FROM jsonb_populate_record(NULL::access.invitations, change);
                 END IF;
             WHEN 'entries' THEN
                 INSERT INTO access.entries SELECT * FROM jsonb_populate_record(NULL::access.entries, change)

@@ -9,8 +9,11 @@ import pytest
 from api.app import RESOURCES
 from api.http.operations import Operation
 from api.http.resource import Resource
+from domain.identity.permissions import Role
+from domain.identity.team import AddMember
 from infra.event_store.port import Request
 from testing.api_client import Api, Client, project, running_api
+from testing.requests import request
 from testing.services import FreshDatabase
 
 DATA = Mapping[str, Any]
@@ -47,7 +50,7 @@ OPERATIONS: dict[str, Operation] = {
     operation.name: operation for resource in RESOURCES for operation in resource.declared
 }
 PATH_OF_OBJECT = {resource.name: f"{resource.path}/" for resource in RESOURCES if isinstance(resource, Resource)}
-OF_ACCESS = {"api_key": "/v1/api-keys/"}
+OF_ACCESS = {"api_key": "/v1/api-keys/", "user": "/v1/users/"}
 """What is shown from the rows that events write in their own commit."""
 ORDER: dict[str, Any] = {"metadata": {"order": "4711", "channel": "web"}}
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
@@ -179,8 +182,21 @@ async def tell(story: Story) -> None:
     await story.do("update_api_key", {"name": "exports", "allowed_networks": ["192.0.2.0/24"]}, api_key_id=key["id"])
     await story.do("rotate_api_key", {"overlap_hours": 0}, api_key_id=key["id"])
     del story.latest[key["id"]]  # it has a successor since
+    await somebody(story, "user_01m7ywe9z7e398x54gfbrtqnk1")
+    ada_id = await somebody(story, "user_01m7ywe9z7e398x54gfbrtqnk2")
+    await story.do("change_user_role", {"role": "viewer"}, user_id=ada_id)
+    gone_id = await somebody(story, "user_01m7ywe9z7e398x54gfbrtqnk3")
+    await story.do("remove_user", user_id=gone_id)
+    del story.latest[gone_id]
     over = await story.do("create_api_key", {"name": "over", "scope": "read", "expires_at": None})
     await story.do("revoke_api_key", api_key_id=over["id"])
+
+
+async def somebody(story: Story, user_id: str) -> str:
+    """A member of the tenant, an ADMIN."""
+    command = AddMember(tenant_id=story.client.tenant_id, user_id=user_id, role=Role.ADMIN, by=None)
+    await story.api.parts.writer.submit(request(command, tenant_id=story.client.tenant_id))
+    return user_id
 
 
 async def moved(story: Story, clock_id: str) -> None:

@@ -27,6 +27,8 @@ BEGIN
         ('access.tenants',          '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.api_keys',         '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.memberships',      '',                                '',       '',                       'SELECT', 'SELECT'),
+        ('access.invitations',      '',                                '',       '',                       'SELECT', 'SELECT'),
+        ('access.invitation_addresses','',                             '',       '',                       '',       'SELECT, INSERT, DELETE'),
         ('access.entries',          '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.users',            '',                                '',       '',                       '',       'SELECT'),
         ('access.api_key_digests',  '',                                '',       '',                       '',       'SELECT'),

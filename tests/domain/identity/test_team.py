@@ -33,7 +33,7 @@ from domain.identity.team import (
     WithdrawInvitation,
 )
 from domain.identity.tenant import TenantNotFound
-from domain.kernel.access import MembershipAccess
+from domain.kernel.access import InvitationAccess, MembershipAccess
 from domain.kernel.stream import Command
 from testing.examples.identity import (
     ADA,
@@ -55,6 +55,7 @@ WEEK = timedelta(days=7)
 INVITED = MemberInvited(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, role=Role.VIEWER, expires_at=NOW + WEEK)
 WITHDRAW = WithdrawInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, by=ADA)
 WITHDRAWN = InvitationWithdrawn(tenant_id=TENANT_ID, invitation_id=INVITATION_ID)
+CLOSED = InvitationAccess(invitation_id=INVITATION_ID, role=None, expires_at=None)
 ACCEPT = AcceptInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, user_id=BOB)
 
 
@@ -129,10 +130,10 @@ def test_an_invitation_is_accepted_once_with_the_role_that_was_offered() -> None
         given(added(ADA))
         .when(invite())
         .then(INVITED)
-        .then_lets()
+        .then_lets(InvitationAccess(invitation_id=INVITATION_ID, role="viewer", expires_at=NOW + WEEK))
         .when(ACCEPT)
         .then(added(BOB, Role.VIEWER, INVITATION_ID))
-        .then_lets(may(BOB, Role.VIEWER))
+        .then_lets(CLOSED, may(BOB, Role.VIEWER))
         .then_shows(TEAM, TENANT_ID, invitations=())
         .when(AcceptInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, user_id=EVE))
         .then_refused(InvitationNotFound)
@@ -141,7 +142,8 @@ def test_an_invitation_is_accepted_once_with_the_role_that_was_offered() -> None
 
 def test_a_withdrawn_invitation_is_open_no_more() -> None:
     for command in (ACCEPT, WITHDRAW):
-        given(added(ADA), INVITED).when(WITHDRAW).then(WITHDRAWN).when(command).then_refused(InvitationNotFound)
+        withdrawn = given(added(ADA), INVITED).when(WITHDRAW).then(WITHDRAWN).then_lets(CLOSED)
+        withdrawn.when(command).then_refused(InvitationNotFound)
 
 
 def test_an_invitation_that_has_expired_lets_nobody_in() -> None:
