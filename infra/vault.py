@@ -26,6 +26,7 @@ from infra.ids import new_id
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
+SEARCH_DIGEST_BYTES: Final = 8
 
 _KEY: Final = "SELECT wrapped_key, salt FROM vault.people WHERE tenant_id = $1 AND person_id = $2"
 OPEN: Final = """
@@ -78,12 +79,21 @@ class Vault:
             raise ValueError(f"the master key has {KEY_BYTES} bytes, not {len(master_key)}")
         self._master = AESGCM(master_key)
         self._hash_key = hmac.digest(master_key, b"request hash", "sha256")
+        self._search_key = hmac.digest(master_key, b"search terms", "sha256")
 
     def request_hash(self, text: bytes) -> bytes:
         """32 bytes by which a request is known again. Keyed: whoever has only the database cannot try out names on it,
         not even of people who are erased.
         """
         return hmac.digest(self._hash_key, text, "sha256")
+
+    def search_digests(self, tenant_id: str, terms: Iterable[str]) -> tuple[int, ...]:
+        """Digests by which a person is found (64 bits, signed). Keyed, and of the tenant: whoever has only the database
+        tries out no names on them, and does not see that two tenants know one person.
+        """
+        key = self._search_key
+        found = (hmac.digest(key, _bound(tenant_id, term), "sha256") for term in terms)
+        return tuple(sorted({int.from_bytes(each[:SEARCH_DIGEST_BYTES], signed=True) for each in found}))
 
     async def key_of(self, reads: Reads, tenant_id: str, person_id: str) -> PersonKey | None:
         """A person's key; None if there is no such person, or no longer."""
@@ -102,10 +112,12 @@ class Vault:
         key: PersonKey | None = None,
         *,
         prefix: str = PERSONAL_DATA,
+        terms: Iterable[str] | None = None,
     ) -> Sealed:
         """Seal one revision of a person's data. Without a key the person is new and gets one.
 
-        `prefix` is that of the reference, and tells what sort of data it is.
+        `prefix` is that of the reference, and tells what sort of data it is. `terms` is what they are found by from now
+        on; None leaves that as it is.
         """
         wrapped_key: bytes | None = None
         salt: bytes | None = None
@@ -118,7 +130,8 @@ class Vault:
             raise ValueError("the key is another person's")
         reference = new_id(prefix)
         sealed = _encrypt(AESGCM(key.data_key), canonical(person), _bound("data", tenant_id, person_id, reference))
-        rows = SealedPerson(person_id, wrapped_key, salt, reference, sealed)
+        digests = None if terms is None else self.search_digests(tenant_id, terms)
+        rows = SealedPerson(person_id, wrapped_key, salt, reference, sealed, digests)
         return Sealed(rows=rows, commitment=commitment(key.salt, reference, person), key=key)
 
     def unseal(self, tenant_id: str, person_id: str, reference: str, wrapped_key: bytes, sealed: bytes) -> Person:

@@ -85,6 +85,7 @@ class ReadModel(Generic[Row]):
     they cannot. Columns in `sums` are added to what the table holds (rows in memory are then deltas, never loaded).
     Lists are in the order of `sorted_by` and the key's last column. `tally` tells the read model `tallied_by` how a
     row changed. `version` moves when the rule changes its meaning. `partial_indexes`: columns, and the rows they hold.
+    `texts`: columns (or expressions) whose words are searched, of those rows that have any.
     """
 
     name: str
@@ -100,12 +101,19 @@ class ReadModel(Generic[Row]):
     begins: Callable[[Fact], bool]
     indexes: tuple[str, ...] = ()
     partial_indexes: tuple[tuple[str, str], ...] = ()
+    texts: tuple[str, ...] = ()
     sums: tuple[str, ...] = ()
     sorted_by: str = ""
     view: str = "SELECT * FROM {table}"
     tally: Tally | None = None
     tallied_by: str | None = None
     of_customer: str = "customer_id"
+
+    @property
+    def words(self) -> str:
+        """The searched words of a row, in SQL: as they are written, in whatever language."""
+        joined = " || ' ' || ".join(f"coalesce({column}, '')" for column in self.texts)
+        return f"to_tsvector('simple', {joined})"
 
     @property
     def customer_column(self) -> str | None:

@@ -40,6 +40,7 @@ def stream_model(
     tally: Tally | None = None,
     tallied_by: str | None = None,
     sorted_by: str = "created_at",
+    texts: tuple[str, ...] = (),
 ) -> ReadModel[Found[State]]:
     """The read model of a kind of stream: a row per stream, which is its state."""
     found = layout(Found, state)
@@ -67,6 +68,7 @@ def stream_model(
         begins=lambda fact: fact.stream_version == 1,
         indexes=(f"tenant_id, {sorted_by}, {stream.id_field}", *indexes),
         sorted_by=sorted_by,
+        texts=texts,
         tally=tally,
         tallied_by=tallied_by,
     )

@@ -12,6 +12,7 @@ from api.http.fields import Body, Line, ShortText, text
 from api.http.validation import form
 from domain.customers.countries import COUNTRIES
 from domain.customers.tax_location import TaxLocation, tax_location_of
+from domain.identity.search_terms import terms_of
 from domain.kernel.metadata import MetadataChange, with_change
 from domain.kernel.personal_reference import PersonalReference
 from infra.commitments import Json, Person
@@ -180,6 +181,7 @@ class SealedChange(NamedTuple):
 
 def seal(call: Call, customer_id: str, person: Person, key: PersonKey | None) -> SealedChange:
     """Seal a new revision of a customer's data: every field, so that the commitment says nothing of which are given."""
-    sealed = call.parts.vault.seal(call.tenant_id, customer_id, {**dict.fromkeys(FIELDS), **person}, key)
+    terms = terms_of(person.get("name"), person.get("email"))
+    sealed = call.parts.vault.seal(call.tenant_id, customer_id, {**dict.fromkeys(FIELDS), **person}, key, terms=terms)
     reference = PersonalReference(reference=sealed.rows.reference, commitment=sealed.commitment)
     return SealedChange(sealed.rows, reference, sealed.key)

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from infra.event_store.port import ENVELOPE_VALUES, Envelope
-from infra.event_store.storage import AccessRow, CredentialRow, ReadRow, ResultRow, StreamRow, Write
+from infra.event_store.storage import AccessRow, CredentialRow, ReadRow, ResultRow, StreamRow, TermsRow, Write
 
 Arguments = dict[str, Any]
 
@@ -107,6 +107,16 @@ def _events(rows: Sequence[Envelope]) -> Arguments:
     }
 
 
+def _search_terms(rows: Sequence[TermsRow]) -> Arguments:
+    """As `_access`. Of a person who was changed twice, the last ones count."""
+    newest = {row[:2]: row.digests for row in rows}
+    told = [
+        {"tenant": tenant_id, "person": person_id, "digests": digests}
+        for (tenant_id, person_id), digests in newest.items()
+    ]
+    return {"search_terms": json.dumps(told) if rows else None}
+
+
 def _access(rows: Sequence[AccessRow | CredentialRow]) -> Arguments:
     """Few batches have any, and those a handful: one document, null where there is none."""
     return {
@@ -172,6 +182,7 @@ _GROUPS: Final[Mapping[str, Callable[[Any], Arguments]]] = {
     "keys": _columns("key", "tenants", "people", "wrapped", "salts"),
     "personal": _columns("data", "tenants", "people", "references", "sealed"),
     "access": _access,
+    "terms": _search_terms,
 }
 """What a `Write` holds, and the arguments that it comes to."""
 _NOTHING: Final[Arguments] = {

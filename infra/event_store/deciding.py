@@ -26,6 +26,7 @@ from infra.event_store.storage import (
     ResultRow,
     StreamKey,
     StreamRow,
+    TermsRow,
     Write,
 )
 from infra.ids import EventIds
@@ -260,6 +261,8 @@ class Batch:
             if seals.wrapped_key is not None and seals.salt is not None:
                 write.keys.append(KeyRow(request.tenant_id, seals.person_id, seals.wrapped_key, seals.salt))
             write.personal.append(PersonalRow(request.tenant_id, seals.person_id, seals.reference, seals.sealed))
+            if seals.terms is not None:
+                write.terms.append(TermsRow(request.tenant_id, seals.person_id, seals.terms))
 
     def write(self) -> Write:
         """Everything to be written for the requests decided so far."""

@@ -60,6 +60,7 @@ class MemoryStore:
     snapshots: dict[StreamKey, tuple[str, int, bytes]] = field(default_factory=dict)
     people: dict[tuple[str, str], KeyRow] = field(default_factory=dict)
     personal: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+    terms: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     access: dict[AccessKey, AccessChange] = field(default_factory=dict)
     credentials: dict[tuple[CredentialKind, str], bytes] = field(default_factory=dict)
     recorded_at: datetime | None = None
@@ -231,10 +232,12 @@ class MemoryStorage:
             store.work[due[:3]] = _WorkState(work, at)
         for person in write.erased:
             store.people.pop(person, None)
+            store.terms.pop(person, None)
             for revision in [revision for revision in store.personal if revision[:2] == person]:
                 del store.personal[revision]
         store.people.update({key[:2]: key for key in write.keys})
         store.personal.update({revision[:3]: revision.sealed for revision in write.personal})
+        store.terms.update({row[:2]: row.digests for row in write.terms})
         if write.access:
             store.access, store.credentials = self._changed_access(write)
         return Appended(base, recorded_at)

@@ -44,6 +44,7 @@ class SealedPerson(NamedTuple):
     salt: bytes | None
     reference: str  # the revision of the data, `pd_…`, as the event names it
     sealed: bytes
+    terms: tuple[int, ...] | None = None  # keyed digests that they are found by from now on; None: as before
 
 
 class CredentialKind(StrEnum):

@@ -106,6 +106,14 @@ class PersonalRow(NamedTuple):
     sealed: bytes
 
 
+class TermsRow(NamedTuple):
+    """What a person is found by from now on: keyed digests."""
+
+    tenant_id: str
+    person_id: str
+    digests: tuple[int, ...]
+
+
 class AccessRow(NamedTuple):
     """A change of who may do what in a tenant."""
 
@@ -139,6 +147,7 @@ class Write:
     keys: list[KeyRow] = field(default_factory=list)
     personal: list[PersonalRow] = field(default_factory=list)
     access: list[AccessRow | CredentialRow] = field(default_factory=list)
+    terms: list[TermsRow] = field(default_factory=list)
 
 
 class Wanted(NamedTuple):

@@ -18,3 +18,14 @@ CREATE TABLE vault.personal_data (
 );
 COMMENT ON COLUMN vault.personal_data.written IS
     'which revision is the newest: rows are written under the log''s head, so in the order of their events';
+
+-- What people are found by: keyed digests of the words of their names and of their addresses (infra/vault.py). They go
+-- with the key, so nobody is found who was erased. Equality of numbers is leakproof, so row security lets the index work.
+CREATE TABLE vault.search_terms (
+    tenant_id text COLLATE "C" NOT NULL,
+    digest bigint NOT NULL,
+    person_id text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, digest, person_id),
+    FOREIGN KEY (tenant_id, person_id) REFERENCES vault.people ON DELETE CASCADE
+);
+CREATE INDEX search_terms_person ON vault.search_terms (tenant_id, person_id);

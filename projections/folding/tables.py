@@ -60,6 +60,9 @@ def finish_sql(model: ReadModel[Any], version: int) -> str:
     table = table_name(model, version)
     lines = [f"ALTER TABLE {table} ADD PRIMARY KEY ({', '.join(model.key)})"]
     lines += [f"CREATE INDEX ON {table} ({columns})" for columns in model.indexes]
+    if model.texts:
+        some = " OR ".join(f"{column} IS NOT NULL" for column in model.texts)
+        lines.append(f"CREATE INDEX ON {table} USING gin (({model.words})) WHERE {some}")
     lines += [f"CREATE INDEX ON {table} ({columns}) WHERE {some}" for columns, some in model.partial_indexes]
     lines += [
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
@@ -90,6 +93,43 @@ def view_sql(model: ReadModel[Any], version: int) -> str:
         f"{model.view.format(table=table_name(model, version))};\n"
         f"GRANT SELECT ON {view} TO {Role.PROJECTOR}, {Role.READER};\n"
     )
+
+
+def text_search_sql(models: Sequence[ReadModel[Any]]) -> str:
+    """The function that finds things by their words, as the owner: that a text matches is not told by a leakproof
+    operator, so under row security no index would be used. It shows what the reader who asks may see, and no more.
+    """
+    tenant, customer = (f"current_setting('tallybook.{name}', true)" for name in ("tenant", "customer"))
+    found = "\n    UNION ALL\n".join(
+        # Names and expressions of our own; what is wanted comes as an argument.
+        f"    (SELECT '{model.name}', {model.key[-1]}, concat_ws(': ', {', '.join(model.texts)}),\n"  # noqa: S608
+        f"        ts_rank({model.words}, q) FROM read.{model.name}, websearch_to_tsquery('simple', wanted) q\n"
+        f"    WHERE '{model.name}' = ANY (kinds) AND {model.words} @@ q"
+        f" AND ({' OR '.join(f'{column} IS NOT NULL' for column in model.texts)})\n"
+        f"        AND tenant_id = nullif({tenant}, '') AND {_of_customer(model, customer)}\n"
+        f"    ORDER BY 4 DESC, 2 DESC LIMIT most)"
+        for model in models
+        if model.texts
+    )
+    return f"""
+CREATE OR REPLACE FUNCTION read.search_texts(wanted text, kinds text[], most integer)
+    RETURNS TABLE (kind text, id text, said text, rank real)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $search$
+BEGIN
+    RETURN QUERY
+{found};
+END
+$search$;
+REVOKE EXECUTE ON FUNCTION read.search_texts FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION read.search_texts TO {Role.READER};
+"""
+
+
+def _of_customer(model: ReadModel[Any], customer: str) -> str:
+    """As `_own_customer`, for who is not held by row security."""
+    column = model.customer_column
+    own = "" if column is None else f" OR {column} = {customer}"
+    return f"(coalesce({customer}, '') = ''{own})"
 
 
 async def owner_connection(dsn: str, settings: DatabaseSettings) -> Connection:
@@ -142,6 +182,7 @@ async def prepare(dsn: str, settings: DatabaseSettings, models: Sequence[ReadMod
                     layout_of(model) if fresh else "",
                     FIRST_VERSION,
                 )
+            await connection.execute(text_search_sql(models))
         await drop_leftovers(connection, settings)
     finally:
         await connection.close()

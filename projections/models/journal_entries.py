@@ -10,5 +10,6 @@ TABLE = stream_model(
     name="journal_entries",
     version=1,
     projection=Projection.BILLING,
+    texts=("memo",),
     sorted_by="posted_at",
 )

@@ -51,6 +51,7 @@ TABLE: ReadModel[FoundPayment] = ReadModel(
     version=1,
     projection=Projection.PAYMENTS,
     columns=_LAYOUT.columns,
+    texts=("description",),
     key=("tenant_id", "payment_id"),
     events=frozenset(PAYMENT.events),
     apply=apply,

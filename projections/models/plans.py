@@ -10,5 +10,6 @@ TABLE = stream_model(
     name="plans",
     version=1,
     projection=Projection.BILLING,
+    texts=("(terms ->> 'name')",),
     indexes=("tenant_id, product_id, created_at, plan_id",),
 )

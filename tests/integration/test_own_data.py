@@ -28,6 +28,7 @@ OWN = {
     "log.claims": "owner IN (SELECT stream_id FROM log.events WHERE partition_key = $1 || ':' || $2)",
     "vault.people": "person_id = $2",
     "vault.personal_data": "person_id = $2",
+    "vault.search_terms": "person_id = $2",
 }
 """Which rows of a table outside of the read models are a customer's ($2) of a tenant ($1)."""
 NOBODYS = "false"
@@ -58,6 +59,7 @@ async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
         "INSERT INTO vault.people SELECT DISTINCT tenant_id, stream_id, ''::bytea, ''::bytea FROM log.events "
         "WHERE stream_type = 'customer'; "
         "INSERT INTO vault.personal_data SELECT tenant_id, person_id, 'pd_1', ''::bytea FROM vault.people; "
+        "INSERT INTO vault.search_terms SELECT tenant_id, 1, person_id FROM vault.people; "
         "INSERT INTO log.claims SELECT DISTINCT tenant_id, 'one', stream_id, stream_id FROM log.events; "
         "INSERT INTO log.command_results "
         "SELECT position, 1, recorded_at, tenant_id, event_id, ''::bytea FROM log.events;"

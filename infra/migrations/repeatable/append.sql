@@ -34,7 +34,7 @@ CREATE FUNCTION log.append(
     erased_tenants text[], erased_people text[],
     key_tenants text[], key_people text[], key_wrapped bytea[], key_salts bytea[],
     data_tenants text[], data_people text[], data_references text[], data_sealed bytea[],
-    batch_decided_at timestamptz, clock_apart_max interval, access_changes jsonb DEFAULT NULL,
+    batch_decided_at timestamptz, clock_apart_max interval, access_changes jsonb DEFAULT NULL, search_terms jsonb DEFAULT NULL,
     OUT base bigint, OUT recorded timestamptz
 ) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -176,6 +176,15 @@ BEGIN
         IF written <> wanted THEN
             RAISE EXCEPTION 'a person has no key' USING ERRCODE = 'TB002';
         END IF;
+    END IF;
+
+    IF search_terms IS NOT NULL THEN
+        DELETE FROM vault.search_terms s USING jsonb_to_recordset(search_terms) AS t (tenant text, person text)
+        WHERE s.tenant_id = t.tenant AND s.person_id = t.person;
+        INSERT INTO vault.search_terms (tenant_id, digest, person_id)
+        SELECT t.tenant, d.digest::bigint, t.person
+        FROM jsonb_to_recordset(search_terms) AS t (tenant text, person text, digests jsonb),
+            jsonb_array_elements_text(t.digests) AS d (digest);
     END IF;
 
     IF access_changes IS NOT NULL THEN

@@ -24,6 +24,7 @@ BEGIN
         ('log.partitioning',        'SELECT',                          '',       '',                       '',       ''),
         ('vault.people',            'SELECT, INSERT, DELETE',          '',       '',                       'SELECT', ''),
         ('vault.personal_data',     'SELECT, INSERT, DELETE',          '',       '',                       'SELECT', ''),
+        ('vault.search_terms',      'SELECT, INSERT, DELETE',          '',       '',                       'SELECT', ''),
         ('access.tenants',          '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.api_keys',         '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.memberships',      '',                                '',       '',                       'SELECT', 'SELECT'),
@@ -99,7 +100,7 @@ BEGIN
                     WHEN place.name = 'log.streams' THEN
                         'log.is_own_stream(tenant_id, stream_type, stream_id)'
                     WHEN place.name = 'log.claims' THEN 'log.is_own_claim(tenant_id, owner)'
-                    WHEN place.name IN ('vault.people', 'vault.personal_data') THEN
+                    WHEN place.name IN ('vault.people', 'vault.personal_data', 'vault.search_terms') THEN
                         'person_id = current_setting(''tallybook.customer'', true)'
                     ELSE 'false' END;
                 EXECUTE format('CREATE POLICY own_customer ON %s AS RESTRICTIVE FOR SELECT TO tallybook_reader USING '
