@@ -30,6 +30,7 @@ from api.http.reading import TenantReader
 from api.http.unstored import UnstoredEndpoint
 from api.http.user_sessions import UserSessions
 from api.resources import (
+    accounts,
     api_keys,
     approvals,
     auth,
@@ -40,6 +41,8 @@ from api.resources import (
     invoices,
     journal_entries,
     ledger,
+    own_sessions,
+    passwords,
     payment_methods,
     payments,
     plans,
@@ -50,6 +53,7 @@ from api.resources import (
     sagas,
     schema_registry,
     search,
+    signing_keys,
     stats,
     subscriptions,
     test_clocks,
@@ -62,6 +66,7 @@ from infra.event_store.opening import open_writer
 from infra.heartbeat import Heartbeat
 from infra.identity.auth_log import AuthLog
 from infra.identity.opening import open_identity
+from infra.mail.post import Post, mailer_from
 from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
 
@@ -88,6 +93,10 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     users.USERS,
     auth_events.AUTH_EVENTS,
     portal.PORTAL,
+    own_sessions.OWN,
+    passwords.PASSWORDS,
+    accounts.ACCOUNTS,
+    signing_keys.KEYS,
     schema_registry.REGISTRY,
     health.HEALTH,
     documentation.DOCUMENTATION,
@@ -154,6 +163,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
         await stack.enter_async_context(auth_log.writing())
         keys = ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys)
         identity = await stack.enter_async_context(open_identity(settings, access_pool))
+        post = await stack.enter_async_context(Post(mailer_from(settings)).open())
         users = UserSessions(identity, cache_s=api.key_cache_s, max_users=api.key_cache_max_keys)
         visits = PortalVisits(identity, cache_s=api.key_cache_s, max_visits=api.key_cache_max_keys)
         await stack.enter_async_context(forgetting_changed(reader.pool, keys.forget, users.forget, visits.forget))
@@ -166,6 +176,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             positions=positions,
             credentials=Credentials(keys, users, visits, identity.keyring, own_origin=own_origin(settings)),
             identity=identity,
+            post=post,
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
             key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
             access_log=access_log,

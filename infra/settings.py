@@ -306,6 +306,9 @@ class AuthSettings(Part):
         "requests must come from there. Unset: the API's own address.",
         pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$",
     )
+    registration: bool = setting(
+        default=False, unit="", about="Whether strangers may register by themselves; else people are invited."
+    )
     argon2_memory_kib: int = setting(19_456, "KiB", "Memory of hashing one password (argon2id).", ge=8_192)
     argon2_passes: int = setting(2, "passes", "Passes over that memory.", ge=1, le=20)
     hashing_threads: int = setting(2, "threads", "Passwords hashed at once.", ge=1, le=64)
@@ -350,6 +353,22 @@ class AuthSettings(Part):
         "issuer=file,…",
         "Issuers whose access tokens are believed, each with a file of its public keys (JWKS); nothing is fetched.",
     )
+
+
+class MailSettings(Part):
+    model_config = _prefix("MAIL_")
+    title = "Mail"
+
+    url: SecretStr | None = setting(
+        None,
+        "URL",
+        "The mail server: `smtp://user:password@host:587` (STARTTLS) or `smtps://…:465`. Unset: files in the data "
+        "folder's `mail`, in production no letters.",
+    )
+    sender: str = setting(
+        "Tallybook <tallybook@localhost>", "", "Whom letters are from.", pattern=r"^[^\r\n]+@[^\r\n]+$"
+    )
+    timeout_s: float = setting(10.0, "s", "Longest silence of the mail server.", gt=0)
 
 
 class TelemetrySettings(Part):
@@ -400,6 +419,7 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     vault: VaultSettings = field(default_factory=VaultSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
+    mail: MailSettings = field(default_factory=MailSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
 
@@ -416,6 +436,7 @@ PARTS: tuple[type[Part], ...] = (
     GatewaySettings,
     VaultSettings,
     AuthSettings,
+    MailSettings,
     TelemetrySettings,
     SupervisorSettings,
 )

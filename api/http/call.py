@@ -23,6 +23,7 @@ from infra.event_store.port import Writer
 from infra.heartbeat import Heartbeat
 from infra.identity.auth_log import AuthLog
 from infra.identity.opening import Identity
+from infra.mail.post import Post
 from infra.settings import Settings
 from infra.vault import Vault
 from projections.reading import Reader
@@ -41,6 +42,7 @@ class Parts:
     reader: TenantReader
     credentials: Credentials
     identity: Identity
+    post: Post
     positions: Positions
     anonymous_limits: RateLimiter
     key_limits: RateLimiter

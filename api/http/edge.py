@@ -72,14 +72,17 @@ SINGLE_HEADERS: Final = {
 
 SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"tallybook-version", VERSION.encode()),
-    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"strict-transport-security", b"max-age=31536000"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-CLOSED_CONTENT: Final[Header] = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+UNLESS_SAID: Final[tuple[Header, ...]] = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+"""What an answer has that says nothing else of it."""
 
 _log: Final = structlog.stdlib.get_logger("api")
 
@@ -242,8 +245,8 @@ class _Sender:
             if exchange.limit is not None:
                 headers += exchange.limit.headers()
             headers += notice(exchange.principal, system_clock(), self._key_notice)
-            if not any(name == b"content-security-policy" for name, _ in message["headers"]):
-                headers.append(CLOSED_CONTENT)
+            named = {name for name, _ in message["headers"]}
+            headers += [header for header in UNLESS_SAID if header[0] not in named]
             message["headers"] = headers
         await self._send(message)
 

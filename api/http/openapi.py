@@ -22,6 +22,7 @@ from api.http.problems import (
     MISSING_KEY,
     NOT_FOUND,
     OUTCOME_PENDING,
+    PASSWORD_CONFIRMATION_REQUIRED,
     PERMISSION_DENIED,
     POSITION_NOT_REACHED,
     RATE_LIMITED,
@@ -38,6 +39,7 @@ from api.http.problems import (
     refusal_type,
 )
 from api.http.version import VERSION
+from domain.identity.browser import SESSION_COOKIE
 
 Json = dict[str, Any]
 
@@ -123,7 +125,13 @@ class ProblemResource(TypedDict):
     errors: NotRequired[list[FieldErrorResource]]
 
 
-API_KEY_DESCRIPTION: Final = "An API key: `tbk_live_…`, or `tbk_test_…` of a test tenant."
+BEARER_DESCRIPTION: Final = (
+    "An API key (`tbk_live_…`, or `tbk_test_…` of a test tenant), or the access token of a user who signed in."
+)
+SESSION_DESCRIPTION: Final = (
+    "The session of a user who signed in with a browser. Changes need the header `X-CSRF-Token`, as "
+    "`GET /v1/auth/me` tells it."
+)
 
 
 def document(resources: Sequence[Operations], *, version: str) -> Json:
@@ -145,12 +153,20 @@ def document(resources: Sequence[Operations], *, version: str) -> Json:
         "tags": [
             {"name": resource.tag, "description": resource.about} for resource in sorted(resources, key=_reading_place)
         ],
-        "security": [{"api_key": []}],
+        "security": [{"bearer": []}, {"session": []}],
         "paths": paths,
         "components": {
             "schemas": schemas,
             "responses": problems.responses,
-            "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer", "description": API_KEY_DESCRIPTION}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": BEARER_DESCRIPTION},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": SESSION_COOKIE,
+                    "description": SESSION_DESCRIPTION,
+                },
+            },
         },
     }
 
@@ -300,6 +316,8 @@ def _problem_responses(
     kinds: list[ProblemType] = [*_EVERYWHERE]
     if not operation.is_open:
         kinds += _AUTHENTICATED
+        if operation.wants_password:
+            kinds.append(PASSWORD_CONFIRMATION_REQUIRED)
     if operation.is_command:
         kinds += _COMMANDS
     elif operation.is_unstored:
@@ -408,7 +426,10 @@ def _headers(operation: Operation) -> list[Json]:
     found = [_request_header("Tallybook-Version", about, {"type": "string", "enum": [VERSION]})]
     if operation.is_open:
         return found
-    about = "A check, which an API key does not need: where it is sent, it must be the key's own tenant."
+    about = (
+        "The tenant that is meant. A user of several names one; for everybody else it is a check: it must be the API "
+        "key's own tenant, or one of the user's."
+    )
     found.append(_request_header("X-Tenant-ID", about, {"type": "string"}))
     if operation.is_command:
         schema: Json = {"type": "string", "pattern": "^[!-~]{1,255}$"}

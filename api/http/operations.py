@@ -14,7 +14,7 @@ from api.http.call import Call
 from api.http.fields import Body
 from api.http.problems import ProblemType
 from api.http.replies import Reply
-from domain.identity.permissions import Permission
+from domain.identity.permissions import CAUTIONS, Caution, Permission
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Streams
 from infra.event_store.port import Credential, SealedPerson
@@ -99,6 +99,11 @@ class Operation:
     def is_command(self) -> bool:
         """Whether it is a command, and so needs an Idempotency-Key."""
         return self.body is not None and not self.is_unstored
+
+    @property
+    def wants_password(self) -> bool:
+        """Whether a user must have entered their password a short while ago."""
+        return self.needs is not None and Caution.PASSWORD in CAUTIONS.get(self.needs, ())
 
     @property
     def is_query(self) -> bool:

@@ -86,6 +86,7 @@ INSECURE_CONNECTION: Final = ProblemType(
     403,
     "Passwords are taken over HTTPS only, or from this machine itself: anybody on the way could read them.",
 )
+LOOPBACK_ONLY: Final = ProblemType("loopback_only", 403, "This link signs in from the machine itself, and no other.")
 PASSWORD_CONFIRMATION_REQUIRED: Final = ProblemType(
     "password_confirmation_required",
     403,
@@ -117,6 +118,16 @@ CARD_NUMBER: Final = ProblemType(
 )
 RATE_LIMITED: Final = ProblemType(
     "rate_limited", 429, "Too many requests; retry after the seconds in the header Retry-After."
+)
+WRONG_PASSWORD: Final = ProblemType("wrong_password", 403, "This is not the user's password.")
+REFRESH_TOKEN_INVALID: Final = ProblemType(
+    "refresh_token_invalid", 401, "The refresh token is not known here, or its session is over: sign in again."
+)
+ONE_TIME_TOKEN_INVALID: Final = ProblemType(
+    "one_time_token_invalid", 422, "The link was used, was replaced by a newer one, or is over: ask for another one."
+)
+REGISTRATION_CLOSED: Final = ProblemType(
+    "registration_closed", 403, "Nobody registers by themselves here: ask an ADMIN for an invitation."
 )
 LOG_IN_HELD_BACK: Final = ProblemType(
     "log_in_held_back",

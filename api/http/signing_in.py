@@ -7,18 +7,26 @@ row first, so that it is over whatever happens next, and the event afterwards, b
 
 import contextlib
 import hashlib
+from functools import partial
 from typing import Final, NamedTuple
 
+from api import letters
 from api.http.call import Call, Parts
 from api.http.problems import BUSY, WRONG_CREDENTIALS, Problem, retry_after, unavailable
+from api.http.replies import Header
+from domain.identity.browser import SESSION_COOKIE, cookie, expired_cookie
 from domain.identity.refreshing import EndReason, SessionKind
 from domain.identity.session import EndSession, ReportTokenReuse, StartSession, UserMayNotSignIn
 from domain.identity.tenant import PLATFORM
 from domain.kernel.stream import Command
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.event_store.port import Credential, Outcome, QueueFull, Request, SealedPerson, StoreUnavailable
-from infra.identity.sessions import Started
+from infra.identity.profiles import profile_of
+from infra.identity.sessions import Session, Started
+from infra.mail.port import Letter
 
+NO_COOKIE: Final[Header] = (b"set-cookie", expired_cookie(SESSION_COOKIE).encode())
+"""The header by which a browser forgets its session."""
 ENDS_TOLD_AT_ONCE: Final = 100
 IDENTITY_ACTOR: Final = "identity"
 """Who does what nobody in particular asked for: a session's end is recorded after it was ended."""
@@ -95,6 +103,25 @@ async def start_session(
     return started
 
 
+def cookie_of(call: Call, session: Session, secret: str) -> Header:
+    """The header by which a browser gets its session."""
+    now = call.parts.identity.clock()
+    return b"set-cookie", cookie(SESSION_COOKIE, secret, ends_at=session.ends_at, now=now).encode()
+
+
+async def end_session(call: Call, session_id: str, reason: EndReason = EndReason.LOGGED_OUT) -> None:
+    """End a session; the log is told of it."""
+    identity = call.parts.identity
+    await identity.sessions.end(session_id, reason, identity.clock())
+    await ended_here(call.parts)
+
+
+async def ended_here(parts: Parts) -> None:
+    """Sessions were ended by this process: it believes in none of them any more, not even until it hears so itself."""
+    parts.credentials.forget_sessions()
+    await tell_ended(parts)
+
+
 async def tell_ended(parts: Parts) -> None:
     """Tell the log of sessions whose rows have ended. What cannot be told now is told by whoever comes here next."""
     sessions = parts.identity.sessions
@@ -103,10 +130,18 @@ async def tell_ended(parts: Parts) -> None:
             command: EndSession | ReportTokenReuse = EndSession(session_id=ended.session_id, reason=ended.reason)
             if ended.reason is EndReason.TOKEN_REUSED:
                 command = ReportTokenReuse(session_id=ended.session_id, generation=ended.generation)
-            await _record_end(parts, command)
+            outcome = await _record_end(parts, command)
+            if ended.reason is EndReason.TOKEN_REUSED and not outcome.replayed:
+                parts.post.send(partial(_reused_letter, parts, ended.user_id))
             await sessions.told(ended.session_id)
 
 
-async def _record_end(parts: Parts, command: EndSession | ReportTokenReuse) -> None:
+async def _reused_letter(parts: Parts, user_id: str) -> Letter | None:
+    async with parts.reader.of(PLATFORM) as connection:
+        address = (await profile_of(parts.vault, connection, user_id)).text("email")
+    return letters.token_reused(parts.settings, address) if address else None
+
+
+async def _record_end(parts: Parts, command: EndSession | ReportTokenReuse) -> Outcome:
     session_id = command.session_id
-    await issue(parts, command, actor=IDENTITY_ACTOR, correlation_id=session_id, key=f"ended/{session_id}")
+    return await issue(parts, command, actor=IDENTITY_ACTOR, correlation_id=session_id, key=f"ended/{session_id}")

@@ -81,6 +81,14 @@ class OneTimeTokens:
         )
         return secret
 
+    async def made_since(self, purpose: Purpose, subject_id: str, since: datetime) -> bool:
+        """Whether an unused one was made after this instant: a letter with it is on its way."""
+        query = (
+            "SELECT true FROM access.one_time_tokens "
+            "WHERE purpose = $1 AND subject_id = $2 AND used_at IS NULL AND created_at > $3"
+        )
+        return bool(await self._pool.fetchval(query, purpose, subject_id, since))
+
     async def use(
         self, token: str, purpose: Purpose, now: datetime, *, email_index: bytes | None = None
     ) -> Grant | None:

@@ -79,9 +79,16 @@ class Users:
 
     async def by_address(self, address: str) -> FoundUser | None:
         """The user of an e-mail address, whatever their status."""
-        query = "SELECT user_id, status FROM access.users WHERE email_index = $1"
-        row = await self._pool.fetchrow(query, email_index(self._keyring, address))
+        return await self.by_index(self.index_of(address))
+
+    async def by_index(self, index: bytes) -> FoundUser | None:
+        """The same, by the keyed digest of the address."""
+        row = await self._pool.fetchrow("SELECT user_id, status FROM access.users WHERE email_index = $1", index)
         return None if row is None else FoundUser(user_id=row[0], status=row[1])
+
+    def index_of(self, address: str) -> bytes:
+        """The keyed digest of an address."""
+        return email_index(self._keyring, address)
 
     async def memberships(self, user_id: str) -> Sequence[Membership]:
         """Where the user is a member."""

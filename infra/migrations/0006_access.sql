@@ -113,6 +113,7 @@ BEGIN
                 IF change ->> 'status' = 'erased' THEN
                     UPDATE access.users SET email_index = NULL WHERE user_id = change ->> 'user_id';
                     DELETE FROM access.passwords WHERE user_id = change ->> 'user_id';
+                    DELETE FROM access.one_time_tokens WHERE subject_id = change ->> 'user_id' AND used_at IS NULL;
                 END IF;
             WHEN 'memberships' THEN
                 IF change ->> 'role' IS NULL THEN

@@ -29,7 +29,7 @@ CREATIONS: Final = {
 CHANGES: Final = {
     operation.path: operation
     for operation in OPERATIONS
-    if operation.method == "PATCH" and not operation.path.startswith(OF_ACCESS)
+    if operation.method == "PATCH" and operation.is_command and not operation.path.startswith(OF_ACCESS)
 }
 DOCUMENTS: Final = frozenset({"/v1/ledger/journal-entries", "/v1/approvals"})
 """What is posted once and never changed."""

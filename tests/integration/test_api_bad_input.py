@@ -25,8 +25,12 @@ COMMANDS: list[Operation] = [
     operation for resource in RESOURCES for operation in resource.declared if operation.is_command
 ]
 QUERIES: list[Operation] = [
-    operation for resource in RESOURCES for operation in resource.declared if operation.is_query
+    operation
+    for resource in RESOURCES
+    for operation in resource.declared
+    if operation.is_query and (operation.is_open or operation.needs in permissions_of(Scope.ADMIN))
 ]
+"""Those that an API key may ask."""
 CODES = {kind.code for kind in catalogue()}
 SOMEBODYS_ID = "01m7ywe9z7e398x54gfbrtqnk7"
 PREFIXES = {name: prefix for resource in RESOURCES for name, prefix in resource.path_ids.items()}

@@ -1,0 +1,1 @@
+"""Letters to people: how they are sent, and where to."""
