@@ -178,6 +178,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             identity=identity,
             post=post,
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
+            class_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
             key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
             access_log=access_log,
             access_pool=access_pool,

@@ -11,6 +11,8 @@ import re
 import secrets
 from base64 import b32encode
 from collections.abc import AsyncIterator, Callable, Sequence
+from ipaddress import ip_network
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from api.http.principal import Principal, PrincipalKind, principal_of
@@ -29,10 +31,12 @@ LOOK_S: Final = 1.0
 PREFIX_CHARS: Final = 8
 SECRET_BYTES: Final = 32
 _FIND: Final = """
-SELECT key_id, tenant_id, prefix, mode, scope, suspended, expires_at,
+SELECT key_id, tenant_id, prefix, mode, scope, suspended, expires_at, allowed_networks,
+       reads_per_hour, writes_per_hour, admin_per_hour,
        extract(epoch FROM expires_at - clock_timestamp())::float AS lasts_s
 FROM access.find_api_key($1)
 """
+_HOURLY: Final = {Scope.READ: "reads_per_hour", Scope.WRITE: "writes_per_hour", Scope.ADMIN: "admin_per_hour"}
 _KEY: Final = re.compile(r"tbk_(?:live|test)_([a-z2-7]{8})_[a-z2-7]{52}")
 
 
@@ -94,7 +98,11 @@ class ApiKeys:
             principal_id=row["key_id"],
             mode=TenantMode(row["mode"]),
             is_suspended=row["suspended"],
-        )._replace(expires_at=row["expires_at"])
+        )._replace(
+            expires_at=row["expires_at"],
+            allowed_networks=tuple(ip_network(each) for each in row["allowed_networks"]),
+            hourly=MappingProxyType({scope: row[column] for scope, column in _HOURLY.items() if row[column]}),
+        )
         held = _Held(principal, row["prefix"])
         self._found.put(digest, held, ends_in_s=row["lasts_s"], forgotten=forgotten)
         return principal

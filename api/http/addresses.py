@@ -51,12 +51,15 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: S
     return address
 
 
+def is_within(address: str, networks: Sequence[Network]) -> bool:
+    """Whether the address is in one of the networks; an IPv4 address that comes as IPv6 is the IPv4 one."""
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
 def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
     """Whether the address is one of a trusted proxy."""
-    if not trusted:
-        return False
-    parsed = _parsed(address)
-    return parsed is not None and any(parsed in network for network in trusted)
+    return is_within(address, trusted)
 
 
 def _entry(text: str) -> Address | None:

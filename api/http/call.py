@@ -46,6 +46,7 @@ class Parts:
     positions: Positions
     anonymous_limits: RateLimiter
     key_limits: RateLimiter
+    class_limits: RateLimiter
     access_log: AccessLog
     access_pool: Pool
     auth_log: AuthLog

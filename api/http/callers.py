@@ -29,14 +29,19 @@ def caller_of(scope: Scope, trusted: tuple[Network, ...]) -> Caller:
     peer = scope["client"][0] if scope.get("client") else ""
     headers = dict(scope["headers"])
     address = client_address(peer, scope["headers"], trusted) or NO_ADDRESS
-    scheme = scope["scheme"]
-    if is_trusted(peer, trusted):
-        # The last entry is the trusted proxy's own word.
-        told = headers.get(b"x-forwarded-proto", b"").rpartition(b",")[2].strip().lower()
-        scheme = told.decode("latin-1") or scheme
     is_loopback = _is_loopback(address)
     agent = headers.get(b"user-agent", b"")[:USER_AGENT_MAX_CHARS].decode("latin-1")
-    return Caller(address, is_loopback, scheme == "https" or is_loopback, agent)
+    return Caller(address, is_loopback, came_by_tls(scope, headers, trusted) or is_loopback, agent)
+
+
+def came_by_tls(scope: Scope, headers: Mapping[bytes, bytes], trusted: tuple[Network, ...]) -> bool:
+    """Whether it did all the way, as far as the nearest proxy that is trusted can tell."""
+    scheme = scope["scheme"]
+    told = headers.get(b"x-forwarded-proto") if trusted else None
+    if told is not None and is_trusted(scope["client"][0] if scope.get("client") else "", trusted):
+        # The last entry is the trusted proxy's own word.
+        scheme = told.rpartition(b",")[2].strip().lower().decode("latin-1") or scheme
+    return bool(scheme == "https")
 
 
 def _is_loopback(address: str) -> bool:

@@ -13,14 +13,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http import metrics
-from api.http.addresses import client_address, limited_as, networks
+from api.http.addresses import client_address, is_within, limited_as, networks
 from api.http.attempts import REFUSED, note
 from api.http.call import Parts
+from api.http.callers import came_by_tls
 from api.http.credentials import COOKIES, known_as, presented, unknown
 from api.http.key_expiry import notice
 from api.http.limits import Allowance, RateLimiter
 from api.http.principal import Principal
 from api.http.problems import (
+    ADDRESS_NOT_ALLOWED,
     INTERNAL,
     INVALID_HEADER,
     METHOD_NOT_ALLOWED,
@@ -75,7 +77,6 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
-    (b"strict-transport-security", b"max-age=31536000"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 UNLESS_SAID: Final[tuple[Header, ...]] = (
@@ -83,6 +84,8 @@ UNLESS_SAID: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-store"),
 )
 """What an answer has that says nothing else of it."""
+BY_TLS_ALONE: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
+"""By plain HTTP it must not be said (RFC 6797 §7.2): anybody could have."""
 
 _log: Final = structlog.stdlib.get_logger("api")
 
@@ -94,7 +97,7 @@ class ClientDisconnected(Exception):
 class Exchange:
     """A request and its answer on their way. `route` is a template: what is logged is never what a client made up."""
 
-    __slots__ = ("code", "headers", "limit", "principal", "request_id", "route", "status")
+    __slots__ = ("code", "headers", "is_by_tls", "limit", "principal", "request_id", "route", "status")
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes]) -> None:
         self.request_id = request_id
@@ -102,6 +105,7 @@ class Exchange:
         self.principal: Principal | None = None
         self.limit: Allowance | None = None
         self.code: str | None = None
+        self.is_by_tls = False
         self.route = "unmatched"
         self.status = 0
 
@@ -122,6 +126,7 @@ class Edge:
         started = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         exchange = Exchange(_request_id(headers), headers)
+        exchange.is_by_tls = came_by_tls(scope, headers, self._trusted)
         scope[EXCHANGE] = exchange
         send_with_headers = _Sender(send, exchange, self._key_notice)
         with correlated(exchange.request_id):
@@ -210,7 +215,10 @@ class Edge:
                 raise unknown("What the header Authorization: Bearer bears is not known here, is over, or was revoked.")
         # Whoever is refused from here on is known, and the logs say who it was.
         exchange.principal = known_as(whose)
-        return credentials.principal(whose, scope["method"], headers)
+        principal = credentials.principal(whose, scope["method"], headers)
+        if principal.allowed_networks and not is_within(self._client(scope), principal.allowed_networks):
+            raise Problem(ADDRESS_NOT_ALLOWED)
+        return principal
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
         method = scope["method"] if scope["method"] in metrics.METHODS else "other"
@@ -244,6 +252,8 @@ class _Sender:
             headers.append((b"x-request-id", exchange.request_id.encode()))
             if exchange.limit is not None:
                 headers += exchange.limit.headers()
+            if exchange.is_by_tls:
+                headers.append(BY_TLS_ALONE)
             headers += notice(exchange.principal, system_clock(), self._key_notice)
             named = {name for name, _ in message["headers"]}
             headers += [header for header in UNLESS_SAID if header[0] not in named]

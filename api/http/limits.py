@@ -1,4 +1,7 @@
-"""Request limits per key or address: a bucket that refills evenly over a minute, so that no edge doubles a burst."""
+"""Request limits per key or address: buckets that refill evenly over their window, so that no edge doubles a burst.
+
+They are of one process: several take as many times as much, together.
+"""
 
 import time
 from collections import OrderedDict
@@ -9,21 +12,31 @@ from typing import Final, NamedTuple
 from api.http.replies import Header
 
 WINDOW_S: Final = 60
+HOUR_S: Final = 3_600
+
+
+class Bucket(NamedTuple):
+    """So many requests (`limit`) in a window (s); `policy` is what the RateLimit fields call it."""
+
+    limit: int
+    window_s: int = WINDOW_S
+    policy: str = "default"
 
 
 class Allowance(NamedTuple):
     """Whether the request may pass, how many more may at once, and seconds until the bucket is full again."""
 
     allowed: bool
-    limit: int
+    bucket: Bucket
     remaining: int
     reset_s: int
     retry_after_s: int
 
     def headers(self) -> tuple[Header, ...]:
         """The RateLimit fields (draft-ietf-httpapi-ratelimit-headers)."""
-        policy = f'"default";q={self.limit};w={WINDOW_S}'
-        state = f'"default";r={self.remaining};t={self.reset_s}'
+        limit, window_s, name = self.bucket
+        policy = f'"{name}";q={limit};w={window_s}'
+        state = f'"{name}";r={self.remaining};t={self.reset_s}'
         return (b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode())
 
 
@@ -34,31 +47,32 @@ class RateLimiter:
     """
 
     def __init__(self, per_min: int, *, max_names: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_min = per_min
+        self._usual = Bucket(per_min)
         self._max_names = max_names
         self._clock = clock
-        self._cost_s = WINDOW_S / per_min
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
-    def take(self, name: str) -> Allowance:
-        """Count one request."""
-        now = self._clock()
-        full_at = max(now, self._full_at.get(name, now)) + self._cost_s
-        over_s = full_at - now - WINDOW_S
+    def take(self, name: str, bucket: Bucket | None = None) -> Allowance:
+        """Count one request, of a minute's bucket if no other is named."""
+        bucket = bucket or self._usual
+        now, cost_s = self._clock(), bucket.window_s / bucket.limit
+        full_at = max(now, self._full_at.get(name, now)) + cost_s
+        over_s = full_at - now - bucket.window_s
         if over_s > 1e-9:
-            return self._allowance(full_at - self._cost_s - now, retry_after_s=ceil(over_s), allowed=False)
+            return _allowance(bucket, full_at - cost_s - now, retry_after_s=ceil(over_s), allowed=False)
         self._full_at[name] = full_at
         self._full_at.move_to_end(name)
         if len(self._full_at) > self._max_names:
             self._full_at.popitem(last=False)
-        return self._allowance(full_at - now, retry_after_s=0, allowed=True)
+        return _allowance(bucket, full_at - now, retry_after_s=0, allowed=True)
 
     def give_back(self, name: str) -> None:
-        """Uncount one request: it turned out not to be for this limit."""
+        """Uncount one request of a minute's bucket: it turned out not to be for this limit."""
         full_at = self._full_at.get(name)
         if full_at is not None:
-            self._full_at[name] = full_at - self._cost_s
+            self._full_at[name] = full_at - self._usual.window_s / self._usual.limit
 
-    def _allowance(self, filled_s: float, *, retry_after_s: int, allowed: bool) -> Allowance:
-        remaining = max(0, int((WINDOW_S - filled_s) / self._cost_s + 1e-9))
-        return Allowance(allowed, self._per_min, remaining, ceil(filled_s), retry_after_s)
+
+def _allowance(bucket: Bucket, filled_s: float, *, retry_after_s: int, allowed: bool) -> Allowance:
+    remaining = max(0, int((bucket.window_s - filled_s) / bucket.window_s * bucket.limit + 1e-9))
+    return Allowance(allowed, bucket, remaining, ceil(filled_s), retry_after_s)

@@ -1,11 +1,16 @@
 """Who asks: what a credential says of them, whatever kind of credential it is."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from domain.identity.permissions import Holder, Permission, permissions_of, sees_masked
+from api.http.addresses import Network
+from domain.identity.permissions import Holder, Permission, Scope, permissions_of, sees_masked
 from domain.kernel.tenant_mode import TenantMode
+
+NO_LIMITS: Final[Mapping[Scope, int]] = MappingProxyType({})
 
 
 class PrincipalKind(StrEnum):
@@ -22,7 +27,8 @@ class Principal(NamedTuple):
     `permissions` is where the edge looks for what an operation needs. With a `customer_id` only what is that customer's
     own is seen and changed; `masked` says that personal data are shown masked, `is_suspended` that the tenant may be
     looked at and not changed. `confirmed_at` is when a user last entered their password, `expires_at` when an API key
-    ends.
+    ends. It works from its `allowed_networks` alone, where it has any; `hourly` are its own limits of requests an hour,
+    by the class of the operation.
     """
 
     kind: PrincipalKind
@@ -36,6 +42,8 @@ class Principal(NamedTuple):
     is_suspended: bool = False
     confirmed_at: datetime | None = None
     expires_at: datetime | None = None
+    allowed_networks: tuple[Network, ...] = ()
+    hourly: Mapping[Scope, int] = NO_LIMITS
 
     @property
     def actor(self) -> str:

@@ -92,6 +92,9 @@ PASSWORD_CONFIRMATION_REQUIRED: Final = ProblemType(
     403,
     "This needs a password entered a short while ago: POST /v1/auth/confirm-password, then ask again.",
 )
+ADDRESS_NOT_ALLOWED: Final = ProblemType(
+    "address_not_allowed", 403, "The API key does not work from this address: it has a list of networks."
+)
 TENANT_SUSPENDED: Final = ProblemType(
     "tenant_suspended", 403, "The tenant is suspended: it may be read and changes nothing until it is reactivated."
 )

@@ -257,6 +257,14 @@ def allows(holder: Holder, permission: Permission, *, tenant_id: str, own_id: st
     return reach is not Reach.OWN or (own_id is not None and thing.owner_id == own_id)
 
 
+def class_of(permission: Permission) -> Scope:
+    """The class of what it permits, by which requests are limited: that of the keys that hold it, or else whether it
+    changes anything.
+    """
+    held_from = next(row.scope for row in MATRIX if row.permission is permission)
+    return held_from or (Scope.READ if permission.endswith(":read") else Scope.WRITE)
+
+
 def holders_of(permission: Permission) -> tuple[list[Role], list[Scope]]:
     """The roles, and the scopes of API keys, that hold it."""
     return (
