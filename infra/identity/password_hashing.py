@@ -5,7 +5,10 @@ Each costs some 20 ms of processor time and 19 MiB; argon2 gives up the interpre
 """
 
 import asyncio
+import os
 import re
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +27,8 @@ _BCRYPT_BYTES: Final = 72
 """All that bcrypt ever looked at; those who made the hash cut the rest off."""
 BCRYPT_MAX_COST: Final = 14
 """A second of processor time: one of a higher cost would let its owner's log-ins stop everybody else's."""
+LOWEST_PRIORITY: Final = 19
+"""Of nice(2): of two that want one processor, such a thread gets a seventieth."""
 _COMMON: Final = Path(__file__).with_name("common_passwords.txt")
 
 
@@ -75,7 +80,9 @@ class PasswordHashing:
             memory_cost=settings.argon2_memory_kib,
             parallelism=1,
         )
-        self._threads = ThreadPoolExecutor(settings.hashing_threads, thread_name_prefix="passwords")
+        self._threads = ThreadPoolExecutor(
+            settings.hashing_threads, thread_name_prefix="passwords", initializer=_give_way
+        )
         self._most = settings.hashing_threads + settings.hashing_queue_max
         self._retry_after_s = settings.hashing_retry_after_s
         self._dummy = self._hasher.hash("whoever is unknown is compared with this")
@@ -137,6 +144,15 @@ class PasswordHashing:
             return Verified(is_right=False)
         stale = self._hasher.check_needs_rehash(password_hash)
         return Verified(is_right=True, rehashed=self._hash(password) if stale else None)
+
+
+def _give_way() -> None:
+    """Let this thread have the processor when nobody else wants it: a flood of log-ins is not to slow payments.
+
+    On Linux a thread has a priority of its own (setpriority(2), "C library/kernel differences"); elsewhere it stays.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
 def _bcrypt_matches(password_hash: str, password: str) -> bool:
