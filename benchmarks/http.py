@@ -73,12 +73,12 @@ async def _own_stack() -> AsyncIterator[Target]:
 
 async def _rows(target: Target) -> list[Row]:
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {target.key}"}) as session:
-        client = _Client(session, target)
+        client = Client(session, target)
         customer, method = await client.customer()
         visible = await _visible(client, customer, method)
         payments = [await client.payment(customer, method) for _ in range(READ_PAYMENTS)]
         await client.until_visible(payments[-1])
-    body = _payment_body(customer, method)
+    body = payment_body(customer, method)
     keys = {"Idempotency-Key": f"bench-{uuid.uuid4().hex[:8]}-{{n}}"}
     authorization = {"Authorization": f"Bearer {target.key}"}
     post = Load(
@@ -110,7 +110,8 @@ async def _rows(target: Target) -> list[Row]:
     ]
 
 
-def _payment_body(customer: str, method: str) -> str:
+def payment_body(customer: str, method: str) -> str:
+    """A payment that is confirmed at once."""
     return (
         f'{{"customer":"{customer}","amount":{{"amount":1999,"currency":"EUR"}},"payment_method":"{method}",'
         f'"description":"Order {{n}}","confirm":true}}'
@@ -163,7 +164,7 @@ class _Payment:
     answered_at: float
 
 
-class _Client:
+class Client:
     """The few calls that prepare a measurement."""
 
     def __init__(self, session: aiohttp.ClientSession, target: Target) -> None:
@@ -205,7 +206,7 @@ class _Client:
         return time.perf_counter() - payment.answered_at
 
 
-async def _visible(client: _Client, customer: str, method: str) -> Row:
+async def _visible(client: Client, customer: str, method: str) -> Row:
     found = sorted([await client.until_visible(await client.payment(customer, method)) for _ in range(VISIBLE_SAMPLES)])
     p50, p95, p99 = (percentile_ms(found, percent) for percent in (50, 95, 99))
     return Row("visible", p50, "ms (p50)", {}, f"p50 {p50} p95 {p95} p99 {p99} ms, one at a time, {len(found)} samples")

@@ -27,7 +27,8 @@ SPINS_MAX: Final = 10_000
 class Load:
     """What to send: `requests_per_s` for `duration_s` over at most `connections`.
 
-    `path` and `body` may hold `{n}`, the request's number; `paths` are taken in turn where there are several.
+    `path`, `body` and headers may hold `{n}`, the request's number; `paths` are taken in turn where there are several,
+    and so are `bodies`, which stand for `body` then.
     """
 
     host: str
@@ -39,6 +40,7 @@ class Load:
     requests_per_s: float
     duration_s: float
     connections: int = 64
+    bodies: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,8 @@ class Generator:
     def _request(self, number: int) -> bytes:
         load = self._load
         path = load.paths[number % len(load.paths)].replace("{n}", str(number))
-        body = b"" if load.body is None else load.body.replace("{n}", str(number)).encode()
+        text = load.bodies[number % len(load.bodies)] if load.bodies else load.body
+        body = b"" if text is None else text.replace("{n}", str(number)).encode()
         lines = [f"{load.method} {path} HTTP/1.1", f"Host: {load.host}:{load.port}"]
         lines += [f"{name}: {value.replace('{n}', str(number))}" for name, value in load.headers.items()]
         if load.body is not None:

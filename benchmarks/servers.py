@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from cli.servers import start_roles
 from host.embedded.process import free_port
@@ -33,7 +34,7 @@ async def bench_servers() -> AsyncIterator[Settings]:
 
 
 @contextlib.asynccontextmanager
-async def bench_stack() -> AsyncIterator[Stack]:
+async def bench_stack(environment: Mapping[str, str] = MappingProxyType({})) -> AsyncIterator[Stack]:
     """The servers and one process of each role, on free ports, without a limit on requests per key."""
     with tempfile.TemporaryDirectory(prefix="tallybook-bench-") as folder:
         os.chmod(folder, 0o711)  # noqa: PTH101, S103 - the servers' own user passes through it
@@ -44,6 +45,7 @@ async def bench_stack() -> AsyncIterator[Stack]:
             api=base.api.model_copy(update={"port": free_port()}),
             gateway=base.gateway.model_copy(update={"port": free_port()}),
         )
-        async with running_stack(settings, environment={"TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000000"}) as stack:
+        unlimited = {"TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000000", **environment}
+        async with running_stack(settings, environment=unlimited) as stack:
             await start_roles(stack)
             yield stack

@@ -4,12 +4,15 @@ from pathlib import Path
 
 from cli.api_client import ApiClient
 from cli.tenants import TenantExists, create_key, create_tenant
+from cli.users import create_admin
 from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
 from host.stack import Stack
+from infra.identity.one_time_tokens import Purpose
 from infra.settings import data_dir
 
 TENANT = "dev"
+ADMIN = "developer@example.com"
 KEY_FILE = "dev.key"
 CUSTOMERS = (
     ("Ada Lovelace", "ada@example.com", "tok_visa"),
@@ -48,6 +51,19 @@ async def seed(stack: Stack) -> str:
                 key=f"seed:subscription:{email}",
             )
     return key
+
+
+async def sign_in_link(stack: Stack) -> str:
+    """A link that signs its reader in once, from this machine, within 10 minutes: nobody has to think of a password."""
+    made = await create_admin(
+        owner_dsn(stack.settings),
+        stack.settings,
+        tenant_id=TENANT,
+        email=ADMIN,
+        name="Developer",
+        link=Purpose.FIRST_LOG_IN,
+    )
+    return f"{stack.api_url}/sign-in#token={made.token}"
 
 
 async def _key(stack: Stack) -> str:

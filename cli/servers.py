@@ -21,7 +21,7 @@ from host.embedded.postgres import EmbeddedPostgres
 from host.embedded.process import find_process
 from host.embedded.servers import Servers
 from host.readiness import failing_parts
-from host.registry import ROLES, SEED, load
+from host.registry import ROLES, SEED, SIGN_IN_LINK, load
 from host.stack import Stack, migrate, roles_folder, run_until_stopped, running_stack
 from host.supervisor import SupervisorError, end_leftovers, read_roster
 from host.watch import Watch
@@ -160,14 +160,16 @@ async def _dev(settings: Settings, *, as_json: bool) -> None:
         tell_servers(settings, stack.servers, on=on)
         await start_roles(stack, on=on)
         key = await load(SEED)(stack)
+        link = await load(SIGN_IN_LINK)(stack)
         if as_json:
-            print_json({"api": stack.api_url, "api_key": key, "logs": str(roles_folder(settings) / "logs")})
+            logs = str(roles_folder(settings) / "logs")
+            print_json({"api": stack.api_url, "api_key": key, "sign_in": link, "logs": logs})
         else:
-            _tell_how_to_begin(settings, stack, key)
+            _tell_how_to_begin(settings, stack, key, link)
         await Watch(stack.servers, stack.supervisor, settings.supervisor).run()
 
 
-def _tell_how_to_begin(settings: Settings, stack: Stack, key: str) -> None:
+def _tell_how_to_begin(settings: Settings, stack: Stack, key: str, link: str) -> None:
     console.print(
         Panel.fit(
             f"API   [cyan]{stack.api_url}[/cyan] (its documentation: {stack.api_url}/docs)\n"
@@ -177,6 +179,7 @@ def _tell_how_to_begin(settings: Settings, stack: Stack, key: str) -> None:
         )
     )
     # Outside the frame and unwrapped, so that it can be copied.
+    console.print(f"Sign in, once, within 10 minutes: {link}", soft_wrap=True, highlight=False)
     console.print(f'curl -H "Authorization: Bearer {key}" {stack.api_url}/v1/customers', soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from api.http.callers import public_url
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
-from domain.identity.passwords import WeakPassword, check_password
+from domain.identity.passwords import InvalidPassword, WeakPassword, check_password
 from domain.identity.permissions import Role
 from domain.identity.team import AddMember
 from domain.identity.tenant import PLATFORM
@@ -35,7 +35,7 @@ from infra.vault import Vault
 app = typer.Typer(help="People who sign in.", no_args_is_help=True)
 
 ACTOR: Final = "operator"
-LINK_LASTS: Final = timedelta(hours=24)
+LINKS_LAST: Final = {Purpose.RESET_PASSWORD: timedelta(hours=24), Purpose.FIRST_LOG_IN: timedelta(minutes=10)}
 
 
 class NoSuchTenant(Exception):
@@ -43,7 +43,7 @@ class NoSuchTenant(Exception):
 
 
 class Admin(NamedTuple):
-    """Whom `create_admin` found or made. `token` sets their password once, where none was given."""
+    """Whom `create_admin` found or made. `token` is that of the link, where one was wanted."""
 
     user_id: str
     is_new: bool
@@ -52,10 +52,18 @@ class Admin(NamedTuple):
 
 
 async def create_admin(
-    dsn: str, settings: Settings, *, tenant_id: str, email: str, name: str = "", password: str | None = None
+    dsn: str,
+    settings: Settings,
+    *,
+    tenant_id: str,
+    email: str,
+    name: str = "",
+    password: str | None = None,
+    link: Purpose | None = None,
 ) -> Admin:
     """Make a user, verified, and an ADMIN of the tenant. Whoever is there already stays as they are, and becomes ADMIN
-    if they are no member. Raises NoSuchTenant, and WeakPassword or InvalidPassword.
+    if they are no member. With a token for a link of this purpose. Raises NoSuchTenant, and WeakPassword or
+    InvalidPassword.
     """
     async with contextlib.AsyncExitStack() as stack:
         writer = open_writer(dsn, settings.writer)
@@ -73,9 +81,9 @@ async def create_admin(
         if is_new_member:
             await _submit(writer, tenant_id, AddMember(tenant_id=tenant_id, user_id=user_id, role=Role.ADMIN, by=None))
         token = None
-        if password is None:
-            grant = Grant(purpose=Purpose.RESET_PASSWORD, subject_id=user_id)
-            token = await identity.one_time.make(grant, lasts=LINK_LASTS, now=identity.clock())
+        if link is not None:
+            grant = Grant(purpose=link, subject_id=user_id)
+            token = await identity.one_time.make(grant, lasts=LINKS_LAST[link], now=identity.clock())
         return Admin(user_id, found is None, is_new_member, token)
 
 
@@ -159,12 +167,22 @@ def create_first_admin(
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     try:
         made = asyncio.run(
-            create_admin(owner_dsn(settings), settings, tenant_id=tenant, email=email, name=name, password=password)
+            create_admin(
+                owner_dsn(settings),
+                settings,
+                tenant_id=tenant,
+                email=email,
+                name=name,
+                password=password,
+                link=Purpose.RESET_PASSWORD if link else None,
+            )
         )
     except NoSuchTenant:
         raise AnswerIsNo(f"There is no tenant {tenant}; `tallybook tenants create {tenant}` makes it.") from None
     except WeakPassword as weak:
         raise AnswerIsNo(f"That password is too easily guessed: {weak.details['reason']}.") from None
+    except InvalidPassword as invalid:
+        raise AnswerIsNo(invalid.describe()) from None
     url = None if made.token is None else reset_link(settings, made.token)
     if as_json:
         print_json({"user": made.user_id, "tenant": tenant, "new": made.is_new, "link": url})

@@ -2,7 +2,8 @@
 
 A role's process so imports its own part and no other. A role is `def run(settings: Settings) -> None`; it blocks until
 SIGTERM, then finishes its work. `SEED` is `async def seed(stack: Stack) -> str`: it makes the small tenant of
-`tallybook dev` unless it is there, and returns its API key. `MIGRATE` is `async def migrate(dsn: str) -> None`.
+`tallybook dev` unless it is there, and returns its API key; `SIGN_IN_LINK` likewise returns a link that signs in once.
+`MIGRATE` is `async def migrate(dsn: str) -> None`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ ROLES: Mapping[str, str] = {
 }
 MIGRATE = "projections.folding.tables:migrate"
 SEED = "cli.seed:seed"
+SIGN_IN_LINK = "cli.seed:sign_in_link"
 
 
 def load(place: str) -> Callable[..., Any]:

@@ -1,0 +1,121 @@
+"""Payments with and without a storm of log-ins, in turn, in one run: a queue of passwords must not hold them up.
+
+Every second password is right. Each log-in comes from an address of its own and is of an account of its own, so that
+nothing is held back before it is compared: that is the worst that many machines can ask for. What the hashing threads
+do not come to is refused with 503, which is counted as an answer. `python -m benchmarks log_ins` runs it.
+"""
+
+import asyncio
+import statistics
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import aiohttp
+
+from benchmarks.http import Client, Target, payment_body
+from benchmarks.http_load import Load, Measured, measure
+from benchmarks.results import Row
+from benchmarks.servers import bench_stack
+from cli.tenants import create_tenant
+from cli.users import create_admin
+from domain.kernel.tenant_mode import TenantMode
+from host.addresses import owner_dsn
+from host.stack import Stack
+
+ROUNDS: Final = 4
+DURATION_S: Final = 10.0
+PAYMENTS_PER_S: Final = 50
+LOG_INS_PER_S: Final = 100
+USERS: Final = 200
+PASSWORD: Final = "a sentence that is known"  # noqa: S105  of the benchmark's own users
+ENVIRONMENT: Final = {
+    "TALLYBOOK_API_TRUSTED_PROXIES": "127.0.0.1/32",
+    "TALLYBOOK_API_ANONYMOUS_RATE_PER_MIN": "1000000000",
+    # An account is tried again and again here, which is to be compared every time.
+    "TALLYBOOK_AUTH_ACCOUNT_FAILURES": "1000000",
+    "TALLYBOOK_AUTH_ADDRESS_FAILURES": "1000000",
+}
+
+
+async def rows() -> list[Row]:
+    """log-in-storm: the 95th percentile of payments, calm and in the storm."""
+    async with bench_stack(ENVIRONMENT) as stack:
+        target = await _target(stack)
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {target.key}"}) as session:
+            customer, method = await Client(session, target).customer()
+        calm: list[Measured] = []
+        stormy: list[Measured] = []
+        storms: list[Measured] = []
+        for number in range(ROUNDS):
+            payments = _payments(target, customer, method, f"{number}")
+            calm.append(await measure(payments))
+            again = _payments(target, customer, method, f"{number}-in-the-storm")
+            measured, storm = await asyncio.gather(measure(again), measure(_storm(target)))
+            stormy.append(measured)
+            storms.append(storm)
+    return [_row(calm, stormy, storms)]
+
+
+async def _target(stack: Stack) -> Target:
+    dsn = owner_dsn(stack.settings)
+    tenant = await create_tenant(dsn, stack.settings, tenant_id="bench", name="Benchmark", mode=TenantMode.TEST)
+    for number in range(USERS):
+        email = f"user-{number}@example.com"
+        await create_admin(dsn, stack.settings, tenant_id="bench", email=email, password=PASSWORD)
+    return Target(host=stack.settings.api.host, port=stack.settings.api.port, key=tenant.key.secret)
+
+
+def _payments(target: Target, customer: str, method: str, round_name: str) -> Load:
+    return Load(
+        host=target.host,
+        port=target.port,
+        method="POST",
+        paths=["/v1/payments"],
+        headers={
+            "Authorization": f"Bearer {target.key}",
+            "Idempotency-Key": f"bench-{uuid.uuid4().hex[:8]}-{round_name}-{{n}}",
+        },
+        body=payment_body(customer, method),
+        requests_per_s=PAYMENTS_PER_S,
+        duration_s=DURATION_S,
+    )
+
+
+def _storm(target: Target) -> Load:
+    """Half of them by users who are there, half by nobody: either costs a hash."""
+    body = f'{{"email":"EMAIL","password":"{PASSWORD}","kind":"program"}}'
+    emails = [f"user-{number}@example.com" for number in range(USERS)] + [
+        f"nobody-{number}@example.com" for number in range(USERS)
+    ]
+    load = Load(
+        host=target.host,
+        port=target.port,
+        method="POST",
+        paths=["/v1/auth/login"],
+        headers={"X-Forwarded-For": "2001:db8:{n}::1", "X-Forwarded-Proto": "https"},
+        body="",
+        requests_per_s=LOG_INS_PER_S,
+        duration_s=DURATION_S,
+        connections=200,
+    )
+    ordered = [email for pair in zip(emails[:USERS], emails[USERS:], strict=True) for email in pair]
+    return replace(load, bodies=[body.replace("EMAIL", email) for email in ordered])
+
+
+def _row(calm: Sequence[Measured], stormy: Sequence[Measured], storms: Sequence[Measured]) -> Row:
+    calm_ms, stormy_ms = (statistics.median(each.p95_ms for each in found) for found in (calm, stormy))
+    notes = "; ".join(
+        f"calm p95 {before.p95_ms} ms, in the storm {after.p95_ms} ms ({after.failed} payments failed, "
+        f"{storm.done_per_s} log-ins/s let in, {storm.failed} refused)"
+        for before, after, storm in zip(calm, stormy, storms, strict=True)
+    )
+    ratio = round(stormy_ms / calm_ms, 2)
+    return Row("log-in-storm", stormy_ms, "ms (payments' p95)", {"without-the-storm": ratio}, notes)
+
+
+if __name__ == "__main__":
+    for row in asyncio.run(rows()):
+        print(row.id, row.ours, row.unit, row.ratios)
+        print(row.notes.replace("; ", "\n"))
