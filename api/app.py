@@ -57,6 +57,7 @@ from api.resources import (
     signing_keys,
     stats,
     subscriptions,
+    tenants,
     test_clocks,
     users,
 )
@@ -92,6 +93,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     auth.AUTH,
     api_keys.API_KEYS,
     users.USERS,
+    tenants.TENANTS,
     auth_events.AUTH_EVENTS,
     portal.PORTAL,
     own_sessions.OWN,

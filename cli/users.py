@@ -15,7 +15,7 @@ from domain.identity.passwords import InvalidPassword, WeakPassword, check_passw
 from domain.identity.permissions import Role
 from domain.identity.team import AddMember
 from domain.identity.tenant import PLATFORM
-from domain.identity.user import RegisterUser
+from domain.identity.user import MakeSuperAdmin, RegisterUser, UnmakeSuperAdmin
 from domain.kernel.identifiers import USER
 from domain.kernel.stream import Command
 from host.addresses import owner_dsn, reached_settings
@@ -130,6 +130,26 @@ async def _submit(
     assert outcome.refusal_code is None, outcome.refusal_code
 
 
+class NoSuchUser(Exception):
+    """Nobody signs in with this address."""
+
+
+async def set_super_admin(dsn: str, settings: Settings, *, email: str, is_super_admin: bool) -> str:
+    """Let a user look after the cell, or no more; their id. Raises NoSuchUser."""
+    async with contextlib.AsyncExitStack() as stack:
+        writer = open_writer(dsn, settings.writer)
+        stack.push_async_callback(writer.close)
+        pool = await open_pool(dsn, DatabaseRole.ACCESS, settings.database)
+        stack.push_async_callback(pool.close)
+        identity = await stack.enter_async_context(open_identity(settings, pool))
+        found = await identity.users.by_address(email)
+        if found is None:
+            raise NoSuchUser(email)
+        wanted = MakeSuperAdmin if is_super_admin else UnmakeSuperAdmin
+        await _submit(writer, PLATFORM, wanted(user_id=found.user_id))
+        return found.user_id
+
+
 def reset_link(settings: Settings, token: str) -> str:
     """Where the password is set. The token is in the fragment, which no browser sends and no server logs."""
     return f"{public_url(settings)}/reset-password#token={token}"
@@ -200,3 +220,41 @@ def _told(made: Admin, tenant: str) -> str:
     if made.is_new_member:
         return f"{made.user_id} was there already, with their own password, and is now an ADMIN of {tenant}."
     return f"{made.user_id} is a member of {tenant} already; nothing was changed."
+
+
+Address = Annotated[str, typer.Option("--email", help="The address that they sign in with.")]
+
+
+@app.command("make-super-admin")
+def make_super_admin(*, email: Address, as_json: AsJson = False) -> None:
+    """Let a user look after the cell: see which tenants there are, and enter each for an hour, with a reason.
+
+    Entering is an event in that tenant, and personal data stay masked there until they are asked for. Nobody can be
+    made one but here.
+    [dim]Example:[/dim] [cyan]tallybook users make-super-admin --email ada@example.com[/cyan]
+    """
+    _set_super_admin(email, is_super_admin=True, as_json=as_json)
+
+
+@app.command("unmake-super-admin")
+def unmake_super_admin(*, email: Address, as_json: AsJson = False) -> None:
+    """Let a user look after the cell no more, at once, wherever they are.
+
+    [dim]Example:[/dim] [cyan]tallybook users unmake-super-admin --email ada@example.com[/cyan]
+    """
+    _set_super_admin(email, is_super_admin=False, as_json=as_json)
+
+
+def _set_super_admin(email: str, *, is_super_admin: bool, as_json: bool) -> None:
+    settings = reached_settings(kafka=False)
+    try:
+        user_id = asyncio.run(
+            set_super_admin(owner_dsn(settings), settings, email=email, is_super_admin=is_super_admin)
+        )
+    except NoSuchUser:
+        raise AnswerIsNo("Nobody signs in with that address; `tallybook users create-admin` makes a user.") from None
+    if as_json:
+        print_json({"user": user_id, "is_super_admin": is_super_admin})
+        return
+    told = "looks after the cell" if is_super_admin else "looks after the cell no more"
+    console_for(as_json=False).print(f"{user_id} {told}.")

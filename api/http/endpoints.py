@@ -54,6 +54,7 @@ from api.http.problems import (
 from api.http.replies import (
     JSON,
     MARK_BYTES,
+    PLATFORM_NAMESPACE,
     REPLAYED,
     Header,
     Reply,
@@ -219,12 +220,17 @@ class CommandEndpoint(Endpoint):
         except Refusal as refusal:
             raise refusal.at(param_of(refusal)) from None
         rendered = Rendered(call, key, intention, self._operation.status, param_of)
+        tenant_id, actor, stored_key = call.tenant_id, call.actor, call.stored_key(key)
+        if intention.tenant_id is not None and intention.tenant_id != tenant_id:
+            # Their keys and the tenant's own never meet, and the tenant's log says who acted there.
+            tenant_id, stored_key = intention.tenant_id, f"{PLATFORM_NAMESPACE}{call.principal.id}/{key}"
+            actor = f"{call.principal.kind}:{call.principal.id} for {tenant_id}"
         request = Request(
-            tenant_id=call.tenant_id,
-            idempotency_key=call.stored_key(key),
+            tenant_id=tenant_id,
+            idempotency_key=stored_key,
             request_hash=request_hash,
             command=self._bounded(call.principal, intention.command),
-            actor=call.actor,
+            actor=actor,
             correlation_id=call.request_id,
             seals=intention.seals,
             erases=intention.erases,
@@ -249,6 +255,8 @@ class CommandEndpoint(Endpoint):
         if reply is None or outcome.answer != rendered.stored:
             # Recorded by another request; or by this one, on a connection that broke, and rendered again since.
             reply = await self._recorded(call, key, outcome, rendered)
+        else:
+            rendered.was_recorded()
         if call.principal.masked:
             reply = masked_reply(reply)
         position: Header = (b"ledger-position", str(outcome.position).encode())
@@ -262,6 +270,7 @@ class CommandEndpoint(Endpoint):
             raise Problem(ERASED)
         found = from_stored(stored)
         if found.mark == rendered.mark:
+            rendered.was_recorded()
             return rendered.shown(found.reply)
         metrics.REPLAYED.inc()
         return found.reply._replace(headers=(*found.reply.headers, REPLAYED))
@@ -295,6 +304,11 @@ class Rendered:
         """The bytes to store."""
         self.stored = self._answer(decided)
         return self.stored
+
+    def was_recorded(self) -> None:
+        """What is to be done once the command is in the log, by this request and not by a repeat."""
+        if self._intention.afterwards is not None and self.reply is not None and self.reply.status == self._status:
+            self._intention.afterwards()
 
     def shown(self, reply: Reply) -> Reply:
         """The answer of an accepted command as whoever made the request is shown it: with what is shown once."""

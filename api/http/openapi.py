@@ -77,6 +77,7 @@ READING_ORDER: Final = (
     "events",
     "api keys",
     "users",
+    "tenants",
     "auth log",
 )
 """Of the resources in the document; any other follows."""

@@ -30,7 +30,8 @@ class Intention(NamedTuple):
 
     `answer_key` seals the answer as it is stored, where it holds a person's data. `location` is the resource's path.
     `credentials` go beside the command. `shows_once` is put into the answer and not into what is stored of it: whoever
-    repeats the request is not shown it again.
+    repeats the request is not shown it again. `tenant_id` is where it is to be done, where that is not the tenant of
+    whoever asks; `afterwards` runs once it is recorded, not for a repeat.
     """
 
     command: Command
@@ -41,6 +42,8 @@ class Intention(NamedTuple):
     answer_key: PersonKey | None = None
     credentials: tuple[Credential, ...] = ()
     shows_once: Mapping[str, object] | None = None
+    tenant_id: str | None = None
+    afterwards: Callable[[], None] | None = None
 
 
 CommandHandler = Callable[[Call, Any], Awaitable[Intention]]

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from api.http.addresses import Network
 from domain.identity.permissions import Holder, Permission, Scope, permissions_of, sees_masked
+from domain.identity.tenant import PLATFORM
 from domain.kernel.tenant_mode import TenantMode
 
 NO_LIMITS: Final[Mapping[Scope, int]] = MappingProxyType({})
@@ -44,11 +45,14 @@ class Principal(NamedTuple):
     expires_at: datetime | None = None
     allowed_networks: tuple[Network, ...] = ()
     hourly: Mapping[Scope, int] = NO_LIMITS
+    has_entered: bool = False
+    """Whoever looks after the cell, in a tenant that is not theirs: events say for whom they act."""
 
     @property
     def actor(self) -> str:
         """Who does this, as events record it."""
-        return f"{self.kind}:{self.id}"
+        actor = f"{self.kind}:{self.id}"
+        return f"{actor} for {self.tenant_id}" if self.has_entered else actor
 
 
 NOBODY: Final = Principal(PrincipalKind.API_KEY, "", "", TenantMode.LIVE, frozenset())
@@ -61,6 +65,20 @@ OWN_PROFILE: Final = frozenset({Permission.PROFILE_READ, Permission.PROFILE_WRIT
 def unplaced(user_id: str, session: str, confirmed_at: datetime) -> Principal:
     """A user who has not said in which of their tenants they ask: their own profile and sessions are all they reach."""
     return Principal(PrincipalKind.USER, "", user_id, TenantMode.LIVE, OWN_PROFILE, session, confirmed_at=confirmed_at)
+
+
+OF_THE_PLATFORM: Final = OWN_PROFILE | {
+    Permission.TENANTS_READ,
+    Permission.TENANTS_WRITE,
+    Permission.AUDIT_READ,
+}
+
+
+def of_platform(user_id: str, session: str, confirmed_at: datetime) -> Principal:
+    """Whoever looks after the cell, in no tenant: they see which tenants there are, and enter them."""
+    return Principal(
+        PrincipalKind.USER, PLATFORM, user_id, TenantMode.LIVE, OF_THE_PLATFORM, session, confirmed_at=confirmed_at
+    )
 
 
 def principal_of(

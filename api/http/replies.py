@@ -16,6 +16,9 @@ REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
 KEY_NAMESPACE: Final = "api/"
 """Put before clients' keys in the store: sagas keep theirs in the same table."""
 
+PLATFORM_NAMESPACE: Final = "platform/"
+"""The same of whoever looks after the cell, in a tenant that they are not in, and who it is."""
+
 PORTAL_NAMESPACE: Final = "portal/"
 """The same before a customer's own, and the customer."""
 

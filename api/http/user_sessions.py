@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from api.http.principal import Principal, PrincipalKind, principal_of, unplaced
+from api.http.principal import Principal, PrincipalKind, of_platform, principal_of, unplaced
 from api.http.problems import TENANT_MISMATCH, Problem
 from api.http.remembered import Remembered
+from domain.identity.tenant import PLATFORM
 from infra.identity.access_tokens import AccessToken, InvalidToken
 from infra.identity.opening import Identity
-from infra.identity.signed_in import SignedIn
+from infra.identity.signed_in import Entered, Membership, SignedIn
 from infra.identity.signing_keys import NoSigningKey
 
 SEEN_EVERY: Final = timedelta(minutes=1)
@@ -99,7 +100,8 @@ class UserSessions:
         if now - session.seen_at >= SEEN_EVERY:
             await self._identity.sessions.seen(session.session_id, now)
         user = _user(signed_in, bound_to)
-        ends_at = min(filter(None, (session.idle_ends_at, session.ends_at, until)))
+        entries_end = (each.ends_at for each in signed_in.entered)
+        ends_at = min(filter(None, (session.idle_ends_at, session.ends_at, until, *entries_end)))
         self._found.put(digest, user, ends_in_s=(ends_at - now).total_seconds(), forgotten=forgotten)
         return user
 
@@ -115,17 +117,33 @@ def _user(signed_in: SignedIn, bound_to: str | None) -> User:
         (default,) = principals.values()
     else:
         default = unplaced(session.user_id, session.session_id, session.confirmed_at)
+    if signed_in.is_super_admin and bound_to is None:
+        # Where they are no member they say each time where they are: nobody changes a tenant for want of a header.
+        principals |= {each.membership.tenant_id: _principal_of_entry(signed_in, each) for each in signed_in.entered}
+        principals[PLATFORM] = of_platform(session.user_id, session.session_id, session.confirmed_at)
+        if not default.tenant_id:
+            default = principals[PLATFORM]
     return User(signed_in, bound_to is None, principals, default)
+
+
+def _principal_of_entry(signed_in: SignedIn, entry: Entered) -> Principal:
+    """The principal that whoever looks after the cell is in a tenant that they entered."""
+    found = _principal_in(signed_in, entry.membership)
+    return found._replace(has_entered=True, masked=not entry.is_revealed)
 
 
 def _principal_of_member(signed_in: SignedIn, tenant_id: str) -> Principal:
     """The principal that a user is in one of their tenants."""
-    session = signed_in.session
     (membership,) = (each for each in signed_in.memberships if each.tenant_id == tenant_id)
+    return _principal_in(signed_in, membership)
+
+
+def _principal_in(signed_in: SignedIn, membership: Membership) -> Principal:
+    session = signed_in.session
     return principal_of(
         PrincipalKind.USER,
         membership.role,
-        tenant_id=tenant_id,
+        tenant_id=membership.tenant_id,
         principal_id=session.user_id,
         mode=membership.mode,
         session=session.session_id,

@@ -23,8 +23,19 @@ _MEMBERSHIPS: Final = """
 SELECT m.tenant_id, m.role, t.name, t.mode, t.suspended_at IS NOT NULL AS is_suspended
 FROM access.memberships m JOIN access.tenants t USING (tenant_id) WHERE m.user_id = {user} ORDER BY m.tenant_id
 """
+# Whoever looks after the cell, in tenants that they entered less than an hour ago and are no member of.
+_ENTRIES: Final = """
+SELECT e.tenant_id, 'super_admin' AS role, t.name, t.mode, t.suspended_at IS NOT NULL AS is_suspended, e.ends_at,
+       e.is_revealed
+FROM access.entries e JOIN access.tenants t USING (tenant_id) JOIN access.users u USING (user_id)
+WHERE e.user_id = s.user_id AND e.ends_at > $2 AND u.is_super_admin
+    AND NOT EXISTS (SELECT FROM access.memberships m WHERE m.tenant_id = e.tenant_id AND m.user_id = e.user_id)
+ORDER BY e.tenant_id
+"""
 _SIGNED_IN: Final = f"""
-SELECT {COLUMNS}, (SELECT coalesce(json_agg(row_to_json(m)), '[]') FROM ({_MEMBERSHIPS.format(user="s.user_id")}) m)
+SELECT {COLUMNS}, (SELECT is_super_admin FROM access.users u WHERE u.user_id = s.user_id) AS is_super_admin,
+    (SELECT coalesce(json_agg(row_to_json(e)), '[]') FROM ({_ENTRIES}) e) AS entries,
+    (SELECT coalesce(json_agg(row_to_json(m)), '[]') FROM ({_MEMBERSHIPS.format(user="s.user_id")}) m)
     AS memberships
 FROM access.sessions s
 WHERE {{found}} AND ended_at IS NULL AND least(idle_ends_at, ends_at) > $2
@@ -46,11 +57,22 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """A tenant that its user, who looks after the cell, is in until `ends_at`; `is_revealed`: seeing people plain."""
+
+    membership: Membership
+    ends_at: datetime
+    is_revealed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
     """A live session of an active user, and where they are a member."""
 
     session: Session
     memberships: Sequence[Membership]
+    is_super_admin: bool = False
+    entered: Sequence[Entered] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +121,20 @@ def _signed_in(row: asyncpg.Record | None) -> SignedIn | None:
     if row is None:
         return None
     memberships = [_membership(each) for each in json.loads(row["memberships"])]
-    return SignedIn(session=session_of(row), memberships=memberships)
+    entered = [
+        Entered(
+            membership=_membership(each),
+            ends_at=datetime.fromisoformat(each["ends_at"]),
+            is_revealed=bool(each["is_revealed"]),
+        )
+        for each in json.loads(row["entries"])
+    ]
+    return SignedIn(
+        session=session_of(row),
+        memberships=memberships,
+        is_super_admin=bool(row["is_super_admin"]),
+        entered=entered,
+    )
 
 
 def _membership(row: dict[str, Any]) -> Membership:

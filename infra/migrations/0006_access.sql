@@ -199,3 +199,20 @@ CREATE FUNCTION access.find_api_key(wanted_sha256 bytea)
     WHERE d.sha256 = wanted_sha256 AND k.revoked_at IS NULL
         AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
 $$;
+
+-- Names and counts of tenants, the only thing that is told of all of them: to whoever looks after the cell, or of one to
+-- its own people.
+CREATE FUNCTION access.list_tenants(wanted text, after text, before text, up_to integer)
+    RETURNS TABLE (tenant_id text, name text, mode text, created_at timestamptz, suspended_at timestamptz,
+                   members bigint, api_keys bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.tenant_id, t.name, t.mode, t.created_at, t.suspended_at,
+           (SELECT count(*) FROM access.memberships m WHERE m.tenant_id = t.tenant_id),
+           (SELECT count(*) FROM access.api_keys k WHERE k.tenant_id = t.tenant_id AND k.revoked_at IS NULL
+                AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
+    FROM access.tenants t
+    WHERE (wanted IS NULL OR t.tenant_id = wanted) AND (after IS NULL OR t.tenant_id > after)
+        AND (before IS NULL OR t.tenant_id < before)
+    ORDER BY CASE WHEN before IS NULL THEN t.tenant_id END, CASE WHEN before IS NOT NULL THEN t.tenant_id END DESC
+    LIMIT up_to
+$$;

@@ -22,7 +22,10 @@ from testing.services import FreshDatabase
 from tests.lengths import LENGTH
 
 COMMANDS: list[Operation] = [
-    operation for resource in RESOURCES for operation in resource.declared if operation.is_command
+    operation
+    for resource in RESOURCES
+    for operation in resource.declared
+    if operation.is_command and operation.needs in permissions_of(Scope.ADMIN)
 ]
 QUERIES: list[Operation] = [
     operation

@@ -188,6 +188,7 @@ def _told(holder: Holder) -> str:
 
 def _path(operation: Operation, things: Things) -> str:
     found = operation.path
+    found = found.replace("{tenant_id}", things.tenant_id)
     for name, prefix in PREFIXES.items():
         found = found.replace(f"{{{name}}}", things.ids.get(prefix, f"{prefix}{NOTHING}"))
     return found.replace("{idempotency_key:path}", "k").replace("{", "").replace("}", "")
@@ -223,7 +224,10 @@ async def test_what_the_matrix_allows_passes_the_edge_and_nothing_else_does(scen
 DONE_ONCE = {"remove_user"}
 """Whoever asks after the first finds nothing: tests/integration/test_api_users.py asks for each anew."""
 
-OF_OTHER_NAMES = {"get_command", "get_saga", "end_own_session"}
+OF_TENANTS = {operation.name for operation in OPERATIONS.values() if operation.path.startswith("/v1/tenants/")}
+"""A tenant itself is named by whoever looks after all of them: tests/integration/test_api_tenants.py."""
+
+OF_OTHER_NAMES = {"get_command", "get_saga", "end_own_session", *OF_TENANTS}
 """What they show is not found by an id of one of these things; sessions: test_api_own_sessions.py."""
 
 

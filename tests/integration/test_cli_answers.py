@@ -43,6 +43,8 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "auth rotate-keys": ("--now",),
     "auth forget": (),
     "users create-admin": ("--tenant", "acme", "--email", "ada@example.com", "--link"),
+    "users make-super-admin": ("--email", "ada@example.com"),
+    "users unmake-super-admin": ("--email", "ada@example.com"),
 }
 """Commands, with what they need, in an order in which each has something to say."""
 

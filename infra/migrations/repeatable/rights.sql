@@ -65,6 +65,7 @@ BEGIN
         ('access.record',           'EXECUTE',                         '',       '',                       '',       ''),
         ('access.end_sessions',     '',                                '',       '',                       '',       ''),
         ('access.keep_credential',  '',                                '',       '',                       '',       ''),
+        ('access.list_tenants',     '',                                '',       '',                       '',       'EXECUTE'),
         ('access.make_auth_partitions','',                             '',       '',                       '',       'EXECUTE'),
         ('access.forget_auth_events','',                               '',       '',                       '',       'EXECUTE')
     ) AS t (name, writer, relay, projector, reader, access) LOOP

@@ -1,0 +1,216 @@
+"""Tenants over HTTP: everybody sees their own; whoever looks after the cell sees names, enters with a reason, for an
+hour, and is told of in the tenant's own log.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+
+from cli.users import set_super_admin
+from domain.identity.permissions import Role, Scope
+from infra.database import Role as DatabaseRole
+from infra.database import open_pool
+from processors.invariants.access import check_access
+from schemas.codec import default_codec
+from testing.api_client import Api, Client, running_api
+from testing.people import Browser, admin, browser
+from testing.services import FreshDatabase
+
+ROOT, ADA = "root@example.com", "ada@example.com"
+WHY = {"reason": "ticket 4711"}
+IN_ACME = {"X-Tenant-ID": "acme"}
+
+
+@pytest.fixture
+async def api(database: FreshDatabase) -> AsyncIterator[Api]:
+    async with running_api(database) as running:
+        yield running
+
+
+async def super_admin(api: Api) -> tuple[str, Browser]:
+    """A user who looks after the cell, and is ADMIN of a tenant of their own."""
+    user_id = await admin(api, ROOT, tenant="home")
+    await set_super_admin(api.database.dsn, api.parts.settings, email=ROOT, is_super_admin=True)
+    asks = await browser(api, ROOT)
+    asks.headers["X-Tenant-ID"] = "platform"
+    return user_id, asks
+
+
+async def ok(asks: Browser, method: str, path: str, body: object = None, tenant: str = "platform") -> dict[str, Any]:
+    answer = await asks.send(method, path, body, {"X-Tenant-ID": tenant})
+    assert answer.status_code in (200, 201), answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def events(client: Client, tenant: str = "acme") -> list[dict[str, Any]]:
+    answer = await client.get(f"/v1/events?stream=tenant/{tenant}")
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found
+
+
+async def test_whoever_looks_after_the_cell_sees_names_and_counts_of_all_tenants(api: Api) -> None:
+    _, root = await super_admin(api)
+    for tenant in ("acme", "beta"):
+        await api.tenant(tenant)
+    listed = (await ok(root, "GET", "/v1/tenants"))["data"]
+    assert [(each["id"], each["members"], each["api_keys"]) for each in listed] == [
+        ("acme", 0, 1),
+        ("beta", 0, 1),
+        ("home", 1, 1),
+    ]
+    first = await ok(root, "GET", "/v1/tenants?limit=2")
+    assert ([each["id"] for each in first["data"]], first["has_more"]) == (["acme", "beta"], True)
+    rest = await ok(root, "GET", f"/v1/tenants?limit=2&starting_after={first['next_cursor']}")
+    assert [each["id"] for each in rest["data"]] == ["home"]
+    back = await ok(root, "GET", "/v1/tenants?limit=1&ending_before=home")
+    assert [each["id"] for each in back["data"]] == ["beta"]
+    assert (await ok(root, "GET", "/v1/tenants/beta"))["name"] == "beta"
+
+
+async def test_a_member_sees_their_own_tenant_and_no_other(api: Api) -> None:
+    await admin(api, ADA)
+    await api.tenant("beta")
+    ada = await browser(api, ADA)
+    assert [each["id"] for each in (await ada.send("GET", "/v1/tenants")).json()["data"]] == ["acme"]
+    assert (await ada.send("GET", "/v1/tenants/acme")).json()["members"] == 1
+    for tenant in ("beta", "nobody"):
+        answer = await ada.send("GET", f"/v1/tenants/{tenant}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "tenant_not_found")
+    assert (await ada.send("GET", "/v1/tenants?starting_after=beta")).status_code == 422
+    for path in ("suspend", "reactivate", "enter", "reveal"):
+        answer = await ada.send("POST", f"/v1/tenants/acme/{path}", WHY)
+        assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied"), path
+    assert (await ada.send("GET", "/v1/tenants", headers={"X-Tenant-ID": "platform"})).status_code == 403
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+async def test_no_api_key_has_to_do_with_tenants(api: Api, scope: Scope) -> None:
+    client = await api.tenant("acme", scope=scope)
+    for answer in (
+        await client.get("/v1/tenants"),
+        await client.get("/v1/tenants/acme"),
+        await client.post("/v1/tenants", {"id": "mine", "name": "Mine", "mode": "live"}),
+        *[await client.post(f"/v1/tenants/acme/{path}", WHY) for path in ("suspend", "reactivate", "enter", "reveal")],
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
+
+
+async def test_a_tenant_is_created_suspended_and_reactivated_and_its_log_says_by_whom(api: Api) -> None:
+    root_id, root = await super_admin(api)
+    made = await ok(root, "POST", "/v1/tenants", {"id": "acme", "name": "Acme", "mode": "test"})
+    assert (made["id"], made["status"]) == ("acme", "active")
+    again = await root.send("POST", "/v1/tenants", {"id": "acme", "name": "Acme", "mode": "test"})
+    assert (again.status_code, again.json()["code"]) == (409, "tenant_already_exists")
+    client = await api.tenant("acme")
+    assert (await ok(root, "POST", "/v1/tenants/acme/suspend", WHY))["status"] == "suspended"
+    assert (await client.post("/v1/products", {"name": "P"})).json()["code"] == "tenant_suspended"
+    assert (await client.get("/v1/products")).status_code == 200
+    assert (await ok(root, "POST", "/v1/tenants/acme/reactivate"))["status"] == "active"
+    assert (await client.post("/v1/products", {"name": "P"})).status_code == 201
+    assert {each["actor"] for each in await events(client)} == {f"user:{root_id} for acme"}
+    for path in ("suspend", "enter"):
+        answer = await root.send("POST", f"/v1/tenants/nobody/{path}", WHY)
+        assert (answer.status_code, answer.json()["code"]) == (404, "tenant_not_found")
+
+
+async def test_an_idempotency_key_of_theirs_is_none_of_the_tenants(api: Api) -> None:
+    _, root = await super_admin(api)
+    client = await api.tenant("acme")
+    own = await client.post("/v1/products", {"name": "P"}, idempotency_key="k")
+    headers = {"Idempotency-Key": "k", "X-Tenant-ID": "platform"}
+    first = await root.send("POST", "/v1/tenants/acme/suspend", WHY, headers)
+    second = await root.send("POST", "/v1/tenants/acme/suspend", WHY, headers)
+    assert (first.status_code, second.headers["idempotent-replayed"]) == (200, "true")
+    assert second.content == first.content
+    assert (await client.get("/v1/commands/k")).json()["status"] == "accepted"
+    assert own.status_code == 201
+
+
+async def test_they_enter_with_a_reason_and_do_what_an_admin_may_with_people_masked(api: Api) -> None:
+    root_id, root = await super_admin(api)
+    client = await api.tenant("acme")
+    customer = await client.made("/v1/customers", {"currency": "EUR", "name": "Grace Hopper"})
+    path = f"/v1/customers/{customer['id']}"
+    before = await root.send("GET", path, headers=IN_ACME)
+    assert (before.status_code, before.json()["code"]) == (403, "tenant_mismatch")
+    assert (await root.send("POST", "/v1/tenants/acme/enter", {})).status_code == 422
+
+    entry = await ok(root, "POST", "/v1/tenants/acme/enter", WHY)
+    left = datetime.fromisoformat(entry["ends_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=59) < left <= timedelta(minutes=60)
+    assert (await ok(root, "GET", path, tenant="acme"))["name"] == "G…"
+    product = await root.send("POST", "/v1/products", {"name": "P"}, IN_ACME)
+    assert product.status_code == 201, product.text
+    key = await root.send("POST", "/v1/api-keys", {"name": "K", "scope": "read"}, IN_ACME)
+    assert key.status_code in (201, 403), key.text
+
+    await ok(root, "POST", "/v1/tenants/acme/reveal", WHY)
+    assert (await until_plain(root, path))["name"] == "Grace Hopper"
+
+    told = {each["type"]: each for each in await events(client)}
+    assert {"tenant.entered", "tenant.personal_data_revealed"} <= told.keys()
+    assert told["tenant.entered"]["data"]["reason"] == WHY["reason"]
+    of_product = (await client.get(f"/v1/events?stream={product.json()['id']}")).json()["data"]
+    assert of_product[0]["actor"] == f"user:{root_id} for acme"
+    await holds(api)
+
+
+async def until_plain(root: Browser, path: str) -> dict[str, Any]:
+    """What is remembered of them goes when the reveal is heard of, within a moment."""
+    found: dict[str, Any] = {}
+    for _ in range(1_000):
+        found = await ok(root, "GET", path, tenant="acme")
+        if "…" not in found["name"]:
+            break
+    return found
+
+
+async def holds(api: Api) -> None:
+    """Invariant I11."""
+    pool = await open_pool(api.database.dsn, DatabaseRole.OWNER, api.parts.settings.database)
+    try:
+        found = await check_access(pool, default_codec())
+    finally:
+        await pool.close()
+    assert found.holds, found.named
+
+
+async def test_whoever_is_no_super_admin_any_more_is_in_no_tenant_any_more(api: Api) -> None:
+    _, root = await super_admin(api)
+    await api.tenant("acme")
+    await ok(root, "POST", "/v1/tenants/acme/enter", WHY)
+    await ok(root, "GET", "/v1/products", tenant="acme")
+    await set_super_admin(api.database.dsn, api.parts.settings, email=ROOT, is_super_admin=False)
+    for _ in range(1_000):
+        answer: httpx2.Response = await root.send("GET", "/v1/products", headers=IN_ACME)
+        if answer.status_code == 403:
+            break
+    assert answer.json()["code"] == "tenant_mismatch"
+    assert (await root.send("GET", "/v1/tenants", headers={"X-Tenant-ID": "platform"})).status_code == 403
+    assert (await root.send("GET", "/v1/products", headers={"X-Tenant-ID": "home"})).status_code == 200
+
+
+async def test_an_entry_that_is_over_lets_nobody_in(api: Api) -> None:
+    _, root = await super_admin(api)
+    await api.tenant("acme")
+    await ok(root, "POST", "/v1/tenants/acme/enter", WHY)
+    pool = await open_pool(api.database.dsn, DatabaseRole.OWNER, api.parts.settings.database)
+    await pool.execute("UPDATE access.entries SET ends_at = now() - interval '1 second'")
+    await pool.execute("SELECT pg_notify('tallybook_access', '')")
+    await pool.close()
+    for _ in range(1_000):
+        answer = await root.send("GET", "/v1/products", headers=IN_ACME)
+        if answer.status_code == 403:
+            break
+    assert answer.json()["code"] == "tenant_mismatch"
+
+
+async def test_a_member_who_looks_after_the_cell_is_a_member_at_home(api: Api) -> None:
+    _, root = await super_admin(api)
+    shown = await ok(root, "GET", "/v1/users", tenant="home")
+    assert [each["role"] for each in shown["data"]] == [Role.ADMIN]
+    assert shown["data"][0]["email"] == ROOT, "not masked: it is their own team"
