@@ -14,6 +14,7 @@ import structlog
 from api.http.call import Parts
 from api.http.signing_in import tell_ended
 from infra.event_store.log import CONNECTION_ERRORS
+from infra.identity.invitation_addresses import InvitationAddresses
 from infra.identity.opening import Identity
 
 TELL_EVERY_S: Final = 60.0
@@ -53,6 +54,7 @@ async def hourly(identity: Identity) -> None:
     await identity.sessions.forget_old(now - USED_KEPT)
     await identity.portal.forget_old(now - USED_KEPT)
     await identity.attempts.forget_old(now)
+    await InvitationAddresses(identity.pool, identity.keyring).forget_old(now)
 
 
 async def _done(what: str, work: Awaitable[None]) -> None:

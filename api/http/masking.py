@@ -14,6 +14,7 @@ from api.http.replies import JSON, Reply
 PERSONAL: Final[Mapping[str, frozenset[str]]] = {
     "customer": frozenset({"name", "email", "phone", "address", "tax_ids", "metadata"}),
     "user": frozenset({"name", "email"}),
+    "invitation": frozenset({"email"}),
     "auth_event": frozenset({"address", "user_agent"}),
 }
 """By an answer's `object`, its fields that the vault keeps."""

@@ -77,6 +77,7 @@ READING_ORDER: Final = (
     "events",
     "api keys",
     "users",
+    "invitations",
     "tenants",
     "auth log",
 )

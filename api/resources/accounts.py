@@ -36,6 +36,7 @@ from domain.identity.team import (
     InvitationExpired,
     InvitationNotFound,
     TeamIsFull,
+    TeamNeedsAdmin,
 )
 from domain.identity.user import RegisterUser, UpdateUser, UserStatus, VerifyUser
 from domain.kernel.identifiers import USER
@@ -56,6 +57,9 @@ _NOTHING: Final = {"object": "done"}
 ACCOUNTS: Final = Operations(
     tag="accounts", about="How people come in, and what is known of them.", changed_with=Permission.PROFILE_WRITE
 )
+
+JOINING: Final = (InvitationNotFound, InvitationExpired, AlreadyMember, TeamIsFull, TeamNeedsAdmin)
+"""Why an invitation does not make whoever accepts it a member."""
 
 Locale = Annotated[str, form(r"^[a-z]{2,3}(-[A-Z]{2})?$", "Must be a language like en or en-GB")]
 
@@ -194,7 +198,15 @@ class Acceptance(Body):
     },
     answers=NothingResource,
     example=_NOTHING,
-    refusals=(InvalidPassword, WeakPassword, InvitationNotFound, InvitationExpired, AlreadyMember, TeamIsFull),
+    refusals=(
+        InvalidPassword,
+        WeakPassword,
+        InvitationNotFound,
+        InvitationExpired,
+        AlreadyMember,
+        TeamIsFull,
+        TeamNeedsAdmin,
+    ),
     problems=(ONE_TIME_TOKEN_INVALID, INSECURE_CONNECTION, PASSWORDS_BUSY),
     is_open=True,
 )
@@ -228,7 +240,8 @@ async def accept_invitation(call: Call, body: Acceptance) -> NothingResource:
 
 
 _REFUSALS: Final = {
-    refusal.code: refusal for refusal in (InvitationNotFound, InvitationExpired, AlreadyMember, TeamIsFull)
+    refusal.code: refusal
+    for refusal in (InvitationNotFound, InvitationExpired, AlreadyMember, TeamIsFull, TeamNeedsAdmin)
 }
 
 

@@ -39,7 +39,7 @@ from domain.kernel.tenant_mode import TenantMode
 from projections.reading import Page, PageRequest, UnknownCursor
 
 TENANT_ID_PATTERN: Final = r"^[a-z][a-z0-9-]{1,62}$"
-_ONE: Final = "/v1/tenants/{tenant_id}"
+_ONE: Final = "/v1/tenants/{tenant}"
 _LIST: Final = "SELECT * FROM access.list_tenants($1, $2, $3, $4)"
 
 TenantId = Annotated[str, form(TENANT_ID_PATTERN, "Must be 2 to 63 lower-case letters, digits and hyphens")]
@@ -73,7 +73,7 @@ class TenantResource(TypedDict):
     api_keys: int | None
 
 
-class EntryResource(TypedDict):
+class TenantEntryResource(TypedDict):
     """Whoever looks after the cell, in a tenant until `ends_at`: with `X-Tenant-ID` they may do there what an ADMIN
     may. `is_revealed`: they see personal data plain.
     """
@@ -166,7 +166,7 @@ async def reactivate_tenant(call: Call, _body: NoBody) -> Intention:
     f"{_ONE}/enter",
     body=Why,
     body_example={"reason": "ticket 4711: an invoice that does not add up"},
-    answers=EntryResource,
+    answers=TenantEntryResource,
     example=_ENTRY,
     refusals=(TenantNotFound,),
 )
@@ -186,7 +186,7 @@ async def enter_tenant(call: Call, body: Why) -> Intention:
     f"{_ONE}/reveal",
     body=Why,
     body_example={"reason": "ticket 4711: whose invoice it is"},
-    answers=EntryResource,
+    answers=TenantEntryResource,
     example={**_ENTRY, "is_revealed": True},
     refusals=(TenantNotFound, TenantNotEntered),
 )
@@ -243,7 +243,7 @@ async def _page(call: Call, request: PageRequest) -> Page[Mapping[str, Any]]:
 
 
 def _id_of(call: Call) -> str:
-    return call.path["tenant_id"]
+    return call.path["tenant"]
 
 
 def _sees_all(call: Call) -> bool:
@@ -271,7 +271,7 @@ def _changed(tenant_id: str, command: Command) -> Intention:
 def _entered(call: Call, tenant_id: str, command: Command) -> Intention:
     user_id = call.principal.id
 
-    def render(streams: Streams) -> EntryResource:
+    def render(streams: Streams) -> TenantEntryResource:
         (entry,) = (each for each in TENANT.of(streams, tenant_id).entries if each.user_id == user_id)
         return {
             "object": "tenant_entry",
@@ -281,7 +281,10 @@ def _entered(call: Call, tenant_id: str, command: Command) -> Intention:
             "is_revealed": entry.is_revealed,
         }
 
-    return Intention(command=command, tenant_id=tenant_id, render=render)
+    # What this process remembers of them is from before; the others hear of it with the commit.
+    return Intention(
+        command=command, tenant_id=tenant_id, render=render, afterwards=call.parts.credentials.forget_users
+    )
 
 
 def _decided(tenant: Tenant) -> TenantResource:

@@ -26,11 +26,13 @@ MEMBERS_MAX: Final = 1_000
 class InviteMember:
     """`by` is the id of the user or the API key that asks, None for the platform; so it is in all commands here.
 
-    Address and token are no facts: they lie elsewhere.
+    Address and token are no facts: they lie elsewhere. `user_id` is whose address it is, where it is a user's; the
+    event does not tell.
     """
 
     tenant_id: str
     invitation_id: str
+    user_id: str | None
     role: Role
     expires_at: datetime
     by: str | None

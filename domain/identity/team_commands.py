@@ -53,6 +53,8 @@ def invite_member(command: InviteMember, streams: Streams, now: datetime) -> Dec
     team = _team_of(streams, command.tenant_id)
     _check_may(streams, command, now)
     _check_role(command.role)
+    if command.user_id is not None and team.role_of(command.user_id) is not None:
+        raise AlreadyMember(user=command.user_id)
     if any(each.invitation_id == command.invitation_id for each in team.invitations):
         raise InvitationAlreadyExists(invitation=command.invitation_id)
     if not now < command.expires_at <= now + INVITATION_LASTS_MAX:

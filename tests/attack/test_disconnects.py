@@ -8,11 +8,15 @@ import pytest
 
 from api.app import RESOURCES
 from api.http.operations import Operation
+from domain.identity.permissions import Scope, permissions_of
 from tests.attack.target import Target, head
 from tests.integration.test_api_bad_input import PREFIXES, SOMEBODYS_ID
 
 COMMANDS: list[Operation] = [
-    operation for resource in RESOURCES for operation in resource.declared if operation.is_command
+    operation
+    for resource in RESOURCES
+    for operation in resource.declared
+    if operation.is_command and operation.needs in permissions_of(Scope.ADMIN)
 ]
 
 

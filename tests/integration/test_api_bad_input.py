@@ -136,7 +136,14 @@ def broken(example: object) -> st.SearchStrategy[object]:
     return bodies()
 
 
-STANDS_ALONE = {"create_customer", "create_product", "create_test_clock", "post_journal_entry", "create_api_key"}
+STANDS_ALONE = {
+    "create_customer",
+    "create_product",
+    "create_test_clock",
+    "post_journal_entry",
+    "create_api_key",
+    "create_invitation",
+}
 
 
 @pytest.mark.parametrize("operation", COMMANDS, ids=lambda operation: operation.name)

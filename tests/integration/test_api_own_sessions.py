@@ -221,7 +221,12 @@ async def invited(api: Api, email: str, role: Role = Role.VIEWER) -> str:
     identity = api.parts.identity
     invitation_id, now = new_id("inv_"), identity.clock()
     command = InviteMember(
-        tenant_id="acme", invitation_id=invitation_id, role=role, expires_at=now + timedelta(days=1), by=None
+        user_id=None,
+        tenant_id="acme",
+        invitation_id=invitation_id,
+        role=role,
+        expires_at=now + timedelta(days=1),
+        by=None,
     )
     outcome = await api.parts.writer.submit(
         Request(

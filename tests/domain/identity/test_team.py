@@ -61,7 +61,7 @@ ACCEPT = AcceptInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, user
 
 def invite(**changes: Any) -> InviteMember:
     usual: dict[str, Any] = {"invitation_id": INVITATION_ID, "role": Role.VIEWER, "expires_at": NOW + WEEK, "by": ADA}
-    return InviteMember(tenant_id=TENANT_ID, **{**usual, **changes})
+    return InviteMember(tenant_id=TENANT_ID, **{"user_id": None, **usual, **changes})
 
 
 def change_role(user_id: str, role: Role, by: str | None = ADA) -> ChangeMemberRole:
@@ -107,6 +107,8 @@ def test_nobody_is_made_what_is_no_role_of_teams(role: Role) -> None:
 def test_whoever_is_a_member_is_not_added_again() -> None:
     given(tenant_created(), added(ADA), added(BOB)).when(add(BOB, by=ADA)).then_refused(AlreadyMember, user=BOB)
     given(added(ADA), added(BOB), INVITED).when(ACCEPT).then_refused(AlreadyMember, user=BOB)
+    given(added(ADA), added(BOB)).when(invite(user_id=BOB)).then_refused(AlreadyMember, user=BOB)
+    given(added(ADA)).when(invite(user_id=BOB)).then(INVITED)
 
 
 @pytest.mark.parametrize("by", [BOB, EVE])

@@ -40,6 +40,7 @@ asked: st.SearchStrategy[Asked] = st.one_of(
         InviteMember,
         tenant_id=st.just(TENANT_ID),
         invitation_id=invitation,
+        user_id=asking,
         role=role,
         expires_at=st.just(NOW + WEEK),
         by=asking,
@@ -68,7 +69,7 @@ class Model:
                 return False
             match command:
                 case InviteMember():
-                    if command.invitation_id in offers:
+                    if command.invitation_id in offers or command.user_id in roles:
                         return False
                     offers[command.invitation_id] = command.role
                 case AddMember():
