@@ -283,7 +283,7 @@ def _entered(call: Call, tenant_id: str, command: Command) -> Intention:
 
     # What this process remembers of them is from before; the others hear of it with the commit.
     return Intention(
-        command=command, tenant_id=tenant_id, render=render, afterwards=call.parts.credentials.forget_users
+        command=command, tenant_id=tenant_id, render=render, afterwards=call.parts.credentials.forget_sessions
     )
 
 
