@@ -54,6 +54,7 @@ from api.resources import (
     sagas,
     schema_registry,
     search,
+    second_factors,
     sign_in_page,
     signing_keys,
     stats,
@@ -98,6 +99,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     tenants.TENANTS,
     auth_events.AUTH_EVENTS,
     portal.PORTAL,
+    second_factors.FACTORS,
     own_sessions.OWN,
     passwords.PASSWORDS,
     accounts.ACCOUNTS,
@@ -168,7 +170,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
         auth_log = AuthLog(access_pool, settings.auth)
         await stack.enter_async_context(auth_log.writing())
         keys = ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys)
-        identity = await stack.enter_async_context(open_identity(settings, access_pool))
+        identity = await stack.enter_async_context(open_identity(settings, access_pool, origin=own_origin(settings)))
         post = await stack.enter_async_context(Post(mailer_from(settings)).open())
         users = UserSessions(identity, cache_s=api.key_cache_s, max_users=api.key_cache_max_keys)
         visits = PortalVisits(identity, cache_s=api.key_cache_s, max_visits=api.key_cache_max_keys)

@@ -68,6 +68,17 @@ def token_reused(settings: Settings, to: str) -> Letter:
     )
 
 
+def second_factors_changed(settings: Settings, to: str) -> Letter:
+    """To whoever's second factors or recovery codes have changed."""
+    return Letter(
+        to=to,
+        subject="Your second factors were changed",
+        text="A second factor of yours was added or removed, or your recovery codes were made anew. If it was not you, "
+        f"somebody knows your password: choose another one at once, and look at your second factors:\n\n"
+        f"{public_url(settings)}/\n",
+    )
+
+
 def _lasts(seconds: int) -> str:
     hours = seconds // _HOURS
     if hours >= 48:

@@ -52,6 +52,7 @@ async def hourly(identity: Identity) -> None:
     await identity.signing.keep_up(now)
     await identity.one_time.forget_old(now - USED_KEPT)
     await identity.sessions.forget_old(now - USED_KEPT)
+    await identity.second_factors.forget_old(now - USED_KEPT)
     await identity.portal.forget_old(now - USED_KEPT)
     await identity.attempts.forget_old(now)
     await InvitationAddresses(identity.pool, identity.keyring).forget_old(now)

@@ -9,7 +9,7 @@ from typing import Annotated, Final, NamedTuple
 
 import typer
 
-from api.http.callers import public_url
+from api.http.callers import own_origin, public_url
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
 from domain.identity.passwords import InvalidPassword, WeakPassword, check_password
 from domain.identity.permissions import Role
@@ -70,7 +70,7 @@ async def create_admin(
         stack.push_async_callback(writer.close)
         pool = await open_pool(dsn, DatabaseRole.ACCESS, settings.database)
         stack.push_async_callback(pool.close)
-        identity = await stack.enter_async_context(open_identity(settings, pool))
+        identity = await stack.enter_async_context(open_identity(settings, pool, origin=own_origin(settings)))
         if not await pool.fetchval("SELECT true FROM access.tenants WHERE tenant_id = $1", tenant_id):
             raise NoSuchTenant(tenant_id)
         found = await identity.users.by_address(email)

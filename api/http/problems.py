@@ -122,6 +122,19 @@ CARD_NUMBER: Final = ProblemType(
 RATE_LIMITED: Final = ProblemType(
     "rate_limited", 429, "Too many requests; retry after the seconds in the header Retry-After."
 )
+SECOND_FACTOR_REQUIRED: Final = ProblemType(
+    "second_factor_required",
+    401,
+    "The password is right, and the user has a second factor: ask again with `code`, or with `passkey` (its options "
+    "come from POST /v1/auth/passkey-options).",
+)
+WRONG_SECOND_FACTOR: Final = ProblemType(
+    "wrong_second_factor", 401, "The code or the passkey's answer is not the user's, was used already, or is over."
+)
+SECOND_FACTOR_NOT_SHOWN: Final = ProblemType(
+    "second_factor_not_shown", 422, "This does not show the second factor that was offered: begin again."
+)
+NO_PASSKEY: Final = ProblemType("no_passkey", 409, "The user has no passkey: sign in with a code.")
 WRONG_PASSWORD: Final = ProblemType("wrong_password", 403, "This is not the user's password.")
 REFRESH_TOKEN_INVALID: Final = ProblemType(
     "refresh_token_invalid", 401, "The refresh token is not known here, or its session is over: sign in again."

@@ -26,6 +26,7 @@ from api.http.problems import (
 )
 from api.http.proving import Refused, caller_of, compare, note, usable
 from api.http.replies import Reply, json_reply
+from api.http.second_step import SECOND_STEP, SecondStep, check_second_step
 from api.http.signing_in import cookie_of, end_session, ended_here, start_session
 from api.http.validation import form
 from api.resources.personal_data import Email
@@ -58,7 +59,7 @@ Secret = Annotated[str, form(r"^[!-~]*$", "Must be a token as it was given", min
 TOKEN_EXAMPLE: Final = "mfrggzdfmztwq2lk" * 3 + "mfrg"
 
 
-class LogIn(Body):
+class LogIn(SecondStep):
     """Who signs in, and with what: a browser gets a cookie, a program tokens, which are of one tenant."""
 
     email: Email
@@ -116,11 +117,12 @@ _EXAMPLE: Final = {
         CROSS_SITE,
         TENANT_REQUIRED,
         TENANT_MISMATCH,
+        *SECOND_STEP,
     ),
     is_open=True,
 )
 async def log_in(call: Call, body: LogIn) -> Reply:
-    """Sign in with e-mail address and password.
+    """Sign in with e-mail address and password, and a second factor where the user has one.
 
     A browser gets its session in a cookie that no script can read. A program gets an access token for one tenant, and a
     refresh token; it names the tenant where its user is a member of several. Whether an address is known is told to
@@ -160,6 +162,7 @@ async def _proven(call: Call, body: LogIn) -> tuple[FoundUser, bytes]:
         # Told to whoever knows the password alone.
         note(call, AuthEventKind.LOG_IN_FAILED, user_id=user_id, code=UserMayNotSignIn.code)
         raise UserMayNotSignIn(user=user.user_id, status=user.status)
+    await check_second_step(call, user.user_id, body)
     return user, password_hash
 
 

@@ -20,6 +20,7 @@ from api.http.problems import (
 )
 from api.http.proving import Refused, caller_of, compare, hashed, note, profile, usable, used
 from api.http.replies import Header, Reply, json_reply
+from api.http.second_step import SECOND_STEP, SecondStep, check_second_step
 from api.http.signing_in import Extras, cookie_of, ended_here, issue
 from api.resources.auth import TOKEN_EXAMPLE, Password, Secret
 from api.resources.own_sessions import NothingResource
@@ -44,8 +45,8 @@ PASSWORDS: Final = Operations(
 )
 
 
-class PasswordConfirmation(Body):
-    """The password, entered again."""
+class PasswordConfirmation(SecondStep):
+    """The password, entered again, and a second factor of whoever has one."""
 
     password: Password
 
@@ -69,7 +70,7 @@ class ConfirmationResource(TypedDict):
         "confirmed_at": "2026-03-01T12:00:00Z",
         "confirmed_until": "2026-03-01T12:15:00Z",
     },
-    problems=_CHECKED,
+    problems=(*_CHECKED, *SECOND_STEP),
 )
 async def confirm_password(call: Call, body: PasswordConfirmation) -> Reply:
     """Enter your password again, before what is dangerous (403 `password_confirmation_required`).
@@ -77,6 +78,7 @@ async def confirm_password(call: Call, body: PasswordConfirmation) -> Reply:
     The session may do it for 15 minutes from then. A browser's gets a new secret.
     """
     await _compare_own(call, body.password)
+    await check_second_step(call, call.principal.id, body)
     identity, session_id = call.parts.identity, _session_of(call)
     now = identity.clock()
     await identity.sessions.confirm(session_id, now)

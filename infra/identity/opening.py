@@ -8,13 +8,17 @@ from datetime import timedelta
 from infra.clock import Clock, system_clock
 from infra.database import Pool
 from infra.identity.access_tokens import AccessTokens
+from infra.identity.authenticator_apps import AuthenticatorApps
 from infra.identity.keyring import Keyring
 from infra.identity.limits import key_limits, lockout_limits, session_limits
 from infra.identity.log_in_attempts import LogInAttempts
 from infra.identity.one_time_tokens import OneTimeTokens
+from infra.identity.passkeys import Passkeys, PasskeySite
 from infra.identity.password_hashing import PasswordHashing
 from infra.identity.passwords import Passwords
 from infra.identity.portal_sessions import PortalSessions
+from infra.identity.recovery_codes import RecoveryCodes
+from infra.identity.second_factors import SecondFactors
 from infra.identity.sessions import Sessions
 from infra.identity.signed_in import Users
 from infra.identity.signing_keys import KeysInHand, SigningKeys
@@ -33,6 +37,7 @@ class Identity:
     one_time: OneTimeTokens
     sessions: Sessions
     portal: PortalSessions
+    second_factors: SecondFactors
     signing: SigningKeys
     keys_in_hand: KeysInHand
     tokens: AccessTokens
@@ -41,12 +46,15 @@ class Identity:
 
 
 @asynccontextmanager
-async def open_identity(settings: Settings, pool: Pool, *, clock: Clock = system_clock) -> AsyncIterator[Identity]:
-    """Open them over a pool in the role `tallybook_access`."""
+async def open_identity(
+    settings: Settings, pool: Pool, *, origin: str, clock: Clock = system_clock
+) -> AsyncIterator[Identity]:
+    """Open them over a pool in the role `tallybook_access`; `origin` is that of our own pages."""
     auth = settings.auth
     keyring = Keyring(vault_master_key(settings))
     tokens = AccessTokens(auth)
     hashing = PasswordHashing(auth)
+    one_time = OneTimeTokens(pool)
     signing = SigningKeys(pool, keyring, key_limits(auth))
     try:
         yield Identity(
@@ -55,9 +63,15 @@ async def open_identity(settings: Settings, pool: Pool, *, clock: Clock = system
             users=Users(pool, keyring),
             hashing=hashing,
             passwords=Passwords(pool, hashing),
-            one_time=OneTimeTokens(pool),
+            one_time=one_time,
             sessions=Sessions(pool, keyring, session_limits(auth)),
             portal=PortalSessions(pool, lasts=timedelta(seconds=auth.portal_session_s)),
+            second_factors=SecondFactors(
+                pool=pool,
+                apps=AuthenticatorApps(pool, keyring),
+                passkeys=Passkeys(pool, one_time, PasskeySite(origin=origin)),
+                recovery=RecoveryCodes(pool, keyring),
+            ),
             signing=signing,
             keys_in_hand=KeysInHand(signing, cache=timedelta(seconds=auth.signing_keys_cache_s)),
             tokens=tokens,

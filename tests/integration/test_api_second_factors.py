@@ -1,0 +1,157 @@
+"""Signing in with a second factor, over the real parts: a stolen password signs nobody in."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pyotp
+import pytest
+
+from api.http.callers import own_origin
+from testing.api_client import Api, running_api
+from testing.authenticator import Authenticator
+from testing.people import PASSWORD, Browser, admin, browser
+from testing.services import FreshDatabase
+
+ADA = "ada@example.com"
+STEP = timedelta(seconds=30)
+PATH = "/v1/auth/second-factors"
+
+
+@pytest.fixture
+async def api(database: FreshDatabase) -> AsyncIterator[Api]:
+    async with running_api(database) as running:
+        await admin(running, ADA)
+        yield running
+
+
+async def sign_in(api: Api, **more: object) -> httpx2.Response:
+    body = {"email": ADA, "password": PASSWORD, "kind": "browser", **more}
+    return await Browser(http=api.http).send("POST", "/v1/auth/login", body)
+
+
+class Phone:
+    """Ada's telephone. Each of its codes is used once, so it is always one that was not shown yet."""
+
+    def __init__(self, api: Api, secret: str) -> None:
+        self._api = api
+        self._app = pyotp.TOTP(secret)
+        self._shown = 0
+
+    def code(self) -> str:
+        """The next code: of the last step, of this one, and of the next, which are taken (RFC 6238 §5.2)."""
+        self._shown += 1
+        return self._app.at(self._api.parts.identity.clock(), counter_offset=self._shown - 2)
+
+
+async def with_app(api: Api, page: Browser) -> tuple[Phone, list[str], str]:
+    """The telephone, added as second factor, its recovery codes and its id."""
+    offer = (await page.send("POST", f"{PATH}/totp", {"name": "Telephone"})).json()
+    assert offer["uri"].startswith("otpauth://totp/Tallybook:ada%40example.com?"), offer
+    phone = Phone(api, offer["secret"])
+    added = await page.send("POST", f"{PATH}/totp/confirm", {"id": offer["id"], "code": phone.code()})
+    assert added.status_code == 200, added.text
+    return phone, added.json()["recovery_codes"], offer["id"]
+
+
+def told(response: httpx2.Response) -> tuple[int, Any]:
+    return response.status_code, response.json().get("code")
+
+
+async def test_from_the_first_factor_on_the_password_is_not_enough(api: Api) -> None:
+    page = await browser(api, ADA)
+    offer = (await page.send("POST", f"{PATH}/totp", {})).json()
+    assert (await sign_in(api)).status_code == 200, "an offer that nobody took up is none"
+    assert offer["secret"] not in (await page.send("GET", PATH)).text
+    phone, codes, _ = await with_app(api, page)
+    assert len(set(codes)) == 10
+    assert told(await sign_in(api)) == (401, "second_factor_required")
+    assert told(await sign_in(api, code="000000")) == (401, "wrong_second_factor")
+    assert told(await sign_in(api, password="wrong", code=phone.code())) == (401, "wrong_credentials")
+    code = phone.code()
+    assert (await sign_in(api, code=code)).status_code == 200
+    assert told(await sign_in(api, code=code)) == (401, "wrong_second_factor"), "each code is good once"
+    (factor,) = (await page.send("GET", PATH)).json()["data"]
+    assert (factor["kind"], factor["name"]) == ("totp", "Telephone")
+    assert factor["last_used_at"] is not None
+
+
+async def test_a_recovery_code_stands_in_once(api: Api) -> None:
+    page = await browser(api, ADA)
+    _, codes, _ = await with_app(api, page)
+    assert (await sign_in(api, code=codes[0])).status_code == 200
+    assert told(await sign_in(api, code=codes[0])) == (401, "wrong_second_factor")
+    made = (await page.send("POST", "/v1/auth/recovery-codes", {})).json()["recovery_codes"]
+    assert told(await sign_in(api, code=codes[1])) == (401, "wrong_second_factor")
+    assert (await sign_in(api, code=made[1])).status_code == 200
+    assert (await page.send("GET", PATH)).json()["recovery_codes_left"] == 9
+
+
+async def test_a_passkey_signs_in_and_confirms(api: Api) -> None:
+    page, device = await browser(api, ADA), Authenticator(own_origin(api.parts.settings))
+    options = (await page.send("POST", f"{PATH}/passkey", {})).json()
+    body = {"name": "Key on my ring", "answer": device.create(options)}
+    assert (await page.send("POST", f"{PATH}/passkey/confirm", body)).status_code == 200
+    assert told(await sign_in(api)) == (401, "second_factor_required")
+
+    async def answer() -> str:
+        asked = await Browser(http=api.http).send(
+            "POST", "/v1/auth/passkey-options", {"email": ADA, "password": PASSWORD}
+        )
+        assert asked.status_code == 200, asked.text
+        return device.get(asked.json())
+
+    shown = await answer()
+    assert (await sign_in(api, passkey=shown)).status_code == 200
+    assert told(await sign_in(api, passkey=shown)) == (401, "wrong_second_factor")
+    confirm = "/v1/auth/confirm-password"
+    assert told(await page.send("POST", confirm, {"password": PASSWORD})) == (401, "second_factor_required")
+    assert (await page.send("POST", confirm, {"password": PASSWORD, "passkey": await answer()})).status_code == 200
+    wrong = {"email": ADA, "password": "wrong"}
+    assert told(await page.send("POST", "/v1/auth/passkey-options", wrong)) == (401, "wrong_credentials")
+
+
+async def test_guesses_are_held_back_though_the_password_is_right_each_time(api: Api) -> None:
+    page = await browser(api, ADA)
+    phone, _, _ = await with_app(api, page)
+    answers = [told(await sign_in(api, code=f"{number:06}")) for number in range(12)]
+    assert (429, "log_in_held_back") in answers
+    assert told(await sign_in(api, code=phone.code()))[0] in (200, 429), "at most told to wait"
+    # The password's own count is another: it is not what fails.
+    assert told(await sign_in(api)) == (401, "second_factor_required")
+
+
+async def test_a_factor_is_removed_by_its_user_alone_and_the_codes_go_with_the_last(api: Api) -> None:
+    await admin(api, "bob@example.com", tenant="other")
+    page, bob = await browser(api, ADA), await browser(api, "bob@example.com")
+    _, codes, factor_id = await with_app(api, page)
+    assert told(await bob.send("DELETE", f"{PATH}/{factor_id}", {})) == (404, "second_factor_not_found")
+    assert (await page.send("DELETE", f"{PATH}/{factor_id}", {})).status_code == 200
+    assert (await page.send("GET", PATH)).json() == {"object": "second_factors", "data": [], "recovery_codes_left": 0}
+    assert (await sign_in(api)).status_code == 200
+    assert (await sign_in(api, code=codes[0])).status_code == 200, "nothing is asked for, so nothing is looked at"
+
+
+async def test_factors_change_after_a_password_was_entered_lately(api: Api) -> None:
+    page = await browser(api, ADA)
+    async with api.parts.access_pool.acquire() as connection:
+        await connection.execute("UPDATE access.sessions SET confirmed_at = confirmed_at - interval '16 minutes'")
+    api.parts.credentials.forget_sessions()
+    for method, path in (
+        ("POST", f"{PATH}/totp"),
+        ("POST", f"{PATH}/passkey"),
+        ("POST", "/v1/auth/recovery-codes"),
+        ("DELETE", f"{PATH}/fac_01m7ywe9z7e398x54gfbrtqnk7"),
+    ):
+        assert told(await page.send(method, path, {})) == (403, "password_confirmation_required"), path
+    await page.send("POST", "/v1/auth/confirm-password", {"password": PASSWORD})
+    assert (await page.send("POST", f"{PATH}/totp", {})).status_code == 200
+
+
+async def test_the_log_knows_that_there_is_a_factor_and_nothing_of_it(api: Api) -> None:
+    page = await browser(api, ADA)
+    await with_app(api, page)
+    async with api.parts.reader.of("platform") as connection:
+        rows = await connection.fetch("SELECT event_type FROM log.events WHERE stream_type = 'user' ORDER BY position")
+    assert [row[0] for row in rows][-1] == "user.second_factor_added"
