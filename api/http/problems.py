@@ -63,7 +63,7 @@ PORTAL_CODE_INVALID: Final = ProblemType(
     "portal_code_invalid", 401, "The link into the portal was used, replaced, or is over: ask for another one."
 )
 NOT_IN_PORTAL: Final = ProblemType(
-    "not_in_portal", 409, "This is for customers in the portal, and whoever asks is none."
+    "not_in_portal", 404, "There is no visit: this is for customers in the portal, and whoever asks is none."
 )
 TENANT_MISMATCH: Final = ProblemType(
     "tenant_mismatch", 403, "X-Tenant-ID names a tenant that is not the API key's, or not one of the user's."

@@ -36,8 +36,8 @@ PORTAL: Final = Operations(
     tag="portal",
     about="Customers who look after what is their own: invoices, payment methods, subscriptions, their data.",
     path_ids={"customer_id": identifiers.CUSTOMER},
-    seen_with=Permission.PROFILE_READ,
-    changed_with=Permission.PROFILE_WRITE,
+    seen_with=Permission.CUSTOMERS_READ,
+    changed_with=Permission.CUSTOMERS_WRITE,
 )
 
 

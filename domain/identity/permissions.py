@@ -132,8 +132,8 @@ _SECOND: Final = frozenset({Caution.SECOND_PERSON})
 # fmt: off
 MATRIX: Final = (
     #   permission                ADMIN BILLING MERCHANT USER VIEWER CUSTOMER scope
-    Row(_P.PROFILE_READ,          _A,   _A,     _A,   _A,   _A,   _O,   None),
-    Row(_P.PROFILE_WRITE,         _A,   _A,     _A,   _A,   _A,   _O,   None),
+    Row(_P.PROFILE_READ,          _A,   _A,     _A,   _A,   _A,   None, None),
+    Row(_P.PROFILE_WRITE,         _A,   _A,     _A,   _A,   _A,   None, None),
     Row(_P.REPORTS_READ,          _A,   _A,     _A,   None, _A,   None, _READ),
     Row(_P.CUSTOMERS_READ,        _A,   _A,     _A,   None, _M,   _O,   _READ, personal=True),
     Row(_P.CUSTOMERS_CREATE,      _A,   _A,     None, None, None, None, _WRITE),

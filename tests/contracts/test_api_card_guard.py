@@ -91,7 +91,7 @@ def test_what_is_declared_opaque_is_what_other_systems_name() -> None:
         for name in opaque_names(operation.body or operation.parameters) | operation.opaque  # type: ignore[arg-type]
     }
     theirs, places = {"external_id", "idempotency_key"}, {"starting_after", "ending_before", "stream", "subject"}
-    secrets = {"password", "current_password", "new_password", "token", "refresh_token", "code"}
+    secrets = {"password", "current_password", "new_password", "token", "refresh_token", "code", "answer", "passkey"}
     assert declared == theirs | places | secrets
 
 

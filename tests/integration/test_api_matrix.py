@@ -228,7 +228,7 @@ DONE_ONCE = {"remove_user", "withdraw_invitation"}
 OF_TENANTS = {operation.name for operation in OPERATIONS.values() if operation.path.startswith("/v1/tenants/")}
 """A tenant itself is named by whoever looks after all of them: tests/integration/test_api_tenants.py."""
 
-OF_OTHER_NAMES = {"get_command", "get_saga", "end_own_session", *OF_TENANTS}
+OF_OTHER_NAMES = {"get_command", "get_saga", "end_own_session", "remove_second_factor", *OF_TENANTS}
 """What they show is not found by an id of one of these things; sessions: test_api_own_sessions.py."""
 
 

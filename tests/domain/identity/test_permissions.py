@@ -28,7 +28,7 @@ from tests.domain.random_cases import CASES, seeded
 # person. The last column is the scope of keys; with two, the first reads and the second writes.
 TABLE = """
 | permission             | ADMIN | BILLING_ADMIN | MERCHANT | USER | VIEWER | CUSTOMER | key scope   |
-| profile                | rw    | rw            | rw       | rw   | rw     | o rw     | –           |
+| profile                | rw    | rw            | rw       | rw   | rw     | –        | –           |
 | reports                | r     | r             | r        | –    | r      | –        | read        |
 | customers              | rw    | rw            | r        | –    | r m    | o rw     | read, write |
 | customers:erase *      | w     | –             | –        | –    | –      | –        | admin       |
