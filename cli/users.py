@@ -141,7 +141,7 @@ async def set_super_admin(dsn: str, settings: Settings, *, email: str, is_super_
         stack.push_async_callback(writer.close)
         pool = await open_pool(dsn, DatabaseRole.ACCESS, settings.database)
         stack.push_async_callback(pool.close)
-        identity = await stack.enter_async_context(open_identity(settings, pool))
+        identity = await stack.enter_async_context(open_identity(settings, pool, origin=own_origin(settings)))
         found = await identity.users.by_address(email)
         if found is None:
             raise NoSuchUser(email)
