@@ -18,12 +18,13 @@ from api.http.access_log import AccessLog
 from api.http.addresses import networks
 from api.http.call import Parts
 from api.http.callers import own_origin
-from api.http.connections import Connections, Limits
+from api.http.connections import Connections
+from api.http.connections import Limits as ConnectionLimits
 from api.http.consistency import Positions
 from api.http.credentials import Credentials
 from api.http.edge import Edge
 from api.http.endpoints import CommandEndpoint, Endpoint, QueryEndpoint
-from api.http.limits import RateLimiter
+from api.http.limits import Limits, RateLimiter
 from api.http.operations import Operation, Operations
 from api.http.portal_visits import PortalVisits
 from api.http.reading import TenantReader
@@ -71,6 +72,7 @@ from infra.heartbeat import Heartbeat
 from infra.identity.auth_log import AuthLog
 from infra.identity.opening import open_identity
 from infra.mail.post import Post, mailer_from
+from infra.rate_limits.opening import open_rates
 from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
 
@@ -167,6 +169,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
         await stack.enter_async_context(heartbeat.beating())
         access_pool = await open_pool(dsn, Role.ACCESS, settings.database)
         stack.push_async_callback(access_pool.close)
+        rates = await stack.enter_async_context(open_rates(api, access_pool))
         auth_log = AuthLog(access_pool, settings.auth)
         await stack.enter_async_context(auth_log.writing())
         keys = ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys)
@@ -186,8 +189,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             identity=identity,
             post=post,
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
-            class_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
-            key_limits=RateLimiter(api.key_rate_per_min, max_names=api.rate_limit_max_names),
+            limits=Limits(rates, api),
             access_log=access_log,
             access_pool=access_pool,
             auth_log=auth_log,
@@ -210,8 +212,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _limits(api: ApiSettings) -> Limits:
-    return Limits(
+def _limits(api: ApiSettings) -> ConnectionLimits:
+    return ConnectionLimits(
         connections_max=api.connections_max,
         connections_per_address_max=api.connections_per_address_max,
         unfinished_max=api.unfinished_max,

@@ -16,6 +16,7 @@ from api.http.signing_in import tell_ended
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.identity.invitation_addresses import InvitationAddresses
 from infra.identity.opening import Identity
+from infra.rate_limits.postgres import forget_full
 
 TELL_EVERY_S: Final = 60.0
 HOURLY: Final = 60
@@ -42,6 +43,7 @@ async def _keep_up(parts: Parts) -> None:
         for number in range(HOURLY):
             if number == 0:
                 await _done("hourly", hourly(parts.identity))
+                await _done("rates", forget_full(parts.access_pool))
             await _done("ends", tell_ended(parts))
             await asyncio.sleep(TELL_EVERY_S)
 

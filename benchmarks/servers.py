@@ -12,7 +12,7 @@ from types import MappingProxyType
 from cli.servers import start_roles
 from host.embedded.process import free_port
 from host.embedded.servers import Servers
-from host.stack import Stack, migrate, running_stack
+from host.stack import NO_LIMITS, Stack, migrate, running_stack
 from infra.settings import Settings, load_settings
 
 
@@ -45,7 +45,6 @@ async def bench_stack(environment: Mapping[str, str] = MappingProxyType({})) -> 
             api=base.api.model_copy(update={"port": free_port()}),
             gateway=base.gateway.model_copy(update={"port": free_port()}),
         )
-        unlimited = {"TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000000", **environment}
-        async with running_stack(settings, environment=unlimited) as stack:
+        async with running_stack(settings, environment={**NO_LIMITS, **environment}) as stack:
             await start_roles(stack)
             yield stack

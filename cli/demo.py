@@ -22,7 +22,7 @@ from cli.telecom_month import Cycle, MonthStalled, TelecomMonth, progress_bars
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
-from host.stack import Stack, run_until_stopped, running_stack
+from host.stack import NO_LIMITS, Stack, run_until_stopped, running_stack
 from infra.settings import Settings, data_path, load_settings
 from processors.invariants.findings import Checked
 
@@ -69,7 +69,7 @@ def demo(
 async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: bool) -> None:
     on = console_for(as_json=as_json)
     rows = read_customers(limit=limit)
-    async with running_stack(settings, tell=lambda text: tell_happening(text, on=on)) as stack:
+    async with running_stack(settings, environment=NO_LIMITS, tell=lambda text: tell_happening(text, on=on)) as stack:
         tell_servers(settings, stack.servers, on=on)
         await start_roles(stack, on=on)
         run_id = f"telecom-{int(time.time())}"

@@ -6,7 +6,8 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from host.embedded.process import claim_port
 from host.embedded.servers import Servers
@@ -15,6 +16,17 @@ from host.supervisor import Supervisor, end_leftovers
 from infra.settings import Settings, data_dir, data_path
 
 ROLES_FOLDER = "roles"
+_ANY_RATE: Final = "1000000000"
+NO_LIMITS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "TALLYBOOK_API_READS_PER_HOUR": _ANY_RATE,
+        "TALLYBOOK_API_WRITES_PER_HOUR": _ANY_RATE,
+        "TALLYBOOK_API_ADMIN_PER_HOUR": _ANY_RATE,
+        "TALLYBOOK_API_TENANT_REQUESTS_PER_HOUR": _ANY_RATE,
+        "TALLYBOOK_API_LOG_INS_PER_MIN": _ANY_RATE,
+    }
+)
+"""The environment of a stack that is loaded on purpose: to demonstrate, to measure, to break it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -255,7 +255,25 @@ class ApiSettings(Part):
     page_default_items: int = setting(20, "items", "Length of a list page when none is asked for.", ge=1)
     page_max_items: int = setting(100, "items", "Longest list page.", ge=1)
     anonymous_rate_per_min: int = setting(100, "requests/min", "Requests per address without a key.", ge=1)
-    key_rate_per_min: int = setting(60_000, "requests/min", "Requests per API key.", ge=1)
+    reads_per_hour: int = setting(
+        3_600_000, "requests/h", "Reads of an API key or a user that has no limits of its own.", ge=1
+    )
+    writes_per_hour: int = setting(360_000, "requests/h", "Changes of an API key or a user, likewise.", ge=1)
+    admin_per_hour: int = setting(
+        36_000, "requests/h", "What takes the scope `admin`, of an API key or a user, likewise.", ge=1
+    )
+    tenant_requests_per_hour: int = setting(
+        7_200_000, "requests/h", "Requests of a tenant: of all its API keys, users and customers.", ge=1
+    )
+    log_ins_per_min: int = setting(10, "requests/min", "Tries to sign in, of an address.", ge=1)
+    limits_url: SecretStr | None = setting(
+        None,
+        "URL",
+        "A Valkey or Redis server in which processes keep their rates, such as `redis://host:6379/0`; it takes the "
+        "extra `redis`. Unset: in the database.",
+    )
+    limits_timeout_ms: int = setting(250, "ms", "Longest wait for shared rates; then a process keeps its own.", ge=1)
+    limits_away_ms: int = setting(1_000, "ms", "So long it then keeps its own before it asks again.", ge=1)
     key_cache_s: float = setting(5.0, "s", "How long a checked API key is believed.", ge=0)
     key_cache_max_keys: int = setting(10_000, "keys", "Checked API keys kept in memory.", ge=1)
     rate_limit_max_names: int = setting(100_000, "names", "Addresses and keys whose request rates are kept.", ge=1)

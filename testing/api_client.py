@@ -143,7 +143,7 @@ async def _api(
 ) -> AsyncIterator[Api]:
     settings = Settings(
         gateway=gateway,
-        api=api or ApiSettings(anonymous_rate_per_min=100_000),
+        api=api or ApiSettings(anonymous_rate_per_min=100_000, log_ins_per_min=100_000),
         kafka=kafka or KafkaSettings(),
         vault=VaultSettings(master_key=SecretStr(MASTER_KEY)),
     )

@@ -9,7 +9,7 @@ from api.http.access_log import AccessLog
 from api.http.callers import Caller
 from api.http.consistency import Positions
 from api.http.credentials import Credentials
-from api.http.limits import RateLimiter
+from api.http.limits import Limits, RateLimiter
 from api.http.principal import Principal
 from api.http.problems import FieldError, invalid, permission_denied
 from api.http.reading import TenantReader
@@ -45,8 +45,7 @@ class Parts:
     post: Post
     positions: Positions
     anonymous_limits: RateLimiter
-    key_limits: RateLimiter
-    class_limits: RateLimiter
+    limits: Limits
     access_log: AccessLog
     access_pool: Pool
     auth_log: AuthLog

@@ -19,7 +19,7 @@ from api.http.call import Parts
 from api.http.callers import came_by_tls
 from api.http.credentials import COOKIES, known_as, presented, unknown
 from api.http.key_expiry import notice
-from api.http.limits import Allowance, RateLimiter
+from api.http.limits import Allowance
 from api.http.principal import Principal
 from api.http.problems import (
     ADDRESS_NOT_ALLOWED,
@@ -27,16 +27,15 @@ from api.http.problems import (
     INVALID_HEADER,
     METHOD_NOT_ALLOWED,
     NO_SUCH_PAGE,
-    RATE_LIMITED,
     TENANT_SUSPENDED,
     UNKNOWN_VERSION,
     URI_TOO_LONG,
     Problem,
-    retry_after,
     unavailable,
 )
 from api.http.replies import Header
 from api.http.version import VERSION
+from domain.identity.permissions import Scope as RateClass
 from infra.card_numbers import holds_card_number
 from infra.clock import system_clock
 from infra.event_store.log import CONNECTION_ERRORS
@@ -135,11 +134,13 @@ class Edge:
                 await self._app(scope, receive, send_with_headers)
             except ClientDisconnected:
                 exchange.status = DISCONNECTED
-            except Problem as problem:
+            except Problem as refused:
+                problem = await self._counted(exchange, refused)
                 exchange.code = problem.kind.code
                 await problem.reply(exchange.request_id).send(send_with_headers)
             except HTTPException as error:
-                await _not_routed(error, scope).reply(exchange.request_id).send(send_with_headers)
+                problem = await self._counted(exchange, _not_routed(error, scope))
+                await problem.reply(exchange.request_id).send(send_with_headers)
             except CONNECTION_ERRORS:
                 # Whose key it is cannot be looked up now.
                 if not exchange.status:
@@ -160,12 +161,11 @@ class Edge:
         version = headers.get(b"tallybook-version")
         exchange.principal = await self._authenticate(headers, scope, exchange)
         if exchange.principal is not None:
-            exchange.limit = _take(self._parts.key_limits, exchange.principal.id)
             is_change = scope["method"] not in READING and not scope["path"].startswith(OWN_SESSIONS)
             if exchange.principal.is_suspended and is_change:
                 raise Problem(TENANT_SUSPENDED)
         elif exchange.limit is None and scope["path"] not in UNLIMITED_PATHS:
-            exchange.limit = _take(self._parts.anonymous_limits, self._address(scope))
+            exchange.limit = self._parts.anonymous_limits.take(self._address(scope)).checked()
         url_max_bytes = self._parts.settings.api.url_max_bytes
         if len(scope["path"]) + len(scope["query_string"]) > url_max_bytes:
             raise Problem(URI_TOO_LONG, f"The limit is {url_max_bytes} bytes.")
@@ -177,6 +177,15 @@ class Edge:
                 "X-Request-Id is 1 to 64 letters, digits, dots, hyphens, colons, underscores.",
                 param="X-Request-Id",
             )
+
+    async def _counted(self, exchange: Exchange, problem: Problem) -> Problem:
+        """What came to no operation, which would have counted it, is counted as a read; and the 429 of one too many."""
+        if exchange.principal is not None and exchange.limit is None:
+            try:
+                exchange.limit = await self._parts.limits.admit(exchange.principal, RateClass.READ)
+            except Problem as too_many:
+                return too_many
+        return problem
 
     def _address(self, scope: Scope) -> str:
         """The name under which whoever has no key is limited."""
@@ -192,7 +201,7 @@ class Edge:
         try:
             shown = presented(headers)
         except Problem:
-            _take(anonymous, self._address(scope))
+            anonymous.take(self._address(scope)).checked()
             raise
         if shown is None:
             return None
@@ -200,7 +209,7 @@ class Edge:
         if whose is None:
             # Until it is known to be good, it is a guess like any other, and guesses are counted by address.
             address = self._address(scope)
-            guess = _take(anonymous, address)
+            guess = anonymous.take(address).checked()
             try:
                 whose = await credentials.find(shown)
             except CONNECTION_ERRORS:
@@ -281,13 +290,6 @@ def _refuse_repeated(headers: Iterable[tuple[bytes, bytes]]) -> None:
     for name, shown in SINGLE_HEADERS.items():
         if counts[name] > 1:
             raise Problem(INVALID_HEADER, f"The header {shown} may be sent once.", param=shown)
-
-
-def _take(limits: RateLimiter, name: str) -> Allowance:
-    allowance = limits.take(name)
-    if not allowance.allowed:
-        raise Problem(RATE_LIMITED, headers=(*retry_after(allowance.retry_after_s), *allowance.headers()))
-    return allowance
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

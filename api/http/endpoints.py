@@ -23,7 +23,6 @@ from api.http.consistency import await_position
 from api.http.edge import EXCHANGE, ClientDisconnected, Exchange
 from api.http.fields import Body
 from api.http.json_bodies import read_json
-from api.http.limits import HOUR_S, Bucket
 from api.http.masking import masked, masked_reply
 from api.http.operations import CommandHandler, Intention, Operation
 from api.http.principal import NOBODY, Principal, PrincipalKind
@@ -37,7 +36,6 @@ from api.http.problems import (
     MISSING_KEY,
     OUTCOME_PENDING,
     PASSWORD_CONFIRMATION_REQUIRED,
-    RATE_LIMITED,
     READ_MODEL_FILLING,
     TENANT_REQUIRED,
     TOO_LARGE,
@@ -65,7 +63,7 @@ from api.http.replies import (
 from api.http.validation import MAX_PARAM_CHARS, invalid_body, param_in, printable
 from domain.commands import AsCustomer, WithinLimits
 from domain.customers.customer import CustomerNotFound
-from domain.identity.permissions import CAUTIONS, Caution, class_of
+from domain.identity.permissions import CAUTIONS, Caution
 from domain.kernel.personal_reference import PersonalDataMoved
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
@@ -97,9 +95,9 @@ class Endpoint:
         self._operation = operation
         self._parts = parts
         self._needs = operation.needs
+        self._class = operation.rate_class
         self._wants_password = operation.wants_password
         self._confirmed_for = timedelta(seconds=parts.settings.auth.confirmed_s)
-        self._class = None if operation.needs is None else class_of(operation.needs)
         model = operation.body or operation.parameters
         self._opaque = opaque_names(model) if model is not None else frozenset[str]()
 
@@ -107,6 +105,8 @@ class Endpoint:
         exchange: Exchange = scope[EXCHANGE]
         exchange.route = self._operation.path
         try:
+            if exchange.principal is not None:
+                exchange.limit = await self._parts.limits.admit(exchange.principal, self._class)
             reply = await self._reply(scope, exchange, receive)
         except Problem as problem:
             exchange.code = problem.kind.code
@@ -136,7 +136,6 @@ class Endpoint:
             raise permission_denied(self._needs)
         if self._wants_password and principal.kind is PrincipalKind.USER:
             self._check_confirmed(principal)
-        self._count(principal, exchange)
         refuse_card_numbers(tuple(scope["path_params"].items()), self._operation.opaque)
         return Call(
             self._parts,
@@ -152,19 +151,6 @@ class Endpoint:
         confirmed_at = principal.confirmed_at
         if confirmed_at is None or self._parts.identity.clock() >= confirmed_at + self._confirmed_for:
             raise Problem(PASSWORD_CONFIRMATION_REQUIRED, permission=self._needs)
-
-    def _count(self, principal: Principal, exchange: Exchange) -> None:
-        """Count the request among those of its class, where the key has a limit of its own for it."""
-        limit = principal.hourly.get(self._class) if self._class is not None else None
-        if limit is None:
-            return
-        assert self._class is not None
-        bucket = Bucket(limit, HOUR_S, self._class.value)
-        # A limit that was changed begins anew.
-        name = f"{principal.id}/{self._class}/{limit}"
-        allowance = exchange.limit = self._parts.class_limits.take(name, bucket)
-        if not allowance.allowed:
-            raise Problem(RATE_LIMITED, headers=retry_after(allowance.retry_after_s))
 
     async def body_of(self, call: Call, receive: Receive) -> tuple[Body, object]:
         """The body as parsed, and as it was sent."""

@@ -1,78 +1,98 @@
-"""Request limits per key or address: buckets that refill evenly over their window, so that no edge doubles a burst.
+"""How often may be asked: by principals, by tenants, by addresses; and the headers that tell it."""
 
-They are of one process: several take as many times as much, together.
-"""
-
-import time
-from collections import OrderedDict
 from collections.abc import Callable
 from math import ceil
+from time import monotonic
 from typing import Final, NamedTuple
 
+from api.http.principal import Principal
+from api.http.problems import RATE_LIMITED, Problem, retry_after
 from api.http.replies import Header
+from domain.identity.permissions import Scope
+from infra.rate_limits.buckets import Bucket, OwnBuckets, bucket_of
+from infra.rate_limits.shared import SharedRates
+from infra.settings import ApiSettings
 
-WINDOW_S: Final = 60
-HOUR_S: Final = 3_600
-
-
-class Bucket(NamedTuple):
-    """So many requests (`limit`) in a window (s); `policy` is what the RateLimit fields call it."""
-
-    limit: int
-    window_s: int = WINDOW_S
-    policy: str = "default"
+MINUTE_S: Final = 60
+ADDRESS, LOG_IN, TENANT = "address", "log_in", "tenant"
+"""Names of policies, besides the classes of operations."""
 
 
 class Allowance(NamedTuple):
-    """Whether the request may pass, how many more may at once, and seconds until the bucket is full again."""
+    """Whether the request may pass, by which policy, how many more may at once, and seconds until it is full again."""
 
     allowed: bool
+    policy: str
     bucket: Bucket
     remaining: int
     reset_s: int
     retry_after_s: int
 
     def headers(self) -> tuple[Header, ...]:
-        """The RateLimit fields (draft-ietf-httpapi-ratelimit-headers)."""
-        limit, window_s, name = self.bucket
-        policy = f'"{name}";q={limit};w={window_s}'
-        state = f'"{name}";r={self.remaining};t={self.reset_s}'
+        """The RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10)."""
+        policy = f'"{self.policy}";q={self.bucket.depth};w={ceil(self.bucket.window_s)}'
+        state = f'"{self.policy}";r={self.remaining};t={self.reset_s}'
         return (b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode())
+
+    def checked(self) -> "Allowance":
+        """Itself. Raises the 429 of one that may not pass."""
+        if not self.allowed:
+            raise Problem(RATE_LIMITED, headers=(*retry_after(self.retry_after_s), *self.headers()))
+        return self
 
 
 class RateLimiter:
-    """Up to `per_min` requests a minute for each name; the names least recently seen are forgotten beyond `max_names`.
+    """Up to `per_min` requests a minute for each name, kept by this process alone.
 
-    Generic cell rate algorithm: a name has one number, the time at which its bucket will be full again.
+    For addresses without a credential: that whoever comes from anywhere makes a row in the database is no limit.
     """
 
-    def __init__(self, per_min: int, *, max_names: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._usual = Bucket(per_min)
-        self._max_names = max_names
-        self._clock = clock
-        self._full_at: OrderedDict[str, float] = OrderedDict()
+    def __init__(self, per_min: int, *, max_names: int, clock: Callable[[], float] = monotonic) -> None:
+        self._bucket = Bucket(per_min, MINUTE_S)
+        self._own = OwnBuckets(names_max=max_names, clock=clock)
 
-    def take(self, name: str, bucket: Bucket | None = None) -> Allowance:
-        """Count one request, of a minute's bucket if no other is named."""
-        bucket = bucket or self._usual
-        now, cost_s = self._clock(), bucket.window_s / bucket.limit
-        full_at = max(now, self._full_at.get(name, now)) + cost_s
-        over_s = full_at - now - bucket.window_s
-        if over_s > 1e-9:
-            return _allowance(bucket, full_at - cost_s - now, retry_after_s=ceil(over_s), allowed=False)
-        self._full_at[name] = full_at
-        self._full_at.move_to_end(name)
-        if len(self._full_at) > self._max_names:
-            self._full_at.popitem(last=False)
-        return _allowance(bucket, full_at - now, retry_after_s=0, allowed=True)
+    def take(self, name: str) -> Allowance:
+        """Count one request."""
+        given = self._own.take_now(name, self._bucket, 1)
+        retry_after_s = 0 if given.taken else max(1, ceil(given.next_in_s))
+        return Allowance(bool(given.taken), ADDRESS, self._bucket, given.left, ceil(given.full_in_s), retry_after_s)
 
     def give_back(self, name: str) -> None:
-        """Uncount one request of a minute's bucket: it turned out not to be for this limit."""
-        full_at = self._full_at.get(name)
-        if full_at is not None:
-            self._full_at[name] = full_at - self._usual.window_s / self._usual.limit
+        """Uncount one request: it turned out not to be for this limit."""
+        self._own.give_back(name, self._bucket)
 
 
-def _allowance(bucket: Bucket, filled_s: float, *, retry_after_s: int, allowed: bool) -> Allowance:
-    remaining = max(0, int((bucket.window_s - filled_s) / bucket.window_s * bucket.limit + 1e-9))
-    return Allowance(allowed, bucket, remaining, ceil(filled_s), retry_after_s)
+class Limits:
+    """The limits that all processes of a cell keep together."""
+
+    def __init__(self, rates: SharedRates, api: ApiSettings) -> None:
+        self._rates = rates
+        self._of_class = {
+            Scope.READ: api.reads_per_hour,
+            Scope.WRITE: api.writes_per_hour,
+            Scope.ADMIN: api.admin_per_hour,
+        }
+        self._tenant = bucket_of(api.tenant_requests_per_hour)
+        self._log_in = Bucket(api.log_ins_per_min, MINUTE_S)
+
+    async def admit(self, principal: Principal, of_class: Scope) -> Allowance:
+        """Count one request of a principal, and of its tenant. Raises the 429 of one too many."""
+        per_hour = principal.hourly.get(of_class) or self._of_class[of_class]
+        # A limit that was changed begins anew.
+        name = f"{principal.id}/{of_class}/{per_hour}"
+        allowance = (await self._take(name, of_class, bucket_of(per_hour))).checked()
+        if principal.tenant_id:
+            of_tenant = await self._take(f"{TENANT}/{principal.tenant_id}", TENANT, self._tenant)
+            if not of_tenant.allowed:
+                self._rates.give_back(name)
+                of_tenant.checked()
+        return allowance
+
+    async def log_in(self, address: str) -> None:
+        """Count one try to sign in, of an address. Raises the 429 of one too many."""
+        (await self._take(f"{LOG_IN}/{address}", LOG_IN, self._log_in)).checked()
+
+    async def _take(self, name: str, policy: str, bucket: Bucket) -> Allowance:
+        taken = await self._rates.take(name, bucket)
+        retry_after_s = 0 if taken.allowed else max(1, ceil(taken.next_in_s))
+        return Allowance(taken.allowed, policy, bucket, taken.left, ceil(taken.full_in_s), retry_after_s)

@@ -14,7 +14,7 @@ from api.http.call import Call
 from api.http.fields import Body
 from api.http.problems import ProblemType
 from api.http.replies import Reply
-from domain.identity.permissions import CAUTIONS, Caution, Permission
+from domain.identity.permissions import CAUTIONS, Caution, Permission, Scope, class_of
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Streams
 from infra.event_store.port import Credential, SealedPerson
@@ -107,6 +107,13 @@ class Operation:
     def wants_password(self) -> bool:
         """Whether a user must have entered their password a short while ago."""
         return self.needs is not None and Caution.PASSWORD in CAUTIONS.get(self.needs, ())
+
+    @property
+    def rate_class(self) -> Scope:
+        """Against which of a principal's limits it counts."""
+        if self.needs is not None:
+            return class_of(self.needs)
+        return Scope.READ if self.body is None else Scope.WRITE
 
     @property
     def is_query(self) -> bool:

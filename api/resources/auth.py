@@ -129,6 +129,7 @@ async def log_in(call: Call, body: LogIn) -> Reply:
     nobody.
     """
     check_secure(caller_of(call))
+    await call.parts.limits.log_in(caller_of(call).address)
     kind = SessionKind(body.kind)
     if kind is SessionKind.BROWSER:
         # Another site could sign its visitors in as somebody else, and watch what they then enter.

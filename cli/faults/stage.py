@@ -17,7 +17,7 @@ from cli.faults.schedule import INSTANCES, SHORT_LEASE_S, Round
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
-from host.stack import Stack, running_stack
+from host.stack import NO_LIMITS, Stack, running_stack
 from host.watch import Watch
 from infra.database import Pool
 from infra.event_store.log import CONNECTION_ERRORS
@@ -49,7 +49,7 @@ ROLE_SETTINGS: Final[Mapping[str, str]] = {
     "TALLYBOOK_PROCESSORS_REFUND_RETRY_BACKOFF_MS": "200",
     # Who started the sagas is held against the whole log after each round; ready is who works now.
     "TALLYBOOK_PROCESSORS_SWEPT_WINDOW_S": "5",
-    "TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000",
+    **NO_LIMITS,
 }
 READY_LIMIT_S: Final = 120.0
 RESTARTS_MAX: Final = 200

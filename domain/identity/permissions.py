@@ -208,6 +208,9 @@ _SCOPES: Final = {scope: _held(scope) for scope in Scope}
 CAUTIONS: Final[Mapping[Permission, frozenset[Caution]]] = MappingProxyType(
     {row.permission: row.cautions for row in MATRIX}
 )
+_CLASSES: Final = {
+    row.permission: row.scope or (Scope.READ if row.permission.endswith(":read") else Scope.WRITE) for row in MATRIX
+}
 _ALIASES: Final = {"billing_viewer": Role.VIEWER, "superadmin": Role.SUPER_ADMIN, "billing_manager": Role.BILLING_ADMIN}
 
 
@@ -242,6 +245,13 @@ def sees_masked(holder: Holder) -> bool:
     return reach_of(holder).get(Permission.CUSTOMERS_READ) not in (Reach.ALL, Reach.OWN)
 
 
+def class_of(permission: Permission) -> Scope:
+    """Against which limit it counts to use it: that of the scope from which on API keys hold it. What no key holds is
+    read or changed.
+    """
+    return _CLASSES[permission]
+
+
 class Thing(NamedTuple):
     """What is to be seen or changed: whose tenant's it is, and which customer's or merchant's (None: nobody's own)."""
 
@@ -255,14 +265,6 @@ def allows(holder: Holder, permission: Permission, *, tenant_id: str, own_id: st
     if reach is None or thing.tenant_id != tenant_id:
         return False
     return reach is not Reach.OWN or (own_id is not None and thing.owner_id == own_id)
-
-
-def class_of(permission: Permission) -> Scope:
-    """The class of what it permits, by which requests are limited: that of the keys that hold it, or else whether it
-    changes anything.
-    """
-    held_from = next(row.scope for row in MATRIX if row.permission is permission)
-    return held_from or (Scope.READ if permission.endswith(":read") else Scope.WRITE)
 
 
 def holders_of(permission: Permission) -> tuple[list[Role], list[Scope]]:

@@ -10,6 +10,7 @@ import pytest
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
+from host.stack import NO_LIMITS
 from infra.settings import Settings
 from projections.folding.tables import prepare
 from testing.services import FreshDatabase
@@ -18,7 +19,7 @@ from tests.e2e.api_process import ApiProcess
 
 NO_RATE_LIMITS = {
     "TALLYBOOK_API_ANONYMOUS_RATE_PER_MIN": "10000000",
-    "TALLYBOOK_API_KEY_RATE_PER_MIN": "10000000",
+    **NO_LIMITS,
 }
 
 

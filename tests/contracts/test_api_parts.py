@@ -25,6 +25,7 @@ from api.resources.invoices import InvoicePayment, NewInvoice
 from api.resources.prices import NewPrice
 from api.resources.products import NewProduct
 from domain.customers.countries import COUNTRIES
+from infra.rate_limits.buckets import Bucket, bucket_of
 from testing.growth import grows_linearly
 from tests.lengths import LENGTH
 
@@ -71,6 +72,13 @@ def test_a_request_given_back_was_never_counted() -> None:
         assert limits.take("somebody").allowed
         limits.give_back("somebody")
     assert limits.take("somebody").remaining == 1
+
+
+def test_a_bucket_holds_an_hours_requests_or_a_minutes_where_those_are_many() -> None:
+    assert bucket_of(10) == Bucket(10, 3_600)
+    assert bucket_of(1_000) == Bucket(1_000, 3_600)
+    assert bucket_of(360_000) == Bucket(6_000, 60)
+    assert bucket_of(36_000) == Bucket(1_000, 100)
 
 
 def test_names_are_forgotten_beyond_the_limit() -> None:

@@ -23,6 +23,7 @@ from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
 from host.embedded.process import free_port
+from host.stack import NO_LIMITS
 from infra.settings import Settings
 from projections.folding.tables import prepare
 from testing.services import FreshDatabase
@@ -58,7 +59,7 @@ def served(
     """A running API's address and a key."""
     folder: Path = tmp_path_factory.mktemp("api")
     fresh = FreshDatabase(name="test_schemathesis", server=postgres_server)
-    no_limits = {"TALLYBOOK_API_ANONYMOUS_RATE_PER_MIN": "1000000", "TALLYBOOK_API_KEY_RATE_PER_MIN": "1000000"}
+    no_limits = {"TALLYBOOK_API_ANONYMOUS_RATE_PER_MIN": "1000000", **NO_LIMITS}
     port = free_port()
     address = {"TALLYBOOK_GATEWAY_URL": f"http://127.0.0.1:{port}", "TALLYBOOK_GATEWAY_PORT": str(port)}
     gateway = subprocess.Popen(

@@ -130,13 +130,13 @@ async def test_an_address_without_a_key_may_ask_so_often_and_no_more(database: F
         for remaining in (2, 1, 0):
             response = await api.http.get("/openapi.json")
             assert response.status_code == 200
-            assert response.headers["ratelimit"].startswith(f'"default";r={remaining};')
+            assert response.headers["ratelimit"].startswith(f'"address";r={remaining};')
         for _ in range(2):
             refused = await api.http.get("/v1/customers", headers={"Authorization": "Bearer guess"})
             assert refused.status_code == 429
             assert refused.json()["code"] == "rate_limited"
             assert int(refused.headers["retry-after"]) >= 1
-            assert refused.headers["ratelimit-policy"] == '"default";q=3;w=60'
+            assert refused.headers["ratelimit-policy"] == '"address";q=3;w=60'
         assert (await api.http.get("/health/live")).status_code == 200, "probes are never turned away"
         client = await api.tenant("acme")
         again = await client.post("/v1/products", {"name": "P"})
@@ -144,7 +144,7 @@ async def test_an_address_without_a_key_may_ask_so_often_and_no_more(database: F
 
 
 async def test_a_key_may_ask_so_often_and_no_more(database: FreshDatabase) -> None:
-    async with running_api(database, ApiSettings(key_rate_per_min=2)) as api:
+    async with running_api(database, ApiSettings(writes_per_hour=2)) as api:
         client = await api.tenant("acme")
         statuses = [(await client.post("/v1/products", {"name": "P"})).status_code for _ in range(3)]
         assert statuses == [201, 201, 429]

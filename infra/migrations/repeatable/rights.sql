@@ -67,6 +67,9 @@ BEGIN
         ('access.keep_credential',  '',                                '',       '',                       '',       ''),
         ('access.list_tenants',     '',                                '',       '',                       '',       'EXECUTE'),
         ('access.make_auth_partitions','',                             '',       '',                       '',       'EXECUTE'),
+        ('access.rate_buckets',     '',                                '',       '',                       '',       ''),
+        ('access.take_rate',        '',                                '',       '',                       '',       'EXECUTE'),
+        ('access.forget_full_buckets','',                              '',       '',                       '',       'EXECUTE'),
         ('access.forget_auth_events','',                               '',       '',                       '',       'EXECUTE')
     ) AS t (name, writer, relay, projector, reader, access) LOOP
         is_table := to_regclass(place.name) IS NOT NULL;

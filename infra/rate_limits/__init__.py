@@ -1,0 +1,1 @@
+"""Rates that several processes keep together: who has asked how often, wherever they asked."""
