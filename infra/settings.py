@@ -265,7 +265,9 @@ class ApiSettings(Part):
     tenant_requests_per_hour: int = setting(
         7_200_000, "requests/h", "Requests of a tenant: of all its API keys, users and customers.", ge=1
     )
-    log_ins_per_min: int = setting(10, "requests/min", "Tries to sign in, of an address.", ge=1)
+    log_ins_per_min: int = setting(
+        10, "requests/min", "Tries to sign in, to register, to get a link for another password, of an address.", ge=1
+    )
     limits_url: SecretStr | None = setting(
         None,
         "URL",

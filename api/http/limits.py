@@ -89,7 +89,7 @@ class Limits:
         return allowance
 
     async def log_in(self, address: str) -> None:
-        """Count one try to sign in, of an address. Raises the 429 of one too many."""
+        """Count one try to sign in, or to be sent a letter about it, of an address. Raises the 429 of one too many."""
         (await self._take(f"{LOG_IN}/{address}", LOG_IN, self._log_in)).checked()
 
     async def _take(self, name: str, policy: str, bucket: Bucket) -> Allowance:

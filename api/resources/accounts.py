@@ -21,7 +21,7 @@ from api.http.problems import (
     invalid,
     retry_after,
 )
-from api.http.proving import UsableToken, hashed, note, profile, usable, used
+from api.http.proving import UsableToken, caller_of, hashed, note, profile, usable, used
 from api.http.signing_in import Extras, issue
 from api.http.validation import form
 from api.resources.auth import TOKEN_EXAMPLE, Password, Secret
@@ -91,6 +91,7 @@ async def register(call: Call, body: Registration) -> NothingResource:
     """
     if not call.parts.settings.auth.registration:
         raise Problem(REGISTRATION_CLOSED)
+    await call.parts.limits.log_in(caller_of(call).address)
     new = await hashed(call, body.password, address=body.email, name=body.name)
     call.parts.post.send(partial(_registered, call.parts, call.request_id, body, new))
     return {"object": "done"}

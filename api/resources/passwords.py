@@ -171,6 +171,7 @@ async def forgot_password(call: Call, body: Forgotten) -> NothingResource:
 
     The answer is the same whether somebody does. The link is good once, for an hour, and the newest one alone.
     """
+    await call.parts.limits.log_in(caller_of(call).address)
     note(call, AuthEventKind.RESET_ASKED)
     call.parts.post.send(partial(_reset_letter, call.parts, body.email))
     return {"object": "done"}

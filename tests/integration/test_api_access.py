@@ -152,6 +152,39 @@ async def test_a_key_may_ask_so_often_and_no_more(database: FreshDatabase) -> No
         assert (await other.post("/v1/products", {"name": "P"})).status_code == 201
 
 
+async def test_processes_keep_a_keys_limit_together(database: FreshDatabase) -> None:
+    few = ApiSettings(reads_per_hour=10, anonymous_rate_per_min=100_000)
+    async with running_api(database, few) as one, running_api(database, few) as other:
+        client = await one.tenant("acme")
+        beside = Client(http=other.http, key=client.key, tenant_id="acme", parts=other.parts)
+        answers = [await each.get("/v1/products") for _ in range(8) for each in (client, beside)]
+        assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 6
+        assert answers[9].headers["ratelimit"].startswith('"read";r=0;')
+        assert answers[0].headers["ratelimit-policy"] == '"read";q=10;w=3600'
+        assert (await client.post("/v1/products", {"name": "P"})).status_code == 201, "a change is of another class"
+
+
+async def test_what_comes_to_no_operation_counts_as_a_read(database: FreshDatabase) -> None:
+    async with running_api(database, ApiSettings(reads_per_hour=4, anonymous_rate_per_min=100_000)) as api:
+        client = await api.tenant("acme")
+        assert (await client.get("/v1/nothing")).status_code == 404
+        assert (await client.send("PUT", "/v1/customers", {})).status_code == 405
+        assert (await client.send("GET", "/v1/products", headers={"X-Tenant-ID": "other"})).status_code == 403
+        assert (await client.get("/v1/products")).status_code == 200
+        for path in ("/v1/nothing", "/v1/products"):
+            refused = await client.get(path)
+            assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+            assert int(refused.headers["retry-after"]) >= 1
+        assert (await client.post("/v1/products", {"name": "P"})).status_code == 201
+
+
+async def test_a_key_has_the_limits_that_it_was_given(api: Api, client: Client) -> None:
+    body = {"name": "few", "scope": "read", "limits": {"reads_per_hour": 2}}
+    made = (await client.post("/v1/api-keys", body)).json()
+    few = Client(http=api.http, key=made["secret"], tenant_id="acme", parts=api.parts)
+    assert [(await few.get("/v1/products")).status_code for _ in range(3)] == [200, 200, 429]
+
+
 async def test_every_answer_has_its_id_and_its_security_headers(api: Api, client: Client) -> None:
     for path in ("/v1/customers/cus_x", "/nowhere", "/openapi.json", "/health/live", "/docs", "/problems"):
         response = await client.get(path)
