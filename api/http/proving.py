@@ -57,6 +57,14 @@ def note(call: Call, kind: AuthEventKind, *, user_id: str | None = None, code: s
     )
 
 
+def check_room(call: Call) -> None:
+    """Raise the 503 of a full queue. In a flood most log-ins are refused here, which costs no query."""
+    try:
+        call.parts.identity.hashing.check_room()
+    except HashingBusy as busy:
+        raise Problem(PASSWORDS_BUSY, headers=retry_after(busy.retry_after_s)) from None
+
+
 async def compare(call: Call, email: str, user_id: str | None, password: str, refused: Refused) -> bytes:
     """The hash of the user's password, if this is it. Every answer that says no costs the same, known or not.
 

@@ -24,7 +24,7 @@ from api.http.problems import (
     WRONG_CREDENTIALS,
     Problem,
 )
-from api.http.proving import Refused, caller_of, compare, note, usable
+from api.http.proving import Refused, caller_of, check_room, compare, note, usable
 from api.http.replies import Reply, json_reply
 from api.http.second_step import SECOND_STEP, SecondStep, check_second_step
 from api.http.signing_in import cookie_of, end_session, ended_here, start_session
@@ -154,6 +154,7 @@ async def log_in(call: Call, body: LogIn) -> Reply:
 
 async def _proven(call: Call, body: LogIn) -> tuple[FoundUser, bytes]:
     """The user whose address and password these are."""
+    check_room(call)
     user = await call.parts.identity.users.by_address(body.email)
     user_id = None if user is None else user.user_id
     refused = Refused(AuthEventKind.LOG_IN_FAILED, WRONG_CREDENTIALS)

@@ -105,13 +105,17 @@ class PasswordHashing:
             lambda: self._verify(None if password_hash is None else password_hash.decode(), password)
         )
 
+    def check_room(self) -> None:
+        """Raise HashingBusy where another password would be refused now: for a look before anything is done for it."""
+        if self._taken >= self._most:
+            raise HashingBusy(self._retry_after_s)
+
     def close(self) -> None:
         """Finish what is in hand, and end the threads."""
         self._threads.shutdown()
 
     async def _run(self, work: Callable[[], _T]) -> _T:
-        if self._taken >= self._most:
-            raise HashingBusy(self._retry_after_s)
+        self.check_room()
         self._taken += 1
         future = self._threads.submit(work)
         # Counted until the thread has done it, not until its caller gave up waiting.

@@ -54,8 +54,9 @@ CREATE TABLE access.signing_keys (
     distrusted_at timestamptz
 );
 
--- Failed log-ins by account and by address, both as a keyed hash: who tries where is nobody's to read here.
-CREATE TABLE access.log_in_failures (
+-- Failed log-ins by account and by address, both as a keyed hash: who tries where is nobody's to read here. Unlogged, so
+-- that a flood of guesses does not wait with payments for the disk; after a crash of the server counting begins anew.
+CREATE UNLOGGED TABLE access.log_in_failures (
     subject bytea PRIMARY KEY CHECK (length(subject) = 32),
     failures integer NOT NULL,
     free_at timestamptz NOT NULL

@@ -218,3 +218,17 @@ async def test_no_log_holds_a_password_a_token_or_an_address(api: Api, capsys: p
     assert "/v1/auth/login" in written
     for secret in (PASSWORD, WRONG, ADA, page.cookie, page.csrf_token):
         assert secret not in written
+
+
+async def test_what_a_full_queue_refuses_asks_the_database_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that in a flood of log-ins payments need not wait for it; and nobody is held back for having been refused."""
+    await admin(api, ADA)
+    body = {"email": ADA, "password": PASSWORD, "kind": "program"}
+    with monkeypatch.context() as full:
+        full.setattr(api.parts.identity.hashing, "_most", 0)
+        for _ in range(30):
+            refused = await api.http.post("/v1/auth/login", json=body)
+            assert (refused.status_code, refused.json()["code"]) == (503, "passwords_busy")
+            assert int(refused.headers["retry-after"]) >= 1
+    assert await api.parts.identity.pool.fetchval("SELECT count(*) FROM access.log_in_failures") == 0
+    assert (await api.http.post("/v1/auth/login", json=body)).status_code == 200
