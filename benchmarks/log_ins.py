@@ -25,7 +25,7 @@ from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
 from host.stack import Stack
 
-ROUNDS: Final = 4
+ROUNDS: Final = 3
 DURATION_S: Final = 10.0
 PAYMENTS_PER_S: Final = 50
 LOG_INS_PER_S: Final = 100

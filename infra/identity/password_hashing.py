@@ -1,34 +1,29 @@
-"""Hashes passwords with argon2id, in a few threads with a bounded queue: log-ins cannot stop payments.
+"""Passwords are hashed with argon2id, in a few processes with a bounded queue: log-ins cannot stop payments.
 
-Each costs some 20 ms of processor time and 19 MiB; argon2 gives up the interpreter's lock meanwhile. Hashes of bcrypt
-(`$2b$` and its elder forms) are verified where the extra `import` is installed, and replaced at the next log-in.
+Each costs some 20 ms of processor time and 19 MiB. Hashes of bcrypt (`$2b$` and its elder forms) are verified where the
+extra `import` is installed, and replaced at the next log-in. Threads here only wait for the processes
+(`hashing_process.py`), each for one of its own, which is started when it is first needed.
 """
 
 import asyncio
-import os
+import json
 import re
+import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeVar
-
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from typing import Any, Final
 
 from infra.settings import AuthSettings
 
-_T = TypeVar("_T")
 _BCRYPT: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
-_BCRYPT_BYTES: Final = 72
-"""All that bcrypt ever looked at; those who made the hash cut the rest off."""
 BCRYPT_MAX_COST: Final = 14
 """A second of processor time: one of a higher cost would let its owner's log-ins stop everybody else's."""
-LOWEST_PRIORITY: Final = 19
-"""Of nice(2): of two that want one processor, such a thread gets a seventieth."""
+TRIES: Final = 2
+"""A process that ended is started once more; a hash is the same whoever makes it."""
 _COMMON: Final = Path(__file__).with_name("common_passwords.txt")
 
 
@@ -75,17 +70,18 @@ class PasswordHashing:
     """One per process. Close it when the process ends."""
 
     def __init__(self, settings: AuthSettings) -> None:
-        self._hasher = PasswordHasher(
-            time_cost=settings.argon2_passes,
-            memory_cost=settings.argon2_memory_kib,
-            parallelism=1,
-        )
-        self._threads = ThreadPoolExecutor(
-            settings.hashing_threads, thread_name_prefix="passwords", initializer=_give_way
-        )
+        self._command = [
+            sys.executable,
+            "-m",
+            "infra.identity.hashing_process",
+            str(settings.argon2_memory_kib),
+            str(settings.argon2_passes),
+        ]
+        self._threads = ThreadPoolExecutor(settings.hashing_threads, thread_name_prefix="passwords")
+        self._own = threading.local()
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._most = settings.hashing_threads + settings.hashing_queue_max
         self._retry_after_s = settings.hashing_retry_after_s
-        self._dummy = self._hasher.hash("whoever is unknown is compared with this")
         self._taken = 0
         self.hashed = 0
         """How often a hash was computed: the cost of an answer, told without a clock."""
@@ -95,15 +91,19 @@ class PasswordHashing:
 
         Raises HashingBusy.
         """
-        return await self._run(lambda: self._hash(password))
+        made: str = (await self._run({"do": "hash", "password": password}))["hash"]
+        return made.encode()
 
     async def verify(self, password_hash: bytes | None, password: str) -> Verified:
         """Compare a prepared password with a hash; with a dummy where there is no such user or they have none, so that
-        the answer takes as long. Raises HashingBusy.
+        the answer takes as long. Raises HashingBusy, and UnusableHash where bcrypt is not installed.
         """
-        return await self._run(
-            lambda: self._verify(None if password_hash is None else password_hash.decode(), password)
-        )
+        stored = None if password_hash is None else password_hash.decode()
+        found = await self._run({"do": "verify", "hash": stored, "password": password})
+        if "unusable" in found:
+            raise UnusableHash(found["unusable"])
+        rehashed: str | None = found["rehashed"]
+        return Verified(is_right=found["right"], rehashed=None if rehashed is None else rehashed.encode())
 
     def check_room(self) -> None:
         """Raise HashingBusy where another password would be refused now: for a look before anything is done for it."""
@@ -111,14 +111,16 @@ class PasswordHashing:
             raise HashingBusy(self._retry_after_s)
 
     def close(self) -> None:
-        """Finish what is in hand, and end the threads."""
+        """Finish what is in hand, and end threads and processes."""
         self._threads.shutdown()
+        for process in self._processes:
+            _end(process)
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
+    async def _run(self, request: dict[str, Any]) -> dict[str, Any]:
         self.check_room()
         self._taken += 1
-        future = self._threads.submit(work)
-        # Counted until the thread has done it, not until its caller gave up waiting.
+        future = self._threads.submit(self._ask, request)
+        # Counted until the process has done it, not until its caller gave up waiting.
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
         return await asyncio.wrap_future(future)
@@ -126,43 +128,43 @@ class PasswordHashing:
     def _done(self) -> None:
         self._taken -= 1
 
-    def _hash(self, password: str) -> bytes:
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         self.hashed += 1
-        return self._hasher.hash(password).encode()
+        line = json.dumps(request).encode() + b"\n"
+        for _ in range(TRIES):
+            process = self._process()
+            assert process.stdin is not None, "it has pipes"
+            assert process.stdout is not None, "it has pipes"
+            try:
+                process.stdin.write(line)
+                process.stdin.flush()
+                answered = process.stdout.readline()
+            except OSError:
+                answered = b""
+            if answered:
+                found: dict[str, Any] = json.loads(answered)
+                return found
+            _end(process)
+            self._own.process = None
+        raise HashingBusy(self._retry_after_s)
 
-    def _verify(self, password_hash: str | None, password: str) -> Verified:
-        if password_hash is not None and _BCRYPT.fullmatch(password_hash):
-            if not _bcrypt_matches(password_hash, password):
-                return Verified(is_right=False)
-            return Verified(is_right=True, rehashed=self._hash(password))
-        self.hashed += 1
-        try:
-            self._hasher.verify(password_hash or self._dummy, password)
-        except VerifyMismatchError:
-            return Verified(is_right=False)
-        except (VerificationError, InvalidHashError):
-            if password_hash is not None:
-                raise
-            return Verified(is_right=False)
-        if password_hash is None:
-            return Verified(is_right=False)
-        stale = self._hasher.check_needs_rehash(password_hash)
-        return Verified(is_right=True, rehashed=self._hash(password) if stale else None)
-
-
-def _give_way() -> None:
-    """Let this thread have the processor when nobody else wants it: a flood of log-ins is not to slow payments.
-
-    On Linux a thread has a priority of its own (setpriority(2), "C library/kernel differences"); elsewhere it stays.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+    def _process(self) -> "subprocess.Popen[bytes]":
+        """This thread's own."""
+        process: subprocess.Popen[bytes] | None = getattr(self._own, "process", None)
+        if process is None:
+            process = self._own.process = subprocess.Popen(  # noqa: S603  our own module
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            self._processes.append(process)
+        return process
 
 
-def _bcrypt_matches(password_hash: str, password: str) -> bool:
-    try:
-        import bcrypt
-    except ImportError as error:
-        raise UnusableHash("imported password hashes need bcrypt: install tallybook[import]") from error
-    text = password.encode()[:_BCRYPT_BYTES]
-    return b"\x00" not in text and bcrypt.checkpw(text, password_hash.encode())
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Close its pipes, at which it ends."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except OSError:
+                continue
+    process.wait()

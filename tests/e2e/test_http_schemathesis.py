@@ -46,6 +46,9 @@ BEYOND_SCHEMA = {
     "invalid_decimal",
     "payment_method_declined",
     "payment_method_type_mismatch",
+    "one_time_token_invalid",
+    "weak_password",
+    "invalid_password",
 }
 """Refusals for what a schema cannot say: fields that exclude each other, sums, names in other lists."""
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import bcrypt
+import psutil
 import pytest
 
 from infra.database import Connection
@@ -143,6 +144,24 @@ async def test_passwords_typed_in_other_forms_of_the_same_letters_are_the_same(
 ) -> None:
     await store(owner, await credentials.hashing.hash("caf\u00e9 au lait noir"))
     assert await credentials.passwords.check(USER, "cafe\u0301\u00a0au lait\u3000noir")
+
+
+async def test_a_hashing_process_that_was_killed_is_started_again(hashing: PasswordHashing) -> None:
+    made = await hashing.hash(PASSWORD)
+    own = [each for each in psutil.Process().children() if "infra.identity.hashing_process" in each.cmdline()]
+    assert own
+    for process in own:
+        process.kill()
+    assert (await hashing.verify(made, PASSWORD)).is_right
+
+
+async def test_hashing_processes_give_way_and_end_with_whoever_started_them() -> None:
+    opened = PasswordHashing(WEAKER)
+    await opened.hash(PASSWORD)
+    own = [each for each in psutil.Process().children() if "8192" in each.cmdline()]
+    assert {each.nice() for each in own} == {19}
+    opened.close()
+    assert not [each for each in own if each.is_running()]
 
 
 async def test_beyond_its_queue_hashing_refuses_and_goes_on(hashing: PasswordHashing) -> None:
