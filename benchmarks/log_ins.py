@@ -29,7 +29,7 @@ ROUNDS: Final = 3
 DURATION_S: Final = 10.0
 PAYMENTS_PER_S: Final = 50
 LOG_INS_PER_S: Final = 100
-USERS: Final = 200
+USERS: Final = 40
 PASSWORD: Final = "a sentence that is known"  # noqa: S105  of the benchmark's own users
 ENVIRONMENT: Final = {
     "TALLYBOOK_API_TRUSTED_PROXIES": "127.0.0.1/32",
