@@ -10,12 +10,16 @@ import httpx2
 import pytest
 
 from domain.identity.permissions import Role, Scope, reach_of
-from domain.identity.team import OF_TEAMS, AddMember
+from domain.identity.team import OF_TEAMS, AddMember, RemoveMember
+from domain.identity.tenant import CreateTenant
+from domain.kernel.tenant_mode import TenantMode
+from infra.event_store.opening import open_writer
 from infra.ids import new_id
 from testing.api_client import Api, running_api
 from testing.people import Program, admin, program
 from testing.requests import request
 from testing.services import FreshDatabase
+from tests.lengths import LENGTH
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 
@@ -156,7 +160,8 @@ async def test_nobody_changes_their_own_role_or_removes_the_last_admin(api: Api)
         assert (answer.status_code, answer.json()["code"]) == (422, "not_a_role_of_teams")
 
 
-RACES = 5
+RACES = LENGTH.scaled(5)
+WRITER_RACES = LENGTH.scaled(25)
 
 
 async def test_of_two_admins_who_remove_each_other_at_once_one_remains(api: Api) -> None:
@@ -172,6 +177,33 @@ async def test_of_two_admins_who_remove_each_other_at_once_one_remains(api: Api)
         assert sorted(answer.status_code == 200 for answer in answers) == [False, True], [a.text for a in answers]
         left = (await (await api.tenant(tenant)).get("/v1/users")).json()["data"]
         assert [each["role"] for each in left] == ["admin"]
+
+
+async def test_of_two_admins_who_remove_each_other_in_two_processes_one_remains(api: Api) -> None:
+    """Two writers, as two processes have them; `make prove` runs 500 races."""
+    writers = [open_writer(api.database.dsn, api.parts.settings.writer) for _ in range(2)]
+    try:
+        for number in range(WRITER_RACES):
+            tenant = f"team-{number}"
+            created = CreateTenant(tenant_id=tenant, name=tenant, mode=TenantMode.TEST)
+            await api.parts.writer.submit(request(created, tenant_id=tenant))
+            ada, bob = [await member(api, tenant=tenant) for _ in range(2)]
+            removals = [
+                RemoveMember(tenant_id=tenant, user_id=bob, by=ada),
+                RemoveMember(tenant_id=tenant, user_id=ada, by=bob),
+            ]
+            outcomes = await asyncio.gather(
+                *(
+                    writer.submit(request(removal, tenant_id=tenant))
+                    for writer, removal in zip(writers, removals, strict=True)
+                )
+            )
+            assert sorted(outcome.refusal_code or "" for outcome in outcomes) == ["", "not_allowed"]
+            left = "SELECT count(*) FROM access.memberships WHERE tenant_id = $1 AND role = 'admin'"
+            assert await api.parts.access_pool.fetchval(left, tenant) == 1
+    finally:
+        for writer in writers:
+            await writer.close()
 
 
 async def test_roles_are_told_as_the_matrix_has_them(api: Api) -> None:
