@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Final, NamedTuple
 
@@ -15,7 +16,14 @@ from domain.identity.passwords import InvalidPassword, WeakPassword, check_passw
 from domain.identity.permissions import Role
 from domain.identity.team import AddMember
 from domain.identity.tenant import PLATFORM
-from domain.identity.user import MakeSuperAdmin, RegisterUser, UnmakeSuperAdmin
+from domain.identity.user import (
+    EraseUser,
+    MakeSuperAdmin,
+    ReactivateUser,
+    RegisterUser,
+    SuspendUser,
+    UnmakeSuperAdmin,
+)
 from domain.kernel.identifiers import USER
 from domain.kernel.stream import Command
 from host.addresses import owner_dsn, reached_settings
@@ -114,6 +122,7 @@ async def _submit(
     command: Command,
     *credentials: Credential,
     seals: SealedPerson | None = None,
+    erases: str | None = None,
 ) -> None:
     outcome = await writer.submit(
         Request(
@@ -124,6 +133,7 @@ async def _submit(
             actor=ACTOR,
             correlation_id=new_id("cli_"),
             seals=seals,
+            erases=erases,
             credentials=credentials,
         )
     )
@@ -136,6 +146,14 @@ class NoSuchUser(Exception):
 
 async def set_super_admin(dsn: str, settings: Settings, *, email: str, is_super_admin: bool) -> str:
     """Let a user look after the cell, or no more; their id. Raises NoSuchUser."""
+    wanted = MakeSuperAdmin if is_super_admin else UnmakeSuperAdmin
+    return await change_user(dsn, settings, email=email, command=lambda user_id: wanted(user_id=user_id))
+
+
+async def change_user(
+    dsn: str, settings: Settings, *, email: str, command: Callable[[str], Command], erases: bool = False
+) -> str:
+    """Do something to the user of an address; their id. Raises NoSuchUser."""
     async with contextlib.AsyncExitStack() as stack:
         writer = open_writer(dsn, settings.writer)
         stack.push_async_callback(writer.close)
@@ -145,8 +163,8 @@ async def set_super_admin(dsn: str, settings: Settings, *, email: str, is_super_
         found = await identity.users.by_address(email)
         if found is None:
             raise NoSuchUser(email)
-        wanted = MakeSuperAdmin if is_super_admin else UnmakeSuperAdmin
-        await _submit(writer, PLATFORM, wanted(user_id=found.user_id))
+        erased = found.user_id if erases else None
+        await _submit(writer, PLATFORM, command(found.user_id), erases=erased)
         return found.user_id
 
 
@@ -245,16 +263,60 @@ def unmake_super_admin(*, email: Address, as_json: AsJson = False) -> None:
     _set_super_admin(email, is_super_admin=False, as_json=as_json)
 
 
+@app.command("suspend")
+def suspend(*, email: Address, as_json: AsJson = False) -> None:
+    """Let a user sign in no more, and end their sessions, at once; their memberships stay for when they are back.
+
+    [dim]Example:[/dim] [cyan]tallybook users suspend --email ada@example.com[/cyan]
+    """
+    user_id = _changed(email, lambda user_id: SuspendUser(user_id=user_id))
+    _tell(user_id, {"status": "suspended"}, f"{user_id} is suspended.", as_json=as_json)
+
+
+@app.command("reactivate")
+def reactivate(*, email: Address, as_json: AsJson = False) -> None:
+    """Let a suspended user sign in again.
+
+    [dim]Example:[/dim] [cyan]tallybook users reactivate --email ada@example.com[/cyan]
+    """
+    user_id = _changed(email, lambda user_id: ReactivateUser(user_id=user_id))
+    _tell(user_id, {"status": "active"}, f"{user_id} may sign in again.", as_json=as_json)
+
+
+@app.command("erase")
+def erase(
+    *,
+    email: Address,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: there is no way back.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Destroy a user's name, address and password for good. Teams know them by an id that leads nowhere.
+
+    [dim]Example:[/dim] [cyan]tallybook users erase --email ada@example.com --yes[/cyan]
+    """
+    if not yes:
+        typer.confirm("Their name, address and password are destroyed for good. Go on?", abort=True, err=True)
+    user_id = _changed(email, lambda user_id: EraseUser(user_id=user_id), erases=True)
+    _tell(user_id, {"status": "erased"}, f"{user_id} is erased.", as_json=as_json)
+
+
 def _set_super_admin(email: str, *, is_super_admin: bool, as_json: bool) -> None:
+    wanted = MakeSuperAdmin if is_super_admin else UnmakeSuperAdmin
+    user_id = _changed(email, lambda user_id: wanted(user_id=user_id))
+    told = "looks after the cell" if is_super_admin else "looks after the cell no more"
+    _tell(user_id, {"is_super_admin": is_super_admin}, f"{user_id} {told}.", as_json=as_json)
+
+
+def _changed(email: str, command: Callable[[str], Command], *, erases: bool = False) -> str:
     settings = reached_settings(kafka=False)
     try:
-        user_id = asyncio.run(
-            set_super_admin(owner_dsn(settings), settings, email=email, is_super_admin=is_super_admin)
-        )
+        return asyncio.run(change_user(owner_dsn(settings), settings, email=email, command=command, erases=erases))
     except NoSuchUser:
         raise AnswerIsNo("Nobody signs in with that address; `tallybook users create-admin` makes a user.") from None
+
+
+def _tell(user_id: str, answer: dict[str, object], told: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({"user": user_id, "is_super_admin": is_super_admin})
-        return
-    told = "looks after the cell" if is_super_admin else "looks after the cell no more"
-    console_for(as_json=False).print(f"{user_id} {told}.")
+        print_json({"user": user_id, **answer})
+    else:
+        console_for(as_json=False).print(told)

@@ -9,9 +9,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from cli.users import change_user
 from domain.identity.permissions import Role, Scope, reach_of
 from domain.identity.team import OF_TEAMS, AddMember, RemoveMember
 from domain.identity.tenant import CreateTenant
+from domain.identity.user import EraseUser, SuspendUser
 from domain.kernel.tenant_mode import TenantMode
 from infra.event_store.opening import open_writer
 from infra.ids import new_id
@@ -105,6 +107,25 @@ async def until(asks: Program, path: str, *statuses: int) -> None:
     async with asyncio.timeout(10):
         while (await asks.send("GET", path)).status_code not in statuses:
             await asyncio.sleep(0.01)
+
+
+async def test_a_user_whom_the_platform_suspends_or_erases_asks_for_nothing_more(api: Api) -> None:
+    ada, asks = await signed_in(api, ADA, Role.ADMIN)
+    client = await api.tenant("acme")
+    await change_user(
+        api.database.dsn, api.parts.settings, email=ADA, command=lambda user_id: SuspendUser(user_id=user_id)
+    )
+    await until(asks, "/v1/users", 401)
+    assert (await client.get(f"/v1/users/{ada}")).json()["status"] == "suspended"
+    await change_user(
+        api.database.dsn,
+        api.parts.settings,
+        email=ADA,
+        command=lambda user_id: EraseUser(user_id=user_id),
+        erases=True,
+    )
+    shown = (await client.get(f"/v1/users/{ada}")).json()
+    assert (shown["status"], shown["name"], shown["email"]) == ("erased", None, None)
 
 
 @pytest.mark.parametrize("role", sorted(OF_TEAMS))

@@ -45,6 +45,9 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "users create-admin": ("--tenant", "acme", "--email", "ada@example.com", "--link"),
     "users make-super-admin": ("--email", "ada@example.com"),
     "users unmake-super-admin": ("--email", "ada@example.com"),
+    "users suspend": ("--email", "ada@example.com"),
+    "users reactivate": ("--email", "ada@example.com"),
+    "users erase": ("--email", "ada@example.com", "--yes"),
 }
 """Commands, with what they need, in an order in which each has something to say."""
 
