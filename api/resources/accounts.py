@@ -13,15 +13,17 @@ from api.http.operations import Operations
 from api.http.problems import (
     BUSY,
     INSECURE_CONNECTION,
+    LOG_IN_HELD_BACK,
     ONE_TIME_TOKEN_INVALID,
     PASSWORDS_BUSY,
     REGISTRATION_CLOSED,
+    WRONG_PASSWORD,
     FieldError,
     Problem,
     invalid,
     retry_after,
 )
-from api.http.proving import UsableToken, caller_of, hashed, note, profile, usable, used
+from api.http.proving import Refused, UsableToken, caller_of, compare, hashed, note, profile, usable, used
 from api.http.signing_in import Extras, issue
 from api.http.validation import form
 from api.resources.auth import TOKEN_EXAMPLE, Password, Secret
@@ -38,7 +40,7 @@ from domain.identity.team import (
     TeamIsFull,
     TeamNeedsAdmin,
 )
-from domain.identity.user import RegisterUser, UpdateUser, UserStatus, VerifyUser
+from domain.identity.user import ChangePassword, RegisterUser, UpdateUser, UserStatus, VerifyUser
 from domain.kernel.identifiers import USER
 from domain.kernel.personal_reference import PersonalDataMoved
 from domain.kernel.unchanged import Unchanged
@@ -145,25 +147,34 @@ async def _register(
 
 
 class Verification(Body):
-    """What the link's fragment bears."""
+    """What the link's fragment bears, and the password that was registered."""
 
     token: Secret
+    password: Password
 
 
 @ACCOUNTS.unstored(
     "POST",
     "/v1/auth/verify-email",
     body=Verification,
-    body_example={"token": TOKEN_EXAMPLE},
+    body_example={"token": TOKEN_EXAMPLE, "password": "a sentence that I know"},
     answers=NothingResource,
     example=_NOTHING,
-    problems=(ONE_TIME_TOKEN_INVALID,),
+    problems=(ONE_TIME_TOKEN_INVALID, WRONG_PASSWORD, LOG_IN_HELD_BACK, PASSWORDS_BUSY, INSECURE_CONNECTION),
     is_open=True,
 )
 async def verify_email(call: Call, body: Verification) -> NothingResource:
-    """Say that the address is yours, with the token of the link. From then on you may sign in."""
+    """Say that the address is yours, with the token of the link and the password. From then on you may sign in.
+
+    Somebody else may have registered your address with a password of theirs: it must not become yours. Whoever does not
+    know it asks for another one by `forgot-password`, which verifies the address, too.
+    """
     token = await usable(call, body.token, Purpose.VERIFY_EMAIL)
-    await _verify(call, token, token.grant.subject_id)
+    user_id = token.grant.subject_id
+    address = (await profile(call, user_id)).text("email")
+    refused = Refused(AuthEventKind.LOG_IN_FAILED, WRONG_PASSWORD)
+    await compare(call, address, user_id, body.password, refused)
+    await _verify(call, token, user_id)
     await used(call, body.token, Purpose.VERIFY_EMAIL)
     return {"object": "done"}
 
@@ -179,7 +190,9 @@ async def _verify(call: Call, token: UsableToken, user_id: str) -> None:
 
 
 class Acceptance(Body):
-    """What the link's fragment bears, and the address that was invited. Whoever is no user yet chooses a password."""
+    """What the link's fragment bears, and the address that was invited. Whoever does not sign in with it yet chooses a
+    password.
+    """
 
     token: Secret
     email: Email
@@ -222,7 +235,12 @@ async def accept_invitation(call: Call, body: Acceptance) -> NothingResource:
         note(call, AuthEventKind.TOKEN_REFUSED, code=ONE_TIME_TOKEN_INVALID.code)
         raise Problem(ONE_TIME_TOKEN_INVALID, param="email")
     found = await users.by_address(body.email)
-    user_id = await _newcomer(call, body) if found is None else found.user_id
+    if found is None:
+        user_id = await _newcomer(call, body)
+    else:
+        user_id = found.user_id
+        if found.status == UserStatus.PENDING:
+            await _choose(call, body, token, user_id)
     outcome = await issue(
         call.parts,
         AcceptInvitation(tenant_id=grant.tenant_id, invitation_id=grant.subject_id, user_id=user_id),
@@ -262,6 +280,24 @@ async def _newcomer(call: Call, body: Acceptance) -> str:
             raise Problem(BUSY, headers=retry_after(1)) from None
         return found.user_id
     return user_id
+
+
+async def _choose(call: Call, body: Acceptance, token: UsableToken, user_id: str) -> None:
+    """Let whoever was invited choose the password of a user whose address nobody has verified: the one that is there
+    may be that of somebody else, who registered it before them.
+    """
+    if body.password is None:
+        raise invalid([FieldError("password", "required", "A user who was never verified needs a new one")])
+    known = await profile(call, user_id)
+    new = await hashed(call, body.password, address=body.email, name=known.text("name"))
+    await issue(
+        call.parts,
+        ChangePassword(user_id=user_id),
+        actor=f"user:{user_id}",
+        correlation_id=call.request_id,
+        key=f"chosen/{token.key}",
+        extras=Extras(credentials=(Credential(CredentialKind.PASSWORD, user_id, new),)),
+    )
 
 
 class ProfileChange(Body):

@@ -208,8 +208,11 @@ async def test_whoever_registers_signs_in_once_the_address_is_theirs(api: Api, t
     assert (early.status_code, early.json()["code"]) == (409, "user_may_not_sign_in")
     assert (await Browser(http=api.http).log_in(ADA)).status_code == 200, "nobody's password was changed"
     token = token_in(first)
+    body = {"token": token, "password": "a sentence that Eve knows"}
+    wrong = await api.http.post("/v1/auth/verify-email", json={**body, "password": PASSWORD})
+    assert (wrong.status_code, wrong.json()["code"]) == (403, "wrong_password")
     for status in (200, 422):
-        assert (await api.http.post("/v1/auth/verify-email", json={"token": token})).status_code == status
+        assert (await api.http.post("/v1/auth/verify-email", json=body)).status_code == status
     page = await browser(api, eve, "a sentence that Eve knows")
     me = (await page.send("GET", "/v1/auth/me")).json()
     assert (me["tenants"], me["tenant"], me["user"]["name"]) == ([], None, "Eve")
@@ -270,6 +273,27 @@ async def test_an_invitation_is_accepted_by_the_address_that_was_invited(api: Ap
     twice = await api.http.post("/v1/auth/accept-invitation", json={"token": second, "email": eve})
     assert (twice.status_code, twice.json()["code"]) == (409, "already_member")
     assert (await page.send("POST", "/v1/products", PRODUCT)).status_code == 403
+
+
+async def test_whoever_registers_anothers_address_first_gets_nothing_by_it(api: Api, tmp_path: Path) -> None:
+    """The owner of the address is invited, or gets the letter: neither lets the other's password in."""
+    open_cell = api.parts.settings.auth.model_copy(update={"registration": True})
+    object.__setattr__(api.parts.settings, "auth", open_cell)
+    await admin(api, ADA)
+    eve, theirs, own = "eve@example.com", "a sentence of Mallory's", "a sentence that Eve knows"
+    registration = {"email": eve, "password": theirs, "name": "Eve"}
+    assert (await api.http.post("/v1/auth/register", json=registration)).status_code == 202
+    await api.parts.post.settled()
+    (letter,) = await letters(api, tmp_path)
+    verified = await api.http.post("/v1/auth/verify-email", json={"token": token_in(letter), "password": own})
+    assert (verified.status_code, verified.json()["code"]) == (403, "wrong_password")
+    acceptance = {"token": await invited(api, eve), "email": eve}
+    bare = await api.http.post("/v1/auth/accept-invitation", json=acceptance)
+    assert [each["param"] for each in bare.json()["errors"]] == ["password"]
+    done = await api.http.post("/v1/auth/accept-invitation", json={**acceptance, "password": own})
+    assert done.status_code == 200, done.text
+    assert (await Browser(http=api.http).log_in(eve, theirs)).json()["code"] == "wrong_credentials"
+    assert (await Browser(http=api.http).log_in(eve, own)).status_code == 200
 
 
 async def test_a_user_changes_their_own_profile(api: Api) -> None:
