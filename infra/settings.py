@@ -24,6 +24,7 @@ PREFIX = "TALLYBOOK_"
 MASTER_KEY_BYTES = 32
 MASTER_KEY_FILE = "vault.master-key"
 SANDBOX_API_KEY = "sk_sandbox"
+_ORIGIN = r"https?://[a-z0-9.:\[\]-]+"
 
 
 class SettingsError(Exception):
@@ -248,6 +249,13 @@ class ApiSettings(Part):
     unfinished_per_address_max: int = setting(50, "requests", "Unfinished requests of one address.", ge=1)
     trusted_proxies: str = setting(
         "", "networks", "Proxies whose X-Forwarded-For is believed, such as `10.0.0.0/8,192.0.2.7`; none if empty."
+    )
+    cors_origins: str = setting(
+        "",
+        "origins",
+        "Origins whose pages may ask with an API key or an access token, such as `https://shop.example.com,…`; never "
+        "with a cookie.",
+        pattern=rf"^({_ORIGIN}(, ?{_ORIGIN})*)?$",
     )
     command_timeout_ms: int = setting(10_000, "ms", "Longest wait for a command's outcome.", ge=1)
     position_timeout_ms: int = setting(5_000, "ms", "Longest wait for Min-Ledger-Position; then 503.", ge=1)

@@ -18,6 +18,7 @@ from api.http.attempts import REFUSED, note
 from api.http.call import Parts
 from api.http.callers import came_by_tls
 from api.http.credentials import COOKIES, known_as, presented, unknown
+from api.http.cross_origin import CrossOrigin
 from api.http.key_expiry import notice
 from api.http.limits import Allowance
 from api.http.principal import Principal
@@ -116,6 +117,7 @@ class Edge:
         self._app = app
         self._parts = parts
         self._trusted = networks(parts.settings.api.trusted_proxies)
+        self._cross_origin = CrossOrigin(parts.settings.api.cors_origins)
         self._key_notice = timedelta(days=parts.settings.auth.api_key_notice_days)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,11 +129,16 @@ class Edge:
         exchange = Exchange(_request_id(headers), headers)
         exchange.is_by_tls = came_by_tls(scope, headers, self._trusted)
         scope[EXCHANGE] = exchange
-        send_with_headers = _Sender(send, exchange, self._key_notice)
+        send_with_headers = _Sender(send, exchange, self._key_notice, self._cross_origin)
         with correlated(exchange.request_id):
             try:
                 await self._admit(scope, exchange)
-                await self._app(scope, receive, send_with_headers)
+                preflight = self._cross_origin.preflight(scope["method"], headers)
+                await (
+                    self._app(scope, receive, send_with_headers)
+                    if preflight is None
+                    else preflight.send(send_with_headers)
+                )
             except ClientDisconnected:
                 exchange.status = DISCONNECTED
             except Problem as refused:
@@ -246,12 +253,13 @@ class Edge:
 class _Sender:
     """Adds to an answer's headers what every answer has."""
 
-    __slots__ = ("_exchange", "_key_notice", "_send")
+    __slots__ = ("_cross_origin", "_exchange", "_key_notice", "_send")
 
-    def __init__(self, send: Send, exchange: Exchange, key_notice: timedelta) -> None:
+    def __init__(self, send: Send, exchange: Exchange, key_notice: timedelta, cross_origin: CrossOrigin) -> None:
         self._send = send
         self._exchange = exchange
         self._key_notice = key_notice
+        self._cross_origin = cross_origin
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -263,6 +271,7 @@ class _Sender:
                 headers += exchange.limit.headers()
             if exchange.is_by_tls:
                 headers.append(BY_TLS_ALONE)
+            headers += self._cross_origin.headers(exchange.headers)
             headers += notice(exchange.principal, system_clock(), self._key_notice)
             named = {name for name, _ in message["headers"]}
             headers += [header for header in UNLESS_SAID if header[0] not in named]

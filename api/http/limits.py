@@ -5,6 +5,7 @@ from math import ceil
 from time import monotonic
 from typing import Final, NamedTuple
 
+from api.http.addresses import limited_as
 from api.http.principal import Principal
 from api.http.problems import RATE_LIMITED, Problem, retry_after
 from api.http.replies import Header
@@ -90,7 +91,7 @@ class Limits:
 
     async def log_in(self, address: str) -> None:
         """Count one try to sign in, or to be sent a letter about it, of an address. Raises the 429 of one too many."""
-        (await self._take(f"{LOG_IN}/{address}", LOG_IN, self._log_in)).checked()
+        (await self._take(f"{LOG_IN}/{limited_as(address)}", LOG_IN, self._log_in)).checked()
 
     async def _take(self, name: str, policy: str, bucket: Bucket) -> Allowance:
         taken = await self._rates.take(name, bucket)

@@ -21,7 +21,7 @@ from testing.services import FreshDatabase
 ADA, BOB = "ada@example.com", "bob@example.com"
 PRODUCT = {"name": "P"}
 PATIENCE_S = 30.0
-BELIEVING = ApiSettings(key_cache_s=86_400, anonymous_rate_per_min=100_000)
+BELIEVING = ApiSettings(key_cache_s=86_400, anonymous_rate_per_min=100_000, log_ins_per_min=100_000)
 """What was found would be believed for a day, were it not for what is told."""
 
 

@@ -247,3 +247,12 @@ async def test_an_address_signs_in_so_often_and_no_more(in_postgres: PostgresBuc
         with pytest.raises(Problem):
             await each.log_in("192.0.2.1")
         await each.log_in("192.0.2.2")
+
+
+async def test_an_address_of_ipv6_signs_in_with_its_network(in_postgres: PostgresBuckets) -> None:
+    limits = Limits(rates(in_postgres), ApiSettings(log_ins_per_min=3))
+    for n in range(3):
+        await limits.log_in(f"2001:db8::{n}")
+    with pytest.raises(Problem):
+        await limits.log_in("2001:db8::ffff")
+    await limits.log_in("2001:db8:0:1::1")
