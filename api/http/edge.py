@@ -134,11 +134,10 @@ class Edge:
             try:
                 await self._admit(scope, exchange)
                 preflight = self._cross_origin.preflight(scope["method"], headers)
-                await (
-                    self._app(scope, receive, send_with_headers)
-                    if preflight is None
-                    else preflight.send(send_with_headers)
-                )
+                if preflight is None:
+                    await self._app(scope, receive, send_with_headers)
+                else:
+                    await preflight.send(send_with_headers)
             except ClientDisconnected:
                 exchange.status = DISCONNECTED
             except Problem as refused:
