@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import httpx2
 import pytest
 
 from api.http.signing_in import tell_ended
@@ -119,10 +120,18 @@ async def test_a_log_in_with_the_old_password_that_is_slower_than_its_change_com
     await admin(one, ADA)
     page = await browser(one, ADA)
     body = {"current_password": PASSWORD, "new_password": "another sentence that only Ada knows"}
+    # Its share of what may be changed an hour is here, so that the change does not begin behind the log-ins.
+    assert (await page.send("POST", "/v1/products", PRODUCT)).status_code == 201
+
+    async def change() -> httpx2.Response:
+        async with asyncio.timeout(PATIENCE_S):
+            # Log-ins that are being compared hold others of the account back, and this, too.
+            while (answer := await page.send("POST", "/v1/auth/change-password", body)).status_code == 429:
+                await asyncio.sleep(0.05)
+        return answer
+
     late = [Browser(http=api.http) for api in (one, other) for _ in range(10)]
-    changed, *answers = await asyncio.gather(
-        page.send("POST", "/v1/auth/change-password", body), *(each.log_in(ADA) for each in late)
-    )
+    changed, *answers = await asyncio.gather(change(), *(each.log_in(ADA) for each in late))
     assert changed.status_code == 200, changed.text
     assert {answer.status_code for answer in answers} <= {200, 401, 429}
     for each in late:
