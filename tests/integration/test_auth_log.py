@@ -12,6 +12,7 @@ from infra.database import Connection, Pool, Role, open_pool
 from infra.identity.auth_log import AuthLog, keep_up
 from infra.settings import AuthSettings, DatabaseSettings
 from testing.api_client import Api, running_api
+from testing.people import PAGE, PASSWORD, admin
 from testing.services import FreshDatabase
 
 FAILED = AuthEventKind.LOG_IN_FAILED
@@ -176,6 +177,25 @@ async def test_a_refused_request_is_told_with_its_reason_and_a_used_key_with_its
             ("platform", "request_refused", "unauthenticated"),
         }
         assert await _uses(api, owner) == 1
+
+
+async def test_a_failed_log_in_is_one_row_in_each_tenant_of_its_user_and_where_sessions_begin_is_told(
+    database: FreshDatabase, owner: Connection
+) -> None:
+    async with running_api(database) as api:
+        for tenant in ("acme", "other"):
+            await admin(api, "ada@example.com", tenant=tenant)
+        body = {"email": "ada@example.com", "kind": "browser"}
+        for password in ("wrong", PASSWORD):
+            await api.http.post("/v1/auth/login", json={**body, "password": password}, headers=PAGE)
+        await api.parts.auth_log.write()
+        told = sorted((str(row[0]), str(row[1]), str(row[4])) for row in await rows(owner))
+        assert told == [
+            ("acme", "log_in_failed", "wrong_credentials"),
+            ("acme", "logged_in", "None"),
+            ("other", "log_in_failed", "wrong_credentials"),
+            ("other", "logged_in", "None"),
+        ]
 
 
 async def _uses(api: Api, owner: Connection) -> int:
