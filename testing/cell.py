@@ -98,10 +98,10 @@ class Whole:
 
 @contextlib.asynccontextmanager
 async def open_whole(
-    server: PostgresServer, template: str, kafka: KafkaServer, folder: Path, *, instances: int
+    server: PostgresServer, template: str, kafka: KafkaServer, folder: Path, *, instances: int, **environment: str
 ) -> AsyncIterator[Whole]:
     """Start every role, this many processes of each."""
-    async with open_cell(server, template, kafka, folder) as cell:
+    async with open_cell(server, template, kafka, folder, **environment) as cell:
         await cell.start("relay", "processors", "projections", "api", instances=instances)
         assert cell.settings.database.url is not None
         dsn = cell.settings.database.url.get_secret_value()
