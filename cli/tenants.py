@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ import asyncpg
 import typer
 
 from api.http.access import NewKey, make_key
+from cli import operators_commands
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
 from domain.identity.api_key import CELLS_LIMITS, CreateApiKey, KeyTerms, RevokeApiKey
 from domain.identity.permissions import Scope
@@ -30,13 +30,12 @@ from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn, reached_settings
 from infra.database import Connection, Role, server_settings
 from infra.event_store.opening import open_writer
-from infra.event_store.port import Credential, CredentialKind, Request
+from infra.event_store.port import Credential, CredentialKind
 from infra.ids import new_id
 from infra.settings import Settings
 
 app = typer.Typer(help="Tenants and their API keys.", no_args_is_help=True)
 
-ACTOR: Final = "operator"
 KEY_LASTS_DAYS: Final = 90
 
 _TENANT: Final = re.compile(r"[a-z][a-z0-9-]{1,62}")
@@ -136,18 +135,7 @@ async def _issuing(dsn: str, settings: Settings, tenant_id: str) -> AsyncIterato
     correlation_id = new_id("cli_")
 
     async def issue(command: Command, *credentials: Credential) -> str | None:
-        outcome = await writer.submit(
-            Request(
-                tenant_id=tenant_id,
-                idempotency_key=f"operator:{new_id('cli_')}",
-                request_hash=hashlib.sha256(repr(command).encode()).digest(),
-                command=command,
-                actor=ACTOR,
-                correlation_id=correlation_id,
-                credentials=credentials,
-            )
-        )
-        return outcome.refusal_code
+        return await operators_commands.issue(writer, tenant_id, command, *credentials, correlation_id=correlation_id)
 
     try:
         yield issue

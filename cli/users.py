@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,7 +10,9 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from api.http.callers import own_origin, public_url
+from cli.operators_commands import issue, register_user
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
+from cli.user_import_command import import_from_file
 from domain.identity.passwords import InvalidPassword, WeakPassword, check_password
 from domain.identity.permissions import Role
 from domain.identity.team import AddMember
@@ -20,7 +21,6 @@ from domain.identity.user import (
     EraseUser,
     MakeSuperAdmin,
     ReactivateUser,
-    RegisterUser,
     SuspendUser,
     UnmakeSuperAdmin,
 )
@@ -30,19 +30,16 @@ from host.addresses import owner_dsn, reached_settings
 from infra.database import Role as DatabaseRole
 from infra.database import open_pool
 from infra.event_store.opening import open_writer
-from infra.event_store.port import Credential, CredentialKind, Request, SealedPerson, Writer
-from infra.identity.keyring import email_index
 from infra.identity.one_time_tokens import Grant, Purpose
-from infra.identity.opening import Identity, open_identity
+from infra.identity.opening import open_identity
 from infra.identity.password_hashing import common_passwords
-from infra.identity.profiles import seal_profile
 from infra.ids import new_id
 from infra.settings import Settings, vault_master_key
 from infra.vault import Vault
 
 app = typer.Typer(help="People who sign in.", no_args_is_help=True)
+app.command("import")(import_from_file)
 
-ACTOR: Final = "operator"
 LINKS_LAST: Final = {Purpose.RESET_PASSWORD: timedelta(hours=24), Purpose.FIRST_LOG_IN: timedelta(minutes=10)}
 
 
@@ -84,60 +81,24 @@ async def create_admin(
         found = await identity.users.by_address(email)
         user_id = new_id(USER) if found is None else found.user_id
         if found is None:
-            await _register(writer, identity, settings, user_id, email=email, name=name, password=password)
+            password_hash = None
+            if password is not None:
+                chosen = check_password(password, common=common_passwords(), address=email, name=name)
+                password_hash = await identity.hashing.hash(chosen)
+            vault = Vault(vault_master_key(settings))
+            await register_user(
+                writer, vault, identity.keyring, user_id, email=email, name=name, password_hash=password_hash
+            )
         is_new_member = not any(each.tenant_id == tenant_id for each in await identity.users.memberships(user_id))
         if is_new_member:
-            await _submit(writer, tenant_id, AddMember(tenant_id=tenant_id, user_id=user_id, role=Role.ADMIN, by=None))
+            command = AddMember(tenant_id=tenant_id, user_id=user_id, role=Role.ADMIN, by=None)
+            refused = await issue(writer, tenant_id, command)
+            assert refused is None, refused
         token = None
         if link is not None:
             grant = Grant(purpose=link, subject_id=user_id)
             token = await identity.one_time.make(grant, lasts=LINKS_LAST[link], now=identity.clock())
         return Admin(user_id, found is None, is_new_member, token)
-
-
-async def _register(
-    writer: Writer,
-    identity: Identity,
-    settings: Settings,
-    user_id: str,
-    *,
-    email: str,
-    name: str,
-    password: str | None,
-) -> None:
-    credentials = [Credential(CredentialKind.EMAIL, user_id, email_index(identity.keyring, email))]
-    if password is not None:
-        chosen = check_password(password, common=common_passwords(), address=email, name=name)
-        password_hash = await identity.hashing.hash(chosen)
-        credentials.append(Credential(CredentialKind.PASSWORD, user_id, password_hash))
-    vault = Vault(vault_master_key(settings))
-    sealed = seal_profile(vault, user_id, {"email": email, "name": name or None}, None)
-    command = RegisterUser(user_id=user_id, personal=sealed.reference, is_verified=True)
-    await _submit(writer, PLATFORM, command, *credentials, seals=sealed.rows)
-
-
-async def _submit(
-    writer: Writer,
-    tenant_id: str,
-    command: Command,
-    *credentials: Credential,
-    seals: SealedPerson | None = None,
-    erases: str | None = None,
-) -> None:
-    outcome = await writer.submit(
-        Request(
-            tenant_id=tenant_id,
-            idempotency_key=f"operator:{new_id('cli_')}",
-            request_hash=hashlib.sha256(repr(command).encode()).digest(),
-            command=command,
-            actor=ACTOR,
-            correlation_id=new_id("cli_"),
-            seals=seals,
-            erases=erases,
-            credentials=credentials,
-        )
-    )
-    assert outcome.refusal_code is None, outcome.refusal_code
 
 
 class NoSuchUser(Exception):
@@ -164,7 +125,8 @@ async def change_user(
         if found is None:
             raise NoSuchUser(email)
         erased = found.user_id if erases else None
-        await _submit(writer, PLATFORM, command(found.user_id), erases=erased)
+        refused = await issue(writer, PLATFORM, command(found.user_id), erases=erased)
+        assert refused is None, refused
         return found.user_id
 
 

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,7 +37,8 @@ _DIGESTS: Final = ("md5", "sha1", "sha256", "sha512")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """Something that nobody may find. `name` says what it is; `allowed` where it belongs, by the places' names.
+    """Something that nobody may find. `name` says what it is; `allowed` where it belongs: how the names of
+    those places begin.
 
     `is_guessable`: whoever finds a digest of it finds it by trying, so that a digest without a key is as good as the
     thing itself. Of a random secret a digest is what is kept.
@@ -46,7 +47,7 @@ class Trace:
     name: str
     value: bytes
     is_guessable: bool = False
-    allowed: Collection[str] = ()
+    allowed: Sequence[str] = ()
 
     def forms(self) -> Sequence[tuple[str, bytes]]:
         """Every form in which it would be known again, in lower case, with its name."""
@@ -59,14 +60,14 @@ class Trace:
         return [(name, form.lower()) for name, form in found]
 
 
-def trace(name: str, value: str | bytes, *, guessable: bool = False, allowed: Collection[str] = ()) -> Trace:
+def trace(name: str, value: str | bytes, *, guessable: bool = False, allowed: Sequence[str] = ()) -> Trace:
     """A trace of a text or of bytes, which must be long enough to mean something."""
     content = value.encode() if isinstance(value, str) else value
     assert len(content) >= SHORTEST_BYTES, f"{name} would be found by chance"
     return Trace(name=name, value=content, is_guessable=guessable, allowed=allowed)
 
 
-def random_secret(name: str, text: str, *, allowed: Collection[str] = ()) -> Iterator[Trace]:
+def random_secret(name: str, text: str, *, allowed: Sequence[str] = ()) -> Iterator[Trace]:
     """Traces of a secret in base32: as it is shown, and the bytes that it stands for."""
     yield trace(name, text, allowed=allowed)
     padded = text.upper() + "=" * (-len(text) % 8)
@@ -106,7 +107,7 @@ def found_in(place: Place, traces: Sequence[Trace]) -> list[str]:
     return [
         f"{place.name}: {each.name} ({name})"
         for each in traces
-        if place.name not in each.allowed
+        if not place.name.startswith(tuple(each.allowed))
         for name, form in each.forms()
         if form in place.content
     ]

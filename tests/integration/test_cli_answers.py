@@ -61,6 +61,7 @@ ELSEWHERE: Final = {
     "dead-letters dismiss": "needs a letter",
     "dead-letters end-refund": "needs a refund that is held",
     "tenants revoke-key": "needs a key",
+    "users import": "needs a file",
 }
 
 
@@ -194,3 +195,27 @@ async def test_dead_letters_are_seen_dismissed_and_released_while_kafka_is_away(
     for command in ("list", "release", "replay"):
         done = tallybook(away, "dead-letters", command)
         assert done.returncode == 0, done.stderr
+
+
+async def test_an_import_of_users_says_what_it_came_to_and_lists_what_wants_a_look(
+    environment: dict[str, str], database: FreshDatabase, tmp_path: Path
+) -> None:
+    tallybook(environment, "tenants", "create", "acme")
+    people = tmp_path / "people.csv"
+    people.write_text("email,role\nada@example.com,admin\nbob@example.com,\n", encoding="utf-8")
+    command = ("users", "import", str(people), "--tenant", "acme", "--role", "billing_viewer")
+    for dry, came in ((True, {"new": 2, "already": 0}), (False, {"new": 2, "already": 0}), (False, {"already": 2})):
+        done = tallybook(environment, *command, *(["--dry-run"] * dry), "--json")
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert (told["tenant"], told["dry_run"], told["lines"], told["look_at"]) == ("acme", dry, 2, [])
+        assert told.items() >= came.items()
+    people.write_text("email,role\nbob@example.com,user\n", encoding="utf-8")
+    (look,) = json.loads(tallybook(environment, *command, "--json").stdout)["look_at"]
+    assert (look["line"], look["came"]) == (2, "other_role")
+    people.write_text("email,role\nnobody,king\n", encoding="utf-8")
+    done = tallybook(environment, *command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "line 2: email: Must be an e-mail address" in done.stderr
+    assert "nobody" not in done.stderr
+    assert tallybook(environment, *command[:-1], "customer").returncode == 2

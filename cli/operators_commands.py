@@ -1,0 +1,61 @@
+"""Commands that the operator issues at a shell. Each is a new request: whoever runs one twice asks for it twice."""
+
+import hashlib
+from typing import Final
+
+from domain.identity.tenant import PLATFORM
+from domain.identity.user import RegisterUser
+from domain.kernel.stream import Command
+from infra.event_store.port import Credential, CredentialKind, Request, SealedPerson, Writer
+from infra.identity.keyring import Keyring, email_index
+from infra.identity.profiles import seal_profile
+from infra.ids import new_id
+from infra.vault import Vault
+
+ACTOR: Final = "operator"
+
+
+async def issue(
+    writer: Writer,
+    tenant_id: str,
+    command: Command,
+    *credentials: Credential,
+    seals: SealedPerson | None = None,
+    erases: str | None = None,
+    correlation_id: str | None = None,
+) -> str | None:
+    """Take a command to the log: the code of its refusal, None where it was accepted."""
+    outcome = await writer.submit(
+        Request(
+            tenant_id=tenant_id,
+            idempotency_key=f"operator:{new_id('cli_')}",
+            request_hash=hashlib.sha256(repr(command).encode()).digest(),
+            command=command,
+            actor=ACTOR,
+            correlation_id=correlation_id or new_id("cli_"),
+            seals=seals,
+            erases=erases,
+            credentials=credentials,
+        )
+    )
+    return outcome.refusal_code
+
+
+async def register_user(
+    writer: Writer,
+    vault: Vault,
+    keyring: Keyring,
+    user_id: str,
+    *,
+    email: str,
+    name: str,
+    password_hash: bytes | None,
+) -> None:
+    """Make a user whose address the operator vouches for. Raises CredentialMismatch where it is somebody's already."""
+    credentials = [Credential(CredentialKind.EMAIL, user_id, email_index(keyring, email))]
+    if password_hash is not None:
+        credentials.append(Credential(CredentialKind.PASSWORD, user_id, password_hash))
+    sealed = seal_profile(vault, user_id, {"email": email, "name": name or None}, None)
+    command = RegisterUser(user_id=user_id, personal=sealed.reference, is_verified=True)
+    refused = await issue(writer, PLATFORM, command, *credentials, seals=sealed.rows)
+    assert refused is None, refused
