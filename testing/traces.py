@@ -76,13 +76,17 @@ def random_secret(name: str, text: str, *, allowed: Sequence[str] = ()) -> Itera
 
 def _encodings(value: bytes) -> Iterator[tuple[str, bytes]]:
     """Encoded by itself or within a longer text: of base32 and base64, what the neighbours do not change."""
+    text = value.decode("utf-8", "replace")
     yield "plain", value
-    yield "UTF-16", value.decode("latin-1").encode("utf-16-le")
+    yield "lower case", text.lower().encode()
+    yield "upper case", text.upper().encode()
+    yield "UTF-16", text.encode("utf-16-le")
     yield "hex", value.hex().encode()
     yield "escaped", "".join(f"%{byte:02x}" for byte in value).encode()
+    yield "path", quote(value).encode()
     yield "urlencoded", quote(value, safe="").encode()
     yield "form", quote_plus(value).encode()
-    yield "JSON", json.dumps(value.decode("utf-8", "replace"))[1:-1].encode()
+    yield "JSON", json.dumps(text)[1:-1].encode()
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + value)
         form = encoded[-(-before * 8 // 6) : (before + len(value)) * 8 // 6]

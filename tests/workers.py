@@ -38,6 +38,7 @@ LONG_FILES: Final = (
     "tests/attack/test_connections.py",
     "tests/attack/test_costs.py",
     "tests/integration/test_writer_contract.py",
+    "tests/e2e/test_secrets_nowhere.py",
     "tests/e2e/test_republish.py",
     "tests/integration/test_heartbeats.py",
     "tests/integration/test_projections_queries.py",

@@ -77,7 +77,8 @@ async def test_nothing_that_is_kept_or_told_holds_a_secret_or_an_address(
     ):
         content = b"".join(place.content for place in places if (place.kind, place.name) == (kind, name))
         assert text.encode() in content, (name, sorted(place.name for place in places if place.kind == kind))
-    assert [line for place in places for line in found_in(place, scene.traces)] == []
+    found = [line for place in places for line in found_in(place, scene.traces)]
+    assert not found, "\n".join(found)
 
 
 async def _is_told(cell: Cell) -> None:
