@@ -39,6 +39,8 @@ EVE: Final = "eve+billing@quxworth.example"
 DAN: Final = "dan.quxworth@example.com"
 CARL: Final = "carl.quxworth@example.com"
 DORA: Final = "dora.quxworth@example.com"
+FAY: Final = "fay.quxworth@example.com"
+GUS: Final = "gus.quxworth@example.com"
 NOBODY: Final = "nobody.quxworth@example.net"
 ADDRESSES: Final = {
     "Ada's": ADA,
@@ -46,6 +48,8 @@ ADDRESSES: Final = {
     "Dan's": DAN,
     "Carl's": CARL,
     "Dora's": DORA,
+    "Fay's": FAY,
+    "Gus's": GUS,
     "an unknown": NOBODY,
 }
 PASSWORDS: Final = {
@@ -55,6 +59,7 @@ PASSWORDS: Final = {
     "Eve's": "Évora, 9 Löwen & 1 Gnu",
     "Dan's": "ten zebras sing to Dan",
     "Carl's": "Carl's zebras do not sing",
+    "Fay's": "eleven zebras sing to Fay",
     "a wrong": "seven zebras sang to Ada",
 }
 PERSON: Final = {
@@ -151,18 +156,19 @@ async def users(scene: Scene) -> str:
     where: dict[str, Any] = {"dsn": dsn.get_secret_value(), "settings": settings, "tenant_id": TENANT}
     ada = await create_admin(**where, email=ADA, name="Ada Quxworth", password=PASSWORDS["Ada's"])
     eve = await create_admin(**where, email=EVE, name="Eve Quxworth", password=PASSWORDS["Eve's"])
-    link = await create_admin(**where, email=EVE)
+    link = await create_admin(**where, email=EVE, link=Purpose.RESET_PASSWORD)
     assert link.token is not None
     scene.drew("the operator's link", link.token)
     for name, address in ADDRESSES.items():
         scene.saw(trace(f"{name} address", address, guessable=True, allowed=[LETTERS]))
     for name, password in PASSWORDS.items():
         scene.saw(trace(f"{name} password", password, guessable=True))
-    for name in ("Ada Quxworth", "Eve Quxworth", "Dan Quxworth"):
+    for name in ("Ada Quxworth", "Eve Quxworth", "Dan Quxworth", "Fay Quxworth"):
         scene.saw(trace("a user's name", name, guessable=True))
     await _in_a_browser(scene, ada.user_id)
     await _in_a_program(scene)
     await _by_letters(scene)
+    await _invited(scene)
     await _imported(scene, where)
     await _badly(scene)
     return eve.user_id
@@ -235,6 +241,22 @@ async def _by_letters(scene: Scene) -> None:
     again = {"token": token, "password": PASSWORDS["a wrong"]}
     assert (await scene.http.post("/v1/auth/reset-password", json=again)).status_code >= 400
     assert (await scene.http.get(f"/v1/auth/verify-email?token={token}")).status_code >= 400
+
+
+async def _invited(scene: Scene) -> None:
+    """One who is invited and comes, and one who has not come yet."""
+    for address in (FAY, GUS):
+        made = await scene.whole.post("/v1/invitations", {"email": address, "role": "viewer"}, key=f"to-{address[:3]}")
+        assert made.status == 201, made.body
+        token = await scene.letter_to(address, "Join")
+        scene.drew("an invitation's token", token, allowed=[LETTERS])
+        again = await scene.whole.post("/v1/invitations", {"email": address, "role": "viewer"}, key=f"to-{address[:3]}")
+        assert address.encode() not in again.content
+        body = {"token": token, "email": FAY, "password": PASSWORDS["Fay's"], "name": "Fay Quxworth"}
+        answer = await scene.http.post("/v1/auth/accept-invitation", json=body)
+        assert (answer.status_code == 200) == (address == FAY), answer.text
+    assert GUS.encode() in (await scene.whole.send("GET", "/v1/invitations")).content
+    assert FAY.encode() in (await scene.whole.send("GET", "/v1/users")).content
 
 
 async def _imported(scene: Scene, where: Mapping[str, Any]) -> None:
