@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from api.http.callers import own_origin
 from host.embedded.databases import PostgresServer
 from host.embedded.postgres import EmbeddedPostgres
 from infra.database import Role, open_pool
@@ -43,7 +44,7 @@ async def scene(
         port = next(role.port for role in whole.cell.supervisor.roles if role.role == "api")
         try:
             async with (
-                open_identity(settings, pool) as identity,
+                open_identity(settings, pool, origin=own_origin(settings)) as identity,
                 httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
             ):
                 yield Scene(whole=whole, identity=identity, http=http)
