@@ -335,11 +335,12 @@ def _problem_responses(
     if operation.is_command:
         kinds += _COMMANDS
     elif operation.is_unstored:
-        kinds += [*_UNSTORED, *operation.problems]
+        kinds += _UNSTORED
     else:
         kinds += [INVALID, CARD_NUMBER]
         if operation.reads:
             kinds += [POSITION_NOT_REACHED, READ_MODEL_FILLING]
+    kinds += operation.problems
     if _PATH_PARAMETER.search(operation.path):
         kinds.append(NOT_FOUND)
     kinds += [refusal_type(refusal) for refusal in operation.refusals]
@@ -409,7 +410,7 @@ def _query_parameters(operation: Operation, schemas: Json) -> list[Json]:
         {
             "name": name,
             "in": "query",
-            "required": False,
+            "required": name in schema.get("required", ()),
             "schema": _inlined(_without_null(field), schemas, definitions),
             **({"description": field["description"]} if "description" in field else {}),
         }
