@@ -19,9 +19,9 @@ An API key has a scope: `read`, `write` (and read), or `admin` (and both). Make 
 tallybook tenants create-key acme --scope read
 ```
 
-A user has a role in a tenant. Users, their sessions and the portal of customers are still to come; what they may do is
-decided here already. A `super_admin` has every permission in the one tenant that they entered, and sees personal data
-masked.
+A user has a role in a tenant ([identity](guides/identity.md)); a customer is one in the portal
+([portal](guides/portal.md)). A `super_admin` has every permission in the one tenant that they entered, and sees
+personal data masked.
 
 - *all*: everything in the tenant. *masked*: the same, with the personal data of customers masked (`a…@…`).
 - *own*: only what is the customer's own, or the merchant's. What is another's is not there: 404, as for what does not

@@ -229,7 +229,8 @@ async def _by_letters(scene: Scene) -> None:
     assert (await scene.http.post("/v1/auth/register", json=new)).status_code == 202
     token = await scene.letter_to(DAN, "Is this your address")
     scene.drew("a verification's token", token, allowed=[LETTERS])
-    assert (await scene.http.post("/v1/auth/verify-email", json={"token": token})).status_code == 200
+    proof = {"token": token, "password": PASSWORDS["Dan's"]}
+    assert (await scene.http.post("/v1/auth/verify-email", json=proof)).status_code == 200
     assert (await scene.http.post("/v1/auth/register", json=new)).status_code == 202
     await scene.letter_to(DAN, "registered already")
     for address in (NOBODY, ADA):
