@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import re
 import secrets
-from base64 import b32encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import ip_network
 from types import MappingProxyType
@@ -22,6 +21,7 @@ from domain.kernel.identifiers import API_KEY
 from domain.kernel.tenant_mode import TenantMode
 from infra.database import Pool
 from infra.event_store.log import CONNECTION_ERRORS, Listener, wait_for_growth
+from infra.identity.secret_tokens import base32
 from infra.ids import new_id
 
 CHANNEL: Final = "tallybook_access"
@@ -56,13 +56,9 @@ class _Held(NamedTuple):
 
 def make_key(mode: TenantMode) -> NewKey:
     """Draw a new key of a tenant; it says itself what the tenant is for."""
-    prefix = _base32(secrets.token_bytes(5))
-    secret = f"tbk_{mode}_{prefix}_{_base32(secrets.token_bytes(SECRET_BYTES))}"
+    prefix = base32(secrets.token_bytes(5))
+    secret = f"tbk_{mode}_{prefix}_{base32(secrets.token_bytes(SECRET_BYTES))}"
     return NewKey(new_id(API_KEY), prefix, secret, hashlib.sha256(secret.encode()).digest())
-
-
-def _base32(value: bytes) -> str:
-    return b32encode(value).decode().rstrip("=").lower()
 
 
 class ApiKeys:

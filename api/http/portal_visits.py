@@ -1,10 +1,9 @@
 """Customers at the portal, by the cookie that they got for their merchant's link."""
 
-import hashlib
 from typing import NamedTuple
 
 from api.http.principal import Principal, PrincipalKind, principal_of
-from api.http.remembered import Remembered
+from api.http.remembered import Remembered, digest_of
 from domain.identity.permissions import Role
 from infra.identity.opening import Identity
 
@@ -29,14 +28,14 @@ class PortalVisits:
 
     def held(self, secret: str) -> Visit | None:
         """The visit of a cookie that was checked a moment ago."""
-        return self._found.get(_digest(secret))
+        return self._found.get(digest_of(secret))
 
     async def by_cookie(self, secret: str) -> Visit | None:
         """The visit of a cookie's secret."""
-        now, forgotten = self._identity.clock(), self._found.forgotten
+        now, forgotten, digest = self._identity.clock(), self._found.forgotten, digest_of(secret)
         session = await self._identity.portal.by_cookie(secret, now)
         if session is None:
-            self._found.drop(_digest(secret))
+            self._found.drop(digest)
             return None
         principal = principal_of(
             PrincipalKind.CUSTOMER,
@@ -49,9 +48,5 @@ class PortalVisits:
         )
         visit = Visit(session.session_id, principal)
         ends_in_s = (session.ends_at - now).total_seconds()
-        self._found.put(_digest(secret), visit, ends_in_s=ends_in_s, forgotten=forgotten)
+        self._found.put(digest, visit, ends_in_s=ends_in_s, forgotten=forgotten)
         return visit
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode(errors="surrogatepass")).digest()

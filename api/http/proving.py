@@ -16,7 +16,7 @@ from api.http.problems import (
 from domain.identity.auth_event import AuthEventKind
 from domain.identity.passwords import check_password
 from domain.identity.tenant import PLATFORM
-from infra.identity.log_in_attempts import LogInHeldBack
+from infra.identity.log_in_attempts import Attempt, LogInHeldBack
 from infra.identity.one_time_tokens import Grant, Purpose
 from infra.identity.password_hashing import HashingBusy, common_passwords
 from infra.identity.profiles import Profile, profile_of
@@ -65,6 +65,16 @@ def check_room(call: Call) -> None:
         raise Problem(PASSWORDS_BUSY, headers=retry_after(busy.retry_after_s)) from None
 
 
+async def begin(call: Call, account: str, user_id: str | None) -> Attempt:
+    """Count an attempt on what is counted under this name. Raises the 429 of whoever has to wait."""
+    identity = call.parts.identity
+    try:
+        return await identity.attempts.begin(account, caller_of(call).address, identity.clock())
+    except LogInHeldBack as held:
+        note(call, AuthEventKind.LOG_IN_DELAYED, user_id=user_id, code=LOG_IN_HELD_BACK.code)
+        raise Problem(LOG_IN_HELD_BACK, headers=retry_after(held.retry_after_s)) from None
+
+
 async def compare(call: Call, email: str, user_id: str | None, password: str, refused: Refused) -> bytes:
     """The hash of the user's password, if this is it. Every answer that says no costs the same, known or not.
 
@@ -73,11 +83,7 @@ async def compare(call: Call, email: str, user_id: str | None, password: str, re
     identity = call.parts.identity
     caller = caller_of(call)
     check_secure(caller)
-    try:
-        attempt = await identity.attempts.begin(email, caller.address, identity.clock())
-    except LogInHeldBack as held:
-        note(call, AuthEventKind.LOG_IN_DELAYED, user_id=user_id, code=LOG_IN_HELD_BACK.code)
-        raise Problem(LOG_IN_HELD_BACK, headers=retry_after(held.retry_after_s)) from None
+    attempt = await begin(call, email, user_id)
     try:
         password_hash = await identity.passwords.check(user_id, password)
     except HashingBusy as busy:

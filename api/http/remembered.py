@@ -1,10 +1,16 @@
 """What was looked up a moment ago: believed for some seconds, or until it is told that something has changed."""
 
+import hashlib
 import time
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
+
+
+def digest_of(secret: str) -> bytes:
+    """What a credential is remembered by: whoever reads this process's memory finds none in it."""
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).digest()
 
 
 class Remembered(Generic[Value]):

@@ -8,17 +8,14 @@ from api.http.call import Call
 from api.http.card_guard import OpaqueId
 from api.http.fields import Body, text
 from api.http.problems import (
-    LOG_IN_HELD_BACK,
     PASSWORD_CONFIRMATION_REQUIRED,
     SECOND_FACTOR_REQUIRED,
     WRONG_SECOND_FACTOR,
     Problem,
-    retry_after,
 )
-from api.http.proving import caller_of, note
+from api.http.proving import begin, note
 from api.http.validation import form
 from domain.identity.auth_event import AuthEventKind
-from infra.identity.log_in_attempts import LogInHeldBack
 from infra.identity.passkeys import ANSWER_MAX_CHARS
 
 SECOND_STEP: Final = (SECOND_FACTOR_REQUIRED, WRONG_SECOND_FACTOR)
@@ -54,13 +51,7 @@ async def check_second_step(call: Call, user_id: str, shown: SecondStep) -> None
         return
     if shown.code is None and shown.passkey is None:
         raise Problem(SECOND_FACTOR_REQUIRED)
-    try:
-        attempt = await identity.attempts.begin(
-            f"second factor of {user_id}", caller_of(call).address, identity.clock()
-        )
-    except LogInHeldBack as held:
-        note(call, AuthEventKind.LOG_IN_DELAYED, user_id=user_id, code=LOG_IN_HELD_BACK.code)
-        raise Problem(LOG_IN_HELD_BACK, headers=retry_after(held.retry_after_s)) from None
+    attempt = await begin(call, f"second factor of {user_id}", user_id)
     if not await factors.check(user_id, code=shown.code, passkey=shown.passkey, now=identity.clock()):
         note(call, AuthEventKind.SECOND_FACTOR_FAILED, user_id=user_id, code=WRONG_SECOND_FACTOR.code)
         raise Problem(WRONG_SECOND_FACTOR)

@@ -4,14 +4,13 @@ A token's signature alone lets nobody in: its session must be live. What counts 
 the request, whatever the token says.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from api.http.principal import Principal, PrincipalKind, of_platform, principal_of, unplaced
 from api.http.problems import TENANT_MISMATCH, Problem
-from api.http.remembered import Remembered
+from api.http.remembered import Remembered, digest_of
 from domain.identity.tenant import PLATFORM
 from infra.identity.access_tokens import AccessToken, InvalidToken
 from infra.identity.opening import Identity
@@ -54,7 +53,7 @@ class UserSessions:
 
     def held(self, secret: str) -> User | None:
         """The user of a cookie or a token that was checked a moment ago."""
-        return self._found.get(_digest(secret))
+        return self._found.get(digest_of(secret))
 
     async def by_cookie(self, secret: str) -> User | None:
         """The user of a cookie's secret."""
@@ -92,7 +91,7 @@ class UserSessions:
         bound_to: str | None,
         until: datetime | None = None,
     ) -> User | None:
-        digest = _digest(secret)
+        digest = digest_of(secret)
         if signed_in is None:
             self._found.drop(digest)
             return None
@@ -109,7 +108,7 @@ class UserSessions:
 def _user(signed_in: SignedIn, bound_to: str | None) -> User:
     session = signed_in.session
     principals = {
-        each.tenant_id: _principal_of_member(signed_in, each.tenant_id)
+        each.tenant_id: _principal_in(signed_in, each)
         for each in signed_in.memberships
         if bound_to in (None, each.tenant_id)
     }
@@ -132,13 +131,8 @@ def _principal_of_entry(signed_in: SignedIn, entry: Entered) -> Principal:
     return found._replace(has_entered=True, masked=not entry.is_revealed)
 
 
-def _principal_of_member(signed_in: SignedIn, tenant_id: str) -> Principal:
-    """The principal that a user is in one of their tenants."""
-    (membership,) = (each for each in signed_in.memberships if each.tenant_id == tenant_id)
-    return _principal_in(signed_in, membership)
-
-
 def _principal_in(signed_in: SignedIn, membership: Membership) -> Principal:
+    """The principal that a user is in one of their tenants."""
     session = signed_in.session
     return principal_of(
         PrincipalKind.USER,
@@ -149,7 +143,3 @@ def _principal_in(signed_in: SignedIn, membership: Membership) -> Principal:
         session=session.session_id,
         is_suspended=membership.is_suspended,
     )._replace(confirmed_at=session.confirmed_at)
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode(errors="surrogatepass")).digest()
