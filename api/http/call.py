@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from urllib.parse import parse_qsl
 
 from api.http.access_log import AccessLog
@@ -10,11 +11,17 @@ from api.http.callers import Caller
 from api.http.consistency import Positions
 from api.http.credentials import Credentials
 from api.http.limits import Limits, RateLimiter
-from api.http.principal import Principal
-from api.http.problems import FieldError, invalid, permission_denied
+from api.http.principal import Principal, PrincipalKind
+from api.http.problems import (
+    PASSWORD_CONFIRMATION_REQUIRED,
+    FieldError,
+    Problem,
+    invalid,
+    permission_denied,
+)
 from api.http.reading import TenantReader
 from api.http.replies import KEY_NAMESPACE, PORTAL_NAMESPACE
-from domain.identity.permissions import Permission
+from domain.identity.permissions import CAUTIONS, Caution, Permission
 from domain.kernel.identifiers import is_id
 from domain.kernel.refusal import Refusal
 from gateway_adapters.port import Gateway
@@ -89,9 +96,22 @@ class Call:
         return KEY_NAMESPACE + key if customer_id is None else f"{PORTAL_NAMESPACE}{customer_id}/{key}"
 
     def need(self, permission: Permission, *, param: str) -> None:
-        """What this field asks for needs a permission besides the operation's. Raises the 403 that names it."""
+        """What this field asks for needs a permission besides the operation's. Raises the 403 that names it, or that
+        of a password that was not entered lately, where it is a permission that asks for one.
+        """
         if permission not in self.principal.permissions:
             raise permission_denied(permission, param=param)
+        if Caution.PASSWORD in CAUTIONS[permission]:
+            self.check_confirmed(permission)
+
+    def check_confirmed(self, permission: Permission | None) -> None:
+        """Raise the 403 of a user who entered no password lately: somebody else may sit at their screen."""
+        principal = self.principal
+        if principal.kind is not PrincipalKind.USER:
+            return
+        lasts = timedelta(seconds=self.parts.settings.auth.confirmed_s)
+        if principal.confirmed_at is None or self.parts.identity.clock() >= principal.confirmed_at + lasts:
+            raise Problem(PASSWORD_CONFIRMATION_REQUIRED, permission=permission)
 
     def id(self, name: str, prefix: str, missing: type[Refusal]) -> str:
         """The id in the path under this name. What is no id at all names nothing: the refusal for what is missing."""

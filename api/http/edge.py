@@ -229,11 +229,12 @@ class Edge:
             else:
                 raise unknown("What the header Authorization: Bearer bears is not known here, is over, or was revoked.")
         # Whoever is refused from here on is known, and the logs say who it was.
-        exchange.principal = known_as(whose)
-        principal = credentials.principal(whose, scope["method"], headers)
-        if principal.allowed_networks and not is_within(self._client(scope), principal.allowed_networks):
+        known = exchange.principal = known_as(whose)
+        if known.allowed_networks and not is_within(self._client(scope), known.allowed_networks):
+            # Counted on who presents it: whoever stole a key that does not work there would use up its owner's rate.
+            exchange.limit = anonymous.take(self._address(scope)).checked()
             raise Problem(ADDRESS_NOT_ALLOWED)
-        return principal
+        return credentials.principal(whose, scope["method"], headers)
 
     def _record(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
         method = scope["method"] if scope["method"] in metrics.METHODS else "other"

@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
 from typing import Final, cast, get_origin
 
@@ -25,7 +24,7 @@ from api.http.fields import Body
 from api.http.json_bodies import read_json
 from api.http.masking import masked, masked_reply
 from api.http.operations import CommandHandler, Intention, Operation
-from api.http.principal import NOBODY, Principal, PrincipalKind
+from api.http.principal import NOBODY, Principal
 from api.http.problems import (
     BUSY,
     CLOCK_APART,
@@ -35,7 +34,6 @@ from api.http.problems import (
     KEY_REUSED,
     MISSING_KEY,
     OUTCOME_PENDING,
-    PASSWORD_CONFIRMATION_REQUIRED,
     READ_MODEL_FILLING,
     TENANT_REQUIRED,
     TOO_LARGE,
@@ -97,7 +95,6 @@ class Endpoint:
         self._needs = operation.needs
         self._class = operation.rate_class
         self._wants_password = operation.wants_password
-        self._confirmed_for = timedelta(seconds=parts.settings.auth.confirmed_s)
         model = operation.body or operation.parameters
         self._opaque = opaque_names(model) if model is not None else frozenset[str]()
 
@@ -134,10 +131,7 @@ class Endpoint:
             if not principal.tenant_id:
                 raise Problem(TENANT_REQUIRED, param="X-Tenant-ID")
             raise permission_denied(self._needs)
-        if self._wants_password and principal.kind is PrincipalKind.USER:
-            self._check_confirmed(principal)
-        refuse_card_numbers(tuple(scope["path_params"].items()), self._operation.opaque)
-        return Call(
+        call = Call(
             self._parts,
             principal,
             exchange.request_id,
@@ -145,12 +139,10 @@ class Endpoint:
             scope["path_params"],
             scope["query_string"],
         )
-
-    def _check_confirmed(self, principal: Principal) -> None:
-        """Raise the 403 of a user who entered no password lately: somebody else may sit at their screen."""
-        confirmed_at = principal.confirmed_at
-        if confirmed_at is None or self._parts.identity.clock() >= confirmed_at + self._confirmed_for:
-            raise Problem(PASSWORD_CONFIRMATION_REQUIRED, permission=self._needs)
+        if self._wants_password:
+            call.check_confirmed(self._needs)
+        refuse_card_numbers(tuple(scope["path_params"].items()), self._operation.opaque)
+        return call
 
     async def body_of(self, call: Call, receive: Receive) -> tuple[Body, object]:
         """The body as parsed, and as it was sent."""

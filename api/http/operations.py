@@ -151,6 +151,7 @@ class Operations:
         body_example: object = None,
         status: int = 200,
         refusals: Sequence[type[Refusal]] = (),
+        problems: Sequence[ProblemType] = (),
         needs: Permission | None = None,
     ) -> Callable[[Callable[[Call, B], Awaitable[Intention]]], Callable[[Call, B], Awaitable[Intention]]]:
         """Declare an operation that changes something. The handler's docstring is its documentation."""
@@ -173,6 +174,7 @@ class Operations:
                     body=body,
                     body_example={} if body_example is None else body_example,
                     refusals=tuple(refusals),
+                    problems=tuple(problems),
                     handler=cast("CommandHandler", handler),
                     needs=needs or self.changed_with,
                 )

@@ -43,13 +43,18 @@ def caller_of(call: Call) -> Caller:
 
 
 def note(call: Call, kind: AuthEventKind, *, user_id: str | None = None, code: str | None = None) -> None:
-    """Note an attempt in the auth log; of a user who is known, for each of their tenants."""
-    caller = caller_of(call)
+    """Note an attempt in the auth log; of a user who is known, for each of their tenants.
+
+    Where somebody else asks, with a credential of their own beside it, neither their tenant nor their session has to do
+    with it: it would be told who is behind an address, and the user's own tenants would not be told of the attempt.
+    """
+    caller, asks = caller_of(call), call.principal
+    is_others = user_id is not None and user_id != asks.id
     call.parts.auth_log.record(
         kind,
-        tenant_id=call.tenant_id or None if user_id is not None else PLATFORM,
+        tenant_id=PLATFORM if user_id is None else None if is_others else call.tenant_id or None,
         user_id=user_id,
-        session_id=call.principal.session,
+        session_id=None if is_others else asks.session,
         code=code,
         address=caller.address,
         user_agent=caller.user_agent,

@@ -16,6 +16,7 @@ from api.http.changes import Change
 from api.http.fields import Body
 from api.http.listing import CreatedParameters, ListResource, Parameters, list_example, page_request, page_resource
 from api.http.operations import Intention, Operation, Operations, QueryHandler
+from api.http.problems import ProblemType
 from domain.commands import ChangeMetadata
 from domain.identity.permissions import Permission
 from domain.kernel.metadata import TooManyMetadataKeys
@@ -166,6 +167,7 @@ class Resource(Operations, Generic[State]):
         body: type[B],
         body_example: object,
         refusals: Sequence[type[Refusal]] = (),
+        problems: Sequence[ProblemType] = (),
         needs: Permission | None = None,
     ) -> Callable[[Declared[B]], Declared[B]]:
         """Declare the POST that makes one."""
@@ -178,6 +180,7 @@ class Resource(Operations, Generic[State]):
             example=self.example,
             status=201,
             refusals=refusals,
+            problems=problems,
             needs=needs,
         )
 
@@ -190,6 +193,7 @@ class Resource(Operations, Generic[State]):
         body_example: object = NO_BODY_EXAMPLE,
         example: Mapping[str, object] = NO_BODY_EXAMPLE,
         refusals: Sequence[type[Refusal]] = (),
+        problems: Sequence[ProblemType] = (),
         needs: Permission | None = None,
     ) -> Callable[[Declared[B]], Declared[B]]:
         """Declare a command on one: PATCH, DELETE, or a POST that names an action; `example` is what it shows then."""
@@ -201,6 +205,7 @@ class Resource(Operations, Generic[State]):
             answers=self.shows,
             example={**self.example, **example},
             refusals=(self.not_found, *refusals, *((TooManyMetadataKeys,) if method == "PATCH" else ())),
+            problems=problems,
             needs=needs,
         )
 

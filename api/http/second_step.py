@@ -8,7 +8,6 @@ from api.http.call import Call
 from api.http.card_guard import OpaqueId
 from api.http.fields import Body, text
 from api.http.problems import (
-    PASSWORD_CONFIRMATION_REQUIRED,
     SECOND_FACTOR_REQUIRED,
     WRONG_SECOND_FACTOR,
     Problem,
@@ -60,6 +59,4 @@ async def check_second_step(call: Call, user_id: str, shown: SecondStep) -> None
 
 def check_confirmed(call: Call) -> None:
     """Raise the 403 of a user who did not prove lately who they are."""
-    confirmed_at, settings = call.principal.confirmed_at, call.parts.settings.auth
-    if confirmed_at is None or (call.parts.identity.clock() - confirmed_at).total_seconds() >= settings.confirmed_s:
-        raise Problem(PASSWORD_CONFIRMATION_REQUIRED)
+    call.check_confirmed(None)

@@ -137,9 +137,16 @@ async def tell_ended(parts: Parts) -> None:
 
 
 async def _reused_letter(parts: Parts, user_id: str) -> Letter | None:
-    async with parts.reader.of(PLATFORM) as connection:
-        address = (await profile_of(parts.vault, connection, user_id)).text("email")
+    address = await address_of(parts, user_id)
     return letters.token_reused(parts.settings, address) if address else None
+
+
+async def address_of(parts: Parts, user_id: str) -> str:
+    """Where a user's letters go: the address that was proved to be theirs. What somebody typed who asks for a letter
+    may be found under the same index and be another mailbox all the same. Empty for a user who was erased.
+    """
+    async with parts.reader.of(PLATFORM) as connection:
+        return (await profile_of(parts.vault, connection, user_id)).text("email")
 
 
 async def _record_end(parts: Parts, command: EndSession | ReportTokenReuse) -> Outcome:

@@ -24,7 +24,7 @@ from api.http.problems import (
     retry_after,
 )
 from api.http.proving import Refused, UsableToken, caller_of, compare, hashed, note, profile, usable, used
-from api.http.signing_in import Extras, issue
+from api.http.signing_in import Extras, address_of, issue
 from api.http.validation import form
 from api.resources.auth import TOKEN_EXAMPLE, Password, Secret
 from api.resources.own_sessions import NothingResource, ProfileResource, profile_resource
@@ -104,8 +104,9 @@ async def _registered(parts: Parts, correlation_id: str, body: Registration, pas
     identity = parts.identity
     found = await identity.users.by_address(body.email)
     now = identity.clock()
+    address = body.email if found is None else await address_of(parts, found.user_id)
     if found is not None and found.status == UserStatus.ACTIVE:
-        return letters.registered_already(parts.settings, body.email)
+        return letters.registered_already(parts.settings, address) if address else None
     if found is not None and found.status != UserStatus.PENDING:
         return None
     user_id = new_id(USER) if found is None else found.user_id
@@ -117,7 +118,7 @@ async def _registered(parts: Parts, correlation_id: str, body: Registration, pas
     lasts = timedelta(seconds=parts.settings.auth.verification_lasts_s)
     grant = Grant(purpose=Purpose.VERIFY_EMAIL, subject_id=user_id)
     token = await identity.one_time.make(grant, lasts=lasts, now=now)
-    return letters.verification(parts.settings, body.email, token)
+    return letters.verification(parts.settings, address, token)
 
 
 async def _register(

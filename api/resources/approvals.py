@@ -10,6 +10,7 @@ from api.http.call import Call
 from api.http.fields import Body, JournalEntryId, LongText, MoneyResource, New, NoBody, money
 from api.http.listing import CreatedParameters
 from api.http.operations import Intention
+from api.http.problems import PASSWORD_CONFIRMATION_REQUIRED
 from api.http.resource import Resource
 from api.resources.journal_entries import NewJournalEntry, PostingResource, Reversal, check_customers, posting_resource
 from api.resources.refunds import NewRefund
@@ -217,12 +218,17 @@ _OF_ENTRIES: Final = (
 )
 
 
-@APPROVALS.creates(body=NewApproval, body_example=_ASKED, refusals=(InvalidApprovalRequest, *_OF_REFUNDS, *_OF_ENTRIES))
+@APPROVALS.creates(
+    body=NewApproval,
+    body_example=_ASKED,
+    refusals=(InvalidApprovalRequest, *_OF_REFUNDS, *_OF_ENTRIES),
+    problems=(PASSWORD_CONFIRMATION_REQUIRED,),
+)
 async def request_approval(call: Call, body: NewApproval) -> Intention:
     """Ask a second person to approve a refund, a journal entry, or a journal entry's reversal.
 
     Nothing is done until it is approved: nothing is held back for it, posted, or sent to a gateway. What is not decided
-    within 14 days expires. It needs the permission of what is asked for, too.
+    within 14 days expires. It needs the permission of what is asked for, too, and the password where that one does.
     """
     refund, entry, reversal = body.refund, body.journal_entry, body.reversal
     if refund is not None:
@@ -277,6 +283,7 @@ async def _check_may(call: Call, approval_id: str) -> None:
     body=NoBody,
     example={**_DECIDED, "status": "approved"},
     refusals=(ApprovalIsOver, OwnApproval, ApprovalNeedsPerson, *_OF_REFUNDS, *_OF_ENTRIES),
+    problems=(PASSWORD_CONFIRMATION_REQUIRED,),
 )
 async def approve_approval(call: Call, _body: NoBody) -> Intention:
     """Approve, as a second person: it is done at once.
@@ -296,6 +303,7 @@ async def approve_approval(call: Call, _body: NoBody) -> Intention:
     body_example={"reason": "Not our fault"},
     example={**_DECIDED, "status": "rejected", "reason": "Not our fault"},
     refusals=(ApprovalIsOver, OwnApproval),
+    problems=(PASSWORD_CONFIRMATION_REQUIRED,),
 )
 async def reject_approval(call: Call, body: Rejection) -> Intention:
     """Reject, as a second person: it is not done."""

@@ -20,6 +20,7 @@ from domain.catalogue import STREAMS
 from domain.customers.customer import CustomerNotFound
 from domain.identity.permissions import Permission
 from domain.kernel.identifiers import EVENT, decode, is_id
+from domain.kernel.stream import Topic
 from infra.event_store.log import COLUMNS
 from infra.event_store.port import Recorded
 from projections.read_model import Projection
@@ -38,6 +39,8 @@ CLOCK_SLACK: Final = timedelta(minutes=10)
 """How far an event's id, drawn when it was decided, may lie from when it was recorded."""
 
 _STREAM_TYPES: Final = sorted(STREAMS)
+_OF_IDENTITY: Final = sorted(name for name, stream in STREAMS.items() if stream.topic is Topic.IDENTITY)
+"""What became of members, keys, sessions and the tenant itself: for whoever may read the audit."""
 _EVENT_TYPES: Final = sorted(event for stream in STREAMS.values() for event in stream.events)
 _MAX_KEY_CHARS: Final = 255
 
@@ -147,18 +150,18 @@ EXAMPLE: Final[dict[str, object]] = {
     "postings": [],
 }
 
-_SELECT: Final = f"SELECT {COLUMNS} FROM log.events WHERE tenant_id = $1"  # noqa: S608  constants
-_LIST: Final = f"{_SELECT} AND position < $2 AND ($3::text IS NULL OR event_type = $3) ORDER BY position DESC LIMIT $4"
+_SELECT: Final = f"SELECT {COLUMNS} FROM log.events WHERE tenant_id = $1 AND stream_type <> ALL ($2::text[])"  # noqa: S608  constants
+_LIST: Final = f"{_SELECT} AND position < $3 AND ($4::text IS NULL OR event_type = $4) ORDER BY position DESC LIMIT $5"
 _LIST_STREAM: Final = (
-    f"{_SELECT} AND stream_type = ANY($5::text[]) AND stream_id = $6 AND position < $2 "
-    "AND ($3::text IS NULL OR event_type = $3) AND ($7::text IS NULL OR correlation_id = $7) "
-    "ORDER BY position DESC LIMIT $4"
+    f"{_SELECT} AND stream_type = ANY($6::text[]) AND stream_id = $7 AND position < $3 "
+    "AND ($4::text IS NULL OR event_type = $4) AND ($8::text IS NULL OR correlation_id = $8) "
+    "ORDER BY position DESC LIMIT $5"
 )
 _LIST_CORRELATED: Final = (
-    f"{_SELECT} AND correlation_id = $5 AND recorded_at BETWEEN $6 AND $7 AND position < $2 "
-    "AND ($3::text IS NULL OR event_type = $3) ORDER BY position DESC LIMIT $4"
+    f"{_SELECT} AND correlation_id = $6 AND recorded_at BETWEEN $7 AND $8 AND position < $3 "
+    "AND ($4::text IS NULL OR event_type = $4) ORDER BY position DESC LIMIT $5"
 )
-BY_ID: Final = f"{_SELECT} AND event_id = $2 AND recorded_at BETWEEN $3 AND $4"
+BY_ID: Final = f"{_SELECT} AND event_id = $3 AND recorded_at BETWEEN $4 AND $5"
 _TIMELINE: Final = f"""
 WITH streams AS (
     SELECT 'customer' AS type, $2 AS id
@@ -176,6 +179,11 @@ ORDER BY position DESC LIMIT $4
 """  # noqa: S608  constants
 
 
+def _hidden(call: Call) -> list[str]:
+    """The types of streams whose events are not for whoever asks."""
+    return [] if Permission.AUDIT_READ in call.principal.permissions else _OF_IDENTITY
+
+
 def _limit(call: Call, asked: int | None) -> int:
     api = call.parts.settings.api
     return api.page_default_items if asked is None else min(asked, api.page_max_items)
@@ -191,9 +199,10 @@ def _page(rows: Sequence[Any], limit: int) -> ListResource[EventResource]:
 async def list_events(call: Call, asked: EventFilters) -> ListResource[EventResource]:
     """List the tenant's events, newest first.
 
-    Pages go by position: `next_cursor` is one.
+    Pages go by position: `next_cursor` is one. Events of members, API keys and the tenant itself are shown to whoever
+    may read the audit, too.
     """
-    limit = _limit(call, asked.limit)
+    limit, hidden = _limit(call, asked.limit), _hidden(call)
     before = MAX_POSITION if asked.starting_after is None else asked.starting_after
     async with call.reading() as connection:
         if asked.stream is not None:
@@ -201,6 +210,7 @@ async def list_events(call: Call, asked: EventFilters) -> ListResource[EventReso
             rows = await connection.fetch(
                 _LIST_STREAM,
                 call.tenant_id,
+                hidden,
                 before,
                 asked.type,
                 limit + 1,
@@ -212,10 +222,10 @@ async def list_events(call: Call, asked: EventFilters) -> ListResource[EventReso
             drawn = _drawn_at(asked.correlation_id, REQUEST) or datetime.now(UTC) - CORRELATED
             between = (drawn - CLOCK_SLACK, drawn + CORRELATED + CLOCK_SLACK)
             rows = await connection.fetch(
-                _LIST_CORRELATED, call.tenant_id, before, asked.type, limit + 1, asked.correlation_id, *between
+                _LIST_CORRELATED, call.tenant_id, hidden, before, asked.type, limit + 1, asked.correlation_id, *between
             )
         else:
-            rows = await connection.fetch(_LIST, call.tenant_id, before, asked.type, limit + 1)
+            rows = await connection.fetch(_LIST, call.tenant_id, hidden, before, asked.type, limit + 1)
     return _page(rows, limit)
 
 
@@ -227,7 +237,9 @@ async def get_event(call: Call, _asked: NoParameters) -> EventResource:
     if drawn is None:
         raise Problem(NOT_FOUND)
     async with call.reading() as connection:
-        row = await connection.fetchrow(BY_ID, call.tenant_id, wanted, drawn - CLOCK_SLACK, drawn + CLOCK_SLACK)
+        row = await connection.fetchrow(
+            BY_ID, call.tenant_id, _hidden(call), wanted, drawn - CLOCK_SLACK, drawn + CLOCK_SLACK
+        )
     if row is None:
         raise Problem(NOT_FOUND)
     return event_resource(Recorded(*row))

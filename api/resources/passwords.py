@@ -21,7 +21,7 @@ from api.http.problems import (
 from api.http.proving import Refused, caller_of, compare, hashed, note, profile, usable, used
 from api.http.replies import Header, Reply, json_reply
 from api.http.second_step import SECOND_STEP, SecondStep, check_second_step
-from api.http.signing_in import Extras, cookie_of, ended_here, issue
+from api.http.signing_in import Extras, address_of, cookie_of, ended_here, issue
 from api.resources.auth import TOKEN_EXAMPLE, Password, Secret
 from api.resources.own_sessions import NothingResource
 from api.resources.personal_data import Email
@@ -182,12 +182,12 @@ async def _reset_letter(parts: Parts, email: str) -> Letter | None:
     user = await identity.users.by_address(email)
     if user is None or user.status not in (UserStatus.ACTIVE, UserStatus.PENDING):
         return None
-    now = identity.clock()
-    if await identity.one_time.made_since(Purpose.RESET_PASSWORD, user.user_id, now - PAUSE):
+    now, address = identity.clock(), await address_of(parts, user.user_id)
+    if not address or await identity.one_time.made_since(Purpose.RESET_PASSWORD, user.user_id, now - PAUSE):
         return None
     lasts = timedelta(seconds=parts.settings.auth.reset_lasts_s)
     grant = Grant(purpose=Purpose.RESET_PASSWORD, subject_id=user.user_id)
-    return letters.reset(parts.settings, email, await identity.one_time.make(grant, lasts=lasts, now=now))
+    return letters.reset(parts.settings, address, await identity.one_time.make(grant, lasts=lasts, now=now))
 
 
 class Reset(Body):

@@ -20,7 +20,7 @@ from api.http.problems import (
     WRONG_CREDENTIALS,
     Problem,
 )
-from api.http.proving import Refused, compare, profile
+from api.http.proving import Refused, caller_of, check_room, compare, profile
 from api.http.second_step import PasskeyAnswer, check_confirmed
 from api.http.signing_in import issue
 from api.http.validation import form
@@ -318,6 +318,8 @@ async def ask_passkey(call: Call, body: PasskeyLogIn) -> object:
     It takes the password: whose account has which passkeys is told to nobody else.
     """
     identity = call.parts.identity
+    await call.parts.limits.log_in(caller_of(call).address)
+    check_room(call)
     user = await identity.users.by_address(body.email)
     refused = Refused(AuthEventKind.LOG_IN_FAILED, WRONG_CREDENTIALS)
     await compare(call, body.email, None if user is None else user.user_id, body.password, refused)

@@ -20,6 +20,7 @@ from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Topic, WorkK
 LASTS: Final = timedelta(days=14)
 PERSON: Final = "user:"
 """What the actor of a person begins with; a program's begins otherwise."""
+PROGRAM: Final = "api_key:"
 
 
 class ApprovalStatus(StrEnum):
@@ -182,7 +183,7 @@ class ApprovalIsOver(Refusal):
 
 
 class OwnApproval(Refusal):
-    """Whoever asks does not approve: a second person does."""
+    """Whoever asks does not approve, nor whoever made the API key that asks: a second person does."""
 
     code = "own_approval"
 

@@ -95,10 +95,13 @@ class UpdateApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyCreated:
+    """`made_by` is the id of whoever was shown the key: a user, a key that asked for it, None for the platform."""
+
     key_id: str
     prefix: str
     terms: KeyTerms
     rotated_from: str | None
+    made_by: str | None
     created_at: datetime
 
 
@@ -179,6 +182,7 @@ class ApiKey:
     prefix: str
     terms: KeyTerms
     successor_id: str | None
+    made_by: str | None
     created_at: datetime
     revoked_at: datetime | None
 
@@ -216,6 +220,7 @@ def evolve(key: ApiKey | None, event: ApiKeyEvent) -> ApiKey:
             prefix=event.prefix,
             terms=event.terms,
             successor_id=None,
+            made_by=event.made_by,
             created_at=event.created_at,
             revoked_at=None,
         )

@@ -44,6 +44,18 @@ def holder_of(streams: Streams, tenant_id: str, by: str, now: datetime) -> Holde
     return Role.SUPER_ADMIN if has_entered else None
 
 
+def person_behind(streams: Streams, actor_id: str) -> str | None:
+    """The user who acts, or who was shown the API key that acts: themselves, or by a key of theirs that made it. None:
+    the platform. Whoever rotates a key has its successor, and whoever had the key before has not.
+    """
+    while actor_id.startswith(KEY_PREFIX):
+        key = streams.get(API_KEY, actor_id)
+        if key is None or key.made_by is None:
+            return None
+        actor_id = key.made_by
+    return actor_id
+
+
 def check_may(streams: Streams, tenant_id: str, by: str | None, permission: Permission, now: datetime) -> None:
     """`by` None is the platform, which may. Raises NotAllowed."""
     if by is not None:

@@ -107,7 +107,12 @@ def create_api_key(command: CreateApiKey, streams: Streams, now: datetime) -> De
     check_terms(command.terms, now)
     check_may_grant(streams, command.tenant_id, command.by, command.terms, now)
     created = ApiKeyCreated(
-        key_id=command.key_id, prefix=command.prefix, terms=command.terms, rotated_from=None, created_at=now
+        key_id=command.key_id,
+        prefix=command.prefix,
+        terms=command.terms,
+        rotated_from=None,
+        made_by=command.by,
+        created_at=now,
     )
     return Decision(now, [API_KEY.change(created)])
 
@@ -136,6 +141,7 @@ def rotate_api_key(command: RotateApiKey, streams: Streams, now: datetime) -> De
         prefix=command.successor_prefix,
         terms=terms,
         rotated_from=command.key_id,
+        made_by=command.by,
         created_at=now,
     )
     return Decision(now, [API_KEY.change(rotated), API_KEY.change(successor)])

@@ -47,9 +47,14 @@ def create_key(by: str | None = None, **changes: Any) -> CreateApiKey:
     return CreateApiKey(tenant_id=TENANT_ID, key_id=KEY_ID, prefix="abcdefgh", terms=terms(**changes), by=by)
 
 
-def key_created(**changes: Any) -> ApiKeyCreated:
+def key_created(made_by: str | None = None, **changes: Any) -> ApiKeyCreated:
     return ApiKeyCreated(
-        key_id=KEY_ID, prefix="abcdefgh", terms=terms(**changes), rotated_from=None, created_at=NOW
+        key_id=KEY_ID,
+        prefix="abcdefgh",
+        terms=terms(**changes),
+        rotated_from=None,
+        made_by=made_by,
+        created_at=NOW,
     )
 
 

@@ -25,7 +25,9 @@ from domain.approvals.approval import (
     WantedReversal,
     WithdrawApproval,
 )
+from domain.identity.api_key import ApiKeyCreated
 from domain.kernel.accounts import CUSTOMER_BALANCE, REFUNDS_PAYABLE
+from domain.kernel.frozen import replace
 from domain.kernel.stream import Finish, Schedule, WorkKind
 from domain.ledger.journal_entry import (
     JournalEntryIsReversed,
@@ -48,6 +50,8 @@ from testing.examples.approvals import (
     granted,
     refund_wanted,
 )
+from testing.examples.identity import BOB as BOB_ID
+from testing.examples.identity import key_created
 from testing.examples.streams import (
     CUSTOMER_ID,
     ENTRY_ID,
@@ -75,6 +79,7 @@ REFUNDED = RefundRequested(
     refund_id=REFUND_ID, payment_id=PAYMENT_ID, amount=usd(800), reason="late", metadata=(), requested_at=NOW
 )
 EXPIRY = WorkKind.APPROVAL_EXPIRY
+OLDER_KEY = id_of("key_", 9)
 
 
 def paid() -> Given:
@@ -84,6 +89,14 @@ def paid() -> Given:
 
 def asked() -> Given:
     return paid().and_then(refund_wanted())
+
+
+def asked_by_program(*keys: ApiKeyCreated) -> Given:
+    return paid().and_then(*keys, refund_wanted(requested_by=PROGRAM))
+
+
+def older_key_of_bob() -> ApiKeyCreated:
+    return replace(key_created(made_by=BOB_ID), key_id=OLDER_KEY)
 
 
 def test_asking_for_approval_moves_no_money_and_calls_no_gateway() -> None:
@@ -187,3 +200,16 @@ def test_a_reversal_is_posted_when_it_is_approved_and_once() -> None:
 @pytest.mark.parametrize("command", [GRANT, REJECT, WITHDRAW, EXPIRE])
 def test_nothing_is_known_of_an_approval_that_nobody_asked_for(command: RequestApproval) -> None:
     given().when(command).then_refused(ApprovalNotFound)
+
+
+@pytest.mark.parametrize("keys", [[key_created(made_by=BOB_ID)], [key_created(made_by=OLDER_KEY), older_key_of_bob()]])
+def test_whoever_made_the_key_that_asks_is_no_second_person(keys: list[ApiKeyCreated]) -> None:
+    (
+        asked_by_program(*keys)
+        .when(GRANT)
+        .then_refused(OwnApproval)
+        .when(GrantApproval(approval_id=APPROVAL_ID, by=f"{BOB} for ten_other"))
+        .then_refused(OwnApproval)
+        .when(GrantApproval(approval_id=APPROVAL_ID, by=ADA))
+        .then(granted(ADA), REFUNDED)
+    )

@@ -139,7 +139,7 @@ def test_a_key_may_be_bound_to_networks_and_to_no_end() -> None:
 
 def test_a_rotated_key_works_beside_its_successor_for_the_overlap() -> None:
     successor = ApiKeyCreated(
-        key_id=SUCCESSOR_ID, prefix="ijklmnop", terms=terms(), rotated_from=KEY_ID, created_at=NOW
+        key_id=SUCCESSOR_ID, prefix="ijklmnop", terms=terms(), rotated_from=KEY_ID, made_by=None, created_at=NOW
     )
     (
         given(key_created())
@@ -239,7 +239,7 @@ def maker(**changes: Any) -> tuple[Any, ...]:
 
 
 def test_a_key_makes_changes_and_revokes_others_and_itself() -> None:
-    given(*maker()).when(create_key(by=MAKER, scope=Scope.ADMIN)).then(key_created(scope=Scope.ADMIN))
+    given(*maker()).when(create_key(by=MAKER, scope=Scope.ADMIN)).then(key_created(MAKER, scope=Scope.ADMIN))
     assert given(*maker(), key_created()).when(update(by=MAKER, name="n")).done.events
     assert given(*maker(), key_created()).when(rotate(by=MAKER)).done.events
     itself = RevokeApiKey(tenant_id=TENANT_ID, key_id=MAKER, by=MAKER)
@@ -258,7 +258,7 @@ def test_a_member_makes_keys_while_their_role_lets_them() -> None:
     for role in OF_TEAMS:
         asked = given(tenant_created(), added(ADA), added(BOB, role)).when(create_key(by=BOB))
         if role is Role.ADMIN:
-            asked.then(key_created())
+            asked.then(key_created(BOB))
         else:
             asked.then_refused(NotAllowed)
     given(tenant_created()).when(create_key(by=BOB)).then_refused(NotAllowed)
