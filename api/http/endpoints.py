@@ -177,6 +177,9 @@ class CommandEndpoint(Endpoint):
         )
         if call.principal.customer_id is not None:
             _check_own(body, call.principal.customer_id)
+        for name, permission in body.reserved.items():
+            if name in body.model_fields_set:
+                call.need(permission, param=name)
         with _in_flight(self._parts.in_flight, call.tenant_id, call.stored_key(key)):
             for _ in range(PERSON_TRIES):
                 with contextlib.suppress(PersonKeyMismatch, PersonalDataMoved):

@@ -4,10 +4,11 @@ Nothing is coerced ("1" is not 1), unknown fields are refused, and no text holds
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, TypeAlias
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -15,6 +16,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.card_guard import OpaqueId
 from api.http.validation import form
+from domain.identity.permissions import Permission
 from domain.kernel import identifiers
 from domain.kernel.currency import EXPONENTS, CurrencyCode
 from domain.kernel.metadata import MAX_METADATA_KEYS, with_change
@@ -42,7 +44,13 @@ LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class Body(BaseModel):
-    """A request body: strict types, no unknown fields, never changed after it was parsed."""
+    """A request body: strict types, no unknown fields, never changed after it was parsed.
+
+    `reserved` are fields that need a permission besides the operation's: what somebody may change of their own need not
+    be theirs in every field.
+    """
+
+    reserved: ClassVar[Mapping[str, Permission]] = MappingProxyType({})
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 

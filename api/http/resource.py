@@ -147,7 +147,7 @@ class Resource(Operations, Generic[State]):
         )
         return self.changed(resource_id, change)
 
-    def changes_metadata(self) -> None:
+    def changes_metadata(self, *, needs: Permission | None = None) -> None:
         """Declare the PATCH of a resource that has nothing else to change by one."""
 
         async def update(call: Call, body: Change) -> Intention:
@@ -159,7 +159,7 @@ class Resource(Operations, Generic[State]):
 
         Keys that the body does not name stay as they are; null takes one away. Nothing else of it is changed so.
         """
-        self.changes("PATCH", body=Change, body_example=KEPT_EXAMPLE, example=KEPT_EXAMPLE)(update)
+        self.changes("PATCH", body=Change, body_example=KEPT_EXAMPLE, example=KEPT_EXAMPLE, needs=needs)(update)
 
     def creates(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, Literal
 
 from typing_extensions import TypedDict
@@ -75,7 +76,9 @@ class NewCustomer(New, PersonalFields):
 
 
 class CustomerChange(Change, PersonalFields):
-    """What is to change of a customer."""
+    """What is to change of a customer. Metadata are the merchant's to say, and need `customers:create`."""
+
+    reserved = MappingProxyType({"metadata": Permission.CUSTOMERS_CREATE})
 
     time_zone: Kept[TimeZone]
 

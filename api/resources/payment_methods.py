@@ -1,6 +1,7 @@
 """Payment methods: gateways' tokens for what customers pay with. Card numbers are refused."""
 
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -44,8 +45,13 @@ Token = Annotated[
 ]
 
 
+_MERCHANTS: Final = MappingProxyType({"metadata": Permission.INVOICES_WRITE})
+
+
 class NewPaymentMethod(New):
-    """A payment method to be."""
+    """A payment method to be. Metadata are the merchant's to say, and need `invoices:write`."""
+
+    reserved = _MERCHANTS
 
     customer: CustomerId
     type: PaymentMethodKind
@@ -55,7 +61,9 @@ class NewPaymentMethod(New):
 
 
 class PaymentMethodChange(Change):
-    """What is to change of a payment method: a renewed card has a new token."""
+    """What is to change of a payment method: a renewed card has a new token. Metadata need `invoices:write`."""
+
+    reserved = _MERCHANTS
 
     token: Kept[Token]
 

@@ -22,9 +22,11 @@ from infra.vault import PersonKey
 METADATA: Final = "metadata"
 FIELDS: Final = ("name", "email", "phone", "address", "tax_ids", METADATA)
 
+_PART: Final = r"[^@\s\x00-\x1f\x7f()<>\[\]:;,\\\"]+"
+"""Of an address, on each side of the @: without what mail programs read as a comment, a list or a quotation."""
 Email = Annotated[
     str,
-    form(r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$", "Must be an e-mail address", max_length=254),
+    form(rf"^{_PART}@{_PART}$", "Must be an e-mail address", max_length=254),
     Field(examples=["ada@example.com"]),
 ]
 Phone = Annotated[

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -71,7 +72,15 @@ class NewItem(Body):
 
 
 class NewSubscription(New):
-    """A subscription to be. The plan's trial and the customer's time zone hold unless others are given."""
+    """A subscription to be. The plan's trial and the customer's time zone hold unless others are given.
+
+    A customer at the portal subscribes to a plan as it is: another trial, how it is collected and metadata are the
+    merchant's to say, and need the permission `invoices:write`.
+    """
+
+    reserved = MappingProxyType(
+        dict.fromkeys(("trial_days", "collection_method", "days_until_due", "metadata"), Permission.INVOICES_WRITE)
+    )
 
     customer: CustomerId
     plan: PlanId
@@ -236,7 +245,6 @@ SUBSCRIPTIONS: Final = Resource(
         "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
         "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
         "items": [{"price": "price_01m7ywe9z7e398x54gfbrtqnk7", "quantity": 1}],
-        "trial_days": 0,
     },
     refusals=(
         CustomerNotFound,
@@ -278,7 +286,7 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
     )
 
 
-SUBSCRIPTIONS.changes_metadata()
+SUBSCRIPTIONS.changes_metadata(needs=Permission.INVOICES_WRITE)
 
 
 @SUBSCRIPTIONS.changes(

@@ -1,6 +1,7 @@
 """The port through which letters go. A letter holds an address and a link that lets somebody in: it is never logged."""
 
 from dataclasses import dataclass, field
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Final, Protocol
@@ -32,10 +33,15 @@ class Mailer(Protocol):
 
 
 def message_of(letter: Letter, *, sender: str) -> EmailMessage:
-    """The letter in the form of RFC 5322. Line breaks in a header are refused by the library itself."""
+    """The letter in the form of RFC 5322. Line breaks in a header are refused by the library itself.
+
+    The address is handed over in its two parts: as a text, the library would read comments, lists of addresses and
+    encoded words in it, and write to somebody else than it looks like.
+    """
     message = EmailMessage(policy=_LINES)
     message["From"] = sender
-    message["To"] = letter.to
+    name, _, host = letter.to.rpartition("@")
+    message["To"] = Address(username=name, domain=host)
     message["Subject"] = letter.subject
     # No program is to answer it with an absence note, or to look for more in it than text.
     message["Auto-Submitted"] = "auto-generated"

@@ -3,6 +3,7 @@
 import asyncio
 import smtplib
 import ssl
+from email.utils import parseaddr
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -37,6 +38,9 @@ class SmtpMailer:
         host, port = server.hostname or "", server.port or PORTS[server.scheme]
         context = ssl.create_default_context()
         message = message_of(letter, sender=self._sender)
+        if parseaddr(letter.to)[1] != letter.to:
+            # smtplib reads the address once more: a comment or a list in it would make it somebody else's letter.
+            raise ValueError("an address that is read as another")
         if server.scheme == "smtps":
             connection: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=self._timeout_s, context=context)
         else:
@@ -46,4 +50,5 @@ class SmtpMailer:
                 connection.starttls(context=context)
             if server.username:
                 connection.login(unquote(server.username), unquote(server.password or ""))
-            connection.send_message(message)
+            # Who gets it is the address as it is, whatever a reader of headers would make of it.
+            connection.send_message(message, to_addrs=[letter.to])

@@ -178,3 +178,33 @@ async def test_a_customer_of_a_suspended_tenant_looks_changes_nothing_and_may_le
             await asyncio.sleep(0.05)
     assert (await visitor.send("GET", own)).status_code == 200
     assert (await visitor.send("POST", "/v1/portal/logout", {})).status_code == 200
+
+
+async def test_a_customer_sets_no_terms_of_the_merchants(shop: Shop) -> None:
+    """What is their own may be theirs to change, and still be the merchant's to say how it is billed."""
+    visitor = await shop.enters(await shop.link())
+    method = {"customer": shop.customer, "type": "card", "token": "tok_visa"}
+    subscription = {
+        "customer": shop.customer,
+        "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
+        "items": [{"price": "price_01m7ywe9z7e398x54gfbrtqnk7"}],
+    }
+    asked = await visitor.send("POST", "/v1/subscriptions", subscription)
+    assert asked.json()["code"] == "plan_not_found", "a plan as it is may be subscribed to"
+    kept = await visitor.send("POST", "/v1/payment-methods", method)
+    assert kept.status_code == 201, kept.text
+    own = f"/v1/customers/{shop.customer}"
+    for http_method, path, body, param in (
+        ("POST", "/v1/subscriptions", {**subscription, "trial_days": 730}, "trial_days"),
+        ("POST", "/v1/subscriptions", {**subscription, "collection_method": "send_invoice"}, "collection_method"),
+        ("POST", "/v1/subscriptions", {**subscription, "days_until_due": 365}, "days_until_due"),
+        ("POST", "/v1/subscriptions", {**subscription, "metadata": {"plan": "gold"}}, "metadata"),
+        ("PATCH", own, {"metadata": {"segment": "gold"}}, "metadata"),
+        ("POST", "/v1/payment-methods", {**method, "metadata": {"trusted": "yes"}}, "metadata"),
+        ("PATCH", f"/v1/payment-methods/{kept.json()['id']}", {"metadata": {"trusted": "yes"}}, "metadata"),
+    ):
+        refused = await visitor.send(http_method, path, body)
+        assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied"), (path, refused.text)
+        assert refused.json()["param"] == param
+    changed = await shop.client.send("PATCH", own, {"metadata": {"segment": "gold"}})
+    assert changed.json()["metadata"] == {"segment": "gold"}, changed.text
