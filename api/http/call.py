@@ -105,9 +105,9 @@ class Call:
             self.check_confirmed(permission)
 
     def check_confirmed(self, permission: Permission | None) -> None:
-        """Raise the 403 of a user who entered no password lately: somebody else may sit at their screen."""
+        """Raise the 403 of whoever entered no password lately: somebody else may sit at their screen. No key has one."""
         principal = self.principal
-        if principal.kind is not PrincipalKind.USER:
+        if principal.kind is PrincipalKind.API_KEY:
             return
         lasts = timedelta(seconds=self.parts.settings.auth.confirmed_s)
         if principal.confirmed_at is None or self.parts.identity.clock() >= principal.confirmed_at + lasts:

@@ -6,7 +6,8 @@ into an `Intention`; query handlers return what is to be shown.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar, cast
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
@@ -23,6 +24,7 @@ from projections.read_model import Projection
 
 B = TypeVar("B", bound=Body)
 P = TypeVar("P", bound=BaseModel)
+H = TypeVar("H", bound=Callable[..., object])
 
 
 class Intention(NamedTuple):
@@ -88,6 +90,8 @@ class Operation:
     needs: Permission | None = None
     is_open: bool = False
     is_unstored: bool = False
+    asks_password: bool = False
+    """Whether it wants the password though its permission alone would not."""
     problems: tuple[ProblemType, ...] = ()
     reads: tuple[Projection, ...] = ()
     own_errors: OwnErrors | None = None
@@ -106,7 +110,7 @@ class Operation:
     @property
     def wants_password(self) -> bool:
         """Whether a user must have entered their password a short while ago."""
-        return self.needs is not None and Caution.PASSWORD in CAUTIONS.get(self.needs, ())
+        return self.asks_password or (self.needs is not None and Caution.PASSWORD in CAUTIONS.get(self.needs, ()))
 
     @property
     def rate_class(self) -> Scope:
@@ -156,32 +160,21 @@ class Operations:
     ) -> Callable[[Callable[[Call, B], Awaitable[Intention]]], Callable[[Call, B], Awaitable[Intention]]]:
         """Declare an operation that changes something. The handler's docstring is its documentation."""
 
-        def declare(
-            handler: Callable[[Call, B], Awaitable[Intention]],
-        ) -> Callable[[Call, B], Awaitable[Intention]]:
-            summary, about = _documentation(handler)
-            self.declare(
-                Operation(
-                    tag=self.tag,
-                    method=method,
-                    path=path,
-                    name=handler.__name__,
-                    summary=summary,
-                    about=about,
-                    answers=answers,
-                    example=example,
-                    status=status,
-                    body=body,
-                    body_example={} if body_example is None else body_example,
-                    refusals=tuple(refusals),
-                    problems=tuple(problems),
-                    handler=cast("CommandHandler", handler),
-                    needs=needs or self.changed_with,
-                )
+        return self._declares(
+            partial(
+                Operation,
+                method=method,
+                path=path,
+                answers=answers,
+                example=example,
+                status=status,
+                body=body,
+                body_example={} if body_example is None else body_example,
+                refusals=tuple(refusals),
+                problems=tuple(problems),
+                needs=needs or self.changed_with,
             )
-            return handler
-
-        return declare
+        )
 
     def query(
         self,
@@ -204,33 +197,24 @@ class Operations:
         `opaque` names parts of the path that are other systems' ids: they may look like card numbers.
         """
 
-        def declare(handler: Callable[[Call, P], Awaitable[object]]) -> Callable[[Call, P], Awaitable[object]]:
-            summary, about = _documentation(handler)
-            self.declare(
-                Operation(
-                    tag=self.tag,
-                    method="GET",
-                    path=path,
-                    name=handler.__name__,
-                    summary=summary,
-                    about=about,
-                    answers=answers,
-                    example=example,
-                    parameters=parameters,
-                    refusals=tuple(refusals),
-                    problems=tuple(problems),
-                    handler=cast("QueryHandler", handler),
-                    media_type=media_type,
-                    needs=None if is_open else needs or self.seen_with,
-                    is_open=is_open,
-                    reads=reads,
-                    own_errors=own_errors,
-                    opaque=frozenset(opaque),
-                )
+        return self._declares(
+            partial(
+                Operation,
+                method="GET",
+                path=path,
+                answers=answers,
+                example=example,
+                parameters=parameters,
+                refusals=tuple(refusals),
+                problems=tuple(problems),
+                media_type=media_type,
+                needs=None if is_open else needs or self.seen_with,
+                is_open=is_open,
+                reads=reads,
+                own_errors=own_errors,
+                opaque=frozenset(opaque),
             )
-            return handler
-
-        return declare
+        )
 
     def unstored(
         self,
@@ -246,34 +230,37 @@ class Operations:
         problems: Sequence[ProblemType] = (),
         needs: Permission | None = None,
         is_open: bool = False,
+        wants_password: bool = False,
     ) -> Callable[[Callable[[Call, B], Awaitable[object]]], Callable[[Call, B], Awaitable[object]]]:
         """Declare an operation whose answer is never kept, such as a log-in's. It takes no Idempotency-Key: either a
-        repeat is another one, or what the body bears can be used once.
+        repeat is another one, or what the body bears can be used once. `wants_password`: entered a short while ago.
         """
 
-        def declare(handler: Callable[[Call, B], Awaitable[object]]) -> Callable[[Call, B], Awaitable[object]]:
-            summary, about = _documentation(handler)
-            self.declare(
-                Operation(
-                    tag=self.tag,
-                    method=method,
-                    path=path,
-                    name=handler.__name__,
-                    summary=summary,
-                    about=about,
-                    answers=answers,
-                    example=example,
-                    status=status,
-                    body=body,
-                    body_example={} if body_example is None else body_example,
-                    refusals=tuple(refusals),
-                    problems=tuple(problems),
-                    handler=cast("QueryHandler", handler),
-                    needs=None if is_open else needs or self.changed_with,
-                    is_open=is_open,
-                    is_unstored=True,
-                )
+        return self._declares(
+            partial(
+                Operation,
+                method=method,
+                path=path,
+                answers=answers,
+                example=example,
+                status=status,
+                body=body,
+                body_example={} if body_example is None else body_example,
+                refusals=tuple(refusals),
+                problems=tuple(problems),
+                needs=None if is_open else needs or self.changed_with,
+                is_open=is_open,
+                is_unstored=True,
+                asks_password=wants_password,
             )
+        )
+
+    def _declares(self, stated: Callable[..., Operation]) -> Callable[[H], H]:
+        """Declare by decoration what was stated; the handler gives its name, and its docstring the documentation."""
+
+        def declare(handler: H) -> H:
+            summary, about = _documentation(handler)
+            self.declare(stated(tag=self.tag, name=handler.__name__, summary=summary, about=about, handler=handler))
             return handler
 
         return declare

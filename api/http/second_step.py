@@ -46,17 +46,13 @@ async def check_second_step(call: Call, user_id: str, shown: SecondStep) -> None
     """
     identity = call.parts.identity
     factors = identity.second_factors
-    if not await factors.has_any(user_id):
+    proofs = await factors.proofs_of(user_id)
+    if not proofs:
         return
     if shown.code is None and shown.passkey is None:
         raise Problem(SECOND_FACTOR_REQUIRED)
     attempt = await begin(call, f"second factor of {user_id}", user_id)
-    if not await factors.check(user_id, code=shown.code, passkey=shown.passkey, now=identity.clock()):
+    if not await factors.check(user_id, proofs, code=shown.code, passkey=shown.passkey, now=identity.clock()):
         note(call, AuthEventKind.SECOND_FACTOR_FAILED, user_id=user_id, code=WRONG_SECOND_FACTOR.code)
         raise Problem(WRONG_SECOND_FACTOR)
     await identity.attempts.succeeded(attempt, identity.clock())
-
-
-def check_confirmed(call: Call) -> None:
-    """Raise the 403 of a user who did not prove lately who they are."""
-    call.check_confirmed(None)

@@ -14,23 +14,28 @@ from api.http.operations import Operations
 from api.http.problems import (
     LOG_IN_HELD_BACK,
     NO_PASSKEY,
-    PASSWORD_CONFIRMATION_REQUIRED,
     PASSWORDS_BUSY,
     SECOND_FACTOR_NOT_SHOWN,
     WRONG_CREDENTIALS,
     Problem,
 )
 from api.http.proving import Refused, caller_of, check_room, compare, profile
-from api.http.second_step import PasskeyAnswer, check_confirmed
-from api.http.signing_in import issue
+from api.http.second_step import PasskeyAnswer
+from api.http.signing_in import Extras, issue
 from api.http.validation import form
 from api.resources.auth import Password
 from api.resources.personal_data import Email
 from domain.identity.auth_event import AuthEventKind
 from domain.identity.permissions import Permission
-from domain.identity.second_factors import FactorKind, SecondFactorNotFound, TooManySecondFactors
-from domain.identity.user import AddSecondFactor, RemoveSecondFactor, UserStatus
+from domain.identity.second_factors import (
+    FactorKind,
+    SecondFactorAlreadyExists,
+    SecondFactorNotFound,
+    TooManySecondFactors,
+)
+from domain.identity.user import AddSecondFactor, RemoveSecondFactor, UserIsErased, UserStatus
 from domain.kernel.identifiers import ID_CHARS, SECOND_FACTOR
+from infra.event_store.port import Credential, CredentialKind
 from infra.identity.second_factors import OwnFactor
 from infra.mail.port import Letter
 
@@ -177,14 +182,13 @@ async def list_second_factors(call: Call, _asked: NoParameters) -> SecondFactors
         "secret": "MFRGGZDFMZTWQ2LK",
         "uri": "otpauth://totp/Tallybook:ada%40example.com?secret=MFRGGZDFMZTWQ2LK&issuer=Tallybook",
     },
-    problems=(PASSWORD_CONFIRMATION_REQUIRED,),
+    wants_password=True,
 )
 async def offer_totp(call: Call, body: NewApp) -> AppOfferResource:
     """Begin to add an authenticator app: show the secret as a QR code, then confirm with the first code.
 
-    Until then it is no second factor. It takes a password that was entered lately.
+    Until then it is no second factor.
     """
-    check_confirmed(call)
     identity, user_id = call.parts.identity, call.principal.id
     account = (await profile(call, user_id)).text("email") or user_id
     offer = await identity.second_factors.apps.offer(user_id, account=account, name=body.name, now=identity.clock())
@@ -198,14 +202,16 @@ async def offer_totp(call: Call, body: NewApp) -> AppOfferResource:
     body_example={"id": _ID, "code": "123456"},
     answers=AddedResource,
     example=_ADDED,
-    refusals=(TooManySecondFactors,),
-    problems=(PASSWORD_CONFIRMATION_REQUIRED, SECOND_FACTOR_NOT_SHOWN),
+    refusals=(TooManySecondFactors, SecondFactorAlreadyExists),
+    problems=(SECOND_FACTOR_NOT_SHOWN,),
+    wants_password=True,
 )
 async def confirm_totp(call: Call, body: AppCode) -> AddedResource:
     """Add the authenticator app, by a code that it shows: from now on a log-in asks for one."""
-    check_confirmed(call)
     identity, user_id = call.parts.identity, call.principal.id
     if not await identity.second_factors.apps.confirm(user_id, body.id, body.code, identity.clock()):
+        if any(each.factor_id == body.id for each in await identity.second_factors.proofs_of(user_id)):
+            raise SecondFactorAlreadyExists(second_factor=body.id)
         raise Problem(SECOND_FACTOR_NOT_SHOWN, param="code")
     return await _added(call, body.id, FactorKind.TOTP)
 
@@ -216,11 +222,10 @@ async def confirm_totp(call: Call, body: AppCode) -> AddedResource:
     body=NoBody,
     answers=dict[str, Any],
     example={"rp": {"id": "billing.example.com", "name": "Tallybook"}, "challenge": "bWZyZ2c…"},
-    problems=(PASSWORD_CONFIRMATION_REQUIRED,),
+    wants_password=True,
 )
 async def offer_passkey(call: Call, _body: NoBody) -> object:
     """Begin to add a passkey: the answer is what `navigator.credentials.create()` takes, good for 5 minutes."""
-    check_confirmed(call)
     identity, user_id = call.parts.identity, call.principal.id
     account = (await profile(call, user_id)).text("email") or user_id
     return await identity.second_factors.passkeys.offer(user_id, account=account, now=identity.clock())
@@ -233,31 +238,40 @@ async def offer_passkey(call: Call, _body: NoBody) -> object:
     body_example={"name": "Key on my ring", "answer": "{}"},
     answers=AddedResource,
     example=_ADDED,
-    refusals=(TooManySecondFactors,),
-    problems=(PASSWORD_CONFIRMATION_REQUIRED, SECOND_FACTOR_NOT_SHOWN),
+    refusals=(TooManySecondFactors, SecondFactorAlreadyExists),
+    problems=(SECOND_FACTOR_NOT_SHOWN,),
+    wants_password=True,
 )
 async def confirm_passkey(call: Call, body: NewPasskey) -> AddedResource:
     """Add the passkey that the device has made: from now on a log-in asks for it."""
-    check_confirmed(call)
     identity, user_id = call.parts.identity, call.principal.id
     factor_id = await identity.second_factors.passkeys.keep(user_id, body.answer, name=body.name, now=identity.clock())
     if factor_id is None:
+        if await identity.second_factors.passkeys.is_theirs(user_id, body.answer):
+            raise SecondFactorAlreadyExists
         raise Problem(SECOND_FACTOR_NOT_SHOWN, param="answer")
     return await _added(call, factor_id, FactorKind.PASSKEY)
 
 
 async def _added(call: Call, factor_id: str, kind: FactorKind) -> AddedResource:
-    identity, user_id = call.parts.identity, call.principal.id
-    is_first = not await identity.second_factors.has_any(user_id)
-    command = AddSecondFactor(user_id=user_id, factor_id=factor_id, kind=kind)
+    """The recovery codes of a first factor are kept in its own commit, so that there is none without them."""
+    recovery, user_id = call.parts.identity.second_factors.recovery, call.principal.id
+    drawn = recovery.draw(user_id)
     outcome = await issue(
-        call.parts, command, actor=call.actor, correlation_id=call.request_id, key=f"factor/{factor_id}"
+        call.parts,
+        AddSecondFactor(user_id=user_id, factor_id=factor_id, kind=kind),
+        actor=call.actor,
+        correlation_id=call.request_id,
+        key=f"factor/{factor_id}/{call.request_id}",
+        extras=Extras(credentials=(Credential(CredentialKind.RECOVERY_CODES, user_id, drawn.digests),)),
     )
-    if outcome.refusal_code == TooManySecondFactors.code:
-        raise TooManySecondFactors
-    codes = await identity.second_factors.recovery.make(user_id) if is_first else None
+    for refusal in (TooManySecondFactors, SecondFactorAlreadyExists, UserIsErased):
+        if outcome.refusal_code == refusal.code:
+            raise refusal
+    # Of first ones that came at once one was the first: only what is kept is shown.
+    codes = [*drawn.codes] if await recovery.are_kept(user_id, drawn) else None
     await _tell(call)
-    return {"object": "second_factor_added", "id": factor_id, "recovery_codes": None if codes is None else [*codes]}
+    return {"object": "second_factor_added", "id": factor_id, "recovery_codes": codes}
 
 
 @FACTORS.unstored(
@@ -267,11 +281,10 @@ async def _added(call: Call, factor_id: str, kind: FactorKind) -> AddedResource:
     answers=RemovedResource,
     example={"object": "second_factor_removed", "id": _ID},
     refusals=(SecondFactorNotFound,),
-    problems=(PASSWORD_CONFIRMATION_REQUIRED,),
+    wants_password=True,
 )
 async def remove_second_factor(call: Call, _body: NoBody) -> RemovedResource:
     """Remove a second factor of yours. With the last one go the recovery codes."""
-    check_confirmed(call)
     factor_id = call.id("second_factor_id", SECOND_FACTOR, SecondFactorNotFound)
     command = RemoveSecondFactor(user_id=call.principal.id, factor_id=factor_id)
     key = f"factor-removed/{factor_id}/{call.request_id}"
@@ -289,15 +302,14 @@ async def remove_second_factor(call: Call, _body: NoBody) -> RemovedResource:
     answers=RecoveryCodesResource,
     example={"object": "recovery_codes", "recovery_codes": _CODES},
     refusals=(SecondFactorNotFound,),
-    problems=(PASSWORD_CONFIRMATION_REQUIRED,),
+    wants_password=True,
 )
 async def make_recovery_codes(call: Call, _body: NoBody) -> RecoveryCodesResource:
     """Make ten new recovery codes; those before are good no more."""
-    check_confirmed(call)
     factors, user_id = call.parts.identity.second_factors, call.principal.id
-    if not await factors.has_any(user_id):
+    codes = await factors.recovery.replace(user_id)
+    if codes is None:
         raise SecondFactorNotFound
-    codes = await factors.recovery.make(user_id)
     await _tell(call)
     return {"object": "recovery_codes", "recovery_codes": [*codes]}
 

@@ -39,7 +39,7 @@ class SecondFactorNotFound(Refusal):
 
 
 class SecondFactorAlreadyExists(Refusal):
-    """The user has this second factor already."""
+    """The user has this second factor already; recovery codes that were not seen are made anew."""
 
     code = "second_factor_already_exists"
 

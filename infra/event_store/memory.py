@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.kernel.access import AccessChange, AccessKey, ApiKeyAccess, UserAccess, apply
+from domain.kernel.access import AccessChange, AccessKey, ApiKeyAccess, SecondFactorAccess, UserAccess, apply
 from domain.kernel.stream import WorkKind
 from infra.clock import Clock, system_clock
 from infra.event_store.port import ENVELOPE_VALUES, CredentialKind, Outcome, Recorded, Work, WorkCount
@@ -179,11 +179,19 @@ class MemoryStorage:
                 if isinstance(row.change, UserAccess) and row.change.status == "erased":
                     for kind in (CredentialKind.PASSWORD, CredentialKind.EMAIL):
                         credentials.pop((kind, row.change.user_id), None)
+                if isinstance(row.change, SecondFactorAccess) and not _factors(rows, row.change.user_id):
+                    credentials.pop((CredentialKind.RECOVERY_CODES, row.change.user_id), None)
                 continue
             kind, subject, digest, _ = row.credential
             place = ("api_keys", row.tenant_id, subject) if kind is CredentialKind.API_KEY else ("users", subject)
             if place not in rows:
                 raise Unwritable from CredentialMismatch("its subject is not there")
+            if kind is CredentialKind.RECOVERY_CODES:
+                factors = _factors(rows, subject)
+                if not factors:
+                    raise Unwritable from CredentialMismatch("it stands in for nothing")
+                if factors > 1:
+                    continue
             if kind is not CredentialKind.PASSWORD and any(
                 each == digest for key, each in credentials.items() if key[0] is kind and key[1] != subject
             ):
@@ -241,6 +249,10 @@ class MemoryStorage:
         if write.access:
             store.access, store.credentials = self._changed_access(write)
         return Appended(base, recorded_at)
+
+
+def _factors(rows: _Access, user_id: str) -> int:
+    return sum(isinstance(row, SecondFactorAccess) and row.user_id == user_id for row in rows.values())
 
 
 def _check_owner(rows: _Access, row: AccessRow) -> None:

@@ -4,6 +4,7 @@ The secret is shown once, as a QR code or text, and lies sealed in the database:
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,6 +13,7 @@ import pyotp
 
 from domain.kernel.identifiers import SECOND_FACTOR
 from infra.database import Pool
+from infra.identity.factor_proofs import FactorProof
 from infra.identity.keyring import Keyring, Use
 from infra.ids import new_id
 
@@ -27,10 +29,6 @@ VALUES ($1, $2, 'totp', $3, $4, 0, $5)
 _OFFERED: Final = """
 SELECT factor_id, sealed FROM access.factor_secrets s WHERE factor_id = $1 AND user_id = $2 AND kind = 'totp'
     AND NOT EXISTS (SELECT FROM access.second_factors f WHERE f.factor_id = s.factor_id)
-"""
-_THEIRS: Final = """
-SELECT s.factor_id, s.sealed FROM access.factor_secrets s JOIN access.second_factors f USING (user_id, factor_id)
-WHERE user_id = $1 AND s.kind = 'totp' ORDER BY s.factor_id
 """
 # Of many that show one code, one moves the count on: whoever read it over a shoulder comes too late.
 _TAKE: Final = """
@@ -70,10 +68,10 @@ class AuthenticatorApps:
         offered = await self._pool.fetchrow(_OFFERED, factor_id, user_id)
         return offered is not None and await self._take(user_id, factor_id, offered["sealed"], code, now)
 
-    async def check(self, user_id: str, code: str, now: datetime) -> bool:
+    async def check(self, user_id: str, proofs: Sequence[FactorProof], code: str, now: datetime) -> bool:
         """Whether it is a code of one of the user's apps that was not taken before. Count attempts before asking."""
-        for factor_id, sealed in await self._pool.fetch(_THEIRS, user_id):
-            if await self._take(user_id, factor_id, sealed, code, now):
+        for each in proofs:
+            if each.sealed is not None and await self._take(user_id, each.factor_id, each.sealed, code, now):
                 return True
         return False
 

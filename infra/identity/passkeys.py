@@ -5,7 +5,7 @@ What a challenge is for and that it is answered once is the matter of one-time t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -24,6 +24,7 @@ from webauthn.helpers.structs import (
 
 from domain.kernel.identifiers import SECOND_FACTOR
 from infra.database import Pool
+from infra.identity.factor_proofs import FactorProof, proofs_of
 from infra.identity.one_time_tokens import Grant, OneTimeTokens, Purpose
 from infra.ids import new_id
 
@@ -32,9 +33,6 @@ CHALLENGE_LASTS: Final = timedelta(minutes=5)
 ANSWER_MAX_CHARS: Final = 16_384
 """Longest answer of a device that is looked at, as JSON."""
 
-_KNOWN: Final = """
-SELECT credential_id FROM access.factor_secrets WHERE user_id = $1 AND kind = 'passkey' AND credential_id IS NOT NULL
-"""
 _THEIRS: Final = """
 SELECT s.credential_id FROM access.factor_secrets s JOIN access.second_factors f USING (user_id, factor_id)
 WHERE user_id = $1 AND s.kind = 'passkey' ORDER BY s.factor_id
@@ -42,11 +40,6 @@ WHERE user_id = $1 AND s.kind = 'passkey' ORDER BY s.factor_id
 _KEEP: Final = """
 INSERT INTO access.factor_secrets (factor_id, user_id, kind, name, credential_id, public_key, use_count, made_at)
 VALUES ($1, $2, 'passkey', $3, $4, $5, $6, $7)
-"""
-_FIND: Final = """
-SELECT s.factor_id, s.public_key, s.use_count
-FROM access.factor_secrets s JOIN access.second_factors f USING (user_id, factor_id)
-WHERE user_id = $1 AND s.credential_id = $2 AND s.kind = 'passkey'
 """
 # A count that did not rise tells of two devices with one key; two answers that were counted alike cannot both be taken.
 _COUNT: Final = """
@@ -76,7 +69,8 @@ class Passkeys:
 
     async def offer(self, user_id: str, *, account: str, now: datetime) -> Mapping[str, Any]:
         """Options for `navigator.credentials.create()`; good for 5 minutes, and the newest only."""
-        known = await self._pool.fetch(_KNOWN, user_id)
+        # Not what was kept and never became a factor: the device would refuse to try once more.
+        known = await self._pool.fetch(_THEIRS, user_id)
         options = webauthn.generate_registration_options(
             rp_id=self._site.rp_id,
             rp_name=NAME,
@@ -132,13 +126,15 @@ class Passkeys:
         )
         return _as_json(options)
 
-    async def check(self, user_id: str, answer: str, now: datetime) -> bool:
+    async def is_theirs(self, user_id: str, answer: str) -> bool:
+        """Whether the answer is of a device whose passkey is one of the user's second factors already."""
+        return proof_of(await proofs_of(self._pool, user_id), answer) is not None
+
+    async def check(self, user_id: str, proofs: Sequence[FactorProof], answer: str, now: datetime) -> bool:
         """Whether a passkey of the user signed our newest challenge, on our page."""
         challenge = await self._answered(user_id, answer, now)
-        if challenge is None:
-            return False
-        row = await self._pool.fetchrow(_FIND, user_id, _credential_id(answer))
-        if row is None:
+        proof = proof_of(proofs, answer)
+        if challenge is None or proof is None or proof.public_key is None:
             return False
         try:
             verified = webauthn.verify_authentication_response(
@@ -146,12 +142,12 @@ class Passkeys:
                 expected_challenge=challenge,
                 expected_rp_id=self._site.rp_id,
                 expected_origin=self._site.origin,
-                credential_public_key=row["public_key"],
-                credential_current_sign_count=row["use_count"],
+                credential_public_key=proof.public_key,
+                credential_current_sign_count=proof.use_count,
             )
         except WebAuthnException:
             return False
-        counted = (row["factor_id"], row["use_count"], verified.new_sign_count, now)
+        counted = (proof.factor_id, proof.use_count, verified.new_sign_count, now)
         return bool(await self._pool.fetchval(_COUNT, *counted))
 
     async def _challenge(self, user_id: str, now: datetime) -> bytes:
@@ -175,11 +171,13 @@ def _loaded(answer: str) -> Any:
     return json.loads(answer)
 
 
-def _credential_id(answer: str) -> bytes:
+def proof_of(proofs: Sequence[FactorProof], answer: str) -> FactorProof | None:
+    """That of the passkey which an answer says it is of."""
     try:
-        return base64url_to_bytes(_loaded(answer)["id"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return b""
+        credential_id = base64url_to_bytes(_loaded(answer)["id"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return next((each for each in proofs if each.credential_id == credential_id), None)
 
 
 def _as_json(options: Any) -> Mapping[str, Any]:

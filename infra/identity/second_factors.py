@@ -8,6 +8,7 @@ from typing import Final
 from domain.identity.second_factors import FactorKind
 from infra.database import Pool
 from infra.identity.authenticator_apps import AuthenticatorApps
+from infra.identity.factor_proofs import FactorProof, proofs_of
 from infra.identity.passkeys import Passkeys
 from infra.identity.recovery_codes import RecoveryCodes
 
@@ -55,18 +56,19 @@ class SecondFactors:
             for row in await self.pool.fetch(_OF_USER, user_id)
         ]
 
-    async def has_any(self, user_id: str) -> bool:
-        """Whether the password alone is not enough."""
-        query = "SELECT EXISTS (SELECT FROM access.second_factors WHERE user_id = $1)"
-        return bool(await self.pool.fetchval(query, user_id))
+    async def proofs_of(self, user_id: str) -> Sequence[FactorProof]:
+        """What proves them. Of whoever has none the password alone is enough."""
+        return await proofs_of(self.pool, user_id)
 
-    async def check(self, user_id: str, *, code: str | None, passkey: str | None, now: datetime) -> bool:
+    async def check(
+        self, user_id: str, proofs: Sequence[FactorProof], *, code: str | None, passkey: str | None, now: datetime
+    ) -> bool:
         """Whether a code of an app, a recovery code, or a passkey's answer is the user's. Count attempts before."""
         if passkey is not None:
-            return await self.passkeys.check(user_id, passkey, now)
+            return await self.passkeys.check(user_id, proofs, passkey, now)
         if code is None:
             return False
-        return await self.apps.check(user_id, code, now) or await self.recovery.take(user_id, code, now)
+        return await self.apps.check(user_id, proofs, code, now) or await self.recovery.take(user_id, code, now)
 
     async def forget_old(self, before: datetime) -> None:
         """Drop offers that nobody took up."""

@@ -137,6 +137,8 @@ BEGIN
                 ON CONFLICT (tenant_id, user_id) DO UPDATE SET
                     ends_at = excluded.ends_at, is_revealed = excluded.is_revealed;
             WHEN 'second_factors' THEN
+                -- First the user, as `access.replace_recovery_codes` does: whoever adds, removes or asks for codes waits.
+                PERFORM FROM access.users WHERE user_id = change ->> 'user_id' FOR UPDATE;
                 IF change ->> 'kind' IS NULL THEN
                     DELETE FROM access.second_factors
                     WHERE user_id = change ->> 'user_id' AND factor_id = change ->> 'factor_id';
@@ -180,6 +182,13 @@ BEGIN
             PERFORM access.end_sessions(change ->> 'subject', 'password_changed', change ->> 'keeps');
         WHEN 'email' THEN
             UPDATE access.users SET email_index = digest WHERE user_id = change ->> 'subject' RETURNING true INTO done;
+        WHEN 'recovery_codes' THEN
+            -- They come with the first second factor; a further one leaves those that there are.
+            IF (SELECT count(*) FROM access.second_factors WHERE user_id = change ->> 'subject') > 1 THEN
+                done := true;
+            ELSIF access.replace_recovery_codes(change ->> 'subject', digest) THEN
+                done := true;
+            END IF;
     END CASE;
     IF done IS NULL THEN
         RAISE EXCEPTION 'its subject is not there' USING ERRCODE = 'TB004';

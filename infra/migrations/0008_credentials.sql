@@ -92,6 +92,22 @@ CREATE TABLE access.recovery_codes (
     PRIMARY KEY (user_id, digest)
 );
 
+-- New ones in the place of all before, digest after digest; false where there is no second factor that they could stand in
+-- for. The user's row is held first, so that however many ask at once, one list is left.
+CREATE FUNCTION access.replace_recovery_codes(whose text, digests bytea) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM access.users WHERE user_id = whose FOR UPDATE;
+    IF NOT EXISTS (SELECT FROM access.second_factors WHERE user_id = whose) THEN
+        RETURN false;
+    END IF;
+    DELETE FROM access.recovery_codes WHERE user_id = whose;
+    INSERT INTO access.recovery_codes (user_id, digest)
+    SELECT whose, substr(digests, 1 + 32 * place, 32) FROM generate_series(0, length(digests) / 32 - 1) AS place;
+    RETURN true;
+END
+$$;
+
 -- With the commit of whatever takes a user's power away their sessions are over; the log is told of each afterwards.
 CREATE FUNCTION access.end_sessions(whose text, why text, keeps text) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$

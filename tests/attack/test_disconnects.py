@@ -9,8 +9,8 @@ import pytest
 from api.app import RESOURCES
 from api.http.operations import Operation
 from domain.identity.permissions import Scope, permissions_of
+from testing.bad_bodies import PREFIXES, SOMEBODYS_ID
 from tests.attack.target import Target, head
-from tests.integration.test_api_bad_input import PREFIXES, SOMEBODYS_ID
 
 COMMANDS: list[Operation] = [
     operation

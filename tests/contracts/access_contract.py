@@ -253,6 +253,30 @@ class AccessContract:
         await self.do(cell, EraseUser(user_id="user_1"), tenant_id=PLATFORM)
         assert set(await cell.access()) == {("users", "user_1")}
 
+    async def test_recovery_codes_come_with_the_first_second_factor_and_go_with_the_last(
+        self, access_cell: AccessCell
+    ) -> None:
+        cell = access_cell
+        writer = cell.domain_writer()
+        await self.do(cell, register("user_1"), tenant_id=PLATFORM)
+        kept = {(CredentialKind.RECOVERY_CODES, "user_1"): ONE + TWO}
+        for factor_id, codes in (("fac_1", ONE + TWO), ("fac_2", TWO + TWO)):
+            added = AddSecondFactor(user_id="user_1", factor_id=factor_id, kind=FactorKind.TOTP)
+            beside = Credential(CredentialKind.RECOVERY_CODES, "user_1", codes)
+            await writer.submit(request(added, tenant_id=PLATFORM, credentials=(beside,)))
+            assert await cell.credentials() == kept
+        await self.do(cell, RemoveSecondFactor(user_id="user_1", factor_id="fac_1"), tenant_id=PLATFORM)
+        assert await cell.credentials() == kept
+        await self.do(cell, RemoveSecondFactor(user_id="user_1", factor_id="fac_2"), tenant_id=PLATFORM)
+        assert await cell.credentials() == {}
+        suspend = request(
+            SuspendUser(user_id="user_1"),
+            tenant_id=PLATFORM,
+            credentials=(Credential(CredentialKind.RECOVERY_CODES, "user_1", ONE),),
+        )
+        with pytest.raises(CredentialMismatch):
+            await writer.submit(suspend)
+
     async def test_of_two_admins_who_remove_each_other_at_once_one_remains(self, access_cell: AccessCell) -> None:
         cell = access_cell
         first, second = cell.domain_writer(), cell.domain_writer()

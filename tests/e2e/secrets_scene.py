@@ -12,26 +12,20 @@ from urllib.parse import quote
 
 import bcrypt
 import httpx2
-import pyotp
 
 from cli.user_file import FileUser
 from cli.user_import import import_users
 from cli.users import create_admin
 from domain.identity.browser import PORTAL_COOKIE
 from domain.identity.permissions import Role
-from domain.identity.second_factors import FactorKind
-from domain.identity.tenant import PLATFORM
-from domain.identity.user import AddSecondFactor
-from infra.identity.authenticator_apps import AuthenticatorApps
 from infra.identity.one_time_tokens import Grant, Purpose
 from infra.identity.opening import Identity
-from infra.identity.recovery_codes import RecoveryCodes
 from infra.ids import new_id
 from infra.settings import MASTER_KEY_FILE, vault_master_key
 from testing.cell import Whole
 from testing.people import Browser
 from testing.processors_cell import until
-from testing.requests import TENANT, request
+from testing.requests import TENANT
 from testing.traces import Trace, random_secret, trace
 
 ADA: Final = "ada.quxworth@example.org"
@@ -149,13 +143,13 @@ async def customers(scene: Scene) -> str:
     return customer_id
 
 
-async def users(scene: Scene) -> str:
-    """Users who sign in in every way, and fail to in every way; Eve's id."""
+async def users(scene: Scene) -> None:
+    """Users who sign in in every way, and fail to in every way."""
     settings, dsn = scene.whole.cell.settings, scene.whole.cell.settings.database.url
     assert dsn is not None
     where: dict[str, Any] = {"dsn": dsn.get_secret_value(), "settings": settings, "tenant_id": TENANT}
     ada = await create_admin(**where, email=ADA, name="Ada Quxworth", password=PASSWORDS["Ada's"])
-    eve = await create_admin(**where, email=EVE, name="Eve Quxworth", password=PASSWORDS["Eve's"])
+    await create_admin(**where, email=EVE, name="Eve Quxworth", password=PASSWORDS["Eve's"])
     link = await create_admin(**where, email=EVE, link=Purpose.RESET_PASSWORD)
     assert link.token is not None
     scene.drew("the operator's link", link.token)
@@ -171,7 +165,6 @@ async def users(scene: Scene) -> str:
     await _invited(scene)
     await _imported(scene, where)
     await _badly(scene)
-    return eve.user_id
 
 
 async def _in_a_browser(scene: Scene, user_id: str) -> None:
@@ -295,23 +288,6 @@ async def _badly(scene: Scene) -> None:
     broken = f'{{"email": "{ADA}", "password": "{password}", "kind": program}}'
     answer = await scene.http.post("/v1/auth/login", content=broken, headers={"Content-Type": "application/json"})
     assert answer.status_code in REFUSED
-
-
-async def second_factors(scene: Scene, user_id: str) -> None:
-    """An authenticator app and recovery codes, as the edge keeps them."""
-    identity, now = scene.identity, scene.identity.clock()
-    apps = AuthenticatorApps(identity.pool, identity.keyring)
-    offer = await apps.offer(user_id, account=EVE, name="phone", now=now)
-    code = pyotp.TOTP(offer.secret).at(now)
-    assert await apps.confirm(user_id, offer.factor_id, code, now)
-    added = AddSecondFactor(user_id=user_id, factor_id=offer.factor_id, kind=FactorKind.TOTP)
-    outcome = await scene.whole.cell.writer.submit(request(added, tenant_id=PLATFORM))
-    assert outcome.refusal_code is None
-    scene.saw(*random_secret("an app's secret", offer.secret))
-    codes: Sequence[str] = await RecoveryCodes(identity.pool, identity.keyring).make(user_id)
-    for each in codes:
-        scene.saw(trace("a recovery code", each, guessable=True))
-        scene.saw(trace("a recovery code without its dash", each.replace("-", ""), guessable=True))
 
 
 async def api_keys(scene: Scene) -> None:

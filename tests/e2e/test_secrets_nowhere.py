@@ -18,6 +18,7 @@ from testing.processors_cell import Cell, until
 from testing.services import KafkaServer
 from testing.traces import file_of, found_in, places_of
 from tests.e2e import secrets_scene as scenery
+from tests.e2e.second_factors_scene import second_factors
 from tests.e2e.secrets_scene import Scene
 
 
@@ -36,6 +37,7 @@ async def scene(
             TALLYBOOK_TELEMETRY_LOG_LEVEL="debug",
             TALLYBOOK_AUTH_REGISTRATION="true",
             TALLYBOOK_AUTH_REFRESH_GRACE_S="0",
+            TALLYBOOK_API_LOG_INS_PER_MIN="1000",
         ) as whole,
     ):
         settings = whole.cell.settings
@@ -56,8 +58,8 @@ async def test_nothing_that_is_kept_or_told_holds_a_secret_or_an_address(
     scene: Scene, postgres_server: PostgresServer
 ) -> None:
     customer_id = await scenery.customers(scene)
-    user_id = await scenery.users(scene)
-    await scenery.second_factors(scene, user_id)
+    await scenery.users(scene)
+    await second_factors(scene)
     await scenery.api_keys(scene)
     await scenery.portal(scene, customer_id)
     await scenery.cells_own(scene)
@@ -87,6 +89,6 @@ async def _is_told(cell: Cell) -> None:
 
     async def written() -> bool:
         rows = await cell.pool.fetch("SELECT DISTINCT kind FROM access.auth_events")
-        return {row[0] for row in rows} >= {"logged_in", "log_in_failed", "request_refused"}
+        return {row[0] for row in rows} >= {"logged_in", "log_in_failed", "request_refused", "second_factor_failed"}
 
     await until(written, "the auth log")

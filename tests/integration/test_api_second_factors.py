@@ -1,21 +1,22 @@
 """Signing in with a second factor, over the real parts: a stolen password signs nobody in."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 
 import httpx2
-import pyotp
 import pytest
+from asyncpg.connection import LoggedQuery
 
 from api.http.callers import own_origin
+from infra.event_store.port import Outcome, Request
 from testing.api_client import Api, running_api
 from testing.authenticator import Authenticator
+from testing.authenticator_app import AuthenticatorApp
 from testing.people import PASSWORD, Browser, admin, browser
 from testing.services import FreshDatabase
 
 ADA = "ada@example.com"
-STEP = timedelta(seconds=30)
 PATH = "/v1/auth/second-factors"
 
 
@@ -31,26 +32,12 @@ async def sign_in(api: Api, **more: object) -> httpx2.Response:
     return await Browser(http=api.http).send("POST", "/v1/auth/login", body)
 
 
-class Phone:
-    """Ada's telephone. Each of its codes is used once, so it is always one that was not shown yet."""
-
-    def __init__(self, api: Api, secret: str) -> None:
-        self._api = api
-        self._app = pyotp.TOTP(secret)
-        self._shown = 0
-
-    def code(self) -> str:
-        """The next code: of the last step, of this one, and of the next, which are taken (RFC 6238 §5.2)."""
-        self._shown += 1
-        return self._app.at(self._api.parts.identity.clock(), counter_offset=self._shown - 2)
-
-
-async def with_app(api: Api, page: Browser) -> tuple[Phone, list[str], str]:
+async def with_app(api: Api, page: Browser) -> tuple[AuthenticatorApp, list[str], str]:
     """The telephone, added as second factor, its recovery codes and its id."""
     offer = (await page.send("POST", f"{PATH}/totp", {"name": "Telephone"})).json()
     assert offer["uri"].startswith("otpauth://totp/Tallybook:ada%40example.com?"), offer
-    phone = Phone(api, offer["secret"])
-    added = await page.send("POST", f"{PATH}/totp/confirm", {"id": offer["id"], "code": phone.code()})
+    phone = AuthenticatorApp(offer["secret"])
+    added = await page.send("POST", f"{PATH}/totp/confirm", {"id": offer["id"], "code": await phone.code()})
     assert added.status_code == 200, added.text
     return phone, added.json()["recovery_codes"], offer["id"]
 
@@ -68,8 +55,8 @@ async def test_from_the_first_factor_on_the_password_is_not_enough(api: Api) -> 
     assert len(set(codes)) == 10
     assert told(await sign_in(api)) == (401, "second_factor_required")
     assert told(await sign_in(api, code="000000")) == (401, "wrong_second_factor")
-    assert told(await sign_in(api, password="wrong", code=phone.code())) == (401, "wrong_credentials")
-    code = phone.code()
+    assert told(await sign_in(api, password="wrong", code=await phone.code())) == (401, "wrong_credentials")
+    code = await phone.code()
     assert (await sign_in(api, code=code)).status_code == 200
     assert told(await sign_in(api, code=code)) == (401, "wrong_second_factor"), "each code is good once"
     (factor,) = (await page.send("GET", PATH)).json()["data"]
@@ -86,6 +73,74 @@ async def test_a_recovery_code_stands_in_once(api: Api) -> None:
     assert told(await sign_in(api, code=codes[1])) == (401, "wrong_second_factor")
     assert (await sign_in(api, code=made[1])).status_code == 200
     assert (await page.send("GET", PATH)).json()["recovery_codes_left"] == 9
+
+
+async def test_a_first_factor_has_recovery_codes_though_nothing_happened_after_its_commit(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, submit = await browser(api, ADA), api.parts.writer.submit
+
+    async def and_no_further(asked: Request) -> Outcome:
+        await submit(asked)
+        raise ConnectionResetError
+
+    offer = (await page.send("POST", f"{PATH}/totp", {})).json()
+    body = {"id": offer["id"], "code": await AuthenticatorApp(offer["secret"]).code()}
+    with monkeypatch.context() as killed:
+        killed.setattr(api.parts.writer, "submit", and_no_further)
+        assert (await page.send("POST", f"{PATH}/totp/confirm", body)).status_code == 503
+    found = (await page.send("GET", PATH)).json()
+    assert [each["id"] for each in found["data"]] == [offer["id"]]
+    assert found["recovery_codes_left"] == 10
+    # Whoever asks again learns that it is done, and what to do about codes that nobody saw.
+    assert told(await page.send("POST", f"{PATH}/totp/confirm", body)) == (409, "second_factor_already_exists")
+    made = (await page.send("POST", "/v1/auth/recovery-codes", {})).json()["recovery_codes"]
+    assert (await sign_in(api, code=made[0])).status_code == 200
+
+
+async def test_of_first_factors_that_are_confirmed_at_once_one_brings_recovery_codes(api: Api) -> None:
+    page, device = await browser(api, ADA), Authenticator(own_origin(api.parts.settings))
+    offers = [(await page.send("POST", f"{PATH}/totp", {})).json() for _ in range(5)]
+    asked = [
+        (f"{PATH}/totp/confirm", {"id": offer["id"], "code": await AuthenticatorApp(offer["secret"]).code()})
+        for offer in offers
+    ]
+    options = (await page.send("POST", f"{PATH}/passkey", {})).json()
+    asked.append((f"{PATH}/passkey/confirm", {"answer": device.create(options)}))
+    answers = await asyncio.gather(*(page.send("POST", path, body) for path, body in asked))
+    assert [answer.status_code for answer in answers] == [200] * 6
+    (codes,) = [found for answer in answers if (found := answer.json()["recovery_codes"]) is not None]
+    assert (await page.send("GET", PATH)).json()["recovery_codes_left"] == 10
+    assert (await sign_in(api, code=codes[0])).status_code == 200
+
+
+async def test_who_confirms_a_factor_that_they_have_is_told_so(api: Api) -> None:
+    page, device = await browser(api, ADA), Authenticator(own_origin(api.parts.settings))
+    phone, _, factor_id = await with_app(api, page)
+    again = await page.send("POST", f"{PATH}/totp/confirm", {"id": factor_id, "code": await phone.code()})
+    assert told(again) == (409, "second_factor_already_exists")
+    options = (await page.send("POST", f"{PATH}/passkey", {})).json()
+    body = {"answer": device.create(options)}
+    first = await page.send("POST", f"{PATH}/passkey/confirm", body)
+    assert (first.status_code, first.json()["recovery_codes"]) == (200, None)
+    assert told(await page.send("POST", f"{PATH}/passkey/confirm", body)) == (409, "second_factor_already_exists")
+
+
+async def test_a_log_in_reads_the_second_factors_once(api: Api) -> None:
+    page = await browser(api, ADA)
+    phone, _, _ = await with_app(api, page)
+    queries: list[str] = []
+
+    def noted(query: LoggedQuery) -> None:
+        queries.append(query.query)
+
+    connections = [await api.parts.access_pool.acquire() for _ in range(api.parts.access_pool.get_max_size())]
+    for connection in connections:
+        connection.add_query_logger(noted)
+    for connection in connections:
+        await api.parts.access_pool.release(connection)
+    assert (await sign_in(api, code=await phone.code())).status_code == 200
+    assert sum("FROM access.second_factors" in query for query in queries) == 1, queries
 
 
 async def test_a_passkey_signs_in_and_confirms(api: Api) -> None:
@@ -117,7 +172,7 @@ async def test_guesses_are_held_back_though_the_password_is_right_each_time(api:
     phone, _, _ = await with_app(api, page)
     answers = [told(await sign_in(api, code=f"{number:06}")) for number in range(12)]
     assert (429, "log_in_held_back") in answers
-    assert told(await sign_in(api, code=phone.code()))[0] in (200, 429), "at most told to wait"
+    assert told(await sign_in(api, code=await phone.code()))[0] in (200, 429), "at most told to wait"
     # The password's own count is another: it is not what fails.
     assert told(await sign_in(api)) == (401, "second_factor_required")
 

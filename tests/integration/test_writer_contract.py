@@ -47,7 +47,9 @@ class PostgresCell:
         rows = await self.access_pool.fetch(
             "SELECT 'api_key', key_id, sha256 FROM access.api_key_digests "
             "UNION ALL SELECT 'password', user_id, hash FROM access.passwords "
-            "UNION ALL SELECT 'email', user_id, email_index FROM access.users WHERE email_index IS NOT NULL"
+            "UNION ALL SELECT 'email', user_id, email_index FROM access.users WHERE email_index IS NOT NULL "
+            "UNION ALL SELECT 'recovery_codes', user_id, string_agg(digest, '' ORDER BY digest) "
+            "FROM access.recovery_codes GROUP BY user_id"
         )
         return {(CredentialKind(kind), subject): digest for kind, subject, digest in rows}
 

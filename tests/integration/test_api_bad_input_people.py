@@ -1,0 +1,138 @@
+"""Whatever a browser, a visitor of the portal or a stranger sends, the answer is a problem with a stable code, and
+nothing is written: what an API key may not ask, by whoever may.
+"""
+
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.app import RESOURCES
+from api.http.operations import Operation
+from cli.users import set_super_admin
+from domain.identity.browser import PORTAL_COOKIE
+from domain.identity.permissions import Role, Scope, reach_of
+from host.embedded.databases import PostgresServer
+from infra.settings import ApiSettings
+from testing.api_client import Api, running_api
+from testing.bad_bodies import NO_BODIES, broken, check_problem, path_of
+from testing.people import Browser, admin, browser
+from testing.services import FreshDatabase
+from tests.lengths import LENGTH
+
+ROOT = "root@example.com"
+UNLIMITED = 1_000_000
+OPERATIONS: list[Operation] = [
+    operation
+    for resource in RESOURCES
+    for operation in resource.declared
+    if operation.body is not None and (operation.is_unstored or operation.needs not in reach_of(Scope.ADMIN))
+]
+HITS = {
+    "confirm_password",
+    "create_tenant",
+    "forgot_password",
+    "leave_portal",
+    "log_out",
+    "log_out_everywhere",
+    "offer_passkey",
+    "offer_totp",
+    "update_profile",
+}
+"""Where a near miss may be a hit: they need nothing that would have to exist, or end what is there."""
+HARMLESS = settings(
+    max_examples=LENGTH.scaled(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@dataclass(kw_only=True)
+class Asking:
+    """Whoever may ask an operation; who was sent away by it comes back for the next request."""
+
+    api: Api
+    operation: Operation
+    by: Browser | None = None
+
+    async def come(self) -> None:
+        """Sign in or enter, unless that was done."""
+        if self.by is None:
+            self.by = await self._comes()
+
+    async def _comes(self) -> Browser:
+        if self.operation.is_open:
+            return Browser(http=self.api.http)
+        if "/portal/" not in self.operation.path:
+            return await browser(self.api, ROOT)
+        merchant = await self.api.tenant("acme")
+        customer = (await merchant.made("/v1/customers", {"currency": "EUR", "name": "A"}))["id"]
+        code = (await merchant.made(f"/v1/customers/{customer}/portal-sessions", {}))["code"]
+        visitor = Browser(http=self.api.http, keeps=PORTAL_COOKIE)
+        assert (await visitor.send("POST", "/v1/portal/login", {"code": code})).status_code == 200
+        return visitor
+
+    async def ask(self, body: bytes) -> httpx2.Response:
+        """Send a body as it is, with all that a page of ours sends besides."""
+        assert self.by is not None, "they came"
+        sent = {**self.by.headers, "Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
+        if self.by.cookie:
+            sent |= {"Cookie": f"{self.by.keeps}={self.by.cookie}", "X-CSRF-Token": self.by.csrf_token}
+        answer = await self.api.http.request(self.operation.method, path_of(self.operation), content=body, headers=sent)
+        self.api.http.cookies.clear()
+        if answer.status_code < 400 or answer.status_code == 401:
+            self.by = None
+        return answer
+
+
+@pytest.fixture(scope="module")
+async def api(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[Api]:
+    """One API for all: no test leaves anything behind that another one sees."""
+    fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=postgres_server)
+    await postgres_server.copy_database(fresh.name, template=template_database)
+    unlimited = ApiSettings(anonymous_rate_per_min=UNLIMITED, log_ins_per_min=UNLIMITED, admin_per_hour=UNLIMITED)
+    try:
+        async with running_api(fresh, unlimited) as running:
+            await admin(running, ROOT)
+            await set_super_admin(fresh.dsn, running.parts.settings, email=ROOT, is_super_admin=True)
+            yield running
+    finally:
+        await postgres_server.drop_database(fresh.name)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@HARMLESS
+@given(data=st.data())
+async def test_near_misses_are_refused_and_nothing_is_written(
+    api: Api, operation: Operation, data: st.DataObject
+) -> None:
+    asking = Asking(api=api, operation=operation)
+    await asking.come()
+    before = await api.head()
+    response = await asking.ask(json.dumps(data.draw(broken(operation.body_example))).encode())
+    if response.status_code >= 400:
+        assert check_problem(response)["code"] not in ("unauthenticated", "csrf_token_invalid", "permission_denied")
+        assert await api.head() == before
+    else:
+        assert operation.name in HITS
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+async def test_what_is_no_body_at_all_is_refused(api: Api, operation: Operation) -> None:
+    asking = Asking(api=api, operation=operation)
+    for body in NO_BODIES:
+        await asking.come()
+        before = await api.head()
+        assert check_problem(await asking.ask(body))["status"] in (400, 422), body[:24]
+        assert await api.head() == before
+
+
+def test_who_may_ask_is_thought_of_for_each_operation() -> None:
+    """Else a new operation's bodies would be tried by somebody whom it refuses for who they are."""
+    ours = reach_of(Role.ADMIN).keys() | reach_of(Role.SUPER_ADMIN).keys() | reach_of(Role.CUSTOMER).keys()
+    assert [each.name for each in OPERATIONS if not each.is_open and each.needs not in ours] == []
