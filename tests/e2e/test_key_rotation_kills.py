@@ -1,7 +1,9 @@
-"""API processes killed in the middle of rotations: a key has its successor, which works, or it has none."""
+"""Processes killed in the middle of rotations: a key has its successor, which works, or it has none."""
 
 import asyncio
 import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,27 @@ import asyncpg
 import httpx2
 
 from cli.tenants import create_tenant
+from cli.users import create_admin
 from domain.kernel.tenant_mode import TenantMode
+from host.embedded.databases import PostgresServer
+from infra.clock import system_clock
 from infra.database import Role, open_pool
-from infra.settings import DatabaseSettings, Settings
+from infra.identity.keyring import Keyring
+from infra.identity.limits import key_limits
+from infra.identity.signing_keys import SigningKeys
+from infra.settings import DatabaseSettings, Settings, vault_master_key
 from processors.invariants.access import check_access
 from schemas.codec import default_codec
-from testing.services import FreshDatabase
+from testing.cell import Whole, open_whole
+from testing.people import PASSWORD
+from testing.processors_cell import until
+from testing.requests import TENANT
+from testing.services import FreshDatabase, KafkaServer
 from tests.e2e.api_process import ApiProcess
 from tests.lengths import LENGTH
 
+ADA = "ada@example.com"
+ROLES = ("api", "relay", "projections", "processors")
 CHAINS = 4
 PAUSE_S = (0.02, 0.3)
 _HALVES = """
@@ -86,12 +100,18 @@ async def test_a_key_has_its_successor_whole_or_has_none_whenever_the_process_is
                     assert answer.status_code == 200, answer.text
     finally:
         process.kill()
-    await check(database, rotated)
+    await check(database.dsn, rotated)
+    pool = await open_pool(database.dsn, Role.OWNER, DatabaseSettings())
+    try:
+        checked = await check_access(pool, default_codec())
+    finally:
+        await pool.close()
+    assert checked.holds, checked.named
 
 
-async def check(database: FreshDatabase, rotated: list[tuple[str, dict[str, Any]]]) -> None:
-    """No half of a rotation is there, each key has one successor, and the rows are the fold of the log."""
-    connection = await asyncpg.connect(database.dsn)
+async def check(dsn: str, rotated: Sequence[tuple[str, Mapping[str, object]]]) -> None:
+    """No half of a rotation is there, and each key has one successor."""
+    connection = await asyncpg.connect(dsn)
     try:
         assert await connection.fetch(_HALVES) == []
         assert await connection.fetch(_LOOSE) == []
@@ -102,9 +122,102 @@ async def check(database: FreshDatabase, rotated: list[tuple[str, dict[str, Any]
     found: dict[str, str | None] = {row[0]: row[1] for row in rows}
     assert {old: new["id"] for old, new in rotated}.items() <= found.items()
     assert made == sum(successor is not None for successor in found.values()) == len(rotated)
-    pool = await open_pool(database.dsn, Role.OWNER, DatabaseSettings())
-    try:
-        checked = await check_access(pool, default_codec())
-    finally:
-        await pool.close()
-    assert checked.holds, checked.named
+
+
+@dataclass(kw_only=True)
+class Rotations:
+    """API keys and signing keys that are rotated until it is `calm`, and what was answered."""
+
+    whole: Whole
+    calm: asyncio.Event = field(default_factory=asyncio.Event)
+    rotated: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    good: set[str] = field(default_factory=set)
+    """Secrets of keys that were answered as made, and not as revoked."""
+    revoked: set[str] = field(default_factory=set)
+    tokens: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """How much was done so far."""
+        return min(len(self.rotated), len(self.tokens))
+
+    async def api_keys(self) -> None:
+        """One key after another, each the successor of the one before, which is then revoked."""
+        made = (await self.whole.post("/v1/api-keys", {"name": "rotates", "scope": "read"})).body
+        while not self.calm.is_set():
+            old_id, old = str(made["id"]), made["secret"]
+            answer = await self.whole.post(f"/v1/api-keys/{old_id}/rotate", {"overlap_hours": 1})
+            assert answer.status == 201, answer.body
+            made = answer.body
+            self.rotated.append((old_id, made))
+            if made["secret"] is not None:  # shown once: a repeat, after a kill, has none
+                self.good.add(str(made["secret"]))
+            told = await self.whole.post(f"/v1/api-keys/{old_id}/revoke", {})
+            assert told.status == 200, told.body
+            if old is not None:
+                self.good.discard(str(old))
+                self.revoked.add(str(old))
+
+    async def signing_keys(self, signing: SigningKeys) -> None:
+        """As the operator does by hand; between two of them somebody signs in."""
+        body = {"email": ADA, "password": PASSWORD, "kind": "program", "tenant": TENANT}
+        while not self.calm.is_set():
+            await signing.rotate(system_clock())
+            answer = await self.whole.post("/v1/auth/login", body)
+            assert answer.status == 200, answer.body
+            self.tokens.append(str(answer.body["access_token"]))
+
+    async def answers(self, bearer: str, status: int) -> None:
+        """Wait until a request with it is answered so."""
+        asking = Whole(cell=self.whole.cell, http=self.whole.http, key=bearer)
+
+        async def told() -> bool:
+            return (await asking.send("GET", "/v1/products")).status == status
+
+        await until(told, f"{status} for {bearer[:16]}")
+
+
+async def test_rotations_go_on_whatever_role_is_killed_in_the_middle_of_them(
+    postgres_server: PostgresServer, template_database: str, kafka_server: KafkaServer, services_folder: Path
+) -> None:
+    limits = {"TALLYBOOK_API_LOG_INS_PER_MIN": "1000000", "TALLYBOOK_API_ADMIN_PER_HOUR": "100000000"}
+    async with open_whole(
+        postgres_server, template_database, kafka_server, services_folder, instances=1, **limits
+    ) as whole:
+        settings = whole.cell.settings
+        assert settings.database.url is not None
+        dsn = settings.database.url.get_secret_value()
+        await create_admin(dsn, settings, tenant_id=TENANT, email=ADA, name="Ada", password=PASSWORD)
+        pool = await open_pool(dsn, Role.ACCESS, settings.database)
+        try:
+            signing = SigningKeys(pool, Keyring(vault_master_key(settings)), key_limits(settings.auth))
+            rotations = Rotations(whole=whole)
+            async with asyncio.TaskGroup() as going_on:
+                for _ in range(2):
+                    going_on.create_task(rotations.api_keys())
+                going_on.create_task(rotations.signing_keys(signing))
+                for number in range(max(len(ROLES), LENGTH.kills)):
+                    await _moved(rotations)
+                    name = f"{ROLES[number % len(ROLES)]}-0"
+                    await whole.cell.supervisor.kill(name)
+                    await whole.cell.supervisor.wait_ready(name)
+                await _moved(rotations)
+                rotations.calm.set()
+        finally:
+            await pool.close()
+        for secret in rotations.revoked:
+            await rotations.answers(secret, 401)
+        for bearer in (*rotations.good, *rotations.tokens):
+            await rotations.answers(bearer, 200)
+        await check(dsn, rotations.rotated)
+        await whole.at_rest()
+
+
+async def _moved(rotations: Rotations) -> None:
+    """Keys of both kinds were rotated since."""
+    before = rotations.steps
+
+    async def further() -> bool:
+        return rotations.steps > before
+
+    await until(further, "the next rotation")
