@@ -18,15 +18,17 @@ from api.http.access_log import AccessLog
 from api.http.addresses import networks
 from api.http.call import Parts
 from api.http.callers import own_origin
+from api.http.commands import CommandEndpoint
 from api.http.connections import Connections
 from api.http.connections import Limits as ConnectionLimits
 from api.http.consistency import Positions
 from api.http.credentials import Credentials
 from api.http.edge import Edge
-from api.http.endpoints import CommandEndpoint, Endpoint, QueryEndpoint
+from api.http.endpoints import Endpoint
 from api.http.limits import Limits, RateLimiter
 from api.http.operations import Operation, Operations
 from api.http.portal_visits import PortalVisits
+from api.http.queries import QueryEndpoint
 from api.http.reading import TenantReader
 from api.http.unstored import UnstoredEndpoint
 from api.http.user_sessions import UserSessions

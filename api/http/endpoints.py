@@ -1,39 +1,20 @@
-"""Operations as ASGI applications: parse, hand to the writer or the query, render. One class for each of the two."""
+"""What each operation is as an ASGI application: who may ask is asked, the body is read, every failure is answered."""
 
-import asyncio
-import contextlib
-import json
-import re
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
-from typing import Final, cast, get_origin
+from collections.abc import Mapping
+from typing import Final
 
 from asyncpg import UndefinedColumnError, UndefinedTableError
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
 from starlette.types import Receive, Scope, Send
 
-from api.http import metrics
 from api.http.call import Call, Parts
 from api.http.card_guard import REFUSED_BODY_MAX_CHARS, opaque_names, refuse_card_numbers, refuse_card_numbers_in_body
-from api.http.consistency import await_position
 from api.http.edge import EXCHANGE, ClientDisconnected, Exchange
 from api.http.fields import Body
 from api.http.json_bodies import read_json
-from api.http.masking import masked, masked_reply
-from api.http.operations import CommandHandler, Intention, Operation
-from api.http.principal import NOBODY, Principal
+from api.http.operations import Operation
+from api.http.principal import NOBODY
 from api.http.problems import (
-    BUSY,
-    CLOCK_APART,
-    ERASED,
-    INVALID_HEADER,
-    KEY_IN_FLIGHT,
-    KEY_REUSED,
-    MISSING_KEY,
-    OUTCOME_PENDING,
     READ_MODEL_FILLING,
     TENANT_REQUIRED,
     TOO_LARGE,
@@ -49,41 +30,13 @@ from api.http.problems import (
 )
 from api.http.replies import (
     JSON,
-    MARK_BYTES,
-    PLATFORM_NAMESPACE,
-    REPLAYED,
-    Header,
     Reply,
-    from_stored,
-    json_reply,
-    to_stored,
 )
-from api.http.validation import MAX_PARAM_CHARS, invalid_body, param_in, printable
-from domain.commands import AsCustomer, WithinLimits
-from domain.customers.customer import CustomerNotFound
-from domain.identity.permissions import CAUTIONS, Caution
-from domain.kernel.personal_reference import PersonalDataMoved
+from api.http.validation import invalid_body
 from domain.kernel.refusal import Refusal
-from domain.kernel.stream import Command
 from infra.event_store.log import CONNECTION_ERRORS
-from infra.event_store.port import (
-    Answer,
-    ClockApart,
-    Decided,
-    IdempotencyKeyReused,
-    Outcome,
-    QueueFull,
-    Request,
-    StoreUnavailable,
-)
-from infra.event_store.storage import PersonKeyMismatch
-from projections.reading import UnknownCursor
 
 FILLING_RETRY_S: Final = 10
-PERSON_TRIES: Final = 30
-"""Times a command is made anew because another changed what the vault has of its person meanwhile."""
-
-_KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
 class Endpoint:
@@ -165,222 +118,6 @@ class Endpoint:
         return body, value
 
 
-class CommandEndpoint(Endpoint):
-    """A request that changes something, once for its Idempotency-Key."""
-
-    async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
-        call = self._call(scope, exchange)
-        key = _idempotency_key(exchange.headers)
-        body, value = await self.body_of(call, receive)
-        request_hash = self._parts.vault.request_hash(
-            _canonical_request(scope["method"], scope["path"], call.tenant_id, value)
-        )
-        if call.principal.customer_id is not None:
-            _check_own(body, call.principal.customer_id)
-        for name, permission in body.reserved.items():
-            if name in body.model_fields_set:
-                call.need(permission, param=name)
-        with _in_flight(self._parts.in_flight, call.tenant_id, call.stored_key(key)):
-            for _ in range(PERSON_TRIES):
-                with contextlib.suppress(PersonKeyMismatch, PersonalDataMoved):
-                    return await self._execute(call, key, request_hash, body, value)
-            raise Problem(BUSY, headers=retry_after(1))
-
-    def _bounded(self, principal: Principal, command: Command) -> Command:
-        """What is asked for alone is within the tenant's limits; a customer's command finds nothing but their own."""
-        if self._needs is not None and Caution.SECOND_PERSON in CAUTIONS[self._needs]:
-            command = WithinLimits(tenant_id=principal.tenant_id, command=command)
-        if principal.customer_id is None:
-            return command
-        return AsCustomer(customer_id=principal.customer_id, command=command)
-
-    async def _execute(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
-        param_of = partial(param_in, sent=sent, named=type(body).model_fields.keys(), path=call.path)
-        try:
-            intention = await cast("CommandHandler", self._operation.handler)(call, body)
-        except Refusal as refusal:
-            raise refusal.at(param_of(refusal)) from None
-        rendered = Rendered(call, key, intention, self._operation.status, param_of)
-        tenant_id, actor, stored_key = call.tenant_id, call.actor, call.stored_key(key)
-        if intention.tenant_id is not None and intention.tenant_id != tenant_id:
-            # Their keys and the tenant's own never meet, and the tenant's log says who acted there.
-            tenant_id, stored_key = intention.tenant_id, f"{PLATFORM_NAMESPACE}{call.principal.id}/{key}"
-            actor = f"{call.principal.kind}:{call.principal.id} for {tenant_id}"
-        request = Request(
-            tenant_id=tenant_id,
-            idempotency_key=stored_key,
-            request_hash=request_hash,
-            command=self._bounded(call.principal, intention.command),
-            actor=actor,
-            correlation_id=call.request_id,
-            seals=intention.seals,
-            erases=intention.erases,
-            credentials=intention.credentials,
-            answer=rendered.answer,
-        )
-        api = self._parts.settings.api
-        try:
-            async with asyncio.timeout(api.command_timeout_ms / 1000):
-                outcome = await self._parts.writer.submit(request)
-        except IdempotencyKeyReused:
-            raise Problem(KEY_REUSED, param="Idempotency-Key") from None
-        except QueueFull as full:
-            raise Problem(BUSY, headers=retry_after(full.retry_after_ms // 1000)) from None
-        except ClockApart as apart:
-            raise Problem(CLOCK_APART, str(apart), headers=retry_after(1)) from None
-        except StoreUnavailable:
-            raise unavailable(is_command=True) from None
-        except TimeoutError:
-            raise Problem(OUTCOME_PENDING, headers=retry_after(1)) from None
-        reply = rendered.reply
-        if reply is None or outcome.answer != rendered.stored:
-            # Recorded by another request; or by this one, on a connection that broke, and rendered again since.
-            reply = await self._recorded(call, key, outcome, rendered)
-        else:
-            rendered.was_recorded()
-        if call.principal.masked:
-            reply = masked_reply(reply)
-        position: Header = (b"ledger-position", str(outcome.position).encode())
-        return reply._replace(headers=(*reply.headers, position))
-
-    async def _recorded(self, call: Call, key: str, outcome: Outcome, rendered: "Rendered") -> Reply:
-        assert outcome.answer is not None, "commands of the API are stored with their answers"
-        async with call.reading() as connection:
-            stored = await self._parts.vault.open_answer(connection, call.tenant_id, key, outcome.answer)
-        if stored is None:
-            raise Problem(ERASED)
-        found = from_stored(stored)
-        if found.mark == rendered.mark:
-            rendered.was_recorded()
-            return rendered.shown(found.reply)
-        metrics.REPLAYED.inc()
-        return found.reply._replace(headers=(*found.reply.headers, REPLAYED))
-
-
-def _check_own(body: Body, customer_id: str) -> None:
-    """Another customer is not there, before anything is done for them: a gateway may be asked to keep a method."""
-    named = getattr(body, "customer", None)
-    if named is not None and named != customer_id:
-        raise CustomerNotFound(customer=named)
-
-
-class Rendered:
-    """Renders the answer right after the decision, in the writer's turn; a decision made again is rendered again."""
-
-    __slots__ = ("_call", "_intention", "_key", "_param_of", "_status", "mark", "reply", "stored")
-
-    def __init__(
-        self, call: Call, key: str, intention: Intention, status: int, param_of: Callable[[Refusal], str | None]
-    ) -> None:
-        self._call = call
-        self._key = key
-        self._intention = intention
-        self._status = status
-        self._param_of = param_of
-        self.mark = secrets.token_bytes(MARK_BYTES)
-        self.reply: Reply | None = None
-        self.stored: Answer | None = None
-
-    def answer(self, decided: Decided) -> Answer:
-        """The bytes to store."""
-        self.stored = self._answer(decided)
-        return self.stored
-
-    def was_recorded(self) -> None:
-        """What is to be done once the command is in the log, by this request and not by a repeat."""
-        if self._intention.afterwards is not None and self.reply is not None and self.reply.status == self._status:
-            self._intention.afterwards()
-
-    def shown(self, reply: Reply) -> Reply:
-        """The answer of an accepted command as whoever made the request is shown it: with what is shown once."""
-        once = self._intention.shows_once
-        if once is None or reply.status != self._status:
-            return reply
-        return reply._replace(body=to_json({**from_json(reply.body), **once}))
-
-    def _answer(self, decided: Decided) -> Answer:
-        intention = self._intention
-        if decided.refusal is not None:
-            param = self._param_of(decided.refusal)
-            self.reply = refusal_reply(decided.refusal, self._call.request_id, param=param)
-            return Answer(to_stored(self.reply, self.mark))
-        headers = () if intention.location is None else ((b"location", intention.location.encode()),)
-        reply = json_reply(self._status, intention.render(decided.streams), headers)
-        stored = to_stored(reply, self.mark)
-        self.reply = self.shown(reply)
-        if intention.answer_key is None:
-            return Answer(stored)
-        return self._call.parts.vault.seal_answer(intention.answer_key, self._key, stored)
-
-
-class QueryEndpoint(Endpoint):
-    """A request that shows something."""
-
-    def __init__(self, operation: Operation, parts: Parts) -> None:
-        super().__init__(operation, parts)
-        assert operation.parameters is not None, "a query has a model of its parameters"
-        self._multiple = frozenset(
-            field.alias or name
-            for name, field in operation.parameters.model_fields.items()
-            if get_origin(field.annotation) is tuple
-        )
-
-    async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
-        call = self._call(scope, exchange)
-        operation = self._operation
-        parameters = operation.parameters
-        assert parameters is not None, "a query has a model of its parameters"
-        try:
-            pairs = call.query_pairs()
-            refuse_card_numbers(pairs, self._opaque)
-            sent = _parameters(pairs, self._multiple)
-            asked = parameters.model_validate(sent)
-        except ValidationError as error:
-            raise invalid_body(error, sent) from None
-        await await_position(
-            self._parts.positions,
-            exchange.headers,
-            operation.reads,
-            timeout_s=self._parts.settings.api.position_timeout_ms / 1000,
-        )
-        try:
-            answer = await operation.handler(call, asked)
-        except UnknownCursor:
-            name = "starting_after" if "starting_after" in asked.model_fields_set else "ending_before"
-            raise invalid([FieldError(name, "unknown_cursor", "Names nothing in this list")]) from None
-        if isinstance(answer, Reply):
-            return answer
-        return json_reply(200, masked(answer) if call.principal.masked else answer)
-
-
-def _parameters(pairs: Sequence[tuple[str, str]], multiple: frozenset[str]) -> dict[str, str | list[str]]:
-    """The query string by name; only names in `multiple` may stand more than once, and are lists."""
-    found: dict[str, str | list[str]] = {}
-    for name, value in pairs:
-        if name in multiple:
-            values = found.setdefault(name, [])
-            assert isinstance(values, list), "a name is multiple or it is not"
-            values.append(value)
-        elif name in found:
-            raise invalid([FieldError(printable(name[:MAX_PARAM_CHARS]), "repeated", "May be given once")])
-        else:
-            found[name] = value
-    return found
-
-
-@contextmanager
-def _in_flight(held: set[tuple[str, str]], tenant_id: str, key: str) -> Iterator[None]:
-    """Hold the key while its first request is being done; 409 for another meanwhile."""
-    name = (tenant_id, key)
-    if name in held:
-        raise Problem(KEY_IN_FLIGHT, param="Idempotency-Key", headers=retry_after(1))
-    held.add(name)
-    try:
-        yield
-    finally:
-        held.discard(name)
-
-
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int) -> bytes:
     """The whole body, up to the limit; what is announced to be longer is not read at all.
 
@@ -410,21 +147,6 @@ def _too_large(max_bytes: int) -> Problem:
     return Problem(TOO_LARGE, f"The limit is {max_bytes} bytes.", headers=[(b"connection", b"close")])
 
 
-def _idempotency_key(headers: dict[bytes, bytes]) -> str:
-    key = headers.get(b"idempotency-key")
-    if key is None:
-        raise Problem(MISSING_KEY, param="Idempotency-Key")
-    if _KEY.fullmatch(key) is None:
-        raise Problem(INVALID_HEADER, "Idempotency-Key is 1 to 255 visible ASCII characters.", param="Idempotency-Key")
-    return key.decode()
-
-
 def _is_json(headers: Mapping[bytes, bytes]) -> bool:
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     return media_type == JSON[1]
-
-
-def _canonical_request(method: str, path: str, tenant_id: str, value: object) -> bytes:
-    """What makes a request the same one: method, path, tenant, and the body whatever its spacing and order of names."""
-    body = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return json.dumps([method, path, tenant_id, body]).encode()

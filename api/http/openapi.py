@@ -1,51 +1,18 @@
 """The OpenAPI 3.1 document, made from the declared operations: it cannot name what is not served, or leave it out."""
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NotRequired
-
-from pydantic import TypeAdapter
-from typing_extensions import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from api.http.fields import ID_PATTERN
-from api.http.operations import Operation, Operations, OwnErrors
+from api.http.openapi_problems import Problems, problem_responses
+from api.http.openapi_schemas import REF_TEMPLATE, Json, ProblemResource, component_schemas
+from api.http.operations import Operation, Operations
 from api.http.problems import (
-    BUSY,
-    CARD_NUMBER,
-    CROSS_SITE,
-    CSRF_TOKEN_INVALID,
-    ERASED,
-    INVALID,
-    INVALID_HEADER,
-    KEY_IN_FLIGHT,
-    KEY_REUSED,
-    MALFORMED_JSON,
-    MISSING_KEY,
-    NOT_FOUND,
-    OUTCOME_PENDING,
-    PASSWORD_CONFIRMATION_REQUIRED,
-    PERMISSION_DENIED,
-    POSITION_NOT_REACHED,
-    RATE_LIMITED,
-    READ_MODEL_FILLING,
-    TENANT_MISMATCH,
-    TENANT_REQUIRED,
-    TENANT_SUSPENDED,
-    TOO_LARGE,
-    TWO_CREDENTIALS,
-    UNAUTHENTICATED,
-    UNAVAILABLE,
-    UNKNOWN_VERSION,
-    UNSUPPORTED_TYPE,
-    ProblemType,
     needs_told,
-    refusal_type,
 )
 from api.http.version import VERSION
 from domain.identity.browser import SESSION_COOKIE
-
-Json = dict[str, Any]
 
 TITLE: Final = "Tallybook"
 DESCRIPTION: Final = """\
@@ -60,9 +27,6 @@ units; times are RFC 3339. Unknown fields are refused.
 the keys that it names; null or an empty text takes a key away. Put nothing personal there: only a customer's metadata
 can be erased, everything else is in the log for ever.
 """
-REF_PREFIX: Final = "#/components/schemas/"
-REF_TEMPLATE: Final = REF_PREFIX + "{model}"
-_PAGE: Final = re.compile("ListResource_(.+?)(?:Resource)?_")
 READING_ORDER: Final = (
     "customers",
     "products",
@@ -88,57 +52,6 @@ READING_ORDER: Final = (
 """Of the resources in the document; any other follows."""
 _PATH_PARAMETER: Final = re.compile(r"\{([a-z_]+)(?::path)?\}")
 
-_EVERYWHERE: Final = (INVALID_HEADER, UNKNOWN_VERSION, RATE_LIMITED, UNAVAILABLE)
-_AUTHENTICATED: Final = (
-    UNAUTHENTICATED,
-    PERMISSION_DENIED,
-    TENANT_MISMATCH,
-    TENANT_REQUIRED,
-    TWO_CREDENTIALS,
-    CROSS_SITE,
-    CSRF_TOKEN_INVALID,
-)
-_COMMANDS: Final = (
-    TENANT_SUSPENDED,
-    MALFORMED_JSON,
-    MISSING_KEY,
-    KEY_IN_FLIGHT,
-    ERASED,
-    TOO_LARGE,
-    UNSUPPORTED_TYPE,
-    INVALID,
-    KEY_REUSED,
-    CARD_NUMBER,
-    BUSY,
-    OUTCOME_PENDING,
-)
-
-
-_UNSTORED: Final = (MALFORMED_JSON, TOO_LARGE, UNSUPPORTED_TYPE, INVALID, CARD_NUMBER)
-
-
-class FieldErrorResource(TypedDict):
-    """One thing wrong with one field."""
-
-    param: str
-    code: str
-    message: str
-
-
-class ProblemResource(TypedDict):
-    """RFC 9457: what is wrong, with a stable code."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    param: str | None
-    request_id: str
-    permission: NotRequired[str]
-    errors: NotRequired[list[FieldErrorResource]]
-
-
 BEARER_DESCRIPTION: Final = (
     "An API key (`tbk_live_…`, or `tbk_test_…` of a test tenant), or the access token of a user who signed in."
 )
@@ -152,9 +65,9 @@ def document(resources: Sequence[Operations], *, version: str) -> Json:
     """The document, JSON-able."""
     operations = [operation for resource in resources for operation in resource.declared]
     path_ids = {name: prefix for resource in resources for name, prefix in resource.path_ids.items()}
-    schemas, references = _schemas(operations)
+    schemas, references = component_schemas(operations)
     paths: dict[str, Json] = {}
-    problems = _Problems(references[ProblemResource, "serialization"])
+    problems = Problems(references[ProblemResource, "serialization"])
     for operation in operations:
         path = operation.path.replace(":path}", "}")
         paths.setdefault(path, {})[operation.method.lower()] = _operation(
@@ -190,80 +103,11 @@ def _reading_place(resource: Operations) -> int:
     return READING_ORDER.index(resource.tag) if resource.tag in READING_ORDER else len(READING_ORDER)
 
 
-def _schemas(operations: Iterable[Operation]) -> tuple[Json, Mapping[tuple[object, str], Json]]:
-    """All component schemas, and a reference to each operation's body and answer."""
-    inputs: list[tuple[Any, Any, TypeAdapter[Any]]] = [(ProblemResource, "serialization", TypeAdapter(ProblemResource))]
-    for operation in operations:
-        if operation.body is not None:
-            inputs.append((operation.body, "validation", TypeAdapter(operation.body)))
-        inputs.append((operation.answers, "serialization", TypeAdapter(operation.answers)))
-        if operation.own_errors is not None:
-            own = operation.own_errors.answers
-            inputs.append((own, "serialization", TypeAdapter(own)))
-    made, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF_TEMPLATE)
-    references: dict[tuple[object, str], Json] = {(model, mode): schema for (model, mode), schema in made.items()}
-    schemas: Json = definitions.get("$defs", {})
-    names = {key: _name(key) for key in schemas}
-    named: Json = _renamed({names[key]: schema | {"title": names[key]} for key, schema in schemas.items()}, names)
-    assert len(named) == len(schemas), "two schemas have one name"
-    return named, {key: _renamed(reference, names) for key, reference in references.items()}
-
-
-def _name(key: str) -> str:
-    """A schema's name: `CustomerList` for a page of customers. It is its title, too: generators of clients name their
-    classes by titles, and leave out all but one of those that share one.
-    """
-    page = _PAGE.fullmatch(key)
-    return f"{page[1]}List" if page else key
-
-
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """The same with every reference to a schema under its new name, and with a field's default told in words:
-    generators of types take a field that has one for a field that is always there, and who sends may leave it out.
-    """
-    if isinstance(value, list):
-        return [_renamed(each, names) for each in value]
-    if not isinstance(value, dict):
-        return value
-    target = value.get("$ref")
-    if isinstance(target, str) and target.startswith(REF_PREFIX):
-        value = {**value, "$ref": REF_PREFIX + names[target.removeprefix(REF_PREFIX)]}
-    if "default" in value and not isinstance(value["default"], dict):
-        value = dict(value)
-        default = value.pop("default")
-        if default is not None:
-            told = f"Left out, it is `{json.dumps(default, default=str)}`."
-            value["description"] = " ".join(filter(None, (_sentence(value.get("description")), told)))
-    return {key: _renamed(each, names) for key, each in value.items()}
-
-
-def _sentence(text: str | None) -> str | None:
-    return f"{text}." if text and not text.endswith(".") else text
-
-
-class _Problems:
-    """The answers that say no, each kept once and referred to: most operations share most of them."""
-
-    def __init__(self, schema: Json) -> None:
-        self.schema = schema
-        self._names: dict[tuple[ProblemType, ...], str] = {}
-        self.responses: Json = {}
-
-    def refer(self, kinds: Sequence[ProblemType]) -> Json:
-        """A reference to the answer that may be any of these."""
-        unique = tuple(dict.fromkeys(kinds))
-        name = self._names.get(unique)
-        if name is None:
-            name = self._names[unique] = f"Problem{unique[0].status}.{len(self._names) + 1}"
-            self.responses[name] = _problem(unique, self.schema)
-        return {"$ref": f"#/components/responses/{name}"}
-
-
 def _operation(
     operation: Operation,
     schemas: Json,
     references: Mapping[tuple[object, str], Json],
-    problems: _Problems,
+    problems: Problems,
     path_ids: Mapping[str, str],
 ) -> Json:
     entry: Json = {
@@ -277,7 +121,7 @@ def _operation(
         ],
         "responses": {
             str(operation.status): _success(operation, references[operation.answers, "serialization"]),
-            **_problem_responses(operation, problems, references),
+            **problem_responses(operation, problems, references),
         },
     }
     needed = operation.needs
@@ -322,67 +166,6 @@ def _success(operation: Operation, schema: Json) -> Json:
 
 def _header(description: str, kind: str = "string") -> Json:
     return {"description": description, "schema": {"type": kind}}
-
-
-def _problem_responses(
-    operation: Operation, problems: _Problems, references: Mapping[tuple[object, str], Json]
-) -> Json:
-    kinds: list[ProblemType] = [*_EVERYWHERE]
-    if not operation.is_open:
-        kinds += _AUTHENTICATED
-        if operation.wants_password:
-            kinds.append(PASSWORD_CONFIRMATION_REQUIRED)
-    if operation.is_command:
-        kinds += _COMMANDS
-    elif operation.is_unstored:
-        kinds += _UNSTORED
-    else:
-        kinds += [INVALID, CARD_NUMBER]
-        if operation.reads:
-            kinds += [POSITION_NOT_REACHED, READ_MODEL_FILLING]
-    kinds += operation.problems
-    if _PATH_PARAMETER.search(operation.path):
-        kinds.append(NOT_FOUND)
-    kinds += [refusal_type(refusal) for refusal in operation.refusals]
-    by_status: dict[int, list[ProblemType]] = {}
-    for kind in kinds:
-        by_status.setdefault(kind.status, []).append(kind)
-    responses = {str(status): problems.refer(by_status[status]) for status in sorted(by_status)}
-    own = operation.own_errors
-    if own is not None:
-        schema = references[own.answers, "serialization"]
-        for status in (NOT_FOUND.status, INVALID.status):
-            responses[str(status)] = _own_error(
-                own, schema, _problem(by_status.get(status, [NOT_FOUND]), problems.schema)
-            )
-    return responses
-
-
-def _own_error(own: OwnErrors, schema: Json, problem: Json) -> Json:
-    """The answer in a foreign protocol's words, or as a problem where the edge says no."""
-    content = {own.media_type: {"schema": schema, "example": own.example}, **problem["content"]}
-    return {"description": problem["description"], "content": content}
-
-
-def _problem(kinds: Sequence[ProblemType], schema: Json) -> Json:
-    first = kinds[0]
-    return {
-        "description": "\n".join(f"- `{kind.code}`: {kind.title}" for kind in kinds),
-        "content": {
-            "application/problem+json": {
-                "schema": schema,
-                "example": {
-                    "type": f"/problems#{first.code}",
-                    "title": first.title,
-                    "status": first.status,
-                    "detail": first.title,
-                    "code": first.code,
-                    "param": None,
-                    "request_id": "req_01m7ywe9z7e398x54gfbrtqnk7",
-                },
-            }
-        },
-    }
 
 
 def _path_parameters(operation: Operation, path_ids: Mapping[str, str]) -> list[Json]:

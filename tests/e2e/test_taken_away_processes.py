@@ -10,11 +10,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 from cli.tenants import create_tenant
 from cli.users import create_admin
 from domain.kernel.tenant_mode import TenantMode
-from infra.settings import Settings
+from infra.settings import Settings, VaultSettings
+from testing.api_client import MASTER_KEY
 from testing.people import PASSWORD, Browser
 from testing.services import FreshDatabase
 from tests.e2e.api_process import ApiProcess
@@ -41,7 +43,7 @@ async def processes(database: FreshDatabase, tmp_path: Path) -> AsyncIterator[tu
 async def test_a_demoted_users_and_a_revoked_keys_next_request_fails_at_the_other_process(
     database: FreshDatabase, processes: tuple[ApiProcess, ApiProcess]
 ) -> None:
-    settings = Settings()
+    settings = Settings(vault=VaultSettings(master_key=SecretStr(MASTER_KEY)))
     await create_tenant(database.dsn, settings, tenant_id="acme", name="Acme", mode=TenantMode.TEST)
     for email in (ADA, BOB):
         made = await create_admin(database.dsn, settings, tenant_id="acme", email=email, name="A", password=PASSWORD)

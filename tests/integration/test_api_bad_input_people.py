@@ -16,7 +16,8 @@ from api.app import RESOURCES
 from api.http.operations import Operation
 from cli.users import set_super_admin
 from domain.identity.browser import PORTAL_COOKIE
-from domain.identity.permissions import Role, Scope, reach_of
+from domain.identity.permissions import Permission, Role, Scope, reach_of
+from domain.identity.tenant import PLATFORM
 from host.embedded.databases import PostgresServer
 from infra.settings import ApiSettings
 from testing.api_client import Api, running_api
@@ -69,7 +70,9 @@ class Asking:
         if self.operation.is_open:
             return Browser(http=self.api.http)
         if "/portal/" not in self.operation.path:
-            return await browser(self.api, ROOT)
+            page = await browser(self.api, ROOT)
+            page.headers["X-Tenant-ID"] = PLATFORM if self.operation.needs is Permission.TENANTS_WRITE else "acme"
+            return page
         merchant = await self.api.tenant("acme")
         customer = (await merchant.made("/v1/customers", {"currency": "EUR", "name": "A"}))["id"]
         code = (await merchant.made(f"/v1/customers/{customer}/portal-sessions", {}))["code"]

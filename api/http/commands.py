@@ -1,0 +1,246 @@
+"""Commands as ASGI applications: a request that changes something is done once, and its answer rendered and kept."""
+
+import asyncio
+import contextlib
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final, cast
+
+from pydantic_core import from_json, to_json
+from starlette.types import Receive, Scope
+
+from api.http import metrics
+from api.http.call import Call
+from api.http.edge import Exchange
+from api.http.endpoints import Endpoint
+from api.http.fields import Body
+from api.http.masking import masked_reply
+from api.http.operations import CommandHandler, Intention
+from api.http.principal import Principal
+from api.http.problems import (
+    BUSY,
+    CLOCK_APART,
+    ERASED,
+    INVALID_HEADER,
+    KEY_IN_FLIGHT,
+    KEY_REUSED,
+    MISSING_KEY,
+    OUTCOME_PENDING,
+    Problem,
+    refusal_reply,
+    retry_after,
+    unavailable,
+)
+from api.http.replies import (
+    MARK_BYTES,
+    PLATFORM_NAMESPACE,
+    REPLAYED,
+    Header,
+    Reply,
+    from_stored,
+    json_reply,
+    to_stored,
+)
+from api.http.validation import param_in
+from domain.commands import AsCustomer, WithinLimits
+from domain.customers.customer import CustomerNotFound
+from domain.identity.permissions import CAUTIONS, Caution
+from domain.kernel.personal_reference import PersonalDataMoved
+from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Command
+from infra.event_store.port import (
+    Answer,
+    ClockApart,
+    Decided,
+    IdempotencyKeyReused,
+    Outcome,
+    QueueFull,
+    Request,
+    StoreUnavailable,
+)
+from infra.event_store.storage import PersonKeyMismatch
+
+PERSON_TRIES: Final = 30
+"""Times a command is made anew because another changed what the vault has of its person meanwhile."""
+
+_KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
+
+
+class CommandEndpoint(Endpoint):
+    """A request that changes something, once for its Idempotency-Key."""
+
+    async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
+        call = self._call(scope, exchange)
+        key = _idempotency_key(exchange.headers)
+        body, value = await self.body_of(call, receive)
+        request_hash = self._parts.vault.request_hash(
+            _canonical_request(scope["method"], scope["path"], call.tenant_id, value)
+        )
+        if call.principal.customer_id is not None:
+            _check_own(body, call.principal.customer_id)
+        for name, permission in body.reserved.items():
+            if name in body.model_fields_set:
+                call.need(permission, param=name)
+        with _in_flight(self._parts.in_flight, call.tenant_id, call.stored_key(key)):
+            for _ in range(PERSON_TRIES):
+                with contextlib.suppress(PersonKeyMismatch, PersonalDataMoved):
+                    return await self._execute(call, key, request_hash, body, value)
+            raise Problem(BUSY, headers=retry_after(1))
+
+    def _bounded(self, principal: Principal, command: Command) -> Command:
+        """What is asked for alone is within the tenant's limits; a customer's command finds nothing but their own."""
+        if self._needs is not None and Caution.SECOND_PERSON in CAUTIONS[self._needs]:
+            command = WithinLimits(tenant_id=principal.tenant_id, command=command)
+        if principal.customer_id is None:
+            return command
+        return AsCustomer(customer_id=principal.customer_id, command=command)
+
+    async def _execute(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
+        param_of = partial(param_in, sent=sent, named=type(body).model_fields.keys(), path=call.path)
+        try:
+            intention = await cast("CommandHandler", self._operation.handler)(call, body)
+        except Refusal as refusal:
+            raise refusal.at(param_of(refusal)) from None
+        rendered = Rendered(call, key, intention, self._operation.status, param_of)
+        tenant_id, actor, stored_key = call.tenant_id, call.actor, call.stored_key(key)
+        if intention.tenant_id is not None and intention.tenant_id != tenant_id:
+            # Their keys and the tenant's own never meet, and the tenant's log says who acted there.
+            tenant_id, stored_key = intention.tenant_id, f"{PLATFORM_NAMESPACE}{call.principal.id}/{key}"
+            actor = f"{call.principal.kind}:{call.principal.id} for {tenant_id}"
+        request = Request(
+            tenant_id=tenant_id,
+            idempotency_key=stored_key,
+            request_hash=request_hash,
+            command=self._bounded(call.principal, intention.command),
+            actor=actor,
+            correlation_id=call.request_id,
+            seals=intention.seals,
+            erases=intention.erases,
+            credentials=intention.credentials,
+            answer=rendered.answer,
+        )
+        api = self._parts.settings.api
+        try:
+            async with asyncio.timeout(api.command_timeout_ms / 1000):
+                outcome = await self._parts.writer.submit(request)
+        except IdempotencyKeyReused:
+            raise Problem(KEY_REUSED, param="Idempotency-Key") from None
+        except QueueFull as full:
+            raise Problem(BUSY, headers=retry_after(full.retry_after_ms // 1000)) from None
+        except ClockApart as apart:
+            raise Problem(CLOCK_APART, str(apart), headers=retry_after(1)) from None
+        except StoreUnavailable:
+            raise unavailable(is_command=True) from None
+        except TimeoutError:
+            raise Problem(OUTCOME_PENDING, headers=retry_after(1)) from None
+        reply = rendered.reply
+        if reply is None or outcome.answer != rendered.stored:
+            # Recorded by another request; or by this one, on a connection that broke, and rendered again since.
+            reply = await self._recorded(call, key, outcome, rendered)
+        else:
+            rendered.was_recorded()
+        if call.principal.masked:
+            reply = masked_reply(reply)
+        position: Header = (b"ledger-position", str(outcome.position).encode())
+        return reply._replace(headers=(*reply.headers, position))
+
+    async def _recorded(self, call: Call, key: str, outcome: Outcome, rendered: "Rendered") -> Reply:
+        assert outcome.answer is not None, "commands of the API are stored with their answers"
+        async with call.reading() as connection:
+            stored = await self._parts.vault.open_answer(connection, call.tenant_id, key, outcome.answer)
+        if stored is None:
+            raise Problem(ERASED)
+        found = from_stored(stored)
+        if found.mark == rendered.mark:
+            rendered.was_recorded()
+            return rendered.shown(found.reply)
+        metrics.REPLAYED.inc()
+        return found.reply._replace(headers=(*found.reply.headers, REPLAYED))
+
+
+def _check_own(body: Body, customer_id: str) -> None:
+    """Another customer is not there, before anything is done for them: a gateway may be asked to keep a method."""
+    named = getattr(body, "customer", None)
+    if named is not None and named != customer_id:
+        raise CustomerNotFound(customer=named)
+
+
+class Rendered:
+    """Renders the answer right after the decision, in the writer's turn; a decision made again is rendered again."""
+
+    __slots__ = ("_call", "_intention", "_key", "_param_of", "_status", "mark", "reply", "stored")
+
+    def __init__(
+        self, call: Call, key: str, intention: Intention, status: int, param_of: Callable[[Refusal], str | None]
+    ) -> None:
+        self._call = call
+        self._key = key
+        self._intention = intention
+        self._status = status
+        self._param_of = param_of
+        self.mark = secrets.token_bytes(MARK_BYTES)
+        self.reply: Reply | None = None
+        self.stored: Answer | None = None
+
+    def answer(self, decided: Decided) -> Answer:
+        """The bytes to store."""
+        self.stored = self._answer(decided)
+        return self.stored
+
+    def was_recorded(self) -> None:
+        """What is to be done once the command is in the log, by this request and not by a repeat."""
+        if self._intention.afterwards is not None and self.reply is not None and self.reply.status == self._status:
+            self._intention.afterwards()
+
+    def shown(self, reply: Reply) -> Reply:
+        """The answer of an accepted command as whoever made the request is shown it: with what is shown once."""
+        once = self._intention.shows_once
+        if once is None or reply.status != self._status:
+            return reply
+        return reply._replace(body=to_json({**from_json(reply.body), **once}))
+
+    def _answer(self, decided: Decided) -> Answer:
+        intention = self._intention
+        if decided.refusal is not None:
+            param = self._param_of(decided.refusal)
+            self.reply = refusal_reply(decided.refusal, self._call.request_id, param=param)
+            return Answer(to_stored(self.reply, self.mark))
+        headers = () if intention.location is None else ((b"location", intention.location.encode()),)
+        reply = json_reply(self._status, intention.render(decided.streams), headers)
+        stored = to_stored(reply, self.mark)
+        self.reply = self.shown(reply)
+        if intention.answer_key is None:
+            return Answer(stored)
+        return self._call.parts.vault.seal_answer(intention.answer_key, self._key, stored)
+
+
+@contextmanager
+def _in_flight(held: set[tuple[str, str]], tenant_id: str, key: str) -> Iterator[None]:
+    """Hold the key while its first request is being done; 409 for another meanwhile."""
+    name = (tenant_id, key)
+    if name in held:
+        raise Problem(KEY_IN_FLIGHT, param="Idempotency-Key", headers=retry_after(1))
+    held.add(name)
+    try:
+        yield
+    finally:
+        held.discard(name)
+
+
+def _idempotency_key(headers: dict[bytes, bytes]) -> str:
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        raise Problem(MISSING_KEY, param="Idempotency-Key")
+    if _KEY.fullmatch(key) is None:
+        raise Problem(INVALID_HEADER, "Idempotency-Key is 1 to 255 visible ASCII characters.", param="Idempotency-Key")
+    return key.decode()
+
+
+def _canonical_request(method: str, path: str, tenant_id: str, value: object) -> bytes:
+    """What makes a request the same one: method, path, tenant, and the body whatever its spacing and order of names."""
+    body = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return json.dumps([method, path, tenant_id, body]).encode()
