@@ -43,7 +43,7 @@ DECLARE
     name text;
     made integer := 0;
 BEGIN
-    PERFORM pg_advisory_xact_lock(7345002);
+    PERFORM pg_advisory_xact_lock(7345005);
     FOR month IN 0..ahead LOOP
         starts := date_trunc('month', clock_timestamp()) + make_interval(months => month);
         ends := starts + interval '1 month';
@@ -76,7 +76,7 @@ BEGIN
     IF keep_days < 1 THEN
         RAISE EXCEPTION 'the auth log is kept for at least a day' USING ERRCODE = 'TB003';
     END IF;
-    PERFORM pg_advisory_xact_lock(7345002);
+    PERFORM pg_advisory_xact_lock(7345005);
     FOR part IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                 WHERE i.inhparent = 'access.auth_events'::regclass ORDER BY c.relname LOOP
         CONTINUE WHEN to_date(right(part.relname, 7), 'YYYY_MM') + interval '1 month'
