@@ -24,6 +24,7 @@ LONG_FILES: Final = (
     "tests/e2e/test_dev_watches.py",
     "tests/e2e/test_two_of_each_role.py",
     "tests/integration/test_processors_invariants.py",
+    "tests/e2e/test_key_rotation_kills.py",
     "tests/integration/test_supervisor.py",
     "tests/integration/test_relay.py",
     "tests/integration/test_consumers_health.py",
@@ -53,6 +54,8 @@ LONG_FILES: Final = (
     "tests/integration/test_settled_invoices.py",
     "tests/integration/test_held_refunds.py",
     "tests/integration/test_projections_new_column.py",
+    "tests/integration/test_api_bad_input_people.py",
+    "tests/e2e/test_taken_away_processes.py",
 )
 """Those of more than ten seconds, the longest first as far as it matters."""
 

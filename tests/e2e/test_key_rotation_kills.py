@@ -180,7 +180,11 @@ class Rotations:
 async def test_rotations_go_on_whatever_role_is_killed_in_the_middle_of_them(
     postgres_server: PostgresServer, template_database: str, kafka_server: KafkaServer, services_folder: Path
 ) -> None:
-    limits = {"TALLYBOOK_API_LOG_INS_PER_MIN": "1000000", "TALLYBOOK_API_ADMIN_PER_HOUR": "100000000"}
+    limits = {
+        "TALLYBOOK_API_LOG_INS_PER_MIN": "1000000",
+        "TALLYBOOK_API_ADMIN_PER_HOUR": "100000000",
+        "TALLYBOOK_API_ANONYMOUS_RATE_PER_MIN": "1000000",  # what is revoked is asked with, too
+    }
     async with open_whole(
         postgres_server, template_database, kafka_server, services_folder, instances=1, **limits
     ) as whole:
@@ -199,9 +203,10 @@ async def test_rotations_go_on_whatever_role_is_killed_in_the_middle_of_them(
                 for number in range(max(len(ROLES), LENGTH.kills)):
                     await _moved(rotations)
                     name = f"{ROLES[number % len(ROLES)]}-0"
-                    await whole.cell.supervisor.kill(name)
                     await whole.cell.supervisor.wait_ready(name)
+                    await whole.cell.supervisor.kill(name)
                 await _moved(rotations)
+                await whole.cell.supervisor.wait_ready()
                 rotations.calm.set()
         finally:
             await pool.close()

@@ -5,7 +5,7 @@ nothing is written: what an API key may not ask, by whoever may.
 import json
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx2
 import pytest
@@ -27,6 +27,7 @@ from testing.services import FreshDatabase
 from tests.lengths import LENGTH
 
 ROOT = "root@example.com"
+VISITOR = "a visitor"
 UNLIMITED = 1_000_000
 OPERATIONS: list[Operation] = [
     operation
@@ -46,33 +47,42 @@ HITS = {
     "update_profile",
 }
 """Where a near miss may be a hit: they need nothing that would have to exist, or end what is there."""
+SENDS_AWAY = {"confirm_password", "leave_portal", "log_out", "log_out_everywhere"}
+"""After these the cookie is another one, or none."""
+REFUSED_FOR_WHO_THEY_ARE = (
+    "unauthenticated",
+    "csrf_token_invalid",
+    "permission_denied",
+    "tenant_mismatch",
+    "tenant_required",
+)
 HARMLESS = settings(
-    max_examples=LENGTH.scaled(15),
+    max_examples=LENGTH.scaled(10),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
 @dataclass(kw_only=True)
-class Asking:
-    """Whoever may ask an operation; who was sent away by it comes back for the next request."""
+class People:
+    """Whoever may ask, each signed in once; who was sent away comes back for the next request."""
 
     api: Api
-    operation: Operation
-    by: Browser | None = None
+    here: dict[str, Browser] = field(default_factory=dict)
 
-    async def come(self) -> None:
-        """Sign in or enter, unless that was done."""
-        if self.by is None:
-            self.by = await self._comes()
-
-    async def _comes(self) -> Browser:
-        if self.operation.is_open:
+    async def who_may_ask(self, operation: Operation) -> Browser:
+        """A stranger, a visitor of the portal, a user in their tenant, or who looks after the cell."""
+        if operation.is_open:
             return Browser(http=self.api.http)
-        if "/portal/" not in self.operation.path:
-            page = await browser(self.api, ROOT)
-            page.headers["X-Tenant-ID"] = PLATFORM if self.operation.needs is Permission.TENANTS_WRITE else "acme"
-            return page
+        if "/portal/" in operation.path:
+            return self.here.get(VISITOR) or self.here.setdefault(VISITOR, await self._visitor())
+        tenant = PLATFORM if operation.needs is Permission.TENANTS_WRITE else "acme"
+        if tenant not in self.here:
+            self.here[tenant] = await browser(self.api, ROOT)
+            self.here[tenant].headers["X-Tenant-ID"] = tenant
+        return self.here[tenant]
+
+    async def _visitor(self) -> Browser:
         merchant = await self.api.tenant("acme")
         customer = (await merchant.made("/v1/customers", {"currency": "EUR", "name": "A"}))["id"]
         code = (await merchant.made(f"/v1/customers/{customer}/portal-sessions", {}))["code"]
@@ -80,16 +90,15 @@ class Asking:
         assert (await visitor.send("POST", "/v1/portal/login", {"code": code})).status_code == 200
         return visitor
 
-    async def ask(self, body: bytes) -> httpx2.Response:
+    async def ask(self, by: Browser, operation: Operation, body: bytes) -> httpx2.Response:
         """Send a body as it is, with all that a page of ours sends besides."""
-        assert self.by is not None, "they came"
-        sent = {**self.by.headers, "Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
-        if self.by.cookie:
-            sent |= {"Cookie": f"{self.by.keeps}={self.by.cookie}", "X-CSRF-Token": self.by.csrf_token}
-        answer = await self.api.http.request(self.operation.method, path_of(self.operation), content=body, headers=sent)
+        sent = {**by.headers, "Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
+        if by.cookie:
+            sent |= {"Cookie": f"{by.keeps}={by.cookie}", "X-CSRF-Token": by.csrf_token}
+        answer = await self.api.http.request(operation.method, path_of(operation), content=body, headers=sent)
         self.api.http.cookies.clear()
-        if answer.status_code < 400 or answer.status_code == 401:
-            self.by = None
+        if answer.status_code < 400 and operation.name in SENDS_AWAY:
+            self.here.clear()
         return answer
 
 
@@ -108,31 +117,36 @@ async def api(postgres_server: PostgresServer, template_database: str) -> AsyncI
         await postgres_server.drop_database(fresh.name)
 
 
+@pytest.fixture(scope="module")
+async def people(api: Api) -> People:
+    return People(api=api)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 @HARMLESS
 @given(data=st.data())
 async def test_near_misses_are_refused_and_nothing_is_written(
-    api: Api, operation: Operation, data: st.DataObject
+    people: People, operation: Operation, data: st.DataObject
 ) -> None:
-    asking = Asking(api=api, operation=operation)
-    await asking.come()
-    before = await api.head()
-    response = await asking.ask(json.dumps(data.draw(broken(operation.body_example))).encode())
+    by = await people.who_may_ask(operation)
+    before = await people.api.head()
+    body = json.dumps(data.draw(broken(operation.body_example))).encode()
+    response = await people.ask(by, operation, body)
     if response.status_code >= 400:
-        assert check_problem(response)["code"] not in ("unauthenticated", "csrf_token_invalid", "permission_denied")
-        assert await api.head() == before
+        assert check_problem(response)["code"] not in REFUSED_FOR_WHO_THEY_ARE
+        assert await people.api.head() == before
     else:
         assert operation.name in HITS
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-async def test_what_is_no_body_at_all_is_refused(api: Api, operation: Operation) -> None:
-    asking = Asking(api=api, operation=operation)
+async def test_what_is_no_body_at_all_is_refused(people: People, operation: Operation) -> None:
+    by = await people.who_may_ask(operation)
+    before = await people.api.head()
     for body in NO_BODIES:
-        await asking.come()
-        before = await api.head()
-        assert check_problem(await asking.ask(body))["status"] in (400, 422), body[:24]
-        assert await api.head() == before
+        problem = check_problem(await people.ask(by, operation, body))
+        assert problem["status"] in (400, 422), (body[:24], problem)
+    assert await people.api.head() == before
 
 
 def test_who_may_ask_is_thought_of_for_each_operation() -> None:
