@@ -64,7 +64,7 @@ async def test_a_demoted_users_and_a_revoked_keys_next_request_fails_at_the_othe
             return (await bob.send("POST", "/v1/products", {"name": "P"})).status_code
 
         assert (await with_key(), await with_page()) == (201, 201)
-        demoted = await ada.send("PATCH", f"/v1/users/{made.user_id}", {"role": "viewer"})
+        demoted = await ada.send("POST", f"/v1/users/{made.user_id}/change-role", {"role": "viewer"})
         assert demoted.status_code == 200, demoted.text
         await refused(with_page, 403, "demoted")
         revoked = await ada.send("POST", f"/v1/api-keys/{key['id']}/revoke", {})
