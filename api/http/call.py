@@ -105,7 +105,7 @@ class Call:
             self.check_confirmed(permission)
 
     def check_confirmed(self, permission: Permission | None) -> None:
-        """Raise the 403 of who entered no password lately: somebody else may sit at their screen. API keys have none."""
+        """Raise the 403 of who entered no password lately: somebody else may sit at their screen. Keys have none."""
         principal = self.principal
         if principal.kind is PrincipalKind.API_KEY:
             return
