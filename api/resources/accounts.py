@@ -112,13 +112,11 @@ async def _registered(parts: Parts, correlation_id: str, body: Registration, pas
     user_id = new_id(USER) if found is None else found.user_id
     if found is None:
         await _register(parts, correlation_id, user_id, body.email, body.name, password_hash, is_verified=False)
-    elif await identity.one_time.made_since(Purpose.VERIFY_EMAIL, user_id, now - PAUSE):
-        return None
     # Whoever registers a second time proves nothing by it: the first password stands until the address is verified.
     lasts = timedelta(seconds=parts.settings.auth.verification_lasts_s)
     grant = Grant(purpose=Purpose.VERIFY_EMAIL, subject_id=user_id)
-    token = await identity.one_time.make(grant, lasts=lasts, now=now)
-    return letters.verification(parts.settings, address, token)
+    token = await identity.one_time.make_after_pause(grant, lasts=lasts, now=now, pause=PAUSE)
+    return None if token is None else letters.verification(parts.settings, address, token)
 
 
 async def _register(

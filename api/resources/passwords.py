@@ -183,11 +183,12 @@ async def _reset_letter(parts: Parts, email: str) -> Letter | None:
     if user is None or user.status not in (UserStatus.ACTIVE, UserStatus.PENDING):
         return None
     now, address = identity.clock(), await address_of(parts, user.user_id)
-    if not address or await identity.one_time.made_since(Purpose.RESET_PASSWORD, user.user_id, now - PAUSE):
+    if not address:
         return None
     lasts = timedelta(seconds=parts.settings.auth.reset_lasts_s)
     grant = Grant(purpose=Purpose.RESET_PASSWORD, subject_id=user.user_id)
-    return letters.reset(parts.settings, address, await identity.one_time.make(grant, lasts=lasts, now=now))
+    token = await identity.one_time.make_after_pause(grant, lasts=lasts, now=now, pause=PAUSE)
+    return None if token is None else letters.reset(parts.settings, address, token)
 
 
 class Reset(Body):

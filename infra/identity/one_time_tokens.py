@@ -44,6 +44,7 @@ ON CONFLICT (purpose, subject_id) WHERE used_at IS NULL DO UPDATE SET
     sha256 = excluded.sha256, tenant_id = excluded.tenant_id, role = excluded.role,
     email_index = excluded.email_index, expires_at = excluded.expires_at, created_at = excluded.created_at
 """
+_MAKE_AFTER_PAUSE: Final = f"{_MAKE} WHERE one_time_tokens.created_at <= $9 RETURNING true"
 # Of twenty at once, one gets the row: the others wait for its lock and then see that it is used.
 _USE: Final = """
 UPDATE access.one_time_tokens SET used_at = $4
@@ -68,26 +69,16 @@ class OneTimeTokens:
     async def make(self, grant: Grant, *, lasts: timedelta, now: datetime) -> str:
         """A new token; an unused one of the same purpose and subject is good no more."""
         secret = draw()
-        await self._pool.execute(
-            _MAKE,
-            digest_of(secret),
-            grant.purpose,
-            grant.subject_id,
-            grant.tenant_id,
-            grant.role,
-            grant.email_index,
-            now + lasts,
-            now,
-        )
+        await self._pool.execute(_MAKE, *_row(secret, grant, lasts, now))
         return secret
 
-    async def made_since(self, purpose: Purpose, subject_id: str, since: datetime) -> bool:
-        """Whether an unused one was made after this instant: a letter with it is on its way."""
-        query = (
-            "SELECT true FROM access.one_time_tokens "
-            "WHERE purpose = $1 AND subject_id = $2 AND used_at IS NULL AND created_at > $3"
-        )
-        return bool(await self._pool.fetchval(query, purpose, subject_id, since))
+    async def make_after_pause(self, grant: Grant, *, lasts: timedelta, now: datetime, pause: timedelta) -> str | None:
+        """The same; None where an unused one is younger than the pause: a letter with it is on its way. Of many at once
+        one is made.
+        """
+        secret = draw()
+        is_made = await self._pool.fetchval(_MAKE_AFTER_PAUSE, *_row(secret, grant, lasts, now), now - pause)
+        return secret if is_made else None
 
     async def use(
         self, token: str, purpose: Purpose, now: datetime, *, email_index: bytes | None = None
@@ -113,6 +104,11 @@ class OneTimeTokens:
     async def forget_old(self, before: datetime) -> None:
         """Drop what was over before this instant."""
         await self._pool.execute("DELETE FROM access.one_time_tokens WHERE expires_at < $1", before)
+
+
+def _row(secret: str, grant: Grant, lasts: timedelta, now: datetime) -> tuple[object, ...]:
+    whose = (grant.purpose, grant.subject_id, grant.tenant_id, grant.role, grant.email_index)
+    return digest_of(secret), *whose, now + lasts, now
 
 
 def _grant(purpose: str, subject_id: str, tenant_id: str | None, role: str | None, email_index: bytes | None) -> Grant:

@@ -174,5 +174,5 @@ async def test_an_event_is_found_by_the_time_in_its_id_without_reading_the_log(
     await admin.execute("VACUUM ANALYZE log.events")
     await admin.execute("SET ROLE tallybook_reader; SET tallybook.tenant = 'acme'")
     latest = await admin.fetchval("SELECT max(recorded_at) FROM log.events")
-    plan = await admin.fetchval(f"EXPLAIN (FORMAT JSON) {BY_ID}", "acme", "evt_1", latest, latest)
+    plan = await admin.fetchval(f"EXPLAIN (FORMAT JSON) {BY_ID}", "acme", [], "evt_1", latest, latest)
     assert "events_from_1_recorded_at_idx" in plan, plan

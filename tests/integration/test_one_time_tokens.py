@@ -64,6 +64,20 @@ async def test_only_the_newest_letter_works_however_many_are_asked_for_at_once(c
     assert sum(each is not None for each in found) == 1
 
 
+async def test_of_letters_that_are_asked_for_at_once_one_goes_out_until_a_pause_is_over(
+    credentials: Credentials,
+) -> None:
+    async def asked(now: datetime) -> str | None:
+        return await credentials.one_time.make_after_pause(RESET, lasts=DAY, now=now, pause=60 * SECOND)
+
+    found = await asyncio.gather(*(asked(NOW) for _ in range(20)))
+    (first,) = [token for token in found if token is not None]
+    assert await asked(NOW + 59 * SECOND) is None
+    assert await credentials.one_time.look(first, Purpose.RESET_PASSWORD, NOW) == RESET
+    assert await asked(NOW + 60 * SECOND) is not None
+    assert await credentials.one_time.look(first, Purpose.RESET_PASSWORD, NOW) is None
+
+
 async def test_another_users_token_stays(credentials: Credentials) -> None:
     other = Grant(purpose=Purpose.RESET_PASSWORD, subject_id="usr_other")
     theirs = await credentials.one_time.make(other, lasts=DAY, now=NOW)
