@@ -6,13 +6,15 @@ Every API process does all of it. Each piece is one statement that another proce
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from api.http.call import Parts
-from api.http.signing_in import tell_ended
+from api.http.problems import Problem
+from api.http.signing_in import IDENTITY_ACTOR, issue, tell_ended
+from domain.identity.team import WithdrawInvitation
 from infra.event_store.log import CONNECTION_ERRORS
 from infra.identity.invitation_addresses import InvitationAddresses
 from infra.identity.opening import Identity
@@ -21,8 +23,11 @@ from infra.rate_limits.postgres import forget_full
 TELL_EVERY_S: Final = 60.0
 HOURLY: Final = 60
 """Of such rounds, how many make an hour."""
+CLEARED_AT_ONCE: Final = 100
+"""Invitations that are cleared away in a round."""
 USED_KEPT: Final = timedelta(days=30)
-"""So long a token that was used or is over is known, so that whoever asks why it does not work can be told."""
+"""So long a token that was used or is over is known, so that whoever asks why it does not work can be told; and so long
+an invitation is shown as expired."""
 
 _log: Final = structlog.stdlib.get_logger("api")
 
@@ -43,6 +48,7 @@ async def _keep_up(parts: Parts) -> None:
         for number in range(HOURLY):
             if number == 0:
                 await _done("hourly", hourly(parts.identity))
+                await _done("invitations", clear_expired(parts, parts.identity.clock()))
                 await _done("rates", forget_full(parts.access_pool))
             await _done("ends", tell_ended(parts))
             await asyncio.sleep(TELL_EVERY_S)
@@ -58,6 +64,22 @@ async def hourly(identity: Identity) -> None:
     await identity.portal.forget_old(now - USED_KEPT)
     await identity.attempts.forget_old(now)
     await InvitationAddresses(identity.pool, identity.keyring).forget_old(now)
+
+
+async def clear_expired(parts: Parts, now: datetime) -> None:
+    """Withdraw invitations that have been over for long: with the event their rows go, and what is left of the link."""
+    identity = parts.identity
+    invitations = InvitationAddresses(identity.pool, identity.keyring)
+    with contextlib.suppress(Problem):
+        for tenant_id, invitation_id in await invitations.expired(now - USED_KEPT, limit=CLEARED_AT_ONCE):
+            await issue(
+                parts,
+                WithdrawInvitation(tenant_id=tenant_id, invitation_id=invitation_id, by=None),
+                actor=IDENTITY_ACTOR,
+                correlation_id=invitation_id,
+                key=f"expired/{invitation_id}",
+                tenant_id=tenant_id,
+            )
 
 
 async def _done(what: str, work: Awaitable[None]) -> None:

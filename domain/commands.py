@@ -1,7 +1,7 @@
 """Every command there is, and who decides it: the handlers of all contexts, each with what follows from its events.
 
-Metadata are no context's business, nor is who asks: what changes metadata, and what a customer asks for themselves,
-stands here.
+Metadata are no context's business, nor is who asks: what changes metadata, and what a customer asks for themselves or
+whoever looks after the cell of a tenant, stands here.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from domain.customers.customer import time_of
 from domain.identity import commands as tenants
 from domain.identity import team_commands as teams
 from domain.identity import user_commands as users
+from domain.identity.authority import NotSuperAdmin, is_super_admin
 from domain.invoicing import commands as invoicing
 from domain.kernel.consequences import Consequence, together, with_consequences
 from domain.kernel.metadata import MetadataChange, with_change
@@ -114,6 +115,21 @@ def within_limits(command: WithinLimits, streams: Streams, now: datetime) -> Dec
     return decision
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsSuperAdmin:
+    """What whoever looks after the cell asks for, if they still do when it is decided."""
+
+    user_id: str
+    command: Command
+
+
+def as_super_admin(command: AsSuperAdmin, streams: Streams, now: datetime) -> Decision:
+    """Raises NotSuperAdmin. That the right is not taken away meanwhile is checked by the append."""
+    if not is_super_admin(streams, command.user_id):
+        raise NotSuperAdmin(user=command.user_id)
+    return decide(command.command, streams, now)
+
+
 HANDLERS: Final[Mapping[type, Handler]] = {
     command: with_consequences(handler, CONSEQUENCES)
     for context in (
@@ -131,7 +147,12 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         approvals,
     )
     for command, handler in context.HANDLERS.items()
-} | {ChangeMetadata: change_metadata, AsCustomer: as_customer, WithinLimits: within_limits}
+} | {
+    ChangeMetadata: change_metadata,
+    AsCustomer: as_customer,
+    WithinLimits: within_limits,
+    AsSuperAdmin: as_super_admin,
+}
 
 
 def decide(command: Command, streams: Streams, now: datetime) -> Decision:

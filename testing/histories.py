@@ -183,7 +183,7 @@ class _View:
         self._tenant_id = tenant_id
 
     def get(self, stream: Stream[Any], stream_id: str) -> Any:
-        return self._history.state(self._tenant_id, stream, stream_id)
+        return self._history.state(stream.home or self._tenant_id, stream, stream_id)
 
     def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
         return self.get(stream, stream_id) is None

@@ -140,7 +140,9 @@ REFRESH_TOKEN_INVALID: Final = ProblemType(
     "refresh_token_invalid", 401, "The refresh token is not known here, or its session is over: sign in again."
 )
 ONE_TIME_TOKEN_INVALID: Final = ProblemType(
-    "one_time_token_invalid", 422, "The link was used, was replaced by a newer one, or is over: ask for another one."
+    "one_time_token_invalid",
+    422,
+    "The link was used, replaced by a newer one, or taken back, or is over: ask for another one.",
 )
 REGISTRATION_CLOSED: Final = ProblemType(
     "registration_closed", 403, "Nobody registers by themselves here: ask an ADMIN for an invitation."

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 from typing_extensions import TypedDict
@@ -25,9 +26,12 @@ from domain.identity.permissions import Permission, Role
 from domain.identity.team import (
     TEAM,
     AlreadyMember,
+    InvitationExpired,
     InvitationNotFound,
+    InvitationResentTooOften,
     InviteMember,
     NotARoleOfTeams,
+    ResendInvitation,
     TeamIsFull,
     TeamNotFound,
     WithdrawInvitation,
@@ -98,29 +102,13 @@ async def create_invitation(call: Call, body: NewInvitation) -> Intention:
     """Invite somebody to become a member.
 
     They get a letter with a link that works once, for 7 days, and only with the address that it went to. The answer is
-    the same whether they are a user already or not. Where no letter came, withdraw the invitation and make another.
+    the same whether they are a user already or not. Where no letter came, have it sent again.
     """
     identity = call.parts.identity
     found = await identity.users.by_address(body.email)
     invitation_id = new_id(PREFIX)
-    lasts = timedelta(seconds=call.parts.settings.auth.invitation_lasts_s)
-    expires_at = system_clock() + lasts
+    expires_at = _expiry(call)
     await _addresses(call).keep(call.tenant_id, invitation_id, body.email, expires_at)
-
-    async def letter() -> Letter:
-        grant = Grant(
-            purpose=Purpose.INVITATION,
-            subject_id=invitation_id,
-            tenant_id=call.tenant_id,
-            role=body.role,
-            email_index=identity.users.index_of(body.email),
-        )
-        token = await identity.one_time.make(grant, lasts=lasts, now=identity.clock())
-        name = await call.parts.access_pool.fetchval(
-            "SELECT name FROM access.tenants WHERE tenant_id = $1", call.tenant_id
-        )
-        return letters.invitation(call.parts.settings, body.email, token, tenant_name=name)
-
     return Intention(
         command=InviteMember(
             tenant_id=call.tenant_id,
@@ -133,8 +121,64 @@ async def create_invitation(call: Call, body: NewInvitation) -> Intention:
         render=lambda streams: _decided(streams, call.tenant_id, invitation_id),
         location=f"/v1/invitations/{invitation_id}",
         shows_once={"email": body.email},
-        afterwards=lambda: call.parts.post.send(letter),
+        afterwards=lambda: call.parts.post.send(partial(_letter, call, invitation_id, body.role, body.email)),
     )
+
+
+@INVITATIONS.command(
+    "POST",
+    f"{_ONE}/resend",
+    body=NoBody,
+    answers=InvitationResource,
+    example=_EXAMPLE,
+    refusals=(InvitationNotFound, TeamNotFound, InvitationExpired, InvitationResentTooOften, NotAllowed),
+)
+async def resend_invitation(call: Call, _body: NoBody) -> Intention:
+    """Send the letter of an open invitation again, with a new link, for another 7 days.
+
+    The link of the letter before works no more. An invitation is sent again 5 times at most, and 10 minutes apart.
+    """
+    invitation_id = _id_of(call)
+    row = await _row(call, invitation_id)
+    if row is None:
+        raise InvitationNotFound(invitation=invitation_id)
+    address = (await _addresses(call).of(call.tenant_id, [invitation_id])).get(invitation_id)
+    if address is None:
+        raise InvitationExpired(invitation=invitation_id)
+    return Intention(
+        command=ResendInvitation(
+            tenant_id=call.tenant_id, invitation_id=invitation_id, expires_at=_expiry(call), by=call.principal.id
+        ),
+        render=lambda streams: _decided(streams, call.tenant_id, invitation_id),
+        shows_once={"email": address},
+        afterwards=lambda: call.parts.post.send(partial(_letter, call, invitation_id, Role(row["role"]), address)),
+    )
+
+
+async def _letter(call: Call, invitation_id: str, role: Role, address: str) -> Letter | None:
+    """The letter with a new link, unless the invitation was accepted or withdrawn before it was written."""
+    identity = call.parts.identity
+    now = identity.clock()
+    if not await _addresses(call).is_open(call.tenant_id, invitation_id, now):
+        return None
+    grant = Grant(
+        purpose=Purpose.INVITATION,
+        subject_id=invitation_id,
+        tenant_id=call.tenant_id,
+        role=role,
+        email_index=identity.users.index_of(address),
+    )
+    token = await identity.one_time.make(grant, lasts=_lasts(call), now=now)
+    name = await call.parts.access_pool.fetchval("SELECT name FROM access.tenants WHERE tenant_id = $1", call.tenant_id)
+    return letters.invitation(call.parts.settings, address, token, tenant_name=name)
+
+
+def _lasts(call: Call) -> timedelta:
+    return timedelta(seconds=call.parts.settings.auth.invitation_lasts_s)
+
+
+def _expiry(call: Call) -> datetime:
+    return system_clock() + _lasts(call)
 
 
 @INVITATIONS.command(

@@ -17,14 +17,16 @@ from api.http.listing import (
     page_resource,
 )
 from api.http.operations import Intention, Operations
-from api.http.principal import PrincipalKind
-from api.http.problems import permission_denied
 from api.http.validation import form
+from domain.commands import AsSuperAdmin
+from domain.identity.authority import NotSuperAdmin
 from domain.identity.permissions import Permission
 from domain.identity.tenant import (
     TENANT,
+    AnotherTenantEntered,
     CreateTenant,
     EnterTenant,
+    LeaveTenant,
     ReactivateTenant,
     RevealPersonalData,
     SuspendTenant,
@@ -36,11 +38,17 @@ from domain.identity.tenant import (
 )
 from domain.kernel.stream import Command, Streams
 from domain.kernel.tenant_mode import TenantMode
+from infra.clock import system_clock
 from projections.reading import Page, PageRequest, UnknownCursor
 
 TENANT_ID_PATTERN: Final = r"^[a-z][a-z0-9-]{1,62}$"
 _ONE: Final = "/v1/tenants/{tenant}"
 _LIST: Final = "SELECT * FROM access.list_tenants($1, $2, $3, $4)"
+
+_ENTERED_ELSEWHERE: Final = """
+SELECT tenant_id FROM access.entries WHERE user_id = $1 AND tenant_id <> $2 AND ends_at > clock_timestamp()
+ORDER BY ends_at DESC LIMIT 1
+"""
 
 TenantId = Annotated[str, form(TENANT_ID_PATTERN, "Must be 2 to 63 lower-case letters, digits and hyphens")]
 
@@ -121,7 +129,7 @@ TENANTS: Final = Operations(
     answers=TenantResource,
     example=_DECIDED,
     status=201,
-    refusals=(TenantAlreadyExists, TenantIdReserved),
+    refusals=(TenantAlreadyExists, TenantIdReserved, NotSuperAdmin),
 )
 async def create_tenant(call: Call, body: NewTenant) -> Intention:
     """Create a tenant.
@@ -129,7 +137,7 @@ async def create_tenant(call: Call, body: NewTenant) -> Intention:
     It has no members and no keys yet: enter it, and invite its first ADMIN.
     """
     command = CreateTenant(tenant_id=body.id, name=body.name, mode=body.mode)
-    return _changed(body.id, command)._replace(location=f"/v1/tenants/{body.id}")
+    return _changed(call, body.id, command)._replace(location=f"/v1/tenants/{body.id}")
 
 
 @TENANTS.command(
@@ -139,12 +147,12 @@ async def create_tenant(call: Call, body: NewTenant) -> Intention:
     body_example={"reason": "unpaid since May"},
     answers=TenantResource,
     example={**_DECIDED, "status": "suspended", "suspended_at": "2026-02-01T00:00:00Z"},
-    refusals=(TenantNotFound,),
+    refusals=(TenantNotFound, NotSuperAdmin),
 )
 async def suspend_tenant(call: Call, body: Why) -> Intention:
     """Let a tenant be read and not changed, at once. What is under way is brought to its end."""
     tenant_id = _id_of(call)
-    return _changed(tenant_id, SuspendTenant(tenant_id=tenant_id, reason=body.reason))
+    return _changed(call, tenant_id, SuspendTenant(tenant_id=tenant_id, reason=body.reason))
 
 
 @TENANTS.command(
@@ -153,12 +161,12 @@ async def suspend_tenant(call: Call, body: Why) -> Intention:
     body=NoBody,
     answers=TenantResource,
     example=_DECIDED,
-    refusals=(TenantNotFound,),
+    refusals=(TenantNotFound, NotSuperAdmin),
 )
 async def reactivate_tenant(call: Call, _body: NoBody) -> Intention:
     """Let a suspended tenant be changed again, at once."""
     tenant_id = _id_of(call)
-    return _changed(tenant_id, ReactivateTenant(tenant_id=tenant_id))
+    return _changed(call, tenant_id, ReactivateTenant(tenant_id=tenant_id))
 
 
 @TENANTS.command(
@@ -168,17 +176,48 @@ async def reactivate_tenant(call: Call, _body: NoBody) -> Intention:
     body_example={"reason": "ticket 4711: an invoice that does not add up"},
     answers=TenantEntryResource,
     example=_ENTRY,
-    refusals=(TenantNotFound,),
+    refusals=(TenantNotFound, AnotherTenantEntered, NotSuperAdmin),
 )
 async def enter_tenant(call: Call, body: Why) -> Intention:
     """Enter a tenant that is not yours, for 60 minutes.
 
     With `X-Tenant-ID` you may then do there what an ADMIN may, and each event says who you are and for whom. Its people
-    read in their log that you entered, when and why. Personal data are masked until you ask for them.
+    read in their log that you entered, when and why. Personal data are masked until you ask for them. Entering again
+    begins another 60 minutes, masked again. You are in one tenant at a time: leave it, then enter another.
     """
     tenant_id = _id_of(call)
-    await _check_super_admin(call)
+    await _check_in_no_other(call, tenant_id)
     return _entered(call, tenant_id, EnterTenant(tenant_id=tenant_id, user_id=call.principal.id, reason=body.reason))
+
+
+@TENANTS.command(
+    "POST",
+    f"{_ONE}/leave",
+    body=NoBody,
+    answers=TenantEntryResource,
+    example={**_ENTRY, "ends_at": "2026-01-31T12:10:00Z"},
+    refusals=(TenantNotFound, TenantNotEntered),
+)
+async def leave_tenant(call: Call, _body: NoBody) -> Intention:
+    """Leave the tenant that you entered, before the 60 minutes are over.
+
+    You may do nothing there any more, from the next request on. Its people read in their log when you left.
+    """
+    tenant_id = _id_of(call)
+    user_id = call.principal.id
+    ended: TenantEntryResource = {
+        "object": "tenant_entry",
+        "tenant": tenant_id,
+        "user": user_id,
+        "ends_at": system_clock(),
+        "is_revealed": False,
+    }
+    return Intention(
+        command=LeaveTenant(tenant_id=tenant_id, user_id=user_id),
+        tenant_id=tenant_id,
+        render=lambda _streams: ended,
+        afterwards=call.parts.credentials.forget_sessions,
+    )
 
 
 @TENANTS.command(
@@ -188,7 +227,7 @@ async def enter_tenant(call: Call, body: Why) -> Intention:
     body_example={"reason": "ticket 4711: whose invoice it is"},
     answers=TenantEntryResource,
     example={**_ENTRY, "is_revealed": True},
-    refusals=(TenantNotFound, TenantNotEntered),
+    refusals=(TenantNotFound, TenantNotEntered, NotSuperAdmin),
 )
 async def reveal_personal_data(call: Call, body: Why) -> Intention:
     """See personal data plain in the tenant that you entered, until the 60 minutes are over.
@@ -196,7 +235,6 @@ async def reveal_personal_data(call: Call, body: Why) -> Intention:
     Its people read in their log that you did, when and why.
     """
     tenant_id = _id_of(call)
-    await _check_super_admin(call)
     command = RevealPersonalData(tenant_id=tenant_id, user_id=call.principal.id, reason=body.reason)
     return _entered(call, tenant_id, command)
 
@@ -250,19 +288,16 @@ def _sees_all(call: Call) -> bool:
     return Permission.TENANTS_WRITE in call.principal.permissions
 
 
-async def _check_super_admin(call: Call) -> None:
-    """What is remembered of who asks may be a moment old; who enters is looked at now."""
-    principal = call.principal
-    is_super_admin = principal.kind is PrincipalKind.USER and await call.parts.access_pool.fetchval(
-        "SELECT is_super_admin AND status = 'active' FROM access.users WHERE user_id = $1", principal.id
-    )
-    if not is_super_admin:
-        raise permission_denied(Permission.TENANTS_WRITE)
+async def _check_in_no_other(call: Call, tenant_id: str) -> None:
+    """Raises AnotherTenantEntered. Of two entries at once the later counts (`infra.identity.signed_in`)."""
+    other = await call.parts.access_pool.fetchval(_ENTERED_ELSEWHERE, call.principal.id, tenant_id)
+    if other is not None:
+        raise AnotherTenantEntered(tenant=other)
 
 
-def _changed(tenant_id: str, command: Command) -> Intention:
+def _changed(call: Call, tenant_id: str, command: Command) -> Intention:
     return Intention(
-        command=command,
+        command=AsSuperAdmin(user_id=call.principal.id, command=command),
         tenant_id=tenant_id,
         render=lambda streams: _decided(TENANT.of(streams, tenant_id)),
     )
@@ -283,7 +318,10 @@ def _entered(call: Call, tenant_id: str, command: Command) -> Intention:
 
     # What this process remembers of them is from before; the others hear of it with the commit.
     return Intention(
-        command=command, tenant_id=tenant_id, render=render, afterwards=call.parts.credentials.forget_sessions
+        command=AsSuperAdmin(user_id=user_id, command=command),
+        tenant_id=tenant_id,
+        render=render,
+        afterwards=call.parts.credentials.forget_sessions,
     )
 
 

@@ -18,6 +18,7 @@ from api.http.listing import (
     page_resource,
 )
 from api.http.operations import Intention, Operations
+from api.http.problems import TENANT_REQUIRED, Problem
 from domain.identity.authority import NotAllowed
 from domain.identity.permissions import CAUTIONS, Caution, Permission, Reach, Role, reach_of
 from domain.identity.team import (
@@ -131,6 +132,28 @@ async def remove_user(call: Call, _body: NoBody) -> Intention:
     """
     user_id = _id_of(call)
     return await _changed(call, user_id, RemoveMember(tenant_id=call.tenant_id, user_id=user_id, by=call.principal.id))
+
+
+@USERS.command(
+    "POST",
+    "/v1/auth/leave-team",
+    body=NoBody,
+    answers=UserResource,
+    example={**_EXAMPLE, "role": None},
+    refusals=(MemberNotFound, TeamNotFound, TeamNeedsAdmin),
+    needs=Permission.PROFILE_WRITE,
+)
+async def leave_team(call: Call, _body: NoBody) -> Intention:
+    """Leave the tenant that you ask in: you are no member of it any more, from the next request on.
+
+    You stay a user, of other tenants too. API keys that you made stay valid. The last ADMIN makes somebody else ADMIN
+    first.
+    """
+    if not call.tenant_id:
+        raise Problem(TENANT_REQUIRED, param="X-Tenant-ID")
+    user_id = call.principal.id
+    left = await _changed(call, user_id, RemoveMember(tenant_id=call.tenant_id, user_id=user_id, by=user_id))
+    return left._replace(afterwards=call.parts.credentials.forget_sessions)
 
 
 @USERS.query(_ONE, answers=UserResource, example=_EXAMPLE, parameters=NoParameters, refusals=(MemberNotFound,))

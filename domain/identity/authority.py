@@ -11,6 +11,7 @@ from domain.identity.api_key import API_KEY, KeyTerms
 from domain.identity.permissions import Holder, Permission, Role, permissions_of
 from domain.identity.team import TEAM
 from domain.identity.tenant import TENANT
+from domain.identity.user import USER, UserStatus
 from domain.kernel.identifiers import API_KEY as KEY_PREFIX
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Streams
@@ -23,6 +24,13 @@ class NotAllowed(Refusal):
     kind = RefusalKind.FORBIDDEN
 
 
+class NotSuperAdmin(Refusal):
+    """A SUPER_ADMIN does this, and whoever asks is none, or no more: the operator makes one."""
+
+    code = "not_super_admin"
+    kind = RefusalKind.FORBIDDEN
+
+
 class GrantsTooMuch(Refusal):
     """Nobody gives a right that they do not have: a smaller scope, or networks within those of the key that asks."""
 
@@ -31,17 +39,26 @@ class GrantsTooMuch(Refusal):
 
 
 def holder_of(streams: Streams, tenant_id: str, by: str, now: datetime) -> Holder | None:
-    """What a user or an API key is in the tenant; None: nothing, or no more."""
+    """What a user or an API key is in the tenant; None: nothing, or no more. Nobody is anything while suspended."""
     if by.startswith(KEY_PREFIX):
         key = streams.get(API_KEY, by)
         return None if key is None or key.is_over(now) else key.terms.scope
+    user = streams.get(USER, by)
+    if user is not None and user.status is not UserStatus.ACTIVE:
+        return None
     team = streams.get(TEAM, tenant_id)
     role = None if team is None else team.role_of(by)
     if role is not None:
         return role
     tenant = streams.get(TENANT, tenant_id)
     has_entered = tenant is not None and tenant.entry_of(by, now) is not None
-    return Role.SUPER_ADMIN if has_entered else None
+    return Role.SUPER_ADMIN if has_entered and is_super_admin(streams, by) else None
+
+
+def is_super_admin(streams: Streams, user_id: str) -> bool:
+    """Whether a user looks after the cell. The tenant `platform` says so, whichever tenant asks."""
+    user = streams.get(USER, user_id)
+    return user is not None and user.status is UserStatus.ACTIVE and user.is_super_admin
 
 
 def person_behind(streams: Streams, actor_id: str) -> str | None:

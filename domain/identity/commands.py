@@ -30,6 +30,7 @@ from domain.identity.tenant import (
     CreateTenant,
     EnterTenant,
     InvalidApprovalLimits,
+    LeaveTenant,
     PersonalDataRevealed,
     ReactivateTenant,
     RevealPersonalData,
@@ -38,6 +39,7 @@ from domain.identity.tenant import (
     TenantCreated,
     TenantEntered,
     TenantIdReserved,
+    TenantLeft,
     TenantNotEntered,
     TenantReactivated,
     TenantSuspended,
@@ -79,7 +81,7 @@ def set_approval_limits(command: SetApprovalLimits, streams: Streams, now: datet
 
 
 def enter_tenant(command: EnterTenant, streams: Streams, now: datetime) -> Decision:
-    """Whether they are a SUPER_ADMIN is in the tenant `platform`, and looked at before this is asked for."""
+    """By a SUPER_ADMIN (`AsSuperAdmin`). Entering again begins another hour, masked."""
     TENANT.of(streams, command.tenant_id)
     entered = TenantEntered(
         tenant_id=command.tenant_id,
@@ -89,6 +91,14 @@ def enter_tenant(command: EnterTenant, streams: Streams, now: datetime) -> Decis
         ends_at=now + ENTRY_LASTS,
     )
     return Decision(now, [TENANT.change(entered)])
+
+
+def leave_tenant(command: LeaveTenant, streams: Streams, now: datetime) -> Decision:
+    """Whoever is no SUPER_ADMIN any more may leave all the same."""
+    if TENANT.of(streams, command.tenant_id).entry_of(command.user_id, now) is None:
+        raise TenantNotEntered(tenant=command.tenant_id)
+    left = TenantLeft(tenant_id=command.tenant_id, user_id=command.user_id, left_at=now)
+    return Decision(now, [TENANT.change(left)])
 
 
 def reveal_personal_data(command: RevealPersonalData, streams: Streams, now: datetime) -> Decision:
@@ -181,6 +191,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     ReactivateTenant: reactivate_tenant,
     SetApprovalLimits: set_approval_limits,
     EnterTenant: enter_tenant,
+    LeaveTenant: leave_tenant,
     RevealPersonalData: reveal_personal_data,
     CreateApiKey: create_api_key,
     RotateApiKey: rotate_api_key,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.identity.refreshing import EndReason
+from domain.identity.tenant import PLATFORM
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Topic
@@ -119,4 +120,5 @@ SESSION: Stream[Session] = Stream(
     customer_of=lambda session: session.user_id,
     not_found=SessionNotFound,
     already_exists=SessionAlreadyExists,
+    home=PLATFORM,
 )

@@ -19,6 +19,9 @@ OF_TEAMS: Final = frozenset({Role.ADMIN, Role.BILLING_ADMIN, Role.MERCHANT, Role
 INVITATION_LASTS_MAX: Final = timedelta(days=7)
 INVITATIONS_MAX: Final = 100
 """Open at once: each may become mail to a stranger."""
+RESENT_MAX: Final = 5
+"""Times that one invitation is sent again: each is mail to somebody who may not want it."""
+RESENT_EVERY_MIN: Final = timedelta(minutes=10)
 MEMBERS_MAX: Final = 1_000
 
 
@@ -42,6 +45,16 @@ class InviteMember:
 class WithdrawInvitation:
     tenant_id: str
     invitation_id: str
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResendInvitation:
+    """Another letter, whose link replaces the one before, and as much time as at first."""
+
+    tenant_id: str
+    invitation_id: str
+    expires_at: datetime
     by: str | None
 
 
@@ -96,6 +109,14 @@ class InvitationWithdrawn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationResent:
+    tenant_id: str
+    invitation_id: str
+    expires_at: datetime
+    resent_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberAdded:
     tenant_id: str
     user_id: str
@@ -116,7 +137,7 @@ class MemberRemoved:
     user_id: str
 
 
-TeamEvent = MemberInvited | InvitationWithdrawn | MemberAdded | MemberRoleChanged | MemberRemoved
+TeamEvent = MemberInvited | InvitationWithdrawn | InvitationResent | MemberAdded | MemberRoleChanged | MemberRemoved
 
 
 class TeamNotFound(Refusal):
@@ -190,6 +211,13 @@ class InvitationExpired(Refusal):
     param = "invitation"
 
 
+class InvitationResentTooOften(Refusal):
+    """An invitation is sent again 5 times at most, 10 minutes apart: wait, or withdraw it and make another one."""
+
+    code = "invitation_resent_too_often"
+    param = "invitation"
+
+
 class InvalidInvitationExpiry(Refusal):
     """An invitation lasts for up to 7 days from now."""
 
@@ -200,9 +228,13 @@ class InvalidInvitationExpiry(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
+    """`resent` counts how often it was sent again; `resent_at` is the last time."""
+
     invitation_id: str
     role: Role
     expires_at: datetime
+    resent: int
+    resent_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +269,16 @@ def evolve(team: Team | None, event: TeamEvent) -> Team:
     team = team or Team(tenant_id=event.tenant_id, members=(), invitations=())
     match event:
         case MemberInvited():
-            new = Invitation(invitation_id=event.invitation_id, role=event.role, expires_at=event.expires_at)
+            new = Invitation(
+                invitation_id=event.invitation_id,
+                role=event.role,
+                expires_at=event.expires_at,
+                resent=0,
+                resent_at=None,
+            )
             return replace(team, invitations=(*team.invitations, new))
+        case InvitationResent():
+            return replace(team, invitations=tuple(_resent(each, event) for each in team.invitations))
         case InvitationWithdrawn():
             return replace(team, invitations=_without(team.invitations, event.invitation_id))
         case MemberAdded():
@@ -257,6 +297,12 @@ def _without(invitations: tuple[Invitation, ...], invitation_id: str | None) -> 
     return tuple(each for each in invitations if each.invitation_id != invitation_id)
 
 
+def _resent(invitation: Invitation, event: InvitationResent) -> Invitation:
+    if invitation.invitation_id != event.invitation_id:
+        return invitation
+    return replace(invitation, expires_at=event.expires_at, resent=invitation.resent + 1, resent_at=event.resent_at)
+
+
 def access(event: TeamEvent, team: Team) -> tuple[AccessChange, ...]:
     match event:
         case MemberInvited():
@@ -264,10 +310,16 @@ def access(event: TeamEvent, team: Team) -> tuple[AccessChange, ...]:
                 invitation_id=event.invitation_id, role=event.role.value, expires_at=event.expires_at
             )
             return (offer,)
+        case InvitationResent():
+            (resent,) = (each for each in team.invitations if each.invitation_id == event.invitation_id)
+            offer = InvitationAccess(
+                invitation_id=event.invitation_id, role=resent.role.value, expires_at=event.expires_at
+            )
+            return (offer,)
         case InvitationWithdrawn():
             return (_closed(event.invitation_id),)
         case MemberAdded():
-            closed = () if event.invitation_id is None else (_closed(event.invitation_id),)
+            closed = () if event.invitation_id is None else (_closed(event.invitation_id, was_accepted=True),)
             return (*closed, MembershipAccess(user_id=event.user_id, role=event.role.value))
         case MemberRoleChanged():
             return (MembershipAccess(user_id=event.user_id, role=event.role.value),)
@@ -275,13 +327,14 @@ def access(event: TeamEvent, team: Team) -> tuple[AccessChange, ...]:
             return (MembershipAccess(user_id=event.user_id, role=None),)
 
 
-def _closed(invitation_id: str) -> InvitationAccess:
-    return InvitationAccess(invitation_id=invitation_id, role=None, expires_at=None)
+def _closed(invitation_id: str, *, was_accepted: bool = False) -> InvitationAccess:
+    return InvitationAccess(invitation_id=invitation_id, role=None, expires_at=None, was_accepted=was_accepted)
 
 
 EVENTS: dict[str, type] = {
     "team.member_invited": MemberInvited,
     "team.invitation_withdrawn": InvitationWithdrawn,
+    "team.invitation_resent": InvitationResent,
     "team.member_added": MemberAdded,
     "team.member_role_changed": MemberRoleChanged,
     "team.member_removed": MemberRemoved,

@@ -11,6 +11,8 @@ from domain.identity.team import (
     INVITATIONS_MAX,
     MEMBERS_MAX,
     OF_TEAMS,
+    RESENT_EVERY_MIN,
+    RESENT_MAX,
     TEAM,
     AcceptInvitation,
     AddMember,
@@ -21,6 +23,8 @@ from domain.identity.team import (
     InvitationAlreadyExists,
     InvitationExpired,
     InvitationNotFound,
+    InvitationResent,
+    InvitationResentTooOften,
     InvitationWithdrawn,
     InviteMember,
     MemberAdded,
@@ -31,6 +35,7 @@ from domain.identity.team import (
     NotARoleOfTeams,
     OwnRole,
     RemoveMember,
+    ResendInvitation,
     Team,
     TeamIsFull,
     TeamNeedsAdmin,
@@ -57,8 +62,7 @@ def invite_member(command: InviteMember, streams: Streams, now: datetime) -> Dec
         raise AlreadyMember(user=command.user_id)
     if any(each.invitation_id == command.invitation_id for each in team.invitations):
         raise InvitationAlreadyExists(invitation=command.invitation_id)
-    if not now < command.expires_at <= now + INVITATION_LASTS_MAX:
-        raise InvalidInvitationExpiry(expires_at=command.expires_at)
+    _check_expiry(command.expires_at, now)
     if sum(each.expires_at > now for each in team.invitations) >= INVITATIONS_MAX:
         raise TeamIsFull(invitations_max=INVITATIONS_MAX)
     invited = MemberInvited(
@@ -67,7 +71,7 @@ def invite_member(command: InviteMember, streams: Streams, now: datetime) -> Dec
         role=command.role,
         expires_at=command.expires_at,
     )
-    # What has expired is cleared away here, so that no timer has to.
+    # What has expired makes room here; what nobody makes room for is cleared away after a while (api/upkeep.py).
     over = [
         TEAM.change(InvitationWithdrawn(tenant_id=command.tenant_id, invitation_id=each.invitation_id))
         for each in team.invitations
@@ -82,6 +86,31 @@ def withdraw_invitation(command: WithdrawInvitation, streams: Streams, now: date
     _open(team, command.invitation_id)
     withdrawn = InvitationWithdrawn(tenant_id=command.tenant_id, invitation_id=command.invitation_id)
     return Decision(now, [TEAM.change(withdrawn)])
+
+
+def resend_invitation(command: ResendInvitation, streams: Streams, now: datetime) -> Decision:
+    """Of one that is open. Whether its letter came is nobody's to know; how many there are is bounded."""
+    team = TEAM.of(streams, command.tenant_id)
+    _check_may(streams, command, now)
+    invitation = _open(team, command.invitation_id)
+    if invitation.expires_at <= now:
+        raise InvitationExpired(invitation=command.invitation_id)
+    _check_expiry(command.expires_at, now)
+    last = invitation.resent_at
+    if invitation.resent >= RESENT_MAX or (last is not None and now < last + RESENT_EVERY_MIN):
+        raise InvitationResentTooOften(invitation=command.invitation_id, resent=invitation.resent, last=last)
+    resent = InvitationResent(
+        tenant_id=command.tenant_id,
+        invitation_id=command.invitation_id,
+        expires_at=command.expires_at,
+        resent_at=now,
+    )
+    return Decision(now, [TEAM.change(resent)])
+
+
+def _check_expiry(expires_at: datetime, now: datetime) -> None:
+    if not now < expires_at <= now + INVITATION_LASTS_MAX:
+        raise InvalidInvitationExpiry(expires_at=expires_at)
 
 
 def accept_invitation(command: AcceptInvitation, streams: Streams, now: datetime) -> Decision:
@@ -169,6 +198,7 @@ def _added(team: Team, tenant_id: str, user_id: str, role: Role, invitation_id: 
 HANDLERS: Final[Mapping[type, Handler]] = {
     InviteMember: invite_member,
     WithdrawInvitation: withdraw_invitation,
+    ResendInvitation: resend_invitation,
     AcceptInvitation: accept_invitation,
     AddMember: add_member,
     ChangeMemberRole: change_member_role,

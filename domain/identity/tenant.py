@@ -62,6 +62,14 @@ class EnterTenant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveTenant:
+    """Whoever has entered is in the tenant no more, before the hour is over."""
+
+    tenant_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevealPersonalData:
     """Whoever has entered sees personal data plain from now on, until the hour is over."""
 
@@ -106,6 +114,13 @@ class TenantEntered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TenantLeft:
+    tenant_id: str
+    user_id: str
+    left_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalDataRevealed:
     tenant_id: str
     user_id: str
@@ -113,7 +128,13 @@ class PersonalDataRevealed:
 
 
 TenantEvent = (
-    TenantCreated | TenantSuspended | TenantReactivated | ApprovalLimitsSet | TenantEntered | PersonalDataRevealed
+    TenantCreated
+    | TenantSuspended
+    | TenantReactivated
+    | ApprovalLimitsSet
+    | TenantEntered
+    | TenantLeft
+    | PersonalDataRevealed
 )
 
 
@@ -148,10 +169,17 @@ class InvalidApprovalLimits(Refusal):
 
 
 class TenantNotEntered(Refusal):
-    """Nobody is shown more of a tenant that they have not entered, or entered more than an hour ago."""
+    """You are not in this tenant, or your hour there is over: enter it, with a reason."""
 
     code = "tenant_not_entered"
     kind = RefusalKind.FORBIDDEN
+    param = "tenant"
+
+
+class AnotherTenantEntered(Refusal):
+    """You are in another tenant: leave it first, by POST /v1/tenants/{id}/leave."""
+
+    code = "another_tenant_entered"
     param = "tenant"
 
 
@@ -166,7 +194,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """`entries` holds the latest of each who entered, but for those that were over when another did."""
+    """`entries` holds the latest of each who entered and did not leave, but those that were over when another did."""
 
     tenant_id: str
     name: str
@@ -209,6 +237,8 @@ def evolve(tenant: Tenant | None, event: TenantEvent) -> Tenant:
                 each for each in tenant.entries if each.user_id != event.user_id and each.ends_at > event.entered_at
             ]
             return replace(tenant, entries=(*others, entry))
+        case TenantLeft():
+            return replace(tenant, entries=tuple(each for each in tenant.entries if each.user_id != event.user_id))
         case PersonalDataRevealed():
             entries = [
                 replace(each, is_revealed=True) if each.user_id == event.user_id else each for each in tenant.entries
@@ -219,6 +249,8 @@ def evolve(tenant: Tenant | None, event: TenantEvent) -> Tenant:
 def access(event: TenantEvent, tenant: Tenant) -> tuple[AccessChange, ...]:
     if isinstance(event, ApprovalLimitsSet):
         return ()
+    if isinstance(event, TenantLeft):
+        return (EntryAccess(user_id=event.user_id, ends_at=None, is_revealed=None),)
     if isinstance(event, TenantEntered | PersonalDataRevealed):
         (entry,) = (each for each in tenant.entries if each.user_id == event.user_id)
         return (EntryAccess(user_id=entry.user_id, ends_at=entry.ends_at, is_revealed=entry.is_revealed),)
@@ -238,6 +270,7 @@ EVENTS: dict[str, type] = {
     "tenant.reactivated": TenantReactivated,
     "tenant.approval_limits_set": ApprovalLimitsSet,
     "tenant.entered": TenantEntered,
+    "tenant.left": TenantLeft,
     "tenant.personal_data_revealed": PersonalDataRevealed,
 }
 

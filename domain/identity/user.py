@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.identity.second_factors import FactorKind, SecondFactor
+from domain.identity.tenant import PLATFORM
 from domain.kernel.access import AccessChange, SecondFactorAccess, UserAccess
 from domain.kernel.frozen import replace
 from domain.kernel.personal_reference import PersonalReference
@@ -298,4 +299,5 @@ USER: Stream[User] = Stream(
     not_found=UserNotFound,
     already_exists=UserAlreadyExists,
     access=access,
+    home=PLATFORM,
 )

@@ -72,24 +72,27 @@ class MembershipAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvitationAccess:
-    """An offer to become a member; a role of None: it is open no more, and the address that it went to is forgotten."""
+    """An offer to become a member; a role of None: it is open no more, and the address that it went to is forgotten.
+    Its link goes with it, but for one that was accepted: whoever is killed while they accept comes again with it.
+    """
 
     table: ClassVar = "invitations"
 
     invitation_id: str
     role: str | None
     expires_at: datetime | None
+    was_accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryAccess:
-    """A SUPER_ADMIN in the tenant until `ends_at`; `is_revealed`: they see personal data plain."""
+    """A SUPER_ADMIN in the tenant until `ends_at`; `is_revealed`: they see personal data plain. None: they left."""
 
     table: ClassVar = "entries"
 
     user_id: str
-    ends_at: datetime
-    is_revealed: bool
+    ends_at: datetime | None
+    is_revealed: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +134,12 @@ def apply(rows: MutableMapping[AccessKey, AccessChange], tenant_id: str, change:
     """Let a change have happened to rows in memory."""
     key = key_of(tenant_id, change)
     match change:
-        case MembershipAccess(role=None) | InvitationAccess(role=None) | SecondFactorAccess(kind=None):
+        case (
+            MembershipAccess(role=None)
+            | InvitationAccess(role=None)
+            | EntryAccess(ends_at=None)
+            | SecondFactorAccess(kind=None)
+        ):
             rows.pop(key, None)
         case _:
             rows[key] = change

@@ -122,7 +122,8 @@ class Stream(Generic[State]):
     is told; None where nobody names the stream in a command. `customer_of` tells from the state whose events these
     are: they share one partition key, so that anybody sees one customer's facts in order. None: the stream's own id is
     the key. `access` is None in a stream that says nothing of who may do what, as most do. `metadata_set` is the event
-    by which the metadata of a resource change; None where they never do.
+    by which the metadata of a resource change; None where they never do. `home` is the one tenant in which all
+    streams of the kind lie, whoever's command reads them; None: they lie in the command's own.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Stream(Generic[State]):
     due_work: Callable[[Any, State], tuple[DueWork, ...]] = no_due_work
     access: Callable[[Any, State], tuple[AccessChange, ...]] | None = None
     metadata_set: type[MetadataSet] | None = None
+    home: str | None = None
 
     def __post_init__(self) -> None:
         for name, event in self.events.items():

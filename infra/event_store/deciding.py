@@ -49,6 +49,10 @@ class UnknownCommand(Exception):
     """No handler is listed for this type of command."""
 
 
+class NotAtHome(Exception):
+    """A command of one tenant decides what is written in another: it may only read there."""
+
+
 class DecidedRequest(NamedTuple):
     """A decided request; `upto` counts the batch's events up to and with its own."""
 
@@ -74,7 +78,7 @@ class View:
 
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
         """The state of a stream; None if it does not exist. See `domain.kernel.stream.Streams`."""
-        key = (self._tenant_id, stream.name, stream_id)
+        key = (stream.home or self._tenant_id, stream.name, stream_id)
         versioned = self.own.get(key)
         if versioned is None:
             versioned = self._batch.at(key, stream)
@@ -84,7 +88,7 @@ class View:
 
     def is_new(self, stream: Stream[Any], stream_id: str) -> bool:
         """Whether there is no stream of this id. See `domain.kernel.stream.Streams`."""
-        key = (self._tenant_id, stream.name, stream_id)
+        key = (stream.home or self._tenant_id, stream.name, stream_id)
         versioned = self.own.get(key)
         if versioned is None:
             versioned = self._batch.at(key, stream, made=True)
@@ -194,6 +198,8 @@ class Batch:
         place = len(self._write.events)
         rows: list[Envelope] = []
         for stream, stream_id, event, at in decision.changes:
+            if stream.home not in (None, tenant_id):
+                raise NotAtHome(f"{stream.name} lies in {stream.home}, not in {tenant_id}")
             key = (tenant_id, stream.name, stream_id)
             before = own.get(key)
             if before is None:

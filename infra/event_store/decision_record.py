@@ -26,7 +26,7 @@ _SMALL: Final = [bytes([number]) for number in range(_MORE)]
 
 
 class ReadStream(NamedTuple):
-    """A stream that was only read, and its version then; 0: it did not exist."""
+    """A stream that was only read, and its version then; 0: it did not exist. It lies in its kind's home, if any."""
 
     stream_type: str
     stream_id: str

@@ -36,6 +36,18 @@ class InvitationAddresses:
         rows = await self._pool.fetch(_SEALED, tenant_id, list(invitation_ids))
         return {row[0]: self._keyring.open(Use.INVITATIONS, row[1], tenant_id, row[0]).decode() for row in rows}
 
+    async def is_open(self, tenant_id: str, invitation_id: str, now: datetime) -> bool:
+        """Whether it may still be accepted: as of the log's last commit."""
+        query = "SELECT expires_at > $3 FROM access.invitations WHERE tenant_id = $1 AND invitation_id = $2"
+        return bool(await self._pool.fetchval(query, tenant_id, invitation_id, now))
+
+    async def expired(self, before: datetime, *, limit: int) -> Sequence[tuple[str, str]]:
+        """Tenant and id of invitations that expired before this instant and are in nobody's way, the oldest first."""
+        query = (
+            "SELECT tenant_id, invitation_id FROM access.invitations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2"
+        )
+        return [(row[0], row[1]) for row in await self._pool.fetch(query, before, limit)]
+
     async def forget_old(self, before: datetime) -> None:
         """Drop what expired before this instant and was never closed."""
         await self._pool.execute("DELETE FROM access.invitation_addresses WHERE expires_at < $1", before)

@@ -23,14 +23,15 @@ _MEMBERSHIPS: Final = """
 SELECT m.tenant_id, m.role, t.name, t.mode, t.suspended_at IS NOT NULL AS is_suspended
 FROM access.memberships m JOIN access.tenants t USING (tenant_id) WHERE m.user_id = {user} ORDER BY m.tenant_id
 """
-# Whoever looks after the cell, in tenants that they entered less than an hour ago and are no member of.
+# Whoever looks after the cell, in the tenant that they entered last, if that was less than an hour ago and they are no
+# member of it. They are in one at a time: of two that are entered at once, the later counts.
 _ENTRIES: Final = """
 SELECT e.tenant_id, 'super_admin' AS role, t.name, t.mode, t.suspended_at IS NOT NULL AS is_suspended, e.ends_at,
        e.is_revealed
 FROM access.entries e JOIN access.tenants t USING (tenant_id) JOIN access.users u USING (user_id)
 WHERE e.user_id = s.user_id AND e.ends_at > $2 AND u.is_super_admin
     AND NOT EXISTS (SELECT FROM access.memberships m WHERE m.tenant_id = e.tenant_id AND m.user_id = e.user_id)
-ORDER BY e.tenant_id
+ORDER BY e.ends_at DESC, e.tenant_id LIMIT 1
 """
 _SIGNED_IN: Final = f"""
 SELECT {COLUMNS}, (SELECT is_super_admin FROM access.users u WHERE u.user_id = s.user_id) AS is_super_admin,

@@ -129,13 +129,26 @@ BEGIN
                     WHERE tenant_id = change ->> 'tenant_id' AND invitation_id = change ->> 'invitation_id';
                     DELETE FROM access.invitation_addresses
                     WHERE tenant_id = change ->> 'tenant_id' AND invitation_id = change ->> 'invitation_id';
+                    DELETE FROM access.one_time_tokens
+                    WHERE NOT (change ->> 'was_accepted')::boolean AND purpose = 'invitation' AND subject_id = change ->> 'invitation_id'
+                        AND tenant_id = change ->> 'tenant_id' AND used_at IS NULL;
                 ELSE
-                    INSERT INTO access.invitations SELECT * FROM jsonb_populate_record(NULL::access.invitations, change);
+                    INSERT INTO access.invitations SELECT * FROM jsonb_populate_record(NULL::access.invitations, change)
+                    ON CONFLICT (tenant_id, invitation_id) DO UPDATE SET
+                        role = excluded.role, expires_at = excluded.expires_at;
+                    -- Sent again, it is open for longer, and its address is known for as long.
+                    UPDATE access.invitation_addresses SET expires_at = (change ->> 'expires_at')::timestamptz
+                    WHERE tenant_id = change ->> 'tenant_id' AND invitation_id = change ->> 'invitation_id';
                 END IF;
             WHEN 'entries' THEN
-                INSERT INTO access.entries SELECT * FROM jsonb_populate_record(NULL::access.entries, change)
-                ON CONFLICT (tenant_id, user_id) DO UPDATE SET
-                    ends_at = excluded.ends_at, is_revealed = excluded.is_revealed;
+                IF change ->> 'ends_at' IS NULL THEN
+                    DELETE FROM access.entries
+                    WHERE tenant_id = change ->> 'tenant_id' AND user_id = change ->> 'user_id';
+                ELSE
+                    INSERT INTO access.entries SELECT * FROM jsonb_populate_record(NULL::access.entries, change)
+                    ON CONFLICT (tenant_id, user_id) DO UPDATE SET
+                        ends_at = excluded.ends_at, is_revealed = excluded.is_revealed;
+                END IF;
             WHEN 'second_factors' THEN
                 -- First the user, as `access.replace_recovery_codes` does: whoever adds, removes or asks for codes waits.
                 PERFORM FROM access.users WHERE user_id = change ->> 'user_id' FOR UPDATE;

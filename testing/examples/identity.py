@@ -8,7 +8,7 @@ from domain.identity.permissions import Role, Scope
 from domain.identity.session import SessionStarted, StartSession
 from domain.identity.team import AddMember, MemberAdded
 from domain.identity.tenant import CreateTenant, TenantCreated
-from domain.identity.user import RegisterUser, UserRegistered, UserStatus
+from domain.identity.user import RegisterUser, SuperAdminMade, UserRegistered, UserStatus
 from domain.kernel.tenant_mode import TenantMode
 from testing.examples.streams import PERSONAL, id_of
 from testing.specification import NOW
@@ -72,6 +72,11 @@ def register(*, is_verified: bool = True) -> RegisterUser:
 
 def registered(status: UserStatus = UserStatus.ACTIVE) -> UserRegistered:
     return UserRegistered(user_id=ADA, personal=PERSONAL, status=status, registered_at=NOW)
+
+
+def super_admin() -> tuple[UserRegistered, SuperAdminMade]:
+    """Ada, who looks after the cell."""
+    return registered(), SuperAdminMade(user_id=ADA)
 
 
 def start_session(expires_at: datetime = LATER) -> StartSession:

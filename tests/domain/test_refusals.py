@@ -10,7 +10,7 @@ from typing import get_type_hints
 import pytest
 
 import domain
-from domain.commands import HANDLERS, AsCustomer, ChangeMetadata, WithinLimits
+from domain.commands import HANDLERS, AsCustomer, AsSuperAdmin, ChangeMetadata, WithinLimits
 from domain.kernel.refusal import Refusal
 
 PROMISED = """
@@ -131,6 +131,7 @@ PROMISED = """
     TenantAlreadyExists          tenant_already_exists          conflict   -
     TenantIdReserved             tenant_id_reserved             invalid    tenant
     TenantNotEntered             tenant_not_entered             forbidden  tenant
+    AnotherTenantEntered         another_tenant_entered         conflict   tenant
     ApiKeyNotFound               api_key_not_found              not_found  api_key
     ApiKeyAlreadyExists          api_key_already_exists         conflict   -
     ApiKeyIsOver                 api_key_over                   conflict   api_key
@@ -140,6 +141,7 @@ PROMISED = """
     TeamNotFound                 team_not_found                 not_found  tenant
     TeamNeedsAdmin               team_needs_admin               conflict   -
     NotAllowed                   not_allowed                    forbidden  -
+    NotSuperAdmin                not_super_admin                forbidden  -
     GrantsTooMuch                grants_too_much                forbidden  -
     OwnRole                      own_role                       conflict   user
     NotARoleOfTeams              not_a_role_of_teams            invalid    role
@@ -148,6 +150,7 @@ PROMISED = """
     TeamIsFull                   team_full                      conflict   -
     InvitationNotFound           invitation_not_found           not_found  invitation
     InvitationAlreadyExists      invitation_already_exists      conflict   -
+    InvitationResentTooOften     invitation_resent_too_often    conflict   invitation
     InvitationExpired            invitation_expired             conflict   invitation
     InvalidInvitationExpiry      invalid_invitation_expiry      invalid    expires_at
     UserNotFound                 user_not_found                 not_found  user
@@ -208,5 +211,6 @@ def test_the_handlers_are_those_of_all_contexts_and_of_metadata_and_of_customers
     assert set(HANDLERS) == {command for context in CONTEXTS for command in context.HANDLERS} | {
         ChangeMetadata,
         AsCustomer,
+        AsSuperAdmin,
         WithinLimits,
     }

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -10,11 +11,16 @@ from typing import Any
 import asyncpg
 import pytest
 
+from api.upkeep import USED_KEPT, clear_expired
 from domain.identity.permissions import Scope
 from infra.clock import system_clock
+from infra.database import Role as DatabaseRole
+from infra.database import open_pool
 from infra.identity.invitation_addresses import InvitationAddresses
 from infra.mail.folder import FolderMailer
-from infra.mail.post import Post
+from infra.mail.post import Post, Writes
+from processors.invariants.access import check_access
+from schemas.codec import default_codec
 from testing.api_client import Api, Client, running_api
 from testing.people import admin, program
 from testing.services import FreshDatabase
@@ -93,9 +99,89 @@ async def test_a_withdrawn_invitation_lets_nobody_in(api: Api, client: Client, t
     withdrawn = await client.post(f"{path}/withdraw", idempotency_key="k")
     assert withdrawn.json() == {**made, "status": "withdrawn", "email": None}
     assert (await client.post(f"{path}/withdraw", idempotency_key="k")).status_code in (200, 404)
-    assert await accept(api, token) == 404
+    assert await accept(api, token) == 422
     assert (await client.get(path)).json()["code"] == "invitation_not_found"
     assert (await client.get("/v1/users")).json()["data"] == []
+
+
+async def test_what_is_sent_again_has_a_new_link_and_the_old_one_is_dead(
+    api: Api, client: Client, tmp_path: Path
+) -> None:
+    made = await invite(client)
+    ((_, old),) = await letters(api, tmp_path)
+    path = f"{PATH}/{made['id']}/resend"
+    again = await client.post(path, idempotency_key="k")
+    assert again.json() == {**made, "expires_at": again.json()["expires_at"]}
+    assert again.json()["expires_at"] > made["expires_at"]
+    repeated = await client.post(path, idempotency_key="k")
+    assert repeated.json() == {**again.json(), "email": None}
+    assert (await client.get(f"{PATH}/{made['id']}")).json() == again.json()
+    sent = await letters(api, tmp_path)
+    assert [to for to, _ in sent] == [BOB, BOB], "a repeat sends nothing"
+    (new,) = {token for _, token in sent} - {old}
+    soon = await client.post(path)
+    assert (soon.status_code, soon.json()["code"]) == (409, "invitation_resent_too_often")
+    assert len(await letters(api, tmp_path)) == 2
+    assert await accept(api, old) == 422
+    assert await accept(api, new) == 200
+    gone = await client.post(path)
+    assert (gone.status_code, gone.json()["code"]) == (404, "invitation_not_found")
+    await holds(api)
+
+
+async def tokens(api: Api) -> list[tuple[str, bool]]:
+    """The one-time tokens of invitations, and whether they are used."""
+    query = "SELECT subject_id, used_at IS NOT NULL FROM access.one_time_tokens WHERE purpose = 'invitation'"
+    return [tuple(row) for row in await api.parts.access_pool.fetch(query)]
+
+
+async def test_with_a_withdrawn_invitation_its_token_goes(api: Api, client: Client, tmp_path: Path) -> None:
+    kept, taken_back = await invite(client, email="ada@example.com"), await invite(client)
+    await letters(api, tmp_path)
+    assert len(await tokens(api)) == 2
+    assert (await client.post(f"{PATH}/{taken_back['id']}/withdraw")).status_code == 200
+    assert await tokens(api) == [(kept["id"], False)]
+
+
+async def test_a_letter_that_is_written_after_the_withdrawal_is_none(api: Api, client: Client, tmp_path: Path) -> None:
+    send = api.parts.post.send
+    waiting: list[Writes] = []
+    api.parts.post.send = waiting.append  # type: ignore[method-assign, assignment]
+    made = await invite(client)
+    await client.post(f"{PATH}/{made['id']}/withdraw")
+    for writes in waiting:
+        send(writes)
+    assert len(waiting) == 1
+    assert await letters(api, tmp_path) == []
+    assert await tokens(api) == []
+
+
+async def test_an_invitation_that_was_over_for_long_is_cleared_away_with_its_token(
+    api: Api, client: Client, tmp_path: Path
+) -> None:
+    made, recent = await invite(client), await invite(client, email="ada@example.com")
+    await letters(api, tmp_path)
+    end = datetime.fromisoformat(recent["expires_at"]) + USED_KEPT
+    await clear_expired(api.parts, end - timedelta(hours=1))
+    assert len((await client.get(PATH)).json()["data"]) == 2
+    for _ in range(2):
+        await clear_expired(api.parts, end + timedelta(seconds=1))
+    assert (await client.get(PATH)).json()["data"] == []
+    assert await tokens(api) == []
+    told = (await client.get("/v1/events?stream=team/acme&type=team.invitation_withdrawn")).json()["data"]
+    assert {each["data"]["invitation_id"] for each in told} == {made["id"], recent["id"]}
+    assert {each["actor"] for each in told} == {"identity"}
+    await holds(api)
+
+
+async def holds(api: Api) -> None:
+    """Invariant I11."""
+    pool = await open_pool(api.database.dsn, DatabaseRole.OWNER, api.parts.settings.database)
+    try:
+        found = await check_access(pool, default_codec())
+    finally:
+        await pool.close()
+    assert found.holds, found.named
 
 
 async def test_the_address_is_sealed_and_goes_with_the_invitation(

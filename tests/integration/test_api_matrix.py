@@ -20,12 +20,14 @@ from api.http.principal import PrincipalKind, principal_of
 from cli.tenants import create_key
 from domain.identity.permissions import HOLDERS, Holder, Permission, Role, Scope, Thing, allows, permissions_of
 from domain.identity.team import AddMember
-from domain.identity.tenant import EnterTenant
+from domain.identity.tenant import PLATFORM, EnterTenant
+from domain.identity.user import MakeSuperAdmin, RegisterUser
 from domain.kernel.identifiers import SESSION, TEST_CLOCK, is_id
 from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
 from infra.ids import new_id
 from testing.api_client import Api, Client, project, running_api
+from testing.examples.streams import PERSONAL
 from testing.made_credentials import MadeCredentials
 from testing.requests import request
 from testing.services import FreshDatabase
@@ -174,6 +176,9 @@ async def _somebody(api: Api, holder: Holder, user_id: str) -> str:
         made = await create_key(api.database.dsn, api.parts.settings, tenant_id=OWN_TENANT, scope=holder)
         return made.key_id
     if holder is Role.SUPER_ADMIN:
+        registered = RegisterUser(user_id=user_id, personal=PERSONAL, is_verified=True)
+        for of_user in (registered, MakeSuperAdmin(user_id=user_id)):
+            await api.parts.writer.submit(request(of_user, tenant_id=PLATFORM))
         command: Command = EnterTenant(tenant_id=OWN_TENANT, user_id=user_id, reason="to look")
     elif holder is Role.CUSTOMER:
         return user_id

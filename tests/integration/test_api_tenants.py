@@ -10,14 +10,20 @@ from typing import Any
 import pytest
 
 from cli.users import set_super_admin
+from domain.commands import AsSuperAdmin
 from domain.identity.permissions import Role, Scope
+from domain.identity.tenant import PLATFORM, EnterTenant
+from domain.identity.user import MakeSuperAdmin, UnmakeSuperAdmin
 from infra.database import Role as DatabaseRole
 from infra.database import open_pool
+from infra.event_store.opening import open_writer
 from processors.invariants.access import check_access
 from schemas.codec import default_codec
 from testing.api_client import Api, Client, running_api
 from testing.people import Browser, admin, browser
+from testing.requests import request
 from testing.services import FreshDatabase
+from tests.lengths import LENGTH
 
 ROOT, ADA = "root@example.com", "ada@example.com"
 WHY = {"reason": "ticket 4711"}
@@ -81,7 +87,7 @@ async def test_a_member_sees_their_own_tenant_and_no_other(api: Api) -> None:
         answer = await ada.send("GET", f"/v1/tenants/{tenant}")
         assert (answer.status_code, answer.json()["code"]) == (404, "tenant_not_found")
     assert (await ada.send("GET", "/v1/tenants?starting_after=beta")).status_code == 422
-    for path in ("suspend", "reactivate", "enter", "reveal"):
+    for path in ("suspend", "reactivate", "enter", "leave", "reveal"):
         answer = await ada.send("POST", f"/v1/tenants/acme/{path}", WHY)
         assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied"), path
     assert (await ada.send("GET", "/v1/tenants", headers={"X-Tenant-ID": "platform"})).status_code == 403
@@ -94,7 +100,10 @@ async def test_no_api_key_has_to_do_with_tenants(api: Api, scope: Scope) -> None
         await client.get("/v1/tenants"),
         await client.get("/v1/tenants/acme"),
         await client.post("/v1/tenants", {"id": "mine", "name": "Mine", "mode": "live"}),
-        *[await client.post(f"/v1/tenants/acme/{path}", WHY) for path in ("suspend", "reactivate", "enter", "reveal")],
+        *[
+            await client.post(f"/v1/tenants/acme/{path}", WHY)
+            for path in ("suspend", "reactivate", "enter", "leave", "reveal")
+        ],
     ):
         assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
 
@@ -204,6 +213,74 @@ async def test_an_entry_that_is_over_lets_nobody_in(api: Api) -> None:
     await pool.execute("SELECT pg_notify('tallybook_access', '')")
     await pool.close()
     await until_refused(root)
+
+
+async def test_whoever_leaves_is_in_the_tenant_no_more_and_its_log_says_when(api: Api) -> None:
+    root_id, root = await super_admin(api)
+    client = await api.tenant("acme")
+    early = await root.send("POST", "/v1/tenants/acme/leave")
+    assert (early.status_code, early.json()["code"]) == (403, "tenant_not_entered")
+    await ok(root, "POST", "/v1/tenants/acme/enter", WHY)
+    await ok(root, "GET", "/v1/products", tenant="acme")
+    left = await ok(root, "POST", "/v1/tenants/acme/leave", tenant="acme")
+    assert datetime.fromisoformat(left["ends_at"]) <= datetime.now(UTC)
+    refused = await root.send("GET", "/v1/products", headers=IN_ACME)
+    assert (refused.status_code, refused.json()["code"]) == (403, "tenant_mismatch"), "with the very next request"
+    (told,) = (each for each in await events(client) if each["type"] == "tenant.left")
+    assert (told["actor"], told["data"]["user_id"]) == (f"user:{root_id} for acme", root_id)
+    await ok(root, "POST", "/v1/tenants/acme/enter", WHY)
+    await ok(root, "GET", "/v1/products", tenant="acme")
+    await holds(api)
+
+
+async def test_they_are_in_one_tenant_at_a_time(api: Api) -> None:
+    root_id, root = await super_admin(api)
+    for tenant in ("acme", "beta"):
+        await api.tenant(tenant)
+    await ok(root, "POST", "/v1/tenants/acme/enter", WHY)
+    refused = await root.send("POST", "/v1/tenants/beta/enter", WHY)
+    assert (refused.status_code, refused.json()["code"]) == (409, "another_tenant_entered")
+    assert "tenant=acme" in refused.json()["detail"]
+    await ok(root, "POST", "/v1/tenants/acme/enter", WHY)
+    # Two at once, which have both seen nothing of each other: the later one counts.
+    command = AsSuperAdmin(user_id=root_id, command=EnterTenant(tenant_id="beta", user_id=root_id, reason="at once"))
+    assert (await api.parts.writer.submit(request(command, tenant_id="beta"))).refusal_code is None
+    await until_refused(root)
+    await ok(root, "GET", "/v1/products", tenant="beta")
+    await ok(root, "POST", "/v1/tenants/beta/leave")
+    await ok(root, "POST", "/v1/tenants/acme/leave")
+    await ok(root, "POST", "/v1/tenants/beta/enter", WHY)
+
+
+RACES = LENGTH.scaled(10)
+
+
+async def test_whose_right_is_taken_away_while_they_enter_has_entered_before_or_not_at_all(api: Api) -> None:
+    """Two writers, as two processes have them. Whatever was found of them before, the commit decides."""
+    root_id, _ = await super_admin(api)
+    await api.tenant("acme")
+    writers = [open_writer(api.database.dsn, api.parts.settings.writer) for _ in range(2)]
+    enter = AsSuperAdmin(user_id=root_id, command=EnterTenant(tenant_id="acme", user_id=root_id, reason="to look"))
+    outcomes = []
+    try:
+        for _ in range(RACES):
+            entered, unmade = await asyncio.gather(
+                writers[0].submit(request(enter, tenant_id="acme")),
+                writers[1].submit(request(UnmakeSuperAdmin(user_id=root_id), tenant_id=PLATFORM)),
+            )
+            assert unmade.refusal_code is None
+            before = entered.refusal_code is None
+            assert before or entered.refusal_code == "not_super_admin"
+            assert not before or entered.position < unmade.position
+            outcomes.append(before)
+            late = await writers[0].submit(request(enter, tenant_id="acme"))
+            assert late.refusal_code == "not_super_admin", "this writer has not heard of it by itself"
+            await writers[1].submit(request(MakeSuperAdmin(user_id=root_id), tenant_id=PLATFORM))
+    finally:
+        for writer in writers:
+            await writer.close()
+    assert len(outcomes) == RACES
+    await holds(api)
 
 
 async def test_a_member_who_looks_after_the_cell_is_a_member_at_home(api: Api) -> None:

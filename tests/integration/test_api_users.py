@@ -18,7 +18,7 @@ from domain.kernel.tenant_mode import TenantMode
 from infra.event_store.opening import open_writer
 from infra.ids import new_id
 from testing.api_client import Api, running_api
-from testing.people import Program, admin, program
+from testing.people import Program, admin, browser, program
 from testing.requests import request
 from testing.services import FreshDatabase
 from tests.lengths import LENGTH
@@ -179,6 +179,67 @@ async def test_nobody_changes_their_own_role_or_removes_the_last_admin(api: Api)
         other = await member(api)
         answer = await asks.send("POST", f"/v1/users/{other}/change-role", {"role": role})
         assert (answer.status_code, answer.json()["code"]) == (422, "not_a_role_of_teams")
+
+
+@pytest.mark.parametrize("role", sorted(OF_TEAMS))
+async def test_a_member_leaves_by_themselves_whatever_they_are(api: Api, role: Role) -> None:
+    await member(api)
+    bob, asks = await signed_in(api, BOB, role)
+    await admin(api, BOB, tenant="other")
+    in_acme = {"X-Tenant-ID": "acme"}
+    asks = await program(api, BOB, tenant="acme")
+    left = await asks.send("POST", "/v1/auth/leave-team", {})
+    assert (left.status_code, left.json()["id"], left.json()["role"]) == (200, bob, None), left.text
+    for path in ("/v1/auth/me", "/v1/invoices"):
+        assert (await asks.send("GET", path, headers=in_acme)).status_code in (401, 403), "with the very next request"
+    client = await api.tenant("acme")
+    assert bob not in [each["id"] for each in (await client.get("/v1/users")).json()["data"]]
+    (told,) = (await client.get("/v1/events?stream=team/acme&type=team.member_removed")).json()["data"]
+    assert (told["actor"], told["data"]["user_id"]) == (f"user:{bob}", bob)
+    elsewhere = await program(api, BOB, tenant="other")
+    assert (await elsewhere.send("GET", "/v1/users")).status_code == 200
+
+
+async def test_the_last_admin_does_not_leave_and_is_told_what_to_do(api: Api) -> None:
+    _, asks = await signed_in(api, ADA, Role.ADMIN)
+    refused = await asks.send("POST", "/v1/auth/leave-team", {})
+    assert (refused.status_code, refused.json()["code"]) == (409, "team_needs_admin")
+    assert "make somebody else ADMIN first" in refused.json()["detail"]
+    await member(api)
+    assert (await asks.send("POST", "/v1/auth/leave-team", {})).status_code == 200
+
+
+async def test_whoever_is_in_no_tenant_names_the_one_that_they_leave(api: Api) -> None:
+    await member(api)
+    await admin(api, BOB)
+    await admin(api, BOB, tenant="other")
+    page = await browser(api, BOB)
+    page.csrf_token = (await page.send("GET", "/v1/auth/me")).json()["csrf_token"]
+    unnamed = await page.send("POST", "/v1/auth/leave-team", {})
+    assert (unnamed.status_code, unnamed.json()["code"]) == (400, "tenant_required")
+    assert (await page.send("POST", "/v1/auth/leave-team", {}, {"X-Tenant-ID": "acme"})).status_code == 200
+    assert [each["id"] for each in (await page.send("GET", "/v1/auth/me")).json()["tenants"]] == ["other"]
+
+
+async def test_of_the_last_two_admins_who_leave_at_once_one_remains(api: Api) -> None:
+    """Two writers, as two processes have them."""
+    writers = [open_writer(api.database.dsn, api.parts.settings.writer) for _ in range(2)]
+    try:
+        for number in range(WRITER_RACES):
+            tenant = f"left-{number}"
+            created = CreateTenant(tenant_id=tenant, name=tenant, mode=TenantMode.TEST)
+            await api.parts.writer.submit(request(created, tenant_id=tenant))
+            people = [await member(api, tenant=tenant) for _ in range(2)]
+            outcomes = await asyncio.gather(
+                *(
+                    writer.submit(request(RemoveMember(tenant_id=tenant, user_id=each, by=each), tenant_id=tenant))
+                    for writer, each in zip(writers, people, strict=True)
+                )
+            )
+            assert sorted(outcome.refusal_code or "" for outcome in outcomes) == ["", "team_needs_admin"]
+    finally:
+        for writer in writers:
+            await writer.close()
 
 
 RACES = LENGTH.scaled(5)

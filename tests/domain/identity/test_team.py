@@ -1,6 +1,6 @@
 """Specifications of teams."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,8 @@ from domain.identity.team import (
     InvitationAlreadyExists,
     InvitationExpired,
     InvitationNotFound,
+    InvitationResent,
+    InvitationResentTooOften,
     InvitationWithdrawn,
     InviteMember,
     MemberInvited,
@@ -27,13 +29,16 @@ from domain.identity.team import (
     NotARoleOfTeams,
     OwnRole,
     RemoveMember,
+    ResendInvitation,
     TeamIsFull,
     TeamNeedsAdmin,
     TeamNotFound,
     WithdrawInvitation,
 )
 from domain.identity.tenant import TenantNotFound
+from domain.identity.user import UserErased, UserSuspended
 from domain.kernel.access import InvitationAccess, MembershipAccess
+from domain.kernel.frozen import replace
 from domain.kernel.stream import Command
 from testing.examples.identity import (
     ADA,
@@ -46,6 +51,7 @@ from testing.examples.identity import (
     add,
     added,
     key_created,
+    registered,
     tenant_created,
 )
 from testing.examples.streams import id_of
@@ -135,7 +141,7 @@ def test_an_invitation_is_accepted_once_with_the_role_that_was_offered() -> None
         .then_lets(InvitationAccess(invitation_id=INVITATION_ID, role="viewer", expires_at=NOW + WEEK))
         .when(ACCEPT)
         .then(added(BOB, Role.VIEWER, INVITATION_ID))
-        .then_lets(CLOSED, may(BOB, Role.VIEWER))
+        .then_lets(replace(CLOSED, was_accepted=True), may(BOB, Role.VIEWER))
         .then_shows(TEAM, TENANT_ID, invitations=())
         .when(AcceptInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, user_id=EVE))
         .then_refused(InvitationNotFound)
@@ -250,3 +256,45 @@ def test_a_key_invites_a_tenants_first_member_who_is_an_admin() -> None:
     viewer, admin = invite(by=KEY_ID), invite(by=KEY_ID, role=Role.ADMIN)
     given(*history).when(viewer).when(ACCEPT).then_refused(TeamNeedsAdmin, role="viewer")
     given(*history).when(admin).when(ACCEPT).then(added(BOB, Role.ADMIN, INVITATION_ID))
+
+
+def resend(at: datetime = NOW, by: str | None = ADA) -> ResendInvitation:
+    return ResendInvitation(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, expires_at=at + WEEK, by=by)
+
+
+def resent(at: datetime) -> InvitationResent:
+    return InvitationResent(tenant_id=TENANT_ID, invitation_id=INVITATION_ID, expires_at=at + WEEK, resent_at=at)
+
+
+def test_an_invitation_that_is_sent_again_is_open_for_as_long_as_at_first() -> None:
+    later = NOW + timedelta(days=6)
+    (
+        given(added(ADA), INVITED)
+        .when(resend(later), at=later)
+        .then(resent(later))
+        .then_lets(InvitationAccess(invitation_id=INVITATION_ID, role="viewer", expires_at=later + WEEK))
+        .when(ACCEPT, at=NOW + timedelta(days=8))
+        .then(added(BOB, Role.VIEWER, INVITATION_ID))
+    )
+    given(added(ADA), INVITED).when(resend(NOW + WEEK), at=NOW + WEEK).then_refused(InvitationExpired)
+    given(added(ADA)).when(resend()).then_refused(InvitationNotFound)
+    given(added(ADA), added(BOB, Role.VIEWER), INVITED).when(resend(by=BOB)).then_refused(NotAllowed)
+    too_long = replace(resend(), expires_at=NOW + WEEK + timedelta(seconds=1))
+    given(added(ADA), INVITED).when(too_long).then_refused(InvalidInvitationExpiry)
+
+
+def test_how_often_an_invitation_is_sent_again_is_bounded() -> None:
+    times = [NOW + number * teams.RESENT_EVERY_MIN for number in range(teams.RESENT_MAX + 1)]
+    asked = given(added(ADA), INVITED)
+    for at in times[:-1]:
+        soon = at + teams.RESENT_EVERY_MIN - timedelta(seconds=1)
+        asked = asked.when(resend(at), at=at).then(resent(at))
+        asked = asked.when(resend(soon), at=soon).then_refused(InvitationResentTooOften)
+    asked.when(resend(times[-1]), at=times[-1]).then_refused(InvitationResentTooOften, resent=teams.RESENT_MAX)
+
+
+def test_whoever_the_platform_suspends_decides_nothing_in_a_team() -> None:
+    for suspended in (UserSuspended(user_id=ADA), UserErased(user_id=ADA, erased_at=NOW)):
+        history = (registered(), added(ADA), added(BOB), INVITED, suspended)
+        given(*history).when(remove(BOB)).then_refused(NotAllowed)
+        given(*history).when(resend()).then_refused(NotAllowed)

@@ -2,13 +2,15 @@
 
 from datetime import timedelta
 
-from domain.identity.authority import NotAllowed
+from domain.commands import AsSuperAdmin
+from domain.identity.authority import NotAllowed, NotSuperAdmin
 from domain.identity.tenant import (
     PLATFORM,
     TENANT,
     CreateTenant,
     EnterTenant,
     Entry,
+    LeaveTenant,
     PersonalDataRevealed,
     ReactivateTenant,
     RevealPersonalData,
@@ -16,11 +18,13 @@ from domain.identity.tenant import (
     TenantAlreadyExists,
     TenantEntered,
     TenantIdReserved,
+    TenantLeft,
     TenantNotEntered,
     TenantNotFound,
     TenantReactivated,
     TenantSuspended,
 )
+from domain.identity.user import SuperAdminUnmade, UserErased, UserSuspended
 from domain.kernel.access import EntryAccess, TenantAccess
 from domain.kernel.frozen import replace
 from domain.kernel.tenant_mode import TenantMode
@@ -31,6 +35,8 @@ from testing.examples.identity import (
     add,
     create_key,
     create_tenant,
+    registered,
+    super_admin,
     tenant_created,
 )
 from testing.specification import NOW, given
@@ -121,7 +127,45 @@ def test_a_tenant_remembers_those_who_are_in_it() -> None:
 
 
 def test_whoever_is_in_a_tenant_decides_there_as_an_admin_does_while_the_hour_lasts() -> None:
+    entered = (*super_admin(), tenant_created(), ENTERED)
     for command in (add(BOB, by=ADA), create_key(by=ADA)):
-        assert given(tenant_created(), ENTERED).when(command).done.events
-        given(tenant_created(), ENTERED).when(command, at=NOW + HOUR).then_refused(NotAllowed)
-        given(tenant_created()).when(command).then_refused(NotAllowed)
+        assert given(*entered).when(command).done.events
+        given(*entered).when(command, at=NOW + HOUR).then_refused(NotAllowed)
+        given(*super_admin(), tenant_created()).when(command).then_refused(NotAllowed)
+        for taken_away in NO_MORE:
+            given(*entered, taken_away).when(command).then_refused(NotAllowed)
+        given(*entered, LEFT).when(command).then_refused(NotAllowed)
+
+
+NO_MORE = (
+    SuperAdminUnmade(user_id=ADA),
+    UserSuspended(user_id=ADA),
+    UserErased(user_id=ADA, erased_at=NOW),
+)
+LEAVE = LeaveTenant(tenant_id=TENANT_ID, user_id=ADA)
+LEFT = TenantLeft(tenant_id=TENANT_ID, user_id=ADA, left_at=NOW)
+
+
+def test_whoever_leaves_is_in_the_tenant_no_more() -> None:
+    (
+        given(tenant_created(), ENTERED)
+        .when(LEAVE)
+        .then(LEFT)
+        .then_lets(EntryAccess(user_id=ADA, ends_at=None, is_revealed=None))
+        .then_shows(TENANT, TENANT_ID, entries=())
+        .when(REVEAL)
+        .then_refused(TenantNotEntered)
+    )
+    given(tenant_created(), ENTERED, LEFT).when(ENTER).then(ENTERED)
+    given(tenant_created(), ENTERED, LEFT).when(LEAVE).then_refused(TenantNotEntered, tenant=TENANT_ID)
+    given(tenant_created(), ENTERED).when(LEAVE, at=NOW + HOUR).then_refused(TenantNotEntered)
+
+
+def test_what_a_super_admin_asks_for_is_done_if_they_are_one_when_it_is_decided() -> None:
+    for command in (ENTER, SUSPEND):
+        asked = AsSuperAdmin(user_id=ADA, command=command)
+        assert given(*super_admin(), tenant_created()).when(asked).done.events
+        given(registered(), tenant_created()).when(asked).then_refused(NotSuperAdmin, user=ADA)
+        given(tenant_created()).when(asked).then_refused(NotSuperAdmin)
+        for taken_away in NO_MORE:
+            given(*super_admin(), tenant_created(), taken_away).when(asked).then_refused(NotSuperAdmin)
