@@ -35,6 +35,7 @@ from api.http.user_sessions import UserSessions
 from api.resources import (
     accounts,
     api_keys,
+    approval_limits,
     approvals,
     auth,
     auth_events,
@@ -90,6 +91,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     plans.PLANS,
     prices.PRICES,
     approvals.APPROVALS,
+    approval_limits.APPROVAL_LIMITS,
     journal_entries.JOURNAL_ENTRIES,
     ledger.LEDGER,
     test_clocks.TEST_CLOCKS,

@@ -102,16 +102,19 @@ def as_customer(command: AsCustomer, streams: Streams, now: datetime) -> Decisio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithinLimits:
-    """What one person, or program, asks for alone: no more than the tenant lets one do without a second person."""
+    """What one person, or program, asks for alone: no more than the tenant lets one do without a second person. `by` is
+    their id.
+    """
 
     tenant_id: str
+    by: str
     command: Command
 
 
 def within_limits(command: WithinLimits, streams: Streams, now: datetime) -> Decision:
     """Raises ApprovalRequired."""
     decision = decide(command.command, streams, now)
-    check_limits(command.tenant_id, decision, streams)
+    check_limits(command.tenant_id, command.by, decision, streams, now)
     return decision
 
 

@@ -94,7 +94,7 @@ class CommandEndpoint(Endpoint):
     def _bounded(self, principal: Principal, command: Command) -> Command:
         """What is asked for alone is within the tenant's limits; a customer's command finds nothing but their own."""
         if self._needs is not None and Caution.SECOND_PERSON in CAUTIONS[self._needs]:
-            command = WithinLimits(tenant_id=principal.tenant_id, command=command)
+            command = WithinLimits(tenant_id=principal.tenant_id, by=principal.id, command=command)
         if principal.customer_id is None:
             return command
         return AsCustomer(customer_id=principal.customer_id, command=command)

@@ -142,7 +142,7 @@ REFRESH_TOKEN_INVALID: Final = ProblemType(
 ONE_TIME_TOKEN_INVALID: Final = ProblemType(
     "one_time_token_invalid",
     422,
-    "The link was used, replaced by a newer one, or taken back, or is over: ask for another one.",
+    "The link was used, replaced by a newer one, taken back, or is over: ask for another.",
 )
 REGISTRATION_CLOSED: Final = ProblemType(
     "registration_closed", 403, "Nobody registers by themselves here: ask an ADMIN for an invitation."

@@ -12,6 +12,7 @@ from api.http.listing import CreatedParameters
 from api.http.operations import Intention
 from api.http.problems import PASSWORD_CONFIRMATION_REQUIRED
 from api.http.resource import Resource
+from api.resources.approval_limits import ApprovalLimits
 from api.resources.journal_entries import NewJournalEntry, PostingResource, Reversal, check_customers, posting_resource
 from api.resources.refunds import NewRefund
 from domain.approvals.approval import (
@@ -28,12 +29,15 @@ from domain.approvals.approval import (
     RejectApproval,
     RequestApproval,
     WantedEntry,
+    WantedLimits,
     WantedRefund,
     WantedReversal,
     WithdrawApproval,
 )
 from domain.customers.customer import CustomerNotFound
+from domain.identity.authority import NotAllowed
 from domain.identity.permissions import Permission
+from domain.identity.tenant import InvalidApprovalLimits
 from domain.kernel import identifiers
 from domain.kernel.accounts import Posting, UnbalancedEntry, UnknownAccount
 from domain.ledger.journal_entry import IsControlAccount, JournalEntryIsReversed, JournalEntryNotFound
@@ -53,11 +57,12 @@ class NewReversal(Reversal):
 
 
 class NewApproval(New):
-    """What is to be done: a refund, a journal entry or a reversal, as it would be asked for without approval."""
+    """What is to be done: a refund, journal entry, reversal or limits, as it would be asked for without approval."""
 
     refund: NewRefund | None = None
     journal_entry: NewJournalEntry | None = None
     reversal: NewReversal | None = None
+    limits: ApprovalLimits | None = None
     note: LongText | None = Field(default=None, description="For whoever decides")
 
 
@@ -99,6 +104,13 @@ class WantedReversalResource(TypedDict):
     memo: str
 
 
+class WantedLimitResource(TypedDict):
+    """A currency's limit as it is to be, in minor units; null: none."""
+
+    currency: str
+    amount: int | None
+
+
 class ApprovalResource(TypedDict):
     """An approval. Actors are as events name them; `decided_by` is whoever approved or rejected it."""
 
@@ -108,6 +120,7 @@ class ApprovalResource(TypedDict):
     refund: WantedRefundResource | None
     journal_entry: WantedEntryResource | None
     reversal: WantedReversalResource | None
+    limits: list[WantedLimitResource] | None
     customer: str | None
     note: str | None
     requested_by: str
@@ -121,7 +134,7 @@ class ApprovalResource(TypedDict):
 
 def approval_resource(approval: Approval) -> ApprovalResource:
     """An approval as it is answered."""
-    refund, entry, reversal = approval.refund, approval.journal_entry, approval.reversal
+    refund, entry, reversal, limits = approval.refund, approval.journal_entry, approval.reversal, approval.limits
     return {
         "id": approval.approval_id,
         "object": "approval",
@@ -129,6 +142,9 @@ def approval_resource(approval: Approval) -> ApprovalResource:
         "refund": None if refund is None else _refund_resource(refund),
         "journal_entry": None if entry is None else _entry_resource(entry),
         "reversal": None if reversal is None else {"entry": reversal.entry_id, "memo": reversal.memo},
+        "limits": None
+        if limits is None
+        else [{"currency": each.currency, "amount": each.amount} for each in limits.changes],
         "customer": approval.customer_id,
         "note": approval.note,
         "requested_by": approval.requested_by,
@@ -181,6 +197,7 @@ EXAMPLE: Final[dict[str, object]] = {
     },
     "journal_entry": None,
     "reversal": None,
+    "limits": None,
     "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
     "note": "They called twice",
     "requested_by": _USER,
@@ -218,21 +235,26 @@ _OF_ENTRIES: Final = (
 )
 
 
+_OF_LIMITS: Final = (InvalidApprovalLimits, NotAllowed)
+
+
 @APPROVALS.creates(
     body=NewApproval,
     body_example=_ASKED,
-    refusals=(InvalidApprovalRequest, *_OF_REFUNDS, *_OF_ENTRIES),
+    refusals=(InvalidApprovalRequest, *_OF_REFUNDS, *_OF_ENTRIES, *_OF_LIMITS),
     problems=(PASSWORD_CONFIRMATION_REQUIRED,),
 )
 async def request_approval(call: Call, body: NewApproval) -> Intention:
-    """Ask a second person to approve a refund, a journal entry, or a journal entry's reversal.
+    """Ask a second person to approve a refund, a journal entry, a journal entry's reversal, or higher limits.
 
     Nothing is done until it is approved: nothing is held back for it, posted, or sent to a gateway. What is not decided
     within 14 days expires. It needs the permission of what is asked for, too, and the password where that one does.
     """
-    refund, entry, reversal = body.refund, body.journal_entry, body.reversal
+    refund, entry, reversal, limits = body.refund, body.journal_entry, body.reversal, body.limits
     if refund is not None:
         call.need(Permission.REFUNDS_WRITE, param="refund")
+    if limits is not None:
+        call.need(Permission.APPROVAL_LIMITS_WRITE, param="limits")
     if entry is not None:
         call.need(Permission.LEDGER_WRITE, param="journal_entry")
         await check_customers(call, {each.customer for each in entry.postings if each.customer is not None})
@@ -244,6 +266,7 @@ async def request_approval(call: Call, body: NewApproval) -> Intention:
         refund=None if refund is None else _refund(refund),
         journal_entry=None if entry is None else _entry(entry),
         reversal=None if reversal is None else WantedReversal(entry_id=reversal.entry, memo=reversal.memo),
+        limits=None if limits is None else WantedLimits(tenant_id=call.tenant_id, changes=limits.changes),
         note=body.note,
         by=call.actor,
         metadata=body.kept,
@@ -274,7 +297,11 @@ async def _check_may(call: Call, approval_id: str) -> None:
     """Whoever decides may do themselves what they decide on."""
     async with call.reading() as connection:
         approval: Approval = (await APPROVALS.row(call, connection, approval_id)).state
-    call.need(Permission.LEDGER_WRITE if approval.refund is None else Permission.REFUNDS_WRITE, param="approval")
+    if approval.limits is not None:
+        call.need(Permission.APPROVAL_LIMITS_WRITE, param="approval")
+    else:
+        wanted = Permission.LEDGER_WRITE if approval.refund is None else Permission.REFUNDS_WRITE
+        call.need(wanted, param="approval")
 
 
 @APPROVALS.changes(
@@ -282,7 +309,7 @@ async def _check_may(call: Call, approval_id: str) -> None:
     "approve",
     body=NoBody,
     example={**_DECIDED, "status": "approved"},
-    refusals=(ApprovalIsOver, OwnApproval, ApprovalNeedsPerson, *_OF_REFUNDS, *_OF_ENTRIES),
+    refusals=(ApprovalIsOver, OwnApproval, ApprovalNeedsPerson, *_OF_REFUNDS, *_OF_ENTRIES, *_OF_LIMITS),
     problems=(PASSWORD_CONFIRMATION_REQUIRED,),
 )
 async def approve_approval(call: Call, _body: NoBody) -> Intention:

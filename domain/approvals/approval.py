@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from domain.identity.tenant import LimitChange
 from domain.kernel.accounts import Posting
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata
@@ -61,8 +62,16 @@ class WantedReversal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WantedLimits:
+    """What is to change of the tenant's own limits, by which one person is held back."""
+
+    tenant_id: str
+    changes: tuple[LimitChange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestApproval:
-    """One of the three is wanted; a refund without an amount is of all that is left. `by` is an actor as events name
+    """One of the four is wanted; a refund without an amount is of all that is left. `by` is an actor as events name
     it, such as `user:user_…`.
     """
 
@@ -70,6 +79,7 @@ class RequestApproval:
     refund: "RefundAskedFor | None" = None
     journal_entry: WantedEntry | None = None
     reversal: WantedReversal | None = None
+    limits: WantedLimits | None = None
     note: str | None
     by: str
     metadata: Metadata = ()
@@ -116,6 +126,7 @@ class ApprovalRequested:
     refund: WantedRefund | None
     journal_entry: WantedEntry | None
     reversal: WantedReversal | None
+    limits: WantedLimits | None = None
     customer_id: str | None
     note: str | None
     metadata: Metadata = ()
@@ -201,7 +212,7 @@ class NotTheRequester(Refusal):
 
 
 class InvalidApprovalRequest(Refusal):
-    """An approval is of one thing: a refund, a journal entry, or a journal entry's reversal."""
+    """An approval is of one thing: a refund, a journal entry, a journal entry's reversal, or limits."""
 
     code = "invalid_approval_request"
     kind = RefusalKind.INVALID
@@ -216,6 +227,7 @@ class Approval:
     refund: WantedRefund | None
     journal_entry: WantedEntry | None
     reversal: WantedReversal | None
+    limits: WantedLimits | None
     customer_id: str | None
     note: str | None
     metadata: Metadata
@@ -239,6 +251,7 @@ def evolve(approval: Approval | None, event: ApprovalEvent) -> Approval:
             refund=event.refund,
             journal_entry=event.journal_entry,
             reversal=event.reversal,
+            limits=event.limits,
             customer_id=event.customer_id,
             note=event.note,
             metadata=event.metadata,

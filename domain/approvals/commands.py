@@ -26,11 +26,14 @@ from domain.approvals.approval import (
     RejectApproval,
     RequestApproval,
     WantedEntry,
+    WantedLimits,
     WantedRefund,
     WantedReversal,
     WithdrawApproval,
 )
+from domain.identity import commands as tenants
 from domain.identity.authority import person_behind
+from domain.identity.tenant import ChangeApprovalLimits
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.ledger import commands as ledger
 from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
@@ -42,7 +45,7 @@ from domain.payments.refund import RefundRequested
 def request_approval(command: RequestApproval, streams: Streams, now: datetime) -> Decision:
     """What could not be done now is refused now. Raises the refusals of what is wanted."""
     APPROVAL.check_new(streams, command.approval_id)
-    wanted = (command.refund, command.journal_entry, command.reversal)
+    wanted = (command.refund, command.journal_entry, command.reversal, command.limits)
     if sum(each is not None for each in wanted) != 1:
         raise InvalidApprovalRequest
     refund, customer_id = None, None
@@ -69,6 +72,8 @@ def request_approval(command: RequestApproval, streams: Streams, now: datetime) 
             metadata=event.metadata,
         )
         customer_id = PAYMENT.of(streams, asked.payment_id).customer_id
+    elif command.limits is not None:
+        _of_limits(command.limits, command.by, streams, now)
     else:
         _of_the_ledger(command.journal_entry, command.reversal, streams, now)
     requested = ApprovalRequested(
@@ -76,6 +81,7 @@ def request_approval(command: RequestApproval, streams: Streams, now: datetime) 
         refund=refund,
         journal_entry=command.journal_entry,
         reversal=command.reversal,
+        limits=command.limits,
         customer_id=customer_id,
         note=command.note,
         metadata=command.metadata,
@@ -96,6 +102,8 @@ def grant_approval(command: GrantApproval, streams: Streams, now: datetime) -> D
     event = ApprovalGranted(approval_id=command.approval_id, granted_by=command.by, granted_at=now)
     # In real time, also where the refund's customer lives on a test clock.
     granted = Change(APPROVAL, command.approval_id, event, effective_at=now)
+    if approval.limits is not None:
+        return Decision(now, [granted, *_of_limits(approval.limits, command.by, streams, now)])
     if approval.refund is None:
         return Decision(now, [granted, *_of_the_ledger(approval.journal_entry, approval.reversal, streams, now)])
     wanted = approval.refund
@@ -153,6 +161,13 @@ def _person(streams: Streams, actor: str) -> str | None:
     """The user who acts, in whatever tenant they have entered, or who made the API key that acts."""
     acts = actor.split(" ")[0]
     return person_behind(streams, acts.removeprefix(PROGRAM if acts.startswith(PROGRAM) else PERSON))
+
+
+def _of_limits(wanted: WantedLimits, actor: str, streams: Streams, now: datetime) -> list[Change]:
+    """Whoever approves may change limits themselves, when they do: it is looked at in the log."""
+    _, _, by = actor.split(" ")[0].partition(":")
+    command = ChangeApprovalLimits(tenant_id=wanted.tenant_id, changes=wanted.changes, by=by)
+    return tenants.change_approval_limits(command, streams, now).changes
 
 
 def _of_the_ledger(

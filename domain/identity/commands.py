@@ -27,6 +27,7 @@ from domain.identity.tenant import (
     PLATFORM,
     TENANT,
     ApprovalLimitsSet,
+    ChangeApprovalLimits,
     CreateTenant,
     EnterTenant,
     InvalidApprovalLimits,
@@ -36,6 +37,7 @@ from domain.identity.tenant import (
     RevealPersonalData,
     SetApprovalLimits,
     SuspendTenant,
+    Tenant,
     TenantCreated,
     TenantEntered,
     TenantIdReserved,
@@ -45,6 +47,7 @@ from domain.identity.tenant import (
     TenantSuspended,
 )
 from domain.kernel.frozen import replace
+from domain.kernel.money import Money
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.kernel.unchanged import changed
 
@@ -71,13 +74,27 @@ def reactivate_tenant(command: ReactivateTenant, streams: Streams, now: datetime
 
 
 def set_approval_limits(command: SetApprovalLimits, streams: Streams, now: datetime) -> Decision:
+    return _limited(TENANT.of(streams, command.tenant_id), command.limits, now)
+
+
+def change_approval_limits(command: ChangeApprovalLimits, streams: Streams, now: datetime) -> Decision:
+    """Limits keep the order in which they came. Whether it takes a second person is looked at where it is asked for."""
     tenant = TENANT.of(streams, command.tenant_id)
-    currencies = [limit.currency for limit in command.limits]
-    if len(set(currencies)) < len(currencies) or any(limit.amount < 0 for limit in command.limits):
+    check_may(streams, command.tenant_id, command.by, Permission.APPROVAL_LIMITS_WRITE, now)
+    changes = {change.currency: change.amount for change in command.changes}
+    if len(changes) < len(command.changes):
         raise InvalidApprovalLimits
-    if tenant.approval_limits == command.limits:
+    limits = {limit.currency: limit.amount for limit in tenant.approval_limits} | changes
+    left = (Money(amount, currency) for currency, amount in limits.items() if amount is not None)
+    return _limited(tenant, tuple(left), now)
+
+
+def _limited(tenant: Tenant, limits: tuple[Money, ...], now: datetime) -> Decision:
+    if len({limit.currency for limit in limits}) < len(limits) or any(limit.amount < 0 for limit in limits):
+        raise InvalidApprovalLimits
+    if tenant.approval_limits == limits:
         return Decision(now, [])
-    return Decision(now, [TENANT.change(ApprovalLimitsSet(tenant_id=command.tenant_id, limits=command.limits))])
+    return Decision(now, [TENANT.change(ApprovalLimitsSet(tenant_id=tenant.tenant_id, limits=limits))])
 
 
 def enter_tenant(command: EnterTenant, streams: Streams, now: datetime) -> Decision:
@@ -190,6 +207,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     SuspendTenant: suspend_tenant,
     ReactivateTenant: reactivate_tenant,
     SetApprovalLimits: set_approval_limits,
+    ChangeApprovalLimits: change_approval_limits,
     EnterTenant: enter_tenant,
     LeaveTenant: leave_tenant,
     RevealPersonalData: reveal_personal_data,

@@ -58,6 +58,8 @@ class Permission(StrEnum):
     REFUNDS_WRITE = "refunds:write"
     APPROVALS_READ = "approvals:read"
     APPROVALS_WRITE = "approvals:write"
+    APPROVAL_LIMITS_READ = "approval_limits:read"
+    APPROVAL_LIMITS_WRITE = "approval_limits:write"
     CATALOGUE_READ = "catalogue:read"
     CATALOGUE_WRITE = "catalogue:write"
     USAGE_READ = "usage:read"
@@ -152,6 +154,8 @@ MATRIX: Final = (
     Row(_P.REFUNDS_WRITE,         _A,   _A,     _A,   None, None, None, _WRITE, _SECOND),
     Row(_P.APPROVALS_READ,        _A,   _A,     None, None, _A,   None, _READ),
     Row(_P.APPROVALS_WRITE,       _A,   _A,     None, None, None, None, _WRITE),
+    Row(_P.APPROVAL_LIMITS_READ,  _A,   _A,     _A,   None, _A,   None, _READ),
+    Row(_P.APPROVAL_LIMITS_WRITE, _A,   None,   None, None, None, None, None, _PASSWORD | _SECOND),
     Row(_P.CATALOGUE_READ,        _A,   _A,     _A,   _A,   _A,   None, _READ),
     Row(_P.CATALOGUE_WRITE,       _A,   _A,     None, None, None, None, _WRITE),
     Row(_P.USAGE_READ,            _A,   _A,     _A,   None, _A,   _O,   _READ),

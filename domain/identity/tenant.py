@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from domain.kernel.access import AccessChange, EntryAccess, TenantAccess
+from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -45,11 +46,30 @@ class ReactivateTenant:
 class SetApprovalLimits:
     """Let nobody alone refund or post more than this, an amount for each currency; none for one: it has no limit.
 
-    It is the platform's to say: whoever is bound by a limit does not lift it.
+    All of them at once, by the platform. The tenant's own people change them one by one.
     """
 
     tenant_id: str
     limits: tuple[Money, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitChange:
+    """The limit of a currency from now on, in its minor units; None: it has no limit."""
+
+    currency: CurrencyCode
+    amount: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeApprovalLimits:
+    """By somebody of the tenant: limits of currencies that are not named stay. Whoever is bound by a limit does not
+    lift it alone (`domain.approvals.limits`).
+    """
+
+    tenant_id: str
+    changes: tuple[LimitChange, ...]
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

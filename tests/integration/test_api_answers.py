@@ -53,8 +53,10 @@ PATH_OF_OBJECT = {resource.name: f"{resource.path}/" for resource in RESOURCES i
 OF_ACCESS = {"api_key": "/v1/api-keys/", "user": "/v1/users/", "invitation": "/v1/invitations/"}
 """What is shown from the rows that events write in their own commit."""
 ORDER: dict[str, Any] = {"metadata": {"order": "4711", "channel": "web"}}
-OF_ANOTHER = {"approve_approval", "reject_approval", "leave_team"}
-"""Whoever asked does not decide: tests/integration/test_api_approvals.py; and a key is no member: test_api_users.py."""
+OF_ANOTHER = {"approve_approval", "reject_approval", "leave_team", "change_approval_limits"}
+"""Whoever asked does not decide: tests/integration/test_api_approvals.py; and no key is a member (test_api_users.py), or
+changes limits (test_api_approval_limits.py).
+"""
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 
 

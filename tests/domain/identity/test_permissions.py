@@ -38,6 +38,7 @@ TABLE = """
 | payment_methods        | rw    | rw            | r        | –    | r      | o rw     | read, write |
 | refunds †              | rw    | rw            | rw       | –    | r      | o r      | read, write |
 | approvals              | rw    | rw            | –        | –    | r      | –        | read, write |
+| approval_limits *†     | rw    | r             | r        | –    | r      | –        | read        |
 | catalogue              | rw    | rw            | r        | r    | r      | –        | read, write |
 | usage                  | rw    | rw            | r        | –    | r      | o r      | read, write |
 | wallets                | rw    | rw            | o rw     | –    | r      | o rw     | read, write |
@@ -121,6 +122,7 @@ def test_an_admin_and_a_key_of_the_scope_admin_are_two() -> None:
     assert permissions_of(Role.ADMIN) - permissions_of(Scope.ADMIN) == {
         Permission.PROFILE_READ,
         Permission.PROFILE_WRITE,
+        Permission.APPROVAL_LIMITS_WRITE,
         Permission.TENANTS_READ,
     }
 
