@@ -54,8 +54,8 @@ OF_ACCESS = {"api_key": "/v1/api-keys/", "user": "/v1/users/", "invitation": "/v
 """What is shown from the rows that events write in their own commit."""
 ORDER: dict[str, Any] = {"metadata": {"order": "4711", "channel": "web"}}
 OF_ANOTHER = {"approve_approval", "reject_approval", "leave_team", "change_approval_limits"}
-"""Whoever asked does not decide: tests/integration/test_api_approvals.py; and no key is a member (test_api_users.py), or
-changes limits (test_api_approval_limits.py).
+"""Whoever asked does not decide: test_api_approvals.py. No key is a member (test_api_users.py), or changes limits
+(test_api_approval_limits.py).
 """
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 

@@ -19,7 +19,7 @@ PATCHES: Final = {
     for operation in each.declared
     if operation.method == "PATCH" and operation.is_command and operation.needs not in OF_PEOPLE
 }
-"""Of a user's own profile, which no API key has, see test_api_own_sessions.py; of limits test_api_approval_limits.py."""
+"""What no API key changes: a user's own profile (test_api_own_sessions.py), limits (test_api_approval_limits.py)."""
 
 
 class Sample(NamedTuple):
