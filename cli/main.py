@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.exceptions import TyperException
 
-from cli import audit, auth, dead_letters, demo, projections, relay, servers, tenants, users
+from cli import audit, auth, dead_letters, demo, projections, relay, search, servers, tenants, users
 from cli.faults.command import faults
 from cli.output import (
     JSON_OPTION,
@@ -55,6 +55,7 @@ app.add_typer(audit.app, name="audit", rich_help_panel=PROOF)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=PROOF)
 app.add_typer(relay.app, name="relay", rich_help_panel=PROOF)
 app.add_typer(projections.app, name="projections", rich_help_panel=PROOF)
+app.add_typer(search.app, name="search", rich_help_panel=PROOF)
 app.command(rich_help_panel=PROOF)(faults)
 
 

@@ -34,6 +34,7 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "projections status": (),
     "projections rebuild": ("--all",),
     "projections check": (),
+    "search reindex": (),
     "relay status": (),
     "relay republish": ("--drop-topics", "--yes"),
     "dead-letters list": (),
