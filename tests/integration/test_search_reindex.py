@@ -160,21 +160,23 @@ async def test_whom_this_master_key_does_not_open_stays_as_they_were_and_is_name
     assert await terms(database.dsn) == before
 
 
+PRODUCTS = """
+SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'read' AND c.relkind = 'r' AND c.relname LIKE 'products%'
+"""
+LEFT = "CREATE INDEX left_ccnew ON {} USING gin (to_tsvector('simple', name))"
+"""As a run leaves it that was killed: not valid."""
+
+
 async def test_indexes_of_texts_are_made_anew_and_what_a_broken_run_left_is_dropped(
     client: Client, database: FreshDatabase
 ) -> None:
     product = await client.made("/v1/products", {"name": "Fibre to the home"})
     await project(database, client.parts.settings)
-    left = "CREATE INDEX left_ccnew ON {} USING gin (to_tsvector('simple', name))"
     pool = await open_pool(database.dsn, Role.OWNER, client.parts.settings.database)
     try:
         async with pool.acquire() as connection:
-            query = (
-                "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid JOIN pg_class g "
-            )
-            query += "ON g.oid = i.indexrelid JOIN pg_am a ON a.oid = g.relam WHERE a.amname = 'gin' AND "
-            query += "c.oid::regclass::text LIKE 'read.products%'"
-            await connection.execute(left.format(await connection.fetchval(query)))
+            await connection.execute(LEFT.format(await connection.fetchval(PRODUCTS)))
         await damage(
             database.dsn, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'read.left_ccnew'::regclass"
         )
