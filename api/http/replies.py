@@ -1,6 +1,6 @@
 """An HTTP answer as bytes, and its form in the log: a stored answer is repeated byte for byte."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -28,17 +28,26 @@ _FORM: Final = 2
 
 
 class Reply(NamedTuple):
-    """Status, headers, body. The length is added when it is sent."""
+    """Status, headers, body. The length is added when it is sent.
+
+    Of a long one `body` is the beginning, and `rest` makes the parts after it, each once the client has taken those
+    before: it has no length, and one that is broken off has no end, which clients see.
+    """
 
     status: int
     headers: Sequence[Header]
     body: bytes
+    rest: AsyncIterator[bytes] | None = None
 
     async def send(self, send: Send) -> None:
-        """Send it whole."""
-        headers = [*self.headers, (b"content-length", str(len(self.body)).encode())]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+        """Send it, whole or part by part."""
+        length = [(b"content-length", str(len(self.body)).encode())] if self.rest is None else []
+        await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers, *length]})
+        if self.rest is not None:
+            await send({"type": "http.response.body", "body": self.body, "more_body": True})
+            async for part in self.rest:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"" if self.rest is not None else self.body})
 
 
 def json_reply(status: int, value: object, headers: Sequence[Header] = ()) -> Reply:

@@ -41,24 +41,13 @@ class CurrencyLimit(Body):
     amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | None
 
 
-_Limits = Annotated[tuple[CurrencyLimit, ...], Field(max_length=len(EXPONENTS))]
-
-
-class ApprovalLimits(Body):
-    """Limits of some currencies, as they are to be."""
-
-    limits: _Limits
-
-    @property
-    def changes(self) -> tuple[LimitChange, ...]:
-        """As a command takes them."""
-        return _changes(self.limits)
+CurrencyLimits = Annotated[tuple[CurrencyLimit, ...], Field(max_length=len(EXPONENTS))]
 
 
 class ApprovalLimitsChange(Partial):
     """Limits of some currencies, as they are to be; those of others stay."""
 
-    limits: Kept[_Limits]
+    limits: Kept[CurrencyLimits]
 
 
 class ApprovalLimitsResource(TypedDict):
@@ -100,7 +89,7 @@ async def change_approval_limits(call: Call, body: ApprovalLimitsChange) -> Inte
     `limits`. The limits hold from the next refund on.
     """
     tenant_id = _own(call)
-    changes = () if isinstance(body.limits, Unchanged) else _changes(body.limits)
+    changes = () if isinstance(body.limits, Unchanged) else limit_changes(body.limits)
     return Intention(
         command=ChangeApprovalLimits(tenant_id=tenant_id, changes=changes, by=call.principal.id),
         render=lambda streams: _resource(tenant_id, TENANT.of(streams, tenant_id).approval_limits),
@@ -130,7 +119,8 @@ def _own(call: Call) -> str:
     return tenant_id
 
 
-def _changes(limits: tuple[CurrencyLimit, ...]) -> tuple[LimitChange, ...]:
+def limit_changes(limits: tuple[CurrencyLimit, ...]) -> tuple[LimitChange, ...]:
+    """As a command takes them."""
     return tuple(LimitChange(currency=CurrencyCode(each.currency), amount=each.amount) for each in limits)
 
 

@@ -12,7 +12,7 @@ from api.http.listing import CreatedParameters
 from api.http.operations import Intention
 from api.http.problems import PASSWORD_CONFIRMATION_REQUIRED
 from api.http.resource import Resource
-from api.resources.approval_limits import ApprovalLimits
+from api.resources.approval_limits import CurrencyLimits, limit_changes
 from api.resources.journal_entries import NewJournalEntry, PostingResource, Reversal, check_customers, posting_resource
 from api.resources.refunds import NewRefund
 from domain.approvals.approval import (
@@ -62,7 +62,7 @@ class NewApproval(New):
     refund: NewRefund | None = None
     journal_entry: NewJournalEntry | None = None
     reversal: NewReversal | None = None
-    limits: ApprovalLimits | None = None
+    limits: CurrencyLimits | None = None
     note: LongText | None = Field(default=None, description="For whoever decides")
 
 
@@ -266,7 +266,7 @@ async def request_approval(call: Call, body: NewApproval) -> Intention:
         refund=None if refund is None else _refund(refund),
         journal_entry=None if entry is None else _entry(entry),
         reversal=None if reversal is None else WantedReversal(entry_id=reversal.entry, memo=reversal.memo),
-        limits=None if limits is None else WantedLimits(tenant_id=call.tenant_id, changes=limits.changes),
+        limits=None if limits is None else WantedLimits(tenant_id=call.tenant_id, changes=limit_changes(limits)),
         note=body.note,
         by=call.actor,
         metadata=body.kept,

@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 import pytest
 
+from api.http.access_rows import page_by_id
 from api.http.principal import PrincipalKind, principal_of
+from api.resources import auth_events
 from domain.identity.auth_event import AuthEventKind
 from domain.identity.permissions import Role, Scope
 from domain.kernel.tenant_mode import TenantMode
@@ -95,6 +97,78 @@ async def test_the_export_is_the_list_and_nothing_in_it_is_a_formula(admin: Clie
     assert [row["id"] for row in rows] == [each["id"] for each in listed if each["kind"] == "log_in_failed"]
     assert {row["user_agent"] for row in rows} == {f"'{EVIL}"}
     assert {row["created"] for row in rows} <= {each["created"] for each in listed}
+
+
+async def exported(client: Client, query: str = "") -> list[str]:
+    answer = await client.get(f"{PATH}/export?{query}")
+    assert answer.status_code == 200, answer.text
+    return [row["id"] for row in csv.DictReader(io.StringIO(answer.text))]
+
+
+async def test_the_export_holds_everything_page_by_page_in_memory(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = [each["id"] for each in await shown(admin)]
+    assert len(everything) == 6
+    for rows in (1, 2, 5, 6, 7):
+        monkeypatch.setattr(auth_events, "EXPORT_ROWS", rows)
+        assert await exported(admin) == everything
+        assert await exported(admin, f"starting_after={everything[1]}") == everything[2:]
+        assert await exported(admin, f"ending_before={everything[4]}") == everything[:4]
+    assert (await admin.get(f"{PATH}/export?starting_after=aev_01m7ywe9z7e398x54gfbrtqnk7")).status_code == 422
+
+
+async def test_a_page_of_the_export_is_read_when_the_client_has_taken_the_one_before(
+    api: Api, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in the messages of the server's protocol. What fails on the way ends the answer without an end."""
+    monkeypatch.setattr(auth_events, "EXPORT_ROWS", 2)
+    reads: list[int] = []
+    fails_at = 0
+
+    async def counted(*args: Any) -> Any:
+        reads.append(len(reads))
+        if len(reads) == fails_at:
+            raise ConnectionError
+        return await page_by_id(*args)
+
+    monkeypatch.setattr(auth_events, "page_by_id", counted)
+    for fails_at, parts in ((0, [3, 2, 2, 0]), (3, [3, 2])):
+        reads.clear()
+        taken: list[tuple[int, int]] = []
+        is_over = False
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            nonlocal is_over
+            if message["type"] == "http.response.body":
+                is_over = not message.get("more_body", False)
+                taken.append((message["body"].count(b"\r\n"), len(reads)))  # noqa: B023  called in this turn
+
+        await api.app(_request(f"{PATH}/export", admin.key), _nothing, send)
+        assert [lines for lines, _ in taken] == parts
+        assert [read for _, read in taken[:2]] == [1, 2], "no page is read before the one before it is taken"
+        assert is_over is (fails_at == 0)
+
+
+def _request(path: str, key: str) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {key}".encode())],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+
+
+async def _nothing() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/export"])
