@@ -25,7 +25,7 @@ class NotAllowed(Refusal):
 
 
 class NotSuperAdmin(Refusal):
-    """A SUPER_ADMIN does this, and whoever asks is none, or no more: the operator makes one."""
+    """Whoever looks after the cell does this, and who asks does not, or no more: the operator says who does."""
 
     code = "not_super_admin"
     kind = RefusalKind.FORBIDDEN
