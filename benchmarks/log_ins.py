@@ -1,9 +1,9 @@
 """Payments with and without a storm of log-ins, in turn, in one run: a queue of passwords must not hold them up.
 
 Every second password is right. Each log-in comes from an address of its own and is of an account of its own, so that
-nothing is held back before it is compared: that is the worst that many machines can ask for. What the hashing threads
-do not come to is refused with 503. In the calm as many requests are sent that ask for nothing (`GET /health/live`), so
-that what is told is the log-ins and not the generator's own share of the processors.
+nothing is held back before it is compared: that is the worst that many machines can ask for. What comes quicker than
+passwords are hashed is refused with 503. In the calm as many requests are sent that ask for nothing
+(`GET /health/live`), so that what is told is the log-ins and not the generator's own share of the processors.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from cli.users import create_admin
 from domain.kernel.tenant_mode import TenantMode
 from host.addresses import owner_dsn
 from host.stack import Stack
+from infra.settings import AuthSettings
 
 ROUNDS: Final = 3
 DURATION_S: Final = 10.0
@@ -37,6 +38,8 @@ ENVIRONMENT: Final = {
     # An account is tried again and again here, which is to be compared every time.
     "TALLYBOOK_AUTH_ACCOUNT_FAILURES": "1000000",
     "TALLYBOOK_AUTH_ADDRESS_FAILURES": "1000000",
+    # What is measured is what keeps passwords from being hashed too quickly.
+    "TALLYBOOK_AUTH_HASHING_PER_S": str(AuthSettings().hashing_per_s),
 }
 
 

@@ -24,6 +24,7 @@ NO_LIMITS: Final[Mapping[str, str]] = MappingProxyType(
         "TALLYBOOK_API_ADMIN_PER_HOUR": _ANY_RATE,
         "TALLYBOOK_API_TENANT_REQUESTS_PER_HOUR": _ANY_RATE,
         "TALLYBOOK_API_LOG_INS_PER_MIN": _ANY_RATE,
+        "TALLYBOOK_AUTH_HASHING_PER_S": _ANY_RATE,
     }
 )
 """The environment of a stack that is loaded on purpose: to demonstrate, to measure, to break it."""

@@ -339,8 +339,12 @@ class AuthSettings(Part):
     )
     argon2_memory_kib: int = setting(19_456, "KiB", "Memory of hashing one password (argon2id).", ge=8_192)
     argon2_passes: int = setting(2, "passes", "Passes over that memory.", ge=1, le=20)
-    hashing_threads: int = setting(2, "processes", "Passwords hashed at once.", ge=1, le=64)
+    hashing_threads: int = setting(1, "processes", "Passwords hashed at once.", ge=1, le=64)
     hashing_queue_max: int = setting(64, "passwords", "Passwords that wait for a process; then 503.", ge=0)
+    hashing_per_s: float = setting(
+        4.0, "passwords/s", "Passwords hashed in the long run by one process of the API; beyond, 503.", gt=0
+    )
+    hashing_burst: int = setting(20, "passwords", "As many at once where none came before.", ge=1)
     hashing_retry_after_s: int = setting(2, "s", "Retry-After of such a refusal.", ge=1)
     reset_lasts_s: int = setting(3_600, "s", "How long the link of a password's reset works.", ge=60)
     invitation_lasts_s: int = setting(604_800, "s", "How long an invitation works.", ge=60)

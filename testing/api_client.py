@@ -20,7 +20,15 @@ from domain.identity.permissions import Scope
 from domain.kernel.tenant_mode import TenantMode
 from domain.payments.commands import RecordPaymentCaptured
 from infra.event_store.port import Request
-from infra.settings import ApiSettings, GatewaySettings, KafkaSettings, Settings, VaultSettings, gateway_api_key
+from infra.settings import (
+    ApiSettings,
+    AuthSettings,
+    GatewaySettings,
+    KafkaSettings,
+    Settings,
+    VaultSettings,
+    gateway_api_key,
+)
 from projections.catalogue import READ_MODELS
 from projections.folding.log_fold import Slice, fold_slice, whole_log
 from projections.folding.tables import prepare
@@ -145,6 +153,7 @@ async def _api(
         gateway=gateway,
         api=api or ApiSettings(anonymous_rate_per_min=100_000, log_ins_per_min=100_000),
         kafka=kafka or KafkaSettings(),
+        auth=AuthSettings(hashing_per_s=1_000),
         vault=VaultSettings(master_key=SecretStr(MASTER_KEY)),
     )
     async with open_parts(settings, dsn=database.dsn) as parts:

@@ -63,7 +63,7 @@ def note(call: Call, kind: AuthEventKind, *, user_id: str | None = None, code: s
 
 
 def check_room(call: Call) -> None:
-    """Raise the 503 of a full queue. In a flood most log-ins are refused here, which costs no query."""
+    """Raise the 503 of a full queue or of too quick a pace. In a flood most are refused here, which costs no query."""
     try:
         call.parts.identity.hashing.check_room()
     except HashingBusy as busy:
@@ -88,6 +88,7 @@ async def compare(call: Call, email: str, user_id: str | None, password: str, re
     identity = call.parts.identity
     caller = caller_of(call)
     check_secure(caller)
+    check_room(call)
     attempt = await begin(call, email, user_id)
     try:
         password_hash = await identity.passwords.check(user_id, password)

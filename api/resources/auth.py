@@ -129,6 +129,7 @@ async def log_in(call: Call, body: LogIn) -> Reply:
     nobody.
     """
     check_secure(caller_of(call))
+    check_room(call)
     await call.parts.limits.log_in(caller_of(call).address)
     kind = SessionKind(body.kind)
     if kind is SessionKind.BROWSER:
@@ -154,7 +155,6 @@ async def log_in(call: Call, body: LogIn) -> Reply:
 
 async def _proven(call: Call, body: LogIn) -> tuple[FoundUser, bytes]:
     """The user whose address and password these are."""
-    check_room(call)
     user = await call.parts.identity.users.by_address(body.email)
     user_id = None if user is None else user.user_id
     refused = Refused(AuthEventKind.LOG_IN_FAILED, WRONG_CREDENTIALS)

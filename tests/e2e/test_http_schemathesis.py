@@ -34,6 +34,7 @@ KEY = re.compile(r"[!-~]{1,255}")
 BEYOND_SCHEMA = {
     "ambiguous_page",
     "ambiguous_moment",
+    "position_ahead",
     "ambiguous_payment",
     "unknown_cursor",
     "unbalanced_entry",

@@ -1,6 +1,7 @@
 """Hashing: parameters, imported hashes, a bounded queue, and the same work whoever is asked about."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
@@ -160,6 +161,7 @@ async def test_hashing_processes_give_way_and_end_with_whoever_started_them() ->
     await opened.hash(PASSWORD)
     own = [each for each in psutil.Process().children() if "8192" in each.cmdline()]
     assert {each.nice() for each in own} == {19}
+    assert all(os.getsid(each.pid) == each.pid for each in own), "Linux shares the processor out by sessions first"
     opened.close()
     assert not [each for each in own if each.is_running()]
 
@@ -173,6 +175,26 @@ async def test_beyond_its_queue_hashing_refuses_and_goes_on(hashing: PasswordHas
         assert (await bounded.verify(await bounded.hash(PASSWORD), PASSWORD)).is_right
     finally:
         bounded.close()
+
+
+async def test_beyond_its_pace_hashing_refuses_before_anything_is_done() -> None:
+    """Whatever is sent, in the long run it has no more of the processor than so many hashes take."""
+    now = 0.0
+    paced = PasswordHashing(WEAKER.model_copy(update={"hashing_per_s": 2.0, "hashing_burst": 3}), clock=lambda: now)
+    try:
+        for _ in range(3):
+            await paced.hash(PASSWORD)
+        with pytest.raises(HashingBusy):
+            paced.check_room()
+        with pytest.raises(HashingBusy):
+            await paced.hash(PASSWORD)
+        now = 0.5
+        await paced.hash(PASSWORD)
+        with pytest.raises(HashingBusy):
+            paced.check_room()
+        assert paced.hashed == 4
+    finally:
+        paced.close()
 
 
 async def test_a_caller_who_gives_up_leaves_their_place_taken_until_the_thread_is_done() -> None:
