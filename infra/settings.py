@@ -253,8 +253,8 @@ class ApiSettings(Part):
     cors_origins: str = setting(
         "",
         "origins",
-        "Origins whose pages may ask with an API key or an access token, such as `https://shop.example.com,…`; never "
-        "with a cookie.",
+        "Origins whose pages may ask with an API key or an access token, such as `https://shop.example.com`, several "
+        "with commas, each without a slash at its end; never with a cookie.",
         pattern=rf"^({_ORIGIN}(, ?{_ORIGIN})*)?$",
     )
     command_timeout_ms: int = setting(10_000, "ms", "Longest wait for a command's outcome.", ge=1)
@@ -536,8 +536,14 @@ def load_settings() -> Settings:
 def _explain(error: ValidationError) -> str:
     prefixes = {part.__name__: str(part.model_config.get("env_prefix", PREFIX)) for part in PARTS}
     prefix = prefixes.get(error.title, PREFIX)
-    # The input is left out on purpose: it may be a secret.
-    return "; ".join(f"{prefix}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+    about = {row.variable: row.about for row in setting_rows()}
+    told: list[str] = []
+    for each in error.errors():
+        variable = f"{prefix}{'_'.join(map(str, each['loc'])).upper()}"
+        # The input is left out on purpose: it may be a secret. A pattern tells a person less than what is meant.
+        is_form = each["type"] == "string_pattern_mismatch"
+        told.append(f"{variable} is not of its form: {about[variable]}" if is_form else f"{variable}: {each['msg']}")
+    return "; ".join(told)
 
 
 def data_dir(settings: Settings) -> Path:

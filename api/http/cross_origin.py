@@ -12,8 +12,8 @@ SENT: Final = (
     b"authorization, content-type, idempotency-key, min-ledger-position, tallybook-version, x-request-id, x-tenant-id"
 )
 SHOWN: Final = (
-    b"idempotent-replayed, location, ratelimit, ratelimit-policy, retry-after, tallybook-key-expires, "
-    b"tallybook-version, x-request-id"
+    b"idempotent-replayed, ledger-position, location, ratelimit, ratelimit-policy, retry-after, "
+    b"tallybook-key-expires, tallybook-version, x-request-id"
 )
 _PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),

@@ -14,7 +14,8 @@ from pydantic_core import to_json
 
 import domain
 from api.http.replies import PROBLEM_JSON, Header, Reply
-from domain.identity.permissions import Permission, holders_of
+from domain.identity.permissions import Permission, Role, holders_of
+from domain.identity.tenant import PLATFORM
 from domain.kernel.refusal import Refusal, RefusalKind
 
 PROBLEMS_PATH: Final = "/problems"
@@ -66,7 +67,10 @@ NOT_IN_PORTAL: Final = ProblemType(
     "not_in_portal", 404, "There is no visit: this is for customers in the portal, and whoever asks is none."
 )
 TENANT_MISMATCH: Final = ProblemType(
-    "tenant_mismatch", 403, "X-Tenant-ID names a tenant that is not the API key's, or not one of the user's."
+    "tenant_mismatch",
+    403,
+    "X-Tenant-ID names a tenant that is not the API key's, or not one of the user's (GET /v1/auth/tenants lists them; "
+    "whoever looks after the cell enters another one first).",
 )
 PERMISSION_DENIED: Final = ProblemType(
     "permission_denied",
@@ -74,7 +78,10 @@ PERMISSION_DENIED: Final = ProblemType(
     "Whoever asks does not have the permission that is needed; `permission` names it.",
 )
 CROSS_SITE: Final = ProblemType(
-    "cross_site_request", 403, "A request with a session cookie must come from a page of this site."
+    "cross_site_request",
+    403,
+    "A browser's session begins and is used from a page of this site alone, as its browser says by Sec-Fetch-Site: "
+    "same-origin or this site's Origin; a program signs in with the kind `program`, or has an API key.",
 )
 CSRF_TOKEN_INVALID: Final = ProblemType(
     "csrf_token_invalid",
@@ -132,7 +139,7 @@ WRONG_SECOND_FACTOR: Final = ProblemType(
     "wrong_second_factor", 401, "The code or the passkey's answer is not the user's, was used already, or is over."
 )
 SECOND_FACTOR_NOT_SHOWN: Final = ProblemType(
-    "second_factor_not_shown", 422, "This does not show the second factor that was offered: begin again."
+    "second_factor_not_shown", 422, "This does not show the second factor that was offered: try again, or begin again."
 )
 NO_PASSKEY: Final = ProblemType("no_passkey", 409, "The user has no passkey: sign in with a code.")
 WRONG_PASSWORD: Final = ProblemType("wrong_password", 403, "This is not the user's password.")
@@ -262,7 +269,9 @@ def needs_told(needed: Permission) -> str:
     roles, scopes = holders_of(needed)
     of_keys = f"API keys of the scope {' or '.join(scopes)}" if scopes else ""
     of_users = f"users who are {', '.join(roles)}"
-    return f"the permission {needed}, which {' and '.join(filter(None, (of_keys, of_users)))} have"
+    # Who is a member of one tenant asks in that one, unless they say otherwise.
+    where = f", with X-Tenant-ID: {PLATFORM}" if roles == [Role.SUPER_ADMIN] else ""
+    return f"the permission {needed}, which {' and '.join(filter(None, (of_keys, of_users)))} have{where}"
 
 
 def _reply(

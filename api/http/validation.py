@@ -120,7 +120,7 @@ def param_in(refusal: Refusal, *, sent: object, named: Container[str], path: Map
 
 def _leads(param: str, sent: object) -> bool:
     """Whether a path leads to a field of a JSON value, or to where one is missing."""
-    *steps, _last = param.split(".")
+    *steps, last = param.split(".")
     for step in steps:
         if isinstance(sent, Mapping):
             sent = sent.get(step)
@@ -128,7 +128,7 @@ def _leads(param: str, sent: object) -> bool:
             sent = sent[int(step)]
         else:
             return False
-    return isinstance(sent, Mapping)
+    return isinstance(sent, Mapping) or (isinstance(sent, list) and last.isdecimal() and int(last) < len(sent))
 
 
 def _named(name: str, sent: object) -> Iterator[_Place]:

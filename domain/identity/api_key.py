@@ -160,7 +160,7 @@ class ApiKeyIsRotated(Refusal):
 
 
 class InvalidApiKeyTerms(Refusal):
-    """A key ends in the future, and has limits from 1 to 3,600,000 and networks such as 192.0.2.0/24."""
+    """A key ends in the future, and has limits from 1 to 3,600,000 and networks such as 192.0.2.0/24 or 192.0.2.7."""
 
     code = "invalid_api_key_terms"
     kind = RefusalKind.INVALID

@@ -10,6 +10,7 @@ from testing.api_client import Api, running_api
 from testing.services import FreshDatabase
 
 SHOP = "https://shop.example.com"
+OURS = ("idempotent-", "ledger-", "ratelimit", "tallybook-")
 ASKING = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
 
 
@@ -36,6 +37,16 @@ async def test_a_named_origins_page_asks_first_and_then_with_its_key(api: Api) -
         assert answer.headers["access-control-allow-origin"] == SHOP
         assert answer.headers["vary"] == "origin"
         assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_a_named_origins_page_reads_every_header_that_is_ours(api: Api) -> None:
+    client = await api.tenant("acme")
+    for _ in range(2):  # done, and then replayed
+        answer = await client.send("POST", "/v1/products", {"name": "P"}, idempotency_key="k", headers={"Origin": SHOP})
+        shown = answer.headers["access-control-expose-headers"].split(", ")
+        ours = [name for name in answer.headers if name.startswith(OURS)]
+        assert "ledger-position" in ours
+        assert not [name for name in ours if name not in shown]
 
 
 @pytest.mark.parametrize(

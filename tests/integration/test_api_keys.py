@@ -92,6 +92,13 @@ async def test_a_key_lasts_90_days_unless_it_says_otherwise(admin: Client) -> No
     )
 
 
+async def test_which_of_a_keys_networks_is_none_is_told(admin: Client) -> None:
+    body = {"name": "n", "scope": "read", "allowed_networks": ["192.0.2.7", "192.0.2.7/24"]}
+    refused = (await admin.post(PATH, body)).json()
+    assert (refused["code"], refused["param"]) == ("invalid_api_key_terms", "allowed_networks.1")
+    assert "192.0.2.7/24" in refused["detail"]
+
+
 @pytest.mark.parametrize("days", [13, 15])
 async def test_a_key_that_ends_within_14_days_is_told_so_with_each_answer(admin: Client, days: int) -> None:
     ends = (datetime.now(UTC) + days * DAY).replace(microsecond=0).isoformat().replace("+00:00", "Z")

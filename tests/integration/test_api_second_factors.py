@@ -178,6 +178,16 @@ async def test_a_passkey_signs_in_and_confirms(api: Api) -> None:
     assert told(await page.send("POST", "/v1/auth/passkey-options", wrong)) == (401, "wrong_credentials")
 
 
+async def test_a_mistyped_first_code_is_tried_again_with_the_same_offer(api: Api) -> None:
+    page = await browser(api, ADA)
+    offer = (await page.send("POST", f"{PATH}/totp", {})).json()
+    mistyped = await page.send("POST", f"{PATH}/totp/confirm", {"id": offer["id"], "code": "aaaaa-aaaaa"})
+    assert told(mistyped) == (422, "second_factor_not_shown")
+    assert "try again" in mistyped.json()["detail"]
+    right = {"id": offer["id"], "code": Phone(api, offer["secret"]).code()}
+    assert (await page.send("POST", f"{PATH}/totp/confirm", right)).status_code == 200
+
+
 async def test_guesses_are_held_back_though_the_password_is_right_each_time(api: Api) -> None:
     page = await browser(api, ADA)
     phone, _, _ = await with_app(api, page)

@@ -77,6 +77,17 @@ async def test_whoever_looks_after_the_cell_sees_names_and_counts_of_all_tenants
     assert (await ok(root, "GET", "/v1/tenants/beta"))["name"] == "beta"
 
 
+async def test_whoever_looks_after_the_cell_is_told_where_to_ask_and_to_enter_first(api: Api) -> None:
+    _, root = await super_admin(api)
+    await api.tenant("acme")
+    at_home = await root.send("POST", "/v1/tenants/acme/enter", {"reason": "support"}, {"X-Tenant-ID": "home"})
+    assert (at_home.status_code, at_home.json()["code"]) == (403, "permission_denied")
+    assert "X-Tenant-ID: platform" in at_home.json()["detail"]
+    outside = await root.send("GET", "/v1/customers", headers={"X-Tenant-ID": "acme"})
+    assert (outside.status_code, outside.json()["code"]) == (403, "tenant_mismatch")
+    assert "enters another one first" in outside.json()["detail"]
+
+
 async def test_a_member_sees_their_own_tenant_and_no_other(api: Api) -> None:
     await admin(api, ADA)
     await api.tenant("beta")

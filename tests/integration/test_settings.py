@@ -51,6 +51,12 @@ def test_a_choice_shows_its_values() -> None:
     assert "One of development, test, production." in about["TALLYBOOK_ENVIRONMENT"]
 
 
+def test_what_is_not_of_its_form_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYBOOK_API_CORS_ORIGINS", "https://shop.example.com/")
+    with pytest.raises(SettingsError, match=r"_CORS_ORIGINS is not of its form: Origins whose .* without a slash"):
+        load_settings()
+
+
 def test_who_only_looks_makes_no_folder(tmp_path: Path) -> None:
     assert data_path(load_settings()) == tmp_path / "data"
     assert not (tmp_path / "data").exists()
