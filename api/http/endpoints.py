@@ -68,7 +68,10 @@ class Endpoint:
         except (UndefinedTableError, UndefinedColumnError):
             # The workers of this release have yet to make the read model, or are filling it (docs/decisions/0025).
             reply = Problem(READ_MODEL_FILLING, headers=retry_after(FILLING_RETRY_S)).reply(exchange.request_id)
-        await reply.send(send)
+        if reply.rest is None:
+            await reply.send(send)
+        else:
+            await reply.send_parts(receive, send, only_head=scope["method"] == "HEAD")
 
     async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
         raise NotImplementedError

@@ -1,11 +1,12 @@
 """An HTTP answer as bytes, and its form in the log: a stored answer is repeated byte for byte."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
 from pydantic_core import to_json
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 Header = tuple[bytes, bytes]
 
@@ -40,14 +41,33 @@ class Reply(NamedTuple):
     rest: AsyncIterator[bytes] | None = None
 
     async def send(self, send: Send) -> None:
-        """Send it, whole or part by part."""
-        length = [(b"content-length", str(len(self.body)).encode())] if self.rest is None else []
-        await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers, *length]})
-        if self.rest is not None:
+        """Send one that is whole."""
+        headers = [*self.headers, (b"content-length", str(len(self.body)).encode())]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+    async def send_parts(self, receive: Receive, send: Send, *, only_head: bool) -> None:
+        """Send it part by part, for as long as somebody takes them: the server says nothing of a client that went."""
+        assert self.rest is not None, "it has parts"
+        await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers]})
+        if only_head:
+            await send({"type": "http.response.body", "body": b""})
+            return
+        gone = asyncio.create_task(_gone(receive))
+        try:
             await send({"type": "http.response.body", "body": self.body, "more_body": True})
             async for part in self.rest:
+                if gone.done():
+                    return
                 await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b"" if self.rest is not None else self.body})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def json_reply(status: int, value: object, headers: Sequence[Header] = ()) -> Reply:

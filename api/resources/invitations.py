@@ -121,7 +121,7 @@ async def create_invitation(call: Call, body: NewInvitation) -> Intention:
         render=lambda streams: _decided(streams, call.tenant_id, invitation_id),
         location=f"/v1/invitations/{invitation_id}",
         shows_once={"email": body.email},
-        afterwards=lambda: call.parts.post.send(partial(_letter, call, invitation_id, body.role, body.email)),
+        afterwards=lambda: call.parts.post.send(partial(_letter, call, invitation_id, body.email)),
     )
 
 
@@ -139,27 +139,23 @@ async def resend_invitation(call: Call, _body: NoBody) -> Intention:
     The link of the letter before works no more. An invitation is sent again 5 times at most, and 10 minutes apart.
     """
     invitation_id = _id_of(call)
-    row = await _row(call, invitation_id)
-    if row is None:
-        raise InvitationNotFound(invitation=invitation_id)
     address = (await _addresses(call).of(call.tenant_id, [invitation_id])).get(invitation_id)
-    if address is None:
-        raise InvitationExpired(invitation=invitation_id)
     return Intention(
         command=ResendInvitation(
             tenant_id=call.tenant_id, invitation_id=invitation_id, expires_at=_expiry(call), by=call.principal.id
         ),
         render=lambda streams: _decided(streams, call.tenant_id, invitation_id),
         shows_once={"email": address},
-        afterwards=lambda: call.parts.post.send(partial(_letter, call, invitation_id, Role(row["role"]), address)),
+        afterwards=lambda: call.parts.post.send(partial(_letter, call, invitation_id, address)),
     )
 
 
-async def _letter(call: Call, invitation_id: str, role: Role, address: str) -> Letter | None:
+async def _letter(call: Call, invitation_id: str, address: str | None) -> Letter | None:
     """The letter with a new link, unless the invitation was accepted or withdrawn before it was written."""
     identity = call.parts.identity
     now = identity.clock()
-    if not await _addresses(call).is_open(call.tenant_id, invitation_id, now):
+    role = await _addresses(call).open_role(call.tenant_id, invitation_id, now)
+    if role is None or address is None:
         return None
     grant = Grant(
         purpose=Purpose.INVITATION,

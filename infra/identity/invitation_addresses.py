@@ -36,10 +36,11 @@ class InvitationAddresses:
         rows = await self._pool.fetch(_SEALED, tenant_id, list(invitation_ids))
         return {row[0]: self._keyring.open(Use.INVITATIONS, row[1], tenant_id, row[0]).decode() for row in rows}
 
-    async def is_open(self, tenant_id: str, invitation_id: str, now: datetime) -> bool:
-        """Whether it may still be accepted: as of the log's last commit."""
-        query = "SELECT expires_at > $3 FROM access.invitations WHERE tenant_id = $1 AND invitation_id = $2"
-        return bool(await self._pool.fetchval(query, tenant_id, invitation_id, now))
+    async def open_role(self, tenant_id: str, invitation_id: str, now: datetime) -> str | None:
+        """What it offers, if it may still be accepted: as of the log's last commit."""
+        query = "SELECT role FROM access.invitations WHERE tenant_id = $1 AND invitation_id = $2 AND expires_at > $3"
+        role: str | None = await self._pool.fetchval(query, tenant_id, invitation_id, now)
+        return role
 
     async def expired(self, before: datetime, *, limit: int) -> Sequence[tuple[str, str]]:
         """Tenant and id of invitations that expired before this instant and are in nobody's way, the oldest first."""

@@ -1,5 +1,6 @@
 """The auth log over HTTP: a tenant's own, found by kind, user and time, page by page and as a file."""
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, MutableMapping
@@ -168,7 +169,33 @@ def _request(path: str, key: str) -> dict[str, Any]:
 
 
 async def _nothing() -> dict[str, Any]:
-    return {"type": "http.request", "body": b"", "more_body": False}
+    """The client has said all, and stays."""
+    await asyncio.Event().wait()
+    return {}
+
+
+async def test_nothing_more_is_read_for_a_client_that_went_or_asked_for_the_head(
+    api: Api, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth_events, "EXPORT_ROWS", 1)
+    taken: list[bytes] = []
+    went = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await went.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        taken.append(message.get("body", b""))
+        if len(taken) == 3:
+            went.set()
+        await asyncio.sleep(0)  # a server's own waits let others have their turn, too
+
+    await api.app(_request(f"{PATH}/export", admin.key), receive, send)
+    assert 3 <= len(taken) <= 5, "of seven messages, and the end"
+    assert taken[-1] != b""
+    head = await api.http.head(f"{PATH}/export", headers={"Authorization": f"Bearer {admin.key}"})
+    assert (head.status_code, head.content) == (200, b"")
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/export"])
