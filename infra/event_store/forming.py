@@ -16,7 +16,7 @@ from infra.event_store.deciding import Batch, NotLoaded
 from infra.event_store.port import Outcome, Request
 from infra.event_store.snapshots import Snapshots
 from infra.event_store.states import States, Versioned
-from infra.event_store.storage import Appended, ClaimKey, Codec, Loaded, ResultKey, Session, StreamKey, Wanted
+from infra.event_store.storage import Appended, ClaimKey, Codec, Loaded, Reads, ResultKey, Session, StreamKey, Wanted
 from infra.ids import EventIds
 from infra.settings import WriterSettings
 
@@ -151,7 +151,7 @@ class BatchBuilder:
                 formed.taken.append(pending)
         formed.left_s -= time.perf_counter() - started
 
-    async def complete(self, formed: Formed, session: Session) -> None:
+    async def complete(self, formed: Formed, session: Reads) -> None:
         """Decide all that fit, bringing into memory what they lack."""
         while not formed.complete:
             if formed.missing:
@@ -184,7 +184,7 @@ class BatchBuilder:
         again.deferred += formed.deferred
         return again
 
-    async def _load(self, batch: Batch | None, missing: Mapping[StreamKey, Stream[Any]], session: Session) -> None:
+    async def _load(self, batch: Batch | None, missing: Mapping[StreamKey, Stream[Any]], session: Reads) -> None:
         """Bring streams into memory, and into a batch that shall rest on them.
 
         One that cannot be read or folded fails those who need it, not the rest.

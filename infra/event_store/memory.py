@@ -23,6 +23,7 @@ from infra.event_store.storage import (
     KeyRow,
     Loaded,
     PersonKeyMismatch,
+    Reads,
     ResultKey,
     Session,
     Stale,
@@ -120,6 +121,13 @@ class MemoryStorage:
         """See `storage.Storage`."""
         async with self._store.head:
             yield _Locked(self)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Reads]:
+        """See `storage.Storage`."""
+        store = self._store
+        streams = {key: list(events) for key, events in store.streams.items()}
+        yield MemoryStorage(MemoryStore(streams=streams, claims=dict(store.claims), snapshots=dict(store.snapshots)))
 
     def announce(self, position: int) -> None:
         """See `storage.Storage`."""

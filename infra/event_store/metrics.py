@@ -16,3 +16,4 @@ CONFLICTS = Counter("tallybook_writer_conflicts", "Batches that another process'
 LOSSES = Counter("tallybook_writer_connection_losses", "Batches whose connection broke, so that they were tried again")
 BISECTIONS = Counter("tallybook_writer_bisections", "Batches halved to find the command that cannot be written")
 OUTCOMES = Counter("tallybook_writer_outcomes", "Commands by what became of them", ("outcome",))
+REHEARSALS = Counter("tallybook_writer_rehearsals", "Commands that were tried, by what became of them", ("outcome",))

@@ -105,6 +105,14 @@ class Outcome(NamedTuple):
     replayed: bool
 
 
+class Rehearsed(NamedTuple):
+    """What a command would come to: its answer, and its events as they would be recorded. None where it is refused."""
+
+    refusal_code: str | None
+    answer: Answer | None
+    events: Sequence["Envelope"]
+
+
 class IdempotencyKeyReused(Exception):
     """The key was used before with another request body."""
 
@@ -114,7 +122,11 @@ class QueueFull(Exception):
 
     def __init__(self, retry_after_ms: int) -> None:
         self.retry_after_ms = retry_after_ms
-        super().__init__(f"the writer's queue is full; retry after {retry_after_ms} ms")
+        super().__init__(f"the writer takes no more now; retry after {retry_after_ms} ms")
+
+
+class TooManyRehearsals(QueueFull):
+    """As many commands are being rehearsed as may be at once: try again after `retry_after_ms`."""
 
 
 class StoreUnavailable(Exception):
@@ -177,6 +189,14 @@ class Writer(Protocol):
         """Decide and record a command, exactly once per (tenant, idempotency key).
 
         Raises IdempotencyKeyReused, QueueFull, StoreUnavailable; a refusal is an Outcome, not an exception.
+        """
+        ...
+
+
+    async def rehearse(self, request: Request) -> Rehearsed:
+        """Decide a command on what is committed, as `submit` would, and forget it: nothing of it is kept anywhere.
+
+        Its idempotency key means nothing. Raises TooManyRehearsals, StoreUnavailable; a refusal is no exception.
         """
         ...
 

@@ -1,15 +1,18 @@
-"""The writer's side of PostgreSQL: one connection to append on, another for what must never be in a batch's way."""
+"""The writer's side of PostgreSQL: one connection to append on, others for what must never be in a batch's way."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
 
 from infra.database import Connection, Role
+from infra.event_store import postgres_reads
 from infra.event_store.append_call import APPEND, arguments
 from infra.event_store.background import Background, is_missing_partition
+from infra.event_store.postgres_reads import SnapshotReads
 from infra.event_store.storage import (
     Appended,
     ClaimKey,
@@ -17,6 +20,7 @@ from infra.event_store.storage import (
     CredentialMismatch,
     Loaded,
     PersonKeyMismatch,
+    Reads,
     ResultKey,
     Session,
     Stale,
@@ -37,37 +41,12 @@ _LOST_CLASSES: Final = frozenset({"08", "53", "57", "58"})
 _LOST_STATES: Final = frozenset({"25P02", "25P03", "25P04", "25006", "40001", "40P01", "55P03"})
 
 TIME: Final = "SELECT greatest(recorded_at, clock_timestamp()) FROM log.head"
-LOAD: Final = """
-WITH w AS MATERIALIZED (
-    SELECT u.*, s.version AS snapshot_version, s.state
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[]) WITH ORDINALITY
-        AS u (tenant, type, id, after, fingerprint, nth)
-    LEFT JOIN log.snapshots s ON s.tenant_id = u.tenant AND s.stream_type = u.type AND s.stream_id = u.id
-        AND s.fingerprint = u.fingerprint AND u.after = 0
-)
-SELECT nth, snapshot_version, state, true FROM w WHERE snapshot_version IS NOT NULL
-UNION ALL
-SELECT w.nth, e.stream_version, e.payload, false
-FROM w CROSS JOIN LATERAL (
-    SELECT e.stream_version, e.payload FROM log.events e
-    WHERE e.tenant_id = w.tenant AND e.stream_type = w.type AND e.stream_id = w.id
-        AND e.stream_version > coalesce(w.snapshot_version, w.after)
-) AS e
-ORDER BY 1, 2
-"""
 LOOK_UP: Final = """
 SELECT k.tenant, k.key, r.request_hash, r.refusal_code, r.answer, r.answer_person_id, r.position
 FROM unnest($1::text[], $2::text[]) AS k (tenant, key)
 CROSS JOIN LATERAL (
     SELECT * FROM log.command_results c WHERE c.tenant_id = k.tenant AND c.idempotency_key = k.key OFFSET 0
 ) AS r
-"""
-HOLDERS: Final = """
-SELECT k.tenant, k.kind, k.value, c.owner
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (tenant, kind, value)
-CROSS JOIN LATERAL (
-    SELECT owner FROM log.claims c WHERE c.tenant_id = k.tenant AND c.kind = k.kind AND c.value = k.value OFFSET 0
-) AS c
 """
 
 
@@ -81,23 +60,21 @@ class PostgresStorage:
         # The server ends what takes too long; this is for a server that does not answer at all.
         self._call_timeout_s = settings.transaction_timeout_ms / 1000 + settings.connect_timeout_ms / 1000
         self._background = Background(lambda: connect_writer(dsn, settings, synchronous_commit="off"), settings)
+        self._snapshots = SnapshotReads(
+            lambda: connect_writer(
+                dsn,
+                settings,
+                application_name="tallybook-rehearsals",
+                default_transaction_read_only="on",
+                transaction_timeout=f"{settings.rehearsal_timeout_ms}ms",
+                idle_in_transaction_session_timeout=f"{settings.rehearsal_timeout_ms}ms",
+            ),
+            close_timeout_s=settings.connect_timeout_ms / 1000,
+        )
 
     async def load(self, wanted: Sequence[Wanted]) -> Sequence[Loaded]:
-        """See `storage.Session`."""
-        if not wanted:
-            return []
-        keys, after, fingerprints = zip(*wanted, strict=True)
-        rows = await self._fetch(LOAD, *zip(*keys, strict=True), after, fingerprints)
-        payloads: list[list[bytes]] = [[] for _ in wanted]
-        versions = list(after)
-        snapshots: dict[int, bytes] = {}
-        for nth, version, content, is_snapshot in rows:
-            versions[nth - 1] = version
-            if is_snapshot:
-                snapshots[nth - 1] = content
-            else:
-                payloads[nth - 1].append(content)
-        return [Loaded(version, payloads[place], snapshots.get(place)) for place, version in enumerate(versions)]
+        """See `storage.Reads`."""
+        return await postgres_reads.load(self._fetch, wanted)
 
     async def look_up(self, keys: Sequence[ResultKey]) -> Mapping[ResultKey, StoredResult]:
         """See `storage.Session`."""
@@ -107,11 +84,8 @@ class PostgresStorage:
         return {(row[0], row[1]): StoredResult(*row[2:]) for row in rows}
 
     async def holders(self, claims: Sequence[ClaimKey]) -> Mapping[ClaimKey, str]:
-        """See `storage.Session`."""
-        if not claims:
-            return {}
-        rows = await self._fetch(HOLDERS, *zip(*claims, strict=True))
-        return {(row[0], row[1], row[2]): row[3] for row in rows}
+        """See `storage.Reads`."""
+        return await postgres_reads.holders(self._fetch, claims)
 
     async def append(self, write: Write) -> Appended:
         """See `storage.Session`: one call, which is the transaction unless the head is locked."""
@@ -142,6 +116,10 @@ class PostgresStorage:
             raise
         await self._execute("COMMIT")
 
+    def snapshot(self) -> AbstractAsyncContextManager[Reads]:
+        """See `storage.Storage`."""
+        return self._snapshots.snapshot()
+
     def announce(self, position: int) -> None:
         """See `storage.Storage`."""
         self._background.announce(position)
@@ -153,6 +131,7 @@ class PostgresStorage:
     async def close(self) -> None:
         """See `storage.Storage`."""
         await self._background.close()
+        await self._snapshots.close()
         if self._connection is not None:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
                 await self._connection.close(timeout=self._settings.connect_timeout_ms / 1000)

@@ -223,19 +223,23 @@ class CredentialMismatch(Exception):
     """A digest is somebody's already, or its subject is not there; or a key's or user's id is another tenant's."""
 
 
-class Session(Protocol):
-    """Reads and the append. Each may raise StoreLost."""
+class Reads(Protocol):
+    """What a decision needs to know. Each may raise StoreLost."""
 
     async def load(self, wanted: Sequence[Wanted]) -> Sequence[Loaded]:
         """The streams' newer events, in the order asked for."""
         ...
 
-    async def look_up(self, keys: Sequence[ResultKey]) -> Mapping[ResultKey, StoredResult]:
-        """The stored outcomes of those keys that have one."""
-        ...
-
     async def holders(self, claims: Sequence[ClaimKey]) -> Mapping[ClaimKey, str]:
         """The owners of those claims that are held."""
+        ...
+
+
+class Session(Reads, Protocol):
+    """Reads, stored outcomes and the append. Each may raise StoreLost."""
+
+    async def look_up(self, keys: Sequence[ResultKey]) -> Mapping[ResultKey, StoredResult]:
+        """The stored outcomes of those keys that have one."""
         ...
 
     async def append(self, write: Write) -> Appended:
@@ -257,6 +261,12 @@ class Storage(Session, Protocol):
         """Hold the log's head: nobody else appends until the end of the block, which commits.
 
         An exception in the block undoes everything. Entering and leaving may raise StoreLost.
+        """
+        ...
+
+    def snapshot(self) -> AbstractAsyncContextManager[Reads]:
+        """What is committed now, unchanged until the end of the block: read apart from every append, which it neither
+        waits for nor holds up. Entering may raise StoreLost.
         """
         ...
 

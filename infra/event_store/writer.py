@@ -25,9 +25,11 @@ from infra.event_store.port import (
     IdempotencyKeyReused,
     Outcome,
     QueueFull,
+    Rehearsed,
     Request,
     StoreUnavailable,
 )
+from infra.event_store.rehearsing import Rehearsals
 from infra.event_store.snapshots import Snapshots
 from infra.event_store.states import Versioned
 from infra.event_store.storage import (
@@ -74,6 +76,9 @@ class GroupCommitWriter:
             handlers=handlers, codec=codec, settings=settings, clock=clock, snapshots=self._snapshots
         )
         self._states = self._builder.states
+        self._rehearsals = Rehearsals(
+            storage, handlers=handlers, codec=codec, settings=settings, clock=clock, snapshots=self._snapshots
+        )
         self._queue: deque[Pending] = deque()
         self._inflight: dict[ResultKey, Pending] = {}
         self._ahead: Formed | None = None  # the next batch, while the last one's callers are being answered
@@ -106,6 +111,10 @@ class GroupCommitWriter:
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         pending.waiters.append(waiter)
         return await waiter
+
+    async def rehearse(self, request: Request) -> Rehearsed:
+        """Decide a command and forget it. See `port.Writer`."""
+        return await self._rehearsals.rehearse(request)
 
     def held(self, key: StreamKey) -> Versioned | None:
         """The state in memory, if there is one. It may be outdated: whatever is decided on it is checked again."""

@@ -1,5 +1,6 @@
 """The in-memory event store keeps the contract."""
 
+import copy
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
@@ -15,7 +16,8 @@ from testing.requests import TENANT
 from tests.contracts.access_contract import AccessContract
 from tests.contracts.counter_stream import HANDLERS, CounterCodec
 from tests.contracts.due_work_contract import DueWorkContract
-from tests.contracts.event_store_contract import Cell, EventStoreContract
+from tests.contracts.event_store_contract import EventStoreContract
+from tests.contracts.rehearsal_contract import RehearsalContract, RehearsingCell
 
 
 class MemoryCell:
@@ -39,6 +41,11 @@ class MemoryCell:
         self.writers.append(writer)
         return writer
 
+    async def everything(self) -> object:
+        store = self.store
+        kept = (store.events, store.streams, store.results, store.claims, store.work, store.people, store.personal)
+        return copy.deepcopy((kept, store.terms, store.access, store.credentials, store.snapshots))
+
     async def access(self) -> Mapping[AccessKey, AccessChange]:
         return dict(self.store.access)
 
@@ -51,12 +58,12 @@ class MemoryCell:
 
 
 @pytest.fixture
-async def cell() -> AsyncIterator[Cell]:
+async def cell() -> AsyncIterator[RehearsingCell]:
     cell = MemoryCell()
     yield cell
     for writer in cell.writers:
         await writer.close()
 
 
-class TestMemoryEventStore(EventStoreContract, DueWorkContract, AccessContract):
+class TestMemoryEventStore(EventStoreContract, DueWorkContract, AccessContract, RehearsalContract):
     pass

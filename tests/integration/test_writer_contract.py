@@ -14,11 +14,13 @@ from infra.event_store.port import CredentialKind
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import DatabaseSettings, WriterSettings
 from testing.requests import TENANT
+from testing.kept import kept
 from testing.services import FreshDatabase
 from tests.contracts.access_contract import AccessContract
 from tests.contracts.counter_stream import HANDLERS, CounterCodec
 from tests.contracts.due_work_contract import DueWorkContract
-from tests.contracts.event_store_contract import Cell, EventStoreContract
+from tests.contracts.event_store_contract import EventStoreContract
+from tests.contracts.rehearsal_contract import RehearsalContract, RehearsingCell
 
 
 class PostgresCell:
@@ -39,6 +41,9 @@ class PostgresCell:
         writer = open_writer(self.dsn, WriterSettings())
         self.writers.append(writer)
         return writer
+
+    async def everything(self) -> object:
+        return await kept(self.dsn)
 
     async def access(self) -> Mapping[AccessKey, AccessChange]:
         return await read_access(self.access_pool)
@@ -66,7 +71,7 @@ class PostgresCell:
 
 
 @pytest.fixture
-async def cell(database: FreshDatabase) -> AsyncIterator[Cell]:
+async def cell(database: FreshDatabase) -> AsyncIterator[RehearsingCell]:
     pool = await open_pool(database.dsn, Role.WRITER, DatabaseSettings())
     access_pool = await open_pool(database.dsn, Role.ACCESS, DatabaseSettings())
     cell = PostgresCell(database.dsn, pool, access_pool)
@@ -77,5 +82,5 @@ async def cell(database: FreshDatabase) -> AsyncIterator[Cell]:
     await pool.close()
 
 
-class TestPostgresEventStore(EventStoreContract, DueWorkContract, AccessContract):
+class TestPostgresEventStore(EventStoreContract, DueWorkContract, AccessContract, RehearsalContract):
     pass

@@ -1,0 +1,81 @@
+"""Rehearsing a command: it is decided as it would be, on what is committed, and nothing of it is kept anywhere.
+
+Each rehearsal has a snapshot, states and ids of its own. It does not wait in the writer's queue and touches neither
+the writer's states nor the connection that appends: however many commands are tried, those that are meant go on.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from domain.kernel.stream import Handler
+from infra.clock import Clock
+from infra.event_store import metrics
+from infra.event_store.forming import BatchBuilder, Formed, Pending
+from infra.event_store.port import Rehearsed, Request, StoreUnavailable, TooManyRehearsals
+from infra.event_store.snapshots import Snapshots
+from infra.event_store.storage import Codec, Reads, Storage, StoreLost
+from infra.settings import WriterSettings
+
+_NO_KEY: Final = ("", "")
+
+
+class Rehearsals:
+    """Those of one writer, so many at once."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        handlers: Mapping[type, Handler],
+        codec: Codec,
+        settings: WriterSettings,
+        clock: Clock,
+        snapshots: Snapshots,
+    ) -> None:
+        self._storage = storage
+        self._handlers = handlers
+        self._codec = codec
+        self._settings = settings
+        self._clock = clock
+        self._snapshots = snapshots
+        self._running = 0
+
+    async def rehearse(self, request: Request) -> Rehearsed:
+        """See `port.Writer`."""
+        settings = self._settings
+        if self._running >= settings.rehearsals_max:
+            metrics.REHEARSALS.labels("turned_away").inc()
+            raise TooManyRehearsals(settings.retry_after_s * 1000)
+        self._running += 1
+        try:
+            async with asyncio.timeout(settings.rehearsal_timeout_ms / 1000), self._storage.snapshot() as reads:
+                return await self._decided(request, reads)
+        except (StoreLost, TimeoutError) as error:
+            raise StoreUnavailable(str(error) or "the rehearsal took too long") from error
+        finally:
+            self._running -= 1
+
+    async def _decided(self, request: Request, reads: Reads) -> Rehearsed:
+        builder = BatchBuilder(
+            handlers=self._handlers,
+            codec=self._codec,
+            settings=self._settings,
+            clock=self._clock,
+            snapshots=self._snapshots,
+        )
+        # Nothing is taken to be new or free without a look: no append comes that would find out.
+        formed = builder.start([Pending(request, _NO_KEY)], trusting=False)
+        await self._complete(builder, formed, reads)
+        held = await reads.holders(list(dict.fromkeys(formed.batch.claims)))
+        if held:
+            formed = builder.start(formed.taken, after=formed.batch.base, held=held, trusting=False)
+            await self._complete(builder, formed, reads)
+        (decided,) = formed.batch.settled
+        metrics.REHEARSALS.labels("accepted" if decided.refusal_code is None else "refused").inc()
+        return Rehearsed(decided.refusal_code, decided.answer, formed.batch.write().events)
+
+    async def _complete(self, builder: BatchBuilder, formed: Formed, reads: Reads) -> None:
+        await builder.complete(formed, reads)
+        for _, error in formed.crashed:
+            raise error
