@@ -7,9 +7,16 @@ import asyncpg
 from infra.database import Connection
 
 BESIDE: frozenset[str] = frozenset(
-    {"ops.heartbeats", "access.rate_buckets", "access.auth_events", "access.api_key_uses", "access.sessions"}
+    {
+        "access.api_key_uses",
+        "access.auth_events",
+        "access.rate_buckets",
+        "log.partitioning",
+        "log.snapshots",
+        "ops.heartbeats",
+    }
 )
-"""Tables that are written because somebody asked at all, or because a process runs."""
+"""Tables that are written because somebody asked at all or because a process runs, at a time of its own."""
 
 _TABLES = """
 SELECT n.nspname || '.' || c.relname
@@ -21,15 +28,20 @@ ORDER BY 1
 
 
 async def kept(dsn: str, *, but: frozenset[str] = BESIDE) -> Mapping[str, Sequence[str]]:
-    """Every row of every table, as text, by the table's name."""
+    """Every row of every table, as text, by the table's name: all as of one moment."""
     connection: Connection = await asyncpg.connect(dsn)
     try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            tables = [row[0] for row in await connection.fetch(_TABLES) if row[0] not in but]
-            return {table: await _rows(connection, table) for table in tables}
+        tables = [row[0] for row in await connection.fetch(_TABLES) if row[0] not in but]
+        each = " UNION ALL ".join(f"SELECT '{table}', t::text FROM {table} t" for table in tables)  # noqa: S608  names from the catalogue
+        found: dict[str, list[str]] = {table: [] for table in tables}
+        for table, row in await connection.fetch(f"{each} ORDER BY 1, 2"):
+            found[table].append(row)
+        return found
     finally:
         await connection.close()
 
 
-async def _rows(connection: Connection, table: str) -> Sequence[str]:
-    return [row[0] for row in await connection.fetch(f"SELECT t::text FROM {table} t ORDER BY 1")]  # noqa: S608  a name from the catalogue
+def changed(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> Mapping[str, set[str]]:
+    """The rows that came or went, by table; nothing where all is as it was."""
+    found = {table: set(after[table]) ^ set(before[table]) for table in before}
+    return {table: rows for table, rows in found.items() if rows}

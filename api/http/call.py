@@ -10,6 +10,7 @@ from api.http.access_log import AccessLog
 from api.http.callers import Caller
 from api.http.consistency import Positions
 from api.http.credentials import Credentials
+from api.http.dry_runs import not_possible
 from api.http.limits import Limits, RateLimiter
 from api.http.principal import Principal, PrincipalKind
 from api.http.problems import (
@@ -63,7 +64,18 @@ class Parts:
 class Call:
     """A request, authenticated. Raw values are parsed by whoever needs them; `caller` is there in unstored ones."""
 
-    __slots__ = ("caller", "headers", "mode", "parts", "path", "principal", "query", "request_id", "tenant_id")
+    __slots__ = (
+        "caller",
+        "headers",
+        "is_dry_run",
+        "mode",
+        "parts",
+        "path",
+        "principal",
+        "query",
+        "request_id",
+        "tenant_id",
+    )
 
     def __init__(
         self,
@@ -84,11 +96,18 @@ class Call:
         self.path = path
         self.query = query
         self.caller = caller
+        self.is_dry_run = False
 
     @property
     def actor(self) -> str:
         """Who does this, as events record it."""
         return self.principal.actor
+
+    def gateway(self, name: str) -> Gateway:
+        """The gateway of this name. Raises the 400 of a dry run: outside, nothing can be tried and forgotten."""
+        if self.is_dry_run:
+            raise not_possible()
+        return self.parts.gateways[name]
 
     def stored_key(self, key: str) -> str:
         """The Idempotency-Key as the store knows it: a customer's never meets another's, or the tenant's own."""

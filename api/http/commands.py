@@ -5,7 +5,7 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, cast
@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope
 
 from api.http import metrics
 from api.http.call import Call
+from api.http.dry_runs import dry_run_reply, wants_dry_run
 from api.http.edge import Exchange
 from api.http.endpoints import Endpoint
 from api.http.fields import Body
@@ -24,6 +25,7 @@ from api.http.principal import Principal
 from api.http.problems import (
     BUSY,
     CLOCK_APART,
+    DRY_RUNS_BUSY,
     ERASED,
     INVALID_HEADER,
     KEY_IN_FLIGHT,
@@ -61,9 +63,14 @@ from infra.event_store.port import (
     QueueFull,
     Request,
     StoreUnavailable,
+    TooManyRehearsals,
 )
 from infra.event_store.storage import PersonKeyMismatch
 
+ParamOf = Callable[[Refusal], str | None]
+NO_KEY: Final = ""
+"""Of a dry run: it is not known again."""
+NO_HASH: Final = b""
 PERSON_TRIES: Final = 30
 """Times a command is made anew because another changed what the vault has of its person meanwhile."""
 
@@ -75,21 +82,19 @@ class CommandEndpoint(Endpoint):
 
     async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
         call = self._call(scope, exchange)
-        key = _idempotency_key(exchange.headers)
+        call.is_dry_run = wants_dry_run(exchange.headers)
+        key = NO_KEY if call.is_dry_run else _idempotency_key(exchange.headers)
         body, value = await self.body_of(call, receive)
-        request_hash = self._parts.vault.request_hash(
-            _canonical_request(scope["method"], scope["path"], call.tenant_id, value)
-        )
-        if call.principal.customer_id is not None:
-            _check_own(body, call.principal.customer_id)
         for name, permission in body.reserved.items():
             if name in body.model_fields_set:
                 call.need(permission, param=name)
+        if call.is_dry_run:
+            return await _with_its_person(lambda: self._try(call, body, value))
+        request_hash = self._parts.vault.request_hash(
+            _canonical_request(scope["method"], scope["path"], call.tenant_id, value)
+        )
         with _in_flight(self._parts.in_flight, call.tenant_id, call.stored_key(key)):
-            for _ in range(PERSON_TRIES):
-                with contextlib.suppress(PersonKeyMismatch, PersonalDataMoved):
-                    return await self._execute(call, key, request_hash, body, value)
-            raise Problem(BUSY, headers=retry_after(1))
+            return await _with_its_person(lambda: self._execute(call, key, request_hash, body, value))
 
     def _bounded(self, principal: Principal, command: Command) -> Command:
         """What is asked for alone is within the tenant's limits; a customer's command finds nothing but their own."""
@@ -99,19 +104,26 @@ class CommandEndpoint(Endpoint):
             return command
         return AsCustomer(customer_id=principal.customer_id, command=command)
 
-    async def _execute(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
-        param_of = partial(param_in, sent=sent, named=type(body).model_fields.keys(), path=call.path)
+    async def _intention(self, call: Call, body: Body, param_of: ParamOf) -> Intention:
         try:
-            intention = await cast("CommandHandler", self._operation.handler)(call, body)
+            if call.principal.customer_id is not None:
+                _check_own(body, call.principal.customer_id)
+            return await cast("CommandHandler", self._operation.handler)(call, body)
         except Refusal as refusal:
             raise refusal.at(param_of(refusal)) from None
-        rendered = Rendered(call, key, intention, self._operation.status, param_of)
+
+    def _param_of(self, call: Call, body: Body, sent: object) -> ParamOf:
+        return partial(param_in, sent=sent, named=type(body).model_fields.keys(), path=call.path)
+
+    def _request(
+        self, call: Call, key: str, request_hash: bytes, intention: Intention, rendered: "Rendered"
+    ) -> Request:
         tenant_id, actor, stored_key = call.tenant_id, call.actor, call.stored_key(key)
         if intention.tenant_id is not None and intention.tenant_id != tenant_id:
             # Their keys and the tenant's own never meet, and the tenant's log says who acted there.
             tenant_id, stored_key = intention.tenant_id, f"{PLATFORM_NAMESPACE}{call.principal.id}/{key}"
             actor = f"{call.principal.kind}:{call.principal.id} for {tenant_id}"
-        request = Request(
+        return Request(
             tenant_id=tenant_id,
             idempotency_key=stored_key,
             request_hash=request_hash,
@@ -123,6 +135,32 @@ class CommandEndpoint(Endpoint):
             credentials=intention.credentials,
             answer=rendered.answer,
         )
+
+    async def _try(self, call: Call, body: Body, sent: object) -> Reply:
+        """What the command would come to. What is shown once is not: it would be good for nothing."""
+        param_of = self._param_of(call, body, sent)
+        try:
+            intention = await self._intention(call, body, param_of)
+        except Refusal as refusal:
+            return dry_run_reply(refusal_reply(refusal, call.request_id, param=refusal.param), (), call.principal)
+        unkept = intention._replace(shows_once=None, answer_key=None)
+        rendered = Rendered(call, NO_KEY, unkept, self._operation.status, param_of)
+        try:
+            rehearsed = await self._parts.writer.rehearse(self._request(call, NO_KEY, NO_HASH, unkept, rendered))
+        except TooManyRehearsals as busy:
+            raise Problem(DRY_RUNS_BUSY, headers=retry_after(busy.retry_after_ms // 1000)) from None
+        except StoreUnavailable:
+            raise unavailable(is_command=False) from None
+        assert rendered.reply is not None, "what was decided was rendered"
+        return dry_run_reply(rendered.reply, rehearsed.events, call.principal)
+
+    async def _execute(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
+        param_of = self._param_of(call, body, sent)
+        intention = await self._intention(call, body, param_of)
+        if intention.beforehand is not None:
+            await intention.beforehand()
+        rendered = Rendered(call, key, intention, self._operation.status, param_of)
+        request = self._request(call, key, request_hash, intention, rendered)
         api = self._parts.settings.api
         try:
             async with asyncio.timeout(api.command_timeout_ms / 1000):
@@ -162,6 +200,14 @@ class CommandEndpoint(Endpoint):
         return found.reply._replace(headers=(*found.reply.headers, REPLAYED))
 
 
+async def _with_its_person(do: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Do it, and anew where another changed what the vault has of its person meanwhile."""
+    for _ in range(PERSON_TRIES):
+        with contextlib.suppress(PersonKeyMismatch, PersonalDataMoved):
+            return await do()
+    raise Problem(BUSY, headers=retry_after(1))
+
+
 def _check_own(body: Body, customer_id: str) -> None:
     """Another customer is not there, before anything is done for them: a gateway may be asked to keep a method."""
     named = getattr(body, "customer", None)
@@ -174,9 +220,7 @@ class Rendered:
 
     __slots__ = ("_call", "_intention", "_key", "_param_of", "_status", "mark", "reply", "stored")
 
-    def __init__(
-        self, call: Call, key: str, intention: Intention, status: int, param_of: Callable[[Refusal], str | None]
-    ) -> None:
+    def __init__(self, call: Call, key: str, intention: Intention, status: int, param_of: ParamOf) -> None:
         self._call = call
         self._key = key
         self._intention = intention

@@ -9,11 +9,12 @@ from typing import Final
 from api.http.replies import Header, Reply
 
 SENT: Final = (
-    b"authorization, content-type, idempotency-key, min-ledger-position, tallybook-version, x-request-id, x-tenant-id"
+    b"authorization, content-type, idempotency-key, min-ledger-position, tallybook-dry-run, tallybook-version, "
+    b"x-request-id, x-tenant-id"
 )
 SHOWN: Final = (
     b"idempotent-replayed, ledger-position, location, ratelimit, ratelimit-policy, retry-after, "
-    b"tallybook-key-expires, tallybook-version, x-request-id"
+    b"tallybook-dry-run, tallybook-key-expires, tallybook-version, x-request-id"
 )
 _PREFLIGHT: Final[tuple[Header, ...]] = (
     (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),

@@ -66,6 +66,7 @@ SINGLE_HEADERS: Final = {
         "Content-Type",
         "Content-Length",
         "Min-Ledger-Position",
+        "Tallybook-Dry-Run",
         "Tallybook-Version",
         "X-Request-Id",
     )

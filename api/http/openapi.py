@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from api.http import dry_runs
 from api.http.fields import ID_PATTERN
 from api.http.openapi_problems import Problems, problem_responses
 from api.http.openapi_schemas import REF_TEMPLATE, Json, ProblemResource, component_schemas
@@ -22,6 +23,9 @@ Send `Authorization: Bearer <API key>`. Every request that changes something nee
 the first answer, byte for byte, a refusal's included, but for the secret of a new API key, which is shown once.
 Commands answer with `Ledger-Position`; send it back as `Min-Ledger-Position` to read what you wrote. Money is in minor
 units; times are RFC 3339. Unknown fields are refused.
+
+Any command can be tried: with `Tallybook-Dry-Run: true` the answer says under `result` what it would answer, with the
+events and the postings that it would record, and nothing is done or kept.
 
 `metadata` are yours: up to 50 keys of up to 40 characters, values of up to 500, on whatever you create. A PATCH changes
 the keys that it names; null or an empty text takes a key away. Put nothing personal there: only a customer's metadata
@@ -120,7 +124,7 @@ def _operation(
             *_headers(operation),
         ],
         "responses": {
-            str(operation.status): _success(operation, references[operation.answers, "serialization"]),
+            **_successes(operation, references),
             **problem_responses(operation, problems, references),
         },
     }
@@ -148,6 +152,26 @@ def _operation(
 def _needs_body(operation: Operation) -> bool:
     assert operation.body is not None, "only commands have a body"
     return any(field.is_required() for field in operation.body.model_fields.values())
+
+
+def _successes(operation: Operation, references: Mapping[tuple[object, str], Json]) -> Json:
+    """What is answered where nothing is wrong; to a dry run, 200 whatever the command itself answers."""
+    success = _success(operation, references[operation.answers, "serialization"])
+    if not operation.is_command:
+        return {str(operation.status): success}
+    tried = references[dry_runs.DryRun, "serialization"]
+    if operation.status == 200:
+        content = success["content"][operation.media_type]
+        content["schema"] = {"anyOf": [content["schema"], tried]}
+        return {"200": success}
+    example = dry_runs.example(operation.status, operation.example)
+    return {
+        "200": {
+            "description": f"With {dry_runs.NAME}: what it would come to",
+            "content": {"application/json": {"schema": tried, "example": example}},
+        },
+        str(operation.status): success,
+    }
 
 
 def _success(operation: Operation, schema: Json) -> Json:
@@ -230,8 +254,14 @@ def _headers(operation: Operation) -> list[Json]:
     )
     found.append(_request_header("X-Tenant-ID", about, {"type": "string"}))
     if operation.is_command:
+        about = (
+            "Tells what would come of it, with the events and postings, and does nothing: no Idempotency-Key is needed."
+        )
+        found.append(_request_header(dry_runs.NAME, about, {"type": "string", "enum": [dry_runs.WANTED]}))
         schema: Json = {"type": "string", "pattern": "^[!-~]{1,255}$"}
-        about = "Names this request: a repeat under the same Idempotency-Key gets the same answer."
+        about = (
+            "Names this request: a repeat under the same Idempotency-Key gets the same answer. A dry run needs none."
+        )
         found.append(
             _request_header("Idempotency-Key", about, schema, required=True, example=f"order-4711-{operation.name}")
         )

@@ -8,6 +8,7 @@ from typing import Any, Final, NotRequired
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from api.http.dry_runs import DryRun
 from api.http.operations import Operation
 
 Json = dict[str, Any]
@@ -42,6 +43,7 @@ class ProblemResource(TypedDict):
 def component_schemas(operations: Iterable[Operation]) -> tuple[Json, Mapping[tuple[object, str], Json]]:
     """All component schemas, and a reference to each operation's body and answer."""
     inputs: list[tuple[Any, Any, TypeAdapter[Any]]] = [(ProblemResource, "serialization", TypeAdapter(ProblemResource))]
+    inputs.append((DryRun, "serialization", TypeAdapter(DryRun)))
     for operation in operations:
         if operation.body is not None:
             inputs.append((operation.body, "validation", TypeAdapter(operation.body)))

@@ -33,7 +33,8 @@ class Intention(NamedTuple):
     `answer_key` seals the answer as it is stored, where it holds a person's data. `location` is the resource's path.
     `credentials` go beside the command. `shows_once` is put into the answer and not into what is stored of it: whoever
     repeats the request is not shown it again. `tenant_id` is where it is to be done, where that is not the tenant of
-    whoever asks; `afterwards` runs once it is recorded, not for a repeat.
+    whoever asks; `beforehand` keeps what is to be there once it is decided, and `afterwards` runs when it is recorded,
+    not for a repeat. Neither runs in a dry run: whatever a handler does that stays belongs into one of them.
     """
 
     command: Command
@@ -45,6 +46,7 @@ class Intention(NamedTuple):
     credentials: tuple[Credential, ...] = ()
     shows_once: Mapping[str, object] | None = None
     tenant_id: str | None = None
+    beforehand: Callable[[], Awaitable[None]] | None = None
     afterwards: Callable[[], None] | None = None
 
 

@@ -42,6 +42,12 @@ MALFORMED_REQUEST: Final = ProblemType("malformed_request", 400, "This is no req
 MISSING_KEY: Final = ProblemType(
     "idempotency_key_missing", 400, "A request that changes something needs the header Idempotency-Key."
 )
+DRY_RUN_NOT_POSSIBLE: Final = ProblemType(
+    "dry_run_not_possible",
+    400,
+    "This cannot be tried: it asks a gateway before it is decided, or its answer is never kept. Nothing was done; send "
+    "it without Tallybook-Dry-Run to have it done.",
+)
 UNKNOWN_VERSION: Final = ProblemType("unknown_version", 400, "The header Tallybook-Version names no version there is.")
 TENANT_REQUIRED: Final = ProblemType(
     "tenant_required",
@@ -163,6 +169,9 @@ PASSWORDS_BUSY: Final = ProblemType(
     "passwords_busy", 503, "Too many passwords are being checked; retry after the seconds in the header Retry-After."
 )
 BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same Idempotency-Key.")
+DRY_RUNS_BUSY: Final = ProblemType(
+    "dry_runs_busy", 503, "As many dry runs as there may be are under way; retry after the seconds in Retry-After."
+)
 TOO_MANY_CONNECTIONS: Final = ProblemType(
     "too_many_connections", 503, "There are too many connections or unfinished requests; retry later."
 )

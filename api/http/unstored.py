@@ -5,6 +5,7 @@ from starlette.types import Receive, Scope
 from api.http.addresses import networks
 from api.http.call import Parts
 from api.http.callers import caller_of
+from api.http.dry_runs import not_possible, wants_dry_run
 from api.http.edge import Exchange
 from api.http.endpoints import Endpoint
 from api.http.operations import Operation
@@ -22,6 +23,8 @@ class UnstoredEndpoint(Endpoint):
 
     async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
         call = self._call(scope, exchange)
+        if wants_dry_run(exchange.headers):
+            raise not_possible()
         call.caller = caller_of(scope, self._trusted)
         body, sent = await self.body_of(call, receive)
         try:

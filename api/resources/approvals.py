@@ -7,13 +7,14 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.facts import PostingResource, posting_resource
 from api.http.fields import Body, JournalEntryId, LongText, MoneyResource, New, NoBody, money
 from api.http.listing import CreatedParameters
 from api.http.operations import Intention
 from api.http.problems import PASSWORD_CONFIRMATION_REQUIRED
 from api.http.resource import Resource
 from api.resources.approval_limits import CurrencyLimits, limit_changes
-from api.resources.journal_entries import NewJournalEntry, PostingResource, Reversal, check_customers, posting_resource
+from api.resources.journal_entries import NewJournalEntry, Reversal, check_customers
 from api.resources.refunds import NewRefund
 from domain.approvals.approval import (
     APPROVAL,

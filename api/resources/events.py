@@ -5,26 +5,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import Field
-from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.facts import OF_IDENTITY, PostingResource, data_of, postings_of
 from api.http.listing import Cursor, Limit, ListResource, NoParameters, Parameters, list_example, list_resource
 from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, Problem
 from api.http.validation import form
 from api.http.wire_positions import MAX_POSITION, Position
 from api.resources.customers import CUSTOMERS
-from api.resources.journal_entries import PostingResource, posting_resource
 from domain.catalogue import STREAMS
 from domain.customers.customer import CustomerNotFound
 from domain.identity.permissions import Permission
 from domain.kernel.identifiers import EVENT, decode, is_id
-from domain.kernel.stream import Topic
 from infra.event_store.log import COLUMNS
 from infra.event_store.port import Recorded
 from projections.read_model import Projection
-from schemas.codec import default_codec
 
 EVENTS: Final = Operations(
     tag="events", about="The log itself.", path_ids={"event_id": EVENT}, seen_with=Permission.EVENTS_READ
@@ -33,14 +30,10 @@ REQUEST: Final = "req_"
 CORRELATED: Final = timedelta(days=1)
 """How long after a request its consequences are looked for: an id tells its time, and the log is indexed by that. An
 index by correlation would cost each append a tenth more of the server's time (docs/decisions/0052)."""
-METADATA: Final = "metadata"
-SECRET_FIELDS: Final = frozenset({"token_reference"})
 CLOCK_SLACK: Final = timedelta(minutes=10)
 """How far an event's id, drawn when it was decided, may lie from when it was recorded."""
 
 _STREAM_TYPES: Final = sorted(STREAMS)
-_OF_IDENTITY: Final = sorted(name for name, stream in STREAMS.items() if stream.topic is Topic.IDENTITY)
-"""What became of members, keys, sessions and the tenant itself: for whoever may read the audit."""
 _EVENT_TYPES: Final = sorted(event for stream in STREAMS.values() for event in stream.events)
 _MAX_KEY_CHARS: Final = 255
 
@@ -110,11 +103,6 @@ class CommandResource(TypedDict):
 
 def event_resource(recorded: Recorded) -> EventResource:
     """An event as it is answered. A gateway's token is left out."""
-    codec = default_codec()
-    fields: dict[str, Any] = from_json(to_json(codec.decode_event(recorded.payload), bytes_mode="base64"))
-    if METADATA in fields:
-        fields[METADATA] = dict(fields[METADATA])
-    entry = None if recorded.postings is None else codec.decode_entry(recorded.postings)
     return {
         "id": recorded.event_id,
         "object": "event",
@@ -128,8 +116,8 @@ def event_resource(recorded: Recorded) -> EventResource:
         "actor": recorded.actor,
         "correlation_id": recorded.correlation_id,
         "causation_id": recorded.causation_id,
-        "data": {name: value for name, value in fields.items() if name not in SECRET_FIELDS},
-        "postings": [] if entry is None else [posting_resource(posting) for posting in entry.postings],
+        "data": data_of(recorded),
+        "postings": postings_of(recorded),
     }
 
 
@@ -181,7 +169,7 @@ ORDER BY position DESC LIMIT $4
 
 def _hidden(call: Call) -> list[str]:
     """The types of streams whose events are not for whoever asks."""
-    return [] if Permission.AUDIT_READ in call.principal.permissions else _OF_IDENTITY
+    return [] if Permission.AUDIT_READ in call.principal.permissions else OF_IDENTITY
 
 
 def _limit(call: Call, asked: int | None) -> int:

@@ -108,7 +108,6 @@ async def create_invitation(call: Call, body: NewInvitation) -> Intention:
     found = await identity.users.by_address(body.email)
     invitation_id = new_id(PREFIX)
     expires_at = _expiry(call)
-    await _addresses(call).keep(call.tenant_id, invitation_id, body.email, expires_at)
     return Intention(
         command=InviteMember(
             tenant_id=call.tenant_id,
@@ -121,6 +120,7 @@ async def create_invitation(call: Call, body: NewInvitation) -> Intention:
         render=lambda streams: _decided(streams, call.tenant_id, invitation_id),
         location=f"/v1/invitations/{invitation_id}",
         shows_once={"email": body.email},
+        beforehand=lambda: _addresses(call).keep(call.tenant_id, invitation_id, body.email, expires_at),
         afterwards=lambda: call.parts.post.send(partial(_letter, call, invitation_id, body.email)),
     )
 

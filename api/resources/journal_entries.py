@@ -7,7 +7,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import Body, CustomerId, Line, LongText, MoneyResource, New, PositiveMoney, money
+from api.http.facts import PostingResource, posting_resource
+from api.http.fields import Body, CustomerId, Line, LongText, New, PositiveMoney
 from api.http.operations import Intention
 from api.http.resource import Resource
 from domain.approvals.approval import ApprovalRequired
@@ -55,15 +56,6 @@ class Reversal(Body):
     memo: Line
 
 
-class PostingResource(TypedDict):
-    """One side of an entry."""
-
-    account: str
-    side: Side
-    amount: MoneyResource
-    customer: str | None
-
-
 class JournalEntryResource(TypedDict):
     """A manual entry."""
 
@@ -74,16 +66,6 @@ class JournalEntryResource(TypedDict):
     metadata: dict[str, str]
     created: datetime
     reversed_at: datetime | None
-
-
-def posting_resource(posting: Posting) -> PostingResource:
-    """A posting as it is answered."""
-    return {
-        "account": posting.account,
-        "side": posting.side,
-        "amount": money(posting.amount),
-        "customer": posting.customer_id,
-    }
 
 
 def journal_entry_resource(entry: JournalEntry) -> JournalEntryResource:

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.consistency import await_reached
+from api.http.facts import PostingResource, posting_resource
 from api.http.fields import CustomerId, Instant, MoneyResource, money
 from api.http.listing import (
     Cursor,
@@ -27,7 +28,6 @@ from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, FieldError, Problem, invalid
 from api.http.wire_positions import Position
 from api.resources.customers import CUSTOMERS
-from api.resources.journal_entries import PostingResource, posting_resource
 from domain.customers.customer import CustomerNotFound
 from domain.identity.permissions import Permission
 from domain.kernel.accounts import CHART, AccountType, UnknownAccount

@@ -14,6 +14,7 @@ from api.http.listing import (
     CreatedParameters,
 )
 from api.http.operations import Intention
+from api.http.problems import DRY_RUN_NOT_POSSIBLE
 from api.http.resource import Resource
 from api.http.validation import form
 from api.resources.payment_tokens import verified
@@ -150,6 +151,7 @@ PAYMENT_METHODS: Final = Resource(
         "set_default": True,
     },
     refusals=(CustomerNotFound, CustomerIsErased, PaymentMethodDeclined, PaymentMethodTypeMismatch),
+    problems=(DRY_RUN_NOT_POSSIBLE,),
 )
 async def attach_payment_method(call: Call, body: NewPaymentMethod) -> Intention:
     """Attach a payment method to a customer.
@@ -180,6 +182,7 @@ async def attach_payment_method(call: Call, body: NewPaymentMethod) -> Intention
     body=PaymentMethodChange,
     body_example={"token": "tok_mastercard"},
     refusals=(PaymentMethodIsDetached, PaymentMethodDeclined, PaymentMethodTypeMismatch),
+    problems=(DRY_RUN_NOT_POSSIBLE,),
 )
 async def update_payment_method(call: Call, body: PaymentMethodChange) -> Intention:
     """Give a payment method the gateway's new token, which the gateway is asked about."""

@@ -39,7 +39,7 @@ async def verified(
 
     A repeat of the request is the same call for the gateway, and so has the same answer.
     """
-    gateway = call.parts.gateways[gateway_name]
+    gateway = call.gateway(gateway_name)
     key = call.headers.get(b"idempotency-key", b"").decode("latin-1")
     asked = "\n".join((call.tenant_id, key, customer_id, kind, token))
     name = hashlib.sha256(asked.encode()).hexdigest()

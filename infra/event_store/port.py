@@ -192,7 +192,6 @@ class Writer(Protocol):
         """
         ...
 
-
     async def rehearse(self, request: Request) -> Rehearsed:
         """Decide a command on what is committed, as `submit` would, and forget it: nothing of it is kept anywhere.
 

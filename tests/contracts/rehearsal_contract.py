@@ -5,8 +5,8 @@ from typing import Protocol
 
 import pytest
 
-from infra.event_store.port import CredentialKind, Rehearsed, Request, TooManyRehearsals
 from infra.event_store.port import Credential as Digest
+from infra.event_store.port import CredentialKind, Rehearsed, Request, TooManyRehearsals
 from testing.requests import TENANT, request
 from tests.contracts.counter_stream import Break, Broken, Move, Open, Raise, RaiseUnless, Remind, Rename
 from tests.contracts.event_store_contract import Cell, sealed, value_of

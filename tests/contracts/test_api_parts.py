@@ -348,9 +348,13 @@ def test_a_bad_item_is_told_and_the_list_that_holds_it_is_not_called_short() -> 
         ("Authorization: Bearer <API key>", {"unauthenticated"}),
         ("Content-Type: application/json", {"unsupported_media_type"}),
         ("Tallybook-Version", {"unknown_version"}),
+        ("Tallybook-Dry-Run", {"dry_run_not_possible"}),
         ("X-Tenant-ID", {"tenant_mismatch", "tenant_required"}),
         ("X-CSRF-Token", {"csrf_token_invalid"}),
-        ("Retry-After", {"rate_limited", "position_not_reached", "log_in_held_back", "passwords_busy"}),
+        (
+            "Retry-After",
+            {"rate_limited", "position_not_reached", "log_in_held_back", "passwords_busy", "dry_runs_busy"},
+        ),
         (
             "Idempotency-Key",
             {

@@ -26,7 +26,7 @@ from domain.payments.commands import CreatePayment
 from domain.payments.payment import PAYMENT
 from gateway_adapters.port import PaymentRequest, PaymentResult, TransactionKind
 from infra.event_store.due_work import PostgresDueWork
-from infra.event_store.port import Outcome, Request, SealedPerson, StoreUnavailable, Work, Writer
+from infra.event_store.port import Outcome, Rehearsed, Request, SealedPerson, StoreUnavailable, Work, Writer
 from infra.event_store.postgres import PostgresStorage
 from infra.event_store.writer import GroupCommitWriter
 from infra.ids import new_id
@@ -56,6 +56,9 @@ class DyingWriter:
     """A worker's way to the log, cut off: what it learns is never recorded."""
 
     async def submit(self, request: Request) -> Outcome:
+        raise StoreUnavailable(type(request.command).__name__)
+
+    async def rehearse(self, request: Request) -> Rehearsed:
         raise StoreUnavailable(type(request.command).__name__)
 
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message
 
 from cli.tenants import create_key, reactivate_tenant, revoke_key, suspend_tenant
-from infra.event_store.port import Outcome, Request
+from infra.event_store.port import Outcome, Rehearsed, Request
 from infra.settings import ApiSettings
 from testing.api_client import Api, Client, running_api
 from testing.services import FreshDatabase
@@ -282,11 +282,15 @@ async def test_whatever_breaks_inside_is_a_problem_without_its_insides(api: Api,
         async def submit(self, request: Request) -> Outcome:
             raise RuntimeError("secret detail")
 
+        async def rehearse(self, request: Request) -> Rehearsed:
+            raise RuntimeError("secret detail")
+
     api.parts.writer = Broken()
-    response = await client.post("/v1/products", {"name": "P"})
-    assert response.status_code == 500
-    assert response.json()["code"] == "internal_error"
-    assert "secret detail" not in response.text
+    for headers in ({}, {"Tallybook-Dry-Run": "true"}):
+        response = await client.send("POST", "/v1/products", {"name": "P"}, headers=headers)
+        assert response.status_code == 500
+        assert response.json()["code"] == "internal_error"
+        assert "secret detail" not in response.text
 
 
 async def test_health_and_metrics_tell_how_far_everything_is(api: Api, client: Client) -> None:

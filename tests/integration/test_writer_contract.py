@@ -13,8 +13,8 @@ from infra.event_store.opening import open_writer
 from infra.event_store.port import CredentialKind
 from infra.event_store.writer import GroupCommitWriter
 from infra.settings import DatabaseSettings, WriterSettings
-from testing.requests import TENANT
 from testing.kept import kept
+from testing.requests import TENANT
 from testing.services import FreshDatabase
 from tests.contracts.access_contract import AccessContract
 from tests.contracts.counter_stream import HANDLERS, CounterCodec
