@@ -157,7 +157,7 @@ class WriterSettings(Part):
     rehearsals_max: int = setting(
         4, "commands", "Dry runs decided at once, each on a connection of its own; beyond, 503 with Retry-After.", ge=1
     )
-    rehearsal_timeout_ms: int = setting(2_000, "ms", "Longest dry run; then 503.", ge=1)
+    rehearsal_timeout_ms: int = setting(5_000, "ms", "Longest dry run; then 503.", ge=1)
     announce_interval_ms: int = setting(5, "ms", "Shortest pause between two notifications that the log grew.", ge=0)
 
 

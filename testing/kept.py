@@ -18,6 +18,9 @@ BESIDE: frozenset[str] = frozenset(
 )
 """Tables that are written because somebody asked at all or because a process runs, at a time of its own."""
 
+SEEN: frozenset[str] = frozenset({"access.sessions", "access.portal_sessions"})
+"""Those that note now and then that somebody who signed in was there."""
+
 _TABLES = """
 SELECT n.nspname || '.' || c.relname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

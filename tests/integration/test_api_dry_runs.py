@@ -2,26 +2,33 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
+import asyncpg
 import httpx2
 import pytest
+from pydantic_core import from_json, to_json
 
 from api.http.dry_runs import NAME
-from domain.identity.permissions import Scope
-from infra.event_store.port import Rehearsed, Request, TooManyRehearsals
+from api.resources.events import event_resource
+from cli.users import set_super_admin
+from domain.identity.permissions import Permission, Scope
+from infra.event_store.log import COLUMNS
+from infra.event_store.port import Recorded, Rehearsed, Request, TooManyRehearsals
 from testing.api_client import Api, Client, project, running_api
-from testing.kept import changed, kept
+from testing.kept import BESIDE, SEEN, changed, kept
+from testing.people import Browser, admin, browser
 from testing.services import FreshDatabase
-from tests.integration.test_api_answers import OPERATIONS, Story, tell
+from tests.integration.test_api_answers import OF_ANOTHER, OPERATIONS, Story, tell
 
 DRY = {NAME: "true"}
 ID = re.compile(r"([a-z]+_)[0-9a-z]{26}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d.*")
 BETWEEN = timedelta(hours=2)
 """More than ever lies between a dry run and the command: what is reckoned from now on differs by that."""
+_AFTER = f"SELECT {COLUMNS} FROM log.events WHERE position > $1 ORDER BY position"  # noqa: S608  constants
 SHOWN_ONCE = {"api_key": {"secret"}, "user": {"name", "email"}, "invitation": {"email"}}
 DRAWN_ANEW = {"commitment", "prefix"}
 """Fields that are of a person's new revision, or of a new API key."""
@@ -70,53 +77,127 @@ def same(tried: Any, real: Any, known: str, name: str = "", of: str = "") -> boo
     return bool(new) and not any(each in known for each in new) and ID.sub(r"\1", tried) == ID.sub(r"\1", real)
 
 
+class Asks(Protocol):
+    """A program, a browser, or somebody with a key."""
+
+    async def send(
+        self, method: str, path: str, body: object = None, *, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response: ...
+
+
+async def tried_first(
+    api: Api, asks: Asks, operation: str, body: object, real: Callable[[], Awaitable[dict[str, Any]]], at: str
+) -> dict[str, Any] | None:
+    """Try a command, see that nothing came of it, do it, and compare. What was told; None of what cannot be tried."""
+    declared, dsn = OPERATIONS[operation], api.database.dsn
+    beside = BESIDE if isinstance(asks, Client) else BESIDE | SEEN
+    before, head = await kept(dsn, but=beside), await api.head()
+    answer = await asks.send(declared.method, at, {} if body is None else body, headers=DRY)
+    assert changed(before, await kept(dsn, but=beside)) == {}, operation
+    if answer.status_code == 400:
+        assert answer.json()["code"] == "dry_run_not_possible"
+        await real()
+        return None
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    answered, known = await real(), str(before)
+    assert told["status"] == declared.status
+    assert same(told["result"], answered, known), (operation, told["result"], answered)
+    connection = await asyncpg.connect(dsn)
+    rows = await connection.fetch(_AFTER, head)
+    await connection.close()
+    events: list[dict[str, Any]] = [from_json(to_json(event_resource(Recorded(*row)))) for row in rows]
+    if told["events"] is not None:
+        kinds = [(each["type"], each["stream_type"]) for each in events]
+        assert [(each["type"], each["stream_type"]) for each in told["events"]] == kinds, operation
+        for one, other in zip(told["events"], events, strict=True):
+            assert same(one["data"], other["data"], known), (operation, one["data"], other["data"])
+    if told["postings"] is not None:
+        postings = [posting for each in events for posting in each["postings"]]
+        assert same(told["postings"], postings, known), (operation, told["postings"], postings)
+    return told
+
+
 class Rehearsing(Story):
     """A story whose commands are tried first, each."""
 
     def __init__(self, api: Api, client: Client) -> None:
         super().__init__(api, client)
-        self.tried: set[str] = set()
         self.not_possible: set[str] = set()
 
     async def do(self, operation: str, body: object = None, **path: str) -> dict[str, Any]:
-        declared, dsn = OPERATIONS[operation], self.api.database.dsn
-        at = declared.path.format(**path)
-        before = await kept(dsn)
-        tried = await try_it(self.client, declared.method, at, body)
-        assert changed(before, await kept(dsn)) == {}, operation
-        if tried.status_code == 400:
-            assert tried.json()["code"] == "dry_run_not_possible"
-            self.not_possible.add(operation)
-            return await super().do(operation, body, **path)
-        assert tried.status_code == 200, tried.text
-        self.tried.add(operation)
-        told = tried.json()
-        head = await self.api.head()
-        real = await super().do(operation, body, **path)
-        known = str(before)
-        assert told["status"] == declared.status
-        assert same(told["result"], real, known), (operation, told["result"], real)
-        events = [each for each in await self.events() if each["position"] > head]
-        assert [(each["type"], each["stream_type"]) for each in told["events"]] == [
-            (each["type"], each["stream_type"]) for each in events
-        ]
-        for one, other in zip(told["events"], events, strict=True):
-            assert same(one["data"], other["data"], known), (operation, one["data"], other["data"])
-        postings = [posting for each in events for posting in each["postings"]]
-        assert same(told["postings"], postings, known), (operation, told["postings"], postings)
-        return real
+        real: dict[str, Any] = {}
 
-    async def events(self) -> Sequence[dict[str, Any]]:
-        """The last ones, oldest first."""
-        found: list[dict[str, Any]] = (await self.client.get("/v1/events?limit=100")).json()["data"]
-        return found[::-1]
+        async def do() -> dict[str, Any]:
+            real.update(await super(Rehearsing, self).do(operation, body, **path))
+            return real
+
+        at = OPERATIONS[operation].path.format(**path)
+        told = await tried_first(self.api, self.client, operation, body, do, at)
+        if told is None:
+            self.not_possible.add(operation)
+        else:
+            assert told["events"] is not None
+            assert told["postings"] is not None
+        return real
 
 
 async def test_what_a_dry_run_tells_is_what_the_command_then_answers_and_records(api: Api) -> None:
     story = Rehearsing(api, await api.tenant("acme"))
     await tell(story)
     assert story.not_possible == {"attach_payment_method", "update_payment_method"}
-    assert story.tried == story.done - story.not_possible
+    assert story.done | OF_PEOPLE == {name for name, operation in OPERATIONS.items() if operation.is_command}
+
+
+OF_PEOPLE = OF_ANOTHER | {
+    name
+    for name, operation in OPERATIONS.items()
+    if operation.is_command and operation.needs is Permission.TENANTS_WRITE
+}
+"""Commands that no key of a tenant gives."""
+
+
+async def test_and_so_it_is_with_what_only_people_do(api: Api) -> None:
+    client = await api.tenant("acme")
+    await admin(api, "root@example.com", tenant="home")
+    await set_super_admin(api.database.dsn, api.parts.settings, email="root@example.com", is_super_admin=True)
+    root = await browser(api, "root@example.com")
+    root.headers["X-Tenant-ID"] = "platform"
+    for name in ("ada", "bob"):
+        await admin(api, f"{name}@example.com")
+    ada, bob = [await browser(api, f"{name}@example.com") for name in ("ada", "bob")]
+    done: set[str] = set()
+
+    async def do(asks: Browser, operation: str, body: object = None, **path: str) -> None:
+        declared = OPERATIONS[operation]
+        at = declared.path.format(**path)
+
+        async def real() -> dict[str, Any]:
+            answer = await asks.send(declared.method, at, {} if body is None else body)
+            assert answer.status_code == declared.status, answer.text
+            found: dict[str, Any] = answer.json()
+            return found
+
+        assert await tried_first(api, asks, operation, body, real, at) is not None
+        done.add(operation)
+
+    why = {"reason": "ticket 4711"}
+    await do(root, "create_tenant", {"id": "new", "name": "New", "mode": "test"})
+    await do(root, "suspend_tenant", why, tenant="new")
+    await do(root, "reactivate_tenant", tenant="new")
+    await do(root, "enter_tenant", why, tenant="acme")
+    await do(root, "reveal_personal_data", why, tenant="acme")
+    await do(root, "leave_tenant", tenant="acme")
+    amount = {"amount": 7, "currency": "EUR"}
+    sides = (("cash", "debit"), ("equity", "credit"))
+    entry = {"postings": [{"account": each, "side": side, "amount": amount} for each, side in sides], "memo": "Capital"}
+    asked = [(await client.made("/v1/approvals", {"journal_entry": entry}))["id"] for _ in "12"]
+    await do(ada, "approve_approval", approval_id=str(asked[0]))
+    await do(ada, "reject_approval", approval_id=str(asked[1]))
+    limits = {"limits": [{"currency": "EUR", "amount": 500}]}
+    await do(ada, "change_approval_limits", limits, tenant="acme")
+    await do(bob, "leave_team")
+    assert done == OF_PEOPLE
 
 
 async def test_a_refusal_is_told_as_the_command_would_be_refused(api: Api) -> None:
