@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from api.app import RESOURCES
+from api.http.dry_runs import NAME
 from api.http.openapi import document
 from api.http.operations import Operation
 from api.http.principal import PrincipalKind, principal_of
@@ -271,6 +272,13 @@ async def test_own_things_are_reached_and_anothers_are_not_there(scene: Scene) -
                 else:
                     assert answer.status_code == 404, told
                     hidden += 1
+                    if operation.is_command:
+                        tried = await asker.ask(operation.method, path, body, {NAME: "true"})
+                        found = tried.json()
+                        # A gateway is not asked whether it knows what it is shown for somebody.
+                        is_hidden = found.get("status") == 404 or found.get("code") == "dry_run_not_possible"
+                        assert is_hidden, (told, tried.text)
+                        assert not found.get("events"), told
     assert reached
     assert hidden
 
