@@ -10,6 +10,7 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from api.http.callers import own_origin, public_url
+from cli import identity_links
 from cli.operators_commands import issue, register_user
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
 from cli.user_import_command import import_from_file
@@ -39,6 +40,7 @@ from infra.vault import Vault
 
 app = typer.Typer(help="People who sign in.", no_args_is_help=True)
 app.command("import")(import_from_file)
+app.add_typer(identity_links.app)
 
 LINKS_LAST: Final = {Purpose.RESET_PASSWORD: timedelta(hours=24), Purpose.FIRST_LOG_IN: timedelta(minutes=10)}
 

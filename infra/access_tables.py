@@ -7,6 +7,7 @@ from domain.kernel.access import (
     AccessKey,
     ApiKeyAccess,
     EntryAccess,
+    IdentityLinkAccess,
     InvitationAccess,
     MembershipAccess,
     SecondFactorAccess,
@@ -26,6 +27,7 @@ _TABLES: Final = {
     InvitationAccess: "SELECT tenant_id, invitation_id, role, expires_at FROM access.invitations",
     EntryAccess: "SELECT tenant_id, user_id, ends_at, is_revealed FROM access.entries",
     MembershipAccess: "SELECT tenant_id, user_id, role FROM access.memberships",
+    IdentityLinkAccess: "SELECT tenant_id, link_id, user_id, issuer, subject_digest FROM access.identity_links",
 }
 
 

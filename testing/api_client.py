@@ -120,12 +120,15 @@ class Api:
 
 @contextlib.asynccontextmanager
 async def running_api(
-    database: FreshDatabase, api: ApiSettings | None = None, kafka: KafkaSettings | None = None
+    database: FreshDatabase,
+    api: ApiSettings | None = None,
+    kafka: KafkaSettings | None = None,
+    auth: AuthSettings | None = None,
 ) -> AsyncIterator[Api]:
     """An API in this process, over the database."""
     async with contextlib.AsyncExitStack() as stack:
         gateway = GatewaySettings(url=await stack.enter_async_context(_sandbox()))
-        yield await stack.enter_async_context(_api(database, api, kafka, gateway))
+        yield await stack.enter_async_context(_api(database, api, kafka, gateway, auth))
 
 
 @contextlib.asynccontextmanager
@@ -147,13 +150,17 @@ async def _sandbox() -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def _api(
-    database: FreshDatabase, api: ApiSettings | None, kafka: KafkaSettings | None, gateway: GatewaySettings
+    database: FreshDatabase,
+    api: ApiSettings | None,
+    kafka: KafkaSettings | None,
+    gateway: GatewaySettings,
+    auth: AuthSettings | None,
 ) -> AsyncIterator[Api]:
     settings = Settings(
         gateway=gateway,
         api=api or ApiSettings(anonymous_rate_per_min=100_000, log_ins_per_min=100_000),
         kafka=kafka or KafkaSettings(),
-        auth=AuthSettings(hashing_per_s=1_000),
+        auth=(auth or AuthSettings()).model_copy(update={"hashing_per_s": 1_000}),
         vault=VaultSettings(master_key=SecretStr(MASTER_KEY)),
     )
     async with open_parts(settings, dsn=database.dsn) as parts:

@@ -152,8 +152,8 @@ class Credentials:
             if tenant is not None and tenant != whose.tenant_id:
                 raise Problem(TENANT_MISMATCH, param="X-Tenant-ID")
             return whose
-        if whose.is_browser:
-            self._check_own_page(whose.signed_in.session.session_id, method, headers)
+        if whose.is_browser and whose.session_id is not None:
+            self._check_own_page(whose.session_id, method, headers)
         return whose.principal(tenant)
 
     def _check_own_page(self, session_id: str, method: str, headers: dict[bytes, bytes]) -> None:

@@ -67,6 +67,11 @@ def unplaced(user_id: str, session: str, confirmed_at: datetime) -> Principal:
     return Principal(PrincipalKind.USER, "", user_id, TenantMode.LIVE, OWN_PROFILE, session, confirmed_at=confirmed_at)
 
 
+def unplaced_elsewhere(user_id: str) -> Principal:
+    """Whom a foreign issuer vouches for and who has not said in which of their tenants they ask: they reach nothing."""
+    return Principal(PrincipalKind.USER, "", user_id, TenantMode.LIVE, frozenset())
+
+
 OF_THE_PLATFORM: Final = OWN_PROFILE | {
     Permission.TENANTS_READ,
     Permission.TENANTS_WRITE,

@@ -1,18 +1,26 @@
 """Users who signed in: by the cookie of a browser, or by the access token of a program.
 
-A token's signature alone lets nobody in: its session must be live. What counts is the role that the membership has at
-the request, whatever the token says.
+A token's signature alone lets nobody in: its session must be live, or the foreign issuer's subject linked. What counts
+is the role that the membership has at the request, whatever the token says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from api.http.principal import Principal, PrincipalKind, of_platform, principal_of, unplaced
+from api.http.principal import (
+    OWN_PROFILE,
+    Principal,
+    PrincipalKind,
+    of_platform,
+    principal_of,
+    unplaced,
+    unplaced_elsewhere,
+)
 from api.http.problems import TENANT_MISMATCH, Problem
 from api.http.remembered import Remembered, digest_of
 from domain.identity.tenant import PLATFORM
-from infra.identity.access_tokens import AccessToken, InvalidToken
+from infra.identity.access_tokens import ForeignToken, InvalidToken
 from infra.identity.opening import Identity
 from infra.identity.signed_in import Entered, Membership, SignedIn
 from infra.identity.signing_keys import NoSigningKey
@@ -22,9 +30,11 @@ SEEN_EVERY: Final = timedelta(minutes=1)
 
 
 class User(NamedTuple):
-    """A user who signed in, and the principal that they are in each of their tenants."""
+    """A user who signed in, and the principal that they are in each of their tenants. No session: elsewhere, with a
+    foreign issuer.
+    """
 
-    signed_in: SignedIn
+    session_id: str | None
     is_browser: bool
     principals: Mapping[str, Principal]
     default: Principal
@@ -72,14 +82,24 @@ class UserSessions:
             found = identity.tokens.verify(keys, token, now)
         except (InvalidToken, NoSigningKey):
             return None
-        if not isinstance(found, AccessToken):
-            return None
+        if isinstance(found, ForeignToken):
+            return await self._by_foreign(token, found, now, forgotten)
         signed_in = await identity.users.by_session(found.session_id, now)
         if signed_in is None or signed_in.session.user_id != found.user_id:
             return None
         if signed_in.session.tenant_id != found.tenant_id:
             return None
         return await self._remember(token, signed_in, now, forgotten, bound_to=found.tenant_id, until=found.expires_at)
+
+    async def _by_foreign(self, token: str, found: ForeignToken, now: datetime, forgotten: int) -> User | None:
+        digest = digest_of(token)
+        linked = await self._identity.users.by_subject(found.issuer, found.subject)
+        if not linked:
+            self._found.drop(digest)
+            return None
+        user = _linked(linked)
+        self._found.put(digest, user, ends_in_s=(found.expires_at - now).total_seconds(), forgotten=forgotten)
+        return user
 
     async def _remember(
         self,
@@ -122,7 +142,29 @@ def _user(signed_in: SignedIn, bound_to: str | None) -> User:
         principals[PLATFORM] = of_platform(session.user_id, session.session_id, session.confirmed_at)
         if not default.tenant_id:
             default = principals[PLATFORM]
-    return User(signed_in, bound_to is None, principals, default)
+    return User(session.session_id, bound_to is None, principals, default)
+
+
+def _linked(linked: Sequence[tuple[str, Membership]]) -> User:
+    """Whoever a foreign issuer knows, in each tenant that linked them. They act by their role; but their profile and
+    their sessions are theirs in every tenant, and no tenant's link gives them away.
+    """
+    principals: dict[str, Principal] = {}
+    for user_id, place in linked:
+        found = principal_of(
+            PrincipalKind.USER,
+            place.role,
+            tenant_id=place.tenant_id,
+            principal_id=user_id,
+            mode=place.mode,
+            is_suspended=place.is_suspended,
+        )
+        principals[place.tenant_id] = found._replace(permissions=found.permissions - OWN_PROFILE)
+    if len(principals) == 1:
+        (default,) = principals.values()
+    else:
+        default = unplaced_elsewhere(linked[0][0])
+    return User(session_id=None, is_browser=False, principals=principals, default=default)
 
 
 def _principal_of_entry(signed_in: SignedIn, entry: Entered) -> Principal:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from domain.identity.foreign_subject import ForeignSubject, SubjectLinked, SubjectUnlinked
 from domain.identity.permissions import Role
-from domain.kernel.access import AccessChange, InvitationAccess, MembershipAccess
+from domain.kernel.access import AccessChange, IdentityLinkAccess, InvitationAccess, MembershipAccess
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Topic
@@ -137,7 +138,16 @@ class MemberRemoved:
     user_id: str
 
 
-TeamEvent = MemberInvited | InvitationWithdrawn | InvitationResent | MemberAdded | MemberRoleChanged | MemberRemoved
+TeamEvent = (
+    MemberInvited
+    | InvitationWithdrawn
+    | InvitationResent
+    | MemberAdded
+    | MemberRoleChanged
+    | MemberRemoved
+    | SubjectLinked
+    | SubjectUnlinked
+)
 
 
 class TeamNotFound(Refusal):
@@ -245,11 +255,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Team:
-    """Members in the order they came, and the invitations that are neither accepted nor withdrawn."""
+    """Members in the order they came, the invitations that are neither accepted nor withdrawn, and whom other issuers
+    of tokens know.
+    """
 
     tenant_id: str
     members: tuple[Member, ...]
     invitations: tuple[Invitation, ...]
+    foreign_subjects: tuple[ForeignSubject, ...]
 
     @property
     def roles(self) -> Mapping[str, Role]:
@@ -266,7 +279,7 @@ class Team:
 
 
 def evolve(team: Team | None, event: TeamEvent) -> Team:
-    team = team or Team(tenant_id=event.tenant_id, members=(), invitations=())
+    team = team or Team(tenant_id=event.tenant_id, members=(), invitations=(), foreign_subjects=())
     match event:
         case MemberInvited():
             new = Invitation(
@@ -291,6 +304,17 @@ def evolve(team: Team | None, event: TeamEvent) -> Team:
             return replace(team, members=members)
         case MemberRemoved():
             return replace(team, members=tuple(each for each in team.members if each.user_id != event.user_id))
+        case SubjectLinked():
+            link = ForeignSubject(
+                link_id=event.link_id,
+                user_id=event.user_id,
+                issuer=event.issuer,
+                subject_digest=event.subject_digest,
+            )
+            return replace(team, foreign_subjects=(*team.foreign_subjects, link))
+        case SubjectUnlinked():
+            linked = tuple(each for each in team.foreign_subjects if each.link_id != event.link_id)
+            return replace(team, foreign_subjects=linked)
 
 
 def _without(invitations: tuple[Invitation, ...], invitation_id: str | None) -> tuple[Invitation, ...]:
@@ -325,6 +349,16 @@ def access(event: TeamEvent, team: Team) -> tuple[AccessChange, ...]:
             return (MembershipAccess(user_id=event.user_id, role=event.role.value),)
         case MemberRemoved():
             return (MembershipAccess(user_id=event.user_id, role=None),)
+        case SubjectLinked():
+            link = IdentityLinkAccess(
+                link_id=event.link_id,
+                user_id=event.user_id,
+                issuer=event.issuer,
+                subject_digest=event.subject_digest,
+            )
+            return (link,)
+        case SubjectUnlinked():
+            return (IdentityLinkAccess(link_id=event.link_id, user_id=None, issuer="", subject_digest=""),)
 
 
 def _closed(invitation_id: str, *, was_accepted: bool = False) -> InvitationAccess:
@@ -338,6 +372,8 @@ EVENTS: dict[str, type] = {
     "team.member_added": MemberAdded,
     "team.member_role_changed": MemberRoleChanged,
     "team.member_removed": MemberRemoved,
+    "team.subject_linked": SubjectLinked,
+    "team.subject_unlinked": SubjectUnlinked,
 }
 
 TEAM: Stream[Team] = Stream(

@@ -5,6 +5,17 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from domain.identity.authority import check_may
+from domain.identity.foreign_subject import (
+    LINKS_MAX,
+    LinkAlreadyExists,
+    LinkNotFound,
+    LinkSubject,
+    SubjectAlreadyLinked,
+    SubjectLinked,
+    SubjectUnlinked,
+    TooManyLinks,
+    UnlinkSubject,
+)
 from domain.identity.permissions import Permission, Role
 from domain.identity.team import (
     INVITATION_LASTS_MAX,
@@ -50,7 +61,7 @@ def _team_of(streams: Streams, tenant_id: str) -> Team:
     team = streams.get(TEAM, tenant_id)
     if team is None:
         TENANT.of(streams, tenant_id)
-        return Team(tenant_id=tenant_id, members=(), invitations=())
+        return Team(tenant_id=tenant_id, members=(), invitations=(), foreign_subjects=())
     return team
 
 
@@ -155,8 +166,45 @@ def remove_member(command: RemoveMember, streams: Streams, now: datetime) -> Dec
         raise MemberNotFound(user=command.user_id)
     if team.is_last_admin(command.user_id):
         raise TeamNeedsAdmin(user=command.user_id)
+    # Whoever becomes a member again is not whom another issuer's subject meant before.
+    unlinked = [
+        TEAM.change(SubjectUnlinked(tenant_id=command.tenant_id, link_id=each.link_id))
+        for each in team.foreign_subjects
+        if each.user_id == command.user_id
+    ]
     removed = MemberRemoved(tenant_id=command.tenant_id, user_id=command.user_id)
-    return Decision(now, [TEAM.change(removed)])
+    return Decision(now, [*unlinked, TEAM.change(removed)])
+
+
+def link_subject(command: LinkSubject, streams: Streams, now: datetime) -> Decision:
+    """What the member may do stays their role's matter."""
+    team = TEAM.of(streams, command.tenant_id)
+    _check_may(streams, command, now)
+    if team.role_of(command.user_id) is None:
+        raise MemberNotFound(user=command.user_id)
+    if any(each.link_id == command.link_id for each in team.foreign_subjects):
+        raise LinkAlreadyExists(identity_link=command.link_id)
+    if any(each.subject_digest == command.subject_digest for each in team.foreign_subjects):
+        raise SubjectAlreadyLinked(issuer=command.issuer)
+    if len(team.foreign_subjects) >= LINKS_MAX:
+        raise TooManyLinks(identity_links_max=LINKS_MAX)
+    linked = SubjectLinked(
+        tenant_id=command.tenant_id,
+        link_id=command.link_id,
+        user_id=command.user_id,
+        issuer=command.issuer,
+        subject_digest=command.subject_digest,
+    )
+    return Decision(now, [TEAM.change(linked)])
+
+
+def unlink_subject(command: UnlinkSubject, streams: Streams, now: datetime) -> Decision:
+    team = TEAM.of(streams, command.tenant_id)
+    _check_may(streams, command, now)
+    if all(each.link_id != command.link_id for each in team.foreign_subjects):
+        raise LinkNotFound(identity_link=command.link_id)
+    unlinked = SubjectUnlinked(tenant_id=command.tenant_id, link_id=command.link_id)
+    return Decision(now, [TEAM.change(unlinked)])
 
 
 class _Asked(Protocol):
@@ -203,4 +251,6 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     AddMember: add_member,
     ChangeMemberRole: change_member_role,
     RemoveMember: remove_member,
+    LinkSubject: link_subject,
+    UnlinkSubject: unlink_subject,
 }

@@ -108,8 +108,27 @@ class SecondFactorAccess:
     kind: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityLinkAccess:
+    """Whom a foreign issuer's token is of, in the tenant; a user of None: nobody any more."""
+
+    table: ClassVar = "identity_links"
+
+    link_id: str
+    user_id: str | None
+    issuer: str
+    subject_digest: str
+
+
 AccessChange = (
-    TenantAccess | ApiKeyAccess | UserAccess | MembershipAccess | InvitationAccess | EntryAccess | SecondFactorAccess
+    TenantAccess
+    | ApiKeyAccess
+    | UserAccess
+    | MembershipAccess
+    | InvitationAccess
+    | EntryAccess
+    | SecondFactorAccess
+    | IdentityLinkAccess
 )
 
 
@@ -128,6 +147,8 @@ def key_of(tenant_id: str, change: AccessChange) -> AccessKey:
             return change.table, tenant_id, change.invitation_id
         case SecondFactorAccess():
             return change.table, change.user_id, change.factor_id
+        case IdentityLinkAccess():
+            return change.table, tenant_id, change.link_id
 
 
 def apply(rows: MutableMapping[AccessKey, AccessChange], tenant_id: str, change: AccessChange) -> None:
@@ -139,6 +160,7 @@ def apply(rows: MutableMapping[AccessKey, AccessChange], tenant_id: str, change:
             | InvitationAccess(role=None)
             | EntryAccess(ends_at=None)
             | SecondFactorAccess(kind=None)
+            | IdentityLinkAccess(user_id=None)
         ):
             rows.pop(key, None)
         case _:

@@ -80,6 +80,10 @@ class AccessTokens:
         self._settings = settings
         self._foreign = foreign if foreign is not None else foreign_issuers(settings)
 
+    def believes(self, issuer: str) -> bool:
+        """Whether tokens of this foreign issuer are verified."""
+        return issuer in self._foreign
+
     def sign(self, keys: KeysAt, *, user_id: str, tenant_id: str, role: str, session_id: str, now: datetime) -> str:
         """A token of a session, until `access_token_s` from now. Raises NoSigningKey."""
         active = keys.active

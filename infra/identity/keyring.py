@@ -31,6 +31,7 @@ class Use(StrEnum):
     SECOND_FACTORS = "tallybook/identity/second-factors/1"
     INVITATIONS = "tallybook/identity/invitations/1"
     EMAIL_INDEX = "tallybook/identity/email-index/1"
+    FOREIGN_SUBJECTS = "tallybook/identity/foreign-subjects/1"
 
 
 class NotSealedHere(Exception):
@@ -74,3 +75,8 @@ def _apart(parts: tuple[str | bytes | int, ...]) -> bytes:
 def email_index(keyring: Keyring, address: str) -> bytes:
     """32 bytes by which a user is found by their e-mail address, and which tell nobody the address."""
     return keyring.mac(Use.EMAIL_INDEX, normalized_address(address))
+
+
+def subject_digest(keyring: Keyring, issuer: str, subject: str) -> str:
+    """64 hex digits by which a foreign issuer's subject is found, and which tell nobody who that is."""
+    return keyring.mac(Use.FOREIGN_SUBJECTS, issuer, subject).hex()

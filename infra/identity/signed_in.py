@@ -15,7 +15,7 @@ import asyncpg
 from domain.identity.permissions import Role
 from domain.kernel.tenant_mode import TenantMode
 from infra.database import Pool
-from infra.identity.keyring import Keyring, email_index
+from infra.identity.keyring import Keyring, email_index, subject_digest
 from infra.identity.secret_tokens import digest_of
 from infra.identity.sessions import COLUMNS, Session, session_of
 
@@ -32,6 +32,12 @@ FROM access.entries e JOIN access.tenants t USING (tenant_id) JOIN access.users 
 WHERE e.user_id = s.user_id AND e.ends_at > $2 AND u.is_super_admin
     AND NOT EXISTS (SELECT FROM access.memberships m WHERE m.tenant_id = e.tenant_id AND m.user_id = e.user_id)
 ORDER BY e.ends_at DESC, e.tenant_id LIMIT 1
+"""
+_BY_SUBJECT: Final = """
+SELECT l.user_id, m.tenant_id, m.role, t.name, t.mode, t.suspended_at IS NOT NULL AS is_suspended
+FROM access.identity_links l JOIN access.memberships m USING (tenant_id, user_id)
+    JOIN access.tenants t USING (tenant_id) JOIN access.users u USING (user_id)
+WHERE l.subject_digest = $1 AND u.status = 'active' ORDER BY m.tenant_id
 """
 _SIGNED_IN: Final = f"""
 SELECT {COLUMNS}, (SELECT is_super_admin FROM access.users u WHERE u.user_id = s.user_id) AS is_super_admin,
@@ -99,6 +105,11 @@ class Users:
     async def by_session(self, session_id: str, now: datetime) -> SignedIn | None:
         """Whose session it is, as an access token names it."""
         return _signed_in(await self._pool.fetchrow(_BY_ID, session_id, now))
+
+    async def by_subject(self, issuer: str, subject: str) -> Sequence[tuple[str, Membership]]:
+        """Whom a foreign issuer's subject is linked with: in each tenant that says so, an active user and member."""
+        rows = await self._pool.fetch(_BY_SUBJECT, subject_digest(self._keyring, issuer, subject))
+        return [(str(row["user_id"]), _membership(dict(row))) for row in rows]
 
     async def by_address(self, address: str) -> FoundUser | None:
         """The user of an e-mail address, whatever their status."""

@@ -72,6 +72,16 @@ CREATE TABLE access.second_factors (
     kind text COLLATE "C" NOT NULL,
     PRIMARY KEY (user_id, factor_id)
 );
+-- Whom tokens of foreign issuers are of, in the tenant. The digest is keyed, and tells issuer and subject.
+CREATE TABLE access.identity_links (
+    tenant_id text COLLATE "C" NOT NULL,
+    link_id text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    issuer text COLLATE "C" NOT NULL,
+    subject_digest text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, link_id)
+);
+CREATE UNIQUE INDEX identity_links_subject ON access.identity_links (subject_digest, tenant_id);
 CREATE TABLE access.api_key_digests (
     key_id text COLLATE "C" PRIMARY KEY REFERENCES access.api_keys,
     sha256 bytea NOT NULL UNIQUE CHECK (length(sha256) = 32)
@@ -162,6 +172,14 @@ BEGIN
                 ELSE
                     INSERT INTO access.second_factors
                     SELECT * FROM jsonb_populate_record(NULL::access.second_factors, change);
+                END IF;
+            WHEN 'identity_links' THEN
+                IF change ->> 'user_id' IS NULL THEN
+                    DELETE FROM access.identity_links
+                    WHERE tenant_id = change ->> 'tenant_id' AND link_id = change ->> 'link_id';
+                ELSE
+                    INSERT INTO access.identity_links
+                    SELECT * FROM jsonb_populate_record(NULL::access.identity_links, change);
                 END IF;
             ELSE
                 PERFORM access.keep_credential(change);

@@ -8,6 +8,7 @@ import pytest
 
 from domain.catalogue import STREAMS
 from domain.identity.api_key import CELLS_LIMITS, CreateApiKey, KeyLimits, RevokeApiKey, UpdateApiKey
+from domain.identity.foreign_subject import LinkSubject, UnlinkSubject
 from domain.identity.permissions import Role
 from domain.identity.second_factors import FactorKind
 from domain.identity.team import AddMember, ChangeMemberRole, RemoveMember
@@ -276,6 +277,30 @@ class AccessContract:
         )
         with pytest.raises(CredentialMismatch):
             await writer.submit(suspend)
+
+    async def test_a_link_is_there_until_it_or_its_member_is_removed(self, access_cell: AccessCell) -> None:
+        cell = access_cell
+        users = [AddMember(tenant_id=ACME, user_id=f"user_{n}", role=Role.ADMIN, by=None) for n in (1, 2)]
+        links = [
+            LinkSubject(
+                tenant_id=ACME,
+                link_id=f"idl_{n}",
+                user_id="user_2",
+                issuer="https://login.example.com",
+                subject_digest=f"{n}" * 64,
+                by="user_1",
+            )
+            for n in (1, 2)
+        ]
+        await self.do(cell, create_tenant(), *users, *links)
+        assert {key for key in await cell.access() if key[0] == "identity_links"} == {
+            ("identity_links", ACME, "idl_1"),
+            ("identity_links", ACME, "idl_2"),
+        }
+        await self.do(cell, UnlinkSubject(tenant_id=ACME, link_id="idl_1", by=None))
+        assert {key for key in await cell.access() if key[0] == "identity_links"} == {("identity_links", ACME, "idl_2")}
+        await self.do(cell, RemoveMember(tenant_id=ACME, user_id="user_2", by=None))
+        assert not {key for key in await cell.access() if key[0] == "identity_links"}
 
     async def test_of_two_admins_who_remove_each_other_at_once_one_remains(self, access_cell: AccessCell) -> None:
         cell = access_cell

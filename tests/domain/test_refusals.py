@@ -170,6 +170,10 @@ OwnApproval                  own_approval                   conflict   -
 SecondFactorAlreadyExists second_factor_already_exists conflict -
 SecondFactorNotFound second_factor_not_found not_found second_factor
 TooManySecondFactors too_many_second_factors conflict -
+SubjectAlreadyLinked subject_already_linked conflict subject
+LinkNotFound identity_link_not_found not_found identity_link
+LinkAlreadyExists identity_link_already_exists conflict -
+TooManyLinks too_many_identity_links conflict -
     UserMayNotSignIn             user_may_not_sign_in           conflict   user
 """
 

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from cli.tenants import create_key, create_tenant, revoke_key, suspend_tenant
+from domain.identity.foreign_subject import LinkSubject
 from domain.identity.permissions import Role as TeamRole
 from domain.identity.team import AddMember, InviteMember, ResendInvitation, WithdrawInvitation
 from domain.identity.tenant import PLATFORM, EnterTenant, LeaveTenant, RevealPersonalData
@@ -26,6 +27,7 @@ TAMPERINGS = {
     "tenants": "UPDATE access.tenants SET suspended_at = NULL WHERE tenant_id = 'other'",
     "api_keys": "UPDATE access.api_keys SET revoked_at = NULL",
     "memberships": "UPDATE access.memberships SET role = 'admin' WHERE user_id = 'user_2'",
+    "identity_links": "UPDATE access.identity_links SET user_id = 'user_1'",
     "users": "UPDATE access.users SET email_index = '\\x00' WHERE user_id = 'user_3'",
 }
 
@@ -41,6 +43,10 @@ async def test_tables_of_access_are_the_fold_of_the_log_and_what_is_not_is_named
     for user_id, role, by in (("user_1", TeamRole.ADMIN, None), ("user_2", TeamRole.VIEWER, "user_1")):
         command = AddMember(tenant_id="acme", user_id=user_id, role=role, by=by)
         assert (await writer.submit(request(command, tenant_id="acme"))).refusal_code is None
+    linked = LinkSubject(
+        tenant_id="acme", link_id="idl_1", user_id="user_2", issuer="https://i", subject_digest="0" * 64, by="user_1"
+    )
+    assert (await writer.submit(request(linked, tenant_id="acme"))).refusal_code is None
     known = (Credential(CredentialKind.EMAIL, "user_3", bytes(32)), Credential(CredentialKind.PASSWORD, "user_3", b"$"))
     registered = RegisterUser(user_id="user_3", personal=PERSONAL, is_verified=True)
     await writer.submit(request(registered, tenant_id=PLATFORM, credentials=known))
@@ -51,7 +57,13 @@ async def test_tables_of_access_are_the_fold_of_the_log_and_what_is_not_is_named
     try:
         found = await check_access(pool, codec)
         assert found.holds, found.named
-        assert dict(found.counts) == {"tenants": 2, "api keys": 3, "memberships": 2, "users": 1}
+        assert dict(found.counts) == {
+            "tenants": 2,
+            "api keys": 3,
+            "memberships": 2,
+            "users": 1,
+            "identity links": 1,
+        }
         for kind, statement in TAMPERINGS.items():
             await tamper(database.dsn, statement)
             found = await check_access(pool, codec)

@@ -50,7 +50,12 @@ OPERATIONS: dict[str, Operation] = {
     operation.name: operation for resource in RESOURCES for operation in resource.declared
 }
 PATH_OF_OBJECT = {resource.name: f"{resource.path}/" for resource in RESOURCES if isinstance(resource, Resource)}
-OF_ACCESS = {"api_key": "/v1/api-keys/", "user": "/v1/users/", "invitation": "/v1/invitations/"}
+OF_ACCESS = {
+    "api_key": "/v1/api-keys/",
+    "user": "/v1/users/",
+    "invitation": "/v1/invitations/",
+    "identity_link": "/v1/identity-links/",
+}
 """What is shown from the rows that events write in their own commit."""
 ORDER: dict[str, Any] = {"metadata": {"order": "4711", "channel": "web"}}
 OF_ANOTHER = {"approve_approval", "reject_approval", "leave_team", "change_approval_limits"}
@@ -198,6 +203,11 @@ async def tell(story: Story) -> None:
     gone_id = await somebody(story, "user_01m7ywe9z7e398x54gfbrtqnk3")
     await story.do("remove_user", user_id=gone_id)
     del story.latest[gone_id]
+    link = {"user": ada_id, "issuer": "https://login.example.com"}
+    await story.do("create_identity_link", {**link, "subject": "1"})
+    unlinked = await story.do("create_identity_link", {**link, "subject": "2"})
+    await story.do("remove_identity_link", identity_link_id=unlinked["id"])
+    del story.latest[unlinked["id"]]
     await story.do("create_invitation", {"email": "eve@example.com", "role": "viewer"})
     taken_back = await story.do("create_invitation", {"email": "bob@example.com", "role": "viewer"})
     await story.do("resend_invitation", invitation_id=taken_back["id"])

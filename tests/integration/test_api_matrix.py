@@ -125,6 +125,8 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
     await client.parts.writer.submit(request(member, tenant_id=client.tenant_id))
     made["user_"] = member.user_id
     made["inv_"] = str((await client.made("/v1/invitations", {"email": "eve@example.com", "role": "viewer"}))["id"])
+    link = {"user": member.user_id, "issuer": "https://login.example.com", "subject": member.user_id}
+    made["idl_"] = str((await client.made("/v1/identity-links", link))["id"])
     key = await client.made("/v1/api-keys", {"name": "imports", "scope": "read"})
     made["key_"] = str(key["id"])
     events = (await client.get(f"/v1/events?stream={payment['id']}&type=payment.captured")).json()["data"]
@@ -228,7 +230,7 @@ async def test_what_the_matrix_allows_passes_the_edge_and_nothing_else_does(scen
     assert passed
 
 
-DONE_ONCE = {"remove_user", "withdraw_invitation"}
+DONE_ONCE = {"remove_user", "withdraw_invitation", "remove_identity_link"}
 """Whoever asks after the first finds nothing: tests/integration/test_api_users.py asks for each anew."""
 
 OF_TENANTS = {operation.name for operation in OPERATIONS.values() if operation.path.startswith("/v1/tenants/")}

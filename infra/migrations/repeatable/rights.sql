@@ -31,6 +31,7 @@ BEGIN
         ('access.invitations',      '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.invitation_addresses','',                             '',       '',                       '',       'SELECT, INSERT, DELETE'),
         ('access.entries',          '',                                '',       '',                       'SELECT', 'SELECT'),
+        ('access.identity_links',   '',                                '',       '',                       'SELECT', 'SELECT'),
         ('access.users',            '',                                '',       '',                       '',       'SELECT'),
         ('access.api_key_digests',  '',                                '',       '',                       '',       'SELECT'),
         ('access.passwords',        '',                                '',       '',                       '',       'SELECT, UPDATE'),

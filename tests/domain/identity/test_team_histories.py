@@ -1,6 +1,7 @@
 """The law of teams in random histories: never without an ADMIN once it has one, and nobody rises but by an ADMIN.
 
-A model of a dozen lines says who is in and with which role; the stream and the rows that it lets must say the same.
+A model of a few lines says who is in, with which role, and whom other issuers know; the stream and the rows that it
+lets must say the same.
 """
 
 from datetime import timedelta
@@ -8,6 +9,7 @@ from datetime import timedelta
 from hypothesis import given as of
 from hypothesis import strategies as st
 
+from domain.identity.foreign_subject import LinkSubject, UnlinkSubject
 from domain.identity.permissions import Role
 from domain.identity.team import (
     OF_TEAMS,
@@ -18,20 +20,22 @@ from domain.identity.team import (
     InviteMember,
     RemoveMember,
 )
-from domain.kernel.access import AccessChange, AccessKey, MembershipAccess, apply
+from domain.kernel.access import AccessChange, AccessKey, IdentityLinkAccess, MembershipAccess, apply
 from domain.kernel.refusal import Refusal
 from testing.examples.identity import TENANT_ID, add, tenant_created
 from testing.specification import NOW, Books
 
 PEOPLE = ("user_a", "user_b", "user_c", "user_d")
 INVITATIONS = ("inv_1", "inv_2")
+LINKS = ("idl_1", "idl_2", "idl_3")
+SUBJECTS = ("1" * 64, "2" * 64)
 WEEK = timedelta(days=7)
 
 person = st.sampled_from(PEOPLE)
 asking = st.none() | person
 role = st.sampled_from(sorted(OF_TEAMS))
 invitation = st.sampled_from(INVITATIONS)
-Asked = AddMember | ChangeMemberRole | RemoveMember | InviteMember | AcceptInvitation
+Asked = AddMember | ChangeMemberRole | RemoveMember | InviteMember | AcceptInvitation | LinkSubject | UnlinkSubject
 asked: st.SearchStrategy[Asked] = st.one_of(
     st.builds(AddMember, tenant_id=st.just(TENANT_ID), user_id=person, role=role, by=asking),
     st.builds(ChangeMemberRole, tenant_id=st.just(TENANT_ID), user_id=person, role=role, by=asking),
@@ -46,6 +50,16 @@ asked: st.SearchStrategy[Asked] = st.one_of(
         by=asking,
     ),
     st.builds(AcceptInvitation, tenant_id=st.just(TENANT_ID), invitation_id=invitation, user_id=person),
+    st.builds(
+        LinkSubject,
+        tenant_id=st.just(TENANT_ID),
+        link_id=st.sampled_from(LINKS),
+        user_id=person,
+        issuer=st.just("https://login.example.com"),
+        subject_digest=st.sampled_from(SUBJECTS),
+        by=asking,
+    ),
+    st.builds(UnlinkSubject, tenant_id=st.just(TENANT_ID), link_id=st.sampled_from(LINKS), by=asking),
 )
 
 
@@ -55,10 +69,11 @@ class Model:
     def __init__(self) -> None:
         self.roles = {PEOPLE[0]: Role.ADMIN}
         self.offers: dict[str, Role] = {}
+        self.links: dict[str, tuple[str, str]] = {}
 
     def takes(self, command: Asked) -> bool:
         """Let a command happen, if it may."""
-        roles, after, offers = self.roles, dict(self.roles), dict(self.offers)
+        roles, after, offers, links = self.roles, dict(self.roles), dict(self.offers), dict(self.links)
         if isinstance(command, AcceptInvitation):
             if command.invitation_id not in offers or command.user_id in roles:
                 return False
@@ -83,9 +98,20 @@ class Model:
                 case RemoveMember():
                     if after.pop(command.user_id, None) is None:
                         return False
+                    links = {name: link for name, link in links.items() if link[0] != command.user_id}
+                case LinkSubject():
+                    is_taken = command.link_id in links or any(
+                        command.subject_digest == digest for _, digest in links.values()
+                    )
+                    if command.user_id not in roles or is_taken:
+                        return False
+                    links[command.link_id] = command.user_id, command.subject_digest
+                case UnlinkSubject():
+                    if links.pop(command.link_id, None) is None:
+                        return False
         if Role.ADMIN not in after.values():
             return False
-        self.roles, self.offers = after, offers
+        self.roles, self.offers, self.links = after, offers, links
         return True
 
 
@@ -110,3 +136,5 @@ def test_a_team_is_never_without_an_admin_whatever_is_asked_of_it(commands: list
         assert dict(team.roles) == model.roles
         assert Role.ADMIN in team.roles.values()
         assert {row.user_id: row.role for row in rows.values() if isinstance(row, MembershipAccess)} == team.roles
+        linked = [row for row in rows.values() if isinstance(row, IdentityLinkAccess)]
+        assert {row.link_id: (row.user_id, row.subject_digest) for row in linked} == model.links
