@@ -44,6 +44,8 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "auth rotate-keys": ("--now",),
     "auth forget": (),
     "users create-admin": ("--tenant", "acme", "--email", "ada@example.com", "--link"),
+    "users link": ("--tenant", "acme", "--email", "ada@example.com", "--issuer", "https://i.example", "--subject", "1"),
+    "users links": ("--tenant", "acme"),
     "users make-super-admin": ("--email", "ada@example.com"),
     "users unmake-super-admin": ("--email", "ada@example.com"),
     "users suspend": ("--email", "ada@example.com"),
@@ -63,6 +65,7 @@ ELSEWHERE: Final = {
     "dead-letters end-refund": "needs a refund that is held",
     "tenants revoke-key": "needs a key",
     "users import": "needs a file",
+    "users unlink": "needs a link",
 }
 
 
@@ -136,6 +139,8 @@ def test_what_cannot_be_is_refused_in_one_form_and_is_no_wrong_usage(environment
         ("tenants", "suspend", "nobody", "--reason", "unpaid"),
         ("tenants", "reactivate", "nobody"),
         ("tenants", "set-approval-limits", "nobody"),
+        ("users", "link", "--tenant", "acme", "--email", "nobody@example.com", "--issuer", "i", "--subject", "1"),
+        ("users", "unlink", "idl_none", "--tenant", "acme"),
         ("relay", "republish"),  # asked, and nobody agrees
     ):
         told = tallybook(environment, *command)
