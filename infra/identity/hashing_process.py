@@ -1,6 +1,6 @@
 """The process that hashes: one line of JSON in, one out, until its standard input ends.
 
-It has the lowest priority, so that it gets the processor when nothing else wants it, and no interpreter in common with
+It has a low priority, so that what takes payments comes first, and no interpreter in common with
 what takes payments: a thread of low priority that holds the interpreter's lock would stop everything that wants it.
 Nothing but argon2 (and bcrypt, where a hash of it comes along) is loaded here. Passwords are in the pipe and in memory
 alone.
@@ -17,7 +17,8 @@ from typing import Any, Final, NoReturn
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-LOWEST_PRIORITY: Final = 19
+LOW_PRIORITY: Final = 10
+"""As nice counts: a tenth of what others get where all are busy. At the lowest nobody could log in at all there."""
 AUTOGROUP: Final = Path("/proc/self/autogroup")
 BCRYPT_BYTES: Final = 72
 """All that bcrypt ever looked at; those who made the hash cut the rest off."""
@@ -79,13 +80,13 @@ def main() -> NoReturn:
 
 
 def _give_way() -> None:
-    """Take the lowest priority among processes, and among sessions where Linux shares the processor out by these first
+    """Take a low priority among processes, and among sessions where Linux shares the processor out by these first
     (autogroup): in its parent's session it would use up what that one is given.
     """
-    os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
+    os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
     with contextlib.suppress(OSError):
         os.setsid()
-        AUTOGROUP.write_text(str(LOWEST_PRIORITY), encoding="ascii")
+        AUTOGROUP.write_text(str(LOW_PRIORITY), encoding="ascii")
 
 
 if __name__ == "__main__":
