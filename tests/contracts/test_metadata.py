@@ -18,7 +18,7 @@ from schemas.codec import encode_event
 from testing.examples.streams import payment_created
 
 OPERATIONS: Final = [operation for resource in RESOURCES for operation in resource.declared]
-OF_ACCESS: Final = ("/v1/api-keys", "/v1/tenants", "/v1/invitations")
+OF_ACCESS: Final = ("/v1/api-keys", "/v1/tenants", "/v1/invitations", "/v1/identity-links")
 """Who may do what: nobody's business data, and nothing to be found by a note on it."""
 
 CREATIONS: Final = {

@@ -30,6 +30,8 @@ class ApiProcess:
             "TALLYBOOK_API_PORT": str(self.port),
             "TALLYBOOK_VAULT_MASTER_KEY": MASTER_KEY,
             "TALLYBOOK_DATA_DIR": str(folder),
+            # A test's people come one after another; how quickly is not what it asks.
+            "TALLYBOOK_AUTH_HASHING_PER_S": "1000",
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None

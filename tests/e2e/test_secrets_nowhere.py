@@ -38,6 +38,7 @@ async def scene(
             TALLYBOOK_AUTH_REGISTRATION="true",
             TALLYBOOK_AUTH_REFRESH_GRACE_S="0",
             TALLYBOOK_API_LOG_INS_PER_MIN="1000",
+            TALLYBOOK_AUTH_HASHING_PER_S="1000",
         ) as whole,
     ):
         settings = whole.cell.settings
