@@ -1,7 +1,7 @@
 """Passwords are hashed with argon2id, in a process of its own, with a bounded queue and at a bounded pace.
 
-Each costs some 25 ms of processor time and 19 MiB of memory traffic, which slows what runs beside it at whatever
-priority: beyond the pace a log-in is refused before anything is done for it, so a storm of them cannot stop payments.
+Each costs some 25 ms of processor time and 19 MiB: beyond the pace a log-in is refused before anything is done for it,
+so a storm of them has a bounded share of the processors.
 Hashes of bcrypt (`$2b$` and its elder forms) are verified where the extra `import` is installed, and replaced at the
 next log-in. Threads here only wait for the processes (`hashing_process.py`), each for one of its own, which is started
 when it is first needed.
