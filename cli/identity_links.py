@@ -1,25 +1,17 @@
 """`tallybook users link`, `unlink` and `links`: members as foreign issuers of access tokens know them."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from api.http.callers import own_origin
-from cli.operators_commands import issue
+from cli.operators_commands import issue, opened
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
 from domain.identity.foreign_subject import LinkNotFound, LinkSubject, SubjectAlreadyLinked, UnlinkSubject
 from domain.identity.team import MemberNotFound, TeamNotFound
 from domain.kernel.identifiers import IDENTITY_LINK
 from host.addresses import owner_dsn, reached_settings
-from infra.database import Role as DatabaseRole
-from infra.database import open_pool
-from infra.event_store.opening import open_writer
-from infra.event_store.port import Writer
 from infra.identity.keyring import subject_digest
-from infra.identity.opening import Identity, open_identity
 from infra.ids import new_id
 from infra.settings import Settings
 
@@ -42,19 +34,9 @@ class Link(NamedTuple):
     is_believed: bool
 
 
-@contextlib.asynccontextmanager
-async def _opened(dsn: str, settings: Settings) -> AsyncIterator[tuple[Writer, Identity]]:
-    async with contextlib.AsyncExitStack() as stack:
-        writer = open_writer(dsn, settings.writer)
-        stack.push_async_callback(writer.close)
-        pool = await open_pool(dsn, DatabaseRole.ACCESS, settings.database)
-        stack.push_async_callback(pool.close)
-        yield writer, await stack.enter_async_context(open_identity(settings, pool, origin=own_origin(settings)))
-
-
 async def link_subject(dsn: str, settings: Settings, *, tenant_id: str, email: str, issuer: str, subject: str) -> Link:
     """Let the issuer's subject be this member of the tenant. Raises NotLinked."""
-    async with _opened(dsn, settings) as (writer, identity):
+    async with opened(dsn, settings) as (writer, identity):
         found = await identity.users.by_address(email)
         if found is None:
             raise NotLinked(MemberNotFound.code)
@@ -74,7 +56,7 @@ async def link_subject(dsn: str, settings: Settings, *, tenant_id: str, email: s
 
 async def unlink_subject(dsn: str, settings: Settings, *, tenant_id: str, link_id: str) -> None:
     """Let it be nobody. Raises NotLinked."""
-    async with _opened(dsn, settings) as (writer, _):
+    async with opened(dsn, settings) as (writer, _):
         refused = await issue(writer, tenant_id, UnlinkSubject(tenant_id=tenant_id, link_id=link_id, by=None))
         if refused is not None:
             raise NotLinked(refused)
@@ -82,7 +64,7 @@ async def unlink_subject(dsn: str, settings: Settings, *, tenant_id: str, link_i
 
 async def list_links(dsn: str, settings: Settings, *, tenant_id: str) -> list[dict[str, Any]]:
     """The tenant's links, those made last first."""
-    async with _opened(dsn, settings) as (_, identity):
+    async with opened(dsn, settings) as (_, identity):
         rows = await identity.pool.fetch(
             "SELECT link_id, user_id, issuer FROM access.identity_links WHERE tenant_id = $1 ORDER BY link_id DESC",
             tenant_id,

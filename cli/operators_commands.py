@@ -1,18 +1,36 @@
 """Commands that the operator issues at a shell. Each is a new request: whoever runs one twice asks for it twice."""
 
+import contextlib
 import hashlib
+from collections.abc import AsyncIterator
 from typing import Final
 
+from api.http.callers import own_origin
 from domain.identity.tenant import PLATFORM
 from domain.identity.user import RegisterUser
 from domain.kernel.stream import Command
+from infra.database import Role, open_pool
+from infra.event_store.opening import open_writer
 from infra.event_store.port import Credential, CredentialKind, Request, SealedPerson, Writer
 from infra.identity.keyring import Keyring, email_index
+from infra.identity.opening import Identity, open_identity
 from infra.identity.profiles import seal_profile
 from infra.ids import new_id
+from infra.settings import Settings
 from infra.vault import Vault
 
 ACTOR: Final = "operator"
+
+
+@contextlib.asynccontextmanager
+async def opened(dsn: str, settings: Settings) -> AsyncIterator[tuple[Writer, Identity]]:
+    """What commands about people need: a writer, and who they are."""
+    async with contextlib.AsyncExitStack() as stack:
+        writer = open_writer(dsn, settings.writer)
+        stack.push_async_callback(writer.close)
+        pool = await open_pool(dsn, Role.ACCESS, settings.database)
+        stack.push_async_callback(pool.close)
+        yield writer, await stack.enter_async_context(open_identity(settings, pool, origin=own_origin(settings)))
 
 
 async def issue(

@@ -5,24 +5,19 @@ is left.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from api.http.callers import own_origin
-from cli.operators_commands import issue, register_user
+from cli.operators_commands import issue, opened, register_user
 from cli.user_file import FileUser
 from domain.identity.permissions import Role
 from domain.identity.team import AddMember, AlreadyMember
 from domain.kernel.identifiers import USER
-from infra.database import Role as DatabaseRole
-from infra.database import open_pool
-from infra.event_store.opening import open_writer
 from infra.event_store.port import Writer
 from infra.event_store.storage import CredentialMismatch
-from infra.identity.opening import Identity, open_identity
+from infra.identity.opening import Identity
 from infra.identity.signed_in import FoundUser
 from infra.ids import new_id
 from infra.settings import Settings, vault_master_key
@@ -72,7 +67,7 @@ async def import_users(
     tell: Callable[[int], None],
 ) -> Sequence[Imported]:
     """Import them; `tell` is told how many lines are done. Raises CannotImport."""
-    async with _open(dsn, settings) as (writer, identity):
+    async with opened(dsn, settings) as (writer, identity):
         if not await identity.pool.fetchval("SELECT true FROM access.tenants WHERE tenant_id = $1", tenant_id):
             raise CannotImport(f"There is no tenant {tenant_id}; `tallybook tenants create {tenant_id}` makes it.")
         query = "SELECT user_id, role FROM access.memberships WHERE tenant_id = $1"
@@ -102,16 +97,6 @@ async def import_users(
 
 def _parts(users: Sequence[FileUser]) -> Iterator[Sequence[FileUser]]:
     return (users[start : start + IN_FLIGHT_MAX] for start in range(0, len(users), IN_FLIGHT_MAX))
-
-
-@contextlib.asynccontextmanager
-async def _open(dsn: str, settings: Settings) -> AsyncIterator[tuple[Writer, Identity]]:
-    async with contextlib.AsyncExitStack() as stack:
-        writer = open_writer(dsn, settings.writer)
-        stack.push_async_callback(writer.close)
-        pool = await open_pool(dsn, DatabaseRole.ACCESS, settings.database)
-        stack.push_async_callback(pool.close)
-        yield writer, await stack.enter_async_context(open_identity(settings, pool, origin=own_origin(settings)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

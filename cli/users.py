@@ -1,7 +1,6 @@
 """`tallybook users`: people who sign in, as the operator lets the first of them in."""
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,9 +8,9 @@ from typing import Annotated, Final, NamedTuple
 
 import typer
 
-from api.http.callers import own_origin, public_url
+from api.http.callers import public_url
 from cli import identity_links
-from cli.operators_commands import issue, register_user
+from cli.operators_commands import issue, opened, register_user
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
 from cli.user_import_command import import_from_file
 from domain.identity.passwords import InvalidPassword, WeakPassword, check_password
@@ -28,11 +27,7 @@ from domain.identity.user import (
 from domain.kernel.identifiers import USER
 from domain.kernel.stream import Command
 from host.addresses import owner_dsn, reached_settings
-from infra.database import Role as DatabaseRole
-from infra.database import open_pool
-from infra.event_store.opening import open_writer
 from infra.identity.one_time_tokens import Grant, Purpose
-from infra.identity.opening import open_identity
 from infra.identity.password_hashing import common_passwords
 from infra.ids import new_id
 from infra.settings import Settings, vault_master_key
@@ -72,13 +67,8 @@ async def create_admin(
     if they are no member. With a token for a link of this purpose. Raises NoSuchTenant, and WeakPassword or
     InvalidPassword.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        writer = open_writer(dsn, settings.writer)
-        stack.push_async_callback(writer.close)
-        pool = await open_pool(dsn, DatabaseRole.ACCESS, settings.database)
-        stack.push_async_callback(pool.close)
-        identity = await stack.enter_async_context(open_identity(settings, pool, origin=own_origin(settings)))
-        if not await pool.fetchval("SELECT true FROM access.tenants WHERE tenant_id = $1", tenant_id):
+    async with opened(dsn, settings) as (writer, identity):
+        if not await identity.pool.fetchval("SELECT true FROM access.tenants WHERE tenant_id = $1", tenant_id):
             raise NoSuchTenant(tenant_id)
         found = await identity.users.by_address(email)
         user_id = new_id(USER) if found is None else found.user_id
@@ -117,12 +107,7 @@ async def change_user(
     dsn: str, settings: Settings, *, email: str, command: Callable[[str], Command], erases: bool = False
 ) -> str:
     """Do something to the user of an address; their id. Raises NoSuchUser."""
-    async with contextlib.AsyncExitStack() as stack:
-        writer = open_writer(dsn, settings.writer)
-        stack.push_async_callback(writer.close)
-        pool = await open_pool(dsn, DatabaseRole.ACCESS, settings.database)
-        stack.push_async_callback(pool.close)
-        identity = await stack.enter_async_context(open_identity(settings, pool, origin=own_origin(settings)))
+    async with opened(dsn, settings) as (writer, identity):
         found = await identity.users.by_address(email)
         if found is None:
             raise NoSuchUser(email)
