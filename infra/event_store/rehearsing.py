@@ -5,16 +5,13 @@ the writer's states nor the connection that appends: however many commands are t
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Final
 
-from domain.kernel.stream import Handler
-from infra.clock import Clock
 from infra.event_store import metrics
 from infra.event_store.forming import BatchBuilder, Formed, Pending
 from infra.event_store.port import Rehearsed, Request, StoreUnavailable, TooManyRehearsals
-from infra.event_store.snapshots import Snapshots
-from infra.event_store.storage import Codec, Reads, Storage, StoreLost
+from infra.event_store.storage import Reads, Storage, StoreLost
 from infra.settings import WriterSettings
 
 _NO_KEY: Final = ("", "")
@@ -23,22 +20,10 @@ _NO_KEY: Final = ("", "")
 class Rehearsals:
     """Those of one writer, so many at once."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        *,
-        handlers: Mapping[type, Handler],
-        codec: Codec,
-        settings: WriterSettings,
-        clock: Clock,
-        snapshots: Snapshots,
-    ) -> None:
+    def __init__(self, storage: Storage, *, new_builder: Callable[[], BatchBuilder], settings: WriterSettings) -> None:
         self._storage = storage
-        self._handlers = handlers
-        self._codec = codec
+        self._new_builder = new_builder
         self._settings = settings
-        self._clock = clock
-        self._snapshots = snapshots
         self._running = 0
 
     async def rehearse(self, request: Request) -> Rehearsed:
@@ -57,13 +42,7 @@ class Rehearsals:
             self._running -= 1
 
     async def _decided(self, request: Request, reads: Reads) -> Rehearsed:
-        builder = BatchBuilder(
-            handlers=self._handlers,
-            codec=self._codec,
-            settings=self._settings,
-            clock=self._clock,
-            snapshots=self._snapshots,
-        )
+        builder = self._new_builder()
         # Nothing is taken to be new or free without a look: no append comes that would find out.
         formed = builder.start([Pending(request, _NO_KEY)], trusting=False)
         await self._complete(builder, formed, reads)

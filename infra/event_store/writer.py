@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from domain.kernel.stream import Handler, Stream
@@ -72,13 +73,12 @@ class GroupCommitWriter:
         self._settings = settings
         self._clock = clock
         self._snapshots = snapshots or Snapshots(every_events=settings.snapshot_every_events)
-        self._builder = BatchBuilder(
-            handlers=handlers, codec=codec, settings=settings, clock=clock, snapshots=self._snapshots
+        new_builder = partial(
+            BatchBuilder, handlers=handlers, codec=codec, settings=settings, clock=clock, snapshots=self._snapshots
         )
+        self._builder = new_builder()
         self._states = self._builder.states
-        self._rehearsals = Rehearsals(
-            storage, handlers=handlers, codec=codec, settings=settings, clock=clock, snapshots=self._snapshots
-        )
+        self._rehearsals = Rehearsals(storage, new_builder=new_builder, settings=settings)
         self._queue: deque[Pending] = deque()
         self._inflight: dict[ResultKey, Pending] = {}
         self._ahead: Formed | None = None  # the next batch, while the last one's callers are being answered
