@@ -21,7 +21,6 @@ from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Topic, WorkK
 LASTS: Final = timedelta(days=14)
 PERSON: Final = "user:"
 """What the actor of a person begins with; a program's begins otherwise."""
-PROGRAM: Final = "api_key:"
 
 
 class ApprovalStatus(StrEnum):

@@ -8,7 +8,6 @@ from domain.approvals.approval import (
     APPROVAL,
     LASTS,
     PERSON,
-    PROGRAM,
     Approval,
     ApprovalExpired,
     ApprovalGranted,
@@ -121,7 +120,7 @@ def grant_approval(command: GrantApproval, streams: Streams, now: datetime) -> D
 def reject_approval(command: RejectApproval, streams: Streams, now: datetime) -> Decision:
     """By anybody who may approve, and by programs, too: nothing is done by it."""
     approval = _open(streams, command.approval_id, now)
-    if _is_same(command.by, approval.requested_by):
+    if _acting(command.by) == _acting(approval.requested_by):
         raise OwnApproval(approval=command.approval_id)
     rejected = ApprovalRejected(
         approval_id=command.approval_id, reason=command.reason, rejected_by=command.by, rejected_at=now
@@ -131,7 +130,7 @@ def reject_approval(command: RejectApproval, streams: Streams, now: datetime) ->
 
 def withdraw_approval(command: WithdrawApproval, streams: Streams, now: datetime) -> Decision:
     approval = _open(streams, command.approval_id, now)
-    if not _is_same(command.by, approval.requested_by):
+    if _acting(command.by) != _acting(approval.requested_by):
         raise NotTheRequester(approval=command.approval_id)
     return Decision(now, [APPROVAL.change(ApprovalWithdrawn(approval_id=command.approval_id, withdrawn_at=now))])
 
@@ -152,21 +151,23 @@ def _open(streams: Streams, approval_id: str, now: datetime) -> Approval:
     return approval
 
 
-def _is_same(actor: str, other: str) -> bool:
-    """Whether it is one who acts, in whatever tenant they have entered (`user:… for …`)."""
-    return actor.split(" ")[0] == other.split(" ")[0]
+def _acting(actor: str) -> str:
+    """Who acts, in whatever tenant they have entered (`user:… for …`)."""
+    return actor.split(" ")[0]
+
+
+def _id_of(actor: str) -> str:
+    return _acting(actor).partition(":")[2]
 
 
 def _person(streams: Streams, actor: str) -> str | None:
-    """The user who acts, in whatever tenant they have entered, or who made the API key that acts."""
-    acts = actor.split(" ")[0]
-    return person_behind(streams, acts.removeprefix(PROGRAM if acts.startswith(PROGRAM) else PERSON))
+    """The user who acts, or who made the API key that acts."""
+    return person_behind(streams, _id_of(actor))
 
 
 def _of_limits(wanted: WantedLimits, actor: str, streams: Streams, now: datetime) -> list[Change]:
     """Whoever approves may change limits themselves, when they do: it is looked at in the log."""
-    _, _, by = actor.split(" ")[0].partition(":")
-    command = ChangeApprovalLimits(tenant_id=wanted.tenant_id, changes=wanted.changes, by=by)
+    command = ChangeApprovalLimits(tenant_id=wanted.tenant_id, changes=wanted.changes, by=_id_of(actor))
     return tenants.change_approval_limits(command, streams, now).changes
 
 
