@@ -2,9 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default
 from pathlib import Path
 
 import httpx2
@@ -12,9 +9,8 @@ import pytest
 
 from api.app import create_app
 from domain.identity.browser import SESSION_COOKIE
-from infra.mail.folder import FolderMailer
-from infra.mail.post import Post
 from testing.api_client import Api, running_api
+from testing.mailbox import keep_letters, letters
 from testing.people import PAGE, PASSWORD, Browser, admin, browser
 from testing.services import FreshDatabase
 
@@ -28,12 +24,8 @@ async def api(database: FreshDatabase, tmp_path: Path, monkeypatch: pytest.Monke
     # Longer than any machine takes between two guesses.
     monkeypatch.setenv("TALLYBOOK_AUTH_LOCKOUT_FIRST_S", "600")
     async with running_api(database) as running:
-        running.parts.post = Post(FolderMailer(tmp_path, sender="Tallybook <billing@example.com>"))
+        keep_letters(running, tmp_path)
         yield running
-
-
-def letters_in(folder: Path) -> list[EmailMessage]:
-    return [message_from_bytes(path.read_bytes(), policy=default) for path in folder.glob("*.eml")]
 
 
 @pytest.mark.parametrize(
@@ -186,8 +178,7 @@ async def test_a_link_leads_where_settings_say_whatever_the_request_says(api: Ap
     answer = await api.http.post("/v1/auth/forgot-password", json={"email": ADA}, headers=elsewhere)
     assert answer.status_code == 202
     assert "location" not in answer.headers
-    await api.parts.post.settled()
-    (letter,) = letters_in(tmp_path)
+    (letter,) = await letters(api, tmp_path)
     assert letter["To"] == ADA
     links = [word for word in letter.get_content().split() if "://" in word]
     (link,) = links
@@ -207,7 +198,7 @@ async def test_a_letter_goes_to_one_address_and_a_mailbox_is_not_filled(api: Api
     for _ in range(20):
         assert (await api.http.post("/v1/auth/forgot-password", json={"email": ADA})).status_code == 202
         await api.parts.post.settled()
-    assert len(letters_in(tmp_path)) == 1
+    assert len(await letters(api, tmp_path)) == 1
 
 
 async def test_no_log_holds_a_password_a_token_or_an_address(api: Api, capsys: pytest.CaptureFixture[str]) -> None:

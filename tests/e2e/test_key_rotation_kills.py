@@ -19,9 +19,8 @@ from infra.database import Role, open_pool
 from infra.identity.keyring import Keyring
 from infra.identity.limits import key_limits
 from infra.identity.signing_keys import SigningKeys
-from infra.settings import DatabaseSettings, Settings, vault_master_key
-from processors.invariants.access import check_access
-from schemas.codec import default_codec
+from infra.settings import Settings, vault_master_key
+from testing.access_invariant import check_access_holds
 from testing.cell import Whole, open_whole
 from testing.people import PASSWORD
 from testing.processors_cell import until
@@ -101,12 +100,7 @@ async def test_a_key_has_its_successor_whole_or_has_none_whenever_the_process_is
     finally:
         process.kill()
     await check(database.dsn, rotated)
-    pool = await open_pool(database.dsn, Role.OWNER, DatabaseSettings())
-    try:
-        checked = await check_access(pool, default_codec())
-    finally:
-        await pool.close()
-    assert checked.holds, checked.named
+    await check_access_holds(database.dsn)
 
 
 async def check(dsn: str, rotated: Sequence[tuple[str, Mapping[str, object]]]) -> None:

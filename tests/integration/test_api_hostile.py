@@ -1,10 +1,7 @@
 """What hostile people try with what they rightly have: an address, a key of their own tenant, a session."""
 
-import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes
-from email.policy import default
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,10 @@ import pytest
 from api.http.principal import PrincipalKind, principal_of
 from domain.identity.permissions import Role
 from domain.kernel.tenant_mode import TenantMode
-from infra.mail.folder import FolderMailer
-from infra.mail.post import Post
 from infra.settings import ApiSettings
 from testing.api_client import Api, Client, running_api
 from testing.made_credentials import MadeCredentials
+from testing.mailbox import keep_letters, tokens_sent
 from testing.people import PASSWORD, admin
 from testing.services import FreshDatabase
 
@@ -30,19 +26,8 @@ OUTSIDE = {"X-Forwarded-For": "198.51.100.1"}
 async def api(database: FreshDatabase, tmp_path: Path) -> AsyncIterator[Api]:
     settings = ApiSettings(anonymous_rate_per_min=1_000, log_ins_per_min=100_000, trusted_proxies="127.0.0.1/32")
     async with running_api(database, settings) as running:
-        running.parts.post = Post(FolderMailer(tmp_path / "mail", sender="Tallybook <billing@example.com>"))
+        keep_letters(running, tmp_path)
         yield running
-
-
-async def letters(api: Api, folder: Path) -> list[tuple[str, str]]:
-    """Whom letters went to, and the tokens in them."""
-    await api.parts.post.settled()
-    found = []
-    for path in sorted((folder / "mail").glob("*.eml")):
-        letter = message_from_bytes(path.read_bytes(), policy=default)
-        token = re.search(r"#token=([a-z2-7]{52})\b", letter.get_content())
-        found.append((str(letter["To"]), "" if token is None else token[1]))
-    return found
 
 
 async def auth_events(client: Client) -> list[dict[str, Any]]:
@@ -54,10 +39,10 @@ async def auth_events(client: Client) -> list[dict[str, Any]]:
 async def test_an_address_that_only_looks_like_another_is_another(api: Api, tmp_path: Path) -> None:
     await admin(api, OWNER)
     assert (await api.http.post("/v1/auth/forgot-password", json={"email": ALIKE})).status_code == 202
-    assert await letters(api, tmp_path) == [], "whoever has that mailbox is nobody here"
+    assert await tokens_sent(api, tmp_path) == [], "whoever has that mailbox is nobody here"
     hostile = await api.tenant("hostile")
     await hostile.made("/v1/invitations", {"email": ALIKE, "role": "admin"})
-    ((to, token),) = await letters(api, tmp_path)
+    ((to, token),) = await tokens_sent(api, tmp_path)
     acceptance = {"token": token, "email": ALIKE, "password": "a sentence of somebody else", "name": "Eve"}
     assert (await api.http.post("/v1/auth/accept-invitation", json=acceptance)).status_code == 200
     (member,) = (await hostile.get("/v1/users")).json()["data"]
@@ -67,7 +52,7 @@ async def test_an_address_that_only_looks_like_another_is_another(api: Api, tmp_
 async def test_a_letter_goes_to_the_address_that_is_known_however_it_was_typed(api: Api, tmp_path: Path) -> None:
     await admin(api, OWNER)
     assert (await api.http.post("/v1/auth/forgot-password", json={"email": OWNER.upper()})).status_code == 202
-    assert [to for to, _ in await letters(api, tmp_path)] == [OWNER]
+    assert [to for to, _ in await tokens_sent(api, tmp_path)] == [OWNER]
 
 
 async def test_a_failed_log_in_is_told_to_the_users_tenants_and_not_to_whoever_tried(api: Api) -> None:

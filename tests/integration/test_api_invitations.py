@@ -1,10 +1,7 @@
 """Invitations over HTTP, from the letter to the membership; what is known of the address, and for how long."""
 
-import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from email import message_from_bytes
-from email.policy import default
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +11,11 @@ import pytest
 from api.upkeep import USED_KEPT, clear_expired
 from domain.identity.permissions import Scope
 from infra.clock import system_clock
-from infra.database import Role as DatabaseRole
-from infra.database import open_pool
 from infra.identity.invitation_addresses import InvitationAddresses
-from infra.mail.folder import FolderMailer
-from infra.mail.post import Post, Writes
-from processors.invariants.access import check_access
-from schemas.codec import default_codec
+from infra.mail.post import Writes
+from testing.access_invariant import check_access_holds
 from testing.api_client import Api, Client, running_api
+from testing.mailbox import keep_letters, tokens_sent
 from testing.people import admin, program
 from testing.services import FreshDatabase
 
@@ -33,7 +27,7 @@ PASSWORD = "a sentence that only Bob knows"
 @pytest.fixture
 async def api(database: FreshDatabase, tmp_path: Path) -> AsyncIterator[Api]:
     async with running_api(database) as running:
-        running.parts.post = Post(FolderMailer(tmp_path / "mail", sender="Tallybook <billing@example.com>"))
+        keep_letters(running, tmp_path)
         yield running
 
 
@@ -44,13 +38,8 @@ async def client(api: Api) -> Client:
 
 async def letters(api: Api, folder: Path) -> list[tuple[str, str]]:
     """Whom letters went to, and the tokens in them."""
-    await api.parts.post.settled()
-    found = []
-    for path in sorted((folder / "mail").glob("*.eml")):
-        letter = message_from_bytes(path.read_bytes(), policy=default)
-        token = re.search(r"#token=([a-z2-7]{52})\b", letter.get_content())
-        assert token is not None
-        found.append((str(letter["To"]), token[1]))
+    found = await tokens_sent(api, folder)
+    assert all(token for _, token in found)
     return found
 
 
@@ -126,7 +115,7 @@ async def test_what_is_sent_again_has_a_new_link_and_the_old_one_is_dead(
     assert await accept(api, new) == 200
     gone = await client.post(path)
     assert (gone.status_code, gone.json()["code"]) == (404, "invitation_not_found")
-    await holds(api)
+    await check_access_holds(api.database.dsn)
 
 
 async def tokens(api: Api) -> list[tuple[str, bool]]:
@@ -171,17 +160,7 @@ async def test_an_invitation_that_was_over_for_long_is_cleared_away_with_its_tok
     told = (await client.get("/v1/events?stream=team/acme&type=team.invitation_withdrawn")).json()["data"]
     assert {each["data"]["invitation_id"] for each in told} == {made["id"], recent["id"]}
     assert {each["actor"] for each in told} == {"identity"}
-    await holds(api)
-
-
-async def holds(api: Api) -> None:
-    """Invariant I11."""
-    pool = await open_pool(api.database.dsn, DatabaseRole.OWNER, api.parts.settings.database)
-    try:
-        found = await check_access(pool, default_codec())
-    finally:
-        await pool.close()
-    assert found.holds, found.named
+    await check_access_holds(api.database.dsn)
 
 
 async def test_the_address_is_sealed_and_goes_with_the_invitation(

@@ -4,8 +4,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from email import message_from_bytes
-from email.policy import default
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,7 @@ from domain.identity.team import InviteMember
 from infra.event_store.port import Request
 from infra.identity.one_time_tokens import Grant, Purpose
 from infra.ids import new_id
-from infra.mail.folder import FolderMailer
-from infra.mail.post import Post
+from testing import mailbox
 from testing.api_client import Api, running_api
 from testing.people import PASSWORD, Browser, admin, browser, program
 from testing.services import FreshDatabase
@@ -30,7 +27,7 @@ PRODUCT = {"name": "P"}
 @pytest.fixture
 async def api(database: FreshDatabase, tmp_path: Path) -> AsyncIterator[Api]:
     async with running_api(database) as running:
-        running.parts.post = Post(FolderMailer(tmp_path / "mail", sender="Tallybook <billing@example.com>"))
+        mailbox.keep_letters(running, tmp_path)
         yield running
 
 
@@ -41,9 +38,7 @@ async def logged(api: Api, stream_type: str = "session") -> list[str]:
 
 async def letters(api: Api, folder: Path) -> list[str]:
     """The texts of the letters that were sent, oldest first."""
-    await api.parts.post.settled()
-    found = sorted((folder / "mail").glob("*.eml"))
-    return [message_from_bytes(path.read_bytes(), policy=default).get_content() for path in found]
+    return [letter.get_content() for letter in await mailbox.letters(api, folder)]
 
 
 def token_in(letter: str) -> str:

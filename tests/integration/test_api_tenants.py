@@ -17,8 +17,7 @@ from domain.identity.user import MakeSuperAdmin, UnmakeSuperAdmin
 from infra.database import Role as DatabaseRole
 from infra.database import open_pool
 from infra.event_store.opening import open_writer
-from processors.invariants.access import check_access
-from schemas.codec import default_codec
+from testing.access_invariant import check_access_holds
 from testing.api_client import Api, Client, running_api
 from testing.people import Browser, admin, browser
 from testing.requests import request
@@ -183,7 +182,7 @@ async def test_they_enter_with_a_reason_and_do_what_an_admin_may_with_people_mas
     assert told["tenant.entered"]["data"]["reason"] == WHY["reason"]
     of_product = (await client.get(f"/v1/events?stream={product.json()['id']}")).json()["data"]
     assert of_product[0]["actor"] == f"user:{root_id} for acme"
-    await holds(api)
+    await check_access_holds(api.database.dsn)
 
 
 async def until_refused(root: Browser) -> None:
@@ -192,16 +191,6 @@ async def until_refused(root: Browser) -> None:
         while (answer := await root.send("GET", "/v1/products", headers=IN_ACME)).status_code != 403:
             await asyncio.sleep(0.01)
     assert answer.json()["code"] == "tenant_mismatch"
-
-
-async def holds(api: Api) -> None:
-    """Invariant I11."""
-    pool = await open_pool(api.database.dsn, DatabaseRole.OWNER, api.parts.settings.database)
-    try:
-        found = await check_access(pool, default_codec())
-    finally:
-        await pool.close()
-    assert found.holds, found.named
 
 
 async def test_whoever_is_no_super_admin_any_more_is_in_no_tenant_any_more(api: Api) -> None:
@@ -241,7 +230,7 @@ async def test_whoever_leaves_is_in_the_tenant_no_more_and_its_log_says_when(api
     assert (told["actor"], told["data"]["user_id"]) == (f"user:{root_id} for acme", root_id)
     await ok(root, "POST", "/v1/tenants/acme/enter", WHY)
     await ok(root, "GET", "/v1/products", tenant="acme")
-    await holds(api)
+    await check_access_holds(api.database.dsn)
 
 
 async def test_they_are_in_one_tenant_at_a_time(api: Api) -> None:
@@ -291,7 +280,7 @@ async def test_whose_right_is_taken_away_while_they_enter_has_entered_before_or_
         for writer in writers:
             await writer.close()
     assert len(outcomes) == RACES
-    await holds(api)
+    await check_access_holds(api.database.dsn)
 
 
 async def test_a_member_who_looks_after_the_cell_is_a_member_at_home(api: Api) -> None:

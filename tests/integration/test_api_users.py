@@ -3,7 +3,7 @@ ADMIN; and what a demotion is worth at the next request.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
@@ -24,6 +24,10 @@ from testing.services import FreshDatabase
 from tests.lengths import LENGTH
 
 ADA, BOB = "ada@example.com", "bob@example.com"
+RACES = LENGTH.scaled(5)
+WRITER_RACES = LENGTH.scaled(25)
+WhoRemovesWhom = Callable[[str, str], tuple[tuple[str, str], tuple[str, str]]]
+"""Of two members, given by their ids: who asks, and whom they remove."""
 
 
 @pytest.fixture
@@ -224,27 +228,8 @@ async def test_whoever_is_in_no_tenant_names_the_one_that_they_leave(api: Api) -
 
 async def test_of_the_last_two_admins_who_leave_at_once_one_remains(api: Api) -> None:
     """Two writers, as two processes have them."""
-    writers = [open_writer(api.database.dsn, api.parts.settings.writer) for _ in range(2)]
-    try:
-        for number in range(WRITER_RACES):
-            tenant = f"left-{number}"
-            created = CreateTenant(tenant_id=tenant, name=tenant, mode=TenantMode.TEST)
-            await api.parts.writer.submit(request(created, tenant_id=tenant))
-            people = [await member(api, tenant=tenant) for _ in range(2)]
-            outcomes = await asyncio.gather(
-                *(
-                    writer.submit(request(RemoveMember(tenant_id=tenant, user_id=each, by=each), tenant_id=tenant))
-                    for writer, each in zip(writers, people, strict=True)
-                )
-            )
-            assert sorted(outcome.refusal_code or "" for outcome in outcomes) == ["", "team_needs_admin"]
-    finally:
-        for writer in writers:
-            await writer.close()
-
-
-RACES = LENGTH.scaled(5)
-WRITER_RACES = LENGTH.scaled(25)
+    for _, codes in await removal_races(api, lambda one, other: ((one, one), (other, other))):
+        assert codes == ["", "team_needs_admin"]
 
 
 async def test_of_two_admins_who_remove_each_other_at_once_one_remains(api: Api) -> None:
@@ -264,29 +249,34 @@ async def test_of_two_admins_who_remove_each_other_at_once_one_remains(api: Api)
 
 async def test_of_two_admins_who_remove_each_other_in_two_processes_one_remains(api: Api) -> None:
     """Two writers, as two processes have them; `make prove` runs 500 races."""
+    for tenant, codes in await removal_races(api, lambda ada, bob: ((ada, bob), (bob, ada))):
+        assert codes == ["", "not_allowed"]
+        left = "SELECT count(*) FROM access.memberships WHERE tenant_id = $1 AND role = 'admin'"
+        assert await api.parts.access_pool.fetchval(left, tenant) == 1
+
+
+async def removal_races(api: Api, who_removes_whom: WhoRemovesWhom) -> list[tuple[str, list[str]]]:
+    """Teams of two admins and two removals at once, by a writer each: the tenant, and how the two were answered."""
     writers = [open_writer(api.database.dsn, api.parts.settings.writer) for _ in range(2)]
+    found = []
     try:
         for number in range(WRITER_RACES):
             tenant = f"team-{number}"
             created = CreateTenant(tenant_id=tenant, name=tenant, mode=TenantMode.TEST)
             await api.parts.writer.submit(request(created, tenant_id=tenant))
-            ada, bob = [await member(api, tenant=tenant) for _ in range(2)]
-            removals = [
-                RemoveMember(tenant_id=tenant, user_id=bob, by=ada),
-                RemoveMember(tenant_id=tenant, user_id=ada, by=bob),
-            ]
+            pairs = who_removes_whom(await member(api, tenant=tenant), await member(api, tenant=tenant))
+            removals = [RemoveMember(tenant_id=tenant, user_id=whom, by=who) for who, whom in pairs]
             outcomes = await asyncio.gather(
                 *(
                     writer.submit(request(removal, tenant_id=tenant))
                     for writer, removal in zip(writers, removals, strict=True)
                 )
             )
-            assert sorted(outcome.refusal_code or "" for outcome in outcomes) == ["", "not_allowed"]
-            left = "SELECT count(*) FROM access.memberships WHERE tenant_id = $1 AND role = 'admin'"
-            assert await api.parts.access_pool.fetchval(left, tenant) == 1
+            found.append((tenant, sorted(outcome.refusal_code or "" for outcome in outcomes)))
     finally:
         for writer in writers:
             await writer.close()
+    return found
 
 
 async def test_roles_are_told_as_the_matrix_has_them(api: Api) -> None:
