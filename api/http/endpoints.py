@@ -28,10 +28,7 @@ from api.http.problems import (
     retry_after,
     unavailable,
 )
-from api.http.replies import (
-    JSON,
-    Reply,
-)
+from api.http.replies import JSON, Reply
 from api.http.validation import invalid_body
 from domain.kernel.refusal import Refusal
 from infra.event_store.log import CONNECTION_ERRORS

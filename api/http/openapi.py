@@ -9,9 +9,7 @@ from api.http.fields import ID_PATTERN
 from api.http.openapi_problems import Problems, problem_responses
 from api.http.openapi_schemas import REF_TEMPLATE, Json, ProblemResource, component_schemas
 from api.http.operations import Operation, Operations
-from api.http.problems import (
-    needs_told,
-)
+from api.http.problems import needs_told
 from api.http.version import VERSION
 from domain.identity.browser import SESSION_COOKIE
 

@@ -7,11 +7,7 @@ from pydantic import Field
 from api.http.call import Call
 from api.http.card_guard import OpaqueId
 from api.http.fields import Body, text
-from api.http.problems import (
-    SECOND_FACTOR_REQUIRED,
-    WRONG_SECOND_FACTOR,
-    Problem,
-)
+from api.http.problems import SECOND_FACTOR_REQUIRED, WRONG_SECOND_FACTOR, Problem
 from api.http.proving import begin, note
 from api.http.validation import form
 from domain.identity.auth_event import AuthEventKind

@@ -53,9 +53,7 @@ class CredentialKind(StrEnum):
     API_KEY = "api_key"  # the key's SHA-256
     PASSWORD = "password"  # noqa: S105  its hash, as argon2id writes it
     EMAIL = "email"  # a keyed digest of the address, by which log-in finds its user
-    RECOVERY_CODES = (
-        "recovery_codes"  # keyed digests of a list, one after another; kept with the first second factor only
-    )
+    RECOVERY_CODES = "recovery_codes"  # keyed digests of a list, end to end; kept with the first second factor alone
 
 
 class Credential(NamedTuple):

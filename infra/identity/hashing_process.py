@@ -1,7 +1,7 @@
 """The process that hashes: one line of JSON in, one out, until its standard input ends.
 
-It has a low priority, so that what takes payments comes first, and no interpreter in common with
-what takes payments: a thread of low priority that holds the interpreter's lock would stop everything that wants it.
+It has a low priority, so that what takes payments comes first, and no interpreter in common with that: a thread of low
+priority that holds the interpreter's lock would stop everything that wants it.
 Nothing but argon2 (and bcrypt, where a hash of it comes along) is loaded here. Passwords are in the pipe and in memory
 alone.
 """

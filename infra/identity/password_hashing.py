@@ -2,6 +2,7 @@
 
 Each costs some 25 ms of processor time and 19 MiB: beyond the pace a log-in is refused before anything is done for it,
 so a storm of them has a bounded share of the processors.
+
 Hashes of bcrypt (`$2b$` and its elder forms) are verified where the extra `import` is installed, and replaced at the
 next log-in. Threads here only wait for the processes (`hashing_process.py`), each for one of its own, which is started
 when it is first needed.
