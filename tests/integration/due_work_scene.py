@@ -5,7 +5,7 @@ Days pass by moving back what both stores have written down; a worker dies by lo
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -112,15 +112,22 @@ class Scene:
         )
         return payment_id
 
-    async def run(self, kind: WorkKind, *, dies: bool = False, settings: ProcessorSettings | None = None) -> None:
-        """Claim what is due of a kind and run it, as the runner of one process does."""
+    async def run(
+        self,
+        kind: WorkKind,
+        *,
+        dies: bool = False,
+        settings: ProcessorSettings | None = None,
+        claimed: Sequence[Work] = (),
+    ) -> None:
+        """Run what is due of a kind as one process does: what was `claimed` before, or what is claimed now."""
         adapter = self.sandbox.adapter(timeout_ms=self.sandbox_timeout_ms)
         try:
             writer: Writer = DyingWriter() if dies else self.writer
             settings = settings or self.settings
             runs = runs_of(writer, self.states, {"sandbox": adapter}, PaymentTokens(self.vault, self.pool), settings)
             runner = DueWorkRunner(self.queue, runs, settings)
-            for work in await self.claim(kind, runner.owner):
+            for work in claimed or await self.claim(kind, runner.owner):
                 await (_die(runs[kind], work) if dies else runner.run_one(work))
         finally:
             await adapter.close()
