@@ -132,7 +132,7 @@ async def _commands_alone(count: int) -> float:
         await submit([CreateProduct(product_id=product, name="Telephone")])
         await submit([CreatePlan(plan_id=plan, product_id=product, terms=terms)])
         flat = Flat(amount=Money(1999, currency_code("USD")))
-        await submit([CreatePrice(price_id=price, plan_id=plan, model=flat)])
+        await submit([CreatePrice(price_id=price, plan_id=plan, price=flat)])
         customers = [new_id("cus_") for _ in range(count)]
         subscriptions = [new_id("sub_") for _ in range(count)]
         await submit([CreateCustomer(customer_id=one, currency="USD") for one in customers])

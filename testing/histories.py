@@ -117,7 +117,7 @@ class History:
         self.do(tenant_id, CreateProduct(product_id=product_id, name="Phone", description=None))
         terms = PlanTerms(name="Monthly", interval=MONTH)
         self.do(tenant_id, CreatePlan(plan_id=plan_id, product_id=product_id, terms=terms))
-        self.do(tenant_id, CreatePrice(price_id=price_id, plan_id=plan_id, model=PHONE))
+        self.do(tenant_id, CreatePrice(price_id=price_id, plan_id=plan_id, price=PHONE))
         return product_id, plan_id, price_id
 
     def customer(self, tenant_id: str, *, test_clock_id: str | None = None) -> str:

@@ -122,7 +122,7 @@ class Cell:
             terms = PlanTerms(name="Monthly", interval=Interval(IntervalUnit.MONTH))
             await self.do(CreatePlan(plan_id=self.plan_id, product_id=product_id, terms=terms))
             model = Flat(amount=Money(amount, EUR))
-            await self.do(CreatePrice(price_id=self.price_id, plan_id=self.plan_id, model=model))
+            await self.do(CreatePrice(price_id=self.price_id, plan_id=self.plan_id, price=model))
         subscription_id = new_id("sub_")
         items = (RequestedItem(price_id=self.price_id),)
         await self.do(

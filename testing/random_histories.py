@@ -43,6 +43,7 @@ from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import CollectionMethod, DraftInvoice, PayInvoiceOutOfBand, VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
+from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
@@ -67,12 +68,25 @@ from domain.payments.refund_commands import (
     RecordRefundSucceeded,
     RequestRefund,
 )
-from domain.pricing.models import PerUnit
+from domain.pricing.models import BoundedPrice, Flat, Graduated, Package, PerUnit, Price, Tier, Volume
 from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
 
 ADA, BOB = "user:ada", "user:bob"
+TIERS = (
+    Tier(up_to=Decimal(2), unit_amount=Decimal("12.5"), flat_amount=100),
+    Tier(above=Decimal(2), up_to=None, unit_amount=Decimal("7.25")),
+)
+TIERED = Graduated(currency=USD, tiers=TIERS, free_units=Decimal("0.5"))
+PRICES: tuple[Price, ...] = (
+    PerUnit(currency=USD, unit_amount=Decimal("12.5")),
+    TIERED,
+    Volume(currency=USD, tiers=TIERS),
+    Package(currency=USD, package_size=Decimal(3), package_amount=900, free_units=Decimal(1)),
+    BoundedPrice(model=TIERED, minimum=Money(115, USD), maximum=Money(140, USD)),
+)
+IN_YEN = Flat(amount=Money(700, CurrencyCode("JPY")))
 
 
 def scramble(history: History, tenants: tuple[str, ...], steps: int) -> History:
@@ -119,7 +133,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 price_id=new("price_"),
                 plan_id=some("plan"),
                 external_id=f"price-{usd.amount}",
-                model=PerUnit(currency=USD, unit_amount=Decimal("12.5")),
+                price=draw.choice(PRICES),
+                currency_options=draw.choice(((), (IN_YEN,))),
                 timing=draw.choice(tuple(BillingTiming)),
             )
             if draw.random() < 0.05:

@@ -36,6 +36,7 @@ READING_ORDER: Final = (
     "prices",
     "subscriptions",
     "invoices",
+    "invoice explanations",
     "payment methods",
     "payments",
     "refunds",

@@ -8,20 +8,12 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import (
-    MAX_AMOUNT,
-    Body,
-    Currency,
     ExternalId,
-    MoneyBody,
     MoneyResource,
     New,
     NoBody,
     PlanId,
     PriceId,
-    Quantity,
-    UnitAmount,
-    money,
-    plain_decimal,
     text,
 )
 from api.http.listing import (
@@ -29,7 +21,7 @@ from api.http.listing import (
 )
 from api.http.operations import Intention
 from api.http.resource import Resource
-from api.http.validation import told_by_type
+from api.resources.price_models import ModelResource, StatedPrice, StatedResource, stated_resource
 from domain.catalog.plan import PlanIsArchived, PlanNotFound
 from domain.catalog.price import (
     PRICE,
@@ -37,47 +29,17 @@ from domain.catalog.price import (
     BillingTiming,
     CreatePrice,
     PlanPrice,
+    PriceModelNotBillable,
 )
 from domain.identity.permissions import Permission
-from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import PRICE as PREFIX
 from domain.kernel.refusal import ExternalIdTaken
-from domain.pricing.models import ZERO, Flat, PerUnit, PriceModel
-from domain.pricing.validation import InvalidPrice
+from domain.pricing.validation import InvalidPrice, InvalidTierTable
 from infra.ids import new_id
 from projections.models import prices as read
 
+MAX_CURRENCY_OPTIONS: Final = 50
 _ID: Final = "price_01m7ywe9z7e398x54gfbrtqnk7"
-
-
-class PriceAmount(MoneyBody):
-    """An amount of zero or more."""
-
-    amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
-
-
-class FlatModel(Body):
-    """One amount a period, whatever the quantity."""
-
-    type: Literal["flat"]
-    amount: PriceAmount
-
-    @property
-    def value(self) -> PriceModel:
-        return Flat(amount=self.amount.value)
-
-
-class PerUnitModel(Body):
-    """Quantity × unit amount (minor units, decimals allowed), after the free units."""
-
-    type: Literal["per_unit"]
-    currency: Currency
-    unit_amount: UnitAmount
-    free_units: Quantity = ZERO
-
-    @property
-    def value(self) -> PriceModel:
-        return PerUnit(currency=CurrencyCode(self.currency), unit_amount=self.unit_amount, free_units=self.free_units)
 
 
 PriceName: TypeAlias = Annotated[
@@ -85,13 +47,19 @@ PriceName: TypeAlias = Annotated[
 ]
 
 
-class NewPrice(New):
-    """A price to be."""
+class NewPrice(New, StatedPrice):
+    """A price to be: in the currency of its model, and in those of its `currency_options`.
+
+    A subscription takes the one in its customer's currency. Nothing is ever converted.
+    """
 
     plan: PlanId
     external_id: ExternalId | None = None
     name: PriceName | None = None
-    model: Annotated[FlatModel | PerUnitModel, told_by_type(FlatModel, PerUnitModel)]
+    currency_options: Annotated[
+        tuple[StatedPrice, ...],
+        Field(max_length=MAX_CURRENCY_OPTIONS, description="The same price in further currencies, once in each."),
+    ] = ()
     timing: BillingTiming = BillingTiming.IN_ADVANCE
 
 
@@ -102,42 +70,8 @@ class PriceFilters(CreatedParameters):
     external_id: ExternalId | None = None
 
 
-class FlatResource(TypedDict):
-    """One amount a period."""
-
-    type: Literal["flat"]
-    amount: MoneyResource
-
-
-class PerUnitResource(TypedDict):
-    """Quantity × unit amount, in minor units as a plain decimal."""
-
-    type: Literal["per_unit"]
-    currency: str
-    unit_amount: str
-    free_units: str
-
-
-ModelResource = FlatResource | PerUnitResource
-
-
-def model_resource(model: PriceModel) -> ModelResource:
-    """A price model as it is answered. Subscriptions bill flat and per-unit prices; others cannot be created."""
-    match model:
-        case Flat():
-            return {"type": "flat", "amount": money(model.amount)}
-        case PerUnit():
-            return {
-                "type": "per_unit",
-                "currency": model.currency,
-                "unit_amount": plain_decimal(model.unit_amount),
-                "free_units": plain_decimal(model.free_units),
-            }
-    raise TypeError(f"a {type(model).__name__} price has no form in this API yet")
-
-
 class PriceResource(TypedDict):
-    """A price."""
+    """A price; `currency_options` state it in further currencies."""
 
     id: PriceId
     object: Literal["price"]
@@ -146,6 +80,9 @@ class PriceResource(TypedDict):
     name: str | None
     currency: str
     model: ModelResource
+    minimum: MoneyResource | None
+    maximum: MoneyResource | None
+    currency_options: list[StatedResource]
     timing: BillingTiming
     active: bool
     metadata: dict[str, str]
@@ -161,8 +98,8 @@ def price_resource(price: PlanPrice) -> PriceResource:
         "plan": price.plan_id,
         "external_id": price.external_id,
         "name": price.name,
-        "currency": price.currency,
-        "model": model_resource(price.model),
+        **stated_resource(price.price),
+        "currency_options": [stated_resource(option) for option in price.currency_options],
         "timing": price.timing,
         "active": price.archived_at is None,
         "metadata": dict(price.metadata),
@@ -175,10 +112,28 @@ EXAMPLE: Final[dict[str, object]] = {
     "id": _ID,
     "object": "price",
     "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
-    "external_id": "team-monthly-eur",
-    "name": "Base fee",
+    "external_id": "team-seats",
+    "name": "Seats",
     "currency": "EUR",
-    "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
+    "model": {
+        "type": "graduated",
+        "currency": "EUR",
+        "tiers": [
+            {"up_to": "10", "unit_amount": "1200", "flat_amount": 4900},
+            {"up_to": None, "unit_amount": "999.5", "flat_amount": 0},
+        ],
+        "free_units": "1",
+    },
+    "minimum": {"amount": 9900, "currency": "EUR"},
+    "maximum": None,
+    "currency_options": [
+        {
+            "currency": "USD",
+            "model": {"type": "per_unit", "currency": "USD", "unit_amount": "1150.25", "free_units": "1"},
+            "minimum": None,
+            "maximum": None,
+        }
+    ],
     "timing": "in_advance",
     "active": True,
     "metadata": {"order": "4711"},
@@ -206,12 +161,22 @@ PRICES: Final = Resource(
     body=NewPrice,
     body_example={
         "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
-        "external_id": "team-monthly-eur",
-        "name": "Base fee",
-        "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
+        "external_id": "team-seats",
+        "name": "Seats",
+        "model": {
+            "type": "graduated",
+            "currency": "EUR",
+            "tiers": [
+                {"up_to": "10", "unit_amount": "1200", "flat_amount": 4900},
+                {"up_to": None, "unit_amount": "999.5"},
+            ],
+            "free_units": 1,
+        },
+        "minimum": {"amount": 9900, "currency": "EUR"},
+        "currency_options": [{"model": {"type": "per_unit", "currency": "USD", "unit_amount": "1150.25"}}],
         "timing": "in_advance",
     },
-    refusals=(PlanNotFound, PlanIsArchived, ExternalIdTaken, InvalidPrice),
+    refusals=(PlanNotFound, PlanIsArchived, ExternalIdTaken, InvalidPrice, InvalidTierTable, PriceModelNotBillable),
 )
 async def create_price(_call: Call, body: NewPrice) -> Intention:
     """Create a price of a plan.
@@ -227,7 +192,8 @@ async def create_price(_call: Call, body: NewPrice) -> Intention:
             plan_id=body.plan,
             external_id=body.external_id,
             name=body.name,
-            model=body.model.value,
+            price=body.value,
+            currency_options=tuple(option.value for option in body.currency_options),
             timing=body.timing,
             metadata=body.kept,
         ),

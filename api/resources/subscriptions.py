@@ -12,6 +12,7 @@ from api.http.call import Call
 from api.http.fields import (
     Body,
     CustomerId,
+    MoneyResource,
     New,
     NoBody,
     PlanId,
@@ -29,17 +30,18 @@ from api.http.operations import Intention
 from api.http.resource import Resource
 from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.plans import IntervalResource, interval_resource
-from api.resources.prices import ModelResource, model_resource
+from api.resources.price_models import ModelResource, stated_resource
 from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
 from domain.catalog.price import BillingTiming, PriceIsArchived, PriceNotFound
 from domain.catalog.product import ProductIsArchived
-from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
+from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
+from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -98,13 +100,16 @@ class Cancellation(Body):
 
 
 class SubscriptionItemResource(TypedDict):
-    """A price as it was when it was subscribed to, and how many of it."""
+    """A price as it was when it was subscribed to, in the customer's currency, and how many of it."""
 
     price: str
     product: str
     description: str
     tax_category: str | None
+    currency: str
     model: ModelResource
+    minimum: MoneyResource | None
+    maximum: MoneyResource | None
     timing: BillingTiming
     quantity: str
 
@@ -161,7 +166,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
                 "product": item.product_id,
                 "description": item.description,
                 "tax_category": item.tax_category,
-                "model": model_resource(item.model),
+                **stated_resource(item.price),
                 "timing": item.timing,
                 "quantity": plain_decimal(item.quantity),
             }
@@ -199,7 +204,10 @@ EXAMPLE: Final[dict[str, object]] = {
             "product": "prod_01m7ywe9z7e398x54gfbrtqnk7",
             "tax_category": "saas",
             "description": "Team, monthly",
+            "currency": "EUR",
             "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
+            "minimum": None,
+            "maximum": None,
             "timing": "in_advance",
             "quantity": "1",
         }
@@ -255,7 +263,7 @@ SUBSCRIPTIONS: Final = Resource(
         ProductIsArchived,
         PriceNotFound,
         PriceIsArchived,
-        NotCustomersCurrency,
+        NoPriceInCurrency,
         InvalidSubscriptionItems,
         PriceOfAnotherPlan,
         DuplicatePrice,

@@ -106,13 +106,14 @@ def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decis
     """A new price needs a plan that is on sale."""
     plans.on_sale(streams, command.plan_id)
     PRICE.check_new(streams, command.price_id)
-    check_billable(command.model)
+    check_billable(command.price, command.currency_options)
     created = PriceCreated(
         price_id=command.price_id,
         plan_id=command.plan_id,
         external_id=command.external_id,
         name=command.name,
-        model=command.model,
+        price=command.price,
+        currency_options=command.currency_options,
         timing=command.timing,
         metadata=command.metadata,
         created_at=now,

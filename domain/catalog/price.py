@@ -1,4 +1,4 @@
-"""A price of a plan: how much, in which currency, in advance or in arrears. Immutable; it can only be archived."""
+"""A price of a plan: how much, in which currencies, in advance or in arrears. Immutable; it can only be archived."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,8 +9,15 @@ from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import ExternalIdTaken, Refusal, RefusalKind
 from domain.kernel.stream import Claim, Stream, Streams, Take, Topic
-from domain.pricing.models import Flat, PerUnit, PriceModel
-from domain.pricing.validation import check_price
+from domain.pricing.models import (
+    BoundedPrice,
+    GraduatedPercentage,
+    NoPriceInCurrency,
+    Percentage,
+    Price,
+    model_of,
+)
+from domain.pricing.validation import InvalidPrice, check_price
 
 
 class BillingTiming(StrEnum):
@@ -22,13 +29,17 @@ class BillingTiming(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatePrice:
-    """`name` tells it from the plan's other prices on an invoice: seats, storage. One that is alone needs none."""
+    """`name` tells it from the plan's other prices on an invoice: seats, storage. One that is alone needs none.
+
+    `currency_options` state the same price in further currencies, once in each; nothing is ever converted.
+    """
 
     price_id: str
     plan_id: str
     external_id: str | None = None
     name: str | None = None
-    model: PriceModel
+    price: Price
+    currency_options: tuple[Price, ...] = ()
     timing: BillingTiming = BillingTiming.IN_ADVANCE
     metadata: Metadata = ()
 
@@ -44,7 +55,8 @@ class PriceCreated:
     plan_id: str
     external_id: str | None
     name: str | None
-    model: PriceModel
+    price: Price
+    currency_options: tuple[Price, ...] = ()
     timing: BillingTiming
     metadata: Metadata = ()
     created_at: datetime
@@ -86,11 +98,21 @@ class PriceIsArchived(Refusal):
 
 
 class PriceModelNotBillable(Refusal):
-    """Subscriptions bill flat and per-unit prices."""
+    """The price counts usage, and usage is not metered yet: take flat, per_unit, graduated, volume or package."""
 
     code = "price_model_not_billable"
     kind = RefusalKind.INVALID
     param = "model"
+
+    def summary(self) -> str:
+        match self.details:
+            case {"model": str()}:
+                why = "A percentage is taken of the amounts of events, and a subscription's quantity has none"
+            case {"commitment": int()}:
+                why = "A commitment is drawn down by usage, and a subscription's quantity is no usage"
+            case _:
+                return super().summary()
+        return f"{why}; usage is not metered yet: take flat, per_unit, graduated, volume or package."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +121,21 @@ class PlanPrice:
     plan_id: str
     external_id: str | None
     name: str | None
-    model: PriceModel
+    price: Price
+    currency_options: tuple[Price, ...]
     timing: BillingTiming
     metadata: Metadata
     created_at: datetime
     archived_at: datetime | None
 
-    @property
-    def currency(self) -> CurrencyCode:
-        return self.model.currency
+    def stated_in(self, currency: CurrencyCode) -> Price:
+        """What it is in that currency. Raises NoPriceInCurrency."""
+        stated = (self.price, *self.currency_options)
+        for price in stated:
+            if price.currency == currency:
+                return price
+        available = " ".join(price.currency for price in stated)
+        raise NoPriceInCurrency(price=self.price_id, currency=currency, available=available)
 
 
 def on_sale(streams: Streams, price_id: str) -> PlanPrice:
@@ -118,11 +146,30 @@ def on_sale(streams: Streams, price_id: str) -> PlanPrice:
     return price
 
 
-def check_billable(model: PriceModel) -> None:
-    """Raises what `check_price` raises, the one gate for prices, and PriceModelNotBillable."""
-    check_price(model)
-    if not isinstance(model, Flat | PerUnit):
-        raise PriceModelNotBillable(model=type(model).__name__)
+def check_billable(price: Price, currency_options: tuple[Price, ...]) -> None:
+    """Raises what `check_price` raises, the one gate for prices, PriceModelNotBillable, and InvalidPrice for two prices
+    in one currency: each where it lies in the command, `currency_options.0.model.tiers.2.up_to`.
+    """
+    stated: set[CurrencyCode] = set()
+    for nth, each in enumerate((price, *currency_options)):
+        try:
+            check_price(each)
+            _check_licensed(each)
+            if each.currency in stated:
+                raise InvalidPrice(reason="stated in this currency already", currency=each.currency).at("model")
+        except Refusal as refused:
+            raise refused.at(refused.param if nth == 0 else f"currency_options.{nth - 1}.{refused.param}") from None
+        stated.add(each.currency)
+
+
+def _check_licensed(price: Price) -> None:
+    """Whether it prices a quantity that nobody measures. Raises PriceModelNotBillable."""
+    model = model_of(price)
+    if isinstance(model, Percentage | GraduatedPercentage):
+        name = "percentage" if isinstance(model, Percentage) else "graduated_percentage"
+        raise PriceModelNotBillable(model=name).at("model.type")
+    if isinstance(price, BoundedPrice) and price.commitment is not None:
+        raise PriceModelNotBillable(commitment=price.commitment.amount.amount).at("commitment")
 
 
 def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
@@ -132,7 +179,8 @@ def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
             plan_id=event.plan_id,
             external_id=event.external_id,
             name=event.name,
-            model=event.model,
+            price=event.price,
+            currency_options=event.currency_options,
             timing=event.timing,
             metadata=event.metadata,
             created_at=event.created_at,

@@ -189,14 +189,9 @@ def time_of(streams: Streams, customer_id: str, now: datetime) -> datetime:
 def check_currency(customer: Customer, currency: CurrencyCode) -> None:
     """Raises NotCustomersCurrency."""
     if currency != customer.currency:
-        raise not_customers_currency(customer, currency)
-
-
-def not_customers_currency(customer: Customer, currency: CurrencyCode, **details: str) -> NotCustomersCurrency:
-    """The refusal of a currency that is not the customer's; `details` tell what is in it."""
-    return NotCustomersCurrency(
-        customer=customer.customer_id, customers_currency=customer.currency, currency=currency, **details
-    )
+        raise NotCustomersCurrency(
+            customer=customer.customer_id, customers_currency=customer.currency, currency=currency
+        )
 
 
 def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:

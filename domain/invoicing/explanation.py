@@ -1,4 +1,8 @@
-"""Why an invoice comes to its amount due: a tree in which every node is the sum of its children."""
+"""Why an invoice comes to its amount due: a tree in which every node is the sum of its children.
+
+`explain_invoice` explains a computation, `explain_billed` what an event says was billed: from its lines alone, years
+later, whatever has become of the catalogue.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +17,12 @@ from domain.invoicing.computation import (
     LicensedLine,
     MeteredLine,
 )
-from domain.kernel.money import Money
+from domain.invoicing.invoice_line import InvoiceLine as BilledLine
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money, sum_money
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import explain, explain_licensed
-from domain.pricing.breakdown import PortionKind
+from domain.pricing.breakdown import Breakdown, PortionKind
 
 
 class ExplanationKind(StrEnum):
@@ -76,6 +82,24 @@ def explain_invoice(lines: Sequence[InvoiceLine], computed: ComputedInvoice, rou
     return _node(ExplanationKind.DUE, computed.due, children=(total, *draws, *to_balance))
 
 
+def explain_billed(lines: Sequence[BilledLine], currency: CurrencyCode) -> Explanation:
+    """The tree from an invoice's total, by its lines, down to the tiers' quantities. Minor units.
+
+    What priced a line stands in it (`LinePricing`); an amount that somebody stated has no portions.
+    """
+    total = sum_money((line.amount for line in lines), currency)
+    return _node(ExplanationKind.TOTAL, total, children=tuple(_billed_node(line) for line in lines))
+
+
+def _billed_node(line: BilledLine) -> Explanation:
+    portions: tuple[Explanation, ...] = ()
+    if line.pricing is not None:
+        by = line.pricing
+        portions = tuple(_portion_nodes(explain_licensed(by.price, line.quantity, by.share, by.rounding)))
+    price = _node(ExplanationKind.PRICE, line.amount, children=portions)
+    return _node(ExplanationKind.LINE, line.amount, reference=line.line_id, children=(price,))
+
+
 def _line_node(index: int, line: InvoiceLine, computed: ComputedInvoice, rounding: Rounding) -> Explanation:
     result = computed.lines[index]
     children = [_price_node(line, result, rounding)]
@@ -104,15 +128,17 @@ def _price_node(line: InvoiceLine, result: ComputedLine, rounding: Rounding) -> 
     return _node(
         ExplanationKind.PRICE,
         result.amount,
-        children=tuple(_portion_nodes(line, rounding)),
+        children=tuple(_portion_nodes(_breakdown(line, rounding))),
     )
 
 
-def _portion_nodes(line: MeteredLine | LicensedLine, rounding: Rounding) -> Iterator[Explanation]:
+def _breakdown(line: MeteredLine | LicensedLine, rounding: Rounding) -> Breakdown:
     if isinstance(line, LicensedLine):
-        breakdown = explain_licensed(line.price, line.quantity, line.share, rounding)
-    else:
-        breakdown = explain(line.price, line.measured, rounding, line.period_share)
+        return explain_licensed(line.price, line.quantity, line.share, rounding)
+    return explain(line.price, line.measured, rounding, line.period_share)
+
+
+def _portion_nodes(breakdown: Breakdown) -> Iterator[Explanation]:
     for portion in breakdown.portions:
         yield Explanation(
             kind=ExplanationKind.PORTION,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.computation import AmountLine, compute_invoice
@@ -11,6 +12,7 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
+from domain.pricing.models import Price
 
 MAX_INVOICE_LINES = 250
 
@@ -27,10 +29,22 @@ class InvoiceLineKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinePricing:
+    """What a line's quantity was priced by: the price as it was then, for `share` of a whole period, rounded once.
+
+    With the quantity these give the line's amount again, whatever has become of the catalogue.
+    """
+
+    price: Price
+    share: Fraction
+    rounding: Rounding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLine:
     """One thing billed: its amount is final to the minor unit. The period is the service period, if there is one.
 
-    `tax_category` is the product's at the time it was sold.
+    `tax_category` is the product's at the time it was sold. `pricing` is None where somebody stated the amount.
     """
 
     line_id: str
@@ -44,6 +58,7 @@ class InvoiceLine:
     tax_category: str | None = None
     period_start: datetime | None = None
     period_end: datetime | None = None
+    pricing: LinePricing | None = None
 
     @property
     def is_deferred(self) -> bool:

@@ -149,24 +149,14 @@ class BoundedPrice:
 Price: TypeAlias = PriceModel | BoundedPrice
 
 
+def model_of(price: Price) -> PriceModel:
+    """The model inside the bounds, if there are any."""
+    return price.model if isinstance(price, BoundedPrice) else price
+
+
 class NoPriceInCurrency(Refusal):
-    """The price has no variant in this currency."""
+    """The price is not stated in the customer's currency: choose one that is, or state it in that currency, too."""
 
     code = "no_price_in_currency"
     kind = RefusalKind.INVALID
     param = "currency"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CurrencyVariants:
-    """One price stated in several currencies, at most once in each; nothing is ever converted between them."""
-
-    variants: tuple[Price, ...]
-
-
-def price_in(prices: CurrencyVariants, currency: CurrencyCode) -> Price:
-    """The variant in that currency. Raises NoPriceInCurrency."""
-    for price in prices.variants:
-        if price.currency == currency:
-            return price
-    raise NoPriceInCurrency(currency=currency, available=" ".join(price.currency for price in prices.variants))

@@ -8,7 +8,6 @@ from domain.kernel.refusal import Refusal, RefusalKind
 from domain.pricing.measured import MAX_QUANTITY_DIGITS
 from domain.pricing.models import (
     BoundedPrice,
-    CurrencyVariants,
     Flat,
     Graduated,
     GraduatedPercentage,
@@ -89,8 +88,9 @@ class LastTierHasEnd(InvalidTierTable):
 def check_price(price: Price) -> None:
     """Refuse a price that does not price every quantity, or that holds amounts out of range.
 
-    Raises UnknownCurrency, InvalidPrice, and for tier tables one of the subclasses of InvalidTierTable, whose `tier`
-    names the tier, counted from 1. Amounts and rates may not be negative: a credit is a line, not a price.
+    Raises UnknownCurrency, InvalidPrice, and for tier tables one of the subclasses of InvalidTierTable. Each is about
+    the field at its path in a price with bounds, `model.tiers.2.up_to` or `minimum`; its `tier`, for people, is counted
+    from 1. Amounts and rates may not be negative: a credit is a line, not a price.
     """
     if isinstance(price, BoundedPrice):
         _check_model(price.model)
@@ -99,23 +99,12 @@ def check_price(price: Price) -> None:
         _check_model(price)
 
 
-def check_variants(prices: CurrencyVariants) -> None:
-    """Refuse no variants, two in one currency, or a variant that `check_price` refuses."""
-    if not prices.variants:
-        raise InvalidPrice(reason="no variant in any currency")
-    seen: set[str] = set()
-    for price in prices.variants:
-        check_price(price)
-        if price.currency in seen:
-            raise InvalidPrice(reason="two variants in one currency", currency=price.currency)
-        seen.add(price.currency)
-
-
 def _check_model(model: PriceModel) -> None:
     exponent_of(model.currency)
     match model:
         case Flat():
-            _check_minor_units("amount", model.amount.amount)
+            if not 0 <= model.amount.amount <= MAX_MINOR_UNITS:
+                raise InvalidPrice(field="amount", reason=_MINOR_UNITS).at("model.amount.amount")
         case PerUnit():
             _check_decimal("unit_amount", model.unit_amount)
             _check_decimal("free_units", model.free_units)
@@ -129,7 +118,7 @@ def _check_model(model: PriceModel) -> None:
             _check_decimal("free_units", model.free_units)
             _check_decimal("package_size", model.package_size)
             if model.package_size <= 0:
-                raise InvalidPrice(field="package_size", reason="must be above zero")
+                raise _invalid("package_size", "must be above zero")
             _check_minor_units("package_amount", model.package_amount)
         case Percentage():
             _check_percentage(model)
@@ -144,13 +133,13 @@ def _check_percentage(model: Percentage) -> None:
     _check_decimal("percent", model.percent)
     _check_decimal("fixed_amount", model.fixed_amount)
     if model.free_events < 0:
-        raise InvalidPrice(field="free_events", reason="must not be negative")
+        raise _invalid("free_events", "must not be negative")
     if model.event_minimum is not None:
         _check_minor_units("event_minimum", model.event_minimum)
     if model.event_maximum is not None:
         _check_minor_units("event_maximum", model.event_maximum)
         if model.event_minimum is not None and model.event_minimum > model.event_maximum:
-            raise InvalidPrice(field="event_minimum", reason="is above event_maximum")
+            raise _invalid("event_minimum", "is above event_maximum")
 
 
 def _check_bounds(price: BoundedPrice) -> None:
@@ -162,53 +151,84 @@ def _check_bounds(price: BoundedPrice) -> None:
     ):
         if bound is None:
             continue
-        _check_minor_units(field, bound.amount)
+        path = "commitment.amount" if field == "commitment" else field
+        if not 0 <= bound.amount <= MAX_MINOR_UNITS:
+            raise InvalidPrice(field=field, reason=_MINOR_UNITS).at(f"{path}.amount")
         if bound.currency != price.currency:
-            raise InvalidPrice(field=field, reason="not in the price's currency", currency=bound.currency)
+            refused = InvalidPrice(field=field, reason="not in the price's currency", currency=bound.currency)
+            raise refused.at(f"{path}.currency")
     if price.minimum is not None and price.maximum is not None and price.minimum > price.maximum:
-        raise InvalidPrice(field="minimum", reason="is above maximum")
+        raise InvalidPrice(field="minimum", reason="is above maximum").at("minimum")
     if commitment is None:
         return
-    _check_decimal("overage_factor", commitment.overage_factor)
+    if _is_out_of_range(commitment.overage_factor):
+        raise InvalidPrice(field="overage_factor", reason=_range_of(commitment.overage_factor)).at(
+            "commitment.overage_factor"
+        )
     if price.minimum is not None:
-        raise InvalidPrice(field="minimum", reason="a commitment already is a minimum")
+        raise InvalidPrice(field="minimum", reason="a commitment already is a minimum").at("minimum")
     if price.maximum is not None and price.maximum < commitment.amount and not commitment.prepaid:
-        raise InvalidPrice(field="maximum", reason="is below the commitment")
+        raise InvalidPrice(field="maximum", reason="is below the commitment").at("maximum")
 
 
 def _check_ranges(tiers: Sequence[Tier | RateTier]) -> None:
     if not 1 <= len(tiers) <= MAX_TIERS:
-        raise NoTiers(tiers=len(tiers), at_most=MAX_TIERS)
+        raise NoTiers(tiers=len(tiers), at_most=MAX_TIERS).at("model.tiers")
     reached = Decimal(0)
     for number, tier in enumerate(tiers, start=1):
         _check_decimal("above", tier.above, number)
         above, up_to = tier.above, tier.up_to
         if number == 1 and above != 0:
-            raise TierDoesNotStartAtZero(tier=number, above=str(above))
+            raise TierDoesNotStartAtZero(tier=number, above=str(above)).at(_path("above", number))
         if above > reached:
-            raise TierGap(tier=number, above=str(above), previous_up_to=str(reached))
+            gap = TierGap(tier=number, above=str(above), previous_up_to=str(reached))
+            raise gap.at(_path("above", number))
         if above < reached:
-            raise TierOverlap(tier=number, above=str(above), previous_up_to=str(reached))
+            overlap = TierOverlap(tier=number, above=str(above), previous_up_to=str(reached))
+            raise overlap.at(_path("above", number))
         if up_to is None:
             if number != len(tiers):
-                raise TierWithoutEndBeforeLast(tier=number)
+                raise TierWithoutEndBeforeLast(tier=number).at(_path("up_to", number))
             return
         _check_decimal("up_to", up_to, number)
         if up_to <= above:
-            raise EmptyTier(tier=number, above=str(above), up_to=str(up_to))
+            raise EmptyTier(tier=number, above=str(above), up_to=str(up_to)).at(_path("up_to", number))
         reached = up_to
-    raise LastTierHasEnd(tier=len(tiers), up_to=str(reached))
+    raise LastTierHasEnd(tier=len(tiers), up_to=str(reached)).at(_path("up_to", len(tiers)))
+
+
+_MINOR_UNITS = f"must be from 0 to {MAX_MINOR_UNITS} minor units"
 
 
 def _check_minor_units(field: str, amount: int, tier: int | None = None) -> None:
     if not 0 <= amount <= MAX_MINOR_UNITS:
-        raise InvalidPrice(field=field, tier=tier, reason=f"must be from 0 to {MAX_MINOR_UNITS} minor units")
+        raise _invalid(field, _MINOR_UNITS, tier)
 
 
 def _check_decimal(field: str, value: Decimal, tier: int | None = None) -> None:
-    if not value.is_finite() or value < 0:
-        raise InvalidPrice(field=field, tier=tier, reason="must be a number of zero or more")
+    if _is_out_of_range(value):
+        raise _invalid(field, _range_of(value), tier)
+
+
+def _is_out_of_range(value: Decimal) -> bool:
+    if not value.is_finite() or value < 0 or value.adjusted() >= MAX_QUANTITY_DIGITS:
+        return True
     exponent = value.as_tuple().exponent
-    if value.adjusted() >= MAX_QUANTITY_DIGITS or (isinstance(exponent, int) and exponent < -MAX_DECIMALS):
-        reason = f"at most {MAX_QUANTITY_DIGITS} digits before the point and {MAX_DECIMALS} after it"
-        raise InvalidPrice(field=field, tier=tier, reason=reason)
+    return isinstance(exponent, int) and exponent < -MAX_DECIMALS
+
+
+def _range_of(value: Decimal) -> str:
+    """What a number that is out of range must be."""
+    if not value.is_finite() or value < 0:
+        return "must be a number of zero or more"
+    return f"at most {MAX_QUANTITY_DIGITS} digits before the point and {MAX_DECIMALS} after it"
+
+
+def _invalid(field: str, reason: str, tier: int | None = None) -> InvalidPrice:
+    """The refusal of a field of the model, or of one of its tiers (counted from 1)."""
+    return InvalidPrice(field=field, tier=tier, reason=reason).at(_path(field, tier))
+
+
+def _path(field: str, tier: int | None) -> str:
+    """Where it lies: paths count from 0."""
+    return f"model.{field}" if tier is None else f"model.tiers.{tier - 1}.{field}"

@@ -17,7 +17,6 @@ from domain.catalog.product import PRODUCT, Product, ProductIsArchived
 from domain.customers.customer import (
     Customer,
     customer_time,
-    not_customers_currency,
     open_for_business,
     time_of,
 )
@@ -26,10 +25,12 @@ from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
 from domain.kernel.billing_period import trial_end as end_of_trial
+from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.kernel.tenant_settings import rounding_of
+from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.renewal import caught_up, end, start_period
 from domain.subscriptions.subscription import (
@@ -172,11 +173,11 @@ def end_with_test_clock(command: EndWithTestClock, streams: Streams, now: dateti
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
     product = PRODUCT.of(streams, plan.product_id)
     items = told_apart(
-        tuple(_item(requested, nth, plan, product, streams) for nth, requested in enumerate(command.items))
+        tuple(
+            _item(requested, nth, plan, product, customer.currency, streams)
+            for nth, requested in enumerate(command.items)
+        )
     )
-    for nth, item in enumerate(items):
-        if item.model.currency != customer.currency:
-            raise not_customers_currency(customer, item.model.currency, price=item.price_id).at(f"items.{nth}.price")
     rounding = rounding_of(streams)
     check_items(items, rounding)
     time_zone = command.time_zone or customer.time_zone
@@ -194,17 +195,23 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
     )
 
 
-def _item(requested: RequestedItem, nth: int, plan: plans.Plan, product: Product, streams: Streams) -> SubscriptionItem:
+def _item(
+    requested: RequestedItem, nth: int, plan: plans.Plan, product: Product, currency: CurrencyCode, streams: Streams
+) -> SubscriptionItem:
     price = prices.on_sale(streams, requested.price_id)
     if price.plan_id != plan.plan_id:
         refused = PriceOfAnotherPlan(price=price.price_id, plan=plan.plan_id, belongs_to=price.plan_id)
         raise refused.at(f"items.{nth}.price")
+    try:
+        stated = price.stated_in(currency)
+    except NoPriceInCurrency as refused:
+        raise refused.at(f"items.{nth}.price") from None
     return SubscriptionItem(
         price_id=price.price_id,
         product_id=product.product_id,
         description=plan.terms.name if price.name is None else f"{plan.terms.name} – {price.name}",
         tax_category=product.tax_category,
-        model=price.model,
+        price=stated,
         timing=price.timing,
         quantity=requested.quantity,
     )

@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from domain.catalog.price import BillingTiming
-from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
 from domain.kernel.billing_period import BillingCycle, Interval, Period
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
@@ -245,7 +245,7 @@ def lines_for(
         InvoiceLine(
             line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{item.price_id}"),
             description=item.description,
-            amount=licensed_amount_of(item.model, item.quantity, share, terms.rounding),
+            amount=licensed_amount_of(item.price, item.quantity, share, terms.rounding),
             quantity=item.quantity,
             timing=timing,
             kind=InvoiceLineKind.RECURRING if share == 1 else InvoiceLineKind.PRORATED,
@@ -254,6 +254,7 @@ def lines_for(
             tax_category=item.tax_category,
             period_start=period.start,
             period_end=period.end,
+            pricing=LinePricing(price=item.price, share=share, rounding=terms.rounding),
         )
         for item in terms.items
         if item.timing is timing

@@ -11,20 +11,20 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import amount_of
-from domain.pricing.models import Flat, PriceModel
+from domain.pricing.models import Flat, Price, model_of
 
 MAX_ITEMS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionItem:
-    """A price as it was when it was subscribed to, and how many of it."""
+    """A price as it was when it was subscribed to, in the customer's currency, and how many of it."""
 
     price_id: str
     product_id: str
     description: str
     tax_category: str | None
-    model: PriceModel
+    price: Price
     timing: BillingTiming
     quantity: Decimal
 
@@ -87,9 +87,9 @@ def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None
         named.add(item.price_id)
         if item.quantity <= 0:
             raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity)).at(f"items.{nth}.quantity")
-        if isinstance(item.model, Flat) and item.quantity != 1:
+        if isinstance(model_of(item.price), Flat) and item.quantity != 1:
             raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity)).at(f"items.{nth}.quantity")
     # The most that one invoice bills, so that no later renewal is refused for it.
-    amount = sum(amount_of(item.model, item.quantity, rounding).amount for item in items)
+    amount = sum(amount_of(item.price, item.quantity, rounding).amount for item in items)
     if amount > MAX_INVOICE_TOTAL:
         raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)

@@ -21,7 +21,7 @@ from domain.payments.payment import PaymentAttemptRequested, PaymentCaptured, Pa
 from domain.customers.payment_method import AttachPaymentMethod, PaymentMethodAttached, PaymentMethodKind
 from domain.catalog.plan import CreatePlan, PlanTerms
 from domain.catalog.price import BillingTiming, CreatePrice
-from domain.pricing.models import Flat, PriceModel
+from domain.pricing.models import Flat, Price
 from domain.catalog.product import CreateProduct
 from domain.kernel.stream import Command
 from domain.subscriptions.commands import CreateSubscription, RequestedItem
@@ -135,8 +135,8 @@ def flat(amount: int = 1_000) -> Flat:
 def plan_on_sale(
     interval: Interval = MONTH,
     *,
-    in_advance: PriceModel | None = None,
-    in_arrears: PriceModel | None = None,
+    in_advance: Price | None = None,
+    in_arrears: Price | None = None,
     trial_days: int = 0,
 ) -> tuple[Command, ...]:
     """A product with a plan, and a price of it for each timing that is given; a flat 10.00 in advance if none is."""
@@ -150,13 +150,13 @@ def plan_on_sale(
             terms=PlanTerms(name="Phone, monthly", interval=interval, trial_days=trial_days),
         ),
     ]
-    for price_id, model, timing in (
+    for price_id, price, timing in (
         (PRICE_ID, in_advance, IN_ADVANCE),
         (ARREARS_PRICE_ID, in_arrears, IN_ARREARS),
     ):
-        if model is not None:
+        if price is not None:
             name = "Calls" if timing is BillingTiming.IN_ARREARS else None
-            facts.append(CreatePrice(price_id=price_id, plan_id=PLAN_ID, name=name, model=model, timing=timing))
+            facts.append(CreatePrice(price_id=price_id, plan_id=PLAN_ID, name=name, price=price, timing=timing))
     return tuple(facts)
 
 

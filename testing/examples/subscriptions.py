@@ -2,14 +2,15 @@
 
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE, INVOICE_LINE, derived_id
 from domain.invoicing.invoice import InvoiceFinalized
-from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
 from domain.catalog.price import BillingTiming
-from domain.pricing.models import PriceModel
+from domain.pricing.models import WHOLE_PERIOD, Price
 from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Event, Schedule, WorkKind
 from domain.subscriptions.subscription import CancellationReason, SubscriptionCanceled, SubscriptionCreated, SubscriptionPeriodStarted
@@ -50,13 +51,13 @@ LAST_INVOICE = derived_id(INVOICE, SUBSCRIPTION_ID, "end")
 DESCRIPTIONS = {PRICE_ID: "Phone, monthly", ARREARS_PRICE_ID: "Phone, monthly – Calls"}
 
 
-def item(price_id: str = PRICE_ID, model: PriceModel | None = None, timing: BillingTiming = IN_ADVANCE) -> Any:
+def item(price_id: str = PRICE_ID, price: Price | None = None, timing: BillingTiming = IN_ADVANCE) -> Any:
     return SubscriptionItem(
         price_id=price_id,
         product_id=PRODUCT_ID,
         description=DESCRIPTIONS.get(price_id, "Phone, monthly"),
         tax_category=None,
-        model=model or flat(),
+        price=price or flat(),
         timing=timing,
         quantity=Decimal(1),
     )
@@ -103,7 +104,11 @@ def invoice_line(
     end: datetime,
     timing: BillingTiming = IN_ADVANCE,
     kind: InvoiceLineKind = InvoiceLineKind.RECURRING,
+    *,
+    price: Price | None = None,
+    share: Fraction = WHOLE_PERIOD,
 ) -> InvoiceLine:
+    """Of a flat price of the amount for the whole period, unless another price and share are given."""
     price_id = PRICE_ID if timing is IN_ADVANCE else ARREARS_PRICE_ID
     return InvoiceLine(
         line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{price_id}"),
@@ -116,6 +121,7 @@ def invoice_line(
         price_id=price_id,
         period_start=start,
         period_end=end,
+        pricing=LinePricing(price=price or flat(amount), share=share, rounding=STANDARD_ROUNDING),
     )
 
 

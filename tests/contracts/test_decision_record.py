@@ -126,7 +126,7 @@ async def test_a_real_decisions_record_holds_just_the_streams_it_only_read() -> 
     await submit(CreateProduct(product_id=product, name="Telephone"))
     terms = PlanTerms(name="Monthly", interval=Interval(IntervalUnit.MONTH))
     await submit(CreatePlan(plan_id=plan, product_id=product, terms=terms))
-    await submit(CreatePrice(price_id=price, plan_id=plan, model=Flat(amount=Money(1999, currency_code("USD")))))
+    await submit(CreatePrice(price_id=price, plan_id=plan, price=Flat(amount=Money(1999, currency_code("USD")))))
     await submit(CreateCustomer(customer_id=customer, currency="USD"))
     await submit(
         CreateSubscription(

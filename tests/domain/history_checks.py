@@ -127,7 +127,7 @@ class CheckedHistory(RuleBasedStateMachine):
         return False
 
     def _next_period(self, subscription_id: str, subscribed: Subscribed) -> None:
-        earned = subscribed.arrears if subscribed.index >= 0 else 0
+        earned = sum(subscribed.arrears) if subscribed.index >= 0 else 0
         subscribed.index += 1
         subscribed.start, subscribed.end = (subscribed.boundary(subscribed.index + k) for k in (0, 1))
         started = self.started.popleft()

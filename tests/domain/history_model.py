@@ -35,7 +35,7 @@ class Subscribed:
     customer: str
     anchor: datetime
     advance: int
-    arrears: int
+    arrears: tuple[int, ...]
     automatic: bool
     index: int = -1
     start: datetime | None = None
@@ -67,9 +67,9 @@ class Subscribed:
         if self.start is None or self.end is None or not self.arrears:
             return 0
         if until >= self.end:
-            return self.arrears
+            return sum(self.arrears)
         days, of_days = (until.date() - self.start.date()).days, (self.end.date() - self.start.date()).days
-        return (2 * self.arrears * days + of_days) // (2 * of_days)
+        return sum((2 * amount * days + of_days) // (2 * of_days) for amount in self.arrears)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvan
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import PayInvoiceOutOfBand, VoidInvoice
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
+from domain.kernel.money import Money
 from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
 from domain.payments.cancel_commands import CancelPayment
 from domain.payments.commands import (
@@ -30,8 +31,9 @@ from domain.payments.commands import (
 from domain.payments.refund_commands import (
     RequestRefund,
 )
-from domain.pricing.models import PerUnit
+from domain.pricing.models import BoundedPrice, Flat, PerUnit
 from domain.subscriptions.commands import CancelSubscription, RenewSubscription, RequestedItem
+from testing.examples.pricing import JPY, graduated, package, volume
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
     BY_CHARGE,
@@ -58,8 +60,40 @@ from tests.domain.history_model import RUNNING, Billed, Paying, Person, Returnin
 from tests.lengths import LENGTH
 
 SEATS_PRICE_ID = id_of("price_", 3)
-# What one period of each price costs: in advance, in arrears. Three seats at 12.5 are 37.5, rounded half up.
-COSTS = {PRICE_ID: (1_000, 0), SEATS_PRICE_ID: (38, 0), ARREARS_PRICE_ID: (0, 301)}
+TIERED_PRICE_ID, VOLUME_PRICE_ID, PACKAGE_PRICE_ID = (id_of("price_", n) for n in (4, 5, 6))
+PRICES = (
+    CreatePrice(price_id=SEATS_PRICE_ID, plan_id=PLAN_ID, price=PerUnit(currency=USD, unit_amount=Decimal("12.5"))),
+    CreatePrice(
+        price_id=TIERED_PRICE_ID,
+        plan_id=PLAN_ID,
+        price=graduated((5, "10.5", 100), (None, 5, 50), free_units=2),
+        currency_options=(Flat(amount=Money(7, JPY)),),
+    ),
+    CreatePrice(
+        price_id=VOLUME_PRICE_ID,
+        plan_id=PLAN_ID,
+        price=BoundedPrice(model=volume((5, 100, 0), (None, 60, 50)), maximum=usd(401)),
+        timing=IN_ARREARS,
+    ),
+    CreatePrice(
+        price_id=PACKAGE_PRICE_ID,
+        plan_id=PLAN_ID,
+        price=BoundedPrice(model=package(100, 10, free_units=5), minimum=usd(151)),
+        timing=IN_ARREARS,
+    ),
+)
+QUANTITIES = {SEATS_PRICE_ID: 3, TIERED_PRICE_ID: 10, VOLUME_PRICE_ID: 7, PACKAGE_PRICE_ID: 12}
+# What one period of each price costs: in advance, in arrears. Three seats at 12.5 are 37.5; ten tiered units, two of
+# them free, are 100 + 5 × 10.5 + 50 + 3 × 5 = 217.5; both are rounded half up. Seven units at 60, and 50 once, are 470,
+# cut to 401; twelve units, five of them free, are one package of 100, raised to 151.
+COSTS = {
+    PRICE_ID: (1_000, 0),
+    SEATS_PRICE_ID: (38, 0),
+    TIERED_PRICE_ID: (218, 0),
+    ARREARS_PRICE_ID: (0, 301),
+    VOLUME_PRICE_ID: (0, 401),
+    PACKAGE_PRICE_ID: (0, 151),
+}
 
 any_one = st.integers(0, 2**16)
 amounts = st.integers(1, 2_000)
@@ -76,9 +110,7 @@ class Histories(CheckedHistory):
         for command in (
             frozen_clock(),
             *plan_on_sale(in_advance=flat(1_000), in_arrears=flat(301)),
-            CreatePrice(
-                price_id=SEATS_PRICE_ID, plan_id=PLAN_ID, model=PerUnit(currency=USD, unit_amount=Decimal("12.5"))
-            ),
+            *PRICES,
         ):
             self.do(command)
         for n in range(3):
@@ -172,7 +204,7 @@ class Histories(CheckedHistory):
     def subscribe(self, n: int, prices: set[str], automatic: bool, trial_days: int) -> None:
         customer_id, subscription_id = pick(self.model.people, n), self.new("sub_")
         items = tuple(
-            RequestedItem(price_id=price_id, quantity=Decimal(3 if price_id == SEATS_PRICE_ID else 1))
+            RequestedItem(price_id=price_id, quantity=Decimal(QUANTITIES.get(price_id, 1)))
             for price_id in sorted(prices)
         )
         done = self.do(
@@ -191,7 +223,7 @@ class Histories(CheckedHistory):
             customer=customer_id,
             anchor=self.time_of(customer_id) + timedelta(days=trial_days),
             advance=sum(COSTS[price_id][0] for price_id in prices),
-            arrears=sum(COSTS[price_id][1] for price_id in prices),
+            arrears=tuple(COSTS[price_id][1] for price_id in prices if COSTS[price_id][1]),
             automatic=automatic,
         )
         if not trial_days:

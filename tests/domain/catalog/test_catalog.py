@@ -19,6 +19,7 @@ from domain.catalog.plan import (
     TrialTooLong,
 )
 from domain.catalog.price import (
+    PRICE,
     ArchivePrice,
     CreatePrice,
     PriceAlreadyExists,
@@ -41,8 +42,17 @@ from domain.catalog.product import (
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.refusal import ExternalIdTaken
 from domain.kernel.stream import Command
-from domain.pricing.models import Flat, Package, PerUnit, PriceModel
-from domain.pricing.validation import InvalidPrice
+from domain.pricing.models import BoundedPrice, Commitment, Flat, PerUnit, Price, PriceModel
+from domain.pricing.validation import InvalidPrice, LastTierHasEnd
+from testing.examples.pricing import (
+    JPY,
+    graduated,
+    graduated_percentage,
+    package,
+    per_unit,
+    percentage,
+    volume,
+)
 from testing.examples.streams import (
     IN_ADVANCE,
     IN_ARREARS,
@@ -65,7 +75,7 @@ YEARLY = PlanTerms(name="Phone, yearly", interval=Interval(IntervalUnit.YEAR), t
 CREATE_PLAN = CreatePlan(plan_id=PLAN_ID, product_id=PRODUCT_ID, terms=TERMS)
 CHANGE_PLAN = ChangePlanTerms(plan_id=PLAN_ID, name=YEARLY.name, interval=YEARLY.interval, trial_days=YEARLY.trial_days)
 ARCHIVE_PLAN = ArchivePlan(plan_id=PLAN_ID)
-CREATE_PRICE = CreatePrice(price_id=PRICE_ID, plan_id=PLAN_ID, model=flat(), timing=IN_ARREARS)
+CREATE_PRICE = CreatePrice(price_id=PRICE_ID, plan_id=PLAN_ID, price=flat(), timing=IN_ARREARS)
 ARCHIVE_PRICE = ArchivePrice(price_id=PRICE_ID)
 
 
@@ -171,7 +181,7 @@ def test_an_unknown_plan_is_not_found(command: Command) -> None:
 
 def test_a_price_of_a_plan_on_sale_is_created_once() -> None:
     created = PriceCreated(
-        price_id=PRICE_ID, plan_id=PLAN_ID, external_id=None, name=None, model=flat(), timing=IN_ARREARS, created_at=NOW
+        price_id=PRICE_ID, plan_id=PLAN_ID, external_id=None, name=None, price=flat(), timing=IN_ARREARS, created_at=NOW
     )
     (
         given(CREATE_PRODUCT, CREATE_PLAN)
@@ -209,21 +219,74 @@ def test_an_external_id_belongs_to_one_price_for_ever() -> None:
     ],
 )
 def test_a_price_out_of_range_is_refused(model: PriceModel) -> None:
-    given(CREATE_PRODUCT, CREATE_PLAN).when(replace(CREATE_PRICE, model=model)).then_refused(InvalidPrice)
+    given(CREATE_PRODUCT, CREATE_PLAN).when(replace(CREATE_PRICE, price=model)).then_refused(InvalidPrice)
 
 
 def test_a_price_may_be_nothing_and_is_in_advance_unless_told_otherwise() -> None:
-    free = CreatePrice(price_id=PRICE_ID, plan_id=PLAN_ID, model=flat(0))
+    free = CreatePrice(price_id=PRICE_ID, plan_id=PLAN_ID, price=flat(0))
     outcome = given(CREATE_PRODUCT, CREATE_PLAN).when(free)
     assert outcome.books.states["price", PRICE_ID].timing is IN_ADVANCE
 
 
-def test_a_model_that_subscriptions_do_not_bill_is_refused() -> None:
-    package = Package(currency=USD, package_size=Decimal(10), package_amount=100)
+TIERED = graduated((5, 10, 100), (None, 5, 50), free_units=2)
+IN_YEN = PerUnit(currency=JPY, unit_amount=Decimal("1000.5"))
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        TIERED,
+        volume((5, 10, 100), (None, 5, 50)),
+        package(100, 10, 5),
+        BoundedPrice(model=TIERED, minimum=usd(100), maximum=usd(900)),
+        BoundedPrice(model=flat(), minimum=usd(100)),
+    ],
+)
+def test_whatever_prices_a_quantity_can_be_sold(price: Price) -> None:
+    made = given(CREATE_PRODUCT, CREATE_PLAN).when(replace(CREATE_PRICE, price=price, currency_options=(IN_YEN,)))
+    made.then_shows(PRICE, PRICE_ID, price=price, currency_options=(IN_YEN,))
+
+
+@pytest.mark.parametrize(
+    ("price", "param", "details"),
+    [
+        (percentage(1), "model.type", {"model": "percentage"}),
+        (graduated_percentage((None, 1, 0)), "model.type", {"model": "graduated_percentage"}),
+        (BoundedPrice(model=percentage(1), minimum=usd(1)), "model.type", {"model": "percentage"}),
+        (BoundedPrice(model=per_unit(1), commitment=Commitment(amount=usd(7))), "commitment", {"commitment": 7}),
+    ],
+)
+@pytest.mark.parametrize("is_option", [False, True])
+def test_what_counts_usage_is_refused_and_told_why(
+    price: Price, param: str, details: dict[str, str | int], is_option: bool
+) -> None:
+    command = replace(CREATE_PRICE, price=IN_YEN, currency_options=(price,)) if is_option else CREATE_PRICE
     (
         given(CREATE_PRODUCT, CREATE_PLAN)
-        .when(replace(CREATE_PRICE, model=package))
-        .then_refused(PriceModelNotBillable, model="Package")
+        .when(command if is_option else replace(command, price=price))
+        .then_refused(PriceModelNotBillable, **details)
+        .then_is_about(f"currency_options.0.{param}" if is_option else param)
+        .then_tells("usage is not metered yet")
+    )
+
+
+def test_a_price_is_stated_once_in_each_currency() -> None:
+    twice = replace(CREATE_PRICE, currency_options=(IN_YEN, flat(7)))
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN)
+        .when(twice)
+        .then_refused(InvalidPrice, reason="stated in this currency already", currency="USD")
+        .then_is_about("currency_options.1.model")
+    )
+
+
+def test_a_fault_in_another_currency_is_told_where_it_lies() -> None:
+    faulty = replace(TIERED, currency=JPY, tiers=TIERED.tiers[:1])
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN)
+        .when(replace(CREATE_PRICE, currency_options=(faulty,)))
+        .then_refused(LastTierHasEnd, tier=1, up_to="5")
+        .then_is_about("currency_options.0.model.tiers.0.up_to")
     )
 
 

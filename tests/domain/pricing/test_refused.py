@@ -13,15 +13,12 @@ from domain.pricing.measured import EventAmounts, InvalidQuantity, Measured, Wro
 from domain.pricing.models import (
     BoundedPrice,
     Commitment,
-    CurrencyVariants,
     Flat,
     Graduated,
-    NoPriceInCurrency,
     PerUnit,
     Price,
     RateTier,
     Tier,
-    price_in,
 )
 from domain.pricing.validation import (
     MAX_MINOR_UNITS,
@@ -36,7 +33,6 @@ from domain.pricing.validation import (
     TierOverlap,
     TierWithoutEndBeforeLast,
     check_price,
-    check_variants,
 )
 from testing.examples.half_up import HALF_UP, amount_of
 from testing.examples.pricing import (
@@ -62,23 +58,28 @@ def ranges(*bounds: Bounds) -> tuple[Tier, ...]:
     )
 
 
-TIER_FAULTS: list[tuple[type[InvalidTierTable], list[Bounds], dict[str, str | int | None]]] = [
-    (NoTiers, [], {"tiers": 0, "at_most": 100}),
-    (TierDoesNotStartAtZero, [(1, None)], {"tier": 1, "above": "1"}),
-    (TierGap, [(0, 5), (6, None)], {"tier": 2, "above": "6", "previous_up_to": "5"}),
-    (TierGap, [(0, 5), (5, 9), ("9.5", None)], {"tier": 3, "above": "9.5", "previous_up_to": "9"}),
-    (TierOverlap, [(0, 5), (4, None)], {"tier": 2, "above": "4", "previous_up_to": "5"}),
-    (EmptyTier, [(0, 5), (5, 5), (5, None)], {"tier": 2, "above": "5", "up_to": "5"}),
-    (EmptyTier, [(0, 5), (5, 3), (3, None)], {"tier": 2, "above": "5", "up_to": "3"}),
-    (TierWithoutEndBeforeLast, [(0, 5), (5, None), (9, None)], {"tier": 2}),
-    (LastTierHasEnd, [(0, 5), (5, 9)], {"tier": 2, "up_to": "9"}),
+TIER_FAULTS: list[tuple[type[InvalidTierTable], list[Bounds], str, dict[str, str | int | None]]] = [
+    (NoTiers, [], "tiers", {"tiers": 0, "at_most": 100}),
+    (TierDoesNotStartAtZero, [(1, None)], "tiers.0.above", {"tier": 1, "above": "1"}),
+    (TierGap, [(0, 5), (6, None)], "tiers.1.above", {"tier": 2, "above": "6", "previous_up_to": "5"}),
+    (
+        TierGap,
+        [(0, 5), (5, 9), ("9.5", None)],
+        "tiers.2.above",
+        {"tier": 3, "above": "9.5", "previous_up_to": "9"},
+    ),
+    (TierOverlap, [(0, 5), (4, None)], "tiers.1.above", {"tier": 2, "above": "4", "previous_up_to": "5"}),
+    (EmptyTier, [(0, 5), (5, 5), (5, None)], "tiers.1.up_to", {"tier": 2, "above": "5", "up_to": "5"}),
+    (EmptyTier, [(0, 5), (5, 3), (3, None)], "tiers.1.up_to", {"tier": 2, "above": "5", "up_to": "3"}),
+    (TierWithoutEndBeforeLast, [(0, 5), (5, None), (9, None)], "tiers.1.up_to", {"tier": 2}),
+    (LastTierHasEnd, [(0, 5), (5, 9)], "tiers.1.up_to", {"tier": 2, "up_to": "9"}),
 ]
 
 
-@pytest.mark.parametrize(("refusal", "bounds", "details"), TIER_FAULTS)
+@pytest.mark.parametrize(("refusal", "bounds", "path", "details"), TIER_FAULTS)
 @pytest.mark.parametrize("model", ["graduated", "volume", "graduated_percentage"])
-def test_a_faulty_tier_table_is_refused_by_the_name_of_the_tier(
-    model: str, refusal: type[InvalidTierTable], bounds: list[Bounds], details: dict[str, str | int | None]
+def test_a_faulty_tier_table_is_refused_at_the_bound_that_is_wrong(
+    model: str, refusal: type[InvalidTierTable], bounds: list[Bounds], path: str, details: dict[str, str | int | None]
 ) -> None:
     tiers = ranges(*bounds)
     prices: dict[str, Price] = {
@@ -93,7 +94,7 @@ def test_a_faulty_tier_table_is_refused_by_the_name_of_the_tier(
         check_price(prices[model])
     assert refused.value.details == details
     assert refused.value.kind is RefusalKind.INVALID
-    assert refused.value.param == "tiers"
+    assert refused.value.param == f"model.{path}"
 
 
 def test_a_price_may_have_a_hundred_tiers_and_no_more() -> None:
@@ -185,6 +186,8 @@ def test_a_price_out_of_range_is_refused_by_the_name_of_the_field(price: Price, 
         check_price(price)
     details = refused.value.details
     assert (details["field"], details["reason"]) == (field, reason)
+    assert refused.value.param is not None
+    assert field in refused.value.param.split(".")
     assert details.get("currency") == ("JPY" if "currency" in reason else None)
     assert refused.value.kind is RefusalKind.INVALID
 
@@ -203,6 +206,7 @@ def test_a_figure_out_of_range_in_a_tier_names_the_tier(price: Price) -> None:
     with pytest.raises(InvalidPrice) as refused:
         check_price(price)
     assert refused.value.details["tier"] == 2
+    assert refused.value.param == f"model.tiers.1.{refused.value.details['field']}"
 
 
 def test_a_lower_bound_that_is_no_number_names_the_tier() -> None:
@@ -214,32 +218,6 @@ def test_a_lower_bound_that_is_no_number_names_the_tier() -> None:
 def test_a_price_in_no_currency_is_refused() -> None:
     with pytest.raises(UnknownCurrency):
         check_price(replace(per_unit(1), currency=CurrencyCode("ZZZ")))
-
-
-def test_a_price_stated_in_several_currencies_is_never_converted() -> None:
-    in_yen = PerUnit(currency=JPY, unit_amount=Decimal(100))
-    prices = CurrencyVariants(variants=(Flat(amount=usd(5)), in_yen))
-    check_variants(prices)
-    assert price_in(prices, JPY) is in_yen
-    with pytest.raises(NoPriceInCurrency) as refused:
-        price_in(prices, CurrencyCode("EUR"))
-    assert refused.value.details == {"currency": "EUR", "available": "USD JPY"}
-
-
-@pytest.mark.parametrize(
-    ("variants", "details"),
-    [
-        ((), {"reason": "no variant in any currency"}),
-        ((per_unit(1), Flat(amount=usd(5))), {"reason": "two variants in one currency", "currency": "USD"}),
-        ((per_unit(-1),), {"reason": NOT_NEGATIVE, "field": "unit_amount", "tier": None}),
-    ],
-)
-def test_variants_are_refused_when_empty_or_repeated_or_unsound(
-    variants: tuple[Price, ...], details: dict[str, str | None]
-) -> None:
-    with pytest.raises(InvalidPrice) as refused:
-        check_variants(CurrencyVariants(variants=variants))
-    assert refused.value.details == details
 
 
 @pytest.mark.parametrize("price", [per_unit(1), per_unit(1, 1), graduated((None, 1, 0)), volume((None, 1, 0))])

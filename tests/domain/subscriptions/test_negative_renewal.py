@@ -13,7 +13,7 @@ DISCOUNT_ID = id_of("price_", 9)
 def test_a_renewal_that_comes_to_less_than_nothing_becomes_the_customers_balance() -> None:
     discount = item(DISCOUNT_ID, flat(-1_500))
     renewed = (
-        given(create_customer(), created(item(model=flat(1_000)), discount, collection=BY_CHARGE))
+        given(create_customer(), created(item(price=flat(1_000)), discount, collection=BY_CHARGE))
         .when(renew(), at=NOW)
         .then_posts(credit(CUSTOMER_BALANCE, usd(500)), debit(DEFERRED_REVENUE, usd(500)))
         .then_schedules(timer(FEBRUARY))

@@ -202,8 +202,8 @@ def plan(n: int) -> tuple[Command, ...]:
     terms = PlanTerms(name="Phone", interval=PLANS[n], trial_days=7 if n == 1 else 0)
     return (
         CreatePlan(plan_id=plan_id, product_id=PRODUCT_ID, terms=terms),
-        CreatePrice(price_id=id_of("price_", 20 + n), plan_id=plan_id, model=flat(1_000 + n)),
-        CreatePrice(price_id=id_of("price_", 30 + n), plan_id=plan_id, model=flat(301), timing=IN_ARREARS),
+        CreatePrice(price_id=id_of("price_", 20 + n), plan_id=plan_id, price=flat(1_000 + n)),
+        CreatePrice(price_id=id_of("price_", 30 + n), plan_id=plan_id, price=flat(301), timing=IN_ARREARS),
     )
 
 

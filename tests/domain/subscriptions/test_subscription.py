@@ -12,7 +12,7 @@ from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.kernel.billing_period import UnknownTimeZone
-from domain.pricing.models import PerUnit
+from domain.pricing.models import BoundedPrice, PerUnit
 from domain.subscriptions.commands import CancelSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -202,7 +202,7 @@ def test_several_prices_of_a_plan_are_lines_of_one_invoice() -> None:
     second = id_of("price_", 3)
     outcome = (
         given(create_customer(), *plan_on_sale())
-        .and_then(CreatePrice(price_id=second, plan_id=PLAN_ID, model=seats))
+        .and_then(CreatePrice(price_id=second, plan_id=PLAN_ID, price=seats))
         .when(subscribe(items=(RequestedItem(price_id=PRICE_ID), RequestedItem(price_id=second, quantity=Decimal(3)))))
     )
     lines = outcome.books.states["invoice", period_invoice(0)].lines
@@ -225,7 +225,7 @@ def test_several_prices_of_a_plan_are_lines_of_one_invoice() -> None:
 )
 def test_no_two_lines_of_a_subscriptions_invoice_read_alike(names: tuple[str | None, ...], lines: list[str]) -> None:
     prices = [
-        CreatePrice(price_id=id_of("price_", 10 + place), plan_id=PLAN_ID, name=name, model=flat())
+        CreatePrice(price_id=id_of("price_", 10 + place), plan_id=PLAN_ID, name=name, price=flat())
         for place, name in enumerate(names)
     ]
     outcome = (
@@ -300,6 +300,10 @@ def test_a_quantity_of_a_flat_price_is_refused_rather_than_shown_and_not_billed(
         .when(subscribe(items=five))
         .then_refused(FlatPriceHasNoQuantity, price=PRICE_ID, quantity="5")
     )
+    bounded = BoundedPrice(model=flat(1_000), minimum=usd(1))
+    given(create_customer(), *plan_on_sale(in_advance=bounded)).when(subscribe(items=five)).then_refused(
+        FlatPriceHasNoQuantity, price=PRICE_ID, quantity="5"
+    )
 
 
 def test_items_that_cost_more_than_an_invoice_can_hold_are_refused_before_they_are_ever_billed() -> None:
@@ -314,7 +318,7 @@ def test_items_that_cost_more_than_an_invoice_can_hold_are_refused_before_they_a
 
 
 def test_a_price_of_another_plan_is_refused() -> None:
-    other = CreatePrice(price_id=id_of("price_", 4), plan_id=id_of("plan_", 2), model=flat())
+    other = CreatePrice(price_id=id_of("price_", 4), plan_id=id_of("plan_", 2), price=flat())
     plans = given(create_customer(), *plan_on_sale())
     plans.and_then(
         replace(plan_on_sale()[1], plan_id=id_of("plan_", 2)),

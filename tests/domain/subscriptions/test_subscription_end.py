@@ -1,6 +1,7 @@
 """Specifications of how subscriptions end: now, with their period, or because their customer is gone."""
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -110,7 +111,16 @@ def test_cancelling_now_bills_the_days_used_in_arrears() -> None:
             *invoiced(
                 1,
                 at,
-                invoice_line(LAST_INVOICE, 151, NOW, at, IN_ARREARS, InvoiceLineKind.PRORATED),
+                invoice_line(
+                    LAST_INVOICE,
+                    151,
+                    NOW,
+                    at,
+                    IN_ARREARS,
+                    InvoiceLineKind.PRORATED,
+                    price=flat(301),
+                    share=Fraction(1, 2),
+                ),
                 invoice_id=LAST_INVOICE,
                 due_at=utc("2026-03-16T23:59"),
             ),

@@ -1,0 +1,245 @@
+"""Why an invoice comes to its total: each line by the portions of its price, exactly, from what was recorded."""
+
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final, Literal
+
+from typing_extensions import TypedDict
+
+from api.http.call import Call
+from api.http.fields import MoneyResource, money, plain_decimal
+from api.http.listing import NoParameters
+from api.http.operations import Operations
+from api.resources.invoices import INVOICES
+from api.resources.price_models import ModelResource, stated_resource
+from domain.identity.permissions import Permission
+from domain.invoicing.explanation import Explanation, ExplanationKind, explain_billed
+from domain.invoicing.invoice import Invoice, InvoiceNotFound
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.kernel.rounding import Rounding
+from domain.pricing.breakdown import PortionKind
+from domain.pricing.models import Graduated, Price, Volume, model_of
+
+
+class TierReached(TypedDict):
+    """The tier that a portion belongs to: its number from 1, and the quantities above and up to which it holds."""
+
+    number: int
+    above: str
+    up_to: str | None
+
+
+class PortionResource(TypedDict):
+    """A part of what a line costs: `quantity` × `rate` is its `amount`, in minor units."""
+
+    kind: PortionKind
+    quantity: str
+    rate: str
+    amount: str
+    tier: TierReached | None
+
+
+class PricedBy(TypedDict):
+    """What priced a line: a price as it was then, for a share of a whole period, and how that was rounded."""
+
+    currency: str
+    model: ModelResource
+    minimum: MoneyResource | None
+    maximum: MoneyResource | None
+    share: str
+    rounding: Rounding
+
+
+class LineExplanation(TypedDict):
+    """Why a line comes to its amount: the portions and the rounding add up to it exactly.
+
+    `pricing` is null, and there are no portions, where somebody stated the amount.
+    """
+
+    line: str
+    description: str
+    amount: MoneyResource
+    quantity: str
+    price: str | None
+    period_start: datetime | None
+    period_end: datetime | None
+    pricing: PricedBy | None
+    portions: list[PortionResource]
+    rounding_difference: str
+
+
+class InvoiceExplanation(TypedDict):
+    """Why an invoice comes to its total, which is the sum of its lines."""
+
+    object: Literal["invoice_explanation"]
+    invoice: str
+    number: str | None
+    total: MoneyResource
+    lines: list[LineExplanation]
+
+
+MAX_PLACES: Final = 12
+"""Decimals of a figure that comes out even; what needs more is shown as a fraction."""
+
+_EXAMPLE: Final[dict[str, object]] = {
+    "object": "invoice_explanation",
+    "invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
+    "number": "INV-000042",
+    "total": {"amount": 4927, "currency": "EUR"},
+    "lines": [
+        {
+            "line": "il_01m7ywe9z7e398x54gfbrtqnk7",
+            "description": "Team, monthly – Seats",
+            "amount": {"amount": 4927, "currency": "EUR"},
+            "quantity": "12",
+            "price": "price_01m7ywe9z7e398x54gfbrtqnk7",
+            "period_start": "2026-01-01T00:00:00Z",
+            "period_end": "2026-01-11T00:00:00Z",
+            "pricing": {
+                "currency": "EUR",
+                "model": {
+                    "type": "graduated",
+                    "currency": "EUR",
+                    "tiers": [
+                        {"up_to": "10", "unit_amount": "1200", "flat_amount": 2275},
+                        {"up_to": None, "unit_amount": "1000", "flat_amount": 0},
+                    ],
+                    "free_units": "1",
+                },
+                "minimum": None,
+                "maximum": None,
+                "share": "10/31",
+                "rounding": "half_up",
+            },
+            "portions": [
+                {"kind": "free_units", "quantity": "1", "rate": "0", "amount": "0", "tier": None},
+                {
+                    "kind": "tier_flat",
+                    "quantity": "1",
+                    "rate": "2275",
+                    "amount": "2275",
+                    "tier": {"number": 1, "above": "0", "up_to": "10"},
+                },
+                {
+                    "kind": "tier_units",
+                    "quantity": "10",
+                    "rate": "1200",
+                    "amount": "12000",
+                    "tier": {"number": 1, "above": "0", "up_to": "10"},
+                },
+                {
+                    "kind": "tier_units",
+                    "quantity": "1",
+                    "rate": "1000",
+                    "amount": "1000",
+                    "tier": {"number": 2, "above": "10", "up_to": None},
+                },
+                {
+                    "kind": "share_not_billed",
+                    "quantity": "-21/31",
+                    "rate": "15275",
+                    "amount": "-320775/31",
+                    "tier": None,
+                },
+            ],
+            "rounding_difference": "-13/31",
+        }
+    ],
+}
+
+EXPLANATIONS: Final = Operations(
+    tag="invoice explanations",
+    about="Why invoices come to their totals.",
+    path_ids=INVOICES.path_ids,
+    seen_with=Permission.INVOICES_READ,
+)
+
+
+def explanation_resource(invoice: Invoice) -> InvoiceExplanation:
+    """The explanation of an invoice as it is answered."""
+    tree = explain_billed(invoice.lines, invoice.currency)
+    return {
+        "object": "invoice_explanation",
+        "invoice": invoice.invoice_id,
+        "number": invoice.number,
+        "total": money(invoice.total),
+        "lines": [_line(line, node) for line, node in zip(invoice.lines, tree.children, strict=True)],
+    }
+
+
+def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
+    (price,) = node.children
+    by = line.pricing
+    rounded = sum((each.amount for each in price.children if each.kind is ExplanationKind.ROUNDING), Fraction(0))
+    return {
+        "line": line.line_id,
+        "description": line.description,
+        "amount": money(line.amount),
+        "quantity": plain_decimal(line.quantity),
+        "price": line.price_id,
+        "period_start": line.period_start,
+        "period_end": line.period_end,
+        "pricing": None
+        if by is None
+        else {**stated_resource(by.price), "share": str(by.share), "rounding": by.rounding},
+        "portions": []
+        if by is None
+        else [_portion(each, by.price) for each in price.children if each.portion is not None],
+        "rounding_difference": exact_text(rounded),
+    }
+
+
+def _portion(node: Explanation, price: Price) -> PortionResource:
+    assert node.portion is not None, "a portion says what it is for"
+    assert node.quantity is not None, "a portion has a quantity"
+    assert node.rate is not None, "a portion has a rate"
+    return {
+        "kind": node.portion,
+        "quantity": exact_text(node.quantity),
+        "rate": exact_text(node.rate),
+        "amount": exact_text(node.amount),
+        "tier": None if node.tier is None else _tier(node.tier, price),
+    }
+
+
+def _tier(number: int, price: Price) -> TierReached:
+    model = model_of(price)
+    assert isinstance(model, Graduated | Volume), "no other price of a quantity has tiers"
+    tier = model.tiers[number - 1]
+    return {
+        "number": number,
+        "above": plain_decimal(tier.above),
+        "up_to": None if tier.up_to is None else plain_decimal(tier.up_to),
+    }
+
+
+def exact_text(value: Fraction) -> str:
+    """A plain decimal where the figure comes out even within MAX_PLACES, else the fraction in lowest terms: "1/3"."""
+    for places in range(MAX_PLACES + 1):
+        scaled = value * 10**places
+        if scaled.denominator == 1:
+            return plain_decimal(Decimal(scaled.numerator).scaleb(-places))
+    return str(value)
+
+
+@EXPLANATIONS.query(
+    f"{INVOICES.path_of_one}/explanation",
+    answers=InvoiceExplanation,
+    example=_EXAMPLE,
+    parameters=NoParameters,
+    refusals=(InvoiceNotFound,),
+    reads=(INVOICES.table.projection,),
+)
+async def explain_invoice(call: Call, _asked: NoParameters) -> InvoiceExplanation:
+    """Explain an invoice.
+
+    Each line by the portions of its price: free units, the slices of its tiers, started packages, what a minimum or a
+    maximum made of it, the share of the period that is not billed, and the one rounding. All figures are exact, in
+    minor units: plain decimals where they come out even, else fractions such as "1/3". They are computed from what the
+    invoice recorded when it was made, whatever has become of the catalogue since.
+    """
+    wanted = INVOICES.id_of(call)
+    async with call.reading() as connection:
+        row = await INVOICES.row(call, connection, wanted)
+    return explanation_resource(row.state)
