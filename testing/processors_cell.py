@@ -29,7 +29,7 @@ from domain.kernel.money import Money
 from domain.kernel.stream import Command
 from domain.payments.commands import CreatePayment
 from domain.payments.refund_commands import RequestRefund
-from domain.pricing.models import Flat
+from domain.pricing.models import Graduated, Tier
 from domain.subscriptions.commands import CreateSubscription, RequestedItem
 from gateway_adapters.port import GatewayTransaction, TransactionKind
 from gateway_adapters.registry import gateways_from
@@ -115,16 +115,17 @@ class Cell:
         return customer_id
 
     async def subscribe(self, customer_id: str, *, amount: int = 1999) -> str:
-        """A monthly subscription, invoiced and charged at once."""
+        """A monthly subscription of three units, of which the third is free, invoiced and charged at once."""
         if not self.plan_id:
             product_id, self.plan_id, self.price_id = new_id("prod_"), new_id("plan_"), new_id("price_")
             await self.do(CreateProduct(product_id=product_id, name="P"))
             terms = PlanTerms(name="Monthly", interval=Interval(IntervalUnit.MONTH))
             await self.do(CreatePlan(plan_id=self.plan_id, product_id=product_id, terms=terms))
-            model = Flat(amount=Money(amount, EUR))
-            await self.do(CreatePrice(price_id=self.price_id, plan_id=self.plan_id, price=model))
+            first = Tier(up_to=Decimal(2), unit_amount=Decimal(amount) / 2)
+            price = Graduated(currency=EUR, tiers=(first, Tier(above=Decimal(2), up_to=None)))
+            await self.do(CreatePrice(price_id=self.price_id, plan_id=self.plan_id, price=price))
         subscription_id = new_id("sub_")
-        items = (RequestedItem(price_id=self.price_id),)
+        items = (RequestedItem(price_id=self.price_id, quantity=Decimal(3)),)
         await self.do(
             CreateSubscription(
                 subscription_id=subscription_id, customer_id=customer_id, plan_id=self.plan_id, items=items

@@ -116,7 +116,7 @@ async def test_a_refusal_names_its_field_by_the_path_in_the_body_that_was_sent(c
         (
             "subscriptions",
             {"plan": plan["id"], "items": [*items[:1], {"price": elsewhere["id"]}]},
-            "not_customers_currency",
+            "no_price_in_currency",
             "items.1.price",
         ),
         (
