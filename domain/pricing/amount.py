@@ -64,7 +64,7 @@ def licensed_amount_of(price: Price, quantity: Decimal | int, share: Fraction, r
     The whole period's exact amount × share, rounded once. A share shrinks a licensed price, never a measured quantity.
     Raises WrongMeasure, InvalidQuantity, NotRoundable.
     """
-    if share == WHOLE_PERIOD:
+    if share is WHOLE_PERIOD or share == WHOLE_PERIOD:  # nearly always the very same: fractions compare slowly
         return amount_of(price, quantity, rounding)
     return times(exact_amount_of(price, quantity, rounding), share, rounding)
 

@@ -20,6 +20,7 @@ from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
 from domain.pricing.amount import licensed_amount_of
+from domain.pricing.models import WHOLE_PERIOD
 from domain.subscriptions.proration_basis import ProrationBasis, ServicePeriod, share_of
 from domain.subscriptions.terms import SubscriptionTerms
 
@@ -223,7 +224,7 @@ def used_share(subscription: Subscription, until: datetime) -> tuple[Period, Fra
     running = Period(subscription.period_start, subscription.period_end)
     used = running.ending_at(until)
     if used == running:
-        return used, Fraction(1)
+        return used, WHOLE_PERIOD
     terms = subscription.terms
     service = _service_period(subscription.anchor_at, terms.time_zone, terms.interval, subscription.period_index)
     return used, share_of(used, service, ProrationBasis.DAY)
@@ -236,11 +237,12 @@ def _service_period(anchor_at: datetime, time_zone: str, interval: Interval, ind
 
 
 def lines_for(
-    subscription: Subscription, timing: BillingTiming, period: Period, invoice_id: str, share: Fraction = Fraction(1)
+    subscription: Subscription, timing: BillingTiming, period: Period, invoice_id: str, share: Fraction = WHOLE_PERIOD
 ) -> tuple[InvoiceLine, ...]:
     """The invoice lines of the items with this timing, for a share of one period: rounded once a line, from the
     exact price times the share."""
     terms = subscription.terms
+    is_whole = share is WHOLE_PERIOD or share == WHOLE_PERIOD
     return tuple(
         InvoiceLine(
             line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{item.price_id}"),
@@ -248,7 +250,7 @@ def lines_for(
             amount=licensed_amount_of(item.price, item.quantity, share, terms.rounding),
             quantity=item.quantity,
             timing=timing,
-            kind=InvoiceLineKind.RECURRING if share == 1 else InvoiceLineKind.PRORATED,
+            kind=InvoiceLineKind.RECURRING if is_whole else InvoiceLineKind.PRORATED,
             product_id=item.product_id,
             price_id=item.price_id,
             tax_category=item.tax_category,
