@@ -133,8 +133,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 price_id=new("price_"),
                 plan_id=some("plan"),
                 external_id=f"price-{usd.amount}",
-                price=draw.choice(PRICES),
-                currency_options=draw.choice(((), (IN_YEN,))),
+                price=PRICES[usd.amount % len(PRICES)],
+                currency_options=(IN_YEN,) * (usd.amount % 2),
                 timing=draw.choice(tuple(BillingTiming)),
             )
             if draw.random() < 0.05:
