@@ -219,7 +219,7 @@ def exact_text(value: Fraction) -> str:
     for places in range(MAX_PLACES + 1):
         scaled = value * 10**places
         if scaled.denominator == 1:
-            return plain_decimal(Decimal(scaled.numerator).scaleb(-places))
+            return plain_decimal(Decimal(f"{scaled.numerator}e-{places}"))  # read exactly, however many digits
     return str(value)
 
 

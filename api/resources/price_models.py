@@ -1,7 +1,7 @@
-"""The models of prices as they are sent and answered: flat, per unit, graduated, volume, package, and those of usage.
+"""The models of prices as they are sent and answered: flat, per unit, graduated, volume, package.
 
-Amounts named `unit_amount` and `fixed_amount` are minor units with decimals; they and quantities are sent as whole
-numbers or as plain decimals in quotes, and answered as plain decimals in quotes.
+`unit_amount` is minor units with decimals; it and quantities are sent as whole numbers or as plain decimals in quotes,
+and answered as plain decimals in quotes. Models that count usage have no form here: nothing measures it yet.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -23,19 +23,14 @@ from api.http.fields import (
 from api.http.validation import told_by_type
 from domain.kernel.currency import CurrencyCode
 from domain.pricing.models import (
-    ONE,
     ZERO,
     BoundedPrice,
-    Commitment,
     Flat,
     Graduated,
-    GraduatedPercentage,
     Package,
-    Percentage,
     PerUnit,
     Price,
     PriceModel,
-    RateTier,
     Tier,
     Volume,
     model_of,
@@ -86,19 +81,10 @@ class TierBody(Body):
     flat_amount: MinorUnits = 0
 
 
-class RateTierBody(Body):
-    """A range of amounts in minor units, as a tier's of quantities, that is priced at a percentage of it."""
-
-    up_to: UnitAmount | None
-    percent: Quantity
-    flat_amount: MinorUnits = 0
-
-
 Tiers: TypeAlias = Annotated[
     tuple[TierBody, ...],
     Field(min_length=1, max_length=MAX_TIERS, description="In order of their ends; the last, and only it, has none."),
 ]
-RateTiers: TypeAlias = Annotated[tuple[RateTierBody, ...], Field(min_length=1, max_length=MAX_TIERS)]
 
 
 def _tiers(sent: tuple[TierBody, ...]) -> tuple[Tier, ...]:
@@ -156,66 +142,10 @@ class PackageModel(Body):
         )
 
 
-class PercentageModel(Body):
-    """A percentage of each event's amount and a fixed amount for each: for usage, which is not billed yet."""
-
-    type: Literal["percentage"]
-    currency: Currency
-    percent: Quantity
-    fixed_amount: UnitAmount = ZERO
-    free_events: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] = 0
-    event_minimum: MinorUnits | None = None
-    event_maximum: MinorUnits | None = None
-
-    @property
-    def value(self) -> PriceModel:
-        return Percentage(
-            currency=CurrencyCode(self.currency),
-            percent=self.percent,
-            fixed_amount=self.fixed_amount,
-            free_events=self.free_events,
-            event_minimum=self.event_minimum,
-            event_maximum=self.event_maximum,
-        )
-
-
-class GraduatedPercentageModel(Body):
-    """A percentage of each slice of the sum of the events' amounts: for usage, which is not billed yet."""
-
-    type: Literal["graduated_percentage"]
-    currency: Currency
-    tiers: RateTiers
-
-    @property
-    def value(self) -> PriceModel:
-        tiers: list[RateTier] = []
-        above = ZERO
-        for tier in self.tiers:
-            tiers.append(RateTier(above=above, up_to=tier.up_to, percent=tier.percent, flat_amount=tier.flat_amount))
-            above = above if tier.up_to is None else tier.up_to
-        return GraduatedPercentage(currency=CurrencyCode(self.currency), tiers=tuple(tiers))
-
-
 ModelBody: TypeAlias = Annotated[
-    FlatModel | PerUnitModel | GraduatedModel | VolumeModel | PackageModel | PercentageModel | GraduatedPercentageModel,
-    told_by_type(
-        FlatModel,
-        PerUnitModel,
-        GraduatedModel,
-        VolumeModel,
-        PackageModel,
-        PercentageModel,
-        GraduatedPercentageModel,
-    ),
+    FlatModel | PerUnitModel | GraduatedModel | VolumeModel | PackageModel,
+    told_by_type(FlatModel, PerUnitModel, GraduatedModel, VolumeModel, PackageModel),
 ]
-
-
-class CommitmentBody(Body):
-    """An amount that is promised for a period and that usage draws down: for usage, which is not billed yet."""
-
-    amount: PriceAmount
-    overage_factor: Quantity = ONE
-    prepaid: bool = True
 
 
 class StatedPrice(Body):
@@ -226,22 +156,15 @@ class StatedPrice(Body):
     model: ModelBody
     minimum: Annotated[PriceAmount | None, Field(description="What a whole period costs at least.")] = None
     maximum: Annotated[PriceAmount | None, Field(description="What a whole period costs at most.")] = None
-    commitment: CommitmentBody | None = None
 
     @property
     def value(self) -> Price:
-        if self.minimum is None and self.maximum is None and self.commitment is None:
+        if self.minimum is None and self.maximum is None:
             return self.model.value
-        promised = self.commitment
         return BoundedPrice(
             model=self.model.value,
             minimum=None if self.minimum is None else self.minimum.value,
             maximum=None if self.maximum is None else self.maximum.value,
-            commitment=None
-            if promised is None
-            else Commitment(
-                amount=promised.amount.value, overage_factor=promised.overage_factor, prepaid=promised.prepaid
-            ),
         )
 
 

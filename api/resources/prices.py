@@ -29,7 +29,6 @@ from domain.catalog.price import (
     BillingTiming,
     CreatePrice,
     PlanPrice,
-    PriceModelNotBillable,
 )
 from domain.identity.permissions import Permission
 from domain.kernel.identifiers import PRICE as PREFIX
@@ -176,7 +175,7 @@ PRICES: Final = Resource(
         "currency_options": [{"model": {"type": "per_unit", "currency": "USD", "unit_amount": "1150.25"}}],
         "timing": "in_advance",
     },
-    refusals=(PlanNotFound, PlanIsArchived, ExternalIdTaken, InvalidPrice, InvalidTierTable, PriceModelNotBillable),
+    refusals=(PlanNotFound, PlanIsArchived, ExternalIdTaken, InvalidPrice, InvalidTierTable),
 )
 async def create_price(_call: Call, body: NewPrice) -> Intention:
     """Create a price of a plan.

@@ -104,16 +104,6 @@ class PriceModelNotBillable(Refusal):
     kind = RefusalKind.INVALID
     param = "model"
 
-    def summary(self) -> str:
-        match self.details:
-            case {"model": str()}:
-                why = "A percentage is taken of the amounts of events, and a subscription's quantity has none"
-            case {"commitment": int()}:
-                why = "A commitment is drawn down by usage, and a subscription's quantity is no usage"
-            case _:
-                return super().summary()
-        return f"{why}; usage is not metered yet: take flat, per_unit, graduated, volume or package."
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanPrice:
@@ -166,10 +156,9 @@ def _check_licensed(price: Price) -> None:
     """Whether it prices a quantity that nobody measures. Raises PriceModelNotBillable."""
     model = model_of(price)
     if isinstance(model, Percentage | GraduatedPercentage):
-        name = "percentage" if isinstance(model, Percentage) else "graduated_percentage"
-        raise PriceModelNotBillable(model=name).at("model.type")
+        raise PriceModelNotBillable(model=type(model).__name__).at("model")
     if isinstance(price, BoundedPrice) and price.commitment is not None:
-        raise PriceModelNotBillable(commitment=price.commitment.amount.amount).at("commitment")
+        raise PriceModelNotBillable(model=type(price.commitment).__name__).at("commitment")
 
 
 def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:

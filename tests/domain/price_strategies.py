@@ -24,6 +24,7 @@ from domain.pricing.models import (
     Package,
     Percentage,
     PerUnit,
+    Price,
     RateTier,
     Tier,
     Volume,
@@ -96,6 +97,17 @@ def bounded_prices(draw: st.DrawFn) -> BoundedPrice:
     minimum = None if commitment else draw(st.none() | minor_units.map(usd))
     maximum = draw(st.none() | st.integers(0 if minimum is None else minimum.amount, 10**8).map(usd))
     return BoundedPrice(model=draw(unit_models), minimum=minimum, maximum=maximum, commitment=commitment)
+
+
+@st.composite
+def licensed_prices(draw: st.DrawFn) -> Price:
+    """Whatever may be sold of a quantity that nobody measures, with bounds or without."""
+    model = draw(st.one_of(flats, per_units, graduateds, volumes, packages))
+    minimum = draw(st.none() | minor_units.map(usd))
+    maximum = draw(st.none() | st.integers(0 if minimum is None else minimum.amount, 10**8).map(usd))
+    if minimum is None and maximum is None:
+        return model
+    return BoundedPrice(model=model, minimum=minimum, maximum=maximum)
 
 
 line_amounts = st.lists(st.integers(-5000, 10**6), min_size=1, max_size=6)

@@ -44,7 +44,6 @@ BEYOND_SCHEMA = {
     "empty_tier",
     "last_tier_has_end",
     "tier_without_end_before_last",
-    "price_model_not_billable",
     "card_number_refused",
     "time_out_of_range",
     "date_out_of_range",

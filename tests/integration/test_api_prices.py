@@ -186,7 +186,7 @@ async def test_a_customer_is_billed_the_price_of_their_own_currency(shop: Shop) 
 
 
 async def test_a_period_in_arrears_is_prorated_with_its_bounds_and_says_so(shop: Shop) -> None:
-    """31 days of January, cancelled on the 11th: ten days of the month's price, each line rounded once."""
+    """28 days of February, cancelled on the 11th: ten days of the month's price, each line rounded once."""
     price = await shop.price({**V17, "free_units": 2}, timing="in_arrears", maximum={"amount": 200, "currency": "EUR"})
     subscription = await shop.subscribed(await shop.customer(), price, "8.5")
     assert subscription["latest_invoice"] is None
@@ -214,13 +214,21 @@ async def test_a_period_in_arrears_is_prorated_with_its_bounds_and_says_so(shop:
     ]
 
 
-async def test_an_explanation_needs_no_price_that_is_still_there(shop: Shop) -> None:
+async def test_who_subscribed_to_a_price_is_billed_and_told_by_it_whatever_becomes_of_it(shop: Shop) -> None:
     price = await shop.price(V19)
     subscription = await shop.subscribed(await shop.customer(), price, "16")
     before = await shop.explained(subscription["latest_invoice"])
-    await shop.client.post(f"/v1/prices/{price['id']}/archive", {})
+    changed = await shop.client.send("PATCH", f"/v1/prices/{price['id']}", {"model": V17})
+    assert (changed.status_code, changed.json()["errors"][0]["code"]) == (422, "unknown_name")
+    archived = await shop.client.post(f"/v1/prices/{price['id']}/archive", {})
+    assert {**archived.json(), "active": True, "archived_at": None} == price
     assert await shop.explained(subscription["latest_invoice"]) == before
-    assert before["lines"][0]["pricing"]["model"] == price["model"]
+    await shop.advance("2026-02-01T00:00:00Z")
+    renewed = (await shop.client.post(f"/v1/subscriptions/{subscription['id']}/renew", {})).json()
+    after = await shop.explained(renewed["latest_invoice"])
+    for explained in (before, after):
+        (line,) = explained["lines"]
+        assert (line["amount"]["amount"], line["pricing"]["model"]) == (80, price["model"])
 
 
 async def test_an_amount_that_somebody_stated_has_no_portions(shop: Shop) -> None:
@@ -235,17 +243,12 @@ async def test_an_amount_that_somebody_stated_has_no_portions(shop: Shop) -> Non
     assert (missing.status_code, missing.json()["code"]) == (404, "invoice_not_found")
 
 
-PERCENT = {"type": "percentage", "currency": "EUR", "percent": "2.5"}
-OF_SLICES = {"type": "graduated_percentage", "currency": "EUR", "tiers": [{"up_to": None, "percent": 1}]}
 HUNDRED = {"amount": 100, "currency": "EUR"}
 YEN = {"amount": 100, "currency": "JPY"}
 MIDDLE = tiered("graduated", (5, 10, 0), (None, 5, 0), (9, 1, 0))
 EMPTY = tiered("volume", (5, 10, 0), (9, 5, 0), (9, 1, 0), (None, 1, 0))
 ENDS = tiered("volume", (5, 10, 0), (9, 5, 0))
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
-    ({"model": PERCENT}, "price_model_not_billable", "model.type"),
-    ({"model": OF_SLICES}, "price_model_not_billable", "model.type"),
-    ({"model": V17, "commitment": {"amount": HUNDRED}}, "price_model_not_billable", "commitment"),
     ({"model": MIDDLE}, "tier_without_end_before_last", "model.tiers.1.up_to"),
     ({"model": EMPTY}, "empty_tier", "model.tiers.2.up_to"),
     ({"model": ENDS}, "last_tier_has_end", "model.tiers.1.up_to"),
@@ -262,12 +265,13 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-async def test_a_price_that_cannot_be_sold_is_refused_at_the_field_that_is_wrong(shop: Shop) -> None:
+async def test_a_price_that_cannot_be_sold_is_refused_at_the_field_that_is_wrong(api: Api, shop: Shop) -> None:
+    head = await api.head()
     for body, code, param in REFUSED:
         refused = await shop.client.post("/v1/prices", {"plan": shop.plan, **body})
         assert refused.status_code == 422, refused.text
         assert (refused.json()["code"], refused.json()["param"]) == (code, param)
-        assert ("usage is not metered yet" in refused.json()["detail"]) is (code == "price_model_not_billable")
+    assert await api.head() == head
 
 
 INVALID: list[tuple[dict[str, Any], str, str]] = [
@@ -278,12 +282,14 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({**V17, "tiers": [{"up_to": None, "above": 0}]}, "unknown_name", "model.tiers.0.above"),
     ({**V17, "tiers": [{"up_to": None}] * 101}, "too_long", "model.tiers"),
     ({**V17, "type": "tiered"}, "not_one_of", "model.type"),
+    ({"type": "percentage", "currency": "EUR", "percent": 1}, "not_one_of", "model.type"),
     ({**package(), "package_amount": -1}, "out_of_range", "model.package_amount"),
     ({**package(), "package_size": "1e3"}, "invalid_decimal", "model.package_size"),
 ]
 
 
-async def test_a_body_of_no_price_is_told_where_it_is_wrong(shop: Shop) -> None:
+async def test_a_body_of_no_price_is_told_where_it_is_wrong(api: Api, shop: Shop) -> None:
+    head = await api.head()
     for model, code, param in INVALID:
         for body, prefix in (
             ({"model": model}, ""),
@@ -293,6 +299,7 @@ async def test_a_body_of_no_price_is_told_where_it_is_wrong(shop: Shop) -> None:
             assert refused.status_code == 422, refused.text
             errors = [(error["code"], error["param"]) for error in refused.json()["errors"]]
             assert errors == [(code, prefix + param)]
+    assert await api.head() == head
 
 
 async def test_figures_come_out_as_plain_decimals_or_as_fractions(shop: Shop) -> None:

@@ -29,7 +29,7 @@ from testing.examples.streams import (
 from testing.examples.subscriptions import LAST_INVOICE, cancel_now, period_invoice
 from testing.moments import utc
 from testing.specification import given
-from tests.domain.price_strategies import flats, graduateds, minor_units, packages, per_units, roundings, volumes
+from tests.domain.price_strategies import licensed_prices, roundings
 
 SEATS = graduated((5, 10, 100), (None, "5.5", 50), free_units=2)
 
@@ -99,11 +99,7 @@ def test_an_invoice_explains_itself_down_to_the_slices_of_the_tiers() -> None:
     ]
 
 
-licensed_models = st.one_of(flats, per_units, graduateds, volumes, packages)
-licensed_prices = licensed_models | st.builds(BoundedPrice, model=licensed_models, minimum=minor_units.map(usd))
-
-
-@given_any(licensed_prices, st.decimals("0.001", 10_000, places=3), st.fractions(0, 1), roundings)
+@given_any(licensed_prices(), st.decimals("0.001", 10_000, places=3), st.fractions(0, 1), roundings)
 def test_whatever_is_billed_the_explanation_adds_up_to_it(
     price: Price, quantity: Decimal, share: Fraction, rounding: Rounding
 ) -> None:
