@@ -2,116 +2,16 @@
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from domain.customers.test_clock import CompleteTestClockAdvance
-from infra.event_store.port import Request
-from testing.api_client import Api, Client, project, running_api
+from testing.api_client import Api, project, running_api
 from testing.services import FreshDatabase
+from tests.integration.billing_scene import Shop, package, per_unit, tiered
 
-START = "2026-01-01T00:00:00Z"
-
-
-class Billed(NamedTuple):
-    """A model with a quantity, and what a period of it comes to."""
-
-    model: dict[str, Any]
-    quantity: str
-    total: int
-
-
-def tiered(kind: str, *tiers: tuple[int | None, int, int]) -> dict[str, Any]:
-    """Tiers of: up to, unit amount, flat amount."""
-    table = [{"up_to": up_to, "unit_amount": unit, "flat_amount": flat} for up_to, unit, flat in tiers]
-    return {"type": kind, "currency": "EUR", "tiers": table}
-
-
-def package(free_units: int = 0) -> dict[str, Any]:
-    return {
-        "type": "package",
-        "currency": "EUR",
-        "package_size": 10,
-        "package_amount": 100,
-        "free_units": free_units,
-    }
-
-
-def per_unit(currency: str, unit_amount: str) -> dict[str, Any]:
-    return {"type": "per_unit", "currency": currency, "unit_amount": unit_amount}
-
-
-V17 = tiered("graduated", (5, 10, 100), (None, 5, 50))
-V18 = tiered("graduated", (5, 0, 100), (10, 0, 50), (15, 10, 0), (None, 5, 0))
-V19 = tiered("volume", (15, 10, 0), (None, 5, 0))
-
-VECTORS: dict[str, list[Billed] | str] = {
-    "17": [Billed(V17, "3", 130), Billed(V17, "8", 215)],
-    "18": [Billed(V18, "5.001", 150), Billed(V18, "12", 170), Billed(V18, "22", 235)],
-    "18, nothing used": "no item has a quantity of zero: tests/domain/pricing/test_vectors_prices.py",
-    "19": [Billed(V19, "15", 150), Billed(V19, "16", 80)],
-    "19, the late unit": "needs usage: tests/domain/pricing/test_vectors_prices.py",
-    "20": [Billed(package(5), "3", 0), Billed(package(5), "12", 100), Billed(package(), "15", 200)],
-    "21": "needs usage: tests/domain/pricing/test_vectors_prices.py",
-    "28, prices": [Billed(per_unit("JPY", "1000.5"), "1", 1001), Billed(per_unit("KWD", "100500"), "1", 100_500)],
-    "28, tax and discounts": "need taxes and coupons: tests/domain/kernel/test_vectors_money.py",
-}
-"""Where each vector about these models runs: here through the API, or, where that cannot express it, elsewhere."""
-HERE = [(vector, billed) for vector, runs in VECTORS.items() if not isinstance(runs, str) for billed in runs]
-
-
-class Shop(NamedTuple):
-    """A tenant with a plan, whose customers are on a test clock."""
-
-    client: Client
-    plan: str
-    clock: str
-
-    async def price(self, model: dict[str, Any], **facts: Any) -> dict[str, Any]:
-        return await self.client.made("/v1/prices", {"plan": self.plan, "model": model, **facts})
-
-    async def customer(self, currency: str = "EUR") -> str:
-        person = {"currency": currency, "test_clock": self.clock}
-        return str((await self.client.made("/v1/customers", person))["id"])
-
-    async def subscribed(self, customer: str, price: dict[str, Any], quantity: str = "1") -> dict[str, Any]:
-        items = [{"price": price["id"], "quantity": quantity}]
-        order = {"customer": customer, "plan": self.plan, "items": items, "collection_method": "send_invoice"}
-        return await self.client.made("/v1/subscriptions", order)
-
-    async def billed(self, invoice: object) -> dict[str, Any]:
-        answer = await self.client.get(f"/v1/invoices/{invoice}")
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
-
-    async def explained(self, invoice: object) -> dict[str, Any]:
-        """The explanation, once it was seen that every line's portions add up to it and the lines to the total."""
-        answer = await self.client.get(f"/v1/invoices/{invoice}/explanation")
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        for line in found["lines"]:
-            parts = [*(portion["amount"] for portion in line["portions"]), line["rounding_difference"]]
-            assert line["pricing"] is None or sum(map(Fraction, parts)) == line["amount"]["amount"]
-        assert sum(line["amount"]["amount"] for line in found["lines"]) == found["total"]["amount"]
-        return found
-
-    async def advance(self, to: str, nth: int = 1) -> None:
-        """Time on the clock passes; no timer runs."""
-        answer = await self.client.post(f"/v1/test-clocks/{self.clock}/advance", {"frozen_time": to})
-        assert answer.status_code == 200, answer.text
-        await self.client.parts.writer.submit(
-            Request(
-                tenant_id=self.client.tenant_id,
-                idempotency_key=f"advance/{nth}",
-                request_hash=bytes(32),
-                command=CompleteTestClockAdvance(clock_id=self.clock, advance=nth),
-                actor="test",
-                correlation_id="test",
-            )
-        )
+TIERED = tiered("graduated", (5, 10, 100), (None, 5, 50))
+BY_VOLUME = tiered("volume", (15, 10, 0), (None, 5, 0))
 
 
 @pytest.fixture
@@ -122,28 +22,13 @@ async def api(database: FreshDatabase) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def shop(api: Api) -> Shop:
-    client = await api.tenant("acme")
-    clock = await client.made("/v1/test-clocks", {"name": "A year", "frozen_time": START})
-    product = await client.made("/v1/products", {"name": "Team"})
-    plan = await client.made("/v1/plans", {"product": product["id"], "name": "Team", "interval": {"unit": "month"}})
-    return Shop(client, str(plan["id"]), str(clock["id"]))
-
-
-async def test_what_other_engines_bill_is_billed_through_the_api(shop: Shop) -> None:
-    for vector, wanted in HERE:
-        currency = wanted.model.get("currency", "EUR")
-        price = await shop.price(wanted.model)
-        subscription = await shop.subscribed(await shop.customer(currency), price, wanted.quantity)
-        invoice = await shop.billed(subscription["latest_invoice"])
-        assert invoice["total"] == {"amount": wanted.total, "currency": currency}, vector
-        explained = await shop.explained(invoice["id"])
-        assert (explained["invoice"], explained["number"]) == (invoice["id"], invoice["number"])
+    return await Shop.opened(await api.tenant("acme"))
 
 
 async def test_a_price_is_shown_as_it_was_made_and_in_what_was_subscribed_to(api: Api, shop: Shop) -> None:
     for model, sent in (
-        (V17, {**V17, "free_units": "0.5"}),
-        (V19, {**V19, "free_units": "0"}),
+        (TIERED, {**TIERED, "free_units": "0.5"}),
+        (BY_VOLUME, {**BY_VOLUME, "free_units": "0"}),
         (package(5), package(5)),
     ):
         made = await shop.price({**model, **sent}, minimum={"amount": 100, "currency": "EUR"})
@@ -171,7 +56,7 @@ async def test_a_price_is_shown_as_it_was_made_and_in_what_was_subscribed_to(api
 
 async def test_a_customer_is_billed_the_price_of_their_own_currency(shop: Shop) -> None:
     yen = {"model": per_unit("JPY", "1000.5"), "maximum": {"amount": 5_000, "currency": "JPY"}}
-    price = await shop.price(V17, currency_options=[yen, {"model": per_unit("USD", "11.25")}])
+    price = await shop.price(TIERED, currency_options=[yen, {"model": per_unit("USD", "11.25")}])
     assert [option["currency"] for option in price["currency_options"]] == ["JPY", "USD"]
     for currency, quantity, total in (("EUR", "8", 215), ("JPY", "3", 3_002), ("JPY", "8", 5_000), ("USD", "8", 90)):
         subscription = await shop.subscribed(await shop.customer(currency), price, quantity)
@@ -187,7 +72,9 @@ async def test_a_customer_is_billed_the_price_of_their_own_currency(shop: Shop) 
 
 async def test_a_period_in_arrears_is_prorated_with_its_bounds_and_says_so(shop: Shop) -> None:
     """28 days of February, cancelled on the 11th: ten days of the month's price, each line rounded once."""
-    price = await shop.price({**V17, "free_units": 2}, timing="in_arrears", maximum={"amount": 200, "currency": "EUR"})
+    price = await shop.price(
+        {**TIERED, "free_units": 2}, timing="in_arrears", maximum={"amount": 200, "currency": "EUR"}
+    )
     subscription = await shop.subscribed(await shop.customer(), price, "8.5")
     assert subscription["latest_invoice"] is None
     await shop.advance("2026-02-11T00:00:00Z")
@@ -215,10 +102,10 @@ async def test_a_period_in_arrears_is_prorated_with_its_bounds_and_says_so(shop:
 
 
 async def test_who_subscribed_to_a_price_is_billed_and_told_by_it_whatever_becomes_of_it(shop: Shop) -> None:
-    price = await shop.price(V19)
+    price = await shop.price(BY_VOLUME)
     subscription = await shop.subscribed(await shop.customer(), price, "16")
     before = await shop.explained(subscription["latest_invoice"])
-    changed = await shop.client.send("PATCH", f"/v1/prices/{price['id']}", {"model": V17})
+    changed = await shop.client.send("PATCH", f"/v1/prices/{price['id']}", {"model": TIERED})
     assert (changed.status_code, changed.json()["errors"][0]["code"]) == (422, "unknown_name")
     archived = await shop.client.post(f"/v1/prices/{price['id']}/archive", {})
     assert {**archived.json(), "active": True, "archived_at": None} == price
@@ -253,14 +140,14 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"model": EMPTY}, "empty_tier", "model.tiers.2.up_to"),
     ({"model": ENDS}, "last_tier_has_end", "model.tiers.1.up_to"),
     (
-        {"model": V17, "currency_options": [{"model": ENDS}]},
+        {"model": TIERED, "currency_options": [{"model": ENDS}]},
         "last_tier_has_end",
         "currency_options.0.model.tiers.1.up_to",
     ),
-    ({"model": V17, "currency_options": [{"model": V19}]}, "invalid_price", "currency_options.0.model"),
-    ({"model": V17, "minimum": YEN}, "invalid_price", "minimum.currency"),
-    ({"model": V17, "maximum": YEN}, "invalid_price", "maximum.currency"),
-    ({"model": V17, "minimum": HUNDRED, "maximum": {**HUNDRED, "amount": 99}}, "invalid_price", "minimum"),
+    ({"model": TIERED, "currency_options": [{"model": BY_VOLUME}]}, "invalid_price", "currency_options.0.model"),
+    ({"model": TIERED, "minimum": YEN}, "invalid_price", "minimum.currency"),
+    ({"model": TIERED, "maximum": YEN}, "invalid_price", "maximum.currency"),
+    ({"model": TIERED, "minimum": HUNDRED, "maximum": {**HUNDRED, "amount": 99}}, "invalid_price", "minimum"),
     ({"model": {**package(), "package_size": 0}}, "invalid_price", "model.package_size"),
 ]
 
@@ -275,13 +162,13 @@ async def test_a_price_that_cannot_be_sold_is_refused_at_the_field_that_is_wrong
 
 
 INVALID: list[tuple[dict[str, Any], str, str]] = [
-    ({**V17, "tiers": []}, "too_short", "model.tiers"),
-    ({**V17, "tiers": [*V17["tiers"], {"unit_amount": 1}]}, "required", "model.tiers.2.up_to"),
-    ({**V17, "tiers": [{"up_to": 0.5}]}, "invalid_decimal", "model.tiers.0.up_to"),
-    ({**V17, "tiers": [{"up_to": None, "flat_amount": "1"}]}, "not_a_whole_number", "model.tiers.0.flat_amount"),
-    ({**V17, "tiers": [{"up_to": None, "above": 0}]}, "unknown_name", "model.tiers.0.above"),
-    ({**V17, "tiers": [{"up_to": None}] * 101}, "too_long", "model.tiers"),
-    ({**V17, "type": "tiered"}, "not_one_of", "model.type"),
+    ({**TIERED, "tiers": []}, "too_short", "model.tiers"),
+    ({**TIERED, "tiers": [*TIERED["tiers"], {"unit_amount": 1}]}, "required", "model.tiers.2.up_to"),
+    ({**TIERED, "tiers": [{"up_to": 0.5}]}, "invalid_decimal", "model.tiers.0.up_to"),
+    ({**TIERED, "tiers": [{"up_to": None, "flat_amount": "1"}]}, "not_a_whole_number", "model.tiers.0.flat_amount"),
+    ({**TIERED, "tiers": [{"up_to": None, "above": 0}]}, "unknown_name", "model.tiers.0.above"),
+    ({**TIERED, "tiers": [{"up_to": None}] * 101}, "too_long", "model.tiers"),
+    ({**TIERED, "type": "tiered"}, "not_one_of", "model.type"),
     ({"type": "percentage", "currency": "EUR", "percent": 1}, "not_one_of", "model.type"),
     ({**package(), "package_amount": -1}, "out_of_range", "model.package_amount"),
     ({**package(), "package_size": "1e3"}, "invalid_decimal", "model.package_size"),

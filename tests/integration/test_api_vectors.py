@@ -1,0 +1,220 @@
+"""The figures of billing_vectors.md through the API, on test clocks; and a table of which of them runs where.
+
+Every vector runs against the function that computes it, in the `test_vectors_*` of tests/domain.
+"""
+
+import ast
+import re
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from testing.api_client import Client, running_api
+from testing.moments import utc
+from testing.services import FreshDatabase
+from tests.integration.billing_scene import Shop, package, per_unit, tiered
+
+DOMAIN: Final = Path(__file__).parents[1] / "domain"
+
+CREDIT = "credit for the unused part of a period"
+CHANGES = "changes of a running subscription"
+CALENDAR = "calendar periods"
+USAGE = "usage"
+COUPONS = "coupons"
+TAXES = "taxes"
+
+
+class Runs(NamedTuple):
+    """What of a vector runs here, if anything, and what the API would need for the rest of it, if there is any."""
+
+    here: str | None = None
+    needs: str | None = None
+
+
+ALL: Final = Runs(here="all of it")
+TABLE: Final[dict[int, Runs]] = {
+    1: ALL,
+    2: ALL,
+    3: Runs(needs="an anchor before the start"),
+    4: Runs(needs=CALENDAR),
+    5: Runs(needs=CALENDAR),
+    6: Runs(needs=CHANGES),
+    7: Runs(needs=CHANGES),
+    8: Runs(needs=CREDIT),
+    9: Runs(needs=CALENDAR),
+    10: Runs(needs=CHANGES),
+    11: Runs(needs=CHANGES),
+    12: Runs(needs=CHANGES),
+    13: Runs(needs=CHANGES),
+    14: Runs(needs=CHANGES),
+    15: Runs(needs="a billing day of one's own"),
+    16: Runs(needs="pauses"),
+    17: ALL,
+    18: Runs(here="quantities above zero", needs="quantities of zero: a subscription's item has at least some"),
+    19: Runs(here="what 15 and 16 units cost", needs=USAGE),
+    20: ALL,
+    21: Runs(needs=USAGE),
+    22: Runs(needs=COUPONS),
+    23: Runs(needs=COUPONS),
+    24: Runs(needs=COUPONS),
+    25: Runs(needs=TAXES),
+    26: Runs(needs="credit notes"),
+    27: Runs(needs="disputes"),
+    28: Runs(here="prices in yen and dinars", needs=TAXES),
+    29: Runs(here="the boundaries", needs=CREDIT),
+    30: Runs(here="April and October", needs=CHANGES),
+    31: Runs(here="the boundaries, and the days that are billed", needs=CREDIT),
+    32: Runs(here="the boundaries", needs=CREDIT),
+    33: Runs(needs=TAXES),
+    34: Runs(needs=TAXES),
+    35: Runs(needs=CHANGES),
+    36: Runs(needs=CREDIT),
+    37: Runs(needs="recognition of revenue"),
+    38: Runs(needs="reports of recurring revenue"),
+    39: Runs(needs=USAGE),
+}
+
+
+def vectors_of(*files: Path) -> set[int]:
+    """The numbers of the vectors that these files have tests of."""
+    functions = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
+    names = (node.name for node in functions if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return {int(found[1]) for name in names if (found := re.match(r"test_vector_(\d+)_", name))}
+
+
+def test_every_vector_runs_against_its_function_and_the_table_says_what_of_it_runs_here() -> None:
+    numbers = {int(number) for number in re.findall(r"^(\d+)\. ", (DOMAIN / "billing_vectors.md").read_text(), re.M)}
+    assert set(TABLE) == numbers == set(range(1, 40))
+    assert vectors_of(*DOMAIN.rglob("test_vectors_*.py")) == numbers
+    assert vectors_of(Path(__file__)) == {number for number, runs in TABLE.items() if runs.here}
+    assert all(runs.here or runs.needs for runs in TABLE.values())
+
+
+@pytest.fixture
+async def client(database: FreshDatabase) -> AsyncIterator[Client]:
+    async with running_api(database) as running:
+        yield await running.tenant("acme")
+
+
+# --- periods -----------------------------------------------------------------------------------------------------
+
+FLAT: Final = {"type": "flat", "amount": {"amount": 100, "currency": "EUR"}}
+
+
+class Boundaries(NamedTuple):
+    """Where the periods of a subscription begin and end, from its start on, and what they come to together."""
+
+    at: list[datetime]
+    billed: int
+
+
+async def boundaries(
+    client: Client, start: str, count: int, unit: str = "month", units: int = 1, time_zone: str = "UTC"
+) -> Boundaries:
+    """The first `count` periods of 1.00 each."""
+    shop = await Shop.opened(client, start, unit, units)
+    price = await shop.price(FLAT)
+    periods = await shop.periods(await shop.subscribed(await shop.customer(), price, time_zone=time_zone), count)
+    starts, ends, totals = zip(*periods, strict=True)
+    assert starts[1:] == ends[:-1], "each begins where the one before it ends"
+    return Boundaries([*starts, ends[-1]], sum(totals))
+
+
+def midnights(*dates: str) -> list[datetime]:
+    return [utc(date) for date in dates]
+
+
+async def test_vector_1_a_monthly_anniversary_on_the_31st_returns_to_the_31st(client: Client) -> None:
+    found = (await boundaries(client, "2022-12-31T00:00:00Z", 15)).at
+    assert found[:5] == midnights("2022-12-31", "2023-01-31", "2023-02-28", "2023-03-31", "2023-04-30")
+    assert found[14:] == midnights("2024-02-29", "2024-03-31")
+
+
+async def test_vector_2_an_anchor_on_day_31_in_a_leap_year(client: Client) -> None:
+    found = (await boundaries(client, "2024-01-31T00:00:00Z", 3)).at
+    assert found == midnights("2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30")
+
+
+async def test_vector_29_a_boundary_in_a_gap_takes_the_offset_before_the_gap(client: Client) -> None:
+    midnight = await boundaries(client, "2018-10-04T03:00:00Z", 2, time_zone="America/Sao_Paulo")
+    assert midnight.at == [utc("2018-10-04T03:00"), utc("2018-11-04T03:00"), utc("2018-12-04T02:00")]
+    half_past = await boundaries(client, "2018-10-04T03:30:00Z", 2, time_zone="America/Sao_Paulo")
+    assert half_past.at == [utc("2018-10-04T03:30"), utc("2018-11-04T03:30"), utc("2018-12-04T02:30")]
+
+
+async def test_vector_30_months_of_half_hour_daylight_saving(client: Client) -> None:
+    for start, end, seconds in (
+        ("2024-03-31T13:00:00Z", utc("2024-04-30T13:30"), 2_593_800),
+        ("2024-09-30T13:30:00Z", utc("2024-10-31T13:00"), 2_676_600),
+    ):
+        found = (await boundaries(client, start, 1, time_zone="Australia/Lord_Howe")).at
+        assert found[1] == end
+        assert (found[1] - found[0]).total_seconds() == seconds
+
+
+async def test_vector_31_a_day_that_was_skipped_is_never_billed(client: Client) -> None:
+    monthly = await boundaries(client, "2011-11-30T10:00:00Z", 2, time_zone="Pacific/Apia")
+    assert monthly.at == [utc("2011-11-30T10:00"), utc("2011-12-30T10:00"), utc("2012-01-29T10:00")]
+    daily = await boundaries(client, "2011-12-28T10:00:00Z", 4, "day", time_zone="Pacific/Apia")
+    assert daily.billed == 400
+    assert daily.at == [
+        utc(f"{day}T10:00") for day in ("2011-12-28", "2011-12-29", "2011-12-30", "2011-12-31", "2012-01-01")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "units", "dates"),
+    [
+        ("quarter", 1, ["2024-05-29", "2024-08-29", "2024-11-29", "2025-02-28", "2025-05-29"]),
+        ("month", 6, ["2024-08-29", "2025-02-28", "2025-08-29"]),
+        ("week", 2, ["2024-03-14", "2024-03-28", "2024-04-11", "2024-04-25", "2024-05-09"]),
+        ("year", 1, ["2025-02-28", "2026-02-28", "2027-02-28", "2028-02-29"]),
+    ],
+)
+async def test_vector_32_a_leap_day_anchor_by_every_interval(
+    client: Client, unit: str, units: int, dates: list[str]
+) -> None:
+    found = await boundaries(client, "2024-02-29T00:00:00Z", len(dates), unit, units)
+    assert found.at[1:] == midnights(*dates)
+
+
+# --- prices ------------------------------------------------------------------------------------------------------
+
+
+async def billed(client: Client, model: dict[str, Any], *quantities: str) -> list[int]:
+    """What a first period of each quantity comes to, once it was seen that its invoice can explain it."""
+    shop = await Shop.opened(client)
+    price = await shop.price(model)
+    customer = await shop.customer(model["currency"])
+    amounts: list[int] = []
+    for quantity in quantities:
+        invoice = await shop.billed((await shop.subscribed(customer, price, quantity))["latest_invoice"])
+        assert (await shop.explained(invoice["id"]))["total"] == invoice["total"]
+        amounts.append(invoice["total"]["amount"])
+    return amounts
+
+
+async def test_vector_17_graduated_with_a_flat_amount_in_each_tier(client: Client) -> None:
+    assert await billed(client, tiered("graduated", (5, 10, 100), (None, 5, 50)), "3", "8") == [130, 215]
+
+
+async def test_vector_18_a_later_tiers_flat_is_due_past_the_bound_before_it(client: Client) -> None:
+    model = tiered("graduated", (5, 0, 100), (10, 0, 50), (15, 10, 0), (None, 5, 0))
+    assert await billed(client, model, "5.001", "12", "22") == [150, 170, 235]
+
+
+async def test_vector_19_the_tier_reached_prices_everything(client: Client) -> None:
+    assert await billed(client, tiered("volume", (15, 10, 0), (None, 5, 0)), "15", "16") == [150, 80]
+
+
+async def test_vector_20_package_charges_each_started_block(client: Client) -> None:
+    assert await billed(client, package(5), "3", "12") == [0, 100]
+    assert await billed(client, package(0), "15") == [200]
+
+
+async def test_vector_28_prices_round_half_up_in_yen_and_count_dinars_by_the_thousandth(client: Client) -> None:
+    for currency, unit_amount, amount in (("JPY", "1000.5", 1001), ("KWD", "100500", 100_500)):
+        assert await billed(client, per_unit(currency, unit_amount), "1") == [amount]
