@@ -25,7 +25,29 @@ MONTH: Final = timedelta(days=31)
 KEPT_MAX: Final = 200
 """Things of a kind that the actors remember; older ones are left alone."""
 
-PRICES: Final = {"EUR": 4900, "JPY": 980}
+CURRENCIES: Final = ("EUR", "JPY")
+_TIERS: Final = [
+    {"up_to": 10, "unit_amount": "490.5", "flat_amount": 900},
+    {"up_to": None, "unit_amount": "250.25", "flat_amount": 100},
+]
+_PACKAGES: Final = {"type": "package", "package_size": 5, "package_amount": 300, "free_units": 2}
+PRICES: Final[tuple[Mapping[str, Any], ...]] = (
+    {
+        "name": "Seats",
+        "model": {"type": "graduated", "currency": "EUR", "tiers": _TIERS},
+        "currency_options": [{"model": {"type": "volume", "currency": "JPY", "tiers": _TIERS}}],
+    },
+    {
+        "name": "Storage",
+        "timing": "in_arrears",
+        "model": {**_PACKAGES, "currency": "EUR"},
+        "minimum": {"amount": 450, "currency": "EUR"},
+        "maximum": {"amount": 1_450, "currency": "EUR"},
+        "currency_options": [{"model": {**_PACKAGES, "currency": "JPY"}}],
+    },
+)
+"""One is billed in advance, one in arrears; by tiers, by packages, and within bounds."""
+
 TOKENS: Final = {
     "tok_visa": 60,
     "tok_mastercard": 10,
@@ -79,16 +101,14 @@ class Load:
         }
 
     async def prepare(self) -> None:
-        """A product, a plan, and a price in each currency."""
+        """A product, and a plan with its prices."""
         product = await self._made("/v1/products", {"name": "Faults"})
         plan = await self._made(
             "/v1/plans", {"product": product["id"], "name": "Monthly", "interval": {"unit": "month"}}
         )
         self._world.plan = plan["id"]
-        for currency, amount in PRICES.items():
-            model = {"type": "per_unit", "currency": currency, "unit_amount": str(amount)}
-            price = await self._made("/v1/prices", {"plan": plan["id"], "model": model})
-            self._world.price_of[currency] = price["id"]
+        for price in PRICES:
+            self._world.prices.append((await self._made("/v1/prices", {"plan": plan["id"], **price}))["id"])
         chance = random.Random(f"{self._who}:first")  # noqa: S311  a schedule, not a secret
         for _ in range(ACTORS):
             await self._join(chance)
@@ -113,7 +133,7 @@ class Load:
     # ── actions ──
 
     async def _join(self, chance: random.Random) -> None:
-        currency = chance.choice(list(PRICES))
+        currency = chance.choice(CURRENCIES)
         body: dict[str, object] = {"name": f"N{chance.random()}", "email": "n@example.com", "currency": currency}
         clock = await self._clock(chance) if chance.random() < 1 / 3 else None
         if clock is not None:
@@ -139,14 +159,10 @@ class Load:
 
     async def _subscribe(self, chance: random.Random) -> None:
         person = chance.choice(self._world.people)
-        price = self._world.price_of[person.currency]
+        items = [{"price": price, "quantity": chance.randint(1, 30)} for price in self._world.prices]
         told = await self._post(
             "/v1/subscriptions",
-            {
-                "customer": person.customer_id,
-                "plan": self._world.plan,
-                "items": [{"price": price, "quantity": chance.randint(1, 3)}],
-            },
+            {"customer": person.customer_id, "plan": self._world.plan, "items": items},
         )
         if told.accepted:
             _keep(self._world.subscriptions, told.body["id"])
@@ -181,7 +197,7 @@ class Load:
             return
         body: dict[str, object] = {"payment": chance.choice(self._world.payments)}
         if chance.random() < 1 / 2:
-            body["amount"] = {"amount": chance.randint(1, 20_000), "currency": chance.choice(list(PRICES))}
+            body["amount"] = {"amount": chance.randint(1, 20_000), "currency": chance.choice(CURRENCIES)}
         await self._post("/v1/refunds", body)
 
     async def _bill(self, chance: random.Random) -> None:

@@ -24,4 +24,4 @@ class World:
     subscriptions: list[str] = field(default_factory=list)
     clocks: dict[str, datetime] = field(default_factory=dict)
     plan: str = ""
-    price_of: dict[str, str] = field(default_factory=dict)
+    prices: list[str] = field(default_factory=list)
