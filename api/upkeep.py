@@ -15,7 +15,7 @@ from api.http.call import Parts
 from api.http.problems import Problem
 from api.http.signing_in import IDENTITY_ACTOR, issue, tell_ended
 from domain.identity.team import WithdrawInvitation
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS
 from infra.identity.invitation_addresses import InvitationAddresses
 from infra.identity.opening import Identity
 from infra.rate_limits.postgres import forget_full

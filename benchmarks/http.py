@@ -26,7 +26,7 @@ from benchmarks.results import Row
 from benchmarks.servers import bench_stack
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
-from host.addresses import owner_dsn
+from host.configured import owner_dsn
 from host.embedded.process import free_port
 
 POST_RATES: Final = (100, 200, 300, 400, 600, 800, 1_000, 1_500)

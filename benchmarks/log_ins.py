@@ -22,7 +22,7 @@ from benchmarks.servers import bench_stack
 from cli.tenants import create_tenant
 from cli.users import create_admin
 from domain.kernel.tenant_mode import TenantMode
-from host.addresses import owner_dsn
+from host.configured import owner_dsn
 from host.stack import Stack
 from infra.settings import AuthSettings
 

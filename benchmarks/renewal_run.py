@@ -35,7 +35,7 @@ from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
 from domain.pricing.models import Flat
 from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
-from host.addresses import owner_dsn
+from host.configured import owner_dsn
 from host.stack import Stack
 from infra.event_store.opening import open_writer
 from infra.event_store.port import Request

@@ -82,7 +82,8 @@ async def verified(
 ) -> list[Checked]:
     """Check the wanted invariants of the system that these settings name, with progress bars."""
     from gateway_adapters.registry import gateways_from
-    from host.addresses import bootstrap, owner_dsn, owner_pool
+    from host.addresses import owner_pool
+    from host.configured import bootstrap, owner_dsn
     from processors.invariants.audit import Audited, audit
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from cli.output import AsJson, console_for, print_json, print_rows
-from host.addresses import owner_dsn, reached_settings
+from host.addresses import reached_settings
+from host.configured import owner_dsn
 from infra.clock import system_clock
 from infra.database import Role, open_pool
 from infra.identity.auth_log import keep_up

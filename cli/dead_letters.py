@@ -44,7 +44,7 @@ def _settings() -> Settings:
 @contextlib.asynccontextmanager
 async def _kept(settings: Settings) -> "AsyncIterator[Kept]":
     """The letters and the queue. What hands letters to their consumers again is more, and takes longer to load."""
-    from host.addresses import writer_dsn
+    from host.configured import writer_dsn
     from infra.database import Role, open_pool
     from infra.event_store.due_work import PostgresDueWork
     from infra.kafka.dead_letters import KeptLetters
@@ -58,7 +58,7 @@ async def _kept(settings: Settings) -> "AsyncIterator[Kept]":
 
 @contextlib.asynccontextmanager
 async def _handling(settings: Settings) -> "AsyncIterator[Handling]":
-    from host.addresses import owner_dsn, writer_dsn
+    from host.configured import owner_dsn, writer_dsn
     from processors.dead_letters.opening import open_handling
 
     async with open_handling(settings, dsn=writer_dsn(settings), owner_dsn=owner_dsn(settings)) as handling:

@@ -21,7 +21,7 @@ from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
 from cli.telecom_month import Cycle, MonthStalled, TelecomMonth, progress_bars
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
-from host.addresses import owner_dsn
+from host.configured import owner_dsn
 from host.stack import NO_LIMITS, Stack, run_until_stopped, running_stack
 from infra.settings import Settings, data_path, load_settings
 from processors.invariants.findings import Checked

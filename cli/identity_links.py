@@ -10,7 +10,8 @@ from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
 from domain.identity.foreign_subject import LinkNotFound, LinkSubject, SubjectAlreadyLinked, UnlinkSubject
 from domain.identity.team import MemberNotFound, TeamNotFound
 from domain.kernel.identifiers import IDENTITY_LINK
-from host.addresses import owner_dsn, reached_settings
+from host.addresses import reached_settings
+from host.configured import owner_dsn
 from infra.identity.keyring import subject_digest
 from infra.ids import new_id
 from infra.settings import Settings

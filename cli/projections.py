@@ -91,7 +91,8 @@ def check(
 
     [dim]Example:[/dim] [cyan]tallybook projections check invoices payments[/cyan]
     """
-    from host.addresses import owner_dsn, reached_settings
+    from host.addresses import reached_settings
+    from host.configured import owner_dsn
     from projections.folding.rebuild import differences
 
     chosen = _models(names or (), everything=False)
@@ -119,7 +120,8 @@ def rebuild_tables(
 
     [dim]Example:[/dim] [cyan]tallybook projections rebuild --all[/cyan]
     """
-    from host.addresses import owner_dsn, reached_settings
+    from host.addresses import reached_settings
+    from host.configured import owner_dsn
     from projections.folding.rebuild import CannotRebuild, rebuild
 
     if not names and not everything:

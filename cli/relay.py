@@ -91,7 +91,7 @@ def publish_again(
 
 
 def _question(settings: Settings, doomed: Sequence[str]) -> str:
-    from host.addresses import bootstrap
+    from host.configured import bootstrap
 
     dropped = (
         f"delete {', '.join(doomed)} on {bootstrap(settings)} with all that they hold, and then " if doomed else ""
@@ -100,7 +100,7 @@ def _question(settings: Settings, doomed: Sequence[str]) -> str:
 
 
 def _topics(settings: Settings) -> "contextlib.AbstractAsyncContextManager[PublishedTopics]":
-    from host.addresses import bootstrap
+    from host.configured import bootstrap
     from infra.kafka.topics import published_topics
 
     kafka = settings.kafka
@@ -118,7 +118,7 @@ async def start_over(settings: Settings, *, drop: bool) -> int:
     Nothing begins before the brokers have answered. No relay leads while the topics go, and the next leader makes them
     anew; what a former one still writes belongs to an incarnation that is over.
     """
-    from host.addresses import owner_dsn
+    from host.configured import owner_dsn
     from infra.kafka.republishing import new_incarnation
 
     async with _topics(settings) as topics, new_incarnation(owner_dsn(settings)) as incarnation:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.output import AsJson, console_for, print_json
-from host.addresses import owner_dsn, reached_settings
+from host.addresses import reached_settings
+from host.configured import owner_dsn
 from infra.database import Role, open_pool
 from infra.search_index import Remade, remake_people, remake_texts
 from infra.settings import Settings, vault_master_key

@@ -6,7 +6,7 @@ from cli.api_client import ApiClient
 from cli.tenants import TenantExists, create_key, create_tenant
 from cli.users import create_admin
 from domain.kernel.tenant_mode import TenantMode
-from host.addresses import owner_dsn
+from host.configured import owner_dsn
 from host.stack import Stack
 from infra.identity.one_time_tokens import Purpose
 from infra.settings import data_dir

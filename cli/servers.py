@@ -22,8 +22,9 @@ from host.embedded.process import find_process
 from host.embedded.servers import Servers
 from host.readiness import failing_parts
 from host.registry import ROLES, SEED, SIGN_IN_LINK, load
-from host.stack import Stack, migrate, roles_folder, run_until_stopped, running_stack
-from host.supervisor import SupervisorError, end_leftovers, read_roster
+from host.roster import read_roster, roles_folder
+from host.stack import Stack, migrate, run_until_stopped, running_stack
+from host.supervisor import SupervisorError, end_leftovers
 from host.watch import Watch
 from infra.settings import Settings, SettingsError, data_dir, data_path, load_settings
 

@@ -27,7 +27,8 @@ from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
-from host.addresses import owner_dsn, reached_settings
+from host.addresses import reached_settings
+from host.configured import owner_dsn
 from infra.database import Connection, Role, server_settings
 from infra.event_store.opening import open_writer
 from infra.event_store.port import Credential, CredentialKind

@@ -15,7 +15,8 @@ from cli.user_file import Unreadable, read_users
 from cli.user_import import Came, CannotImport, Imported, import_users
 from domain.identity.permissions import Role, UnknownRole, role_named
 from domain.identity.team import OF_TEAMS
-from host.addresses import owner_dsn, reached_settings
+from host.addresses import reached_settings
+from host.configured import owner_dsn
 
 WRONG_LINES_SHOWN: Final = 20
 

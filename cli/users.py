@@ -26,7 +26,8 @@ from domain.identity.user import (
 )
 from domain.kernel.identifiers import USER
 from domain.kernel.stream import Command
-from host.addresses import owner_dsn, reached_settings
+from host.addresses import reached_settings
+from host.configured import owner_dsn
 from infra.identity.one_time_tokens import Grant, Purpose
 from infra.identity.password_hashing import common_passwords
 from infra.ids import new_id

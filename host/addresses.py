@@ -4,10 +4,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+from host.configured import owner_dsn
 from host.embedded.process import LOOPBACK, find_process
 from host.embedded.servers import Servers
-from host.stack import roles_folder
-from host.supervisor import read_roster
+from host.roster import read_roster, roles_folder
 from infra.database import Pool, Role, open_pool
 from infra.settings import Settings, SettingsError, load_settings
 
@@ -43,29 +43,6 @@ def _with_gateway(settings: Settings) -> Settings:
             url = f"http://{LOOPBACK}:{role.port}"
             return replace(settings, gateway=settings.gateway.model_copy(update={"url": url}))
     return settings
-
-
-def owner_dsn(settings: Settings) -> str:
-    """The database as its owner."""
-    url = settings.database.owner_url or settings.database.url
-    if url is None:
-        raise SettingsError("TALLYBOOK_DATABASE_URL is not set: name the database, or use `tallybook dev`.")
-    return url.get_secret_value()
-
-
-def writer_dsn(settings: Settings) -> str:
-    """The database as the roles' processes log in to it."""
-    url = settings.database.url or settings.database.owner_url
-    if url is None:
-        raise SettingsError("TALLYBOOK_DATABASE_URL is not set: name the database, or use `tallybook dev`.")
-    return url.get_secret_value()
-
-
-def bootstrap(settings: Settings) -> str:
-    """The brokers."""
-    if settings.kafka.bootstrap is None:
-        raise SettingsError("TALLYBOOK_KAFKA_BOOTSTRAP is not set: name the brokers, or use `tallybook dev`.")
-    return settings.kafka.bootstrap
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import uvloop
 
-from host.addresses import bootstrap, owner_dsn, writer_dsn
+from host.configured import bootstrap, owner_dsn, writer_dsn
 from infra.database import Role
 from infra.heartbeat import Heartbeat
 from infra.settings import Settings, data_dir, gateway_api_key

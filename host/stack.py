@@ -5,17 +5,16 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from host.embedded.process import claim_port
 from host.embedded.servers import Servers
 from host.registry import MIGRATE, load
+from host.roster import roles_folder
 from host.supervisor import Supervisor, end_leftovers
-from infra.settings import Settings, data_dir, data_path
+from infra.settings import Settings, data_dir
 
-ROLES_FOLDER = "roles"
 _ANY_RATE: Final = "1000000000"
 NO_LIMITS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -96,11 +95,6 @@ async def migrate(settings: Settings, servers: Servers) -> None:
     owner = settings.database.owner_url or settings.database.url
     if owner is not None:
         await load(MIGRATE)(owner.get_secret_value())
-
-
-def roles_folder(settings: Settings) -> Path:
-    """Return the folder of the roles' logs and roster. The supervisor makes it; who only looks makes nothing."""
-    return data_path(settings) / ROLES_FOLDER
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> bool:

@@ -7,14 +7,12 @@ down; processes whose supervisor was SIGKILLed are ended by the next one, for th
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -24,6 +22,7 @@ import psutil
 from host.embedded.process import find_process, free_port, log_tail
 from host.journal import Journal, how_it_ended
 from host.readiness import why_not_ready
+from host.roster import Roster, RunningRole, forget_roster, read_roster, write_roster
 from infra.settings import SupervisorSettings
 
 READY_POLL_S = 0.05
@@ -53,30 +52,6 @@ class RoleState(StrEnum):
     WAITING = "waiting to start again"
     STOPPED = "stopped"
     FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningRole:
-    """One line of what runs, as `tallybook status` reads it. Start times are seconds since the epoch."""
-
-    name: str
-    pid: int
-    started_at: float
-    port: int
-    log_file: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roster:
-    """What a supervisor runs, and which process it is."""
-
-    supervisor_pid: int
-    supervisor_started_at: float
-    roles: tuple[RunningRole, ...]
-
-    @property
-    def is_alive(self) -> bool:
-        return find_process(self.supervisor_pid, self.supervisor_started_at) is not None
 
 
 class RoleProcess:
@@ -240,7 +215,7 @@ class Supervisor:
         """Stop every process, side by side; True if all went by themselves."""
         self._stopping = True
         graceful = await asyncio.gather(*(self.stop(name) for name in self._roles))
-        (self.folder / "roster.json").unlink(missing_ok=True)
+        forget_roster(self.folder)
         return all(graceful)
 
     async def _spawn(self, process: RoleProcess) -> None:
@@ -348,9 +323,7 @@ class Supervisor:
                 if each.pid is not None
             ),
         )
-        draft = self.folder / "roster.new"
-        draft.write_text(json.dumps(asdict(roster)), encoding="utf-8")
-        draft.replace(self.folder / "roster.json")
+        write_roster(self.folder, roster)
 
 
 async def end_leftovers(folder: Path, *, patience_s: float) -> None:
@@ -373,17 +346,7 @@ async def end_leftovers(folder: Path, *, patience_s: float) -> None:
         while left and time.monotonic() < deadline:
             left = [found for found in left if find_process(found.pid, found.create_time())]
             await asyncio.sleep(READY_POLL_S)
-    (folder / "roster.json").unlink(missing_ok=True)
-
-
-def read_roster(folder: Path) -> Roster | None:
-    """Return what the supervisor of this folder wrote down, None if nothing did."""
-    try:
-        found = json.loads((folder / "roster.json").read_text(encoding="utf-8"))
-        roles = tuple(RunningRole(**each) for each in found.pop("roles"))
-        return Roster(roles=roles, **found)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    forget_roster(folder)
 
 
 async def _is_ready(session: aiohttp.ClientSession, process: RoleProcess) -> bool:

@@ -14,8 +14,8 @@ import structlog
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from host.addresses import bootstrap, writer_dsn
-from infra.event_store.log import CONNECTION_ERRORS
+from host.configured import bootstrap, writer_dsn
+from infra.database import CONNECTION_ERRORS
 from infra.settings import Settings
 from infra.telemetry import mask_text
 

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL in one of its roles. Whoever the URL logs in as takes the role on from the first moment."""
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import asyncpg
 
@@ -9,6 +9,15 @@ from infra.settings import DatabaseSettings
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+CONNECTION_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that was told of its end, and is used before it is closed
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
+"""What a connection may raise at any moment while the database restarts or fails over."""
 
 
 class Role(StrEnum):

@@ -19,8 +19,9 @@ import structlog
 
 from infra.clock import Clock, clock_apart_ms, system_clock
 from infra.database import Connection, Role, server_settings
+from infra.probes import ProbeServer, start_probe_server
 from infra.settings import Settings
-from infra.telemetry import Health, PartHealth, ProbeServer, start_probe_server
+from infra.telemetry import Health, PartHealth
 
 log = structlog.get_logger(__name__)
 

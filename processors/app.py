@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaProducer
 from domain.kernel.stream import WorkKind
 from gateway_adapters.port import Gateway
 from gateway_adapters.registry import gateways_from
-from infra.database import Pool, Role, open_pool
+from infra.database import CONNECTION_ERRORS, Pool, Role, open_pool
 from infra.event_store.due_work import PostgresDueWork
-from infra.event_store.log import CONNECTION_ERRORS, Listener, PostgresLog
+from infra.event_store.log import Listener, PostgresLog
 from infra.event_store.opening import open_writer
 from infra.event_store.port import Writer
 from infra.event_store.postgres import PostgresStorage

@@ -15,7 +15,8 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from domain.kernel.stream import WorkKind
-from infra.event_store.log import CONNECTION_ERRORS, Listener, wait_for_growth
+from infra.database import CONNECTION_ERRORS
+from infra.event_store.log import Listener, wait_for_growth
 from infra.event_store.port import DueWorkQueue, IdempotencyKeyReused, QueueFull, StoreUnavailable, Work
 from infra.settings import ProcessorSettings
 from infra.telemetry import correlated

@@ -19,8 +19,8 @@ from api.http.remembered import Remembered
 from domain.identity.permissions import Scope
 from domain.kernel.identifiers import API_KEY
 from domain.kernel.tenant_mode import TenantMode
-from infra.database import Pool
-from infra.event_store.log import CONNECTION_ERRORS, Listener, wait_for_growth
+from infra.database import CONNECTION_ERRORS, Pool
+from infra.event_store.log import Listener, wait_for_growth
 from infra.identity.secret_tokens import base32
 from infra.ids import new_id
 

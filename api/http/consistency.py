@@ -10,8 +10,7 @@ from pydantic_core import PydanticCustomError
 from api.http import metrics
 from api.http.problems import INVALID_HEADER, POSITION_NOT_REACHED, Problem, retry_after
 from api.http.wire_positions import parse_position
-from infra.database import Pool
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS, Pool
 from projections.reached import Reached, reached
 from projections.read_model import Projection
 

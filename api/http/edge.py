@@ -39,7 +39,7 @@ from api.http.version import VERSION
 from domain.identity.permissions import Scope as RateClass
 from infra.card_numbers import holds_card_number
 from infra.clock import system_clock
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS
 from infra.ids import new_id
 from infra.telemetry import correlated
 

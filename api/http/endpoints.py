@@ -31,7 +31,7 @@ from api.http.problems import (
 from api.http.replies import JSON, Reply
 from api.http.validation import invalid_body
 from domain.kernel.refusal import Refusal
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS
 
 FILLING_RETRY_S: Final = 10
 

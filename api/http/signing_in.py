@@ -19,7 +19,7 @@ from domain.identity.refreshing import EndReason, SessionKind
 from domain.identity.session import EndSession, ReportTokenReuse, StartSession, UserMayNotSignIn
 from domain.identity.tenant import PLATFORM
 from domain.kernel.stream import Command
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS
 from infra.event_store.port import Credential, Outcome, QueueFull, Request, SealedPerson, StoreUnavailable
 from infra.identity.profiles import profile_of
 from infra.identity.sessions import Session, Started

@@ -15,7 +15,8 @@ from api.http.operations import Operations
 from api.http.replies import Reply, json_reply
 from infra.heartbeat import PartLog
 from infra.kafka.lease import told_of_lease
-from infra.telemetry import Health, PartHealth, metrics
+from infra.probes import metrics
+from infra.telemetry import Health, PartHealth
 from projections.reached import reached
 from projections.reading import Reader
 

@@ -15,8 +15,7 @@ from typing import Final
 
 from domain.kernel.stream import WorkKind
 from host.supervisor import Supervisor
-from infra.database import Pool
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS, Pool
 
 A_DAY_AND_MORE: Final = timedelta(hours=25)
 PILE_UP_S: Final = 0.4

@@ -18,8 +18,8 @@ from host.embedded.kafka import EmbeddedKafka
 from host.embedded.postgres import EmbeddedPostgres
 from host.embedded.process import EmbeddedServerError
 from host.stack import Stack
-from infra.database import Pool
-from infra.event_store.log import COLUMNS, CONNECTION_ERRORS, recorded
+from infra.database import CONNECTION_ERRORS, Pool
+from infra.event_store.log import COLUMNS, recorded
 from infra.kafka.topics import full_name
 from projections.read_model import Projection
 

@@ -16,7 +16,7 @@ from cli.faults.load import Load
 from cli.faults.schedule import LOAD_S, FaultKind, Round, schedule
 from cli.faults.stage import NotAtRest, Stage, set_stage
 from gateway_adapters.registry import gateways_from
-from host.addresses import owner_dsn
+from host.configured import owner_dsn
 from infra.database import Pool
 from infra.settings import Settings
 from processors.invariants.audit import Audited, audit

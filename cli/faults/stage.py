@@ -16,11 +16,10 @@ from cli.faults.misfortunes import Misfortunes
 from cli.faults.schedule import INSTANCES, SHORT_LEASE_S, Round
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
-from host.addresses import owner_dsn
+from host.configured import owner_dsn
 from host.stack import NO_LIMITS, Stack, running_stack
 from host.watch import Watch
-from infra.database import Pool
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS, Pool
 from infra.kafka.topics import full_name
 from infra.settings import Settings, SettingsError, gateway_api_key
 from processors.invariants.findings import Checked

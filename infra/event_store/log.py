@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from infra.database import Pool
+from infra.database import CONNECTION_ERRORS, Pool
 from infra.event_store.background import CHANNEL
 from infra.event_store.port import Outcome, Recorded
 from infra.event_store.postgres import LOOK_UP
@@ -22,15 +22,6 @@ READ_STREAM: Final = f"{_SELECT} WHERE tenant_id = $1 AND stream_type = $2 AND s
 OWNERS: Final = """
 SELECT owner FROM log.claims WHERE tenant_id = $1 AND kind = $2 AND value >= $3 AND value < $4 ORDER BY value LIMIT $5
 """
-# What a reader may be thrown at any moment while the database restarts or fails over.
-CONNECTION_ERRORS: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # of a connection that was told of its end, and is used before it is closed
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-)
 
 
 class PostgresLog:

@@ -20,8 +20,7 @@ from prometheus_client import Counter
 
 from domain.identity.auth_event import AuthEventKind
 from domain.kernel.identifiers import AUTH_EVENT
-from infra.database import Pool
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS, Pool
 from infra.ids import new_id
 from infra.settings import AuthSettings
 from infra.telemetry import mask_text

@@ -18,9 +18,9 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge, Histogram
 
 from domain.kernel.stream import Stream
-from infra.database import Connection, Role, server_settings
+from infra.database import CONNECTION_ERRORS, Connection, Role, server_settings
 from infra.event_store.background import CHANNEL
-from infra.event_store.log import CONNECTION_ERRORS, READ, recorded
+from infra.event_store.log import READ, recorded
 from infra.heartbeat import Stall
 from infra.kafka.lease import Leadership, LeaseLost, relay_name, renew, told_of_lease, try_lead
 from infra.kafka.probe import KafkaProbe

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS
 from infra.mail.folder import FolderMailer
 from infra.mail.port import Letter, LetterNotSent, Mailer
 from infra.mail.smtp import SmtpMailer

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS
 from infra.rate_limits.buckets import Bucket, Buckets, Grant, OwnBuckets
 
 _log: Final = structlog.stdlib.get_logger("api")

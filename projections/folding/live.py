@@ -10,8 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from infra.database import Connection
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS, Connection
 from infra.kafka.provenance import ForeignRecord, Place, foreign
 from infra.kafka.records import BEFORE_FIRST, ConsumerRecord, Delivered, NotOurRecord, delivered
 from projections.catalogue import read_models_of

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS
 from infra.settings import Settings
 from projections.catalogue import BY_NAME
 from projections.folding.rebuild import CannotRebuild, rebuild

@@ -15,8 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge, Histogram
 
-from infra.database import Connection, Role, open_pool, server_settings
-from infra.event_store.log import CONNECTION_ERRORS
+from infra.database import CONNECTION_ERRORS, Connection, Role, open_pool, server_settings
 from infra.heartbeat import Stall
 from infra.kafka.dead_letters import DeadLetters
 from infra.kafka.probe import KafkaProbe

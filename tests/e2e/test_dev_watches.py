@@ -17,7 +17,7 @@ import aiohttp
 import psutil
 import pytest
 
-from host.supervisor import read_roster
+from host.roster import read_roster
 from testing.services import session_folder
 
 READY_LIMIT_S: Final = 180.0

@@ -11,7 +11,6 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -21,33 +20,24 @@ from cli.output import print_rows
 from host.addresses import reached_settings
 from host.embedded.databases import PostgresServer
 from infra.settings import SettingsError, setting_rows
+from testing.command_line import every_command
 from testing.services import FreshDatabase
 
 ROOT = Path(__file__).parents[2]
 runner = CliRunner()
 
 
-def commands() -> list[tuple[str, ...]]:
-    """Every command that there is, with its group."""
-
-    def walk(group: object, before: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-        for name, command in getattr(group, "commands", {}).items():
-            if getattr(command, "commands", None):
-                yield from walk(command, (*before, name))
-            else:
-                yield (*before, name)
-
-    return list(walk(typer.main.get_command(app), ()))
+COMMANDS = [name for name, _ in every_command()]
 
 
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_explains_itself_with_an_example(command: tuple[str, ...]) -> None:
     result = runner.invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Example:" in result.output
 
 
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_answers_programs_in_json(command: tuple[str, ...]) -> None:
     assert "--json" in runner.invoke(app, [*command, "--help"]).output
 

@@ -11,10 +11,9 @@ from typing import Final
 
 import asyncpg
 import pytest
-import typer
 
-from cli.main import app
 from infra.kafka.topics import PUBLISHED, ensure_topics, full_name, published_topics
+from testing.command_line import every_command
 from testing.services import FreshDatabase, KafkaServer
 
 ROOT: Final = Path(__file__).parents[2]
@@ -69,14 +68,6 @@ ELSEWHERE: Final = {
 }
 
 
-def every_command(group: object, before: str = "") -> list[str]:
-    found: list[str] = []
-    for name, command in getattr(group, "commands", {}).items():
-        whole = f"{before} {name}".strip()
-        found += every_command(command, whole) if getattr(command, "commands", None) else [whole]
-    return found
-
-
 @pytest.fixture
 def environment(
     database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path
@@ -114,7 +105,7 @@ async def incarnation_of(database: FreshDatabase) -> int:
 
 
 def test_every_command_that_answers_programs_is_tried_here_or_said_to_be_elsewhere() -> None:
-    assert {*PROGRAMS, *ELSEWHERE} == set(every_command(typer.main.get_command(app)))
+    assert {*PROGRAMS, *ELSEWHERE} == {" ".join(name) for name, _ in every_command()}
     assert not PROGRAMS.keys() & ELSEWHERE.keys()
 
 

@@ -14,13 +14,15 @@ import psutil
 import pytest
 
 from host.journal import Journal
-from host.supervisor import RoleState, Supervisor, SupervisorError, read_roster
+from host.roster import read_roster
+from host.supervisor import RoleState, Supervisor, SupervisorError
 from infra.settings import SupervisorSettings
 
 # A role: it answers its probes, has a child of its own, and ends as its environment says.
 ROLE = """
     import asyncio, os, signal, subprocess, sys
-    from infra.telemetry import Health, PartHealth, start_probe_server
+    from infra.telemetry import Health, PartHealth
+    from infra.probes import start_probe_server
 
     async def main():
         print("hello from", sys.argv[1], os.environ.get("WHO", ""), flush=True)

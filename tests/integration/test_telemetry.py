@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import REGISTRY, Counter
 
 from infra.card_numbers import holds_card_number
+from infra.probes import start_probe_server
 from infra.settings import TelemetrySettings
 from infra.telemetry import (
     MASK,
@@ -22,7 +23,6 @@ from infra.telemetry import (
     correlation_id,
     mask_text,
     masked,
-    start_probe_server,
     timed_part,
 )
 

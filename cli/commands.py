@@ -1,0 +1,83 @@
+"""Every command of `tallybook`, in the order in which `tallybook --help` lists them."""
+
+from typing import Any, Final
+
+from typer.core import TyperGroup
+
+from cli.deferred import Deferred, Entry
+
+SERVERS: Final = "Servers and roles"
+PROOF: Final = "Audit, replay and repair"
+SETTINGS: Final = "Settings"
+
+COMMANDS: Final = (
+    Entry(
+        "dev",
+        "cli.servers:dev",
+        SERVERS,
+        "Start the servers, every role and a small seeded tenant; Ctrl-C stops what was started.",
+    ),
+    Entry(
+        "demo",
+        "cli.demo:demo",
+        SERVERS,
+        "Bill 7,043 telecom customers for two months, on real PostgreSQL and Kafka, and prove every cent.",
+    ),
+    Entry("up", "cli.servers:up", SERVERS, "Start PostgreSQL and Kafka, and leave them running."),
+    Entry(
+        "down", "cli.servers:down", SERVERS, "Stop everything that runs on the data folder: roles, Kafka, PostgreSQL."
+    ),
+    Entry(
+        "status",
+        "cli.servers:status",
+        SERVERS,
+        "Show which servers and roles run, where, and whether they are ready; start and make nothing.",
+    ),
+    Entry(
+        "migrate",
+        "cli.servers:migrate_database",
+        SERVERS,
+        "Bring the database to the newest schema; nothing happens if it is there already.",
+    ),
+    Entry(
+        "faults",
+        "cli.faults.command:faults",
+        PROOF,
+        "Break everything under load, and check that nothing was lost or doubled.",
+    ),
+    Entry(
+        "run",
+        "cli.role:run",
+        SERVERS,
+        "Run one role in this process until SIGTERM, with the servers that the environment names.",
+    ),
+    Entry(
+        "settings",
+        "cli.reference:show_settings",
+        SETTINGS,
+        "Show every environment variable that Tallybook reads, with its default, its unit and its meaning.",
+    ),
+    Entry(
+        "openapi",
+        "cli.reference:show_openapi",
+        SETTINGS,
+        "Print the API's OpenAPI 3.1 document, for generators of clients; no server is needed. It is JSON as it is.",
+    ),
+    Entry("tenants", "cli.tenants:app", SETTINGS, "Tenants and their API keys."),
+    Entry("users", "cli.users:app", SETTINGS, "People who sign in."),
+    Entry("auth", "cli.auth:app", SETTINGS, "The keys that sign access tokens, and the auth log."),
+    Entry("audit", "cli.audit:app", PROOF, "Proof that nothing was lost, doubled or changed."),
+    Entry("dead-letters", "cli.dead_letters:app", PROOF, "Records that a consumer gave up on."),
+    Entry("relay", "cli.relay:app", PROOF, "The relay that publishes the log to Kafka."),
+    Entry("projections", "cli.projections:app", PROOF, "The read models."),
+    Entry("search", "cli.search:app", PROOF, "What people and texts are found by."),
+)
+
+
+class CommandLine(TyperGroup):
+    """All of them, each deferred."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        for entry in COMMANDS:
+            self.add_command(Deferred(entry))
