@@ -389,6 +389,9 @@ class AuthSettings(Part):
         "issuer=file,…",
         "Issuers whose access tokens are believed, each with a file of its public keys (JWKS); nothing is fetched.",
     )
+    foreign_issuers_look_s: float = setting(
+        5.0, "s", "How long a process goes without looking whether a file of an issuer's keys has changed.", ge=0
+    )
 
 
 class MailSettings(Part):

@@ -1,8 +1,9 @@
 """Access tokens: JWTs signed with RS256 (RFC 9068), for programs.
 
-A token is looked at in an order that bounds what a stranger's costs: its length, its form, its header (exactly `alg`,
-`kid` and `typ`: none that names or brings a key, and nothing critical), its key, its signature, and only then its
-claims. What is wrong with it is for logs; whoever sent it is told that it is not valid.
+A token is looked at in an order that bounds what a stranger's costs: its length, its form, its header, its key, its
+signature, and only then its claims. Our header has exactly `alg`, `kid` and `typ`. Whatever else a foreign issuer's has
+(Entra's `nonce` and `x5t`) is ignored, as RFC 7515 wants it, unless it is critical, or brings or names a key. What is
+wrong with a token is for logs; whoever sent it is told that it is not valid.
 """
 
 import base64
@@ -12,29 +13,34 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, RSAKey
+from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
+from infra.identity.foreign_issuers import ForeignIssuers
 from infra.identity.signing_keys import ALGORITHM, KeysAt
 from infra.ids import new_id
-from infra.settings import AuthSettings, SettingsError
+from infra.settings import AuthSettings
 
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  a media type
-FOREIGN_TYPES: Final = ("at+jwt", "JWT")
+UNTYPED: Final = "JWT"
+FOREIGN_TYPES: Final = frozenset({"at+jwt", "jwt"})
 TOKEN_ID: Final = "jti_"  # noqa: S105  a prefix
-FOREIGN_KEY_MIN_BITS: Final = 2048
 _FORM: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
-_HEADER_NAMES: Final = {"alg", "kid", "typ"}
+_HEADER_NAMES: Final = frozenset({"alg", "kid", "typ"})
+_REFUSED_NAMES: Final = ("crit", "jku", "jwk", "x5u", "x5c")
+"""What a header may not hold, whoever signed it: what must be understood and is not (RFC 7515, 4.1.11), and what brings
+a key or says where one is, for keys are taken from nowhere but the issuer's file (RFC 8725, 3.10).
+"""
 _HEADER_MAX_CHARS: Final = 512
 _YEAR_S: Final = 365 * 86_400
 _TEXT_CLAIMS: Final = ("sub", "tid", "role", "sid", "jti")
 _REGISTRY: Final = JWSRegistry(algorithms=[ALGORITHM])
+_FOREIGN_REGISTRY: Final = JWSRegistry(algorithms=[ALGORITHM], strict_check_header=False)
 
 
 class InvalidToken(Exception):
@@ -76,9 +82,9 @@ class _Opened:
 class AccessTokens:
     """Signs and verifies. Keys are handed in (`SigningKeys.at`), and so is the time."""
 
-    def __init__(self, settings: AuthSettings, foreign: Mapping[str, KeySet] | None = None) -> None:
+    def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
-        self._foreign = foreign if foreign is not None else foreign_issuers(settings)
+        self._foreign = ForeignIssuers(settings)
 
     def believes(self, issuer: str) -> bool:
         """Whether tokens of this foreign issuer are verified."""
@@ -112,6 +118,8 @@ class AccessTokens:
         opened = self._opened(token)
         if isinstance(opened.issuer, str) and opened.issuer in self._foreign:
             return self._verify_foreign(opened.issuer, opened.header, token, now)
+        if set(opened.header) != _HEADER_NAMES:
+            raise InvalidToken("header")
         if opened.header["typ"] != TOKEN_TYPE:
             raise InvalidToken("typ")
         key = keys.verifying(opened.header["kid"])
@@ -128,12 +136,12 @@ class AccessTokens:
         )
 
     def _verify_foreign(self, issuer: str, header: Mapping[str, Any], token: str, now: datetime) -> ForeignToken:
-        if header["typ"] not in FOREIGN_TYPES:
+        if not _is_foreign_type(header.get("typ", UNTYPED)):
             raise InvalidToken("typ")
-        key = next((key for key in self._foreign[issuer] if key.kid == header["kid"]), None)
-        if not isinstance(key, RSAKey):
+        key = self._foreign.key(issuer, header["kid"])
+        if key is None:
             raise InvalidToken("kid")
-        claims = self._claims(token, key, issuer, now, ("sub",))
+        claims = self._claims(token, key, issuer, now, ("sub",), registry=_FOREIGN_REGISTRY)
         return ForeignToken(
             issuer=issuer, subject=claims["sub"], expires_at=_instant(claims["exp"], now), claims=claims
         )
@@ -146,15 +154,27 @@ class AccessTokens:
         if found is None or len(found[1]) > _HEADER_MAX_CHARS:
             raise InvalidToken("form")
         header, claims = _json(found[1]), _json(found[2])
-        if set(header) != _HEADER_NAMES or not all(isinstance(value, str) for value in header.values()):
+        for name in _REFUSED_NAMES:
+            if name in header:
+                raise InvalidToken(name)
+        if not all(isinstance(header.get(name), str) for name in ("alg", "kid")):
             raise InvalidToken("header")
         if header["alg"] != ALGORITHM:
             raise InvalidToken("alg")
         return _Opened(header=header, issuer=claims.get("iss"))
 
-    def _claims(self, token: str, key: RSAKey, issuer: str, now: datetime, texts: Sequence[str]) -> Mapping[str, Any]:
+    def _claims(
+        self,
+        token: str,
+        key: RSAKey,
+        issuer: str,
+        now: datetime,
+        texts: Sequence[str],
+        *,
+        registry: JWSRegistry = _REGISTRY,
+    ) -> Mapping[str, Any]:
         try:
-            claims = jwt.decode(token, key, registry=_REGISTRY).claims
+            claims = jwt.decode(token, key, registry=registry).claims
             JWTClaimsRegistry(
                 now=int(now.timestamp()),
                 leeway=self._settings.token_leeway_s,
@@ -171,36 +191,9 @@ class AccessTokens:
         return claims
 
 
-def foreign_issuers(settings: AuthSettings) -> Mapping[str, KeySet]:
-    """The issuers of the setting, each with the keys of its file. Raises SettingsError."""
-    found: dict[str, KeySet] = {}
-    for pair in filter(None, (part.strip() for part in settings.foreign_issuers.split(","))):
-        issuer, _, name = (part.strip() for part in pair.partition("="))
-        if not issuer or not name or issuer == settings.issuer or issuer in found:
-            raise SettingsError(
-                "TALLYBOOK_AUTH_FOREIGN_ISSUERS is a list of issuer=file, such as "
-                f"https://login.example.com=/etc/tallybook/login.jwks, each issuer once and not our own; not {pair!r}."
-            )
-        found[issuer] = _key_set(name)
-    return found
-
-
-def _key_set(name: str) -> KeySet:
-    about = f"TALLYBOOK_AUTH_FOREIGN_ISSUERS: {name}"
-    try:
-        document = json.loads(Path(name).read_bytes())
-        keys = KeySet.import_key_set(document)
-        is_named = all(key.get("kid") for key in document["keys"])
-    except (OSError, JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SettingsError(f"{about} does not hold a JSON Web Key Set: {error}") from error
-    for key in keys:
-        if not isinstance(key, RSAKey) or key.public_key.key_size < FOREIGN_KEY_MIN_BITS:
-            raise SettingsError(f"{about} may hold RSA keys of {FOREIGN_KEY_MIN_BITS} bits or more, and nothing else.")
-        if key.is_private:
-            raise SettingsError(f"{about} holds a private key, which is nobody's but the issuer's. Leave it out.")
-    if not is_named:
-        raise SettingsError(f"{about} holds a key without `kid`; tokens name their key by it.")
-    return keys
+def _is_foreign_type(named: object) -> bool:
+    """Whether a token is meant for an API: by its type, or by none, as Okta's are; never one of another purpose."""
+    return isinstance(named, str) and named.lower().removeprefix("application/") in FOREIGN_TYPES
 
 
 def _json(text: str) -> dict[str, Any]:

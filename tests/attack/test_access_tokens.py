@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet, RSAKey
+from structlog.testing import capture_logs
 
 from domain.identity.key_rotation import KeyState
-from infra.identity.access_tokens import AccessToken, AccessTokens, ForeignToken, InvalidToken, foreign_issuers
+from infra.identity.access_tokens import AccessToken, AccessTokens, ForeignToken, InvalidToken
+from infra.identity.foreign_issuers import ForeignIssuers
 from infra.identity.signing_keys import KeysAt, SigningKey
 from infra.settings import AuthSettings, SettingsError
 from testing.credentials import DAY, NOW, SECOND, USER
@@ -248,6 +250,97 @@ def test_a_foreign_issuer_is_believed_for_its_own_tokens_only(foreign: AccessTok
     assert foreign.key_id(signed(header, FOREIGN, "eve")) is None
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "RS256", "typ": "at+jwt", "kid": "eve"},  # Auth0, RFC 9068
+        {"typ": "JWT", "nonce": "2fZb4u", "alg": "RS256", "x5t": "7nbVqbP0", "kid": "eve"},  # Entra
+        {"kid": "eve", "alg": "RS256"},  # Okta
+        {"alg": "RS256", "typ": "application/at+jwt", "kid": "eve"},
+        {"alg": "RS256", "typ": "JWT", "kid": "eve", "cty": "json", "org": {"of": ["its", "own"]}},
+    ],
+)
+def test_a_foreign_header_is_as_its_issuer_writes_it(foreign: AccessTokens, header: object) -> None:
+    assert isinstance(foreign.verify(keys(), signed(header, FOREIGN, "eve"), NOW), ForeignToken)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("crit", ["exp"]),
+        ("jku", "https://login.example.com/jwks.json"),
+        ("jwk", {"kty": "RSA"}),
+        ("x5u", "https://login.example.com/cert.pem"),
+        ("x5c", ["AAAA"]),
+        ("typ", None),
+        ("kid", 7),
+    ],
+)
+def test_a_foreign_header_that_is_critical_or_brings_a_key_is_refused(
+    foreign: AccessTokens, name: str, value: object
+) -> None:
+    header = {"alg": "RS256", "kid": "eve", "typ": "JWT", name: value}
+    with pytest.raises(InvalidToken, match={"kid": "header"}.get(name, name)):
+        foreign.verify(keys(), signed(header, FOREIGN, "eve"), NOW)
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.s = 0.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def of_file(path: Path, clock: Clock, *kids: str) -> ForeignIssuers:
+    """The issuer, whose file holds these keys."""
+    hold(path, *kids)
+    return ForeignIssuers(AuthSettings(foreign_issuers=f"{ISSUER}={path}", foreign_issuers_look_s=5), now_s=clock)
+
+
+def hold(path: Path, *kids: str) -> None:
+    """Put another file in the place of the one before, as deployments do it."""
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps(KeySet([rsa(kid) for kid in kids]).as_dict(private=False)))
+    draft.replace(path)
+
+
+def test_an_issuers_rotation_wants_no_restart_and_is_looked_for_at_a_bounded_pace(tmp_path: Path) -> None:
+    path, clock = tmp_path / "login.jwks", Clock()
+    issuers = of_file(path, clock, "eve")
+    hold(path, "eve", "next")
+    clock.s = 4.9
+    assert issuers.key(ISSUER, "next") is None
+    clock.s = 5.0
+    assert issuers.key(ISSUER, "next") is not None
+    hold(path, "next")
+    clock.s = 10.0
+    assert issuers.key(ISSUER, "eve") is None
+    assert issuers.key(ISSUER, "next") is not None
+
+
+def test_a_file_that_is_broken_keeps_the_keys_before_and_is_told_of_once(tmp_path: Path) -> None:
+    path, clock = tmp_path / "login.jwks", Clock()
+    issuers = of_file(path, clock, "eve")
+    secret = json.dumps(KeySet([rsa("next")]).as_dict(private=True))
+    for number, content in enumerate(('{"keys": [', secret, secret[:-2], None)):
+        with capture_logs() as told:
+            path.write_text(content) if content is not None else path.unlink()
+            for _ in range(3):
+                clock.s += 5
+                assert issuers.key(ISSUER, "eve") is not None, number
+                assert issuers.key(ISSUER, "next") is None, number
+        (line,) = told
+        assert (line["event"], line["log_level"], line["issuer"]) == ("foreign_issuer_keys_stay", "warning", ISSUER)
+        assert str(path) in line["why"]
+        assert json.loads(secret)["keys"][0]["d"][:20] not in str(told)
+    hold(path, "next")
+    clock.s += 5
+    assert issuers.key(ISSUER, "next") is not None
+
+
 def test_a_foreign_expiry_beyond_the_calendar_is_a_year(foreign: AccessTokens) -> None:
     header = {"alg": "RS256", "kid": "eve", "typ": "at+jwt"}
     for exp in (10**2_000, 1e300):
@@ -279,10 +372,10 @@ def test_a_file_of_keys_that_cannot_be_used_is_told_at_the_start(
     path = tmp_path / "login.jwks"
     path.write_text(content())
     with pytest.raises(SettingsError, match=words):
-        foreign_issuers(AuthSettings(foreign_issuers=f"{ISSUER}={path}"))
+        ForeignIssuers(AuthSettings(foreign_issuers=f"{ISSUER}={path}"))
 
 
 @pytest.mark.parametrize("text", ["https://login.example.com", "=file", "tallybook=keys.json", f"{ISSUER}=/none"])
 def test_a_list_of_issuers_that_cannot_be_used_is_told_at_the_start(text: str) -> None:
     with pytest.raises(SettingsError, match="TALLYBOOK_AUTH_FOREIGN_ISSUERS"):
-        foreign_issuers(AuthSettings(foreign_issuers=text))
+        ForeignIssuers(AuthSettings(foreign_issuers=text))
