@@ -152,6 +152,7 @@ async def _create_key(
         name="made by the operator",
         scope=scope,
         expires_at=expires_at,
+        is_end_given=False,
         allowed_networks=(),
         limits=CELLS_LIMITS,
     )

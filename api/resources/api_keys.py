@@ -101,7 +101,11 @@ class Rotation(Body):
 
     overlap_hours: Annotated[int, Field(ge=0, le=_OVERLAP_MAX_H)] = OVERLAP_DEFAULT_H
     expires_at: Annotated[
-        Instant | None, Field(description="When the successor ends: in 90 days if left out; null: never by itself.")
+        Instant | None,
+        Field(
+            description="When the successor ends. Left out: when the key does, if that was said as it was made, else "
+            "in 90 days; null: never by itself."
+        ),
     ] = None
 
 
@@ -189,6 +193,7 @@ async def create_api_key(call: Call, body: NewApiKey) -> Intention:
         name=body.name,
         scope=body.scope,
         expires_at=_end(call, body),
+        is_end_given=body.expires_at is not None,
         allowed_networks=body.allowed_networks,
         limits=body.limits.value,
     )
@@ -241,7 +246,7 @@ async def rotate_api_key(call: Call, body: Rotation) -> Intention:
 
     The answer is the successor, and has it in `secret` once, as when a key is made. The key that is replaced works for
     `overlap_hours`, 24 unless you say otherwise and 168 at most, and never longer than it would have. A key has one
-    successor. A key may rotate itself.
+    successor. A key may rotate itself; one whose end was said makes none that lasts longer.
     """
     key_id = _id_of(call)
     successor = make_key(call.mode)
@@ -251,6 +256,7 @@ async def rotate_api_key(call: Call, body: Rotation) -> Intention:
         successor_id=successor.key_id,
         successor_prefix=successor.prefix,
         successor_expires_at=_end(call, body),
+        is_end_given="expires_at" in body.model_fields_set,
         overlap=body.overlap_hours * _HOUR,
         by=call.principal.id,
     )

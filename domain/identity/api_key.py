@@ -36,11 +36,16 @@ CELLS_LIMITS: Final = KeyLimits(reads_per_hour=None, writes_per_hour=None, admin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyTerms:
-    """What a key is good for. `allowed_networks` are as in `192.0.2.0/24`; none: it works from everywhere."""
+    """What a key is good for. `allowed_networks` are as in `192.0.2.0/24`; none: it works from everywhere.
+
+    `is_end_given`: whoever asked for the key said when it ends, so its successor ends then, too. False: it ends as keys
+    do, or when it is revoked.
+    """
 
     name: str
     scope: Scope
     expires_at: datetime | None
+    is_end_given: bool
     allowed_networks: tuple[str, ...]
     limits: KeyLimits
 
@@ -61,13 +66,18 @@ class CreateApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotateApiKey:
-    """Make a successor on the same terms; the key itself works for `overlap` more, at most until it expires."""
+    """Make a successor on the same terms; the key itself works for `overlap` more, at most until it expires.
+
+    `is_end_given`: the successor ends as asked. False: as the key does if that was given, else at
+    `successor_expires_at`.
+    """
 
     tenant_id: str
     key_id: str
     successor_id: str
     successor_prefix: str
     successor_expires_at: datetime | None
+    is_end_given: bool
     overlap: timedelta
     by: str | None
 

@@ -32,7 +32,7 @@ class NotSuperAdmin(Refusal):
 
 
 class GrantsTooMuch(Refusal):
-    """Nobody gives a right that they do not have: a smaller scope, or networks within those of the key that asks."""
+    """Nobody gives a right that they do not have: a smaller scope, or networks and an end within the asking key's."""
 
     code = "grants_too_much"
     kind = RefusalKind.FORBIDDEN
@@ -88,6 +88,17 @@ def check_may_grant(streams: Streams, tenant_id: str, by: str | None, terms: Key
         raise GrantsTooMuch(scope=terms.scope.value).at("scope")
     if by.startswith(KEY_PREFIX) and not _is_within(terms, API_KEY.of(streams, by).terms):
         raise GrantsTooMuch(api_key=by).at("allowed_networks")
+
+
+def check_may_last(streams: Streams, by: str | None, terms: KeyTerms) -> None:
+    """A key whose end was given makes none that lasts longer, neither its successor. Raises GrantsTooMuch."""
+    if by is None or not by.startswith(KEY_PREFIX):
+        return
+    own = API_KEY.of(streams, by).terms
+    if not own.is_end_given or own.expires_at is None:
+        return
+    if terms.expires_at is None or terms.expires_at > own.expires_at:
+        raise GrantsTooMuch(api_key=by, expires_at=own.expires_at).at("expires_at")
 
 
 def _held(streams: Streams, tenant_id: str, by: str, permission: Permission, now: datetime) -> frozenset[Permission]:

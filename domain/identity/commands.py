@@ -20,7 +20,7 @@ from domain.identity.api_key import (
     UpdateApiKey,
     check_terms,
 )
-from domain.identity.authority import check_may, check_may_grant
+from domain.identity.authority import check_may, check_may_grant, check_may_last
 from domain.identity.permissions import Permission
 from domain.identity.tenant import (
     ENTRY_LASTS,
@@ -133,6 +133,7 @@ def create_api_key(command: CreateApiKey, streams: Streams, now: datetime) -> De
     API_KEY.check_new(streams, command.key_id)
     check_terms(command.terms, now)
     check_may_grant(streams, command.tenant_id, command.by, command.terms, now)
+    check_may_last(streams, command.by, command.terms)
     created = ApiKeyCreated(
         key_id=command.key_id,
         prefix=command.prefix,
@@ -154,14 +155,18 @@ def rotate_api_key(command: RotateApiKey, streams: Streams, now: datetime) -> De
     if not timedelta(0) <= command.overlap <= OVERLAP_MAX:
         raise InvalidOverlap(overlap_s=command.overlap // timedelta(seconds=1))
     API_KEY.check_new(streams, command.successor_id)
-    terms = replace(key.terms, expires_at=command.successor_expires_at)
+    terms = key.terms
+    if command.is_end_given or not terms.is_end_given:
+        ends = command.successor_expires_at
+        terms = replace(terms, expires_at=ends, is_end_given=command.is_end_given and ends is not None)
     check_terms(terms, now)
     check_may_grant(streams, command.tenant_id, command.by, terms, now)
-    ends = now + command.overlap
+    check_may_last(streams, command.by, terms)
+    over = now + command.overlap
     rotated = ApiKeyRotated(
         key_id=command.key_id,
         successor_id=command.successor_id,
-        works_until=ends if key.terms.expires_at is None else min(ends, key.terms.expires_at),
+        works_until=over if key.terms.expires_at is None else min(over, key.terms.expires_at),
     )
     successor = ApiKeyCreated(
         key_id=command.successor_id,

@@ -37,6 +37,7 @@ def terms(**changes: Any) -> KeyTerms:
         "name": "imports",
         "scope": Scope.WRITE,
         "expires_at": LATER,
+        "is_end_given": False,
         "allowed_networks": (),
         "limits": CELLS_LIMITS,
     }

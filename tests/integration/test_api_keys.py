@@ -126,6 +126,20 @@ async def test_a_rotated_key_works_beside_its_successor_until_the_overlap_ends(a
     assert (again.status_code, again.json()["code"]) == (409, "api_key_rotated")
 
 
+async def test_a_successor_ends_when_the_key_was_asked_to_unless_somebody_says_otherwise(admin: Client) -> None:
+    ends, later = "2198-01-01T00:00:00Z", "2199-01-01T00:00:00Z"
+    asked = await make(admin, "admin", expires_at=ends)
+    same = (await admin.post(f"{PATH}/{asked['id']}/rotate", {})).json()
+    assert same["expires_at"] == ends
+    itself = {"Authorization": f"Bearer {same['secret']}"}
+    for wanted in (later, None):
+        refused = await admin.send("POST", f"{PATH}/{same['id']}/rotate", {"expires_at": wanted}, headers=itself)
+        assert (refused.status_code, refused.json()["code"]) == (403, "grants_too_much")
+        assert refused.json()["param"] == "expires_at"
+    longer = (await admin.post(f"{PATH}/{same['id']}/rotate", {"expires_at": later})).json()
+    assert longer["expires_at"] == later
+
+
 async def test_without_an_overlap_the_key_before_ends_at_once(admin: Client) -> None:
     old = await make(admin)
     assert await works(admin, old["secret"])

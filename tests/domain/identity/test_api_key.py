@@ -1,6 +1,6 @@
 """Specifications of API keys."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -76,6 +76,7 @@ def rotate(overlap: timedelta = DAY, **changes: Any) -> RotateApiKey:
         "successor_id": SUCCESSOR_ID,
         "successor_prefix": "ijklmnop",
         "successor_expires_at": LATER,
+        "is_end_given": False,
     }
     return RotateApiKey(overlap=overlap, **{**usual, **changes})
 
@@ -244,6 +245,54 @@ def test_a_key_makes_changes_and_revokes_others_and_itself() -> None:
     assert given(*maker(), key_created()).when(rotate(by=MAKER)).done.events
     itself = RevokeApiKey(tenant_id=TENANT_ID, key_id=MAKER, by=MAKER)
     given(*maker()).when(itself).then(ApiKeyRevoked(key_id=MAKER, revoked_at=NOW)).when(itself).then_refused(NotAllowed)
+
+
+SOON = NOW + DAY
+SUCCESSOR = ApiKeyCreated(
+    key_id=SUCCESSOR_ID, prefix="ijklmnop", terms=terms(), rotated_from=KEY_ID, made_by=ADA, created_at=NOW
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "ends", "is_given"),
+    [
+        ({"expires_at": SOON, "is_end_given": True}, {}, SOON, True),
+        ({"expires_at": SOON, "is_end_given": False}, {}, LATER, False),
+        ({"expires_at": None, "is_end_given": False}, {}, LATER, False),
+        ({"expires_at": SOON, "is_end_given": True}, {"is_end_given": True}, LATER, True),
+        (
+            {"expires_at": SOON, "is_end_given": True},
+            {"is_end_given": True, "successor_expires_at": None},
+            None,
+            False,
+        ),
+    ],
+)
+def test_a_successor_ends_as_asked_or_as_the_key_was_asked_to_or_as_keys_do(
+    own: dict[str, Any], asked: dict[str, Any], ends: datetime | None, is_given: bool
+) -> None:
+    history = (tenant_created(), added(ADA), key_created(**own))
+    done = given(*history).when(rotate(by=ADA, **asked)).done
+    successor = replace(SUCCESSOR, terms=terms(expires_at=ends, is_end_given=is_given))
+    assert done.events[-1] == successor
+
+
+def test_a_key_whose_end_was_given_makes_none_that_lasts_longer_and_no_such_successor_of_itself() -> None:
+    own = replace(maker()[1], terms=terms(scope=Scope.ADMIN, expires_at=SOON, is_end_given=True))
+    history = (tenant_created(), own, key_created())
+    itself = rotate(by=MAKER, key_id=MAKER)
+    for command in (
+        create_key(by=MAKER),
+        create_key(by=MAKER, expires_at=None),
+        rotate(by=MAKER),
+        replace(itself, is_end_given=True),
+        replace(itself, is_end_given=True, successor_expires_at=None),
+    ):
+        wanted = replace(command, key_id=SUCCESSOR_ID) if isinstance(command, CreateApiKey) else command
+        given(*history).when(wanted).then_refused(GrantsTooMuch)
+    as_long = replace(create_key(by=MAKER, expires_at=SOON), key_id=SUCCESSOR_ID)
+    for allowed in (as_long, itself, update(by=MAKER, name="n")):
+        assert given(*history).when(allowed).done.events
 
 
 @pytest.mark.parametrize("command", [create_key(by=KEY_ID), rotate(by=KEY_ID), update(by=KEY_ID, name="n")])
