@@ -43,6 +43,7 @@ from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import CollectionMethod, DraftInvoice, PayInvoiceOutOfBand, VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
+from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.stream import Command
@@ -86,6 +87,7 @@ PRICES: tuple[Price, ...] = (
     Package(currency=USD, package_size=Decimal(3), package_amount=900, free_units=Decimal(1)),
     BoundedPrice(model=TIERED, minimum=Money(115, USD), maximum=Money(140, USD)),
 )
+QUARTER = Interval(IntervalUnit.QUARTER)
 IN_YEN = Flat(amount=Money(700, CurrencyCode("JPY")))
 
 
@@ -135,6 +137,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 external_id=f"price-{usd.amount}",
                 price=PRICES[usd.amount % len(PRICES)],
                 currency_options=(IN_YEN,) * (usd.amount % 2),
+                interval=None if usd.amount % 3 else QUARTER,
                 timing=draw.choice(tuple(BillingTiming)),
             )
             if draw.random() < 0.05:

@@ -21,6 +21,7 @@ from api.http.listing import (
 )
 from api.http.operations import Intention
 from api.http.resource import Resource
+from api.resources.plans import IntervalBody, IntervalResource, interval_resource
 from api.resources.price_models import ModelResource, StatedPrice, StatedResource, stated_resource
 from domain.catalog.plan import PlanIsArchived, PlanNotFound
 from domain.catalog.price import (
@@ -59,6 +60,9 @@ class NewPrice(New, StatedPrice):
         tuple[StatedPrice, ...],
         Field(max_length=MAX_CURRENCY_OPTIONS, description="The same price in further currencies, once in each."),
     ] = ()
+    interval: Annotated[
+        IntervalBody | None, Field(description="How often it is billed; as the plan, where none is named.")
+    ] = None
     timing: BillingTiming = BillingTiming.IN_ADVANCE
 
 
@@ -70,7 +74,7 @@ class PriceFilters(CreatedParameters):
 
 
 class PriceResource(TypedDict):
-    """A price; `currency_options` state it in further currencies."""
+    """A price; `currency_options` state it in further currencies. `interval` is null where it is the plan's."""
 
     id: PriceId
     object: Literal["price"]
@@ -82,6 +86,7 @@ class PriceResource(TypedDict):
     minimum: MoneyResource | None
     maximum: MoneyResource | None
     currency_options: list[StatedResource]
+    interval: IntervalResource | None
     timing: BillingTiming
     active: bool
     metadata: dict[str, str]
@@ -99,6 +104,7 @@ def price_resource(price: PlanPrice) -> PriceResource:
         "name": price.name,
         **stated_resource(price.price),
         "currency_options": [stated_resource(option) for option in price.currency_options],
+        "interval": None if price.interval is None else interval_resource(price.interval),
         "timing": price.timing,
         "active": price.archived_at is None,
         "metadata": dict(price.metadata),
@@ -133,6 +139,7 @@ EXAMPLE: Final[dict[str, object]] = {
             "maximum": None,
         }
     ],
+    "interval": None,
     "timing": "in_advance",
     "active": True,
     "metadata": {"order": "4711"},
@@ -193,6 +200,7 @@ async def create_price(_call: Call, body: NewPrice) -> Intention:
             name=body.name,
             price=body.value,
             currency_options=tuple(option.value for option in body.currency_options),
+            interval=None if body.interval is None else body.interval.value,
             timing=body.timing,
             metadata=body.kept,
         ),

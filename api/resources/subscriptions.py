@@ -43,6 +43,7 @@ from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
 from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.periods import running_period
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     PeriodIsBilled,
@@ -56,8 +57,10 @@ from domain.subscriptions.terms import (
     MAX_ITEMS,
     DuplicatePrice,
     FlatPriceHasNoQuantity,
+    IntervalsDoNotNest,
     InvalidSubscriptionItems,
     PriceOfAnotherPlan,
+    SubscriptionItem,
 )
 from infra.ids import new_id
 from projections.models import subscriptions as read
@@ -100,7 +103,10 @@ class Cancellation(Body):
 
 
 class SubscriptionItemResource(TypedDict):
-    """A price as it was when it was subscribed to, in the customer's currency, and how many of it."""
+    """A price as it was when it was subscribed to, in the customer's currency, and how many of it.
+
+    Its period is longer than the subscription's where its interval is. Both are null during a trial.
+    """
 
     price: str
     product: str
@@ -112,6 +118,9 @@ class SubscriptionItemResource(TypedDict):
     maximum: MoneyResource | None
     timing: BillingTiming
     quantity: str
+    interval: IntervalResource
+    current_period_start: datetime | None
+    current_period_end: datetime | None
 
 
 class SubscriptionFilters(CreatedParameters):
@@ -123,7 +132,9 @@ class SubscriptionFilters(CreatedParameters):
 
 
 class SubscriptionResource(TypedDict):
-    """A subscription. Period fields are null during a trial."""
+    """A subscription: its interval is the shortest of its items', and what renews. Period fields are null during a
+    trial.
+    """
 
     id: SubscriptionId
     object: Literal["subscription"]
@@ -160,18 +171,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "plan": terms.plan_id,
         "plan_version": terms.plan_version,
         "status": subscription.status,
-        "items": [
-            {
-                "price": item.price_id,
-                "product": item.product_id,
-                "description": item.description,
-                "tax_category": item.tax_category,
-                **stated_resource(item.price),
-                "timing": item.timing,
-                "quantity": plain_decimal(item.quantity),
-            }
-            for item in terms.items
-        ],
+        "items": [_item(item, subscription) for item in terms.items],
         "interval": interval_resource(terms.interval),
         "currency": terms.currency,
         "time_zone": terms.time_zone,
@@ -188,6 +188,22 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "test_clock": subscription.test_clock_id,
         "metadata": dict(subscription.metadata),
         "created": subscription.created_at,
+    }
+
+
+def _item(item: SubscriptionItem, subscription: Subscription) -> SubscriptionItemResource:
+    period = running_period(subscription, item.interval)
+    return {
+        "price": item.price_id,
+        "product": item.product_id,
+        "description": item.description,
+        "tax_category": item.tax_category,
+        **stated_resource(item.price),
+        "timing": item.timing,
+        "quantity": plain_decimal(item.quantity),
+        "interval": interval_resource(item.interval or subscription.terms.interval),
+        "current_period_start": None if period is None else period.start,
+        "current_period_end": None if period is None else period.end,
     }
 
 
@@ -210,6 +226,9 @@ EXAMPLE: Final[dict[str, object]] = {
             "maximum": None,
             "timing": "in_advance",
             "quantity": "1",
+            "interval": {"unit": "month", "count": 1},
+            "current_period_start": "2026-01-01T00:00:00Z",
+            "current_period_end": "2026-01-31T23:00:00Z",
         }
     ],
     "interval": {"unit": "month", "count": 1},
@@ -268,6 +287,7 @@ SUBSCRIPTIONS: Final = Resource(
         PriceOfAnotherPlan,
         DuplicatePrice,
         FlatPriceHasNoQuantity,
+        IntervalsDoNotNest,
         UnknownTimeZone,
         BeyondCalendar,
     ),

@@ -40,13 +40,14 @@ PRICES: Final[tuple[Mapping[str, Any], ...]] = (
     {
         "name": "Storage",
         "timing": "in_arrears",
+        "interval": {"unit": "quarter"},
         "model": {**_PACKAGES, "currency": "EUR"},
         "minimum": {"amount": 450, "currency": "EUR"},
         "maximum": {"amount": 1_450, "currency": "EUR"},
         "currency_options": [{"model": {**_PACKAGES, "currency": "JPY"}}],
     },
 )
-"""One is billed in advance, one in arrears; by tiers, by packages, and within bounds."""
+"""One is billed by the month, in advance, one by the quarter, in arrears; by tiers, by packages, and within bounds."""
 
 TOKENS: Final = {
     "tok_visa": 60,

@@ -114,6 +114,7 @@ def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decis
         name=command.name,
         price=command.price,
         currency_options=command.currency_options,
+        interval=command.interval,
         timing=command.timing,
         metadata=command.metadata,
         created_at=now,

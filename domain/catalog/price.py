@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domain.kernel.billing_period import Interval
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
@@ -31,7 +32,8 @@ class BillingTiming(StrEnum):
 class CreatePrice:
     """`name` tells it from the plan's other prices on an invoice: seats, storage. One that is alone needs none.
 
-    `currency_options` state the same price in further currencies, once in each; nothing is ever converted.
+    `currency_options` state the same price in further currencies, once in each; nothing is ever converted. It is for
+    an `interval` of its own, or for its plan's (None).
     """
 
     price_id: str
@@ -40,6 +42,7 @@ class CreatePrice:
     name: str | None = None
     price: Price
     currency_options: tuple[Price, ...] = ()
+    interval: Interval | None = None
     timing: BillingTiming = BillingTiming.IN_ADVANCE
     metadata: Metadata = ()
 
@@ -57,6 +60,7 @@ class PriceCreated:
     name: str | None
     price: Price
     currency_options: tuple[Price, ...] = ()
+    interval: Interval | None = None
     timing: BillingTiming
     metadata: Metadata = ()
     created_at: datetime
@@ -113,6 +117,7 @@ class PlanPrice:
     name: str | None
     price: Price
     currency_options: tuple[Price, ...]
+    interval: Interval | None
     timing: BillingTiming
     metadata: Metadata
     created_at: datetime
@@ -170,6 +175,7 @@ def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
             name=event.name,
             price=event.price,
             currency_options=event.currency_options,
+            interval=event.interval,
             timing=event.timing,
             metadata=event.metadata,
             created_at=event.created_at,

@@ -89,6 +89,11 @@ class Interval:
         """Calendar months of an interval of months, quarters or years; 0 for one that is counted in days."""
         return _MONTHS.get(self.unit, 0) * self.count
 
+    def multiple_of(self, other: "Interval") -> int:
+        """How many of `other` make one of this; 0 where no whole number does: months are no number of days."""
+        mine, others = (self.months, other.months) if self.months else (self.days, other.days)
+        return 0 if not others or mine % others else mine // others
+
 
 @dataclass(frozen=True, slots=True)
 class Period:

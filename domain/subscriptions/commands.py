@@ -32,6 +32,7 @@ from domain.kernel.stream import Decision, Handler, Streams
 from domain.kernel.tenant_settings import rounding_of
 from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions import subscription as subscriptions
+from domain.subscriptions.periods import last_end
 from domain.subscriptions.renewal import caught_up, end, start_period
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -41,7 +42,13 @@ from domain.subscriptions.subscription import (
     SubscriptionCancellationScheduled,
     SubscriptionCreated,
 )
-from domain.subscriptions.terms import PriceOfAnotherPlan, SubscriptionItem, SubscriptionTerms, check_items
+from domain.subscriptions.terms import (
+    PriceOfAnotherPlan,
+    SubscriptionItem,
+    SubscriptionTerms,
+    check_items,
+    shortest_of,
+)
 
 CLOCK_LAG_MAX = timedelta(hours=1)
 """How far the clock of the machine that decides may be behind the one that timers run on."""
@@ -131,7 +138,8 @@ def renew_subscription(command: RenewSubscription, streams: Streams, now: dateti
 
 
 def cancel_subscription(command: CancelSubscription, streams: Streams, now: datetime) -> Decision:
-    """Now or with the current period, which is the one that runs once everything due by now has happened.
+    """Now or with the current period, which is the one that runs once everything due by now has happened: of several
+    intervals the longest one's.
 
     One that ends at the very instant at which a period would begin does not begin it.
     """
@@ -144,9 +152,9 @@ def cancel_subscription(command: CancelSubscription, streams: Streams, now: date
         return Decision(at, [*ahead.changes, *ended])
     if subscription.cancel_at is not None:
         return Decision(at, ahead.changes)
-    boundary = subscription.next_boundary
-    assert boundary is not None, "a living subscription has a next boundary"
-    scheduled = SubscriptionCancellationScheduled(subscription_id=subscription.subscription_id, cancel_at=boundary)
+    scheduled = SubscriptionCancellationScheduled(
+        subscription_id=subscription.subscription_id, cancel_at=last_end(subscription)
+    )
     return Decision(at, [*ahead.changes, SUBSCRIPTION.change(scheduled)])
 
 
@@ -180,13 +188,14 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
     )
     rounding = rounding_of(streams)
     check_items(items, rounding)
+    interval, items = counted(items, plan.terms.interval)
     time_zone = command.time_zone or customer.time_zone
     zone_of(time_zone)
     return SubscriptionTerms(
         plan_id=plan.plan_id,
         plan_version=plan.version,
         items=items,
-        interval=plan.terms.interval,
+        interval=interval,
         currency=customer.currency,
         rounding=rounding,
         time_zone=time_zone,
@@ -214,6 +223,19 @@ def _item(
         price=stated,
         timing=price.timing,
         quantity=requested.quantity,
+        interval=price.interval,
+    )
+
+
+def counted(items: tuple[SubscriptionItem, ...], of_plan: Interval) -> tuple[Interval, tuple[SubscriptionItem, ...]]:
+    """The interval by which the periods of these are counted, and the items with what they name of their own, where
+    that is longer. Raises IntervalsDoNotNest.
+    """
+    intervals = [item.interval or of_plan for item in items]
+    shortest = shortest_of(intervals)
+    return shortest, tuple(
+        replace(item, interval=None if own.multiple_of(shortest) == 1 else own)
+        for item, own in zip(items, intervals, strict=True)
     )
 
 

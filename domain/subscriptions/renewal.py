@@ -15,9 +15,19 @@ from domain.invoicing.commands import finalized
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel import identifiers
+from domain.kernel.billing_period import Period
 from domain.kernel.consequences import After
 from domain.kernel.identifiers import derived_id
 from domain.kernel.stream import Change, Streams
+from domain.subscriptions.periods import (
+    OwnInterval,
+    Served,
+    all_end_before,
+    arrears_until,
+    lines_for,
+    longer_periods,
+    next_period,
+)
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     CancellationReason,
@@ -27,9 +37,6 @@ from domain.subscriptions.subscription import (
     SubscriptionIsOverdue,
     SubscriptionPeriodStarted,
     SubscriptionStatus,
-    lines_for,
-    next_period,
-    used_share,
 )
 
 MAX_PERIODS_AT_ONCE = 100
@@ -85,41 +92,48 @@ def caught_up(streams: Streams, subscription_id: str, at: datetime, *, ends: boo
 
 
 def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> list[Change]:
-    """The next period, or the end: cancelled at the period's end, or because its customer was gone by then, be it since
-    that very instant.
+    """The next period, or the end: cancelled at the period's end (of several intervals the longest one's), or because
+    its customer was gone by then, be it since that very instant.
 
     The subscription's own event comes first.
     """
     deleted_at = CUSTOMER.of(streams, subscription.customer_id).deleted_at
     if deleted_at is not None and deleted_at <= boundary:
         return end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, streams)
-    if subscription.cancel_at is not None:
+    if subscription.cancel_at is not None and all_end_before(subscription, next_period(subscription)[0]):
         return end(subscription, boundary, CancellationReason.PERIOD_END, streams)
     return start_period(subscription, streams)
 
 
 def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
-    """The next period, with an invoice for it and for what the last one left in arrears."""
+    """The next period, and the longer ones that begin with it, with an invoice for them and for what the last ones left
+    in arrears.
+    """
     index, period = next_period(subscription)
+    longer = longer_periods(subscription, index, period.start)
     invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, f"period/{index}")
+    begun: dict[OwnInterval, Served] = {None: Served(period)}
+    begun |= {each.interval: Served(Period(each.start, each.end)) for each in longer}
     lines = (
-        *lines_for(subscription, BillingTiming.IN_ADVANCE, period, invoice_id),
-        *_arrears(subscription, period.start, invoice_id),
+        *lines_for(subscription, BillingTiming.IN_ADVANCE, begun, invoice_id),
+        *arrears_until(subscription, begun, period.start, invoice_id),
     )
     started = SubscriptionPeriodStarted(
         subscription_id=subscription.subscription_id,
         index=index,
         period_start=period.start,
         period_end=period.end,
+        longer=longer,
         invoice_id=invoice_id if lines else None,
     )
     return [SUBSCRIPTION.change(started), *_invoice(subscription, invoice_id, lines, streams, period.start)]
 
 
 def end(subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams) -> list[Change]:
-    """The end, with an invoice for what the running period left in arrears (its used days)."""
+    """The end, with an invoice for what the running periods left in arrears (their used days)."""
     invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, "end")
-    lines = _arrears(subscription, at, invoice_id)
+    running: list[OwnInterval] = [None, *(period.interval for period in subscription.longer)]
+    lines = arrears_until(subscription, running, at, invoice_id)
     canceled = SubscriptionCanceled(
         subscription_id=subscription.subscription_id,
         canceled_at=at,
@@ -127,16 +141,6 @@ def end(subscription: Subscription, at: datetime, reason: CancellationReason, st
         invoice_id=invoice_id if lines else None,
     )
     return [SUBSCRIPTION.change(canceled), *_invoice(subscription, invoice_id, lines, streams, at)]
-
-
-def _arrears(subscription: Subscription, until: datetime, invoice_id: str) -> tuple[InvoiceLine, ...]:
-    """What the running period owes for the time before `until`; nothing where no period ran yet."""
-    if all(item.timing is not BillingTiming.IN_ARREARS for item in subscription.terms.items):
-        return ()
-    used, share = used_share(subscription, until)
-    if share == 0:
-        return ()
-    return lines_for(subscription, BillingTiming.IN_ARREARS, used, invoice_id, share)
 
 
 def _invoice(

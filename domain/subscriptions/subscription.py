@@ -8,20 +8,12 @@ no boundary. A period is billed once: its index is claimed in the store for ever
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from fractions import Fraction
-from functools import lru_cache
 
-from domain.catalog.price import BillingTiming
-from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
-from domain.kernel.billing_period import BillingCycle, Interval, Period
+from domain.kernel.billing_period import Interval
 from domain.kernel.frozen import replace
-from domain.kernel.identifiers import INVOICE_LINE, derived_id
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
-from domain.pricing.amount import licensed_amount_of
-from domain.pricing.models import WHOLE_PERIOD
-from domain.subscriptions.proration_basis import ProrationBasis, ServicePeriod, share_of
 from domain.subscriptions.terms import SubscriptionTerms
 
 BEFORE_FIRST_PERIOD = -1
@@ -57,19 +49,32 @@ class SubscriptionCreated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LongerPeriod:
+    """[start, end) of the items whose interval is this one, which is longer than the subscription's."""
+
+    interval: Interval
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionPeriodStarted:
-    """Period `index` [period_start, period_end) runs; `invoice_id` bills it, and what the last one left in arrears."""
+    """Period `index` [period_start, period_end) runs; `invoice_id` bills it, and what the last one left in arrears.
+
+    `longer` are the periods of longer intervals that begin with it, and are billed with it in the same way.
+    """
 
     subscription_id: str
     index: int
     period_start: datetime
     period_end: datetime
+    longer: tuple[LongerPeriod, ...] = ()
     invoice_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionCancellationScheduled:
-    """It ends with its current period (or its trial)."""
+    """It ends with its current period, of several intervals the longest one's (or with its trial)."""
 
     subscription_id: str
     cancel_at: datetime
@@ -160,7 +165,10 @@ class PeriodIsBilled(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """`period` is None during a trial. `past_due_invoice_ids` are the open invoices whose collection failed."""
+    """`period` is None during a trial, and `longer` are the periods of longer intervals that run beside it.
+
+    `past_due_invoice_ids` are the open invoices whose collection failed.
+    """
 
     subscription_id: str
     customer_id: str
@@ -171,6 +179,7 @@ class Subscription:
     period_index: int
     period_start: datetime | None
     period_end: datetime | None
+    longer: tuple[LongerPeriod, ...]
     cancel_at: datetime | None
     canceled_at: datetime | None
     latest_invoice_id: str | None
@@ -181,7 +190,7 @@ class Subscription:
 
     @property
     def next_boundary(self) -> datetime | None:
-        """When the next period begins (or the subscription ends, if that is scheduled); None once cancelled."""
+        """When the next period begins (or the subscription ends, if that is due then); None once cancelled."""
         if self.status is SubscriptionStatus.CANCELED:
             return None
         return self.anchor_at if self.period_end is None else self.period_end
@@ -193,74 +202,6 @@ def living(streams: Streams, subscription_id: str) -> Subscription:
     if subscription.status is SubscriptionStatus.CANCELED:
         raise SubscriptionIsCanceled(subscription=subscription_id)
     return subscription
-
-
-def next_period(subscription: Subscription) -> tuple[int, Period]:
-    """The index and the instants of the period after the running one; an empty one (a skipped day) is passed over.
-
-    It begins where the last one ended, whatever the calendar says of that boundary by now: time zones are redefined,
-    and an anchor in the second run of a repeated hour is not its first. So no time is billed twice or left out.
-    """
-    begins_at = subscription.next_boundary
-    assert begins_at is not None, "a living subscription has a next boundary"
-    terms = subscription.terms
-    index = subscription.period_index + 1
-    while (
-        period := Period(
-            begins_at, _service_period(subscription.anchor_at, terms.time_zone, terms.interval, index).period.end
-        )
-    ).is_empty:
-        index += 1
-    return index, period
-
-
-def used_share(subscription: Subscription, until: datetime) -> tuple[Period, Fraction]:
-    """What was used of the running period before `until`, and its share of the whole: by local days, the last unused.
-
-    Nothing of a period that never ran.
-    """
-    if subscription.period_start is None or subscription.period_end is None:
-        return Period(until, until), Fraction(0)
-    running = Period(subscription.period_start, subscription.period_end)
-    used = running.ending_at(until)
-    if used == running:
-        return used, WHOLE_PERIOD
-    terms = subscription.terms
-    service = _service_period(subscription.anchor_at, terms.time_zone, terms.interval, subscription.period_index)
-    return used, share_of(used, service, ProrationBasis.DAY)
-
-
-@lru_cache(maxsize=16_384)
-def _service_period(anchor_at: datetime, time_zone: str, interval: Interval, index: int) -> ServicePeriod:
-    """Many subscriptions share an anchor (all that were imported at once, say); the calendar is asked once."""
-    return ServicePeriod.of(BillingCycle.anniversary(anchor_at, time_zone, interval), index)
-
-
-def lines_for(
-    subscription: Subscription, timing: BillingTiming, period: Period, invoice_id: str, share: Fraction = WHOLE_PERIOD
-) -> tuple[InvoiceLine, ...]:
-    """The invoice lines of the items with this timing, for a share of one period: rounded once a line, from the
-    exact price times the share."""
-    terms = subscription.terms
-    is_whole = share is WHOLE_PERIOD or share == WHOLE_PERIOD
-    return tuple(
-        InvoiceLine(
-            line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{item.price_id}"),
-            description=item.description,
-            amount=licensed_amount_of(item.price, item.quantity, share, terms.rounding),
-            quantity=item.quantity,
-            timing=timing,
-            kind=InvoiceLineKind.RECURRING if is_whole else InvoiceLineKind.PRORATED,
-            product_id=item.product_id,
-            price_id=item.price_id,
-            tax_category=item.tax_category,
-            period_start=period.start,
-            period_end=period.end,
-            pricing=LinePricing(price=item.price, share=share, rounding=terms.rounding),
-        )
-        for item in terms.items
-        if item.timing is timing
-    )
 
 
 def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subscription:
@@ -275,6 +216,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             period_index=BEFORE_FIRST_PERIOD,
             period_start=None,
             period_end=None,
+            longer=(),
             cancel_at=None,
             canceled_at=None,
             latest_invoice_id=None,
@@ -293,6 +235,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 period_index=event.index,
                 period_start=event.period_start,
                 period_end=event.period_end,
+                longer=_with(event.longer, subscription.longer) if event.longer else subscription.longer,
                 latest_invoice_id=event.invoice_id or subscription.latest_invoice_id,
             )
         case SubscriptionCancellationScheduled():
@@ -320,6 +263,12 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             )
         case SubscriptionMetadataSet():
             return replace(subscription, metadata=event.metadata)
+
+
+def _with(begun: tuple[LongerPeriod, ...], running: tuple[LongerPeriod, ...]) -> tuple[LongerPeriod, ...]:
+    """Each begins in the place of the one of its interval that ran."""
+    intervals = {period.interval for period in begun}
+    return (*(period for period in running if period.interval not in intervals), *begun)
 
 
 def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim, ...]:

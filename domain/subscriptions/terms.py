@@ -1,7 +1,9 @@
 """The terms of a subscription: what was subscribed to, as it was then, and what may be."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice import CollectionMethod
@@ -18,7 +20,10 @@ MAX_ITEMS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionItem:
-    """A price as it was when it was subscribed to, in the customer's currency, and how many of it."""
+    """A price as it was when it was subscribed to, in the customer's currency, and how many of it.
+
+    `interval` is None where it is the subscription's own, and else a whole number of those.
+    """
 
     price_id: str
     product_id: str
@@ -27,11 +32,15 @@ class SubscriptionItem:
     price: Price
     timing: BillingTiming
     quantity: Decimal
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionTerms:
-    """What stays fixed: `days_until_due` counts from finalization for invoices paid by hand."""
+    """What stays fixed: `days_until_due` counts from finalization for invoices paid by hand.
+
+    `interval` is the shortest of the items': by it the subscription's periods are counted.
+    """
 
     plan_id: str
     plan_version: int
@@ -68,6 +77,14 @@ class DuplicatePrice(Refusal):
     param = "items"
 
 
+class IntervalsDoNotNest(Refusal):
+    """Of intervals billed together each is a whole number of the shorter: subscribe to the other price by itself."""
+
+    code = "intervals_do_not_nest"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
 class FlatPriceHasNoQuantity(Refusal):
     """A flat price is one amount whatever the quantity: leave the quantity out, or use a price per unit."""
 
@@ -93,3 +110,17 @@ def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None
     amount = sum(amount_of(item.price, item.quantity, rounding).amount for item in items)
     if amount > MAX_INVOICE_TOTAL:
         raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
+
+
+def shortest_of(intervals: Sequence[Interval]) -> Interval:
+    """The one by which periods are counted: of the items' intervals, in their order. Raises IntervalsDoNotNest."""
+    by_length = sorted(enumerate(intervals), key=lambda each: (each[1].days, each[1].months))
+    for (_, shorter), (nth, longer) in pairwise(by_length):
+        if not longer.multiple_of(shorter):
+            refused = IntervalsDoNotNest(interval=_told(longer), beside=_told(shorter))
+            raise refused.at(f"items.{nth}.price")
+    return by_length[0][1]
+
+
+def _told(interval: Interval) -> str:
+    return f"{interval.count} {interval.unit}"

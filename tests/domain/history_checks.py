@@ -115,20 +115,19 @@ class CheckedHistory(RuleBasedStateMachine):
         """Whether the subscription is cancelled, or is once what is due has happened: with its period, or for want of
         a customer at a boundary."""
         subscribed = self.model.subscriptions[subscription_id]
-        is_due = self._is_due(subscribed, ends_now=ends_now)
-        if subscribed.canceled or not is_due or subscribed.ends_with_period:
-            return subscribed.canceled or is_due
+        if subscribed.canceled:
+            return True
         deleted_at = self.model.people[subscribed.customer].deleted_at
         now, k = self.time_of(subscribed.customer), subscribed.index + 1
         while subscribed.boundary(k) < now or (subscribed.boundary(k) == now and not ends_now):
-            if deleted_at is not None and deleted_at <= subscribed.boundary(k):
+            if subscribed.ends_before(k) or (deleted_at is not None and deleted_at <= subscribed.boundary(k)):
                 return True
             k += 1
         return False
 
     def _next_period(self, subscription_id: str, subscribed: Subscribed) -> None:
-        earned = sum(subscribed.arrears) if subscribed.index >= 0 else 0
         subscribed.index += 1
+        advance, earned = subscribed.begins(subscribed.index)
         subscribed.start, subscribed.end = (subscribed.boundary(subscribed.index + k) for k in (0, 1))
         started = self.started.popleft()
         assert (started.index, started.period_start, started.period_end) == (
@@ -139,7 +138,7 @@ class CheckedHistory(RuleBasedStateMachine):
         period = f"{subscription_id}:{subscribed.index}"
         assert period not in self.model.periods, "a period is billed once"
         self.model.periods.add(period)
-        self._billed(subscription_id, subscribed, subscribed.advance, earned, subscribed.start)
+        self._billed(subscription_id, subscribed, advance, earned, subscribed.start)
 
     def _billed(self, subscription_id: str, subscribed: Subscribed, advance: int, earned: int, at: datetime) -> None:
         if advance or earned:

@@ -8,6 +8,7 @@ from calendar import monthrange
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from testing.examples.streams import CLOCK_ID
 
@@ -28,14 +29,22 @@ class Person:
         return self.deleted_at is not None
 
 
+class Costs(NamedTuple):
+    """What one price costs in advance and in arrears, for so many periods of its subscription together."""
+
+    advance: int
+    arrears: int
+    periods: int = 1
+
+
 @dataclass
 class Subscribed:
-    """`advance` and `arrears` are what one whole period costs; `index` is -1 during a trial."""
+    """Its periods are `months` long; `index` is -1 during a trial."""
 
     customer: str
     anchor: datetime
-    advance: int
-    arrears: tuple[int, ...]
+    months: int
+    costs: tuple[Costs, ...]
     automatic: bool
     index: int = -1
     start: datetime | None = None
@@ -57,19 +66,30 @@ class Subscribed:
         return "past_due" if self.past_due else "active"
 
     def boundary(self, k: int) -> datetime:
-        """When period k begins: k months after the anchor, on its day or the month's last."""
-        year, month = divmod(self.anchor.year * 12 + self.anchor.month - 1 + k, 12)
+        """When period k begins: so many months after the anchor, on its day or the month's last."""
+        year, month = divmod(self.anchor.year * 12 + self.anchor.month - 1 + k * self.months, 12)
         day = min(self.anchor.day, monthrange(year, month + 1)[1])
         return self.anchor.replace(year=year, month=month + 1, day=day)
 
+    def begins(self, k: int) -> tuple[int, int]:
+        """What is billed where period k begins: in advance, and in arrears for what ends there."""
+        begun = [costs for costs in self.costs if k % costs.periods == 0]
+        return sum(costs.advance for costs in begun), sum(costs.arrears for costs in begun) if k else 0
+
     def used(self, until: datetime) -> int:
-        """What the running period owes in arrears for its whole days before `until`."""
-        if self.start is None or self.end is None or not self.arrears:
-            return 0
-        if until >= self.end:
-            return sum(self.arrears)
-        days, of_days = (until.date() - self.start.date()).days, (self.end.date() - self.start.date()).days
-        return sum((2 * amount * days + of_days) // (2 * of_days) for amount in self.arrears)
+        """What the running periods owe in arrears for their whole days before `until`."""
+        owed = 0
+        for costs in self.costs if self.index >= 0 else ():
+            first = self.index - self.index % costs.periods
+            start, end = self.boundary(first).date(), self.boundary(first + costs.periods).date()
+            of_days = (end - start).days
+            days = of_days if until >= self.boundary(first + costs.periods) else (until.date() - start).days
+            owed += (2 * costs.arrears * days + of_days) // (2 * of_days)
+        return owed
+
+    def ends_before(self, k: int) -> bool:
+        """Whether it is to end where period k would begin: nothing that runs goes on there."""
+        return self.ends_with_period and all(k % costs.periods == 0 for costs in self.costs)
 
 
 @dataclass
@@ -217,7 +237,8 @@ class Model:
         """Whether the subscription ends with its next boundary."""
         subscribed = self.subscriptions[subscription_id]
         deleted_at = self.people[subscribed.customer].deleted_at
-        return subscribed.ends_with_period or (deleted_at is not None and deleted_at <= subscribed.next_boundary)
+        is_gone = deleted_at is not None and deleted_at <= subscribed.next_boundary
+        return is_gone or subscribed.ends_before(subscribed.index + 1)
 
     def capture(self, payment_id: str) -> None:
         paying = self.payments[payment_id]

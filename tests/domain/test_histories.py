@@ -19,6 +19,7 @@ from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvan
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import PayInvoiceOutOfBand, VoidInvoice
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
+from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.money import Money
 from domain.ledger.journal_entry import PostJournalEntry, ReverseJournalEntry
 from domain.payments.cancel_commands import CancelPayment
@@ -56,11 +57,12 @@ from testing.examples.streams import (
     usd,
 )
 from tests.domain.history_checks import CheckedHistory, answered, card_of, pick, refund_answered
-from tests.domain.history_model import RUNNING, Billed, Paying, Person, Returning, Subscribed
+from tests.domain.history_model import RUNNING, Billed, Costs, Paying, Person, Returning, Subscribed
 from tests.lengths import LENGTH
 
 SEATS_PRICE_ID = id_of("price_", 3)
 TIERED_PRICE_ID, VOLUME_PRICE_ID, PACKAGE_PRICE_ID = (id_of("price_", n) for n in (4, 5, 6))
+QUARTER_PRICE_ID, YEAR_PRICE_ID = (id_of("price_", n) for n in (7, 8))
 PRICES = (
     CreatePrice(price_id=SEATS_PRICE_ID, plan_id=PLAN_ID, price=PerUnit(currency=USD, unit_amount=Decimal("12.5"))),
     CreatePrice(
@@ -81,18 +83,28 @@ PRICES = (
         price=BoundedPrice(model=package(100, 10, free_units=5), minimum=usd(151)),
         timing=IN_ARREARS,
     ),
+    CreatePrice(
+        price_id=QUARTER_PRICE_ID,
+        plan_id=PLAN_ID,
+        price=flat(500),
+        interval=Interval(IntervalUnit.QUARTER),
+        timing=IN_ARREARS,
+    ),
+    CreatePrice(price_id=YEAR_PRICE_ID, plan_id=PLAN_ID, price=flat(7_000), interval=Interval(IntervalUnit.YEAR)),
 )
 QUANTITIES = {SEATS_PRICE_ID: 3, TIERED_PRICE_ID: 10, VOLUME_PRICE_ID: 7, PACKAGE_PRICE_ID: 12}
-# What one period of each price costs: in advance, in arrears. Three seats at 12.5 are 37.5; ten tiered units, two of
-# them free, are 100 + 5 × 10.5 + 50 + 3 × 5 = 217.5; both are rounded half up. Seven units at 60, and 50 once, are 470,
-# cut to 401; twelve units, five of them free, are one package of 100, raised to 151.
+# What one period of each price costs: in advance, in arrears, and how many months it is. Three seats at 12.5 are 37.5;
+# ten tiered units, two of them free, are 100 + 5 × 10.5 + 50 + 3 × 5 = 217.5; both are rounded half up. Seven units at
+# 60, and 50 once, are 470, cut to 401; twelve units, five of them free, are one package of 100, raised to 151.
 COSTS = {
-    PRICE_ID: (1_000, 0),
-    SEATS_PRICE_ID: (38, 0),
-    TIERED_PRICE_ID: (218, 0),
-    ARREARS_PRICE_ID: (0, 301),
-    VOLUME_PRICE_ID: (0, 401),
-    PACKAGE_PRICE_ID: (0, 151),
+    PRICE_ID: Costs(1_000, 0),
+    SEATS_PRICE_ID: Costs(38, 0),
+    TIERED_PRICE_ID: Costs(218, 0),
+    ARREARS_PRICE_ID: Costs(0, 301),
+    VOLUME_PRICE_ID: Costs(0, 401),
+    PACKAGE_PRICE_ID: Costs(0, 151),
+    QUARTER_PRICE_ID: Costs(0, 500, 3),
+    YEAR_PRICE_ID: Costs(7_000, 0, 12),
 }
 
 any_one = st.integers(0, 2**16)
@@ -219,11 +231,13 @@ class Histories(CheckedHistory):
         )
         if done is None:
             return
+        chosen = [COSTS[price_id] for price_id in prices]
+        months = min(costs.periods for costs in chosen)
         subscribed = self.model.subscriptions[subscription_id] = Subscribed(
             customer=customer_id,
             anchor=self.time_of(customer_id) + timedelta(days=trial_days),
-            advance=sum(COSTS[price_id][0] for price_id in prices),
-            arrears=tuple(COSTS[price_id][1] for price_id in prices if COSTS[price_id][1]),
+            months=months,
+            costs=tuple(costs._replace(periods=costs.periods // months) for costs in chosen),
             automatic=automatic,
         )
         if not trial_days:

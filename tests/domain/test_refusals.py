@@ -41,6 +41,7 @@ PROMISED = """
     PriceOfAnotherPlan           price_of_another_plan          invalid    items
     DuplicatePrice               duplicate_price                invalid    items
     FlatPriceHasNoQuantity       flat_price_has_no_quantity     invalid    items
+    IntervalsDoNotNest           intervals_do_not_nest          invalid    items
     InvoiceNotFound              invoice_not_found              not_found  invoice
     InvoiceAlreadyExists         invoice_already_exists         conflict   -
     InvoiceNotDraft              invoice_not_draft              conflict   -

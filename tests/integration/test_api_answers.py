@@ -104,7 +104,8 @@ async def tell(story: Story) -> None:
     price = await story.do("create_price", {"plan": plan["id"], "model": flat, "external_id": "p-1", **ORDER})
     await story.do("update_price", MOVED, price_id=price["id"])
     seats = {"type": "per_unit", "currency": "EUR", "unit_amount": "12.50", "free_units": 1}
-    seat = await story.do("create_price", {"plan": plan["id"], "model": seats, "timing": "in_arrears"})
+    in_arrears = {"timing": "in_arrears", "interval": {"unit": "quarter"}}
+    seat = await story.do("create_price", {"plan": plan["id"], "model": seats, **in_arrears})
     usd = {"type": "flat", "amount": {"amount": 100, "currency": "USD"}}
     dollars = await story.do("create_price", {"plan": plan["id"], "model": usd})
     archived = await story.do("create_price", {"plan": plan["id"], "model": flat})

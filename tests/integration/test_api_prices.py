@@ -118,6 +118,40 @@ async def test_who_subscribed_to_a_price_is_billed_and_told_by_it_whatever_becom
         assert (line["amount"]["amount"], line["pricing"]["model"]) == (80, price["model"])
 
 
+async def test_a_subscription_mixes_intervals_of_which_each_is_a_whole_number_of_the_shorter(
+    api: Api, shop: Shop
+) -> None:
+    flat = {"type": "flat", "amount": {"amount": 1_000, "currency": "EUR"}}
+    fee = await shop.price(flat, name="Fee", interval={"unit": "year"})
+    calls = await shop.price(per_unit("EUR", "12"), name="Calls", timing="in_arrears")
+    assert (fee["interval"], calls["interval"]) == ({"unit": "year", "count": 1}, None)
+    items = [{"price": fee["id"]}, {"price": calls["id"], "quantity": 3}]
+    made = await shop.subscribed(await shop.customer(), fee, items=items)
+    assert made["interval"] == {"unit": "month", "count": 1}
+    new_year, february, later = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2027-01-01T00:00:00Z"
+    assert [(each["interval"]["unit"], each["current_period_end"]) for each in made["items"]] == [
+        ("year", later),
+        ("month", february),
+    ]
+    await project(api.database, api.parts.settings)
+    assert (await shop.client.get(f"/v1/subscriptions/{made['id']}")).json() == made
+    await shop.advance(february)
+    renewed = (await shop.client.post(f"/v1/subscriptions/{made['id']}/renew", {})).json()
+    assert (renewed["current_period_start"], renewed["items"][0]["current_period_start"]) == (february, new_year)
+    (line,) = (await shop.explained(renewed["latest_invoice"]))["lines"]
+    assert (line["amount"]["amount"], line["period_start"], line["period_end"]) == (36, new_year, february)
+    ending = (await shop.client.post(f"/v1/subscriptions/{made['id']}/cancel", {"at_period_end": True})).json()
+    assert ending["cancel_at"] == later
+
+    weekly = await shop.price(flat, name="Visits", interval={"unit": "week"})
+    order = {"customer": await shop.customer(), "plan": shop.plan, "items": [*items, {"price": weekly["id"]}]}
+    head = await api.head()
+    refused = await shop.client.post("/v1/subscriptions", order)
+    assert (refused.status_code, refused.json()["code"]) == (422, "intervals_do_not_nest")
+    assert refused.json()["param"] == "items.2.price"
+    assert await api.head() == head
+
+
 async def test_an_amount_that_somebody_stated_has_no_portions(shop: Shop) -> None:
     line = {"description": "Set-up", "amount": {"amount": 700, "currency": "EUR"}}
     draft = {"customer": await shop.customer(), "currency": "EUR", "lines": [line]}
