@@ -40,8 +40,11 @@ def status_tally(
     status: Callable[[Any], str],
     money: Callable[[Any], Money],
     flows: frozenset[str] = frozenset(),
+    flowing: Callable[[Any], Money] | None = None,
 ) -> Tally:
-    """Count rows by `resource.status`, and events of `flows` by their type, each with the resource's money."""
+    """Count rows by `resource.status`, and events of `flows` by their type, each with the resource's money, or that of
+    what flows where it is another."""
+    of_flow = money if flowing is None else flowing
 
     def tally(rows: Rows[list[int]], fact: Fact, before: Any, after: Any) -> None:
         state = after.state
@@ -62,6 +65,6 @@ def status_tally(
                 was = money(before.state)
                 add(rows, (fact.tenant_id, day, currency, f"{resource}.{old}", fact.shard), -1, -was.amount)
         if flow:
-            add(rows, (fact.tenant_id, day, currency, fact.event_type, fact.shard), 1, amount.amount)
+            add(rows, (fact.tenant_id, day, currency, fact.event_type, fact.shard), 1, of_flow(state).amount)
 
     return tally

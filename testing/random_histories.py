@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 from domain.approvals.approval import (
     ExpireApproval,
@@ -40,8 +41,9 @@ from domain.customers.test_clock import (
     MoveTestClock,
 )
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import CollectionMethod, DraftInvoice, PayInvoiceOutOfBand, VoidInvoice
+from domain.invoicing.invoice import CollectionMethod, DraftInvoice, VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutOfBand
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
@@ -177,7 +179,10 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             if draw.random() < 0.7:
                 yield FinalizeInvoice(invoice_id=invoice_id)
         case 11:
-            yield draw.choice((VoidInvoice, PayInvoiceOutOfBand))(invoice_id=some("invoice"))
+            invoice_id = some("invoice")
+            if draw.random() < 0.5:
+                yield PayInvoiceOutOfBand(invoice_id=invoice_id, amount=usd)  # a part, or more than is due
+            yield draw.choice((VoidInvoice, PayInvoiceOutOfBand, MarkInvoiceUncollectible))(invoice_id=invoice_id)
         case 12 | 13:
             payment_id = new("pay_")
             yield draw.choice((CollectInvoice, PayInvoice))(invoice_id=some("invoice"), payment_id=payment_id)
@@ -223,9 +228,12 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             elif rare < 0.15:
                 yield ArchivePrice(price_id=known["price"][-1])
         case 17:
-            subscription = history.state(tenant, SUBSCRIPTION, some("subscription"))
-            if subscription is not None and subscription.past_due_invoice_ids:
-                yield PayInvoiceOutOfBand(invoice_id=subscription.past_due_invoice_ids[0])
+            subscriptions = (
+                history.state(tenant, SUBSCRIPTION, key) for key in reversed(known.get("subscription", []))
+            )
+            owing = next((each for each in subscriptions if each is not None and each.past_due_invoice_ids), None)
+            if owing is not None:
+                yield PayInvoiceOutOfBand(invoice_id=owing.past_due_invoice_ids[0])
             change = {"order": str(usd.amount), "note": draw.choice(("", "kept", None))}
             for stream in WITH_METADATA:
                 yield ChangeMetadata(stream=stream, stream_id=some(stream.name), change=draw.choice((change, None)))
@@ -277,8 +285,11 @@ def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[
     payment = history.state(tenant, PAYMENT, payment_id)
     attempt = 1 if payment is None else payment.attempt
     gateway_id = f"gw_{payment_id}"
-    if payment is not None and payment.invoice_id is not None and draw.random() < 0.4:
-        yield PayInvoiceOutOfBand(invoice_id=payment.invoice_id)  # so that what is captured now is not needed
+    if payment is not None and payment.invoice_id is not None and draw.random() < 0.5:
+        # So that what is captured now is not needed, or only a part of it; or recovers what was written off.
+        part = Money(draw.randrange(1, 9_000), USD) if draw.random() < 0.4 else None
+        settle = MarkInvoiceUncollectible if draw.random() < 0.2 else partial(PayInvoiceOutOfBand, amount=part)
+        yield settle(invoice_id=payment.invoice_id)
     match draw.randrange(5):
         case 0:
             yield RecordPaymentOutcomeUnknown(payment_id=payment_id, attempt=attempt, why="time-out")

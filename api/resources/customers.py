@@ -123,7 +123,9 @@ class TaxLocationResource(TypedDict):
 
 
 class CustomerResource(PersonalResource):
-    """A customer."""
+    """A customer. `balance` is what their next invoices draw on: what they paid above invoices, and invoices of less
+    than nothing. What a payment without an invoice captured is not in it: it can be refunded.
+    """
 
     id: CustomerId
     object: Literal["customer"]
@@ -132,6 +134,7 @@ class CustomerResource(PersonalResource):
     time_zone: str
     tax_location: TaxLocationResource | None
     default_payment_method: str | None
+    balance: MoneyResource
     test_clock: str | None
     created: datetime
     deleted_at: datetime | None
@@ -154,6 +157,7 @@ def customer_resource(customer: Customer, person: Person | None) -> CustomerReso
         "time_zone": customer.time_zone,
         "tax_location": _tax_location_resource(customer.tax_location),
         "default_payment_method": customer.default_payment_method_id,
+        "balance": money(customer.balance),
         "test_clock": customer.test_clock_id,
         "created": customer.created_at,
         "deleted_at": customer.deleted_at,
@@ -174,6 +178,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "time_zone": "Europe/Berlin",
     "tax_location": None,
     "default_payment_method": None,
+    "balance": {"amount": 0, "currency": "EUR"},
     "test_clock": None,
     "created": "2026-01-01T00:00:00Z",
     "deleted_at": None,

@@ -1,4 +1,4 @@
-"""Invoices: draft, open, then paid or void."""
+"""Invoices: draft, open, then paid, void, or written off."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +21,7 @@ from api.http.fields import (
     New,
     NoBody,
     PaymentMethodId,
+    PositiveMoney,
     ProductId,
     Quantity,
     SubscriptionId,
@@ -52,7 +53,6 @@ from domain.invoicing.invoice import (
     InvoiceNotDraft,
     InvoiceNotOpen,
     InvoiceStatus,
-    PayInvoiceOutOfBand,
     VoidInvoice,
 )
 from domain.invoicing.invoice_line import (
@@ -61,6 +61,12 @@ from domain.invoicing.invoice_line import (
     InvalidLinePeriod,
     InvoiceLine,
     InvoiceLineKind,
+)
+from domain.invoicing.settlement import (
+    InvoiceIsPartlyPaid,
+    InvoiceNotCollectible,
+    MarkInvoiceUncollectible,
+    PayInvoiceOutOfBand,
 )
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import INVOICE as PREFIX
@@ -103,10 +109,13 @@ class Finalization(Body):
 
 
 class InvoicePayment(Body):
-    """Charge a payment method (the customer's default unless named), or record that the money came another way."""
+    """Charge what is due to a payment method (the customer's default unless named), or record that money came another
+    way: `amount` says how much, else it is all that is due.
+    """
 
     payment_method: PaymentMethodId | None = None
     paid_out_of_band: bool = False
+    amount: Annotated[PositiveMoney | None, Field(description="What came out of band.")] = None
 
     @field_validator("paid_out_of_band")
     @classmethod
@@ -116,6 +125,15 @@ class InvoicePayment(Body):
                 "ambiguous_payment", "Paid out of band, no payment method is charged: leave this out, or payment_method"
             )
         return is_paid
+
+    @field_validator("amount")
+    @classmethod
+    def _came(cls, amount: PositiveMoney | None, info: ValidationInfo) -> PositiveMoney | None:
+        if amount is not None and not info.data.get("paid_out_of_band"):
+            raise PydanticCustomError(
+                "ambiguous_payment", "A charge takes what is due: leave this out, or say paid_out_of_band"
+            )
+        return amount
 
 
 class InvoiceLineResource(TypedDict):
@@ -147,7 +165,12 @@ class InvoiceFilters(CreatedParameters):
 
 class InvoiceResource(TypedDict):
     """An invoice. A draft has no number and no due time. `payment` is the one that paid it (`collection_status` says
-    `succeeded`) or was tried last, and `collection_failure` why that one came to nothing."""
+    `succeeded`) or was tried last, and `collection_failure` why that one came to nothing.
+
+    `amount_due` is `total` less `amount_applied` (by the customer's balance; below zero: to it) and `amount_paid`.
+    Of an uncollectible invoice it is written off, and a payment recovers it. What was paid above what was due is
+    `amount_overpaid`: it became the customer's balance.
+    """
 
     id: InvoiceId
     object: Literal["invoice"]
@@ -162,7 +185,9 @@ class InvoiceResource(TypedDict):
     lines: list[InvoiceLineResource]
     total: MoneyResource
     amount_due: MoneyResource
+    amount_applied: MoneyResource
     amount_paid: MoneyResource
+    amount_overpaid: MoneyResource
     payment: str | None
     test_clock: str | None
     metadata: dict[str, str]
@@ -170,6 +195,7 @@ class InvoiceResource(TypedDict):
     finalized_at: datetime | None
     due_at: datetime | None
     paid_at: datetime | None
+    uncollectible_at: datetime | None
     voided_at: datetime | None
 
 
@@ -189,7 +215,9 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "lines": [_line(line) for line in invoice.lines],
         "total": money(invoice.total),
         "amount_due": money(invoice.amount_due),
+        "amount_applied": money(invoice.amount_applied),
         "amount_paid": money(invoice.amount_paid),
+        "amount_overpaid": money(invoice.amount_overpaid),
         "payment": invoice.payment_id,
         "test_clock": invoice.test_clock_id,
         "metadata": dict(invoice.metadata),
@@ -197,6 +225,7 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "finalized_at": invoice.finalized_at,
         "due_at": invoice.due_at,
         "paid_at": invoice.paid_at,
+        "uncollectible_at": invoice.uncollectible_at,
         "voided_at": invoice.voided_at,
     }
 
@@ -245,7 +274,9 @@ EXAMPLE: Final[dict[str, object]] = {
     ],
     "total": {"amount": 25000, "currency": "EUR"},
     "amount_due": {"amount": 25000, "currency": "EUR"},
+    "amount_applied": {"amount": 0, "currency": "EUR"},
     "amount_paid": {"amount": 0, "currency": "EUR"},
+    "amount_overpaid": {"amount": 0, "currency": "EUR"},
     "payment": None,
     "test_clock": None,
     "metadata": {"order": "4711"},
@@ -253,6 +284,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "finalized_at": None,
     "due_at": None,
     "paid_at": None,
+    "uncollectible_at": None,
     "voided_at": None,
 }
 
@@ -340,7 +372,8 @@ INVOICES.changes_metadata()
 async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     """Give a draft its number and post it.
 
-    From then on it is owed, and cannot be changed. One of zero is paid at once. A draft of a customer who was deleted
+    From then on it is owed, and cannot be changed. The customer's balance pays of it what it can; where nothing is left
+    due it is paid at once. A draft of a customer who was deleted
     is not finalized; void it.
     """
     invoice_id = INVOICES.id_of(call)
@@ -353,17 +386,35 @@ async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     body=NoBody,
     example=OPEN_EXAMPLE
     | {"status": "void", "amount_due": {"amount": 0, "currency": "EUR"}, "voided_at": "2026-01-02T00:00:00Z"},
-    refusals=(InvoiceCannotBeVoided,),
+    refusals=(InvoiceCannotBeVoided, InvoiceIsPartlyPaid),
 )
 async def void_invoice(call: Call, _body: NoBody) -> Intention:
-    """Take an invoice back, for good.
+    """Take an invoice back on which nothing was paid, for good.
 
-    What it posted is reversed; its number stays taken. A payment that is under way for it is given up; what the gateway
-    had charged by then is refunded. Its subscription does not bill the period again: what is owed all the same is
-    billed by a one-off invoice whose lines name the product and the service period.
+    What it posted is reversed, and what the customer's balance paid of it is there again; its number stays taken. A
+    payment that is under way for it is given up; what the gateway had charged by then is refunded. Its subscription
+    does not bill the period again: what is owed all the same is billed by a one-off invoice whose lines name the
+    product and the service period.
     """
     invoice_id = INVOICES.id_of(call)
     return INVOICES.changed(invoice_id, VoidInvoice(invoice_id=invoice_id))
+
+
+@INVOICES.changes(
+    "POST",
+    "mark-uncollectible",
+    body=NoBody,
+    example=OPEN_EXAMPLE | {"status": "uncollectible", "uncollectible_at": "2026-06-01T00:00:00Z"},
+    refusals=(InvoiceNotCollectible,),
+)
+async def mark_invoice_uncollectible(call: Call, _body: NoBody) -> Intention:
+    """Write off what is due on an open invoice, its tax included: nobody is expected to pay it any more.
+
+    It is not collected any more: a payment that is under way for it is given up, and its subscription is not past due
+    because of it. It may still be paid, which recovers what was written off, and voided while nothing was paid.
+    """
+    invoice_id = INVOICES.id_of(call)
+    return INVOICES.changed(invoice_id, MarkInvoiceUncollectible(invoice_id=invoice_id))
 
 
 @INVOICES.changes(
@@ -373,19 +424,31 @@ async def void_invoice(call: Call, _body: NoBody) -> Intention:
     needs=Permission.INVOICES_PAY,
     body_example={"payment_method": "pm_01m7ywe9z7e398x54gfbrtqnk7"},
     example=OPEN_EXAMPLE | {"collection_status": "pending", "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7"},
-    refusals=(InvoiceNotOpen, InvoiceHasLivePayment, NoPaymentMethod, PaymentMethodNotFound, PaymentMethodIsDetached),
+    refusals=(
+        InvoiceNotOpen,
+        InvoiceHasLivePayment,
+        NoPaymentMethod,
+        PaymentMethodNotFound,
+        PaymentMethodIsDetached,
+        NotCustomersCurrency,
+    ),
 )
 async def pay_invoice(call: Call, body: InvoicePayment) -> Intention:
-    """Pay an open invoice.
+    """Pay an open invoice, or one that was written off, which recovers it.
 
-    With a payment method its charge begins: the answer and its Location header name the payment, and the invoice is
-    paid once the gateway has said so. An earlier payment that waits for its customer is given up first. With
-    `paid_out_of_band` the invoice is paid now, and a payment that is under way for it is given up.
+    With a payment method the charge of what is due begins: the answer and its Location header name the payment, and the
+    invoice is paid once the gateway has said so. An earlier payment that waits for its customer is given up first.
+
+    With `paid_out_of_band` money has come another way: all that is due, or `amount` of it. The invoice stays open with
+    what is left due, and is paid when nothing is; a payment that is under way for it is then given up. What came above
+    what is due becomes the customer's balance. A charge that was under way when a part came goes on: what it takes
+    above what is left due becomes the customer's balance, too.
     """
     invoice_id = INVOICES.id_of(call)
     if body.paid_out_of_band:
         call.need(Permission.INVOICES_WRITE, param="paid_out_of_band")
-        return INVOICES.changed(invoice_id, PayInvoiceOutOfBand(invoice_id=invoice_id))
+        amount = None if body.amount is None else body.amount.value
+        return INVOICES.changed(invoice_id, PayInvoiceOutOfBand(invoice_id=invoice_id, amount=amount))
     payment_id = new_id(PAYMENT)
     command = PayInvoice(invoice_id=invoice_id, payment_id=payment_id, payment_method_id=body.payment_method)
     return INVOICES.changed(invoice_id, command)._replace(location=f"/v1/payments/{payment_id}")

@@ -87,6 +87,7 @@ class PaymentResource(TypedDict):
     amount: MoneyResource
     amount_refunded: MoneyResource
     amount_refundable: MoneyResource
+    amount_overpaid: MoneyResource
     status: PaymentStatus
     attempt: int
     outcome_unknown: bool
@@ -128,6 +129,7 @@ def payment_resource(payment: Payment) -> PaymentResource:
         "amount": money(payment.amount),
         "amount_refunded": money(payment.amount_refunded),
         "amount_refundable": money(payment.refundable),
+        "amount_overpaid": money(payment.surplus),
         "status": payment.status,
         "attempt": payment.attempt,
         "outcome_unknown": payment.outcome_unknown,
@@ -152,6 +154,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "amount": {"amount": 1999, "currency": "EUR"},
     "amount_refunded": {"amount": 0, "currency": "EUR"},
     "amount_refundable": {"amount": 0, "currency": "EUR"},
+    "amount_overpaid": {"amount": 0, "currency": "EUR"},
     "status": "processing",
     "attempt": 1,
     "outcome_unknown": False,

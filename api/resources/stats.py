@@ -44,7 +44,8 @@ class StatsParameters(Parameters):
 
 
 class FigureResource(TypedDict):
-    """A count, and a sum in minor units. `invoices.open` is a stock; `invoice.paid` counts events."""
+    """A count, and a sum in minor units. `invoices.open` is a stock, of what is due; `invoice.paid` counts events, with
+    the invoices' totals."""
 
     measure: str
     currency: str

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cli.faults.client import FaultClient, Told
-from cli.faults.races import Races
-from cli.faults.world import Person, World
+from cli.faults.races import Races, a_part
+from cli.faults.world import CURRENCIES, Person, World
 
 ACTORS: Final = 3
 """Of each tenant; each has one command under way, or a race of them."""
@@ -25,7 +25,6 @@ MONTH: Final = timedelta(days=31)
 KEPT_MAX: Final = 200
 """Things of a kind that the actors remember; older ones are left alone."""
 
-CURRENCIES: Final = ("EUR", "JPY")
 _TIERS: Final = [
     {"up_to": 10, "unit_amount": "490.5", "flat_amount": 900},
     {"up_to": None, "unit_amount": "250.25", "flat_amount": 100},
@@ -89,7 +88,9 @@ class Load:
             "refund": (14, self._refund),
             "bill": (6, self._bill),
             "settle": (8, self._settle),
+            "pay in part": (8, self._pay_in_part),
             "void": (4, self._void),
+            "write off": (3, self._write_off),
             "cancel": (4, self._cancel),
             "change": (6, self._change),
             "advance": (3, self._advance),
@@ -222,11 +223,35 @@ class Load:
             body = {"paid_out_of_band": True} if chance.random() < 1 / 3 else {}
             await self._post(f"/v1/invoices/{chance.choice(self._world.invoices)}/pay", body)
 
+    async def _pay_in_part(self, chance: random.Random) -> None:
+        """A part, or more than is due, of what may be being charged or written off; it is never void after that."""
+        chosen = self._some_invoice(chance)
+        if chosen is None:
+            return
+        path = f"/v1/invoices/{chosen}"
+        told = await self._post(f"{path}/pay", a_part(chance))
+        if told.accepted and chance.random() < 1 / 4:
+            told = await self._post(f"{path}/void", {})
+            self._client.must(told, "an invoice was voided on which something was paid", holds=not told.accepted)
+
     async def _void(self, chance: random.Random) -> None:
-        if self._world.invoices:
-            # Mostly a new one: its charge may be on its way, and what it takes must go back.
-            chosen = self._world.invoices[-1] if chance.random() < 2 / 3 else chance.choice(self._world.invoices)
+        """Its charge may be on its way, and what it takes must go back."""
+        chosen = self._some_invoice(chance)
+        if chosen is not None:
             await self._post(f"/v1/invoices/{chosen}/void", {})
+
+    async def _write_off(self, chance: random.Random) -> None:
+        """Its charge may be on its way, and what it takes is recovered, as is what others pay of it later."""
+        chosen = self._some_invoice(chance)
+        if chosen is not None:
+            await self._post(f"/v1/invoices/{chosen}/mark-uncollectible", {})
+
+    def _some_invoice(self, chance: random.Random) -> str | None:
+        """Mostly a new one."""
+        invoices = self._world.invoices
+        if not invoices:
+            return None
+        return invoices[-1] if chance.random() < 2 / 3 else chance.choice(invoices)
 
     async def _cancel(self, chance: random.Random) -> None:
         if self._world.subscriptions:

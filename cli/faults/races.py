@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from cli.faults.client import FaultClient, Told
-from cli.faults.world import World
+from cli.faults.world import CURRENCIES, World
 
 REFUNDS_AT_ONCE: Final = 4
+A_PART_MAX: Final = 1_500
+"""Minor units; most invoices come to more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,9 @@ class Races:
                 self._pay_and_pay,
                 self._pay_by_hand_twice,
                 self._void_and_pay,
+                self._parts_and_pay,
+                self._part_and_void,
+                self._write_off_and_pay,
                 self._refunds,
                 self._give_up_twice,
                 self._renew_and_cancel,
@@ -62,6 +67,27 @@ class Races:
         if invoice is not None:
             pay = Entry(path=f"{invoice}/pay", body=_BY_HAND)
             await self._race(chance, [Entry(path=f"{invoice}/void", body={}), pay], winners_max=1)
+
+    async def _parts_and_pay(self, chance: random.Random) -> None:
+        """Parts by hand while it is charged: each is recorded once, and what is too much is the customer's balance."""
+        invoice = self._invoice(chance)
+        if invoice is not None:
+            parts = [Entry(path=f"{invoice}/pay", body=a_part(chance)) for _ in range(2)]
+            await self._race(chance, [*parts, Entry(path=f"{invoice}/pay", body={})])
+
+    async def _part_and_void(self, chance: random.Random) -> None:
+        """It is taken back, or something is paid on it, never both."""
+        invoice = self._invoice(chance)
+        if invoice is not None:
+            part = Entry(path=f"{invoice}/pay", body=a_part(chance))
+            await self._race(chance, [Entry(path=f"{invoice}/void", body={}), part], winners_max=1)
+
+    async def _write_off_and_pay(self, chance: random.Random) -> None:
+        """Whichever comes first: what is paid of what was written off is recovered."""
+        invoice = self._invoice(chance)
+        if invoice is not None:
+            pays = [Entry(path=f"{invoice}/pay", body=body) for body in ({}, a_part(chance))]
+            await self._race(chance, [Entry(path=f"{invoice}/mark-uncollectible", body={}), *pays])
 
     async def _refunds(self, chance: random.Random) -> None:
         """Each of the whole payment: together they must not give back more than was taken."""
@@ -114,6 +140,13 @@ class Races:
         if winners_max is not None and len(winners) > winners_max:
             self._client.must(winners[-1], f"{len(winners)} of {len(told)} were accepted", holds=False)
         return told
+
+
+def a_part(chance: random.Random) -> Mapping[str, object]:
+    """Money that came by hand: mostly a part of what an invoice comes to, sometimes more than that; in the currency of
+    some invoices."""
+    amount = chance.randint(1, A_PART_MAX * (1 if chance.random() < 3 / 4 else 4))
+    return {"paid_out_of_band": True, "amount": {"amount": amount, "currency": chance.choice(CURRENCIES)}}
 
 
 _BY_HAND: Final = {"paid_out_of_band": True}

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
+
+CURRENCIES: Final = ("EUR", "JPY")
 
 
 @dataclass(slots=True)

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from domain.customers import balance as balances
+from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn, CustomerBalanceEvent
 from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import business_time, in_use
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
+from domain.kernel.money import Money
 from domain.kernel.personal_reference import PersonalReference
 from domain.kernel.refusal import ExternalIdTaken, Refusal, RefusalKind
 from domain.kernel.stream import Claim, Free, Stream, Streams, Take, Topic
@@ -108,7 +111,14 @@ class CustomerErased:
     erased_at: datetime
 
 
-CustomerEvent = CustomerCreated | CustomerUpdated | DefaultPaymentMethodSet | CustomerDeleted | CustomerErased
+CustomerEvent = (
+    CustomerCreated
+    | CustomerUpdated
+    | DefaultPaymentMethodSet
+    | CustomerDeleted
+    | CustomerErased
+    | CustomerBalanceEvent
+)
 
 
 class CustomerNotFound(Refusal):
@@ -149,6 +159,8 @@ class CustomerIsErased(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
+    """`balance` is what the next invoices draw on, never below zero."""
+
     customer_id: str
     external_id: str | None
     currency: CurrencyCode
@@ -157,6 +169,7 @@ class Customer:
     personal: PersonalReference | None
     tax_location: TaxLocation | None
     default_payment_method_id: str | None
+    balance: Money
     created_at: datetime
     deleted_at: datetime | None
     erased_at: datetime | None
@@ -205,6 +218,7 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             personal=event.personal,
             tax_location=event.tax_location,
             default_payment_method_id=None,
+            balance=Money.zero(event.currency),
             created_at=event.created_at,
             deleted_at=None,
             erased_at=None,
@@ -221,6 +235,8 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             return replace(customer, deleted_at=event.deleted_at)
         case CustomerErased():
             return replace(customer, erased_at=event.erased_at, personal=None, tax_location=None)
+        case CustomerBalanceCredited() | CustomerBalanceDrawn():
+            return replace(customer, balance=balances.after(customer.balance, event))
 
 
 def claims(event: CustomerEvent, customer: Customer) -> tuple[Claim, ...]:
@@ -253,6 +269,7 @@ EVENTS: dict[str, type] = {
     "customer.default_payment_method_set": DefaultPaymentMethodSet,
     "customer.deleted": CustomerDeleted,
     "customer.erased": CustomerErased,
+    **balances.EVENTS,
 }
 
 CUSTOMER: Stream[Customer] = Stream(

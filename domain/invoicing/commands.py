@@ -1,4 +1,4 @@
-"""What is decided about invoices: drafting, finalizing with the next number, voiding, payment by hand."""
+"""What is decided about invoices: drafting, finalizing with the next number, voiding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from domain.catalog.product import PRODUCT
-from domain.customers.customer import Customer, check_currency, customer_time, open_for_business, time_of
+from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
+from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business, time_of
 from domain.invoicing.invoice import (
     INVOICE,
     CollectionMethod,
@@ -15,18 +16,16 @@ from domain.invoicing.invoice import (
     InvoiceDrafted,
     InvoiceFinalized,
     InvoiceNotDraft,
-    InvoicePaid,
     InvoiceStatus,
     InvoiceVoided,
-    PayInvoiceOutOfBand,
     VoidInvoice,
-    payable,
-    settle_if_nothing_due,
 )
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine, check_lines, check_period
 from domain.invoicing.numbering import DEFAULT_SERIES, INVOICE_NUMBERING, number_text, take_number
+from domain.invoicing.settlement import InvoiceIsPartlyPaid, InvoicePaid
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
+from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.kernel.tenant_settings import rounding_of
@@ -96,20 +95,31 @@ def finalize_invoice(command: FinalizeInvoice, streams: Streams, now: datetime) 
 
 
 def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decision:
-    """Take an invoice back: what it posted is reversed. Its number stays taken, and so does the period it billed."""
+    """Take an invoice back on which nothing was paid: what it posted is reversed, and what the customer's balance paid
+    of it is there again. Its number stays taken, and so does the period it billed."""
     invoice = INVOICE.of(streams, command.invoice_id)
     at = time_of(streams, invoice.customer_id, now)
-    if invoice.status not in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN}:
+    if invoice.is_settled:
         raise InvoiceCannotBeVoided(invoice=command.invoice_id, status=invoice.status)
-    return Decision(at, [INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, voided_at=at))])
+    if not invoice.amount_paid.is_zero:
+        raise InvoiceIsPartlyPaid(invoice=command.invoice_id, paid=invoice.amount_paid.amount)
+    voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, voided_at=at))
+    return Decision(at, [voided, *_balance_moved(invoice.customer_id, -invoice.amount_applied, invoice.invoice_id, at)])
 
 
-def pay_invoice_out_of_band(command: PayInvoiceOutOfBand, streams: Streams, now: datetime) -> Decision:
-    """Record a payment that came past every gateway."""
-    invoice = payable(streams, command.invoice_id)
-    at = time_of(streams, invoice.customer_id, now)
-    paid = InvoicePaid(invoice_id=command.invoice_id, payment_id=None, amount=invoice.total, paid_at=at)
-    return Decision(at, [INVOICE.change(paid)])
+def _balance_moved(customer_id: str, drawn: Money, invoice_id: str, at: datetime) -> list[Change]:
+    """The customer's balance after an invoice drew that much on it; below zero it is credited."""
+    if drawn.is_zero:
+        return []
+    if drawn.is_negative:
+        credited = CustomerBalanceCredited(
+            customer_id=customer_id, amount=-drawn, invoice_id=invoice_id, refund_id=None, credited_at=at
+        )
+        return [CUSTOMER.change(credited)]
+    taken = CustomerBalanceDrawn(
+        customer_id=customer_id, amount=drawn, invoice_id=invoice_id, refund_id=None, drawn_at=at
+    )
+    return [CUSTOMER.change(taken)]
 
 
 def finalized(
@@ -127,8 +137,8 @@ def finalized(
 ) -> list[Change]:
     """The changes that issue an invoice: its number is taken, its lines are final, it is posted.
 
-    One that is charged automatically is due at once; one that is paid by hand that many days later. What it comes to
-    below zero becomes the customer's balance, and it is paid.
+    One that is charged automatically is due at once; one that is paid by hand that many days later. The customer's
+    balance pays of it what it can; what it comes to below zero becomes that balance. Where nothing is due it is paid.
     """
     total = check_lines(lines, currency, rounding)
     taken = take_number(streams, DEFAULT_SERIES, invoice_id)
@@ -142,16 +152,31 @@ def finalized(
         currency=currency,
         lines=lines,
         total=total,
+        applied=min(total, customer.balance),
         test_clock_id=customer.test_clock_id,
         finalized_at=at,
         due_at=at + timedelta(days=days_until_due) if by_hand else at,
     )
-    return [INVOICE_NUMBERING.change(taken), *(INVOICE.change(each) for each in settle_if_nothing_due(event))]
+    return [
+        INVOICE_NUMBERING.change(taken),
+        INVOICE.change(event),
+        *_balance_moved(customer.customer_id, event.applied, invoice_id, at),
+        *_paid_if_nothing_due(event),
+    ]
+
+
+def _paid_if_nothing_due(event: InvoiceFinalized) -> list[Change]:
+    if not event.amount_due.is_zero:
+        return []
+    nothing = Money.zero(event.currency)
+    paid = InvoicePaid(
+        invoice_id=event.invoice_id, payment_id=None, amount=nothing, surplus=nothing, paid_at=event.finalized_at
+    )
+    return [INVOICE.change(paid)]
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {
     DraftInvoice: draft_invoice,
     FinalizeInvoice: finalize_invoice,
     VoidInvoice: void_invoice,
-    PayInvoiceOutOfBand: pay_invoice_out_of_band,
 }

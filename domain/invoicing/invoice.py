@@ -1,26 +1,29 @@
-"""An invoice: draft, open (numbered, posted), then paid or void.
+"""An invoice: draft, open (numbered, posted), then paid, void, or uncollectible, which may still be paid.
 
 The lines of a draft may still change; what `invoice.finalized` carries is final. An open invoice is collected
-automatically (the charge saga) or waits to be paid by hand.
+automatically (the charge saga) or waits to be paid by hand. What pays it, or writes it off: `settlement.py`.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domain.invoicing import settlement
+from domain.invoicing.balance import PaymentFigures, balance_of
+from domain.invoicing.booking import recognition_entry
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.settlement import (
+    InvoiceMarkedUncollectible,
+    InvoicePaid,
+    InvoicePartlyPaid,
+    InvoiceRecovered,
+    SettlementEvent,
+)
 from domain.kernel.accounts import (
-    CASH,
-    CUSTOMER_BALANCE,
-    DEFERRED_REVENUE,
+    BAD_DEBT,
     RECEIVABLE,
-    REVENUE,
     Entry,
-    credit,
-    debit,
-    entry,
     reversal,
-    transfer,
 )
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
@@ -41,6 +44,7 @@ class InvoiceStatus(StrEnum):
     DRAFT = "draft"
     OPEN = "open"
     PAID = "paid"
+    UNCOLLECTIBLE = "uncollectible"
     VOID = "void"
 
 
@@ -70,13 +74,6 @@ class VoidInvoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PayInvoiceOutOfBand:
-    """The money came another way (a cheque, a transfer): the invoice is paid in full."""
-
-    invoice_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceDrafted:
     invoice_id: str
     customer_id: str
@@ -90,7 +87,10 @@ class InvoiceDrafted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceFinalized:
-    """The invoice as it is owed. `total` is the sum of the lines; `due_at` is when it should be paid."""
+    """The invoice as it is owed. `total` is the sum of the lines; `due_at` is when it should be paid.
+
+    `applied` is what the customer's balance paid of it; below zero, what of it became the customer's balance.
+    """
 
     invoice_id: str
     customer_id: str
@@ -100,19 +100,15 @@ class InvoiceFinalized:
     currency: CurrencyCode
     lines: tuple[InvoiceLine, ...]
     total: Money
+    applied: Money
     test_clock_id: str | None
     finalized_at: datetime
     due_at: datetime
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoicePaid:
-    """Paid in full: by a payment of ours, or (`payment_id` None) out of band or because nothing was owed."""
-
-    invoice_id: str
-    payment_id: str | None
-    amount: Money
-    paid_at: datetime
+    @property
+    def amount_due(self) -> Money:
+        """What is to be paid of it from now on."""
+        return balance_of(self.total, Money.zero(self.currency), self.applied, ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +154,7 @@ class InvoiceMetadataSet(MetadataSet):
 InvoiceEvent = (
     InvoiceDrafted
     | InvoiceFinalized
-    | InvoicePaid
+    | SettlementEvent
     | InvoiceCollectionFailed
     | InvoicePaymentStarted
     | InvoicePaymentFailed
@@ -188,7 +184,7 @@ class InvoiceNotDraft(Refusal):
 
 
 class InvoiceNotOpen(Refusal):
-    """Only an open invoice can be paid."""
+    """Only an open or uncollectible invoice can be paid."""
 
     code = "invoice_not_open"
 
@@ -198,7 +194,7 @@ class InvoiceNotOpen(Refusal):
 
 
 class InvoiceCannotBeVoided(Refusal):
-    """Only an open or draft invoice can be voided; credit or refund a paid one."""
+    """Only an invoice that is not paid can be voided, and once; credit or refund a paid one."""
 
     code = "invoice_not_voidable"
 
@@ -207,6 +203,9 @@ class InvoiceCannotBeVoided(Refusal):
 class Invoice:
     """`payment_id` is the payment that paid it or was tried last, even where it was settled without one;
     `collection_failure` says why that one came to nothing. `finalized_at`, `number` and `due_at` are None for a draft.
+
+    `amount_applied` is what the customer's balance paid of it (below zero: what it got of it), `amount_overpaid` what
+    was paid above it, which is the customer's balance.
     """
 
     invoice_id: str
@@ -219,7 +218,9 @@ class Invoice:
     currency: CurrencyCode
     lines: tuple[InvoiceLine, ...]
     total: Money
+    amount_applied: Money
     amount_paid: Money
+    amount_overpaid: Money
     number: str | None
     payment_id: str | None
     test_clock_id: str | None
@@ -228,6 +229,7 @@ class Invoice:
     finalized_at: datetime | None
     due_at: datetime | None
     paid_at: datetime | None
+    uncollectible_at: datetime | None
     voided_at: datetime | None
 
     @property
@@ -236,27 +238,27 @@ class Invoice:
         return self.status in {InvoiceStatus.PAID, InvoiceStatus.VOID}
 
     @property
+    def is_payable(self) -> bool:
+        """Whether it may be paid: it is open, or was written off."""
+        return self.status in {InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE}
+
+    @property
     def amount_due(self) -> Money:
-        """What is still to be paid, and would be of a draft: nothing on a paid or void invoice."""
-        is_due = self.status in {InvoiceStatus.DRAFT, InvoiceStatus.OPEN}
-        return self.total if is_due else Money.zero(self.currency)
+        """What is still to be paid, and would be of a draft; of an uncollectible one what is written off, and would be
+        recovered. Never below zero."""
+        nothing = Money.zero(self.currency)
+        if self.status is InvoiceStatus.VOID:
+            return nothing
+        paid = PaymentFigures(captured=self.amount_paid, refunded=nothing)
+        return balance_of(self.total, nothing, self.amount_applied, (paid,))
 
 
 def payable(streams: Streams, invoice_id: str) -> Invoice:
-    """The invoice, if it is open: InvoiceNotFound or InvoiceNotOpen otherwise."""
+    """The invoice, if it may be paid: InvoiceNotFound or InvoiceNotOpen otherwise."""
     invoice = INVOICE.of(streams, invoice_id)
-    if invoice.status is not InvoiceStatus.OPEN:
+    if not invoice.is_payable:
         raise InvoiceNotOpen(invoice=invoice_id, status=invoice.status)
     return invoice
-
-
-def settle_if_nothing_due(event: InvoiceFinalized) -> list[InvoiceEvent]:
-    """An invoice of zero or less is paid as soon as it is finalized."""
-    if event.total.amount > 0:
-        return [event]
-    nothing = Money.zero(event.currency)
-    paid = InvoicePaid(invoice_id=event.invoice_id, payment_id=None, amount=nothing, paid_at=event.finalized_at)
-    return [event, paid]
 
 
 def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
@@ -273,7 +275,9 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 currency=event.currency,
                 lines=event.lines,
                 total=sum_money((line.amount for line in event.lines), event.currency),
+                amount_applied=Money(0, event.currency),
                 amount_paid=Money(0, event.currency),
+                amount_overpaid=Money(0, event.currency),
                 number=None,
                 payment_id=None,
                 test_clock_id=event.test_clock_id,
@@ -282,6 +286,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 finalized_at=None,
                 due_at=None,
                 paid_at=None,
+                uncollectible_at=None,
                 voided_at=None,
             )
         case InvoiceFinalized():
@@ -297,7 +302,9 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 currency=event.currency,
                 lines=event.lines,
                 total=event.total,
+                amount_applied=event.applied,
                 amount_paid=Money(0, event.currency),
+                amount_overpaid=Money(0, event.currency),
                 number=event.number,
                 payment_id=None,
                 test_clock_id=event.test_clock_id,
@@ -306,6 +313,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 finalized_at=event.finalized_at,
                 due_at=event.due_at,
                 paid_at=None,
+                uncollectible_at=None,
                 voided_at=None,
             )
     assert invoice is not None, "an invoice begins with invoice.drafted or invoice.finalized"
@@ -318,10 +326,26 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                     CollectionStatus.NOT_APPLICABLE if event.payment_id is None else CollectionStatus.SUCCEEDED
                 ),
                 collection_failure=None,
-                amount_paid=event.amount,
+                amount_paid=invoice.amount_paid + event.amount,
+                amount_overpaid=invoice.amount_overpaid + event.surplus,
                 payment_id=event.payment_id or invoice.payment_id,
                 paid_at=event.paid_at,
             )
+        case InvoicePartlyPaid():
+            return replace(
+                invoice,
+                amount_paid=invoice.amount_paid + event.amount,
+                payment_id=event.payment_id or invoice.payment_id,
+            )
+        case InvoiceMarkedUncollectible():
+            return replace(
+                invoice,
+                status=InvoiceStatus.UNCOLLECTIBLE,
+                collection_status=_no_longer_pending(invoice),
+                uncollectible_at=event.marked_at,
+            )
+        case InvoiceRecovered():
+            return invoice
         case InvoicePaymentStarted():
             return replace(
                 invoice,
@@ -353,41 +377,24 @@ def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
     return CollectionStatus.NOT_APPLICABLE if status is CollectionStatus.PENDING else status
 
 
-def _recognition_entry(invoice: Invoice) -> Entry | None:
-    """What is owed against what was, or is still to be, earned for it, line by line.
-
-    An invoice of less than nothing is owed by nobody: it becomes the customer's balance.
-    """
-    deferred = earned = Money(0, invoice.currency)
-    for line in invoice.lines:
-        if line.is_deferred:
-            deferred = deferred + line.amount
-        else:
-            earned = earned + line.amount
-    if invoice.total.is_negative:
-        postings = [credit(CUSTOMER_BALANCE, -invoice.total, invoice.customer_id)]
-    else:
-        postings = [debit(RECEIVABLE, invoice.total, invoice.customer_id)]
-    for account, amount in ((DEFERRED_REVENUE, deferred), (REVENUE, earned)):
-        side = debit if amount.is_negative else credit
-        postings.append(side(account, abs(amount), invoice.customer_id))
-    return entry(postings)
-
-
 def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
-    """Finalized: receivable to deferred revenue (ahead of a service period) or revenue; a total below zero, from there
-    to customer balance. Void: the same, reversed.
+    """Finalized: receivable, and customer balance as far as that pays it, to deferred revenue (ahead of a service
+    period) or revenue; a total below zero, from there to customer balance. Void: the same, reversed; of one that was
+    written off what is owed stands in bad debt.
 
-    Out of band: cash to receivable. A payment through a gateway is posted by the payment's own event.
+    How it is settled: `settlement.postings`.
     """
     match event:
         case InvoiceFinalized():
-            return _recognition_entry(invoice)
+            return recognition_entry(event.lines, event.total, event.applied, event.customer_id, RECEIVABLE)
         case InvoiceVoided() if invoice.finalized_at is not None:
-            booked = _recognition_entry(invoice)
+            owed_on = RECEIVABLE if invoice.uncollectible_at is None else BAD_DEBT
+            booked = recognition_entry(
+                invoice.lines, invoice.total, invoice.amount_applied, invoice.customer_id, owed_on
+            )
             return None if booked is None else reversal(booked)
-        case InvoicePaid(payment_id=None):
-            return transfer(event.amount, debit_to=CASH, credit_to=RECEIVABLE, customer_id=invoice.customer_id)
+        case InvoicePaid() | InvoicePartlyPaid() | InvoiceMarkedUncollectible() | InvoiceRecovered():
+            return settlement.postings(event, invoice.customer_id)
         case _:
             return None
 
@@ -395,7 +402,7 @@ def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
 EVENTS: dict[str, type] = {
     "invoice.drafted": InvoiceDrafted,
     "invoice.finalized": InvoiceFinalized,
-    "invoice.paid": InvoicePaid,
+    **settlement.EVENTS,
     "invoice.collection_failed": InvoiceCollectionFailed,
     "invoice.payment_started": InvoicePaymentStarted,
     "invoice.payment_failed": InvoicePaymentFailed,

@@ -9,7 +9,7 @@ from domain.customers.customer import CUSTOMER, time_of
 from domain.customers.payment_method import PAYMENT_METHOD
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled
-from domain.payments.consequences import METHOD_DETACHED, give_up, is_unneeded, still_unpaid
+from domain.payments.consequences import METHOD_DETACHED, amount_to_charge, give_up, is_unneeded, still_unpaid
 from domain.payments.payment import (
     PAYMENT,
     Payment,
@@ -122,7 +122,7 @@ def _try_instead(payment: Payment, method_id: str | None, streams: Streams, at: 
         return []
     if payment.invoice_id is None and CUSTOMER.of(streams, payment.customer_id).deleted_at is not None:
         return []
-    return [PAYMENT.change(request_attempt(payment, method, at))]
+    return [PAYMENT.change(request_attempt(payment, method, amount_to_charge(payment, streams), at))]
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {

@@ -12,9 +12,9 @@ from domain.invoicing.invoice import (
     Invoice,
     InvoiceCollectionFailed,
     InvoiceFinalized,
-    InvoicePaid,
     InvoiceVoided,
 )
+from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.saga import Deadline, Saga, SagaState
 from domain.kernel.stream import Command
 from domain.payments.commands import CollectInvoice
@@ -25,9 +25,9 @@ DEADLINE_MS: Final = 15_000
 
 
 def begins(event: InvoiceFinalized) -> SagaState | None:
-    """An invoice of more than nothing, to be collected automatically, is charged."""
+    """An invoice on which something is due, to be collected automatically, is charged."""
     automatic = event.collection is CollectionMethod.CHARGE_AUTOMATICALLY
-    return SagaState.WAITING if automatic and event.total.amount > 0 else None
+    return SagaState.WAITING if automatic and event.amount_due.amount > 0 else None
 
 
 def react(event_id: str, event: InvoiceFinalized) -> list[tuple[str, Command]]:
@@ -52,6 +52,7 @@ CHARGE_SAGA: Final = Saga(
         InvoicePaid: SagaState.SUCCEEDED,
         InvoiceCollectionFailed: SagaState.FAILED,
         InvoiceVoided: SagaState.CANCELED,
+        InvoiceMarkedUncollectible: SagaState.CANCELED,
     },
     subject=lambda event: event.invoice_id,
     react=react,

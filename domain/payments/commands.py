@@ -14,10 +14,13 @@ from domain.invoicing.invoice import (
     INVOICE,
     Invoice,
     InvoiceCollectionFailed,
-    InvoicePaid,
+    InvoiceNotOpen,
     InvoicePaymentStarted,
+    InvoiceStatus,
     payable,
 )
+from domain.invoicing.settlement import InvalidPaymentAmount
+from domain.invoicing.settlement_commands import received
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata
 from domain.kernel.money import Money
@@ -25,11 +28,10 @@ from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments import payment as payments
 from domain.payments.cancel_commands import after_giving_up, not_tried_instead
 from domain.payments.cancellation import CancelReason
-from domain.payments.consequences import give_up, is_unneeded
+from domain.payments.consequences import amount_to_charge, give_up, is_unneeded
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import (
     PAYMENT,
-    InvalidPaymentAmount,
     Payment,
     PaymentActionRequired,
     PaymentAttemptIsOver,
@@ -69,7 +71,7 @@ class ConfirmPayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayInvoice:
-    """Charge an open invoice now, with this method or the customer's default; refused where there is none."""
+    """Charge what is due on an invoice now, with this method or the customer's default; refused where there is none."""
 
     invoice_id: str
     payment_id: str
@@ -78,7 +80,7 @@ class PayInvoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectInvoice:
-    """The charge saga's step: charge the default method, or record that there is none to charge."""
+    """The charge saga's step: charge the default method with what is due, or record that there is none to charge."""
 
     invoice_id: str
     payment_id: str
@@ -156,7 +158,10 @@ def pay_invoice(command: PayInvoice, streams: Streams, now: datetime) -> Decisio
 
 
 def collect_invoice(command: CollectInvoice, streams: Streams, now: datetime) -> Decision:
+    """Raises InvoiceNotOpen, also of an invoice that was given up meanwhile."""
     invoice, customer, at = _to_charge(command, streams, now)
+    if invoice.status is not InvoiceStatus.OPEN:
+        raise InvoiceNotOpen(invoice=invoice.invoice_id, status=invoice.status)
     method_id = customer.default_payment_method_id
     if method_id is None:
         return Decision(at, [_collection_failed(invoice, None, NO_PAYMENT_METHOD, at)])
@@ -166,7 +171,7 @@ def collect_invoice(command: CollectInvoice, streams: Streams, now: datetime) ->
 def _to_charge(
     command: PayInvoice | CollectInvoice, streams: Streams, now: datetime
 ) -> tuple[Invoice, Customer, datetime]:
-    """The open invoice, who pays it, and their time."""
+    """The invoice, which may be paid, who pays it, and their time."""
     invoice = payable(streams, command.invoice_id)
     PAYMENT.check_new(streams, command.payment_id)
     customer = CUSTOMER.of(streams, invoice.customer_id)
@@ -202,7 +207,8 @@ def _created(
 
 
 def _attempt(payment: Payment, method_id: str | None, streams: Streams, at: datetime) -> Change:
-    return PAYMENT.change(request_attempt(payment, _method(payment, method_id, streams), at))
+    method = _method(payment, method_id, streams)
+    return PAYMENT.change(request_attempt(payment, method, amount_to_charge(payment, streams), at))
 
 
 def _method(payment: Payment, method_id: str | None, streams: Streams) -> PaymentMethod:
@@ -231,26 +237,26 @@ def confirm_payment(command: ConfirmPayment, streams: Streams, now: datetime) ->
 
 
 def record_payment_captured(command: RecordPaymentCaptured, streams: Streams, now: datetime) -> Decision:
-    """The invoice is paid by it; if it was settled or voided meanwhile, the money is not needed and goes back."""
+    """What is due on the invoice is paid by it, and what is above that is the customer's balance; if it was settled or
+    voided meanwhile, the money is not needed and goes back."""
     payment = awaiting_outcome(streams, command.payment_id, command.attempt)
     at = time_of(streams, payment.customer_id, now)
     invoice = None if payment.invoice_id is None else INVOICE.of(streams, payment.invoice_id)
-    unneeded = is_unneeded(payment, streams)
+    paid: list[Change] = []
+    surplus = nothing = Money.zero(payment.amount.currency)
+    if invoice is not None and not invoice.is_settled:
+        paid = received(invoice, payment.amount, payment.payment_id, at)
+        surplus = max(payment.amount - invoice.amount_due, nothing)
     captured = PaymentCaptured(
         payment_id=payment.payment_id,
         attempt=command.attempt,
         gateway_payment_id=command.gateway_payment_id,
         amount=payment.amount,
-        unneeded=unneeded,
+        unneeded=is_unneeded(payment, streams),
+        surplus=surplus,
         captured_at=at,
     )
-    changes = [PAYMENT.change(captured)]
-    if invoice is not None and not unneeded:
-        paid = InvoicePaid(
-            invoice_id=invoice.invoice_id, payment_id=payment.payment_id, amount=payment.amount, paid_at=at
-        )
-        changes.append(INVOICE.change(paid))
-    return Decision(at, [*changes, *not_tried_instead(payment, streams, at)])
+    return Decision(at, [PAYMENT.change(captured), *paid, *not_tried_instead(payment, streams, at)])
 
 
 def record_payment_declined(command: RecordPaymentDeclined, streams: Streams, now: datetime) -> Decision:

@@ -9,13 +9,14 @@ from domain.invoicing.invoice import (
     CollectionMethod,
     CollectionStatus,
     InvoiceCollectionFailed,
-    InvoicePaid,
     InvoicePaymentFailed,
     InvoicePaymentStarted,
     InvoiceStatus,
     InvoiceVoided,
 )
+from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.consequences import Consequence
+from domain.kernel.money import Money
 from domain.kernel.stream import Change, Streams
 from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled, PaymentCancelRequested
 from domain.payments.payment import (
@@ -45,7 +46,7 @@ def begun(event: PaymentAttemptRequested, streams: Streams, at: datetime) -> lis
     invoice = INVOICE.of(streams, invoice_id)
     shown = invoice.payment_id or collected_by(invoice_id)
     is_shown = invoice.collection_status is CollectionStatus.PENDING and event.payment_id == shown
-    if invoice.status is not InvoiceStatus.OPEN or is_shown:
+    if not invoice.is_payable or is_shown:
         return []
     started = InvoicePaymentStarted(invoice_id=invoice_id, payment_id=event.payment_id, started_at=at)
     return [INVOICE.change(started), *_over(invoice.payment_id, streams, at)]
@@ -83,7 +84,9 @@ def still_unpaid(payment: Payment, reason: str, streams: Streams, at: datetime) 
     return _uncollected(payment.payment_id, reason, streams, at)
 
 
-def settled(event: InvoicePaid | InvoiceVoided, streams: Streams, at: datetime) -> list[Change]:
+def settled(
+    event: InvoicePaid | InvoiceVoided | InvoiceMarkedUncollectible, streams: Streams, at: datetime
+) -> list[Change]:
     """The payment that was tried last is needed no more: what is under way is given up, what may be tried is over.
 
     An invoice shows it, all but the collection that its finalization promised. That one is looked for even if it has
@@ -91,14 +94,23 @@ def settled(event: InvoicePaid | InvoiceVoided, streams: Streams, at: datetime) 
     """
     payment_id = INVOICE.of(streams, event.invoice_id).payment_id or collected_by(event.invoice_id)
     payment = streams.get(PAYMENT, payment_id)
-    if payment is not None and payment.is_under_way and payment.cancellation is None:
-        return [give_up(payment, CancelReason.INVOICE_SETTLED, at)]
-    return _over(payment_id, streams, at)
+    if payment is None or not payment.is_under_way:
+        return _over(payment_id, streams, at)
+    wanted = payment.cancellation
+    # A void or paid invoice lets nothing more be tried. One that was written off may be paid again, but only by whoever
+    # asks for it from now on: what was to come in the attempt's place does not come any more.
+    goes_on = isinstance(event, InvoiceMarkedUncollectible) and wanted is not None and not wanted.ends_payment
+    return [give_up(payment, CancelReason.INVOICE_SETTLED, at)] if wanted is None or goes_on else []
 
 
 def is_unneeded(payment: Payment, streams: Streams) -> bool:
     """Whether its invoice has been settled without it."""
     return payment.invoice_id is not None and INVOICE.of(streams, payment.invoice_id).is_settled
+
+
+def amount_to_charge(payment: Payment, streams: Streams) -> Money:
+    """What its next attempt takes: what is due on its invoice by then, whatever it was made for."""
+    return payment.amount if payment.invoice_id is None else INVOICE.of(streams, payment.invoice_id).amount_due
 
 
 def give_up(
@@ -131,13 +143,14 @@ def _over(payment_id: str | None, streams: Streams, at: datetime) -> list[Change
 
 
 def _uncollected(payment_id: str, reason: str, streams: Streams, at: datetime, *, by_hand: bool = True) -> list[Change]:
-    """The open invoice stays open. What a customer tried on an invoice of theirs to pay was no collection of ours."""
+    """The invoice stays as it is. What a customer tried on an invoice of theirs to pay, or on one that was written off,
+    was no collection of ours."""
     invoice_id = PAYMENT.of(streams, payment_id).invoice_id
     invoice = None if invoice_id is None else INVOICE.of(streams, invoice_id)
-    if invoice is None or invoice.status is not InvoiceStatus.OPEN:
+    if invoice is None or not invoice.is_payable:
         return []
     event: InvoiceCollectionFailed | InvoicePaymentFailed
-    if invoice.collection is CollectionMethod.CHARGE_AUTOMATICALLY:
+    if invoice.collection is CollectionMethod.CHARGE_AUTOMATICALLY and invoice.status is InvoiceStatus.OPEN:
         event = InvoiceCollectionFailed(
             invoice_id=invoice.invoice_id, payment_id=payment_id, reason=reason, failed_at=at
         )
@@ -156,4 +169,5 @@ CONSEQUENCES: Final[Mapping[type, Consequence]] = {
     PaymentCanceled: canceled,
     InvoicePaid: settled,
     InvoiceVoided: settled,
+    InvoiceMarkedUncollectible: settled,
 }

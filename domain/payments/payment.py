@@ -11,7 +11,16 @@ from enum import StrEnum
 
 from domain.customers.payment_method import PaymentMethod
 from domain.kernel import identifiers
-from domain.kernel.accounts import ALLOWANCES, CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE, Entry, transfer
+from domain.kernel.accounts import (
+    ALLOWANCES,
+    CUSTOMER_BALANCE,
+    GATEWAY_CLEARING,
+    RECEIVABLE,
+    Entry,
+    credit,
+    debit,
+    entry,
+)
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import derived_id
 from domain.kernel.metadata import Metadata, MetadataSet
@@ -64,10 +73,14 @@ class PaymentCreated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentAttemptRequested:
-    """Attempts count from 1. The gateway's idempotency key is the payment id and this number."""
+    """Attempts count from 1. The gateway's idempotency key is the payment id and this number.
+
+    `amount` is what this attempt charges: of an invoice what is due on it by then.
+    """
 
     payment_id: str
     attempt: int
+    amount: Money
     payment_method_id: str
     gateway: str
     token_reference: str
@@ -94,13 +107,18 @@ class PaymentActionRequired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentCaptured:
-    """`unneeded`: its invoice was paid otherwise or voided meanwhile, so the money goes back."""
+    """`unneeded`: its invoice was paid otherwise or voided meanwhile, so the money goes back.
+
+    `surplus` is what of it came above what was still due: part of that was paid otherwise meanwhile. It is the
+    customer's balance.
+    """
 
     payment_id: str
     attempt: int
     gateway_payment_id: str
     amount: Money
     unneeded: bool
+    surplus: Money
     captured_at: datetime
 
 
@@ -180,17 +198,10 @@ class InvoiceHasLivePayment(Refusal):
     param = "invoice"
 
 
-class InvalidPaymentAmount(Refusal):
-    """A payment is of more than zero."""
-
-    code = "invalid_payment_amount"
-    kind = RefusalKind.INVALID
-    param = "amount"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """`attempt` is 0 before the first. `outcome_unknown` is set while the gateway has yet to be asked, `cancellation`
+    """`amount` is what the last attempt charges, `surplus` what it captured above what was due on its invoice.
+    `attempt` is 0 before the first. `outcome_unknown` is set while the gateway has yet to be asked, `cancellation`
     while the running attempt is to be given up."""
 
     payment_id: str
@@ -213,6 +224,7 @@ class Payment:
     created_at: datetime
     captured_at: datetime | None
     unneeded: bool
+    surplus: Money
 
     @property
     def can_be_tried(self) -> bool:
@@ -248,6 +260,12 @@ class Payment:
         return Money(0, self.amount.currency) if self.is_applied else self.refundable
 
     @property
+    def surplus_left(self) -> Money:
+        """Its surplus, less what refunds took of it that succeeded or may yet."""
+        taken = sum(refund.from_balance.amount for refund in self.refunds if refund.status is not RefundStatus.FAILED)
+        return Money(self.surplus.amount - taken, self.amount.currency)
+
+    @property
     def amount_refunded(self) -> Money:
         """The refunds that succeeded."""
         done = sum(refund.amount.amount for refund in self.refunds if refund.status is RefundStatus.SUCCEEDED)
@@ -260,12 +278,13 @@ def check_confirmable(payment: Payment) -> None:
         raise PaymentNotConfirmable(payment=payment.payment_id, status=payment.status)
 
 
-def request_attempt(payment: Payment, method: PaymentMethod, now: datetime) -> PaymentAttemptRequested:
-    """The next attempt, with this method. Raises PaymentNotConfirmable."""
+def request_attempt(payment: Payment, method: PaymentMethod, amount: Money, now: datetime) -> PaymentAttemptRequested:
+    """The next attempt, of this amount, with this method. Raises PaymentNotConfirmable."""
     check_confirmable(payment)
     return PaymentAttemptRequested(
         payment_id=payment.payment_id,
         attempt=payment.attempt + 1,
+        amount=amount,
         payment_method_id=method.payment_method_id,
         gateway=method.gateway,
         token_reference=method.token_reference,
@@ -308,6 +327,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             created_at=event.created_at,
             captured_at=None,
             unneeded=False,
+            surplus=Money.zero(event.amount.currency),
         )
     assert payment is not None, "the first event of a payment is payment.created"
     match event:
@@ -316,6 +336,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
                 payment,
                 status=PaymentStatus.PROCESSING,
                 attempt=event.attempt,
+                amount=event.amount,
                 outcome_unknown=False,
                 payment_method_id=event.payment_method_id,
                 gateway=event.gateway,
@@ -341,6 +362,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
                 gateway_payment_id=event.gateway_payment_id,
                 captured_at=event.captured_at,
                 unneeded=event.unneeded,
+                surplus=event.surplus,
             )
         case PaymentDeclined():
             return replace(
@@ -368,7 +390,8 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
 
 
 def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
-    """Captured: gateway clearing to the receivable of the invoice it pays; to the customer's balance if it pays none.
+    """Captured: gateway clearing to the receivable of the invoice it pays; to the customer's balance what is above
+    that, and all of it if it pays none.
 
     A refund goes through refunds payable, and back if it fails. It is taken from where the money lies: the customer's
     balance, or, where an invoice was paid by it and stays paid, allowances.
@@ -376,11 +399,17 @@ def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
     customer_id = payment.customer_id
     match event:
         case PaymentCaptured():
-            held_in = RECEIVABLE if payment.is_applied else CUSTOMER_BALANCE
-            return transfer(event.amount, debit_to=GATEWAY_CLEARING, credit_to=held_in, customer_id=customer_id)
+            held = event.surplus if payment.is_applied else event.amount
+            return entry(
+                (
+                    debit(GATEWAY_CLEARING, event.amount, customer_id),
+                    credit(RECEIVABLE, event.amount - held, customer_id),
+                    credit(CUSTOMER_BALANCE, held, customer_id),
+                )
+            )
         case RefundRequested() | RefundSucceeded() | RefundFailed():
             taken_from = ALLOWANCES if payment.is_applied else CUSTOMER_BALANCE
-            return refunds.postings(event, taken_from, customer_id)
+            return refunds.postings(event, payment.refunds, taken_from, customer_id)
         case _:
             return None
 

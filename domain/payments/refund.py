@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.kernel.accounts import GATEWAY_CLEARING, REFUNDS_PAYABLE, Account, Entry, transfer
+from domain.kernel.accounts import (
+    CUSTOMER_BALANCE,
+    GATEWAY_CLEARING,
+    REFUNDS_PAYABLE,
+    Account,
+    Entry,
+    credit,
+    debit,
+    entry,
+    transfer,
+)
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.money import Money
@@ -34,9 +44,12 @@ class RefundStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRequested:
+    """`from_balance` is what of it gives back an overpayment that the customer's balance still holds."""
+
     refund_id: str
     payment_id: str
     amount: Money
+    from_balance: Money
     reason: str | None
     metadata: Metadata = ()
     requested_at: datetime
@@ -102,6 +115,7 @@ class Refund:
 
     refund_id: str
     amount: Money
+    from_balance: Money
     status: RefundStatus
     outcome_unknown: bool
     reason: str | None
@@ -117,6 +131,7 @@ def evolve(refunds: tuple[Refund, ...], event: RefundEvent) -> tuple[Refund, ...
         requested = Refund(
             refund_id=event.refund_id,
             amount=event.amount,
+            from_balance=event.from_balance,
             status=RefundStatus.PENDING,
             outcome_unknown=False,
             reason=event.reason,
@@ -147,19 +162,23 @@ def _after(event: RefundOutcomeUnknown | RefundSucceeded | RefundFailed | Refund
 
 
 def postings(
-    event: RefundRequested | RefundSucceeded | RefundFailed, taken_from: Account, customer_id: str
+    event: RefundRequested | RefundSucceeded | RefundFailed,
+    refunds: tuple[Refund, ...],
+    taken_from: Account,
+    customer_id: str,
 ) -> Entry | None:
     """Requested: from where the money lies to refunds payable; then on to gateway clearing, or back if it failed for
-    good.
+    good. An overpayment lies in the customer's balance. `refunds` are the payment's after the event.
     """
-    match event:
-        case RefundRequested():
-            accounts = taken_from, REFUNDS_PAYABLE
-        case RefundSucceeded():
-            accounts = REFUNDS_PAYABLE, GATEWAY_CLEARING
-        case RefundFailed():
-            accounts = REFUNDS_PAYABLE, taken_from
-    return transfer(event.amount, debit_to=accounts[0], credit_to=accounts[1], customer_id=customer_id)
+    if isinstance(event, RefundSucceeded):
+        return transfer(event.amount, debit_to=REFUNDS_PAYABLE, credit_to=GATEWAY_CLEARING, customer_id=customer_id)
+    (refund,) = (each for each in refunds if each.refund_id == event.refund_id)
+    parts = ((taken_from, refund.amount - refund.from_balance), (CUSTOMER_BALANCE, refund.from_balance))
+    if isinstance(event, RefundRequested):
+        taken = [debit(account, part, customer_id) for account, part in parts]
+        return entry([*taken, credit(REFUNDS_PAYABLE, refund.amount, customer_id)])
+    given_back = [credit(account, part, customer_id) for account, part in parts]
+    return entry([debit(REFUNDS_PAYABLE, refund.amount, customer_id), *given_back])
 
 
 def claims(event: RefundEvent, gateway: str | None) -> tuple[Claim, ...]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.customer import time_of
+from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
+from domain.customers.customer import CUSTOMER, customer_time, time_of
 from domain.kernel.metadata import Metadata, MetadataChange, with_change
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Decision, Handler, Streams
+from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import (
     PAYMENT,
@@ -138,8 +139,10 @@ class RefundIsOver(Refusal):
 
 
 def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> Decision:
+    """What was paid above its invoice is given back first, as far as the customer's balance still holds it."""
     payment = PAYMENT.of(streams, command.payment_id)
-    at = time_of(streams, payment.customer_id, now)
+    customer = CUSTOMER.of(streams, payment.customer_id)
+    at = customer_time(streams, customer, now)
     if payment.status is not PaymentStatus.SUCCEEDED:
         raise PaymentNotRefundable(payment=payment.payment_id, status=payment.status)
     if any(refund.refund_id == command.refund_id for refund in payment.refunds):
@@ -151,15 +154,27 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
     if amount.amount > left.amount or amount.is_zero:
         asked = None if command.amount is None else amount.amount
         raise RefundExceedsPayment(payment=payment.payment_id, amount=asked, refundable=left.amount)
+    from_balance = min(amount, payment.surplus_left, customer.balance)
     requested = RefundRequested(
         refund_id=command.refund_id,
         payment_id=payment.payment_id,
         amount=amount,
+        from_balance=from_balance,
         reason=command.reason,
         metadata=command.metadata,
         requested_at=at,
     )
-    return Decision(at, [PAYMENT.change(requested)])
+    changes = [PAYMENT.change(requested)]
+    if not from_balance.is_zero:
+        drawn = CustomerBalanceDrawn(
+            customer_id=customer.customer_id,
+            amount=from_balance,
+            invoice_id=None,
+            refund_id=command.refund_id,
+            drawn_at=at,
+        )
+        changes.append(CUSTOMER.change(drawn))
+    return Decision(at, changes)
 
 
 def change_refund_metadata(command: ChangeRefundMetadata, streams: Streams, now: datetime) -> Decision:
@@ -200,7 +215,21 @@ def record_refund_failed(command: RecordRefundFailed, streams: Streams, now: dat
         failed_at=at,
         evidence=command.evidence,
     )
-    return Decision(at, [PAYMENT.change(failed)])
+    return Decision(at, [PAYMENT.change(failed), *_not_given_back(refund, command.payment_id, streams, at)])
+
+
+def _not_given_back(refund: Refund, payment_id: str, streams: Streams, at: datetime) -> list[Change]:
+    """What the refund took of the customer's balance is there again."""
+    if refund.from_balance.is_zero:
+        return []
+    credited = CustomerBalanceCredited(
+        customer_id=PAYMENT.of(streams, payment_id).customer_id,
+        amount=refund.from_balance,
+        invoice_id=None,
+        refund_id=refund.refund_id,
+        credited_at=at,
+    )
+    return [CUSTOMER.change(credited)]
 
 
 def record_refund_outcome_unknown(command: RecordRefundOutcomeUnknown, streams: Streams, now: datetime) -> Decision:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from domain.invoicing.invoice import INVOICE, InvoiceCollectionFailed, InvoicePaid, InvoiceVoided
+from domain.invoicing.invoice import INVOICE, InvoiceCollectionFailed, InvoiceVoided
+from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.consequences import Consequence
 from domain.kernel.stream import Change, Streams
 from domain.subscriptions.renewal import caught_up
@@ -17,8 +18,10 @@ from domain.subscriptions.subscription import (
 )
 
 
-def recovered(event: InvoicePaid | InvoiceVoided, streams: Streams, at: datetime) -> list[Change]:
-    """An invoice that is settled does not make its subscription past due any more."""
+def recovered(
+    event: InvoicePaid | InvoiceVoided | InvoiceMarkedUncollectible, streams: Streams, at: datetime
+) -> list[Change]:
+    """An invoice that is settled, or that nobody waits for any more, does not make its subscription past due."""
     subscription = _billed_by(event.invoice_id, streams)
     if subscription is None or event.invoice_id not in subscription.past_due_invoice_ids:
         return []
@@ -47,5 +50,6 @@ def _billed_by(invoice_id: str, streams: Streams) -> Subscription | None:
 CONSEQUENCES: Final[Mapping[type, Consequence]] = {
     InvoicePaid: recovered,
     InvoiceVoided: recovered,
+    InvoiceMarkedUncollectible: recovered,
     InvoiceCollectionFailed: past_due,
 }

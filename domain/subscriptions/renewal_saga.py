@@ -1,16 +1,17 @@
-"""A renewal as it is shown: a period that has begun is billed, and ends paid, given up or voided; with nothing to bill
-it has succeeded at once.
+"""A renewal as it is shown: a period that has begun is billed, and ends paid, given up, written off or voided; with
+nothing to bill it has succeeded at once.
 
 Due work renews subscriptions, and the charge saga collects: this one asks for nothing itself.
 """
 
 from typing import Final
 
-from domain.invoicing.invoice import INVOICE, InvoiceCollectionFailed, InvoicePaid, InvoiceVoided
+from domain.invoicing.invoice import INVOICE, InvoiceCollectionFailed, InvoiceVoided
+from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.saga import Saga, SagaState
 from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
 
-InvoiceOutcome = InvoicePaid | InvoiceCollectionFailed | InvoiceVoided
+InvoiceOutcome = InvoicePaid | InvoiceCollectionFailed | InvoiceVoided | InvoiceMarkedUncollectible
 
 
 def _begins(event: SubscriptionPeriodStarted) -> SagaState:
@@ -34,6 +35,7 @@ RENEWAL_SAGA: Final = Saga(
         InvoicePaid: SagaState.SUCCEEDED,
         InvoiceCollectionFailed: SagaState.FAILED,
         InvoiceVoided: SagaState.CANCELED,
+        InvoiceMarkedUncollectible: SagaState.CANCELED,
     },
     subject=_subject,
 )

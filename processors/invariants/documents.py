@@ -1,4 +1,4 @@
-"""I8: the books and the documents tell one story of each customer, per currency.
+"""I8: the books and the documents tell one story of each customer, per currency, and of each invoice (`invoices.py`).
 
 What was posted to a control account is what documents say: the receivable is what is due on invoices, refunds payable
 are the refunds that are pending. Both sides come from the log alone: one from the entries as they were recorded, the
@@ -9,8 +9,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from domain.customers import balance as balances
+from domain.customers.customer import CUSTOMER
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
 from domain.kernel.accounts import (
+    ALLOWANCES,
     CHART,
     CONTROL_ACCOUNTS,
     CUSTOMER_BALANCE,
@@ -27,6 +30,7 @@ from domain.payments.refund import Refund, RefundStatus
 from infra.database import Pool
 from infra.event_store.port import Recorded
 from processors.invariants.findings import Checked, Findings, Invariant
+from processors.invariants.invoices import Invoices
 from schemas.codec import Codec
 
 
@@ -40,7 +44,6 @@ class Book(NamedTuple):
 
 
 _OWN_SIDE: Final = {code: CHART[code].own_side for code in CONTROL_ACCOUNTS}
-_OPEN: Final = frozenset({InvoiceStatus.DRAFT, InvoiceStatus.OPEN})
 
 
 class Documents:
@@ -52,25 +55,35 @@ class Documents:
         self._booked: Counter[Book] = Counter()
         self._settled: Counter[Book] = Counter()
         self._invoices: dict[tuple[str, str], Invoice] = {}
+        self._of_invoices = Invoices(self._findings)
         self._payments: dict[tuple[str, str], Payment] = {}
         self._unapplied: set[tuple[str, str]] = set()
         self._refunds: dict[tuple[str, str], _Refunds] = {}
+        self._allowed: Counter[tuple[str, str]] = Counter()
 
     def take(self, recorded: Recorded, entry: Entry | None) -> None:
         """The next event, with the entry that was recorded with it."""
         if entry is not None:
             self._add_up(recorded.tenant_id, entry)
         if recorded.stream_type == INVOICE.name:
+            if entry is not None:
+                self._of_invoices.post((recorded.tenant_id, recorded.stream_id), entry)
             self._take_invoice(recorded)
+        elif recorded.stream_type == CUSTOMER.name:
+            if recorded.event_type in balances.EVENTS:
+                self._take_balance(recorded)
         elif recorded.stream_type == PAYMENT.name:
             if recorded.event_type in refunds.EVENTS:
-                self._take_refund(recorded)
+                self._take_refund(recorded, entry)
             else:
-                self._take_payment(recorded)
+                self._take_payment(recorded, entry)
 
     async def checked(self, _pool: Pool) -> Checked:
         """The differences between the two."""
         findings, booked, shown = self._findings, self._booked, self.shown()
+        self._of_invoices.close(self._invoices)
+        for key, pending in sorted(self._refunds.items()):
+            self._compare_allowances(key, pending)
         for book in sorted(booked.keys() | shown.keys()):
             findings.count("accounts of customers")
             if booked[book] != shown[book]:
@@ -108,13 +121,17 @@ class Documents:
         if known is None and recorded.stream_version > 1:
             return  # it is settled, and stays so
         invoice = INVOICE.evolve(known, self._codec.decode_event(recorded.payload))
-        if invoice.status in _OPEN:
+        if invoice.is_settled:
+            self._of_invoices.settle(key, invoice)
+        else:
             self._invoices[key] = invoice
-        elif invoice.status is InvoiceStatus.PAID and invoice.total.is_negative:
-            given = -invoice.total
-            self._settled[_book(CUSTOMER_BALANCE, key[0], invoice.customer_id, given)] += given.amount
 
-    def _take_payment(self, recorded: Recorded) -> None:
+    def _take_balance(self, recorded: Recorded) -> None:
+        event: Any = self._codec.decode_event(recorded.payload)
+        more = balances.after(Money.zero(event.amount.currency), event)
+        self._settled[_book(CUSTOMER_BALANCE, recorded.tenant_id, event.customer_id, more)] += more.amount
+
+    def _take_payment(self, recorded: Recorded, entry: Entry | None) -> None:
         """Once it has captured only its refunds still move money; once it is cancelled nothing does."""
         key = recorded.tenant_id, recorded.stream_id
         known = self._payments.pop(key, None)
@@ -124,14 +141,20 @@ class Documents:
         if payment.status is PaymentStatus.SUCCEEDED:
             captured = payment.amount
             self._settled[_book(GATEWAY_CLEARING, key[0], payment.customer_id, captured)] += captured.amount
+            if payment.is_applied and payment.invoice_id is not None and entry is not None:
+                self._of_invoices.post((key[0], payment.invoice_id), entry)
             if not payment.is_applied:
                 self._unapplied.add(key)
                 self._settled[_book(CUSTOMER_BALANCE, key[0], payment.customer_id, captured)] += captured.amount
         elif payment.status is not PaymentStatus.CANCELED:
             self._payments[key] = payment
 
-    def _take_refund(self, recorded: Recorded) -> None:
+    def _take_refund(self, recorded: Recorded, entry: Entry | None) -> None:
         key = recorded.tenant_id, recorded.stream_id
+        for posting in () if entry is None else entry.postings:
+            if posting.account == ALLOWANCES.code:
+                amount = posting.amount.amount
+                self._allowed[key] += -amount if posting.side is ALLOWANCES.own_side else amount
         known = self._refunds.pop(key, None)
         event: Any = self._codec.decode_event(recorded.payload)
         after = _Refunds(
@@ -142,8 +165,15 @@ class Documents:
         if any(refund.status is RefundStatus.PENDING for refund in after.refunds):
             self._refunds[key] = after
             return
+        self._compare_allowances(key, after)
         for account, amount, currency in after.come_to():
             self._settled[Book(account.code, key[0], after.customer_id, currency)] += amount
+
+    def _compare_allowances(self, key: tuple[str, str], after: "_Refunds") -> None:
+        booked, said = self._allowed.pop(key, 0), after.allowed
+        if booked != said:
+            detail = f"the log posted {booked}, its refunds say {said}"
+            self._findings.differ("allowances of a payment", "/".join(key), detail)
 
 
 class _Refunds(NamedTuple):
@@ -152,6 +182,14 @@ class _Refunds(NamedTuple):
     customer_id: str
     are_unapplied: bool
     refunds: tuple[Refund, ...]
+
+    @property
+    def allowed(self) -> int:
+        """What of them lessens revenue: neither the customer's balance bears it nor an overpayment that lies there."""
+        if self.are_unapplied:
+            return 0
+        standing = [refund for refund in self.refunds if refund.status is not RefundStatus.FAILED]
+        return sum(refund.amount.amount - refund.from_balance.amount for refund in standing)
 
     def come_to(self) -> Iterator[tuple[Account, int, str]]:
         """What they add to each account, in minor units of a currency."""

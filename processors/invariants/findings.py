@@ -41,7 +41,7 @@ _CLAIMS: Final = {
     Invariant.READ_MODELS: "each read model equals the fold of the log",
     Invariant.KAFKA: "Kafka equals the event store by (stream, version), gapless",
     Invariant.SAGAS: "no saga is unfinished",
-    Invariant.DOCUMENTS: "the books say of each customer what the documents say",
+    Invariant.DOCUMENTS: "the books say of each customer and each invoice what the documents say",
     Invariant.ACCESS: "who may do what is what the log says",
 }
 

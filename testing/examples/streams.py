@@ -11,10 +11,12 @@ from domain.kernel.accounts import credit as credit_posting
 from domain.kernel.accounts import debit as debit_posting
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
+from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
 from domain.customers.customer import CreateCustomer, CustomerCreated, CustomerDeleted
 from domain.kernel.identifiers import encode, uuid7
-from domain.invoicing.invoice import CollectionMethod, DraftInvoice, InvoiceDrafted, InvoiceFinalized, InvoicePaid, InvoicePaymentFailed, InvoicePaymentStarted, InvoiceVoided
+from domain.invoicing.invoice import CollectionMethod, DraftInvoice, InvoiceDrafted, InvoiceFinalized, InvoicePaymentFailed, InvoicePaymentStarted, InvoiceVoided
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid, InvoicePartlyPaid, InvoiceRecovered
 from domain.invoicing.numbering import InvoiceNumberTaken
 from domain.kernel.money import Money
 from domain.payments.payment import PaymentAttemptRequested, PaymentCaptured, PaymentCreated, PaymentDeclined
@@ -228,6 +230,7 @@ def invoice_finalized(*lines: InvoiceLine, **changes: Any) -> InvoiceFinalized:
         "currency": USD,
         "lines": lines,
         "total": usd(sum(each.amount.amount for each in lines)),
+        "applied": usd(0),
         "test_clock_id": None,
         "finalized_at": NOW,
         "due_at": NOW,
@@ -243,8 +246,39 @@ def invoice_payment_failed(reason: str = "insufficient_funds", payment_id: str =
     return InvoicePaymentFailed(invoice_id=INVOICE_ID, payment_id=payment_id, reason=reason, failed_at=NOW)
 
 
-def invoice_paid(payment_id: str | None = PAYMENT_ID, amount: int = 1_000) -> InvoicePaid:
-    return InvoicePaid(invoice_id=INVOICE_ID, payment_id=payment_id, amount=usd(amount), paid_at=NOW)
+def invoice_paid(payment_id: str | None = PAYMENT_ID, amount: int = 1_000, surplus: int = 0) -> InvoicePaid:
+    return InvoicePaid(
+        invoice_id=INVOICE_ID, payment_id=payment_id, amount=usd(amount), surplus=usd(surplus), paid_at=NOW
+    )
+
+
+def invoice_partly_paid(amount: int) -> InvoicePartlyPaid:
+    """Out of band."""
+    return InvoicePartlyPaid(invoice_id=INVOICE_ID, payment_id=None, amount=usd(amount), paid_at=NOW)
+
+
+def invoice_uncollectible(amount: int = 1_000) -> InvoiceMarkedUncollectible:
+    return InvoiceMarkedUncollectible(invoice_id=INVOICE_ID, amount=usd(amount), marked_at=NOW)
+
+
+def invoice_recovered(amount: int) -> InvoiceRecovered:
+    return InvoiceRecovered(invoice_id=INVOICE_ID, amount=usd(amount), recovered_at=NOW)
+
+
+def balance_credited(amount: int, *, refund_id: str | None = None) -> CustomerBalanceCredited:
+    """By the invoice of these examples, or by a refund that failed."""
+    invoice_id = INVOICE_ID if refund_id is None else None
+    return CustomerBalanceCredited(
+        customer_id=CUSTOMER_ID, amount=usd(amount), invoice_id=invoice_id, refund_id=refund_id, credited_at=NOW
+    )
+
+
+def balance_drawn(amount: int, *, refund_id: str | None = None) -> CustomerBalanceDrawn:
+    """For the invoice of these examples, or by a refund."""
+    invoice_id = INVOICE_ID if refund_id is None else None
+    return CustomerBalanceDrawn(
+        customer_id=CUSTOMER_ID, amount=usd(amount), invoice_id=invoice_id, refund_id=refund_id, drawn_at=NOW
+    )
 
 
 def invoice_voided() -> InvoiceVoided:
@@ -273,6 +307,7 @@ def attempt_requested(attempt: int = 1, **changes: Any) -> PaymentAttemptRequest
     facts: dict[str, Any] = {
         "payment_id": PAYMENT_ID,
         "attempt": attempt,
+        "amount": usd(1_000),
         "payment_method_id": CARD_ID,
         "gateway": "sandbox",
         "token_reference": "tok_ok",
@@ -281,13 +316,14 @@ def attempt_requested(attempt: int = 1, **changes: Any) -> PaymentAttemptRequest
     return PaymentAttemptRequested(**facts | changes)
 
 
-def payment_captured(attempt: int = 1, *, unneeded: bool = False) -> PaymentCaptured:
+def payment_captured(attempt: int = 1, *, unneeded: bool = False, surplus: int = 0) -> PaymentCaptured:
     return PaymentCaptured(
         payment_id=PAYMENT_ID,
         attempt=attempt,
         gateway_payment_id="gw_1",
         amount=usd(1_000),
         unneeded=unneeded,
+        surplus=usd(surplus),
         captured_at=NOW,
     )
 

@@ -135,6 +135,7 @@ def invoiced(number: int, at: datetime, *lines: InvoiceLine, invoice_id: str, du
         currency=USD,
         lines=lines,
         total=usd(sum(line.amount.amount for line in lines)),
+        applied=usd(0),
         test_clock_id=None,
         finalized_at=at,
         due_at=due_at,

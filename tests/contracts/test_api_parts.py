@@ -283,6 +283,13 @@ def test_paid_out_of_band_and_a_payment_method_are_not_both_named() -> None:
     assert refused_fields(InvoicePayment, both) == [("paid_out_of_band", "ambiguous_payment")]
 
 
+def test_how_much_is_paid_is_named_only_of_what_came_out_of_band() -> None:
+    charged = {"amount": {"amount": 100, "currency": "EUR"}}
+    assert refused_fields(InvoicePayment, charged) == [("amount", "ambiguous_payment")]
+    nothing = {"paid_out_of_band": True, "amount": {"amount": 0, "currency": "EUR"}}
+    assert [name for name, _ in refused_fields(InvoicePayment, nothing)] == ["amount.amount"]
+
+
 def test_only_what_has_a_key_is_to_be_repeated_with_it() -> None:
     assert "Idempotency-Key" in unavailable(is_command=True).detail
     assert "Idempotency-Key" not in unavailable(is_command=False).detail

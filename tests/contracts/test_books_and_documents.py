@@ -6,14 +6,17 @@ from dataclasses import replace
 import pytest
 
 from domain.kernel.accounts import (
+    BAD_DEBT,
     CASH,
     CHART,
     CONTROL_ACCOUNTS,
     CUSTOMER_BALANCE,
+    DEFERRED_REVENUE,
     EQUITY,
     GATEWAY_CLEARING,
     RECEIVABLE,
     REFUNDS_PAYABLE,
+    REVENUE,
     credit,
     debit,
     entry,
@@ -91,11 +94,20 @@ async def test_what_is_pending_held_and_at_the_gateway_is_what_was_posted() -> N
 @pytest.mark.parametrize(
     ("lost", "differing"),
     [
-        ("invoice.finalized", {RECEIVABLE.code}),
-        ("payment.captured", {GATEWAY_CLEARING.code, RECEIVABLE.code, CUSTOMER_BALANCE.code}),
-        ("refund.requested", {REFUNDS_PAYABLE.code, CUSTOMER_BALANCE.code}),
+        ("invoice.finalized", {RECEIVABLE.code, "receivable of an invoice", "deferred_revenue of an invoice"}),
+        (
+            "payment.captured",
+            {
+                GATEWAY_CLEARING.code,
+                RECEIVABLE.code,
+                CUSTOMER_BALANCE.code,
+                "receivable of an invoice",
+                "money of an invoice",
+            },
+        ),
+        ("refund.requested", {REFUNDS_PAYABLE.code, CUSTOMER_BALANCE.code, "allowances of a payment"}),
         ("refund.succeeded", {REFUNDS_PAYABLE.code, GATEWAY_CLEARING.code}),
-        ("refund.failed", {REFUNDS_PAYABLE.code, CUSTOMER_BALANCE.code}),
+        ("refund.failed", {REFUNDS_PAYABLE.code, CUSTOMER_BALANCE.code, "allowances of a payment"}),
     ],
 )
 async def test_what_lost_its_postings_is_named_by_the_accounts(lost: str, differing: set[str]) -> None:
@@ -115,6 +127,47 @@ async def test_what_was_posted_to_a_control_account_past_its_documents_is_named(
     (found,) = (await checked(events)).named
     assert found.kind == code
     assert CONTROL_ACCOUNTS[code] in found.detail
+
+
+async def test_what_was_posted_about_another_invoice_than_it_is_about_is_named_by_both() -> None:
+    """The customer's accounts come to the same, the trial balance is zero: only the invoices tell."""
+    history = Returns()
+    events = [event for event in history.events if event.event_type == "invoice.finalized"]
+    _, plan_id, price_id = history.catalogue(TENANT)
+    history.subscribe(TENANT, history.customer_id, plan_id, price_id)
+    first, second = (event for event in history.events if event.event_type == "invoice.finalized")
+    assert events == [first]
+    more, less = (
+        entry((debit(RECEIVABLE, billed, history.customer_id), credit(DEFERRED_REVENUE, billed, history.customer_id)))
+        for billed in (Money(7_035 + 5, USD), Money(7_035 - 5, USD))
+    )
+    assert more is not None
+    assert less is not None
+    planted = {first.event_id: encode_entry(more), second.event_id: encode_entry(less)}
+    found = await checked(
+        replace(event, postings=planted.get(event.event_id, event.postings)) for event in history.events
+    )
+    assert {(each.kind, each.subject, each.detail) for each in found.named} == {
+        (f"{account} of an invoice", f"{TENANT}/{event.stream_id}", f"the log posted {posted}, the invoice says {said}")
+        for account, event, posted, said in (
+            ("receivable", first, 5, 0),
+            ("receivable", second, 7_030, 7_035),
+            ("deferred_revenue", first, 7_040, 7_035),
+            ("deferred_revenue", second, 7_030, 7_035),
+        )
+    }
+
+
+async def test_what_is_posted_about_a_settled_invoice_is_named() -> None:
+    history = Returns()
+    paid = next(event for event in history.events if event.event_type == "invoice.paid")
+    written_off = entry(
+        (debit(BAD_DEBT, Money(5, USD), history.customer_id), credit(REVENUE, Money(5, USD), history.customer_id))
+    )
+    assert written_off is not None
+    later = replace(paid, stream_version=paid.stream_version + 1, postings=encode_entry(written_off))
+    found = await checked([*history.events, later])
+    assert {each.kind for each in found.named} == {"bad_debt of an invoice", "revenue of an invoice"}
 
 
 @pytest.mark.parametrize("seed", range(LENGTH.scaled(4)))

@@ -47,6 +47,8 @@ PROMISED = """
     InvoiceNotDraft              invoice_not_draft              conflict   -
     InvoiceNotOpen               invoice_not_open               conflict   -
     InvoiceCannotBeVoided        invoice_not_voidable           conflict   -
+    InvoiceIsPartlyPaid          invoice_partly_paid            conflict   -
+    InvoiceNotCollectible        invoice_not_collectible        conflict   -
     InvalidInvoiceLines          invalid_invoice_lines          invalid    lines
     InvalidLinePeriod            invalid_line_period            invalid    lines
     PaymentMethodDeclined        payment_method_declined        invalid    token

@@ -154,7 +154,7 @@ async def tell(story: Story) -> None:
     drafted = await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": [*lines, again]})
     assert again.items() <= (drafted["lines"][1] | {"amount": again["amount"]}).items()
     one_off = {"customer": ada["id"], "currency": "EUR", "lines": lines, **ORDER}
-    for finish in ("open", "void", "by_hand", "charged"):
+    for finish in ("open", "void", "by_hand", "in_part", "written_off", "charged"):
         draft = await story.do("create_invoice", one_off)
         await story.do("finalize_invoice", {"days_until_due": 14}, invoice_id=draft["id"])
         await story.do("update_invoice", MOVED, invoice_id=draft["id"])
@@ -162,6 +162,11 @@ async def tell(story: Story) -> None:
             await story.do("void_invoice", invoice_id=draft["id"])
         elif finish == "by_hand":
             await story.do("pay_invoice", {"paid_out_of_band": True}, invoice_id=draft["id"])
+        elif finish == "in_part":
+            part = {"paid_out_of_band": True, "amount": {"amount": 7000, "currency": "EUR"}}
+            await story.do("pay_invoice", part, invoice_id=draft["id"])
+        elif finish == "written_off":
+            await story.do("mark_invoice_uncollectible", invoice_id=draft["id"])
         elif finish == "charged":
             await story.do("pay_invoice", {"payment_method": method["id"]}, invoice_id=draft["id"])
 

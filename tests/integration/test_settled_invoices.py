@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from domain.invoicing.invoice import CollectionMethod, PayInvoiceOutOfBand, VoidInvoice
+from domain.invoicing.invoice import CollectionMethod, VoidInvoice
+from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.kernel.stream import WorkKind
 from domain.payments.commands import CollectInvoice, PayInvoice
 from domain.payments.payment import collected_by

@@ -76,7 +76,13 @@ REJECTED = ApprovalRejected(approval_id=APPROVAL_ID, reason="no", rejected_by=BO
 WITHDRAWN = ApprovalWithdrawn(approval_id=APPROVAL_ID, withdrawn_at=NOW)
 EXPIRED = ApprovalExpired(approval_id=APPROVAL_ID, expired_at=AT_THE_END)
 REFUNDED = RefundRequested(
-    refund_id=REFUND_ID, payment_id=PAYMENT_ID, amount=usd(800), reason="late", metadata=(), requested_at=NOW
+    refund_id=REFUND_ID,
+    payment_id=PAYMENT_ID,
+    amount=usd(800),
+    from_balance=usd(0),
+    reason="late",
+    metadata=(),
+    requested_at=NOW,
 )
 EXPIRY = WorkKind.APPROVAL_EXPIRY
 OLDER_KEY = id_of("key_", 9)

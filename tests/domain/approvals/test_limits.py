@@ -82,7 +82,13 @@ def tenant(limit: int = LIMIT) -> Given:
 
 def requested(amount: int) -> RefundRequested:
     return RefundRequested(
-        refund_id=REFUND_ID, payment_id=PAYMENT_ID, amount=usd(amount), reason=None, metadata=(), requested_at=NOW
+        refund_id=REFUND_ID,
+        payment_id=PAYMENT_ID,
+        amount=usd(amount),
+        from_balance=usd(0),
+        reason=None,
+        metadata=(),
+        requested_at=NOW,
     )
 
 
@@ -100,6 +106,7 @@ def test_refunds_of_one_payment_count_together() -> None:
             refund_id=id_of("re_", 2),
             payment_id=PAYMENT_ID,
             amount=usd(200),
+            from_balance=usd(0),
             reason=None,
             metadata=(),
             requested_at=NOW,
@@ -128,7 +135,13 @@ def test_a_currency_without_a_limit_has_none() -> None:
 def test_what_was_approved_needs_no_further_approval() -> None:
     grant = GrantApproval(approval_id=APPROVAL_ID, by=BOB)
     refunded = RefundRequested(
-        refund_id=REFUND_ID, payment_id=PAYMENT_ID, amount=usd(800), reason="late", metadata=(), requested_at=NOW
+        refund_id=REFUND_ID,
+        payment_id=PAYMENT_ID,
+        amount=usd(800),
+        from_balance=usd(0),
+        reason="late",
+        metadata=(),
+        requested_at=NOW,
     )
     tenant().and_then(ask_for_refund()).when(alone(grant)).then(granted(), refunded)
 

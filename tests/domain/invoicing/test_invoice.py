@@ -18,7 +18,6 @@ from domain.invoicing.invoice import (
     InvoiceNotFound,
     InvoiceNotOpen,
     InvoiceStatus,
-    PayInvoiceOutOfBand,
     VoidInvoice,
 )
 from domain.invoicing.invoice_line import (
@@ -28,6 +27,7 @@ from domain.invoicing.invoice_line import (
     InvalidLinePeriod,
     InvoiceLine,
 )
+from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.kernel.accounts import CASH, DEFERRED_REVENUE, RECEIVABLE, REVENUE, Posting
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind

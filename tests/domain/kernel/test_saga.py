@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from domain.invoicing.invoice import INVOICE, InvoicePaid
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.settlement import InvoicePaid
 from domain.kernel.saga import SagaState
 from domain.payments.charge_saga import CHARGE_SAGA
 from domain.payments.refund_saga import REFUND_SAGA

@@ -10,11 +10,11 @@ from domain.customers.payment_method import (
     PaymentMethodNotFound,
 )
 from domain.invoicing.invoice import InvoiceNotFound, InvoiceNotOpen
+from domain.invoicing.settlement import InvalidPaymentAmount
 from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING
 from domain.kernel.stream import Command
 from domain.payments.payment import (
     PAYMENT,
-    InvalidPaymentAmount,
     InvoiceHasLivePayment,
     PaymentAlreadyExists,
     PaymentCanceled,

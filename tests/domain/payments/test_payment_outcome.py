@@ -7,9 +7,9 @@ from domain.invoicing.invoice import (
     CollectionStatus,
     InvoiceNotOpen,
     InvoiceStatus,
-    PayInvoiceOutOfBand,
     VoidInvoice,
 )
+from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments import refund_saga

@@ -84,7 +84,12 @@ ANSWERS: list[Command] = [SUCCEED, FAIL, LOSE_SIGHT]
 
 def requested(amount: int = 1_000, reason: str | None = None) -> RefundRequested:
     return RefundRequested(
-        refund_id=REFUND_ID, payment_id=PAYMENT_ID, amount=usd(amount), reason=reason, requested_at=NOW
+        refund_id=REFUND_ID,
+        payment_id=PAYMENT_ID,
+        amount=usd(amount),
+        from_balance=usd(0),
+        reason=reason,
+        requested_at=NOW,
     )
 
 

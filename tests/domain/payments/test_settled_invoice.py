@@ -8,12 +8,11 @@ from domain.invoicing.invoice import (
     CollectionMethod,
     CollectionStatus,
     InvoiceNotOpen,
-    InvoicePaid,
     InvoiceStatus,
     InvoiceVoided,
-    PayInvoiceOutOfBand,
     VoidInvoice,
 )
+from domain.invoicing.settlement import InvoicePaid, PayInvoiceOutOfBand
 from domain.kernel.stream import Command, Schedule
 from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled, PaymentCancelRequested

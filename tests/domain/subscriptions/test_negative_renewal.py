@@ -1,9 +1,20 @@
 """A renewal that gives back more than it bills: what is left is the customer's, and the subscription goes on."""
 
+from domain.customers.customer import CUSTOMER
 from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceFinalized, InvoiceStatus
 from domain.kernel.accounts import CUSTOMER_BALANCE, DEFERRED_REVENUE
 from domain.payments import charge_saga
-from testing.examples.streams import BY_CHARGE, create_customer, credit, debit, flat, id_of, usd
+from testing.examples.streams import (
+    BY_CHARGE,
+    CUSTOMER_ID,
+    balance_credited,
+    create_customer,
+    credit,
+    debit,
+    flat,
+    id_of,
+    usd,
+)
 from testing.examples.subscriptions import FEBRUARY, MARCH, created, item, period_invoice, renew, timer
 from testing.specification import NOW, given
 
@@ -29,4 +40,17 @@ def test_a_renewal_that_comes_to_less_than_nothing_becomes_the_customers_balance
     )
     (issued,) = (event for event in renewed.done.events if isinstance(event, InvoiceFinalized))
     assert charge_saga.react(id_of("evt_"), issued) == [], "there is nothing to charge"
-    renewed.when(renew(FEBRUARY), at=FEBRUARY).then_schedules(timer(MARCH))
+    renewed.then_shows(CUSTOMER, CUSTOMER_ID, balance=usd(500))
+    renewed.when(renew(FEBRUARY), at=FEBRUARY).then_schedules(timer(MARCH)).then_shows(
+        CUSTOMER, CUSTOMER_ID, balance=usd(1_000)
+    )
+
+
+def test_periods_that_are_caught_up_with_at_once_draw_on_the_balance_one_after_the_other() -> None:
+    (
+        given(create_customer(), created(item(price=flat(1_000))), balance_credited(1_500))
+        .when(renew(), at=FEBRUARY)
+        .then_shows(INVOICE, period_invoice(0), status=InvoiceStatus.PAID, amount_applied=usd(1_000))
+        .then_shows(INVOICE, period_invoice(1), amount_applied=usd(500), amount_due=usd(500))
+        .then_shows(CUSTOMER, CUSTOMER_ID, balance=usd(0))
+    )

@@ -1,0 +1,135 @@
+"""What settles an invoice, in whole or in part: money that came for it, and giving up that any will.
+
+The events are of the invoice's stream. What is due follows from them by `balance_of` alone.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.kernel.accounts import (
+    BAD_DEBT,
+    CASH,
+    CUSTOMER_BALANCE,
+    RECEIVABLE,
+    Entry,
+    credit,
+    debit,
+    entry,
+    transfer,
+)
+from domain.kernel.money import Money
+from domain.kernel.refusal import Refusal, RefusalKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayInvoiceOutOfBand:
+    """The money came another way (a cheque, a transfer): `amount` of it, by default all that is due."""
+
+    invoice_id: str
+    amount: Money | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkInvoiceUncollectible:
+    """Nobody is expected to pay what is due: write it off, its tax included."""
+
+    invoice_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoicePaid:
+    """Nothing is due any more: by a payment of ours, or (`payment_id` None) out of band or because nothing was owed.
+
+    `amount` is what was paid now, all that was due; `surplus` what came above it, which is the customer's balance.
+    """
+
+    invoice_id: str
+    payment_id: str | None
+    amount: Money
+    surplus: Money
+    paid_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoicePartlyPaid:
+    """`amount` came, by a payment of ours or (`payment_id` None) out of band, and something is still due."""
+
+    invoice_id: str
+    payment_id: str | None
+    amount: Money
+    paid_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceMarkedUncollectible:
+    """`amount`, all that was due, is written off."""
+
+    invoice_id: str
+    amount: Money
+    marked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceRecovered:
+    """`amount` of what was written off comes in after all. What it pays is said by the event behind it."""
+
+    invoice_id: str
+    amount: Money
+    recovered_at: datetime
+
+
+SettlementEvent = InvoicePaid | InvoicePartlyPaid | InvoiceMarkedUncollectible | InvoiceRecovered
+
+
+class InvalidPaymentAmount(Refusal):
+    """A payment is of more than zero."""
+
+    code = "invalid_payment_amount"
+    kind = RefusalKind.INVALID
+    param = "amount"
+
+
+class InvoiceIsPartlyPaid(Refusal):
+    """Something was paid on the invoice: it cannot be taken back. Issue a credit note for what is not owed."""
+
+    code = "invoice_partly_paid"
+
+
+class InvoiceNotCollectible(Refusal):
+    """Only an open invoice can be marked uncollectible."""
+
+    code = "invoice_not_collectible"
+
+
+def postings(event: SettlementEvent, customer_id: str) -> Entry | None:
+    """Out of band: cash to receivable, and to customer balance what came above it. Written off: receivable to bad debt,
+    and back what is recovered, which is paid from there like anything due.
+
+    A payment through a gateway is posted by the payment's own event.
+    """
+    match event:
+        case InvoicePaid(payment_id=None):
+            return entry(
+                (
+                    debit(CASH, event.amount + event.surplus, customer_id),
+                    credit(RECEIVABLE, event.amount, customer_id),
+                    credit(CUSTOMER_BALANCE, event.surplus, customer_id),
+                )
+            )
+        case InvoicePartlyPaid(payment_id=None):
+            accounts = CASH, RECEIVABLE
+        case InvoiceMarkedUncollectible():
+            accounts = BAD_DEBT, RECEIVABLE
+        case InvoiceRecovered():
+            accounts = RECEIVABLE, BAD_DEBT
+        case _:
+            return None
+    return transfer(event.amount, debit_to=accounts[0], credit_to=accounts[1], customer_id=customer_id)
+
+
+EVENTS: dict[str, type] = {
+    "invoice.paid": InvoicePaid,
+    "invoice.partly_paid": InvoicePartlyPaid,
+    "invoice.marked_uncollectible": InvoiceMarkedUncollectible,
+    "invoice.recovered": InvoiceRecovered,
+}

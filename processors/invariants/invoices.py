@@ -1,0 +1,86 @@
+"""I8, invoice by invoice: what the log posted about each is what the invoice says was billed, applied, paid and is due.
+
+What its own events posted and what payments of it did are added up by account, and compared with its state once it is
+settled; nothing may be posted about it after that. Memory grows with the invoices that are not settled.
+"""
+
+from collections import Counter
+from typing import Final
+
+from domain.invoicing.invoice import Invoice, InvoiceStatus
+from domain.kernel.accounts import (
+    BAD_DEBT,
+    CASH,
+    CHART,
+    CUSTOMER_BALANCE,
+    DEFERRED_REVENUE,
+    GATEWAY_CLEARING,
+    RECEIVABLE,
+    REVENUE,
+    Entry,
+)
+from processors.invariants.findings import Findings
+
+MONEY: Final = "money"
+"""What came in for the invoice, out of band or by gateways, as if it were one account."""
+
+_ACCOUNTS: Final = {CASH.code: MONEY, GATEWAY_CLEARING.code: MONEY}
+_OWN_SIDE: Final = {code: account.own_side for code, account in CHART.items()}
+
+Key = tuple[str, str]
+"""Tenant and invoice."""
+
+
+class Invoices:
+    """Adds up what is posted about each invoice until it is settled."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._booked: dict[Key, Counter[str]] = {}
+
+    def post(self, key: Key, entry: Entry) -> None:
+        """What an event posted that was about the invoice."""
+        booked = self._booked.setdefault(key, Counter())
+        for posting in entry.postings:
+            amount = posting.amount.amount
+            account = _ACCOUNTS.get(posting.account, posting.account)
+            booked[account] += amount if posting.side is _OWN_SIDE[posting.account] else -amount
+
+    def settle(self, key: Key, invoice: Invoice) -> None:
+        """Compare one that nothing is to be posted about any more."""
+        self._compare(key, said_by(invoice))
+
+    def close(self, unsettled: dict[Key, Invoice]) -> None:
+        """Compare what is left at the end of the log: the unsettled ones, and what was posted about settled ones."""
+        for key in sorted(self._booked.keys() | unsettled.keys()):
+            invoice = unsettled.get(key)
+            self._compare(key, {} if invoice is None else said_by(invoice))
+
+    def _compare(self, key: Key, said: dict[str, int]) -> None:
+        self._findings.count("invoices")
+        booked = self._booked.pop(key, Counter())
+        for account in sorted(booked.keys() | said.keys()):
+            if booked[account] != said.get(account, 0):
+                self._findings.differ(
+                    f"{account} of an invoice",
+                    "/".join(key),
+                    f"the log posted {booked[account]}, the invoice says {said.get(account, 0)}",
+                )
+
+
+def said_by(invoice: Invoice) -> dict[str, int]:
+    """What an invoice says must have been posted about it: minor units by account, on the account's own side."""
+    is_standing = invoice.status not in {InvoiceStatus.DRAFT, InvoiceStatus.VOID}
+    if not is_standing:
+        return {}
+    said = {
+        RECEIVABLE.code: 0,
+        BAD_DEBT.code: 0,
+        DEFERRED_REVENUE.code: sum(line.amount.amount for line in invoice.lines if line.is_deferred),
+        REVENUE.code: sum(line.amount.amount for line in invoice.lines if not line.is_deferred),
+        MONEY: invoice.amount_paid.amount + invoice.amount_overpaid.amount,
+        CUSTOMER_BALANCE.code: invoice.amount_overpaid.amount - invoice.amount_applied.amount,
+    }
+    owed_on = BAD_DEBT if invoice.status is InvoiceStatus.UNCOLLECTIBLE else RECEIVABLE
+    said[owed_on.code] = invoice.amount_due.amount
+    return said

@@ -1,0 +1,239 @@
+"""Random sequences of everything that settles invoices, against a small model of what they owe.
+
+After each step: every invoice's figures and the customer's balance are the model's, no amount due is below zero, debits
+equal credits, and I8 holds, invoice by invoice.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from domain.catalog.price import BillingTiming
+from domain.customers.customer import CUSTOMER
+from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.invoice import INVOICE, CollectionMethod, DraftInvoice, InvoiceStatus, VoidInvoice
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutOfBand
+from domain.kernel.accounts import Side
+from domain.kernel.money import Money
+from domain.kernel.stream import Command
+from domain.payments.cancel_commands import RecordPaymentCanceled
+from domain.payments.commands import PayInvoice, RecordPaymentCaptured, RecordPaymentDeclined
+from domain.payments.decline import DeclineCode
+from domain.payments.payment import PAYMENT
+from domain.payments.refund_commands import RecordRefundFailed, RecordRefundSucceeded, RequestRefund
+from processors.invariants.documents import Documents
+from schemas.codec import decode_entry, default_codec
+from testing.histories import USD, History
+from tests.lengths import LENGTH
+
+TENANT = "acme"
+any_one, amounts = st.integers(0, 2**16), st.integers(1, 1_500)
+
+
+@dataclass
+class Owed:
+    """An invoice."""
+
+    total: int
+    applied: int
+    status: str = "open"
+    paid: int = 0
+    over: int = 0
+
+    @property
+    def due(self) -> int:
+        return 0 if self.status == "void" else self.total - self.applied - self.paid
+
+
+@dataclass
+class Charge:
+    """A payment of an invoice: `left` is what can be refunded of it, `surplus` what of that may be balance."""
+
+    invoice: str
+    amount: int
+    status: str = "running"
+    left: int = 0
+    surplus: int = 0
+    refunds: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class Model:
+    """What is owed, in figures alone."""
+
+    def __init__(self) -> None:
+        self.invoices: dict[str, Owed] = {}
+        self.charges: dict[str, Charge] = {}
+        self.balance = 0
+
+    def bill(self, key: str, total: int) -> None:
+        applied = min(total, self.balance)
+        self.balance -= applied
+        self.invoices[key] = Owed(total, applied, "open" if total > applied else "paid")
+
+    def receive(self, owed: Owed, amount: int) -> int:
+        """Money that came: what it pays, and the surplus, which it answers."""
+        surplus = max(amount - owed.due, 0)
+        owed.paid, owed.over, self.balance = owed.paid + amount - surplus, owed.over + surplus, self.balance + surplus
+        owed.status = owed.status if owed.due else "paid"
+        return surplus
+
+    def void(self, owed: Owed) -> None:
+        owed.status, self.balance = "void", self.balance + owed.applied
+
+    def refund(self, charge: Charge, key: str, amount: int) -> None:
+        from_balance = min(amount, charge.surplus, self.balance)
+        charge.refunds[key] = amount, from_balance
+        self.move(charge, amount, from_balance)
+
+    def move(self, charge: Charge, amount: int, from_balance: int) -> None:
+        charge.left, charge.surplus = charge.left - amount, charge.surplus - from_balance
+        self.balance -= from_balance
+
+
+class Settlements(RuleBasedStateMachine):
+    """One customer, whose invoices are paid in every way."""
+
+    @initialize()
+    def open_for_business(self) -> None:
+        self.history, self.model = History(), Model()
+        self.customer = self.history.customer(TENANT)
+
+    def do(self, command: Command, *, accepted: bool = True) -> None:
+        assert bool(self.history.do(TENANT, command)) == accepted, command
+
+    def pick(self, n: int) -> tuple[str, Owed]:
+        return list(self.model.invoices.items())[n % len(self.model.invoices)]
+
+    @rule(total=amounts)
+    def bill(self, total: int) -> None:
+        key = self.history.new_id("in_")
+        line = InvoiceLine(
+            line_id=self.history.new_id("il_"),
+            description="Set-up",
+            amount=Money(total, USD),
+            quantity=Decimal(1),
+            timing=BillingTiming.IN_ARREARS,
+        )
+        by_hand = CollectionMethod.SEND_INVOICE
+        self.do(
+            DraftInvoice(
+                invoice_id=key, customer_id=self.customer, collection=by_hand, currency=USD, lines=(line,), metadata=()
+            )
+        )
+        self.do(FinalizeInvoice(invoice_id=key))
+        self.model.bill(key, total)
+
+    @precondition(lambda self: self.model.invoices)
+    @rule(n=any_one, amount=amounts | st.none())
+    def pay_by_hand(self, n: int, amount: int | None) -> None:
+        key, owed = self.pick(n)
+        payable = owed.status in {"open", "uncollectible"}
+        money = None if amount is None else Money(amount, USD)
+        self.do(PayInvoiceOutOfBand(invoice_id=key, amount=money), accepted=payable)
+        if payable:
+            self.model.receive(owed, owed.due if amount is None else amount)
+
+    @precondition(lambda self: self.model.invoices)
+    @rule(n=any_one)
+    def charge(self, n: int) -> None:
+        key, owed = self.pick(n)
+        # At most one payment of an invoice is live; the claim that sees to it is the store's.
+        if any(each.invoice == key and each.status != "ended" for each in self.model.charges.values()):
+            return
+        payable, payment_id = owed.status in {"open", "uncollectible"}, self.history.new_id("pay_")
+        self.do(PayInvoice(invoice_id=key, payment_id=payment_id), accepted=payable)
+        if payable:
+            self.model.charges[payment_id] = Charge(key, owed.due)
+
+    @precondition(lambda self: any(each.status == "running" for each in self.model.charges.values()))
+    @rule(n=any_one, captured=st.booleans())
+    def answer(self, n: int, *, captured: bool) -> None:
+        running = [each for each in self.model.charges.items() if each[1].status == "running"]
+        payment_id, charge = running[n % len(running)]
+        owed = self.model.invoices[charge.invoice]
+        if captured:
+            self.do(RecordPaymentCaptured(payment_id=payment_id, attempt=1, gateway_payment_id=payment_id))
+            charge.status, charge.left = "captured", charge.amount
+            if owed.status in {"open", "uncollectible"}:
+                charge.surplus = self.model.receive(owed, charge.amount)
+            return
+        charge.status = "ended"
+        if self.history.state(TENANT, PAYMENT, payment_id).cancellation is not None:
+            self.do(RecordPaymentCanceled(payment_id=payment_id, attempt=1))
+        else:
+            code = DeclineCode.INSUFFICIENT_FUNDS
+            self.do(RecordPaymentDeclined(payment_id=payment_id, attempt=1, decline_code=code, retryable=True))
+
+    @precondition(lambda self: self.model.invoices)
+    @rule(n=any_one)
+    def void(self, n: int) -> None:
+        key, owed = self.pick(n)
+        allowed = owed.status in {"open", "uncollectible"} and not owed.paid
+        self.do(VoidInvoice(invoice_id=key), accepted=allowed)
+        if allowed:
+            self.model.void(owed)
+
+    @precondition(lambda self: self.model.invoices)
+    @rule(n=any_one)
+    def write_off(self, n: int) -> None:
+        key, owed = self.pick(n)
+        self.do(MarkInvoiceUncollectible(invoice_id=key), accepted=owed.status == "open")
+        owed.status = "uncollectible" if owed.status == "open" else owed.status
+
+    @precondition(lambda self: any(each.left for each in self.model.charges.values()))
+    @rule(n=any_one, amount=amounts)
+    def refund(self, n: int, amount: int) -> None:
+        captured = [each for each in self.model.charges.items() if each[1].left]
+        payment_id, charge = captured[n % len(captured)]
+        refund_id, amount = self.history.new_id("re_"), min(amount, charge.left)
+        self.do(RequestRefund(refund_id=refund_id, payment_id=payment_id, amount=Money(amount, USD)))
+        self.model.refund(charge, refund_id, amount)
+
+    @precondition(lambda self: any(each.refunds for each in self.model.charges.values()))
+    @rule(n=any_one, succeeded=st.booleans())
+    def answer_refund(self, n: int, *, succeeded: bool) -> None:
+        pending = [(key, charge, each) for key, charge in self.model.charges.items() for each in charge.refunds]
+        payment_id, charge, refund_id = pending[n % len(pending)]
+        amount, from_balance = charge.refunds.pop(refund_id)
+        if succeeded:
+            self.do(RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id=refund_id))
+            return
+        code = DeclineCode.ACCOUNT_CLOSED
+        self.do(RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code=code))
+        self.model.move(charge, -amount, -from_balance)
+
+    @invariant()
+    def figures_are_the_models(self) -> None:
+        for key, owed in self.model.invoices.items():
+            invoice = self.history.state(TENANT, INVOICE, key)
+            assert invoice.amount_due.amount >= 0
+            assert (
+                invoice.status,
+                invoice.amount_applied.amount,
+                invoice.amount_paid.amount,
+                invoice.amount_overpaid.amount,
+                invoice.amount_due.amount,
+            ) == (InvoiceStatus(owed.status), owed.applied, owed.paid, owed.over, owed.due)
+        assert self.history.state(TENANT, CUSTOMER, self.customer).balance.amount == self.model.balance >= 0
+
+    @invariant()
+    def books_balance_and_tell_the_documents_story(self) -> None:
+        documents, sides = Documents(default_codec()), Counter[Side]()
+        for event in self.history.events:
+            entry = None if event.postings is None else decode_entry(event.postings)
+            documents.take(event, entry)
+            for posting in () if entry is None else entry.postings:
+                sides[posting.side] += posting.amount.amount
+        assert sides[Side.DEBIT] == sides[Side.CREDIT]
+        found = asyncio.run(documents.checked(None))  # type: ignore[arg-type]
+        assert found.holds, found.named
+
+
+Settlements.TestCase.settings = settings(max_examples=LENGTH.scaled(60), stateful_step_count=25, deadline=None)
+TestSettlements = Settlements.TestCase
