@@ -17,6 +17,7 @@ from api.http.resource import Resource
 from domain.catalog.plan import (
     MAX_TRIAL_DAYS,
     PLAN,
+    AddOnHasNoTrial,
     ArchivePlan,
     ChangePlanTerms,
     CreatePlan,
@@ -69,6 +70,7 @@ class NewPlan(New):
     name: Line
     interval: IntervalBody
     trial_days: TrialDays = 0
+    add_on: Annotated[bool, Field(description="Whether it is sold beside other plans, and never by itself.")] = False
 
 
 class PlanChange(Change):
@@ -94,6 +96,7 @@ class PlanResource(TypedDict):
     name: str
     interval: IntervalResource
     trial_days: int
+    add_on: bool
     version: Annotated[int, Field(description="Rises by one with every change; a subscription keeps its own.")]
     active: bool
     metadata: dict[str, str]
@@ -110,6 +113,7 @@ def plan_resource(plan: Plan) -> PlanResource:
         "name": plan.terms.name,
         "interval": interval_resource(plan.terms.interval),
         "trial_days": plan.terms.trial_days,
+        "add_on": plan.is_add_on,
         "version": plan.version,
         "active": plan.archived_at is None,
         "metadata": dict(plan.metadata),
@@ -125,6 +129,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "name": "Team, monthly",
     "interval": {"unit": "month", "count": 1},
     "trial_days": 14,
+    "add_on": False,
     "version": 1,
     "active": True,
     "metadata": {"order": "4711"},
@@ -151,13 +156,25 @@ PLANS: Final = Resource(
 @PLANS.creates(
     body=NewPlan,
     body_example={name: EXAMPLE[name] for name in ("product", "name", "interval", "trial_days")},
-    refusals=(ProductNotFound, ProductIsArchived, TrialTooLong),
+    refusals=(ProductNotFound, ProductIsArchived, TrialTooLong, AddOnHasNoTrial),
 )
 async def create_plan(_call: Call, body: NewPlan) -> Intention:
-    """Create a plan of a product."""
+    """Create a plan of a product.
+
+    The prices of an add-on are items of subscriptions to other plans, beside those plans' own.
+    """
     plan_id = new_id(PREFIX)
     terms = PlanTerms(name=body.name, interval=body.interval.value, trial_days=body.trial_days)
-    return PLANS.created(plan_id, CreatePlan(plan_id=plan_id, product_id=body.product, terms=terms, metadata=body.kept))
+    return PLANS.created(
+        plan_id,
+        CreatePlan(
+            plan_id=plan_id,
+            product_id=body.product,
+            terms=terms,
+            is_add_on=body.add_on,
+            metadata=body.kept,
+        ),
+    )
 
 
 @PLANS.changes(
@@ -165,7 +182,7 @@ async def create_plan(_call: Call, body: NewPlan) -> Intention:
     body=PlanChange,
     body_example={"trial_days": 30},
     example={"trial_days": 30, "version": 2},
-    refusals=(PlanIsArchived, TrialTooLong),
+    refusals=(PlanIsArchived, TrialTooLong, AddOnHasNoTrial),
 )
 async def update_plan(call: Call, body: PlanChange) -> Intention:
     """Change a plan's terms, which makes a new version for new subscriptions; metadata alone does not.

@@ -59,6 +59,8 @@ from domain.subscriptions.terms import (
     FlatPriceHasNoQuantity,
     IntervalsDoNotNest,
     InvalidSubscriptionItems,
+    OnlyAddOns,
+    PlanIsAddOn,
     PriceOfAnotherPlan,
     SubscriptionItem,
 )
@@ -285,6 +287,8 @@ SUBSCRIPTIONS: Final = Resource(
         NoPriceInCurrency,
         InvalidSubscriptionItems,
         PriceOfAnotherPlan,
+        PlanIsAddOn,
+        OnlyAddOns,
         DuplicatePrice,
         FlatPriceHasNoQuantity,
         IntervalsDoNotNest,
@@ -293,7 +297,7 @@ SUBSCRIPTIONS: Final = Resource(
     ),
 )
 async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
-    """Subscribe a customer to a plan.
+    """Subscribe a customer to a plan, and to add-ons beside it: by the prices of their plans.
 
     Without a trial the first period starts, and is invoiced, at once.
     """

@@ -15,7 +15,7 @@ from domain.catalog.plan import (
     PlanCreated,
     PlanTerms,
     PlanVersionAdded,
-    check_trial_days,
+    check_terms,
 )
 from domain.catalog.price import PRICE, ArchivePrice, CreatePrice, PriceArchived, PriceCreated, check_billable
 from domain.catalog.product import (
@@ -71,11 +71,12 @@ def create_plan(command: CreatePlan, streams: Streams, now: datetime) -> Decisio
     """A new plan needs a product that is on sale."""
     products.on_sale(streams, command.product_id)
     PLAN.check_new(streams, command.plan_id)
-    check_trial_days(command.terms.trial_days)
+    check_terms(command.terms, is_add_on=command.is_add_on)
     created = PlanCreated(
         plan_id=command.plan_id,
         product_id=command.product_id,
         terms=command.terms,
+        is_add_on=command.is_add_on,
         metadata=command.metadata,
         created_at=now,
     )
@@ -89,7 +90,7 @@ def change_plan_terms(command: ChangePlanTerms, streams: Streams, now: datetime)
         interval=changed(command.interval, plan.terms.interval),
         trial_days=changed(command.trial_days, plan.terms.trial_days),
     )
-    check_trial_days(terms.trial_days)
+    check_terms(terms, is_add_on=plan.is_add_on)
     if terms == plan.terms:
         return Decision(now, [])
     added = PlanVersionAdded(plan_id=command.plan_id, version=plan.version + 1, terms=terms)

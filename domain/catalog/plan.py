@@ -1,4 +1,7 @@
-"""A plan: how often a product is billed. Its versions are immutable; a subscription is pinned to one."""
+"""A plan: how often a product is billed. Its versions are immutable; a subscription is pinned to one.
+
+An add-on is a plan that is sold beside others, never by itself: its prices are items of their subscriptions.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +30,7 @@ class CreatePlan:
     plan_id: str
     product_id: str
     terms: PlanTerms
+    is_add_on: bool = False
     metadata: Metadata = ()
 
 
@@ -50,6 +54,7 @@ class PlanCreated:
     plan_id: str
     product_id: str
     terms: PlanTerms
+    is_add_on: bool = False
     metadata: Metadata = ()
     created_at: datetime
 
@@ -96,6 +101,14 @@ class PlanIsArchived(Refusal):
     param = "plan"
 
 
+class AddOnHasNoTrial(Refusal):
+    """An add-on is tried with the plan that it is beside: a trial is that plan's."""
+
+    code = "add_on_has_no_trial"
+    kind = RefusalKind.INVALID
+    param = "trial_days"
+
+
 class TrialTooLong(Refusal):
     """A trial lasts from 0 to 730 days."""
 
@@ -110,6 +123,7 @@ class Plan:
     product_id: str
     version: int
     terms: PlanTerms
+    is_add_on: bool
     metadata: Metadata
     created_at: datetime
     archived_at: datetime | None
@@ -121,6 +135,13 @@ def on_sale(streams: Streams, plan_id: str) -> Plan:
     if plan.archived_at is not None:
         raise PlanIsArchived(plan=plan_id)
     return plan
+
+
+def check_terms(terms: PlanTerms, *, is_add_on: bool) -> None:
+    """Raises TrialTooLong, AddOnHasNoTrial."""
+    check_trial_days(terms.trial_days)
+    if is_add_on and terms.trial_days:
+        raise AddOnHasNoTrial(trial_days=terms.trial_days)
 
 
 def check_trial_days(days: int) -> None:
@@ -136,6 +157,7 @@ def evolve(plan: Plan | None, event: PlanEvent) -> Plan:
             product_id=event.product_id,
             version=1,
             terms=event.terms,
+            is_add_on=event.is_add_on,
             metadata=event.metadata,
             created_at=event.created_at,
             archived_at=None,

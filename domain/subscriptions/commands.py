@@ -12,8 +12,9 @@ from typing import Final
 
 from domain.catalog import plan as plans
 from domain.catalog import price as prices
-from domain.catalog.plan import check_trial_days
-from domain.catalog.product import PRODUCT, Product, ProductIsArchived
+from domain.catalog.plan import PLAN, PlanIsArchived, check_trial_days
+from domain.catalog.price import PRICE
+from domain.catalog.product import PRODUCT, ProductIsArchived
 from domain.customers.customer import (
     Customer,
     customer_time,
@@ -43,6 +44,8 @@ from domain.subscriptions.subscription import (
     SubscriptionCreated,
 )
 from domain.subscriptions.terms import (
+    OnlyAddOns,
+    PlanIsAddOn,
     PriceOfAnotherPlan,
     SubscriptionItem,
     SubscriptionTerms,
@@ -100,9 +103,9 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
     SUBSCRIPTION.check_new(streams, command.subscription_id)
     customer = open_for_business(streams, command.customer_id)
     at = customer_time(streams, customer, now)
-    plan = plans.on_sale(streams, command.plan_id)
-    if PRODUCT.of(streams, plan.product_id).archived_at is not None:
-        raise ProductIsArchived(product=plan.product_id, plan=plan.plan_id).at("plan")
+    plan = _sold(streams, command.plan_id)
+    if plan.is_add_on:
+        raise PlanIsAddOn(plan=plan.plan_id)
     terms = _terms(command, plan, customer, streams)
     trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
     check_trial_days(trial_days)
@@ -179,16 +182,14 @@ def end_with_test_clock(command: EndWithTestClock, streams: Streams, now: dateti
 
 
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
-    product = PRODUCT.of(streams, plan.product_id)
     items = told_apart(
-        tuple(
-            _item(requested, nth, plan, product, customer.currency, streams)
-            for nth, requested in enumerate(command.items)
-        )
+        tuple(_item(requested, nth, plan, customer.currency, streams) for nth, requested in enumerate(command.items))
     )
     rounding = rounding_of(streams)
     check_items(items, rounding)
-    interval, items = counted(items, plan.terms.interval)
+    if all(PRICE.of(streams, item.price_id).plan_id != plan.plan_id for item in items):
+        raise OnlyAddOns(plan=plan.plan_id)
+    interval, items = counted(items)
     time_zone = command.time_zone or customer.time_zone
     zone_of(time_zone)
     return SubscriptionTerms(
@@ -205,33 +206,48 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
 
 
 def _item(
-    requested: RequestedItem, nth: int, plan: plans.Plan, product: Product, currency: CurrencyCode, streams: Streams
+    requested: RequestedItem, nth: int, plan: plans.Plan, currency: CurrencyCode, streams: Streams
 ) -> SubscriptionItem:
     price = prices.on_sale(streams, requested.price_id)
-    if price.plan_id != plan.plan_id:
-        refused = PriceOfAnotherPlan(price=price.price_id, plan=plan.plan_id, belongs_to=price.plan_id)
-        raise refused.at(f"items.{nth}.price")
     try:
+        sold = plan if price.plan_id == plan.plan_id else _add_on(price, plan, streams)
         stated = price.stated_in(currency)
-    except NoPriceInCurrency as refused:
+    except (PriceOfAnotherPlan, PlanIsArchived, ProductIsArchived, NoPriceInCurrency) as refused:
         raise refused.at(f"items.{nth}.price") from None
+    product = PRODUCT.of(streams, sold.product_id)
     return SubscriptionItem(
         price_id=price.price_id,
         product_id=product.product_id,
-        description=plan.terms.name if price.name is None else f"{plan.terms.name} – {price.name}",
+        description=sold.terms.name if price.name is None else f"{sold.terms.name} – {price.name}",
         tax_category=product.tax_category,
         price=stated,
         timing=price.timing,
         quantity=requested.quantity,
-        interval=price.interval,
+        interval=price.interval or sold.terms.interval,
     )
 
 
-def counted(items: tuple[SubscriptionItem, ...], of_plan: Interval) -> tuple[Interval, tuple[SubscriptionItem, ...]]:
-    """The interval by which the periods of these are counted, and the items with what they name of their own, where
-    that is longer. Raises IntervalsDoNotNest.
+def _add_on(price: prices.PlanPrice, plan: plans.Plan, streams: Streams) -> plans.Plan:
+    """The add-on whose price it is. Raises PriceOfAnotherPlan, PlanIsArchived, ProductIsArchived."""
+    if not PLAN.of(streams, price.plan_id).is_add_on:
+        raise PriceOfAnotherPlan(price=price.price_id, plan=plan.plan_id, belongs_to=price.plan_id)
+    return _sold(streams, price.plan_id)
+
+
+def _sold(streams: Streams, plan_id: str) -> plans.Plan:
+    """The plan, if it and its product are on sale. Raises PlanNotFound, PlanIsArchived, ProductIsArchived."""
+    plan = plans.on_sale(streams, plan_id)
+    if PRODUCT.of(streams, plan.product_id).archived_at is not None:
+        raise ProductIsArchived(product=plan.product_id, plan=plan_id).at("plan")
+    return plan
+
+
+def counted(items: tuple[SubscriptionItem, ...]) -> tuple[Interval, tuple[SubscriptionItem, ...]]:
+    """The interval by which the periods of these are counted, and the items with what is theirs where that is longer.
+
+    Raises IntervalsDoNotNest.
     """
-    intervals = [item.interval or of_plan for item in items]
+    intervals = [item.interval for item in items if item.interval is not None]
     shortest = shortest_of(intervals)
     return shortest, tuple(
         replace(item, interval=None if own.multiple_of(shortest) == 1 else own)

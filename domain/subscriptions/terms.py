@@ -20,7 +20,8 @@ MAX_ITEMS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionItem:
-    """A price as it was when it was subscribed to, in the customer's currency, and how many of it.
+    """A price as it was when it was subscribed to, in the customer's currency, and how many of it; of the plan or of an
+    add-on, whose product it then is.
 
     `interval` is None where it is the subscription's own, and else a whole number of those.
     """
@@ -61,8 +62,24 @@ class InvalidSubscriptionItems(Refusal):
     param = "items"
 
 
+class PlanIsAddOn(Refusal):
+    """An add-on is sold beside another plan: subscribe to that one, and name this one's price among the items."""
+
+    code = "plan_is_add_on"
+    kind = RefusalKind.INVALID
+    param = "plan"
+
+
+class OnlyAddOns(Refusal):
+    """A subscription has a price of its own plan at least: name one beside those of add-ons."""
+
+    code = "only_add_ons"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
 class PriceOfAnotherPlan(Refusal):
-    """A subscription's prices belong to its plan: name prices of the plan, or subscribe to the other plan."""
+    """A subscription's prices are its plan's and add-ons': name such, or subscribe to the other plan."""
 
     code = "price_of_another_plan"
     kind = RefusalKind.INVALID

@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
+from domain.catalog.plan import CreatePlan, PlanTerms
 from domain.catalog.price import CreatePrice
 from domain.customers.customer import DeleteCustomer, SetDefaultPaymentMethod
 from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvance
@@ -45,6 +46,7 @@ from testing.examples.streams import (
     IN_ARREARS,
     PLAN_ID,
     PRICE_ID,
+    PRODUCT_ID,
     USD,
     attach_card,
     create_customer,
@@ -64,7 +66,14 @@ from tests.lengths import LENGTH
 SEATS_PRICE_ID = id_of("price_", 3)
 TIERED_PRICE_ID, VOLUME_PRICE_ID, PACKAGE_PRICE_ID = (id_of("price_", n) for n in (4, 5, 6))
 QUARTER_PRICE_ID, YEAR_PRICE_ID = (id_of("price_", n) for n in (7, 8))
+ADD_ON = CreatePlan(
+    plan_id=id_of("plan_", 2),
+    product_id=PRODUCT_ID,
+    terms=PlanTerms(name="Support", interval=Interval(IntervalUnit.YEAR)),
+    is_add_on=True,
+)
 PRICES = (
+    CreatePrice(price_id=YEAR_PRICE_ID, plan_id=ADD_ON.plan_id, price=flat(7_000)),
     CreatePrice(price_id=SEATS_PRICE_ID, plan_id=PLAN_ID, price=PerUnit(currency=USD, unit_amount=Decimal("12.5"))),
     CreatePrice(
         price_id=TIERED_PRICE_ID,
@@ -91,7 +100,6 @@ PRICES = (
         interval=Interval(IntervalUnit.QUARTER),
         timing=IN_ARREARS,
     ),
-    CreatePrice(price_id=YEAR_PRICE_ID, plan_id=PLAN_ID, price=flat(7_000), interval=Interval(IntervalUnit.YEAR)),
 )
 QUANTITIES = {SEATS_PRICE_ID: 3, TIERED_PRICE_ID: 10, VOLUME_PRICE_ID: 7, PACKAGE_PRICE_ID: 12}
 # What one period of each price costs: in advance, in arrears, and how many months it is. Three seats at 12.5 are 37.5;
@@ -123,6 +131,7 @@ class Histories(CheckedHistory):
         for command in (
             frozen_clock(),
             *plan_on_sale(in_advance=flat(1_000), in_arrears=flat(301)),
+            ADD_ON,
             *PRICES,
         ):
             self.do(command)
@@ -228,7 +237,7 @@ class Histories(CheckedHistory):
                 collection=BY_CHARGE if automatic else BY_HAND,
                 trial_days=trial_days,
             ),
-            accepted=not self.model.people[customer_id].deleted,
+            accepted=not self.model.people[customer_id].deleted and prices != {YEAR_PRICE_ID},
         )
         if done is None:
             return

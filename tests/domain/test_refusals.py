@@ -26,6 +26,7 @@ PROMISED = """
     PlanNotFound                 plan_not_found                 not_found  plan
     PlanAlreadyExists            plan_already_exists            conflict   -
     PlanIsArchived               plan_archived                  conflict   plan
+    AddOnHasNoTrial              add_on_has_no_trial            invalid    trial_days
     TrialTooLong                 trial_too_long                 invalid    trial_days
     PriceNotFound                price_not_found                not_found  price
     PriceAlreadyExists           price_already_exists           conflict   -
@@ -38,6 +39,8 @@ PROMISED = """
     RenewalNotDue                renewal_not_due                conflict   -
     PeriodIsBilled               period_already_billed          conflict   -
     InvalidSubscriptionItems     invalid_subscription_items     invalid    items
+    PlanIsAddOn                  plan_is_add_on                 invalid    plan
+    OnlyAddOns                   only_add_ons                   invalid    items
     PriceOfAnotherPlan           price_of_another_plan          invalid    items
     DuplicatePrice               duplicate_price                invalid    items
     FlatPriceHasNoQuantity       flat_price_has_no_quantity     invalid    items

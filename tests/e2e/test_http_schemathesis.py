@@ -41,6 +41,7 @@ BEYOND_SCHEMA = {
     "unknown_time_zone",
     "invalid_invoice_lines",
     "invalid_price",
+    "add_on_has_no_trial",
     "empty_tier",
     "last_tier_has_end",
     "tier_without_end_before_last",

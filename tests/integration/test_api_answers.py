@@ -110,6 +110,10 @@ async def tell(story: Story) -> None:
     dollars = await story.do("create_price", {"plan": plan["id"], "model": usd})
     archived = await story.do("create_price", {"plan": plan["id"], "model": flat})
     await story.do("archive_price", price_id=archived["id"])
+    support = await story.do(
+        "create_plan", {"product": product["id"], "name": "Support", "interval": {"unit": "year"}, "add_on": True}
+    )
+    added = await story.do("create_price", {"plan": support["id"], "model": flat})
 
     method = await story.do(
         "attach_payment_method",
@@ -122,7 +126,7 @@ async def tell(story: Story) -> None:
     )
     await story.do("detach_payment_method", payment_method_id=detached["id"])
 
-    items = [{"price": price["id"], "quantity": "1"}, {"price": seat["id"], "quantity": 3}]
+    items = [{"price": price["id"], "quantity": "1"}, {"price": seat["id"], "quantity": 3}, {"price": added["id"]}]
     order = {"customer": ada["id"], "plan": plan["id"], "items": items}
     subscription = await story.do("create_subscription", order | ORDER)
     await story.do("update_subscription", MOVED, subscription_id=subscription["id"])

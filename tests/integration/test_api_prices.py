@@ -152,6 +152,33 @@ async def test_a_subscription_mixes_intervals_of_which_each_is_a_whole_number_of
     assert await api.head() == head
 
 
+async def test_an_add_on_is_sold_beside_a_plan_and_not_by_itself(api: Api, shop: Shop) -> None:
+    flat = {"type": "flat", "amount": {"amount": 1_000, "currency": "EUR"}}
+    product = await shop.client.made("/v1/products", {"name": "Support", "tax_category": "services"})
+    terms = {"product": product["id"], "name": "Support", "interval": {"unit": "month"}, "add_on": True}
+    plan = await shop.client.made("/v1/plans", terms)
+    support = await shop.client.made("/v1/prices", {"plan": plan["id"], "model": flat})
+    team, customer = await shop.price(flat), await shop.customer()
+    made = await shop.subscribed(customer, team, items=[{"price": team["id"]}, {"price": support["id"]}])
+    assert (made["plan"], plan["add_on"]) == (shop.plan, True)
+    lines = (await shop.billed(made["latest_invoice"]))["lines"]
+    assert [(line["description"], line["product"], line["tax_category"]) for line in lines][1:] == [
+        ("Support", product["id"], "services")
+    ]
+    head = await api.head()
+    alone = {"customer": customer, "plan": plan["id"], "items": [{"price": support["id"]}]}
+    for path, body, code, param in (
+        ("/v1/subscriptions", alone, "plan_is_add_on", "plan"),
+        ("/v1/subscriptions", {**alone, "plan": shop.plan}, "only_add_ons", "items"),
+        ("/v1/plans", {**terms, "trial_days": 1}, "add_on_has_no_trial", "trial_days"),
+    ):
+        refused = await shop.client.post(path, body)
+        assert (refused.status_code, refused.json()["code"], refused.json()["param"]) == (422, code, param)
+    changed = await shop.client.send("PATCH", f"/v1/plans/{plan['id']}", {"add_on": False})
+    assert (changed.status_code, changed.json()["errors"][0]["code"]) == (422, "unknown_name")
+    assert await api.head() == head
+
+
 async def test_an_amount_that_somebody_stated_has_no_portions(shop: Shop) -> None:
     line = {"description": "Set-up", "amount": {"amount": 700, "currency": "EUR"}}
     draft = {"customer": await shop.customer(), "currency": "EUR", "lines": [line]}
