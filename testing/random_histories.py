@@ -139,7 +139,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 external_id=f"price-{usd.amount}",
                 price=PRICES[usd.amount % len(PRICES)],
                 currency_options=(IN_YEN,) * (usd.amount % 2),
-                interval=None if usd.amount % 3 else QUARTER,
+                interval=None if usd.amount % 5 else QUARTER,
                 timing=draw.choice(tuple(BillingTiming)),
             )
             if draw.random() < 0.05:
