@@ -157,6 +157,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             if subscription is not None and subscription.next_boundary is not None:
                 history.now = max(history.now, subscription.next_boundary)
                 yield RenewSubscription(subscription_id=subscription.subscription_id)
+                if usd.amount % 4 == 0:
+                    yield from _declined(history, tenant, subscription.subscription_id)
         case 9:
             yield CancelSubscription(subscription_id=some("subscription"), at_period_end=draw.random() < 0.5)
         case 10:
@@ -278,6 +280,17 @@ def _random_approval(approval_id: str, payment_id: str, refund_id: str, n: int) 
         ExpireApproval(approval_id=approval_id),
     )
     yield from ends[n % 5 : n % 5 + 1]
+
+
+def _declined(history: History, tenant: str, subscription_id: str) -> Iterator[Command]:
+    """The latest invoice's card is refused for good, so the subscription is past due."""
+    subscription = history.state(tenant, SUBSCRIPTION, subscription_id)
+    if subscription is not None and subscription.latest_invoice_id is not None:
+        payment_id = history.new_id("pay_")
+        yield CollectInvoice(invoice_id=subscription.latest_invoice_id, payment_id=payment_id)
+        yield RecordPaymentDeclined(
+            payment_id=payment_id, attempt=1, decline_code=DeclineCode.STOLEN_CARD, retryable=False
+        )
 
 
 def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[Command]:
