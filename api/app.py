@@ -16,11 +16,11 @@ from api.http import documentation
 from api.http.access import ApiKeys, forgetting_changed
 from api.http.access_log import AccessLog
 from api.http.addresses import networks
+from api.http.admission import Limits as ConnectionLimits
 from api.http.call import Parts
 from api.http.callers import own_origin
 from api.http.commands import CommandEndpoint
 from api.http.connections import Connections
-from api.http.connections import Limits as ConnectionLimits
 from api.http.consistency import Positions
 from api.http.credentials import Credentials
 from api.http.edge import Edge
@@ -30,6 +30,7 @@ from api.http.operations import Operation, Operations
 from api.http.portal_visits import PortalVisits
 from api.http.queries import QueryEndpoint
 from api.http.reading import TenantReader
+from api.http.served_certificate import ServedCertificate, served_certificate
 from api.http.unstored import UnstoredEndpoint
 from api.http.user_sessions import UserSessions
 from api.resources import (
@@ -158,7 +159,9 @@ def create_app(parts: Parts) -> Application:
 
 
 @contextlib.asynccontextmanager
-async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
+async def open_parts(
+    settings: Settings, *, dsn: str, certificate: ServedCertificate | None = None
+) -> AsyncIterator[Parts]:
     """Open what a process needs. On leaving, commands that were taken are finished before connections close."""
     api = settings.api
     async with contextlib.AsyncExitStack() as stack:
@@ -202,6 +205,7 @@ async def open_parts(settings: Settings, *, dsn: str) -> AsyncIterator[Parts]:
             access_pool=access_pool,
             auth_log=auth_log,
             heartbeat=heartbeat,
+            certificate=certificate,
         )
         await stack.enter_async_context(health.watching(parts))
         yield parts
@@ -220,15 +224,19 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _limits(api: ApiSettings) -> ConnectionLimits:
+def connection_limits(api: ApiSettings) -> ConnectionLimits:
+    """What the settings allow."""
     return ConnectionLimits(
         connections_max=api.connections_max,
         connections_per_address_max=api.connections_per_address_max,
+        handshakes_max=api.tls_handshakes_max,
+        handshakes_per_address_max=api.tls_handshakes_per_address_max,
         unfinished_max=api.unfinished_max,
         unfinished_per_address_max=api.unfinished_per_address_max,
         head_max_bytes=api.head_max_bytes,
         header_max_count=api.header_max_count,
         body_max_bytes=api.body_max_bytes,
+        handshake_timeout_s=api.tls_handshake_timeout_s,
         head_timeout_s=api.head_timeout_s,
         body_timeout_s=api.body_timeout_s,
         send_timeout_s=api.send_timeout_s,
@@ -238,8 +246,13 @@ def _limits(api: ApiSettings) -> ConnectionLimits:
 
 async def run(settings: Settings, *, dsn: str) -> None:
     """The role: serve until SIGTERM or SIGINT, then finish what is in hand."""
-    async with open_parts(settings, dsn=dsn) as parts, keeping_up(parts):
-        connections = Connections(_limits(settings.api))
+    certificate = served_certificate(settings.api)
+    async with (
+        open_parts(settings, dsn=dsn, certificate=certificate) as parts,
+        keeping_up(parts),
+        contextlib.nullcontext() if certificate is None else certificate.renewing(),
+    ):
+        connections = Connections(connection_limits(settings.api), certificate)
         config = uvicorn.Config(
             create_app(parts),
             host=settings.api.host,
@@ -258,6 +271,6 @@ async def run(settings: Settings, *, dsn: str) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
-        _log.info("api_runs", host=settings.api.host, port=settings.api.port)
+        _log.info("api_runs", host=settings.api.host, port=settings.api.port, scheme=settings.api.scheme)
         await server.serve()
         _log.info("api_stopped")

@@ -239,6 +239,30 @@ class ApiSettings(Part):
 
     host: str = setting("127.0.0.1", "address", "Address that the API listens on.")
     port: int = setting(8080, "port", "Port that the API listens on; 0 takes a free one.", ge=0, le=65535)
+    tls_certificate_file: Path | None = setting(
+        None,
+        "file",
+        "Certificate in PEM, with those that lead to its root behind it. With it and its key the API speaks HTTPS and "
+        "nothing else; renewed files are taken up without a restart.",
+    )
+    tls_key_file: Path | None = setting(
+        None, "file", "Its private key in PEM, without a passphrase and closed to others (mode 0600)."
+    )
+    tls_min_version: Literal["1.2", "1.3"] = setting("1.2", "", "Oldest version of TLS that is spoken.")
+    tls_handshake_timeout_s: float = setting(10.0, "s", "How long a handshake may take.", gt=0)
+    tls_handshakes_max: int = setting(
+        300, "handshakes", "Handshakes of the process at once; beyond, the oldest ends.", ge=1
+    )
+    tls_handshakes_per_address_max: int = setting(
+        50, "handshakes", "Handshakes of one address at once; beyond, a new connection is closed.", ge=1
+    )
+    tls_check_s: float = setting(10.0, "s", "Pause between looks whether the files were renewed.", gt=0)
+    tls_notice_days: int = setting(
+        14, "days", "So long before its end `/health` and the log say that a certificate ends.", ge=0
+    )
+    hsts_max_age_s: int = setting(
+        31_536_000, "s", "How long browsers ask by HTTPS alone, said by TLS only; 0: from now on no more.", ge=0
+    )
     body_max_bytes: int = setting(1_048_576, "bytes", "Largest request body.", ge=1)
     url_max_bytes: int = setting(8_192, "bytes", "Longest path with its query.", ge=256)
     head_max_bytes: int = setting(32_768, "bytes", "Largest head of a request: its line and its headers.", ge=1_024)
@@ -291,6 +315,11 @@ class ApiSettings(Part):
     key_cache_s: float = setting(5.0, "s", "How long a checked API key is believed.", ge=0)
     key_cache_max_keys: int = setting(10_000, "keys", "Checked API keys kept in memory.", ge=1)
     rate_limit_max_names: int = setting(100_000, "names", "Addresses and keys whose request rates are kept.", ge=1)
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """What the API's own port speaks."""
+        return "http" if self.tls_certificate_file is None else "https"
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -22,6 +22,7 @@ from api.http.problems import (
 )
 from api.http.reading import TenantReader
 from api.http.replies import KEY_NAMESPACE, PORTAL_NAMESPACE
+from api.http.served_certificate import ServedCertificate
 from domain.identity.permissions import CAUTIONS, Caution, Permission
 from domain.kernel.identifiers import is_id
 from domain.kernel.refusal import Refusal
@@ -58,6 +59,7 @@ class Parts:
     access_pool: Pool
     auth_log: AuthLog
     heartbeat: Heartbeat
+    certificate: ServedCertificate | None = None
     in_flight: set[tuple[str, str]] = field(default_factory=set)
 
 

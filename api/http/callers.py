@@ -60,7 +60,7 @@ def check_secure(caller: Caller) -> None:
 def public_url(settings: Settings) -> str:
     """Where people reach the pages, without a slash at the end: as settings say, never as a Host header does."""
     told = settings.auth.public_url
-    return told.rstrip("/") if told else f"http://{settings.api.host}:{settings.api.port}"
+    return told.rstrip("/") if told else f"{settings.api.scheme}://{settings.api.host}:{settings.api.port}"
 
 
 def own_origin(settings: Settings) -> str:

@@ -1,14 +1,12 @@
 """Connections of the API's server: uvicorn's protocol on httptools, with the limits that it lacks.
 
 uvicorn waits for ever for a head or a body, and reads a head of any size into memory. Here a connection is waiting for
-a request, in a head, in a body, or answering; each has a time and a size, and there are so many connections and so
-many unfinished requests, of the process and of one address. Where the process is full, the connection that has waited
-longest makes room: it is an idle one, or one that holds back its request.
+a request, in a head, in a body, or answering; each has a time and a size. How many there may be is said in `admission`,
+and what is under them where they come by TLS in `tls`.
 """
 
 import asyncio
-from collections import Counter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -17,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.http import metrics
-from api.http.addresses import Network, is_trusted, limited_as
+from api.http.admission import LINGER_S, Admission, Limits
 from api.http.edge import SECURITY_HEADERS
 from api.http.problems import (
     HEAD_TOO_LARGE,
@@ -28,35 +26,15 @@ from api.http.problems import (
     Problem,
     ProblemType,
 )
+from api.http.served_certificate import ServedCertificate
+from api.http.tls import TlsConnection
 from infra.ids import new_id
 
 PIPELINED_MAX: Final = 32
 """Requests of one connection that wait for the answer before theirs; each takes some memory."""
 
-SWEEP_S: Final = 0.5
-"""Pause between looks for connections whose time is up."""
-
-LINGER_S: Final = 5.0
-"""How long a connection that is being closed may take to accept what is still to be sent."""
-
 WIRE_BYTES_PER_BODY_BYTE: Final = 2
 """A body in chunks is longer on the wire than in itself; what is longer than so many times the limit is refused."""
-
-
-class Limits(NamedTuple):
-    """What one process allows; all of them are settings."""
-
-    connections_max: int
-    connections_per_address_max: int
-    unfinished_max: int
-    unfinished_per_address_max: int
-    head_max_bytes: int
-    header_max_count: int
-    body_max_bytes: int
-    head_timeout_s: float
-    body_timeout_s: float
-    send_timeout_s: float
-    trusted_proxies: tuple[Network, ...] = ()
 
 
 # What a connection is doing. Plain numbers: they are compared several times a request.
@@ -66,17 +44,12 @@ _BODY: Final = 2
 _ANSWERING: Final = 3
 
 
-class Connections:
-    """All connections of one process. A trusted proxy's are counted for the process only: it speaks for many."""
+class Connections(Admission):
+    """All connections of one process; with a certificate they come by TLS, and not otherwise."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self._open: dict[Connection, str | None] = {}
-        self._waiting: dict[Connection, None] = {}
-        self._unfinished: dict[Connection, None] = {}
-        self._of_address: Counter[str] = Counter()
-        self._unfinished_of_address: Counter[str] = Counter()
-        self._sweeping: asyncio.TimerHandle | None = None
+    def __init__(self, limits: Limits, certificate: ServedCertificate | None = None) -> None:
+        super().__init__(limits)
+        self._certificate = certificate
 
     def protocol(
         self,
@@ -84,85 +57,17 @@ class Connections:
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> "Connection":
+    ) -> asyncio.Protocol:
         """A protocol for a connection just accepted, as uvicorn asks for it."""
-        return Connection(self, config, server_state, app_state, _loop)
+        if self._certificate is None:
+            return Connection(self, config, server_state, app_state, _loop)
 
-    def enter(self, connection: "Connection", peer: str) -> bool:
-        """Count a new connection. False: there are too many."""
-        limits = self.limits
-        address = None if not peer or is_trusted(peer, limits.trusted_proxies) else limited_as(peer)
-        if address is not None:
-            if self._of_address[address] >= limits.connections_per_address_max:
-                return False
-            self._of_address[address] += 1
-        self._open[connection] = address
-        if len(self._open) > limits.connections_max:
-            self._make_room()
-        if self._sweeping is None:
-            self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
-        return True
+        def shaken(handshake: TlsConnection) -> Connection:
+            connection = Connection(self, config, server_state, app_state, _loop)
+            self.shaken(handshake, connection)
+            return connection
 
-    def leave(self, connection: "Connection") -> None:
-        """A connection is gone."""
-        if connection not in self._open:
-            return
-        self.finish(connection)
-        self.busy(connection)
-        address = self._open.pop(connection)
-        if address is not None:
-            _decrement(self._of_address, address)
-
-    def waits(self, connection: "Connection") -> None:
-        """Nothing of a request has come; the one that waits longest may have to go."""
-        self._waiting[connection] = None
-
-    def busy(self, connection: "Connection") -> None:
-        """It does not wait any more."""
-        self._waiting.pop(connection, None)
-
-    def begin(self, connection: "Connection") -> bool:
-        """Count a request whose end has not come with its beginning. False: its address has too many."""
-        if connection in self._unfinished:
-            return True
-        address = self._open.get(connection)
-        if address is not None:
-            if self._unfinished_of_address[address] >= self.limits.unfinished_per_address_max:
-                return False
-            self._unfinished_of_address[address] += 1
-        self._unfinished[connection] = None
-        if len(self._unfinished) > self.limits.unfinished_max:
-            next(iter(self._unfinished)).refuse(REQUEST_TIMEOUT)
-        return True
-
-    def finish(self, connection: "Connection") -> None:
-        """The request has come whole, or never will."""
-        if connection not in self._unfinished:
-            return
-        del self._unfinished[connection]
-        address = self._open.get(connection)
-        if address is not None:
-            _decrement(self._unfinished_of_address, address)
-
-    def _make_room(self) -> None:
-        longest = next(iter(self._waiting), None) or next(iter(self._unfinished), None)
-        if longest is not None:
-            longest.make_room()
-        else:
-            next(reversed(self._open)).refuse(TOO_MANY_CONNECTIONS)
-
-    def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for connection in list(self._open):
-            connection.end_if_due(now)
-        self._sweeping = loop.call_later(SWEEP_S, self._sweep) if self._open else None
-
-
-def _decrement(counter: Counter[str], name: str) -> None:
-    counter[name] -= 1
-    if counter[name] <= 0:
-        del counter[name]
+        return TlsConnection(self, self._certificate, shaken, server_state.connections)
 
 
 class Connection(HttpToolsProtocol):
@@ -333,12 +238,7 @@ class Connection(HttpToolsProtocol):
         if self._refused:
             return
         if self._may_answer():
-            reply = Problem(kind).reply(new_id("req_"))
-            headers = [*reply.headers, *SECURITY_HEADERS, (b"connection", b"close")]
-            lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-            self.transport.write(
-                b"HTTP/1.1 %d \r\n%bcontent-length: %d\r\n\r\n%b" % (reply.status, lines, len(reply.body), reply.body)
-            )
+            self.transport.write(Problem(kind).reply(new_id("req_")).wire(SECURITY_HEADERS))
         self._close(kind.code)
 
     def _may_answer(self) -> bool:

@@ -85,9 +85,6 @@ UNLESS_SAID: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-store"),
 )
 """What an answer has that says nothing else of it."""
-BY_TLS_ALONE: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
-"""By plain HTTP it must not be said (RFC 6797 §7.2): anybody could have."""
-
 _log: Final = structlog.stdlib.get_logger("api")
 
 
@@ -98,7 +95,7 @@ class ClientDisconnected(Exception):
 class Exchange:
     """A request and its answer on their way. `route` is a template: what is logged is never what a client made up."""
 
-    __slots__ = ("code", "headers", "is_by_tls", "limit", "principal", "request_id", "route", "status")
+    __slots__ = ("code", "headers", "limit", "principal", "request_id", "route", "status")
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes]) -> None:
         self.request_id = request_id
@@ -106,7 +103,6 @@ class Exchange:
         self.principal: Principal | None = None
         self.limit: Allowance | None = None
         self.code: str | None = None
-        self.is_by_tls = False
         self.route = "unmatched"
         self.status = 0
 
@@ -120,6 +116,8 @@ class Edge:
         self._trusted = networks(parts.settings.api.trusted_proxies)
         self._cross_origin = CrossOrigin(parts.settings.api.cors_origins)
         self._key_notice = timedelta(days=parts.settings.auth.api_key_notice_days)
+        hsts_max_age_s = parts.settings.api.hsts_max_age_s
+        self._by_tls_alone: Header = (b"strict-transport-security", b"max-age=%d" % hsts_max_age_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -128,9 +126,10 @@ class Edge:
         started = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         exchange = Exchange(_request_id(headers), headers)
-        exchange.is_by_tls = came_by_tls(scope, headers, self._trusted)
         scope[EXCHANGE] = exchange
-        send_with_headers = _Sender(send, exchange, self._key_notice, self._cross_origin)
+        # By plain HTTP it must not be said (RFC 6797 §7.2): anybody could have.
+        by_tls = (self._by_tls_alone,) if came_by_tls(scope, headers, self._trusted) else ()
+        send_with_headers = _Sender(send, exchange, self._key_notice, self._cross_origin, by_tls)
         with correlated(exchange.request_id):
             try:
                 await self._admit(scope, exchange)
@@ -254,13 +253,21 @@ class Edge:
 class _Sender:
     """Adds to an answer's headers what every answer has."""
 
-    __slots__ = ("_cross_origin", "_exchange", "_key_notice", "_send")
+    __slots__ = ("_by_tls", "_cross_origin", "_exchange", "_key_notice", "_send")
 
-    def __init__(self, send: Send, exchange: Exchange, key_notice: timedelta, cross_origin: CrossOrigin) -> None:
+    def __init__(
+        self,
+        send: Send,
+        exchange: Exchange,
+        key_notice: timedelta,
+        cross_origin: CrossOrigin,
+        by_tls: tuple[Header, ...],
+    ) -> None:
         self._send = send
         self._exchange = exchange
         self._key_notice = key_notice
         self._cross_origin = cross_origin
+        self._by_tls = by_tls
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -270,8 +277,7 @@ class _Sender:
             headers.append((b"x-request-id", exchange.request_id.encode()))
             if exchange.limit is not None:
                 headers += exchange.limit.headers()
-            if exchange.is_by_tls:
-                headers.append(BY_TLS_ALONE)
+            headers += self._by_tls
             headers += self._cross_origin.headers(exchange.headers)
             headers += notice(exchange.principal, system_clock(), self._key_notice)
             named = {name for name, _ in message["headers"]}

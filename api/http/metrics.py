@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Final
 
-from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 REQUEST_SECONDS: Final = Histogram(
     "tallybook_api_request_seconds",
@@ -15,6 +15,11 @@ REQUEST_SECONDS: Final = Histogram(
 REPLAYED: Final = Counter("tallybook_api_replayed", "Answers repeated under their Idempotency-Key", registry=REGISTRY)
 CONNECTIONS_ENDED: Final = Counter(
     "tallybook_api_connections_ended", "Connections that the server ended, by why", ("reason",), registry=REGISTRY
+)
+CERTIFICATE_ENDS: Final = Gauge(
+    "tallybook_api_certificate_ends_timestamp_seconds",
+    "When the certificate that is served ends, since the epoch; 0 without TLS",
+    registry=REGISTRY,
 )
 POSITION_WAITS: Final = Counter(
     "tallybook_api_position_waits", "Queries with Min-Ledger-Position, by how it ended", ("outcome",), registry=REGISTRY

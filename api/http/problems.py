@@ -39,6 +39,9 @@ MALFORMED_JSON: Final = ProblemType("malformed_json", 400, "The body is not JSON
 DUPLICATE_NAME: Final = ProblemType("duplicate_name", 400, "A name stands twice in one object of the body.")
 INVALID_HEADER: Final = ProblemType("invalid_header", 400, "A header's value is not of its form.")
 MALFORMED_REQUEST: Final = ProblemType("malformed_request", 400, "This is no request of HTTP/1.1.")
+HTTPS_REQUIRED: Final = ProblemType(
+    "https_required", 400, "This port speaks HTTPS: ask by https://. Whatever was sent could be read on the way."
+)
 MISSING_KEY: Final = ProblemType(
     "idempotency_key_missing", 400, "A request that changes something needs the header Idempotency-Key."
 )

@@ -40,6 +40,12 @@ class Reply(NamedTuple):
     body: bytes
     rest: AsyncIterator[bytes] | None = None
 
+    def wire(self, more: Sequence[Header]) -> bytes:
+        """One that is whole as bytes of HTTP/1.1, with more headers: the last that its connection sends."""
+        headers = [*self.headers, *more, (b"connection", b"close"), (b"content-length", str(len(self.body)).encode())]
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        return b"HTTP/1.1 %d \r\n%b\r\n%b" % (self.status, lines, self.body)
+
     async def send(self, send: Send) -> None:
         """Send one that is whole."""
         headers = [*self.headers, (b"content-length", str(len(self.body)).encode())]

@@ -82,7 +82,9 @@ _EXAMPLE: Final[dict[str, object]] = {
 async def _aggregate(parts: Parts) -> Health:
     """Every part of every process: this one's, how far the log has been carried, and what the others last said."""
     own = await parts.heartbeat.health()
-    return Health(role=ROLE, parts=(*own.parts, *await _others(parts)))
+    # Not among what makes a process ready: taking it away would end what clients have that do not look at its end.
+    certificate = () if parts.certificate is None else (parts.certificate.health(),)
+    return Health(role=ROLE, parts=(*own.parts, *certificate, *await _others(parts)))
 
 
 async def _others(parts: Parts) -> list[PartHealth]:
