@@ -65,7 +65,7 @@ class ServedCertificate:
         self._pair = files.load()
         self._refused = ""
         self._warned = ""
-        self._tell()
+        self.tell()
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -89,7 +89,7 @@ class ServedCertificate:
             return
         self._pair, self._refused = found, ""
         _log.info("certificate_renewed", ends_at=found.ends_at.isoformat())
-        self._tell()
+        self.tell()
 
     def health(self) -> PartHealth:
         """Whether it ends soon, or has: that is shown, and stops nothing."""
@@ -108,7 +108,7 @@ class ServedCertificate:
             while True:
                 await asyncio.sleep(self._check_s)
                 await asyncio.to_thread(self.look)  # a folder on the network may be slow
-                self._tell()
+                self.tell()
 
         task = asyncio.create_task(watch(), name="renew the certificate")
         try:
@@ -117,7 +117,8 @@ class ServedCertificate:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Say when it ends, and warn once when that is soon or has been."""
         metrics.CERTIFICATE_ENDS.set(self._pair.ends_at.timestamp())
         part = self.health()
         if not part.ok and part.detail != self._warned:

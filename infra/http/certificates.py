@@ -5,7 +5,6 @@ of its own: one that is in use and loaded into would, where the new key does not
 with neither.
 """
 
-import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,9 +125,9 @@ def _check_closed(key: Path) -> None:
         raise CertificateError(
             f"{key} is open to others (mode {found.st_mode & 0o777:04o}): `chmod 600`; 0640 where root owns it."
         )
-    if not os.access(key, os.R_OK):
-        raise CertificateError(f"{key} cannot be read: let the user read it that runs this process.")
 
 
 def _unreadable(file: Path, error: OSError) -> CertificateError:
-    return CertificateError(f"{file} cannot be read: {error.strerror}.")
+    return CertificateError(
+        f"{file} cannot be read: {error.strerror}. Name another one, or let the user read it that runs this process."
+    )
