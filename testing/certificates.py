@@ -2,6 +2,7 @@
 
 import ssl
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from cryptography.x509.oid import NameOID
 
 NAME: Final = "api.test"
 LASTS: Final = timedelta(days=90)
+LOOPBACK: Final = IPv4Address("127.0.0.1")
 
 
 class MadeCertificate:
@@ -30,7 +32,7 @@ class MadeCertificate:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + min(timedelta(), ends_in) - timedelta(days=1))
             .not_valid_after(now + ends_in)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME), x509.IPAddress(LOOPBACK)]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
 
@@ -55,6 +57,11 @@ class MadeCertificate:
         replace(certificate, self.certificate)
         replace(key, self.key())
         return certificate, key
+
+    def settings(self, folder: Path) -> dict[str, str]:
+        """The variables of an API that serves with it; its files are written."""
+        certificate, key = self.write(folder)
+        return {"TALLYBOOK_API_TLS_CERTIFICATE_FILE": str(certificate), "TALLYBOOK_API_TLS_KEY_FILE": str(key)}
 
     def trusted(self) -> ssl.SSLContext:
         """A client that trusts this certificate and no other."""

@@ -107,8 +107,11 @@ class ServedCertificate:
         async def watch() -> None:
             while True:
                 await asyncio.sleep(self._check_s)
-                await asyncio.to_thread(self.look)  # a folder on the network may be slow
-                self.tell()
+                try:
+                    await asyncio.to_thread(self.look)  # a folder on the network may be slow
+                    self.tell()
+                except Exception:  # whatever it is, it must not be the last look: months later the certificate ends
+                    _log.exception("certificate_not_looked_at")
 
         task = asyncio.create_task(watch(), name="renew the certificate")
         try:

@@ -5,6 +5,7 @@ of its own: one that is in use and loaded into would, where the new key does not
 with neither.
 """
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class CertificateFiles:
 
     def stamp(self) -> Stamp:
         """Another one tells that a file was written, replaced or given other rights. CertificateError: one is away."""
-        return _stamp(self.certificate), _stamp(self.key)
+        return _stamp(_stat(self.certificate)), _stamp(_stat(self.key))
 
     def load(self) -> Certificate:
         """Read both. CertificateError where they are no pair, cannot be read, or others can read the key, too."""
@@ -109,17 +110,20 @@ def _leaf(certificate: Path) -> x509.Certificate:
         raise CertificateError(f"{certificate} holds no certificate in PEM.") from None
 
 
-def _stamp(file: Path) -> tuple[int, ...]:
+def _stat(file: Path) -> os.stat_result:
     try:
-        found = file.stat()
+        return file.stat()
     except OSError as error:
         raise _unreadable(file, error) from None
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _check_closed(key: Path) -> None:
     """As PostgreSQL has it: a key is its owner's alone, but that root may let one group read it, and so a service."""
-    found = key.stat()
+    found = _stat(key)
     group = found.st_mode & _OF_THE_GROUP
     if found.st_mode & _OF_OTHERS or (group and (found.st_uid != 0 or group != _READ_BY_THE_GROUP)):
         raise CertificateError(

@@ -12,17 +12,19 @@ import psutil
 
 from host.embedded.process import free_port
 from testing.api_client import MASTER_KEY
+from testing.certificates import MadeCertificate
 
 START_TIMEOUT_S = 120.0
 POLL_S = 0.05
 
 
 class ApiProcess:
-    """One process of the role `api`. Its log goes to a file in `folder`."""
+    """One process of the role `api`. Its log goes to a file in `folder`. With a certificate it speaks HTTPS."""
 
-    def __init__(self, dsn: str, folder: Path, **settings: str) -> None:
+    def __init__(self, dsn: str, folder: Path, certificate: MadeCertificate | None = None, /, **settings: str) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}"
+        self._trusted = None if certificate is None else certificate.trusted()
         self._log = folder / f"api-{self.port}.log"
         self._environment = {
             **os.environ,
@@ -32,6 +34,7 @@ class ApiProcess:
             "TALLYBOOK_DATA_DIR": str(folder),
             # A test's people come one after another; how quickly is not what it asks.
             "TALLYBOOK_AUTH_HASHING_PER_S": "1000",
+            **({} if certificate is None else certificate.settings(folder)),
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,7 +58,8 @@ class ApiProcess:
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5) as response:  # noqa: S310  our own
+            ready = f"{self.url}/health/ready"
+            with urllib.request.urlopen(ready, timeout=5, context=self._trusted) as response:  # noqa: S310  our own
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
