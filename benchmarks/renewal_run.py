@@ -65,7 +65,7 @@ async def _month(stack: Stack, telecom: list[TelecomCustomer]) -> tuple[float, s
     tenant = await create_tenant(
         owner_dsn(stack.settings), stack.settings, tenant_id=TENANT, name="Benchmark", mode=TenantMode.TEST
     )
-    async with ApiClient(stack.api_url, tenant.key.secret) as api:
+    async with ApiClient(stack.api_url, tenant.key.secret, certificate_file=stack.certificate_file) as api:
         processor_time = ProcessorTime(stack)
         month = TelecomMonth(
             api, telecom, run_id="bench", progress=Progress(disable=True), around_renewals=processor_time

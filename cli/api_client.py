@@ -1,10 +1,13 @@
 """A small client of our own API, for the seed and the demo: a key on every change, the same key on a retry."""
 
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any, Final, Self
 
 import aiohttp
 import stamina
+
+from infra.http.certificates import pin_of
 
 RETRIES_MAX: Final = 30
 RETRY_PAUSE_S: Final = 0.2
@@ -30,10 +33,22 @@ class TryAgain(ApiError):
 
 
 class ApiClient:
-    """Speaks for one API key. Use it as an async context manager."""
+    """Speaks for one API key. Use it as an async context manager.
 
-    def __init__(self, base_url: str, key: str, *, connections_max: int = 64, timeout_s: float = 30.0) -> None:
+    `certificate_file` is what a server of our own serves HTTPS with: it is known by that, whatever its address is.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        *,
+        certificate_file: Path | None = None,
+        connections_max: int = 64,
+        timeout_s: float = 30.0,
+    ) -> None:
         self._base = base_url
+        self._certificate_file = certificate_file
         self._headers = {"Authorization": f"Bearer {key}"}
         self._connections_max = connections_max
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -41,11 +56,14 @@ class ApiClient:
         self.position = 0
 
     async def __aenter__(self) -> Self:
+        file = self._certificate_file
         self._session = aiohttp.ClientSession(
             base_url=self._base,
             headers=self._headers,
             timeout=self._timeout,
-            connector=aiohttp.TCPConnector(limit=self._connections_max),
+            connector=aiohttp.TCPConnector(
+                limit=self._connections_max, ssl=True if file is None else aiohttp.Fingerprint(pin_of(file))
+            ),
         )
         return self
 

@@ -76,7 +76,7 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
         tenant = await create_tenant(
             owner_dsn(stack.settings), stack.settings, tenant_id=run_id, name="Telecom month", mode=TenantMode.TEST
         )
-        async with ApiClient(stack.api_url, tenant.key.secret) as api:
+        async with ApiClient(stack.api_url, tenant.key.secret, certificate_file=stack.certificate_file) as api:
             with progress_bars(on) as progress:
                 first, second = await TelecomMonth(api, rows, run_id=run_id, progress=progress).run()
             checked = await _summary(api, stack, rows, first, second, on=on)
@@ -228,7 +228,8 @@ def _what_next(settings: Settings, stack: Stack, key: str, *, stays: bool, on: C
     if not stays and settings.api.port == 0:
         url = "$API"
         on.print(
-            "  API=http://…   # the address that it prints then: TALLYBOOK_API_PORT=0 takes another each time",
+            f"  API={settings.api.scheme}://…   # the address that it prints then: TALLYBOOK_API_PORT=0 takes another "
+            "each time",
             soft_wrap=True,
         )
     for path in ("invoices?status=open", "ledger/trial-balance?as_of=2026-01-15T00:00:00Z", "stats/dashboard"):

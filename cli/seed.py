@@ -24,7 +24,7 @@ CUSTOMERS = (
 async def seed(stack: Stack) -> str:
     """Make the tenant, a plan and three subscribed customers, unless they are there; return an API key."""
     key = await _key(stack)
-    async with ApiClient(stack.api_url, key) as api:
+    async with ApiClient(stack.api_url, key, certificate_file=stack.certificate_file) as api:
         product = await api.post("/v1/products", {"name": "Notebook"}, key="seed:product")
         plan = await api.post(
             "/v1/plans",

@@ -4,12 +4,11 @@ import asyncio
 import os
 import signal
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
+import aiohttp
 import psutil
 import typer
 from rich.console import Console
@@ -20,9 +19,9 @@ from cli.output import AsJson, console_for, print_json, print_rows
 from host.embedded.postgres import EmbeddedPostgres
 from host.embedded.process import find_process
 from host.embedded.servers import Servers
-from host.readiness import failing_parts
+from host.readiness import Endpoint
 from host.registry import ROLES, SEED, SIGN_IN_LINK, load
-from host.roster import read_roster, roles_folder
+from host.roster import RunningRole, read_roster, roles_folder
 from host.stack import Stack, migrate, run_until_stopped, running_stack
 from host.supervisor import SupervisorError, end_leftovers
 from host.watch import Watch
@@ -84,7 +83,7 @@ def status(
     """
     settings = load_settings()
     servers = Servers.from_settings(settings)
-    parts = [*_server_parts(settings, servers), *_role_parts(settings)]
+    parts = [*_server_parts(settings, servers), *asyncio.run(_role_parts(settings))]
     environment = servers.environment() if urls else {}
     if as_json:
         print_json({"data_dir": str(data_path(settings)), "parts": parts, "environment": environment})
@@ -113,15 +112,21 @@ def _server_parts(settings: Settings, servers: Servers) -> Iterator[Part]:
             yield {"part": name, "state": "stopped", "pid": None, "address": None, "why": None}
 
 
-def _role_parts(settings: Settings) -> Iterator[Part]:
+async def _role_parts(settings: Settings) -> list[Part]:
     roster = read_roster(roles_folder(settings))
-    for role in roster.roles if roster else ():
-        if find_process(role.pid, role.started_at) is None:
-            yield {"part": role.name, "state": "ended", "pid": role.pid, "address": None, "why": None}
-        else:
-            state, why = _readiness(role.port)
-            address = f"http://127.0.0.1:{role.port}" if role.port else None
-            yield {"part": role.name, "state": state, "pid": role.pid, "address": address, "why": why}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)) as session:
+        return [await _role_part(session, role) for role in (roster.roles if roster else ())]
+
+
+async def _role_part(session: aiohttp.ClientSession, role: RunningRole) -> Part:
+    part: Part = {"part": role.name, "state": "ended", "pid": role.pid, "address": None, "why": None}
+    if find_process(role.pid, role.started_at) is None:
+        return part
+    if not role.port:
+        return {**part, "state": "ready"}
+    endpoint = Endpoint(role.port, role.certificate_file)
+    found = await endpoint.readiness(session)
+    return {**part, "state": found.state, "address": endpoint.url, "why": found.why or None}
 
 
 def _colored(part: Part) -> Part:
@@ -213,19 +218,6 @@ def _tell_moved(settings: Settings, postgres: EmbeddedPostgres, *, on: Console) 
             f"[yellow]PostgreSQL does not run as root, and its user cannot reach {data_path(settings)}; "
             f"its data is in {postgres.folder}.[/yellow]"
         )
-
-
-def _readiness(port: int) -> tuple[str, str | None]:
-    """Whether a role is ready, and what fails if it is not."""
-    if not port:
-        return "ready", None
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=PROBE_TIMEOUT_S):
-            return "ready", None
-    except urllib.error.HTTPError as answer:
-        return "not ready", failing_parts(answer.read()) or str(answer.code)
-    except OSError as error:
-        return "does not answer", str(error)
 
 
 def _wait_for(process: psutil.Process, timeout_s: float) -> None:

@@ -14,13 +14,17 @@ _FILE: Final = "roster.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningRole:
-    """One line of what runs, as `tallybook status` reads it. Start times are seconds since the epoch."""
+    """One line of what runs, as `tallybook status` reads it. Start times are seconds since the epoch.
+
+    `certificate_file` is what it answers its probes by HTTPS with; empty: by plain HTTP.
+    """
 
     name: str
     pid: int
     started_at: float
     port: int
     log_file: str
+    certificate_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,13 @@ class Stack:
 
     @property
     def api_url(self) -> str:
-        return f"http://{self.settings.api.host}:{self.settings.api.port}"
+        api = self.settings.api
+        return f"{api.scheme}://{api.host}:{api.port}"
+
+    @property
+    def certificate_file(self) -> Path | None:
+        """By what the API is known at this address, where it speaks HTTPS."""
+        return self.settings.api.tls_certificate_file
 
 
 @contextlib.asynccontextmanager

@@ -21,7 +21,7 @@ import psutil
 
 from host.embedded.process import find_process, free_port, log_tail
 from host.journal import Journal, how_it_ended
-from host.readiness import why_not_ready
+from host.readiness import Endpoint
 from host.roster import Roster, RunningRole, forget_roster, read_roster, write_roster
 from infra.settings import SupervisorSettings
 
@@ -37,6 +37,9 @@ PORT_VARIABLES: Mapping[str, str] = {
     "gateway": "TALLYBOOK_GATEWAY_PORT",
 }
 
+
+# The variable that names the certificate with which a role's process answers there by HTTPS, where it is set.
+CERTIFICATE_VARIABLES: Mapping[str, str] = {"api": "TALLYBOOK_API_TLS_CERTIFICATE_FILE"}
 
 # The variable that gives a role's process the name under which its heartbeats go on when it is started again.
 INSTANCE_VARIABLE = "TALLYBOOK_INSTANCE"
@@ -64,6 +67,7 @@ class RoleProcess:
         self.command = tuple(command)
         self.environment = environment
         self.port = int(environment.get(PORT_VARIABLES.get(role, ""), "0"))
+        self.endpoint = Endpoint(self.port, _certificate_file(role, environment))
         self.state = RoleState.STARTING
         self.restarts = 0
         self.kill_is_meant = False
@@ -318,6 +322,7 @@ class Supervisor:
                     started_at=each.started_at,
                     port=each.port,
                     log_file=str(each.log_file),
+                    certificate_file=each.endpoint.certificate_file,
                 )
                 for each in self._roles.values()
                 if each.pid is not None
@@ -352,7 +357,14 @@ async def end_leftovers(folder: Path, *, patience_s: float) -> None:
 async def _is_ready(session: aiohttp.ClientSession, process: RoleProcess) -> bool:
     if process.pid is None:
         return False
-    return not process.port or not await why_not_ready(session, process.port)
+    return not process.port or (await process.endpoint.readiness(session)).state == "ready"
+
+
+def _certificate_file(role: str, environment: Mapping[str, str]) -> str:
+    """What its own environment tells a process, else the supervisor's; found from wherever a roster is read."""
+    variable = CERTIFICATE_VARIABLES.get(role, "")
+    file = environment.get(variable, os.environ.get(variable, ""))
+    return str(Path(file).absolute()) if file else ""
 
 
 def _roll_over(log_file: Path, bytes_max: int) -> None:

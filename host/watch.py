@@ -15,7 +15,6 @@ import asyncpg
 from host.embedded.process import EmbeddedServerError
 from host.embedded.server import EmbeddedServer
 from host.embedded.servers import Servers
-from host.readiness import why_not_ready
 from host.supervisor import RoleProcess, RoleState, Supervisor, SupervisorError
 from infra.kafka.probe import KafkaProbe, KafkaSilent
 from infra.settings import SupervisorSettings
@@ -91,7 +90,7 @@ class Watch:
             while True:
                 for process in self._supervisor.roles:
                     if process.state in WATCHED and process.pid is not None and process.port:
-                        self._told(process, await why_not_ready(session, process.port))
+                        self._told(process, (await process.endpoint.readiness(session)).failure)
                 await asyncio.sleep(self._pause_s)
 
     def _told(self, process: RoleProcess, why: str) -> None:

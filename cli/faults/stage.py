@@ -48,6 +48,9 @@ ROLE_SETTINGS: Final[Mapping[str, str]] = {
     "TALLYBOOK_PROCESSORS_REFUND_RETRY_BACKOFF_MS": "200",
     # Who started the sagas is held against the whole log after each round; ready is who works now.
     "TALLYBOOK_PROCESSORS_SWEPT_WINDOW_S": "5",
+    # What is broken here are processes and servers; clients that go away do so by plain HTTP, at any byte of a request.
+    "TALLYBOOK_API_TLS_CERTIFICATE_FILE": "",
+    "TALLYBOOK_API_TLS_KEY_FILE": "",
     **NO_LIMITS,
 }
 READY_LIMIT_S: Final = 120.0
@@ -92,7 +95,7 @@ class Stage:
     @property
     def api_urls(self) -> list[str]:
         """The APIs' addresses."""
-        return [f"http://127.0.0.1:{role.port}" for role in self._stack.supervisor.roles if role.role == "api"]
+        return [role.endpoint.url for role in self._stack.supervisor.roles if role.role == "api"]
 
     @property
     def gateway_url(self) -> str:
