@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,8 @@ from pydantic import SecretStr
 
 from cli.users import create_admin
 from domain.identity.browser import SESSION_COOKIE
-from infra.settings import Settings, VaultSettings
+from host.supervisor import Supervisor
+from infra.settings import Settings, SupervisorSettings, VaultSettings
 from testing.api_client import MASTER_KEY
 from testing.certificates import MadeCertificate, replace
 from testing.people import PASSWORD
@@ -163,3 +167,26 @@ def test_a_key_that_is_open_to_others_keeps_the_process_from_starting(target: Ta
     assert process.launch().wait(timeout=ANSWER_TIMEOUT_S) == 1
     assert "is open to others (mode 0644): `chmod 600`" in " ".join(process.log.split())
     assert "Traceback" not in process.log
+
+
+async def test_its_supervisor_and_status_know_it_by_its_certificate(target: Target, tmp_path: Path) -> None:
+    environment = {
+        "TALLYBOOK_DATABASE_URL": target.dsn,
+        "TALLYBOOK_VAULT_MASTER_KEY": MASTER_KEY,
+        "TALLYBOOK_DATA_DIR": str(tmp_path),
+        **MadeCertificate().settings(tmp_path),
+    }
+    async with Supervisor(tmp_path / "roles", SupervisorSettings(), environment=environment) as supervisor:
+        await supervisor.start("api", environment={"TALLYBOOK_API_PORT": "0"})
+        await supervisor.wait_ready()
+        # Whoever asks for the status need not have the API's settings.
+        asked = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cli.main", "status", "--json"),
+            env={**os.environ, "TALLYBOOK_DATA_DIR": str(tmp_path)},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        told, _ = await asked.communicate()
+        (api,) = [part for part in json.loads(told)["parts"] if part["part"] == "api-0"]
+        url = supervisor.role("api-0").endpoint.url
+        assert url.startswith("https://")
+        assert (api["state"], api["address"], api["why"]) == ("ready", url, None)

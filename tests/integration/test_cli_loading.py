@@ -20,7 +20,7 @@ from cli.commands import COMMANDS
 from cli.deferred import Deferred
 from cli.output import AsJson
 from host.embedded.process import free_port
-from host.readiness import why_not_ready
+from host.readiness import Endpoint
 from host.registry import ROLES
 from host.supervisor import PORT_VARIABLES
 from testing.api_client import MASTER_KEY
@@ -76,7 +76,8 @@ async def test_a_role_loads_its_own_part_and_no_other(
         try:
             async with asyncio.timeout(READY_WITHIN_S):
                 for role, process in running.items():
-                    while await why_not_ready(session, int(environment[PORT_VARIABLES[role]])):
+                    endpoint = Endpoint(int(environment[PORT_VARIABLES[role]]))
+                    while (await endpoint.readiness(session)).failure:
                         assert process.returncode is None, (tmp_path / f"{role}.log").read_text()
                         await asyncio.sleep(POLL_S)
         finally:
