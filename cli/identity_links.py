@@ -5,8 +5,9 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from cli.operators_commands import issue, opened
+from cli.operators_commands import issue
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
+from cli.people import opened
 from domain.identity.foreign_subject import LinkNotFound, LinkSubject, SubjectAlreadyLinked, UnlinkSubject
 from domain.identity.team import MemberNotFound, TeamNotFound
 from domain.kernel.identifiers import IDENTITY_LINK

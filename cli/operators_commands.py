@@ -3,34 +3,17 @@
 import contextlib
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, Protocol
 
-from api.http.callers import own_origin
-from domain.identity.tenant import PLATFORM
-from domain.identity.user import RegisterUser
+import asyncpg
+
 from domain.kernel.stream import Command
-from infra.database import Role, open_pool
-from infra.event_store.opening import open_writer
-from infra.event_store.port import Credential, CredentialKind, Request, SealedPerson, Writer
-from infra.identity.keyring import Keyring, email_index
-from infra.identity.opening import Identity, open_identity
-from infra.identity.profiles import seal_profile
+from infra.database import Connection, Role, server_settings
+from infra.event_store.port import Credential, Request, SealedPerson, Writer
 from infra.ids import new_id
 from infra.settings import Settings
-from infra.vault import Vault
 
 ACTOR: Final = "operator"
-
-
-@contextlib.asynccontextmanager
-async def opened(dsn: str, settings: Settings) -> AsyncIterator[tuple[Writer, Identity]]:
-    """What commands about people need: a writer, and who they are."""
-    async with contextlib.AsyncExitStack() as stack:
-        writer = open_writer(dsn, settings.writer)
-        stack.push_async_callback(writer.close)
-        pool = await open_pool(dsn, Role.ACCESS, settings.database)
-        stack.push_async_callback(pool.close)
-        yield writer, await stack.enter_async_context(open_identity(settings, pool, origin=own_origin(settings)))
 
 
 async def issue(
@@ -59,21 +42,39 @@ async def issue(
     return outcome.refusal_code
 
 
-async def register_user(
-    writer: Writer,
-    vault: Vault,
-    keyring: Keyring,
-    user_id: str,
-    *,
-    email: str,
-    name: str,
-    password_hash: bytes | None,
-) -> None:
-    """Make a user whose address the operator vouches for. Raises CredentialMismatch where it is somebody's already."""
-    credentials = [Credential(CredentialKind.EMAIL, user_id, email_index(keyring, email))]
-    if password_hash is not None:
-        credentials.append(Credential(CredentialKind.PASSWORD, user_id, password_hash))
-    sealed = seal_profile(vault, user_id, {"email": email, "name": name or None}, None)
-    command = RegisterUser(user_id=user_id, personal=sealed.reference, is_verified=True)
-    refused = await issue(writer, PLATFORM, command, *credentials, seals=sealed.rows)
-    assert refused is None, refused
+class Issue(Protocol):
+    """Takes a command to the log: the code of its refusal, None where it was accepted."""
+
+    async def __call__(self, command: Command, *credentials: Credential) -> str | None: ...
+
+
+@contextlib.asynccontextmanager
+async def issuing(dsn: str, settings: Settings, tenant_id: str) -> AsyncIterator[Issue]:
+    """A writer for some commands in a tenant, which are told of as one."""
+    # The whole domain comes with it, which whoever only looks need not wait for.
+    from infra.event_store.opening import open_writer
+
+    writer = open_writer(dsn, settings.writer)
+    correlation_id = new_id("cli_")
+
+    async def issued(command: Command, *credentials: Credential) -> str | None:
+        return await issue(writer, tenant_id, command, *credentials, correlation_id=correlation_id)
+
+    try:
+        yield issued
+    finally:
+        await writer.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(dsn: str, settings: Settings) -> AsyncIterator[Connection]:
+    """A connection as the owner, who sees every tenant."""
+    connection = await asyncpg.connect(
+        dsn,
+        timeout=settings.database.connect_timeout_s,
+        server_settings=server_settings(Role.OWNER, settings.database),
+    )
+    try:
+        yield connection
+    finally:
+        await connection.close()

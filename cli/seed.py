@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from cli.api_client import ApiClient
-from cli.tenants import TenantExists, create_key, create_tenant
+from cli.api_keys import create_key
+from cli.tenants import TenantExists, create_tenant
 from cli.users import create_admin
 from domain.kernel.tenant_mode import TenantMode
 from host.configured import owner_dsn

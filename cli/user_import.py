@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cli.operators_commands import issue, opened, register_user
+from cli.operators_commands import issue
+from cli.people import opened, register_user
 from cli.user_file import FileUser
 from domain.identity.permissions import Role
 from domain.identity.team import AddMember, AlreadyMember

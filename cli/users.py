@@ -10,8 +10,9 @@ import typer
 
 from api.http.callers import public_url
 from cli import identity_links
-from cli.operators_commands import issue, opened, register_user
+from cli.operators_commands import issue
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
+from cli.people import opened, register_user
 from cli.user_import_command import import_from_file
 from domain.identity.passwords import InvalidPassword, WeakPassword, check_password
 from domain.identity.permissions import Role

@@ -15,8 +15,10 @@ from pydantic import SecretStr
 
 from api.app import create_app, open_parts
 from api.http.call import Parts
-from cli.tenants import TenantExists, create_key, create_tenant
+from cli.api_keys import EVERYTHING, create_key
+from cli.tenants import TenantExists, create_tenant
 from domain.identity.permissions import Scope
+from domain.kernel.frozen import replace
 from domain.kernel.tenant_mode import TenantMode
 from domain.payments.commands import RecordPaymentCaptured
 from infra.event_store.port import Request
@@ -107,9 +109,9 @@ class Api:
         try:
             key = (await create_tenant(dsn, settings, tenant_id=tenant_id, name=tenant_id, mode=mode)).key
             if scope is not Scope.ADMIN:
-                key = await create_key(dsn, settings, tenant_id=tenant_id, scope=scope)
+                key = await create_key(dsn, settings, tenant_id=tenant_id, terms=replace(EVERYTHING, scope=scope))
         except TenantExists:
-            key = await create_key(dsn, settings, tenant_id=tenant_id, scope=scope)
+            key = await create_key(dsn, settings, tenant_id=tenant_id, terms=replace(EVERYTHING, scope=scope))
         return Client(http=self.http, key=key.secret, tenant_id=tenant_id, parts=self.parts)
 
     async def head(self) -> int:

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import ip_network
 from types import MappingProxyType
@@ -17,19 +16,15 @@ from typing import Final, NamedTuple
 from api.http.principal import Principal, PrincipalKind, principal_of
 from api.http.remembered import Remembered
 from domain.identity.permissions import Scope
-from domain.kernel.identifiers import API_KEY
 from domain.kernel.tenant_mode import TenantMode
 from infra.database import CONNECTION_ERRORS, Pool
 from infra.event_store.log import Listener, wait_for_growth
-from infra.identity.secret_tokens import base32
-from infra.ids import new_id
 
 CHANNEL: Final = "tallybook_access"
 """Where `access.record` tells, with the commit, that who may do what has changed."""
 LOOK_S: Final = 1.0
 """Between looks whether the connection that listens is still there (s)."""
 PREFIX_CHARS: Final = 8
-SECRET_BYTES: Final = 32
 _FIND: Final = """
 SELECT key_id, tenant_id, prefix, mode, scope, suspended, expires_at, allowed_networks,
        reads_per_hour, writes_per_hour, admin_per_hour,
@@ -40,25 +35,9 @@ _HOURLY: Final = {Scope.READ: "reads_per_hour", Scope.WRITE: "writes_per_hour", 
 _KEY: Final = re.compile(r"tbk_(?:live|test)_([a-z2-7]{8})_[a-z2-7]{52}")
 
 
-class NewKey(NamedTuple):
-    """A key as it is made: `secret` is shown once and never stored."""
-
-    key_id: str
-    prefix: str
-    secret: str
-    sha256: bytes
-
-
 class _Held(NamedTuple):
     principal: Principal
     prefix: str
-
-
-def make_key(mode: TenantMode) -> NewKey:
-    """Draw a new key of a tenant; it says itself what the tenant is for."""
-    prefix = base32(secrets.token_bytes(5))
-    secret = f"tbk_{mode}_{prefix}_{base32(secrets.token_bytes(SECRET_BYTES))}"
-    return NewKey(new_id(API_KEY), prefix, secret, hashlib.sha256(secret.encode()).digest())
 
 
 class ApiKeys:

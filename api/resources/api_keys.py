@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.http.access import NewKey, make_key
 from api.http.access_rows import page_by_id
 from api.http.call import Call
 from api.http.changes import Kept, Partial
@@ -48,6 +47,7 @@ from domain.kernel.tenant_mode import TenantMode
 from domain.kernel.unchanged import Unchanged
 from infra.clock import system_clock
 from infra.event_store.port import Credential, CredentialKind
+from infra.identity.new_api_keys import NewKey, make_key
 
 _ID: Final = "key_01m7ywe9z7e398x54gfbrtqnk7"
 _SUCCESSOR: Final = "key_01m7ywe9z7e398x54gfbrtqnk8"

@@ -9,7 +9,7 @@ import asyncpg
 import psutil
 import pytest
 
-from cli.tenants import create_key
+from cli.api_keys import create_key
 from infra.settings import Settings
 from tests.attack.target import ANSWER_TIMEOUT_S, Target, Wire, head
 from tests.e2e.api_process import ApiProcess

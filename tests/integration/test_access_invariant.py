@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from cli.tenants import create_key, create_tenant, revoke_key, suspend_tenant
+from cli.api_keys import create_key, revoke_key
+from cli.tenants import create_tenant, suspend_tenant
 from domain.identity.foreign_subject import LinkSubject
 from domain.identity.permissions import Role as TeamRole
 from domain.identity.team import AddMember, InviteMember, ResendInvitation, WithdrawInvitation

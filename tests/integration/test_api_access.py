@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 from starlette.types import Message
 
-from cli.tenants import create_key, reactivate_tenant, revoke_key, suspend_tenant
+from cli.api_keys import create_key, revoke_key
+from cli.tenants import reactivate_tenant, suspend_tenant
 from infra.event_store.port import Outcome, Rehearsed, Request
 from infra.settings import ApiSettings
 from testing.api_client import Api, Client, running_api

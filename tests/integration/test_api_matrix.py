@@ -18,11 +18,12 @@ from api.http.dry_runs import NAME
 from api.http.openapi import document
 from api.http.operations import Operation
 from api.http.principal import PrincipalKind, principal_of
-from cli.tenants import create_key
+from cli.api_keys import EVERYTHING, create_key
 from domain.identity.permissions import HOLDERS, Holder, Permission, Role, Scope, Thing, allows, permissions_of
 from domain.identity.team import AddMember
 from domain.identity.tenant import PLATFORM, EnterTenant
 from domain.identity.user import MakeSuperAdmin, RegisterUser
+from domain.kernel.frozen import replace
 from domain.kernel.identifiers import SESSION, TEST_CLOCK, is_id
 from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
@@ -176,7 +177,9 @@ async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
 async def _somebody(api: Api, holder: Holder, user_id: str) -> str:
     """The id of whoever holds this in the tenant: commands look at it again when they are decided."""
     if isinstance(holder, Scope):
-        made = await create_key(api.database.dsn, api.parts.settings, tenant_id=OWN_TENANT, scope=holder)
+        made = await create_key(
+            api.database.dsn, api.parts.settings, tenant_id=OWN_TENANT, terms=replace(EVERYTHING, scope=holder)
+        )
         return made.key_id
     if holder is Role.SUPER_ADMIN:
         registered = RegisterUser(user_id=user_id, personal=PERSONAL, is_verified=True)

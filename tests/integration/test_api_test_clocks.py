@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cli.tenants import create_key
+from cli.api_keys import create_key
 from domain.kernel.tenant_mode import TenantMode
 from testing.api_client import Api, Client, project, running_api
 from testing.services import FreshDatabase

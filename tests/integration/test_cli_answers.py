@@ -11,7 +11,9 @@ from typing import Final
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from infra.kafka.topics import PUBLISHED, ensure_topics, full_name, published_topics
 from testing.command_line import every_command
 from testing.services import FreshDatabase, KafkaServer
@@ -142,6 +144,51 @@ def test_what_cannot_be_is_refused_in_one_form_and_is_no_wrong_usage(environment
         failure = json.loads(done.stdout)["error"]
         assert failure["kind"] == "refused"
         assert failure["message"]
+
+
+def test_a_key_is_made_on_the_terms_that_are_asked_for(environment: dict[str, str]) -> None:
+    tallybook(environment, "tenants", "create", "acme")
+    made = tallybook(
+        environment,
+        *("tenants", "create-key", "acme", "--json", "--name", "imports", "--scope", "write"),
+        *("--expires-at", "2199-01-31T02:00:00+02:00", "--allowed-network", "192.0.2.0/24"),
+        *("--allowed-network", "2001:db8::/32", "--reads-per-hour", "5", "--writes-per-hour", "10000"),
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    rows = json.loads(tallybook(environment, "tenants", "list", "--json").stdout)
+    (key,) = [row for row in rows if row["key_id"] == json.loads(made.stdout)["key_id"]]
+    assert {
+        "key_name": "imports",
+        "scope": "write",
+        "expires_at": "2199-01-31T00:00:00Z",
+        "allowed_networks": ["192.0.2.0/24", "2001:db8::/32"],
+        "reads_per_hour": 5,
+        "writes_per_hour": 10_000,
+        "admin_per_hour": None,
+    }.items() <= key.items()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--allowed-network", "192.0.2.7/24"), "--allowed-network"),
+        (("--allowed-network", "192.0.2.7") * 51, "--allowed-network"),
+        (("--expires-at", "2001-01-01T00:00:00Z"), "--expires-at"),
+        (("--expires-at", "2199-01-01T00:00:00"), "--expires-at"),
+        (("--expires-at", "2199-01-01T00:00:00Z", "--days", "3"), "not both"),
+        (("--reads-per-hour", "0"), "--reads-per-hour"),
+        (("--admin-per-hour", "3600001"), "--admin-per-hour"),
+        (("--name", "a\nb"), "control characters"),
+        (("--name", "4242 4242 4242 4242"), "card number"),
+        (("--name", "n" * 256), "255"),
+        (("--scope", "all"), "--scope"),
+    ],
+)
+def test_a_key_on_terms_that_no_key_may_have_is_refused_by_its_option(options: Sequence[str], told: str) -> None:
+    nowhere = {"TALLYBOOK_DATABASE_URL": f"postgresql://{NOBODY}/none", "COLUMNS": "200"}
+    done = CliRunner().invoke(app, ["tenants", "create-key", "acme", *options], env=nowhere)
+    assert done.exit_code == 2, done.output
+    assert told in done.output
 
 
 def test_times_are_rfc_3339_and_every_part_has_one_form(environment: dict[str, str]) -> None:
