@@ -117,8 +117,8 @@ def new_key(
 ) -> None:
     """Make another API key of a tenant, which is shown once.
 
-    A key gets the least scope that its program needs; docs/permissions.md tells what each scope holds. An end given here
-    is also its successors'.
+    A key gets the least scope that its program needs; docs/permissions.md tells what each scope holds. An end given
+    here is also its successors'.
 
     [dim]Example:[/dim] [cyan]tallybook tenants create-key acme --scope read[/cyan], or
     [cyan]tallybook tenants create-key acme --name imports --scope write --days 30
