@@ -79,6 +79,17 @@ def second_factors_changed(settings: Settings, to: str) -> Letter:
     )
 
 
+def identity_linked(settings: Settings, to: str, *, issuer: str, tenant_name: str) -> Letter:
+    """To whoever a foreign issuer's tokens now stand for."""
+    return Letter(
+        to=to,
+        subject="Another issuer's tokens act as you",
+        text=f"In {' '.join(tenant_name.split())}, programs that show an access token of\n\n{issuer}\n\nfor a subject "
+        "that was named there now act as you, as far as your role goes. If you do not know of it, ask whoever looks "
+        f"after your team at once: they see the link, and remove it.\n\n{public_url(settings)}/\n",
+    )
+
+
 def _lasts(seconds: int) -> str:
     hours = seconds // _HOURS
     if hours >= 48:

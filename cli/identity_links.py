@@ -5,7 +5,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from cli.operators_commands import issue
+from api import letters
+from cli.operators_commands import connected, issue
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
 from cli.people import opened
 from domain.identity.foreign_subject import LinkNotFound, LinkSubject, SubjectAlreadyLinked, UnlinkSubject
@@ -14,8 +15,12 @@ from domain.kernel.identifiers import IDENTITY_LINK
 from host.addresses import reached_settings
 from host.configured import owner_dsn
 from infra.identity.keyring import subject_digest
+from infra.identity.profiles import profile_of
 from infra.ids import new_id
-from infra.settings import Settings
+from infra.mail.port import LetterNotSent
+from infra.mail.post import mailer_from
+from infra.settings import Settings, vault_master_key
+from infra.vault import Vault
 
 app = typer.Typer()
 
@@ -56,6 +61,15 @@ async def link_subject(dsn: str, settings: Settings, *, tenant_id: str, email: s
         return Link(command.link_id, found.user_id, identity.tokens.believes(issuer))
 
 
+async def tell_member(dsn: str, settings: Settings, *, tenant_id: str, user_id: str, issuer: str) -> None:
+    """Send the member a letter of their new link. Raises LetterNotSent."""
+    async with connected(dsn, settings) as connection:
+        address = (await profile_of(Vault(vault_master_key(settings)), connection, user_id)).text("email")
+        name = await connection.fetchval("SELECT name FROM access.tenants WHERE tenant_id = $1", tenant_id)
+    if address:
+        await mailer_from(settings).send(letters.identity_linked(settings, address, issuer=issuer, tenant_name=name))
+
+
 async def unlink_subject(dsn: str, settings: Settings, *, tenant_id: str, link_id: str) -> None:
     """Let it be nobody. Raises NotLinked."""
     async with opened(dsn, settings) as (writer, _):
@@ -88,7 +102,8 @@ def link(
 ) -> None:
     """Let a foreign issuer's access tokens of one subject be a member's, in one tenant.
 
-    What they may do stays the member's role. TALLYBOOK_AUTH_FOREIGN_ISSUERS says whose tokens are verified at all.
+    What they may do stays the member's role, and the member gets a letter. TALLYBOOK_AUTH_FOREIGN_ISSUERS says whose
+    tokens are verified at all.
 
     [dim]Example:[/dim] [cyan]tallybook users link --tenant acme --email ada@example.com
     --issuer https://login.example.com --subject 00u1a2b3c4[/cyan]
@@ -99,11 +114,15 @@ def link(
         made = asyncio.run(link_subject(owner_dsn(settings), settings, **wanted))
     except NotLinked as refused:
         raise AnswerIsNo(_why(refused.code, tenant)) from None
+    console = console_for(as_json=as_json)
+    try:
+        asyncio.run(tell_member(owner_dsn(settings), settings, tenant_id=tenant, user_id=made.user_id, issuer=issuer))
+    except LetterNotSent as error:
+        console.print(f"No letter tells {made.user_id} of it: {error}.", soft_wrap=True)
     if as_json:
         told = {"identity_link": made.link_id, "user": made.user_id, "tenant": tenant, "is_believed": made.is_believed}
         print_json(told)
         return
-    console = console_for(as_json=False)
     console.print(f"{made.link_id}: {issuer} vouches for {made.user_id} in {tenant}.", soft_wrap=True)
     if not made.is_believed:
         console.print("Its tokens are not verified yet: name it in TALLYBOOK_AUTH_FOREIGN_ISSUERS.", soft_wrap=True)

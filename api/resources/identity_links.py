@@ -1,9 +1,11 @@
 """Identity links: whom a subject of a foreign issuer of tokens is, in the tenant."""
 
+from functools import partial
 from typing import Annotated, Any, Final, Literal, cast
 
 from typing_extensions import TypedDict
 
+from api import letters
 from api.http.access_rows import page_by_id
 from api.http.call import Call
 from api.http.card_guard import OpaqueId
@@ -17,6 +19,7 @@ from api.http.listing import (
     page_resource,
 )
 from api.http.operations import Intention, Operations
+from api.http.signing_in import address_of
 from api.http.validation import form
 from domain.identity.authority import NotAllowed
 from domain.identity.foreign_subject import LinkNotFound, LinkSubject, SubjectAlreadyLinked, TooManyLinks, UnlinkSubject
@@ -26,6 +29,7 @@ from domain.kernel.identifiers import ID_CHARS, USER
 from domain.kernel.identifiers import IDENTITY_LINK as PREFIX
 from infra.identity.keyring import subject_digest
 from infra.ids import new_id
+from infra.mail.port import Letter
 from projections.read_model import Record
 
 _ID: Final = "idl_01m7ywe9z7e398x54gfbrtqnk7"
@@ -89,7 +93,8 @@ async def create_identity_link(call: Call, body: NewLink) -> Intention:
     """Let the issuer's tokens of this subject be a member's, in this tenant and no other, from now on.
 
     What they may do is what the member's role holds, but for what asks for a password entered lately, and for the
-    member's own profile and sessions. No claim of a token does as much: neither an e-mail address nor a role in it.
+    member's own profile and sessions. No claim of a token does as much: neither an e-mail address nor a role in it. The
+    member gets a letter that says so.
     """
     link_id = new_id(PREFIX)
     command = LinkSubject(
@@ -101,7 +106,12 @@ async def create_identity_link(call: Call, body: NewLink) -> Intention:
         by=call.principal.id,
     )
     made = _resource(call, link_id, body.user, body.issuer)
-    return Intention(command=command, render=lambda _streams: made, location=f"/v1/identity-links/{link_id}")
+    return Intention(
+        command=command,
+        render=lambda _streams: made,
+        location=f"/v1/identity-links/{link_id}",
+        afterwards=lambda: call.parts.post.send(partial(_letter, call, body.user, body.issuer)),
+    )
 
 
 @IDENTITY_LINKS.command(
@@ -145,6 +155,12 @@ async def list_identity_links(call: Call, asked: PageParameters) -> object:
     async with call.reading() as connection:
         found = await page_by_id(connection, _SELECT, "link_id", {"tenant_id": call.tenant_id}, request)
     return page_resource(found, request, [_resource(call, *row) for row in found.items])
+
+
+async def _letter(call: Call, user_id: str, issuer: str) -> Letter | None:
+    address = await address_of(call.parts, user_id)
+    name = await call.parts.access_pool.fetchval("SELECT name FROM access.tenants WHERE tenant_id = $1", call.tenant_id)
+    return letters.identity_linked(call.parts.settings, address, issuer=issuer, tenant_name=name) if address else None
 
 
 def _id_of(call: Call) -> str:

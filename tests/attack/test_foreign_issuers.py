@@ -4,7 +4,7 @@ import base64
 import hmac
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet, RSAKey
 
-from cli.identity_links import link_subject, unlink_subject
+from cli.identity_links import link_subject, tell_member, unlink_subject
 from domain.identity.permissions import Role
 from domain.identity.team import AddMember, ChangeMemberRole, RemoveMember
 from domain.identity.user import EraseUser, ReactivateUser, SuspendUser
 from domain.kernel.stream import Command
 from infra.clock import system_clock
-from infra.settings import ApiSettings, AuthSettings
+from infra.settings import ApiSettings, AuthSettings, GeneralSettings
 from testing.api_client import Api, Client, running_api
+from testing.mailbox import keep_letters, letters
 from testing.people import admin
 from testing.requests import request
 from testing.services import FreshDatabase
@@ -209,6 +210,27 @@ async def test_who_is_linked_in_two_tenants_says_in_which_and_is_whom_each_says(
     assert made.user_id == bob
     await unlink_subject(dsn, settings, tenant_id="other", link_id=made.link_id)
     assert (await scene.ask(token, tenant="other")).json()["code"] == "tenant_mismatch"
+
+
+async def test_whoever_is_linked_gets_a_letter_once_whoever_links_them(scene: Scene, tmp_path: Path) -> None:
+    keep_letters(scene.api, tmp_path)
+    assert (await scene.link(scene.ada)).status_code == 201
+    assert (await scene.link(scene.ada)).status_code == 409
+    body = {"user": scene.ada, "issuer": ISSUER, "subject": "00u2"}
+    for _ in range(2):
+        made = await scene.acme.post("/v1/identity-links", body, idempotency_key="k")
+        assert made.status_code == 201, made.text
+    sent = await letters(scene.api, tmp_path)
+    assert [(str(letter["To"]), ISSUER in letter.get_content()) for letter in sent] == [(ADA, True)] * 2
+    assert not any("00u" in letter.as_string() for letter in sent)
+
+
+async def test_whom_the_operator_links_gets_the_letter_too(scene: Scene, tmp_path: Path) -> None:
+    settings = replace(scene.api.parts.settings, general=GeneralSettings(data_dir=tmp_path))
+    wanted = {"tenant_id": "acme", "user_id": scene.ada, "issuer": ISSUER}
+    await tell_member(scene.api.database.dsn, settings, **wanted)
+    (letter,) = await letters(scene.api, tmp_path)
+    assert (str(letter["To"]), ISSUER in letter.get_content()) == (ADA, True)
 
 
 async def test_links_are_a_tenants_own_and_only_who_manages_users_sees_them(scene: Scene) -> None:
