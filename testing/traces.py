@@ -32,6 +32,8 @@ SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.re
 WHERE (c.relkind IN ('r', 'm') AND NOT c.relispartition OR c.relkind = 'p')
     AND n.nspname NOT LIKE 'pg_%' AND n.nspname <> 'information_schema'
 """
+_IS: Final = rb"(?:[^0-9a-z%]|%[0-9a-f]{2}|u00[0-9a-f]{2}){1,16}"
+"""What parts a field from its value."""
 _DIGESTS: Final = ("md5", "sha1", "sha256", "sha512")
 
 
@@ -42,12 +44,24 @@ class Trace:
 
     `is_guessable`: whoever finds a digest of it finds it by trying, so that a digest without a key is as good as the
     thing itself. Of a random secret a digest is what is kept.
+    `field`: it is too short to be looked for by itself, and is known only as the value of a field of this name.
     """
 
     name: str
     value: bytes
     is_guessable: bool = False
     allowed: Sequence[str] = ()
+    field: str = ""
+
+    def found_in(self, content: bytes) -> Iterator[str]:
+        """The forms in which it stands in a content in lower case."""
+        if self.field:
+            if re.search(self.field.encode() + _IS + re.escape(self.value) + rb"(?![0-9a-z])", content):
+                yield f"as {self.field}"
+            return
+        for name, form in self.forms():
+            if form in content:
+                yield name
 
     def forms(self) -> Sequence[tuple[str, bytes]]:
         """Every form in which it would be known again, in lower case, with its name."""
@@ -65,6 +79,14 @@ def trace(name: str, value: str | bytes, *, guessable: bool = False, allowed: Se
     content = value.encode() if isinstance(value, str) else value
     assert len(content) >= SHORTEST_BYTES, f"{name} would be found by chance"
     return Trace(name=name, value=content, is_guessable=guessable, allowed=allowed)
+
+
+def short_code(name: str, code: str, *, field: str) -> Trace:
+    """A trace of a code of a few digits, in the field that it was sent in: JSON, a form or a query, escaped or not.
+
+    By itself it would be found by chance: six digits are the fraction of any time, and every sixth digit of an id.
+    """
+    return Trace(name=name, value=code.encode(), field=field)
 
 
 def random_secret(name: str, text: str, *, allowed: Sequence[str] = ()) -> Iterator[Trace]:
@@ -112,8 +134,7 @@ def found_in(place: Place, traces: Sequence[Trace]) -> list[str]:
         f"{place.name}: {each.name} ({name})"
         for each in traces
         if not place.name.startswith(tuple(each.allowed))
-        for name, form in each.forms()
-        if form in place.content
+        for name in each.found_in(place.content)
     ]
 
 

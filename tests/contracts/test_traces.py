@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testing.traces import Place, found_in, random_secret, trace
+from testing.traces import Place, found_in, random_secret, short_code, trace
 
 SECRET = "Évora, 9 Löwen & 1 Gnu/~?"
 RAW = SECRET.encode()
@@ -51,6 +51,26 @@ def test_a_secret_in_base32_is_found_as_the_bytes_that_it_stands_for() -> None:
     text = base64.b32encode(secret).decode().rstrip("=").lower()
     for written in (text.encode(), secret, secret.hex().encode(), base64.b64encode(secret)):
         assert found_in(place(written), list(random_secret("it", text)))
+
+
+@pytest.mark.parametrize(
+    ("written", "is_it"),
+    [
+        (b'{"code": "123456"}', True),
+        (b'{"CODE":123456}', True),
+        (b"id=1&code=123456&x", True),
+        (b'body="{\\"code\\": \\"123456\\"}"', True),
+        (b"code%3D123456", True),
+        (b"%7B%22code%22%3A%22123456%22%7D", True),
+        (b"\\u0022code\\u0022: \\u0022123456\\u0022", True),
+        (b"2026-01-31T12:00:00.123456Z", False),
+        (b'{"code": "1234567"}', False),
+        (b'{"code": "declined", "amount": 123456}', False),
+        (b"evt_01m7ywe123456", False),
+    ],
+)
+def test_a_short_code_is_found_in_its_field_alone(written: bytes, is_it: bool) -> None:
+    assert bool(found_in(place(written), [short_code("it", "123456", field="code")])) is is_it
 
 
 def test_nothing_is_found_where_nothing_is_or_where_it_belongs() -> None:

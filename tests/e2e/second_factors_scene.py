@@ -1,7 +1,4 @@
-"""Second factors in the scene of secrets: an app, a passkey and recovery codes, used and misused over HTTP.
-
-Codes of six digits are not looked for: they would be found by chance, and are taken once within 90 s.
-"""
+"""Second factors in the scene of secrets: an app, a passkey and recovery codes, used and misused over HTTP."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -11,7 +8,7 @@ from typing import Any
 from testing.authenticator import Authenticator
 from testing.authenticator_app import AuthenticatorApp
 from testing.people import Browser
-from testing.traces import random_secret, trace
+from testing.traces import random_secret, short_code, trace
 from tests.e2e.secrets_scene import EVE, PASSWORDS, REFUSED, Scene
 
 FACTORS = "/v1/auth/second-factors"
@@ -27,20 +24,27 @@ async def second_factors(scene: Scene) -> None:
     device = await _passkey(scene, page)
     made = await page.send("POST", "/v1/auth/recovery-codes", {})
     codes = _seen_codes(scene, made.json()["recovery_codes"])
-    for shown in ({"code": await app.code()}, {"passkey": await _answer(scene, device)}, {"code": codes[0]}):
+    for shown in ({"code": await _code(scene, app)}, {"passkey": await _answer(scene, device)}, {"code": codes[0]}):
         visit = Browser(http=scene.http)
         assert (await visit.send("POST", LOG_IN, {**EVES, "kind": "browser", **shown})).status_code == 200
         scene.drew("a cookie after a second factor", visit.cookie)
     proof = {"password": PASSWORDS["Eve's"], "passkey": await _answer(scene, device)}
     assert (await page.send("POST", "/v1/auth/confirm-password", proof)).status_code == 200
     await _badly(scene, page, device, codes)
+    assert (await page.send("GET", f"{FACTORS}?code={await _code(scene, app)}")).status_code in REFUSED
+
+
+async def _code(scene: Scene, app: AuthenticatorApp) -> str:
+    code = await app.code()
+    scene.saw(short_code("an app's code", code, field="code"))
+    return code
 
 
 async def _app(scene: Scene, page: Browser) -> AuthenticatorApp:
     offer = (await page.send("POST", f"{FACTORS}/totp", {"name": "Telephone"})).json()
     scene.saw(*random_secret("an app's secret", offer["secret"]))
     app = AuthenticatorApp(offer["secret"])
-    for code, status in ((offer["secret"][:16], 422), (await app.code(), 200)):
+    for code, status in ((offer["secret"][:16], 422), (await _code(scene, app), 200)):
         answer = await page.send("POST", f"{FACTORS}/totp/confirm", {"id": offer["id"], "code": code})
         assert answer.status_code == status, answer.text
     _seen_codes(scene, answer.json()["recovery_codes"])

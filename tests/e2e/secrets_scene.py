@@ -290,6 +290,24 @@ async def _badly(scene: Scene) -> None:
     assert answer.status_code in REFUSED
 
 
+async def foreign_subjects(scene: Scene) -> None:
+    """A member whom a tenant links to how another issuer names them, again under the same key, and wrongly."""
+    whole = scene.whole
+    people: Any = (await whole.send("GET", "/v1/users")).body["data"]
+    user_id = next(each["id"] for each in people if each["email"] == FAY)
+    subject, issuer = "fay.subject@quxworth.example", "https://login.example.com"
+    scene.saw(trace("a foreign subject", subject, guessable=True))
+    body = {"user": user_id, "issuer": issuer, "subject": subject}
+    for _ in range(2):
+        assert (await whole.post("/v1/identity-links", body, key="link-fay")).status == 201
+    await scene.letter_to(FAY, "act as you")
+    assert (await whole.post("/v1/identity-links", body)).status == 409
+    for wrong in ({"user": subject}, {"subject": [subject]}, {"issuer": subject, subject: issuer}, {"more": subject}):
+        assert (await whole.post("/v1/identity-links", {**body, **wrong})).status in REFUSED
+    assert (await whole.send("GET", f"/v1/identity-links/{subject}")).status == 404
+    assert (await whole.send("GET", f"/v1/identity-links?subject={quote(subject)}")).status in REFUSED
+
+
 async def api_keys(scene: Scene) -> None:
     """A key that is made, used, changed for its successor, refused and revoked."""
     whole = scene.whole

@@ -61,6 +61,7 @@ async def test_nothing_that_is_kept_or_told_holds_a_secret_or_an_address(
     customer_id = await scenery.customers(scene)
     await scenery.users(scene)
     await second_factors(scene)
+    await scenery.foreign_subjects(scene)
     await scenery.api_keys(scene)
     await scenery.portal(scene, customer_id)
     await scenery.cells_own(scene)
