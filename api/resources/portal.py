@@ -153,6 +153,7 @@ async def end_portal_sessions(call: Call, _body: NoBody) -> PortalExitResource:
         if await current(connection, read.TABLE, CUSTOMER, call.tenant_id, customer_id) is None:
             raise CustomerNotFound(customer=customer_id)
     identity = call.parts.identity
+    # In this order: a code that is used meanwhile was withdrawn, or its visit is there to be ended.
     await identity.one_time.withdraw(customer_id, Purpose.PORTAL)
     ended = await identity.portal.end_all(call.tenant_id, customer_id, identity.clock())
     call.parts.credentials.forget_sessions()
@@ -177,10 +178,7 @@ async def enter_portal(call: Call, body: Code) -> Reply:
     _own_page(call)
     identity = call.parts.identity
     now = identity.clock()
-    grant = await identity.one_time.use(body.code, Purpose.PORTAL, now)
-    if grant is None or grant.tenant_id is None:
-        raise Problem(PORTAL_CODE_INVALID, param="code")
-    secret = await identity.portal.start(grant.tenant_id, grant.subject_id, now)
+    secret = await identity.portal.enter(body.code, now)
     session = None if secret is None else await identity.portal.by_cookie(secret, now)
     if secret is None or session is None:
         raise Problem(PORTAL_CODE_INVALID, param="code")

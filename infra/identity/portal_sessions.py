@@ -9,14 +9,21 @@ import asyncpg
 from domain.kernel.identifiers import PORTAL_SESSION
 from domain.kernel.tenant_mode import TenantMode
 from infra.database import Pool
+from infra.identity.one_time_tokens import Purpose
 from infra.identity.secret_tokens import digest_of, draw
 from infra.ids import new_id
 
 _LIVE: Final = "s.ended_at IS NULL AND s.ends_at > $2 AND NOT access.is_erased_customer(s.tenant_id, s.customer_id)"
-_START: Final = """
+# The code is used and the visit begun by one statement: whoever withdraws the code and then ends the visits came before
+# it, or finds the visit. Of twenty at once one gets the code's row.
+_ENTER: Final = """
+WITH used AS (
+    UPDATE access.one_time_tokens SET used_at = $2
+    WHERE sha256 = $1 AND purpose = $3 AND used_at IS NULL AND expires_at > $2 RETURNING tenant_id, subject_id
+)
 INSERT INTO access.portal_sessions (session_id, tenant_id, customer_id, cookie_sha256, started_at, ends_at)
-SELECT $1, tenant_id, $3, $4, $5, $6 FROM access.tenants
-WHERE tenant_id = $2 AND NOT access.is_erased_customer($2, $3)
+SELECT $4, tenant_id, subject_id, $5, $2, $6 FROM used JOIN access.tenants USING (tenant_id)
+WHERE NOT access.is_erased_customer(tenant_id, subject_id)
 RETURNING true
 """
 _FIND: Final = f"""
@@ -52,11 +59,15 @@ class PortalSessions:
         self._pool = pool
         self._lasts = lasts
 
-    async def start(self, tenant_id: str, customer_id: str, now: datetime) -> str | None:
-        """Begin one; the secret for the cookie, shown once. None for a customer who was erased meanwhile."""
-        secret = draw()
-        values = (new_id(PORTAL_SESSION), tenant_id, customer_id, digest_of(secret), now, now + self._lasts)
-        return secret if await self._pool.fetchval(_START, *values) else None
+    async def enter(self, code: str, now: datetime) -> str | None:
+        """Use a link's code up, and begin the visit that it lets in: the secret for the cookie, shown once. None where
+        the code is used, replaced, withdrawn or over, or the customer was erased meanwhile.
+        """
+        digest, secret = digest_of(code), draw()
+        if digest is None:
+            return None
+        values = (new_id(PORTAL_SESSION), digest_of(secret), now + self._lasts)
+        return secret if await self._pool.fetchval(_ENTER, digest, now, Purpose.PORTAL, *values) else None
 
     async def by_cookie(self, secret: str, now: datetime) -> PortalSession | None:
         """Whose visit a cookie's secret is."""

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
+import httpx2
 import pytest
 
 from cli.tenants import suspend_tenant
 from domain.identity.browser import PORTAL_COOKIE, SESSION_COOKIE
 from domain.identity.permissions import Scope
+from infra.database import Pool
 from testing.api_client import Api, Client, running_api
 from testing.people import Browser, admin, browser
 from testing.services import FreshDatabase
@@ -31,6 +34,10 @@ class Shop:
         made = await self.client.made(f"/v1/customers/{customer or self.customer}/portal-sessions", {})
         assert str(made["url"]).endswith(f"/portal#code={made['code']}"), "no server and no log sees a fragment"
         return str(made["code"])
+
+    async def ends(self) -> httpx2.Response:
+        """What is told of the end of the first customer's visits."""
+        return await self.client.send("DELETE", f"/v1/customers/{self.customer}/portal-sessions", {})
 
     async def enters(self, code: str) -> Browser:
         """A browser in which the portal's page sends the code."""
@@ -111,10 +118,42 @@ async def test_an_erased_customer_is_out_and_comes_in_no_more(shop: Shop) -> Non
     assert refused.json()["code"] == "customer_erased"
 
 
+class Held:
+    """A pool whose statements that begin a visit wait until they are let go."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.reached, self.let_go = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pool, name)
+
+    async def fetchval(self, query: str, *values: object) -> object:
+        if "INSERT INTO access.portal_sessions" in query:
+            self.reached.set()
+            await self.let_go.wait()
+        return await self.pool.fetchval(query, *values)
+
+
+async def test_a_code_that_is_used_while_the_visits_are_ended_begins_none(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal = shop.api.parts.identity.portal
+    held = Held(portal._pool)
+    monkeypatch.setattr(portal, "_pool", held)
+    visitor = Browser(http=shop.api.http, keeps=PORTAL_COOKIE)
+    entering = asyncio.create_task(visitor.send("POST", "/v1/portal/login", {"code": await shop.link()}))
+    await asyncio.wait_for(held.reached.wait(), timeout=30)
+    assert (await shop.ends()).status_code == 200
+    held.let_go.set()
+    assert (await entering).status_code == 401
+    assert (await visitor.send("GET", "/v1/portal/me")).status_code == 401
+
+
 async def test_the_merchant_ends_a_customers_visits_at_once(shop: Shop) -> None:
     visitor, other = await shop.enters(await shop.link()), await shop.enters(await shop.link(shop.other))
     unused = await shop.link()
-    ended = await shop.client.send("DELETE", f"/v1/customers/{shop.customer}/portal-sessions", {})
+    ended = await shop.ends()
     assert ended.json() == {"object": "portal_exit", "ended": 1}
     assert (await visitor.send("GET", "/v1/portal/me")).status_code == 401
     assert (await other.send("GET", "/v1/portal/me")).status_code == 200
