@@ -30,6 +30,7 @@ LONG_FILES: Final = (
     "tests/integration/test_consumers_health.py",
     "tests/integration/test_processors_test_clocks.py",
     "tests/integration/test_waiting.py",
+    "tests/integration/test_cli_loading.py",
     "tests/faults/test_faults.py",
     "tests/integration/test_processors_sagas.py",
     "tests/integration/test_processors_dead_letters.py",
