@@ -35,6 +35,7 @@ READING_ORDER: Final = (
     "plans",
     "prices",
     "subscriptions",
+    "entitlements",
     "invoices",
     "invoice explanations",
     "payment methods",

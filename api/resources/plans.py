@@ -1,19 +1,21 @@
 """Plans: how often a product is billed. A change makes a new version for new subscriptions."""
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.changes import Change, Kept
-from api.http.fields import Body, Line, New, NoBody, PlanId, ProductId
+from api.http.fields import MAX_AMOUNT, Body, Line, New, NoBody, PlanId, ProductId
 from api.http.listing import (
     CreatedParameters,
 )
 from api.http.operations import Intention
 from api.http.resource import Resource
+from api.http.validation import form
+from domain.catalog.feature import MAX_FEATURES, Feature, InvalidFeatures
 from domain.catalog.plan import (
     MAX_TRIAL_DAYS,
     PLAN,
@@ -63,6 +65,38 @@ def interval_resource(interval: Interval) -> IntervalResource:
 TrialDays = Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)]
 
 
+FEATURE_PATTERN: Final = "^[a-z][a-z0-9_.-]{0,63}$"
+FeatureKey: TypeAlias = Annotated[
+    str, form(FEATURE_PATTERN, "Must be a lower-case letter, and up to 63 more with digits, _, . and -")
+]
+
+
+class FeatureBody(Body):
+    """What customers of the plan may have: up to a limit, or as much as they like where it is null."""
+
+    key: Annotated[FeatureKey, Field(examples=["seats"])]
+    limit: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | None = None
+
+    @property
+    def value(self) -> Feature:
+        return Feature(key=self.key, limit=self.limit)
+
+
+Features: TypeAlias = Annotated[tuple[FeatureBody, ...], Field(max_length=MAX_FEATURES)]
+
+
+class FeatureResource(TypedDict):
+    """What customers may have; null has no limit."""
+
+    key: str
+    limit: int | None
+
+
+def feature_resources(features: tuple[Feature, ...]) -> list[FeatureResource]:
+    """Features as they are answered."""
+    return [{"key": feature.key, "limit": feature.limit} for feature in features]
+
+
 class NewPlan(New):
     """A plan to be."""
 
@@ -70,6 +104,7 @@ class NewPlan(New):
     name: Line
     interval: IntervalBody
     trial_days: TrialDays = 0
+    features: Features = ()
     add_on: Annotated[bool, Field(description="Whether it is sold beside other plans, and never by itself.")] = False
 
 
@@ -79,6 +114,7 @@ class PlanChange(Change):
     name: Kept[Line]
     interval: Kept[IntervalBody]
     trial_days: Kept[TrialDays]
+    features: Kept[Features]
 
 
 class PlanFilters(CreatedParameters):
@@ -96,6 +132,7 @@ class PlanResource(TypedDict):
     name: str
     interval: IntervalResource
     trial_days: int
+    features: list[FeatureResource]
     add_on: bool
     version: Annotated[int, Field(description="Rises by one with every change; a subscription keeps its own.")]
     active: bool
@@ -113,6 +150,7 @@ def plan_resource(plan: Plan) -> PlanResource:
         "name": plan.terms.name,
         "interval": interval_resource(plan.terms.interval),
         "trial_days": plan.terms.trial_days,
+        "features": feature_resources(plan.terms.features),
         "add_on": plan.is_add_on,
         "version": plan.version,
         "active": plan.archived_at is None,
@@ -129,6 +167,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "name": "Team, monthly",
     "interval": {"unit": "month", "count": 1},
     "trial_days": 14,
+    "features": [{"key": "seats", "limit": 10}],
     "add_on": False,
     "version": 1,
     "active": True,
@@ -155,8 +194,8 @@ PLANS: Final = Resource(
 
 @PLANS.creates(
     body=NewPlan,
-    body_example={name: EXAMPLE[name] for name in ("product", "name", "interval", "trial_days")},
-    refusals=(ProductNotFound, ProductIsArchived, TrialTooLong, AddOnHasNoTrial),
+    body_example={name: EXAMPLE[name] for name in ("product", "name", "interval", "trial_days", "features")},
+    refusals=(ProductNotFound, ProductIsArchived, TrialTooLong, AddOnHasNoTrial, InvalidFeatures),
 )
 async def create_plan(_call: Call, body: NewPlan) -> Intention:
     """Create a plan of a product.
@@ -164,7 +203,12 @@ async def create_plan(_call: Call, body: NewPlan) -> Intention:
     The prices of an add-on are items of subscriptions to other plans, beside those plans' own.
     """
     plan_id = new_id(PREFIX)
-    terms = PlanTerms(name=body.name, interval=body.interval.value, trial_days=body.trial_days)
+    terms = PlanTerms(
+        name=body.name,
+        interval=body.interval.value,
+        trial_days=body.trial_days,
+        features=tuple(feature.value for feature in body.features),
+    )
     return PLANS.created(
         plan_id,
         CreatePlan(
@@ -182,7 +226,7 @@ async def create_plan(_call: Call, body: NewPlan) -> Intention:
     body=PlanChange,
     body_example={"trial_days": 30},
     example={"trial_days": 30, "version": 2},
-    refusals=(PlanIsArchived, TrialTooLong, AddOnHasNoTrial),
+    refusals=(PlanIsArchived, TrialTooLong, AddOnHasNoTrial, InvalidFeatures),
 )
 async def update_plan(call: Call, body: PlanChange) -> Intention:
     """Change a plan's terms, which makes a new version for new subscriptions; metadata alone does not.
@@ -191,7 +235,10 @@ async def update_plan(call: Call, body: PlanChange) -> Intention:
     """
     plan_id = PLANS.id_of(call)
     interval = body.interval if isinstance(body.interval, Unchanged) else body.interval.value
-    command = ChangePlanTerms(plan_id=plan_id, name=body.name, interval=interval, trial_days=body.trial_days)
+    features = body.features if isinstance(body.features, Unchanged) else tuple(each.value for each in body.features)
+    command = ChangePlanTerms(
+        plan_id=plan_id, name=body.name, interval=interval, trial_days=body.trial_days, features=features
+    )
     return PLANS.patched(plan_id, body, command)
 
 

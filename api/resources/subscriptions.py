@@ -29,7 +29,7 @@ from api.http.listing import (
 from api.http.operations import Intention
 from api.http.resource import Resource
 from api.resources.customers import CUSTOMERS, CustomerResource
-from api.resources.plans import IntervalResource, interval_resource
+from api.resources.plans import FeatureResource, IntervalResource, feature_resources, interval_resource
 from api.resources.price_models import ModelResource, stated_resource
 from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
 from domain.catalog.price import BillingTiming, PriceIsArchived, PriceNotFound
@@ -145,6 +145,7 @@ class SubscriptionResource(TypedDict):
     plan_version: int
     status: SubscriptionStatus
     items: list[SubscriptionItemResource]
+    features: list[FeatureResource]
     interval: IntervalResource
     currency: str
     time_zone: str
@@ -174,6 +175,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "plan_version": terms.plan_version,
         "status": subscription.status,
         "items": [_item(item, subscription) for item in terms.items],
+        "features": feature_resources(terms.features),
         "interval": interval_resource(terms.interval),
         "currency": terms.currency,
         "time_zone": terms.time_zone,
@@ -233,6 +235,7 @@ EXAMPLE: Final[dict[str, object]] = {
             "current_period_end": "2026-01-31T23:00:00Z",
         }
     ],
+    "features": [{"key": "seats", "limit": 10}],
     "interval": {"unit": "month", "count": 1},
     "currency": "EUR",
     "time_zone": "Europe/Berlin",

@@ -89,6 +89,7 @@ def change_plan_terms(command: ChangePlanTerms, streams: Streams, now: datetime)
         name=changed(command.name, plan.terms.name),
         interval=changed(command.interval, plan.terms.interval),
         trial_days=changed(command.trial_days, plan.terms.trial_days),
+        features=changed(command.features, plan.terms.features),
     )
     check_terms(terms, is_add_on=plan.is_add_on)
     if terms == plan.terms:

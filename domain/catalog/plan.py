@@ -6,6 +6,7 @@ An add-on is a plan that is sold beside others, never by itself: its prices are 
 from dataclasses import dataclass
 from datetime import datetime
 
+from domain.catalog.feature import Feature, check_features
 from domain.kernel.billing_period import Interval
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
@@ -18,11 +19,12 @@ MAX_TRIAL_DAYS = 730
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanTerms:
-    """What a version fixes: its name, the billing interval, and the trial a new subscription gets."""
+    """What a version fixes: its name, the billing interval, and the trial and features a new subscription gets."""
 
     name: str
     interval: Interval
     trial_days: int = 0
+    features: tuple[Feature, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class ChangePlanTerms:
     name: str | Unchanged = UNCHANGED
     interval: Interval | Unchanged = UNCHANGED
     trial_days: int | Unchanged = UNCHANGED
+    features: tuple[Feature, ...] | Unchanged = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +141,9 @@ def on_sale(streams: Streams, plan_id: str) -> Plan:
 
 
 def check_terms(terms: PlanTerms, *, is_add_on: bool) -> None:
-    """Raises TrialTooLong, AddOnHasNoTrial."""
+    """Raises TrialTooLong, AddOnHasNoTrial, InvalidFeatures."""
     check_trial_days(terms.trial_days)
+    check_features(terms.features)
     if is_add_on and terms.trial_days:
         raise AddOnHasNoTrial(trial_days=terms.trial_days)
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from domain.catalog import plan as plans
 from domain.catalog import price as prices
+from domain.catalog.feature import together
 from domain.catalog.plan import PLAN, PlanIsArchived, check_trial_days
 from domain.catalog.price import PRICE
 from domain.catalog.product import PRODUCT, ProductIsArchived
@@ -187,7 +188,8 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
     )
     rounding = rounding_of(streams)
     check_items(items, rounding)
-    if all(PRICE.of(streams, item.price_id).plan_id != plan.plan_id for item in items):
+    sold = {PRICE.of(streams, item.price_id).plan_id for item in items}
+    if plan.plan_id not in sold:
         raise OnlyAddOns(plan=plan.plan_id)
     interval, items = counted(items)
     time_zone = command.time_zone or customer.time_zone
@@ -202,6 +204,7 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
         time_zone=time_zone,
         collection=command.collection,
         days_until_due=command.days_until_due,
+        features=together(feature for each in sold for feature in PLAN.of(streams, each).terms.features),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
+from domain.catalog.feature import Feature
 from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice import CollectionMethod
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL
@@ -40,7 +41,8 @@ class SubscriptionItem:
 class SubscriptionTerms:
     """What stays fixed: `days_until_due` counts from finalization for invoices paid by hand.
 
-    `interval` is the shortest of the items': by it the subscription's periods are counted.
+    `interval` is the shortest of the items': by it the subscription's periods are counted. `features` are those of its
+    plan and its add-ons together.
     """
 
     plan_id: str
@@ -52,6 +54,7 @@ class SubscriptionTerms:
     time_zone: str
     collection: CollectionMethod
     days_until_due: int
+    features: tuple[Feature, ...] = ()
 
 
 class InvalidSubscriptionItems(Refusal):

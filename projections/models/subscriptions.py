@@ -1,8 +1,11 @@
-"""Subscriptions as they are now."""
+"""Subscriptions as they are now, and what their customers may have by them."""
+
+from typing import Final, NamedTuple
 
 from domain.kernel.money import Money
 from domain.subscriptions.subscription import SUBSCRIPTION, Subscription
 from projections.read_model import Projection
+from projections.reading import Reader
 from projections.status_tally import status_tally
 from projections.stream_rows import stream_model
 
@@ -20,3 +23,25 @@ TABLE = stream_model(
     ),
     tallied_by="billing_stats",
 )
+
+
+class Entitled(NamedTuple):
+    """By how many living subscriptions a customer has a feature, and up to which limit together; None has none."""
+
+    subscriptions: int
+    limit: int | None
+
+
+_ENTITLED: Final = """
+SELECT count(*) AS subscriptions, count(*) FILTER (WHERE feature ->> 'limit' IS NULL) AS endless,
+    coalesce(sum((feature ->> 'limit')::bigint), 0)::bigint AS most
+FROM read.subscriptions, jsonb_array_elements(terms -> 'features') feature
+WHERE tenant_id = $1 AND customer_id = $2 AND status <> 'canceled' AND feature ->> 'key' = $3
+"""
+
+
+async def entitled(connection: Reader, tenant_id: str, customer_id: str, key: str) -> Entitled:
+    """What the customer's living subscriptions say of a feature: limits add up, and without one there is none."""
+    row = await connection.fetchrow(_ENTITLED, tenant_id, customer_id, key)
+    assert row is not None, "an aggregate has a row"
+    return Entitled(row["subscriptions"], None if row["endless"] else row["most"])

@@ -26,6 +26,8 @@ PROMISED = """
     PlanNotFound                 plan_not_found                 not_found  plan
     PlanAlreadyExists            plan_already_exists            conflict   -
     PlanIsArchived               plan_archived                  conflict   plan
+    InvalidFeatures              invalid_features               invalid    features
+    FeatureNotFound              feature_not_found              not_found  feature
     AddOnHasNoTrial              add_on_has_no_trial            invalid    trial_days
     TrialTooLong                 trial_too_long                 invalid    trial_days
     PriceNotFound                price_not_found                not_found  price

@@ -42,6 +42,7 @@ BEYOND_SCHEMA = {
     "invalid_invoice_lines",
     "invalid_price",
     "add_on_has_no_trial",
+    "invalid_features",
     "empty_tier",
     "last_tier_has_end",
     "tier_without_end_before_last",

@@ -95,7 +95,7 @@ async def tell(story: Story) -> None:
     old = await story.do("create_product", {"name": "Old"})
     await story.do("archive_product", product_id=old["id"])
     await story.do("update_product", ORDER, product_id=old["id"])
-    terms = {"name": "Monthly", "interval": {"unit": "month", "count": 1}}
+    terms = {"name": "Monthly", "interval": {"unit": "month", "count": 1}, "features": [{"key": "seats", "limit": 3}]}
     plan = await story.do("create_plan", {"product": product["id"], **terms, **ORDER})
     await story.do("update_plan", terms | {"name": "Monthly, better", **MOVED}, plan_id=plan["id"])
     shelved = await story.do("create_plan", {"product": product["id"], **terms})

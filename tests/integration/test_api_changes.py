@@ -112,7 +112,14 @@ SAMPLES: Final[Mapping[str, Sample]] = {
         _product, {"name": "Team Plus", "description": "For all", "tax_category": "software"} | OTHER
     ),
     "/v1/plans/{plan_id}": Sample(
-        _plan, {"name": "Yearly", "interval": {"unit": "year", "count": 1}, "trial_days": 30} | OTHER
+        _plan,
+        {
+            "name": "Yearly",
+            "interval": {"unit": "year", "count": 1},
+            "trial_days": 30,
+            "features": [{"key": "seats", "limit": 20}, {"key": "audit_log", "limit": None}],
+        }
+        | OTHER,
     ),
     "/v1/prices/{price_id}": Sample(_price, OTHER),
     "/v1/subscriptions/{subscription_id}": Sample(_subscription, OTHER),
