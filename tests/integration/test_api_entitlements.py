@@ -59,7 +59,7 @@ async def test_a_customer_has_what_all_their_subscriptions_grant_until_they_end(
 
 
 BAD: list[tuple[list[dict[str, Any]], str, str]] = [
-    ([{"key": "Seats"}], "invalid_form", "features.0.key"),
+    ([{"key": "Seats"}], "wrong_form", "features.0.key"),
     ([{"key": "seats", "limit": -1}], "out_of_range", "features.0.limit"),
     ([{"key": "seats", "limit": True}], "not_a_whole_number", "features.0.limit"),
     ([{"key": "seats", "most": 1}], "unknown_name", "features.0.most"),

@@ -300,12 +300,12 @@ async def test_a_poison_record_stops_its_key_alone_and_a_replay_brings_it_up_to_
 
 async def test_a_rule_that_raises_is_a_poison_record_too(side: Side, history: History) -> None:
     await side.log(history)
-    voided = next(e for e in history.events if e.event_type == "invoice.voided")
-    victim = voided.stream_id
+    billed = next(e for e in history.events if e.event_type == "invoice.finalized")
+    victim = billed.stream_id
     rule = invoices.TABLE.apply
 
     def broken(rows: Any, fact: Any) -> None:
-        if fact.stream_id == victim and fact.event_type == "invoice.voided":
+        if fact.stream_id == victim and fact.event_type == "invoice.finalized":
             raise ZeroDivisionError("a defect")
         rule(rows, fact)
 
@@ -315,9 +315,9 @@ async def test_a_rule_that_raises_is_a_poison_record_too(side: Side, history: Hi
         await side.fold(live, side.publisher.records(history.events, Projection.BILLING), polls=2)
     finally:
         object.__setattr__(invoices.TABLE, "apply", rule)
-    assert list(live.held) == [voided.partition_key]
+    assert list(live.held) == [billed.partition_key]
     assert await side.differences() == {"held:billing": 1}
-    assert await replay(SETTINGS, Projection.BILLING, voided.partition_key, owner_dsn=side.dsn) >= 1
+    assert await replay(SETTINGS, Projection.BILLING, billed.partition_key, owner_dsn=side.dsn) >= 1
     assert await side.differences() == {}
 
 
