@@ -38,6 +38,7 @@ LONG_FILES: Final = (
     "tests/integration/test_processors_gateway.py",
     "tests/attack/test_key_window.py",
     "tests/attack/test_connections.py",
+    "tests/attack/test_tls.py",
     "tests/attack/test_costs.py",
     "tests/integration/test_writer_contract.py",
     "tests/e2e/test_secrets_nowhere.py",

@@ -176,7 +176,8 @@ async def test_its_supervisor_and_status_know_it_by_its_certificate(target: Targ
         "TALLYBOOK_DATA_DIR": str(tmp_path),
         **MadeCertificate().settings(tmp_path),
     }
-    async with Supervisor(tmp_path / "roles", SupervisorSettings(), environment=environment) as supervisor:
+    settings = SupervisorSettings(ready_timeout_s=ANSWER_TIMEOUT_S)
+    async with Supervisor(tmp_path / "roles", settings, environment=environment) as supervisor:
         await supervisor.start("api", environment={"TALLYBOOK_API_PORT": "0"})
         await supervisor.wait_ready()
         # Whoever asks for the status need not have the API's settings.

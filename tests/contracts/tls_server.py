@@ -21,6 +21,8 @@ from testing.certificates import NAME, MadeCertificate
 WAIT_S: Final = 60.0
 """Bounds a test that would otherwise hang."""
 POLL_S: Final = 0.01
+NEVER_S: Final = 600
+"""A time that no test takes, however slow the machine: what ends a connection is what the test is about."""
 GET: Final = b"GET / HTTP/1.1\r\nHost: api\r\n\r\n"
 
 
@@ -44,7 +46,8 @@ class Server:
         self.folder = folder
         self.made = made
         certificate, key = made.write(folder)
-        api = ApiSettings(tls_certificate_file=certificate, tls_key_file=key, **settings)
+        never = {"tls_handshake_timeout_s": NEVER_S, "head_timeout_s": NEVER_S}
+        api = ApiSettings(tls_certificate_file=certificate, tls_key_file=key, **{**never, **settings})
         served = served_certificate(api)
         assert served is not None, "it has both files"
         self.certificate: ServedCertificate = served
@@ -57,10 +60,16 @@ class Server:
             ws="none",
             lifespan="off",
             log_config=None,
+            timeout_keep_alive=NEVER_S,
             timeout_graceful_shutdown=10,
         )
         self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=lambda: uvloop.run(self.server.serve()))
+        self.thread = threading.Thread(target=lambda: uvloop.run(self._serve()))
+        self.failures: list[dict[str, Any]] = []
+
+    async def _serve(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self.failures.append(context))
+        await self.server.serve()
 
     @property
     def port(self) -> int:
@@ -93,7 +102,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(folder: Path, made: MadeCertificate | None = None, **settings: Any) -> AsyncIterator[Server]:
-    """A server that takes connections; it is asked to stop at the end, and must."""
+    """A server that takes connections; it is asked to stop at the end, and must, with no exception behind it."""
     server = Server(folder, made or MadeCertificate(), **settings)
     server.thread.start()
     try:
@@ -103,6 +112,7 @@ async def serving(folder: Path, made: MadeCertificate | None = None, **settings:
         server.server.should_exit = True
         await asyncio.to_thread(server.thread.join, WAIT_S)
         assert not server.thread.is_alive(), "it did not stop"
+        assert server.failures == []
 
 
 class Client:
