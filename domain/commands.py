@@ -28,8 +28,10 @@ from domain.payments import cancel_commands as cancellations
 from domain.payments import commands as payments
 from domain.payments import consequences as of_payments
 from domain.payments import refund_commands as refunds
+from domain.subscriptions import cancel_commands as subscriptions_ending
 from domain.subscriptions import commands as subscriptions
 from domain.subscriptions import consequences as of_invoices
+from domain.subscriptions import trial_commands as trials
 
 CONSEQUENCES: Final[Mapping[type, Consequence]] = together(of_invoices.CONSEQUENCES, of_payments.CONSEQUENCES)
 
@@ -140,6 +142,8 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         customers,
         catalog,
         subscriptions,
+        subscriptions_ending,
+        trials,
         invoicing,
         settlement,
         payments,

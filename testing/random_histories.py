@@ -72,8 +72,10 @@ from domain.payments.refund_commands import (
     RequestRefund,
 )
 from domain.pricing.models import BoundedPrice, Flat, Graduated, Package, PerUnit, Price, Tier, Volume
-from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
 
 ADA, BOB = "user:ada", "user:bob"
@@ -151,6 +153,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 plan_id=some("plan"),
                 items=(RequestedItem(price_id=some("price"), quantity=Decimal(draw.choice(("1", "2.5", "7")))),),
                 collection=draw.choice(tuple(CollectionMethod)),
+                starts_at=None if usd.amount % 4 else history.now + timedelta(days=usd.amount % 90 - 45),
             )
         case 7 | 8:
             subscription = history.state(tenant, SUBSCRIPTION, some("subscription"))
@@ -160,7 +163,16 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 if usd.amount % 4 == 0:
                     yield from _declined(history, tenant, subscription.subscription_id)
         case 9:
-            yield CancelSubscription(subscription_id=some("subscription"), at_period_end=draw.random() < 0.5)
+            subscription_id, with_period = some("subscription"), draw.random() < 0.5
+            if usd.amount % 3 == 0:
+                trial_end = history.now + timedelta(days=usd.amount % 50)
+                yield ExtendTrial(subscription_id=subscription_id, trial_end=trial_end)
+                yield EndTrial(subscription_id=subscription_id)
+            yield CancelSubscription(subscription_id=subscription_id, at_period_end=with_period)
+            if with_period and usd.amount % 2:
+                yield UndoCancellation(subscription_id=subscription_id)
+                ahead = history.now + timedelta(days=usd.amount % 50)
+                yield CancelSubscription(subscription_id=subscription_id, at_period_end=False, cancel_at=ahead)
         case 10:
             invoice_id = new("in_")
             line = InvoiceLine(

@@ -12,6 +12,7 @@ from api.http.call import Call
 from api.http.fields import (
     Body,
     CustomerId,
+    Instant,
     MoneyResource,
     New,
     NoBody,
@@ -31,7 +32,7 @@ from api.http.resource import Resource
 from api.resources.customers import CUSTOMERS, CustomerResource
 from api.resources.plans import FeatureResource, IntervalResource, feature_resources, interval_resource
 from api.resources.price_models import ModelResource, stated_resource
-from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
+from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound, TrialTooLong
 from domain.catalog.price import BillingTiming, PriceIsArchived, PriceNotFound
 from domain.catalog.product import ProductIsArchived
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
@@ -42,14 +43,21 @@ from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
 from domain.pricing.models import NoPriceInCurrency
-from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.backdating import StartTooFarBack
+from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
+from domain.subscriptions.cancellation import (
+    CancellationNotAhead,
+    ContradictoryCancellation,
+    NoCancellationScheduled,
+    SubscriptionIsCanceled,
+)
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
 from domain.subscriptions.periods import running_period
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     PeriodIsBilled,
     RenewalNotDue,
     Subscription,
-    SubscriptionIsCanceled,
     SubscriptionIsOverdue,
     SubscriptionStatus,
 )
@@ -64,6 +72,8 @@ from domain.subscriptions.terms import (
     PriceOfAnotherPlan,
     SubscriptionItem,
 )
+from domain.subscriptions.trial import CancellationIsScheduled, SubscriptionNotTrialing, TrialNotExtended
+from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from infra.ids import new_id
 from projections.models import subscriptions as read
 
@@ -81,12 +91,14 @@ class NewItem(Body):
 class NewSubscription(New):
     """A subscription to be. The plan's trial and the customer's time zone hold unless others are given.
 
-    A customer at the portal subscribes to a plan as it is: another trial, how it is collected and metadata are the
-    merchant's to say, and need the permission `invoices:write`.
+    A customer at the portal subscribes to a plan as it is, at once: another start or trial, how it is collected and
+    metadata are the merchant's to say, and need the permission `invoices:write`.
     """
 
     reserved = MappingProxyType(
-        dict.fromkeys(("trial_days", "collection_method", "days_until_due", "metadata"), Permission.INVOICES_WRITE)
+        dict.fromkeys(
+            ("starts_at", "trial_days", "collection_method", "days_until_due", "metadata"), Permission.INVOICES_WRITE
+        )
     )
 
     customer: CustomerId
@@ -94,14 +106,22 @@ class NewSubscription(New):
     items: Annotated[tuple[NewItem, ...], Field(min_length=1, max_length=MAX_ITEMS)]
     collection_method: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
     days_until_due: Annotated[int, Field(ge=0, le=MAX_DAYS_UNTIL_DUE)] = DEFAULT_DAYS_UNTIL_DUE
+    starts_at: Instant | None = Field(default=None, description="When it begins, later or in the past; null: now")
     trial_days: Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)] | None = None
     time_zone: TimeZone | None = None
 
 
 class Cancellation(Body):
-    """When it is to end: with the running period, or at once."""
+    """When it is to end: with the running period, which is what nothing said means, on a date, or at once."""
 
-    at_period_end: bool = True
+    at_period_end: bool | None = Field(default=None, description="true unless `cancel_at` is given; false ends it now")
+    cancel_at: Instant | None = Field(default=None, description="A time ahead, in place of the period's end")
+
+
+class ExtendedTrial(Body):
+    """When a trial is to end."""
+
+    trial_end: Instant
 
 
 class SubscriptionItemResource(TypedDict):
@@ -134,9 +154,7 @@ class SubscriptionFilters(CreatedParameters):
 
 
 class SubscriptionResource(TypedDict):
-    """A subscription: its interval is the shortest of its items', and what renews. Period fields are null during a
-    trial.
-    """
+    """A subscription. Period fields are null before it begins and during a trial."""
 
     id: SubscriptionId
     object: Literal["subscription"]
@@ -151,6 +169,7 @@ class SubscriptionResource(TypedDict):
     time_zone: str
     collection_method: CollectionMethod
     days_until_due: int
+    starts_at: datetime
     billing_anchor: datetime
     trial_end: datetime | None
     current_period_start: datetime | None
@@ -181,6 +200,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "time_zone": terms.time_zone,
         "collection_method": terms.collection,
         "days_until_due": terms.days_until_due,
+        "starts_at": subscription.starts_at,
         "billing_anchor": subscription.anchor_at,
         "trial_end": subscription.trial_end,
         "current_period_start": subscription.period_start,
@@ -241,6 +261,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "time_zone": "Europe/Berlin",
     "collection_method": "charge_automatically",
     "days_until_due": 30,
+    "starts_at": "2026-01-01T00:00:00Z",
     "billing_anchor": "2026-01-01T00:00:00Z",
     "trial_end": None,
     "current_period_start": "2026-01-01T00:00:00Z",
@@ -296,13 +317,16 @@ SUBSCRIPTIONS: Final = Resource(
         FlatPriceHasNoQuantity,
         IntervalsDoNotNest,
         UnknownTimeZone,
+        StartTooFarBack,
         BeyondCalendar,
     ),
 )
 async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
     """Subscribe a customer to a plan, and to add-ons beside it: by the prices of their plans.
 
-    Without a trial the first period starts, and is invoiced, at once.
+    Without a trial the first period starts, and is invoiced, at once. With `starts_at` ahead it is `incomplete` until
+    then, and nothing is billed; with one in the past, every period that has begun since is billed at once, on one
+    invoice with a line for each.
     """
     subscription_id = new_id(PREFIX)
     return SUBSCRIPTIONS.created(
@@ -314,6 +338,7 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
             items=tuple(RequestedItem(price_id=item.price, quantity=item.quantity) for item in body.items),
             collection=body.collection_method,
             days_until_due=body.days_until_due,
+            starts_at=body.starts_at,
             trial_days=body.trial_days,
             time_zone=body.time_zone,
             metadata=body.kept,
@@ -330,19 +355,100 @@ SUBSCRIPTIONS.changes_metadata(needs=Permission.INVOICES_WRITE)
     body=Cancellation,
     body_example={"at_period_end": True},
     example={"cancel_at": "2026-01-31T23:00:00Z"},
-    refusals=(SubscriptionIsCanceled, SubscriptionIsOverdue, PeriodIsBilled, BeyondCalendar),
+    refusals=(
+        SubscriptionIsCanceled,
+        SubscriptionIsOverdue,
+        CancellationNotAhead,
+        ContradictoryCancellation,
+        PeriodIsBilled,
+        BeyondCalendar,
+    ),
 )
 async def cancel_subscription(call: Call, body: Cancellation) -> Intention:
-    """Cancel a subscription, with its period or at once.
+    """Cancel a subscription: with its period, on a date, or at once. Asked again, the end that is scheduled moves.
 
     Periods that began before are billed first; at the very instant at which one would begin, a subscription that is
-    cancelled at once ends without it. At once, prices in arrears are billed for the days that were used. Nothing is
-    credited for the rest of a period that is billed in advance: void its open invoice, or refund what it paid.
+    cancelled at once or for that date ends without it. Before a period's end, prices in arrears are billed for the days
+    that were used. Nothing is credited for the rest of a period that is billed in advance: void its open invoice, or
+    refund what it paid.
     """
     subscription_id = SUBSCRIPTIONS.id_of(call)
+    with_period = body.cancel_at is None if body.at_period_end is None else body.at_period_end
     return SUBSCRIPTIONS.changed(
-        subscription_id, CancelSubscription(subscription_id=subscription_id, at_period_end=body.at_period_end)
+        subscription_id,
+        CancelSubscription(subscription_id=subscription_id, at_period_end=with_period, cancel_at=body.cancel_at),
     )
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "undo-cancel",
+    body=NoBody,
+    refusals=(
+        SubscriptionIsCanceled,
+        SubscriptionIsOverdue,
+        NoCancellationScheduled,
+        PeriodIsBilled,
+        BeyondCalendar,
+    ),
+)
+async def undo_cancel_subscription(call: Call, _body: NoBody) -> Intention:
+    """Take back an end that is scheduled: the subscription goes on, period by period.
+
+    Until it has ended; once it has, subscribe anew.
+    """
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(subscription_id, UndoCancellation(subscription_id=subscription_id))
+
+
+_TRIAL_REFUSALS: Final = (
+    SubscriptionNotTrialing,
+    SubscriptionIsCanceled,
+    SubscriptionIsOverdue,
+    CancellationIsScheduled,
+    CustomerIsDeleted,
+    TestClockIsDeleted,
+    PeriodIsBilled,
+    BeyondCalendar,
+)
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "extend-trial",
+    body=ExtendedTrial,
+    body_example={"trial_end": "2026-02-01T00:00:00Z"},
+    example={
+        "status": "trialing",
+        "billing_anchor": "2026-02-01T00:00:00Z",
+        "trial_end": "2026-02-01T00:00:00Z",
+        "current_period_start": None,
+        "current_period_end": None,
+        "latest_invoice": None,
+    },
+    refusals=(TrialNotExtended, TrialTooLong, *_TRIAL_REFUSALS),
+    needs=Permission.INVOICES_WRITE,
+)
+async def extend_trial(call: Call, body: ExtendedTrial) -> Intention:
+    """Let a trial end later. The first period begins, and is billed, at its new end."""
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(
+        subscription_id, ExtendTrial(subscription_id=subscription_id, trial_end=body.trial_end)
+    )
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "end-trial",
+    body=NoBody,
+    example={"trial_end": "2026-01-01T00:00:00Z"},
+    refusals=_TRIAL_REFUSALS,
+    needs=Permission.INVOICES_WRITE,
+)
+async def end_trial(call: Call, _body: NoBody) -> Intention:
+    """End a trial now: the first period begins at this instant, and is billed; the others are counted from it."""
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(subscription_id, EndTrial(subscription_id=subscription_id))
 
 
 @SUBSCRIPTIONS.changes(

@@ -1,4 +1,4 @@
-"""What is decided about subscriptions: creating with the first invoice, renewing with the next, cancelling.
+"""What is decided about subscriptions: creating with the first invoice, renewing with the next.
 
 A period and the invoice that bills it land together or not at all.
 """
@@ -22,7 +22,6 @@ from domain.customers.customer import (
     open_for_business,
     time_of,
 )
-from domain.customers.test_clock import TEST_CLOCK, TestClockNotDeleting
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
@@ -34,14 +33,11 @@ from domain.kernel.stream import Decision, Handler, Streams
 from domain.kernel.tenant_settings import rounding_of
 from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions import subscription as subscriptions
-from domain.subscriptions.periods import last_end
-from domain.subscriptions.renewal import caught_up, end, start_period
+from domain.subscriptions.backdating import elapsed
+from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
-    CancellationReason,
     RenewalNotDue,
-    SubscriptionCanceled,
-    SubscriptionCancellationScheduled,
     SubscriptionCreated,
 )
 from domain.subscriptions.terms import (
@@ -66,7 +62,7 @@ class RequestedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateSubscription:
-    """None takes the plan's trial and the customer's time zone."""
+    """None takes the plan's trial and the customer's time zone, and begins at once."""
 
     subscription_id: str
     customer_id: str
@@ -74,6 +70,7 @@ class CreateSubscription:
     items: tuple[RequestedItem, ...]
     collection: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
     days_until_due: int = DEFAULT_DAYS_UNTIL_DUE
+    starts_at: datetime | None = None
     trial_days: int | None = None
     time_zone: str | None = None
     metadata: Metadata = ()
@@ -87,20 +84,8 @@ class RenewSubscription:
     due_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelSubscription:
-    subscription_id: str
-    at_period_end: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndWithTestClock:
-    """The subscription's test clock is being deleted."""
-
-    subscription_id: str
-
-
 def create_subscription(command: CreateSubscription, streams: Streams, now: datetime) -> Decision:
+    """It begins now, later (its timer starts it), or began in the past: what has elapsed since is billed at once."""
     SUBSCRIPTION.check_new(streams, command.subscription_id)
     customer = open_for_business(streams, command.customer_id)
     at = customer_time(streams, customer, now)
@@ -110,21 +95,20 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
     terms = _terms(command, plan, customer, streams)
     trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
     check_trial_days(trial_days)
-    trial_end = end_of_trial(at, Interval(IntervalUnit.DAY, trial_days), terms.time_zone) if trial_days else None
+    starts_at = command.starts_at or at
+    trial_end = end_of_trial(starts_at, Interval(IntervalUnit.DAY, trial_days), terms.time_zone) if trial_days else None
     created = SubscriptionCreated(
         subscription_id=command.subscription_id,
         customer_id=customer.customer_id,
         terms=terms,
-        anchor_at=trial_end or at,
+        starts_at=starts_at,
+        anchor_at=trial_end or starts_at,
         trial_end=trial_end,
         test_clock_id=customer.test_clock_id,
         metadata=command.metadata,
         created_at=at,
     )
-    changes = [SUBSCRIPTION.change(created)]
-    if trial_end is None:
-        changes += start_period(subscriptions.evolve(None, created), streams)
-    return Decision(at, changes)
+    return Decision(at, [SUBSCRIPTION.change(created), *elapsed(subscriptions.evolve(None, created), at, streams)])
 
 
 def renew_subscription(command: RenewSubscription, streams: Streams, now: datetime) -> Decision:
@@ -139,47 +123,6 @@ def renew_subscription(command: RenewSubscription, streams: Streams, now: dateti
     if boundary > at or command.due_at not in {None, boundary}:
         raise RenewalNotDue(subscription=subscription.subscription_id, next_renewal=boundary)
     return Decision(at, caught_up(streams, command.subscription_id, at).changes)
-
-
-def cancel_subscription(command: CancelSubscription, streams: Streams, now: datetime) -> Decision:
-    """Now or with the current period, which is the one that runs once everything due by now has happened: of several
-    intervals the longest one's.
-
-    One that ends at the very instant at which a period would begin does not begin it.
-    """
-    found = subscriptions.living(streams, command.subscription_id)
-    at = time_of(streams, found.customer_id, now)
-    ahead = caught_up(streams, command.subscription_id, at, ends=not command.at_period_end).to_change()
-    subscription = ahead.subscription
-    if not command.at_period_end:
-        ended = end(subscription, at, CancellationReason.REQUESTED, ahead.streams)
-        return Decision(at, [*ahead.changes, *ended])
-    if subscription.cancel_at is not None:
-        return Decision(at, ahead.changes)
-    scheduled = SubscriptionCancellationScheduled(
-        subscription_id=subscription.subscription_id, cancel_at=last_end(subscription)
-    )
-    return Decision(at, [*ahead.changes, SUBSCRIPTION.change(scheduled)])
-
-
-def end_with_test_clock(command: EndWithTestClock, streams: Streams, now: datetime) -> Decision:
-    """It ends where its clock stands, and bills nothing more: neither what is overdue nor what is left in arrears.
-
-    The rehearsal is thrown away, so nothing that would have followed is owed.
-    """
-    subscription = subscriptions.living(streams, command.subscription_id)
-    clock_id = subscription.test_clock_id
-    clock = None if clock_id is None else TEST_CLOCK.of(streams, clock_id)
-    if clock is None or not clock.is_deleting:
-        raise TestClockNotDeleting(test_clock=clock_id)
-    at = clock.frozen_at
-    ended = SubscriptionCanceled(
-        subscription_id=subscription.subscription_id,
-        canceled_at=at,
-        reason=CancellationReason.TEST_CLOCK_DELETED,
-        invoice_id=None,
-    )
-    return Decision(at, [SUBSCRIPTION.change(ended)])
 
 
 def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, streams: Streams) -> SubscriptionTerms:
@@ -275,6 +218,4 @@ def told_apart(items: tuple[SubscriptionItem, ...]) -> tuple[SubscriptionItem, .
 HANDLERS: Final[Mapping[type, Handler]] = {
     CreateSubscription: create_subscription,
     RenewSubscription: renew_subscription,
-    CancelSubscription: cancel_subscription,
-    EndWithTestClock: end_with_test_clock,
 }

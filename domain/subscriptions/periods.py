@@ -39,8 +39,7 @@ def next_period(subscription: Subscription) -> tuple[int, Period]:
     It begins where the last one ended, whatever the calendar says of that boundary by now: time zones are redefined,
     and an anchor in the second run of a repeated hour is not its first. So no time is billed twice or left out.
     """
-    begins_at = subscription.next_boundary
-    assert begins_at is not None, "a living subscription has a next boundary"
+    begins_at = subscription.anchor_at if subscription.period_end is None else subscription.period_end
     terms = subscription.terms
     index = subscription.period_index + 1
     while (
@@ -67,9 +66,7 @@ def longer_periods(subscription: Subscription, index: int, begins_at: datetime) 
 
 def last_end(subscription: Subscription) -> datetime:
     """When the last of the running periods ends, or the trial: until then it is paid."""
-    boundary = subscription.next_boundary
-    assert boundary is not None, "a living subscription has a next boundary"
-    return max((period.end for period in subscription.longer), default=boundary)
+    return max((period.end for period in subscription.longer), default=subscription.next_period_at)
 
 
 def all_end_before(subscription: Subscription, index: int) -> bool:
@@ -105,7 +102,8 @@ def lines_for(
     subscription: Subscription, timing: BillingTiming, served: Mapping[OwnInterval, Served], invoice_id: str
 ) -> tuple[InvoiceLine, ...]:
     """The invoice lines of the items with this timing whose intervals are served: rounded once a line, from the exact
-    price times the share."""
+    price times the share. Their ids are made of `invoice_id`: the one that bills the period, or would if it were alone.
+    """
     terms = subscription.terms
     lines: list[InvoiceLine] = []
     for item in terms.items:

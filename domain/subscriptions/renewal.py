@@ -5,9 +5,10 @@ subscription begins with what is due before its own time, and each boundary is d
 not by what is known when it is at last passed.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
@@ -19,6 +20,7 @@ from domain.kernel.billing_period import Period
 from domain.kernel.consequences import After
 from domain.kernel.identifiers import derived_id
 from domain.kernel.stream import Change, Streams
+from domain.subscriptions.cancellation import CancellationReason, SubscriptionCanceled, SubscriptionIsCanceled
 from domain.subscriptions.periods import (
     OwnInterval,
     Served,
@@ -30,14 +32,15 @@ from domain.subscriptions.periods import (
 )
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
-    CancellationReason,
+    LongerPeriod,
     Subscription,
-    SubscriptionCanceled,
-    SubscriptionIsCanceled,
+    SubscriptionEvent,
     SubscriptionIsOverdue,
     SubscriptionPeriodStarted,
     SubscriptionStatus,
+    evolve,
 )
+from domain.subscriptions.trial import SubscriptionTrialStarted
 
 MAX_PERIODS_AT_ONCE = 100
 """How many periods one decision may start (each with its invoice); what is left is due for the next one at once."""
@@ -83,25 +86,46 @@ def caught_up(streams: Streams, subscription_id: str, at: datetime, *, ends: boo
     for _ in range(MAX_PERIODS_AT_ONCE):
         if not is_due(boundary):
             break
-        passed = _pass(boundary, SUBSCRIPTION.of(after, subscription_id), after)
+        subscription = SUBSCRIPTION.of(after, subscription_id)
+        passed = _pass(boundary, subscription, after)
         after.add(*passed)
         changes += [change._replace(effective_at=boundary) for change in passed]
-        event = passed[0].event
-        boundary = event.period_end if isinstance(event, SubscriptionPeriodStarted) else None
+        boundary = _boundary_after(cast("SubscriptionEvent", passed[0].event), subscription)
     return CaughtUp(subscription_id, changes, after, is_overdue=is_due(boundary))
 
 
+def _boundary_after(event: SubscriptionEvent, before: Subscription) -> datetime | None:
+    """The next boundary after a subscription's event at the one before: most decisions need no state for it."""
+    if isinstance(event, SubscriptionCanceled):
+        return None
+    if not isinstance(event, SubscriptionPeriodStarted):
+        return evolve(before, event).next_boundary
+    ends_on = before.ends_on
+    return event.period_end if ends_on is None else min(event.period_end, ends_on)
+
+
+def _ends_at(boundary: datetime, subscription: Subscription) -> bool:
+    """Whether its scheduled end is this boundary: with its periods, once none of them goes on, or on this date."""
+    if subscription.ends_with_period:
+        return all_end_before(subscription, next_period(subscription)[0])
+    return subscription.cancel_at == boundary
+
+
 def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> list[Change]:
-    """The next period, or the end: cancelled at the period's end (of several intervals the longest one's), or because
-    its customer was gone by then, be it since that very instant.
+    """The next period, or the trial before the first; or the end: as it was scheduled, or because its customer was gone
+    by then, be it since that very instant.
 
     The subscription's own event comes first.
     """
     deleted_at = CUSTOMER.of(streams, subscription.customer_id).deleted_at
     if deleted_at is not None and deleted_at <= boundary:
         return end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, streams)
-    if subscription.cancel_at is not None and all_end_before(subscription, next_period(subscription)[0]):
-        return end(subscription, boundary, CancellationReason.PERIOD_END, streams)
+    if _ends_at(boundary, subscription):
+        reason = CancellationReason.PERIOD_END if subscription.ends_with_period else CancellationReason.ON_DATE
+        return end(subscription, boundary, reason, streams)
+    if subscription.status is SubscriptionStatus.INCOMPLETE and subscription.trial_end is not None:
+        started = SubscriptionTrialStarted(subscription_id=subscription.subscription_id, started_at=boundary)
+        return [SUBSCRIPTION.change(started)]
     return start_period(subscription, streams)
 
 
@@ -111,13 +135,8 @@ def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
     """
     index, period = next_period(subscription)
     longer = longer_periods(subscription, index, period.start)
-    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, f"period/{index}")
-    begun: dict[OwnInterval, Served] = {None: Served(period)}
-    begun |= {each.interval: Served(Period(each.start, each.end)) for each in longer}
-    lines = (
-        *lines_for(subscription, BillingTiming.IN_ADVANCE, begun, invoice_id),
-        *arrears_until(subscription, begun, period.start, invoice_id),
-    )
+    invoice_id = period_invoice_id(subscription, index)
+    lines = period_lines(subscription, period, longer, invoice_id)
     started = SubscriptionPeriodStarted(
         subscription_id=subscription.subscription_id,
         index=index,
@@ -126,7 +145,24 @@ def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
         longer=longer,
         invoice_id=invoice_id if lines else None,
     )
-    return [SUBSCRIPTION.change(started), *_invoice(subscription, invoice_id, lines, streams, period.start)]
+    return [SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, period.start)]
+
+
+def period_invoice_id(subscription: Subscription, index: int) -> str:
+    """The id of the invoice of a period that begins."""
+    return derived_id(identifiers.INVOICE, subscription.subscription_id, f"period/{index}")
+
+
+def period_lines(
+    subscription: Subscription, period: Period, longer: Iterable[LongerPeriod], invoice_id: str
+) -> tuple[InvoiceLine, ...]:
+    """What the next period, and those that begin with it, cost in advance, and what the ones before left in arrears."""
+    begun: dict[OwnInterval, Served] = {None: Served(period)}
+    begun |= {each.interval: Served(Period(each.start, each.end)) for each in longer}
+    return (
+        *lines_for(subscription, BillingTiming.IN_ADVANCE, begun, invoice_id),
+        *arrears_until(subscription, begun, period.start, invoice_id),
+    )
 
 
 def end(subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams) -> list[Change]:
@@ -140,12 +176,13 @@ def end(subscription: Subscription, at: datetime, reason: CancellationReason, st
         reason=reason,
         invoice_id=invoice_id if lines else None,
     )
-    return [SUBSCRIPTION.change(canceled), *_invoice(subscription, invoice_id, lines, streams, at)]
+    return [SUBSCRIPTION.change(canceled), *issued(subscription, invoice_id, lines, streams, at)]
 
 
-def _invoice(
+def issued(
     subscription: Subscription, invoice_id: str, lines: tuple[InvoiceLine, ...], streams: Streams, at: datetime
 ) -> list[Change]:
+    """The invoice of these lines, if there are any."""
     if not lines:
         return []
     INVOICE.check_new(streams, invoice_id)

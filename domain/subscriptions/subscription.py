@@ -14,33 +14,37 @@ from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
+from domain.subscriptions.cancellation import (
+    SubscriptionCanceled,
+    SubscriptionCancellationScheduled,
+    SubscriptionCancellationUndone,
+    SubscriptionIsCanceled,
+)
 from domain.subscriptions.terms import SubscriptionTerms
+from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrialExtended, SubscriptionTrialStarted
 
 BEFORE_FIRST_PERIOD = -1
 """The period index of a subscription that is still in its trial."""
 
 
 class SubscriptionStatus(StrEnum):
+    """`incomplete`: it begins at a time that is still to come."""
+
+    INCOMPLETE = "incomplete"
     TRIALING = "trialing"
     ACTIVE = "active"
     PAST_DUE = "past_due"
     CANCELED = "canceled"
 
 
-class CancellationReason(StrEnum):
-    REQUESTED = "requested"
-    PERIOD_END = "period_end"
-    CUSTOMER_DELETED = "customer_deleted"
-    TEST_CLOCK_DELETED = "test_clock_deleted"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionCreated:
-    """`anchor_at` is where period 0 begins: the start, or the end of the trial."""
+    """It begins at `starts_at`. `anchor_at` is where period 0 begins: the start, or the end of the trial."""
 
     subscription_id: str
     customer_id: str
     terms: SubscriptionTerms
+    starts_at: datetime
     anchor_at: datetime
     trial_end: datetime | None
     test_clock_id: str | None
@@ -73,24 +77,6 @@ class SubscriptionPeriodStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionCancellationScheduled:
-    """It ends with its current period, of several intervals the longest one's (or with its trial)."""
-
-    subscription_id: str
-    cancel_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionCanceled:
-    """`invoice_id` bills what was left in arrears, if anything was."""
-
-    subscription_id: str
-    canceled_at: datetime
-    reason: CancellationReason
-    invoice_id: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionPastDue:
     """Collecting an invoice failed; the subscription goes on while it is sorted out."""
 
@@ -113,8 +99,12 @@ class SubscriptionMetadataSet(MetadataSet):
 
 SubscriptionEvent = (
     SubscriptionCreated
+    | SubscriptionTrialStarted
+    | SubscriptionTrialExtended
+    | SubscriptionTrialEnded
     | SubscriptionPeriodStarted
     | SubscriptionCancellationScheduled
+    | SubscriptionCancellationUndone
     | SubscriptionCanceled
     | SubscriptionPastDue
     | SubscriptionRecovered
@@ -134,12 +124,6 @@ class SubscriptionAlreadyExists(Refusal):
     """A subscription of this id exists already."""
 
     code = "subscription_already_exists"
-
-
-class SubscriptionIsCanceled(Refusal):
-    """The subscription is cancelled."""
-
-    code = "subscription_canceled"
 
 
 class SubscriptionIsOverdue(Refusal):
@@ -174,6 +158,7 @@ class Subscription:
     customer_id: str
     terms: SubscriptionTerms
     status: SubscriptionStatus
+    starts_at: datetime
     anchor_at: datetime
     trial_end: datetime | None
     period_index: int
@@ -181,6 +166,7 @@ class Subscription:
     period_end: datetime | None
     longer: tuple[LongerPeriod, ...]
     cancel_at: datetime | None
+    ends_with_period: bool
     canceled_at: datetime | None
     latest_invoice_id: str | None
     past_due_invoice_ids: tuple[str, ...]
@@ -189,11 +175,24 @@ class Subscription:
     created_at: datetime
 
     @property
+    def next_period_at(self) -> datetime:
+        """When what runs comes to its end: the running period, the trial, or the time before all that."""
+        if self.period_end is not None:
+            return self.period_end
+        return self.starts_at if self.status is SubscriptionStatus.INCOMPLETE else self.anchor_at
+
+    @property
     def next_boundary(self) -> datetime | None:
-        """When the next period begins (or the subscription ends, if that is due then); None once cancelled."""
+        """When the next period begins, or the subscription ends if that comes first; None once cancelled."""
         if self.status is SubscriptionStatus.CANCELED:
             return None
-        return self.anchor_at if self.period_end is None else self.period_end
+        period_at, ends_on = self.next_period_at, self.ends_on
+        return period_at if ends_on is None else min(period_at, ends_on)
+
+    @property
+    def ends_on(self) -> datetime | None:
+        """The date on which it is to end, where it does not end with its periods."""
+        return None if self.ends_with_period else self.cancel_at
 
 
 def living(streams: Streams, subscription_id: str) -> Subscription:
@@ -204,13 +203,22 @@ def living(streams: Streams, subscription_id: str) -> Subscription:
     return subscription
 
 
+def _first_status(event: SubscriptionCreated) -> SubscriptionStatus:
+    """What it is until anything else happens to it."""
+    if event.starts_at > event.created_at:
+        return SubscriptionStatus.INCOMPLETE
+    in_trial = event.trial_end is not None and event.trial_end > event.created_at
+    return SubscriptionStatus.TRIALING if in_trial else SubscriptionStatus.ACTIVE
+
+
 def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subscription:
     if isinstance(event, SubscriptionCreated):
         return Subscription(
             subscription_id=event.subscription_id,
             customer_id=event.customer_id,
             terms=event.terms,
-            status=SubscriptionStatus.ACTIVE if event.trial_end is None else SubscriptionStatus.TRIALING,
+            status=_first_status(event),
+            starts_at=event.starts_at,
             anchor_at=event.anchor_at,
             trial_end=event.trial_end,
             period_index=BEFORE_FIRST_PERIOD,
@@ -218,6 +226,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             period_end=None,
             longer=(),
             cancel_at=None,
+            ends_with_period=False,
             canceled_at=None,
             latest_invoice_id=None,
             past_due_invoice_ids=(),
@@ -228,18 +237,24 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
     assert subscription is not None, "the first event of a subscription is subscription.created"
     match event:
         case SubscriptionPeriodStarted():
-            trial_is_over = subscription.status is SubscriptionStatus.TRIALING
+            is_first = subscription.period_start is None
             return replace(
                 subscription,
-                status=SubscriptionStatus.ACTIVE if trial_is_over else subscription.status,
+                status=SubscriptionStatus.ACTIVE if is_first else subscription.status,
                 period_index=event.index,
                 period_start=event.period_start,
                 period_end=event.period_end,
                 longer=_with(event.longer, subscription.longer) if event.longer else subscription.longer,
                 latest_invoice_id=event.invoice_id or subscription.latest_invoice_id,
             )
+        case SubscriptionTrialStarted():
+            return replace(subscription, status=SubscriptionStatus.TRIALING)
+        case SubscriptionTrialExtended() | SubscriptionTrialEnded():
+            return replace(subscription, trial_end=event.trial_end, anchor_at=event.trial_end)
         case SubscriptionCancellationScheduled():
-            return replace(subscription, cancel_at=event.cancel_at)
+            return replace(subscription, cancel_at=event.cancel_at, ends_with_period=event.with_period)
+        case SubscriptionCancellationUndone():
+            return replace(subscription, cancel_at=None, ends_with_period=False)
         case SubscriptionCanceled():
             return replace(
                 subscription,
@@ -286,29 +301,36 @@ def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim,
     )
 
 
+_MOVES_THE_BOUNDARY = (
+    SubscriptionCreated,
+    SubscriptionTrialStarted,
+    SubscriptionTrialExtended,
+    SubscriptionTrialEnded,
+    SubscriptionPeriodStarted,
+    SubscriptionCancellationScheduled,
+    SubscriptionCancellationUndone,
+    SubscriptionCanceled,
+)
+
+
 def due_work(event: SubscriptionEvent, subscription: Subscription) -> tuple[DueWork, ...]:
-    """The next period's timer runs on the subscription's own clock."""
-    kind = WorkKind.SUBSCRIPTION_RENEWAL
-    match event:
-        case SubscriptionCreated() | SubscriptionPeriodStarted():
-            return (
-                Schedule(
-                    kind,
-                    event.subscription_id,
-                    due_at=subscription.next_boundary,
-                    clock_id=subscription.test_clock_id,
-                ),
-            )
-        case SubscriptionCanceled():
-            return (Finish(kind, event.subscription_id),)
-        case _:
-            return ()
+    """One timer, for whatever comes next: it runs on the subscription's own clock."""
+    if not isinstance(event, _MOVES_THE_BOUNDARY):
+        return ()
+    kind, boundary = WorkKind.SUBSCRIPTION_RENEWAL, subscription.next_boundary
+    if boundary is None:
+        return (Finish(kind, event.subscription_id),)
+    return (Schedule(kind, event.subscription_id, due_at=boundary, clock_id=subscription.test_clock_id),)
 
 
 EVENTS: dict[str, type] = {
     "subscription.created": SubscriptionCreated,
+    "subscription.trial_started": SubscriptionTrialStarted,
+    "subscription.trial_extended": SubscriptionTrialExtended,
+    "subscription.trial_ended": SubscriptionTrialEnded,
     "subscription.period_started": SubscriptionPeriodStarted,
     "subscription.cancellation_scheduled": SubscriptionCancellationScheduled,
+    "subscription.cancellation_undone": SubscriptionCancellationUndone,
     "subscription.canceled": SubscriptionCanceled,
     "subscription.past_due": SubscriptionPastDue,
     "subscription.recovered": SubscriptionRecovered,

@@ -13,7 +13,7 @@ from typing import Final
 from domain.customers.customer import ON_CLOCK, ON_CLOCK_SEPARATOR, DeleteCustomer
 from domain.customers.test_clock import TEST_CLOCK, CompleteTestClockDeletion
 from domain.kernel.stream import Command, WorkKind
-from domain.subscriptions.commands import EndWithTestClock
+from domain.subscriptions.cancel_commands import EndWithTestClock
 from infra.event_store.port import DueWorkQueue, Log, Work, Writer
 from infra.settings import ProcessorSettings
 from processors.issue import Cause, issue, issue_for_work

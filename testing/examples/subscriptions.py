@@ -13,9 +13,12 @@ from domain.catalog.price import BillingTiming
 from domain.pricing.models import WHOLE_PERIOD, Price
 from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Event, Schedule, WorkKind
-from domain.subscriptions.subscription import CancellationReason, SubscriptionCanceled, SubscriptionCreated, SubscriptionPeriodStarted
+from domain.subscriptions.cancellation import CancellationReason, SubscriptionCanceled
+from domain.subscriptions.subscription import SubscriptionCreated, SubscriptionPeriodStarted
 from domain.subscriptions.terms import SubscriptionItem, SubscriptionTerms
-from domain.subscriptions.commands import CancelSubscription, RenewSubscription
+from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
+from domain.subscriptions.commands import RenewSubscription
+from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from testing.moments import utc
 from testing.specification import NOW, Claimed
 from testing.examples.streams import (
@@ -79,6 +82,7 @@ def created(*items: SubscriptionItem, **changes: Any) -> SubscriptionCreated:
         "subscription_id": SUBSCRIPTION_ID,
         "customer_id": CUSTOMER_ID,
         "terms": terms,
+        "starts_at": changes.get("created_at", NOW),
         "anchor_at": NOW,
         "trial_end": None,
         "test_clock_id": None,
@@ -161,6 +165,22 @@ def cancel_now() -> CancelSubscription:
 
 def cancel_at_period_end() -> CancelSubscription:
     return CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=True)
+
+
+def cancel_on(date: datetime) -> CancelSubscription:
+    return CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=False, cancel_at=date)
+
+
+def undo_cancel() -> UndoCancellation:
+    return UndoCancellation(subscription_id=SUBSCRIPTION_ID)
+
+
+def extend_trial(trial_end: datetime) -> ExtendTrial:
+    return ExtendTrial(subscription_id=SUBSCRIPTION_ID, trial_end=trial_end)
+
+
+def end_trial() -> EndTrial:
+    return EndTrial(subscription_id=SUBSCRIPTION_ID)
 
 
 def timer(due_at: datetime, clock_id: str | None = None) -> Schedule:

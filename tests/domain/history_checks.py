@@ -108,6 +108,8 @@ class CheckedHistory(RuleBasedStateMachine):
         while self._is_due(subscribed, ends_now=ends_now):
             if self.model.ends_at(subscription_id):
                 self._end(subscription_id, subscribed, subscribed.next_boundary)
+            elif subscribed.starts not in {None, subscribed.anchor}:
+                subscribed.starts = None
             else:
                 self._next_period(subscription_id, subscribed)
 
@@ -117,17 +119,32 @@ class CheckedHistory(RuleBasedStateMachine):
         subscribed = self.model.subscriptions[subscription_id]
         if subscribed.canceled:
             return True
+        now, ends_on = self.time_of(subscribed.customer), subscribed.ends_on
         deleted_at = self.model.people[subscribed.customer].deleted_at
-        now, k = self.time_of(subscribed.customer), subscribed.index + 1
-        while subscribed.boundary(k) < now or (subscribed.boundary(k) == now and not ends_now):
-            if subscribed.ends_before(k) or (deleted_at is not None and deleted_at <= subscribed.boundary(k)):
+        for k, boundary in subscribed.boundaries_ahead():
+            if boundary > now or (boundary == now and ends_now):
+                break
+            is_gone = deleted_at is not None and deleted_at <= boundary
+            if is_gone or subscribed.ends_before(k) or (ends_on is not None and ends_on <= boundary):
                 return True
-            k += 1
-        return False
+        return ends_on is not None and (ends_on < now or (ends_on == now and not ends_now))
 
     def _next_period(self, subscription_id: str, subscribed: Subscribed) -> None:
+        advance, earned = self._begin_period(subscription_id, subscribed)
+        assert subscribed.start is not None
+        self._billed(subscription_id, subscribed, advance, earned, subscribed.start)
+
+    def _elapsed(self, subscription_id: str, subscribed: Subscribed, now: datetime) -> None:
+        """What has begun by now of what is created: all of it on one invoice."""
+        billed = []
+        while subscribed.next_period_at <= now:
+            billed.append(self._begin_period(subscription_id, subscribed))
+        advance, earned = (sum(each[n] for each in billed) for n in (0, 1))
+        self._billed(subscription_id, subscribed, advance, earned, now)
+
+    def _begin_period(self, subscription_id: str, subscribed: Subscribed) -> tuple[int, int]:
+        subscribed.starts = None
         subscribed.index += 1
-        advance, earned = subscribed.begins(subscribed.index)
         subscribed.start, subscribed.end = (subscribed.boundary(subscribed.index + k) for k in (0, 1))
         started = self.started.popleft()
         assert (started.index, started.period_start, started.period_end) == (
@@ -138,7 +155,7 @@ class CheckedHistory(RuleBasedStateMachine):
         period = f"{subscription_id}:{subscribed.index}"
         assert period not in self.model.periods, "a period is billed once"
         self.model.periods.add(period)
-        self._billed(subscription_id, subscribed, advance, earned, subscribed.start)
+        return subscribed.begins(subscribed.index)
 
     def _billed(self, subscription_id: str, subscribed: Subscribed, advance: int, earned: int, at: datetime) -> None:
         if advance or earned:

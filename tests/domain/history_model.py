@@ -4,8 +4,10 @@ The model knows nothing of events, postings or states. It is told which commands
 accepted, and keeps what then holds; every figure is added up anew from the records whenever it is asked for.
 """
 
+import itertools
 from calendar import monthrange
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -39,28 +41,49 @@ class Costs(NamedTuple):
 
 @dataclass
 class Subscribed:
-    """Its periods are `months` long; `index` is -1 during a trial."""
+    """Its periods are `months` long; `index` is -1 before the first. It waits for `starts` where that is still to come,
+    and is to end `ends_on` a date, or with its periods.
+    """
 
     customer: str
     anchor: datetime
     months: int
     costs: tuple[Costs, ...]
     automatic: bool
+    starts: datetime | None = None
     index: int = -1
     start: datetime | None = None
     end: datetime | None = None
+    ends_on: datetime | None = None
     ends_with_period: bool = False
     canceled: bool = False
     past_due: set[str] = field(default_factory=set)
 
     @property
+    def next_period_at(self) -> datetime:
+        return self.end or self.starts or self.anchor
+
+    def boundaries_ahead(self) -> Iterator[tuple[int, datetime]]:
+        """Which period would begin, or has its trial begin, and where, if nothing else came."""
+        if self.starts is not None and self.starts != self.anchor:
+            yield 0, self.starts
+        for k in itertools.count(self.index + 1):
+            yield k, self.boundary(k)
+
+    @property
     def next_boundary(self) -> datetime:
-        return self.end or self.anchor
+        return min(self.next_period_at, self.ends_on or self.next_period_at)
+
+    @property
+    def ends(self) -> bool:
+        return self.ends_with_period or self.ends_on is not None
 
     @property
     def status(self) -> str:
         if self.canceled:
             return "canceled"
+        if self.starts is not None:
+            return "incomplete"
         if self.index < 0:
             return "trialing"
         return "past_due" if self.past_due else "active"
@@ -238,7 +261,8 @@ class Model:
         subscribed = self.subscriptions[subscription_id]
         deleted_at = self.people[subscribed.customer].deleted_at
         is_gone = deleted_at is not None and deleted_at <= subscribed.next_boundary
-        return is_gone or subscribed.ends_before(subscribed.index + 1)
+        ends = subscribed.ends_on == subscribed.next_boundary or subscribed.ends_before(subscribed.index + 1)
+        return is_gone or ends
 
     def capture(self, payment_id: str) -> None:
         paying = self.payments[payment_id]

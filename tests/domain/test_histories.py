@@ -35,7 +35,9 @@ from domain.payments.refund_commands import (
     RequestRefund,
 )
 from domain.pricing.models import BoundedPrice, Flat, PerUnit
-from domain.subscriptions.commands import CancelSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
+from domain.subscriptions.commands import RenewSubscription, RequestedItem
+from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from testing.examples.pricing import JPY, graduated, package, volume
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
@@ -222,13 +224,18 @@ class Histories(CheckedHistory):
         prices=st.sets(st.sampled_from(sorted(COSTS)), min_size=1),
         automatic=st.booleans(),
         trial_days=st.sampled_from([0, 0, 10]),
+        starts_in=st.sampled_from([None, None, None, -100, -5, 12]),
     )
-    def subscribe(self, n: int, prices: set[str], automatic: bool, trial_days: int) -> None:
+    def subscribe(
+        self, n: int, prices: set[str], automatic: bool, trial_days: int, starts_in: int | None = None
+    ) -> None:
         customer_id, subscription_id = pick(self.model.people, n), self.new("sub_")
         items = tuple(
             RequestedItem(price_id=price_id, quantity=Decimal(QUANTITIES.get(price_id, 1)))
             for price_id in sorted(prices)
         )
+        now = self.time_of(customer_id)
+        starts = now + timedelta(days=starts_in or 0)
         done = self.do(
             subscribe(
                 subscription_id=subscription_id,
@@ -236,6 +243,7 @@ class Histories(CheckedHistory):
                 items=items,
                 collection=BY_CHARGE if automatic else BY_HAND,
                 trial_days=trial_days,
+                starts_at=None if starts_in is None else now + timedelta(days=starts_in),
             ),
             accepted=not self.model.people[customer_id].deleted and prices != {YEAR_PRICE_ID},
         )
@@ -245,13 +253,13 @@ class Histories(CheckedHistory):
         months = min(costs.periods for costs in chosen)
         subscribed = self.model.subscriptions[subscription_id] = Subscribed(
             customer=customer_id,
-            anchor=self.time_of(customer_id) + timedelta(days=trial_days),
+            anchor=starts + timedelta(days=trial_days),
+            starts=starts if starts > now else None,
             months=months,
             costs=tuple(costs._replace(periods=costs.periods // months) for costs in chosen),
             automatic=automatic,
         )
-        if not trial_days:
-            self._next_period(subscription_id, subscribed)
+        self._elapsed(subscription_id, subscribed, now)
 
     @precondition(lambda self: self.model.subscriptions)
     @rule(n=any_one, by_timer=st.booleans())
@@ -270,19 +278,56 @@ class Histories(CheckedHistory):
             self._catch_up(subscription_id)
 
     @precondition(lambda self: self.model.subscriptions)
-    @rule(n=any_one, at_period_end=st.booleans())
-    def cancel(self, n: int, at_period_end: bool) -> None:
+    @rule(n=any_one, days=st.sampled_from([0, 0, None, None, -1, 3, 20, 75]))
+    def cancel(self, n: int, days: int | None) -> None:
+        """Now, with the period (None), or on a day ahead; an end in the past is refused."""
         subscription_id = pick(self.model.subscriptions, n)
         subscribed = self.model.subscriptions[subscription_id]
-        command = CancelSubscription(subscription_id=subscription_id, at_period_end=at_period_end)
-        ends_now = not at_period_end
-        if self.do(command, accepted=not self._has_ended(subscription_id, ends_now=ends_now)) is None:
+        now, ends_now = self.time_of(subscribed.customer), days == 0
+        cancel_at = now + timedelta(days=days) if days else None
+        command = CancelSubscription(subscription_id=subscription_id, at_period_end=days is None, cancel_at=cancel_at)
+        ahead = cancel_at is None or cancel_at > now
+        if self.do(command, accepted=ahead and not self._has_ended(subscription_id, ends_now=ends_now)) is None:
             return
         self._catch_up(subscription_id, ends_now=ends_now)
-        if at_period_end:
-            subscribed.ends_with_period = True
+        if ends_now:
+            self._end(subscription_id, subscribed, now)
         else:
-            self._end(subscription_id, subscribed, self.time_of(subscribed.customer))
+            subscribed.ends_on, subscribed.ends_with_period = cancel_at, cancel_at is None
+
+    @precondition(lambda self: self.model.subscriptions)
+    @rule(n=any_one)
+    def undo_a_cancellation(self, n: int) -> None:
+        ending = [key for key, each in self.model.subscriptions.items() if each.ends and not each.canceled]
+        subscription_id = ending[n % len(ending)] if ending and n % 4 else pick(self.model.subscriptions, n)
+        subscribed = self.model.subscriptions[subscription_id]
+        possible = subscribed.ends and not self._has_ended(subscription_id, ends_now=False)
+        if self.do(UndoCancellation(subscription_id=subscription_id), accepted=possible) is not None:
+            self._catch_up(subscription_id)
+            subscribed.ends_on, subscribed.ends_with_period = None, False
+
+    @precondition(lambda self: self.model.subscriptions)
+    @rule(n=any_one, days=st.sampled_from([0, 0, 1, 5, 30]))
+    def change_a_trial(self, n: int, days: int) -> None:
+        """End it now (0), or let it end so many days from now."""
+        in_trial = [key for key, each in self.model.subscriptions.items() if each.status == "trialing"]
+        subscription_id = in_trial[n % len(in_trial)] if in_trial and n % 4 else pick(self.model.subscriptions, n)
+        subscribed = self.model.subscriptions[subscription_id]
+        now = self.time_of(subscribed.customer)
+        trial_end = now + timedelta(days=days)
+        possible = (
+            subscribed.status == "trialing"
+            and now < subscribed.anchor
+            and not subscribed.ends
+            and not self.model.people[subscribed.customer].deleted
+        )
+        if days:
+            command = ExtendTrial(subscription_id=subscription_id, trial_end=trial_end)
+            if self.do(command, accepted=possible and trial_end > subscribed.anchor) is not None:
+                subscribed.anchor = trial_end
+        elif self.do(EndTrial(subscription_id=subscription_id), accepted=possible) is not None:
+            subscribed.anchor = now
+            self._next_period(subscription_id, subscribed)
 
     # --- invoices ------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,13 @@ PROMISED = """
     SubscriptionAlreadyExists    subscription_already_exists    conflict   -
     SubscriptionIsCanceled       subscription_canceled          conflict   -
     SubscriptionIsOverdue        subscription_overdue           conflict   -
+    CancellationNotAhead         cancellation_not_ahead         invalid    cancel_at
+    ContradictoryCancellation    contradictory_cancellation     invalid    cancel_at
+    StartTooFarBack              start_too_far_back             invalid    starts_at
+    SubscriptionNotTrialing      subscription_not_trialing      conflict   -
+    TrialNotExtended             trial_not_extended             invalid    trial_end
+    CancellationIsScheduled      cancellation_scheduled         conflict   -
+    NoCancellationScheduled      no_cancellation_scheduled      conflict   -
     RenewalNotDue                renewal_not_due                conflict   -
     PeriodIsBilled               period_already_billed          conflict   -
     InvalidSubscriptionItems     invalid_subscription_items     invalid    items

@@ -1,6 +1,7 @@
 """What a command answers is what a query shows, once it is projected: for every resource and every operation."""
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -130,8 +131,17 @@ async def tell(story: Story) -> None:
     order = {"customer": ada["id"], "plan": plan["id"], "items": items}
     subscription = await story.do("create_subscription", order | ORDER)
     await story.do("update_subscription", MOVED, subscription_id=subscription["id"])
+    await story.do("cancel_subscription", {"cancel_at": "2199-12-31T00:00:00Z"}, subscription_id=subscription["id"])
+    await story.do("undo_cancel_subscription", subscription_id=subscription["id"])
     await story.do("cancel_subscription", {"at_period_end": True}, subscription_id=subscription["id"])
-    await story.do("create_subscription", order | {"trial_days": 14, "collection_method": "send_invoice"})
+    on_trial = order | {"trial_days": 14, "collection_method": "send_invoice"}
+    trying = await story.do("create_subscription", on_trial)
+    longer = {"trial_end": (datetime.now(UTC) + timedelta(days=40)).isoformat()}
+    await story.do("extend_trial", longer, subscription_id=trying["id"])
+    await story.do("create_subscription", order | {"starts_at": "2199-12-31T00:00:00Z"})
+    await story.do("create_subscription", order | {"starts_at": (datetime.now(UTC) - timedelta(days=70)).isoformat()})
+    bought = await story.do("create_subscription", on_trial)
+    await story.do("end_trial", subscription_id=bought["id"])
     ended = await story.do("create_subscription", order)
     await story.do("cancel_subscription", {"at_period_end": False}, subscription_id=ended["id"])
     clocked = await story.do(

@@ -14,8 +14,9 @@ from domain.customers.test_clock import (
     MoveTestClock,
 )
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
-from domain.subscriptions.commands import EndWithTestClock
-from domain.subscriptions.subscription import SUBSCRIPTION, CancellationReason, SubscriptionIsCanceled
+from domain.subscriptions.cancel_commands import EndWithTestClock
+from domain.subscriptions.cancellation import CancellationReason, SubscriptionIsCanceled
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
     CLOCK_ID,
     CUSTOMER_ID,

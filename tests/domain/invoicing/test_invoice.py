@@ -32,7 +32,7 @@ from domain.kernel.accounts import CASH, DEFERRED_REVENUE, RECEIVABLE, REVENUE, 
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments import charge_saga
-from domain.subscriptions.commands import CancelSubscription
+from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     SubscriptionPastDue,

@@ -14,7 +14,7 @@ from domain.payments.commands import (
 )
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import InvoiceHasLivePayment, PaymentAlreadyExists, attempt_reference
-from domain.subscriptions.commands import CancelSubscription
+from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     SubscriptionPastDue,

@@ -16,13 +16,9 @@ from domain.invoicing.invoice import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.stream import Command, Finish
-from domain.subscriptions.commands import CancelSubscription
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-    CancellationReason,
-    SubscriptionCancellationScheduled,
-    SubscriptionPeriodStarted,
-)
+from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.cancellation import CancellationReason, SubscriptionCancellationScheduled
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
     CUSTOMER_ID,
@@ -111,7 +107,7 @@ def test_an_end_with_its_period_may_be_asked_for_now_at_that_very_instant() -> N
 def test_an_end_with_the_period_asked_for_at_a_boundary_is_that_of_the_period_that_begins_there() -> None:
     outcome = subscribed().when(cancel_at_period_end(), at=FEBRUARY)
     assert outcome.done.events[-1] == SubscriptionCancellationScheduled(
-        subscription_id=SUBSCRIPTION_ID, cancel_at=MARCH
+        subscription_id=SUBSCRIPTION_ID, cancel_at=MARCH, with_period=True
     )
 
 

@@ -11,12 +11,8 @@ from domain.catalog.price import BillingTiming, CreatePrice
 from domain.invoicing.invoice import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.billing_period import Interval, IntervalUnit
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-    CancellationReason,
-    LongerPeriod,
-    SubscriptionCancellationScheduled,
-)
+from domain.subscriptions.cancellation import CancellationReason, SubscriptionCancellationScheduled
+from domain.subscriptions.subscription import SUBSCRIPTION, LongerPeriod
 from domain.subscriptions.terms import IntervalsDoNotNest
 from testing.examples.streams import (
     IN_ADVANCE,
@@ -145,7 +141,7 @@ def test_intervals_that_are_no_whole_number_of_the_shorter_are_not_billed_togeth
 def test_cancelled_with_its_period_it_goes_on_to_the_end_of_what_is_paid() -> None:
     history = subscribed(FEE, CALLS)
     history.when(cancel_at_period_end()).then(
-        SubscriptionCancellationScheduled(subscription_id=SUBSCRIPTION_ID, cancel_at=NEXT_YEAR)
+        SubscriptionCancellationScheduled(subscription_id=SUBSCRIPTION_ID, cancel_at=NEXT_YEAR, with_period=True)
     )
     ended = history.when(renew(), at=NEXT_YEAR)
     assert canceled(NEXT_YEAR, CancellationReason.PERIOD_END, invoiced=True) in ended.done.events

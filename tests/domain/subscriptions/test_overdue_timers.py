@@ -19,17 +19,21 @@ from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, WorkKind
 from domain.payments.commands import CollectInvoice
-from domain.subscriptions.commands import CancelSubscription, CreateSubscription, RenewSubscription, RequestedItem
-from domain.subscriptions.renewal import MAX_PERIODS_AT_ONCE
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
+from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
+from domain.subscriptions.cancellation import (
     CancellationReason,
     SubscriptionCancellationScheduled,
     SubscriptionIsCanceled,
+)
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.renewal import MAX_PERIODS_AT_ONCE
+from domain.subscriptions.subscription import (
+    SUBSCRIPTION,
     SubscriptionIsOverdue,
     SubscriptionPeriodStarted,
     SubscriptionStatus,
 )
+from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
     BY_CHARGE,
@@ -120,7 +124,7 @@ def test_renewals_that_were_missed_are_each_billed_at_their_own_time() -> None:
 
 
 def test_an_end_with_the_period_is_never_scheduled_for_the_past() -> None:
-    scheduled = SubscriptionCancellationScheduled(subscription_id=SUBSCRIPTION_ID, cancel_at=MARCH)
+    scheduled = SubscriptionCancellationScheduled(subscription_id=SUBSCRIPTION_ID, cancel_at=MARCH, with_period=True)
     outcome = subscribed().when(cancel_at_period_end(), at=TENTH_OF_MARCH).then_schedules(timer(MARCH))
     assert outcome.done.events[-1] == scheduled
     assert billed(outcome) == [(NOW, 1_000), (FEBRUARY, 1_000)]
@@ -191,7 +195,19 @@ ZONES = ("UTC", "America/New_York", "Asia/Tokyo")
 CUSTOMERS = (CUSTOMER_ID, OTHER_CUSTOMER_ID)
 WHAT = [
     *["subscribe"] * 3,
-    *["cancel now", "cancel at period end", "renew", "pay", "void", "collect", "collect"],
+    *[
+        "cancel now",
+        "cancel at period end",
+        "cancel on a date",
+        "undo",
+        "extend",
+        "end trial",
+        "renew",
+        "pay",
+        "void",
+        "collect",
+        "collect",
+    ],
     *["advance the clock"] * 3,
     "delete",
 ]
@@ -295,19 +311,29 @@ def command_of(step: Step, number: int, late: World) -> Command | None:
                 plan_id=id_of("plan_", 10 + n),
                 items=tuple(RequestedItem(price_id=price_id, quantity=Decimal(1)) for price_id in price_ids),
                 collection=BY_CHARGE if step.n % 3 else BY_HAND,
+                starts_at=late.now + timedelta(hours=step.n - 500) if step.n % 5 < 2 else None,
                 time_zone=ZONES[step.n % len(ZONES)],
             )
         case "delete":
             return DeleteCustomer(customer_id=CUSTOMERS[step.n % 2])
-        case "cancel now" | "cancel at period end" | "renew":
+        case "cancel now" | "cancel at period end" | "cancel on a date" | "undo" | "extend" | "end trial" | "renew":
             known = late.known("subscription")
             if not known:
                 return None
             subscription_id = known[step.n % len(known)]
             if step.what == "renew":
                 return RenewSubscription(subscription_id=subscription_id)
-            at_period_end = step.what != "cancel now"
-            return CancelSubscription(subscription_id=subscription_id, at_period_end=at_period_end)
+            if step.what == "extend":
+                return ExtendTrial(subscription_id=subscription_id, trial_end=late.now + timedelta(hours=step.n))
+            if step.what == "end trial":
+                return EndTrial(subscription_id=subscription_id)
+            if step.what == "undo":
+                return UndoCancellation(subscription_id=subscription_id)
+            return CancelSubscription(
+                subscription_id=subscription_id,
+                at_period_end=step.what == "cancel at period end",
+                cancel_at=late.now + timedelta(hours=step.n) if step.what == "cancel on a date" else None,
+            )
     known = late.known("invoice")
     if not known:
         return None

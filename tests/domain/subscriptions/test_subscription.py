@@ -13,7 +13,8 @@ from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.pricing.models import BoundedPrice, PerUnit
-from domain.subscriptions.commands import CancelSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.commands import RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     PeriodIsBilled,

@@ -9,14 +9,14 @@ from domain.invoicing.invoice_line import InvoiceLineKind
 from domain.kernel.accounts import RECEIVABLE, REVENUE
 from domain.kernel.stream import Finish
 from domain.pricing.models import PerUnit
-from domain.subscriptions.commands import CancelSubscription, RenewSubscription, RequestedItem
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
+from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.cancellation import (
     CancellationReason,
     SubscriptionCancellationScheduled,
     SubscriptionIsCanceled,
-    SubscriptionStatus,
 )
+from domain.subscriptions.commands import RenewSubscription, RequestedItem
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionStatus
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
     IN_ARREARS,
@@ -42,19 +42,20 @@ from testing.examples.subscriptions import (
     invoice_line,
     invoiced,
     renew,
+    timer,
 )
 from testing.moments import utc
 from testing.specification import NOW, given
 
 
 def test_cancelling_at_the_period_end_schedules_the_end_and_bills_nothing() -> None:
-    scheduled = SubscriptionCancellationScheduled(subscription_id=SUBSCRIPTION_ID, cancel_at=FEBRUARY)
+    scheduled = SubscriptionCancellationScheduled(subscription_id=SUBSCRIPTION_ID, cancel_at=FEBRUARY, with_period=True)
     (
         given(create_customer(), *plan_on_sale(), subscribe())
         .when(cancel_at_period_end())
         .then(scheduled)
         .then_posts()
-        .then_schedules()
+        .then_schedules(timer(FEBRUARY))
         .then_finishes()
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, status=SubscriptionStatus.ACTIVE, cancel_at=FEBRUARY)
         .when(cancel_at_period_end())
