@@ -25,7 +25,6 @@ from api.http.principal import Principal
 from api.http.problems import (
     BUSY,
     CLOCK_APART,
-    DRY_RUNS_BUSY,
     ERASED,
     INVALID_HEADER,
     KEY_IN_FLIGHT,
@@ -37,6 +36,7 @@ from api.http.problems import (
     retry_after,
     unavailable,
 )
+from api.http.rehearsals import NO_HASH, NO_KEY, rehearsed
 from api.http.replies import (
     MARK_BYTES,
     PLATFORM_NAMESPACE,
@@ -63,14 +63,10 @@ from infra.event_store.port import (
     QueueFull,
     Request,
     StoreUnavailable,
-    TooManyRehearsals,
 )
 from infra.event_store.storage import PersonKeyMismatch
 
 ParamOf = Callable[[Refusal], str | None]
-NO_KEY: Final = ""
-"""Of a dry run: it is not known again."""
-NO_HASH: Final = b""
 PERSON_TRIES: Final = 30
 """Times a command is made anew because another changed what the vault has of its person meanwhile."""
 
@@ -145,14 +141,9 @@ class CommandEndpoint(Endpoint):
             return dry_run_reply(refusal_reply(refusal, call.request_id, param=refusal.param), (), call.principal)
         unkept = intention._replace(shows_once=None, answer_key=None)
         rendered = Rendered(call, NO_KEY, unkept, self._operation.status, param_of)
-        try:
-            rehearsed = await self._parts.writer.rehearse(self._request(call, NO_KEY, NO_HASH, unkept, rendered))
-        except TooManyRehearsals as busy:
-            raise Problem(DRY_RUNS_BUSY, headers=retry_after(busy.retry_after_ms // 1000)) from None
-        except StoreUnavailable:
-            raise unavailable(is_command=False) from None
+        come_to = await rehearsed(call, self._request(call, NO_KEY, NO_HASH, unkept, rendered))
         assert rendered.reply is not None, "what was decided was rendered"
-        return dry_run_reply(rendered.reply, rehearsed.events, call.principal)
+        return dry_run_reply(rendered.reply, come_to.events, call.principal)
 
     async def _execute(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
         param_of = self._param_of(call, body, sent)

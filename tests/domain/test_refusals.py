@@ -40,6 +40,7 @@ PROMISED = """
     SubscriptionIsOverdue        subscription_overdue           conflict   -
     CancellationNotAhead         cancellation_not_ahead         invalid    cancel_at
     ContradictoryCancellation    contradictory_cancellation     invalid    cancel_at
+    NothingUpcoming              nothing_upcoming               conflict   -
     StartTooFarBack              start_too_far_back             invalid    starts_at
     SubscriptionNotTrialing      subscription_not_trialing      conflict   -
     TrialNotExtended             trial_not_extended             invalid    trial_end

@@ -1,0 +1,81 @@
+"""What a subscription will be invoiced next, by the renewal itself, rehearsed at its boundary."""
+
+from typing import Final, Literal
+
+from typing_extensions import TypedDict
+
+from api.http.call import Call
+from api.http.fields import Body, SubscriptionId
+from api.http.operations import Operations
+from api.http.problems import DRY_RUNS_BUSY
+from api.http.rehearsals import foreseen
+from api.resources.invoices import EXAMPLE, InvoiceResource, invoice_resource
+from domain.identity.permissions import Permission
+from domain.invoicing.invoice import INVOICE
+from domain.kernel.billing_period import BeyondCalendar
+from domain.kernel.stream import Streams
+from domain.subscriptions.cancellation import SubscriptionIsCanceled
+from domain.subscriptions.preview_commands import NothingUpcoming, RehearseNextInvoice
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionNotFound
+
+
+class WantedPreview(Body):
+    """Whose next invoice."""
+
+    subscription: SubscriptionId
+
+
+class InvoicePreview(TypedDict):
+    """The invoice as it will be issued, if nothing changes until then. It has no number yet, and its id names nothing
+    before it is there.
+    """
+
+    object: Literal["invoice_preview"]
+    invoice: InvoiceResource
+
+
+PREVIEWS: Final = Operations(
+    tag="invoice previews",
+    about="What customers will owe.",
+    seen_with=Permission.INVOICES_READ,
+    changed_with=Permission.INVOICES_READ,
+)
+
+
+@PREVIEWS.unstored(
+    "POST",
+    "/v1/invoices/preview",
+    body=WantedPreview,
+    body_example={"subscription": "sub_01m7ywe9z7e398x54gfbrtqnk7"},
+    answers=InvoicePreview,
+    example={
+        "object": "invoice_preview",
+        "invoice": EXAMPLE
+        | {
+            "subscription": "sub_01m7ywe9z7e398x54gfbrtqnk7",
+            "status": "open",
+            "collection_method": "charge_automatically",
+            "collection_status": "pending",
+            "metadata": {},
+            "finalized_at": "2026-01-01T00:00:00Z",
+            "due_at": "2026-01-01T00:00:00Z",
+        },
+    },
+    refusals=(SubscriptionNotFound, SubscriptionIsCanceled, NothingUpcoming, BeyondCalendar),
+    problems=(DRY_RUNS_BUSY,),
+)
+async def preview_invoice(call: Call, body: WantedPreview) -> InvoicePreview:
+    """Preview what a subscription is invoiced next.
+
+    Nothing is recorded. The renewal itself is tried at its own time, on what is committed now: its lines, amounts and
+    times are those of the invoice that will come, to the byte, unless something changes until then. What is overdue
+    comes first.
+    """
+
+    def upcoming(streams: Streams) -> InvoicePreview:
+        subscription = SUBSCRIPTION.of(streams, body.subscription)
+        assert subscription.latest_invoice_id is not None, "what was rehearsed was invoiced"
+        shown = invoice_resource(INVOICE.of(streams, subscription.latest_invoice_id))
+        return {"object": "invoice_preview", "invoice": {**shown, "number": None}}
+
+    return await foreseen(call, RehearseNextInvoice(subscription_id=body.subscription), upcoming)
