@@ -31,6 +31,7 @@ from domain.payments import refund_commands as refunds
 from domain.subscriptions import cancel_commands as subscriptions_ending
 from domain.subscriptions import commands as subscriptions
 from domain.subscriptions import consequences as of_invoices
+from domain.subscriptions import pause_commands as pauses
 from domain.subscriptions import preview_commands as previews
 from domain.subscriptions import trial_commands as trials
 
@@ -145,6 +146,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         subscriptions,
         subscriptions_ending,
         trials,
+        pauses,
         previews,
         invoicing,
         settlement,

@@ -74,6 +74,12 @@ from domain.payments.refund_commands import (
 from domain.pricing.models import BoundedPrice, Flat, Graduated, Package, PerUnit, Price, Tier, Volume
 from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
 from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.pause_commands import (
+    PauseSubscription,
+    ReactivateSubscription,
+    ResumeSubscription,
+    SuspendSubscription,
+)
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
@@ -163,16 +169,18 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 if usd.amount % 4 == 0:
                     yield from _declined(history, tenant, subscription.subscription_id)
         case 9:
-            subscription_id, with_period = some("subscription"), draw.random() < 0.5
-            if usd.amount % 3 == 0:
-                trial_end = history.now + timedelta(days=usd.amount % 50)
-                yield ExtendTrial(subscription_id=subscription_id, trial_end=trial_end)
-                yield EndTrial(subscription_id=subscription_id)
-            yield CancelSubscription(subscription_id=subscription_id, at_period_end=with_period)
-            if with_period and usd.amount % 2:
-                yield UndoCancellation(subscription_id=subscription_id)
-                ahead = history.now + timedelta(days=usd.amount % 50)
-                yield CancelSubscription(subscription_id=subscription_id, at_period_end=False, cancel_at=ahead)
+            yield CancelSubscription(subscription_id=some("subscription"), at_period_end=draw.random() < 0.5)
+            yield from _changes_of_mind(history, some("subscription"), usd.amount)
+            tried = CreateSubscription(
+                subscription_id=new("sub_"),
+                customer_id=customer_id,
+                plan_id=some("plan"),
+                items=(RequestedItem(price_id=some("price")),),
+                starts_at=history.now + timedelta(days=3),
+                trial_days=5,
+            )
+            yield tried
+            yield from _trial(history, tenant, tried.subscription_id)
         case 10:
             invoice_id = new("in_")
             line = InvoiceLine(
@@ -277,6 +285,28 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             if is_taken_back:
                 yield DeleteTestClock(clock_id=clock_id)
                 yield CompleteTestClockDeletion(clock_id=clock_id)
+
+
+def _changes_of_mind(history: History, subscription_id: str, n: int) -> Iterator[Command]:
+    """It is paused, suspended, to end on a date, and none of it lasts; most of it is refused."""
+    ahead = history.now + timedelta(days=1 + n % 50)
+    yield SuspendSubscription(subscription_id=subscription_id)
+    yield ReactivateSubscription(subscription_id=subscription_id)
+    yield PauseSubscription(subscription_id=subscription_id, resumes_at=ahead if n % 2 else None)
+    history.now += timedelta(days=n % 60)
+    yield ResumeSubscription(subscription_id=subscription_id)
+    yield CancelSubscription(subscription_id=subscription_id, at_period_end=False, cancel_at=history.now + timedelta(9))
+    yield UndoCancellation(subscription_id=subscription_id)
+
+
+def _trial(history: History, tenant: str, subscription_id: str) -> Iterator[Command]:
+    """It begins later; its trial is extended, and ended before its time."""
+    subscription = history.state(tenant, SUBSCRIPTION, subscription_id)
+    if subscription is not None:
+        history.now = max(history.now, subscription.next_boundary)
+        yield RenewSubscription(subscription_id=subscription_id)
+        yield ExtendTrial(subscription_id=subscription_id, trial_end=subscription.anchor_at + timedelta(days=2))
+        yield EndTrial(subscription_id=subscription_id)
 
 
 def _random_approval(approval_id: str, payment_id: str, refund_id: str, n: int) -> Iterator[Command]:

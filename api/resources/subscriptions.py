@@ -46,12 +46,26 @@ from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions.backdating import StartTooFarBack
 from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
 from domain.subscriptions.cancellation import (
+    CancellationIsScheduled,
     CancellationNotAhead,
     ContradictoryCancellation,
     NoCancellationScheduled,
     SubscriptionIsCanceled,
 )
 from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.pause import (
+    ResumptionNotAhead,
+    SubscriptionNotPausable,
+    SubscriptionNotPaused,
+    SubscriptionNotSuspendable,
+    SubscriptionNotSuspended,
+)
+from domain.subscriptions.pause_commands import (
+    PauseSubscription,
+    ReactivateSubscription,
+    ResumeSubscription,
+    SuspendSubscription,
+)
 from domain.subscriptions.periods import running_period
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -72,7 +86,7 @@ from domain.subscriptions.terms import (
     PriceOfAnotherPlan,
     SubscriptionItem,
 )
-from domain.subscriptions.trial import CancellationIsScheduled, SubscriptionNotTrialing, TrialNotExtended
+from domain.subscriptions.trial import SubscriptionNotTrialing, TrialNotExtended
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from infra.ids import new_id
 from projections.models import subscriptions as read
@@ -122,6 +136,12 @@ class ExtendedTrial(Body):
     """When a trial is to end."""
 
     trial_end: Instant
+
+
+class Pause(Body):
+    """How long."""
+
+    resumes_at: Instant | None = Field(default=None, description="When it ends by itself; null: until it is resumed")
 
 
 class SubscriptionItemResource(TypedDict):
@@ -174,6 +194,8 @@ class SubscriptionResource(TypedDict):
     trial_end: datetime | None
     current_period_start: datetime | None
     current_period_end: datetime | None
+    paused_at: datetime | None
+    resumes_at: datetime | None
     cancel_at: datetime | None
     canceled_at: datetime | None
     latest_invoice: str | None
@@ -205,6 +227,8 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "trial_end": subscription.trial_end,
         "current_period_start": subscription.period_start,
         "current_period_end": subscription.period_end,
+        "paused_at": subscription.paused_at,
+        "resumes_at": subscription.resumes_at,
         "cancel_at": subscription.cancel_at,
         "canceled_at": subscription.canceled_at,
         "latest_invoice": subscription.latest_invoice_id,
@@ -266,6 +290,8 @@ EXAMPLE: Final[dict[str, object]] = {
     "trial_end": None,
     "current_period_start": "2026-01-01T00:00:00Z",
     "current_period_end": "2026-01-31T23:00:00Z",
+    "paused_at": None,
+    "resumes_at": None,
     "cancel_at": None,
     "canceled_at": None,
     "latest_invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
@@ -449,6 +475,78 @@ async def end_trial(call: Call, _body: NoBody) -> Intention:
     """End a trial now: the first period begins at this instant, and is billed; the others are counted from it."""
     subscription_id = SUBSCRIPTIONS.id_of(call)
     return SUBSCRIPTIONS.changed(subscription_id, EndTrial(subscription_id=subscription_id))
+
+
+_HELD_UP_REFUSALS: Final = (SubscriptionIsCanceled, SubscriptionIsOverdue, PeriodIsBilled, BeyondCalendar)
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "pause",
+    body=Pause,
+    body_example={"resumes_at": "2026-03-01T00:00:00Z"},
+    example={"status": "paused", "paused_at": "2026-01-15T00:00:00Z", "resumes_at": "2026-03-01T00:00:00Z"},
+    refusals=(SubscriptionNotPausable, CancellationIsScheduled, ResumptionNotAhead, *_HELD_UP_REFUSALS),
+    needs=Permission.INVOICES_WRITE,
+)
+async def pause_subscription(call: Call, body: Pause) -> Intention:
+    """Pause a subscription: no period begins until it is resumed.
+
+    What is paid stays paid, and nothing is given back. Prices in arrears are billed for the days that were used.
+    """
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    command = PauseSubscription(subscription_id=subscription_id, resumes_at=body.resumes_at)
+    return SUBSCRIPTIONS.changed(subscription_id, command)
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "resume",
+    body=NoBody,
+    refusals=(SubscriptionNotPaused, CustomerIsDeleted, TestClockIsDeleted, *_HELD_UP_REFUSALS),
+    needs=Permission.INVOICES_WRITE,
+)
+async def resume_subscription(call: Call, _body: NoBody) -> Intention:
+    """Resume a subscription that is paused, on its old schedule.
+
+    Within a period that is paid, nothing is billed. Later, prices in advance are billed for the days that are left of
+    the period that the schedule is in.
+    """
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(subscription_id, ResumeSubscription(subscription_id=subscription_id))
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "suspend",
+    body=NoBody,
+    example={"status": "suspended"},
+    refusals=(SubscriptionNotSuspendable, *_HELD_UP_REFUSALS),
+    needs=Permission.INVOICES_WRITE,
+)
+async def suspend_subscription(call: Call, _body: NoBody) -> Intention:
+    """Suspend a subscription: its status says that its service is withheld, as for an unpaid invoice.
+
+    Its periods go on and are billed. To bill nothing meanwhile, pause it.
+    """
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(subscription_id, SuspendSubscription(subscription_id=subscription_id))
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "reactivate",
+    body=NoBody,
+    refusals=(SubscriptionNotSuspended, *_HELD_UP_REFUSALS),
+    needs=Permission.INVOICES_WRITE,
+)
+async def reactivate_subscription(call: Call, _body: NoBody) -> Intention:
+    """Give the service of a suspended subscription again.
+
+    It is past due if invoices of it are still to be collected.
+    """
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(subscription_id, ReactivateSubscription(subscription_id=subscription_id))
 
 
 @SUBSCRIPTIONS.changes(

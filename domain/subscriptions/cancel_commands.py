@@ -50,7 +50,8 @@ def cancel_subscription(command: CancelSubscription, streams: Streams, now: date
     """Now, with the current period, which is the one that runs once everything due by now has happened (of several
     intervals the longest one's), or on a date.
 
-    One that ends at the very instant at which a period would begin does not begin it. An end that was scheduled before
+    In a pause no period comes to its end by itself: it ends when the last that was paid is over, or now if it is. One
+    that ends at the very instant at which a period would begin does not begin it. An end that was scheduled before
     is moved.
     """
     found = subscriptions.living(streams, command.subscription_id)
@@ -62,13 +63,14 @@ def cancel_subscription(command: CancelSubscription, streams: Streams, now: date
     is_now = command.cancel_at is None and not command.at_period_end
     ahead = caught_up(streams, command.subscription_id, at, ends=is_now).to_change()
     subscription = ahead.subscription
-    if is_now:
+    is_paused, paid_until = subscription.paused_at is not None, last_end(subscription)
+    if is_now or (command.at_period_end and is_paused and paid_until <= at):
         ended = end(subscription, at, CancellationReason.REQUESTED, ahead.streams)
         return Decision(at, [*ahead.changes, *ended])
     scheduled = SubscriptionCancellationScheduled(
         subscription_id=subscription.subscription_id,
-        cancel_at=command.cancel_at or last_end(subscription),
-        with_period=command.at_period_end,
+        cancel_at=command.cancel_at or paid_until,
+        with_period=command.at_period_end and not is_paused,
     )
     if (scheduled.cancel_at, scheduled.with_period) == (subscription.cancel_at, subscription.ends_with_period):
         return Decision(at, ahead.changes)

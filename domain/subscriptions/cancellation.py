@@ -69,3 +69,9 @@ class NoCancellationScheduled(Refusal):
     """No end of the subscription is scheduled, so there is none to take back."""
 
     code = "no_cancellation_scheduled"
+
+
+class CancellationIsScheduled(Refusal):
+    """The subscription is to end at a set time. Take that back first, then change its trial or pause it."""
+
+    code = "cancellation_scheduled"

@@ -119,8 +119,7 @@ def renew_subscription(command: RenewSubscription, streams: Streams, now: dateti
     if command.due_at is not None and command.due_at - CLOCK_LAG_MAX <= at < command.due_at:
         at = command.due_at
     boundary = subscription.next_boundary
-    assert boundary is not None, "a living subscription has a next boundary"
-    if boundary > at or command.due_at not in {None, boundary}:
+    if boundary is None or boundary > at or command.due_at not in {None, boundary}:
         raise RenewalNotDue(subscription=subscription.subscription_id, next_renewal=boundary)
     return Decision(at, caught_up(streams, command.subscription_id, at).changes)
 

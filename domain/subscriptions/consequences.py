@@ -8,14 +8,9 @@ from domain.invoicing.invoice import INVOICE, InvoiceCollectionFailed, InvoiceVo
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.consequences import Consequence
 from domain.kernel.stream import Change, Streams
+from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
 from domain.subscriptions.renewal import caught_up
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-    Subscription,
-    SubscriptionPastDue,
-    SubscriptionRecovered,
-    SubscriptionStatus,
-)
+from domain.subscriptions.subscription import SUBSCRIPTION, Subscription, SubscriptionStatus
 
 
 def recovered(

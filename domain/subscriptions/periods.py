@@ -51,6 +51,16 @@ def next_period(subscription: Subscription) -> tuple[int, Period]:
     return index, period
 
 
+def resumed_period(subscription: Subscription, at: datetime) -> tuple[int, Period]:
+    """The index of the period that the schedule is in at `at`, and what is left of it; never one that ran before."""
+    terms = subscription.terms
+    cycle = BillingCycle.anniversary(subscription.anchor_at, terms.time_zone, terms.interval)
+    index = max(cycle.index_at(at), subscription.period_index + 1)
+    while (rest := cycle.period(index).starting_at(at)).is_empty:
+        index += 1
+    return index, rest
+
+
 def longer_periods(subscription: Subscription, index: int, begins_at: datetime) -> tuple[LongerPeriod, ...]:
     """The periods of longer intervals that begin with period `index`, each where the one before it ended."""
     terms = subscription.terms
@@ -80,15 +90,29 @@ def all_end_before(subscription: Subscription, index: int) -> bool:
     )
 
 
+def served_from(subscription: Subscription, own: OwnInterval, index: int, rest: Period) -> Served | None:
+    """What is left of the period of that interval in which the subscription's period `index` is: its local days, the
+    first among them. None where no day is left.
+    """
+    terms = subscription.terms
+    interval = own or terms.interval
+    service = _service_period(subscription.anchor_at, terms.time_zone, interval, _nth(interval, index, terms))
+    share = share_of(rest, service, ProrationBasis.DAY)
+    return Served(rest, share) if share else None
+
+
 def served_until(subscription: Subscription, own: OwnInterval, until: datetime) -> Served | None:
     """What was used before `until` of the running period of that interval, by local days, the last unused; None of
-    one that never ran, or has only begun.
+    one that never ran, or has only begun. What ran before a pause was billed by the pause.
     """
     running = running_period(subscription, own)
-    if running is None:
+    if running is None or subscription.paused_at is not None:
         return None
     used = running.ending_at(until)
-    if used == running:
+    resumed_at = subscription.resumed_at
+    if resumed_at is not None and running.contains(resumed_at):
+        used = used.starting_at(resumed_at)
+    elif used == running:
         return Served(used)
     terms = subscription.terms
     interval = own or terms.interval

@@ -8,7 +8,7 @@ not by what is known when it is at last passed.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeGuard, cast
+from typing import TypeGuard
 
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
@@ -18,9 +18,11 @@ from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel import identifiers
 from domain.kernel.billing_period import Period
 from domain.kernel.consequences import After
+from domain.kernel.frozen import replace
 from domain.kernel.identifiers import derived_id
 from domain.kernel.stream import Change, Streams
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionCanceled, SubscriptionIsCanceled
+from domain.subscriptions.pause import SubscriptionPaused, SubscriptionResumed
 from domain.subscriptions.periods import (
     OwnInterval,
     Served,
@@ -29,16 +31,16 @@ from domain.subscriptions.periods import (
     lines_for,
     longer_periods,
     next_period,
+    resumed_period,
+    served_from,
 )
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     LongerPeriod,
     Subscription,
-    SubscriptionEvent,
     SubscriptionIsOverdue,
     SubscriptionPeriodStarted,
     SubscriptionStatus,
-    evolve,
 )
 from domain.subscriptions.trial import SubscriptionTrialStarted
 
@@ -90,18 +92,12 @@ def caught_up(streams: Streams, subscription_id: str, at: datetime, *, ends: boo
         passed = _pass(boundary, subscription, after)
         after.add(*passed)
         changes += [change._replace(effective_at=boundary) for change in passed]
-        boundary = _boundary_after(cast("SubscriptionEvent", passed[0].event), subscription)
+        event, ends_on = passed[0].event, subscription.ends_on
+        if isinstance(event, SubscriptionPeriodStarted):  # most decisions need no state after it
+            boundary = event.period_end if ends_on is None else min(event.period_end, ends_on)
+        else:
+            boundary = SUBSCRIPTION.of(after, subscription_id).next_boundary
     return CaughtUp(subscription_id, changes, after, is_overdue=is_due(boundary))
-
-
-def _boundary_after(event: SubscriptionEvent, before: Subscription) -> datetime | None:
-    """The next boundary after a subscription's event at the one before: most decisions need no state for it."""
-    if isinstance(event, SubscriptionCanceled):
-        return None
-    if not isinstance(event, SubscriptionPeriodStarted):
-        return evolve(before, event).next_boundary
-    ends_on = before.ends_on
-    return event.period_end if ends_on is None else min(event.period_end, ends_on)
 
 
 def _ends_at(boundary: datetime, subscription: Subscription) -> bool:
@@ -112,8 +108,8 @@ def _ends_at(boundary: datetime, subscription: Subscription) -> bool:
 
 
 def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> list[Change]:
-    """The next period, or the trial before the first; or the end: as it was scheduled, or because its customer was gone
-    by then, be it since that very instant.
+    """The next period, the trial before the first, or the end of a pause; or its own end: as it was scheduled, or
+    because its customer was gone by then, be it since that very instant.
 
     The subscription's own event comes first.
     """
@@ -123,6 +119,8 @@ def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> l
     if _ends_at(boundary, subscription):
         reason = CancellationReason.PERIOD_END if subscription.ends_with_period else CancellationReason.ON_DATE
         return end(subscription, boundary, reason, streams)
+    if subscription.paused_at is not None:
+        return resume(subscription, boundary, streams)
     if subscription.status is SubscriptionStatus.INCOMPLETE and subscription.trial_end is not None:
         started = SubscriptionTrialStarted(subscription_id=subscription.subscription_id, started_at=boundary)
         return [SUBSCRIPTION.change(started)]
@@ -165,11 +163,50 @@ def period_lines(
     )
 
 
+def pause(subscription: Subscription, at: datetime, resumes_at: datetime | None, streams: Streams) -> list[Change]:
+    """Nothing runs on, with an invoice for what the running periods left in arrears (their used days)."""
+    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, f"pause/{at.isoformat()}")
+    lines = _all_arrears(subscription, at, invoice_id)
+    paused = SubscriptionPaused(
+        subscription_id=subscription.subscription_id,
+        paused_at=at,
+        resumes_at=resumes_at,
+        invoice_id=invoice_id if lines else None,
+    )
+    return [SUBSCRIPTION.change(paused), *issued(subscription, invoice_id, lines, streams, at)]
+
+
+def resume(subscription: Subscription, at: datetime, streams: Streams) -> list[Change]:
+    """Whatever period still runs is paid and runs on. The others begin in the middle, with an invoice for what is left
+    of them in advance; in arrears each of them bills what is left when it ends.
+    """
+    resumed = SubscriptionResumed(subscription_id=subscription.subscription_id, resumed_at=at)
+    changes = [SUBSCRIPTION.change(resumed)]
+    assert subscription.period_end is not None, "what was paused had begun"
+    if at < subscription.period_end:
+        return changes
+    index, period = resumed_period(subscription, at)
+    longer = tuple(replace(each, start=at) for each in longer_periods(subscription, index, at))
+    begun: dict[OwnInterval, Period] = {None: period} | {each.interval: Period(at, each.end) for each in longer}
+    rest = {own: served_from(subscription, own, index, left) for own, left in begun.items()}
+    invoice_id = period_invoice_id(subscription, index)
+    served = {own: left for own, left in rest.items() if left is not None}
+    lines = lines_for(subscription, BillingTiming.IN_ADVANCE, served, invoice_id)
+    started = SubscriptionPeriodStarted(
+        subscription_id=subscription.subscription_id,
+        index=index,
+        period_start=period.start,
+        period_end=period.end,
+        longer=longer,
+        invoice_id=invoice_id if lines else None,
+    )
+    return [*changes, SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, at)]
+
+
 def end(subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams) -> list[Change]:
     """The end, with an invoice for what the running periods left in arrears (their used days)."""
     invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, "end")
-    running: list[OwnInterval] = [None, *(period.interval for period in subscription.longer)]
-    lines = arrears_until(subscription, running, at, invoice_id)
+    lines = _all_arrears(subscription, at, invoice_id)
     canceled = SubscriptionCanceled(
         subscription_id=subscription.subscription_id,
         canceled_at=at,
@@ -177,6 +214,12 @@ def end(subscription: Subscription, at: datetime, reason: CancellationReason, st
         invoice_id=invoice_id if lines else None,
     )
     return [SUBSCRIPTION.change(canceled), *issued(subscription, invoice_id, lines, streams, at)]
+
+
+def _all_arrears(subscription: Subscription, until: datetime, invoice_id: str) -> tuple[InvoiceLine, ...]:
+    """What all running periods owe for the time before `until`."""
+    running: list[OwnInterval] = [None, *(period.interval for period in subscription.longer)]
+    return arrears_until(subscription, running, until, invoice_id)
 
 
 def issued(

@@ -42,9 +42,3 @@ class TrialNotExtended(Refusal):
     code = "trial_not_extended"
     kind = RefusalKind.INVALID
     param = "trial_end"
-
-
-class CancellationIsScheduled(Refusal):
-    """The subscription is to end at a set time. Take that back first, then change its trial."""
-
-    code = "cancellation_scheduled"

@@ -9,10 +9,10 @@ from domain.catalog.plan import MAX_TRIAL_DAYS, TrialTooLong
 from domain.customers.customer import open_for_business, time_of
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
+from domain.subscriptions.cancellation import CancellationIsScheduled
 from domain.subscriptions.renewal import CaughtUp, caught_up, start_period
 from domain.subscriptions.subscription import SUBSCRIPTION, Subscription, SubscriptionStatus
 from domain.subscriptions.trial import (
-    CancellationIsScheduled,
     SubscriptionNotTrialing,
     SubscriptionTrialEnded,
     SubscriptionTrialExtended,

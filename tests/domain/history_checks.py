@@ -2,7 +2,8 @@
 
 import itertools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from datetime import datetime
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
@@ -26,7 +27,7 @@ from domain.payments.refund_commands import (
     RecordRefundOutcomeUnknown,
     RecordRefundSucceeded,
 )
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
+from domain.subscriptions.subscription import NEVER, SUBSCRIPTION, SubscriptionPeriodStarted
 from testing.examples.streams import (
     id_of,
     usd,
@@ -100,52 +101,49 @@ class CheckedHistory(RuleBasedStateMachine):
         """Whether a boundary is to be passed; one at the very instant at which it is to end is not."""
         now = self.time_of(subscribed.customer)
         boundary = subscribed.next_boundary
-        return not subscribed.canceled and (boundary < now or (boundary == now and not ends_now))
+        if subscribed.canceled or boundary is None:
+            return False
+        return boundary < now or (boundary == now and not ends_now)
 
     def _catch_up(self, subscription_id: str, *, ends_now: bool = False) -> None:
         """Whatever is due by now happens at its own time, and whoever is late changes nothing of it."""
         subscribed = self.model.subscriptions[subscription_id]
         while self._is_due(subscribed, ends_now=ends_now):
-            if self.model.ends_at(subscription_id):
-                self._end(subscription_id, subscribed, subscribed.next_boundary)
-            elif subscribed.starts not in {None, subscribed.anchor}:
-                subscribed.starts = None
+            at = subscribed.next_boundary
+            assert at is not None
+            if self.model.ends_at(subscribed):
+                self._end(subscription_id, subscribed, at)
             else:
-                self._next_period(subscription_id, subscribed)
+                self._passes(subscription_id, subscribed, at, subscribed.pass_boundary)
+
+    def _ahead(self, subscription_id: str, *, ends_now: bool = False) -> Subscribed:
+        """The subscription as it is once what is due has happened."""
+        ahead = copy(self.model.subscriptions[subscription_id])
+        while self._is_due(ahead, ends_now=ends_now):
+            if self.model.ends_at(ahead):
+                ahead.canceled = True
+            else:
+                ahead.pass_boundary()
+        return ahead
 
     def _has_ended(self, subscription_id: str, *, ends_now: bool) -> bool:
-        """Whether the subscription is cancelled, or is once what is due has happened: with its period, or for want of
-        a customer at a boundary."""
-        subscribed = self.model.subscriptions[subscription_id]
-        if subscribed.canceled:
-            return True
-        now, ends_on = self.time_of(subscribed.customer), subscribed.ends_on
-        deleted_at = self.model.people[subscribed.customer].deleted_at
-        for k, boundary in subscribed.boundaries_ahead():
-            if boundary > now or (boundary == now and ends_now):
-                break
-            is_gone = deleted_at is not None and deleted_at <= boundary
-            if is_gone or subscribed.ends_before(k) or (ends_on is not None and ends_on <= boundary):
-                return True
-        return ends_on is not None and (ends_on < now or (ends_on == now and not ends_now))
+        """Whether the subscription is cancelled, or is once what is due has happened."""
+        return self._ahead(subscription_id, ends_now=ends_now).canceled
 
-    def _next_period(self, subscription_id: str, subscribed: Subscribed) -> None:
-        advance, earned = self._begin_period(subscription_id, subscribed)
-        assert subscribed.start is not None
-        self._billed(subscription_id, subscribed, advance, earned, subscribed.start)
+    def _passes(
+        self, subscription_id: str, subscribed: Subscribed, at: datetime, boundary: Callable[[], tuple[int, int]]
+    ) -> None:
+        """A boundary, with the period that begins at it, if one does."""
+        advance, earned = self._begun(subscription_id, subscribed, boundary)
+        self._billed(subscription_id, subscribed, advance, earned, at)
 
-    def _elapsed(self, subscription_id: str, subscribed: Subscribed, now: datetime) -> None:
-        """What has begun by now of what is created: all of it on one invoice."""
-        billed = []
-        while subscribed.next_period_at <= now:
-            billed.append(self._begin_period(subscription_id, subscribed))
-        advance, earned = (sum(each[n] for each in billed) for n in (0, 1))
-        self._billed(subscription_id, subscribed, advance, earned, now)
-
-    def _begin_period(self, subscription_id: str, subscribed: Subscribed) -> tuple[int, int]:
-        subscribed.starts = None
-        subscribed.index += 1
-        subscribed.start, subscribed.end = (subscribed.boundary(subscribed.index + k) for k in (0, 1))
+    def _begun(
+        self, subscription_id: str, subscribed: Subscribed, boundary: Callable[[], tuple[int, int]]
+    ) -> tuple[int, int]:
+        before = subscribed.index
+        billed = boundary()
+        if subscribed.index == before:
+            return billed
         started = self.started.popleft()
         assert (started.index, started.period_start, started.period_end) == (
             subscribed.index,
@@ -155,7 +153,15 @@ class CheckedHistory(RuleBasedStateMachine):
         period = f"{subscription_id}:{subscribed.index}"
         assert period not in self.model.periods, "a period is billed once"
         self.model.periods.add(period)
-        return subscribed.begins(subscribed.index)
+        return billed
+
+    def _elapsed(self, subscription_id: str, subscribed: Subscribed, now: datetime) -> None:
+        """What has begun by now of what is created: all of it on one invoice."""
+        billed = []
+        while subscribed.next_period_at <= now:
+            billed.append(self._begun(subscription_id, subscribed, subscribed.pass_boundary))
+        advance, earned = (sum(each[n] for each in billed) for n in (0, 1))
+        self._billed(subscription_id, subscribed, advance, earned, now)
 
     def _billed(self, subscription_id: str, subscribed: Subscribed, advance: int, earned: int, at: datetime) -> None:
         if advance or earned:
@@ -262,7 +268,7 @@ class CheckedHistory(RuleBasedStateMachine):
         assert set(self.books.claims) == self.model.claims()
         for (kind, subject), work in self.books.due.items():
             if kind.value == "subscription.renewal":
-                assert work.due_at == self.model.subscriptions[subject].next_boundary
+                assert work.due_at == (self.model.subscriptions[subject].next_boundary or NEVER)
 
     def teardown(self) -> None:
         assert not self.started

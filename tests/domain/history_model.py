@@ -4,10 +4,9 @@ The model knows nothing of events, postings or states. It is told which commands
 accepted, and keeps what then holds; every figure is added up anew from the records whenever it is asked for.
 """
 
-import itertools
 from calendar import monthrange
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -54,6 +53,10 @@ class Subscribed:
     index: int = -1
     start: datetime | None = None
     end: datetime | None = None
+    paused: bool = False
+    resumes_at: datetime | None = None
+    resumed_at: datetime | None = None
+    suspended: bool = False
     ends_on: datetime | None = None
     ends_with_period: bool = False
     canceled: bool = False
@@ -63,16 +66,46 @@ class Subscribed:
     def next_period_at(self) -> datetime:
         return self.end or self.starts or self.anchor
 
-    def boundaries_ahead(self) -> Iterator[tuple[int, datetime]]:
-        """Which period would begin, or has its trial begin, and where, if nothing else came."""
-        if self.starts is not None and self.starts != self.anchor:
-            yield 0, self.starts
-        for k in itertools.count(self.index + 1):
-            yield k, self.boundary(k)
-
     @property
-    def next_boundary(self) -> datetime:
-        return min(self.next_period_at, self.ends_on or self.next_period_at)
+    def next_boundary(self) -> datetime | None:
+        """What comes next by itself, if anything does."""
+        ahead = (self.resumes_at if self.paused else self.next_period_at, self.ends_on)
+        return min((at for at in ahead if at is not None), default=None)
+
+    def pass_boundary(self) -> tuple[int, int]:
+        """What comes next has come, and is not its end: what it bills, in advance and in arrears."""
+        if self.paused:
+            assert self.resumes_at is not None
+            return self.resume(self.resumes_at), 0
+        if self.starts not in {None, self.anchor}:
+            self.starts = None
+            return 0, 0
+        self.starts, self.index = None, self.index + 1
+        self.start, self.end = self.boundary(self.index), self.boundary(self.index + 1)
+        return self.begins(self.index)
+
+    def resume(self, at: datetime) -> int:
+        """On its schedule: what is left of the period at `at`, unless that is paid; what it bills, in advance."""
+        assert self.end is not None
+        before, self.paused, self.resumes_at, self.resumed_at = self.index, False, None, at
+        if at < self.end:
+            return 0
+        while self.boundary(self.index + 1) <= at:
+            self.index += 1
+        self.start, self.end = at, self.boundary(self.index + 1)
+        begun = (costs for costs in self.costs if self.index // costs.periods != before // costs.periods)
+        return sum(self._share(costs, costs.advance, at, self.end_of(costs)) for costs in begun)
+
+    def end_of(self, costs: Costs) -> datetime:
+        """When the running period of a price ends."""
+        return self.boundary(self.index - self.index % costs.periods + costs.periods)
+
+    def _share(self, costs: Costs, amount: int, since: datetime, until: datetime, index: int | None = None) -> int:
+        """The days in between of what a whole period costs."""
+        first = (index := self.index if index is None else index) - index % costs.periods
+        start, end = self.boundary(first).date(), self.boundary(first + costs.periods).date()
+        days, of_days = (until.date() - since.date()).days, (end - start).days
+        return (2 * amount * days + of_days) // (2 * of_days)
 
     @property
     def ends(self) -> bool:
@@ -82,6 +115,8 @@ class Subscribed:
     def status(self) -> str:
         if self.canceled:
             return "canceled"
+        if self.paused or self.suspended:
+            return "paused" if self.paused else "suspended"
         if self.starts is not None:
             return "incomplete"
         if self.index < 0:
@@ -97,17 +132,20 @@ class Subscribed:
     def begins(self, k: int) -> tuple[int, int]:
         """What is billed where period k begins: in advance, and in arrears for what ends there."""
         begun = [costs for costs in self.costs if k % costs.periods == 0]
-        return sum(costs.advance for costs in begun), sum(costs.arrears for costs in begun) if k else 0
+        return sum(costs.advance for costs in begun), self._owed(begun, self.boundary(k), k - 1) if k else 0
 
     def used(self, until: datetime) -> int:
         """What the running periods owe in arrears for their whole days before `until`."""
+        return 0 if self.index < 0 or self.paused else self._owed(self.costs, until, self.index)
+
+    def _owed(self, of: Iterable[Costs], until: datetime, index: int) -> int:
         owed = 0
-        for costs in self.costs if self.index >= 0 else ():
-            first = self.index - self.index % costs.periods
-            start, end = self.boundary(first).date(), self.boundary(first + costs.periods).date()
-            of_days = (end - start).days
-            days = of_days if until >= self.boundary(first + costs.periods) else (until.date() - start).days
-            owed += (2 * costs.arrears * days + of_days) // (2 * of_days)
+        for costs in of:
+            since = self.boundary(index - index % costs.periods)
+            end = self.boundary(index - index % costs.periods + costs.periods)
+            if self.resumed_at is not None and since <= self.resumed_at < end:
+                since = self.resumed_at
+            owed += self._share(costs, costs.arrears, since, min(until, end), index)
         return owed
 
     def ends_before(self, k: int) -> bool:
@@ -256,11 +294,11 @@ class Model:
         elif paying.status in TRIABLE:
             paying.status = "canceled"
 
-    def ends_at(self, subscription_id: str) -> bool:
+    def ends_at(self, subscribed: Subscribed) -> bool:
         """Whether the subscription ends with its next boundary."""
-        subscribed = self.subscriptions[subscription_id]
         deleted_at = self.people[subscribed.customer].deleted_at
-        is_gone = deleted_at is not None and deleted_at <= subscribed.next_boundary
+        boundary = subscribed.next_boundary
+        is_gone = deleted_at is not None and boundary is not None and deleted_at <= boundary
         ends = subscribed.ends_on == subscribed.next_boundary or subscribed.ends_before(subscribed.index + 1)
         return is_gone or ends
 

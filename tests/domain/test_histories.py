@@ -37,6 +37,12 @@ from domain.payments.refund_commands import (
 from domain.pricing.models import BoundedPrice, Flat, PerUnit
 from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
 from domain.subscriptions.commands import RenewSubscription, RequestedItem
+from domain.subscriptions.pause_commands import (
+    PauseSubscription,
+    ReactivateSubscription,
+    ResumeSubscription,
+    SuspendSubscription,
+)
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from testing.examples.pricing import JPY, graduated, package, volume
 from testing.examples.streams import (
@@ -204,7 +210,7 @@ class Histories(CheckedHistory):
         """To the very instant, before any timer has run."""
         subscribed = self.model.subscriptions[pick(self.model.subscriptions, n)]
         boundary = subscribed.next_boundary
-        if subscribed.canceled or boundary <= self.time_of(subscribed.customer):
+        if subscribed.canceled or boundary is None or boundary <= self.time_of(subscribed.customer):
             return
         if self.model.people[subscribed.customer].on_clock:
             self.advance_the_clock(boundary)
@@ -290,10 +296,12 @@ class Histories(CheckedHistory):
         if self.do(command, accepted=ahead and not self._has_ended(subscription_id, ends_now=ends_now)) is None:
             return
         self._catch_up(subscription_id, ends_now=ends_now)
-        if ends_now:
+        paid_until = max(map(subscribed.end_of, subscribed.costs)) if subscribed.paused else None
+        if ends_now or (days is None and paid_until is not None and paid_until <= now):
             self._end(subscription_id, subscribed, now)
         else:
-            subscribed.ends_on, subscribed.ends_with_period = cancel_at, cancel_at is None
+            subscribed.ends_on = cancel_at or paid_until
+            subscribed.ends_with_period = subscribed.ends_on is None
 
     @precondition(lambda self: self.model.subscriptions)
     @rule(n=any_one)
@@ -327,7 +335,48 @@ class Histories(CheckedHistory):
                 subscribed.anchor = trial_end
         elif self.do(EndTrial(subscription_id=subscription_id), accepted=possible) is not None:
             subscribed.anchor = now
-            self._next_period(subscription_id, subscribed)
+            self._passes(subscription_id, subscribed, now, subscribed.pass_boundary)
+
+    @precondition(lambda self: self.model.subscriptions)
+    @rule(n=any_one, days=st.sampled_from([None, None, -1, 0, 2, 12, 45]))
+    def pause(self, n: int, days: int | None) -> None:
+        """Until further notice (None), or for so many days."""
+        subscription_id = pick(self.model.subscriptions, n)
+        subscribed = self.model.subscriptions[subscription_id]
+        now = self.time_of(subscribed.customer)
+        ahead = self._ahead(subscription_id)
+        possible = ahead.status in {"active", "past_due"} and not ahead.ends and (days is None or days > 0)
+        resumes_at = None if days is None else now + timedelta(days=days)
+        command = PauseSubscription(subscription_id=subscription_id, resumes_at=resumes_at)
+        if self.do(command, accepted=possible) is None:
+            return
+        self._catch_up(subscription_id)
+        self._billed(subscription_id, subscribed, 0, subscribed.used(now), now)
+        subscribed.paused, subscribed.resumes_at = True, resumes_at
+
+    @precondition(lambda self: self.model.subscriptions)
+    @rule(n=any_one)
+    def resume(self, n: int) -> None:
+        paused = [key for key, each in self.model.subscriptions.items() if each.paused and not each.canceled]
+        subscription_id = paused[n % len(paused)] if paused and n % 4 else pick(self.model.subscriptions, n)
+        subscribed = self.model.subscriptions[subscription_id]
+        now = self.time_of(subscribed.customer)
+        possible = (
+            self._ahead(subscription_id).status == "paused" and not self.model.people[subscribed.customer].deleted
+        )
+        if self.do(ResumeSubscription(subscription_id=subscription_id), accepted=possible) is not None:
+            self._catch_up(subscription_id)
+            self._passes(subscription_id, subscribed, now, lambda: (subscribed.resume(now), 0))
+
+    @precondition(lambda self: self.model.subscriptions)
+    @rule(n=any_one, back=st.booleans())
+    def suspend_or_reactivate(self, n: int, back: bool) -> None:
+        subscription_id = pick(self.model.subscriptions, n)
+        allowed = {"suspended"} if back else {"active", "past_due"}
+        command = (ReactivateSubscription if back else SuspendSubscription)(subscription_id=subscription_id)
+        if self.do(command, accepted=self._ahead(subscription_id).status in allowed) is not None:
+            self._catch_up(subscription_id)
+            self.model.subscriptions[subscription_id].suspended = not back
 
     # --- invoices ------------------------------------------------------------------------------------------------
 

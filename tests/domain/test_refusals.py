@@ -41,6 +41,11 @@ PROMISED = """
     CancellationNotAhead         cancellation_not_ahead         invalid    cancel_at
     ContradictoryCancellation    contradictory_cancellation     invalid    cancel_at
     NothingUpcoming              nothing_upcoming               conflict   -
+    SubscriptionNotPausable      subscription_not_pausable      conflict   -
+    SubscriptionNotPaused        subscription_not_paused        conflict   -
+    ResumptionNotAhead           resumption_not_ahead           invalid    resumes_at
+    SubscriptionNotSuspendable   subscription_not_suspendable   conflict   -
+    SubscriptionNotSuspended     subscription_not_suspended     conflict   -
     StartTooFarBack              start_too_far_back             invalid    starts_at
     SubscriptionNotTrialing      subscription_not_trialing      conflict   -
     TrialNotExtended             trial_not_extended             invalid    trial_end

@@ -41,6 +41,7 @@ BEYOND_SCHEMA = {
     "trial_not_extended",
     "trial_too_long",
     "start_too_far_back",
+    "resumption_not_ahead",
     "unknown_cursor",
     "unbalanced_entry",
     "unknown_time_zone",

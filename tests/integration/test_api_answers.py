@@ -142,6 +142,10 @@ async def tell(story: Story) -> None:
     await story.do("create_subscription", order | {"starts_at": (datetime.now(UTC) - timedelta(days=70)).isoformat()})
     bought = await story.do("create_subscription", on_trial)
     await story.do("end_trial", subscription_id=bought["id"])
+    await story.do("suspend_subscription", subscription_id=bought["id"])
+    await story.do("reactivate_subscription", subscription_id=bought["id"])
+    await story.do("pause_subscription", {"resumes_at": "2199-12-31T00:00:00Z"}, subscription_id=bought["id"])
+    await story.do("resume_subscription", subscription_id=bought["id"])
     ended = await story.do("create_subscription", order)
     await story.do("cancel_subscription", {"at_period_end": False}, subscription_id=ended["id"])
     clocked = await story.do(

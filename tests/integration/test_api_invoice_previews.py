@@ -95,6 +95,9 @@ async def something_becomes_of(client: Client, subscription: str, at: datetime, 
             ("undo-cancel", {}),
             ("extend-trial", {"trial_end": soon}),
             ("end-trial", {}),
+            ("suspend", {}),
+            ("reactivate", {}),
+            ("pause", {"resumes_at": soon}),
         )
     )
     answer = await client.post(f"/v1/subscriptions/{subscription}/{what}", body)

@@ -33,12 +33,8 @@ from domain.kernel.money import Money
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments import charge_saga
 from domain.subscriptions.cancel_commands import CancelSubscription
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-    SubscriptionPastDue,
-    SubscriptionRecovered,
-    SubscriptionStatus,
-)
+from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionStatus
 from testing.examples.streams import (
     BY_CHARGE,
     BY_HAND,

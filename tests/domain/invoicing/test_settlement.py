@@ -30,12 +30,8 @@ from domain.kernel.money import Money
 from domain.kernel.stream import Command, Event, Finish, WorkKind
 from domain.payments import charge_saga
 from domain.payments.commands import CollectInvoice
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-    SubscriptionPastDue,
-    SubscriptionRecovered,
-    SubscriptionStatus,
-)
+from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionStatus
 from testing.examples.streams import (
     BY_CHARGE,
     CUSTOMER_ID,

@@ -26,6 +26,12 @@ from domain.subscriptions.cancellation import (
     SubscriptionIsCanceled,
 )
 from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.pause_commands import (
+    PauseSubscription,
+    ReactivateSubscription,
+    ResumeSubscription,
+    SuspendSubscription,
+)
 from domain.subscriptions.renewal import MAX_PERIODS_AT_ONCE
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -192,6 +198,23 @@ class Step(NamedTuple):
 
 PLANS = (MONTH, WEEK, Interval(IntervalUnit.DAY, 10))
 ZONES = ("UTC", "America/New_York", "Asia/Tokyo")
+BY_NAME: dict[str, type[ResumeSubscription | SuspendSubscription | ReactivateSubscription]] = {
+    "resume": ResumeSubscription,
+    "suspend": SuspendSubscription,
+    "reactivate": ReactivateSubscription,
+}
+OF_SUBSCRIPTIONS = {
+    *BY_NAME,
+    "pause",
+    "pause until",
+    "extend",
+    "end trial",
+    "undo",
+    "renew",
+    "cancel now",
+    "cancel at period end",
+    "cancel on a date",
+}
 CUSTOMERS = (CUSTOMER_ID, OTHER_CUSTOMER_ID)
 WHAT = [
     *["subscribe"] * 3,
@@ -316,13 +339,18 @@ def command_of(step: Step, number: int, late: World) -> Command | None:
             )
         case "delete":
             return DeleteCustomer(customer_id=CUSTOMERS[step.n % 2])
-        case "cancel now" | "cancel at period end" | "cancel on a date" | "undo" | "extend" | "end trial" | "renew":
+        case what if what in OF_SUBSCRIPTIONS:
             known = late.known("subscription")
             if not known:
                 return None
             subscription_id = known[step.n % len(known)]
             if step.what == "renew":
                 return RenewSubscription(subscription_id=subscription_id)
+            if step.what in {"resume", "suspend", "reactivate"}:
+                return BY_NAME[step.what](subscription_id=subscription_id)
+            if step.what in {"pause", "pause until"}:
+                resumes_at = late.now + timedelta(hours=step.n) if step.what == "pause until" else None
+                return PauseSubscription(subscription_id=subscription_id, resumes_at=resumes_at)
             if step.what == "extend":
                 return ExtendTrial(subscription_id=subscription_id, trial_end=late.now + timedelta(hours=step.n))
             if step.what == "end trial":

@@ -14,6 +14,7 @@ from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.pricing.models import BoundedPrice, PerUnit
 from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.collection import SubscriptionPastDue
 from domain.subscriptions.commands import RenewSubscription, RequestedItem
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
@@ -21,7 +22,6 @@ from domain.subscriptions.subscription import (
     RenewalNotDue,
     SubscriptionAlreadyExists,
     SubscriptionNotFound,
-    SubscriptionPastDue,
     SubscriptionStatus,
 )
 from domain.subscriptions.terms import (

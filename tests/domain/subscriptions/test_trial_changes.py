@@ -8,10 +8,9 @@ import pytest
 from domain.catalog.plan import TrialTooLong
 from domain.customers.customer import CustomerIsDeleted, DeleteCustomer
 from domain.kernel.stream import Command
-from domain.subscriptions.cancellation import SubscriptionIsCanceled
+from domain.subscriptions.cancellation import CancellationIsScheduled, SubscriptionIsCanceled
 from domain.subscriptions.subscription import SUBSCRIPTION, RenewalNotDue, SubscriptionStatus
 from domain.subscriptions.trial import (
-    CancellationIsScheduled,
     SubscriptionNotTrialing,
     SubscriptionTrialEnded,
     SubscriptionTrialExtended,
