@@ -51,7 +51,7 @@ TABLE: Final[dict[int, Runs]] = {
     13: Runs(needs=CHANGES),
     14: Runs(needs=CHANGES),
     15: Runs(needs="a billing day of one's own"),
-    16: Runs(needs="pauses"),
+    16: Runs(here="the charge of resuming", needs=CREDIT),
     17: ALL,
     18: Runs(here="quantities above zero", needs="quantities of zero: a subscription's item has at least some"),
     19: Runs(here="what 15 and 16 units cost", needs=USAGE),
@@ -179,6 +179,20 @@ async def test_vector_32_a_leap_day_anchor_by_every_interval(
 ) -> None:
     found = await boundaries(client, "2024-02-29T00:00:00Z", len(dates), unit, units)
     assert found.at[1:] == midnights(*dates)
+
+
+async def test_vector_16_resuming_charges_27_of_30_days_and_keeps_the_billing_day(client: Client) -> None:
+    shop = await Shop.opened(client, "2012-03-02T00:00:00Z")
+    price = await shop.price({"type": "flat", "amount": {"amount": 24995, "currency": "EUR"}})
+    path = f"/v1/subscriptions/{(await shop.subscribed(await shop.customer(), price))['id']}"
+    await shop.advance("2012-03-04T00:00:00Z")
+    assert (await client.post(f"{path}/pause", {})).status_code == 200
+    await shop.advance("2012-04-05T00:00:00Z")
+    resumed = (await client.post(f"{path}/resume", {})).json()
+    assert resumed["current_period_end"] == "2012-05-02T00:00:00Z"
+    explained = await shop.explained(resumed["latest_invoice"])
+    assert explained["total"]["amount"] == 22496
+    assert explained["lines"][0]["pricing"]["share"] == "9/10"
 
 
 # --- prices ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from domain.customers.test_clock import (
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.subscriptions.cancel_commands import EndWithTestClock
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionIsCanceled
-from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.pause_commands import PauseSubscription
+from domain.subscriptions.subscription import NEVER, SUBSCRIPTION
 from testing.examples.streams import (
     CLOCK_ID,
     CUSTOMER_ID,
@@ -26,7 +27,7 @@ from testing.examples.streams import (
     customer_created,
     frozen_clock,
 )
-from testing.examples.subscriptions import canceled, created, item, period_started, renew
+from testing.examples.subscriptions import canceled, created, item, period_started, renew, timer
 from testing.moments import utc
 from testing.specification import NOW, Claimed, Given, given
 
@@ -108,6 +109,18 @@ def test_a_subscription_ends_with_its_clock_and_bills_neither_what_is_overdue_no
         .then_refused(SubscriptionIsCanceled)
         .when(renew())
         .then_refused(SubscriptionIsCanceled)
+    )
+
+
+def test_a_pause_until_further_notice_ends_with_its_clock() -> None:
+    """Its due work, at the end of time, is how it is found on the clock."""
+    paused = on_clock().when(PauseSubscription(subscription_id=SUBSCRIPTION_ID))
+    paused.then_schedules(timer(NEVER, CLOCK_ID))
+    (
+        paused.and_then(DELETE)
+        .when(END)
+        .then(canceled(NOW, CancellationReason.TEST_CLOCK_DELETED))
+        .then_finishes(Finish(WorkKind.SUBSCRIPTION_RENEWAL, SUBSCRIPTION_ID))
     )
 
 
