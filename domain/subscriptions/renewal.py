@@ -92,9 +92,9 @@ def caught_up(streams: Streams, subscription_id: str, at: datetime, *, ends: boo
         passed = _pass(boundary, subscription, after)
         after.add(*passed)
         changes += [change._replace(effective_at=boundary) for change in passed]
-        event, ends_on = passed[0].event, subscription.ends_on
-        if isinstance(event, SubscriptionPeriodStarted):  # most decisions need no state after it
-            boundary = event.period_end if ends_on is None else min(event.period_end, ends_on)
+        event = passed[0].event
+        if isinstance(event, SubscriptionPeriodStarted) and subscription.cancel_at is None:
+            boundary = event.period_end  # most decisions need no state after it
         else:
             boundary = SUBSCRIPTION.of(after, subscription_id).next_boundary
     return CaughtUp(subscription_id, changes, after, is_overdue=is_due(boundary))

@@ -195,13 +195,9 @@ class Subscription:
         if self.status is SubscriptionStatus.CANCELED:
             return None
         at = self.next_period_at if self.paused_at is None else self.resumes_at
-        ends_on = self.ends_on
-        return min(at, ends_on) if at is not None and ends_on is not None else at or ends_on
-
-    @property
-    def ends_on(self) -> datetime | None:
-        """The date on which it is to end, where it does not end with its periods."""
-        return None if self.ends_with_period else self.cancel_at
+        if self.cancel_at is None or self.ends_with_period:
+            return at
+        return self.cancel_at if at is None else min(at, self.cancel_at)
 
 
 def living(streams: Streams, subscription_id: str) -> Subscription:
