@@ -296,10 +296,10 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 latest_invoice_id=event.invoice_id or subscription.latest_invoice_id,
             )
         case SubscriptionPastDue():
-            is_active = subscription.status is SubscriptionStatus.ACTIVE
+            held_up = subscription.status in {SubscriptionStatus.PAUSED, SubscriptionStatus.SUSPENDED}
             return replace(
                 subscription,
-                status=SubscriptionStatus.PAST_DUE if is_active else subscription.status,
+                status=subscription.status if held_up else SubscriptionStatus.PAST_DUE,
                 past_due_invoice_ids=(*subscription.past_due_invoice_ids, event.invoice_id),
             )
         case SubscriptionRecovered():
