@@ -65,6 +65,22 @@ None that fails before its charge: with a switch that stores a 500 for the key, 
 charge, which no look-up ever resolves and only a person can. Silence before a charge is among the switches.
 """
 
+FAR = "2100-01-01T00:00:00Z"
+CHANGES_OF_MIND: tuple[tuple[str, dict[str, object]], ...] = (
+    ("pause", {}),
+    ("pause", {"resumes_at": (CLOCK_START + MONTH * 2).isoformat()}),
+    ("resume", {}),
+    ("resume", {}),
+    ("suspend", {}),
+    ("reactivate", {}),
+    ("cancel", {"cancel_at": FAR}),
+    ("undo-cancel", {}),
+    ("undo-cancel", {}),
+    ("extend-trial", {"trial_end": (CLOCK_START + MONTH * 2).isoformat()}),
+    ("end-trial", {}),
+)
+"""On whichever clock a subscription lives."""
+
 Action = Callable[[random.Random], Awaitable[None]]
 
 
@@ -92,6 +108,7 @@ class Load:
             "void": (4, self._void),
             "write off": (3, self._write_off),
             "cancel": (4, self._cancel),
+            "hold up": (5, self._hold_up),
             "change": (6, self._change),
             "advance": (3, self._advance),
             "stop": (2, self._stop_clock),
@@ -162,13 +179,17 @@ class Load:
     async def _subscribe(self, chance: random.Random) -> None:
         person = chance.choice(self._world.people)
         items = [{"price": price, "quantity": chance.randint(1, 30)} for price in self._world.prices]
-        told = await self._post(
-            "/v1/subscriptions",
-            {"customer": person.customer_id, "plan": self._world.plan, "items": items},
-        )
+        order: dict[str, object] = {"customer": person.customer_id, "plan": self._world.plan, "items": items}
+        kind = chance.random()
+        if kind < 1 / 10:
+            order["starts_at"] = (CLOCK_START - MONTH * chance.randint(1, 3)).isoformat()
+        elif kind < 1 / 5:
+            order["trial_days"] = chance.randint(1, 40)
+        told = await self._post("/v1/subscriptions", order)
         if told.accepted:
             _keep(self._world.subscriptions, told.body["id"])
-            _keep(self._world.invoices, told.body["latest_invoice"])
+            if told.body["latest_invoice"] is not None:
+                _keep(self._world.invoices, told.body["latest_invoice"])
 
     async def _pay(self, chance: random.Random) -> None:
         await self._payment(chance, confirm=True)
@@ -257,6 +278,13 @@ class Load:
         if self._world.subscriptions:
             chosen = chance.choice(self._world.subscriptions)
             await self._post(f"/v1/subscriptions/{chosen}/cancel", {"at_period_end": chance.random() < 1 / 2})
+
+    async def _hold_up(self, chance: random.Random) -> None:
+        """Whatever becomes of a subscription that runs, and what takes it back; most of it comes at the wrong time."""
+        if self._world.subscriptions:
+            chosen = chance.choice(self._world.subscriptions)
+            what, body = chance.choice(CHANGES_OF_MIND)
+            await self._post(f"/v1/subscriptions/{chosen}/{what}", body)
 
     async def _change(self, chance: random.Random) -> None:
         person = chance.choice(self._world.people)

@@ -104,11 +104,12 @@ class Races:
             await self._race(chance, [Entry(path=f"/v1/payments/{payment}/cancel", body=body)] * 2)
 
     async def _renew_and_cancel(self, chance: random.Random) -> None:
-        """A subscription's own clock may be under way, too."""
+        """Or to pause, or to take one of them back. A subscription's own clock may be under way, too."""
         if self._world.subscriptions:
             subscription = f"/v1/subscriptions/{chance.choice(self._world.subscriptions)}"
             cancel = {"at_period_end": chance.random() < 1 / 2}
-            entries = [Entry(path=f"{subscription}/renew", body={}), Entry(path=f"{subscription}/cancel", body=cancel)]
+            what, body = chance.choice((("cancel", cancel), ("undo-cancel", {}), ("pause", {}), ("resume", {})))
+            entries = [Entry(path=f"{subscription}/renew", body={}), Entry(path=f"{subscription}/{what}", body=body)]
             await self._race(chance, entries)
 
     async def _change_and_renew(self, chance: random.Random) -> None:

@@ -288,7 +288,7 @@ async def test_own_things_are_reached_and_anothers_are_not_there(scene: Scene) -
             continue
         anothers = () if _of_a_tenant(operation) else (scene.anothers,)
         for things in (scene.other_tenants, *anothers, scene.own):
-            body = things.put_into(operation.body_example) if operation.is_command else None
+            body = None if operation.body is None else things.put_into(operation.body_example)
             path = _path(operation, things)
             owner = things.customer_id
             for asker in scene.asks.values():

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from domain.customers.test_clock import (
 )
 from domain.kernel.tenant_mode import TenantMode
 from domain.payments.cancel_commands import CancelPayment
+from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.commands import CreateSubscription, RequestedItem
+from domain.subscriptions.pause_commands import PauseSubscription
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from processors.invariants.findings import Invariant
@@ -30,6 +34,7 @@ AT_REST = (
 )
 FAR = datetime(2036, 1, 1, tzinfo=UTC)
 PERIOD = "subscription.period_started"
+HAPPENED = "SELECT event_type, effective_at FROM log.events WHERE stream_id = $1 ORDER BY stream_version"
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +137,41 @@ async def test_a_deleted_clock_ends_all_that_lives_on_it_while_processors_die(ce
     assert "subscription.canceled" not in await cell.events(elsewhere)
     assert await cell.pool.fetchval("SELECT count(*) FROM log.due_work WHERE clock_id = $1", other_clock) == 1
     await cell.prove(*AT_REST)
+
+
+async def test_all_that_comes_to_a_subscription_by_itself_comes_at_its_own_time_on_the_clock(cell: Cell) -> None:
+    """A start, a trial, periods, the end of a pause, an end on a date: two advances, and the timers do the rest."""
+    clock_id, (customer_id,), _ = await clock_with(cell, 1)
+    begins = START + timedelta(days=10)
+    subscription_id = new_id("sub_")
+    await cell.do(
+        CreateSubscription(
+            subscription_id=subscription_id,
+            customer_id=customer_id,
+            plan_id=cell.plan_id,
+            items=(RequestedItem(price_id=cell.price_id, quantity=Decimal(3)),),
+            starts_at=begins,
+            trial_days=7,
+        )
+    )
+    await cell.do(AdvanceTestClock(clock_id=clock_id, to=START + timedelta(days=20)))
+    await cell.reaches(clock_id, "test_clock.advanced")
+    resumes, ends = START + timedelta(days=100), START + timedelta(days=140)
+    await cell.do(PauseSubscription(subscription_id=subscription_id, resumes_at=resumes))
+    await cell.do(CancelSubscription(subscription_id=subscription_id, at_period_end=False, cancel_at=ends))
+    await cell.do(AdvanceTestClock(clock_id=clock_id, to=START + timedelta(days=200)))
+    await cell.reaches(subscription_id, "subscription.canceled")
+    rows = await cell.pool.fetch(HAPPENED, subscription_id)
+    asked_for = {"created", "paused", "cancellation_scheduled"}
+    happened = [(row["event_type"].removeprefix("subscription."), row["effective_at"]) for row in rows]
+    by_itself = [each for each in happened if each[0] not in asked_for]
+    renews = datetime(2026, 4, 18, tzinfo=UTC)
+    assert by_itself == [
+        ("trial_started", begins),
+        ("period_started", begins + timedelta(days=7)),
+        ("resumed", resumes),
+        ("period_started", resumes),
+        ("period_started", renews),
+        ("period_started", datetime(2026, 5, 18, tzinfo=UTC)),
+        ("canceled", ends),
+    ]
