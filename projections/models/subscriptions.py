@@ -26,7 +26,7 @@ TABLE = stream_model(
 
 
 class Entitled(NamedTuple):
-    """By how many living subscriptions a customer has a feature, and up to which limit together; None has none."""
+    """By how many subscriptions that run a customer has a feature, and up to which limit together; None has none."""
 
     subscriptions: int
     limit: int | None
@@ -36,12 +36,12 @@ _ENTITLED: Final = """
 SELECT count(*) AS subscriptions, count(*) FILTER (WHERE feature ->> 'limit' IS NULL) AS endless,
     coalesce(sum((feature ->> 'limit')::bigint), 0)::bigint AS most
 FROM read.subscriptions, jsonb_array_elements(terms -> 'features') feature
-WHERE tenant_id = $1 AND customer_id = $2 AND status <> 'canceled' AND feature ->> 'key' = $3
+WHERE tenant_id = $1 AND customer_id = $2 AND status IN ('trialing', 'active', 'past_due') AND feature ->> 'key' = $3
 """
 
 
 async def entitled(connection: Reader, tenant_id: str, customer_id: str, key: str) -> Entitled:
-    """What the customer's living subscriptions say of a feature: limits add up, and without one there is none."""
+    """What the customer's subscriptions that run say of a feature: limits add up, and without one there is none."""
     row = await connection.fetchrow(_ENTITLED, tenant_id, customer_id, key)
     assert row is not None, "an aggregate has a row"
     return Entitled(row["subscriptions"], None if row["endless"] else row["most"])
