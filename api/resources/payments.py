@@ -26,7 +26,8 @@ from api.http.listing import (
 from api.http.operations import Intention
 from api.http.resource import Detail, Resource
 from api.resources.customers import CUSTOMERS, CustomerResource
-from api.resources.invoices import INVOICES, InvoiceResource
+from api.resources.invoice_resource import InvoiceResource
+from api.resources.invoices import INVOICES
 from api.resources.payment_methods import PAYMENT_METHODS, PaymentMethodResource
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
 from domain.customers.payment_method import NoPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound

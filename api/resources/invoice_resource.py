@@ -1,0 +1,157 @@
+"""How an invoice is answered."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from typing_extensions import TypedDict
+
+from api.http.fields import InvoiceId, MoneyResource, money, plain_decimal
+from api.resources.customers import CustomerResource
+from api.resources.subscriptions import SubscriptionResource
+from domain.catalog.price import BillingTiming
+from domain.invoicing.invoice import CollectionMethod, CollectionStatus, Invoice, InvoiceStatus
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+
+_ID: Final = "in_01m7ywe9z7e398x54gfbrtqnk7"
+
+
+class InvoiceLineResource(TypedDict):
+    """One thing billed."""
+
+    id: str
+    description: str
+    amount: MoneyResource
+    quantity: str
+    timing: BillingTiming
+    kind: InvoiceLineKind
+    product: str | None
+    price: str | None
+    tax_category: str | None
+    period_start: datetime | None
+    period_end: datetime | None
+
+
+class InvoiceResource(TypedDict):
+    """An invoice. A draft has no number and no due time. `payment` is the one that paid it (`collection_status` says
+    `succeeded`) or was tried last, and `collection_failure` why that one came to nothing.
+
+    `amount_due` is `total` less `amount_applied` (by the customer's balance; below zero: to it) and `amount_paid`.
+    Of an uncollectible invoice it is written off, and a payment recovers it. What was paid above what was due is
+    `amount_overpaid`: it became the customer's balance.
+    """
+
+    id: InvoiceId
+    object: Literal["invoice"]
+    customer: str | CustomerResource
+    subscription: str | SubscriptionResource | None
+    status: InvoiceStatus
+    number: str | None
+    collection_method: CollectionMethod
+    collection_status: CollectionStatus
+    collection_failure: str | None
+    currency: str
+    lines: list[InvoiceLineResource]
+    total: MoneyResource
+    amount_due: MoneyResource
+    amount_applied: MoneyResource
+    amount_paid: MoneyResource
+    amount_overpaid: MoneyResource
+    payment: str | None
+    test_clock: str | None
+    metadata: dict[str, str]
+    created: datetime
+    finalized_at: datetime | None
+    due_at: datetime | None
+    paid_at: datetime | None
+    uncollectible_at: datetime | None
+    voided_at: datetime | None
+
+
+def invoice_resource(invoice: Invoice) -> InvoiceResource:
+    """An invoice as it is answered."""
+    return {
+        "id": invoice.invoice_id,
+        "object": "invoice",
+        "customer": invoice.customer_id,
+        "subscription": invoice.subscription_id,
+        "status": invoice.status,
+        "number": invoice.number,
+        "collection_method": invoice.collection,
+        "collection_status": invoice.collection_status,
+        "collection_failure": invoice.collection_failure,
+        "currency": invoice.currency,
+        "lines": [_line(line) for line in invoice.lines],
+        "total": money(invoice.total),
+        "amount_due": money(invoice.amount_due),
+        "amount_applied": money(invoice.amount_applied),
+        "amount_paid": money(invoice.amount_paid),
+        "amount_overpaid": money(invoice.amount_overpaid),
+        "payment": invoice.payment_id,
+        "test_clock": invoice.test_clock_id,
+        "metadata": dict(invoice.metadata),
+        "created": invoice.created_at,
+        "finalized_at": invoice.finalized_at,
+        "due_at": invoice.due_at,
+        "paid_at": invoice.paid_at,
+        "uncollectible_at": invoice.uncollectible_at,
+        "voided_at": invoice.voided_at,
+    }
+
+
+def _line(line: InvoiceLine) -> InvoiceLineResource:
+    return {
+        "id": line.line_id,
+        "description": line.description,
+        "amount": money(line.amount),
+        "quantity": plain_decimal(line.quantity),
+        "timing": line.timing,
+        "kind": line.kind,
+        "product": line.product_id,
+        "price": line.price_id,
+        "tax_category": line.tax_category,
+        "period_start": line.period_start,
+        "period_end": line.period_end,
+    }
+
+
+EXAMPLE: Final[dict[str, object]] = {
+    "id": _ID,
+    "object": "invoice",
+    "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
+    "subscription": None,
+    "status": "draft",
+    "number": None,
+    "collection_method": "send_invoice",
+    "collection_status": "not_applicable",
+    "collection_failure": None,
+    "currency": "EUR",
+    "lines": [
+        {
+            "id": "il_01m7ywe9z7e398x54gfbrtqnk7",
+            "description": "Set-up",
+            "amount": {"amount": 25000, "currency": "EUR"},
+            "quantity": "1",
+            "timing": "in_arrears",
+            "kind": "one_off",
+            "product": None,
+            "price": None,
+            "tax_category": None,
+            "period_start": None,
+            "period_end": None,
+        }
+    ],
+    "total": {"amount": 25000, "currency": "EUR"},
+    "amount_due": {"amount": 25000, "currency": "EUR"},
+    "amount_applied": {"amount": 0, "currency": "EUR"},
+    "amount_paid": {"amount": 0, "currency": "EUR"},
+    "amount_overpaid": {"amount": 0, "currency": "EUR"},
+    "payment": None,
+    "test_clock": None,
+    "metadata": {"order": "4711"},
+    "created": "2026-01-01T00:00:00Z",
+    "finalized_at": None,
+    "due_at": None,
+    "paid_at": None,
+    "uncollectible_at": None,
+    "voided_at": None,
+}
