@@ -204,7 +204,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             invoice_id = some("invoice")
             ends = draw.choice((VoidInvoice, VoidInvoice, PayInvoiceOutOfBand, MarkInvoiceUncollectible))
             if ends is not VoidInvoice:
-                yield PayInvoiceOutOfBand(invoice_id=invoice_id, amount=usd)  # a part, or more than is due
+                part = Money(1 + usd.amount // 9, USD)  # or more than is due
+                yield PayInvoiceOutOfBand(invoice_id=invoice_id, amount=part)
             yield ends(invoice_id=invoice_id)
         case 12 | 13:
             payment_id = new("pay_")
