@@ -79,7 +79,9 @@ class PaymentFilters(CreatedParameters):
 
 class PaymentResource(TypedDict):
     """A payment. `outcome_unknown` holds while the gateway has yet to say what became of the attempt, `cancellation`
-    says why it is being asked to give the attempt up."""
+    says why it is being asked to give the attempt up. Of an invoice, `amount` is what was due on it when the last
+    attempt began, and `amount_overpaid` what was captured above what was due by then: it is the customer's balance.
+    """
 
     id: PaymentId
     object: Literal["payment"]

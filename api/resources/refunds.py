@@ -144,6 +144,8 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
 
     The request is recorded before the gateway is called: the answer says `pending`, and the outcome follows. Above the
     tenant's limit, which the refunds of one payment share, a second person approves: ask by `POST /v1/approvals`.
+    What the payment captured above what was due on its invoice is given back first, as far as it is still the
+    customer's balance.
     """
     refund_id = new_id(PREFIX)
     return Intention(
