@@ -9,7 +9,7 @@ from api.http.fields import Body, SubscriptionId
 from api.http.operations import Operations
 from api.http.problems import DRY_RUNS_BUSY
 from api.http.rehearsals import foreseen
-from api.resources.invoices import EXAMPLE, InvoiceResource, invoice_resource
+from api.resources.invoice_resource import EXAMPLE, InvoiceResource, invoice_resource
 from domain.identity.permissions import Permission
 from domain.invoicing.invoice import INVOICE
 from domain.kernel.billing_period import BeyondCalendar
