@@ -12,6 +12,7 @@ WORKDIR /app
 COPY domain domain
 COPY schemas schemas
 COPY infra infra
+COPY documents documents
 COPY gateway_adapters gateway_adapters
 COPY sandbox_gateway sandbox_gateway
 COPY projections projections
@@ -19,7 +20,7 @@ COPY processors processors
 COPY api api
 COPY host host
 COPY cli cli
-RUN /opt/venv/bin/python -m compileall -q domain schemas infra gateway_adapters sandbox_gateway projections processors api host cli
+RUN /opt/venv/bin/python -m compileall -q domain schemas infra documents gateway_adapters sandbox_gateway projections processors api host cli
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -40,12 +40,14 @@ from api.resources import (
     approvals,
     auth,
     auth_events,
+    billing_settings,
     customers,
     entitlements,
     events,
     health,
     identity_links,
     invitations,
+    invoice_documents,
     invoice_explanations,
     invoice_previews,
     invoices,
@@ -73,6 +75,7 @@ from api.resources import (
     users,
 )
 from api.upkeep import keeping_up
+from documents.renderer import Renderer
 from gateway_adapters.registry import gateways_from
 from infra.database import Role, open_pool
 from infra.event_store.opening import open_writer
@@ -93,6 +96,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     invoices.INVOICES,
     invoice_explanations.EXPLANATIONS,
     invoice_previews.PREVIEWS,
+    invoice_documents.DOCUMENTS,
     payment_methods.PAYMENT_METHODS,
     refunds.REFUNDS,
     products.PRODUCTS,
@@ -100,6 +104,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     prices.PRICES,
     approvals.APPROVALS,
     approval_limits.APPROVAL_LIMITS,
+    billing_settings.SETTINGS,
     journal_entries.JOURNAL_ENTRIES,
     ledger.LEDGER,
     test_clocks.TEST_CLOCKS,
@@ -190,6 +195,8 @@ async def open_parts(
         keys = ApiKeys(reader.pool, cache_s=api.key_cache_s, max_keys=api.key_cache_max_keys)
         identity = await stack.enter_async_context(open_identity(settings, access_pool, origin=own_origin(settings)))
         post = await stack.enter_async_context(Post(mailer_from(settings)).open())
+        renderer = Renderer(settings.documents)
+        stack.push_async_callback(renderer.close)
         users = UserSessions(identity, cache_s=api.key_cache_s, max_users=api.key_cache_max_keys)
         visits = PortalVisits(identity, cache_s=api.key_cache_s, max_visits=api.key_cache_max_keys)
         await stack.enter_async_context(forgetting_changed(reader.pool, keys.forget, users.forget, visits.forget))
@@ -203,6 +210,7 @@ async def open_parts(
             credentials=Credentials(keys, users, visits, identity.keyring, own_origin=own_origin(settings)),
             identity=identity,
             post=post,
+            renderer=renderer,
             anonymous_limits=RateLimiter(api.anonymous_rate_per_min, max_names=api.rate_limit_max_names),
             limits=Limits(rates, api),
             access_log=access_log,

@@ -14,6 +14,7 @@ from domain.identity.session import SESSION
 from domain.identity.team import TEAM
 from domain.identity.tenant import TENANT
 from domain.identity.user import USER
+from domain.invoicing.billing_settings import BILLING_SETTINGS
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.numbering import INVOICE_NUMBERING
 from domain.kernel.stream import Stream
@@ -31,6 +32,7 @@ STREAMS: Final[dict[str, Stream[Any]]] = {
         SUBSCRIPTION,
         INVOICE,
         INVOICE_NUMBERING,
+        BILLING_SETTINGS,
         PAYMENT_METHOD,
         PAYMENT,
         JOURNAL_ENTRY,

@@ -19,6 +19,7 @@ from domain.identity import team_commands as teams
 from domain.identity import user_commands as users
 from domain.identity.authority import NotSuperAdmin, is_super_admin
 from domain.invoicing import commands as invoicing
+from domain.invoicing import settings_commands as billing_settings
 from domain.invoicing import settlement_commands as settlement
 from domain.kernel.consequences import Consequence, together, with_consequences
 from domain.kernel.metadata import MetadataChange, with_change
@@ -150,6 +151,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         previews,
         invoicing,
         settlement,
+        billing_settings,
         payments,
         cancellations,
         refunds,

@@ -439,6 +439,17 @@ class MailSettings(Part):
     timeout_s: float = setting(10.0, "s", "Longest silence of the mail server.", gt=0)
 
 
+class DocumentSettings(Part):
+    model_config = _prefix("DOCUMENTS_")
+    title = "Documents"
+
+    processes: int = setting(1, "processes", "Documents that an API process makes at once.", ge=1)
+    queue_max: int = setting(16, "documents", "Documents that wait; beyond, 503 with Retry-After.", ge=0)
+    timeout_ms: int = setting(10_000, "ms", "Longest wait for a document, with what waits before it; then 503.", ge=1)
+    retry_after_s: int = setting(1, "s", "Retry-After of a document that there was no room for.", ge=1)
+    link_s: int = setting(604_800, "s", "How long the link to an invoice's PDF works.", ge=60, le=31_536_000)
+
+
 class TelemetrySettings(Part):
     model_config = _prefix("TELEMETRY_")
     title = "Telemetry"
@@ -488,6 +499,7 @@ class Settings:
     vault: VaultSettings = field(default_factory=VaultSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     mail: MailSettings = field(default_factory=MailSettings)
+    documents: DocumentSettings = field(default_factory=DocumentSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
 
@@ -505,6 +517,7 @@ PARTS: tuple[type[Part], ...] = (
     VaultSettings,
     AuthSettings,
     MailSettings,
+    DocumentSettings,
     TelemetrySettings,
     SupervisorSettings,
 )

@@ -40,6 +40,7 @@ from domain.customers.test_clock import (
     DeleteTestClock,
     MoveTestClock,
 )
+from domain.invoicing.billing_settings import ChangeBillingSettings, Seller
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.invoice import CollectionMethod, DraftInvoice, VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine
@@ -133,6 +134,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
         case 0:
             known["customer"].append(history.customer(tenant))
         case 1:
+            seller = Seller(name=f"Seller {usd.amount}", address=("1 Main Street",), country="US")
+            yield ChangeBillingSettings(tenant_id=tenant, seller=seller)
             yield UpdateCustomer(customer_id=customer_id, time_zone=draw.choice(("UTC", "Asia/Tokyo")))
             yield SetDefaultPaymentMethod(customer_id=customer_id, payment_method_id=some("payment_method"))
         case 2:

@@ -57,6 +57,9 @@ LONG_FILES: Final = (
     "tests/integration/test_held_refunds.py",
     "tests/integration/test_projections_new_column.py",
     "tests/integration/test_api_bad_input_people.py",
+    "tests/documents/test_rendering.py",
+    "tests/documents/test_conformance.py",
+    "tests/integration/test_api_invoice_pdf.py",
     "tests/e2e/test_taken_away_processes.py",
 )
 """Those of more than ten seconds, the longest first as far as it matters."""

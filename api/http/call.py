@@ -23,6 +23,7 @@ from api.http.problems import (
 from api.http.reading import TenantReader
 from api.http.replies import KEY_NAMESPACE, PORTAL_NAMESPACE
 from api.http.served_certificate import ServedCertificate
+from documents.renderer import Renderer
 from domain.identity.permissions import CAUTIONS, Caution, Permission
 from domain.kernel.identifiers import is_id
 from domain.kernel.refusal import Refusal
@@ -52,6 +53,7 @@ class Parts:
     credentials: Credentials
     identity: Identity
     post: Post
+    renderer: Renderer
     positions: Positions
     anonymous_limits: RateLimiter
     limits: Limits

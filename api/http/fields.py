@@ -16,6 +16,8 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.card_guard import OpaqueId
 from api.http.validation import form
+from domain.customers.countries import COUNTRIES
+from domain.customers.locales import LANGUAGES
 from domain.identity.permissions import Permission
 from domain.kernel import identifiers
 from domain.kernel.currency import EXPONENTS, CurrencyCode
@@ -69,6 +71,16 @@ Line: TypeAlias = Annotated[str, text(255)]
 LongText: TypeAlias = Annotated[str, text(1_000)]
 ExternalId: TypeAlias = Annotated[str, text(100), OpaqueId(), Field(examples=["crm-4711"])]
 TimeZone: TypeAlias = Annotated[str, text(64), Field(examples=["Europe/Berlin"], description="Name in the tz database")]
+LOCALE_PATTERN: Final = f"^({'|'.join(sorted(LANGUAGES))})(-({'|'.join(sorted(COUNTRIES))}))?$"
+Locale = TypeAliasType(
+    "Locale",
+    Annotated[
+        str,
+        form(LOCALE_PATTERN, "Must be a language that documents are written in, alone or with a country, like de-AT"),
+        Field(examples=["de-DE"], description="The language of documents, and the country whose form their dates have"),
+    ],
+)
+"""It has a name for the same reason as Currency."""
 
 
 def _id(prefix: str) -> Any:

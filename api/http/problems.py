@@ -115,8 +115,14 @@ TENANT_SUSPENDED: Final = ProblemType(
     "tenant_suspended", 403, "The tenant is suspended: it may be read and changes nothing until it is reactivated."
 )
 NO_SUCH_PAGE: Final = ProblemType("route_not_found", 404, "There is nothing at this path.")
+DOCUMENT_LINK_INVALID: Final = ProblemType(
+    "document_link_invalid", 404, "The link is none of ours, is over, or what it led to is gone: ask for another one."
+)
 NOT_FOUND: Final = ProblemType("not_found", 404, "There is no such resource.")
 METHOD_NOT_ALLOWED: Final = ProblemType("method_not_allowed", 405, "The path does not take this method.")
+INVOICE_NOT_FINALIZED: Final = ProblemType(
+    "invoice_not_finalized", 409, "The invoice was not finalized, so it has no number and no document: finalize it."
+)
 KEY_IN_FLIGHT: Final = ProblemType(
     "idempotency_key_in_flight", 409, "The first request with this Idempotency-Key is being done."
 )
@@ -170,6 +176,9 @@ LOG_IN_HELD_BACK: Final = ProblemType(
 )
 PASSWORDS_BUSY: Final = ProblemType(
     "passwords_busy", 503, "Too many passwords are being checked; retry after the seconds in the header Retry-After."
+)
+DOCUMENTS_BUSY: Final = ProblemType(
+    "documents_busy", 503, "Too many documents are being made; retry after the seconds in the header Retry-After."
 )
 BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same Idempotency-Key.")
 DRY_RUNS_BUSY: Final = ProblemType(

@@ -8,11 +8,12 @@ from typing import Final, Literal
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.changes import Change, Kept
+from api.http.changes import Change, Clearable, Kept
 from api.http.fields import (
     Currency,
     CustomerId,
     ExternalId,
+    Locale,
     MoneyResource,
     New,
     NoBody,
@@ -72,6 +73,7 @@ class NewCustomer(New, PersonalFields):
     external_id: ExternalId | None = None
     currency: Currency
     time_zone: TimeZone = "UTC"
+    locale: Locale | None = None
     test_clock: TestClockId | None = None
 
 
@@ -81,6 +83,7 @@ class CustomerChange(Change, PersonalFields):
     reserved = MappingProxyType({"metadata": Permission.CUSTOMERS_CREATE})
 
     time_zone: Kept[TimeZone]
+    locale: Clearable[Locale]
 
 
 class DefaultPaymentMethod(NoBody):
@@ -132,6 +135,7 @@ class CustomerResource(PersonalResource):
     external_id: str | None
     currency: str
     time_zone: str
+    locale: str | None
     tax_location: TaxLocationResource | None
     default_payment_method: str | None
     balance: MoneyResource
@@ -155,6 +159,7 @@ def customer_resource(customer: Customer, person: Person | None) -> CustomerReso
         "external_id": customer.external_id,
         "currency": customer.currency,
         "time_zone": customer.time_zone,
+        "locale": customer.locale,
         "tax_location": _tax_location_resource(customer.tax_location),
         "default_payment_method": customer.default_payment_method_id,
         "balance": money(customer.balance),
@@ -176,6 +181,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "external_id": "crm-4711",
     "currency": "EUR",
     "time_zone": "Europe/Berlin",
+    "locale": "de-DE",
     "tax_location": None,
     "default_payment_method": None,
     "balance": {"amount": 0, "currency": "EUR"},
@@ -226,6 +232,7 @@ CUSTOMERS: Final = Resource(
         "email": "ada@example.com",
         "currency": "EUR",
         "time_zone": "Europe/Berlin",
+        "locale": "de-DE",
         "metadata": {"segment": "smb"},
     },
     refusals=(ExternalIdTaken, UnknownTimeZone, TestClockNotFound, TestClockIsDeleted),
@@ -245,6 +252,7 @@ async def create_customer(call: Call, body: NewCustomer) -> Intention:
             external_id=body.external_id,
             currency=body.currency,
             time_zone=body.time_zone,
+            locale=body.locale,
             test_clock_id=body.test_clock,
             personal=None if sealed is None else sealed.reference,
             tax_location=tax_location(person),
@@ -278,6 +286,7 @@ async def update_customer(call: Call, body: CustomerChange) -> Intention:
         command=UpdateCustomer(
             customer_id=customer_id,
             time_zone=body.time_zone,
+            locale=body.locale,
             personal=None if sealed is None else sealed.reference,
             tax_location=tax_location(person),
             based_on=known.reference,

@@ -22,6 +22,7 @@ from domain.customers.customer import (
     open_for_business,
     time_of,
 )
+from domain.customers.locales import check_locale
 from domain.customers.payment_method import (
     PAYMENT_METHOD,
     AttachPaymentMethod,
@@ -71,12 +72,14 @@ def create_customer(command: CreateCustomer, streams: Streams, now: datetime) ->
     CUSTOMER.check_new(streams, command.customer_id)
     at = now if command.test_clock_id is None else in_use(streams, command.test_clock_id).frozen_at
     zone_of(command.time_zone)
+    check_locale(command.locale)
     check_tax_location(command.tax_location)
     created = CustomerCreated(
         customer_id=command.customer_id,
         external_id=command.external_id,
         currency=currency_code(command.currency),
         time_zone=command.time_zone,
+        locale=command.locale,
         test_clock_id=command.test_clock_id,
         personal=command.personal,
         tax_location=command.tax_location,
@@ -91,6 +94,8 @@ def update_customer(command: UpdateCustomer, streams: Streams, now: datetime) ->
     time_zone = changed(command.time_zone, customer.time_zone)
     if command.time_zone is not UNCHANGED:
         zone_of(time_zone)
+    locale = changed(command.locale, customer.locale)
+    check_locale(locale)
     check_tax_location(command.tax_location)
     newest = None if customer.personal is None else customer.personal.reference
     if command.personal is not None and command.based_on != newest:
@@ -98,11 +103,13 @@ def update_customer(command: UpdateCustomer, streams: Streams, now: datetime) ->
     updated = CustomerUpdated(
         customer_id=command.customer_id,
         time_zone=time_zone,
+        locale=locale,
         personal=command.personal or customer.personal,
         tax_location=customer.tax_location if command.personal is None else command.tax_location,
     )
-    unchanged = updated.time_zone == customer.time_zone and updated.personal == customer.personal
-    return Decision(at, [] if unchanged else [CUSTOMER.change(updated)])
+    before = (customer.time_zone, customer.locale, customer.personal)
+    is_unchanged = (updated.time_zone, updated.locale, updated.personal) == before
+    return Decision(at, [] if is_unchanged else [CUSTOMER.change(updated)])
 
 
 def set_default_payment_method(command: SetDefaultPaymentMethod, streams: Streams, now: datetime) -> Decision:

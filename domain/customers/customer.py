@@ -27,10 +27,13 @@ ON_CLOCK_SEPARATOR: Final = "/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateCustomer:
+    """`locale`: None, and their documents are in the tenant's."""
+
     customer_id: str
     external_id: str | None = None
     currency: str
     time_zone: str = "UTC"
+    locale: str | None = None
     test_clock_id: str | None = None
     personal: PersonalReference | None = None
     tax_location: TaxLocation | None = None
@@ -44,6 +47,7 @@ class UpdateCustomer:
 
     customer_id: str
     time_zone: str | Unchanged = UNCHANGED
+    locale: str | Unchanged | None = UNCHANGED
     personal: PersonalReference | None = None
     tax_location: TaxLocation | None = None
     based_on: str | None = None
@@ -77,6 +81,7 @@ class CustomerCreated:
     external_id: str | None
     currency: CurrencyCode
     time_zone: str
+    locale: str | None = None
     test_clock_id: str | None
     personal: PersonalReference | None
     tax_location: TaxLocation | None
@@ -89,6 +94,7 @@ class CustomerUpdated:
 
     customer_id: str
     time_zone: str
+    locale: str | None = None
     personal: PersonalReference | None
     tax_location: TaxLocation | None
 
@@ -165,6 +171,7 @@ class Customer:
     external_id: str | None
     currency: CurrencyCode
     time_zone: str
+    locale: str | None
     test_clock_id: str | None
     personal: PersonalReference | None
     tax_location: TaxLocation | None
@@ -214,6 +221,7 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             external_id=event.external_id,
             currency=event.currency,
             time_zone=event.time_zone,
+            locale=event.locale,
             test_clock_id=event.test_clock_id,
             personal=event.personal,
             tax_location=event.tax_location,
@@ -227,7 +235,11 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
     match event:
         case CustomerUpdated():
             return replace(
-                customer, time_zone=event.time_zone, personal=event.personal, tax_location=event.tax_location
+                customer,
+                time_zone=event.time_zone,
+                locale=event.locale,
+                personal=event.personal,
+                tax_location=event.tax_location,
             )
         case DefaultPaymentMethodSet():
             return replace(customer, default_payment_method_id=event.payment_method_id)

@@ -60,6 +60,8 @@ class Permission(StrEnum):
     APPROVALS_WRITE = "approvals:write"
     APPROVAL_LIMITS_READ = "approval_limits:read"
     APPROVAL_LIMITS_WRITE = "approval_limits:write"
+    BILLING_SETTINGS_READ = "billing_settings:read"
+    BILLING_SETTINGS_WRITE = "billing_settings:write"
     CATALOGUE_READ = "catalogue:read"
     CATALOGUE_WRITE = "catalogue:write"
     USAGE_READ = "usage:read"
@@ -156,6 +158,8 @@ MATRIX: Final = (
     Row(_P.APPROVALS_WRITE,       _A,   _A,     None, None, None, None, _WRITE),
     Row(_P.APPROVAL_LIMITS_READ,  _A,   _A,     _A,   None, _A,   None, _READ),
     Row(_P.APPROVAL_LIMITS_WRITE, _A,   None,   None, None, None, None, None, _PASSWORD | _SECOND),
+    Row(_P.BILLING_SETTINGS_READ, _A,   _A,     _A,   None, _A,   None, _READ),
+    Row(_P.BILLING_SETTINGS_WRITE, _A,  _A,     None, None, None, None, _ADMIN),
     Row(_P.CATALOGUE_READ,        _A,   _A,     _A,   _A,   _A,   None, _READ),
     Row(_P.CATALOGUE_WRITE,       _A,   _A,     None, None, None, None, _WRITE),
     Row(_P.USAGE_READ,            _A,   _A,     _A,   None, _A,   _O,   _READ),

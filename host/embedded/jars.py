@@ -39,7 +39,11 @@ class Jar:
 
 def locked_jars() -> list[Jar]:
     """Return the jars of jars.lock, in its order."""
-    text = importlib.resources.files("host.embedded").joinpath("jars.lock").read_text(encoding="ascii")
+    return jars_of(importlib.resources.files("host.embedded").joinpath("jars.lock").read_text(encoding="ascii"))
+
+
+def jars_of(text: str) -> list[Jar]:
+    """Return the jars that a lock's text names, in its order."""
     jars = []
     for line in text.splitlines():
         if line and not line.startswith("#"):

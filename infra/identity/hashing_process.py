@@ -6,20 +6,15 @@ Nothing but argon2 (and bcrypt, where a hash of it comes along) is loaded here. 
 alone.
 """
 
-import contextlib
 import json
-import os
-import signal
 import sys
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-LOW_PRIORITY: Final = 10
-"""As nice counts: a tenth of what others get where all are busy. At the lowest nobody could log in at all there."""
-AUTOGROUP: Final = Path("/proc/self/autogroup")
+from infra.low_priority import give_way
+
 BCRYPT_BYTES: Final = 72
 """All that bcrypt ever looked at; those who made the hash cut the rest off."""
 _BCRYPT_PREFIX: Final = "$2"
@@ -69,24 +64,12 @@ _WRONG: Final[Answer] = {"right": False, "rehashed": None}
 
 def main() -> NoReturn:
     """Serve until the other end of the pipe is closed, which it is also when that process is killed."""
-    # Ctrl-C in a terminal is for the process that serves; this one ends with it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _give_way()
+    give_way()
     hasher = Hasher(memory_kib=int(sys.argv[1]), passes=int(sys.argv[2]))
     for line in sys.stdin.buffer:
         sys.stdout.buffer.write(json.dumps(hasher.answer(json.loads(line))).encode() + b"\n")
         sys.stdout.buffer.flush()
     raise SystemExit(0)
-
-
-def _give_way() -> None:
-    """Take a low priority among processes, and among sessions where Linux shares the processor out by these first
-    (autogroup): in its parent's session it would use up what that one is given.
-    """
-    os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
-    with contextlib.suppress(OSError):
-        os.setsid()
-        AUTOGROUP.write_text(str(LOW_PRIORITY), encoding="ascii")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Use(StrEnum):
     INVITATIONS = "tallybook/identity/invitations/1"
     EMAIL_INDEX = "tallybook/identity/email-index/1"
     FOREIGN_SUBJECTS = "tallybook/identity/foreign-subjects/1"
+    DOCUMENT_LINKS = "tallybook/identity/document-links/1"
 
 
 class NotSealedHere(Exception):

@@ -360,7 +360,14 @@ def test_a_bad_item_is_told_and_the_list_that_holds_it_is_not_called_short() -> 
         ("X-CSRF-Token", {"csrf_token_invalid"}),
         (
             "Retry-After",
-            {"rate_limited", "position_not_reached", "log_in_held_back", "passwords_busy", "dry_runs_busy"},
+            {
+                "rate_limited",
+                "position_not_reached",
+                "log_in_held_back",
+                "passwords_busy",
+                "documents_busy",
+                "dry_runs_busy",
+            },
         ),
         (
             "Idempotency-Key",

@@ -138,6 +138,8 @@ PROMISED = """
     EmptyTier                    empty_tier                     invalid    tiers
     TierWithoutEndBeforeLast     tier_without_end_before_last   invalid    tiers
     LastTierHasEnd               last_tier_has_end              invalid    tiers
+    UnknownLocale                unknown_locale                 invalid    locale
+    InvalidSeller                invalid_seller                 invalid    seller
     InvalidTaxLocation           invalid_tax_location           invalid    address
     InvalidCoupon                invalid_coupon                 invalid    coupon
     CouponExhausted              coupon_exhausted               conflict   -

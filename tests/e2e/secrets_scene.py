@@ -344,6 +344,23 @@ async def portal(scene: Scene, customer_id: str) -> None:
     assert (await visitor.send("POST", "/v1/portal/logout", {})).status_code == 200
 
 
+async def documents(scene: Scene, customer_id: str) -> None:
+    """An invoice's PDF, made and sent by a link, which is also used as clients misuse it."""
+    line = {"description": "Set-up", "amount": {"amount": 100, "currency": "EUR"}}
+    draft = await scene.whole.post("/v1/invoices", {"customer": customer_id, "currency": "EUR", "lines": [line]})
+    path = f"/v1/invoices/{draft.id}"
+    assert (await scene.whole.post(f"{path}/finalize", {})).status == 200
+    url = str((await scene.whole.post(f"{path}/pdf-link", {})).body["url"])
+    token = url.rpartition("/")[2]
+    scene.drew("a link to a document", token)
+    opened = await scene.http.get(f"/v1/invoice-pdfs/{token}")
+    assert opened.content == (await scene.whole.send("GET", f"{path}/pdf")).content
+    assert opened.content.startswith(b"%PDF")
+    assert (await scene.http.get(f"/v1/invoice-pdfs/{token[:-2]}AA")).status_code == 404
+    assert (await scene.http.get(f"/v1/invoice-pdfs?token={token}")).status_code == 404
+    assert (await scene.bearer(token, "GET", path)).status_code == 401
+
+
 async def cells_own(scene: Scene) -> None:
     """The master key, and the keys that sign."""
     master_key = vault_master_key(scene.whole.cell.settings)

@@ -64,6 +64,7 @@ async def test_nothing_that_is_kept_or_told_holds_a_secret_or_an_address(
     await scenery.foreign_subjects(scene)
     await scenery.api_keys(scene)
     await scenery.portal(scene, customer_id)
+    await scenery.documents(scene, customer_id)
     await scenery.cells_own(scene)
     await _is_told(scene.whole.cell)
     await scene.whole.at_rest()

@@ -59,9 +59,15 @@ OF_ACCESS = {
 }
 """What is shown from the rows that events write in their own commit."""
 ORDER: dict[str, Any] = {"metadata": {"order": "4711", "channel": "web"}}
-OF_ANOTHER = {"approve_approval", "reject_approval", "leave_team", "change_approval_limits"}
+OF_ANOTHER = {
+    "approve_approval",
+    "reject_approval",
+    "leave_team",
+    "change_approval_limits",
+    "change_billing_settings",
+}
 """Whoever asked does not decide: test_api_approvals.py. No key is a member (test_api_users.py), or changes limits
-(test_api_approval_limits.py).
+(test_api_approval_limits.py). Settings have no id (test_api_invoice_pdf.py).
 """
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 
@@ -82,6 +88,7 @@ async def tell(story: Story) -> None:
             "external_id": "crm-1",
             "currency": "EUR",
             "time_zone": "Europe/London",
+            "locale": "en-GB",
         },
     )
     await story.do("update_customer", {"email": "countess@example.com", "phone": None, **MOVED}, customer_id=ada["id"])

@@ -12,14 +12,15 @@ from domain.identity.permissions import Permission
 from testing.api_client import Client, running_api
 from testing.services import FreshDatabase
 
-OF_PEOPLE: Final = {Permission.APPROVAL_LIMITS_WRITE}
+OF_PEOPLE: Final = {Permission.APPROVAL_LIMITS_WRITE, Permission.BILLING_SETTINGS_WRITE}
 PATCHES: Final = {
     operation.path: operation
     for each in RESOURCES
     for operation in each.declared
     if operation.method == "PATCH" and operation.is_command and operation.needs not in OF_PEOPLE
 }
-"""What no API key changes: a user's own profile (test_api_own_sessions.py), limits (test_api_approval_limits.py)."""
+"""What no API key changes: a user's own profile (test_api_own_sessions.py), limits (test_api_approval_limits.py);
+and settings, which have no id (test_api_invoice_pdf.py)."""
 
 
 class Sample(NamedTuple):
@@ -75,6 +76,7 @@ async def _customer(client: Client) -> Mapping[str, object]:
         "phone": "+44 20 7946 0958",
         "address": {"city": "London", "country": "GB"},
         "tax_ids": [{"type": "gb_vat", "value": "GB123"}],
+        "locale": "en-GB",
     }
     return await client.made("/v1/customers", {"currency": "EUR", "time_zone": "Europe/London", **person, **KEPT})
 
@@ -143,6 +145,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
             },
             "tax_ids": [{"type": "eu_vat", "value": "DE123"}],
             "time_zone": "Asia/Tokyo",
+            "locale": "ja-JP",
         }
         | OTHER,
         moves={"address": frozenset({"tax_location"})},

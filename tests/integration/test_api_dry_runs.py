@@ -154,7 +154,7 @@ OF_PEOPLE = OF_ANOTHER | {
     for name, operation in OPERATIONS.items()
     if operation.is_command and operation.needs is Permission.TENANTS_WRITE
 }
-"""Commands that no key of a tenant gives."""
+"""Commands that no key of a tenant gives, and those of settings."""
 
 
 async def test_and_so_it_is_with_what_only_people_do(api: Api) -> None:
@@ -196,6 +196,7 @@ async def test_and_so_it_is_with_what_only_people_do(api: Api) -> None:
     await do(ada, "reject_approval", approval_id=str(asked[1]))
     limits = {"limits": [{"currency": "EUR", "amount": 500}]}
     await do(ada, "change_approval_limits", limits, tenant="acme")
+    await do(ada, "change_billing_settings", {"seller": {"name": "Acme"}, "locale": "de-DE"}, tenant="acme")
     await do(bob, "leave_team")
     assert done == OF_PEOPLE
 

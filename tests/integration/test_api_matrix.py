@@ -334,13 +334,17 @@ async def test_a_list_shows_a_customer_their_own_and_nothing_of_anothers(scene: 
             assert answer.json()["data"] == [], operation.name
 
 
+OF_FINALIZED = "get_invoice_pdf"
+"""The invoice here is a draft, and drafts have none: tests/integration/test_api_invoice_pdf.py."""
+
+
 async def test_a_customer_is_shown_of_their_own_what_the_tenant_is_shown_of_it(scene: Scene) -> None:
     customer, tenant = scene.asks["Role customer"], scene.asks["Scope read"]
     held = permissions_of(Role.CUSTOMER)
     paths = [
         _path(operation, scene.own)
         for operation in OPERATIONS.values()
-        if operation.needs in held and operation.is_query and "{" in operation.path
+        if operation.needs in held and operation.is_query and "{" in operation.path and operation.name != OF_FINALIZED
     ]
     assert len(paths) >= 6
     for path in [*paths, f"/v1/invoices/{scene.own.ids['in_']}?expand[]=customer"]:

@@ -39,6 +39,7 @@ TABLE = """
 | refunds †              | rw    | rw            | rw       | –    | r      | o r      | read, write |
 | approvals              | rw    | rw            | –        | –    | r      | –        | read, write |
 | approval_limits *†     | rw    | r             | r        | –    | r      | –        | read        |
+| billing_settings       | rw    | rw            | r        | –    | r      | –        | read, admin |
 | catalogue              | rw    | rw            | r        | r    | r      | –        | read, write |
 | usage                  | rw    | rw            | r        | –    | r      | o r      | read, write |
 | wallets                | rw    | rw            | o rw     | –    | r      | o rw     | read, write |

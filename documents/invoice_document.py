@@ -1,0 +1,193 @@
+"""An invoice as a document: from its facts to every text that stands on the page, in its order. Pure.
+
+The same facts give the same document: its date is the invoice's own, and nothing comes from a clock or a machine.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+from documents.formats import Formats
+from documents.words import WORDS, Words
+from domain.customers.customer import Customer
+from domain.invoicing.billing_settings import Seller
+from domain.invoicing.invoice import Invoice, InvoiceStatus
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.kernel.money import Money
+from domain.pricing.models import WHOLE_PERIOD, PerUnit
+from infra.commitments import Json, Person
+
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")
+LETTER_COUNTRIES: Final = frozenset({"US", "CA", "MX", "PH", "CL", "CO", "VE"})
+"""Where paper is US letter; elsewhere it is A4 (CLDR, territory information: paperSize)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceFacts:
+    """What a document shows of. `customer` is as they were when it was finalized, `person` what the vault had of them
+    then (None: nothing, or nothing any more). `time_zone` is where days begin.
+    """
+
+    invoice: Invoice
+    seller: Seller
+    customer: Customer
+    person: Person | None
+    is_erased: bool
+    locale: str
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A label, and what it says."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the invoice; empty where it has nothing to say."""
+
+    description: str
+    period: str
+    quantity: str
+    unit_price: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who sells or buys: a name and the lines below it."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """Everything that the page says. `at` is the document's date: year to second, in UTC."""
+
+    file_name: str
+    language: str
+    paper: str
+    title: str
+    at: tuple[int, ...]
+    seller: Party
+    buyer: Party
+    facts: tuple[Pair, ...]
+    stamp: str
+    rows: tuple[Row, ...]
+    totals: tuple[Pair, ...]
+    notes: tuple[str, ...]
+    footer: str
+    words: Words
+
+
+def invoice_document(facts: InvoiceFacts) -> Document:
+    """The document of an invoice that has been finalized."""
+    invoice, formats = facts.invoice, Formats(facts.locale, facts.time_zone)
+    words = WORDS[formats.language]
+    assert invoice.number is not None, "a draft has no document"
+    assert invoice.finalized_at is not None, "a draft has no document"
+    at = invoice.finalized_at.astimezone(UTC)
+    return Document(
+        file_name=f"{_NOT_IN_NAMES.sub('-', invoice.number)}.pdf",
+        language=formats.language,
+        paper="us-letter" if formats.country in LETTER_COUNTRIES else "a4",
+        title=f"{words.invoice} {invoice.number}",
+        at=(at.year, at.month, at.day, at.hour, at.minute, at.second),
+        seller=_seller(facts.seller, formats),
+        buyer=_buyer(facts, formats, words),
+        facts=tuple(_facts(facts, formats, words, at)),
+        stamp=words.void if invoice.status is InvoiceStatus.VOID else "",
+        rows=tuple(_row(line, formats) for line in invoice.lines),
+        totals=tuple(_totals(invoice, formats, words)),
+        notes=(words.erased,) if facts.is_erased else (),
+        footer=facts.seller.footer or "",
+        words=words,
+    )
+
+
+def _seller(seller: Seller, formats: Formats) -> Party:
+    country = () if seller.country is None else (formats.country_name(seller.country),)
+    further = tuple(each for each in (seller.email, seller.tax_id) if each is not None)
+    return Party(seller.name, (*seller.address, *country, *further))
+
+
+def _buyer(facts: InvoiceFacts, formats: Formats, words: Words) -> Party:
+    if facts.is_erased:
+        return Party(words.erased, ())
+    person: Person = facts.person or {}
+    return Party(_text(person, "name"), (*_address(person.get("address"), formats), *_tax_ids(person.get("tax_ids"))))
+
+
+def _address(address: Json, formats: Formats) -> tuple[str, ...]:
+    if not isinstance(address, Mapping):
+        return ()
+    place = " ".join(filter(None, (_text(address, "postal_code"), _text(address, "city"))))
+    country = _text(address, "country")
+    lines = (_text(address, "line1"), _text(address, "line2"), place, _text(address, "region"))
+    return tuple(filter(None, (*lines, formats.country_name(country) if country else "")))
+
+
+def _tax_ids(tax_ids: Json) -> tuple[str, ...]:
+    if not isinstance(tax_ids, list):
+        return ()
+    return tuple(_text(each, "value") for each in tax_ids if isinstance(each, Mapping))
+
+
+def _text(of: Mapping[str, Json], name: str) -> str:
+    value = of.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _facts(facts: InvoiceFacts, formats: Formats, words: Words, at: datetime) -> list[Pair]:
+    invoice, customer = facts.invoice, facts.customer
+    found = [Pair(words.number, invoice.number or ""), Pair(words.issued, formats.day(at))]
+    for label, when in ((words.due, invoice.due_at), (words.paid_on, invoice.paid_at)):
+        if when is not None:
+            found.append(Pair(label, formats.day(when)))
+    if invoice.voided_at is not None:
+        found.append(Pair(words.voided_on, formats.day(invoice.voided_at)))
+    found.append(Pair(words.reference, customer.external_id or customer.customer_id))
+    return found
+
+
+def _row(line: InvoiceLine, formats: Formats) -> Row:
+    has_period = line.period_start is not None and line.period_end is not None and line.period_start < line.period_end
+    return Row(
+        description=line.description,
+        period=formats.period(line.period_start, line.period_end) if has_period else "",  # type: ignore[arg-type]
+        quantity=formats.quantity(line.quantity),
+        unit_price=_unit_price(line, formats),
+        amount=formats.money(line.amount),
+    )
+
+
+def _unit_price(line: InvoiceLine, formats: Formats) -> str:
+    """What one costs, where quantity times that is the line's amount: not of tiers, packages, or a part of a period."""
+    pricing = line.pricing
+    if pricing is None or not isinstance(pricing.price, PerUnit):
+        return ""
+    if pricing.share != WHOLE_PERIOD or pricing.price.free_units != Decimal(0):
+        return ""
+    return formats.unit_price(pricing.price.unit_amount, pricing.price.currency)
+
+
+def _totals(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:
+    """The total, what settles it, and what is due: they add up. What a void invoice had of the balance went back."""
+    settled: list[tuple[str, Money]] = []
+    if invoice.status is not InvoiceStatus.VOID:
+        to_balance = invoice.amount_overpaid - min(invoice.amount_applied, Money.zero(invoice.currency))
+        settled = [
+            (words.from_balance, max(invoice.amount_applied, Money.zero(invoice.currency))),
+            (words.paid, invoice.amount_paid + invoice.amount_overpaid),
+            (words.to_balance, to_balance),
+        ]
+    shown = [(label, amount) for label, amount in settled if amount.amount]
+    all_of_it = [(words.total, invoice.total), *shown, (words.amount_due, invoice.amount_due)]
+    return [Pair(label, formats.money(amount)) for label, amount in all_of_it]

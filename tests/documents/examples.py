@@ -1,0 +1,90 @@
+"""An invoice and who is on it, from which the tests of documents make theirs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from documents.invoice_document import Document, InvoiceFacts, invoice_document
+from domain.customers.customer import CUSTOMER
+from domain.invoicing.billing_settings import Seller
+from domain.invoicing.invoice import INVOICE, Invoice, InvoiceEvent, InvoiceFinalized
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money
+from testing.examples.streams import BY_HAND, CUSTOMER_ID, IN_ADVANCE, INVOICE_ID, customer_created, id_of
+from testing.moments import utc
+
+SELLER = Seller(
+    name="Example GmbH",
+    address=("Musterstraße 1", "10115 Berlin"),
+    country="DE",
+    email="billing@example.com",
+    tax_id="USt-IdNr. DE123456789",
+    footer="HRB 12345",
+)
+ADA: dict[str, Any] = {
+    "name": "Ada Lovelace",
+    "address": {"line1": "12 St James's Square", "city": "London", "postal_code": "SW1Y 4JH", "country": "GB"},
+    "tax_ids": [{"type": "gb_vat", "value": "GB987654321"}],
+}
+
+
+def line(nth: int, amount: int, currency: str = "EUR", **changes: Any) -> InvoiceLine:
+    """The nth line, for January unless another period is named."""
+    facts: dict[str, Any] = {
+        "line_id": id_of("il_", nth),
+        "description": f"Position {nth}",
+        "amount": Money(amount, CurrencyCode(currency)),
+        "quantity": Decimal(1),
+        "timing": IN_ADVANCE,
+        "period_start": utc("2026-01-01"),
+        "period_end": utc("2026-02-01"),
+    }
+    return InvoiceLine(**facts | changes)
+
+
+def invoice(lines: Sequence[InvoiceLine], *then: InvoiceEvent, applied: int = 0) -> Invoice:
+    """One with these lines that was finalized on the first of January, and what happened to it since. `applied` is
+    what the customer's balance paid of it.
+    """
+    currency = lines[0].amount.currency
+    finalized = InvoiceFinalized(
+        invoice_id=INVOICE_ID,
+        customer_id=CUSTOMER_ID,
+        subscription_id=None,
+        number="INV-000042",
+        collection=BY_HAND,
+        currency=currency,
+        lines=tuple(lines),
+        total=Money(sum(each.amount.amount for each in lines), currency),
+        applied=Money(applied, currency),
+        test_clock_id=None,
+        finalized_at=utc("2026-01-01T12:00"),
+        due_at=utc("2026-01-31T12:00"),
+    )
+    found = INVOICE.evolve(None, finalized)
+    for event in then:
+        found = INVOICE.evolve(found, event)
+    return found
+
+
+def document(of: Invoice, **changes: Any) -> Document:
+    """Ada's, in German."""
+    facts: dict[str, Any] = {
+        "invoice": of,
+        "seller": SELLER,
+        "customer": CUSTOMER.evolve(None, customer_created(currency=of.currency)),
+        "person": ADA,
+        "is_erased": False,
+        "locale": "de-DE",
+        "time_zone": "Europe/Berlin",
+    }
+    return invoice_document(InvoiceFacts(**facts | changes))
+
+
+def as_sent(of: Document) -> dict[str, Any]:
+    """A document as the process that sets it reads it."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(of)))
+    return found
