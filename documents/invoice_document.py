@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from documents.formats import Formats
+from documents.formats import NO_BREAK_SPACE, Formats
 from documents.words import WORDS, Words
 from domain.customers.customer import Customer
 from domain.invoicing.billing_settings import Seller
@@ -18,6 +18,7 @@ from domain.invoicing.invoice import Invoice, InvoiceStatus
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.money import Money
 from domain.pricing.models import WHOLE_PERIOD, PerUnit
+from domain.tax.computation import TaxTreatment
 from infra.commitments import Json, Person
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")
@@ -81,6 +82,7 @@ class Document:
     facts: tuple[Pair, ...]
     stamp: str
     rows: tuple[Row, ...]
+    taxes: tuple[Pair, ...]
     totals: tuple[Pair, ...]
     notes: tuple[str, ...]
     footer: str
@@ -105,8 +107,9 @@ def invoice_document(facts: InvoiceFacts) -> Document:
         facts=tuple(_facts(facts, formats, words, at)),
         stamp=words.void if invoice.status is InvoiceStatus.VOID else "",
         rows=tuple(_row(line, formats) for line in invoice.lines),
+        taxes=tuple(_taxes(invoice, formats, words)),
         totals=tuple(_totals(invoice, formats, words)),
-        notes=(words.erased,) if facts.is_erased else (),
+        notes=(*_tax_notes(invoice, words), *((words.erased,) if facts.is_erased else ())),
         footer=facts.seller.footer or "",
         words=words,
     )
@@ -176,6 +179,28 @@ def _unit_price(line: InvoiceLine, formats: Formats) -> str:
     if pricing.share != WHOLE_PERIOD or pricing.price.free_units != Decimal(0):
         return ""
     return formats.unit_price(pricing.price.unit_amount, pricing.price.currency)
+
+
+def _taxes(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:
+    """The net amount and the tax of each rate, with what it is of: together they are the total, included or on top."""
+    if invoice.tax is None:
+        return []
+    rates = [
+        Pair(
+            f"{total.kind.upper()} {formats.quantity(total.percent)}{NO_BREAK_SPACE}% ({formats.money(total.taxable)})",
+            formats.money(total.tax),
+        )
+        for total in invoice.tax.totals
+        if total.kind is not None and total.percent is not None
+    ]
+    return [Pair(words.net, formats.money(invoice.total - invoice.total_tax)), *rates]
+
+
+def _tax_notes(invoice: Invoice, words: Words) -> list[str]:
+    """Why there is no tax, where an invoice must say so."""
+    said = {TaxTreatment.REVERSE_CHARGE: words.reverse_charge, TaxTreatment.EXEMPT: words.exempt}
+    totals = () if invoice.tax is None else invoice.tax.totals
+    return [said[total.treatment] for total in totals if total.treatment in said]
 
 
 def _totals(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:

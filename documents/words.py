@@ -23,7 +23,10 @@ class Words:
     quantity: str
     unit_price: str
     amount: str
+    net: str
     total: str
+    reverse_charge: str
+    exempt: str
     paid: str
     amount_due: str
     from_balance: str
@@ -52,7 +55,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Menge",
             unit_price="Einzelpreis",
             amount="Betrag",
+            net="Nettobetrag",
             total="Gesamtbetrag",
+            reverse_charge="Steuerschuldnerschaft des Leistungsempfängers (Reverse Charge).",
+            exempt="Von der Steuer befreit.",
             paid="Bezahlt",
             amount_due="Offener Betrag",
             from_balance="Mit Ihrem Guthaben verrechnet",
@@ -77,7 +83,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Quantity",
             unit_price="Unit price",
             amount="Amount",
+            net="Net amount",
             total="Total",
+            reverse_charge="Reverse charge: the customer owes the tax.",
+            exempt="Exempt from tax.",
             paid="Paid",
             amount_due="Amount due",
             from_balance="Paid from your balance",
@@ -102,7 +111,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Cantidad",
             unit_price="Precio unitario",
             amount="Importe",
+            net="Importe neto",
             total="Total",
+            reverse_charge="Inversión del sujeto pasivo: el cliente debe el impuesto.",
+            exempt="Exento de impuestos.",
             paid="Pagado",
             amount_due="Importe pendiente",
             from_balance="Pagado con su saldo",
@@ -127,7 +139,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Quantité",
             unit_price="Prix unitaire",
             amount="Montant",
+            net="Montant net",
             total="Total",
+            reverse_charge="Autoliquidation : la taxe est due par le client.",
+            exempt="Exonéré de taxe.",
             paid="Payé",
             amount_due="Montant dû",
             from_balance="Imputé sur votre solde",
@@ -152,7 +167,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="数量",
             unit_price="単価",
             amount="金額",
+            net="税抜金額",
             total="合計",
+            reverse_charge="リバースチャージ:税は顧客が納付します。",
+            exempt="非課税。",
             paid="支払済み",
             amount_due="お支払い残高",
             from_balance="残高からのお支払い",

@@ -21,6 +21,7 @@ from domain.kernel.stream import Stream
 from domain.ledger.journal_entry import JOURNAL_ENTRY
 from domain.payments.payment import PAYMENT
 from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.tax.settings import TAX_SETTINGS
 
 STREAMS: Final[dict[str, Stream[Any]]] = {
     stream.name: stream
@@ -29,6 +30,7 @@ STREAMS: Final[dict[str, Stream[Any]]] = {
         PRODUCT,
         PLAN,
         PRICE,
+        TAX_SETTINGS,
         SUBSCRIPTION,
         INVOICE,
         INVOICE_NUMBERING,

@@ -35,6 +35,7 @@ from domain.subscriptions import consequences as of_invoices
 from domain.subscriptions import pause_commands as pauses
 from domain.subscriptions import preview_commands as previews
 from domain.subscriptions import trial_commands as trials
+from domain.tax import commands as taxes
 
 CONSEQUENCES: Final[Mapping[type, Consequence]] = together(of_invoices.CONSEQUENCES, of_payments.CONSEQUENCES)
 
@@ -144,6 +145,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     for context in (
         customers,
         catalog,
+        taxes,
         subscriptions,
         subscriptions_ending,
         trials,

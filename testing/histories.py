@@ -25,6 +25,7 @@ from domain.customers.payment_method import (
     AttachPaymentMethod,
     PaymentMethodKind,
 )
+from domain.customers.tax_location import TaxLocation
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import encode, uuid7
@@ -45,6 +46,12 @@ USD = CurrencyCode("USD")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RECORDED_START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MONTH = Interval(unit=IntervalUnit.MONTH, count=1)
+TAX_PLACES = (
+    TaxLocation(country="DE", postal_prefix="101"),
+    TaxLocation(country="FR"),
+    None,
+    TaxLocation(country="CA", region="QC"),
+)
 WITH_METADATA = tuple(stream for stream in STREAMS.values() if stream.metadata_set is not None)
 PHONE = PerUnit(currency=USD, unit_amount=Decimal(7035))
 
@@ -131,6 +138,9 @@ class History:
                 external_id=f"ext-{self._ids}",
                 currency="USD",
                 personal=personal,
+                tax_location=TAX_PLACES[self._ids % len(TAX_PLACES)],
+                vat_id_country=("FR", None)[self._ids % 2],
+                tax_exempt=self._ids % 5 == 0,
                 test_clock_id=test_clock_id,
             ),
         )

@@ -83,6 +83,14 @@ from domain.subscriptions.pause_commands import (
 )
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
+from domain.tax.computation import TaxRate
+from domain.tax.settings import (
+    ArchiveTaxRate,
+    ChangeTaxSettings,
+    CreateTaxRate,
+    CreateTaxRegistration,
+    EndTaxRegistration,
+)
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
 
 ADA, BOB = "user:ada", "user:bob"
@@ -153,6 +161,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 interval=None if usd.amount % 5 else QUARTER,
                 timing=draw.choice(tuple(BillingTiming)),
             )
+            yield from _random_taxes(known, usd.amount)
             if draw.random() < 0.05:
                 yield ArchivePlan(plan_id=some("plan"))
         case 4 | 5 | 6:
@@ -312,6 +321,31 @@ def _trial(history: History, tenant: str, subscription_id: str) -> Iterator[Comm
         yield RenewSubscription(subscription_id=subscription_id)
         yield ExtendTrial(subscription_id=subscription_id, trial_end=subscription.anchor_at + timedelta(days=2))
         yield EndTrial(subscription_id=subscription_id)
+
+
+def _random_taxes(known: dict[str, list[str]], n: int) -> Iterator[Command]:
+    """The table of a tenant as it grows, registrations in two countries, of which one ends, and what is refused."""
+    rate_ids, registration_ids = known.setdefault("tax_rate", []), known.setdefault("tax_registration", [])
+    rate_ids.append(f"txr_{len(rate_ids)}")
+    registration_ids.append(f"txreg_{len(registration_ids)}")
+    country = ("DE", "FR")[n % 2]
+    yield ChangeTaxSettings(seller_country="DE", prices_include_tax=n % 3 == 0)
+    yield CreateTaxRate(
+        rate=TaxRate(
+            rate_id=rate_ids[-1],
+            percent=Decimal(n % 2500) / 100,
+            country=country,
+            kind=("vat", "levy")[n % 5 == 0],
+            valid_from=START.date() - timedelta(days=n % 3),
+        ),
+        metadata=(("order", str(n)),),
+    )
+    yield CreateTaxRegistration(
+        registration_id=registration_ids[-1], country=country, number=f"{country}{n}", valid_from=START.date()
+    )
+    if n % 4 == 0:
+        yield EndTaxRegistration(registration_id=registration_ids[-1], valid_until=START.date() + timedelta(days=n))
+        yield ArchiveTaxRate(rate_id=rate_ids[n % len(rate_ids)])
 
 
 def _random_approval(approval_id: str, payment_id: str, refund_id: str, n: int) -> Iterator[Command]:

@@ -1,7 +1,8 @@
 """What an event says, as it is answered: recorded ones, and those that a dry run would record."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from pydantic import Field
 from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
@@ -26,6 +27,7 @@ class PostingResource(TypedDict):
     side: Side
     amount: MoneyResource
     customer: str | None
+    jurisdiction: Annotated[str | None, Field(description="Whose tax it is.")]
 
 
 def posting_resource(posting: Posting) -> PostingResource:
@@ -35,6 +37,7 @@ def posting_resource(posting: Posting) -> PostingResource:
         "side": posting.side,
         "amount": money(posting.amount),
         "customer": posting.customer_id,
+        "jurisdiction": posting.jurisdiction,
     }
 
 

@@ -5,7 +5,7 @@ Nothing is coerced ("1" is not 1), unknown fields are refused, and no text holds
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
@@ -30,6 +30,7 @@ MAX_AMOUNT: Final = 999_999_999_999
 
 MAX_UNIT_AMOUNT: Final = Decimal(99_999_999_999)
 MAX_QUANTITY: Final = Decimal(1_000_000)
+MAX_PERCENT: Final = Decimal(100)
 MAX_DECIMALS: Final = 12
 MAX_METADATA_KEY_CHARS: Final = 40
 MAX_METADATA_VALUE_CHARS: Final = 500
@@ -41,6 +42,7 @@ _DECIMAL: Final = re.compile(DECIMAL_PATTERN[1:-1])
 _INSTANT: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -96,6 +98,8 @@ SubscriptionId: TypeAlias = Annotated[str, _id(identifiers.SUBSCRIPTION)]
 InvoiceId: TypeAlias = Annotated[str, _id(identifiers.INVOICE)]
 PaymentMethodId: TypeAlias = Annotated[str, _id(identifiers.PAYMENT_METHOD)]
 PaymentId: TypeAlias = Annotated[str, _id(identifiers.PAYMENT)]
+TaxRateId: TypeAlias = Annotated[str, _id(identifiers.TAX_RATE)]
+TaxRegistrationId: TypeAlias = Annotated[str, _id(identifiers.TAX_REGISTRATION)]
 JournalEntryId: TypeAlias = Annotated[str, _id(identifiers.JOURNAL_ENTRY)]
 TestClockId: TypeAlias = Annotated[str, _id(identifiers.TEST_CLOCK)]
 
@@ -168,6 +172,25 @@ Instant: TypeAlias = Annotated[
 ]
 
 
+def _day(value: object) -> date:
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
+        raise PydanticCustomError("invalid_date", "Not a date like 2026-01-31")
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("invalid_date", "There is no such date") from None
+    if not EARLIEST.date() <= day < LATEST.date():
+        raise PydanticCustomError("date_out_of_range", "Dates lie in the years 1970 to 2199")
+    return day
+
+
+Day: TypeAlias = Annotated[
+    date,
+    PlainValidator(_day),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-01-31"]}),
+]
+
+
 def _decimal(least: Decimal, most: Decimal) -> Callable[[object], Decimal]:
     def parse(value: object) -> Decimal:
         if isinstance(value, int) and not isinstance(value, bool):
@@ -201,6 +224,8 @@ Quantity: TypeAlias = Annotated[
 UnitAmount: TypeAlias = Annotated[
     Decimal, PlainValidator(_decimal(Decimal(0), MAX_UNIT_AMOUNT)), _decimal_schema(MAX_UNIT_AMOUNT)
 ]
+
+Percent: TypeAlias = Annotated[Decimal, PlainValidator(_decimal(Decimal(0), MAX_PERCENT)), _decimal_schema(MAX_PERCENT)]
 
 
 def plain_decimal(value: Decimal) -> str:

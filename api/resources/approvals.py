@@ -40,7 +40,7 @@ from domain.identity.authority import NotAllowed
 from domain.identity.permissions import Permission
 from domain.identity.tenant import InvalidApprovalLimits
 from domain.kernel import identifiers
-from domain.kernel.accounts import Posting, UnbalancedEntry, UnknownAccount
+from domain.kernel.accounts import UnbalancedEntry, UnknownAccount
 from domain.ledger.journal_entry import IsControlAccount, JournalEntryIsReversed, JournalEntryNotFound
 from domain.payments.payment import PaymentNotFound
 from domain.payments.refund_commands import InvalidRefundAmount, PaymentNotRefundable, RefundExceedsPayment
@@ -288,7 +288,7 @@ def _refund(asked: NewRefund) -> RefundAskedFor:
 def _entry(asked: NewJournalEntry) -> WantedEntry:
     return WantedEntry(
         entry_id=new_id(identifiers.JOURNAL_ENTRY),
-        postings=tuple(Posting(each.account, each.side, each.amount.value, each.customer) for each in asked.postings),
+        postings=tuple(each.value for each in asked.postings),
         memo=asked.memo,
         metadata=asked.kept,
     )

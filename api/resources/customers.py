@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
@@ -35,8 +36,10 @@ from api.resources.personal_data import (
     personal_resource,
     seal,
     tax_location,
+    vat_id_country,
     with_given,
 )
+from api.resources.tax_fields import TaxLocationResource, tax_location_resource
 from domain.customers.customer import (
     CUSTOMER,
     CreateCustomer,
@@ -49,7 +52,6 @@ from domain.customers.customer import (
     UpdateCustomer,
 )
 from domain.customers.payment_method import PaymentMethodIsDetached, PaymentMethodNotFound
-from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import TestClockIsDeleted, TestClockNotFound
 from domain.identity.permissions import Permission
 from domain.kernel.billing_period import UnknownTimeZone
@@ -67,6 +69,9 @@ from projections.stream_rows import Found
 _ID: Final = "cus_01m7ywe9z7e398x54gfbrtqnk7"
 
 
+TaxExempt: TypeAlias = Annotated[bool, Field(description="Whether the customer is charged no tax, wherever they are.")]
+
+
 class NewCustomer(New, PersonalFields):
     """A customer to be. Personal fields are kept apart from the log, and can be erased."""
 
@@ -74,16 +79,20 @@ class NewCustomer(New, PersonalFields):
     currency: Currency
     time_zone: TimeZone = "UTC"
     locale: Locale | None = None
+    tax_exempt: TaxExempt = False
     test_clock: TestClockId | None = None
 
 
 class CustomerChange(Change, PersonalFields):
-    """What is to change of a customer. Metadata are the merchant's to say, and need `customers:create`."""
+    """What is to change of a customer. Metadata and `tax_exempt` are the merchant's to say, and need
+    `customers:create`.
+    """
 
-    reserved = MappingProxyType({"metadata": Permission.CUSTOMERS_CREATE})
+    reserved = MappingProxyType({"metadata": Permission.CUSTOMERS_CREATE, "tax_exempt": Permission.CUSTOMERS_CREATE})
 
     time_zone: Kept[TimeZone]
     locale: Clearable[Locale]
+    tax_exempt: Kept[TaxExempt]
 
 
 class DefaultPaymentMethod(NoBody):
@@ -115,16 +124,6 @@ class BalanceResource(TypedDict):
     prepaid: list[MoneyResource]
 
 
-class TaxLocationResource(TypedDict):
-    """Where a customer is taxed: what the log keeps of the address. `region` is a code of ISO 3166-2 without its
-    country, `postal_prefix` the postal code's first characters.
-    """
-
-    country: str
-    region: str | None
-    postal_prefix: str | None
-
-
 class CustomerResource(PersonalResource):
     """A customer. `balance` is what their next invoices draw on: what they paid above invoices, and invoices of less
     than nothing. What a payment without an invoice captured is not in it: it can be refunded.
@@ -137,18 +136,16 @@ class CustomerResource(PersonalResource):
     time_zone: str
     locale: str | None
     tax_location: TaxLocationResource | None
+    tax_exempt: bool
+    vat_id_country: Annotated[
+        str | None, Field(description="The country of the European VAT id that was found to be well-formed.")
+    ]
     default_payment_method: str | None
     balance: MoneyResource
     test_clock: str | None
     created: datetime
     deleted_at: datetime | None
     erased_at: datetime | None
-
-
-def _tax_location_resource(location: TaxLocation | None) -> TaxLocationResource | None:
-    if location is None:
-        return None
-    return {"country": location.country, "region": location.region, "postal_prefix": location.postal_prefix}
 
 
 def customer_resource(customer: Customer, person: Person | None) -> CustomerResource:
@@ -160,7 +157,9 @@ def customer_resource(customer: Customer, person: Person | None) -> CustomerReso
         "currency": customer.currency,
         "time_zone": customer.time_zone,
         "locale": customer.locale,
-        "tax_location": _tax_location_resource(customer.tax_location),
+        "tax_location": None if customer.tax_location is None else tax_location_resource(customer.tax_location),
+        "tax_exempt": customer.tax_exempt,
+        "vat_id_country": customer.vat_id_country,
         "default_payment_method": customer.default_payment_method_id,
         "balance": money(customer.balance),
         "test_clock": customer.test_clock_id,
@@ -183,6 +182,8 @@ EXAMPLE: Final[dict[str, object]] = {
     "time_zone": "Europe/Berlin",
     "locale": "de-DE",
     "tax_location": None,
+    "tax_exempt": False,
+    "vat_id_country": None,
     "default_payment_method": None,
     "balance": {"amount": 0, "currency": "EUR"},
     "test_clock": None,
@@ -256,6 +257,8 @@ async def create_customer(call: Call, body: NewCustomer) -> Intention:
             test_clock_id=body.test_clock,
             personal=None if sealed is None else sealed.reference,
             tax_location=tax_location(person),
+            vat_id_country=vat_id_country(person),
+            tax_exempt=body.tax_exempt,
         ),
         render=lambda streams: _decided(streams, customer_id, person),
         location=f"/v1/customers/{customer_id}",
@@ -289,6 +292,8 @@ async def update_customer(call: Call, body: CustomerChange) -> Intention:
             locale=body.locale,
             personal=None if sealed is None else sealed.reference,
             tax_location=tax_location(person),
+            vat_id_country=vat_id_country(person),
+            tax_exempt=body.tax_exempt,
             based_on=known.reference,
         ),
         render=lambda streams: _decided(streams, customer_id, person),

@@ -11,6 +11,7 @@ from api.http.call import Call
 from api.http.fields import MoneyResource, money, plain_decimal
 from api.http.listing import NoParameters
 from api.http.operations import Operations
+from api.resources.invoice_tax import InvoiceTaxResource, LineTaxResource, invoice_tax_resource, line_tax_resource
 from api.resources.invoices import INVOICES
 from api.resources.price_models import ModelResource, stated_resource
 from domain.identity.permissions import Permission
@@ -52,7 +53,8 @@ class PricedBy(TypedDict):
 
 
 class LineExplanation(TypedDict):
-    """Why a line comes to its amount: the portions and the rounding add up to it exactly.
+    """Why a line comes to its amount: the portions and the rounding add up to it exactly. With its tax that is its
+    total; tax that the amount includes adds nothing.
 
     `pricing` is null, and there are no portions, where somebody stated the amount.
     """
@@ -64,6 +66,8 @@ class LineExplanation(TypedDict):
     price: str | None
     period_start: datetime | None
     period_end: datetime | None
+    tax: LineTaxResource | None
+    total: MoneyResource
     pricing: PricedBy | None
     portions: list[PortionResource]
     rounding_difference: str
@@ -76,6 +80,7 @@ class InvoiceExplanation(TypedDict):
     invoice: str
     number: str | None
     total: MoneyResource
+    tax: InvoiceTaxResource | None
     lines: list[LineExplanation]
 
 
@@ -87,6 +92,7 @@ _EXAMPLE: Final[dict[str, object]] = {
     "invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
     "number": "INV-000042",
     "total": {"amount": 4927, "currency": "EUR"},
+    "tax": None,
     "lines": [
         {
             "line": "il_01m7ywe9z7e398x54gfbrtqnk7",
@@ -96,6 +102,8 @@ _EXAMPLE: Final[dict[str, object]] = {
             "price": "price_01m7ywe9z7e398x54gfbrtqnk7",
             "period_start": "2026-01-01T00:00:00Z",
             "period_end": "2026-01-11T00:00:00Z",
+            "tax": None,
+            "total": {"amount": 4927, "currency": "EUR"},
             "pricing": {
                 "currency": "EUR",
                 "model": {
@@ -164,12 +172,13 @@ def explanation_resource(invoice: Invoice) -> InvoiceExplanation:
         "invoice": invoice.invoice_id,
         "number": invoice.number,
         "total": money(invoice.total),
+        "tax": invoice_tax_resource(invoice.tax),
         "lines": [_line(line, node) for line, node in zip(invoice.lines, tree.children, strict=True)],
     }
 
 
 def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
-    (price,) = node.children
+    price, *_taxes = node.children
     by = line.pricing
     rounded = sum((each.amount for each in price.children if each.kind is ExplanationKind.ROUNDING), Fraction(0))
     return {
@@ -180,6 +189,8 @@ def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
         "price": line.price_id,
         "period_start": line.period_start,
         "period_end": line.period_end,
+        "tax": line_tax_resource(line.tax),
+        "total": money(line.total),
         "pricing": None
         if by is None
         else {**stated_resource(by.price), "share": str(by.share), "rounding": by.rounding},
@@ -237,7 +248,8 @@ async def explain_invoice(call: Call, _asked: NoParameters) -> InvoiceExplanatio
     Each line by the portions of its price: free units, the slices of its tiers, started packages, what a minimum or a
     maximum made of it, the share of the period that is not billed, and the one rounding. All figures are exact, in
     minor units: plain decimals where they come out even, else fractions such as "1/3". They are computed from what the
-    invoice recorded when it was made, whatever has become of the catalogue since.
+    invoice recorded when it was made, whatever has become of the catalogue since. The tax of each line, and where,
+    at which rate and for what reason it is charged or not, is what the invoice recorded, too.
     """
     wanted = INVOICES.id_of(call)
     async with call.reading() as connection:

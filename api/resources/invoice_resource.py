@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from api.http.fields import InvoiceId, MoneyResource, money, plain_decimal
 from api.resources.customers import CustomerResource
+from api.resources.invoice_tax import InvoiceTaxResource, LineTaxResource, invoice_tax_resource, line_tax_resource
 from api.resources.subscriptions import SubscriptionResource
 from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice import CollectionMethod, CollectionStatus, Invoice, InvoiceStatus
@@ -27,6 +28,8 @@ class InvoiceLineResource(TypedDict):
     product: str | None
     price: str | None
     tax_category: str | None
+    tax_inclusive: bool | None
+    tax: LineTaxResource | None
     period_start: datetime | None
     period_end: datetime | None
 
@@ -34,6 +37,9 @@ class InvoiceLineResource(TypedDict):
 class InvoiceResource(TypedDict):
     """An invoice. A draft has no number and no due time. `payment` is the one that paid it (`collection_status` says
     `succeeded`) or was tried last, and `collection_failure` why that one came to nothing.
+
+    `subtotal` is the sum of the lines. Tax comes on top of them, or is in those that are `tax_inclusive`; a draft has
+    none yet. `tax` is null where the seller charges none anywhere.
 
     `amount_due` is `total` less `amount_applied` (by the customer's balance; below zero: to it) and `amount_paid`.
     Of an uncollectible invoice it is written off, and a payment recovers it. What was paid above what was due is
@@ -51,6 +57,9 @@ class InvoiceResource(TypedDict):
     collection_failure: str | None
     currency: str
     lines: list[InvoiceLineResource]
+    subtotal: MoneyResource
+    total_tax: MoneyResource
+    tax: InvoiceTaxResource | None
     total: MoneyResource
     amount_due: MoneyResource
     amount_applied: MoneyResource
@@ -81,6 +90,9 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "collection_failure": invoice.collection_failure,
         "currency": invoice.currency,
         "lines": [_line(line) for line in invoice.lines],
+        "subtotal": money(invoice.subtotal),
+        "total_tax": money(invoice.total_tax),
+        "tax": invoice_tax_resource(invoice.tax),
         "total": money(invoice.total),
         "amount_due": money(invoice.amount_due),
         "amount_applied": money(invoice.amount_applied),
@@ -109,10 +121,28 @@ def _line(line: InvoiceLine) -> InvoiceLineResource:
         "product": line.product_id,
         "price": line.price_id,
         "tax_category": line.tax_category,
+        "tax_inclusive": line.tax_inclusive,
+        "tax": line_tax_resource(line.tax),
         "period_start": line.period_start,
         "period_end": line.period_end,
     }
 
+
+LINE_EXAMPLE: Final[dict[str, object]] = {
+    "id": "il_01m7ywe9z7e398x54gfbrtqnk7",
+    "description": "Set-up",
+    "amount": {"amount": 25000, "currency": "EUR"},
+    "quantity": "1",
+    "timing": "in_arrears",
+    "kind": "one_off",
+    "product": None,
+    "price": None,
+    "tax_category": None,
+    "tax_inclusive": None,
+    "tax": None,
+    "period_start": None,
+    "period_end": None,
+}
 
 EXAMPLE: Final[dict[str, object]] = {
     "id": _ID,
@@ -125,21 +155,10 @@ EXAMPLE: Final[dict[str, object]] = {
     "collection_status": "not_applicable",
     "collection_failure": None,
     "currency": "EUR",
-    "lines": [
-        {
-            "id": "il_01m7ywe9z7e398x54gfbrtqnk7",
-            "description": "Set-up",
-            "amount": {"amount": 25000, "currency": "EUR"},
-            "quantity": "1",
-            "timing": "in_arrears",
-            "kind": "one_off",
-            "product": None,
-            "price": None,
-            "tax_category": None,
-            "period_start": None,
-            "period_end": None,
-        }
-    ],
+    "lines": [LINE_EXAMPLE],
+    "subtotal": {"amount": 25000, "currency": "EUR"},
+    "total_tax": {"amount": 0, "currency": "EUR"},
+    "tax": None,
     "total": {"amount": 25000, "currency": "EUR"},
     "amount_due": {"amount": 25000, "currency": "EUR"},
     "amount_applied": {"amount": 0, "currency": "EUR"},

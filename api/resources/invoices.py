@@ -29,8 +29,10 @@ from api.http.listing import (
 from api.http.operations import Intention
 from api.http.resource import Resource
 from api.resources.customers import CUSTOMERS
-from api.resources.invoice_resource import EXAMPLE, InvoiceResource, invoice_resource
+from api.resources.invoice_resource import EXAMPLE, LINE_EXAMPLE, InvoiceResource, invoice_resource
+from api.resources.invoice_tax import INVOICE_TAX_EXAMPLE, LINE_TAX_EXAMPLE
 from api.resources.subscriptions import MAX_DAYS_UNTIL_DUE, SUBSCRIPTIONS
+from api.resources.tax_fields import TaxInclusive
 from domain.catalog.price import BillingTiming
 from domain.catalog.product import ProductNotFound
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCustomersCurrency
@@ -80,6 +82,7 @@ class NewLine(Body):
     quantity: Quantity = Decimal(1)
     timing: BillingTiming = BillingTiming.IN_ARREARS
     product: Annotated[ProductId | None, Field(description="Whose tax category the line bears.")] = None
+    tax_inclusive: TaxInclusive | None = None
     period_start: Annotated[Instant | None, Field(description="When what is billed begins.")] = None
     period_end: Annotated[Instant | None, Field(description="When it ends; that instant is no part of it.")] = None
 
@@ -156,7 +159,11 @@ INVOICES: Final = Resource(
 OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
     "status": "open",
     "number": "INV-000042",
-    "amount_due": {"amount": 25000, "currency": "EUR"},
+    "lines": [LINE_EXAMPLE | {"tax_inclusive": False, "tax": LINE_TAX_EXAMPLE}],
+    "total_tax": {"amount": 4750, "currency": "EUR"},
+    "tax": INVOICE_TAX_EXAMPLE,
+    "total": {"amount": 29750, "currency": "EUR"},
+    "amount_due": {"amount": 29750, "currency": "EUR"},
     "finalized_at": "2026-01-01T00:00:00Z",
     "due_at": "2026-01-31T00:00:00Z",
 }
@@ -190,6 +197,7 @@ async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
             quantity=line.quantity,
             timing=line.timing,
             product_id=line.product,
+            tax_inclusive=line.tax_inclusive,
             period_start=line.period_start,
             period_end=line.period_end,
         )

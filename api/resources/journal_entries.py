@@ -11,6 +11,7 @@ from api.http.facts import PostingResource, posting_resource
 from api.http.fields import Body, CustomerId, Line, LongText, New, PositiveMoney
 from api.http.operations import Intention
 from api.http.resource import Resource
+from api.resources.tax_fields import Jurisdiction
 from domain.approvals.approval import ApprovalRequired
 from domain.customers.customer import CustomerNotFound
 from domain.identity.permissions import Permission
@@ -41,6 +42,11 @@ class NewPosting(Body):
     side: Side
     amount: PositiveMoney
     customer: CustomerId | None = None
+    jurisdiction: Jurisdiction | None = None
+
+    @property
+    def value(self) -> Posting:
+        return Posting(self.account, self.side, self.amount.value, self.customer, self.jurisdiction)
 
 
 class NewJournalEntry(New):
@@ -85,8 +91,20 @@ EXAMPLE: Final[dict[str, object]] = {
     "id": _ID,
     "object": "journal_entry",
     "postings": [
-        {"account": "cash", "side": "debit", "amount": {"amount": 100000, "currency": "EUR"}, "customer": None},
-        {"account": "equity", "side": "credit", "amount": {"amount": 100000, "currency": "EUR"}, "customer": None},
+        {
+            "account": "cash",
+            "side": "debit",
+            "amount": {"amount": 100000, "currency": "EUR"},
+            "customer": None,
+            "jurisdiction": None,
+        },
+        {
+            "account": "equity",
+            "side": "credit",
+            "amount": {"amount": 100000, "currency": "EUR"},
+            "customer": None,
+            "jurisdiction": None,
+        },
     ],
     "memo": "Paid-in capital",
     "metadata": {"order": "4711"},
@@ -140,9 +158,7 @@ async def post_journal_entry(call: Call, body: NewJournalEntry) -> Intention:
     """
     await check_customers(call, {posting.customer for posting in body.postings if posting.customer is not None})
     entry_id = new_id(PREFIX)
-    postings = tuple(
-        Posting(posting.account, posting.side, posting.amount.value, posting.customer) for posting in body.postings
-    )
+    postings = tuple(posting.value for posting in body.postings)
     command = PostJournalEntry(entry_id=entry_id, postings=postings, memo=body.memo, metadata=body.kept)
     return JOURNAL_ENTRIES.created(entry_id, command)
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple, cast
 
-from pydantic import AfterValidator, Field, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
+from stdnum.eu import vat
 from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.call import Call
@@ -20,6 +21,9 @@ from infra.event_store.port import SealedPerson
 from infra.vault import PersonKey
 
 METADATA: Final = "metadata"
+EU_VAT: Final = "eu_vat"
+_GREECE: Final = "EL"
+"""As VAT ids have it; ISO 3166 says GR."""
 FIELDS: Final = ("name", "email", "phone", "address", "tax_ids", METADATA)
 
 _PART: Final = r"[^@\s\x00-\x1f\x7f()<>\[\]:;,\\\"]+"
@@ -64,6 +68,15 @@ class TaxId(Body):
 
     type: Annotated[str, form("^[a-z]{2}_[a-z]{2,10}$", "Must be a kind of tax id like eu_vat")]
     value: Annotated[str, text(32)]
+
+    @field_validator("value")
+    @classmethod
+    def _well_formed(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("type") == EU_VAT and not vat.is_valid(value):
+            raise PydanticCustomError(
+                "invalid_vat_id", "Not a VAT id of the European Union: it begins with its country, and has check digits"
+            )
+        return value
 
 
 class PersonalFields(Body):
@@ -127,6 +140,18 @@ def tax_location(person: Person) -> TaxLocation | None:
     country, region, postal_code = (address.get(name) for name in ("country", "region", "postal_code"))
     texts = [each if isinstance(each, str) else None for each in (country, region, postal_code)]
     return tax_location_of(*texts)
+
+
+def vat_id_country(person: Person) -> str | None:
+    """The country (ISO 3166-1) of the first European VAT id that a person has. It was checked when it was given: its
+    form and its check digits, not whether an authority knows it.
+    """
+    tax_ids = person.get("tax_ids")
+    for tax_id in tax_ids if isinstance(tax_ids, list) else ():
+        if isinstance(tax_id, dict) and tax_id.get("type") == EU_VAT and vat.is_valid(str(tax_id.get("value"))):
+            prefix = vat.compact(str(tax_id["value"]))[:2]
+            return "GR" if prefix == _GREECE else prefix
+    return None
 
 
 _PERSON: Final = TypeAdapter(PersonalResource)

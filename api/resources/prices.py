@@ -23,6 +23,7 @@ from api.http.operations import Intention
 from api.http.resource import Resource
 from api.resources.plans import IntervalBody, IntervalResource, interval_resource
 from api.resources.price_models import ModelResource, StatedPrice, StatedResource, stated_resource
+from api.resources.tax_fields import TaxInclusive
 from domain.catalog.plan import PlanIsArchived, PlanNotFound
 from domain.catalog.price import (
     PRICE,
@@ -64,6 +65,7 @@ class NewPrice(New, StatedPrice):
         IntervalBody | None, Field(description="How often it is billed; as the plan, where none is named.")
     ] = None
     timing: BillingTiming = BillingTiming.IN_ADVANCE
+    tax_inclusive: TaxInclusive | None = None
 
 
 class PriceFilters(CreatedParameters):
@@ -88,6 +90,7 @@ class PriceResource(TypedDict):
     currency_options: list[StatedResource]
     interval: IntervalResource | None
     timing: BillingTiming
+    tax_inclusive: bool | None
     active: bool
     metadata: dict[str, str]
     created: datetime
@@ -106,6 +109,7 @@ def price_resource(price: PlanPrice) -> PriceResource:
         "currency_options": [stated_resource(option) for option in price.currency_options],
         "interval": None if price.interval is None else interval_resource(price.interval),
         "timing": price.timing,
+        "tax_inclusive": price.tax_inclusive,
         "active": price.archived_at is None,
         "metadata": dict(price.metadata),
         "created": price.created_at,
@@ -141,6 +145,7 @@ EXAMPLE: Final[dict[str, object]] = {
     ],
     "interval": None,
     "timing": "in_advance",
+    "tax_inclusive": None,
     "active": True,
     "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
@@ -202,6 +207,7 @@ async def create_price(_call: Call, body: NewPrice) -> Intention:
             currency_options=tuple(option.value for option in body.currency_options),
             interval=None if body.interval is None else body.interval.value,
             timing=body.timing,
+            tax_inclusive=body.tax_inclusive,
             metadata=body.kept,
         ),
     )

@@ -11,7 +11,7 @@ from api.http.changes import Change, Clearable, Kept
 from api.http.fields import Line, LongText, New, NoBody, ProductId
 from api.http.operations import Intention
 from api.http.resource import Resource
-from api.http.validation import form
+from api.resources.tax_fields import TaxCategory
 from domain.catalog.product import (
     PRODUCT,
     ArchiveProduct,
@@ -25,14 +25,6 @@ from domain.kernel.identifiers import PRODUCT as PREFIX
 from infra.ids import new_id
 from projections.models import products as read
 
-TaxCategory = Annotated[
-    str,
-    form(
-        r"^[a-z0-9][a-z0-9_.-]{0,63}$",
-        "Must be 1 to 64 lower-case letters and digits, after the first also _ . and -, like saas",
-    ),
-    Field(description="What it is to your tables of tax rates; what is sold of it bears the category it had then."),
-]
 _ID: Final = "prod_01m7ywe9z7e398x54gfbrtqnk7"
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.fields import Day
 from api.http.listing import Parameters
 from api.http.operations import Operations
 from domain.identity.permissions import Permission
@@ -18,23 +18,6 @@ from projections.models.stats import Figure
 from projections.read_model import Projection
 
 STATS: Final = Operations(tag="stats", about="Figures for dashboards.", seen_with=Permission.REPORTS_READ)
-
-
-def _day(value: object) -> object:
-    if not isinstance(value, str) or len(value) != len("2026-01-31"):
-        raise PydanticCustomError("invalid_date", "Not a date like 2026-01-31")
-    return value
-
-
-def _in_range(value: date) -> date:
-    if not date(1970, 1, 1) <= value < date(2200, 1, 1):
-        raise PydanticCustomError("date_out_of_range", "Dates lie in the years 1970 to 2199")
-    return value
-
-
-Day = Annotated[
-    date, BeforeValidator(_day), AfterValidator(_in_range), WithJsonSchema({"type": "string", "format": "date"})
-]
 
 
 class StatsParameters(Parameters):

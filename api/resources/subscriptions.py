@@ -159,6 +159,7 @@ class SubscriptionItemResource(TypedDict):
     minimum: MoneyResource | None
     maximum: MoneyResource | None
     timing: BillingTiming
+    tax_inclusive: bool
     quantity: str
     interval: IntervalResource
     current_period_start: datetime | None
@@ -248,6 +249,7 @@ def _item(item: SubscriptionItem, subscription: Subscription) -> SubscriptionIte
         "tax_category": item.tax_category,
         **stated_resource(item.price),
         "timing": item.timing,
+        "tax_inclusive": item.tax_inclusive,
         "quantity": plain_decimal(item.quantity),
         "interval": interval_resource(item.interval or subscription.terms.interval),
         "current_period_start": None if period is None else period.start,
@@ -273,6 +275,7 @@ EXAMPLE: Final[dict[str, object]] = {
             "minimum": None,
             "maximum": None,
             "timing": "in_advance",
+            "tax_inclusive": False,
             "quantity": "1",
             "interval": {"unit": "month", "count": 1},
             "current_period_start": "2026-01-01T00:00:00Z",

@@ -80,6 +80,8 @@ CHANGES_OF_MIND: tuple[tuple[str, dict[str, object]], ...] = (
     ("end-trial", {}),
 )
 """On whichever clock a subscription lives."""
+TAXED: Final = {"DE": "19", "FR": "5.5"}
+"""Where tax is owed, and how much of it; elsewhere none is."""
 
 Action = Callable[[random.Random], Awaitable[None]]
 
@@ -121,6 +123,14 @@ class Load:
 
     async def prepare(self) -> None:
         """A product, and a plan with its prices."""
+        settings = f"/v1/tenants/{self._client.tenant_id}/tax-settings"
+        assert (await self._client.command("PATCH", settings, {"seller_country": "DE"})).accepted
+        for country, percent in TAXED.items():
+            rate = {"country": country, "percent": percent, "valid_from": "2020-01-01"}
+            await self._made("/v1/tax-rates", rate)
+            await self._made(
+                "/v1/tax-registrations", {"country": country, "number": "0815", "valid_from": "2020-01-01"}
+            )
         product = await self._made("/v1/products", {"name": "Faults"})
         plan = await self._made(
             "/v1/plans", {"product": product["id"], "name": "Monthly", "interval": {"unit": "month"}}
@@ -154,6 +164,8 @@ class Load:
     async def _join(self, chance: random.Random) -> None:
         currency = chance.choice(CURRENCIES)
         body: dict[str, object] = {"name": f"N{chance.random()}", "email": "n@example.com", "currency": currency}
+        body["address"] = {"country": chance.choice((*TAXED, "CH"))}
+        body["tax_exempt"] = chance.random() < 1 / 8
         clock = await self._clock(chance) if chance.random() < 1 / 3 else None
         if clock is not None:
             body["test_clock"] = clock

@@ -118,6 +118,7 @@ def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decis
         currency_options=command.currency_options,
         interval=command.interval,
         timing=command.timing,
+        tax_inclusive=command.tax_inclusive,
         metadata=command.metadata,
         created_at=now,
     )

@@ -33,7 +33,8 @@ class CreatePrice:
     """`name` tells it from the plan's other prices on an invoice: seats, storage. One that is alone needs none.
 
     `currency_options` state the same price in further currencies, once in each; nothing is ever converted. It is for
-    an `interval` of its own, or for its plan's (None).
+    an `interval` of its own, or for its plan's (None). `tax_inclusive`: whether it contains the tax; None: as the
+    tenant's tax settings say when it is subscribed to.
     """
 
     price_id: str
@@ -44,6 +45,7 @@ class CreatePrice:
     currency_options: tuple[Price, ...] = ()
     interval: Interval | None = None
     timing: BillingTiming = BillingTiming.IN_ADVANCE
+    tax_inclusive: bool | None = None
     metadata: Metadata = ()
 
 
@@ -62,6 +64,7 @@ class PriceCreated:
     currency_options: tuple[Price, ...] = ()
     interval: Interval | None = None
     timing: BillingTiming
+    tax_inclusive: bool | None = None
     metadata: Metadata = ()
     created_at: datetime
 
@@ -119,6 +122,7 @@ class PlanPrice:
     currency_options: tuple[Price, ...]
     interval: Interval | None
     timing: BillingTiming
+    tax_inclusive: bool | None
     metadata: Metadata
     created_at: datetime
     archived_at: datetime | None
@@ -177,6 +181,7 @@ def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
             currency_options=event.currency_options,
             interval=event.interval,
             timing=event.timing,
+            tax_inclusive=event.tax_inclusive,
             metadata=event.metadata,
             created_at=event.created_at,
             archived_at=None,

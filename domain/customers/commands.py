@@ -83,6 +83,8 @@ def create_customer(command: CreateCustomer, streams: Streams, now: datetime) ->
         test_clock_id=command.test_clock_id,
         personal=command.personal,
         tax_location=command.tax_location,
+        vat_id_country=command.vat_id_country,
+        tax_exempt=command.tax_exempt,
         created_at=at,
     )
     return Decision(at, [CUSTOMER.change(created)])
@@ -106,9 +108,11 @@ def update_customer(command: UpdateCustomer, streams: Streams, now: datetime) ->
         locale=locale,
         personal=command.personal or customer.personal,
         tax_location=customer.tax_location if command.personal is None else command.tax_location,
+        vat_id_country=customer.vat_id_country if command.personal is None else command.vat_id_country,
+        tax_exempt=changed(command.tax_exempt, customer.tax_exempt),
     )
-    before = (customer.time_zone, customer.locale, customer.personal)
-    is_unchanged = (updated.time_zone, updated.locale, updated.personal) == before
+    before = (customer.time_zone, customer.locale, customer.personal, customer.tax_exempt)
+    is_unchanged = (updated.time_zone, updated.locale, updated.personal, updated.tax_exempt) == before
     return Decision(at, [] if is_unchanged else [CUSTOMER.change(updated)])
 
 

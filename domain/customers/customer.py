@@ -37,12 +37,15 @@ class CreateCustomer:
     test_clock_id: str | None = None
     personal: PersonalReference | None = None
     tax_location: TaxLocation | None = None
+    vat_id_country: str | None = None
+    tax_exempt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateCustomer:
     """`personal` is None where it stays as it is. `based_on` is the reference of the revision that it was made from;
-    `tax_location` belongs to its address: with `personal` it is as it is from now on.
+    `tax_location` belongs to its address, `vat_id_country` to its tax ids: with `personal` they are as they are from
+    now on.
     """
 
     customer_id: str
@@ -50,6 +53,8 @@ class UpdateCustomer:
     locale: str | Unchanged | None = UNCHANGED
     personal: PersonalReference | None = None
     tax_location: TaxLocation | None = None
+    vat_id_country: str | None = None
+    tax_exempt: bool | Unchanged = UNCHANGED
     based_on: str | None = None
 
 
@@ -77,6 +82,8 @@ class EraseCustomer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerCreated:
+    """`vat_id_country`: of the European VAT id that the vault holds, well-formed; None without one."""
+
     customer_id: str
     external_id: str | None
     currency: CurrencyCode
@@ -85,6 +92,8 @@ class CustomerCreated:
     test_clock_id: str | None
     personal: PersonalReference | None
     tax_location: TaxLocation | None
+    vat_id_country: str | None = None
+    tax_exempt: bool = False
     created_at: datetime
 
 
@@ -97,6 +106,8 @@ class CustomerUpdated:
     locale: str | None = None
     personal: PersonalReference | None
     tax_location: TaxLocation | None
+    vat_id_country: str | None = None
+    tax_exempt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +186,8 @@ class Customer:
     test_clock_id: str | None
     personal: PersonalReference | None
     tax_location: TaxLocation | None
+    vat_id_country: str | None
+    tax_exempt: bool
     default_payment_method_id: str | None
     balance: Money
     created_at: datetime
@@ -225,6 +238,8 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             test_clock_id=event.test_clock_id,
             personal=event.personal,
             tax_location=event.tax_location,
+            vat_id_country=event.vat_id_country,
+            tax_exempt=event.tax_exempt,
             default_payment_method_id=None,
             balance=Money.zero(event.currency),
             created_at=event.created_at,
@@ -240,13 +255,15 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
                 locale=event.locale,
                 personal=event.personal,
                 tax_location=event.tax_location,
+                vat_id_country=event.vat_id_country,
+                tax_exempt=event.tax_exempt,
             )
         case DefaultPaymentMethodSet():
             return replace(customer, default_payment_method_id=event.payment_method_id)
         case CustomerDeleted():
             return replace(customer, deleted_at=event.deleted_at)
         case CustomerErased():
-            return replace(customer, erased_at=event.erased_at, personal=None, tax_location=None)
+            return replace(customer, erased_at=event.erased_at, personal=None, tax_location=None, vat_id_country=None)
         case CustomerBalanceCredited() | CustomerBalanceDrawn():
             return replace(customer, balance=balances.after(customer.balance, event))
 

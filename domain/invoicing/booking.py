@@ -4,10 +4,12 @@ from collections.abc import Iterable
 
 from domain.invoicing.balance import balance_of
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.invoice_tax import TaxFacts
 from domain.kernel.accounts import (
     CUSTOMER_BALANCE,
     DEFERRED_REVENUE,
     REVENUE,
+    TAX_PAYABLE,
     Account,
     Entry,
     credit,
@@ -18,9 +20,14 @@ from domain.kernel.money import Money
 
 
 def recognition_entry(
-    lines: Iterable[InvoiceLine], total: Money, applied: Money, customer_id: str, owed_on: Account
+    lines: Iterable[InvoiceLine],
+    total: Money,
+    applied: Money,
+    customer_id: str,
+    owed_on: Account,
+    tax: TaxFacts | None,
 ) -> Entry | None:
-    """What is owed against what was, or is still to be, earned for it, line by line.
+    """What is owed against what was, or is still to be, earned for it, line by line, and the tax of each jurisdiction.
 
     What the customer's balance pays of it (`applied`) is owed by nobody; what it comes to below zero becomes that
     balance.
@@ -29,18 +36,27 @@ def recognition_entry(
     deferred = earned = nothing
     for line in lines:
         if line.is_deferred:
-            deferred = deferred + line.amount
+            deferred = deferred + line.net
         else:
-            earned = earned + line.amount
+            earned = earned + line.net
     sides = (
-        (debit, owed_on, balance_of(total, nothing, applied, ())),
-        (debit, CUSTOMER_BALANCE, applied),
-        (credit, DEFERRED_REVENUE, deferred),
-        (credit, REVENUE, earned),
+        (debit, owed_on, balance_of(total, nothing, applied, ()), None),
+        (debit, CUSTOMER_BALANCE, applied, None),
+        (credit, DEFERRED_REVENUE, deferred, None),
+        (credit, REVENUE, earned, None),
+        *((credit, TAX_PAYABLE, amount, place) for place, amount in _tax_by_jurisdiction(tax).items()),
     )
     return entry(
-        side(account, amount, customer_id)
+        side(account, amount, customer_id, jurisdiction)
         if not amount.is_negative
-        else (credit if side is debit else debit)(account, -amount, customer_id)
-        for side, account, amount in sides
+        else (credit if side is debit else debit)(account, -amount, customer_id, jurisdiction)
+        for side, account, amount, jurisdiction in sides
     )
+
+
+def _tax_by_jurisdiction(tax: TaxFacts | None) -> dict[str, Money]:
+    owed: dict[str, Money] = {}
+    for total in () if tax is None else tax.totals:
+        known = owed.get(total.jurisdiction)
+        owed[total.jurisdiction] = total.tax if known is None else known + total.tax
+    return owed

@@ -23,12 +23,14 @@ from domain.invoicing.invoice import (
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine, check_lines, check_period
 from domain.invoicing.numbering import DEFAULT_SERIES, INVOICE_NUMBERING, number_text, take_number
 from domain.invoicing.settlement import InvoiceIsPartlyPaid, InvoicePaid
+from domain.invoicing.taxation import taxed
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.kernel.tenant_settings import rounding_of
+from domain.tax.settings import tax_settings
 
 DEFAULT_DAYS_UNTIL_DUE = 30
 
@@ -103,7 +105,8 @@ def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decis
         raise InvoiceCannotBeVoided(invoice=command.invoice_id, status=invoice.status)
     if not invoice.amount_paid.is_zero:
         raise InvoiceIsPartlyPaid(invoice=command.invoice_id, paid=invoice.amount_paid.amount)
-    voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, voided_at=at))
+    taken_back = () if invoice.tax is None else invoice.tax.totals
+    voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, tax_taken_back=taken_back, voided_at=at))
     return Decision(at, [voided, *_balance_moved(invoice.customer_id, -invoice.amount_applied, invoice.invoice_id, at)])
 
 
@@ -135,12 +138,12 @@ def finalized(
     rounding: Rounding,
     at: datetime,
 ) -> list[Change]:
-    """The changes that issue an invoice: its number is taken, its lines are final, it is posted.
+    """The changes that issue an invoice: its number is taken, its lines are final, with their tax, it is posted.
 
     One that is charged automatically is due at once; one that is paid by hand that many days later. The customer's
     balance pays of it what it can; what it comes to below zero becomes that balance. Where nothing is due it is paid.
     """
-    total = check_lines(lines, currency, rounding)
+    billed = taxed(lines, currency, rounding, settings=tax_settings(streams), customer=customer, at=at)
     taken = take_number(streams, DEFAULT_SERIES, invoice_id)
     by_hand = collection is CollectionMethod.SEND_INVOICE
     event = InvoiceFinalized(
@@ -150,9 +153,10 @@ def finalized(
         number=number_text(taken),
         collection=collection,
         currency=currency,
-        lines=lines,
-        total=total,
-        applied=min(total, customer.balance),
+        lines=billed.lines,
+        total=billed.total,
+        applied=min(billed.total, customer.balance),
+        tax=billed.tax,
         test_clock_id=customer.test_clock_id,
         finalized_at=at,
         due_at=at + timedelta(days=days_until_due) if by_hand else at,

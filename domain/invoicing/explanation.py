@@ -85,9 +85,9 @@ def explain_invoice(lines: Sequence[InvoiceLine], computed: ComputedInvoice, rou
 def explain_billed(lines: Sequence[BilledLine], currency: CurrencyCode) -> Explanation:
     """The tree from an invoice's total, by its lines, down to the tiers' quantities. Minor units.
 
-    What priced a line stands in it (`LinePricing`); an amount that somebody stated has no portions.
+    What priced a line stands in it (`LinePricing`), and so does its tax; a stated amount has no portions.
     """
-    total = sum_money((line.amount for line in lines), currency)
+    total = sum_money((line.total for line in lines), currency)
     return _node(ExplanationKind.TOTAL, total, children=tuple(_billed_node(line) for line in lines))
 
 
@@ -97,7 +97,16 @@ def _billed_node(line: BilledLine) -> Explanation:
         by = line.pricing
         portions = tuple(_portion_nodes(explain_licensed(by.price, line.quantity, by.share, by.rounding)))
     price = _node(ExplanationKind.PRICE, line.amount, children=portions)
-    return _node(ExplanationKind.LINE, line.amount, reference=line.line_id, children=(price,))
+    kind = ExplanationKind.TAX_INCLUDED if line.tax_inclusive else ExplanationKind.TAX
+    shares = () if line.tax is None else line.tax.shares
+    taxes = tuple(_node(kind, share.amount, reference=share.rate_id) for share in shares)
+    return _node(
+        ExplanationKind.LINE,
+        line.total,
+        reference=line.line_id,
+        children=(price, *(() if line.tax_inclusive else taxes)),
+        of_which=taxes if line.tax_inclusive else (),
+    )
 
 
 def _line_node(index: int, line: InvoiceLine, computed: ComputedInvoice, rounding: Rounding) -> Explanation:

@@ -12,6 +12,7 @@ from domain.invoicing import settlement
 from domain.invoicing.balance import PaymentFigures, balance_of
 from domain.invoicing.booking import recognition_entry
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.invoice_tax import TaxFacts, TaxTotal
 from domain.invoicing.settlement import (
     InvoiceMarkedUncollectible,
     InvoicePaid,
@@ -87,7 +88,8 @@ class InvoiceDrafted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceFinalized:
-    """The invoice as it is owed. `total` is the sum of the lines; `due_at` is when it should be paid.
+    """The invoice as it is owed. `total` is the sum of the lines with their tax; `due_at` is when it should be paid.
+    `tax` is None where the seller charges none anywhere.
 
     `applied` is what the customer's balance paid of it; below zero, what of it became the customer's balance.
     """
@@ -101,6 +103,7 @@ class InvoiceFinalized:
     lines: tuple[InvoiceLine, ...]
     total: Money
     applied: Money
+    tax: TaxFacts | None = None
     test_clock_id: str | None
     finalized_at: datetime
     due_at: datetime
@@ -142,7 +145,10 @@ class InvoicePaymentFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceVoided:
+    """`tax_taken_back` is what its finalization charged, by rate, so that nobody has to look it up."""
+
     invoice_id: str
+    tax_taken_back: tuple[TaxTotal, ...] = ()
     voided_at: datetime
 
 
@@ -217,6 +223,7 @@ class Invoice:
     collection_failure: str | None
     currency: CurrencyCode
     lines: tuple[InvoiceLine, ...]
+    tax: TaxFacts | None
     total: Money
     amount_applied: Money
     amount_paid: Money
@@ -231,6 +238,16 @@ class Invoice:
     paid_at: datetime | None
     uncollectible_at: datetime | None
     voided_at: datetime | None
+
+    @property
+    def subtotal(self) -> Money:
+        """The sum of the lines' amounts: before tax that comes on top, and with what they include."""
+        return sum_money((line.amount for line in self.lines), self.currency)
+
+    @property
+    def total_tax(self) -> Money:
+        """All tax, on top or included; none of a draft."""
+        return sum_money((total.tax for total in (() if self.tax is None else self.tax.totals)), self.currency)
 
     @property
     def is_settled(self) -> bool:
@@ -274,6 +291,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 collection_failure=None,
                 currency=event.currency,
                 lines=event.lines,
+                tax=None,
                 total=sum_money((line.amount for line in event.lines), event.currency),
                 amount_applied=Money(0, event.currency),
                 amount_paid=Money(0, event.currency),
@@ -301,6 +319,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 collection_failure=None,
                 currency=event.currency,
                 lines=event.lines,
+                tax=event.tax,
                 total=event.total,
                 amount_applied=event.applied,
                 amount_paid=Money(0, event.currency),
@@ -379,18 +398,18 @@ def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
 
 def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
     """Finalized: receivable, and customer balance as far as that pays it, to deferred revenue (ahead of a service
-    period) or revenue; a total below zero, from there to customer balance. Void: the same, reversed; of one that was
-    written off what is owed stands in bad debt.
+    period) or revenue, and to the tax payable of each jurisdiction; a total below zero, from there to customer balance.
+    Void: the same, reversed; of one that was written off what is owed stands in bad debt.
 
     How it is settled: `settlement.postings`.
     """
     match event:
         case InvoiceFinalized():
-            return recognition_entry(event.lines, event.total, event.applied, event.customer_id, RECEIVABLE)
+            return recognition_entry(event.lines, event.total, event.applied, event.customer_id, RECEIVABLE, event.tax)
         case InvoiceVoided() if invoice.finalized_at is not None:
             owed_on = RECEIVABLE if invoice.uncollectible_at is None else BAD_DEBT
             booked = recognition_entry(
-                invoice.lines, invoice.total, invoice.amount_applied, invoice.customer_id, owed_on
+                invoice.lines, invoice.total, invoice.amount_applied, invoice.customer_id, owed_on, invoice.tax
             )
             return None if booked is None else reversal(booked)
         case InvoicePaid() | InvoicePartlyPaid() | InvoiceMarkedUncollectible() | InvoiceRecovered():

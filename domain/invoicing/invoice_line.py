@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.computation import AmountLine, compute_invoice
+from domain.invoicing.invoice_tax import LineTax
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -44,7 +45,9 @@ class LinePricing:
 class InvoiceLine:
     """One thing billed: its amount is final to the minor unit. The period is the service period, if there is one.
 
-    `tax_category` is the product's at the time it was sold. `pricing` is None where somebody stated the amount.
+    `tax_category` is the product's at the time it was sold. `pricing` is None where somebody stated the amount. The
+    amount contains the tax if `tax_inclusive`; None: as the tenant's tax settings say when it is finalized. `tax` is
+    None in a draft, and where the seller charges none anywhere.
     """
 
     line_id: str
@@ -59,6 +62,18 @@ class InvoiceLine:
     period_start: datetime | None = None
     period_end: datetime | None = None
     pricing: LinePricing | None = None
+    tax_inclusive: bool | None = None
+    tax: LineTax | None = None
+
+    @property
+    def net(self) -> Money:
+        """What it comes to without tax, as revenue."""
+        return self.amount if self.tax is None else self.tax.net
+
+    @property
+    def total(self) -> Money:
+        """What it comes to with its tax."""
+        return self.amount if self.tax is None else self.tax.total
 
     @property
     def is_deferred(self) -> bool:

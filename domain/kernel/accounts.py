@@ -128,12 +128,16 @@ class UnknownAccount(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """One side of an entry: a positive amount on an account, with the customer it is about where there is one."""
+    """One side of an entry: a positive amount on an account, with the customer it is about where there is one.
+
+    `jurisdiction` is whose tax it is: a country of ISO 3166-1, or a subdivision of ISO 3166-2.
+    """
 
     account: str
     side: Side
     amount: Money
     customer_id: str | None = None
+    jurisdiction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +162,14 @@ class Entry:
                 raise UnbalancedEntry(currency=currency, difference=total)
 
 
-def debit(account: Account, amount: Money, customer_id: str | None = None) -> Posting:
+def debit(account: Account, amount: Money, customer_id: str | None = None, jurisdiction: str | None = None) -> Posting:
     """A debit of a positive amount."""
-    return Posting(account.code, Side.DEBIT, amount, customer_id)
+    return Posting(account.code, Side.DEBIT, amount, customer_id, jurisdiction)
 
 
-def credit(account: Account, amount: Money, customer_id: str | None = None) -> Posting:
+def credit(account: Account, amount: Money, customer_id: str | None = None, jurisdiction: str | None = None) -> Posting:
     """A credit of a positive amount."""
-    return Posting(account.code, Side.CREDIT, amount, customer_id)
+    return Posting(account.code, Side.CREDIT, amount, customer_id, jurisdiction)
 
 
 def entry(postings: Iterable[Posting]) -> Entry | None:
@@ -188,6 +192,7 @@ def reversal(original: Entry) -> Entry:
                 Side.CREDIT if posting.side is Side.DEBIT else Side.DEBIT,
                 posting.amount,
                 posting.customer_id,
+                posting.jurisdiction,
             )
             for posting in original.postings
         )

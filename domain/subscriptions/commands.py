@@ -49,6 +49,7 @@ from domain.subscriptions.terms import (
     check_items,
     shortest_of,
 )
+from domain.tax.settings import tax_settings
 
 CLOCK_LAG_MAX = timedelta(hours=1)
 """How far the clock of the machine that decides may be behind the one that timers run on."""
@@ -169,6 +170,9 @@ def _item(
         timing=price.timing,
         quantity=requested.quantity,
         interval=price.interval or sold.terms.interval,
+        tax_inclusive=(
+            tax_settings(streams).prices_include_tax if price.tax_inclusive is None else price.tax_inclusive
+        ),
     )
 
 

@@ -148,6 +148,7 @@ def lines_for(
                 period_start=of.period.start,
                 period_end=of.period.end,
                 pricing=LinePricing(price=item.price, share=of.share, rounding=terms.rounding),
+                tax_inclusive=item.tax_inclusive,
             )
         )
     return tuple(lines)

@@ -35,6 +35,7 @@ class SubscriptionItem:
     timing: BillingTiming
     quantity: Decimal
     interval: Interval | None = None
+    tax_inclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

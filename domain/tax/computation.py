@@ -12,7 +12,6 @@ from domain.kernel.allocation import split_over_lines
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money, allocate, sum_money, times
 from domain.kernel.percent import factor_of
-from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
 
 _EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
@@ -56,11 +55,12 @@ class TaxStatus:
 
 
 class TaxTreatment(StrEnum):
-    """Why a line bears the tax it does."""
+    """Why a line bears the tax it does. NOT_REGISTERED: the seller owes no tax where the customer is."""
 
     TAXED = "taxed"
     EXEMPT = "exempt"
     REVERSE_CHARGE = "reverse_charge"
+    NOT_REGISTERED = "not_registered"
     NO_RATE = "no_rate"
 
 
@@ -70,37 +70,6 @@ class TaxDecision:
 
     treatment: TaxTreatment
     rates: tuple[TaxRate, ...] = ()
-
-
-class InvalidTaxTable(Refusal):
-    """A tax rate is out of range, or two rows say different things about the same case."""
-
-    code = "invalid_tax_table"
-    kind = RefusalKind.INVALID
-    param = "tax_rates"
-
-
-def check_tax_table(table: Sequence[TaxRate]) -> None:
-    """Refuse negative rates, two rows with one id, and two rows of the same scope, kind and date."""
-    ids: set[str] = set()
-    scopes: set[tuple[str, str | None, str, str | None, str, date]] = set()
-    for rate in table:
-        scope = (
-            rate.country,
-            rate.region,
-            _postal(rate.postal_prefix),
-            rate.category,
-            rate.kind,
-            rate.valid_from,
-        )
-        if not rate.percent.is_finite() or rate.percent < 0:
-            raise InvalidTaxTable(rate_id=rate.rate_id, reason="the percentage must be zero or more")
-        if rate.rate_id in ids:
-            raise InvalidTaxTable(rate_id=rate.rate_id, reason="two rows with one id")
-        if scope in scopes:
-            raise InvalidTaxTable(rate_id=rate.rate_id, reason="another row has the same scope, kind and date")
-        ids.add(rate.rate_id)
-        scopes.add(scope)
 
 
 def resolve_tax(

@@ -17,6 +17,7 @@ from domain.kernel.accounts import (
     GATEWAY_CLEARING,
     RECEIVABLE,
     REVENUE,
+    TAX_PAYABLE,
     Entry,
 )
 from processors.invariants.findings import Findings
@@ -44,6 +45,8 @@ class Invoices:
         for posting in entry.postings:
             amount = posting.amount.amount
             account = _ACCOUNTS.get(posting.account, posting.account)
+            if posting.jurisdiction is not None:
+                account = _tax_of(posting.jurisdiction)
             booked[account] += amount if posting.side is _OWN_SIDE[posting.account] else -amount
 
     def settle(self, key: Key, invoice: Invoice) -> None:
@@ -68,6 +71,11 @@ class Invoices:
                 )
 
 
+def _tax_of(jurisdiction: str) -> str:
+    """The tax that is payable to each jurisdiction, as if each had an account of its own."""
+    return f"{TAX_PAYABLE.code} of {jurisdiction}"
+
+
 def said_by(invoice: Invoice) -> dict[str, int]:
     """What an invoice says must have been posted about it: minor units by account, on the account's own side."""
     is_standing = invoice.status not in {InvoiceStatus.DRAFT, InvoiceStatus.VOID}
@@ -76,11 +84,14 @@ def said_by(invoice: Invoice) -> dict[str, int]:
     said = {
         RECEIVABLE.code: 0,
         BAD_DEBT.code: 0,
-        DEFERRED_REVENUE.code: sum(line.amount.amount for line in invoice.lines if line.is_deferred),
-        REVENUE.code: sum(line.amount.amount for line in invoice.lines if not line.is_deferred),
+        DEFERRED_REVENUE.code: sum(line.net.amount for line in invoice.lines if line.is_deferred),
+        REVENUE.code: sum(line.net.amount for line in invoice.lines if not line.is_deferred),
         MONEY: invoice.amount_paid.amount + invoice.amount_overpaid.amount,
         CUSTOMER_BALANCE.code: invoice.amount_overpaid.amount - invoice.amount_applied.amount,
     }
     owed_on = BAD_DEBT if invoice.status is InvoiceStatus.UNCOLLECTIBLE else RECEIVABLE
     said[owed_on.code] = invoice.amount_due.amount
+    for total in () if invoice.tax is None else invoice.tax.totals:
+        account = _tax_of(total.jurisdiction)
+        said[account] = said.get(account, 0) + total.tax.amount
     return said

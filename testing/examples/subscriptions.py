@@ -126,6 +126,7 @@ def invoice_line(
         period_start=start,
         period_end=end,
         pricing=LinePricing(price=price or flat(amount), share=share, rounding=STANDARD_ROUNDING),
+        tax_inclusive=False,
     )
 
 

@@ -31,8 +31,8 @@ CHANGES: Final = {
     for operation in OPERATIONS
     if operation.method == "PATCH" and operation.is_command and not operation.path.startswith(OF_ACCESS)
 }
-DOCUMENTS: Final = frozenset({"/v1/ledger/journal-entries", "/v1/approvals"})
-"""What is posted once and never changed."""
+DOCUMENTS: Final = frozenset({"/v1/ledger/journal-entries", "/v1/approvals", "/v1/tax-rates", "/v1/tax-registrations"})
+"""What is said once and never changed."""
 
 IN_THE_VAULT: Final = frozenset({"customer"})
 """Those whose metadata are personal data: the log has none of them."""

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -10,15 +11,18 @@ from documents.invoice_document import Pair
 from documents.words import WORDS
 from domain.customers.locales import LANGUAGES
 from domain.invoicing.billing_settings import Seller
-from domain.invoicing.invoice import InvoiceVoided
-from domain.invoicing.invoice_line import LinePricing
+from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.invoice import INVOICE, Invoice, InvoiceVoided
+from domain.invoicing.invoice_line import InvoiceLine, LinePricing
 from domain.invoicing.settlement import InvoicePaid, InvoicePartlyPaid
 from domain.kernel.currency import EXPONENTS, CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.pricing.models import PerUnit
-from testing.examples.streams import EUR, INVOICE_ID
+from testing.examples.streams import EUR, INVOICE_ID, create_customer, draft
+from testing.examples.taxes import BERLIN, PARIS, taxed_in_germany
 from testing.moments import utc
+from testing.specification import given
 from tests.documents.examples import document, invoice, line
 
 
@@ -181,3 +185,31 @@ def test_a_file_is_named_by_the_invoices_number_in_characters_that_a_header_take
 def test_a_seller_of_a_name_alone_is_that_name() -> None:
     shown = document(invoice([line(1, 100)]), seller=Seller(name="acme"))
     assert (shown.seller.name, shown.seller.lines, shown.footer) == ("acme", (), "")
+
+
+def in_berlin(*lines: InvoiceLine, **customer: Any) -> Invoice:
+    """Finalized for a customer in Germany, where the seller is and everything bears 19 %."""
+    facts = {"tax_location": BERLIN, "currency": "EUR", **customer}
+    history = given(*taxed_in_germany(), create_customer(**facts), draft(*lines, currency=EUR))
+    state = history.when(FinalizeInvoice(invoice_id=INVOICE_ID)).books.states[INVOICE.name, INVOICE_ID]
+    assert isinstance(state, Invoice)
+    return state
+
+
+def test_the_net_amount_and_the_tax_of_each_rate_come_to_the_total() -> None:
+    taxed = in_berlin(line(1, 10_000), line(2, 11_900, tax_inclusive=True))
+    shown = document(taxed, locale="de-DE")
+    assert [(each.label, plain(each.value)) for each in shown.taxes] == [
+        ("Nettobetrag", "200,00 €"),
+        (shown.taxes[1].label, "38,00 €"),
+    ]
+    assert plain(shown.taxes[1].label) == "VAT 19 % (200,00 €)"
+    assert plain(shown.totals[0].value) == "238,00 €"
+    assert document(invoice([line(1, 100)])).taxes == ()
+
+
+def test_an_invoice_says_why_it_bears_no_tax_where_it_must() -> None:
+    moved = document(in_berlin(line(1, 100), tax_location=PARIS, vat_id_country="FR"), locale="en-GB")
+    assert moved.notes == (WORDS["en"].reverse_charge,)
+    assert document(in_berlin(line(1, 100), tax_exempt=True), locale="en-GB").notes == (WORDS["en"].exempt,)
+    assert document(in_berlin(line(1, 100), tax_location=PARIS), locale="en-GB").notes == ()

@@ -141,11 +141,23 @@ PROMISED = """
     UnknownLocale                unknown_locale                 invalid    locale
     InvalidSeller                invalid_seller                 invalid    seller
     InvalidTaxLocation           invalid_tax_location           invalid    address
+    TaxRateNotFound              tax_rate_not_found             not_found  tax_rate
+    TaxRegistrationNotFound      tax_registration_not_found     not_found  tax_registration
+    TaxSettingsNotFound          tax_settings_not_found         not_found  tax_settings
+    InvalidTaxRate               invalid_tax_rate               invalid    percent
+    TaxRateIsTaken               tax_rate_taken                 conflict   valid_from
+    TooManyTaxRates              too_many_tax_rates             conflict   -
+    TaxRateInUse                 tax_rate_in_use                conflict   -
+    SellerCountryUnknown         seller_country_unknown         conflict   seller_country
+    NoGeneralTaxRate             no_general_tax_rate            conflict   valid_from
+    TaxRegistrationOverlaps      tax_registration_overlaps      conflict   valid_from
+    TooManyTaxRegistrations      too_many_tax_registrations     conflict   -
+    TaxRegistrationIsEnded       tax_registration_ended         conflict   -
+    InvalidTaxRegistrationEnd    invalid_tax_registration_end   invalid    valid_until
     InvalidCoupon                invalid_coupon                 invalid    coupon
     CouponExhausted              coupon_exhausted               conflict   -
     CouponExpired                coupon_expired                 conflict   -
     CouponInOtherCurrency        coupon_in_other_currency       conflict   -
-    InvalidTaxTable              invalid_tax_table              invalid    tax_rates
     InvalidGrant                 invalid_credit_grant           invalid    credits
     InvalidPassword              invalid_password               invalid    password
     WeakPassword                 weak_password                  invalid    password

@@ -64,6 +64,10 @@ BEYOND_SCHEMA = {
     "invalid_password",
     "invalid_approval_request",
     "invalid_search",
+    "invalid_vat_id",
+    "invalid_date",
+    "empty_period",
+    "invalid_tax_registration_end",
     "dry_run_not_possible",
 }
 """Refusals for what a schema cannot say: fields that exclude each other, sums, names in other lists, what is asked of

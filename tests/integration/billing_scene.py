@@ -73,7 +73,7 @@ class Shop:
         for line in found["lines"]:
             parts = [*(portion["amount"] for portion in line["portions"]), line["rounding_difference"]]
             assert line["pricing"] is None or sum(map(Fraction, parts)) == line["amount"]["amount"]
-        assert sum(line["amount"]["amount"] for line in found["lines"]) == found["total"]["amount"]
+        assert sum(line["total"]["amount"] for line in found["lines"]) == found["total"]["amount"]
         return found
 
     async def advance(self, to: str) -> None:

@@ -43,7 +43,8 @@ class Story:
         assert response.headers["ledger-position"].isdigit()
         self.done.add(operation)
         answer: dict[str, Any] = response.json() | ({"secret": None} if "secret" in response.json() else {})
-        self.latest[answer["id"]] = answer
+        if "id" in answer:
+            self.latest[answer["id"]] = answer
         return answer
 
 
@@ -74,6 +75,16 @@ MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 
 async def tell(story: Story) -> None:
     """Every command once, each resource left in a state of its own."""
+    await story.do("change_tax_settings", {"seller_country": "GB"}, tenant=story.client.tenant_id)
+    twenty = {"country": "GB", "percent": "20", "valid_from": "2020-01-01", **ORDER}
+    await story.do("create_tax_rate", twenty)
+    reduced = await story.do("create_tax_rate", twenty | {"percent": "5", "category": "books"})
+    await story.do("archive_tax_rate", tax_rate_id=reduced["id"])
+    await story.do("create_tax_rate", twenty | {"country": "IE", "percent": "23"})
+    registered = {"country": "GB", "number": "GB980780684", "valid_from": "2020-01-01", **ORDER}
+    await story.do("create_tax_registration", registered)
+    irish = await story.do("create_tax_registration", registered | {"country": "IE", "number": "IE6433435F"})
+    await story.do("end_tax_registration", {"valid_until": "2190-01-01"}, tax_registration_id=irish["id"])
     clock = await story.do("create_test_clock", {"name": "Clock", "frozen_time": "2026-01-31T12:00:00+02:00", **ORDER})
     await story.do("update_test_clock", MOVED, test_clock_id=clock["id"])
     ada = await story.do(
@@ -83,7 +94,7 @@ async def tell(story: Story) -> None:
             "email": "ada@example.com",
             "phone": "+44 20 7946 0958",
             "address": {"line1": "12 St James's Square", "city": "London", "country": "GB"},
-            "tax_ids": [{"type": "eu_vat", "value": "DE123456789"}],
+            "tax_ids": [{"type": "eu_vat", "value": "DE136695976"}],
             **ORDER,
             "external_id": "crm-1",
             "currency": "EUR",

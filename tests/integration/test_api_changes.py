@@ -1,5 +1,6 @@
 """Every PATCH there is: a field that is left out stays as it was, null clears it where it may be empty."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -108,6 +109,13 @@ async def _api_key(client: Client) -> Mapping[str, object]:
     return {**made, "secret": None}
 
 
+async def _tax_settings(client: Client) -> Mapping[str, object]:
+    path = f"/v1/tenants/{client.tenant_id}/tax-settings"
+    answer = await client.send("PATCH", path, {"seller_country": "DE", "prices_include_tax": False})
+    found: dict[str, object] = answer.json()
+    return found
+
+
 OTHER: Final[dict[str, Any]] = {"metadata": {"segment": "enterprise"}}
 SAMPLES: Final[Mapping[str, Sample]] = {
     "/v1/products/{product_id}": Sample(
@@ -143,18 +151,20 @@ SAMPLES: Final[Mapping[str, Sample]] = {
                 "postal_code": None,
                 "country": "DE",
             },
-            "tax_ids": [{"type": "eu_vat", "value": "DE123"}],
+            "tax_ids": [{"type": "eu_vat", "value": "DE136695976"}],
             "time_zone": "Asia/Tokyo",
             "locale": "ja-JP",
+            "tax_exempt": True,
         }
         | OTHER,
-        moves={"address": frozenset({"tax_location"})},
+        moves={"address": frozenset({"tax_location"}), "tax_ids": frozenset({"vat_id_country"})},
     ),
     "/v1/payment-methods/{payment_method_id}": Sample(
         _payment_method,
         {"token": "tok_mastercard"} | OTHER,
         moves={"token": frozenset({"brand", "last4", "expires_month", "expires_year"})},
     ),
+    "/v1/tenants/{tenant}/tax-settings": Sample(_tax_settings, {"seller_country": "FR", "prices_include_tax": True}),
     "/v1/api-keys/{api_key_id}": Sample(
         _api_key,
         {
@@ -178,6 +188,11 @@ async def client(database: FreshDatabase) -> AsyncIterator[Client]:
 def fields_of(operation: Operation) -> set[str]:
     assert operation.body is not None
     return set(operation.body.model_fields)
+
+
+def path_of(path: str, made: Mapping[str, object]) -> str:
+    """Of the one that was made; a tenant's settings are named by the tenant."""
+    return re.sub(r"\{\w+\}", str(made["id"] if "id" in made else made["tenant"]), path)
 
 
 def clears(operation: Operation, name: str) -> bool:
@@ -205,7 +220,7 @@ def test_every_field_of_a_change_may_be_left_out(path: str) -> None:
 async def test_what_a_change_leaves_out_stays_as_it_is(client: Client, path: str) -> None:
     sample = SAMPLES[path]
     before = await sample.make(client)
-    one = path.partition("{")[0] + str(before["id"])
+    one = path_of(path, before)
     nothing = await client.send("PATCH", one, {})
     assert (nothing.status_code, nothing.json()) == (200, before)
     for name, value in sample.other.items():
@@ -223,7 +238,7 @@ async def test_what_a_change_leaves_out_stays_as_it_is(client: Client, path: str
 async def test_null_clears_what_may_be_empty_and_is_refused_elsewhere(client: Client, path: str) -> None:
     sample = SAMPLES[path]
     before = await sample.make(client)
-    one = path.partition("{")[0] + str(before["id"])
+    one = path_of(path, before)
     for name in sample.other:
         answer = await client.send("PATCH", one, {name: None})
         after = answer.json()

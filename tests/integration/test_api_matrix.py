@@ -137,7 +137,11 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
 async def _catalogue(client: Client) -> dict[str, str]:
     clock = await client.made("/v1/test-clocks", {"name": "Clock", "frozen_time": "2026-01-31T12:00:00Z"})
     found = {TEST_CLOCK: str(clock["id"])}
-    for name in ("create_product", "create_plan", "create_price", "post_journal_entry"):
+    settings = {"seller_country": "DE"}
+    answer = await client.send("PATCH", f"/v1/tenants/{client.tenant_id}/tax-settings", settings)
+    assert answer.status_code == 200, answer.text
+    taxes = ("create_tax_rate", "create_tax_registration")
+    for name in ("create_product", "create_plan", "create_price", *taxes, "post_journal_entry"):
         operation = OPERATIONS[name]
         example = Things(tenant_id=client.tenant_id, ids=found).put_into(operation.body_example)
         made = await client.made(operation.path, example)

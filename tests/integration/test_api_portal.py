@@ -239,6 +239,7 @@ async def test_a_customer_sets_no_terms_of_the_merchants(shop: Shop) -> None:
         ("POST", "/v1/subscriptions", {**subscription, "days_until_due": 365}, "days_until_due"),
         ("POST", "/v1/subscriptions", {**subscription, "metadata": {"plan": "gold"}}, "metadata"),
         ("PATCH", own, {"metadata": {"segment": "gold"}}, "metadata"),
+        ("PATCH", own, {"tax_exempt": True}, "tax_exempt"),
         ("POST", "/v1/payment-methods", {**method, "metadata": {"trusted": "yes"}}, "metadata"),
         ("PATCH", f"/v1/payment-methods/{kept.json()['id']}", {"metadata": {"trusted": "yes"}}, "metadata"),
     ):

@@ -24,7 +24,6 @@ CHANGES = "changes of a running subscription"
 CALENDAR = "calendar periods"
 USAGE = "usage"
 COUPONS = "coupons"
-TAXES = "taxes"
 
 
 class Runs(NamedTuple):
@@ -60,16 +59,16 @@ TABLE: Final[dict[int, Runs]] = {
     22: Runs(needs=COUPONS),
     23: Runs(needs=COUPONS),
     24: Runs(needs=COUPONS),
-    25: Runs(needs=TAXES),
+    25: Runs(here="the tax and the total", needs="credit notes"),
     26: Runs(needs="credit notes"),
     27: Runs(needs="disputes"),
-    28: Runs(here="prices in yen and dinars", needs=TAXES),
+    28: Runs(here="prices in yen and dinars, and taxes", needs=COUPONS),
     29: Runs(here="the boundaries", needs=CREDIT),
     30: Runs(here="April and October", needs=CHANGES),
     31: Runs(here="the boundaries, and the days that are billed", needs=CREDIT),
     32: Runs(here="the boundaries", needs=CREDIT),
-    33: Runs(needs=TAXES),
-    34: Runs(needs=TAXES),
+    33: Runs(here="the tax in what is left after coupons", needs=COUPONS),
+    34: Runs(here="several rates", needs="prepaid credits"),
     35: Runs(needs=CHANGES),
     36: Runs(needs=CREDIT),
     37: Runs(needs="recognition of revenue"),
@@ -232,3 +231,69 @@ async def test_vector_20_package_charges_each_started_block(client: Client) -> N
 async def test_vector_28_prices_round_half_up_in_yen_and_count_dinars_by_the_thousandth(client: Client) -> None:
     for currency, unit_amount, amount in (("JPY", "1000.5", 1001), ("KWD", "100500", 100_500)):
         assert await billed(client, per_unit(currency, unit_amount), "1") == [amount]
+
+
+# --- taxes -------------------------------------------------------------------------------------------------------
+
+
+async def taxed(
+    client: Client, currency: str, *lines: tuple[int, str | None], included: bool = False
+) -> dict[str, Any]:
+    """An invoice of lines of an amount and a percentage each (None: that of everything else, 20); by category."""
+    path = f"/v1/tenants/{client.tenant_id}/tax-settings"
+    answer = await client.send("PATCH", path, {"seller_country": "DE", "prices_include_tax": included})
+    assert answer.status_code == 200, answer.text
+    rate = {"country": "DE", "valid_from": "2020-01-01"}
+    await client.made("/v1/tax-rates", rate | {"percent": "20"})
+    products: dict[str | None, Any] = {None: None}
+    for percent in dict.fromkeys(percent for _, percent in lines if percent is not None):
+        category = f"at-{percent}"
+        await client.made("/v1/tax-rates", rate | {"percent": percent, "category": category})
+        product = await client.made("/v1/products", {"name": category, "tax_category": category})
+        products[percent] = product["id"]
+    where = {"country": "DE", "number": "DE136695976", "valid_from": "2020-01-01"}
+    await client.made("/v1/tax-registrations", where)
+    berlin = await client.made("/v1/customers", {"currency": currency, "address": {"country": "DE"}})
+    stated = [
+        {
+            "description": "Line",
+            "amount": {"amount": amount, "currency": currency},
+            "product": products[percent],
+        }
+        for amount, percent in lines
+    ]
+    draft = await client.made("/v1/invoices", {"customer": berlin["id"], "currency": currency, "lines": stated})
+    finalized = await client.post(f"/v1/invoices/{draft['id']}/finalize")
+    assert finalized.status_code == 200, finalized.text
+    found: dict[str, Any] = finalized.json()
+    return found
+
+
+def figures(invoice: dict[str, Any]) -> tuple[int, int, list[int]]:
+    """Tax and total, and what of the tax each line bears."""
+    parts = [line["tax"]["total"]["amount"] - line["tax"]["net"]["amount"] for line in invoice["lines"]]
+    return invoice["total_tax"]["amount"], invoice["total"]["amount"], parts
+
+
+async def test_vector_25_tax_is_taken_once_on_the_sum_and_split(client: Client) -> None:
+    assert figures(await taxed(client, "EUR", (6_833, None), (6_833, None))) == (2_733, 16_399, [1_367, 1_366])
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "percent", "tax"),
+    [("JPY", 999, "10.5", 105), ("USD", 10_000, "8.875", 888), ("USD", 100, "0.1", 0)],
+)
+async def test_vector_28_taxes_round_half_up_in_the_currencys_minor_unit(
+    client: Client, currency: str, amount: int, percent: str, tax: int
+) -> None:
+    assert figures(await taxed(client, currency, (amount, percent))) == (tax, amount + tax, [tax])
+
+
+async def test_vector_33_included_tax_is_taken_once_out_of_the_sum(client: Client) -> None:
+    invoice = await taxed(client, "EUR", (10_133, None), (5_067, None), included=True)
+    assert figures(invoice) == (2_533, 15_200, [1_689, 844])
+
+
+async def test_vector_34_several_rates_each_on_its_own_sum(client: Client) -> None:
+    invoice = await taxed(client, "EUR", (10_005, None), (3_333, "5.5"), (1_999, "5.5"), (5_000, "0"))
+    assert figures(invoice) == (2_001 + 293, 22_631, [2_001, 183, 110, 0])

@@ -5,17 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from domain.kernel.refusal import RefusalKind
 from domain.kernel.rounding import Rounding
 from domain.tax.computation import (
     EU_COUNTRIES,
-    InvalidTaxTable,
     TaxableLine,
     TaxPlace,
     TaxRate,
     TaxStatus,
     TaxTreatment,
-    check_tax_table,
     resolve_tax,
 )
 from testing.examples.half_up import tax_on
@@ -160,42 +157,6 @@ def test_reverse_charge_is_between_two_eu_countries_with_a_checked_id(
 def test_the_european_union_has_27_members() -> None:
     assert len(EU_COUNTRIES) == 27
     assert EU_COUNTRIES.isdisjoint({"GB", "CH", "NO", "EL"})
-
-
-@pytest.mark.parametrize(
-    ("table", "rate_id", "reason"),
-    [
-        ([rate("a", "-1")], "a", "the percentage must be zero or more"),
-        ([rate("a", "NaN")], "a", "the percentage must be zero or more"),
-        ([rate("a", "1"), rate("a", "1", "DE")], "a", "two rows with one id"),
-        ([rate("a", "1"), rate("b", "2")], "b", "another row has the same scope, kind and date"),
-        (
-            [rate("a", "1", postal="A b"), rate("b", "2", postal="aB")],
-            "b",
-            "another row has the same scope, kind and date",
-        ),
-    ],
-)
-def test_an_ambiguous_table_is_refused(table: list[TaxRate], rate_id: str, reason: str) -> None:
-    with pytest.raises(InvalidTaxTable) as refused:
-        check_tax_table(table)
-    assert refused.value.details == {"rate_id": rate_id, "reason": reason}
-    assert refused.value.kind is RefusalKind.INVALID
-
-
-def test_a_sound_table_is_not_refused() -> None:
-    check_tax_table(
-        [
-            *TABLE,
-            rate("zero", "0", "DE"),
-            rate("1", "1", "DE", region="x"),
-            rate("2", "1", "DE", region="y"),
-            rate("3", "1", "DE", postal="1"),
-            rate("4", "1", "DE", category="c"),
-            rate("5", "1", "DE", kind="k"),
-            rate("6", "1", "DE", since=NEW),
-        ]
-    )
 
 
 GST, QST = tax_rate(5, "gst"), tax_rate("9.975", "qst")

@@ -1,0 +1,168 @@
+"""The tax of an invoice that is finalized: by the tenant's table, the customer's place and status, and the date there.
+
+A tenant without a registration charges no tax, and its invoices say nothing of it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.customers.customer import Customer
+from domain.customers.tax_location import TaxLocation
+from domain.invoicing.computation import AmountLine, ComputedLine, compute_invoice
+from domain.invoicing.invoice_line import InvoiceLine, check_lines
+from domain.invoicing.invoice_tax import LineTax, TaxFacts, TaxTotal, jurisdiction
+from domain.kernel.billing_period import zone_of
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
+from domain.kernel.money import Money, sum_money
+from domain.kernel.rounding import Rounding
+from domain.tax.computation import (
+    RateTotal,
+    TaxDecision,
+    TaxPlace,
+    TaxRate,
+    TaxStatus,
+    TaxTreatment,
+    resolve_tax,
+)
+from domain.tax.settings import TaxRegistration, TaxSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taxed:
+    """The lines with their tax, what they come to with it, and what it rests on; None where nothing is said of it."""
+
+    lines: tuple[InvoiceLine, ...]
+    total: Money
+    tax: TaxFacts | None
+
+
+def taxed(
+    lines: tuple[InvoiceLine, ...],
+    currency: CurrencyCode,
+    rounding: Rounding,
+    *,
+    settings: TaxSettings,
+    customer: Customer,
+    at: datetime,
+) -> Taxed:
+    """The lines as they are billed to the customer at that instant.
+
+    Each rate's tax is computed once on the sum of its lines, and split over them. Raises InvalidInvoiceLines.
+    """
+    before = check_lines(lines, currency, rounding)
+    seller_country = settings.seller_country
+    if not settings.registrations or seller_country is None:
+        return Taxed(lines=lines, total=before, tax=None)
+    lines = tuple(
+        replace(line, tax_inclusive=settings.prices_include_tax) if line.tax_inclusive is None else line
+        for line in lines
+    )
+    on = at.astimezone(zone_of(customer.time_zone)).date()
+    known = _place_of(customer)
+    place = known or TaxLocation(country=seller_country)
+    registration = settings.registration(place, on)
+    table = [] if registration is None else settings.table(place.country)
+    decisions = {
+        category: _decided(
+            resolve_tax(
+                table,
+                seller_country=seller_country,
+                place=TaxPlace(country=place.country, region=place.region, postal_code=place.postal_prefix),
+                status=TaxStatus(
+                    is_exempt=customer.tax_exempt, has_checked_vat_id=customer.vat_id_country == place.country
+                ),
+                category=category,
+                on=on,
+            ),
+            registration,
+        )
+        for category in dict.fromkeys(line.tax_category for line in lines)
+    }
+    computed = compute_invoice(
+        [
+            AmountLine(
+                line_id=line.line_id,
+                product_id=line.product_id or line.line_id,
+                amount=line.amount,
+                discountable=False,
+                tax_rates=decisions[line.tax_category].rates,
+                tax_inclusive=line.tax_inclusive is True,
+            )
+            for line in lines
+        ],
+        currency,
+        rounding=rounding,
+    )
+    with_tax = tuple(
+        _with_tax(line, decisions[line.tax_category], each) for line, each in zip(lines, computed.lines, strict=True)
+    )
+    rates = {rate.rate_id: rate for decision in decisions.values() for rate in decision.rates}
+    facts = TaxFacts(
+        seller_country=seller_country,
+        registration_id=None if registration is None else registration.registration_id,
+        seller_number=None if registration is None else registration.number,
+        place=place,
+        is_assumed=known is None,
+        is_exempt=customer.tax_exempt,
+        vat_id_country=customer.vat_id_country,
+        buyer_reference=None if customer.personal is None else customer.personal.reference,
+        totals=(
+            *(_of_rate(total, rates[total.rate_id]) for total in computed.tax_by_rate),
+            *_untaxed(with_tax, jurisdiction(place.country, None if registration is None else registration.region)),
+        ),
+    )
+    return Taxed(lines=with_tax, total=computed.total, tax=facts)
+
+
+def _place_of(customer: Customer) -> TaxLocation | None:
+    """Where the customer is: by their address, else by the country of their VAT id."""
+    if customer.tax_location is not None:
+        return customer.tax_location
+    return None if customer.vat_id_country is None else TaxLocation(country=customer.vat_id_country)
+
+
+def _decided(decision: TaxDecision, registration: TaxRegistration | None) -> TaxDecision:
+    if decision.treatment is not TaxTreatment.NO_RATE:
+        return decision
+    assert registration is None, "a registration rests on a rate that holds for everything in its place"
+    return TaxDecision(treatment=TaxTreatment.NOT_REGISTERED)
+
+
+def _with_tax(line: InvoiceLine, decision: TaxDecision, computed: ComputedLine) -> InvoiceLine:
+    tax = LineTax(treatment=decision.treatment, net=computed.net, total=computed.total, shares=computed.taxes)
+    return replace(line, tax=tax)
+
+
+def _of_rate(total: RateTotal, rate: TaxRate) -> TaxTotal:
+    return TaxTotal(
+        jurisdiction=jurisdiction(rate.country, rate.region),
+        treatment=TaxTreatment.TAXED,
+        rate_id=rate.rate_id,
+        kind=rate.kind,
+        category=rate.category,
+        percent=rate.percent,
+        taxable=total.taxable,
+        tax=total.tax,
+    )
+
+
+def _untaxed(lines: Sequence[InvoiceLine], place: str) -> Iterable[TaxTotal]:
+    """The net amounts that bear no tax, by the reason."""
+    by_reason: dict[TaxTreatment, list[Money]] = {}
+    for line in lines:
+        if line.tax is not None and line.tax.treatment is not TaxTreatment.TAXED:
+            by_reason.setdefault(line.tax.treatment, []).append(line.tax.net)
+    for treatment, amounts in by_reason.items():
+        currency = amounts[0].currency
+        yield TaxTotal(
+            jurisdiction=place,
+            treatment=treatment,
+            rate_id=None,
+            kind=None,
+            category=None,
+            percent=None,
+            taxable=sum_money(amounts, currency),
+            tax=Money.zero(currency),
+        )
