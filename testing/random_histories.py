@@ -286,6 +286,11 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 approval_id = new("apr_")
                 yield RequestApproval(approval_id=approval_id, journal_entry=entry, note=None, by=ADA)
                 yield GrantApproval(approval_id=approval_id, by=BOB)
+                for nth in (1, 2, 3):
+                    other = new("apr_")
+                    unwanted = WantedEntry(entry_id=new("je_"), postings=postings, memo="capital", metadata=())
+                    yield RequestApproval(approval_id=other, journal_entry=unwanted, note=None, by=ADA)
+                    yield _end_of_approval(other, nth)
             yield PostJournalEntry(entry_id=entry_id, postings=postings, memo="capital")
             is_taken_back = draw.random() < 0.3
             if is_taken_back:
@@ -354,13 +359,18 @@ def _random_approval(approval_id: str, payment_id: str, refund_id: str, n: int) 
         refund_id=refund_id, payment_id=payment_id, amount=None, reason="asked", metadata=(("order", str(n)),)
     )
     yield RequestApproval(approval_id=approval_id, refund=refund, note="please", by=ADA)
+    if n % 5 < 4:
+        yield _end_of_approval(approval_id, n % 5)
+
+
+def _end_of_approval(approval_id: str, nth: int) -> Command:
     ends: tuple[Command, ...] = (
         GrantApproval(approval_id=approval_id, by=BOB),
         RejectApproval(approval_id=approval_id, reason="no", by=BOB),
         WithdrawApproval(approval_id=approval_id, by=ADA),
         ExpireApproval(approval_id=approval_id),
     )
-    yield from ends[n % 5 : n % 5 + 1]
+    return ends[nth]
 
 
 def _declined(history: History, tenant: str, subscription_id: str) -> Iterator[Command]:
