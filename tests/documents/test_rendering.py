@@ -1,8 +1,11 @@
 """A document as PDF: the same bytes by any process, everything on the page, whatever texts hold."""
 
 import asyncio
+import contextlib
 import hashlib
 import io
+import subprocess
+import sys
 import unicodedata
 from dataclasses import replace
 from typing import Any
@@ -168,6 +171,28 @@ async def test_a_process_that_was_killed_is_started_again_and_ends_with_who_star
     assert not {name for name in process.environ() if name.startswith("TALLYBOOK_")}
     await renderer.close()
     assert own() == []
+
+
+KILLED_AT_WORK = """
+import asyncio, os, psutil, signal
+from documents.renderer import Renderer
+from infra.settings import DocumentSettings
+from tests.documents.test_rendering import SMALL
+from tests.documents.examples import document
+
+async def main():
+    await Renderer(DocumentSettings()).pdf(document(SMALL))
+    print(psutil.Process().children()[0].pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_ends_with_one_that_was_killed() -> None:
+    told = subprocess.run([sys.executable, "-c", KILLED_AT_WORK], capture_output=True, text=True, check=False)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(told.stdout)).wait(timeout=60)
 
 
 def own() -> list[psutil.Process]:
