@@ -352,7 +352,7 @@ async def documents(scene: Scene, customer_id: str) -> None:
     assert (await scene.whole.post(f"{path}/finalize", {})).status == 200
     url = str((await scene.whole.post(f"{path}/pdf-link", {})).body["url"])
     token = url.rpartition("/")[2]
-    scene.drew("a link to a document", token)
+    scene.saw(trace("a link to a document", token))
     opened = await scene.http.get(f"/v1/invoice-pdfs/{token}")
     assert opened.content == (await scene.whole.send("GET", f"{path}/pdf")).content
     assert opened.content.startswith(b"%PDF")
