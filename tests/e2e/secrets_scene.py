@@ -354,7 +354,7 @@ async def documents(scene: Scene, customer_id: str) -> None:
     token = url.rpartition("/")[2]
     scene.saw(trace("a link to a document", token))
     opened = await scene.http.get(f"/v1/invoice-pdfs/{token}")
-    assert opened.content == (await scene.whole.send("GET", f"{path}/pdf")).content
+    assert opened.content == (await scene.bearer(scene.whole.key, "GET", f"{path}/pdf")).content
     assert opened.content.startswith(b"%PDF")
     assert (await scene.http.get(f"/v1/invoice-pdfs/{token[:-2]}AA")).status_code == 404
     assert (await scene.http.get(f"/v1/invoice-pdfs?token={token}")).status_code == 404
