@@ -102,7 +102,7 @@ def invoice_document(facts: InvoiceFacts) -> Document:
         paper="us-letter" if formats.country in LETTER_COUNTRIES else "a4",
         title=f"{words.invoice} {invoice.number}",
         at=(at.year, at.month, at.day, at.hour, at.minute, at.second),
-        seller=_seller(facts.seller, formats),
+        seller=_seller(facts, formats),
         buyer=_buyer(facts, formats, words),
         facts=tuple(_facts(facts, formats, words, at)),
         stamp=words.void if invoice.status is InvoiceStatus.VOID else "",
@@ -115,9 +115,12 @@ def invoice_document(facts: InvoiceFacts) -> Document:
     )
 
 
-def _seller(seller: Seller, formats: Formats) -> Party:
+def _seller(facts: InvoiceFacts, formats: Formats) -> Party:
+    """With the number of the registration by which the tax is owed, where the seller's own text does not hold it."""
+    seller, tax = facts.seller, facts.invoice.tax
     country = () if seller.country is None else (formats.country_name(seller.country),)
-    further = tuple(each for each in (seller.email, seller.tax_id) if each is not None)
+    number = None if tax is None or (tax.seller_number or "") in (seller.tax_id or "") else tax.seller_number
+    further = tuple(each for each in (seller.email, seller.tax_id, number) if each is not None)
     return Party(seller.name, (*seller.address, *country, *further))
 
 

@@ -1,5 +1,6 @@
 """What an invoice's document says: amounts, days and words as locales write them, and nothing but its facts."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -23,7 +24,7 @@ from testing.examples.streams import EUR, INVOICE_ID, create_customer, draft
 from testing.examples.taxes import BERLIN, PARIS, taxed_in_germany
 from testing.moments import utc
 from testing.specification import given
-from tests.documents.examples import document, invoice, line
+from tests.documents.examples import SELLER, document, invoice, line
 
 
 def plain(text: str) -> str:
@@ -206,6 +207,14 @@ def test_the_net_amount_and_the_tax_of_each_rate_come_to_the_total() -> None:
     assert plain(shown.taxes[1].label) == "VAT 19 % (200,00 €)"
     assert plain(shown.totals[0].value) == "238,00 €"
     assert document(invoice([line(1, 100)])).taxes == ()
+
+
+def test_the_registration_by_which_tax_is_owed_is_printed_once() -> None:
+    taxed = in_berlin(line(1, 10_000))
+    assert document(taxed).seller.lines[-2:] == (SELLER.tax_id, "DE136695976")
+    of_the_same_number = replace(SELLER, tax_id="USt-IdNr. DE136695976")
+    assert document(taxed, seller=of_the_same_number).seller.lines[-1] == "USt-IdNr. DE136695976"
+    assert document(invoice([line(1, 100)])).seller.lines[-1] == SELLER.tax_id
 
 
 def test_an_invoice_says_why_it_bears_no_tax_where_it_must() -> None:
