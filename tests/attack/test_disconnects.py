@@ -20,8 +20,9 @@ COMMANDS: list[Operation] = [
 ]
 
 
-def path_of(operation: Operation) -> str:
-    return operation.path.format(**{name: prefix + SOMEBODYS_ID for name, prefix in PREFIXES.items()})
+def path_of(operation: Operation, tenant_id: str) -> str:
+    ids = {name: prefix + SOMEBODYS_ID for name, prefix in PREFIXES.items()}
+    return operation.path.format(tenant=tenant_id, **ids)
 
 
 def chunked(body: bytes) -> bytes:
@@ -32,7 +33,7 @@ def chunked(body: bytes) -> bytes:
 @pytest.mark.parametrize("operation", COMMANDS, ids=lambda operation: operation.name)
 async def test_a_body_that_did_not_arrive_whole_is_no_request(target: Target, operation: Operation) -> None:
     """With nothing of it, with a whole JSON value but not its length, with a chunk but not the last."""
-    method, path = operation.method, path_of(operation)
+    method, path = operation.method, path_of(operation, target.tenant_id)
     before = await target.head_position()
     seen = await target.requests_seen(method, operation.path)
     beginnings = (
