@@ -4,8 +4,9 @@ So a read model cannot disagree with the domain: its columns are the state's fie
 from a row to the last field.
 """
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.kernel.stream import Stream
 from projections.columns import layout
@@ -71,4 +72,50 @@ def stream_model(
         texts=texts,
         tally=tally,
         tallied_by=tallied_by,
+    )
+
+
+def part_model(
+    state: type[State],
+    evolve: Callable[[State | None, Any], State],
+    *,
+    name: str,
+    version: int,
+    projection: Projection,
+    id_field: str,
+    events: Iterable[str],
+    beginning: str,
+    indexes: tuple[str, ...] = (),
+    sorted_by: str = "created_at",
+) -> ReadModel[Found[State]]:
+    """The read model of what one stream holds many of, each with events of its own: a row per part, folded by the
+    part's `evolve`. An event names its part by `id_field`; `stream_version` is the event's in the whole stream.
+    """
+    found = layout(Found, state)
+
+    def key_of(fact: Fact) -> tuple[str, str]:
+        return fact.tenant_id, getattr(fact.event, id_field)
+
+    def apply(rows: Rows[Found[State]], fact: Fact) -> None:
+        key = key_of(fact)
+        row = rows.get(key)
+        if row is None and fact.event_type != beginning:
+            raise OutOfOrder(f"{fact.event_type} of {key[1]}, which nobody created")
+        after = evolve(None if row is None else row.state, fact.event)
+        rows[key] = Found(after, fact.stream_version, fact.position, fact.effective_at)
+
+    return ReadModel(
+        name=name,
+        version=version,
+        projection=projection,
+        columns=found.columns,
+        key=("tenant_id", id_field),
+        events=frozenset(events),
+        apply=apply,
+        write=found.write,
+        read=found.read,
+        key_of=key_of,
+        begins=lambda fact: fact.event_type == beginning,
+        indexes=(f"tenant_id, {sorted_by}, {id_field}", *indexes),
+        sorted_by=sorted_by,
     )

@@ -35,6 +35,7 @@ from domain.tax.settings import (
 from infra.ids import new_id
 from projections.models import tax_rates as read
 from projections.reading import Reader
+from projections.stream_rows import Found
 
 _ID: Final = "txr_01m7ywe9z7e398x54gfbrtqnk7"
 
@@ -111,7 +112,7 @@ EXAMPLE: Final[dict[str, object]] = {
 }
 
 
-async def _shown(_call: Call, _connection: Reader, found: Sequence[read.FoundTaxRate]) -> list[TaxRateResource]:
+async def _shown(_call: Call, _connection: Reader, found: Sequence[Found[ListedTaxRate]]) -> list[TaxRateResource]:
     return [tax_rate_resource(each.state) for each in found]
 
 

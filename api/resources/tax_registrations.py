@@ -36,6 +36,7 @@ from domain.tax.settings import (
 from infra.ids import new_id
 from projections.models import tax_registrations as read
 from projections.reading import Reader
+from projections.stream_rows import Found
 
 _ID: Final = "txreg_01m7ywe9z7e398x54gfbrtqnk7"
 
@@ -106,7 +107,7 @@ EXAMPLE: Final[dict[str, object]] = {
 
 
 async def _shown(
-    _call: Call, _connection: Reader, found: Sequence[read.FoundTaxRegistration]
+    _call: Call, _connection: Reader, found: Sequence[Found[TaxRegistration]]
 ) -> list[TaxRegistrationResource]:
     return [tax_registration_resource(each.state) for each in found]
 
