@@ -27,7 +27,7 @@ from domain.catalog.plan import CreatePlan, PlanTerms
 from domain.catalog.price import CreatePrice
 from domain.catalog.product import CreateProduct
 from domain.customers.customer import CreateCustomer
-from domain.invoicing.invoice import CollectionMethod
+from domain.invoicing.collection import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import currency_code
 from domain.kernel.money import Money

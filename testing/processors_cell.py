@@ -20,8 +20,9 @@ from domain.catalog.price import BillingTiming, CreatePrice
 from domain.catalog.product import CreateProduct
 from domain.customers.customer import CreateCustomer
 from domain.customers.payment_method import AttachPaymentMethod, PaymentMethodKind
+from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import CollectionMethod, DraftInvoice
+from domain.invoicing.draft import DraftInvoice
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import currency_code

@@ -41,8 +41,10 @@ from domain.customers.test_clock import (
     MoveTestClock,
 )
 from domain.invoicing.billing_settings import ChangeBillingSettings, Seller
+from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import CollectionMethod, DraftInvoice, VoidInvoice
+from domain.invoicing.draft import DraftInvoice
+from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutOfBand
 from domain.kernel.accounts import CASH, EQUITY, credit, debit

@@ -10,7 +10,8 @@ from api.resources.customers import CustomerResource
 from api.resources.invoice_tax import InvoiceTaxResource, LineTaxResource, invoice_tax_resource, line_tax_resource
 from api.resources.subscriptions import SubscriptionResource
 from domain.catalog.price import BillingTiming
-from domain.invoicing.invoice import CollectionMethod, CollectionStatus, Invoice, InvoiceStatus
+from domain.invoicing.collection import CollectionMethod, CollectionStatus
+from domain.invoicing.invoice import Invoice, InvoiceStatus
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
 
 _ID: Final = "in_01m7ywe9z7e398x54gfbrtqnk7"

@@ -39,18 +39,11 @@ from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCu
 from domain.customers.payment_method import NoPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
+from domain.invoicing.collection import CollectionMethod, CollectionStatus
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE, FinalizeInvoice
-from domain.invoicing.invoice import (
-    INVOICE,
-    CollectionMethod,
-    CollectionStatus,
-    DraftInvoice,
-    InvoiceCannotBeVoided,
-    InvoiceNotDraft,
-    InvoiceNotOpen,
-    InvoiceStatus,
-    VoidInvoice,
-)
+from domain.invoicing.draft import DraftInvoice, InvoiceNotDraft
+from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
 from domain.invoicing.invoice_line import (
     MAX_INVOICE_LINES,
     InvalidInvoiceLines,

@@ -38,8 +38,8 @@ from domain.catalog.product import ProductIsArchived
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
+from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
-from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
 from domain.pricing.models import NoPriceInCurrency

@@ -8,18 +8,10 @@ from typing import Final
 from domain.catalog.product import PRODUCT
 from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
 from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business, time_of
-from domain.invoicing.invoice import (
-    INVOICE,
-    CollectionMethod,
-    DraftInvoice,
-    InvoiceCannotBeVoided,
-    InvoiceDrafted,
-    InvoiceFinalized,
-    InvoiceNotDraft,
-    InvoiceStatus,
-    InvoiceVoided,
-    VoidInvoice,
-)
+from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.draft import DraftInvoice, InvoiceDrafted, InvoiceNotDraft
+from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceFinalized, InvoiceVoided, VoidInvoice
+from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine, check_lines, check_period
 from domain.invoicing.numbering import DEFAULT_SERIES, INVOICE_NUMBERING, number_text, take_number
 from domain.invoicing.settlement import InvoiceIsPartlyPaid, InvoicePaid

@@ -1,18 +1,29 @@
 """An invoice: draft, open (numbered, posted), then paid, void, or uncollectible, which may still be paid.
 
-The lines of a draft may still change; what `invoice.finalized` carries is final. An open invoice is collected
-automatically (the charge saga) or waits to be paid by hand. What pays it, or writes it off: `settlement.py`.
+The lines of a draft may still change (`draft.py`); what `invoice.finalized` carries is final (`finalization.py`). An
+open invoice is collected automatically (the charge saga) or waits to be paid by hand (`collection.py`). What pays it,
+or writes it off: `settlement.py`.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.invoicing import settlement
+from domain.invoicing import collection, settlement
 from domain.invoicing.balance import PaymentFigures, balance_of
 from domain.invoicing.booking import recognition_entry
+from domain.invoicing.collection import (
+    CollectionEvent,
+    CollectionMethod,
+    CollectionStatus,
+    InvoiceCollectionFailed,
+    InvoicePaymentFailed,
+    InvoicePaymentStarted,
+)
+from domain.invoicing.draft import InvoiceDrafted
+from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.invoice_tax import TaxFacts, TaxTotal
+from domain.invoicing.invoice_tax import TaxFacts
 from domain.invoicing.settlement import (
     InvoiceMarkedUncollectible,
     InvoicePaid,
@@ -34,13 +45,6 @@ from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Stream, Streams, Topic
 
 
-class CollectionMethod(StrEnum):
-    """Who moves: we charge the default payment method, or the customer pays by hand."""
-
-    CHARGE_AUTOMATICALLY = "charge_automatically"
-    SEND_INVOICE = "send_invoice"
-
-
 class InvoiceStatus(StrEnum):
     DRAFT = "draft"
     OPEN = "open"
@@ -49,123 +53,13 @@ class InvoiceStatus(StrEnum):
     VOID = "void"
 
 
-class CollectionStatus(StrEnum):
-    """How far collection has come, and what a customer tries themselves; not applicable also where the invoice was
-    settled without a payment of ours."""
-
-    NOT_APPLICABLE = "not_applicable"
-    PENDING = "pending"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DraftInvoice:
-    invoice_id: str
-    customer_id: str
-    collection: CollectionMethod
-    currency: CurrencyCode
-    lines: tuple[InvoiceLine, ...]
-    metadata: Metadata = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoidInvoice:
-    invoice_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceDrafted:
-    invoice_id: str
-    customer_id: str
-    collection: CollectionMethod
-    currency: CurrencyCode
-    lines: tuple[InvoiceLine, ...]
-    test_clock_id: str | None
-    metadata: Metadata = ()
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceFinalized:
-    """The invoice as it is owed. `total` is the sum of the lines with their tax; `due_at` is when it should be paid.
-    `tax` is None where the seller charges none anywhere.
-
-    `applied` is what the customer's balance paid of it; below zero, what of it became the customer's balance.
-    """
-
-    invoice_id: str
-    customer_id: str
-    subscription_id: str | None
-    number: str
-    collection: CollectionMethod
-    currency: CurrencyCode
-    lines: tuple[InvoiceLine, ...]
-    total: Money
-    applied: Money
-    tax: TaxFacts | None = None
-    test_clock_id: str | None
-    finalized_at: datetime
-    due_at: datetime
-
-    @property
-    def amount_due(self) -> Money:
-        """What is to be paid of it from now on."""
-        return balance_of(self.total, Money.zero(self.currency), self.applied, ())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceCollectionFailed:
-    """Automatic collection came to nothing; the invoice stays open. `reason` is a normalized decline code or ours."""
-
-    invoice_id: str
-    payment_id: str | None
-    reason: str
-    failed_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoicePaymentStarted:
-    """A payment of the open invoice is tried that its finalization did not promise."""
-
-    invoice_id: str
-    payment_id: str
-    started_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoicePaymentFailed:
-    """What the customer tried on an invoice of theirs to pay came to nothing; no collection of ours failed."""
-
-    invoice_id: str
-    payment_id: str
-    reason: str
-    failed_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceVoided:
-    """`tax_taken_back` is what its finalization charged, by rate, so that nobody has to look it up."""
-
-    invoice_id: str
-    tax_taken_back: tuple[TaxTotal, ...] = ()
-    voided_at: datetime
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceMetadataSet(MetadataSet):
     invoice_id: str
 
 
 InvoiceEvent = (
-    InvoiceDrafted
-    | InvoiceFinalized
-    | SettlementEvent
-    | InvoiceCollectionFailed
-    | InvoicePaymentStarted
-    | InvoicePaymentFailed
-    | InvoiceVoided
-    | InvoiceMetadataSet
+    InvoiceDrafted | InvoiceFinalized | SettlementEvent | CollectionEvent | InvoiceVoided | InvoiceMetadataSet
 )
 
 
@@ -183,12 +77,6 @@ class InvoiceAlreadyExists(Refusal):
     code = "invoice_already_exists"
 
 
-class InvoiceNotDraft(Refusal):
-    """Only a draft invoice can be finalized."""
-
-    code = "invoice_not_draft"
-
-
 class InvoiceNotOpen(Refusal):
     """Only an open or uncollectible invoice can be paid."""
 
@@ -197,12 +85,6 @@ class InvoiceNotOpen(Refusal):
     def summary(self) -> str:
         is_draft = self.details.get("status") == InvoiceStatus.DRAFT
         return "The invoice is a draft: finalize it first, then it can be paid." if is_draft else super().summary()
-
-
-class InvoiceCannotBeVoided(Refusal):
-    """Only an invoice that is not paid can be voided, and once; credit or refund a paid one."""
-
-    code = "invoice_not_voidable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,9 +304,7 @@ EVENTS: dict[str, type] = {
     "invoice.drafted": InvoiceDrafted,
     "invoice.finalized": InvoiceFinalized,
     **settlement.EVENTS,
-    "invoice.collection_failed": InvoiceCollectionFailed,
-    "invoice.payment_started": InvoicePaymentStarted,
-    "invoice.payment_failed": InvoicePaymentFailed,
+    **collection.EVENTS,
     "invoice.voided": InvoiceVoided,
     "invoice.metadata_set": InvoiceMetadataSet,
 }

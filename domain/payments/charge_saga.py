@@ -5,15 +5,9 @@ invoice.finalized -> CollectInvoice -> (the gateway call, due work) -> captured 
 
 from typing import Final
 
-from domain.invoicing.invoice import (
-    INVOICE,
-    CollectionMethod,
-    CollectionStatus,
-    Invoice,
-    InvoiceCollectionFailed,
-    InvoiceFinalized,
-    InvoiceVoided,
-)
+from domain.invoicing.collection import CollectionMethod, CollectionStatus, InvoiceCollectionFailed
+from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
+from domain.invoicing.invoice import INVOICE, Invoice
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.saga import Deadline, Saga, SagaState
 from domain.kernel.stream import Command

@@ -10,15 +10,8 @@ from typing import Final
 
 from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business, time_of
 from domain.customers.payment_method import NoPaymentMethod, PaymentMethod, usable_by
-from domain.invoicing.invoice import (
-    INVOICE,
-    Invoice,
-    InvoiceCollectionFailed,
-    InvoiceNotOpen,
-    InvoicePaymentStarted,
-    InvoiceStatus,
-    payable,
-)
+from domain.invoicing.collection import InvoiceCollectionFailed, InvoicePaymentStarted
+from domain.invoicing.invoice import INVOICE, Invoice, InvoiceNotOpen, InvoiceStatus, payable
 from domain.invoicing.settlement import InvalidPaymentAmount
 from domain.invoicing.settlement_commands import received
 from domain.kernel.frozen import replace

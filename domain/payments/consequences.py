@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from domain.invoicing.invoice import (
-    INVOICE,
+from domain.invoicing.collection import (
     CollectionMethod,
     CollectionStatus,
     InvoiceCollectionFailed,
     InvoicePaymentFailed,
     InvoicePaymentStarted,
-    InvoiceStatus,
-    InvoiceVoided,
 )
+from domain.invoicing.finalization import InvoiceVoided
+from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.consequences import Consequence
 from domain.kernel.money import Money

@@ -22,8 +22,8 @@ from domain.customers.customer import (
     open_for_business,
     time_of,
 )
+from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
-from domain.invoicing.invoice import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
 from domain.kernel.billing_period import trial_end as end_of_trial
 from domain.kernel.currency import CurrencyCode

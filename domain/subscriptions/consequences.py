@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from domain.invoicing.invoice import INVOICE, InvoiceCollectionFailed, InvoiceVoided
+from domain.invoicing.collection import InvoiceCollectionFailed
+from domain.invoicing.finalization import InvoiceVoided
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.consequences import Consequence
 from domain.kernel.stream import Change, Streams

@@ -6,7 +6,9 @@ Due work renews subscriptions, and the charge saga collects: this one asks for n
 
 from typing import Final
 
-from domain.invoicing.invoice import INVOICE, InvoiceCollectionFailed, InvoiceVoided
+from domain.invoicing.collection import InvoiceCollectionFailed
+from domain.invoicing.finalization import InvoiceVoided
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.saga import Saga, SagaState
 from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted

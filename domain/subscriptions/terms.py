@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from domain.catalog.feature import Feature
 from domain.catalog.price import BillingTiming
-from domain.invoicing.invoice import CollectionMethod
+from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL
 from domain.kernel.billing_period import Interval
 from domain.kernel.currency import CurrencyCode

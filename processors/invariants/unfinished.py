@@ -22,7 +22,7 @@ from domain.customers.test_clock import (
     TestClockDeletionStarted,
     TestClockMoved,
 )
-from domain.invoicing.invoice import InvoicePaymentFailed, InvoicePaymentStarted
+from domain.invoicing.collection import InvoicePaymentFailed, InvoicePaymentStarted
 from domain.kernel.saga import Saga
 from domain.kernel.stream import WorkKind
 from domain.payments.cancellation import PaymentAttemptCanceled, PaymentCancelRequested

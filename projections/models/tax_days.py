@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from domain.invoicing.invoice import InvoiceFinalized, InvoiceVoided
+from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.invoice_tax import TaxTotal
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money

@@ -14,7 +14,9 @@ from domain.kernel.currency import CurrencyCode
 from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
 from domain.customers.customer import CreateCustomer, CustomerCreated, CustomerDeleted
 from domain.kernel.identifiers import encode, uuid7
-from domain.invoicing.invoice import CollectionMethod, DraftInvoice, InvoiceDrafted, InvoiceFinalized, InvoicePaymentFailed, InvoicePaymentStarted, InvoiceVoided
+from domain.invoicing.collection import CollectionMethod, InvoicePaymentFailed, InvoicePaymentStarted
+from domain.invoicing.draft import DraftInvoice, InvoiceDrafted
+from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid, InvoicePartlyPaid, InvoiceRecovered
 from domain.invoicing.numbering import InvoiceNumberTaken

@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE, INVOICE_LINE, derived_id
-from domain.invoicing.invoice import InvoiceFinalized
+from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
 from domain.catalog.price import BillingTiming
 from domain.pricing.models import WHOLE_PERIOD, Price

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
+from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import INVOICE, CollectionMethod, DraftInvoice, InvoiceStatus, VoidInvoice
+from domain.invoicing.draft import DraftInvoice
+from domain.invoicing.finalization import VoidInvoice
+from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutOfBand
 from domain.kernel.accounts import Side

@@ -9,7 +9,8 @@ from typing import Any
 from documents.invoice_document import Document, InvoiceFacts, invoice_document
 from domain.customers.customer import CUSTOMER
 from domain.invoicing.billing_settings import Seller
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceEvent, InvoiceFinalized
+from domain.invoicing.finalization import InvoiceFinalized
+from domain.invoicing.invoice import INVOICE, Invoice, InvoiceEvent
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money

@@ -8,7 +8,7 @@ from pathlib import Path
 from documents.invoice_document import Document
 from documents.rendering_process import Typesetter
 from documents.words import WORDS
-from domain.invoicing.invoice import InvoiceVoided
+from domain.invoicing.finalization import InvoiceVoided
 from host.embedded.jars import jars_of, kafka_jars
 from host.embedded.java import find_java
 from infra.settings import GeneralSettings, Settings, cache_dir

@@ -13,7 +13,8 @@ from documents.words import WORDS
 from domain.customers.locales import LANGUAGES
 from domain.invoicing.billing_settings import Seller
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceVoided
+from domain.invoicing.finalization import InvoiceVoided
+from domain.invoicing.invoice import INVOICE, Invoice
 from domain.invoicing.invoice_line import InvoiceLine, LinePricing
 from domain.invoicing.settlement import InvoicePaid, InvoicePartlyPaid
 from domain.kernel.currency import EXPONENTS, CurrencyCode

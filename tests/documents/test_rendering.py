@@ -20,7 +20,7 @@ from documents.printable import CHARACTERS, UNKNOWN, characters, printable
 from documents.renderer import NotRendered, Renderer, RenderingBusy, tag_of
 from documents.rendering_process import Typesetter
 from documents.words import WORDS
-from domain.invoicing.invoice import InvoiceVoided
+from domain.invoicing.finalization import InvoiceVoided
 from infra.settings import DocumentSettings
 from testing.examples.streams import INVOICE_ID
 from testing.font_characters import font_characters

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from domain.invoicing.invoice import InvoiceFinalized
+from domain.invoicing.finalization import InvoiceFinalized
 from domain.kernel.accounts import Posting, Side
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command

@@ -18,7 +18,7 @@ from domain.catalog.price import CreatePrice
 from domain.customers.customer import DeleteCustomer, SetDefaultPaymentMethod
 from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvance
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import VoidInvoice
+from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
 from domain.kernel.billing_period import Interval, IntervalUnit

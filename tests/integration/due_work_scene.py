@@ -17,8 +17,9 @@ import pytest
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CreateCustomer
 from domain.customers.payment_method import AttachPaymentMethod, PaymentMethodKind
+from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import CollectionMethod, DraftInvoice
+from domain.invoicing.draft import DraftInvoice
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, WorkKind

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.invoicing.invoice import CollectionMethod
+from domain.invoicing.collection import CollectionMethod
 from domain.kernel.stream import WorkKind
 from domain.payments.cancel_commands import CancelPayment
 from domain.payments.commands import ConfirmPayment, PayInvoice

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from domain.approvals.approval import APPROVAL, ApprovalStatus, GrantApproval, RefundAskedFor, RequestApproval
-from domain.invoicing.invoice import CollectionMethod
+from domain.invoicing.collection import CollectionMethod
 from domain.kernel.stream import WorkKind
 from domain.payments.commands import PayInvoice
 from infra.ids import new_id

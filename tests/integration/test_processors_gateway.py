@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.invoicing.invoice import VoidInvoice
+from domain.invoicing.finalization import VoidInvoice
 from gateway_adapters.port import TransactionKind
 from host.embedded.databases import PostgresServer
 from processors.invariants.findings import Invariant

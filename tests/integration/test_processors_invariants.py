@@ -12,7 +12,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from domain.customers.test_clock import AdvanceTestClock, CreateTestClock, MoveTestClock
-from domain.invoicing.invoice import CollectionMethod, VoidInvoice
+from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer

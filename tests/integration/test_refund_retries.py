@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from domain.invoicing.invoice import CollectionMethod, VoidInvoice
+from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.finalization import VoidInvoice
 from domain.kernel.stream import WorkKind
 from domain.payments.commands import PayInvoice
 from domain.payments.refund_commands import RequestRefund

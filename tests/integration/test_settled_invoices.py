@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from domain.invoicing.invoice import CollectionMethod, VoidInvoice
+from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.kernel.stream import WorkKind
 from domain.payments.commands import CollectInvoice, PayInvoice

@@ -7,19 +7,11 @@ from typing import Any
 import pytest
 
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
+from domain.invoicing.collection import CollectionStatus, InvoiceCollectionFailed
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import (
-    INVOICE,
-    CollectionStatus,
-    InvoiceAlreadyExists,
-    InvoiceCannotBeVoided,
-    InvoiceCollectionFailed,
-    InvoiceNotDraft,
-    InvoiceNotFound,
-    InvoiceNotOpen,
-    InvoiceStatus,
-    VoidInvoice,
-)
+from domain.invoicing.draft import InvoiceNotDraft
+from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
+from domain.invoicing.invoice import INVOICE, InvoiceAlreadyExists, InvoiceNotFound, InvoiceNotOpen, InvoiceStatus
 from domain.invoicing.invoice_line import (
     MAX_INVOICE_LINES,
     MAX_INVOICE_TOTAL,

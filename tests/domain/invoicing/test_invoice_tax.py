@@ -9,7 +9,8 @@ from domain.customers.customer import UpdateCustomer
 from domain.customers.tax_location import TaxLocation
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.explanation import ExplanationKind, explain_billed
-from domain.invoicing.invoice import INVOICE, Invoice, VoidInvoice
+from domain.invoicing.finalization import VoidInvoice
+from domain.invoicing.invoice import INVOICE, Invoice
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.accounts import (
     CUSTOMER_BALANCE,

@@ -3,15 +3,10 @@
 import pytest
 
 from domain.customers.customer import CUSTOMER, NotCustomersCurrency
+from domain.invoicing.collection import CollectionStatus
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import (
-    INVOICE,
-    CollectionStatus,
-    InvoiceCannotBeVoided,
-    InvoiceNotOpen,
-    InvoiceStatus,
-    VoidInvoice,
-)
+from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
 from domain.invoicing.settlement import (
     InvalidPaymentAmount,
     InvoiceIsPartlyPaid,

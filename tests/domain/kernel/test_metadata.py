@@ -21,7 +21,8 @@ from domain.commands import ChangeMetadata
 from domain.customers.customer import EraseCustomer
 from domain.customers.test_clock import AdvanceTestClock, MoveTestClock
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceMetadataSet, VoidInvoice
+from domain.invoicing.finalization import VoidInvoice
+from domain.invoicing.invoice import INVOICE, InvoiceMetadataSet
 from domain.kernel.metadata import MAX_METADATA_KEYS, MetadataChange, TooManyMetadataKeys, with_change
 from domain.payments.payment import PAYMENT
 from domain.payments.refund import RefundMetadataSet

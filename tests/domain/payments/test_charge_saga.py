@@ -1,7 +1,8 @@
 """Specifications of the charge saga: what it asks for, and what collecting an invoice comes to."""
 
+from domain.invoicing.collection import CollectionStatus, InvoiceCollectionFailed
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceCollectionFailed, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
 from domain.kernel.identifiers import is_id
 from domain.kernel.stream import Finish, Schedule, WorkKind
 from domain.payments import charge_saga

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from domain.customers.customer import CUSTOMER
-from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceStatus
+from domain.invoicing.collection import CollectionStatus
+from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutOfBand
 from domain.kernel.accounts import (
     ALLOWANCES,

@@ -2,13 +2,9 @@
 
 import pytest
 
-from domain.invoicing.invoice import (
-    INVOICE,
-    CollectionStatus,
-    InvoiceNotOpen,
-    InvoiceStatus,
-    VoidInvoice,
-)
+from domain.invoicing.collection import CollectionStatus
+from domain.invoicing.finalization import VoidInvoice
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
 from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind

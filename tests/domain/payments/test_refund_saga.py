@@ -1,6 +1,6 @@
 """Specifications of the refund saga: a capture that nobody needs any more goes back, once, in full."""
 
-from domain.invoicing.invoice import VoidInvoice
+from domain.invoicing.finalization import VoidInvoice
 from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING, REFUNDS_PAYABLE
 from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.stream import Finish, Schedule, WorkKind

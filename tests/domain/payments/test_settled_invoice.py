@@ -3,15 +3,9 @@
 import pytest
 
 from domain.customers.customer import SetDefaultPaymentMethod
-from domain.invoicing.invoice import (
-    INVOICE,
-    CollectionMethod,
-    CollectionStatus,
-    InvoiceNotOpen,
-    InvoiceStatus,
-    InvoiceVoided,
-    VoidInvoice,
-)
+from domain.invoicing.collection import CollectionMethod, CollectionStatus
+from domain.invoicing.finalization import InvoiceVoided, VoidInvoice
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
 from domain.invoicing.settlement import InvoicePaid, PayInvoiceOutOfBand
 from domain.kernel.stream import Command, Schedule
 from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled

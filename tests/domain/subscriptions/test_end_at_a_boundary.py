@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from domain.customers.customer import DeleteCustomer
-from domain.invoicing.invoice import InvoiceFinalized
+from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.stream import Command, Finish

@@ -8,7 +8,7 @@ from hypothesis import given as examples
 from hypothesis import strategies as st
 
 from domain.catalog.price import BillingTiming, CreatePrice
-from domain.invoicing.invoice import InvoiceFinalized
+from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionCancellationScheduled

@@ -1,7 +1,9 @@
 """A renewal that gives back more than it bills: what is left is the customer's, and the subscription goes on."""
 
 from domain.customers.customer import CUSTOMER
-from domain.invoicing.invoice import INVOICE, CollectionStatus, InvoiceFinalized, InvoiceStatus
+from domain.invoicing.collection import CollectionStatus
+from domain.invoicing.finalization import InvoiceFinalized
+from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.kernel.accounts import CUSTOMER_BALANCE, DEFERRED_REVENUE
 from domain.payments import charge_saga
 from testing.examples.streams import (

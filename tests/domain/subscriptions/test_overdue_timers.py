@@ -13,7 +13,8 @@ from domain.catalog.plan import CreatePlan, PlanTerms
 from domain.catalog.price import CreatePrice
 from domain.customers.customer import DeleteCustomer
 from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvance, MoveTestClock
-from domain.invoicing.invoice import Invoice, InvoiceFinalized, VoidInvoice
+from domain.invoicing.finalization import InvoiceFinalized, VoidInvoice
+from domain.invoicing.invoice import Invoice
 from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.refusal import Refusal

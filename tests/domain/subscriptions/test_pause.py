@@ -8,7 +8,7 @@ import pytest
 
 from domain.catalog.price import CreatePrice
 from domain.customers.customer import CustomerIsDeleted, DeleteCustomer
-from domain.invoicing.invoice import InvoiceFinalized
+from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLineKind
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE
 from domain.kernel.billing_period import Interval, IntervalUnit

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from domain.customers.customer import DeleteCustomer
-from domain.invoicing.invoice import InvoiceFinalized
+from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.kernel.billing_period import Interval, IntervalUnit

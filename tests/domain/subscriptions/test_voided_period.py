@@ -1,7 +1,8 @@
 """A void invoice is final: its period is not billed again by the subscription, but by a one-off invoice, if at all."""
 
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceStatus, VoidInvoice
+from domain.invoicing.finalization import VoidInvoice
+from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.subscriptions.subscription import RenewalNotDue
