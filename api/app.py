@@ -69,6 +69,7 @@ from api.resources import (
     sign_in_page,
     signing_keys,
     stats,
+    subscription_lifecycle,
     subscriptions,
     tax_rates,
     tax_registrations,
@@ -138,6 +139,9 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     documentation.DOCUMENTATION,
 )
 """Everything the API can do; routes are tried in this order, so what is asked for most stands first."""
+
+DECLARE_MORE: Final = (subscription_lifecycle,)
+"""Modules with operations on a resource of another: they declare them by being imported."""
 
 _log: Final = structlog.stdlib.get_logger("api")
 

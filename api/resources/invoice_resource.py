@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 from api.http.fields import InvoiceId, MoneyResource, money, plain_decimal
 from api.resources.customers import CustomerResource
 from api.resources.invoice_tax import InvoiceTaxResource, LineTaxResource, invoice_tax_resource, line_tax_resource
-from api.resources.subscriptions import SubscriptionResource
+from api.resources.subscription_resource import SubscriptionResource
 from domain.catalog.price import BillingTiming
 from domain.invoicing.collection import CollectionMethod, CollectionStatus
 from domain.invoicing.invoice import Invoice, InvoiceStatus

@@ -1,0 +1,180 @@
+"""A subscription as it is answered."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from typing_extensions import TypedDict
+
+from api.http.fields import (
+    MoneyResource,
+    SubscriptionId,
+    plain_decimal,
+)
+from api.resources.customers import CustomerResource
+from api.resources.plans import FeatureResource, IntervalResource, feature_resources, interval_resource
+from api.resources.price_models import ModelResource, stated_resource
+from domain.catalog.price import BillingTiming
+from domain.invoicing.collection import CollectionMethod
+from domain.subscriptions.periods import running_period
+from domain.subscriptions.subscription import (
+    Subscription,
+    SubscriptionStatus,
+)
+from domain.subscriptions.terms import (
+    SubscriptionItem,
+)
+
+_ID: Final = "sub_01m7ywe9z7e398x54gfbrtqnk7"
+
+
+class SubscriptionItemResource(TypedDict):
+    """A price as it was when it was subscribed to, in the customer's currency, and how many of it.
+
+    Its period is longer than the subscription's where its interval is. Both are null during a trial.
+    """
+
+    price: str
+    product: str
+    description: str
+    tax_category: str | None
+    currency: str
+    model: ModelResource
+    minimum: MoneyResource | None
+    maximum: MoneyResource | None
+    timing: BillingTiming
+    tax_inclusive: bool
+    quantity: str
+    interval: IntervalResource
+    current_period_start: datetime | None
+    current_period_end: datetime | None
+
+
+class SubscriptionResource(TypedDict):
+    """A subscription. Period fields are null before it begins and during a trial."""
+
+    id: SubscriptionId
+    object: Literal["subscription"]
+    customer: str | CustomerResource
+    plan: str
+    plan_version: int
+    status: SubscriptionStatus
+    items: list[SubscriptionItemResource]
+    features: list[FeatureResource]
+    interval: IntervalResource
+    currency: str
+    time_zone: str
+    collection_method: CollectionMethod
+    days_until_due: int
+    starts_at: datetime
+    billing_anchor: datetime
+    trial_end: datetime | None
+    current_period_start: datetime | None
+    current_period_end: datetime | None
+    paused_at: datetime | None
+    resumes_at: datetime | None
+    cancel_at: datetime | None
+    canceled_at: datetime | None
+    latest_invoice: str | None
+    past_due_invoices: list[str]
+    test_clock: str | None
+    metadata: dict[str, str]
+    created: datetime
+
+
+def subscription_resource(subscription: Subscription) -> SubscriptionResource:
+    """A subscription as it is answered."""
+    terms = subscription.terms
+    return {
+        "id": subscription.subscription_id,
+        "object": "subscription",
+        "customer": subscription.customer_id,
+        "plan": terms.plan_id,
+        "plan_version": terms.plan_version,
+        "status": subscription.status,
+        "items": [_item(item, subscription) for item in terms.items],
+        "features": feature_resources(terms.features),
+        "interval": interval_resource(terms.interval),
+        "currency": terms.currency,
+        "time_zone": terms.time_zone,
+        "collection_method": terms.collection,
+        "days_until_due": terms.days_until_due,
+        "starts_at": subscription.starts_at,
+        "billing_anchor": subscription.anchor_at,
+        "trial_end": subscription.trial_end,
+        "current_period_start": subscription.period_start,
+        "current_period_end": subscription.period_end,
+        "paused_at": subscription.paused_at,
+        "resumes_at": subscription.resumes_at,
+        "cancel_at": subscription.cancel_at,
+        "canceled_at": subscription.canceled_at,
+        "latest_invoice": subscription.latest_invoice_id,
+        "past_due_invoices": list(subscription.past_due_invoice_ids),
+        "test_clock": subscription.test_clock_id,
+        "metadata": dict(subscription.metadata),
+        "created": subscription.created_at,
+    }
+
+
+def _item(item: SubscriptionItem, subscription: Subscription) -> SubscriptionItemResource:
+    period = running_period(subscription, item.interval)
+    return {
+        "price": item.price_id,
+        "product": item.product_id,
+        "description": item.description,
+        "tax_category": item.tax_category,
+        **stated_resource(item.price),
+        "timing": item.timing,
+        "tax_inclusive": item.tax_inclusive,
+        "quantity": plain_decimal(item.quantity),
+        "interval": interval_resource(item.interval or subscription.terms.interval),
+        "current_period_start": None if period is None else period.start,
+        "current_period_end": None if period is None else period.end,
+    }
+
+
+EXAMPLE: Final[dict[str, object]] = {
+    "id": _ID,
+    "object": "subscription",
+    "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
+    "plan": "plan_01m7ywe9z7e398x54gfbrtqnk7",
+    "plan_version": 1,
+    "status": "active",
+    "items": [
+        {
+            "price": "price_01m7ywe9z7e398x54gfbrtqnk7",
+            "product": "prod_01m7ywe9z7e398x54gfbrtqnk7",
+            "tax_category": "saas",
+            "description": "Team, monthly",
+            "currency": "EUR",
+            "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
+            "minimum": None,
+            "maximum": None,
+            "timing": "in_advance",
+            "tax_inclusive": False,
+            "quantity": "1",
+            "interval": {"unit": "month", "count": 1},
+            "current_period_start": "2026-01-01T00:00:00Z",
+            "current_period_end": "2026-01-31T23:00:00Z",
+        }
+    ],
+    "features": [{"key": "seats", "limit": 10}],
+    "interval": {"unit": "month", "count": 1},
+    "currency": "EUR",
+    "time_zone": "Europe/Berlin",
+    "collection_method": "charge_automatically",
+    "days_until_due": 30,
+    "starts_at": "2026-01-01T00:00:00Z",
+    "billing_anchor": "2026-01-01T00:00:00Z",
+    "trial_end": None,
+    "current_period_start": "2026-01-01T00:00:00Z",
+    "current_period_end": "2026-01-31T23:00:00Z",
+    "paused_at": None,
+    "resumes_at": None,
+    "cancel_at": None,
+    "canceled_at": None,
+    "latest_invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
+    "past_due_invoices": [],
+    "test_clock": None,
+    "metadata": {"order": "4711"},
+    "created": "2026-01-01T00:00:00Z",
+}
