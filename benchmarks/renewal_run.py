@@ -19,8 +19,8 @@ from benchmarks.accepted import accepted
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers, bench_stack
 from cli.api_client import ApiClient
-from cli.demo import expected_cycles
 from cli.telecom_customers import TelecomCustomer, read_customers
+from cli.telecom_expected import expected_cycles
 from cli.telecom_month import TelecomMonth
 from cli.tenants import create_tenant
 from domain.catalog.plan import CreatePlan, PlanTerms
@@ -48,7 +48,7 @@ CLOCK_APART_MAX_MS = 10 * 365 * 86_400_000
 
 async def rows(customers: int | None = None) -> list[Row]:
     """`renewal-run`, and `memory-<role>` in MiB."""
-    telecom = read_customers(limit=customers)
+    telecom = read_customers(limit=customers, taxed=False)
     renewing = expected_cycles(telecom)[1].invoices
     alone = await _commands_alone(renewing)
     async with bench_stack() as stack:
@@ -68,7 +68,7 @@ async def _month(stack: Stack, telecom: list[TelecomCustomer]) -> tuple[float, s
     async with ApiClient(stack.api_url, tenant.key.secret, certificate_file=stack.certificate_file) as api:
         processor_time = ProcessorTime(stack)
         month = TelecomMonth(
-            api, telecom, run_id="bench", progress=Progress(disable=True), around_renewals=processor_time
+            api, telecom, tenant=TENANT, progress=Progress(disable=True), around_renewals=processor_time
         )
         first, second = await month.run()
     per_invoice = ", ".join(f"{name} {1000 * s / second.invoices:.2f}" for name, s in processor_time.used.items())

@@ -75,6 +75,10 @@ class ApiClient:
         """Change something, exactly once per key: what is lost on the way is asked for again under the same key."""
         return await self._request("POST", path, body, headers={"Idempotency-Key": key})
 
+    async def patch(self, path: str, body: Mapping[str, Any], *, key: str) -> Resource:
+        """Change parts of something, as `post`."""
+        return await self._request("PATCH", path, body, headers={"Idempotency-Key": key})
+
     async def get(
         self, path: str, parameters: Mapping[str, str | int] | None = None, *, fresh: bool = False
     ) -> Resource:

@@ -5,7 +5,6 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import typer
@@ -18,7 +17,8 @@ from cli.audit import described, show, verified
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_table
 from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
-from cli.telecom_month import Cycle, MonthStalled, TelecomMonth, progress_bars
+from cli.telecom_expected import TaxRow, expected_cycles, sum_of_taxes
+from cli.telecom_month import ENDS_AT, STARTS_AT, Cycle, MonthStalled, TelecomMonth, progress_bars
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.configured import owner_dsn
@@ -32,14 +32,6 @@ POLL_S: Final = 0.5
 
 class DoesNotAddUp(Exception):
     """Something differs from what it must be; the message names every difference."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What the CSV says a cycle must come to: computed from its rows alone."""
-
-    invoices: int
-    amount: int
 
 
 def demo(
@@ -78,7 +70,7 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
         )
         async with ApiClient(stack.api_url, tenant.key.secret, certificate_file=stack.certificate_file) as api:
             with progress_bars(on) as progress:
-                first, second = await TelecomMonth(api, rows, run_id=run_id, progress=progress).run()
+                first, second = await TelecomMonth(api, rows, tenant=run_id, progress=progress).run()
             checked = await _summary(api, stack, rows, first, second, on=on)
         if as_json:
             print_json(
@@ -97,15 +89,6 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
             await asyncio.Event().wait()
 
 
-def expected_cycles(rows: Sequence[TelecomCustomer]) -> tuple[Expected, Expected]:
-    """Everybody in the first cycle, those who stay in the second."""
-    staying = [row for row in rows if not row.leaves]
-    return (
-        Expected(invoices=len(rows), amount=sum(row.monthly for row in rows)),
-        Expected(invoices=len(staying), amount=sum(row.monthly for row in staying)),
-    )
-
-
 async def _summary(
     api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle, *, on: Console
 ) -> list[Checked]:
@@ -114,15 +97,18 @@ async def _summary(
 
     figures: list[Resource] = (await api.get("/v1/stats/dashboard", fresh=True))["figures"]
     balance = await api.get("/v1/ledger/trial-balance", fresh=True)
+    taxes = await api.get("/v1/reports/tax", {"first_day": STARTS_AT[:10], "last_day": ENDS_AT[:10]}, fresh=True)
     health = await _settled_health(api)
     print_table(on, _cycles_table(first, second))
     print_table(on, _figures_table(figures))
+    print_table(on, _taxes_table(taxes))
     print_table(on, _balance_table(balance))
     print_table(on, _health_table(health))
     checked = await verified(stack.settings, on=on)
     show(checked, on)
     wrong = [
         *_wrong_cycles(rows, first, second),
+        *_wrong_taxes(rows, taxes),
         *(
             f"The trial balance in {each['currency']} is off by {each['difference']['amount']} minor units."
             for each in balance["currencies"]
@@ -167,6 +153,20 @@ def _wrong_cycles(rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle) 
     return wrong
 
 
+def _wrong_taxes(rows: Sequence[TelecomCustomer], taxes: Resource) -> list[str]:
+    expected = sum_of_taxes(expected_cycles(rows))
+    reported: dict[TaxRow, tuple[int, int]] = {
+        (row["jurisdiction"], row["treatment"]): (row["taxable"]["amount"], row["tax"]["amount"])
+        for row in taxes["rows"]
+    }
+    return [
+        f"The tax report says {reported.get(place)} of {place}, in minor units net and tax; the CSV says "
+        f"{expected.get(place)}."
+        for place in sorted(expected.keys() | reported.keys())
+        if expected.get(place) != reported.get(place)
+    ]
+
+
 def _verdict(rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle, checked: Sequence[Checked]) -> Panel:
     differences = sum(result.differences for result in checked)
     return Panel.fit(
@@ -195,6 +195,15 @@ def _figures_table(figures: Sequence[Resource]) -> Table:
     for each in figures:
         if each["count"] or each["amount"]:
             table.add_row(each["measure"], f"{each['count']:,}", money(each["amount"]) if each["amount"] else "")
+    return table
+
+
+def _taxes_table(taxes: Resource) -> Table:
+    table = Table("country", "treatment", "rate", "taxable", "tax", title="Taxes")
+    for row in taxes["rows"]:
+        percent = "" if row["percent"] is None else f"{row['percent']} %"
+        amounts = (money(row[each]["amount"]) for each in ("taxable", "tax"))
+        table.add_row(row["jurisdiction"], row["treatment"], percent, *amounts)
     return table
 
 

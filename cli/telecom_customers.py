@@ -12,6 +12,13 @@ AUTOMATIC: Final = {"Bank transfer (automatic)": "bank_account", "Credit card (a
 PAID_BY_HAND_AT_ONCE: Final = "Electronic check"
 DECLINES_EVERY: Final = 40
 
+SELLER_COUNTRY: Final = "IE"
+TAX_PERCENT: Final = {"IE": 23, "DE": 19, "FR": 20}
+"""Where the month's customers live, in turn, and what tax they pay there."""
+TAX_EXEMPT_ROW: Final = 1
+REVERSE_CHARGE_ROW: Final = 2
+VAT_ID: Final = "FR11123456782"
+
 _SUCCEEDS: Final = {"bank_account": "tok_us_bank_account", "card": "tok_visa"}
 _DECLINES_FIRST: Final = "tok_decline_insufficient_funds_then_succeed"
 _DECLINES_SECOND: Final = "tok_visa_then_decline_insufficient_funds_then_visa"
@@ -19,7 +26,9 @@ _DECLINES_SECOND: Final = "tok_visa_then_decline_insufficient_funds_then_visa"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelecomCustomer:
-    """`monthly` is in minor units. `token` is None for the customers who get an invoice to pay by hand."""
+    """`monthly` is in minor units. `token` is None for the customers who get an invoice to pay by hand. `country` is
+    where they are taxed, None where nothing is taxed at all; a `vat_id` is of a business.
+    """
 
     external_id: str
     contract: str
@@ -28,14 +37,20 @@ class TelecomCustomer:
     leaves: bool
     method: str | None
     token: str | None
+    country: str | None = None
+    tax_exempt: bool = False
+    vat_id: str | None = None
 
 
-def read_customers(file: Path = CSV_FILE, *, limit: int | None = None) -> list[TelecomCustomer]:
-    """The sample's customers in its order. Every so many cards decline once, in the first or in the second cycle."""
+def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, taxed: bool = True) -> list[TelecomCustomer]:
+    """The sample's customers in its order. Every so many cards decline once, in the first or in the second cycle.
+
+    `taxed`: they live in three countries in turn; one is exempt, and one a business to whom the charge is reversed.
+    """
     customers: list[TelecomCustomer] = []
     cards = 0
     with file.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
+        for nth, row in enumerate(csv.DictReader(lines)):
             if limit is not None and len(customers) >= limit:
                 break
             method = AUTOMATIC.get(row["PaymentMethod"])
@@ -53,6 +68,9 @@ def read_customers(file: Path = CSV_FILE, *, limit: int | None = None) -> list[T
                     leaves=row["Churn"] == "Yes",
                     method=method,
                     token=token,
+                    country=list(TAX_PERCENT)[nth % len(TAX_PERCENT)] if taxed else None,
+                    tax_exempt=taxed and nth == TAX_EXEMPT_ROW,
+                    vat_id=VAT_ID if taxed and nth == REVERSE_CHARGE_ROW else None,
                 )
             )
     return customers

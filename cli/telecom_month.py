@@ -2,7 +2,8 @@
 
 PaymentMethod: the two automatic ones are charged by the sandbox gateway, the two checks get an invoice to pay by hand
 (electronic checks pay it at once, mailed ones are still under way). Contract: the plan. MonthlyCharges: the price, in
-advance. Churn=Yes: cancels at the period's end. Every forty cards one declines in each cycle, and recovers.
+advance. Churn=Yes: cancels at the period's end. Every forty cards one declines in each cycle, and recovers. The seller
+is in one country of the European Union and registered in three, where the customers live in turn.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cli.api_client import ApiClient, Resource
-from cli.telecom_customers import CURRENCY, TelecomCustomer
+from cli.telecom_customers import CURRENCY, SELLER_COUNTRY, TAX_PERCENT, TelecomCustomer
 
 STARTS_AT: Final = "2026-01-01T00:00:00Z"
 ENDS_AT: Final = "2026-02-01T00:00:00Z"
@@ -53,7 +54,7 @@ class Cycle:
 
 
 class TelecomMonth:
-    """One run for one tenant. `run_id` makes its idempotency keys its own.
+    """One run, which a tenant of its own is made for.
 
     `around_renewals` is entered while the second cycle runs: a benchmark measures what it needs there.
     """
@@ -63,13 +64,13 @@ class TelecomMonth:
         api: ApiClient,
         customers: Sequence[TelecomCustomer],
         *,
-        run_id: str,
+        tenant: str,
         progress: Progress,
         around_renewals: AbstractContextManager[object] | None = None,
     ) -> None:
         self._api = api
         self._customers = customers
-        self._run = run_id
+        self._tenant = tenant
         self._progress = progress
         self._around_renewals = around_renewals or nullcontext()
         self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
@@ -78,6 +79,8 @@ class TelecomMonth:
 
     async def run(self) -> tuple[Cycle, Cycle]:
         """The whole month. Raises MonthStalled, ApiError."""
+        if any(row.country for row in self._customers):
+            await self._tax_table()
         plans, prices = await self._catalogue()
         first = await self._first_cycle(plans, prices)
         await self._pay_by_hand()
@@ -87,6 +90,17 @@ class TelecomMonth:
         await self._recover("second")
         await self._refund()
         return first, second
+
+    async def _tax_table(self) -> None:
+        settings = f"/v1/tenants/{self._tenant}/tax-settings"
+        await self._api.patch(settings, {"seller_country": SELLER_COUNTRY}, key=self._key("tax-settings"))
+        since = STARTS_AT[:10]
+        for country, percent in TAX_PERCENT.items():
+            await self._post(
+                "/v1/tax-rates", {"country": country, "percent": str(percent), "valid_from": since}, f"tax:{country}"
+            )
+            registration = {"country": country, "number": f"{country} 0000", "valid_from": since}
+            await self._post("/v1/tax-registrations", registration, f"registration:{country}")
 
     async def _catalogue(self) -> tuple[dict[str, str], dict[tuple[str, int], str]]:
         clock = await self._post("/v1/test-clocks", {"name": "Telecom month", "frozen_time": STARTS_AT}, "clock")
@@ -120,6 +134,7 @@ class TelecomMonth:
                     "email": f"{name.lower()}@telco.example",
                     "currency": CURRENCY,
                     "test_clock": self._clock,
+                    **_taxed_as(row),
                 },
                 f"customer:{name}",
             )
@@ -252,7 +267,10 @@ class TelecomMonth:
         return figures
 
     async def _post(self, path: str, body: Mapping[str, object], step: str) -> Resource:
-        return await self._api.post(path, body, key=f"telecom:{self._run}:{step}".replace(" ", "-"))
+        return await self._api.post(path, body, key=self._key(step))
+
+    def _key(self, step: str) -> str:
+        return f"telecom:{self._tenant}:{step}".replace(" ", "-")
 
     async def _each(self, what: str, items: Sequence[Item], work: Callable[[Item], Awaitable[None]]) -> None:
         """Do something for each item, a bounded number at once, with a progress bar."""
@@ -269,6 +287,14 @@ class TelecomMonth:
 
     def _bar(self, what: str, total: int) -> TaskID:
         return self._progress.add_task(what, total=total)
+
+
+def _taxed_as(row: TelecomCustomer) -> dict[str, object]:
+    """What of a customer decides on their tax."""
+    if row.country is None:
+        return {}
+    ids = [] if row.vat_id is None else [{"type": "eu_vat", "value": row.vat_id}]
+    return {"address": {"country": row.country}, "tax_exempt": row.tax_exempt, "tax_ids": ids}
 
 
 def progress_bars(on: Console) -> Progress:

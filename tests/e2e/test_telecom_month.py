@@ -5,37 +5,67 @@ import os
 import re
 import subprocess
 import sys
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pytest
 
-from cli.demo import expected_cycles
 from cli.telecom_customers import CSV_FILE, read_customers
+from cli.telecom_expected import expected_cycles, sum_of_taxes
 from host.embedded.process import free_port
 
 RUN_LIMIT_S = 240
 
 
-def charges(*, without_leavers: bool) -> Decimal:
-    """The sum of MonthlyCharges, by a reading of the file that shares nothing with the demo's."""
+Taxes = dict[tuple[str, str], tuple[Decimal, Decimal]]
+
+
+def invoiced(*, without_leavers: bool) -> tuple[int, Decimal, Taxes]:
+    """Invoices, their sum with tax, and net and tax by country and treatment, by a reading of the file that shares
+    nothing with the demo's.
+    """
     with CSV_FILE.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    return sum(
-        (Decimal(row["MonthlyCharges"]) for row in rows if not (without_leavers and row["Churn"] == "Yes")), Decimal(0)
-    )
+    taxes: Taxes = {}
+    for number, row in enumerate(rows):
+        if without_leavers and row["Churn"] == "Yes":
+            continue
+        country, percent = (("IE", "23"), ("DE", "19"), ("FR", "20"))[number % 3]
+        treatment = {1: "exempt", 2: "reverse_charge"}.get(number, "taxed")
+        net = Decimal(row["MonthlyCharges"])
+        tax = net * Decimal(percent) / 100 if treatment == "taxed" else Decimal(0)
+        before = taxes.get((country, treatment), (Decimal(0), Decimal(0)))
+        cents = tax.quantize(Decimal("0.01"), ROUND_HALF_UP)
+        taxes[country, treatment] = before[0] + net, before[1] + cents
+    count = sum(not (without_leavers and row["Churn"] == "Yes") for row in rows)
+    return count, sum((net + tax for net, tax in taxes.values()), Decimal(0)), taxes
 
 
 def test_the_first_cycle_invoices_every_customer() -> None:
     first, _ = expected_cycles(read_customers())
-    assert (first.invoices, Decimal(first.amount) / 100) == (7043, Decimal("456116.60"))
-    assert Decimal(first.amount) / 100 == charges(without_leavers=False)
+    count, amount, _ = invoiced(without_leavers=False)
+    assert (first.invoices, Decimal(first.amount) / 100) == (count, amount)
+    untaxed, _ = expected_cycles(read_customers(taxed=False))
+    assert (untaxed.invoices, Decimal(untaxed.amount) / 100) == (7043, Decimal("456116.60"))
 
 
 def test_the_second_cycle_invoices_those_who_stay() -> None:
     _, second = expected_cycles(read_customers())
-    assert (second.invoices, Decimal(second.amount) / 100) == (5174, Decimal("316985.75"))
-    assert Decimal(second.amount) / 100 == charges(without_leavers=True)
+    count, amount, _ = invoiced(without_leavers=True)
+    assert (second.invoices, Decimal(second.amount) / 100) == (count, amount)
+    _, untaxed = expected_cycles(read_customers(taxed=False))
+    assert (untaxed.invoices, Decimal(untaxed.amount) / 100) == (5174, Decimal("316985.75"))
+
+
+def test_taxes_are_by_country_and_treatment() -> None:
+    found = sum_of_taxes(expected_cycles(read_customers()))
+    expected: Taxes = {}
+    for without_leavers in (False, True):
+        for place, (net, tax) in invoiced(without_leavers=without_leavers)[2].items():
+            before = expected.get(place, (Decimal(0), Decimal(0)))
+            expected[place] = before[0] + net, before[1] + tax
+    assert {place: (Decimal(net) / 100, Decimal(tax) / 100) for place, (net, tax) in found.items()} == expected
+    assert {treatment for _, treatment in found} == {"taxed", "exempt", "reverse_charge"}
 
 
 def test_only_the_automatic_payment_methods_have_a_token() -> None:
