@@ -28,6 +28,7 @@ from domain.ledger import commands as ledger
 from domain.payments import cancel_commands as cancellations
 from domain.payments import commands as payments
 from domain.payments import consequences as of_payments
+from domain.payments import credit_note_commands as credit_notes
 from domain.payments import refund_commands as refunds
 from domain.subscriptions import cancel_commands as subscriptions_ending
 from domain.subscriptions import commands as subscriptions
@@ -157,6 +158,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         payments,
         cancellations,
         refunds,
+        credit_notes,
         ledger,
         tenants,
         teams,

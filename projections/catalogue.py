@@ -5,6 +5,7 @@ from typing import Any, Final
 from projections.models import (
     account_balances,
     approvals,
+    credit_notes,
     customers,
     invoices,
     journal_entries,
@@ -34,6 +35,7 @@ READ_MODELS: Final[tuple[ReadModel[Any], ...]] = (
     tax_registrations.TABLE,
     subscriptions.TABLE,
     invoices.TABLE,
+    credit_notes.TABLE,
     test_clocks.TABLE,
     journal_entries.TABLE,
     approvals.TABLE,

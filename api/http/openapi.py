@@ -38,6 +38,7 @@ READING_ORDER: Final = (
     "entitlements",
     "invoices",
     "invoice explanations",
+    "credit notes",
     "tax settings",
     "tax rates",
     "tax registrations",

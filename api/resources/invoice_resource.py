@@ -42,7 +42,8 @@ class InvoiceResource(TypedDict):
     `subtotal` is the sum of the lines. Tax comes on top of them, or is in those that are `tax_inclusive`; a draft has
     none yet. `tax` is null where the seller charges none anywhere.
 
-    `amount_due` is `total` less `amount_applied` (by the customer's balance; below zero: to it) and `amount_paid`.
+    `amount_due` is `total` less `amount_applied` (by the customer's balance; below zero: to it), `amount_paid`, and
+    what credit notes took off it: `amount_credited`, but for `amount_given_back`, which had been paid and came back.
     Of an uncollectible invoice it is written off, and a payment recovers it. What was paid above what was due is
     `amount_overpaid`: it became the customer's balance.
     """
@@ -66,6 +67,8 @@ class InvoiceResource(TypedDict):
     amount_applied: MoneyResource
     amount_paid: MoneyResource
     amount_overpaid: MoneyResource
+    amount_credited: MoneyResource
+    amount_given_back: MoneyResource
     payment: str | None
     test_clock: str | None
     metadata: dict[str, str]
@@ -99,6 +102,8 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "amount_applied": money(invoice.amount_applied),
         "amount_paid": money(invoice.amount_paid),
         "amount_overpaid": money(invoice.amount_overpaid),
+        "amount_credited": money(invoice.amount_credited),
+        "amount_given_back": money(invoice.amount_given_back),
         "payment": invoice.payment_id,
         "test_clock": invoice.test_clock_id,
         "metadata": dict(invoice.metadata),
@@ -165,6 +170,8 @@ EXAMPLE: Final[dict[str, object]] = {
     "amount_applied": {"amount": 0, "currency": "EUR"},
     "amount_paid": {"amount": 0, "currency": "EUR"},
     "amount_overpaid": {"amount": 0, "currency": "EUR"},
+    "amount_credited": {"amount": 0, "currency": "EUR"},
+    "amount_given_back": {"amount": 0, "currency": "EUR"},
     "payment": None,
     "test_clock": None,
     "metadata": {"order": "4711"},

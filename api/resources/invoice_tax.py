@@ -81,11 +81,12 @@ def invoice_tax_resource(tax: TaxFacts | None) -> InvoiceTaxResource | None:
         "is_assumed": tax.is_assumed,
         "is_exempt": tax.is_exempt,
         "vat_id_country": tax.vat_id_country,
-        "totals": [_total(total) for total in tax.totals],
+        "totals": [tax_total_resource(total) for total in tax.totals],
     }
 
 
-def _total(total: TaxTotal) -> TaxTotalResource:
+def tax_total_resource(total: TaxTotal) -> TaxTotalResource:
+    """One rate's tax, or what bears none, as it is answered."""
     return {
         "jurisdiction": total.jurisdiction,
         "treatment": total.treatment,

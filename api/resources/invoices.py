@@ -51,6 +51,7 @@ from domain.invoicing.invoice_line import (
     InvoiceLine,
 )
 from domain.invoicing.settlement import (
+    InvoiceIsCredited,
     InvoiceIsPartlyPaid,
     InvoiceNotCollectible,
     MarkInvoiceUncollectible,
@@ -237,7 +238,7 @@ async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     body=NoBody,
     example=OPEN_EXAMPLE
     | {"status": "void", "amount_due": {"amount": 0, "currency": "EUR"}, "voided_at": "2026-01-02T00:00:00Z"},
-    refusals=(InvoiceCannotBeVoided, InvoiceIsPartlyPaid),
+    refusals=(InvoiceCannotBeVoided, InvoiceIsPartlyPaid, InvoiceIsCredited),
 )
 async def void_invoice(call: Call, _body: NoBody) -> Intention:
     """Take an invoice back on which nothing was paid, for good.

@@ -53,7 +53,10 @@ class RefundFilters(CreatedParameters):
 
 
 class RefundResource(TypedDict):
-    """A refund. `outcome_unknown` holds while the gateway has yet to say what became of it."""
+    """A refund. `outcome_unknown` holds while the gateway has yet to say what became of it.
+
+    `credit_note` is the one that it was asked for with: if it fails, the money is the customer's balance.
+    """
 
     id: str
     object: Literal["refund"]
@@ -62,6 +65,7 @@ class RefundResource(TypedDict):
     amount: MoneyResource
     status: RefundStatus
     outcome_unknown: bool
+    credit_note: str | None
     reason: str | None
     gateway_refund_id: str | None
     failure_code: str | None
@@ -79,6 +83,7 @@ def refund_resource(refund: Refund, payment_id: str, customer_id: str) -> Refund
         "amount": money(refund.amount),
         "status": refund.status,
         "outcome_unknown": refund.outcome_unknown,
+        "credit_note": refund.credit_note_id,
         "reason": refund.reason,
         "gateway_refund_id": refund.gateway_refund_id,
         "failure_code": refund.failure_code,
@@ -95,6 +100,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "amount": {"amount": 500, "currency": "EUR"},
     "status": "pending",
     "outcome_unknown": False,
+    "credit_note": None,
     "reason": "Delivered late",
     "gateway_refund_id": None,
     "failure_code": None,
@@ -144,8 +150,8 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
 
     The request is recorded before the gateway is called: the answer says `pending`, and the outcome follows. Above the
     tenant's limit, which the refunds of one payment share, a second person approves: ask by `POST /v1/approvals`.
-    What the payment captured above what was due on its invoice is given back first, as far as it is still the
-    customer's balance.
+    What the payment captured above what was due on its invoice, and what credit notes of that gave to the customer's
+    balance, is given back first, as far as it is still there.
     """
     refund_id = new_id(PREFIX)
     return Intention(

@@ -50,6 +50,8 @@ class Permission(StrEnum):
     INVOICES_READ = "invoices:read"
     INVOICES_PAY = "invoices:pay"
     INVOICES_WRITE = "invoices:write"
+    CREDIT_NOTES_READ = "credit_notes:read"
+    CREDIT_NOTES_WRITE = "credit_notes:write"
     PAYMENTS_READ = "payments:read"
     PAYMENTS_WRITE = "payments:write"
     PAYMENT_METHODS_READ = "payment_methods:read"
@@ -148,6 +150,8 @@ MATRIX: Final = (
     Row(_P.INVOICES_READ,         _A,   _A,     _A,   _A,   _A,   _O,   _READ),
     Row(_P.INVOICES_PAY,          _A,   _A,     None, None, None, _O,   _WRITE),
     Row(_P.INVOICES_WRITE,        _A,   _A,     None, None, None, None, _WRITE),
+    Row(_P.CREDIT_NOTES_READ,     _A,   _A,     _A,   _A,   _A,   _O,   _READ),
+    Row(_P.CREDIT_NOTES_WRITE,    _A,   _A,     None, None, None, None, _WRITE, _SECOND),
     Row(_P.PAYMENTS_READ,         _A,   _A,     _A,   _A,   _A,   _O,   _READ),
     Row(_P.PAYMENTS_WRITE,        _A,   _A,     _A,   None, None, None, _WRITE),
     Row(_P.PAYMENT_METHODS_READ,  _A,   _A,     _A,   None, _A,   _O,   _READ),

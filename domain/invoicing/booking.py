@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from domain.invoicing.balance import balance_of
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.invoice_tax import TaxFacts
+from domain.invoicing.invoice_tax import TaxFacts, TaxTotal
 from domain.kernel.accounts import (
     CUSTOMER_BALANCE,
     DEFERRED_REVENUE,
@@ -44,7 +44,10 @@ def recognition_entry(
         (debit, CUSTOMER_BALANCE, applied, None),
         (credit, DEFERRED_REVENUE, deferred, None),
         (credit, REVENUE, earned, None),
-        *((credit, TAX_PAYABLE, amount, place) for place, amount in _tax_by_jurisdiction(tax).items()),
+        *(
+            (credit, TAX_PAYABLE, amount, place)
+            for place, amount in tax_by_jurisdiction(() if tax is None else tax.totals).items()
+        ),
     )
     return entry(
         side(account, amount, customer_id, jurisdiction)
@@ -54,9 +57,10 @@ def recognition_entry(
     )
 
 
-def _tax_by_jurisdiction(tax: TaxFacts | None) -> dict[str, Money]:
+def tax_by_jurisdiction(totals: Iterable[TaxTotal]) -> dict[str, Money]:
+    """The tax of each jurisdiction, whatever its rates are."""
     owed: dict[str, Money] = {}
-    for total in () if tax is None else tax.totals:
+    for total in totals:
         known = owed.get(total.jurisdiction)
         owed[total.jurisdiction] = total.tax if known is None else known + total.tax
     return owed

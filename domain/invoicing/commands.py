@@ -14,7 +14,7 @@ from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceFinalize
 from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine, check_lines, check_period
 from domain.invoicing.numbering import DEFAULT_SERIES, INVOICE_NUMBERING, number_text, take_number
-from domain.invoicing.settlement import InvoiceIsPartlyPaid, InvoicePaid
+from domain.invoicing.settlement import InvoiceIsCredited, InvoiceIsPartlyPaid, InvoicePaid
 from domain.invoicing.taxation import taxed
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
@@ -97,6 +97,8 @@ def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decis
         raise InvoiceCannotBeVoided(invoice=command.invoice_id, status=invoice.status)
     if not invoice.amount_paid.is_zero:
         raise InvoiceIsPartlyPaid(invoice=command.invoice_id, paid=invoice.amount_paid.amount)
+    if not invoice.amount_credited.is_zero:
+        raise InvoiceIsCredited(invoice=command.invoice_id, credited=invoice.amount_credited.amount)
     taken_back = () if invoice.tax is None else invoice.tax.totals
     voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, tax_taken_back=taken_back, voided_at=at))
     return Decision(at, [voided, *_balance_moved(invoice.customer_id, -invoice.amount_applied, invoice.invoice_id, at)])

@@ -2,14 +2,14 @@
 
 The lines of a draft may still change (`draft.py`); what `invoice.finalized` carries is final (`finalization.py`). An
 open invoice is collected automatically (the charge saga) or waits to be paid by hand (`collection.py`). What pays it,
-or writes it off: `settlement.py`.
+or writes it off: `settlement.py`; what is credited of it: `credit_note.py`.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.invoicing import collection, settlement
+from domain.invoicing import collection, credit_note, settlement
 from domain.invoicing.balance import PaymentFigures, balance_of
 from domain.invoicing.booking import recognition_entry
 from domain.invoicing.collection import (
@@ -19,6 +19,15 @@ from domain.invoicing.collection import (
     InvoiceCollectionFailed,
     InvoicePaymentFailed,
     InvoicePaymentStarted,
+)
+from domain.invoicing.credit_note import (
+    CreditNote,
+    CreditNoteEvent,
+    CreditNoteIssued,
+    CreditNoteMetadataSet,
+    CreditNoteRefunded,
+    CreditNoteRefundFailed,
+    CreditNoteVoided,
 )
 from domain.invoicing.draft import InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
@@ -34,6 +43,7 @@ from domain.invoicing.settlement import (
 from domain.kernel.accounts import (
     BAD_DEBT,
     RECEIVABLE,
+    Account,
     Entry,
     reversal,
 )
@@ -42,7 +52,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Stream, Streams, Topic
+from domain.kernel.stream import Claim, Stream, Streams, Topic
 
 
 class InvoiceStatus(StrEnum):
@@ -59,7 +69,13 @@ class InvoiceMetadataSet(MetadataSet):
 
 
 InvoiceEvent = (
-    InvoiceDrafted | InvoiceFinalized | SettlementEvent | CollectionEvent | InvoiceVoided | InvoiceMetadataSet
+    InvoiceDrafted
+    | InvoiceFinalized
+    | SettlementEvent
+    | CollectionEvent
+    | CreditNoteEvent
+    | InvoiceVoided
+    | InvoiceMetadataSet
 )
 
 
@@ -93,7 +109,8 @@ class Invoice:
     `collection_failure` says why that one came to nothing. `finalized_at`, `number` and `due_at` are None for a draft.
 
     `amount_applied` is what the customer's balance paid of it (below zero: what it got of it), `amount_overpaid` what
-    was paid above it, which is the customer's balance.
+    was paid above it, which is the customer's balance. `amount_credited` is what credit notes in force come to; of that
+    `amount_given_back` had been paid, and came back.
     """
 
     invoice_id: str
@@ -110,6 +127,9 @@ class Invoice:
     amount_applied: Money
     amount_paid: Money
     amount_overpaid: Money
+    amount_credited: Money
+    amount_given_back: Money
+    credit_notes: tuple[CreditNote, ...]
     number: str | None
     payment_id: str | None
     test_clock_id: str | None
@@ -145,11 +165,10 @@ class Invoice:
     def amount_due(self) -> Money:
         """What is still to be paid, and would be of a draft; of an uncollectible one what is written off, and would be
         recovered. Never below zero."""
-        nothing = Money.zero(self.currency)
         if self.status is InvoiceStatus.VOID:
-            return nothing
-        paid = PaymentFigures(captured=self.amount_paid, refunded=nothing)
-        return balance_of(self.total, nothing, self.amount_applied, (paid,))
+            return Money.zero(self.currency)
+        paid = PaymentFigures(captured=self.amount_paid, refunded=self.amount_given_back)
+        return balance_of(self.total, self.amount_credited, self.amount_applied, (paid,))
 
 
 def payable(streams: Streams, invoice_id: str) -> Invoice:
@@ -178,6 +197,9 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_applied=Money(0, event.currency),
                 amount_paid=Money(0, event.currency),
                 amount_overpaid=Money(0, event.currency),
+                amount_credited=Money(0, event.currency),
+                amount_given_back=Money(0, event.currency),
+                credit_notes=(),
                 number=None,
                 payment_id=None,
                 test_clock_id=event.test_clock_id,
@@ -206,6 +228,9 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_applied=event.applied,
                 amount_paid=Money(0, event.currency),
                 amount_overpaid=Money(0, event.currency),
+                amount_credited=Money(0, event.currency),
+                amount_given_back=Money(0, event.currency),
+                credit_notes=(),
                 number=event.number,
                 payment_id=None,
                 test_clock_id=event.test_clock_id,
@@ -270,6 +295,21 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             )
         case InvoiceMetadataSet():
             return replace(invoice, metadata=event.metadata)
+        case CreditNoteIssued():
+            return _credited(invoice, event, event.credited.total, event.credited.given_back)
+        case CreditNoteVoided():
+            return _credited(invoice, event, -event.taken_back.total, -event.taken_back.given_back)
+        case CreditNoteRefunded() | CreditNoteRefundFailed() | CreditNoteMetadataSet():
+            return replace(invoice, credit_notes=credit_note.all_after(invoice.credit_notes, event))
+
+
+def _credited(invoice: Invoice, event: CreditNoteEvent, total: Money, given_back: Money) -> Invoice:
+    return replace(
+        invoice,
+        amount_credited=invoice.amount_credited + total,
+        amount_given_back=invoice.amount_given_back + given_back,
+        credit_notes=credit_note.all_after(invoice.credit_notes, event),
+    )
 
 
 def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
@@ -283,21 +323,33 @@ def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
     period) or revenue, and to the tax payable of each jurisdiction; a total below zero, from there to customer balance.
     Void: the same, reversed; of one that was written off what is owed stands in bad debt.
 
-    How it is settled: `settlement.postings`.
+    How it is settled: `settlement.postings`. What is credited: `credit_note.postings`.
     """
     match event:
         case InvoiceFinalized():
             return recognition_entry(event.lines, event.total, event.applied, event.customer_id, RECEIVABLE, event.tax)
         case InvoiceVoided() if invoice.finalized_at is not None:
-            owed_on = RECEIVABLE if invoice.uncollectible_at is None else BAD_DEBT
+            owed_on = _owed_on(invoice)
             booked = recognition_entry(
                 invoice.lines, invoice.total, invoice.amount_applied, invoice.customer_id, owed_on, invoice.tax
             )
             return None if booked is None else reversal(booked)
+        case CreditNoteIssued() | CreditNoteVoided():
+            return credit_note.postings(event, invoice.customer_id, _owed_on(invoice))
         case InvoicePaid() | InvoicePartlyPaid() | InvoiceMarkedUncollectible() | InvoiceRecovered():
             return settlement.postings(event, invoice.customer_id)
         case _:
             return None
+
+
+def _owed_on(invoice: Invoice) -> Account:
+    """Where what is due on it stands: once it was written off, in bad debt."""
+    return RECEIVABLE if invoice.uncollectible_at is None else BAD_DEBT
+
+
+def claims(event: InvoiceEvent, invoice: Invoice) -> tuple[Claim, ...]:
+    """Those of its credit notes."""
+    return credit_note.claims(event) if isinstance(event, CreditNoteIssued) else ()
 
 
 EVENTS: dict[str, type] = {
@@ -305,6 +357,7 @@ EVENTS: dict[str, type] = {
     "invoice.finalized": InvoiceFinalized,
     **settlement.EVENTS,
     **collection.EVENTS,
+    **credit_note.EVENTS,
     "invoice.voided": InvoiceVoided,
     "invoice.metadata_set": InvoiceMetadataSet,
 }
@@ -320,4 +373,5 @@ INVOICE: Stream[Invoice] = Stream(
     already_exists=InvoiceAlreadyExists,
     metadata_set=InvoiceMetadataSet,
     postings=postings,
+    claims=claims,
 )

@@ -1,17 +1,21 @@
-"""Invoice numbers of one series: gapless, in the order of finalization, never reused."""
+"""Numbers of one series of invoices, or of credit notes: gapless, in the order of issue, never reused."""
 
 from dataclasses import dataclass
 
 from domain.kernel.stream import Stream, Streams, Topic
 
 DEFAULT_SERIES = "INV"
+CREDIT_NOTE_SERIES = "CN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceNumberTaken:
+    """By an invoice, or by one of its credit notes."""
+
     series: str
     number: int
     invoice_id: str
+    credit_note_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +26,16 @@ class InvoiceNumbering:
     last: int
 
 
-def take_number(streams: Streams, series: str, invoice_id: str) -> InvoiceNumberTaken:
-    """The series' next number, for this invoice."""
+def take_number(
+    streams: Streams, series: str, invoice_id: str, credit_note_id: str | None = None
+) -> InvoiceNumberTaken:
+    """The series' next number, for this invoice or its credit note."""
     numbering = streams.get(INVOICE_NUMBERING, series)
     return InvoiceNumberTaken(
-        series=series, number=1 if numbering is None else numbering.last + 1, invoice_id=invoice_id
+        series=series,
+        number=1 if numbering is None else numbering.last + 1,
+        invoice_id=invoice_id,
+        credit_note_id=credit_note_id,
     )
 
 

@@ -95,6 +95,12 @@ class InvoiceIsPartlyPaid(Refusal):
     code = "invoice_partly_paid"
 
 
+class InvoiceIsCredited(Refusal):
+    """Credit notes were issued for it: void them first, or credit what is left of it."""
+
+    code = "invoice_credited"
+
+
 class InvoiceNotCollectible(Refusal):
     """Only an open invoice can be marked uncollectible."""
 

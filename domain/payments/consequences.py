@@ -1,4 +1,5 @@
-"""What becomes of an invoice when something becomes of its payments, and of its payment once it is settled."""
+"""What becomes of an invoice, or its credit note, when something becomes of its payments, and of its payment once it is
+settled."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,6 +12,7 @@ from domain.invoicing.collection import (
     InvoicePaymentFailed,
     InvoicePaymentStarted,
 )
+from domain.invoicing.credit_note import CreditNoteRefunded, CreditNoteRefundFailed
 from domain.invoicing.finalization import InvoiceVoided
 from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
@@ -27,6 +29,7 @@ from domain.payments.payment import (
     PaymentDeclined,
     collected_by,
 )
+from domain.payments.refund import RefundFailed, RefundSucceeded
 
 AUTHENTICATION_REQUIRED: Final = "authentication_required"
 AUTHENTICATION_TIMED_OUT: Final = "authentication_timed_out"
@@ -102,6 +105,28 @@ def settled(
     return [give_up(payment, CancelReason.INVOICE_SETTLED, at)] if wanted is None or goes_on else []
 
 
+def returned(event: RefundSucceeded | RefundFailed, streams: Streams, at: datetime) -> list[Change]:
+    """The credit note that a refund was asked for with shows what became of it."""
+    payment = PAYMENT.of(streams, event.payment_id)
+    note_id = next(each.credit_note_id for each in payment.refunds if each.refund_id == event.refund_id)
+    if note_id is None or payment.invoice_id is None:
+        return []
+    outcome: CreditNoteRefunded | CreditNoteRefundFailed
+    if isinstance(event, RefundSucceeded):
+        outcome = CreditNoteRefunded(
+            invoice_id=payment.invoice_id, credit_note_id=note_id, refund_id=event.refund_id, refunded_at=at
+        )
+    else:
+        outcome = CreditNoteRefundFailed(
+            invoice_id=payment.invoice_id,
+            credit_note_id=note_id,
+            refund_id=event.refund_id,
+            amount=event.amount,
+            failed_at=at,
+        )
+    return [INVOICE.change(outcome)]
+
+
 def is_unneeded(payment: Payment, streams: Streams) -> bool:
     """Whether its invoice has been settled without it."""
     return payment.invoice_id is not None and INVOICE.of(streams, payment.invoice_id).is_settled
@@ -169,4 +194,6 @@ CONSEQUENCES: Final[Mapping[type, Consequence]] = {
     InvoicePaid: settled,
     InvoiceVoided: settled,
     InvoiceMarkedUncollectible: settled,
+    RefundSucceeded: returned,
+    RefundFailed: returned,
 }

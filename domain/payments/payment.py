@@ -260,10 +260,21 @@ class Payment:
         return Money(0, self.amount.currency) if self.is_applied else self.refundable
 
     @property
-    def surplus_left(self) -> Money:
-        """Its surplus, less what refunds took of it that succeeded or may yet."""
-        taken = sum(refund.from_balance.amount for refund in self.refunds if refund.status is not RefundStatus.FAILED)
-        return Money(self.surplus.amount - taken, self.amount.currency)
+    def allowed(self) -> Money:
+        """What refunds returned, or may yet, of what pays its invoice, without a credit note: it lessens revenue."""
+        standing = [each for each in self.refunds if self.is_applied and each.status is not RefundStatus.FAILED]
+        allowed = sum(each.amount.amount - each.from_balance.amount for each in standing)
+        return Money(allowed, self.amount.currency)
+
+    @property
+    def taken_from_balance(self) -> Money:
+        """What refunds returned, or may yet, that the customer's balance held; those of credit notes took their own."""
+        taken = sum(
+            each.from_balance.amount
+            for each in self.refunds
+            if each.status is not RefundStatus.FAILED and each.credit_note_id is None
+        )
+        return Money(taken, self.amount.currency)
 
     @property
     def amount_refunded(self) -> Money:

@@ -44,12 +44,15 @@ class RefundStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRequested:
-    """`from_balance` is what of it gives back an overpayment that the customer's balance still holds."""
+    """`from_balance` is what of it the customer's balance holds: an overpayment, or what a credit note gave back.
+
+    `credit_note_id`: the one that it was asked for with."""
 
     refund_id: str
     payment_id: str
     amount: Money
     from_balance: Money
+    credit_note_id: str | None = None
     reason: str | None
     metadata: Metadata = ()
     requested_at: datetime
@@ -116,6 +119,7 @@ class Refund:
     refund_id: str
     amount: Money
     from_balance: Money
+    credit_note_id: str | None
     status: RefundStatus
     outcome_unknown: bool
     reason: str | None
@@ -132,6 +136,7 @@ def evolve(refunds: tuple[Refund, ...], event: RefundEvent) -> tuple[Refund, ...
             refund_id=event.refund_id,
             amount=event.amount,
             from_balance=event.from_balance,
+            credit_note_id=event.credit_note_id,
             status=RefundStatus.PENDING,
             outcome_unknown=False,
             reason=event.reason,
@@ -168,7 +173,8 @@ def postings(
     customer_id: str,
 ) -> Entry | None:
     """Requested: from where the money lies to refunds payable; then on to gateway clearing, or back if it failed for
-    good. An overpayment lies in the customer's balance. `refunds` are the payment's after the event.
+    good. An overpayment, and what was credited, lie in the customer's balance. `refunds` are the payment's after the
+    event.
     """
     if isinstance(event, RefundSucceeded):
         return transfer(event.amount, debit_to=REFUNDS_PAYABLE, credit_to=GATEWAY_CLEARING, customer_id=customer_id)

@@ -8,8 +8,9 @@ from typing import Final
 
 from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
 from domain.customers.customer import CUSTOMER, customer_time, time_of
+from domain.invoicing.invoice import INVOICE
 from domain.kernel.metadata import Metadata, MetadataChange, with_change
-from domain.kernel.money import Money
+from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments.decline import DeclineCode
@@ -139,7 +140,8 @@ class RefundIsOver(Refusal):
 
 
 def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> Decision:
-    """What was paid above its invoice is given back first, as far as the customer's balance still holds it."""
+    """What was paid above its invoice, or credited to the customer's balance, is given back first, as far as that still
+    holds it."""
     payment = PAYMENT.of(streams, command.payment_id)
     customer = CUSTOMER.of(streams, payment.customer_id)
     at = customer_time(streams, customer, now)
@@ -154,7 +156,7 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
     if amount.amount > left.amount or amount.is_zero:
         asked = None if command.amount is None else amount.amount
         raise RefundExceedsPayment(payment=payment.payment_id, amount=asked, refundable=left.amount)
-    from_balance = min(amount, payment.surplus_left, customer.balance)
+    from_balance = min(amount, _lies_in_balance(payment, streams), customer.balance)
     requested = RefundRequested(
         refund_id=command.refund_id,
         payment_id=payment.payment_id,
@@ -175,6 +177,16 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
         )
         changes.append(CUSTOMER.change(drawn))
     return Decision(at, changes)
+
+
+def _lies_in_balance(payment: Payment, streams: Streams) -> Money:
+    """What of the payment has become the customer's balance, and was not refunded since: a surplus, and what credit
+    notes gave back to the balance of the invoice that it pays."""
+    lies = payment.surplus
+    if payment.is_applied and payment.invoice_id is not None:
+        notes = INVOICE.of(streams, payment.invoice_id).credit_notes
+        lies = sum_money((lies, *(note.to_balance for note in notes if note.is_in_force)), lies.currency)
+    return max(lies - payment.taken_from_balance, Money.zero(lies.currency))
 
 
 def change_refund_metadata(command: ChangeRefundMetadata, streams: Streams, now: datetime) -> Decision:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from domain.customers import balance as balances
 from domain.customers.customer import CUSTOMER
+from domain.invoicing.credit_note import CreditNoteIssued, CreditNoteVoided
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
 from domain.kernel.accounts import (
     ALLOWANCES,
@@ -119,12 +120,21 @@ class Documents:
         key = recorded.tenant_id, recorded.stream_id
         known = self._invoices.pop(key, None)
         if known is None and recorded.stream_version > 1:
+            self._take_credit(key, recorded)
             return  # it is settled, and stays so
         invoice = INVOICE.evolve(known, self._codec.decode_event(recorded.payload))
         if invoice.is_settled:
             self._of_invoices.settle(key, invoice)
         else:
             self._invoices[key] = invoice
+
+    def _take_credit(self, key: tuple[str, str], recorded: Recorded) -> None:
+        """A credit note of an invoice that is settled: nothing of it was due any more."""
+        event: Any = self._codec.decode_event(recorded.payload)
+        if isinstance(event, CreditNoteIssued):
+            self._of_invoices.credit(key, event.credited, is_void=False)
+        elif isinstance(event, CreditNoteVoided):
+            self._of_invoices.credit(key, event.taken_back, is_void=True)
 
     def _take_balance(self, recorded: Recorded) -> None:
         event: Any = self._codec.decode_event(recorded.payload)

@@ -1,12 +1,14 @@
-"""I8, invoice by invoice: what the log posted about each is what the invoice says was billed, applied, paid and is due.
+"""I8, invoice by invoice: what the log posted about each is what it says was billed, credited, applied, paid, is due.
 
 What its own events posted and what payments of it did are added up by account, and compared with its state once it is
-settled; nothing may be posted about it after that. Memory grows with the invoices that are not settled.
+settled; after that only credit notes may post about it, and each posts what it says. Memory grows with the invoices
+that are not settled.
 """
 
 from collections import Counter
 from typing import Final
 
+from domain.invoicing.credit_note import Credited
 from domain.invoicing.invoice import Invoice, InvoiceStatus
 from domain.kernel.accounts import (
     BAD_DEBT,
@@ -53,6 +55,11 @@ class Invoices:
         """Compare one that nothing is to be posted about any more."""
         self._compare(key, said_by(invoice))
 
+    def credit(self, key: Key, credited: Credited, *, is_void: bool) -> None:
+        """Compare a credit note of a settled one, or what was posted when that was void."""
+        said = credited_by(credited)
+        self._compare(key, {account: -amount if is_void else amount for account, amount in said.items()})
+
     def close(self, unsettled: dict[Key, Invoice]) -> None:
         """Compare what is left at the end of the log: the unsettled ones, and what was posted about settled ones."""
         for key in sorted(self._booked.keys() | unsettled.keys()):
@@ -94,4 +101,20 @@ def said_by(invoice: Invoice) -> dict[str, int]:
     for total in () if invoice.tax is None else invoice.tax.totals:
         account = _tax_of(total.jurisdiction)
         said[account] = said.get(account, 0) + total.tax.amount
+    for note in invoice.credit_notes:
+        for account, amount in credited_by(note.credited).items() if note.is_in_force else ():
+            said[account] = said.get(account, 0) + amount
+    return said
+
+
+def credited_by(credited: Credited) -> dict[str, int]:
+    """What a credit note adds to what an invoice says, but for what is due, which the invoice says itself."""
+    said = {
+        DEFERRED_REVENUE.code: -sum(line.net.amount for line in credited.lines if line.is_deferred),
+        REVENUE.code: -sum(line.net.amount for line in credited.lines if not line.is_deferred),
+        CUSTOMER_BALANCE.code: credited.given_back.amount,
+    }
+    for total in credited.tax:
+        account = _tax_of(total.jurisdiction)
+        said[account] = said.get(account, 0) - total.tax.amount
     return said

@@ -1,10 +1,12 @@
-"""Tax by day (UTC, business time), jurisdiction and rate: what invoices charged, less what voided ones took back."""
+"""Tax by day (UTC, business time), jurisdiction and rate: what invoices charged, less what void ones took back and what
+credit notes credited."""
 
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from domain.invoicing.credit_note import CreditNoteIssued, CreditNoteVoided
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.invoice_tax import TaxTotal
 from domain.kernel.currency import CurrencyCode
@@ -25,13 +27,17 @@ NO_RATE = ""
 
 
 def apply(rows: Rows[list[int]], fact: Fact) -> None:
-    """Add each rate of an invoice to its day, or take it away where it is voided."""
-    event: InvoiceFinalized | InvoiceVoided = fact.event
-    if isinstance(event, InvoiceFinalized):
-        if event.tax is not None:
-            _add(rows, fact, event.tax.totals, 1)
-    else:
-        _add(rows, fact, event.tax_taken_back, -1)
+    """Add each rate of an invoice to its day; take it away where it is void, or credited, and back."""
+    event: InvoiceFinalized | InvoiceVoided | CreditNoteIssued | CreditNoteVoided = fact.event
+    match event:
+        case InvoiceFinalized():
+            _add(rows, fact, () if event.tax is None else event.tax.totals, 1)
+        case InvoiceVoided():
+            _add(rows, fact, event.tax_taken_back, -1)
+        case CreditNoteIssued():
+            _add(rows, fact, event.credited.tax, -1)
+        case CreditNoteVoided():
+            _add(rows, fact, event.taken_back.tax, 1)
 
 
 def _add(rows: Rows[list[int]], fact: Fact, totals: Sequence[TaxTotal], sign: int) -> None:
@@ -64,7 +70,7 @@ TABLE = sums_model(
     view=(
         f"SELECT tenant_id, day, {_OF_KEY}, {_SUMS} FROM {{table}} GROUP BY tenant_id, day, {_OF_KEY}"  # noqa: S608
     ),
-    events=frozenset({"invoice.finalized", "invoice.voided"}),
+    events=frozenset({"invoice.finalized", "invoice.voided", "credit_note.issued", "credit_note.voided"}),
     apply=apply,
 )
 

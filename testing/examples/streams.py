@@ -267,19 +267,33 @@ def invoice_recovered(amount: int) -> InvoiceRecovered:
     return InvoiceRecovered(invoice_id=INVOICE_ID, amount=usd(amount), recovered_at=NOW)
 
 
-def balance_credited(amount: int, *, refund_id: str | None = None) -> CustomerBalanceCredited:
+def balance_credited(
+    amount: int, *, refund_id: str | None = None, credit_note_id: str | None = None
+) -> CustomerBalanceCredited:
     """By the invoice of these examples, or by a refund that failed."""
     invoice_id = INVOICE_ID if refund_id is None else None
     return CustomerBalanceCredited(
-        customer_id=CUSTOMER_ID, amount=usd(amount), invoice_id=invoice_id, refund_id=refund_id, credited_at=NOW
+        customer_id=CUSTOMER_ID,
+        amount=usd(amount),
+        invoice_id=invoice_id,
+        refund_id=refund_id,
+        credit_note_id=credit_note_id,
+        credited_at=NOW,
     )
 
 
-def balance_drawn(amount: int, *, refund_id: str | None = None) -> CustomerBalanceDrawn:
+def balance_drawn(
+    amount: int, *, refund_id: str | None = None, credit_note_id: str | None = None
+) -> CustomerBalanceDrawn:
     """For the invoice of these examples, or by a refund."""
     invoice_id = INVOICE_ID if refund_id is None else None
     return CustomerBalanceDrawn(
-        customer_id=CUSTOMER_ID, amount=usd(amount), invoice_id=invoice_id, refund_id=refund_id, drawn_at=NOW
+        customer_id=CUSTOMER_ID,
+        amount=usd(amount),
+        invoice_id=invoice_id,
+        refund_id=refund_id,
+        credit_note_id=credit_note_id,
+        drawn_at=NOW,
     )
 
 

@@ -110,6 +110,17 @@ PROMISED = """
     InvalidDunningSchedule       invalid_dunning_schedule       invalid    -
     CreditExceedsLine            credit_exceeds_line            conflict   amount
     NothingToCredit              nothing_to_credit              invalid    amount
+    CreditNoteNotFound           credit_note_not_found          not_found  credit_note
+    CreditNoteAlreadyExists      credit_note_already_exists     conflict   -
+    InvoiceNotCreditable         invoice_not_creditable         conflict   invoice
+    InvoiceLineNotFound          invoice_line_not_found         invalid    lines
+    InvalidCredit                invalid_credit                 invalid    lines
+    CreditExceedsInvoice         credit_exceeds_invoice         conflict   amount
+    CreditAlreadyRefunded        credit_already_refunded        conflict   amount
+    NothingToRefund              nothing_to_refund              conflict   give_back
+    TooManyCreditNotes           too_many_credit_notes          conflict   invoice
+    CreditNoteNotVoidable        credit_note_not_voidable       conflict   -
+    InvoiceIsCredited            invoice_credited               conflict   -
     InvalidExchangeRate          invalid_exchange_rate          invalid    rate
     NegativeRecurringRevenue     negative_recurring_revenue     invalid    -
     InvalidServicePeriod         invalid_service_period         invalid    -

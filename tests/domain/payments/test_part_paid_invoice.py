@@ -151,7 +151,7 @@ def test_the_first_of_a_refund_is_what_was_overpaid() -> None:
         .then(failed, balance_credited(300, refund_id=REFUND_ID))
         .then_posts(debit(REFUNDS_PAYABLE, usd(400)), credit(ALLOWANCES, usd(100)), credit(CUSTOMER_BALANCE, usd(300)))
         .then_shows(CUSTOMER, CUSTOMER_ID, balance=usd(300))
-        .then_shows(PAYMENT, PAYMENT_ID, surplus_left=usd(300))
+        .then_shows(PAYMENT, PAYMENT_ID, taken_from_balance=usd(0))
     )
 
 
