@@ -16,12 +16,15 @@ from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
 from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.credit_note import GiveBack, IssueCreditNote, VoidCreditNote
+from domain.invoicing.crediting import left_of
 from domain.invoicing.draft import DraftInvoice
 from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutOfBand
 from domain.kernel.accounts import Side
+from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.money import Money
 from domain.kernel.stream import Command
 from domain.payments.cancel_commands import RecordPaymentCanceled
@@ -56,6 +59,20 @@ STORIES = (
     ("over", "bill", "void"),
     ("refund", "refunded"),
     ("refund", "not_refunded"),
+    ("credit",),
+    ("credit", "credit_all"),
+    ("part", "credit", "void_credit"),
+    ("credit", "void_credit", "void"),
+    ("all", "credit", "bill", "void_credit"),
+    ("write_off", "credit", "over"),
+    ("write_off", "credit", "void_credit", "credit_all"),
+    ("charge", "credit", "capture", "credit_all"),
+    ("charge", "capture", "return", "refunded"),
+    ("charge", "capture", "return", "not_refunded", "void_credit"),
+    ("charge", "capture", "return", "not_refunded", "refund", "refunded"),
+    ("charge", "part", "capture", "return", "refund", "not_refunded"),
+    ("charge", "capture", "refund", "credit_all", "return"),
+    ("charge", "capture", "credit", "refund", "return"),
 )
 """What may happen one after the other, between whatever else does."""
 
@@ -72,6 +89,11 @@ class Owed:
     status: str = "open"
     paid: int = 0
     over: int = 0
+    paid_by: str | None = None
+    credited: int = 0
+    given_back: int = 0
+    to_balance: int = 0
+    notes: dict[str, "Note"] = field(default_factory=dict)
 
     @property
     def is_payable(self) -> bool:
@@ -79,19 +101,34 @@ class Owed:
 
     @property
     def due(self) -> int:
-        return 0 if self.status == "void" else self.total - self.applied - self.paid
+        return 0 if self.status == "void" else self.total - self.applied - self.paid - self.credited + self.given_back
+
+
+@dataclass
+class Note:
+    """A credit note in force: what it took off what was due, and what it gave back, to the balance and by a refund."""
+
+    off: int
+    to_balance: int
+    refunded: int
+    refund: str | None
 
 
 @dataclass
 class Charge:
-    """A payment of an invoice: `left` is what can be refunded of it, `surplus` what of that may be balance."""
+    """A payment of an invoice: `left` is what can be refunded of it, `over` what it took above what was due, `surplus`
+    what of that may be balance (below zero: refunds took of what credit notes gave there), `allowed` what was refunded
+    without a credit note of what pays the invoice."""
 
     invoice: str
     amount: int
     status: str = "running"
+    applied: bool = False
     left: int = 0
+    over: int = 0
     surplus: int = 0
-    refunds: dict[str, tuple[int, int]] = field(default_factory=dict)
+    allowed: int = 0
+    refunds: dict[str, tuple[int, int, Note | None]] = field(default_factory=dict)
 
 
 class Model:
@@ -118,13 +155,42 @@ class Model:
         owed.status, self.balance = "void", self.balance + owed.applied
 
     def refund(self, charge: Charge, key: str, amount: int) -> None:
-        from_balance = min(amount, charge.surplus, self.balance)
-        charge.refunds[key] = amount, from_balance
+        lies = charge.surplus + (self.invoices[charge.invoice].to_balance if charge.applied else 0)
+        from_balance = min(amount, max(lies, 0), self.balance)
+        charge.refunds[key] = amount, from_balance, None
         self.move(charge, amount, from_balance)
 
     def move(self, charge: Charge, amount: int, from_balance: int) -> None:
         charge.left, charge.surplus = charge.left - amount, charge.surplus - from_balance
+        charge.allowed += amount - from_balance if charge.applied else 0
         self.balance -= from_balance
+
+    def left_to_give(self, owed: Owed) -> int:
+        """What was paid of it and did not come back yet."""
+        payment = self.charges.get(owed.paid_by or "")
+        return owed.paid + owed.applied - owed.given_back - (0 if payment is None else payment.allowed)
+
+    def left_to_refund(self, owed: Owed) -> int:
+        payment = self.charges.get(owed.paid_by or "")
+        return 0 if payment is None else min(payment.left, payment.amount - payment.over)
+
+    def credit(self, owed: Owed, key: str, amount: int, *, refunds: bool, refund_id: str) -> None:
+        off = min(amount, owed.due)
+        refunded = min(amount - off, self.left_to_refund(owed)) if refunds else 0
+        note = Note(off, amount - off - refunded, refunded, refund_id if refunded else None)
+        owed.notes[key] = note
+        self.count(owed, note, 1)
+        if refunded:
+            payment = self.charges[owed.paid_by or ""]
+            payment.refunds[refund_id] = refunded, 0, note
+            payment.left -= refunded
+        owed.status = owed.status if owed.due else "paid"
+
+    def count(self, owed: Owed, note: Note, sign: int) -> None:
+        owed.credited += sign * (note.off + note.to_balance + note.refunded)
+        owed.given_back += sign * (note.to_balance + note.refunded)
+        owed.to_balance += sign * note.to_balance
+        self.balance += sign * note.to_balance
 
 
 class Settlements:
@@ -159,6 +225,10 @@ class Settlements:
                         self.write_off(key, owed)
                     case "all":
                         self.pay_by_hand(key, owed, None)
+                    case "credit" | "credit_all" | "return":
+                        self.credit(key, owed, amount, kind)
+                    case "void_credit":
+                        self.void_credit(key, owed, n)
                     case _:
                         self.pay_by_hand(key, owed, amount if kind == "over" else 1 + amount % max(owed.due, 1))
 
@@ -212,7 +282,10 @@ class Settlements:
         if captured:
             self.do(RecordPaymentCaptured(payment_id=payment_id, attempt=1, gateway_payment_id=payment_id))
             charge.status, charge.left = "captured", charge.amount
-            charge.surplus = self.model.receive(owed, charge.amount) if owed.is_payable else 0
+            charge.applied = owed.is_payable
+            if charge.applied:
+                charge.surplus = charge.over = self.model.receive(owed, charge.amount)
+                owed.paid_by = payment_id
             return
         charge.status = "ended"
         if self.history.state(TENANT, PAYMENT, payment_id).cancellation is not None:
@@ -222,7 +295,7 @@ class Settlements:
             self.do(RecordPaymentDeclined(payment_id=payment_id, attempt=1, decline_code=code, retryable=True))
 
     def void(self, key: str, owed: Owed) -> None:
-        allowed = owed.is_payable and not owed.paid
+        allowed = owed.is_payable and not owed.paid and not owed.credited
         self.do(VoidInvoice(invoice_id=key), accepted=allowed)
         if allowed:
             self.model.void(owed)
@@ -248,13 +321,50 @@ class Settlements:
         if not pending:
             return
         payment_id, charge, refund_id = pending[n % len(pending)]
-        amount, from_balance = charge.refunds.pop(refund_id)
+        amount, from_balance, note = charge.refunds.pop(refund_id)
+        if note is not None and not succeeded:
+            owed = self.model.invoices[charge.invoice]
+            self.model.count(owed, note, -1)
+            note.to_balance, note.refunded, note.refund = note.to_balance + amount, 0, None
+            self.model.count(owed, note, 1)
+            charge.left += amount
         if succeeded:
             self.do(RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id=refund_id))
             return
         code = DeclineCode.ACCOUNT_CLOSED
         self.do(RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code=code))
-        self.model.move(charge, -amount, -from_balance)
+        if note is None:
+            self.model.move(charge, -amount, -from_balance)
+
+    def credit(self, key: str, owed: Owed, amount: int, kind: str) -> None:
+        """A part of the invoice, or all that is left of it; to the balance, or by a refund of what a payment paid."""
+        left = owed.total - owed.credited
+        part = left if kind == "credit_all" or not left else 1 + amount % left
+        gives_back = part - min(part, owed.due)
+        refunds = kind == "return"
+        possible = owed.status != "void" and left > 0 and gives_back <= max(self.model.left_to_give(owed), 0)
+        if refunds and gives_back and not self.model.left_to_refund(owed):
+            possible = False
+        note_id = self.history.new_id("cn_")
+        asked = IssueCreditNote(
+            credit_note_id=note_id,
+            invoice_id=key,
+            amount=None if kind == "credit_all" else Money(part or 1, USD),
+            give_back=GiveBack.REFUND if refunds else GiveBack.CUSTOMER_BALANCE,
+        )
+        self.do(asked, accepted=possible)
+        if possible:
+            refund_id = derived_id(REFUND, note_id, "refund")
+            self.model.credit(owed, note_id, part, refunds=refunds, refund_id=refund_id)
+
+    def void_credit(self, key: str, owed: Owed, n: int) -> None:
+        if not owed.notes:
+            return
+        note_id, note = list(owed.notes.items())[n % len(owed.notes)]
+        possible = not note.refunded and note.to_balance <= self.model.balance and (not note.off or owed.is_payable)
+        self.do(VoidCreditNote(credit_note_id=note_id, invoice_id=key), accepted=possible)
+        if possible:
+            self.model.count(owed, owed.notes.pop(note_id), -1)
 
     def check_figures(self) -> None:
         """They are the model's."""
@@ -266,8 +376,20 @@ class Settlements:
                 invoice.amount_applied.amount,
                 invoice.amount_paid.amount,
                 invoice.amount_overpaid.amount,
+                invoice.amount_credited.amount,
+                invoice.amount_given_back.amount,
                 invoice.amount_due.amount,
-            ) == (InvoiceStatus(owed.status), owed.applied, owed.paid, owed.over, owed.due)
+            ) == (
+                InvoiceStatus(owed.status),
+                owed.applied,
+                owed.paid,
+                owed.over,
+                owed.credited,
+                owed.given_back,
+                owed.due,
+            )
+            assert all(0 <= abs(left.left.amount) <= owed.total for left in left_of(invoice).values())
+            assert sum(left.left.amount for left in left_of(invoice).values()) == owed.total - owed.credited
         assert self.history.state(TENANT, CUSTOMER, self.customer).balance.amount == self.model.balance >= 0
 
     def check_books(self) -> None:
