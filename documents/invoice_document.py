@@ -4,7 +4,7 @@ The same facts give the same document: its date is the invoice's own, and nothin
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from domain.customers.customer import Customer
 from domain.invoicing.billing_settings import Seller
 from domain.invoicing.invoice import Invoice, InvoiceStatus
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.invoice_tax import TaxTotal
 from domain.kernel.money import Money
 from domain.pricing.models import WHOLE_PERIOD, PerUnit
 from domain.tax.computation import TaxTreatment
@@ -97,25 +98,38 @@ def invoice_document(facts: InvoiceFacts) -> Document:
     assert invoice.finalized_at is not None, "a draft has no document"
     at = invoice.finalized_at.astimezone(UTC)
     return Document(
-        file_name=f"{_NOT_IN_NAMES.sub('-', invoice.number)}.pdf",
+        file_name=file_name_of(invoice.number),
         language=formats.language,
-        paper="us-letter" if formats.country in LETTER_COUNTRIES else "a4",
+        paper=paper_of(formats),
         title=f"{words.invoice} {invoice.number}",
         at=(at.year, at.month, at.day, at.hour, at.minute, at.second),
-        seller=_seller(facts, formats),
-        buyer=_buyer(facts, formats, words),
+        seller=seller_of(facts, formats),
+        buyer=buyer_of(facts, formats, words),
         facts=tuple(_facts(facts, formats, words, at)),
         stamp=words.void if invoice.status is InvoiceStatus.VOID else "",
         rows=tuple(_row(line, formats) for line in invoice.lines),
         taxes=tuple(_taxes(invoice, formats, words)),
         totals=tuple(_totals(invoice, formats, words)),
-        notes=(*_tax_notes(invoice, words), *((words.erased,) if facts.is_erased else ())),
+        notes=(
+            *tax_notes(() if invoice.tax is None else invoice.tax.totals, words),
+            *((words.erased,) if facts.is_erased else ()),
+        ),
         footer=facts.seller.footer or "",
         words=words,
     )
 
 
-def _seller(facts: InvoiceFacts, formats: Formats) -> Party:
+def file_name_of(number: str) -> str:
+    """A number as every file system takes it."""
+    return f"{_NOT_IN_NAMES.sub('-', number)}.pdf"
+
+
+def paper_of(formats: Formats) -> str:
+    """By the country in whose form things are written."""
+    return "us-letter" if formats.country in LETTER_COUNTRIES else "a4"
+
+
+def seller_of(facts: InvoiceFacts, formats: Formats) -> Party:
     """With the number of the registration by which the tax is owed, where the seller's own text does not hold it."""
     seller, tax = facts.seller, facts.invoice.tax
     country = () if seller.country is None else (formats.country_name(seller.country),)
@@ -124,7 +138,8 @@ def _seller(facts: InvoiceFacts, formats: Formats) -> Party:
     return Party(seller.name, (*seller.address, *country, *further))
 
 
-def _buyer(facts: InvoiceFacts, formats: Formats, words: Words) -> Party:
+def buyer_of(facts: InvoiceFacts, formats: Formats, words: Words) -> Party:
+    """With their address and tax ids, as far as they are known and not erased."""
     if facts.is_erased:
         return Party(words.erased, ())
     person: Person = facts.person or {}
@@ -188,21 +203,24 @@ def _taxes(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:
     """The net amount and the tax of each rate, with what it is of: together they are the total, included or on top."""
     if invoice.tax is None:
         return []
-    rates = [
+    return [Pair(words.net, formats.money(invoice.total - invoice.total_tax)), *rates_of(invoice.tax.totals, formats)]
+
+
+def rates_of(totals: Iterable[TaxTotal], formats: Formats) -> list[Pair]:
+    """The tax of each rate, and what it is of."""
+    return [
         Pair(
             f"{total.kind.upper()} {formats.quantity(total.percent)}{NO_BREAK_SPACE}% ({formats.money(total.taxable)})",
             formats.money(total.tax),
         )
-        for total in invoice.tax.totals
+        for total in totals
         if total.kind is not None and total.percent is not None
     ]
-    return [Pair(words.net, formats.money(invoice.total - invoice.total_tax)), *rates]
 
 
-def _tax_notes(invoice: Invoice, words: Words) -> list[str]:
-    """Why there is no tax, where an invoice must say so."""
+def tax_notes(totals: Iterable[TaxTotal], words: Words) -> list[str]:
+    """Why there is no tax, where a document must say so."""
     said = {TaxTreatment.REVERSE_CHARGE: words.reverse_charge, TaxTreatment.EXEMPT: words.exempt}
-    totals = () if invoice.tax is None else invoice.tax.totals
     return [said[total.treatment] for total in totals if total.treatment in said]
 
 
@@ -215,6 +233,8 @@ def _totals(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:
             (words.from_balance, max(invoice.amount_applied, Money.zero(invoice.currency))),
             (words.paid, invoice.amount_paid + invoice.amount_overpaid),
             (words.to_balance, to_balance),
+            (words.credited, invoice.amount_credited),
+            (words.given_back, invoice.amount_given_back),
         ]
     shown = [(label, amount) for label, amount in settled if amount.amount]
     all_of_it = [(words.total, invoice.total), *shown, (words.amount_due, invoice.amount_due)]

@@ -8,8 +8,8 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What an invoice says besides its facts. `page` stands before the page's number, `of_pages` before how many there
-    are, `after_pages` behind.
+    """What an invoice, or a credit note, says besides its facts. `page` stands before the page's number, `of_pages`
+    before how many there are, `after_pages` behind.
     """
 
     invoice: str
@@ -34,6 +34,15 @@ class Words:
     paid_on: str
     void: str
     voided_on: str
+    credited: str
+    given_back: str
+    credit_note: str
+    credit_note_number: str
+    credit_note_date: str
+    for_invoice: str
+    reason: str
+    off_due: str
+    refunded: str
     erased: str
     unprintable: str
     page: str
@@ -66,6 +75,15 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             paid_on="Bezahlt am",
             void="STORNIERT",
             voided_on="Storniert am",
+            credited="Gutgeschrieben",
+            given_back="Davon zurückgegeben",
+            credit_note="Gutschrift",
+            credit_note_number="Gutschriftsnummer",
+            credit_note_date="Gutschriftsdatum",
+            for_invoice="Zur Rechnung",
+            reason="Grund",
+            off_due="Mindert den offenen Betrag",
+            refunded="Wird erstattet",
             erased="Die personenbezogenen Daten des Kunden wurden gelöscht.",
             unprintable="steht für ein Zeichen, das die Schriften dieses Dokuments nicht enthalten.",
             page="Seite ",
@@ -94,6 +112,15 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             paid_on="Paid on",
             void="VOID",
             voided_on="Voided on",
+            credited="Credited",
+            given_back="Given back of that",
+            credit_note="Credit note",
+            credit_note_number="Credit note number",
+            credit_note_date="Credit note date",
+            for_invoice="For invoice",
+            reason="Reason",
+            off_due="Taken off the amount due",
+            refunded="Refunded",
             erased="The customer's personal data were erased.",
             unprintable="stands for a character that the fonts of this document do not have.",
             page="Page ",
@@ -122,6 +149,15 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             paid_on="Pagada el",
             void="ANULADA",
             voided_on="Anulada el",
+            credited="Abonado",
+            given_back="De ello devuelto",
+            credit_note="Nota de crédito",
+            credit_note_number="Número de nota de crédito",
+            credit_note_date="Fecha de la nota",
+            for_invoice="De la factura",
+            reason="Motivo",
+            off_due="Reduce el importe pendiente",
+            refunded="Reembolsado",
             erased="Los datos personales del cliente fueron eliminados.",
             unprintable="representa un carácter que las fuentes de este documento no contienen.",
             page="Página ",
@@ -150,6 +186,15 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             paid_on="Payée le",
             void="ANNULÉE",
             voided_on="Annulée le",
+            credited="Crédité par avoir",
+            given_back="Dont restitué",
+            credit_note="Avoir",
+            credit_note_number="Numéro d’avoir",
+            credit_note_date="Date d’avoir",
+            for_invoice="Sur la facture",
+            reason="Motif",
+            off_due="Déduit du montant dû",
+            refunded="Remboursé",
             erased="Les données personnelles du client ont été effacées.",
             unprintable="remplace un caractère que les polices de ce document ne contiennent pas.",
             page="Page ",
@@ -178,6 +223,15 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             paid_on="支払日",
             void="無効",
             voided_on="無効日",
+            credited="減額済み",
+            given_back="うち返金済み",
+            credit_note="貸方票",
+            credit_note_number="貸方票番号",
+            credit_note_date="発行日",
+            for_invoice="対象請求書",
+            reason="理由",
+            off_due="お支払い残高から減額",
+            refunded="返金",
             erased="お客様の個人データは消去されました。",
             unprintable="は、この文書のフォントにない文字を表します。",
             page="",

@@ -43,6 +43,7 @@ from domain.customers.test_clock import (
 from domain.invoicing.billing_settings import ChangeBillingSettings, Seller
 from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.credit_note import ChangeCreditNoteMetadata, GiveBack, IssueCreditNote, VoidCreditNote
 from domain.invoicing.draft import DraftInvoice
 from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine
@@ -50,6 +51,7 @@ from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutO
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
+from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.money import Money
 from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
@@ -221,10 +223,12 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 part = Money(1 + usd.amount // 9, USD)  # or more than is due
                 yield PayInvoiceOutOfBand(invoice_id=invoice_id, amount=part)
             yield ends(invoice_id=invoice_id)
+            yield from _credited(history, some("invoice"), usd.amount)
         case 12 | 13:
             payment_id = new("pay_")
             yield draw.choice((CollectInvoice, PayInvoice))(invoice_id=some("invoice"), payment_id=payment_id)
             yield from _random_outcome(history, tenant, payment_id)
+            yield from _returned(history, tenant, payment_id, usd.amount)
         case 14:
             payment_id = new("pay_")
             yield CreatePayment(payment_id=payment_id, customer_id=customer_id, amount=usd, confirm=draw.random() < 0.5)
@@ -384,6 +388,32 @@ def _declined(history: History, tenant: str, subscription_id: str) -> Iterator[C
         yield RecordPaymentDeclined(
             payment_id=payment_id, attempt=1, decline_code=DeclineCode.STOLEN_CARD, retryable=False
         )
+
+
+def _credited(history: History, invoice_id: str, n: int) -> Iterator[Command]:
+    """A part of an invoice, or all that is left of it; every other one is taken back, if nothing rests on it."""
+    note_id = history.new_id("cn_")
+    part = Money(1 + n // 9, USD) if n % 3 else None
+    yield IssueCreditNote(credit_note_id=note_id, invoice_id=invoice_id, amount=part, reason="asked")
+    kept = {"order": str(n)}
+    yield ChangeCreditNoteMetadata(credit_note_id=note_id, invoice_id=invoice_id, change=kept)
+    if n % 2:
+        yield VoidCreditNote(credit_note_id=note_id, invoice_id=invoice_id)
+
+
+def _returned(history: History, tenant: str, payment_id: str, n: int) -> Iterator[Command]:
+    """What a charge has paid is credited and refunded; every other refund comes to nothing."""
+    payment = history.state(tenant, PAYMENT, payment_id)
+    if payment is None or payment.invoice_id is None or payment.captured_at is None:
+        return
+    note_id = history.new_id("cn_")
+    yield IssueCreditNote(credit_note_id=note_id, invoice_id=payment.invoice_id, give_back=GiveBack.REFUND)
+    refund_id = derived_id(REFUND, note_id, "refund")
+    if n % 2:
+        yield RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id=refund_id)
+    else:
+        closed = DeclineCode.ACCOUNT_CLOSED
+        yield RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code=closed)
 
 
 def _random_outcome(history: History, tenant: str, payment_id: str) -> Iterator[Command]:

@@ -110,11 +110,17 @@ class CreditNoteFilters(CreatedParameters):
 
 
 class CreditNoteLineResource(TypedDict):
-    """What is credited of a line: `net` without tax, `total` with it."""
+    """What is credited of a line: `net` without tax, `total` with it.
+
+    `billed` is what the line came to with its tax, `left_before` what of that no other credit note had credited: one
+    that credits all of it takes the remainder of the tax.
+    """
 
     line: str
     description: str
     quantity: str | None
+    billed: MoneyResource
+    left_before: MoneyResource
     net: MoneyResource
     tax: list[LineTaxShareResource]
     total: MoneyResource
@@ -184,6 +190,8 @@ def _line(line: CreditNoteLine) -> CreditNoteLineResource:
         "line": line.line_id,
         "description": line.description,
         "quantity": None if line.quantity is None else plain_decimal(line.quantity),
+        "billed": money(line.billed),
+        "left_before": money(line.left),
         "net": money(line.net),
         "tax": [{"tax_rate": share.rate_id, "amount": money(share.amount)} for share in line.taxes],
         "total": money(line.total),
@@ -206,6 +214,8 @@ EXAMPLE: Final[dict[str, object]] = {
             "line": "il_01m7ywe9z7e398x54gfbrtqnk7",
             "description": "Set-up",
             "quantity": None,
+            "billed": _eur(29750),
+            "left_before": _eur(29750),
             "net": _eur(5000),
             "tax": [{"tax_rate": "txr_01m7ywe9z7e398x54gfbrtqnk7", "amount": _eur(950)}],
             "total": _eur(5950),

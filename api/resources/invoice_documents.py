@@ -31,7 +31,7 @@ from projections.issued import issued
 from projections.models import invoices as read
 
 PDF: Final = "application/pdf"
-_Pdf = Annotated[bytes, WithJsonSchema({"type": "string", "contentMediaType": PDF})]
+Pdf = Annotated[bytes, WithJsonSchema({"type": "string", "contentMediaType": PDF})]
 _NOT_MODIFIED: Final = 304
 
 DOCUMENTS: Final = Operations(
@@ -54,7 +54,7 @@ class PdfLinkResource(TypedDict):
 
 @DOCUMENTS.query(
     f"{INVOICES.path_of_one}/pdf",
-    answers=_Pdf,
+    answers=Pdf,
     example="%PDF-1.7 …",
     parameters=NoParameters,
     media_type=PDF,
@@ -74,7 +74,7 @@ async def get_invoice_pdf(call: Call, _asked: NoParameters) -> Reply:
     document = await _document(call, call.tenant_id, invoice, is_masked=call.principal.masked)
     if document is None:
         raise Problem(INVOICE_NOT_FINALIZED)
-    return await _pdf(call, document)
+    return await pdf_reply(call, document)
 
 
 @DOCUMENTS.unstored(
@@ -117,7 +117,7 @@ async def create_invoice_pdf_link(call: Call, _body: NoBody) -> Reply:
 
 @DOCUMENTS.query(
     "/v1/invoice-pdfs/{token}",
-    answers=_Pdf,
+    answers=Pdf,
     example="%PDF-1.7 …",
     parameters=NoParameters,
     media_type=PDF,
@@ -142,13 +142,21 @@ async def open_invoice_pdf(call: Call, _asked: NoParameters) -> Reply:
     document = None if row is None else await _document(call, link.tenant_id, row.state, even_of_erased=False)
     if document is None:
         raise Problem(DOCUMENT_LINK_INVALID)
-    return await _pdf(call, document)
+    return await pdf_reply(call, document)
 
 
 async def _document(
     call: Call, tenant_id: str, invoice: Invoice, *, even_of_erased: bool = True, is_masked: bool = False
 ) -> Document | None:
-    """What the page says; None where there is none.
+    """What the page says; None where there is none."""
+    facts = await facts_of(call, tenant_id, invoice, even_of_erased=even_of_erased, is_masked=is_masked)
+    return None if facts is None else invoice_document(facts)
+
+
+async def facts_of(
+    call: Call, tenant_id: str, invoice: Invoice, *, even_of_erased: bool = True, is_masked: bool = False
+) -> InvoiceFacts | None:
+    """What documents show of an invoice; None where there are none.
 
     Seller and settings are nobody's own, so they are read on a connection that sees all of the tenant's, once it is
     known that the invoice may be seen.
@@ -165,7 +173,7 @@ async def _document(
     if person is not None and is_masked:
         shown: dict[str, Any] = masked({"object": "customer", **person})
         person = shown
-    facts = InvoiceFacts(
+    return InvoiceFacts(
         invoice=invoice,
         seller=found.seller,
         customer=customer,
@@ -174,10 +182,9 @@ async def _document(
         locale=found.locale,
         time_zone=found.time_zone,
     )
-    return invoice_document(facts)
 
 
-async def _pdf(call: Call, document: Document) -> Reply:
+async def pdf_reply(call: Call, document: Document) -> Reply:
     """The document, unless whoever asks has these very bytes."""
     tag = f'"{tag_of(document)}"'.encode()
     kept: tuple[Header, ...] = ((b"etag", tag), (b"cache-control", b"private, no-cache"))

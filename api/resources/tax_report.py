@@ -105,7 +105,7 @@ async def get_tax_report(call: Call, asked: TaxReportParameters) -> TaxReportRes
     """Show the tax of a period, by jurisdiction and rate.
 
     It is what was posted to `tax_payable` for each jurisdiction: an invoice counts on the day on which it was
-    finalized, and is taken back on the day on which it was voided.
+    finalized, is taken back on the day on which it was voided, and its credit notes on the days of theirs.
     """
     async with call.reading() as connection:
         rows = await tax_days.report(connection, call.tenant_id, first=asked.first_day, last=asked.last_day)

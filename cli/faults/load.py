@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cli.faults.client import FaultClient, Told
+from cli.faults.credits import Credits
 from cli.faults.races import Races, a_part
 from cli.faults.world import CURRENCIES, Person, World
 
@@ -98,6 +99,7 @@ class Load:
         self.world = self._world = World()
         self.others: list[World] = []
         self._races = Races(client, self._world)
+        self._credits = Credits(client, self._world)
         self._actions: dict[str, tuple[int, Action]] = {
             "join": (14, self._join),
             "subscribe": (10, self._subscribe),
@@ -109,6 +111,8 @@ class Load:
             "pay in part": (8, self._pay_in_part),
             "void": (4, self._void),
             "write off": (3, self._write_off),
+            "credit": (8, self._credits.credit),
+            "credit twice": (2, self._credits.credit_twice),
             "cancel": (4, self._cancel),
             "hold up": (5, self._hold_up),
             "change": (6, self._change),

@@ -100,12 +100,15 @@ class ChangeCreditNoteMetadata:
 class CreditNoteLine:
     """What is credited of a line: `net` without tax, `taxes` by rate. `quantity`: where the credit was asked for so.
 
-    `is_deferred` says where its revenue stands, as the invoice's own line does.
+    `billed` is what the line came to with its tax, `left` what of that no credit note had credited before, so that the
+    credit can be computed again. `is_deferred` says where its revenue stands, as the invoice's own line does.
     """
 
     line_id: str
     description: str
     quantity: Decimal | None
+    billed: Money
+    left: Money
     net: Money
     taxes: tuple[TaxShare, ...]
     is_deferred: bool

@@ -63,6 +63,8 @@ def credited(invoice: Invoice, wanted: Sequence[WantedCredit], amount: Money | N
             line_id=credit.line_id,
             description=by_id[credit.line_id].description,
             quantity=quantities.get(credit.line_id),
+            billed=by_id[credit.line_id].total,
+            left=left[credit.line_id].left,
             net=credit.net,
             taxes=credit.taxes,
             is_deferred=by_id[credit.line_id].is_deferred,

@@ -73,6 +73,16 @@ OF_ANOTHER = {
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 
 
+async def _credit(story: Story, invoice_id: str) -> None:
+    """A part of it is credited and taken back, another stays."""
+    five = {"amount": {"amount": 500, "currency": "EUR"}}
+    note = await story.do("create_credit_note", {"invoice": invoice_id, "reason": "Late", **five, **ORDER})
+    await story.do("update_credit_note", MOVED, credit_note_id=note["id"])
+    await story.do("void_credit_note", credit_note_id=note["id"])
+    await story.do("create_credit_note", {"invoice": invoice_id, **five})
+    del story.latest[invoice_id]  # it owes less than it said when it was paid
+
+
 async def tell(story: Story) -> None:
     """Every command once, each resource left in a state of its own."""
     await story.do("change_tax_settings", {"seller_country": "GB"}, tenant=story.client.tenant_id)
@@ -201,6 +211,7 @@ async def tell(story: Story) -> None:
         elif finish == "in_part":
             part = {"paid_out_of_band": True, "amount": {"amount": 7000, "currency": "EUR"}}
             await story.do("pay_invoice", part, invoice_id=draft["id"])
+            await _credit(story, draft["id"])
         elif finish == "written_off":
             await story.do("mark_invoice_uncollectible", invoice_id=draft["id"])
         elif finish == "charged":

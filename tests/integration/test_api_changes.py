@@ -66,6 +66,12 @@ async def _invoice(client: Client) -> Mapping[str, object]:
     return await client.made("/v1/invoices", {"customer": customer["id"], "currency": "EUR", "lines": lines} | KEPT)
 
 
+async def _credit_note(client: Client) -> Mapping[str, object]:
+    invoice = await _invoice(client)
+    assert (await client.post(f"/v1/invoices/{invoice['id']}/finalize")).status_code == 200
+    return await client.made("/v1/credit-notes", {"invoice": invoice["id"]} | KEPT)
+
+
 async def _test_clock(client: Client) -> Mapping[str, object]:
     return await client.made("/v1/test-clocks", {"name": "Clock", "frozen_time": "2026-01-31T12:00:00Z"} | KEPT)
 
@@ -134,6 +140,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     "/v1/prices/{price_id}": Sample(_price, OTHER),
     "/v1/subscriptions/{subscription_id}": Sample(_subscription, OTHER),
     "/v1/invoices/{invoice_id}": Sample(_invoice, OTHER),
+    "/v1/credit-notes/{credit_note_id}": Sample(_credit_note, OTHER),
     "/v1/payments/{payment_id}": Sample(_payment, OTHER),
     "/v1/refunds/{refund_id}": Sample(_refund, OTHER),
     "/v1/test-clocks/{test_clock_id}": Sample(_test_clock, OTHER),

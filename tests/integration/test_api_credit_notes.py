@@ -1,9 +1,13 @@
 """Credit notes through the API: issued, refunded or kept as balance, void again, and what invoices and reports say."""
 
+import asyncio
+import io
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pypdf import PdfReader
 
 from cli.tenants import set_approval_limits
 from domain.kernel.money import Money
@@ -66,6 +70,11 @@ async def paid_by_card(client: Client, billed: dict[str, Any]) -> dict[str, Any]
     return await shown(client, f"/v1/invoices/{billed['id']}")
 
 
+def text_of(pdf: bytes) -> str:
+    """What the pages say, words one space apart."""
+    return " ".join(" ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages).split())
+
+
 def owed(billed: dict[str, Any]) -> tuple[str, int, int, int]:
     """Status; credited, given back, due."""
     return (billed["status"], *(billed[f"amount_{name}"]["amount"] for name in ("credited", "given_back", "due")))
@@ -96,16 +105,20 @@ async def test_vector_25_each_line_is_credited_with_its_tax_and_the_report_is_th
     one = await credited(client, billed, lines=[{"line": first}])
     assert (one["total"], one["total_tax"], one["number"]) == (eur(8_200), eur(1_367), "CN-000001")
     await project(api.database, api.parts.settings)
-    (row,) = (await shown(client, "/v1/reports/tax?from=2020-01-01&to=2199-01-01"))["data"]
+    (row,) = (await shown(client, "/v1/reports/tax?first_day=2020-01-01&last_day=2199-01-01"))["rows"]
     assert (row["taxable"], row["tax"]) == (eur(6_833), eur(1_366))
     other = await credited(client, billed, lines=[{"line": second}])
     assert (other["total"], other["number"]) == (eur(8_199), "CN-000002")
     assert owed(await shown(client, f"/v1/invoices/{billed['id']}")) == ("paid", 16_399, 0, 0)
     await project(api.database, api.parts.settings)
-    (row,) = (await shown(client, "/v1/reports/tax?from=2020-01-01&to=2199-01-01"))["data"]
+    (row,) = (await shown(client, "/v1/reports/tax?first_day=2020-01-01&last_day=2199-01-01"))["rows"]
     assert (row["taxable"], row["tax"]) == (eur(0), eur(0))
-    accounts = {each["code"]: each for each in (await shown(client, "/v1/ledger/accounts"))["data"]}
-    assert all(each["amount"] == 0 for each in accounts["tax_payable"]["balances"])
+    posted: Counter[str] = Counter()
+    for entry in (await shown(client, "/v1/ledger/entries?account=tax_payable"))["data"]:
+        for posting in entry["postings"]:
+            if posting["account"] == "tax_payable":
+                posted[f"{posting['side']} {posting['jurisdiction']}"] += posting["amount"]["amount"]
+    assert posted == {"credit DE": 2_733, "debit DE": 2_733}
 
 
 async def test_vector_26_a_refund_with_a_credit_note_leaves_nothing_due(api: Api, client: Client) -> None:
@@ -173,6 +186,30 @@ async def test_what_was_paid_becomes_the_balance_that_pays_the_next_invoice(clie
     assert owed(await shown(client, f"/v1/invoices/{billed['id']}")) == ("paid", 1_000, 400, 0)
     following = await invoice(client, ada, 1_000)
     assert (following["amount_applied"], following["amount_due"]) == (eur(400), eur(600))
+
+
+async def test_of_two_that_credit_one_line_at_once_one_finds_what_is_left(client: Client) -> None:
+    billed = await invoice(client, await customer(client), 1_000, 1_000)
+    body = {"invoice": billed["id"], "lines": [{"line": billed["lines"][0]["id"], "amount": eur(600)}]}
+    answers = await asyncio.gather(*(client.post("/v1/credit-notes", body) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"credit_exceeds_line"}
+    assert owed(await shown(client, f"/v1/invoices/{billed['id']}")) == ("open", 600, 0, 1_400)
+
+
+async def test_a_credit_note_and_its_invoice_are_printed(client: Client) -> None:
+    ada = await customer(client, locale="de-DE")
+    billed = await invoice(client, ada, 1_000)
+    await done(client, f"/v1/invoices/{billed['id']}/pay", {"paid_out_of_band": True, "amount": eur(400)})
+    note = await credited(client, billed, amount=eur(750), reason="Zu spät geliefert")
+    first, again = [await client.get(f"/v1/credit-notes/{note['id']}/pdf") for _ in range(2)]
+    assert first.headers["content-disposition"] == 'inline; filename="CN-000001.pdf"'
+    assert (first.status_code, first.content) == (200, again.content)
+    text = text_of(first.content)
+    for said in ("Gutschrift CN-000001", "Zur Rechnung", "INV-000001", "Zu spät geliefert", "7,50", "6,00", "1,50"):
+        assert said in text, said
+    page = text_of((await client.get(f"/v1/invoices/{billed['id']}/pdf")).content)
+    assert "Gutgeschrieben" in page
 
 
 async def test_refusals_name_the_field(client: Client) -> None:

@@ -109,6 +109,17 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
             "lines": [{"description": "Set-up", "amount": {"amount": 100, "currency": "EUR"}}],
         },
     )
+    billed = await client.made(
+        "/v1/invoices",
+        {
+            "customer": customer,
+            "currency": "EUR",
+            "lines": [{"description": "Set-up", "amount": {"amount": 100, "currency": "EUR"}}],
+        },
+    )
+    assert (await client.post(f"/v1/invoices/{billed['id']}/finalize")).status_code == 200
+    part = {"invoice": billed["id"], "amount": {"amount": 5, "currency": "EUR"}}
+    note = await client.made("/v1/credit-notes", part)
     payment = await client.made(
         "/v1/payments", {"customer": customer, "amount": {"amount": 500, "currency": "EUR"}, "confirm": True}
     )
@@ -117,7 +128,8 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
     made = {"cus_": customer} | {
         prefix: str(thing["id"])
         for prefix, thing in (
-            ("pm_", method), ("sub_", subscription), ("in_", invoice), ("pay_", payment), ("re_", refund)
+            ("pm_", method), ("sub_", subscription), ("in_", invoice), ("pay_", payment), ("re_", refund),
+            ("cn_", note)
         )
     }  # fmt: skip
     wanted = {"refund": {"payment": payment["id"], "amount": {"amount": 6, "currency": "EUR"}}}

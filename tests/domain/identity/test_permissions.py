@@ -34,6 +34,7 @@ TABLE = """
 | customers:erase *      | w     | –             | –        | –    | –      | –        | admin       |
 | subscriptions          | rw    | rw            | r        | –    | r      | o rw     | read, write |
 | invoices               | rw    | rw            | r        | r    | r      | o r, pay | read, write |
+| credit_notes †         | rw    | rw            | r        | r    | r      | o r      | read, write |
 | payments               | rw    | rw            | rw       | r    | r      | o r      | read, write |
 | payment_methods        | rw    | rw            | r        | –    | r      | o rw     | read, write |
 | refunds †              | rw    | rw            | rw       | –    | r      | o r      | read, write |
