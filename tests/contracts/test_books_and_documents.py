@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from domain.invoicing.credit_note import IssueCreditNote, VoidCreditNote
 from domain.kernel.accounts import (
     BAD_DEBT,
     CASH,
@@ -168,6 +169,21 @@ async def test_what_is_posted_about_a_settled_invoice_is_named() -> None:
     later = replace(paid, stream_version=paid.stream_version + 1, postings=encode_entry(written_off))
     found = await checked([*history.events, later])
     assert {each.kind for each in found.named} == {"bad_debt of an invoice", "revenue of an invoice"}
+
+
+@pytest.mark.parametrize("lost", ["credit_note.issued", "credit_note.voided"])
+async def test_a_credit_note_of_a_paid_invoice_posts_what_it_says(lost: str) -> None:
+    history = Returns()
+    invoice_id = next(event.stream_id for event in history.events if event.event_type == "invoice.paid")
+    note_id = history.new_id("cn_")
+    history.do(TENANT, IssueCreditNote(credit_note_id=note_id, invoice_id=invoice_id, amount=Money(7, USD)))
+    history.do(TENANT, VoidCreditNote(credit_note_id=note_id, invoice_id=invoice_id))
+    assert not history.refused
+    found = await checked(history.events)
+    assert found.holds, found.named
+    without = [replace(event, postings=None) if event.event_type == lost else event for event in history.events]
+    accounts = {CUSTOMER_BALANCE.code, "customer_balance of an invoice", "deferred_revenue of an invoice"}
+    assert {each.kind for each in (await checked(without)).named} == accounts
 
 
 @pytest.mark.parametrize("seed", range(LENGTH.scaled(4)))
