@@ -35,6 +35,7 @@ class InvoiceFacts:
 
     invoice: Invoice
     seller: Seller
+    seller_country: str | None
     customer: Customer
     person: Person | None
     is_erased: bool
@@ -111,6 +112,7 @@ def invoice_document(facts: InvoiceFacts) -> Document:
         taxes=tuple(_taxes(invoice, formats, words)),
         totals=tuple(_totals(invoice, formats, words)),
         notes=(
+            *((invoice.memo,) if invoice.memo else ()),
             *tax_notes(() if invoice.tax is None else invoice.tax.totals, words),
             *((words.erased,) if facts.is_erased else ()),
         ),
@@ -132,7 +134,7 @@ def paper_of(formats: Formats) -> str:
 def seller_of(facts: InvoiceFacts, formats: Formats) -> Party:
     """With the number of the registration by which the tax is owed, where the seller's own text does not hold it."""
     seller, tax = facts.seller, facts.invoice.tax
-    country = () if seller.country is None else (formats.country_name(seller.country),)
+    country = () if facts.seller_country is None else (formats.country_name(facts.seller_country),)
     number = None if tax is None or (tax.seller_number or "") in (seller.tax_id or "") else tax.seller_number
     further = tuple(each for each in (seller.email, seller.tax_id, number) if each is not None)
     return Party(seller.name, (*seller.address, *country, *further))

@@ -19,8 +19,10 @@ from domain.identity import team_commands as teams
 from domain.identity import user_commands as users
 from domain.identity.authority import NotSuperAdmin, is_super_admin
 from domain.invoicing import commands as invoicing
+from domain.invoicing import draft_commands as drafts
 from domain.invoicing import settings_commands as billing_settings
 from domain.invoicing import settlement_commands as settlement
+from domain.invoicing import waiting_item_commands as waiting_items
 from domain.kernel.consequences import Consequence, together, with_consequences
 from domain.kernel.metadata import MetadataChange, with_change
 from domain.kernel.stream import Command, Decision, Handler, State, Stream, Streams
@@ -152,6 +154,8 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         trials,
         pauses,
         previews,
+        drafts,
+        waiting_items,
         invoicing,
         settlement,
         billing_settings,

@@ -34,6 +34,7 @@ from processors.due_work import DueWorkRunner, Run
 from processors.journeys import Journeys
 from processors.runs.approval_expiries import ApprovalExpiries
 from processors.runs.clock_deletions import ClockDeletions
+from processors.runs.finalizations import Finalizations
 from processors.runs.gateway_calls import GatewayCalls
 from processors.runs.method_deletions import MethodDeletions
 from processors.runs.refund_retries import RefundRetries
@@ -68,6 +69,7 @@ def runs_of(
     deletions = MethodDeletions(writer, states, gateways, tokens)
     return {
         WorkKind.SUBSCRIPTION_RENEWAL: renewals.renew,
+        WorkKind.INVOICE_FINALIZATION: Finalizations(writer).finalize,
         WorkKind.PAYMENT_GATEWAY_CALL: calls.payment,
         WorkKind.REFUND_GATEWAY_CALL: calls.refund,
         WorkKind.REFUND_RETRY: refund_retries.retry,

@@ -10,7 +10,7 @@ from domain.customers.customer import CUSTOMER, Customer
 from domain.invoicing.billing_settings import BillingSettings, Seller
 from domain.invoicing.invoice import Invoice
 from domain.subscriptions.subscription import SubscriptionCreated
-from projections.billing_settings import billing_settings
+from projections.billing_settings import billing_settings, seller_country
 from projections.reading import Reader
 from schemas.codec import decode_event
 
@@ -33,6 +33,7 @@ class Issued(NamedTuple):
     """`customer` as they were then; `is_erased` is of now. `time_zone`: where the invoice's days begin."""
 
     seller: Seller
+    seller_country: str | None
     customer: Customer
     locale: str
     time_zone: str
@@ -53,6 +54,7 @@ async def issued(connection: Reader, tenant_id: str, invoice: Invoice) -> Issued
     settings = await billing_settings(connection, tenant_id, known_at=position)
     return Issued(
         seller=settings.seller or Seller(name=await connection.fetchval(_NAME, tenant_id) or tenant_id),
+        seller_country=await seller_country(connection, tenant_id, known_at=position),
         customer=then,
         locale=_locale(then, settings),
         time_zone=await _time_zone(connection, tenant_id, invoice, then),

@@ -96,6 +96,7 @@ from domain.tax.settings import (
     EndTaxRegistration,
 )
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
+from testing.random_drafts import changes_of_draft, drafted
 
 ADA, BOB = "user:ada", "user:bob"
 TIERS = (
@@ -146,8 +147,9 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
         case 0:
             known["customer"].append(history.customer(tenant))
         case 1:
-            seller = Seller(name=f"Seller {usd.amount}", address=("1 Main Street",), country="US")
-            yield ChangeBillingSettings(tenant_id=tenant, seller=seller)
+            seller = Seller(name=f"Seller {usd.amount}", address=("1 Main Street",))
+            grace_s = 0 if usd.amount % 3 else 3_600
+            yield ChangeBillingSettings(seller=seller, days_until_due=usd.amount % 60, grace_s=grace_s)
             yield UpdateCustomer(customer_id=customer_id, time_zone=draw.choice(("UTC", "Asia/Tokyo")))
             yield SetDefaultPaymentMethod(customer_id=customer_id, payment_method_id=some("payment_method"))
         case 2:
@@ -182,6 +184,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             if subscription is not None and subscription.next_boundary is not None:
                 history.now = max(history.now, subscription.next_boundary)
                 yield RenewSubscription(subscription_id=subscription.subscription_id)
+                yield from drafted(history, tenant, subscription.subscription_id, usd)
                 if usd.amount % 4 == 0:
                     yield from _declined(history, tenant, subscription.subscription_id)
         case 9:
@@ -213,7 +216,9 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 currency=USD,
                 lines=(line,),
                 metadata=(("order", str(usd.amount)),),
+                with_waiting_items=usd.amount % 3 == 0,
             )
+            yield from changes_of_draft(history, customer_id, invoice_id, usd)
             if draw.random() < 0.7:
                 yield FinalizeInvoice(invoice_id=invoice_id)
         case 11:

@@ -176,6 +176,7 @@ async def facts_of(
     return InvoiceFacts(
         invoice=invoice,
         seller=found.seller,
+        seller_country=found.seller_country,
         customer=customer,
         person=person,
         is_erased=found.is_erased,

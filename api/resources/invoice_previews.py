@@ -54,6 +54,7 @@ PREVIEWS: Final = Operations(
         | {
             "subscription": "sub_01m7ywe9z7e398x54gfbrtqnk7",
             "status": "open",
+            "days_until_due": None,
             "collection_method": "charge_automatically",
             "collection_status": "pending",
             "metadata": {},

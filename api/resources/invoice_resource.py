@@ -36,7 +36,10 @@ class InvoiceLineResource(TypedDict):
 
 
 class InvoiceResource(TypedDict):
-    """An invoice. A draft has no number and no due time. `payment` is the one that paid it (`collection_status` says
+    """An invoice. A draft has no number and no due time: it is finalized at `finalizes_at` (null: when somebody says
+    so), and due so many days later if it is paid by hand; both are null once it is no draft.
+
+    `payment` is the one that paid it (`collection_status` says
     `succeeded`) or was tried last, and `collection_failure` why that one came to nothing.
 
     `subtotal` is the sum of the lines. Tax comes on top of them, or is in those that are `tax_inclusive`; a draft has
@@ -53,7 +56,11 @@ class InvoiceResource(TypedDict):
     customer: str | CustomerResource
     subscription: str | SubscriptionResource | None
     status: InvoiceStatus
+    series: str
     number: str | None
+    memo: str | None
+    finalizes_at: datetime | None
+    days_until_due: int | None
     collection_method: CollectionMethod
     collection_status: CollectionStatus
     collection_failure: str | None
@@ -82,13 +89,18 @@ class InvoiceResource(TypedDict):
 
 def invoice_resource(invoice: Invoice) -> InvoiceResource:
     """An invoice as it is answered."""
+    terms = invoice.terms if invoice.status is InvoiceStatus.DRAFT else None
     return {
         "id": invoice.invoice_id,
         "object": "invoice",
         "customer": invoice.customer_id,
         "subscription": invoice.subscription_id,
         "status": invoice.status,
+        "series": invoice.series,
         "number": invoice.number,
+        "memo": invoice.memo,
+        "finalizes_at": None if terms is None else terms.finalizes_at,
+        "days_until_due": None if terms is None else terms.days_until_due,
         "collection_method": invoice.collection,
         "collection_status": invoice.collection_status,
         "collection_failure": invoice.collection_failure,
@@ -156,7 +168,11 @@ EXAMPLE: Final[dict[str, object]] = {
     "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
     "subscription": None,
     "status": "draft",
+    "series": "INV",
     "number": None,
+    "memo": None,
+    "finalizes_at": None,
+    "days_until_due": 30,
     "collection_method": "send_invoice",
     "collection_status": "not_applicable",
     "collection_failure": None,

@@ -1,18 +1,20 @@
 """Invoices: draft, open, then paid, void, or written off."""
 
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from api.http.call import Call
+from api.http.changes import Change, Clearable, Kept
 from api.http.fields import (
     Body,
     Currency,
     CustomerId,
     Instant,
     Line,
+    LongText,
     MoneyBody,
     New,
     NoBody,
@@ -27,11 +29,12 @@ from api.http.listing import (
     CreatedParameters,
 )
 from api.http.operations import Intention
-from api.http.resource import Resource
+from api.http.resource import KEPT_EXAMPLE, Resource
+from api.resources.billing_settings import SeriesName
 from api.resources.customers import CUSTOMERS
 from api.resources.invoice_resource import EXAMPLE, LINE_EXAMPLE, InvoiceResource, invoice_resource
 from api.resources.invoice_tax import INVOICE_TAX_EXAMPLE, LINE_TAX_EXAMPLE
-from api.resources.subscriptions import MAX_DAYS_UNTIL_DUE, SUBSCRIPTIONS
+from api.resources.subscriptions import SUBSCRIPTIONS
 from api.resources.tax_fields import TaxInclusive
 from domain.catalog.price import BillingTiming
 from domain.catalog.product import ProductNotFound
@@ -39,9 +42,10 @@ from domain.customers.customer import CustomerIsDeleted, CustomerNotFound, NotCu
 from domain.customers.payment_method import NoPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
+from domain.invoicing.billing_settings import MAX_DAYS_UNTIL_DUE
 from domain.invoicing.collection import CollectionMethod, CollectionStatus
-from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE, FinalizeInvoice
-from domain.invoicing.draft import DraftInvoice, InvoiceNotDraft
+from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.draft import ChangeDraft, DraftInvoice, InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
 from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
 from domain.invoicing.invoice_line import (
@@ -50,6 +54,7 @@ from domain.invoicing.invoice_line import (
     InvalidLinePeriod,
     InvoiceLine,
 )
+from domain.invoicing.number_series import UnknownNumberSeries
 from domain.invoicing.settlement import (
     InvoiceIsCredited,
     InvoiceIsPartlyPaid,
@@ -80,20 +85,52 @@ class NewLine(Body):
     period_start: Annotated[Instant | None, Field(description="When what is billed begins.")] = None
     period_end: Annotated[Instant | None, Field(description="When it ends; that instant is no part of it.")] = None
 
+    def value(self) -> InvoiceLine:
+        """As a command takes it, under an id of its own."""
+        return InvoiceLine(
+            line_id=new_id(INVOICE_LINE),
+            description=self.description,
+            amount=self.amount.value,
+            quantity=self.quantity,
+            timing=self.timing,
+            product_id=self.product,
+            tax_inclusive=self.tax_inclusive,
+            period_start=self.period_start,
+            period_end=self.period_end,
+        )
+
+
+DaysUntilDue: TypeAlias = Annotated[int, Field(ge=0, le=MAX_DAYS_UNTIL_DUE)]
+
 
 class NewInvoice(New):
-    """A one-off invoice, as a draft."""
+    """A one-off invoice, as a draft. Net terms, memo and series are by default those of the billing settings; the net
+    terms count for invoices that are paid by hand.
+
+    With `with_waiting_items` it bills, besides its lines or without any, what waits for the customer's next invoice.
+    """
 
     customer: CustomerId
     currency: Currency
     collection_method: CollectionMethod = CollectionMethod.SEND_INVOICE
-    lines: Annotated[tuple[NewLine, ...], Field(min_length=1, max_length=MAX_INVOICE_LINES)]
+    lines: Annotated[tuple[NewLine, ...], Field(min_length=1, max_length=MAX_INVOICE_LINES)] = ()
+    with_waiting_items: bool = False
+    days_until_due: DaysUntilDue | None = None
+    memo: LongText | None = None
+    series: SeriesName | None = None
+
+
+class InvoiceChange(Change):
+    """What is to change. Memo and net terms are a draft's alone."""
+
+    memo: Clearable[LongText]
+    days_until_due: Kept[DaysUntilDue]
 
 
 class Finalization(Body):
-    """`days_until_due` counts for invoices that are paid by hand."""
+    """`days_until_due` counts for invoices that are paid by hand; by default it is the draft's."""
 
-    days_until_due: Annotated[int, Field(ge=0, le=MAX_DAYS_UNTIL_DUE)] = DEFAULT_DAYS_UNTIL_DUE
+    days_until_due: DaysUntilDue | None = None
 
 
 class InvoicePayment(Body):
@@ -153,6 +190,7 @@ INVOICES: Final = Resource(
 OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
     "status": "open",
     "number": "INV-000042",
+    "days_until_due": None,
     "lines": [LINE_EXAMPLE | {"tax_inclusive": False, "tax": LINE_TAX_EXAMPLE}],
     "total_tax": {"amount": 4750, "currency": "EUR"},
     "tax": INVOICE_TAX_EXAMPLE,
@@ -178,25 +216,15 @@ OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
         ProductNotFound,
         InvalidInvoiceLines,
         InvalidLinePeriod,
+        UnknownNumberSeries,
     ),
 )
 async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
-    """Draft a one-off invoice."""
+    """Draft a one-off invoice.
+
+    It stays a draft until it is finalized. Until then items can be added to it and taken off.
+    """
     invoice_id = new_id(PREFIX)
-    lines = tuple(
-        InvoiceLine(
-            line_id=new_id(INVOICE_LINE),
-            description=line.description,
-            amount=line.amount.value,
-            quantity=line.quantity,
-            timing=line.timing,
-            product_id=line.product,
-            tax_inclusive=line.tax_inclusive,
-            period_start=line.period_start,
-            period_end=line.period_end,
-        )
-        for line in body.lines
-    )
     return INVOICES.created(
         invoice_id,
         DraftInvoice(
@@ -204,13 +232,31 @@ async def create_invoice(_call: Call, body: NewInvoice) -> Intention:
             customer_id=body.customer,
             collection=body.collection_method,
             currency=CurrencyCode(body.currency),
-            lines=lines,
+            lines=tuple(line.value() for line in body.lines),
+            days_until_due=body.days_until_due,
+            memo=body.memo,
+            series=body.series,
+            with_waiting_items=body.with_waiting_items,
             metadata=body.kept,
         ),
     )
 
 
-INVOICES.changes_metadata()
+@INVOICES.changes(
+    "PATCH",
+    body=InvoiceChange,
+    body_example={"memo": "Thank you for your order.", **KEPT_EXAMPLE},
+    example={"memo": "Thank you for your order.", **KEPT_EXAMPLE},
+    refusals=(InvoiceNotDraft,),
+)
+async def update_invoice(call: Call, body: InvoiceChange) -> Intention:
+    """Change the memo or the net terms of a draft, or the metadata of any invoice.
+
+    Keys of the metadata that the body does not name stay as they are; null takes one away.
+    """
+    invoice_id = INVOICES.id_of(call)
+    command = ChangeDraft(invoice_id=invoice_id, memo=body.memo, days_until_due=body.days_until_due)
+    return INVOICES.patched(invoice_id, body, None if body.changes_only_metadata else command)
 
 
 @INVOICES.changes(
@@ -219,14 +265,14 @@ INVOICES.changes_metadata()
     body=Finalization,
     body_example={"days_until_due": 30},
     example=OPEN_EXAMPLE,
-    refusals=(InvoiceNotDraft, CustomerIsDeleted, TestClockIsDeleted),
+    refusals=(InvoiceNotDraft, CustomerIsDeleted, TestClockIsDeleted, InvalidInvoiceLines),
 )
 async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     """Give a draft its number and post it.
 
     From then on it is owed, and cannot be changed. The customer's balance pays of it what it can; where nothing is left
-    due it is paid at once. A draft of a customer who was deleted
-    is not finalized; void it.
+    due it is paid at once. A subscription's draft is finalized by itself at `finalizes_at`, and what is asked for after
+    that finds what it then became. A one-off draft of a customer who was deleted is not finalized; void it.
     """
     invoice_id = INVOICES.id_of(call)
     return INVOICES.changed(invoice_id, FinalizeInvoice(invoice_id=invoice_id, days_until_due=body.days_until_due))

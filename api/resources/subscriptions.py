@@ -31,8 +31,8 @@ from domain.catalog.product import ProductIsArchived
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
+from domain.invoicing.billing_settings import MAX_DAYS_UNTIL_DUE
 from domain.invoicing.collection import CollectionMethod
-from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
 from domain.pricing.models import NoPriceInCurrency
@@ -54,8 +54,6 @@ from domain.subscriptions.terms import (
 )
 from infra.ids import new_id
 from projections.models import subscriptions as read
-
-MAX_DAYS_UNTIL_DUE: Final = 365
 
 
 class NewItem(Body):
@@ -82,7 +80,7 @@ class NewSubscription(New):
     plan: PlanId
     items: Annotated[tuple[NewItem, ...], Field(min_length=1, max_length=MAX_ITEMS)]
     collection_method: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
-    days_until_due: Annotated[int, Field(ge=0, le=MAX_DAYS_UNTIL_DUE)] = DEFAULT_DAYS_UNTIL_DUE
+    days_until_due: Annotated[int | None, Field(ge=0, le=MAX_DAYS_UNTIL_DUE)] = None
     starts_at: Instant | None = Field(default=None, description="When it begins, later or in the past; null: now")
     trial_days: Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)] | None = None
     time_zone: TimeZone | None = None

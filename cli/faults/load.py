@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cli.faults.client import FaultClient, Told
 from cli.faults.credits import Credits
+from cli.faults.drafting import Drafting
 from cli.faults.races import Races, a_part
 from cli.faults.world import CURRENCIES, Person, World
 
@@ -100,6 +101,7 @@ class Load:
         self.others: list[World] = []
         self._races = Races(client, self._world)
         self._credits = Credits(client, self._world)
+        self._drafting = Drafting(client, self._world)
         self._actions: dict[str, tuple[int, Action]] = {
             "join": (14, self._join),
             "subscribe": (10, self._subscribe),
@@ -109,6 +111,7 @@ class Load:
             "bill": (6, self._bill),
             "settle": (8, self._settle),
             "pay in part": (8, self._pay_in_part),
+            "draft": (8, self._drafting.run),
             "void": (4, self._void),
             "write off": (3, self._write_off),
             "credit": (8, self._credits.credit),

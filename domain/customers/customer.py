@@ -9,9 +9,17 @@ from datetime import datetime
 from typing import Final
 
 from domain.customers import balance as balances
+from domain.customers import waiting_items
 from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn, CustomerBalanceEvent
 from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import business_time, in_use
+from domain.customers.waiting_items import (
+    CustomerItemAdded,
+    CustomerItemRemoved,
+    CustomerItemsBilled,
+    WaitingItem,
+    WaitingItemEvent,
+)
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
@@ -135,6 +143,7 @@ CustomerEvent = (
     | CustomerDeleted
     | CustomerErased
     | CustomerBalanceEvent
+    | WaitingItemEvent
 )
 
 
@@ -176,7 +185,7 @@ class CustomerIsErased(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
-    """`balance` is what the next invoices draw on, never below zero."""
+    """`balance` is what the next invoices draw on, never below zero; `waiting_items` are what the next one bills."""
 
     customer_id: str
     external_id: str | None
@@ -190,6 +199,7 @@ class Customer:
     tax_exempt: bool
     default_payment_method_id: str | None
     balance: Money
+    waiting_items: tuple[WaitingItem, ...]
     created_at: datetime
     deleted_at: datetime | None
     erased_at: datetime | None
@@ -242,6 +252,7 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             tax_exempt=event.tax_exempt,
             default_payment_method_id=None,
             balance=Money.zero(event.currency),
+            waiting_items=(),
             created_at=event.created_at,
             deleted_at=None,
             erased_at=None,
@@ -266,6 +277,8 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             return replace(customer, erased_at=event.erased_at, personal=None, tax_location=None, vat_id_country=None)
         case CustomerBalanceCredited() | CustomerBalanceDrawn():
             return replace(customer, balance=balances.after(customer.balance, event))
+        case CustomerItemAdded() | CustomerItemRemoved() | CustomerItemsBilled():
+            return replace(customer, waiting_items=waiting_items.after(customer.waiting_items, event))
 
 
 def claims(event: CustomerEvent, customer: Customer) -> tuple[Claim, ...]:
@@ -299,6 +312,7 @@ EVENTS: dict[str, type] = {
     "customer.deleted": CustomerDeleted,
     "customer.erased": CustomerErased,
     **balances.EVENTS,
+    **waiting_items.EVENTS,
 }
 
 CUSTOMER: Stream[Customer] = Stream(

@@ -25,12 +25,14 @@ class InvoiceFinalized:
     """The invoice as it is owed. `total` is the sum of the lines with their tax; `due_at` is when it should be paid.
     `tax` is None where the seller charges none anywhere.
 
-    `applied` is what the customer's balance paid of it; below zero, what of it became the customer's balance.
+    `applied` is what the customer's balance paid of it; below zero, what of it became the customer's balance. `number`
+    is printed of the count of `series`.
     """
 
     invoice_id: str
     customer_id: str
     subscription_id: str | None
+    series: str
     number: str
     collection: CollectionMethod
     currency: CurrencyCode
@@ -38,6 +40,7 @@ class InvoiceFinalized:
     total: Money
     applied: Money
     tax: TaxFacts | None = None
+    memo: str | None = None
     test_clock_id: str | None
     finalized_at: datetime
     due_at: datetime

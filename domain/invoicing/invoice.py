@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.invoicing import collection, credit_note, settlement
+from domain.invoicing import collection, credit_note, draft, settlement
 from domain.invoicing.balance import PaymentFigures, balance_of
 from domain.invoicing.booking import recognition_entry
 from domain.invoicing.collection import (
@@ -29,7 +29,14 @@ from domain.invoicing.credit_note import (
     CreditNoteRefundFailed,
     CreditNoteVoided,
 )
-from domain.invoicing.draft import InvoiceDrafted
+from domain.invoicing.draft import (
+    DraftEvent,
+    DraftTerms,
+    InvoiceDraftChanged,
+    InvoiceDrafted,
+    InvoiceItemAdded,
+    InvoiceItemRemoved,
+)
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxFacts
@@ -52,7 +59,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Claim, Stream, Streams, Topic
+from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
 
 
 class InvoiceStatus(StrEnum):
@@ -69,7 +76,7 @@ class InvoiceMetadataSet(MetadataSet):
 
 
 InvoiceEvent = (
-    InvoiceDrafted
+    DraftEvent
     | InvoiceFinalized
     | SettlementEvent
     | CollectionEvent
@@ -107,6 +114,7 @@ class InvoiceNotOpen(Refusal):
 class Invoice:
     """`payment_id` is the payment that paid it or was tried last, even where it was settled without one;
     `collection_failure` says why that one came to nothing. `finalized_at`, `number` and `due_at` are None for a draft.
+    `terms` are those of the draft that it is or was; None where it was finalized at once.
 
     `amount_applied` is what the customer's balance paid of it (below zero: what it got of it), `amount_overpaid` what
     was paid above it, which is the customer's balance. `amount_credited` is what credit notes in force come to; of that
@@ -130,7 +138,10 @@ class Invoice:
     amount_credited: Money
     amount_given_back: Money
     credit_notes: tuple[CreditNote, ...]
+    series: str
     number: str | None
+    memo: str | None
+    terms: DraftTerms | None
     payment_id: str | None
     test_clock_id: str | None
     metadata: Metadata
@@ -185,7 +196,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             return Invoice(
                 invoice_id=event.invoice_id,
                 customer_id=event.customer_id,
-                subscription_id=None,
+                subscription_id=event.subscription_id,
                 status=InvoiceStatus.DRAFT,
                 collection=event.collection,
                 collection_status=CollectionStatus.NOT_APPLICABLE,
@@ -200,7 +211,10 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
                 credit_notes=(),
+                series=event.series,
                 number=None,
+                memo=event.memo,
+                terms=event.terms,
                 payment_id=None,
                 test_clock_id=event.test_clock_id,
                 metadata=event.metadata,
@@ -231,7 +245,10 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
                 credit_notes=(),
+                series=event.series,
                 number=event.number,
+                memo=event.memo,
+                terms=None if invoice is None else invoice.terms,
                 payment_id=None,
                 test_clock_id=event.test_clock_id,
                 metadata=() if invoice is None else invoice.metadata,
@@ -244,6 +261,14 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             )
     assert invoice is not None, "an invoice begins with invoice.drafted or invoice.finalized"
     match event:
+        case InvoiceDraftChanged():
+            assert invoice.terms is not None, "it was drafted"
+            terms = replace(invoice.terms, days_until_due=event.days_until_due)
+            return replace(invoice, memo=event.memo, terms=terms)
+        case InvoiceItemAdded():
+            return _with_lines(invoice, (*invoice.lines, event.line))
+        case InvoiceItemRemoved():
+            return _with_lines(invoice, tuple(line for line in invoice.lines if line.line_id != event.line_id))
         case InvoicePaid():
             return replace(
                 invoice,
@@ -312,6 +337,10 @@ def _credited(invoice: Invoice, event: CreditNoteEvent, total: Money, given_back
     )
 
 
+def _with_lines(draft: Invoice, lines: tuple[InvoiceLine, ...]) -> Invoice:
+    return replace(draft, lines=lines, total=sum_money((line.amount for line in lines), draft.currency))
+
+
 def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
     """Where collection stays once there is nothing to collect any more."""
     status = invoice.collection_status
@@ -352,8 +381,22 @@ def claims(event: InvoiceEvent, invoice: Invoice) -> tuple[Claim, ...]:
     return credit_note.claims(event) if isinstance(event, CreditNoteIssued) else ()
 
 
+def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
+    """A draft that is finalized by itself has a timer, on its customer's clock, until it is no draft any more."""
+    if invoice.terms is None or invoice.terms.finalizes_at is None:
+        return ()
+    match event:
+        case InvoiceDrafted():
+            due_at, clock_id = invoice.terms.finalizes_at, invoice.test_clock_id
+            return (Schedule(WorkKind.INVOICE_FINALIZATION, event.invoice_id, due_at=due_at, clock_id=clock_id),)
+        case InvoiceFinalized() | InvoiceVoided():
+            return (Finish(WorkKind.INVOICE_FINALIZATION, event.invoice_id),)
+        case _:
+            return ()
+
+
 EVENTS: dict[str, type] = {
-    "invoice.drafted": InvoiceDrafted,
+    **draft.EVENTS,
     "invoice.finalized": InvoiceFinalized,
     **settlement.EVENTS,
     **collection.EVENTS,
@@ -374,4 +417,5 @@ INVOICE: Stream[Invoice] = Stream(
     metadata_set=InvoiceMetadataSet,
     postings=postings,
     claims=claims,
+    due_work=due_work,
 )

@@ -1,18 +1,18 @@
-"""Numbers of one series of invoices, or of credit notes: gapless, in the order of issue, never reused."""
+"""Numbers of documents: gapless in each count, in the order in which they are issued, never reused."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from domain.kernel.stream import Stream, Streams, Topic
-
-DEFAULT_SERIES = "INV"
-CREDIT_NOTE_SERIES = "CN"
+from domain.invoicing.billing_settings import BillingSettings
+from domain.kernel.billing_period import zone_of
+from domain.kernel.stream import Change, Stream, Streams, Topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceNumberTaken:
-    """By an invoice, or by one of its credit notes."""
+    """`counter` is the series, or one year of it (`INV`, `INV/2026`). An invoice took it, or a credit note of it."""
 
-    series: str
+    counter: str
     number: int
     invoice_id: str
     credit_note_id: str | None = None
@@ -22,37 +22,41 @@ class InvoiceNumberTaken:
 class InvoiceNumbering:
     """`last` is the highest number given out; the next is one more."""
 
-    series: str
+    counter: str
     last: int
 
 
 def take_number(
-    streams: Streams, series: str, invoice_id: str, credit_note_id: str | None = None
-) -> InvoiceNumberTaken:
-    """The series' next number, for this invoice or its credit note."""
-    numbering = streams.get(INVOICE_NUMBERING, series)
-    return InvoiceNumberTaken(
-        series=series,
-        number=1 if numbering is None else numbering.last + 1,
-        invoice_id=invoice_id,
-        credit_note_id=credit_note_id,
-    )
+    streams: Streams,
+    settings: BillingSettings,
+    series_name: str,
+    *,
+    invoice_id: str,
+    credit_note_id: str | None = None,
+    at: datetime,
+) -> tuple[Change, str]:
+    """The series' next number, for this document, and how it is printed. Years begin by the seller's time zone.
 
-
-def number_text(taken: InvoiceNumberTaken) -> str:
-    """How a number is printed: INV-000042."""
-    return f"{taken.series}-{taken.number:06d}"
+    Raises UnknownNumberSeries.
+    """
+    series = settings.series_named(series_name)
+    year = at.astimezone(zone_of(settings.time_zone)).year if series.is_yearly else None
+    counter = series.name if year is None else f"{series.name}/{year:04d}"
+    numbering = streams.get(INVOICE_NUMBERING, counter)
+    number = 1 if numbering is None else numbering.last + 1
+    taken = InvoiceNumberTaken(counter=counter, number=number, invoice_id=invoice_id, credit_note_id=credit_note_id)
+    return INVOICE_NUMBERING.change(taken), series.text(taken.number, year)
 
 
 def evolve(numbering: InvoiceNumbering | None, event: InvoiceNumberTaken) -> InvoiceNumbering:
-    return InvoiceNumbering(series=event.series, last=event.number)
+    return InvoiceNumbering(counter=event.counter, last=event.number)
 
 
 EVENTS: dict[str, type] = {"invoice_number.taken": InvoiceNumberTaken}
 
 INVOICE_NUMBERING: Stream[InvoiceNumbering] = Stream(
     name="invoice_numbering",
-    id_field="series",
+    id_field="counter",
     topic=Topic.BILLING,
     events=EVENTS,
     evolve=evolve,

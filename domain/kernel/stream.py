@@ -45,6 +45,7 @@ class WorkKind(StrEnum):
     """Kinds of due work. Each has a bounded number of runs at once and one file in `processors/`."""
 
     SUBSCRIPTION_RENEWAL = "subscription.renewal"
+    INVOICE_FINALIZATION = "invoice.finalize"
     PAYMENT_GATEWAY_CALL = "payment.gateway_call"
     REFUND_GATEWAY_CALL = "refund.gateway_call"
     REFUND_RETRY = "refund.retry"

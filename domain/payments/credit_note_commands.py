@@ -6,6 +6,7 @@ from typing import Final
 
 from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
 from domain.customers.customer import CUSTOMER, time_of
+from domain.invoicing.billing_settings import billing_settings
 from domain.invoicing.credit_note import (
     MAX_CREDIT_NOTES,
     ChangeCreditNoteMetadata,
@@ -26,7 +27,8 @@ from domain.invoicing.credit_note import (
 )
 from domain.invoicing.crediting import credited
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
-from domain.invoicing.numbering import CREDIT_NOTE_SERIES, INVOICE_NUMBERING, number_text, take_number
+from domain.invoicing.number_series import CREDIT_NOTES
+from domain.invoicing.numbering import take_number
 from domain.invoicing.settlement import InvoicePaid
 from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.metadata import with_change
@@ -54,13 +56,20 @@ def issue_credit_note(command: IssueCreditNote, streams: Streams, now: datetime)
     figures = credited(invoice, command.lines, command.amount, rounding_of(streams))
     payment = _paid_by(invoice, streams)
     refunded = _to_refund(command.give_back, figures.given_back, invoice, payment)
-    taken = take_number(streams, CREDIT_NOTE_SERIES, invoice.invoice_id, command.credit_note_id)
+    number_taken, number = take_number(
+        streams,
+        billing_settings(streams),
+        CREDIT_NOTES.name,
+        invoice_id=invoice.invoice_id,
+        credit_note_id=command.credit_note_id,
+        at=at,
+    )
     has_refund = payment is not None and not refunded.is_zero
     issued = CreditNoteIssued(
         invoice_id=invoice.invoice_id,
         credit_note_id=command.credit_note_id,
         customer_id=invoice.customer_id,
-        number=number_text(taken),
+        number=number,
         credited=figures,
         refunded=refunded,
         payment_id=payment.payment_id if payment is not None and has_refund else None,
@@ -70,7 +79,7 @@ def issue_credit_note(command: IssueCreditNote, streams: Streams, now: datetime)
         metadata=command.metadata,
         issued_at=at,
     )
-    changes = [INVOICE_NUMBERING.change(taken), INVOICE.change(issued)]
+    changes = [number_taken, INVOICE.change(issued)]
     if not figures.given_back.is_zero:
         to_balance = CustomerBalanceCredited(
             customer_id=invoice.customer_id,

@@ -22,8 +22,8 @@ from domain.customers.customer import (
     open_for_business,
     time_of,
 )
+from domain.invoicing.billing_settings import billing_settings, check_days_until_due
 from domain.invoicing.collection import CollectionMethod
-from domain.invoicing.commands import DEFAULT_DAYS_UNTIL_DUE
 from domain.kernel.billing_period import Interval, IntervalUnit, zone_of
 from domain.kernel.billing_period import trial_end as end_of_trial
 from domain.kernel.currency import CurrencyCode
@@ -63,14 +63,14 @@ class RequestedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateSubscription:
-    """None takes the plan's trial and the customer's time zone, and begins at once."""
+    """None takes the plan's trial, the customer's time zone and the settings' net terms, and begins at once."""
 
     subscription_id: str
     customer_id: str
     plan_id: str
     items: tuple[RequestedItem, ...]
     collection: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
-    days_until_due: int = DEFAULT_DAYS_UNTIL_DUE
+    days_until_due: int | None = None
     starts_at: datetime | None = None
     trial_days: int | None = None
     time_zone: str | None = None
@@ -137,6 +137,10 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
     interval, items = counted(items)
     time_zone = command.time_zone or customer.time_zone
     zone_of(time_zone)
+    days_until_due = command.days_until_due
+    if days_until_due is None:
+        days_until_due = billing_settings(streams).days_until_due
+    check_days_until_due(days_until_due)
     return SubscriptionTerms(
         plan_id=plan.plan_id,
         plan_version=plan.version,
@@ -146,7 +150,7 @@ def _terms(command: CreateSubscription, plan: plans.Plan, customer: Customer, st
         rounding=rounding,
         time_zone=time_zone,
         collection=command.collection,
-        days_until_due=command.days_until_due,
+        days_until_due=days_until_due,
         features=together(feature for each in sold for feature in PLAN.of(streams, each).terms.features),
     )
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.issuing import finalized_draft
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
@@ -28,15 +31,22 @@ class NothingUpcoming(Refusal):
 
 
 def rehearse_next_invoice(command: RehearseNextInvoice, streams: Streams, now: datetime) -> Decision:
-    """The events up to the first invoice, whenever it comes. What is overdue comes first, as it would."""
+    """The events up to the first invoice, whenever it comes, and to its finalization where it is drafted first. What is
+    overdue comes first, as it would.
+    """
     subscription_id = command.subscription_id
     boundary = subscriptions.living(streams, subscription_id).next_boundary
     for _ in range(MAX_PERIODS_AT_ONCE):
         if boundary is None:
             break
         ahead = caught_up(streams, subscription_id, boundary)
-        if any(isinstance(change.event, InvoiceFinalized) for change in ahead.changes):
-            return Decision(boundary, ahead.changes)
+        for change in ahead.changes:
+            match change.event:
+                case InvoiceFinalized():
+                    return Decision(boundary, ahead.changes)
+                case InvoiceDrafted(invoice_id=invoice_id, terms=DraftTerms(finalizes_at=datetime() as at)):
+                    draft = INVOICE.of(ahead.streams, invoice_id)
+                    return Decision(at, [*ahead.changes, *finalized_draft(ahead.streams, draft, at=at)])
         boundary = ahead.subscription.next_boundary
     raise NothingUpcoming(subscription=subscription_id)
 

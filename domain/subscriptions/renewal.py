@@ -12,9 +12,9 @@ from typing import TypeGuard
 
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
-from domain.invoicing.commands import finalized
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.issuing import billed
 from domain.kernel import identifiers
 from domain.kernel.billing_period import Period
 from domain.kernel.consequences import After
@@ -230,7 +230,7 @@ def issued(
         return []
     INVOICE.check_new(streams, invoice_id)
     terms = subscription.terms
-    return finalized(
+    return billed(
         streams,
         invoice_id=invoice_id,
         customer=CUSTOMER.of(streams, subscription.customer_id),

@@ -50,6 +50,9 @@ ROWS_MAX: Final = 1_000
 BY_KAFKA: Final = "steps of sagas whose event came by Kafka"
 BY_SWEEPER: Final = "steps of sagas that the sweeper had to take"
 
+TIMERS: Final = (WorkKind.SUBSCRIPTION_RENEWAL.value, WorkKind.INVOICE_FINALIZATION.value)
+"""Kinds of due work that wait for a day to come, with nothing unfinished."""
+
 _WORK: Final = """
 SELECT w.tenant_id, w.kind, w.subject, w.due_at, w.clock_id, w.runs_on_clock, w.held, w.attempts, w.last_error,
        coalesce(e.recorded_at > clock_timestamp() - $1::interval, false) AS is_young,
@@ -59,7 +62,7 @@ SELECT w.tenant_id, w.kind, w.subject, w.due_at, w.clock_id, w.runs_on_clock, w.
            > clock_timestamp() - $1::interval AS is_just_ready,
        w.due_at > clock_timestamp() AS is_later
 FROM log.due_work w LEFT JOIN log.events e ON e.position = w.caused_by_position
-WHERE w.held OR w.kind <> $2 OR w.runs_on_clock OR w.due_at <= clock_timestamp() - $1::interval
+WHERE w.held OR NOT w.kind = ANY($2) OR w.runs_on_clock OR w.due_at <= clock_timestamp() - $1::interval
 ORDER BY w.tenant_id, w.kind, w.subject
 """
 _LETTERS: Final = """
@@ -97,9 +100,7 @@ async def check_unfinished(
         for recorded in page:
             log.take(recorded)
     now: datetime = await pool.fetchval("SELECT clock_timestamp()")
-    rows = await pool.fetch(
-        _WORK, grace, WorkKind.SUBSCRIPTION_RENEWAL.value, WorkKind.REFUND_RETRY.value, PAUSES, RUNS_OF_A_PAUSE_MAX
-    )
+    rows = await pool.fetch(_WORK, grace, TIMERS, WorkKind.REFUND_RETRY.value, PAUSES, RUNS_OF_A_PAUSE_MAX)
     patient = frozenset(log.waiting.values())
     paused = {f"{REFUND_SAGA.name}:{row['subject']}" for row in rows if _pauses(row)}
     for subject, each in log.open.items():
@@ -166,11 +167,11 @@ async def _due_work(
         else:
             findings.differ("overdue" if not row["is_later"] else "pending", f"{kind} {subject}", detail)
     later = await pool.fetchval(
-        "SELECT count(*) FROM log.due_work WHERE kind = $1 AND NOT runs_on_clock AND NOT held "
+        "SELECT count(*) FROM log.due_work WHERE kind = ANY($1) AND NOT runs_on_clock AND NOT held "
         "AND due_at > clock_timestamp()",
-        WorkKind.SUBSCRIPTION_RENEWAL.value,
+        TIMERS,
     )
-    findings.count("renewals not due yet", later)
+    findings.count("timers not due yet", later)
 
 
 class _FromLog:

@@ -12,6 +12,7 @@ from typing import Final
 
 from domain.customers.customer import ON_CLOCK, ON_CLOCK_SEPARATOR, DeleteCustomer
 from domain.customers.test_clock import TEST_CLOCK, CompleteTestClockDeletion
+from domain.invoicing.finalization import VoidInvoice
 from domain.kernel.stream import Command, WorkKind
 from domain.subscriptions.cancel_commands import EndWithTestClock
 from infra.event_store.port import DueWorkQueue, Log, Work, Writer
@@ -25,6 +26,7 @@ ACTOR: Final = "test-clock"
 # How the subject of each kind of timer that runs on test clocks ends with its clock.
 ENDS: Final[Mapping[WorkKind, Callable[[str], Command]]] = {
     WorkKind.SUBSCRIPTION_RENEWAL: lambda subject: EndWithTestClock(subscription_id=subject),
+    WorkKind.INVOICE_FINALIZATION: lambda subject: VoidInvoice(invoice_id=subject),
 }
 
 

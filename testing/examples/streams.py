@@ -15,7 +15,7 @@ from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDra
 from domain.customers.customer import CreateCustomer, CustomerCreated, CustomerDeleted
 from domain.kernel.identifiers import encode, uuid7
 from domain.invoicing.collection import CollectionMethod, InvoicePaymentFailed, InvoicePaymentStarted
-from domain.invoicing.draft import DraftInvoice, InvoiceDrafted
+from domain.invoicing.draft import DraftInvoice, DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid, InvoicePartlyPaid, InvoiceRecovered
@@ -27,6 +27,7 @@ from domain.catalog.plan import CreatePlan, PlanTerms
 from domain.catalog.price import BillingTiming, CreatePrice
 from domain.pricing.models import Flat, Price
 from domain.catalog.product import CreateProduct
+from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Command
 from domain.subscriptions.commands import CreateSubscription, RequestedItem
 from domain.customers.test_clock import CreateTestClock
@@ -207,9 +208,12 @@ def invoice_drafted(*lines: InvoiceLine, **changes: Any) -> InvoiceDrafted:
     facts: dict[str, Any] = {
         "invoice_id": INVOICE_ID,
         "customer_id": CUSTOMER_ID,
+        "subscription_id": None,
         "collection": BY_HAND,
         "currency": USD,
         "lines": lines or (line(),),
+        "terms": DraftTerms(finalizes_at=None, days_until_due=30, rounding=STANDARD_ROUNDING),
+        "series": "INV",
         "test_clock_id": None,
         "created_at": NOW,
     }
@@ -217,7 +221,7 @@ def invoice_drafted(*lines: InvoiceLine, **changes: Any) -> InvoiceDrafted:
 
 
 def number_taken(number: int = 1, invoice_id: str = INVOICE_ID) -> InvoiceNumberTaken:
-    return InvoiceNumberTaken(series="INV", number=number, invoice_id=invoice_id)
+    return InvoiceNumberTaken(counter="INV", number=number, invoice_id=invoice_id)
 
 
 def invoice_finalized(*lines: InvoiceLine, **changes: Any) -> InvoiceFinalized:
@@ -227,6 +231,7 @@ def invoice_finalized(*lines: InvoiceLine, **changes: Any) -> InvoiceFinalized:
         "invoice_id": INVOICE_ID,
         "customer_id": CUSTOMER_ID,
         "subscription_id": None,
+        "series": "INV",
         "number": "INV-000001",
         "collection": BY_CHARGE,
         "currency": USD,

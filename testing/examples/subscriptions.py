@@ -135,6 +135,7 @@ def invoiced(number: int, at: datetime, *lines: InvoiceLine, invoice_id: str, du
         invoice_id=invoice_id,
         customer_id=CUSTOMER_ID,
         subscription_id=SUBSCRIPTION_ID,
+        series="INV",
         number=f"INV-{number:06d}",
         collection=BY_HAND,
         currency=USD,

@@ -20,7 +20,6 @@ from testing.moments import utc
 SELLER = Seller(
     name="Example GmbH",
     address=("Musterstraße 1", "10115 Berlin"),
-    country="DE",
     email="billing@example.com",
     tax_id="USt-IdNr. DE123456789",
     footer="HRB 12345",
@@ -55,6 +54,7 @@ def invoice(lines: Sequence[InvoiceLine], *then: InvoiceEvent, applied: int = 0)
         invoice_id=INVOICE_ID,
         customer_id=CUSTOMER_ID,
         subscription_id=None,
+        series="INV",
         number="INV-000042",
         collection=BY_HAND,
         currency=currency,
@@ -76,6 +76,7 @@ def document(of: Invoice, **changes: Any) -> Document:
     facts: dict[str, Any] = {
         "invoice": of,
         "seller": SELLER,
+        "seller_country": "DE",
         "customer": CUSTOMER.evolve(None, customer_created(currency=of.currency)),
         "person": ADA,
         "is_erased": False,

@@ -184,8 +184,13 @@ def test_a_file_is_named_by_the_invoices_number_in_characters_that_a_header_take
     assert document(odd).file_name == "RE---2026---1.pdf"
 
 
+def test_a_memo_is_the_first_note() -> None:
+    noted = replace(invoice([line(1, 100)]), memo="Thank you for your order.")
+    assert document(noted).notes == ("Thank you for your order.",)
+
+
 def test_a_seller_of_a_name_alone_is_that_name() -> None:
-    shown = document(invoice([line(1, 100)]), seller=Seller(name="acme"))
+    shown = document(invoice([line(1, 100)]), seller=Seller(name="acme"), seller_country=None)
     assert (shown.seller.name, shown.seller.lines, shown.footer) == ("acme", (), "")
 
 

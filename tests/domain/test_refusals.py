@@ -151,6 +151,15 @@ PROMISED = """
     LastTierHasEnd               last_tier_has_end              invalid    tiers
     UnknownLocale                unknown_locale                 invalid    locale
     InvalidSeller                invalid_seller                 invalid    seller
+    InvalidInvoiceTerms          invalid_invoice_terms          invalid    -
+    InvoiceItemNotFound          invoice_item_not_found         not_found  item
+    InvoiceItemIsSubscriptions   invoice_item_of_subscription   conflict   item
+    WaitingItemNotFound          waiting_item_not_found         not_found  item
+    TooManyWaitingItems          too_many_waiting_items         conflict   -
+    InvalidNumberSeries          invalid_number_series          invalid    number_series
+    NumberSeriesKept             number_series_kept             invalid    number_series
+    NumberSeriesOverlap          number_series_overlap          invalid    number_series
+    UnknownNumberSeries          unknown_number_series          invalid    series
     InvalidTaxLocation           invalid_tax_location           invalid    address
     TaxRateNotFound              tax_rate_not_found             not_found  tax_rate
     TaxRegistrationNotFound      tax_registration_not_found     not_found  tax_registration

@@ -199,6 +199,16 @@ async def tell(story: Story) -> None:
     }
     drafted = await story.do("create_invoice", {"customer": ada["id"], "currency": "EUR", "lines": [*lines, again]})
     assert again.items() <= (drafted["lines"][1] | {"amount": again["amount"]}).items()
+    added = await story.do("add_invoice_item", lines[0], invoice_id=drafted["id"])
+    await story.do("remove_invoice_item", invoice_id=drafted["id"], item_id=added["lines"][0]["id"])
+    waits = await story.do("add_waiting_item", lines[0], customer_id=ada["id"])
+    await story.do("remove_waiting_item", customer_id=ada["id"], item_id=waits["items"][0]["id"])
+    await story.do("add_waiting_item", again, customer_id=ada["id"])
+    shown = await story.client.get(f"/v1/customers/{ada['id']}/waiting-items")
+    assert shown.json()["items"][0]["description"] == again["description"]
+    of_what_waits = {"customer": ada["id"], "currency": "EUR", "with_waiting_items": True, "memo": "By hand"}
+    taken = await story.do("create_invoice", of_what_waits)
+    await story.do("update_invoice", {"memo": "Thank you", "days_until_due": 3}, invoice_id=taken["id"])
     one_off = {"customer": ada["id"], "currency": "EUR", "lines": lines, **ORDER}
     for finish in ("open", "void", "by_hand", "in_part", "written_off", "charged"):
         draft = await story.do("create_invoice", one_off)

@@ -63,7 +63,9 @@ async def _subscription(client: Client) -> Mapping[str, object]:
 async def _invoice(client: Client) -> Mapping[str, object]:
     customer = await _customer(client)
     lines = [{"description": "Set-up", "amount": {"amount": 25000, "currency": "EUR"}}]
-    return await client.made("/v1/invoices", {"customer": customer["id"], "currency": "EUR", "lines": lines} | KEPT)
+    return await client.made(
+        "/v1/invoices", {"customer": customer["id"], "currency": "EUR", "lines": lines, "memo": "Soon"} | KEPT
+    )
 
 
 async def _credit_note(client: Client) -> Mapping[str, object]:
@@ -139,8 +141,8 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     ),
     "/v1/prices/{price_id}": Sample(_price, OTHER),
     "/v1/subscriptions/{subscription_id}": Sample(_subscription, OTHER),
-    "/v1/invoices/{invoice_id}": Sample(_invoice, OTHER),
     "/v1/credit-notes/{credit_note_id}": Sample(_credit_note, OTHER),
+    "/v1/invoices/{invoice_id}": Sample(_invoice, {"memo": "Thank you", "days_until_due": 7} | OTHER),
     "/v1/payments/{payment_id}": Sample(_payment, OTHER),
     "/v1/refunds/{refund_id}": Sample(_refund, OTHER),
     "/v1/test-clocks/{test_clock_id}": Sample(_test_clock, OTHER),

@@ -25,7 +25,6 @@ SETTINGS = "/v1/tenants/acme/billing-settings"
 SELLER = {
     "name": "Example GmbH",
     "address": ["Musterstraße 1", "10115 Berlin"],
-    "country": "DE",
     "email": "billing@example.com",
     "tax_id": "USt-IdNr. DE123456789",
     "footer": "HRB 12345",
@@ -78,6 +77,8 @@ def text_of(made: bytes) -> str:
 async def test_it_says_who_sells_to_whom_what_for_how_much_in_the_customers_language(api: Api) -> None:
     client = await api.tenant("acme")
     assert (await client.send("PATCH", SETTINGS, {"seller": SELLER})).status_code == 200
+    tax_settings = "/v1/tenants/acme/tax-settings"
+    assert (await client.send("PATCH", tax_settings, {"seller_country": "DE"})).status_code == 200
     ada = await client.made("/v1/customers", ADA)
     invoice = await invoiced(client, ada["id"])
     said = text_of(await pdf(client, invoice))
@@ -299,7 +300,19 @@ async def test_beyond_what_may_wait_a_document_is_refused_and_commands_go_on(api
 
 async def test_settings_are_read_and_changed_by_those_who_may(api: Api) -> None:
     client = await api.tenant("acme")
-    at_first = {"object": "billing_settings", "tenant": "acme", "seller": None, "locale": "en-US"}
+    series = {"name": "INV", "prefix": "INV-", "format": "{prefix}{number}", "digits": 6}
+    at_first = {
+        "object": "billing_settings",
+        "tenant": "acme",
+        "seller": None,
+        "locale": "en-US",
+        "time_zone": "UTC",
+        "grace_seconds": 0,
+        "days_until_due": 30,
+        "memo": None,
+        "number_series": [series, {**series, "name": "CN", "prefix": "CN-"}],
+        "invoice_series": "INV",
+    }
     assert (await client.get(SETTINGS)).json() == at_first
     changed: httpx2.Response = await client.send("PATCH", SETTINGS, {"seller": SELLER, "locale": "de"})
     assert changed.json() == {**at_first, "seller": SELLER, "locale": "de"}
@@ -307,15 +320,25 @@ async def test_settings_are_read_and_changed_by_those_who_may(api: Api) -> None:
     assert (await client.send("PATCH", SETTINGS, {})).json() == changed.json()
     cleared = await client.send("PATCH", SETTINGS, {"seller": None})
     assert cleared.json() == {**at_first, "locale": "de"}
-    shown = (await client.get("/v1/events?stream=billing_settings/acme")).json()["data"]
+    shown = (await client.get("/v1/events?stream=billing_settings/billing")).json()["data"]
     assert [each["type"] for each in shown] == ["billing_settings.changed"] * 2
     assert (await client.get("/v1/tenants/other/billing-settings")).status_code == 404
-    for bad in (
+    refused: tuple[dict[str, Any], ...] = (
         {"locale": None},
         {"locale": "fi"},
         {"seller": {"name": ""}},
-        {"seller": {"name": "A", "country": "XX"}},
-    ):
+        {"seller": {"name": "A", "country": "DE"}},
+        {"time_zone": "Mars/Olympus"},
+        {"days_until_due": 366},
+        {"grace_seconds": -1},
+        {"grace_seconds": 2_592_001},
+        {"memo": "x" * 1_001},
+        {"number_series": []},
+        {"number_series": [series]},
+        {"number_series": [{**series, "format": "{number}"}]},
+        {"invoice_series": "EU"},
+    )
+    for bad in refused:
         assert (await client.send("PATCH", SETTINGS, bad)).status_code == 422, bad
     writes = await api.tenant("acme", scope=Scope.WRITE)
     assert (await writes.send("PATCH", SETTINGS, {"locale": "en"})).status_code == 403

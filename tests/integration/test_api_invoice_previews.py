@@ -43,6 +43,8 @@ async def previewed(client: Client, subscription: str) -> httpx2.Response:
 async def test_a_preview_is_the_invoice_that_comes_to_the_byte(client: Client, seed: int) -> None:
     draw = random.Random(seed)
     start = draw.choice(STARTS)
+    grace = {"grace_seconds": (seed % 2) * 7_200}
+    assert (await client.send("PATCH", "/v1/tenants/acme/billing-settings", grace)).status_code == 200
     shop = await Shop.opened(client, start, *draw.choice(INTERVALS))
     prices = [
         await shop.price(model, timing=draw.choice(("in_advance", "in_arrears")))
@@ -77,6 +79,9 @@ async def test_a_preview_is_the_invoice_that_comes_to_the_byte(client: Client, s
         at = datetime.fromisoformat(preview["finalized_at"])
         renewed = await client.post(f"/v1/subscriptions/{subscription}/renew", {})
         assert renewed.status_code == 200, renewed.text
+        if grace["grace_seconds"]:
+            finalized = await client.post(f"/v1/invoices/{renewed.json()['latest_invoice']}/finalize", {})
+            assert finalized.status_code == 200, finalized.text
         invoice = await shop.billed(renewed.json()["latest_invoice"])
         assert preview.pop("number") is None
         assert invoice.pop("number").startswith("INV-")

@@ -1,0 +1,50 @@
+"""Random histories of drafts: what renewals draft, items that come and go, and what waits for the next invoice."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from domain.catalog.price import BillingTiming
+from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.draft import AddInvoiceItem, ChangeDraft, RemoveInvoiceItem
+from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.waiting_item_commands import AddWaitingItem, RemoveWaitingItem
+from domain.kernel.money import Money
+from domain.kernel.stream import Command
+from domain.subscriptions.subscription import SUBSCRIPTION
+from testing.histories import USD, History
+
+
+def drafted(history: History, tenant: str, subscription_id: str, usd: Money) -> Iterator[Command]:
+    """What the renewal drafted, if it did: most of it comes to the end of its time."""
+    subscription = history.state(tenant, SUBSCRIPTION, subscription_id)
+    draft = history.state(tenant, INVOICE, subscription.latest_invoice_id or "none")
+    if draft is None or draft.status is not InvoiceStatus.DRAFT:
+        return
+    yield from changes_of_draft(history, draft.customer_id, draft.invoice_id, usd)
+    if usd.amount % 5 < 3:
+        history.now = max(history.now, draft.terms.finalizes_at)
+    if usd.amount % 5 < 4:
+        yield FinalizeInvoice(invoice_id=draft.invoice_id)
+
+
+def changes_of_draft(history: History, customer_id: str, invoice_id: str, usd: Money) -> Iterator[Command]:
+    """Items come and go, on the draft and for the next invoice."""
+    items = tuple(
+        InvoiceLine(
+            line_id=history.new_id("il_"),
+            description=f"Item {nth}",
+            amount=Money(usd.amount % (70 * nth) - 60, USD),
+            quantity=Decimal(nth),
+            timing=BillingTiming.IN_ARREARS,
+        )
+        for nth in (1, 2, 3, 4)
+    )
+    for item in items[:2]:
+        yield AddInvoiceItem(invoice_id=invoice_id, line=item)
+    for item in items[2:]:
+        yield AddWaitingItem(customer_id=customer_id, line=item)
+    if usd.amount % 2:
+        yield RemoveInvoiceItem(invoice_id=invoice_id, line_id=items[0].line_id)
+        yield RemoveWaitingItem(customer_id=customer_id, item_id=items[2].line_id)
+    yield ChangeDraft(invoice_id=invoice_id, memo=f"Order {usd.amount}", days_until_due=usd.amount % 90)
