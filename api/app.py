@@ -72,6 +72,7 @@ from api.resources import (
     sign_in_page,
     signing_keys,
     stats,
+    subscription_changes,
     subscription_lifecycle,
     subscriptions,
     tax_rates,
@@ -146,7 +147,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
 )
 """Everything the API can do; routes are tried in this order, so what is asked for most stands first."""
 
-DECLARE_MORE: Final = (subscription_lifecycle,)
+DECLARE_MORE: Final = (subscription_lifecycle, subscription_changes)
 """Modules with operations on a resource of another: they declare them by being imported."""
 
 _log: Final = structlog.stdlib.get_logger("api")

@@ -34,7 +34,8 @@ from domain.kernel.money import Money
 from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
 from domain.pricing.models import Flat
-from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription
+from domain.subscriptions.selling import RequestedItem
 from host.configured import owner_dsn
 from host.stack import Stack
 from infra.event_store.opening import open_writer

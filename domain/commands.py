@@ -33,6 +33,7 @@ from domain.payments import consequences as of_payments
 from domain.payments import credit_note_commands as credit_notes
 from domain.payments import refund_commands as refunds
 from domain.subscriptions import cancel_commands as subscriptions_ending
+from domain.subscriptions import change_commands as subscriptions_changing
 from domain.subscriptions import commands as subscriptions
 from domain.subscriptions import consequences as of_invoices
 from domain.subscriptions import pause_commands as pauses
@@ -150,6 +151,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         catalog,
         taxes,
         subscriptions,
+        subscriptions_changing,
         subscriptions_ending,
         trials,
         pauses,

@@ -37,7 +37,8 @@ from domain.payments.commands import (
     RecordPaymentCaptured,
 )
 from domain.pricing.models import PerUnit
-from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription
+from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from infra.event_store.port import Recorded
 from schemas.codec import encode_entry, encode_event

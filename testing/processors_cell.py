@@ -31,7 +31,8 @@ from domain.kernel.stream import Command
 from domain.payments.commands import CreatePayment
 from domain.payments.refund_commands import RequestRefund
 from domain.pricing.models import Graduated, Tier
-from domain.subscriptions.commands import CreateSubscription, RequestedItem
+from domain.subscriptions.commands import CreateSubscription
+from domain.subscriptions.selling import RequestedItem
 from gateway_adapters.port import GatewayTransaction, TransactionKind
 from gateway_adapters.registry import gateways_from
 from gateway_adapters.sandbox.adapter import SandboxAdapter

@@ -51,6 +51,7 @@ from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutO
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
 from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.money import Money
 from domain.kernel.stream import Command
@@ -78,13 +79,16 @@ from domain.payments.refund_commands import (
 )
 from domain.pricing.models import BoundedPrice, Flat, Graduated, Package, PerUnit, Price, Tier, Volume
 from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
-from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.change import Proration
+from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription
 from domain.subscriptions.pause_commands import (
     PauseSubscription,
     ReactivateSubscription,
     ResumeSubscription,
     SuspendSubscription,
 )
+from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from domain.tax.computation import TaxRate
@@ -189,6 +193,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                     yield from _declined(history, tenant, subscription.subscription_id)
         case 9:
             yield CancelSubscription(subscription_id=some("subscription"), at_period_end=draw.random() < 0.5)
+            yield from _other_items(history, some("subscription"), some("plan"), some("price"), usd.amount)
             yield from _changes_of_mind(history, some("subscription"), usd.amount)
             tried = CreateSubscription(
                 subscription_id=new("sub_"),
@@ -327,6 +332,23 @@ def _changes_of_mind(history: History, subscription_id: str, n: int) -> Iterator
     yield ResumeSubscription(subscription_id=subscription_id)
     yield CancelSubscription(subscription_id=subscription_id, at_period_end=False, cancel_at=history.now + timedelta(9))
     yield UndoCancellation(subscription_id=subscription_id)
+
+
+def _other_items(history: History, subscription_id: str, plan_id: str, price_id: str, n: int) -> Iterator[Command]:
+    """Another quantity or plan, now or later, once more at that very moment, and taken back; much is refused."""
+    wanted = ChangedItem(price_id=price_id, quantity=Decimal(1 + n % 4))
+    change = ChangeSubscription(
+        subscription_id=subscription_id,
+        items=(wanted,),
+        plan_id=plan_id if n % 3 == 0 else None,
+        proration=tuple(Proration)[n % 4],
+        resets_anchor=n % 5 == 0,
+        effective_at=history.now + timedelta(days=n % 40) if n % 7 == 0 else None,
+    )
+    yield change
+    yield replace(change, items=(replace(wanted, quantity=Decimal(1 + n % 3)),), effective_at=None)
+    if n % 2:
+        yield UnscheduleChange(subscription_id=subscription_id)
 
 
 def _trial(history: History, tenant: str, subscription_id: str) -> Iterator[Command]:

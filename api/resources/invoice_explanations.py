@@ -52,6 +52,16 @@ class PricedBy(TypedDict):
     rounding: Rounding
 
 
+class GivenBack(TypedDict):
+    """The line that a credit gives back, and what part of it discounts had left to be paid: each rate is that part of
+    what the price says, below zero.
+    """
+
+    invoice: str | None
+    line: str
+    paid_part: str
+
+
 class LineExplanation(TypedDict):
     """Why a line comes to its amount: the portions and the rounding add up to it exactly. With its tax that is its
     total; tax that the amount includes adds nothing.
@@ -68,6 +78,7 @@ class LineExplanation(TypedDict):
     period_end: datetime | None
     tax: LineTaxResource | None
     total: MoneyResource
+    gives_back: GivenBack | None
     pricing: PricedBy | None
     portions: list[PortionResource]
     rounding_difference: str
@@ -104,6 +115,7 @@ _EXAMPLE: Final[dict[str, object]] = {
             "period_end": "2026-01-11T00:00:00Z",
             "tax": None,
             "total": {"amount": 4927, "currency": "EUR"},
+            "gives_back": None,
             "pricing": {
                 "currency": "EUR",
                 "model": {
@@ -191,6 +203,13 @@ def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
         "period_end": line.period_end,
         "tax": line_tax_resource(line.tax),
         "total": money(line.total),
+        "gives_back": None
+        if line.gives_back is None
+        else {
+            "invoice": line.gives_back.invoice_id,
+            "line": line.gives_back.line_id,
+            "paid_part": exact_text(line.gives_back.paid_part),
+        },
         "pricing": None
         if by is None
         else {**stated_resource(by.price), "share": str(by.share), "rounding": by.rounding},

@@ -5,34 +5,15 @@ from typing import Final, Literal
 
 from typing_extensions import TypedDict
 
-from api.http.fields import InvoiceId, MoneyResource, money, plain_decimal
+from api.http.fields import InvoiceId, MoneyResource, money
 from api.resources.customers import CustomerResource
-from api.resources.invoice_tax import InvoiceTaxResource, LineTaxResource, invoice_tax_resource, line_tax_resource
+from api.resources.invoice_line_resource import LINE_EXAMPLE, InvoiceLineResource, invoice_line_resource
+from api.resources.invoice_tax import InvoiceTaxResource, invoice_tax_resource
 from api.resources.subscription_resource import SubscriptionResource
-from domain.catalog.price import BillingTiming
 from domain.invoicing.collection import CollectionMethod, CollectionStatus
 from domain.invoicing.invoice import Invoice, InvoiceStatus
-from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
 
 _ID: Final = "in_01m7ywe9z7e398x54gfbrtqnk7"
-
-
-class InvoiceLineResource(TypedDict):
-    """One thing billed."""
-
-    id: str
-    description: str
-    amount: MoneyResource
-    quantity: str
-    timing: BillingTiming
-    kind: InvoiceLineKind
-    product: str | None
-    price: str | None
-    tax_category: str | None
-    tax_inclusive: bool | None
-    tax: LineTaxResource | None
-    period_start: datetime | None
-    period_end: datetime | None
 
 
 class InvoiceResource(TypedDict):
@@ -105,7 +86,7 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "collection_status": invoice.collection_status,
         "collection_failure": invoice.collection_failure,
         "currency": invoice.currency,
-        "lines": [_line(line) for line in invoice.lines],
+        "lines": [invoice_line_resource(line) for line in invoice.lines],
         "subtotal": money(invoice.subtotal),
         "total_tax": money(invoice.total_tax),
         "tax": invoice_tax_resource(invoice.tax),
@@ -127,40 +108,6 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "voided_at": invoice.voided_at,
     }
 
-
-def _line(line: InvoiceLine) -> InvoiceLineResource:
-    return {
-        "id": line.line_id,
-        "description": line.description,
-        "amount": money(line.amount),
-        "quantity": plain_decimal(line.quantity),
-        "timing": line.timing,
-        "kind": line.kind,
-        "product": line.product_id,
-        "price": line.price_id,
-        "tax_category": line.tax_category,
-        "tax_inclusive": line.tax_inclusive,
-        "tax": line_tax_resource(line.tax),
-        "period_start": line.period_start,
-        "period_end": line.period_end,
-    }
-
-
-LINE_EXAMPLE: Final[dict[str, object]] = {
-    "id": "il_01m7ywe9z7e398x54gfbrtqnk7",
-    "description": "Set-up",
-    "amount": {"amount": 25000, "currency": "EUR"},
-    "quantity": "1",
-    "timing": "in_arrears",
-    "kind": "one_off",
-    "product": None,
-    "price": None,
-    "tax_category": None,
-    "tax_inclusive": None,
-    "tax": None,
-    "period_start": None,
-    "period_end": None,
-}
 
 EXAMPLE: Final[dict[str, object]] = {
     "id": _ID,

@@ -32,7 +32,8 @@ from api.http.operations import Intention
 from api.http.resource import KEPT_EXAMPLE, Resource
 from api.resources.billing_settings import SeriesName
 from api.resources.customers import CUSTOMERS
-from api.resources.invoice_resource import EXAMPLE, LINE_EXAMPLE, InvoiceResource, invoice_resource
+from api.resources.invoice_line_resource import LINE_EXAMPLE
+from api.resources.invoice_resource import EXAMPLE, InvoiceResource, invoice_resource
 from api.resources.invoice_tax import INVOICE_TAX_EXAMPLE, LINE_TAX_EXAMPLE
 from api.resources.subscriptions import SUBSCRIPTIONS
 from api.resources.tax_fields import TaxInclusive

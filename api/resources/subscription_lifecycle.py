@@ -39,11 +39,7 @@ from domain.subscriptions.pause_commands import (
     ResumeSubscription,
     SuspendSubscription,
 )
-from domain.subscriptions.subscription import (
-    PeriodIsBilled,
-    RenewalNotDue,
-    SubscriptionIsOverdue,
-)
+from domain.subscriptions.subscription import PeriodIsBilled, RenewalNotDue, SubscriptionIsOverdue
 from domain.subscriptions.trial import SubscriptionNotTrialing, TrialNotExtended
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 

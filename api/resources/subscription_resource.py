@@ -11,15 +11,15 @@ from api.http.fields import (
     plain_decimal,
 )
 from api.resources.customers import CustomerResource
+from api.resources.invoice_line_resource import InvoiceLineResource, invoice_line_resource
 from api.resources.plans import FeatureResource, IntervalResource, feature_resources, interval_resource
 from api.resources.price_models import ModelResource, stated_resource
 from domain.catalog.price import BillingTiming
 from domain.invoicing.collection import CollectionMethod
+from domain.subscriptions.change import Proration, ScheduledChange
 from domain.subscriptions.periods import running_period
-from domain.subscriptions.subscription import (
-    Subscription,
-    SubscriptionStatus,
-)
+from domain.subscriptions.proration_basis import ProrationBasis
+from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.terms import (
     SubscriptionItem,
 )
@@ -49,8 +49,29 @@ class SubscriptionItemResource(TypedDict):
     current_period_end: datetime | None
 
 
+class ScheduledItem(TypedDict):
+    """An item that is to be."""
+
+    price: str
+    description: str
+    quantity: str
+
+
+class ScheduledChangeResource(TypedDict):
+    """What the subscription is to consist of from a time to come on."""
+
+    effective_at: datetime
+    plan: str
+    items: list[ScheduledItem]
+    proration: Proration
+    reset_anchor: bool
+
+
 class SubscriptionResource(TypedDict):
-    """A subscription. Period fields are null before it begins and during a trial."""
+    """A subscription. Period fields are null before it begins and during a trial.
+
+    `pending_lines` are what changes in the middle of a period charge and give back; the next invoice bills them.
+    """
 
     id: SubscriptionId
     object: Literal["subscription"]
@@ -65,6 +86,7 @@ class SubscriptionResource(TypedDict):
     time_zone: str
     collection_method: CollectionMethod
     days_until_due: int
+    proration_basis: ProrationBasis
     starts_at: datetime
     billing_anchor: datetime
     trial_end: datetime | None
@@ -72,8 +94,10 @@ class SubscriptionResource(TypedDict):
     current_period_end: datetime | None
     paused_at: datetime | None
     resumes_at: datetime | None
+    scheduled_change: ScheduledChangeResource | None
     cancel_at: datetime | None
     canceled_at: datetime | None
+    pending_lines: list[InvoiceLineResource]
     latest_invoice: str | None
     past_due_invoices: list[str]
     test_clock: str | None
@@ -98,6 +122,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "time_zone": terms.time_zone,
         "collection_method": terms.collection,
         "days_until_due": terms.days_until_due,
+        "proration_basis": terms.proration_basis,
         "starts_at": subscription.starts_at,
         "billing_anchor": subscription.anchor_at,
         "trial_end": subscription.trial_end,
@@ -105,13 +130,30 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "current_period_end": subscription.period_end,
         "paused_at": subscription.paused_at,
         "resumes_at": subscription.resumes_at,
+        "scheduled_change": _scheduled(subscription.scheduled),
         "cancel_at": subscription.cancel_at,
         "canceled_at": subscription.canceled_at,
+        "pending_lines": [invoice_line_resource(line) for line in subscription.pending],
         "latest_invoice": subscription.latest_invoice_id,
         "past_due_invoices": list(subscription.past_due_invoice_ids),
         "test_clock": subscription.test_clock_id,
         "metadata": dict(subscription.metadata),
         "created": subscription.created_at,
+    }
+
+
+def _scheduled(change: ScheduledChange | None) -> ScheduledChangeResource | None:
+    if change is None:
+        return None
+    return {
+        "effective_at": change.at,
+        "plan": change.terms.plan_id,
+        "items": [
+            {"price": item.price_id, "description": item.description, "quantity": plain_decimal(item.quantity)}
+            for item in change.terms.items
+        ],
+        "proration": change.proration,
+        "reset_anchor": change.resets_anchor,
     }
 
 
@@ -163,6 +205,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "time_zone": "Europe/Berlin",
     "collection_method": "charge_automatically",
     "days_until_due": 30,
+    "proration_basis": "day",
     "starts_at": "2026-01-01T00:00:00Z",
     "billing_anchor": "2026-01-01T00:00:00Z",
     "trial_end": None,
@@ -170,8 +213,10 @@ EXAMPLE: Final[dict[str, object]] = {
     "current_period_end": "2026-01-31T23:00:00Z",
     "paused_at": None,
     "resumes_at": None,
+    "scheduled_change": None,
     "cancel_at": None,
     "canceled_at": None,
+    "pending_lines": [],
     "latest_invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
     "past_due_invoices": [],
     "test_clock": None,

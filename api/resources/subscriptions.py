@@ -37,11 +37,11 @@ from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
 from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions.backdating import StartTooFarBack
-from domain.subscriptions.commands import CreateSubscription, RequestedItem
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-    SubscriptionStatus,
-)
+from domain.subscriptions.commands import CreateSubscription
+from domain.subscriptions.proration_basis import BasisNeedsMonths, ProrationBasis
+from domain.subscriptions.selling import RequestedItem
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import (
     MAX_ITEMS,
     DuplicatePrice,
@@ -72,7 +72,15 @@ class NewSubscription(New):
 
     reserved = MappingProxyType(
         dict.fromkeys(
-            ("starts_at", "trial_days", "collection_method", "days_until_due", "metadata"), Permission.INVOICES_WRITE
+            (
+                "starts_at",
+                "trial_days",
+                "collection_method",
+                "days_until_due",
+                "proration_basis",
+                "metadata",
+            ),
+            Permission.INVOICES_WRITE,
         )
     )
 
@@ -81,6 +89,9 @@ class NewSubscription(New):
     items: Annotated[tuple[NewItem, ...], Field(min_length=1, max_length=MAX_ITEMS)]
     collection_method: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
     days_until_due: Annotated[int | None, Field(ge=0, le=MAX_DAYS_UNTIL_DUE)] = None
+    proration_basis: ProrationBasis = Field(
+        default=ProrationBasis.DAY, description="What share of a whole a part of a period is"
+    )
     starts_at: Instant | None = Field(default=None, description="When it begins, later or in the past; null: now")
     trial_days: Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)] | None = None
     time_zone: TimeZone | None = None
@@ -135,6 +146,7 @@ SUBSCRIPTIONS: Final = Resource(
         DuplicatePrice,
         FlatPriceHasNoQuantity,
         IntervalsDoNotNest,
+        BasisNeedsMonths,
         UnknownTimeZone,
         StartTooFarBack,
         BeyondCalendar,
@@ -157,6 +169,7 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
             items=tuple(RequestedItem(price_id=item.price, quantity=item.quantity) for item in body.items),
             collection=body.collection_method,
             days_until_due=body.days_until_due,
+            proration_basis=body.proration_basis,
             starts_at=body.starts_at,
             trial_days=body.trial_days,
             time_zone=body.time_zone,

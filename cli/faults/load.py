@@ -9,7 +9,7 @@ from typing import Any, Final
 from cli.faults.client import FaultClient, Told
 from cli.faults.credits import Credits
 from cli.faults.drafting import Drafting
-from cli.faults.races import Races, a_part
+from cli.faults.races import Races, a_part, other_items
 from cli.faults.world import CURRENCIES, Person, World
 
 ACTORS: Final = 3
@@ -118,6 +118,7 @@ class Load:
             "credit twice": (2, self._credits.credit_twice),
             "cancel": (4, self._cancel),
             "hold up": (5, self._hold_up),
+            "other items": (5, self._other_items),
             "change": (6, self._change),
             "advance": (3, self._advance),
             "stop": (2, self._stop_clock),
@@ -304,6 +305,15 @@ class Load:
             chosen = chance.choice(self._world.subscriptions)
             what, body = chance.choice(CHANGES_OF_MIND)
             await self._post(f"/v1/subscriptions/{chosen}/{what}", body)
+
+    async def _other_items(self, chance: random.Random) -> None:
+        """A subscription consists of other things, at once or later; or what is to be later is taken back."""
+        if self._world.subscriptions:
+            subscription = f"/v1/subscriptions/{chance.choice(self._world.subscriptions)}"
+            if chance.random() < 1 / 6:
+                await self._post(f"{subscription}/unschedule-change", {})
+            else:
+                await self._post(f"{subscription}/change", other_items(self._world, chance))
 
     async def _change(self, chance: random.Random) -> None:
         person = chance.choice(self._world.people)

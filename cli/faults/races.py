@@ -44,6 +44,7 @@ class Races:
                 self._give_up_twice,
                 self._renew_and_cancel,
                 self._change_and_renew,
+                self._change_items,
             )
         )
         await race(chance)
@@ -112,6 +113,13 @@ class Races:
             entries = [Entry(path=f"{subscription}/renew", body={}), Entry(path=f"{subscription}/{what}", body=body)]
             await self._race(chance, entries)
 
+    async def _change_items(self, chance: random.Random) -> None:
+        """Two changes of what a subscription consists of, and a renewal: one order, and nothing is billed twice."""
+        if self._world.subscriptions:
+            subscription = f"/v1/subscriptions/{chance.choice(self._world.subscriptions)}"
+            changes = [Entry(path=f"{subscription}/change", body=other_items(self._world, chance)) for _ in range(2)]
+            await self._race(chance, [*changes, Entry(path=f"{subscription}/renew", body={})])
+
     async def _change_and_renew(self, chance: random.Random) -> None:
         """Two changes of different keys and a renewal: none of them takes anything from another."""
         if self._world.subscriptions:
@@ -141,6 +149,17 @@ class Races:
         if winners_max is not None and len(winners) > winners_max:
             self._client.must(winners[-1], f"{len(winners)} of {len(told)} were accepted", holds=False)
         return told
+
+
+def other_items(world: World, chance: random.Random) -> Mapping[str, object]:
+    """Some of the prices, in other quantities; much of it is refused."""
+    prices = chance.sample(world.prices, chance.randrange(1, len(world.prices)))
+    return {
+        "items": [{"price": price, "quantity": str(chance.choice((1, 2, 7)))} for price in prices],
+        "remove": [] if chance.random() < 1 / 2 else [price for price in world.prices if price not in prices][:1],
+        "proration": chance.choice(("invoice_now", "next_invoice", "period_end", "none")),
+        "reset_anchor": chance.random() < 1 / 4,
+    }
 
 
 def a_part(chance: random.Random) -> Mapping[str, object]:

@@ -1,6 +1,6 @@
 """What is decided about invoices as a whole: finalizing with the next number, voiding."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,10 +10,12 @@ from domain.invoicing.billing_settings import check_days_until_due
 from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceVoided, VoidInvoice
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
-from domain.invoicing.invoice_line import InvalidInvoiceLines
+from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
 from domain.invoicing.issuing import balance_moved, finalized_draft
 from domain.invoicing.settlement import InvoiceIsCredited, InvoiceIsPartlyPaid
+from domain.invoicing.unused_credit import InvoiceUnusedCredited, UnusedCredit
 from domain.kernel.consequences import After
+from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
 
 
@@ -65,7 +67,24 @@ def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decis
     taken_back = () if invoice.tax is None else invoice.tax.totals
     voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, tax_taken_back=taken_back, voided_at=at))
     moved = balance_moved(invoice.customer_id, -invoice.amount_applied, invoice.invoice_id, at)
-    return Decision(at, [*changes, voided, *moved])
+    taken_again = unused_credited(invoice.lines, invoice.invoice_id, at, sign=-1)
+    return Decision(at, [*changes, voided, *moved, *taken_again])
+
+
+def unused_credited(
+    lines: Iterable[InvoiceLine], invoice_id: str | None, at: datetime, *, sign: int = 1
+) -> list[Change]:
+    """That these credits give back lines of other invoices than theirs; with `sign` -1, that they do no more."""
+    given: dict[str, list[UnusedCredit]] = {}
+    for line in lines:
+        of = line.gives_back
+        if of is not None and of.invoice_id not in {None, invoice_id}:
+            amount = Money(-sign * line.amount.amount, line.amount.currency)
+            given.setdefault(str(of.invoice_id), []).append(UnusedCredit(line_id=of.line_id, amount=amount))
+    return [
+        INVOICE.change(InvoiceUnusedCredited(invoice_id=credited, lines=tuple(parts), credited_at=at))
+        for credited, parts in given.items()
+    ]
 
 
 def _overdue_finalization(streams: Streams, invoice: Invoice, at: datetime) -> list[Change]:

@@ -32,11 +32,17 @@ from domain.kernel.rounding import Rounding, round_to_int
 
 
 def left_of(invoice: Invoice) -> dict[str, CreditableLine]:
-    """The invoice's lines by id, with what credit notes in force have credited of them."""
+    """The invoice's lines by id, with what of them credit notes in force credited, and other invoices as unused."""
     lines = {
         line.line_id: creditable(line.line_id, line.net, () if line.tax is None else line.tax.shares)
         for line in invoice.lines
     }
+    unused = {each.line_id: each.amount for each in invoice.unused_credits}
+    for line in invoice.lines:
+        if line.line_id in unused and line.pricing is not None:
+            by_amount = credit_gross if line.tax_inclusive else credit_net
+            given_back = by_amount(lines[line.line_id], unused[line.line_id], line.pricing.rounding)
+            lines[line.line_id] = after_credit(lines[line.line_id], given_back)
     for note in invoice.credit_notes:
         for credit in note.credited.lines if note.is_in_force else ():
             lines[credit.line_id] = after_credit(lines[credit.line_id], credit.as_credit)

@@ -19,6 +19,7 @@ from domain.invoicing.computation import (
 )
 from domain.invoicing.invoice_line import InvoiceLine as BilledLine
 from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import explain, explain_licensed
@@ -96,6 +97,8 @@ def _billed_node(line: BilledLine) -> Explanation:
     if line.pricing is not None:
         by = line.pricing
         portions = tuple(_portion_nodes(explain_licensed(by.price, line.quantity, by.share, by.rounding)))
+        if line.gives_back is not None:
+            portions = _given_back(portions, line.gives_back.paid_part, line.amount)
     price = _node(ExplanationKind.PRICE, line.amount, children=portions)
     kind = ExplanationKind.TAX_INCLUDED if line.tax_inclusive else ExplanationKind.TAX
     shares = () if line.tax is None else line.tax.shares
@@ -107,6 +110,17 @@ def _billed_node(line: BilledLine) -> Explanation:
         children=(price, *(() if line.tax_inclusive else taxes)),
         of_which=taxes if line.tax_inclusive else (),
     )
+
+
+def _given_back(portions: tuple[Explanation, ...], paid_part: Fraction, amount: Money) -> tuple[Explanation, ...]:
+    """The portions that are given back, as far as discounts had left them to be paid, and how that was rounded."""
+    back = tuple(
+        replace(portion, amount=-portion.amount * paid_part, rate=(portion.rate or Fraction(0)) * -paid_part)
+        for portion in portions
+        if portion.kind is ExplanationKind.PORTION
+    )
+    rounded = amount.amount - sum((portion.amount for portion in back), Fraction(0))
+    return (*back, Explanation(kind=ExplanationKind.ROUNDING, amount=rounded)) if rounded else back
 
 
 def _line_node(index: int, line: InvoiceLine, computed: ComputedInvoice, rounding: Rounding) -> Explanation:

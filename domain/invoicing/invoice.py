@@ -47,6 +47,7 @@ from domain.invoicing.settlement import (
     InvoiceRecovered,
     SettlementEvent,
 )
+from domain.invoicing.unused_credit import InvoiceUnusedCredited, UnusedCredit, together
 from domain.kernel.accounts import (
     BAD_DEBT,
     RECEIVABLE,
@@ -82,6 +83,7 @@ InvoiceEvent = (
     | CollectionEvent
     | CreditNoteEvent
     | InvoiceVoided
+    | InvoiceUnusedCredited
     | InvoiceMetadataSet
 )
 
@@ -119,6 +121,7 @@ class Invoice:
     `amount_applied` is what the customer's balance paid of it (below zero: what it got of it), `amount_overpaid` what
     was paid above it, which is the customer's balance. `amount_credited` is what credit notes in force come to; of that
     `amount_given_back` had been paid, and came back.
+    `unused_credits` are what other invoices gave back of its lines.
     """
 
     invoice_id: str
@@ -138,6 +141,7 @@ class Invoice:
     amount_credited: Money
     amount_given_back: Money
     credit_notes: tuple[CreditNote, ...]
+    unused_credits: tuple[UnusedCredit, ...]
     series: str
     number: str | None
     memo: str | None
@@ -211,6 +215,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
                 credit_notes=(),
+                unused_credits=(),
                 series=event.series,
                 number=None,
                 memo=event.memo,
@@ -245,6 +250,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
                 credit_notes=(),
+                unused_credits=together(() if invoice is None else invoice.unused_credits, _of_its_own(event)),
                 series=event.series,
                 number=event.number,
                 memo=event.memo,
@@ -318,6 +324,8 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 collection_status=_no_longer_pending(invoice),
                 voided_at=event.voided_at,
             )
+        case InvoiceUnusedCredited():
+            return replace(invoice, unused_credits=together(invoice.unused_credits, event.lines))
         case InvoiceMetadataSet():
             return replace(invoice, metadata=event.metadata)
         case CreditNoteIssued():
@@ -339,6 +347,18 @@ def _credited(invoice: Invoice, event: CreditNoteEvent, total: Money, given_back
 
 def _with_lines(draft: Invoice, lines: tuple[InvoiceLine, ...]) -> Invoice:
     return replace(draft, lines=lines, total=sum_money((line.amount for line in lines), draft.currency))
+
+
+def _of_its_own(event: InvoiceFinalized) -> tuple[UnusedCredit, ...]:
+    """What its credits give back of lines beside them."""
+    return together(
+        (),
+        tuple(
+            UnusedCredit(line_id=line.gives_back.line_id, amount=-line.amount)
+            for line in event.lines
+            if line.gives_back is not None and line.gives_back.invoice_id == event.invoice_id
+        ),
+    )
 
 
 def _no_longer_pending(invoice: Invoice) -> CollectionStatus:
@@ -402,6 +422,7 @@ EVENTS: dict[str, type] = {
     **collection.EVENTS,
     **credit_note.EVENTS,
     "invoice.voided": InvoiceVoided,
+    "invoice.unused_credited": InvoiceUnusedCredited,
     "invoice.metadata_set": InvoiceMetadataSet,
 }
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 from domain.catalog.price import BillingTiming
 from domain.invoicing.computation import AmountLine, compute_invoice
 from domain.invoicing.invoice_tax import LineTax
+from domain.invoicing.unused_credit import GivesBack
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -22,11 +23,14 @@ MAX_INVOICE_TOTAL = 999_999_999_999
 
 
 class InvoiceLineKind(StrEnum):
-    """What a line bills: something by itself, a whole period of a subscription, or a part of one."""
+    """What a line bills: something by itself, a whole period of a subscription, or a part of one; or that it gives
+    back what is unused of such a line.
+    """
 
     ONE_OFF = "one_off"
     RECURRING = "recurring"
     PRORATED = "prorated"
+    CREDIT = "credit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,8 @@ class InvoiceLine:
 
     `tax_category` is the product's at the time it was sold. `pricing` is None where somebody stated the amount. The
     amount contains the tax if `tax_inclusive`; None: as the tenant's tax settings say when it is finalized. `tax` is
-    None in a draft, and where the seller charges none anywhere.
+    None in a draft, and where the seller charges none anywhere. A credit says what it `gives_back`, and is priced as
+    that line was.
     """
 
     line_id: str
@@ -64,6 +69,7 @@ class InvoiceLine:
     pricing: LinePricing | None = None
     tax_inclusive: bool | None = None
     tax: LineTax | None = None
+    gives_back: GivesBack | None = None
 
     @property
     def net(self) -> Money:
@@ -74,6 +80,11 @@ class InvoiceLine:
     def total(self) -> Money:
         """What it comes to with its tax."""
         return self.amount if self.tax is None else self.tax.total
+
+    @property
+    def discounted(self) -> Money:
+        """What discounts left of its amount: with the tax that it includes, without that which comes on top."""
+        return self.total if self.tax_inclusive else self.net
 
     @property
     def is_deferred(self) -> bool:

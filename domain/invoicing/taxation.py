@@ -53,7 +53,8 @@ def taxed(
     """
     before = check_lines(lines, currency, rounding)
     seller_country = settings.seller_country
-    if not settings.registrations or seller_country is None:
+    gives_tax_back = any(line.gives_back is not None and line.gives_back.rates for line in lines)
+    if not (settings.registrations or gives_tax_back) or seller_country is None:
         return Taxed(lines=lines, total=before, tax=None)
     lines = tuple(
         replace(line, tax_inclusive=settings.prices_include_tax) if line.tax_inclusive is None else line
@@ -80,6 +81,7 @@ def taxed(
         )
         for category in dict.fromkeys(line.tax_category for line in lines)
     }
+    decided = [_as_it_was(line) or decisions[line.tax_category] for line in lines]
     computed = compute_invoice(
         [
             AmountLine(
@@ -87,18 +89,18 @@ def taxed(
                 product_id=line.product_id or line.line_id,
                 amount=line.amount,
                 discountable=False,
-                tax_rates=decisions[line.tax_category].rates,
+                tax_rates=decision.rates,
                 tax_inclusive=line.tax_inclusive is True,
             )
-            for line in lines
+            for line, decision in zip(lines, decided, strict=True)
         ],
         currency,
         rounding=rounding,
     )
     with_tax = tuple(
-        _with_tax(line, decisions[line.tax_category], each) for line, each in zip(lines, computed.lines, strict=True)
+        _with_tax(line, decision, each) for line, decision, each in zip(lines, decided, computed.lines, strict=True)
     )
-    rates = {rate.rate_id: rate for decision in decisions.values() for rate in decision.rates}
+    rates = {rate.rate_id: rate for decision in decided for rate in decision.rates}
     facts = TaxFacts(
         seller_country=seller_country,
         registration_id=None if registration is None else registration.registration_id,
@@ -128,6 +130,14 @@ def _decided(decision: TaxDecision, registration: TaxRegistration | None) -> Tax
         return decision
     assert registration is None, "a registration rests on a rate that holds for everything in its place"
     return TaxDecision(treatment=TaxTreatment.NOT_REGISTERED)
+
+
+def _as_it_was(line: InvoiceLine) -> TaxDecision | None:
+    """Of a credit: the tax of the line that it gives back, if that is known. None of any other line."""
+    credited = line.gives_back
+    if credited is None or credited.treatment is None:
+        return None
+    return TaxDecision(treatment=credited.treatment, rates=credited.rates)
 
 
 def _with_tax(line: InvoiceLine, decision: TaxDecision, computed: ComputedLine) -> InvoiceLine:

@@ -6,14 +6,10 @@ from domain.invoicing.invoice_line import MAX_INVOICE_LINES, MAX_INVOICE_TOTAL, 
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Change, Streams
-from domain.subscriptions.periods import longer_periods, next_period
-from domain.subscriptions.renewal import issued, period_invoice_id, period_lines
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-    Subscription,
-    SubscriptionPeriodStarted,
-    evolve,
-)
+from domain.subscriptions.periods import longer_periods, next_period, period_invoice_id
+from domain.subscriptions.state import Subscription
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted, evolve
+from domain.subscriptions.transitions import issued, period_lines
 
 MAX_BACKDATED_PERIODS = 100
 """How many periods may have begun before a subscription is created, the one that runs among them."""

@@ -19,8 +19,9 @@ from domain.subscriptions.cancellation import (
     SubscriptionCancellationUndone,
 )
 from domain.subscriptions.periods import last_end
-from domain.subscriptions.renewal import caught_up, end
+from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.transitions import end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from domain.kernel.consequences import Consequence
 from domain.kernel.stream import Change, Streams
 from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
 from domain.subscriptions.renewal import caught_up
-from domain.subscriptions.subscription import SUBSCRIPTION, Subscription, SubscriptionStatus
+from domain.subscriptions.state import Subscription, SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
 
 
 def recovered(

@@ -18,8 +18,10 @@ from domain.subscriptions.pause import (
     SubscriptionReactivated,
     SubscriptionSuspended,
 )
-from domain.subscriptions.renewal import CaughtUp, caught_up, pause, resume
-from domain.subscriptions.subscription import SUBSCRIPTION, Subscription, SubscriptionStatus
+from domain.subscriptions.renewal import CaughtUp, caught_up
+from domain.subscriptions.state import Subscription, SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.transitions import pause, resume
 
 RUNNING: Final = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
 

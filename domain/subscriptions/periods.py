@@ -4,7 +4,7 @@ An item's interval is the subscription's own, which is the shortest of them, or 
 one count of periods, and a longer one begins with every n-th of them: a year's fee with every twelfth month's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -14,12 +14,14 @@ from typing import TypeAlias
 from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
 from domain.kernel.billing_period import BillingCycle, Interval, Period
-from domain.kernel.identifiers import INVOICE_LINE, derived_id
+from domain.kernel.identifiers import INVOICE, INVOICE_LINE, derived_id
+from domain.kernel.rounding import Rounding
 from domain.pricing.amount import licensed_amount_of
 from domain.pricing.models import WHOLE_PERIOD
-from domain.subscriptions.proration_basis import ProrationBasis, ServicePeriod, share_of
-from domain.subscriptions.subscription import LongerPeriod, Subscription
-from domain.subscriptions.terms import SubscriptionTerms
+from domain.subscriptions.proration_basis import ServicePeriod, share_of, used_share_at_cancellation
+from domain.subscriptions.running import LongerPeriod
+from domain.subscriptions.state import Subscription
+from domain.subscriptions.terms import SubscriptionItem, SubscriptionTerms
 
 OwnInterval: TypeAlias = Interval | None
 """What an item names: a longer interval, or None where it is the subscription's."""
@@ -44,7 +46,10 @@ def next_period(subscription: Subscription) -> tuple[int, Period]:
     index = subscription.period_index + 1
     while (
         period := Period(
-            begins_at, _service_period(subscription.anchor_at, terms.time_zone, terms.interval, index).period.end
+            begins_at,
+            _service_period(
+                subscription.anchor_at, terms.time_zone, terms.interval, index - subscription.anchor_index
+            ).period.end,
         )
     ).is_empty:
         index += 1
@@ -55,8 +60,8 @@ def resumed_period(subscription: Subscription, at: datetime) -> tuple[int, Perio
     """The index of the period that the schedule is in at `at`, and what is left of it; never one that ran before."""
     terms = subscription.terms
     cycle = BillingCycle.anniversary(subscription.anchor_at, terms.time_zone, terms.interval)
-    index = max(cycle.index_at(at), subscription.period_index + 1)
-    while (rest := cycle.period(index).starting_at(at)).is_empty:
+    index = max(cycle.index_at(at) + subscription.anchor_index, subscription.period_index + 1)
+    while (rest := cycle.period(index - subscription.anchor_index).starting_at(at)).is_empty:
         index += 1
     return index, rest
 
@@ -67,11 +72,20 @@ def longer_periods(subscription: Subscription, index: int, begins_at: datetime) 
     running = {period.interval: period.end for period in subscription.longer}
     begun: list[LongerPeriod] = []
     for interval in _longer_intervals(terms):
-        nth = _nth(interval, index, terms)
-        if nth != _nth(interval, subscription.period_index, terms):
-            ends_at = _service_period(subscription.anchor_at, terms.time_zone, interval, nth).period.end
+        if begins_with(subscription, interval, index):
+            ends_at = service_period(subscription, interval, index).period.end
             begun.append(LongerPeriod(interval=interval, start=running.get(interval, begins_at), end=ends_at))
     return tuple(begun)
+
+
+def begins_with(subscription: Subscription, interval: Interval, index: int) -> bool:
+    """Whether a period of that longer interval begins with the subscription's period `index`, which is to come."""
+    return _nth(interval, index, subscription) != _nth(interval, subscription.period_index, subscription)
+
+
+def period_invoice_id(subscription: Subscription, index: int) -> str:
+    """The id of the invoice of a period that begins."""
+    return derived_id(INVOICE, subscription.subscription_id, f"period/{index}")
 
 
 def last_end(subscription: Subscription) -> datetime:
@@ -83,42 +97,44 @@ def all_end_before(subscription: Subscription, index: int) -> bool:
     """Whether no running period goes on where period `index` would begin. Counted, not told by instants: once a time
     zone is redefined, two intervals may have written down two instants for the boundary that they share.
     """
-    terms = subscription.terms
-    return all(
-        _nth(interval, index, terms) != _nth(interval, subscription.period_index, terms)
-        for interval in _longer_intervals(terms)
-    )
+    return all(begins_with(subscription, interval, index) for interval in _longer_intervals(subscription.terms))
 
 
 def served_from(subscription: Subscription, own: OwnInterval, index: int, rest: Period) -> Served | None:
-    """What is left of the period of that interval in which the subscription's period `index` is: its local days, the
-    first among them. None where no day is left.
+    """What is left of the period of that interval in which the subscription's period `index` is, by the subscription's
+    basis: by local days, say, the first among them. None where nothing is left.
     """
-    terms = subscription.terms
-    interval = own or terms.interval
-    service = _service_period(subscription.anchor_at, terms.time_zone, interval, _nth(interval, index, terms))
-    share = share_of(rest, service, ProrationBasis.DAY)
+    share = share_of(rest, service_period(subscription, own, index), subscription.terms.proration_basis)
     return Served(rest, share) if share else None
 
 
-def served_until(subscription: Subscription, own: OwnInterval, until: datetime) -> Served | None:
-    """What was used before `until` of the running period of that interval, by local days, the last unused; None of
-    one that never ran, or has only begun. What ran before a pause was billed by the pause.
+def served_until(
+    subscription: Subscription,
+    own: OwnInterval,
+    until: datetime,
+    *,
+    since: datetime | None = None,
+    ends: bool = False,
+) -> Served | None:
+    """What was used before `until` (and from `since` on) of the running period of that interval, by the subscription's
+    basis: by local days, say, the last unused; None of one that never ran, or has only begun. What ran before a pause
+    was billed by the pause. With `ends` it is the end of all, whose day one basis bills.
     """
     running = running_period(subscription, own)
     if running is None or subscription.paused_at is not None:
         return None
     used = running.ending_at(until)
     resumed_at = subscription.resumed_at
-    if resumed_at is not None and running.contains(resumed_at):
+    is_shortened = resumed_at is not None and running.contains(resumed_at)
+    if resumed_at is not None and is_shortened:
         used = used.starting_at(resumed_at)
-    elif used == running:
+    if since is not None:
+        used = used.starting_at(since)
+    if used == running and since is None and not is_shortened:
         return Served(used)
-    terms = subscription.terms
-    interval = own or terms.interval
-    nth = _nth(interval, subscription.period_index, terms)
-    service = _service_period(subscription.anchor_at, terms.time_zone, interval, nth)
-    share = share_of(used, service, ProrationBasis.DAY)
+    service = service_period(subscription, own, subscription.period_index)
+    by = subscription.terms.proration_basis
+    share = used_share_at_cancellation(used.end, service, by, since=used.start) if ends else share_of(used, service, by)
     return Served(used, share) if share else None
 
 
@@ -129,39 +145,55 @@ def lines_for(
     price times the share. Their ids are made of `invoice_id`: the one that bills the period, or would if it were alone.
     """
     terms = subscription.terms
-    lines: list[InvoiceLine] = []
-    for item in terms.items:
-        if item.timing is not timing or (of := served.get(item.interval)) is None:
-            continue
-        is_whole = of.share is WHOLE_PERIOD or of.share == WHOLE_PERIOD
-        lines.append(
-            InvoiceLine(
-                line_id=derived_id(INVOICE_LINE, invoice_id, f"{timing}/{item.price_id}"),
-                description=item.description,
-                amount=licensed_amount_of(item.price, item.quantity, of.share, terms.rounding),
-                quantity=item.quantity,
-                timing=timing,
-                kind=InvoiceLineKind.RECURRING if is_whole else InvoiceLineKind.PRORATED,
-                product_id=item.product_id,
-                price_id=item.price_id,
-                tax_category=item.tax_category,
-                period_start=of.period.start,
-                period_end=of.period.end,
-                pricing=LinePricing(price=item.price, share=of.share, rounding=terms.rounding),
-                tax_inclusive=item.tax_inclusive,
-            )
-        )
-    return tuple(lines)
+    return tuple(
+        [
+            line_of(item, of, line_id(invoice_id, timing, item.price_id), terms.rounding)
+            for item in terms.items
+            if item.timing is timing and (of := served.get(item.interval)) is not None
+        ]
+    )
+
+
+def line_id(invoice_id: str, timing: BillingTiming, price_id: str) -> str:
+    """The id of the line that bills a price where a period begins or ends."""
+    return derived_id(INVOICE_LINE, invoice_id, f"{timing}/{price_id}")
+
+
+def line_of(item: SubscriptionItem, of: Served, line_id: str, rounding: Rounding) -> InvoiceLine:
+    """The line that bills an item for that time."""
+    is_whole = of.share is WHOLE_PERIOD or of.share == WHOLE_PERIOD
+    return InvoiceLine(
+        line_id=line_id,
+        description=item.description,
+        amount=licensed_amount_of(item.price, item.quantity, of.share, rounding),
+        quantity=item.quantity,
+        timing=item.timing,
+        kind=InvoiceLineKind.RECURRING if is_whole else InvoiceLineKind.PRORATED,
+        product_id=item.product_id,
+        price_id=item.price_id,
+        tax_category=item.tax_category,
+        period_start=of.period.start,
+        period_end=of.period.end,
+        pricing=LinePricing(price=item.price, share=of.share, rounding=rounding),
+        tax_inclusive=item.tax_inclusive,
+    )
 
 
 def arrears_until(
-    subscription: Subscription, ending: Iterable[OwnInterval], until: datetime, invoice_id: str
+    subscription: Subscription, ending: Collection[OwnInterval], until: datetime, invoice_id: str, *, ends: bool = False
 ) -> tuple[InvoiceLine, ...]:
-    """What the running periods of these intervals owe for the time before `until`."""
-    if all(item.timing is not BillingTiming.IN_ARREARS for item in subscription.terms.items):
+    """What the running periods of these intervals owe for the time before `until`; with `ends` it is the end of all."""
+    terms = subscription.terms
+    owed = [item for item in terms.items if item.timing is BillingTiming.IN_ARREARS and item.interval in ending]
+    if not owed:
         return ()
-    served = {own: used for own in ending if (used := served_until(subscription, own, until)) is not None}
-    return lines_for(subscription, BillingTiming.IN_ARREARS, served, invoice_id)
+    since = {each.price_id: each.at for each in subscription.arrears_from}
+    lines: list[InvoiceLine] = []
+    for item in owed:
+        used = served_until(subscription, item.interval, until, since=since.get(item.price_id), ends=ends)
+        if used is not None:
+            lines.append(line_of(item, used, line_id(invoice_id, item.timing, item.price_id), terms.rounding))
+    return tuple(lines)
 
 
 def running_period(subscription: Subscription, own: OwnInterval) -> Period | None:
@@ -177,9 +209,17 @@ def _longer_intervals(terms: SubscriptionTerms) -> tuple[Interval, ...]:
     return tuple(dict.fromkeys(item.interval for item in terms.items if item.interval is not None))
 
 
-def _nth(interval: Interval, index: int, terms: SubscriptionTerms) -> int:
-    """Which period of the interval the subscription's period `index` is in."""
-    return index // interval.multiple_of(terms.interval)
+def service_period(subscription: Subscription, own: OwnInterval, index: int) -> ServicePeriod:
+    """The whole period of that interval in which the subscription's period `index` is: shares are taken of it."""
+    terms = subscription.terms
+    interval = own or terms.interval
+    nth = _nth(interval, index, subscription)
+    return _service_period(subscription.anchor_at, terms.time_zone, interval, nth)
+
+
+def _nth(interval: Interval, index: int, subscription: Subscription) -> int:
+    """Which period of the interval the subscription's period `index` is in, counted from the anchor."""
+    return (index - subscription.anchor_index) // interval.multiple_of(subscription.terms.interval)
 
 
 @lru_cache(maxsize=16_384)

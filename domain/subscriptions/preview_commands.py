@@ -9,9 +9,12 @@ from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.issuing import finalized_draft
+from domain.kernel.consequences import After
 from domain.kernel.refusal import Refusal
-from domain.kernel.stream import Decision, Handler, Streams
+from domain.kernel.stream import Change, Decision, Handler, Streams
+from domain.subscriptions import change_commands
 from domain.subscriptions import subscription as subscriptions
+from domain.subscriptions.change import SubscriptionChanged
 from domain.subscriptions.renewal import MAX_PERIODS_AT_ONCE, caught_up
 
 
@@ -24,6 +27,13 @@ class RehearseNextInvoice:
     subscription_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearseChange:
+    """Make a change, and then pass what comes next until an invoice bills it. It is rehearsed, never submitted."""
+
+    change: change_commands.ChangeSubscription
+
+
 class NothingUpcoming(Refusal):
     """The subscription bills nothing more: it ends before another period begins, and nothing is left in arrears."""
 
@@ -34,21 +44,53 @@ def rehearse_next_invoice(command: RehearseNextInvoice, streams: Streams, now: d
     """The events up to the first invoice, whenever it comes, and to its finalization where it is drafted first. What is
     overdue comes first, as it would.
     """
-    subscription_id = command.subscription_id
+    passed = _until_billed(streams, command.subscription_id)
+    if passed is None:
+        raise NothingUpcoming(subscription=command.subscription_id)
+    return passed
+
+
+def rehearse_change(command: RehearseChange, streams: Streams, now: datetime) -> Decision:
+    """The events of the change, and those up to the invoice that bills it.
+
+    Of what was overdue the invoices come first, as they would: the one that bills the change is the last.
+    """
+    decision = change_commands.change_subscription(command.change, streams, now)
+    changed = next((each.event for each in decision.changes if isinstance(each.event, SubscriptionChanged)), None)
+    after = After(streams, decision.changes)
+    if changed is not None and (changed.invoice_id is not None or changed.resets_anchor):
+        return _issued(decision.effective_at, decision.changes, after) or decision
+    passed = _until_billed(after, command.change.subscription_id)
+    if passed is None:
+        raise NothingUpcoming(subscription=command.change.subscription_id)
+    return Decision(passed.effective_at, [*decision.changes, *passed.changes])
+
+
+def _until_billed(streams: Streams, subscription_id: str) -> Decision | None:
     boundary = subscriptions.living(streams, subscription_id).next_boundary
     for _ in range(MAX_PERIODS_AT_ONCE):
         if boundary is None:
             break
         ahead = caught_up(streams, subscription_id, boundary)
-        for change in ahead.changes:
-            match change.event:
-                case InvoiceFinalized():
-                    return Decision(boundary, ahead.changes)
-                case InvoiceDrafted(invoice_id=invoice_id, terms=DraftTerms(finalizes_at=datetime() as at)):
-                    draft = INVOICE.of(ahead.streams, invoice_id)
-                    return Decision(at, [*ahead.changes, *finalized_draft(ahead.streams, draft, at=at)])
+        if (passed := _issued(boundary, ahead.changes, ahead.streams)) is not None:
+            return passed
         boundary = ahead.subscription.next_boundary
-    raise NothingUpcoming(subscription=subscription_id)
+    return None
 
 
-HANDLERS: Final[Mapping[type, Handler]] = {RehearseNextInvoice: rehearse_next_invoice}
+def _issued(at: datetime, changes: list[Change], streams: Streams) -> Decision | None:
+    """The changes with the first invoice that they issue, and its finalization where it is drafted first."""
+    for change in changes:
+        match change.event:
+            case InvoiceFinalized():
+                return Decision(at, changes)
+            case InvoiceDrafted(invoice_id=invoice_id, terms=DraftTerms(finalizes_at=datetime() as finalized_at)):
+                draft = INVOICE.of(streams, invoice_id)
+                return Decision(finalized_at, [*changes, *finalized_draft(streams, draft, at=finalized_at)])
+    return None
+
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    RehearseNextInvoice: rehearse_next_invoice,
+    RehearseChange: rehearse_change,
+}

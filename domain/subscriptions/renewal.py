@@ -5,43 +5,22 @@ subscription begins with what is due before its own time, and each boundary is d
 not by what is known when it is at last passed.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeGuard
 
-from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
-from domain.invoicing.invoice import INVOICE
-from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.issuing import billed
-from domain.kernel import identifiers
-from domain.kernel.billing_period import Period
 from domain.kernel.consequences import After
-from domain.kernel.frozen import replace
-from domain.kernel.identifiers import derived_id
 from domain.kernel.stream import Change, Streams
-from domain.subscriptions.cancellation import CancellationReason, SubscriptionCanceled, SubscriptionIsCanceled
-from domain.subscriptions.pause import SubscriptionPaused, SubscriptionResumed
+from domain.subscriptions.cancellation import CancellationReason, SubscriptionIsCanceled
+from domain.subscriptions.changing import change
 from domain.subscriptions.periods import (
-    OwnInterval,
-    Served,
     all_end_before,
-    arrears_until,
-    lines_for,
-    longer_periods,
     next_period,
-    resumed_period,
-    served_from,
 )
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-    LongerPeriod,
-    Subscription,
-    SubscriptionIsOverdue,
-    SubscriptionPeriodStarted,
-    SubscriptionStatus,
-)
+from domain.subscriptions.state import Subscription, SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionIsOverdue, SubscriptionPeriodStarted
+from domain.subscriptions.transitions import end, resume, start_period
 from domain.subscriptions.trial import SubscriptionTrialStarted
 
 MAX_PERIODS_AT_ONCE = 100
@@ -93,7 +72,8 @@ def caught_up(streams: Streams, subscription_id: str, at: datetime, *, ends: boo
         after.add(*passed)
         changes += [change._replace(effective_at=boundary) for change in passed]
         event = passed[0].event
-        if isinstance(event, SubscriptionPeriodStarted) and subscription.cancel_at is None:
+        is_plain = subscription.cancel_at is None and subscription.scheduled is None
+        if isinstance(event, SubscriptionPeriodStarted) and is_plain:
             boundary = event.period_end  # most decisions need no state after it
         else:
             boundary = SUBSCRIPTION.of(after, subscription_id).next_boundary
@@ -108,8 +88,9 @@ def _ends_at(boundary: datetime, subscription: Subscription) -> bool:
 
 
 def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> list[Change]:
-    """The next period, the trial before the first, or the end of a pause; or its own end: as it was scheduled, or
-    because its customer was gone by then, be it since that very instant.
+    """The next period, the trial before the first, the end of a pause, or a change that is scheduled, which comes
+    before a period that begins then; or its own end: as it was scheduled, or because its customer was gone by then, be
+    it since that very instant.
 
     The subscription's own event comes first.
     """
@@ -121,124 +102,11 @@ def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> l
         return end(subscription, boundary, reason, streams)
     if subscription.paused_at is not None:
         return resume(subscription, boundary, streams)
+    scheduled = subscription.scheduled
+    if scheduled is not None and subscription.next_change_at == boundary:
+        terms, proration, resets_anchor = scheduled.terms, scheduled.proration, scheduled.resets_anchor
+        return change(subscription, terms, proration, streams, boundary, resets_anchor=resets_anchor)
     if subscription.status is SubscriptionStatus.INCOMPLETE and subscription.trial_end is not None:
         started = SubscriptionTrialStarted(subscription_id=subscription.subscription_id, started_at=boundary)
         return [SUBSCRIPTION.change(started)]
     return start_period(subscription, streams)
-
-
-def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
-    """The next period, and the longer ones that begin with it, with an invoice for them and for what the last ones left
-    in arrears.
-    """
-    index, period = next_period(subscription)
-    longer = longer_periods(subscription, index, period.start)
-    invoice_id = period_invoice_id(subscription, index)
-    lines = period_lines(subscription, period, longer, invoice_id)
-    started = SubscriptionPeriodStarted(
-        subscription_id=subscription.subscription_id,
-        index=index,
-        period_start=period.start,
-        period_end=period.end,
-        longer=longer,
-        invoice_id=invoice_id if lines else None,
-    )
-    return [SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, period.start)]
-
-
-def period_invoice_id(subscription: Subscription, index: int) -> str:
-    """The id of the invoice of a period that begins."""
-    return derived_id(identifiers.INVOICE, subscription.subscription_id, f"period/{index}")
-
-
-def period_lines(
-    subscription: Subscription, period: Period, longer: Iterable[LongerPeriod], invoice_id: str
-) -> tuple[InvoiceLine, ...]:
-    """What the next period, and those that begin with it, cost in advance, and what the ones before left in arrears."""
-    begun: dict[OwnInterval, Served] = {None: Served(period)}
-    begun |= {each.interval: Served(Period(each.start, each.end)) for each in longer}
-    return (
-        *lines_for(subscription, BillingTiming.IN_ADVANCE, begun, invoice_id),
-        *arrears_until(subscription, begun, period.start, invoice_id),
-    )
-
-
-def pause(subscription: Subscription, at: datetime, resumes_at: datetime | None, streams: Streams) -> list[Change]:
-    """Nothing runs on, with an invoice for what the running periods left in arrears (their used days)."""
-    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, f"pause/{at.isoformat()}")
-    lines = _all_arrears(subscription, at, invoice_id)
-    paused = SubscriptionPaused(
-        subscription_id=subscription.subscription_id,
-        paused_at=at,
-        resumes_at=resumes_at,
-        invoice_id=invoice_id if lines else None,
-    )
-    return [SUBSCRIPTION.change(paused), *issued(subscription, invoice_id, lines, streams, at)]
-
-
-def resume(subscription: Subscription, at: datetime, streams: Streams) -> list[Change]:
-    """Whatever period still runs is paid and runs on. The others begin in the middle, with an invoice for what is left
-    of them in advance; in arrears each of them bills what is left when it ends.
-    """
-    resumed = SubscriptionResumed(subscription_id=subscription.subscription_id, resumed_at=at)
-    changes = [SUBSCRIPTION.change(resumed)]
-    assert subscription.period_end is not None, "what was paused had begun"
-    if at < subscription.period_end:
-        return changes
-    index, period = resumed_period(subscription, at)
-    longer = tuple(replace(each, start=at) for each in longer_periods(subscription, index, at))
-    begun: dict[OwnInterval, Period] = {None: period} | {each.interval: Period(at, each.end) for each in longer}
-    rest = {own: served_from(subscription, own, index, left) for own, left in begun.items()}
-    invoice_id = period_invoice_id(subscription, index)
-    served = {own: left for own, left in rest.items() if left is not None}
-    lines = lines_for(subscription, BillingTiming.IN_ADVANCE, served, invoice_id)
-    started = SubscriptionPeriodStarted(
-        subscription_id=subscription.subscription_id,
-        index=index,
-        period_start=period.start,
-        period_end=period.end,
-        longer=longer,
-        invoice_id=invoice_id if lines else None,
-    )
-    return [*changes, SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, at)]
-
-
-def end(subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams) -> list[Change]:
-    """The end, with an invoice for what the running periods left in arrears (their used days)."""
-    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, "end")
-    lines = _all_arrears(subscription, at, invoice_id)
-    canceled = SubscriptionCanceled(
-        subscription_id=subscription.subscription_id,
-        canceled_at=at,
-        reason=reason,
-        invoice_id=invoice_id if lines else None,
-    )
-    return [SUBSCRIPTION.change(canceled), *issued(subscription, invoice_id, lines, streams, at)]
-
-
-def _all_arrears(subscription: Subscription, until: datetime, invoice_id: str) -> tuple[InvoiceLine, ...]:
-    """What all running periods owe for the time before `until`."""
-    running: list[OwnInterval] = [None, *(period.interval for period in subscription.longer)]
-    return arrears_until(subscription, running, until, invoice_id)
-
-
-def issued(
-    subscription: Subscription, invoice_id: str, lines: tuple[InvoiceLine, ...], streams: Streams, at: datetime
-) -> list[Change]:
-    """The invoice of these lines, if there are any."""
-    if not lines:
-        return []
-    INVOICE.check_new(streams, invoice_id)
-    terms = subscription.terms
-    return billed(
-        streams,
-        invoice_id=invoice_id,
-        customer=CUSTOMER.of(streams, subscription.customer_id),
-        subscription_id=subscription.subscription_id,
-        collection=terms.collection,
-        currency=terms.currency,
-        lines=lines,
-        days_until_due=terms.days_until_due,
-        rounding=terms.rounding,
-        at=at,
-    )

@@ -1,13 +1,12 @@
 """A subscription: what a customer is billed, period by period, until it is cancelled.
 
-Its terms (plan version, prices, interval, time zone) are copied into its first event and never change with the
-catalogue. Periods are counted from the anchor, so the 31st comes back after a short month and daylight saving moves
-no boundary. A period is billed once: its index is claimed in the store for ever.
+Its terms (plan version, prices, interval, time zone) are copied into its first event and every change, and never
+change with the catalogue. Periods are counted from the anchor, so the 31st comes back after a short month and daylight
+saving moves no boundary. A period is billed once: its index is claimed in the store for ever.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 
 from domain.kernel.billing_period import Interval
 from domain.kernel.frozen import replace
@@ -20,6 +19,11 @@ from domain.subscriptions.cancellation import (
     SubscriptionCancellationUndone,
     SubscriptionIsCanceled,
 )
+from domain.subscriptions.change import (
+    SubscriptionChanged,
+    SubscriptionChangeScheduled,
+    SubscriptionChangeUnscheduled,
+)
 from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
 from domain.subscriptions.pause import (
     SubscriptionPaused,
@@ -27,29 +31,10 @@ from domain.subscriptions.pause import (
     SubscriptionResumed,
     SubscriptionSuspended,
 )
+from domain.subscriptions.running import BegunPeriod, LineRef, LongerPeriod
+from domain.subscriptions.state import BEFORE_FIRST_PERIOD, NEVER, Subscription, SubscriptionStatus
 from domain.subscriptions.terms import SubscriptionTerms
 from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrialExtended, SubscriptionTrialStarted
-
-BEFORE_FIRST_PERIOD = -1
-"""The period index of a subscription that is still in its trial."""
-
-
-NEVER = datetime(9999, 12, 31, tzinfo=UTC)
-"""When a subscription in a pause until further notice does something by itself."""
-
-
-class SubscriptionStatus(StrEnum):
-    """`incomplete`: it begins at a time that is still to come. `paused`: nothing is billed. `suspended`: its service is
-    withheld, and billed.
-    """
-
-    INCOMPLETE = "incomplete"
-    TRIALING = "trialing"
-    ACTIVE = "active"
-    PAST_DUE = "past_due"
-    PAUSED = "paused"
-    SUSPENDED = "suspended"
-    CANCELED = "canceled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +50,6 @@ class SubscriptionCreated:
     test_clock_id: str | None
     metadata: Metadata = ()
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongerPeriod:
-    """[start, end) of the items whose interval is this one, which is longer than the subscription's."""
-
-    interval: Interval
-    start: datetime
-    end: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +78,9 @@ SubscriptionEvent = (
     | SubscriptionTrialExtended
     | SubscriptionTrialEnded
     | SubscriptionPeriodStarted
+    | SubscriptionChanged
+    | SubscriptionChangeScheduled
+    | SubscriptionChangeUnscheduled
     | SubscriptionPaused
     | SubscriptionResumed
     | SubscriptionSuspended
@@ -150,56 +129,6 @@ class PeriodIsBilled(Refusal):
     code = "period_already_billed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
-    """`period` is None during a trial, and `longer` are the periods of longer intervals that run beside it.
-
-    `resumed_at` is the end of its last pause. `past_due_invoice_ids` are the open invoices whose collection failed.
-    """
-
-    subscription_id: str
-    customer_id: str
-    terms: SubscriptionTerms
-    status: SubscriptionStatus
-    starts_at: datetime
-    anchor_at: datetime
-    trial_end: datetime | None
-    period_index: int
-    period_start: datetime | None
-    period_end: datetime | None
-    longer: tuple[LongerPeriod, ...]
-    paused_at: datetime | None
-    resumes_at: datetime | None
-    resumed_at: datetime | None
-    cancel_at: datetime | None
-    ends_with_period: bool
-    canceled_at: datetime | None
-    latest_invoice_id: str | None
-    past_due_invoice_ids: tuple[str, ...]
-    test_clock_id: str | None
-    metadata: Metadata
-    created_at: datetime
-
-    @property
-    def next_period_at(self) -> datetime:
-        """When what runs comes to its end: the running period, the trial, or the time before all that."""
-        if self.period_end is not None:
-            return self.period_end
-        return self.starts_at if self.status is SubscriptionStatus.INCOMPLETE else self.anchor_at
-
-    @property
-    def next_boundary(self) -> datetime | None:
-        """What comes first: the next period, the end of a pause, the end that is scheduled. None where nothing comes by
-        itself: once cancelled, and in a pause until further notice.
-        """
-        if self.status is SubscriptionStatus.CANCELED:
-            return None
-        at = self.next_period_at if self.paused_at is None else self.resumes_at
-        if self.cancel_at is None or self.ends_with_period:
-            return at
-        return self.cancel_at if at is None else min(at, self.cancel_at)
-
-
 def living(streams: Streams, subscription_id: str) -> Subscription:
     """The subscription, if it is not cancelled: SubscriptionNotFound or SubscriptionIsCanceled otherwise."""
     subscription = SUBSCRIPTION.of(streams, subscription_id)
@@ -230,11 +159,18 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             status=_first_status(event),
             starts_at=event.starts_at,
             anchor_at=event.anchor_at,
+            anchor_index=0,
             trial_end=event.trial_end,
             period_index=BEFORE_FIRST_PERIOD,
             period_start=None,
             period_end=None,
             longer=(),
+            begun=(),
+            paid=(),
+            arrears_from=(),
+            pending=(),
+            changes=0,
+            scheduled=None,
             paused_at=None,
             resumes_at=None,
             resumed_at=None,
@@ -251,26 +187,55 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
     match event:
         case SubscriptionPeriodStarted():
             is_first = subscription.period_start is None
+            begun = (None, *(each.interval for each in event.longer))
             return replace(
-                subscription,
+                _billed(_forgetting(subscription, begun), event.invoice_id),
                 status=SubscriptionStatus.ACTIVE if is_first else subscription.status,
                 period_index=event.index,
                 period_start=event.period_start,
                 period_end=event.period_end,
                 longer=_with(event.longer, subscription.longer) if event.longer else subscription.longer,
-                latest_invoice_id=event.invoice_id or subscription.latest_invoice_id,
+                begun=(
+                    *(each for each in subscription.begun if each.interval not in begun),
+                    *(BegunPeriod(interval=own, index=event.index, invoice_id=event.invoice_id) for own in begun),
+                ),
             )
+        case SubscriptionChanged():
+            withdrawn = subscription.pending
+            if event.withdrawn:
+                withdrawn = tuple(line for line in withdrawn if line.line_id not in event.withdrawn)
+            changed = replace(
+                subscription,
+                terms=event.terms,
+                longer=event.longer,
+                paid=event.paid,
+                arrears_from=event.arrears_from,
+                pending=(*withdrawn, *event.lines),
+                changes=subscription.changes + 1,
+                scheduled=None,
+            )
+            if event.resets_anchor:
+                changed = replace(
+                    changed,
+                    anchor_at=event.changed_at,
+                    anchor_index=subscription.period_index + 1,
+                    period_end=event.changed_at,
+                )
+            return _billed(changed, event.invoice_id)
+        case SubscriptionChangeScheduled():
+            return replace(subscription, scheduled=event.change)
+        case SubscriptionChangeUnscheduled():
+            return replace(subscription, scheduled=None)
         case SubscriptionTrialStarted():
             return replace(subscription, status=SubscriptionStatus.TRIALING)
         case SubscriptionTrialExtended() | SubscriptionTrialEnded():
             return replace(subscription, trial_end=event.trial_end, anchor_at=event.trial_end)
         case SubscriptionPaused():
             return replace(
-                subscription,
+                _billed(subscription, event.invoice_id),
                 status=SubscriptionStatus.PAUSED,
                 paused_at=event.paused_at,
                 resumes_at=event.resumes_at,
-                latest_invoice_id=event.invoice_id or subscription.latest_invoice_id,
             )
         case SubscriptionResumed():
             return replace(
@@ -290,10 +255,9 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             return replace(subscription, cancel_at=None, ends_with_period=False)
         case SubscriptionCanceled():
             return replace(
-                subscription,
+                _billed(subscription, event.invoice_id),
                 status=SubscriptionStatus.CANCELED,
                 canceled_at=event.canceled_at,
-                latest_invoice_id=event.invoice_id or subscription.latest_invoice_id,
             )
         case SubscriptionPastDue():
             held_up = subscription.status in {SubscriptionStatus.PAUSED, SubscriptionStatus.SUSPENDED}
@@ -312,6 +276,37 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             )
         case SubscriptionMetadataSet():
             return replace(subscription, metadata=event.metadata)
+
+
+def _billed(subscription: Subscription, invoice_id: str | None) -> Subscription:
+    """Once something of it was invoiced: what waited for the next invoice is on this one."""
+    if invoice_id is None:
+        return subscription
+    if not subscription.pending:
+        return replace(subscription, latest_invoice_id=invoice_id)
+    paid = tuple(
+        replace(
+            each,
+            lines=tuple(
+                line if line.invoice_id is not None else LineRef(invoice_id=invoice_id, line_id=line.line_id)
+                for line in each.lines
+            ),
+        )
+        for each in subscription.paid
+    )
+    return replace(subscription, latest_invoice_id=invoice_id, pending=(), paid=paid)
+
+
+def _forgetting(subscription: Subscription, begun: tuple[Interval | None, ...]) -> Subscription:
+    """Once periods of these intervals begin: what changes made of those before them is over."""
+    if not subscription.paid and not subscription.arrears_from:
+        return subscription
+    over = {item.price_id for item in subscription.terms.items if item.interval in begun}
+    return replace(
+        subscription,
+        paid=tuple(each for each in subscription.paid if each.price_id not in over),
+        arrears_from=tuple(each for each in subscription.arrears_from if each.price_id not in over),
+    )
 
 
 def _with(begun: tuple[LongerPeriod, ...], running: tuple[LongerPeriod, ...]) -> tuple[LongerPeriod, ...]:
@@ -341,6 +336,9 @@ _MOVES_THE_BOUNDARY = (
     SubscriptionTrialExtended,
     SubscriptionTrialEnded,
     SubscriptionPeriodStarted,
+    SubscriptionChanged,
+    SubscriptionChangeScheduled,
+    SubscriptionChangeUnscheduled,
     SubscriptionPaused,
     SubscriptionResumed,
     SubscriptionCancellationScheduled,
@@ -367,6 +365,9 @@ EVENTS: dict[str, type] = {
     "subscription.trial_extended": SubscriptionTrialExtended,
     "subscription.trial_ended": SubscriptionTrialEnded,
     "subscription.period_started": SubscriptionPeriodStarted,
+    "subscription.changed": SubscriptionChanged,
+    "subscription.change_scheduled": SubscriptionChangeScheduled,
+    "subscription.change_unscheduled": SubscriptionChangeUnscheduled,
     "subscription.paused": SubscriptionPaused,
     "subscription.resumed": SubscriptionResumed,
     "subscription.suspended": SubscriptionSuspended,

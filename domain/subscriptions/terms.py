@@ -15,6 +15,7 @@ from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import amount_of
 from domain.pricing.models import Flat, Price, model_of
+from domain.subscriptions.proration_basis import BasisNeedsMonths, ProrationBasis
 
 MAX_ITEMS = 20
 
@@ -40,10 +41,10 @@ class SubscriptionItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionTerms:
-    """What stays fixed: `days_until_due` counts from finalization for invoices paid by hand.
+    """What is agreed until it is changed: `days_until_due` counts from finalization for invoices paid by hand.
 
     `interval` is the shortest of the items': by it the subscription's periods are counted. `features` are those of its
-    plan and its add-ons together.
+    plan and its add-ons together. `proration_basis` counts what share of a whole a part of a period is.
     """
 
     plan_id: str
@@ -55,6 +56,7 @@ class SubscriptionTerms:
     time_zone: str
     collection: CollectionMethod
     days_until_due: int
+    proration_basis: ProrationBasis = ProrationBasis.DAY
     features: tuple[Feature, ...] = ()
 
 
@@ -131,6 +133,12 @@ def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None
     amount = sum(amount_of(item.price, item.quantity, rounding).amount for item in items)
     if amount > MAX_INVOICE_TOTAL:
         raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
+
+
+def check_basis(basis: ProrationBasis, interval: Interval) -> None:
+    """Raises BasisNeedsMonths."""
+    if basis is ProrationBasis.FIXED_30 and not interval.months:
+        raise BasisNeedsMonths(basis=basis)
 
 
 def shortest_of(intervals: Sequence[Interval]) -> Interval:

@@ -10,8 +10,10 @@ from domain.customers.customer import open_for_business, time_of
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.cancellation import CancellationIsScheduled
-from domain.subscriptions.renewal import CaughtUp, caught_up, start_period
-from domain.subscriptions.subscription import SUBSCRIPTION, Subscription, SubscriptionStatus
+from domain.subscriptions.renewal import CaughtUp, caught_up
+from domain.subscriptions.state import Subscription, SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.transitions import start_period
 from domain.subscriptions.trial import (
     SubscriptionNotTrialing,
     SubscriptionTrialEnded,

@@ -3,7 +3,8 @@
 from typing import Final, NamedTuple
 
 from domain.kernel.money import Money
-from domain.subscriptions.subscription import SUBSCRIPTION, Subscription
+from domain.subscriptions.state import Subscription
+from domain.subscriptions.subscription import SUBSCRIPTION
 from projections.read_model import Projection
 from projections.reading import Reader
 from projections.status_tally import status_tally

@@ -29,7 +29,8 @@ from domain.pricing.models import Flat, Price
 from domain.catalog.product import CreateProduct
 from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Command
-from domain.subscriptions.commands import CreateSubscription, RequestedItem
+from domain.subscriptions.commands import CreateSubscription
+from domain.subscriptions.selling import RequestedItem
 from domain.customers.test_clock import CreateTestClock
 from domain.kernel.tenant_mode import TenantMode
 from testing.moments import utc

@@ -20,7 +20,8 @@ from domain.kernel.currency import currency_code
 from domain.kernel.money import Money
 from domain.kernel.stream import Command
 from domain.pricing.models import Flat
-from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription
+from domain.subscriptions.selling import RequestedItem
 from infra.event_store.decision_record import DecisionRecord, MalformedDecision, ReadStream, decode, encode
 from infra.event_store.memory import MemoryLog, MemoryStorage, MemoryStore
 from infra.event_store.writer import GroupCommitWriter

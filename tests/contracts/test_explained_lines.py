@@ -16,7 +16,7 @@ from domain.kernel.currency import EXPONENTS, CurrencyCode
 from domain.kernel.money import Money
 from domain.pricing.models import BoundedPrice, Flat, Graduated, PerUnit, Price, Tier, model_of
 from domain.pricing.validation import MAX_TIERS
-from domain.subscriptions.commands import RequestedItem
+from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.terms import MAX_ITEMS
 from infra.kafka.records import VALUE_BYTES_MAX
 from schemas.codec import default_codec

@@ -27,7 +27,8 @@ from domain.payments.refund_commands import (
     RecordRefundOutcomeUnknown,
     RecordRefundSucceeded,
 )
-from domain.subscriptions.subscription import NEVER, SUBSCRIPTION, SubscriptionPeriodStarted
+from domain.subscriptions.state import NEVER
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
 from testing.examples.streams import (
     id_of,
     usd,

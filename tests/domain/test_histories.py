@@ -36,13 +36,14 @@ from domain.payments.refund_commands import (
 )
 from domain.pricing.models import BoundedPrice, Flat, PerUnit
 from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
-from domain.subscriptions.commands import RenewSubscription, RequestedItem
+from domain.subscriptions.commands import RenewSubscription
 from domain.subscriptions.pause_commands import (
     PauseSubscription,
     ReactivateSubscription,
     ResumeSubscription,
     SuspendSubscription,
 )
+from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from testing.examples.pricing import JPY, graduated, package, volume
 from testing.examples.streams import (

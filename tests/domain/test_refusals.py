@@ -41,6 +41,14 @@ PROMISED = """
     CancellationNotAhead         cancellation_not_ahead         invalid    cancel_at
     ContradictoryCancellation    contradictory_cancellation     invalid    cancel_at
     NothingUpcoming              nothing_upcoming               conflict   -
+    NothingChanges               nothing_changes                invalid    items
+    PriceNotSubscribed           price_not_subscribed           invalid    remove
+    SubscriptionIsPaused         subscription_paused            conflict   -
+    ChangeIsScheduled            change_scheduled               conflict   -
+    NoChangeScheduled            no_change_scheduled            conflict   -
+    ChangeNotAhead               change_not_ahead               invalid    effective_at
+    ContradictoryChange          contradictory_change           invalid    effective_at
+    TooMuchWaits                 too_much_waits                 conflict   proration
     SubscriptionNotPausable      subscription_not_pausable      conflict   -
     SubscriptionNotPaused        subscription_not_paused        conflict   -
     ResumptionNotAhead           resumption_not_ahead           invalid    resumes_at

@@ -59,6 +59,13 @@ class Shop:
         order = {"customer": customer, "plan": self.plan, "items": items, "collection_method": "send_invoice"}
         return await self.client.made("/v1/subscriptions", {**order, **facts})
 
+    async def changed(self, subscription: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+        """The subscription with other items."""
+        answer = await self.client.post(f"/v1/subscriptions/{subscription['id']}/change", body)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
     async def billed(self, invoice: object) -> dict[str, Any]:
         answer = await self.client.get(f"/v1/invoices/{invoice}")
         assert answer.status_code == 200, answer.text

@@ -170,6 +170,13 @@ async def tell(story: Story) -> None:
     await story.do("create_subscription", order | {"starts_at": (datetime.now(UTC) - timedelta(days=70)).isoformat()})
     bought = await story.do("create_subscription", on_trial)
     await story.do("end_trial", subscription_id=bought["id"])
+    more = {"items": [{"price": price["id"]}, {"price": seat["id"], "quantity": 7}], "remove": [added["id"]]}
+    named = {"subscription_id": bought["id"]}
+    await story.do("preview_subscription_change", more, **named)
+    await story.do("change_subscription", more | {"proration": "next_invoice"}, **named)
+    await story.do("change_subscription", {"items": [{"price": added["id"]}], "proration": "period_end"}, **named)
+    await story.do("unschedule_subscription_change", **named)
+    await story.do("change_subscription", {"items": [{"price": added["id"]}], "proration": "invoice_now"}, **named)
     await story.do("suspend_subscription", subscription_id=bought["id"])
     await story.do("reactivate_subscription", subscription_id=bought["id"])
     await story.do("pause_subscription", {"resumes_at": "2199-12-31T00:00:00Z"}, subscription_id=bought["id"])

@@ -20,7 +20,6 @@ from tests.integration.billing_scene import Shop, package, per_unit, tiered
 DOMAIN: Final = Path(__file__).parents[1] / "domain"
 
 CREDIT = "credit for the unused part of a period"
-CHANGES = "changes of a running subscription"
 CALENDAR = "calendar periods"
 USAGE = "usage"
 COUPONS = "coupons"
@@ -40,15 +39,15 @@ TABLE: Final[dict[int, Runs]] = {
     3: Runs(needs="an anchor before the start"),
     4: Runs(needs=CALENDAR),
     5: Runs(needs=CALENDAR),
-    6: Runs(needs=CHANGES),
-    7: Runs(needs=CHANGES),
+    6: Runs(needs=CALENDAR),
+    7: Runs(needs=CALENDAR),
     8: Runs(needs=CREDIT),
     9: Runs(needs=CALENDAR),
-    10: Runs(needs=CHANGES),
-    11: Runs(needs=CHANGES),
-    12: Runs(needs=CHANGES),
-    13: Runs(needs=CHANGES),
-    14: Runs(needs=CHANGES),
+    10: ALL,
+    11: ALL,
+    12: ALL,
+    13: ALL,
+    14: ALL,
     15: Runs(needs="a billing day of one's own"),
     16: Runs(here="the charge of resuming", needs=CREDIT),
     17: ALL,
@@ -64,12 +63,12 @@ TABLE: Final[dict[int, Runs]] = {
     27: Runs(needs="disputes"),
     28: Runs(here="prices in yen and dinars, and taxes", needs=COUPONS),
     29: Runs(here="the boundaries", needs=CREDIT),
-    30: Runs(here="April and October", needs=CHANGES),
+    30: Runs(here="April and October, and the change in April", needs=CREDIT),
     31: Runs(here="the boundaries, and the days that are billed", needs=CREDIT),
     32: Runs(here="the boundaries", needs=CREDIT),
     33: Runs(here="the tax in what is left after coupons", needs=COUPONS),
     34: Runs(here="several rates", needs="prepaid credits"),
-    35: Runs(needs=CHANGES),
+    35: ALL,
     36: Runs(needs=CREDIT),
     37: Runs(needs="recognition of revenue"),
     38: Runs(needs="reports of recurring revenue"),
@@ -145,6 +144,10 @@ async def test_vector_29_a_boundary_in_a_gap_takes_the_offset_before_the_gap(cli
 
 
 async def test_vector_30_months_of_half_hour_daylight_saving(client: Client) -> None:
+    for basis, lines in (("second", [-14990, 29979]), ("day", [-15000, 30000])):
+        shop = await Shop.opened(client, "2024-03-31T13:00:00Z")
+        facts = {"proration_basis": basis, "time_zone": "Australia/Lord_Howe"}
+        assert await changed(shop, 30000, ("2024-04-15T14:00:00Z", 60000), **facts) == [lines]
     for start, end, seconds in (
         ("2024-03-31T13:00:00Z", utc("2024-04-30T13:30"), 2_593_800),
         ("2024-09-30T13:30:00Z", utc("2024-10-31T13:00"), 2_676_600),
@@ -192,6 +195,84 @@ async def test_vector_16_resuming_charges_27_of_30_days_and_keeps_the_billing_da
     explained = await shop.explained(resumed["latest_invoice"])
     assert explained["total"]["amount"] == 22496
     assert explained["lines"][0]["pricing"]["share"] == "9/10"
+
+
+# --- changes -----------------------------------------------------------------------------------------------------
+
+
+async def changed(shop: Shop, price: int, *changes: tuple[str, int], **facts: Any) -> list[list[int]]:
+    """What each change to another flat price bills at once."""
+    present = await shop.price({"type": "flat", "amount": {"amount": price, "currency": "EUR"}})
+    subscription = await shop.subscribed(await shop.customer(), present, **facts)
+    found: list[list[int]] = []
+    for at, amount in changes:
+        other = await shop.price({"type": "flat", "amount": {"amount": amount, "currency": "EUR"}})
+        await shop.advance(at)
+        body = {"items": [{"price": other["id"]}], "remove": [present["id"]]}
+        told = (await shop.changed(subscription, body))["latest_invoice"]
+        found.append([line["amount"]["amount"] for line in (await shop.billed(told))["lines"]])
+        present = other
+    return found
+
+
+@pytest.mark.parametrize(
+    ("at", "lines"), [("2025-06-16T00:00:00Z", [-5000, 15000]), ("2025-06-11T00:00:00Z", [-6667, 20000])]
+)
+async def test_vector_10_a_change_in_a_month_of_thirty_days(client: Client, at: str, lines: list[int]) -> None:
+    shop = await Shop.opened(client, "2025-06-01T00:00:00Z")
+    assert await changed(shop, 10000, (at, 30000)) == [lines]
+
+
+async def test_vector_11_a_change_around_a_leap_day(client: Client) -> None:
+    shop = await Shop.opened(client, "2024-02-18T00:00:00Z")
+    assert await changed(shop, 10000, ("2024-02-25T00:00:00Z", 30000)) == [[-7586, 22759]]
+
+
+async def test_vector_12_a_year_becomes_a_month_from_a_new_anchor(client: Client) -> None:
+    shop = await Shop.opened(client, "2025-06-01T00:00:00Z")
+    year = await shop.price(
+        {"type": "flat", "amount": {"amount": 100000, "currency": "EUR"}}, interval={"unit": "year"}
+    )
+    month = await shop.price({"type": "flat", "amount": {"amount": 10000, "currency": "EUR"}})
+    subscription = await shop.subscribed(await shop.customer(), year)
+    await shop.advance("2025-08-13T00:00:00Z")
+    body = {"items": [{"price": month["id"]}], "remove": [year["id"]], "reset_anchor": True}
+    found = await shop.changed(subscription, body)
+    invoice = await shop.billed(found["latest_invoice"])
+    assert [line["amount"]["amount"] for line in invoice["lines"]] == [10000, -80000]
+    assert (found["current_period_start"], found["current_period_end"]) == (
+        "2025-08-13T00:00:00Z",
+        "2025-09-13T00:00:00Z",
+    )
+
+
+async def test_vector_13_a_change_in_thirty_days(client: Client) -> None:
+    shop = await Shop.opened(client, "2025-01-01T00:00:00Z", "day", 30)
+    assert await changed(shop, 10000, ("2025-01-16T00:00:00Z", 20000)) == [[-5000, 10000]]
+
+
+async def test_vector_14_a_change_by_the_second(client: Client) -> None:
+    shop = await Shop.opened(client, "2017-02-14T00:00:00Z")
+    ((credit, _),) = await changed(shop, 1000, ("2017-03-03T19:14:48Z", 2000), proration_basis="second")
+    assert credit == -364
+
+
+async def test_vector_35_several_changes_in_one_period(client: Client) -> None:
+    shop = await Shop.opened(client, "2025-04-01T00:00:00Z")
+    found = await changed(
+        shop,
+        10000,
+        ("2025-04-11T00:00:00Z", 25000),
+        ("2025-04-17T00:00:00Z", 16000),
+        ("2025-04-17T00:00:00Z", 19000),
+        ("2025-04-24T00:00:00Z", 5000),
+    )
+    first, at_first, then, last = found
+    assert (first, last) == ([-6667, 16667], [-4433, 1167])
+    assert at_first[0] == -11667
+    assert at_first[1] + then[0] == 0, "changes of one day net out"
+    assert then[1] == 8867
+    assert sum(map(sum, found)) + 10000 == 13934
 
 
 # --- prices ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from domain.invoicing.number_series import CREDIT_NOTES, NumberSeries
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.stream import Command, WorkKind
 from domain.pricing.models import PerUnit
-from domain.subscriptions.commands import CreateSubscription, RequestedItem
+from domain.subscriptions.commands import CreateSubscription
+from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from infra.ids import new_id
 from testing.processors_cell import EUR

@@ -17,8 +17,9 @@ from domain.customers.test_clock import (
 from domain.kernel.tenant_mode import TenantMode
 from domain.payments.cancel_commands import CancelPayment
 from domain.subscriptions.cancel_commands import CancelSubscription
-from domain.subscriptions.commands import CreateSubscription, RequestedItem
+from domain.subscriptions.commands import CreateSubscription
 from domain.subscriptions.pause_commands import PauseSubscription
+from domain.subscriptions.selling import RequestedItem
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
 from processors.invariants.findings import Invariant

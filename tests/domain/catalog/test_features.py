@@ -5,7 +5,7 @@ import pytest
 from domain.catalog.feature import MAX_FEATURES, Feature, InvalidFeatures, together
 from domain.catalog.plan import ChangePlanTerms, CreatePlan, PlanTerms
 from domain.catalog.price import CreatePrice
-from domain.subscriptions.commands import RequestedItem
+from domain.subscriptions.selling import RequestedItem
 from testing.examples.streams import (
     MONTH,
     PLAN_ID,

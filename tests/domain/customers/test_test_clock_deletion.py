@@ -17,7 +17,8 @@ from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.subscriptions.cancel_commands import EndWithTestClock
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionIsCanceled
 from domain.subscriptions.pause_commands import PauseSubscription
-from domain.subscriptions.subscription import NEVER, SUBSCRIPTION
+from domain.subscriptions.state import NEVER
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
     CLOCK_ID,
     CUSTOMER_ID,

@@ -40,7 +40,8 @@ from domain.kernel.money import Money
 from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.subscriptions.preview_commands import RehearseNextInvoice
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionStatus
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.tax.computation import TaxRate
 from domain.tax.settings import ChangeTaxSettings, CreateTaxRate, CreateTaxRegistration
 from testing.examples.streams import (

@@ -26,7 +26,8 @@ from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments import charge_saga
 from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionStatus
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
     BY_CHARGE,
     BY_HAND,

@@ -26,7 +26,8 @@ from domain.kernel.stream import Command, Event, Finish, WorkKind
 from domain.payments import charge_saga
 from domain.payments.commands import CollectInvoice
 from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionStatus
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
     BY_CHARGE,
     CUSTOMER_ID,

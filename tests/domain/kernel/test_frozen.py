@@ -12,7 +12,7 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.payments.payment import Payment
-from domain.subscriptions.subscription import Subscription
+from domain.subscriptions.state import Subscription
 
 STATES = [Customer, Invoice, Payment, PaymentMethod, Subscription]
 

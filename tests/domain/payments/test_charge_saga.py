@@ -17,7 +17,8 @@ from domain.payments.decline import DeclineCode
 from domain.payments.payment import InvoiceHasLivePayment, PaymentAlreadyExists, attempt_reference
 from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionStatus
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.payments import COLLECTION, of_the_collection
 from testing.examples.streams import (
     BY_CHARGE,

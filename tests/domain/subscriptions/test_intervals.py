@@ -12,7 +12,8 @@ from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionCancellationScheduled
-from domain.subscriptions.subscription import SUBSCRIPTION, LongerPeriod
+from domain.subscriptions.running import LongerPeriod
+from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import IntervalsDoNotNest
 from testing.examples.streams import (
     IN_ADVANCE,

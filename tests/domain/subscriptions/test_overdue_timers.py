@@ -26,7 +26,7 @@ from domain.subscriptions.cancellation import (
     SubscriptionCancellationScheduled,
     SubscriptionIsCanceled,
 )
-from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedItem
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription
 from domain.subscriptions.pause_commands import (
     PauseSubscription,
     ReactivateSubscription,
@@ -34,12 +34,9 @@ from domain.subscriptions.pause_commands import (
     SuspendSubscription,
 )
 from domain.subscriptions.renewal import MAX_PERIODS_AT_ONCE
-from domain.subscriptions.subscription import (
-    SUBSCRIPTION,
-    SubscriptionIsOverdue,
-    SubscriptionPeriodStarted,
-    SubscriptionStatus,
-)
+from domain.subscriptions.selling import RequestedItem
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionIsOverdue, SubscriptionPeriodStarted
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from testing.examples.streams import (
     ARREARS_PRICE_ID,

@@ -16,7 +16,6 @@ from domain.kernel.identifiers import INVOICE, derived_id
 from domain.kernel.stream import Command, Finish
 from domain.payments.commands import CollectInvoice
 from domain.subscriptions.cancellation import CancellationIsScheduled, CancellationReason, SubscriptionIsCanceled
-from domain.subscriptions.commands import RequestedItem
 from domain.subscriptions.pause import (
     ResumptionNotAhead,
     SubscriptionNotPausable,
@@ -34,7 +33,9 @@ from domain.subscriptions.pause_commands import (
     ResumeSubscription,
     SuspendSubscription,
 )
-from domain.subscriptions.subscription import NEVER, SUBSCRIPTION, RenewalNotDue, SubscriptionStatus
+from domain.subscriptions.selling import RequestedItem
+from domain.subscriptions.state import NEVER, SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION, RenewalNotDue
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
     BY_CHARGE,

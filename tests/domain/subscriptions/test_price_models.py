@@ -13,7 +13,7 @@ from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import licensed_amount_of
 from domain.pricing.models import BoundedPrice, Price
-from domain.subscriptions.commands import RequestedItem
+from domain.subscriptions.selling import RequestedItem
 from testing.examples.pricing import graduated, package, per_unit, volume
 from testing.examples.streams import (
     ARREARS_PRICE_ID,

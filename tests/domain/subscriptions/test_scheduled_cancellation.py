@@ -20,8 +20,9 @@ from domain.subscriptions.cancellation import (
     SubscriptionCancellationUndone,
     SubscriptionIsCanceled,
 )
-from domain.subscriptions.commands import RequestedItem
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionStatus
+from domain.subscriptions.selling import RequestedItem
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
     IN_ARREARS,

@@ -13,8 +13,9 @@ from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.stream import Finish
 from domain.subscriptions.backdating import MAX_BACKDATED_PERIODS, StartTooFarBack
 from domain.subscriptions.cancellation import CancellationReason
-from domain.subscriptions.commands import RequestedItem
-from domain.subscriptions.subscription import SUBSCRIPTION, RenewalNotDue, SubscriptionPeriodStarted, SubscriptionStatus
+from domain.subscriptions.selling import RequestedItem
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION, RenewalNotDue, SubscriptionPeriodStarted
 from domain.subscriptions.trial import SubscriptionNotTrialing, SubscriptionTrialStarted
 from testing.examples.streams import (
     ARREARS_PRICE_ID,

@@ -15,14 +15,15 @@ from domain.kernel.billing_period import UnknownTimeZone
 from domain.pricing.models import BoundedPrice, PerUnit
 from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.collection import SubscriptionPastDue
-from domain.subscriptions.commands import RenewSubscription, RequestedItem
+from domain.subscriptions.commands import RenewSubscription
+from domain.subscriptions.selling import RequestedItem
+from domain.subscriptions.state import SubscriptionStatus
 from domain.subscriptions.subscription import (
     SUBSCRIPTION,
     PeriodIsBilled,
     RenewalNotDue,
     SubscriptionAlreadyExists,
     SubscriptionNotFound,
-    SubscriptionStatus,
 )
 from domain.subscriptions.terms import (
     MAX_ITEMS,

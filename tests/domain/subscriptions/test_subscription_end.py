@@ -15,8 +15,10 @@ from domain.subscriptions.cancellation import (
     SubscriptionCancellationScheduled,
     SubscriptionIsCanceled,
 )
-from domain.subscriptions.commands import RenewSubscription, RequestedItem
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionStatus
+from domain.subscriptions.commands import RenewSubscription
+from domain.subscriptions.selling import RequestedItem
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
     IN_ARREARS,

@@ -9,7 +9,8 @@ from domain.catalog.plan import TrialTooLong
 from domain.customers.customer import CustomerIsDeleted, DeleteCustomer
 from domain.kernel.stream import Command
 from domain.subscriptions.cancellation import CancellationIsScheduled, SubscriptionIsCanceled
-from domain.subscriptions.subscription import SUBSCRIPTION, RenewalNotDue, SubscriptionStatus
+from domain.subscriptions.state import SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION, RenewalNotDue
 from domain.subscriptions.trial import (
     SubscriptionNotTrialing,
     SubscriptionTrialEnded,

@@ -1,0 +1,208 @@
+"""What becomes of a subscription's items: changed now, scheduled, taken back, or tried for what it would bill."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from api.http.call import Call
+from api.http.fields import Body, Instant, NoBody, PlanId, PriceId, Quantity
+from api.http.operations import Intention
+from api.http.problems import DRY_RUNS_BUSY
+from api.http.rehearsals import foreseen
+from api.resources.invoice_resource import EXAMPLE as INVOICE_EXAMPLE
+from api.resources.invoice_resource import InvoiceResource, invoice_resource
+from api.resources.subscription_resource import SubscriptionResource, subscription_resource
+from api.resources.subscriptions import SUBSCRIPTIONS
+from domain.catalog.plan import PlanIsArchived, PlanNotFound
+from domain.catalog.price import PriceIsArchived, PriceNotFound
+from domain.catalog.product import ProductIsArchived
+from domain.customers.customer import CustomerIsDeleted
+from domain.customers.test_clock import TestClockIsDeleted
+from domain.identity.permissions import Permission
+from domain.invoicing.invoice import INVOICE
+from domain.kernel.billing_period import BeyondCalendar
+from domain.kernel.stream import Streams
+from domain.pricing.models import NoPriceInCurrency
+from domain.subscriptions.cancellation import CancellationIsScheduled, SubscriptionIsCanceled
+from domain.subscriptions.change import (
+    ChangeIsScheduled,
+    ChangeNotAhead,
+    ContradictoryChange,
+    NoChangeScheduled,
+    NothingChanges,
+    PriceNotSubscribed,
+    Proration,
+    SubscriptionIsPaused,
+    TooMuchWaits,
+)
+from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
+from domain.subscriptions.preview_commands import NothingUpcoming, RehearseChange
+from domain.subscriptions.proration import AnchorMustBeReset
+from domain.subscriptions.proration_basis import BasisNeedsMonths
+from domain.subscriptions.subscription import SUBSCRIPTION, PeriodIsBilled, SubscriptionIsOverdue, SubscriptionNotFound
+from domain.subscriptions.terms import (
+    MAX_ITEMS,
+    DuplicatePrice,
+    FlatPriceHasNoQuantity,
+    IntervalsDoNotNest,
+    InvalidSubscriptionItems,
+    OnlyAddOns,
+    PlanIsAddOn,
+    PriceOfAnotherPlan,
+)
+
+
+class ItemChange(Body):
+    """A price, and how many of it from then on."""
+
+    price: PriceId
+    quantity: Quantity | None = Field(default=None, description="null: as many as there are, or one of a new price")
+
+
+class SubscriptionChange(Body):
+    """What is to be another. Items that are not named stay as they are.
+
+    Another plan takes the prices of the present one away, and add-ons stay. The present plan, named again, is had as it
+    is sold now.
+    """
+
+    plan: PlanId | None = None
+    items: Annotated[tuple[ItemChange, ...], Field(max_length=MAX_ITEMS)] = ()
+    remove: Annotated[tuple[PriceId, ...], Field(max_length=MAX_ITEMS, description="Prices to take away")] = ()
+    proration: Proration = Proration.INVOICE_NOW
+    reset_anchor: bool = Field(default=False, description="Whether a new period begins with the change, billed whole")
+    effective_at: Instant | None = Field(default=None, description="A time ahead; null: now, or at the period's end")
+
+
+class ChangePreview(TypedDict):
+    """The subscription as it will be, and the invoice that bills the change, if nothing else becomes of it until then.
+
+    The invoice has no number yet, and its id names nothing before it is there.
+    """
+
+    object: Literal["subscription_change_preview"]
+    subscription: SubscriptionResource
+    invoice: InvoiceResource
+
+
+_REFUSALS: Final = (
+    NothingChanges,
+    PriceNotSubscribed,
+    ChangeIsScheduled,
+    ChangeNotAhead,
+    ContradictoryChange,
+    AnchorMustBeReset,
+    TooMuchWaits,
+    SubscriptionIsPaused,
+    SubscriptionIsCanceled,
+    SubscriptionIsOverdue,
+    CancellationIsScheduled,
+    CustomerIsDeleted,
+    TestClockIsDeleted,
+    PlanNotFound,
+    PlanIsArchived,
+    ProductIsArchived,
+    PriceNotFound,
+    PriceIsArchived,
+    NoPriceInCurrency,
+    InvalidSubscriptionItems,
+    PriceOfAnotherPlan,
+    PlanIsAddOn,
+    OnlyAddOns,
+    DuplicatePrice,
+    FlatPriceHasNoQuantity,
+    IntervalsDoNotNest,
+    BasisNeedsMonths,
+    PeriodIsBilled,
+    BeyondCalendar,
+)
+
+_BODY_EXAMPLE: Final = {"items": [{"price": "price_01m7ywe9z7e398x54gfbrtqnk7", "quantity": 3}]}
+
+
+def _command(subscription_id: str, body: SubscriptionChange) -> ChangeSubscription:
+    return ChangeSubscription(
+        subscription_id=subscription_id,
+        items=tuple(ChangedItem(price_id=item.price, quantity=item.quantity) for item in body.items),
+        remove=body.remove,
+        plan_id=body.plan,
+        proration=body.proration,
+        resets_anchor=body.reset_anchor,
+        effective_at=body.effective_at,
+    )
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "change",
+    body=SubscriptionChange,
+    body_example=_BODY_EXAMPLE,
+    refusals=_REFUSALS,
+    needs=Permission.INVOICES_WRITE,
+)
+async def change_subscription(call: Call, body: SubscriptionChange) -> Intention:
+    """Change what a subscription consists of: its plan, its prices, how many of each, add-ons; several at once.
+
+    Prices in advance: what is unused of what was paid is given back, at what discounts had left of it and with the tax
+    that it bore, and the rest of the new is charged, by the subscription's `proration_basis`. Prices in arrears: what
+    was used of the old is billed, and the new one from there on. `proration` says when: on an invoice at once
+    (`invoice_now`), or on the next (`next_invoice`, in `pending_lines` until then); `none` bills nothing for the
+    change, and `period_end` lets it wait for the period's end. What an invoice comes to below zero is the customer's
+    balance.
+
+    Another interval needs `reset_anchor`, or to wait: a new period then begins, whole. With `effective_at` the change
+    is scheduled for that time.
+    """
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(subscription_id, _command(subscription_id, body))
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "unschedule-change",
+    body=NoBody,
+    refusals=(SubscriptionIsCanceled, SubscriptionIsOverdue, NoChangeScheduled, PeriodIsBilled, BeyondCalendar),
+    needs=Permission.INVOICES_WRITE,
+)
+async def unschedule_subscription_change(call: Call, _body: NoBody) -> Intention:
+    """Take back a change that is scheduled, until it has taken effect."""
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    return SUBSCRIPTIONS.changed(subscription_id, UnscheduleChange(subscription_id=subscription_id))
+
+
+@SUBSCRIPTIONS.unstored(
+    "POST",
+    f"{SUBSCRIPTIONS.path_of_one}/preview-change",
+    body=SubscriptionChange,
+    body_example=_BODY_EXAMPLE,
+    answers=ChangePreview,
+    example={
+        "object": "subscription_change_preview",
+        "subscription": SUBSCRIPTIONS.example,
+        "invoice": INVOICE_EXAMPLE,
+    },
+    refusals=(SubscriptionNotFound, NothingUpcoming, *_REFUSALS),
+    problems=(DRY_RUNS_BUSY,),
+    needs=Permission.INVOICES_WRITE,
+)
+async def preview_subscription_change(call: Call, body: SubscriptionChange) -> ChangePreview:
+    """Try a change: the invoice that bills it, be it at once or the next, and the subscription then.
+
+    Nothing is recorded. The change itself is tried, on what is committed now, and then what comes next, each at its own
+    time: lines, amounts and times are those of the invoice that will come, to the byte, unless something changes until
+    then.
+    """
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+
+    def changed(streams: Streams) -> ChangePreview:
+        subscription = SUBSCRIPTION.of(streams, subscription_id)
+        assert subscription.latest_invoice_id is not None, "what was rehearsed was invoiced"
+        invoice = invoice_resource(INVOICE.of(streams, subscription.latest_invoice_id))
+        return {
+            "object": "subscription_change_preview",
+            "subscription": subscription_resource(subscription),
+            "invoice": {**invoice, "number": None},
+        }
+
+    return await foreseen(call, RehearseChange(change=_command(subscription_id, body)), changed)

@@ -1,0 +1,105 @@
+"""What a subscription is: the state that its events leave it in."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.kernel.metadata import Metadata
+from domain.subscriptions.change import (
+    ScheduledChange,
+)
+from domain.subscriptions.running import BegunPeriod, ItemFrom, ItemPaid, LongerPeriod
+from domain.subscriptions.terms import SubscriptionTerms
+
+BEFORE_FIRST_PERIOD = -1
+"""The period index of a subscription that is still in its trial."""
+
+
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+"""When a subscription in a pause until further notice does something by itself."""
+
+
+class SubscriptionStatus(StrEnum):
+    """`incomplete`: it begins at a time that is still to come. `paused`: nothing is billed. `suspended`: its service is
+    withheld, and billed.
+    """
+
+    INCOMPLETE = "incomplete"
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    PAUSED = "paused"
+    SUSPENDED = "suspended"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """`period` is None during a trial, and `longer` are the periods of longer intervals that run beside it.
+
+    Period `anchor_index` begins at the anchor, from which all are counted. `begun` says with which period each of those
+    that run began; `paid` and `arrears_from` are of items that were changed since. `pending` are the lines of changes
+    that the next invoice bills, whatever that is for, and `changes` counts changes.
+
+    `resumed_at` is the end of its last pause. `past_due_invoice_ids` are the open invoices whose collection failed.
+    """
+
+    subscription_id: str
+    customer_id: str
+    terms: SubscriptionTerms
+    status: SubscriptionStatus
+    starts_at: datetime
+    anchor_at: datetime
+    anchor_index: int
+    trial_end: datetime | None
+    period_index: int
+    period_start: datetime | None
+    period_end: datetime | None
+    longer: tuple[LongerPeriod, ...]
+    begun: tuple[BegunPeriod, ...]
+    paid: tuple[ItemPaid, ...]
+    arrears_from: tuple[ItemFrom, ...]
+    pending: tuple[InvoiceLine, ...]
+    changes: int
+    scheduled: ScheduledChange | None
+    paused_at: datetime | None
+    resumes_at: datetime | None
+    resumed_at: datetime | None
+    cancel_at: datetime | None
+    ends_with_period: bool
+    canceled_at: datetime | None
+    latest_invoice_id: str | None
+    past_due_invoice_ids: tuple[str, ...]
+    test_clock_id: str | None
+    metadata: Metadata
+    created_at: datetime
+
+    @property
+    def next_period_at(self) -> datetime:
+        """When what runs comes to its end: the running period, the trial, or the time before all that."""
+        if self.period_end is not None:
+            return self.period_end
+        return self.starts_at if self.status is SubscriptionStatus.INCOMPLETE else self.anchor_at
+
+    @property
+    def next_change_at(self) -> datetime | None:
+        """When the change that is scheduled takes effect: in a pause not before its end."""
+        if self.scheduled is None or self.paused_at is not None:
+            return None
+        return self.scheduled.at if self.resumed_at is None else max(self.scheduled.at, self.resumed_at)
+
+    @property
+    def next_boundary(self) -> datetime | None:
+        """What comes first: the next period, the end of a pause, a change or an end that is scheduled. None where
+        nothing comes by itself: once cancelled, and in a pause until further notice.
+        """
+        if self.status is SubscriptionStatus.CANCELED:
+            return None
+        at = self.next_period_at if self.paused_at is None else self.resumes_at
+        change_at = self.next_change_at
+        if at is not None and change_at is not None:
+            at = min(at, change_at)
+        if self.cancel_at is None or self.ends_with_period:
+            return at
+        return self.cancel_at if at is None else min(at, self.cancel_at)

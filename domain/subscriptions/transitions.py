@@ -1,0 +1,155 @@
+"""What becomes of a subscription, with the invoice that bills it: a period begins, a pause, its end, the end of all."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from domain.catalog.price import BillingTiming
+from domain.customers.customer import CUSTOMER
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.issuing import billed
+from domain.kernel import identifiers
+from domain.kernel.billing_period import Period
+from domain.kernel.frozen import replace
+from domain.kernel.identifiers import derived_id
+from domain.kernel.stream import Change, Streams
+from domain.subscriptions.cancellation import CancellationReason, SubscriptionCanceled
+from domain.subscriptions.pause import SubscriptionPaused, SubscriptionResumed
+from domain.subscriptions.periods import (
+    OwnInterval,
+    Served,
+    arrears_until,
+    lines_for,
+    longer_periods,
+    next_period,
+    period_invoice_id,
+    resumed_period,
+    served_from,
+)
+from domain.subscriptions.running import LongerPeriod
+from domain.subscriptions.state import Subscription
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
+
+
+def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
+    """The next period, and the longer ones that begin with it, with an invoice for them and for what the last ones left
+    in arrears.
+    """
+    index, period = next_period(subscription)
+    longer = longer_periods(subscription, index, period.start)
+    invoice_id = period_invoice_id(subscription, index)
+    lines = period_lines(subscription, period, longer, invoice_id)
+    started = SubscriptionPeriodStarted(
+        subscription_id=subscription.subscription_id,
+        index=index,
+        period_start=period.start,
+        period_end=period.end,
+        longer=longer,
+        invoice_id=invoice_id if lines else None,
+    )
+    return [SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, period.start)]
+
+
+def period_lines(
+    subscription: Subscription, period: Period, longer: Iterable[LongerPeriod], invoice_id: str
+) -> tuple[InvoiceLine, ...]:
+    """What the next period, and those that begin with it, cost in advance, what the ones before left in arrears, and
+    what waits for the next invoice.
+    """
+    begun: dict[OwnInterval, Served] = {None: Served(period)}
+    begun |= {each.interval: Served(Period(each.start, each.end)) for each in longer}
+    return (
+        *lines_for(subscription, BillingTiming.IN_ADVANCE, begun, invoice_id),
+        *arrears_until(subscription, begun, period.start, invoice_id),
+        *subscription.pending,
+    )
+
+
+def pause(subscription: Subscription, at: datetime, resumes_at: datetime | None, streams: Streams) -> list[Change]:
+    """Nothing runs on, with an invoice for what the running periods left in arrears (their used days)."""
+    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, f"pause/{at.isoformat()}")
+    lines = (*_all_arrears(subscription, at, invoice_id), *subscription.pending)
+    paused = SubscriptionPaused(
+        subscription_id=subscription.subscription_id,
+        paused_at=at,
+        resumes_at=resumes_at,
+        invoice_id=invoice_id if lines else None,
+    )
+    return [SUBSCRIPTION.change(paused), *issued(subscription, invoice_id, lines, streams, at)]
+
+
+def resume(subscription: Subscription, at: datetime, streams: Streams) -> list[Change]:
+    """Whatever period still runs is paid and runs on. The others begin in the middle, with an invoice for what is left
+    of them in advance; in arrears each of them bills what is left when it ends.
+    """
+    resumed = SubscriptionResumed(subscription_id=subscription.subscription_id, resumed_at=at)
+    changes = [SUBSCRIPTION.change(resumed)]
+    assert subscription.period_end is not None, "what was paused had begun"
+    if at < subscription.period_end:
+        return changes
+    index, period = resumed_period(subscription, at)
+    longer = tuple(replace(each, start=at) for each in longer_periods(subscription, index, at))
+    begun: dict[OwnInterval, Period] = {None: period} | {each.interval: Period(at, each.end) for each in longer}
+    rest = {own: served_from(subscription, own, index, left) for own, left in begun.items()}
+    invoice_id = period_invoice_id(subscription, index)
+    served = {own: left for own, left in rest.items() if left is not None}
+    lines = (*lines_for(subscription, BillingTiming.IN_ADVANCE, served, invoice_id), *subscription.pending)
+    started = SubscriptionPeriodStarted(
+        subscription_id=subscription.subscription_id,
+        index=index,
+        period_start=period.start,
+        period_end=period.end,
+        longer=longer,
+        invoice_id=invoice_id if lines else None,
+    )
+    return [*changes, SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, at)]
+
+
+def end(subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams) -> list[Change]:
+    """The end, with an invoice for what the running periods left in arrears (their used days)."""
+    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, "end")
+    lines = (*_all_arrears(subscription, at, invoice_id, ends=True), *subscription.pending)
+    canceled = SubscriptionCanceled(
+        subscription_id=subscription.subscription_id,
+        canceled_at=at,
+        reason=reason,
+        invoice_id=invoice_id if lines else None,
+    )
+    return [SUBSCRIPTION.change(canceled), *issued(subscription, invoice_id, lines, streams, at)]
+
+
+def _all_arrears(
+    subscription: Subscription, until: datetime, invoice_id: str, *, ends: bool = False
+) -> tuple[InvoiceLine, ...]:
+    """What all running periods owe for the time before `until`; with `ends` it is the end of the subscription."""
+    running: list[OwnInterval] = [None, *(period.interval for period in subscription.longer)]
+    return arrears_until(subscription, running, until, invoice_id, ends=ends)
+
+
+def issued(
+    subscription: Subscription, invoice_id: str, lines: tuple[InvoiceLine, ...], streams: Streams, at: datetime
+) -> list[Change]:
+    """The invoice of these lines, if there are any."""
+    if not lines:
+        return []
+    INVOICE.check_new(streams, invoice_id)
+    terms = subscription.terms
+    return billed(
+        streams,
+        invoice_id=invoice_id,
+        customer=CUSTOMER.of(streams, subscription.customer_id),
+        subscription_id=subscription.subscription_id,
+        collection=terms.collection,
+        currency=terms.currency,
+        lines=tuple([line if line.gives_back is None else _leaving(line, invoice_id) for line in lines]),
+        days_until_due=terms.days_until_due,
+        rounding=terms.rounding,
+        at=at,
+    )
+
+
+def _leaving(credit: InvoiceLine, invoice_id: str) -> InvoiceLine:
+    """A credit for a line that waited with it says which invoice took both."""
+    of = credit.gives_back
+    assert of is not None, "a credit gives something back"
+    return credit if of.invoice_id is not None else replace(credit, gives_back=replace(of, invoice_id=invoice_id))
