@@ -47,6 +47,9 @@ def invoiced(history: History) -> Books:
         assert invoice.total.amount == sum(line.total.amount for line in invoice.lines)
         for total in invoice.tax.totals:
             found[tenant_id, total.jurisdiction, total.tax.currency] += total.tax.amount
+        for note in invoice.credit_notes:
+            for total in note.credited.tax if note.is_in_force else ():
+                found[tenant_id, total.jurisdiction, total.tax.currency] -= total.tax.amount
     return found
 
 
