@@ -249,7 +249,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             payment_id, refund_id = some("payment"), new("re_")
             if usd.amount % 3 == 0:
                 yield from _random_approval(new("apr_"), payment_id, refund_id, usd.amount)
-            yield RequestRefund(refund_id=refund_id, payment_id=payment_id, amount=None, reason="asked")
+            pays_out = usd.amount % 4 == 0
+            yield RequestRefund(refund_id=refund_id, payment_id=payment_id, reason="asked", from_balance=pays_out)
             yield RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")
             outcome = draw.random()
             if outcome < 0.4:

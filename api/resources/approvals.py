@@ -43,7 +43,13 @@ from domain.kernel import identifiers
 from domain.kernel.accounts import UnbalancedEntry, UnknownAccount
 from domain.ledger.journal_entry import IsControlAccount, JournalEntryIsReversed, JournalEntryNotFound
 from domain.payments.payment import PaymentNotFound
-from domain.payments.refund_commands import InvalidRefundAmount, PaymentNotRefundable, RefundExceedsPayment
+from domain.payments.refund_commands import (
+    BalanceTooLow,
+    InvalidRefundAmount,
+    NotPaidOutByThis,
+    PaymentNotRefundable,
+    RefundExceedsPayment,
+)
 from infra.ids import new_id
 from projections.models import approvals as read
 
@@ -85,6 +91,7 @@ class WantedRefundResource(TypedDict):
     id: str
     payment: str
     amount: MoneyResource
+    from_balance: bool
     reason: str | None
     metadata: dict[str, str]
 
@@ -163,6 +170,7 @@ def _refund_resource(refund: WantedRefund) -> WantedRefundResource:
         "id": refund.refund_id,
         "payment": refund.payment_id,
         "amount": money(refund.amount),
+        "from_balance": refund.from_balance,
         "reason": refund.reason,
         "metadata": dict(refund.metadata),
     }
@@ -193,6 +201,7 @@ EXAMPLE: Final[dict[str, object]] = {
         "id": "re_01m7ywe9z7e398x54gfbrtqnk7",
         "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7",
         "amount": {"amount": 80000, "currency": "EUR"},
+        "from_balance": False,
         "reason": "Delivered late",
         "metadata": {},
     },
@@ -225,7 +234,14 @@ APPROVALS: Final = Resource(
     example=EXAMPLE,
     filters=ApprovalFilters,
 )
-_OF_REFUNDS: Final = (PaymentNotFound, PaymentNotRefundable, RefundExceedsPayment, InvalidRefundAmount)
+_OF_REFUNDS: Final = (
+    PaymentNotFound,
+    PaymentNotRefundable,
+    RefundExceedsPayment,
+    InvalidRefundAmount,
+    NotPaidOutByThis,
+    BalanceTooLow,
+)
 _OF_ENTRIES: Final = (
     UnbalancedEntry,
     UnknownAccount,
@@ -280,6 +296,7 @@ def _refund(asked: NewRefund) -> RefundAskedFor:
         refund_id=new_id(identifiers.REFUND),
         payment_id=asked.payment,
         amount=None if asked.amount is None else asked.amount.value,
+        from_balance=asked.from_balance,
         reason=asked.reason,
         metadata=asked.kept,
     )

@@ -21,8 +21,10 @@ from domain.kernel.stream import Streams
 from domain.payments.payment import PAYMENT, PaymentNotFound
 from domain.payments.refund import CLAIM, Refund, RefundStatus
 from domain.payments.refund_commands import (
+    BalanceTooLow,
     ChangeRefundMetadata,
     InvalidRefundAmount,
+    NotPaidOutByThis,
     PaymentNotRefundable,
     RefundExceedsPayment,
     RefundNotFound,
@@ -37,10 +39,15 @@ _ID: Final = "re_01m7ywe9z7e398x54gfbrtqnk7"
 
 
 class NewRefund(New):
-    """A refund to be; without an amount, all that is left of the payment."""
+    """A refund to be; without an amount, all that is left of the payment.
+
+    `from_balance` pays the customer's balance out by it, wherever that came from; without an amount, all that the
+    payment can return.
+    """
 
     payment: PaymentId
     amount: PositiveMoney | None = None
+    from_balance: bool = False
     reason: LongText | None = None
 
 
@@ -143,7 +150,15 @@ REFUNDS: Final = Resource(
         "amount": {"amount": 500, "currency": "EUR"},
         "reason": "Delivered late",
     },
-    refusals=(PaymentNotFound, PaymentNotRefundable, RefundExceedsPayment, InvalidRefundAmount, ApprovalRequired),
+    refusals=(
+        PaymentNotFound,
+        PaymentNotRefundable,
+        RefundExceedsPayment,
+        InvalidRefundAmount,
+        NotPaidOutByThis,
+        BalanceTooLow,
+        ApprovalRequired,
+    ),
 )
 async def create_refund(_call: Call, body: NewRefund) -> Intention:
     """Refund a payment, in whole or in part.
@@ -151,7 +166,8 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
     The request is recorded before the gateway is called: the answer says `pending`, and the outcome follows. Above the
     tenant's limit, which the refunds of one payment share, a second person approves: ask by `POST /v1/approvals`.
     What the payment captured above what was due on its invoice, and what credit notes of that gave to the customer's
-    balance, is given back first, as far as it is still there.
+    balance, is given back first, as far as it is still there. With `from_balance` all of it comes from there: so a
+    balance is paid out, whether it was overpaid elsewhere, credited, or left by a refund that failed.
     """
     refund_id = new_id(PREFIX)
     return Intention(
@@ -159,6 +175,7 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
             refund_id=refund_id,
             payment_id=body.payment,
             amount=None if body.amount is None else body.amount.value,
+            from_balance=body.from_balance,
             reason=body.reason,
             metadata=body.kept,
         ),

@@ -33,11 +33,12 @@ class ApprovalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedRefund:
-    """The refund as it will be: its amount is settled when it is asked for."""
+    """The refund as it will be: its amount is settled when it is asked for. `from_balance`: it pays the balance out."""
 
     refund_id: str
     payment_id: str
     amount: Money
+    from_balance: bool = False
     reason: str | None
     metadata: Metadata
 
@@ -89,6 +90,7 @@ class RefundAskedFor:
     refund_id: str
     payment_id: str
     amount: Money | None
+    from_balance: bool = False
     reason: str | None
     metadata: Metadata
 

@@ -55,6 +55,7 @@ def request_approval(command: RequestApproval, streams: Streams, now: datetime) 
                 refund_id=asked.refund_id,
                 payment_id=asked.payment_id,
                 amount=asked.amount,
+                from_balance=asked.from_balance,
                 reason=asked.reason,
                 metadata=asked.metadata,
             ),
@@ -67,6 +68,7 @@ def request_approval(command: RequestApproval, streams: Streams, now: datetime) 
             refund_id=event.refund_id,
             payment_id=event.payment_id,
             amount=event.amount,
+            from_balance=asked.from_balance,
             reason=event.reason,
             metadata=event.metadata,
         )
@@ -110,6 +112,7 @@ def grant_approval(command: GrantApproval, streams: Streams, now: datetime) -> D
         refund_id=wanted.refund_id,
         payment_id=wanted.payment_id,
         amount=wanted.amount,
+        from_balance=wanted.from_balance,
         reason=wanted.reason,
         metadata=wanted.metadata,
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
-from domain.customers.customer import CUSTOMER, customer_time, time_of
+from domain.customers.customer import CUSTOMER, Customer, customer_time, time_of
 from domain.invoicing.invoice import INVOICE
 from domain.kernel.metadata import Metadata, MetadataChange, with_change
 from domain.kernel.money import Money, sum_money
@@ -37,11 +37,16 @@ _NOT_PLAIN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefund:
-    """`amount` None: all that is left of the payment."""
+    """`amount` None: all that is left of the payment.
+
+    `from_balance`: all of it comes from the customer's balance, wherever that came from; then None is as much of that
+    as the payment can return.
+    """
 
     refund_id: str
     payment_id: str
     amount: Money | None = None
+    from_balance: bool = False
     reason: str | None = None
     metadata: Metadata = ()
 
@@ -101,6 +106,25 @@ class RefundExceedsPayment(Refusal):
         return super().summary()
 
 
+class BalanceTooLow(Refusal):
+    """The customer's balance does not hold that much to be paid out."""
+
+    code = "balance_too_low"
+    param = "amount"
+
+    def summary(self) -> str:
+        if self.details.get("balance") == 0:
+            return "The customer's balance holds nothing that could be paid out."
+        return super().summary()
+
+
+class NotPaidOutByThis(Refusal):
+    """A balance is paid out by a payment of an invoice; what no invoice needed is refunded without `from_balance`."""
+
+    code = "not_paid_out_by_this"
+    param = "payment"
+
+
 class InvalidRefundAmount(Refusal):
     """A refund is of more than zero, in the payment's currency."""
 
@@ -150,13 +174,17 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
     if any(refund.refund_id == command.refund_id for refund in payment.refunds):
         raise RefundAlreadyExists(refund=command.refund_id)
     left = payment.refundable
-    amount = left if command.amount is None else command.amount
+    if command.from_balance:
+        _check_paid_out(command, payment, customer)
+    most = min(left, customer.balance) if command.from_balance else left
+    amount = most if command.amount is None else command.amount
     if amount.currency != payment.amount.currency or (command.amount is not None and amount.amount <= 0):
         raise InvalidRefundAmount(amount=amount.amount, currency=amount.currency)
     if amount.amount > left.amount or amount.is_zero:
         asked = None if command.amount is None else amount.amount
         raise RefundExceedsPayment(payment=payment.payment_id, amount=asked, refundable=left.amount)
-    from_balance = min(amount, _lies_in_balance(payment, streams), customer.balance)
+    lies_there = amount if command.from_balance else _lies_in_balance(payment, streams)
+    from_balance = min(amount, lies_there, customer.balance)
     requested = RefundRequested(
         refund_id=command.refund_id,
         payment_id=payment.payment_id,
@@ -177,6 +205,16 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
         )
         changes.append(CUSTOMER.change(drawn))
     return Decision(at, changes)
+
+
+def _check_paid_out(command: RequestRefund, payment: Payment, customer: Customer) -> None:
+    """That the balance holds what is to come from there. Raises NotPaidOutByThis, BalanceTooLow."""
+    if not payment.is_applied:
+        raise NotPaidOutByThis(payment=payment.payment_id)
+    wanted, held = command.amount, customer.balance
+    if held.is_zero or (wanted is not None and wanted.currency == held.currency and wanted > held):
+        asked = None if wanted is None else wanted.amount
+        raise BalanceTooLow(customer=customer.customer_id, wanted=asked, balance=held.amount)
 
 
 def _lies_in_balance(payment: Payment, streams: Streams) -> Money:

@@ -73,6 +73,8 @@ STORIES = (
     ("charge", "part", "capture", "return", "refund", "not_refunded"),
     ("charge", "capture", "refund", "credit_all", "return"),
     ("charge", "capture", "credit", "refund", "return"),
+    ("charge", "capture", "over", "pay_out", "refunded"),
+    ("charge", "part", "capture", "pay_out", "not_refunded", "refund"),
 )
 """What may happen one after the other, between whatever else does."""
 
@@ -154,8 +156,9 @@ class Model:
     def void(self, owed: Owed) -> None:
         owed.status, self.balance = "void", self.balance + owed.applied
 
-    def refund(self, charge: Charge, key: str, amount: int) -> None:
+    def refund(self, charge: Charge, key: str, amount: int, *, pays_out: bool) -> None:
         lies = charge.surplus + (self.invoices[charge.invoice].to_balance if charge.applied else 0)
+        lies = amount if pays_out else lies
         from_balance = min(amount, max(lies, 0), self.balance)
         charge.refunds[key] = amount, from_balance, None
         self.move(charge, amount, from_balance)
@@ -210,8 +213,8 @@ class Settlements:
                 self.bill(amount)
             case "capture" | "decline":
                 self.answer(n, captured=kind == "capture")
-            case "refund":
-                self.refund(n, amount)
+            case "refund" | "pay_out":
+                self.refund(n, amount, pays_out=kind == "pay_out")
             case "refunded" | "not_refunded":
                 self.answer_refund(n, succeeded=kind == "refunded")
             case _ if self.model.invoices:
@@ -304,8 +307,8 @@ class Settlements:
         self.do(MarkInvoiceUncollectible(invoice_id=key), accepted=owed.status == "open")
         owed.status = "uncollectible" if owed.status == "open" else owed.status
 
-    def refund(self, n: int, amount: int) -> None:
-        """Mostly of what was overpaid."""
+    def refund(self, n: int, amount: int, *, pays_out: bool) -> None:
+        """Mostly of what was overpaid; or of whatever the balance holds."""
         captured = [each for each in self.model.charges.items() if each[1].left]
         overpaid = [each for each in captured if each[1].surplus]
         chosen = overpaid if overpaid and n % 8 else captured
@@ -313,8 +316,13 @@ class Settlements:
             return
         payment_id, charge = chosen[n % len(chosen)]
         refund_id, part = self.history.new_id("re_"), 1 + amount % charge.left
-        self.do(RequestRefund(refund_id=refund_id, payment_id=payment_id, amount=Money(part, USD)))
-        self.model.refund(charge, refund_id, part)
+        possible = not pays_out or (charge.applied and part <= self.model.balance)
+        asked = RequestRefund(
+            refund_id=refund_id, payment_id=payment_id, amount=Money(part, USD), from_balance=pays_out
+        )
+        self.do(asked, accepted=possible)
+        if possible:
+            self.model.refund(charge, refund_id, part, pays_out=pays_out)
 
     def answer_refund(self, n: int, *, succeeded: bool) -> None:
         pending = [(key, charge, each) for key, charge in self.model.charges.items() for each in charge.refunds]

@@ -125,6 +125,8 @@ PROMISED = """
     InvalidCredit                invalid_credit                 invalid    lines
     CreditExceedsInvoice         credit_exceeds_invoice         conflict   amount
     CreditAlreadyRefunded        credit_already_refunded        conflict   amount
+    BalanceTooLow                balance_too_low                conflict   amount
+    NotPaidOutByThis             not_paid_out_by_this           conflict   payment
     NothingToRefund              nothing_to_refund              conflict   give_back
     TooManyCreditNotes           too_many_credit_notes          conflict   invoice
     CreditNoteNotVoidable        credit_note_not_voidable       conflict   -

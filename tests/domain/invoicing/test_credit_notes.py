@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from domain.approvals.approval import GrantApproval, RefundAskedFor, RequestApproval
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
 from domain.customers.tax_location import TaxLocation
@@ -50,8 +51,16 @@ from domain.kernel.identifiers import REFUND, derived_id
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT
 from domain.payments.refund import RefundStatus
-from domain.payments.refund_commands import RecordRefundFailed, RecordRefundSucceeded, RequestRefund
+from domain.payments.refund_commands import (
+    BalanceTooLow,
+    NotPaidOutByThis,
+    RecordRefundFailed,
+    RecordRefundSucceeded,
+    RefundExceedsPayment,
+    RequestRefund,
+)
 from domain.tax.computation import TaxShare, TaxTreatment
+from testing.examples.approvals import ADA, APPROVAL_ID, BOB
 from testing.examples.payments import capture
 from testing.examples.streams import (
     BY_HAND,
@@ -68,6 +77,7 @@ from testing.examples.streams import (
     invoice_finalized,
     invoice_payment_started,
     line,
+    payment_captured,
     payment_created,
     usd,
 )
@@ -400,6 +410,55 @@ def test_what_came_past_the_gateway_goes_to_the_balance_and_the_payments_own_par
     assert status_of(result) == (GivenBackStatus.PENDING, 700, 300)
     (refund,) = result.books.states[PAYMENT.name, PAYMENT_ID].refunds
     assert (refund.amount, refund.from_balance, refund.status) == (usd(700), usd(700), RefundStatus.PENDING)
+
+
+# --- paying the balance out --------------------------------------------------------------------------------------
+
+
+def with_a_balance(amount: int) -> Given:
+    """Of another invoice, which somebody overpaid by hand."""
+    other = id_of("in_", 2)
+    billed_too = invoice_finalized(invoice_id=other, number="INV-000002", collection=BY_HAND)
+    return paid_by_card().and_then(billed_too, PayInvoiceOutOfBand(invoice_id=other, amount=usd(1_000 + amount)))
+
+
+def pay_out(amount: int | None = None) -> RequestRefund:
+    wanted = None if amount is None else usd(amount)
+    return RequestRefund(refund_id=REFUND_ID, payment_id=PAYMENT_ID, amount=wanted, from_balance=True)
+
+
+def test_a_balance_is_paid_out_through_a_payment_and_what_that_paid_stays_paid() -> None:
+    (
+        with_a_balance(300)
+        .when(pay_out())
+        .then_posts(debit(CUSTOMER_BALANCE, usd(300)), credit(REFUNDS_PAYABLE, usd(300)))
+        .then_shows(CUSTOMER, CUSTOMER_ID, balance=usd(0))
+        .then_shows(INVOICE, INVOICE_ID, status=InvoiceStatus.PAID)
+        .then_shows(PAYMENT, PAYMENT_ID, refundable=usd(700), allowed=usd(0))
+    )
+
+
+def test_no_more_is_paid_out_than_the_balance_holds_and_the_payment_can_return() -> None:
+    with_a_balance(300).when(pay_out(301)).then_refused(BalanceTooLow, wanted=301, balance=300)
+    with_a_balance(5_000).when(pay_out()).then_shows(CUSTOMER, CUSTOMER_ID, balance=usd(4_000))
+    with_a_balance(5_000).when(pay_out(1_001)).then_refused(RefundExceedsPayment)
+    paid_by_card().when(pay_out()).then_refused(BalanceTooLow).then_tells("holds nothing")
+    alone = given(
+        *customer_with_card(), payment_created(invoice_id=None), attempt_requested(), payment_captured(unneeded=False)
+    )
+    alone.when(pay_out()).then_refused(NotPaidOutByThis, payment=PAYMENT_ID)
+
+
+def test_a_payout_that_a_second_person_approved_comes_from_the_balance() -> None:
+    asked = RefundAskedFor(
+        refund_id=REFUND_ID, payment_id=PAYMENT_ID, amount=None, from_balance=True, reason=None, metadata=()
+    )
+    (
+        with_a_balance(300)
+        .and_then(RequestApproval(approval_id=APPROVAL_ID, refund=asked, note=None, by=ADA))
+        .when(GrantApproval(approval_id=APPROVAL_ID, by=BOB))
+        .then_posts(debit(CUSTOMER_BALANCE, usd(300)), credit(REFUNDS_PAYABLE, usd(300)))
+    )
 
 
 # --- void --------------------------------------------------------------------------------------------------------
