@@ -15,10 +15,6 @@ from projections.reading import Reader
 LAST: Final = "\U0010ffff"
 """Behind every text that begins alike, by code points, as the columns are sorted."""
 
-_NUMBERS: Final = """
-SELECT invoice_id AS id, number AS said FROM read.invoices
-WHERE tenant_id = $1 AND number >= $2 AND number < $3 ORDER BY number DESC LIMIT $4
-"""
 _EXTERNAL_IDS: Final = """
 SELECT kind, owner AS id, value AS said FROM log.claims
 WHERE tenant_id = $1 AND kind = $2 AND value >= $3 AND value < $4 ORDER BY value LIMIT $5
@@ -58,10 +54,14 @@ async def ids(connection: Reader, model: ReadModel[Any], tenant_id: str, beginni
     return [Hit(model.name, row["id"], None) for row in rows]
 
 
-async def invoice_numbers(connection: Reader, tenant_id: str, beginning: str, most: int) -> list[Hit]:
-    """Invoices whose number begins so."""
-    rows = await connection.fetch(_NUMBERS, tenant_id, beginning, beginning + LAST, most)
-    return [Hit("invoices", row["id"], row["said"]) for row in rows]
+async def numbers(connection: Reader, model: ReadModel[Any], tenant_id: str, beginning: str, most: int) -> list[Hit]:
+    """Invoices, or credit notes, whose number begins so."""
+    query = (
+        f"SELECT {model.key[-1]} AS id, number AS said FROM read.{model.name} WHERE tenant_id = $1 "  # noqa: S608
+        "AND number >= $2 AND number < $3 ORDER BY number DESC LIMIT $4"
+    )
+    rows = await connection.fetch(query, tenant_id, beginning, beginning + LAST, most)
+    return [Hit(model.name, row["id"], row["said"]) for row in rows]
 
 
 async def external_ids(

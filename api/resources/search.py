@@ -11,6 +11,7 @@ from api.http.listing import Limit, Parameters
 from api.http.operations import Operations
 from api.http.resource import Resource
 from api.resources.approvals import APPROVALS
+from api.resources.credit_notes import CREDIT_NOTES
 from api.resources.customers import CUSTOMERS
 from api.resources.invoices import INVOICES
 from api.resources.journal_entries import JOURNAL_ENTRIES
@@ -37,6 +38,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
     CUSTOMERS,
     SUBSCRIPTIONS,
     INVOICES,
+    CREDIT_NOTES,
     PAYMENTS,
     REFUNDS,
     PAYMENT_METHODS,
@@ -48,6 +50,7 @@ RESOURCES: Final[tuple[Resource[Any], ...]] = (
 )
 _BY_NAME: Final = {resource.name: resource for resource in RESOURCES}
 _BY_TABLE: Final = {resource.table.name: resource for resource in RESOURCES}
+_NUMBERED: Final[tuple[Resource[Any], ...]] = (INVOICES, CREDIT_NOTES)
 _EXTERNAL: Final = ((CUSTOMERS, "customer.external_id"), (PRICES, "price.external_id"))
 """What bears other systems' ids, and the kind of claim that says which."""
 TYPES: Final = tuple(_BY_NAME)
@@ -56,6 +59,7 @@ Kind = Literal[
     "customer",
     "subscription",
     "invoice",
+    "credit_note",
     "payment",
     "refund",
     "payment_method",
@@ -75,7 +79,7 @@ class SearchParameters(Parameters):
         str,
         text(QUERY_CHARS_MAX),
         Field(
-            description="An id or its beginning, an invoice's number, another system's id, a customer's whole e-mail "
+            description="An id or its beginning, a document's number, another system's id, a customer's whole e-mail "
             "address, words of a customer's name, or words of the catalogue and of memos."
         ),
     ]
@@ -190,9 +194,12 @@ async def _by_id(call: Call, connection: Reader, wanted: str, seen: set[str], mo
 
 
 async def _by_number(call: Call, connection: Reader, wanted: str, seen: set[str], most: int) -> list[Hit]:
-    if INVOICES.name not in seen:
-        return []
-    return await found_by.invoice_numbers(connection, call.tenant_id, wanted, most)
+    return [
+        hit
+        for resource in _NUMBERED
+        if resource.name in seen
+        for hit in await found_by.numbers(connection, resource.table, call.tenant_id, wanted, most)
+    ]
 
 
 async def _by_external_id(call: Call, connection: Reader, wanted: str, seen: set[str], most: int) -> list[Hit]:

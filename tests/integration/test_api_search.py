@@ -86,6 +86,8 @@ async def shop(database: FreshDatabase) -> AsyncIterator[Shop]:
         await made("invoice", "/v1/invoices", invoice)
         finalized = await client.post(f"/v1/invoices/{ids['invoice']}/finalize")
         ids["number"] = finalized.json()["number"]
+        part = {"invoice": ids["invoice"], "amount": {"amount": 10, "currency": "EUR"}}
+        await made("credit_note", "/v1/credit-notes", part)
         await project(database, api.parts.settings)
         yield Shop(api=api, client=client, ids=ids)
 
@@ -96,6 +98,7 @@ async def test_everything_is_found_by_what_people_know_of_it(shop: Shop) -> None
         (ids["ada"], "ada", "id"),
         (ids["invoice"][:12], "invoice", "id"),
         (ids["number"], "invoice", "number"),
+        ("CN-00000", "credit_note", "number"),
         ("crm-47", "ada", "external_id"),
         ("ADA@example.com", "ada", "person"),
         ("lovelace muller", "ada", "person"),
