@@ -98,7 +98,8 @@ def test_parts_sum_to_the_invoice_line_by_line_and_rate_by_rate(
                 assert 0 <= abs(now_left).amount <= abs(then_left).amount
                 assert now_left.is_zero or now_left.is_negative == then_left.is_negative
     invoice = now()
-    assert invoice.amount_credited == invoice.total
+    # A deduction with tax on top may outweigh what includes it: of less than nothing nothing is credited.
+    assert invoice.amount_credited == max(invoice.total, nothing)
     taxes: dict[tuple[str, str | None], tuple[Money, Money]] = {}
     for note in invoice.credit_notes:
         for total in note.credited.tax:
