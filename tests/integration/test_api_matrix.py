@@ -248,8 +248,15 @@ async def test_what_the_matrix_allows_passes_the_edge_and_nothing_else_does(scen
     assert passed
 
 
-DONE_ONCE = {"remove_user", "withdraw_invitation", "remove_identity_link"}
-"""Whoever asks after the first finds nothing: tests/integration/test_api_users.py asks for each anew."""
+DONE_ONCE = {
+    "remove_user",
+    "withdraw_invitation",
+    "remove_identity_link",
+    "remove_invoice_item",
+    "remove_waiting_item",
+}
+"""Whoever asks after the first finds nothing: tests/integration/test_api_users.py asks for each anew, and
+tests/integration/test_api_drafts.py for items."""
 
 OF_OTHER_NAMES = {"get_command", "get_saga", "end_own_session", "remove_second_factor"}
 """What they show is not found by an id of one of these things; sessions: test_api_own_sessions.py."""
