@@ -11,6 +11,9 @@ from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.waiting_item_commands import AddWaitingItem, RemoveWaitingItem
 from domain.kernel.money import Money
 from domain.kernel.stream import Command
+from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.commands import CreateSubscription
+from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.histories import USD, History
 
@@ -26,6 +29,23 @@ def drafted(history: History, tenant: str, subscription_id: str, usd: Money) -> 
         history.now = max(history.now, draft.terms.finalizes_at)
     if usd.amount % 5 < 4:
         yield FinalizeInvoice(invoice_id=draft.invoice_id)
+
+
+def sharing(history: History, customer_id: str, plan_id: str, price_id: str, usd: Money) -> Iterator[Command]:
+    """Two subscriptions whose renewals share invoices; of some pairs one ends at once."""
+    if usd.amount % 4:
+        return
+    pair = [history.new_id("sub_") for _ in "12"]
+    for subscription_id in pair:
+        yield CreateSubscription(
+            subscription_id=subscription_id,
+            customer_id=customer_id,
+            plan_id=plan_id,
+            items=(RequestedItem(price_id=price_id),),
+            billed_together=True,
+        )
+    if usd.amount % 3 == 0:
+        yield CancelSubscription(subscription_id=pair[1], at_period_end=False)
 
 
 def changes_of_draft(history: History, customer_id: str, invoice_id: str, usd: Money) -> Iterator[Command]:

@@ -100,7 +100,7 @@ from domain.tax.settings import (
     EndTaxRegistration,
 )
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
-from testing.random_drafts import changes_of_draft, drafted
+from testing.random_drafts import changes_of_draft, drafted, sharing
 
 ADA, BOB = "user:ada", "user:bob"
 TIERS = (
@@ -183,6 +183,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 collection=draw.choice(tuple(CollectionMethod)),
                 starts_at=None if usd.amount % 4 else history.now + timedelta(days=usd.amount % 90 - 45),
             )
+            yield from sharing(history, customer_id, some("plan"), some("price"), usd)
         case 7 | 8:
             subscription = history.state(tenant, SUBSCRIPTION, some("subscription"))
             if subscription is not None and subscription.next_boundary is not None:

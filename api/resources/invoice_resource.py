@@ -36,6 +36,7 @@ class InvoiceResource(TypedDict):
     object: Literal["invoice"]
     customer: str | CustomerResource
     subscription: str | SubscriptionResource | None
+    further_subscriptions: list[str]
     status: InvoiceStatus
     series: str
     number: str | None
@@ -76,6 +77,7 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "object": "invoice",
         "customer": invoice.customer_id,
         "subscription": invoice.subscription_id,
+        "further_subscriptions": list(invoice.further_subscription_ids),
         "status": invoice.status,
         "series": invoice.series,
         "number": invoice.number,
@@ -114,6 +116,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "object": "invoice",
     "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
     "subscription": None,
+    "further_subscriptions": [],
     "status": "draft",
     "series": "INV",
     "number": None,

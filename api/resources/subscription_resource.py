@@ -86,6 +86,7 @@ class SubscriptionResource(TypedDict):
     time_zone: str
     collection_method: CollectionMethod
     days_until_due: int
+    billed_together: bool
     proration_basis: ProrationBasis
     starts_at: datetime
     billing_anchor: datetime
@@ -122,6 +123,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "time_zone": terms.time_zone,
         "collection_method": terms.collection,
         "days_until_due": terms.days_until_due,
+        "billed_together": terms.billed_together,
         "proration_basis": terms.proration_basis,
         "starts_at": subscription.starts_at,
         "billing_anchor": subscription.anchor_at,
@@ -205,6 +207,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "time_zone": "Europe/Berlin",
     "collection_method": "charge_automatically",
     "days_until_due": 30,
+    "billed_together": False,
     "proration_basis": "day",
     "starts_at": "2026-01-01T00:00:00Z",
     "billing_anchor": "2026-01-01T00:00:00Z",

@@ -28,6 +28,7 @@ from api.resources.subscription_resource import EXAMPLE, SubscriptionResource, s
 from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
 from domain.catalog.price import PriceIsArchived, PriceNotFound
 from domain.catalog.product import ProductIsArchived
+from domain.customers.consolidation import TooManyBilledTogether
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
@@ -78,6 +79,7 @@ class NewSubscription(New):
                 "collection_method",
                 "days_until_due",
                 "proration_basis",
+                "billed_together",
                 "metadata",
             ),
             Permission.INVOICES_WRITE,
@@ -95,6 +97,11 @@ class NewSubscription(New):
     starts_at: Instant | None = Field(default=None, description="When it begins, later or in the past; null: now")
     trial_days: Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)] | None = None
     time_zone: TimeZone | None = None
+    billed_together: bool = Field(
+        default=False,
+        description="Whether its renewals share invoices with those of the customer's others of that kind that fall "
+        "due at the same instant and are paid in the same way",
+    )
 
 
 class SubscriptionFilters(CreatedParameters):
@@ -150,6 +157,7 @@ SUBSCRIPTIONS: Final = Resource(
         UnknownTimeZone,
         StartTooFarBack,
         BeyondCalendar,
+        TooManyBilledTogether,
     ),
 )
 async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
@@ -170,6 +178,7 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
             collection=body.collection_method,
             days_until_due=body.days_until_due,
             proration_basis=body.proration_basis,
+            billed_together=body.billed_together,
             starts_at=body.starts_at,
             trial_days=body.trial_days,
             time_zone=body.time_zone,

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Final
 
 from domain.customers import balance as balances
-from domain.customers import waiting_items
+from domain.customers import consolidation, waiting_items
 from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn, CustomerBalanceEvent
+from domain.customers.consolidation import ConsolidationEvent, CustomerBilledApart, CustomerBilledTogether
 from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import business_time, in_use
 from domain.customers.waiting_items import (
@@ -144,6 +145,7 @@ CustomerEvent = (
     | CustomerErased
     | CustomerBalanceEvent
     | WaitingItemEvent
+    | ConsolidationEvent
 )
 
 
@@ -185,7 +187,9 @@ class CustomerIsErased(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
-    """`balance` is what the next invoices draw on, never below zero; `waiting_items` are what the next one bills."""
+    """`balance` is what the next invoices draw on, never below zero; `waiting_items` are what the next one bills.
+    Renewals of the subscriptions in `billed_together` share invoices.
+    """
 
     customer_id: str
     external_id: str | None
@@ -200,6 +204,7 @@ class Customer:
     default_payment_method_id: str | None
     balance: Money
     waiting_items: tuple[WaitingItem, ...]
+    billed_together: tuple[str, ...]
     created_at: datetime
     deleted_at: datetime | None
     erased_at: datetime | None
@@ -253,6 +258,7 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             default_payment_method_id=None,
             balance=Money.zero(event.currency),
             waiting_items=(),
+            billed_together=(),
             created_at=event.created_at,
             deleted_at=None,
             erased_at=None,
@@ -279,6 +285,8 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             return replace(customer, balance=balances.after(customer.balance, event))
         case CustomerItemAdded() | CustomerItemRemoved() | CustomerItemsBilled():
             return replace(customer, waiting_items=waiting_items.after(customer.waiting_items, event))
+        case CustomerBilledTogether() | CustomerBilledApart():
+            return replace(customer, billed_together=consolidation.after(customer.billed_together, event))
 
 
 def claims(event: CustomerEvent, customer: Customer) -> tuple[Claim, ...]:
@@ -313,6 +321,7 @@ EVENTS: dict[str, type] = {
     "customer.erased": CustomerErased,
     **balances.EVENTS,
     **waiting_items.EVENTS,
+    **consolidation.EVENTS,
 }
 
 CUSTOMER: Stream[Customer] = Stream(

@@ -65,11 +65,12 @@ class DraftTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceDrafted:
-    """`series` is the one that it will be numbered in."""
+    """`series` is the one that it will be numbered in. `further_subscription_ids` are others that it bills, too."""
 
     invoice_id: str
     customer_id: str
     subscription_id: str | None
+    further_subscription_ids: tuple[str, ...] = ()
     collection: CollectionMethod
     currency: CurrencyCode
     lines: tuple[InvoiceLine, ...]

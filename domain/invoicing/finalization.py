@@ -26,12 +26,13 @@ class InvoiceFinalized:
     `tax` is None where the seller charges none anywhere.
 
     `applied` is what the customer's balance paid of it; below zero, what of it became the customer's balance. `number`
-    is printed of the count of `series`.
+    is printed of the count of `series`. `further_subscription_ids` are others that it bills, too.
     """
 
     invoice_id: str
     customer_id: str
     subscription_id: str | None
+    further_subscription_ids: tuple[str, ...] = ()
     series: str
     number: str
     collection: CollectionMethod

@@ -127,6 +127,7 @@ class Invoice:
     invoice_id: str
     customer_id: str
     subscription_id: str | None
+    further_subscription_ids: tuple[str, ...]
     status: InvoiceStatus
     collection: CollectionMethod
     collection_status: CollectionStatus
@@ -155,6 +156,11 @@ class Invoice:
     paid_at: datetime | None
     uncollectible_at: datetime | None
     voided_at: datetime | None
+
+    @property
+    def subscription_ids(self) -> tuple[str, ...]:
+        """Every subscription that it bills."""
+        return () if self.subscription_id is None else (self.subscription_id, *self.further_subscription_ids)
 
     @property
     def subtotal(self) -> Money:
@@ -201,6 +207,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 invoice_id=event.invoice_id,
                 customer_id=event.customer_id,
                 subscription_id=event.subscription_id,
+                further_subscription_ids=event.further_subscription_ids,
                 status=InvoiceStatus.DRAFT,
                 collection=event.collection,
                 collection_status=CollectionStatus.NOT_APPLICABLE,
@@ -236,6 +243,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 invoice_id=event.invoice_id,
                 customer_id=event.customer_id,
                 subscription_id=event.subscription_id,
+                further_subscription_ids=event.further_subscription_ids,
                 status=InvoiceStatus.OPEN,
                 collection=event.collection,
                 collection_status=CollectionStatus.PENDING if automatic else CollectionStatus.NOT_APPLICABLE,

@@ -9,7 +9,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from domain.catalog.plan import check_trial_days
+from domain.customers.consolidation import MAX_BILLED_TOGETHER, CustomerBilledTogether, TooManyBilledTogether
 from domain.customers.customer import (
+    CUSTOMER,
+    Customer,
     customer_time,
     open_for_business,
     time_of,
@@ -18,7 +21,7 @@ from domain.invoicing.collection import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.billing_period import trial_end as end_of_trial
 from domain.kernel.metadata import Metadata
-from domain.kernel.stream import Decision, Handler, Streams
+from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.backdating import elapsed
 from domain.subscriptions.proration_basis import ProrationBasis
@@ -43,6 +46,7 @@ class CreateSubscription:
     items: tuple[RequestedItem, ...]
     collection: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
     days_until_due: int | None = None
+    billed_together: bool = False
     starts_at: datetime | None = None
     trial_days: int | None = None
     time_zone: str | None = None
@@ -75,6 +79,7 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
         collection=command.collection,
         days_until_due=command.days_until_due,
         proration_basis=command.proration_basis,
+        billed_together=command.billed_together,
     )
     trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
     check_trial_days(trial_days)
@@ -91,7 +96,18 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
         metadata=command.metadata,
         created_at=at,
     )
-    return Decision(at, [SUBSCRIPTION.change(created), *elapsed(subscriptions.evolve(None, created), at, streams)])
+    begun = elapsed(subscriptions.evolve(None, created), at, streams)
+    return Decision(at, [SUBSCRIPTION.change(created), *_joined(command, customer), *begun])
+
+
+def _joined(command: CreateSubscription, customer: Customer) -> list[Change]:
+    """That it shares invoices with the customer's others, if it does. Raises TooManyBilledTogether."""
+    if not command.billed_together:
+        return []
+    if len(customer.billed_together) >= MAX_BILLED_TOGETHER:
+        raise TooManyBilledTogether(customer=customer.customer_id, most=MAX_BILLED_TOGETHER)
+    joined = CustomerBilledTogether(customer_id=customer.customer_id, subscription_id=command.subscription_id)
+    return [CUSTOMER.change(joined)]
 
 
 def renew_subscription(command: RenewSubscription, streams: Streams, now: datetime) -> Decision:

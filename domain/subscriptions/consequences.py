@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from domain.customers.consolidation import CustomerBilledApart
+from domain.customers.customer import CUSTOMER
 from domain.invoicing.collection import InvoiceCollectionFailed
 from domain.invoicing.finalization import InvoiceVoided
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
-from domain.kernel.consequences import Consequence
+from domain.kernel.consequences import After, Consequence
 from domain.kernel.stream import Change, Streams
+from domain.subscriptions.cancellation import SubscriptionCanceled
 from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
 from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.state import Subscription, SubscriptionStatus
@@ -20,29 +23,42 @@ def recovered(
     event: InvoicePaid | InvoiceVoided | InvoiceMarkedUncollectible, streams: Streams, at: datetime
 ) -> list[Change]:
     """An invoice that is settled, or that nobody waits for any more, does not make its subscription past due."""
-    subscription = _billed_by(event.invoice_id, streams)
-    if subscription is None or event.invoice_id not in subscription.past_due_invoice_ids:
-        return []
-    settled = SubscriptionRecovered(subscription_id=subscription.subscription_id, invoice_id=event.invoice_id)
-    return [SUBSCRIPTION.change(settled)]
+    return [
+        SUBSCRIPTION.change(
+            SubscriptionRecovered(subscription_id=subscription.subscription_id, invoice_id=event.invoice_id)
+        )
+        for subscription in _billed_by(event.invoice_id, streams)
+        if event.invoice_id in subscription.past_due_invoice_ids
+    ]
 
 
 def past_due(event: InvoiceCollectionFailed, streams: Streams, at: datetime) -> list[Change]:
     """An invoice that could not be collected makes its subscription past due, unless that has ended by now."""
-    subscription = _billed_by(event.invoice_id, streams)
-    if subscription is None or event.invoice_id in subscription.past_due_invoice_ids:
+    changes: list[Change] = []
+    for subscription in _billed_by(event.invoice_id, streams):
+        if event.invoice_id in subscription.past_due_invoice_ids:
+            continue
+        ahead = caught_up(After(streams, changes), subscription.subscription_id, at)
+        changes += ahead.changes
+        if ahead.subscription.status is not SubscriptionStatus.CANCELED:
+            unpaid = SubscriptionPastDue(subscription_id=subscription.subscription_id, invoice_id=event.invoice_id)
+            changes.append(SUBSCRIPTION.change(unpaid))
+    return changes
+
+
+def billed_apart(event: SubscriptionCanceled, streams: Streams, at: datetime) -> list[Change]:
+    """What has ended shares no more invoices."""
+    subscription = SUBSCRIPTION.of(streams, event.subscription_id)
+    if not subscription.terms.billed_together:
         return []
-    ahead = caught_up(streams, subscription.subscription_id, at)
-    if ahead.subscription.status is SubscriptionStatus.CANCELED:
-        return ahead.changes
-    unpaid = SubscriptionPastDue(subscription_id=subscription.subscription_id, invoice_id=event.invoice_id)
-    return [*ahead.changes, SUBSCRIPTION.change(unpaid)]
+    apart = CustomerBilledApart(customer_id=subscription.customer_id, subscription_id=event.subscription_id)
+    return [CUSTOMER.change(apart)]
 
 
-def _billed_by(invoice_id: str, streams: Streams) -> Subscription | None:
-    """The subscription that an invoice bills; None where it bills none."""
-    subscription_id = INVOICE.of(streams, invoice_id).subscription_id
-    return None if subscription_id is None else streams.get(SUBSCRIPTION, subscription_id)
+def _billed_by(invoice_id: str, streams: Streams) -> list[Subscription]:
+    """The subscriptions that an invoice bills."""
+    found = (streams.get(SUBSCRIPTION, each) for each in INVOICE.of(streams, invoice_id).subscription_ids)
+    return [subscription for subscription in found if subscription is not None]
 
 
 CONSEQUENCES: Final[Mapping[type, Consequence]] = {
@@ -50,4 +66,5 @@ CONSEQUENCES: Final[Mapping[type, Consequence]] = {
     InvoiceVoided: recovered,
     InvoiceMarkedUncollectible: recovered,
     InvoiceCollectionFailed: past_due,
+    SubscriptionCanceled: billed_apart,
 }

@@ -59,7 +59,8 @@ def rehearse_change(command: RehearseChange, streams: Streams, now: datetime) ->
     changed = next((each.event for each in decision.changes if isinstance(each.event, SubscriptionChanged)), None)
     after = After(streams, decision.changes)
     if changed is not None and (changed.invoice_id is not None or changed.resets_anchor):
-        return _issued(decision.effective_at, decision.changes, after) or decision
+        subscription_id = command.change.subscription_id
+        return _issued(decision.effective_at, subscription_id, decision.changes, after) or decision
     passed = _until_billed(after, command.change.subscription_id)
     if passed is None:
         raise NothingUpcoming(subscription=command.change.subscription_id)
@@ -72,22 +73,31 @@ def _until_billed(streams: Streams, subscription_id: str) -> Decision | None:
         if boundary is None:
             break
         ahead = caught_up(streams, subscription_id, boundary)
-        if (passed := _issued(boundary, ahead.changes, ahead.streams)) is not None:
+        if (passed := _issued(boundary, subscription_id, ahead.changes, ahead.streams)) is not None:
             return passed
         boundary = ahead.subscription.next_boundary
     return None
 
 
-def _issued(at: datetime, changes: list[Change], streams: Streams) -> Decision | None:
-    """The changes with the first invoice that they issue, and its finalization where it is drafted first."""
-    for change in changes:
+def _issued(at: datetime, subscription_id: str, changes: list[Change], streams: Streams) -> Decision | None:
+    """The changes, if an invoice of the subscription is among them, with its finalization where it is drafted first; of
+    several (what was overdue comes before) the last.
+    """
+    for change in reversed(changes):
         match change.event:
-            case InvoiceFinalized():
+            case InvoiceFinalized() if _bills(change.event, subscription_id):
                 return Decision(at, changes)
-            case InvoiceDrafted(invoice_id=invoice_id, terms=DraftTerms(finalizes_at=datetime() as finalized_at)):
+            case InvoiceDrafted(invoice_id=invoice_id, terms=DraftTerms(finalizes_at=datetime() as finalized_at)) if (
+                _bills(change.event, subscription_id)
+            ):
                 draft = INVOICE.of(streams, invoice_id)
                 return Decision(finalized_at, [*changes, *finalized_draft(streams, draft, at=finalized_at)])
     return None
+
+
+def _bills(invoiced: InvoiceFinalized | InvoiceDrafted, subscription_id: str) -> bool:
+    """Whether the invoice is the subscription's: what is billed together with it may be invoiced before."""
+    return subscription_id in (invoiced.subscription_id, *invoiced.further_subscription_ids)
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {

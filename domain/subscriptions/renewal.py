@@ -20,6 +20,7 @@ from domain.subscriptions.periods import (
 )
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionIsOverdue, SubscriptionPeriodStarted
+from domain.subscriptions.together import due_first, group_of, shared, started_together
 from domain.subscriptions.transitions import end, resume, start_period
 from domain.subscriptions.trial import SubscriptionTrialStarted
 
@@ -59,7 +60,10 @@ def caught_up(streams: Streams, subscription_id: str, at: datetime, *, ends: boo
     """
     changes: list[Change] = []
     after = After(streams)
-    boundary = SUBSCRIPTION.of(streams, subscription_id).next_boundary
+    first = SUBSCRIPTION.of(streams, subscription_id)
+    if first.terms.billed_together:
+        return _caught_up_together(first, streams, at, ends=ends)
+    boundary = first.next_boundary
 
     def is_due(boundary: datetime | None) -> TypeGuard[datetime]:
         return boundary is not None and (boundary < at or (boundary == at and not ends))
@@ -78,6 +82,31 @@ def caught_up(streams: Streams, subscription_id: str, at: datetime, *, ends: boo
         else:
             boundary = SUBSCRIPTION.of(after, subscription_id).next_boundary
     return CaughtUp(subscription_id, changes, after, is_overdue=is_due(boundary))
+
+
+def _caught_up_together(subscription: Subscription, streams: Streams, at: datetime, *, ends: bool) -> CaughtUp:
+    """The same of one that is billed together with others: what is due of all of them, instant by instant."""
+    changes: list[Change] = []
+    after = After(streams)
+    group = group_of(subscription, streams)
+    due = due_first(group, after, by=at, is_inclusive=not ends)
+    passed = 0
+    while due is not None and passed < MAX_PERIODS_AT_ONCE:
+        boundary, here = due
+        members = shared(boundary, here, after)
+        alone = [each for each in here if each not in members]
+        for each in alone:
+            _add(_pass(boundary, each, after), boundary, changes, after)
+        if members:
+            _add(started_together(members, after, boundary), boundary, changes, after)
+        passed += len(here)
+        due = due_first(group, after, by=at, is_inclusive=not ends)
+    return CaughtUp(subscription.subscription_id, changes, after, is_overdue=due is not None)
+
+
+def _add(passed: list[Change], boundary: datetime, changes: list[Change], after: After) -> None:
+    after.add(*passed)
+    changes += [change._replace(effective_at=boundary) for change in passed]
 
 
 def _ends_at(boundary: datetime, subscription: Subscription) -> bool:

@@ -48,6 +48,7 @@ def terms_of(
     collection: CollectionMethod,
     days_until_due: int | None,
     proration_basis: ProrationBasis,
+    billed_together: bool,
 ) -> SubscriptionTerms:
     """The terms of somebody who subscribes to the plan now."""
     items = told_apart(
@@ -73,6 +74,7 @@ def terms_of(
         collection=collection,
         days_until_due=days_until_due,
         proration_basis=proration_basis,
+        billed_together=billed_together,
         features=features_of(sold, streams),
     )
 

@@ -44,7 +44,8 @@ class SubscriptionTerms:
     """What is agreed until it is changed: `days_until_due` counts from finalization for invoices paid by hand.
 
     `interval` is the shortest of the items': by it the subscription's periods are counted. `features` are those of its
-    plan and its add-ons together. `proration_basis` counts what share of a whole a part of a period is.
+    plan and its add-ons together. `proration_basis` counts what share of a whole a part of a period is. Renewals of
+    one instant of those that are `billed_together` share an invoice.
     """
 
     plan_id: str
@@ -58,6 +59,7 @@ class SubscriptionTerms:
     days_until_due: int
     proration_basis: ProrationBasis = ProrationBasis.DAY
     features: tuple[Feature, ...] = ()
+    billed_together: bool = False
 
 
 class InvalidSubscriptionItems(Refusal):

@@ -35,6 +35,12 @@ def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
     """The next period, and the longer ones that begin with it, with an invoice for them and for what the last ones left
     in arrears.
     """
+    started, invoice_id, lines = next_start(subscription)
+    return [SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, started.period_start)]
+
+
+def next_start(subscription: Subscription) -> tuple[SubscriptionPeriodStarted, str, tuple[InvoiceLine, ...]]:
+    """How the next period begins, and the invoice that bills it, if there are lines for one."""
     index, period = next_period(subscription)
     longer = longer_periods(subscription, index, period.start)
     invoice_id = period_invoice_id(subscription, index)
@@ -47,7 +53,7 @@ def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
         longer=longer,
         invoice_id=invoice_id if lines else None,
     )
-    return [SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, period.start)]
+    return started, invoice_id, lines
 
 
 def period_lines(
@@ -127,9 +133,15 @@ def _all_arrears(
 
 
 def issued(
-    subscription: Subscription, invoice_id: str, lines: tuple[InvoiceLine, ...], streams: Streams, at: datetime
+    subscription: Subscription,
+    invoice_id: str,
+    lines: tuple[InvoiceLine, ...],
+    streams: Streams,
+    at: datetime,
+    *,
+    further_subscription_ids: tuple[str, ...] = (),
 ) -> list[Change]:
-    """The invoice of these lines, if there are any."""
+    """The invoice of these lines, if there are any; `further_subscription_ids` are others that it bills, too."""
     if not lines:
         return []
     INVOICE.check_new(streams, invoice_id)
@@ -139,6 +151,7 @@ def issued(
         invoice_id=invoice_id,
         customer=CUSTOMER.of(streams, subscription.customer_id),
         subscription_id=subscription.subscription_id,
+        further_subscription_ids=further_subscription_ids,
         collection=terms.collection,
         currency=terms.currency,
         lines=tuple([line if line.gives_back is None else _leaving(line, invoice_id) for line in lines]),

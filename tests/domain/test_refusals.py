@@ -166,6 +166,7 @@ PROMISED = """
     InvoiceItemIsSubscriptions   invoice_item_of_subscription   conflict   item
     WaitingItemNotFound          waiting_item_not_found         not_found  item
     TooManyWaitingItems          too_many_waiting_items         conflict   -
+    TooManyBilledTogether        too_many_billed_together       conflict   billed_together
     InvalidNumberSeries          invalid_number_series          invalid    number_series
     NumberSeriesKept             number_series_kept             invalid    number_series
     NumberSeriesOverlap          number_series_overlap          invalid    number_series

@@ -92,3 +92,18 @@ async def test_what_waits_is_on_the_next_renewal_and_waits_no_more(api: Api) -> 
     assert invoice["total"]["amount"] == 5_150
     assert (await answered(client, "GET", path))["items"] == []
     assert await refused(client, "DELETE", f"{path}/{item['id']}") == (404, "waiting_item_not_found")
+
+
+async def test_subscriptions_that_are_billed_together_share_the_invoices_of_their_renewals(api: Api) -> None:
+    client = await api.tenant("acme")
+    shop = await Shop.opened(client)
+    customer, price = await shop.customer(), await shop.price(FLAT)
+    first, second = [await shop.subscribed(customer, price, billed_together=True) for _ in "12"]
+    await shop.advance(first["current_period_end"])
+    renewed = await answered(client, "POST", f"/v1/subscriptions/{second['id']}/renew")
+    other = await answered(client, "GET", f"/v1/subscriptions/{first['id']}")
+    assert renewed["latest_invoice"] == other["latest_invoice"]
+    invoice = await shop.billed(renewed["latest_invoice"])
+    assert (invoice["subscription"], invoice["further_subscriptions"]) == (first["id"], [second["id"]])
+    assert (len(invoice["lines"]), invoice["total"]["amount"]) == (2, 9_800)
+    assert await refused(client, "POST", f"/v1/subscriptions/{first['id']}/renew") == (409, "renewal_not_due")

@@ -1,0 +1,84 @@
+"""Renewals of one customer that fall due at one instant, on one invoice: of subscriptions that are billed together.
+
+Whichever timer comes first renews all of them, so that the invoice is the same whatever runs late: each is brought to
+the instant, and what begins there begins for all.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from domain.customers.customer import CUSTOMER
+from domain.invoicing.invoice_line import MAX_INVOICE_LINES
+from domain.invoicing.issuing import MAX_TOTAL_WITH_WAITING_ITEMS
+from domain.kernel.frozen import replace
+from domain.kernel.stream import Change, Streams
+from domain.subscriptions.state import Subscription, SubscriptionStatus
+from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.transitions import issued, next_start
+
+
+def group_of(subscription: Subscription, streams: Streams) -> list[str]:
+    """Those that it is billed together with, itself among them, in the order in which they came."""
+    return list(CUSTOMER.of(streams, subscription.customer_id).billed_together)
+
+
+def due_first(
+    subscription_ids: Sequence[str], streams: Streams, *, by: datetime, is_inclusive: bool
+) -> tuple[datetime, list[Subscription]] | None:
+    """The first boundary by then of any of them, and those whose it is; None where nothing is due."""
+    living = [SUBSCRIPTION.of(streams, subscription_id) for subscription_id in subscription_ids]
+    boundaries = [each.next_boundary for each in living if each.next_boundary is not None]
+    first = min(boundaries, default=None)
+    if first is None or first > by or (first == by and not is_inclusive):
+        return None
+    return first, [each for each in living if each.next_boundary == first]
+
+
+def shared(boundary: datetime, due: Sequence[Subscription], streams: Streams) -> list[Subscription]:
+    """Those of what is due at a boundary whose periods begin there on one invoice; none where it would be but one's.
+
+    They agree in how their invoices are paid, and together make no more than an invoice holds.
+    """
+    deleted_at = CUSTOMER.of(streams, due[0].customer_id).deleted_at
+    if deleted_at is not None and deleted_at <= boundary:
+        return []
+    found: list[Subscription] = []
+    lines = total = 0
+    for each in due:
+        if not _begins_plainly(each) or (found and _paid_how(each) != _paid_how(found[0])):
+            continue
+        _, _, bills = next_start(each)
+        lines += len(bills)
+        total += sum(line.amount.amount for line in bills)
+        if lines > MAX_INVOICE_LINES or abs(total) > MAX_TOTAL_WITH_WAITING_ITEMS:
+            break
+        found.append(each)
+    return found if len(found) > 1 else []
+
+
+def started_together(members: Sequence[Subscription], streams: Streams, at: datetime) -> list[Change]:
+    """The next period of each, then the invoice of all of them: that of the first one that has anything to bill."""
+    begun = [(each, *next_start(each)) for each in members]
+    billed = [each for each in begun if each[3]]
+    if not billed:
+        return [SUBSCRIPTION.change(started) for _, started, _, _ in begun]
+    first, _, invoice_id, _ = billed[0]
+    lines = tuple([line for _, _, _, bills in billed for line in bills])
+    further = tuple([each.subscription_id for each, _, _, _ in billed[1:]])
+    started = [
+        SUBSCRIPTION.change(start if start.invoice_id is None else replace(start, invoice_id=invoice_id))
+        for _, start, _, _ in begun
+    ]
+    return [*started, *issued(first, invoice_id, lines, streams, at, further_subscription_ids=further)]
+
+
+def _begins_plainly(subscription: Subscription) -> bool:
+    """Whether its next boundary is a period that begins, and nothing else becomes of it there."""
+    in_trial_next = subscription.status is SubscriptionStatus.INCOMPLETE and subscription.trial_end is not None
+    is_plain = subscription.cancel_at is None and subscription.scheduled is None
+    return is_plain and subscription.paused_at is None and not in_trial_next
+
+
+def _paid_how(subscription: Subscription) -> tuple[object, ...]:
+    terms = subscription.terms
+    return terms.collection, terms.days_until_due, terms.rounding, terms.currency
