@@ -72,7 +72,8 @@ class Party:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """Everything that the page says. `at` is the document's date: year to second, in UTC."""
+    """Everything that the page says. `at` is the document's date: year to second, in UTC. `xml` is the file inside, for
+    machines (`electronic_invoice.py`); empty where there is none."""
 
     file_name: str
     language: str
@@ -89,6 +90,7 @@ class Document:
     notes: tuple[str, ...]
     footer: str
     words: Words
+    xml: str = ""
 
 
 def invoice_document(facts: InvoiceFacts) -> Document:

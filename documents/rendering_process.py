@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 
 import typst
 
+from documents.factur_x import with_metadata
 from documents.printable import FONTS, UNKNOWN, characters, plain, printable
 from infra.low_priority import give_way
 
@@ -40,14 +41,17 @@ class Typesetter:
         self._characters = characters()
 
     def pdf(self, document: dict[str, Any]) -> bytes:
-        """The document as PDF. Raises typst.TypstError where it cannot be set."""
+        """The document as PDF, with its file for machines inside. Raises typst.TypstError where it cannot be set."""
+        xml = document.pop("xml")
         try:
-            return self._set(document, printable(document, self._characters))
+            made = self._set(document, printable(document, self._characters), xml)
         except typst.TypstError:
-            return self._set(document, plain(document, self._characters))
+            made = self._set(document, plain(document, self._characters), xml)
+        return with_metadata(made) if xml else made
 
-    def _set(self, document: dict[str, Any], found: Any) -> bytes:
-        shown = found.value
+    def _set(self, document: dict[str, Any], found: Any, xml: str) -> bytes:
+        # The file is no text of the page: not a character of it may change.
+        shown = {**found.value, "xml": xml}
         if found.has_lost:
             shown["notes"] = [*shown["notes"], f"{UNKNOWN} {shown['words']['unprintable']}"]
         year, month, day, hour, minute, second = document["at"]

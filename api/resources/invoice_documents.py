@@ -1,5 +1,6 @@
 """An invoice as PDF: for whoever may see the invoice, and for whoever has the link to it."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -21,6 +22,7 @@ from api.http.problems import (
 )
 from api.http.replies import Header, Reply, json_reply
 from api.resources.invoices import INVOICES
+from documents.electronic_invoice import electronic_invoice
 from documents.invoice_document import Document, InvoiceFacts, invoice_document
 from documents.renderer import RenderingBusy, tag_of
 from domain.identity.permissions import Permission
@@ -65,8 +67,9 @@ async def get_invoice_pdf(call: Call, _asked: NoParameters) -> Reply:
     """Get an invoice as PDF.
 
     In the customer's language, with the seller, the customer and the time zone as they were when the invoice was
-    finalized, and what is paid and due as of now. An invoice in the same state is the same bytes each time: PDF/A-3a,
-    tagged. `ETag` tells whether they changed; send it in `If-None-Match`. A draft has no document.
+    finalized, and what is paid and due as of now. Inside is the same invoice for machines, as far as EN 16931 can say
+    it (Factur-X). An invoice in the same state is the same bytes each time: PDF/A-3a, tagged. `ETag` tells whether they
+    changed; send it in `If-None-Match`. A draft has no document.
     """
     wanted = INVOICES.id_of(call)
     async with call.reading() as connection:
@@ -148,9 +151,11 @@ async def open_invoice_pdf(call: Call, _asked: NoParameters) -> Reply:
 async def _document(
     call: Call, tenant_id: str, invoice: Invoice, *, even_of_erased: bool = True, is_masked: bool = False
 ) -> Document | None:
-    """What the page says; None where there is none."""
+    """What the page says, and the file inside, which nobody gets who sees people masked; None where there is none."""
     facts = await facts_of(call, tenant_id, invoice, even_of_erased=even_of_erased, is_masked=is_masked)
-    return None if facts is None else invoice_document(facts)
+    if facts is None:
+        return None
+    return replace(invoice_document(facts), xml="" if is_masked else electronic_invoice(facts) or "")
 
 
 async def facts_of(

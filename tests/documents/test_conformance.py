@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from documents.invoice_document import Document
@@ -32,6 +33,7 @@ def documents() -> Iterator[Document]:
     yield document(invoice(lines, void), locale="ja-JP")
     yield document(invoice(lines[:2]), is_erased=True, person=None, locale="en-US")
     yield document(invoice(lines[:2]), person={**ADA, "name": "محمد בן 株式会社 김철수 हिन्दी สวัสดี 😀"})
+    yield replace(document(invoice(lines[:2])), xml="<invoice/>")
     for text in HOSTILE[-LENGTH.scaled(2) :]:
         yield document(invoice([line(1, 100, description=text)]))
 

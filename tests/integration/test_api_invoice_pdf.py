@@ -188,9 +188,15 @@ async def test_of_an_erased_customer_it_says_that_and_no_link_leads_to_it(api: A
 async def test_a_customer_sees_their_own_and_who_sees_no_personal_data_sees_none_here(api: Api) -> None:
     client = await api.tenant("acme")
     await client.send("PATCH", SETTINGS, {"seller": SELLER})
+    await client.send("PATCH", "/v1/tenants/acme/tax-settings", {"seller_country": "GB"})
+    british = {"country": "GB", "valid_from": "2020-01-01"}
+    await client.made("/v1/tax-rates", {**british, "percent": "20"})
+    await client.made("/v1/tax-registrations", {**british, "number": "GB980780684"})
     ada, bob = await client.made("/v1/customers", ADA), await client.made("/v1/customers", {"currency": "EUR"})
     invoice, bobs = await invoiced(client, ada["id"]), await invoiced(client, bob["id"])
     plain = await pdf(client, invoice)
+    (inside,) = PdfReader(io.BytesIO(plain)).attachments["factur-x.xml"]
+    assert b"<ram:Name>Ada Lovelace</ram:Name>" in inside
     made = api.parts.credentials.keys = MadeCredentials(api.parts.credentials.keys)
     for name, kind, role, own in (
         ("portal", PrincipalKind.CUSTOMER, Role.CUSTOMER, str(ada["id"])),
@@ -205,7 +211,9 @@ async def test_a_customer_sees_their_own_and_who_sees_no_personal_data_sees_none
     assert await pdf(portal, invoice) == plain, "with the seller, whose settings are not the customer's to read"
     assert (await portal.get(f"/v1/invoices/{bobs['id']}/pdf")).status_code == 404
     assert (await portal.post(f"/v1/invoices/{invoice['id']}/pdf-link")).status_code == 403
-    masked = text_of(await pdf(viewer, invoice))
+    hidden = await pdf(viewer, invoice)
+    assert not PdfReader(io.BytesIO(hidden)).attachments
+    masked = text_of(hidden)
     assert "Lovelace" not in masked
     assert "London" not in masked
     assert "1.234,56 €" in masked
