@@ -21,6 +21,7 @@ from host.addresses import reached_settings
 from host.embedded.databases import PostgresServer
 from infra.settings import SettingsError, setting_rows
 from testing.command_line import every_command
+from testing.forked_commands import tallybook
 from testing.services import FreshDatabase
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def environment(services_folder: Path, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def tallybook(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def started_anew(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
         env=environment,
@@ -88,22 +89,22 @@ def tallybook(environment: dict[str, str], *arguments: str) -> subprocess.Comple
 @pytest.fixture
 def taken_down(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     yield environment
-    tallybook(environment, "down")
+    started_anew(environment, "down")
 
 
 def test_servers_go_up_are_found_and_go_down(taken_down: dict[str, str]) -> None:
-    first = tallybook(taken_down, "up")
+    first = started_anew(taken_down, "up")
     assert first.returncode == 0, first.stderr
-    second = tallybook(taken_down, "up")
+    second = started_anew(taken_down, "up")
     assert [line for line in second.stdout.splitlines() if "pid" in line] == [
         line for line in first.stdout.splitlines() if "pid" in line
     ]
-    found = tallybook(taken_down, "status", "--urls").stdout
+    found = started_anew(taken_down, "status", "--urls").stdout
     assert found.count("running") == 2
     assert "TALLYBOOK_DATABASE_URL=postgresql://" in found
-    assert tallybook(taken_down, "migrate").returncode == 0
-    assert "Stopped Postgres and Kafka" in tallybook(taken_down, "down").stdout
-    assert tallybook(taken_down, "status").stdout.count("stopped") == 2
+    assert started_anew(taken_down, "migrate").returncode == 0
+    assert "Stopped Postgres and Kafka" in started_anew(taken_down, "down").stdout
+    assert started_anew(taken_down, "status").stdout.count("stopped") == 2
 
 
 def test_a_wrong_environment_is_told_in_words(environment: dict[str, str]) -> None:

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,9 +14,9 @@ from typer.testing import CliRunner
 from cli.main import app
 from infra.kafka.topics import PUBLISHED, ensure_topics, full_name, published_topics
 from testing.command_line import every_command
+from testing.forked_commands import tallybook
 from testing.services import FreshDatabase, KafkaServer
 
-ROOT: Final = Path(__file__).parents[2]
 NOBODY: Final = "127.0.0.1:1"
 
 PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
@@ -81,21 +79,8 @@ def environment(
         "TALLYBOOK_DATABASE_URL": database.dsn,
         "TALLYBOOK_KAFKA_BOOTSTRAP": kafka_server.bootstrap,
         "TALLYBOOK_KAFKA_TOPIC_PREFIX": topic_prefix,
-        "PYTHONPATH": str(ROOT),
         "COLUMNS": "200",
     }
-
-
-def tallybook(environment: Mapping[str, str], *arguments: str, says: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        env=dict(environment),
-        input=says,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
 
 
 async def incarnation_of(database: FreshDatabase) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from host.embedded.databases import PostgresServer
 from infra.event_store.due_work import PostgresDueWork
 from infra.kafka.topics import TopicName, full_name, partition_of
 from processors.invariants.findings import Invariant
+from testing import forked_commands
 from testing.processors_cell import Cell, open_cell, until
 from testing.services import KafkaServer
 
@@ -30,18 +30,9 @@ async def cell(
 
 async def tallybook(cell: Cell, *arguments: str) -> tuple[int, str]:
     """The command line, as an operator uses it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "cli.main",
-        *arguments,
-        env={**os.environ, **cell.environment, "COLUMNS": "250"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    environment = {**os.environ, **cell.environment, "COLUMNS": "250"}
+    done = await asyncio.to_thread(forked_commands.tallybook, environment, *arguments)
+    return done.returncode, done.stdout + done.stderr
 
 
 async def produce(cell: Cell, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> int:
