@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 PLENTY = 64 * MEMORY_PER_WORKER_BYTES
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 2), (3, 3), (64, WORKERS_MAX)])
-def test_there_is_a_process_for_each_core_up_to_a_bound(cores: int, workers: int) -> None:
+@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 3), (3, 4), (64, WORKERS_MAX)])
+def test_there_are_three_processes_for_two_cores_up_to_a_bound(cores: int, workers: int) -> None:
     assert how_many(["tests"], cores=cores, memory_bytes=PLENTY) == workers
 
 
