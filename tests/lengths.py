@@ -101,8 +101,8 @@ def _load() -> Length:
         )
     # The same examples each time, and no files: a mutant is killed by its fault and not by chance, and the same commit
     # passes or fails each time it is tested. `make prove` draws others at each run.
-    for name in ("quick", DEFAULT):
-        profile = f"tallybook-{name}"
+    for same_each_time in ("quick", DEFAULT):
+        profile = f"tallybook-{same_each_time}"
         settings.register_profile(
             profile, settings.get_profile(profile), derandomize=True, database=None, print_blob=False
         )

@@ -1,10 +1,15 @@
 """How long a randomized test runs is said in one place: `tests/lengths.py`."""
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.lengths import LENGTHS
+import pytest
+
+from tests.lengths import DEFAULT, LENGTHS, VARIABLE
 
 TESTS = Path(__file__).parents[1]
 
@@ -19,6 +24,20 @@ def figures_of_their_own(file: Path) -> Iterator[str]:
 def test_no_test_writes_out_its_number_of_examples() -> None:
     places = [place for file in sorted(TESTS.rglob("*.py")) for place in figures_of_their_own(file)]
     assert not places, "say LENGTH.scaled(…) of tests/lengths.py"
+
+
+@pytest.mark.parametrize(("asked_for", "runs"), [(None, DEFAULT), *((name, name) for name in LENGTHS)])
+def test_the_length_that_is_asked_for_is_the_one_that_runs(asked_for: str | None, runs: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    if asked_for is not None:
+        environment[VARIABLE] = asked_for
+    program = (
+        "from hypothesis import settings; from tests.lengths import LENGTH; print(LENGTH.name, settings().max_examples)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=TESTS.parent, env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == [runs, str(LENGTHS[runs].examples)]
 
 
 def test_a_longer_length_tries_more_of_everything() -> None:
