@@ -136,9 +136,11 @@ def served(
 # process of a run does. What it does for one operation is done here, where the operation is tried.
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_what_is_documented_is_what_is_done(operation: str, documented: OpenApiSchema, served: tuple[str, str]) -> None:
+    found = documented.find_operation_by_label(operation)
+    assert found is not None
     try_each_request = build_operation_test(
         config=documented.config,
-        operation=documented.find_operation_by_label(operation),
+        operation=found,
         test_func=answers_as_documented,
         given_kwargs={},
         feedback=FeedbackSources(constants_value_source=None),
