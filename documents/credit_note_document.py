@@ -38,6 +38,7 @@ def credit_note_document(note: CreditNote, facts: InvoiceFacts) -> Document:
         facts=tuple(_facts(note, facts, formats, words, at)),
         stamp=words.void if note.status is CreditNoteStatus.VOID else "",
         rows=tuple(_row(line, formats) for line in note.credited.lines),
+        discounts=(),
         taxes=tuple(_taxes(note, facts, formats, words)),
         totals=tuple(_totals(note, formats, words)),
         notes=(*tax_notes(note.credited.tax, words), *((words.erased,) if facts.is_erased else ())),

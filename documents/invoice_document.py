@@ -13,8 +13,10 @@ from typing import Final
 from documents.formats import NO_BREAK_SPACE, Formats
 from documents.words import WORDS, Words
 from domain.customers.customer import Customer
+from domain.discounts.computation import PercentOff
 from domain.invoicing.billing_settings import Seller
 from domain.invoicing.invoice import Invoice, InvoiceStatus
+from domain.invoicing.invoice_discount import InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxTotal
 from domain.kernel.money import Money
@@ -85,6 +87,7 @@ class Document:
     facts: tuple[Pair, ...]
     stamp: str
     rows: tuple[Row, ...]
+    discounts: tuple[Pair, ...]
     taxes: tuple[Pair, ...]
     totals: tuple[Pair, ...]
     notes: tuple[str, ...]
@@ -111,6 +114,7 @@ def invoice_document(facts: InvoiceFacts) -> Document:
         facts=tuple(_facts(facts, formats, words, at)),
         stamp=words.void if invoice.status is InvoiceStatus.VOID else "",
         rows=tuple(_row(line, formats) for line in invoice.lines),
+        discounts=tuple(_discounts(invoice, formats, words)),
         taxes=tuple(_taxes(invoice, formats, words)),
         totals=tuple(_totals(invoice, formats, words)),
         notes=(
@@ -201,6 +205,21 @@ def _unit_price(line: InvoiceLine, formats: Formats) -> str:
     if pricing.share != WHOLE_PERIOD or pricing.price.free_units != Decimal(0):
         return ""
     return formats.unit_price(pricing.price.unit_amount, pricing.price.currency)
+
+
+def _discounts(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:
+    """The sum of the lines and what each discount takes off it, by its coupon's name and terms; nothing without any."""
+    if not invoice.discounts:
+        return []
+    taken = [Pair(_discount_label(each, formats, words), formats.money(-each.amount)) for each in invoice.discounts]
+    return [Pair(words.subtotal, formats.money(invoice.subtotal)), *taken]
+
+
+def _discount_label(discount: InvoiceDiscount, formats: Formats, words: Words) -> str:
+    off, label = discount.terms.off, f"{words.discount}: {discount.terms.name}"
+    if isinstance(off, PercentOff):
+        return f"{label} ({formats.quantity(off.percent)}{NO_BREAK_SPACE}%)"
+    return label
 
 
 def _taxes(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:

@@ -23,6 +23,8 @@ class Words:
     quantity: str
     unit_price: str
     amount: str
+    subtotal: str
+    discount: str
     net: str
     total: str
     reverse_charge: str
@@ -64,6 +66,8 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Menge",
             unit_price="Einzelpreis",
             amount="Betrag",
+            subtotal="Zwischensumme",
+            discount="Rabatt",
             net="Nettobetrag",
             total="Gesamtbetrag",
             reverse_charge="Steuerschuldnerschaft des Leistungsempfängers (Reverse Charge).",
@@ -101,6 +105,8 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Quantity",
             unit_price="Unit price",
             amount="Amount",
+            subtotal="Subtotal",
+            discount="Discount",
             net="Net amount",
             total="Total",
             reverse_charge="Reverse charge: the customer owes the tax.",
@@ -138,6 +144,8 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Cantidad",
             unit_price="Precio unitario",
             amount="Importe",
+            subtotal="Subtotal",
+            discount="Descuento",
             net="Importe neto",
             total="Total",
             reverse_charge="Inversión del sujeto pasivo: el cliente debe el impuesto.",
@@ -175,6 +183,8 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="Quantité",
             unit_price="Prix unitaire",
             amount="Montant",
+            subtotal="Sous-total",
+            discount="Remise",
             net="Montant net",
             total="Total",
             reverse_charge="Autoliquidation : la taxe est due par le client.",
@@ -212,6 +222,8 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             quantity="数量",
             unit_price="単価",
             amount="金額",
+            subtotal="小計",
+            discount="割引",
             net="税抜金額",
             total="合計",
             reverse_charge="リバースチャージ:税は顧客が納付します。",

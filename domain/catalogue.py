@@ -9,6 +9,8 @@ from domain.catalog.product import PRODUCT
 from domain.customers.customer import CUSTOMER
 from domain.customers.payment_method import PAYMENT_METHOD
 from domain.customers.test_clock import TEST_CLOCK
+from domain.discounts.coupon import COUPON
+from domain.discounts.discount import DISCOUNT
 from domain.identity.api_key import API_KEY
 from domain.identity.session import SESSION
 from domain.identity.team import TEAM
@@ -30,6 +32,8 @@ STREAMS: Final[dict[str, Stream[Any]]] = {
         PRODUCT,
         PLAN,
         PRICE,
+        COUPON,
+        DISCOUNT,
         TAX_SETTINGS,
         SUBSCRIPTION,
         INVOICE,

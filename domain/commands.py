@@ -14,6 +14,8 @@ from domain.approvals.limits import check_limits
 from domain.catalog import commands as catalog
 from domain.customers import commands as customers
 from domain.customers.customer import time_of
+from domain.discounts import commands as coupons
+from domain.discounts import consequences as of_discounts
 from domain.identity import commands as tenants
 from domain.identity import team_commands as teams
 from domain.identity import user_commands as users
@@ -36,12 +38,15 @@ from domain.subscriptions import cancel_commands as subscriptions_ending
 from domain.subscriptions import change_commands as subscriptions_changing
 from domain.subscriptions import commands as subscriptions
 from domain.subscriptions import consequences as of_invoices
+from domain.subscriptions import discount_commands as discounts
 from domain.subscriptions import pause_commands as pauses
 from domain.subscriptions import preview_commands as previews
 from domain.subscriptions import trial_commands as trials
 from domain.tax import commands as taxes
 
-CONSEQUENCES: Final[Mapping[type, Consequence]] = together(of_invoices.CONSEQUENCES, of_payments.CONSEQUENCES)
+CONSEQUENCES: Final[Mapping[type, Consequence]] = together(
+    of_invoices.CONSEQUENCES, of_payments.CONSEQUENCES, of_discounts.CONSEQUENCES
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +155,8 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         customers,
         catalog,
         taxes,
+        coupons,
+        discounts,
         subscriptions,
         subscriptions_changing,
         subscriptions_ending,

@@ -1,6 +1,6 @@
 """Random histories: commands of every kind, many of them refused, for what must hold of any history."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -40,6 +40,9 @@ from domain.customers.test_clock import (
     DeleteTestClock,
     MoveTestClock,
 )
+from domain.discounts.commands import ApplyCouponToCustomer
+from domain.discounts.computation import AmountOff, CouponDuration, PercentOff
+from domain.discounts.coupon import ArchiveCoupon, CouponTerms, CreateCoupon, DeleteCoupon
 from domain.invoicing.billing_settings import ChangeBillingSettings, Seller
 from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
@@ -81,7 +84,8 @@ from domain.pricing.models import BoundedPrice, Flat, Graduated, Package, PerUni
 from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
-from domain.subscriptions.commands import CreateSubscription, RenewSubscription
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedCoupon
+from domain.subscriptions.discount_commands import ApplyCouponToSubscription, RemoveDiscount
 from domain.subscriptions.pause_commands import (
     PauseSubscription,
     ReactivateSubscription,
@@ -172,6 +176,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 timing=draw.choice(tuple(BillingTiming)),
             )
             yield from _random_taxes(known, usd.amount)
+            yield from _random_coupons(known, new, usd.amount)
             if draw.random() < 0.05:
                 yield ArchivePlan(plan_id=some("plan"))
         case 4 | 5 | 6:
@@ -182,6 +187,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 items=(RequestedItem(price_id=some("price"), quantity=Decimal(draw.choice(("1", "2.5", "7")))),),
                 collection=draw.choice(tuple(CollectionMethod)),
                 starts_at=None if usd.amount % 4 else history.now + timedelta(days=usd.amount % 90 - 45),
+                coupons=_of_those(known.get("coupon", []), new, usd.amount),
             )
             yield from sharing(history, customer_id, some("plan"), some("price"), usd)
         case 7 | 8:
@@ -193,6 +199,14 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 if usd.amount % 4 == 0:
                     yield from _declined(history, tenant, subscription.subscription_id)
         case 9:
+            yield ApplyCouponToCustomer(
+                discount_id=new("disc_"), coupon_id=some("coupon"), customer_id=customer_id, metadata=(("order", "1"),)
+            )
+            yield ApplyCouponToSubscription(
+                discount_id=new("disc_"), coupon_id=some("coupon"), subscription_id=some("subscription")
+            )
+            if usd.amount % 3 == 0:
+                yield RemoveDiscount(discount_id=some("discount"))
             yield CancelSubscription(subscription_id=some("subscription"), at_period_end=draw.random() < 0.5)
             yield from _other_items(history, some("subscription"), some("plan"), some("price"), usd.amount)
             yield from _changes_of_mind(history, some("subscription"), usd.amount)
@@ -361,6 +375,37 @@ def _trial(history: History, tenant: str, subscription_id: str) -> Iterator[Comm
         yield RenewSubscription(subscription_id=subscription_id)
         yield ExtendTrial(subscription_id=subscription_id, trial_end=subscription.anchor_at + timedelta(days=2))
         yield EndTrial(subscription_id=subscription_id)
+
+
+def _random_coupons(known: dict[str, list[str]], new: Callable[[str], str], n: int) -> Iterator[Command]:
+    """Of every sort, of which few last; one that nobody has is deleted."""
+    coupon_ids = known.setdefault("coupon", [])
+    if not n % 4 and coupon_ids:
+        yield ArchiveCoupon(coupon_id=coupon_ids[n % len(coupon_ids)])
+    for nth in range(2):
+        duration = tuple(CouponDuration)[(n + nth) % 3]
+        terms = CouponTerms(
+            name=f"Coupon {n}",
+            off=AmountOff(amount=Money(1 + n // 20, USD)) if (n + nth) % 2 else PercentOff(percent=Decimal(1 + n % 99)),
+            duration=duration,
+            periods=1 + n % 4 if duration is CouponDuration.REPEATING else None,
+            product_ids=() if n % 5 else tuple(known["product"][:1]),
+        )
+        yield CreateCoupon(
+            coupon_id=new("coup_"),
+            terms=terms,
+            max_redemptions=None if n % 2 else 3,
+            metadata=(("order", str(n)),),
+        )
+    unwanted = new("coup_")
+    yield CreateCoupon(coupon_id=unwanted, terms=terms)
+    yield DeleteCoupon(coupon_id=unwanted)
+
+
+def _of_those(coupon_ids: list[str], new: Callable[[str], str], n: int) -> tuple[RequestedCoupon, ...]:
+    """None, one or two of the coupons that there are."""
+    chosen = coupon_ids[-12:][n % 7 : n % 7 + n % 3]
+    return tuple(RequestedCoupon(coupon_id=coupon_id, discount_id=new("disc_")) for coupon_id in chosen)
 
 
 def _random_taxes(known: dict[str, list[str]], n: int) -> Iterator[Command]:

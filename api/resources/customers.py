@@ -142,6 +142,7 @@ class CustomerResource(PersonalResource):
     ]
     default_payment_method: str | None
     balance: MoneyResource
+    discounts: Annotated[list[str], Field(description="Those of everything that they are billed.")]
     test_clock: str | None
     created: datetime
     deleted_at: datetime | None
@@ -162,6 +163,7 @@ def customer_resource(customer: Customer, person: Person | None) -> CustomerReso
         "vat_id_country": customer.vat_id_country,
         "default_payment_method": customer.default_payment_method_id,
         "balance": money(customer.balance),
+        "discounts": [each.discount_id for each in customer.discounts if each.removed_at is None],
         "test_clock": customer.test_clock_id,
         "created": customer.created_at,
         "deleted_at": customer.deleted_at,
@@ -186,6 +188,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "vat_id_country": None,
     "default_payment_method": None,
     "balance": {"amount": 0, "currency": "EUR"},
+    "discounts": [],
     "test_clock": None,
     "created": "2026-01-01T00:00:00Z",
     "deleted_at": None,

@@ -11,6 +11,8 @@ from api.http.call import Call
 from api.http.fields import MoneyResource, money, plain_decimal
 from api.http.listing import NoParameters
 from api.http.operations import Operations
+from api.resources.invoice_line_resource import LineDiscountResource, line_discount_resources
+from api.resources.invoice_resource import InvoiceDiscountResource, invoice_discount_resources
 from api.resources.invoice_tax import InvoiceTaxResource, LineTaxResource, invoice_tax_resource, line_tax_resource
 from api.resources.invoices import INVOICES
 from api.resources.price_models import ModelResource, stated_resource
@@ -63,8 +65,8 @@ class GivenBack(TypedDict):
 
 
 class LineExplanation(TypedDict):
-    """Why a line comes to its amount: the portions and the rounding add up to it exactly. With its tax that is its
-    total; tax that the amount includes adds nothing.
+    """Why a line comes to its amount: the portions and the rounding add up to it exactly. Less its discounts, with its
+    tax, that is its total; tax that the amount includes adds nothing.
 
     `pricing` is null, and there are no portions, where somebody stated the amount.
     """
@@ -76,6 +78,7 @@ class LineExplanation(TypedDict):
     price: str | None
     period_start: datetime | None
     period_end: datetime | None
+    discounts: list[LineDiscountResource]
     tax: LineTaxResource | None
     total: MoneyResource
     gives_back: GivenBack | None
@@ -85,12 +88,15 @@ class LineExplanation(TypedDict):
 
 
 class InvoiceExplanation(TypedDict):
-    """Why an invoice comes to its total, which is the sum of its lines."""
+    """Why an invoice comes to its total, which is the sum of its lines' totals. `discounts` says by which terms each
+    took something off.
+    """
 
     object: Literal["invoice_explanation"]
     invoice: str
     number: str | None
     total: MoneyResource
+    discounts: list[InvoiceDiscountResource]
     tax: InvoiceTaxResource | None
     lines: list[LineExplanation]
 
@@ -103,6 +109,7 @@ _EXAMPLE: Final[dict[str, object]] = {
     "invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
     "number": "INV-000042",
     "total": {"amount": 4927, "currency": "EUR"},
+    "discounts": [],
     "tax": None,
     "lines": [
         {
@@ -113,6 +120,7 @@ _EXAMPLE: Final[dict[str, object]] = {
             "price": "price_01m7ywe9z7e398x54gfbrtqnk7",
             "period_start": "2026-01-01T00:00:00Z",
             "period_end": "2026-01-11T00:00:00Z",
+            "discounts": [],
             "tax": None,
             "total": {"amount": 4927, "currency": "EUR"},
             "gives_back": None,
@@ -184,13 +192,14 @@ def explanation_resource(invoice: Invoice) -> InvoiceExplanation:
         "invoice": invoice.invoice_id,
         "number": invoice.number,
         "total": money(invoice.total),
+        "discounts": invoice_discount_resources(invoice),
         "tax": invoice_tax_resource(invoice.tax),
         "lines": [_line(line, node) for line, node in zip(invoice.lines, tree.children, strict=True)],
     }
 
 
 def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
-    price, *_taxes = node.children
+    price, *_further = node.children
     by = line.pricing
     rounded = sum((each.amount for each in price.children if each.kind is ExplanationKind.ROUNDING), Fraction(0))
     return {
@@ -201,6 +210,7 @@ def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
         "price": line.price_id,
         "period_start": line.period_start,
         "period_end": line.period_end,
+        "discounts": line_discount_resources(line),
         "tax": line_tax_resource(line.tax),
         "total": money(line.total),
         "gives_back": None
@@ -267,7 +277,8 @@ async def explain_invoice(call: Call, _asked: NoParameters) -> InvoiceExplanatio
     Each line by the portions of its price: free units, the slices of its tiers, started packages, what a minimum or a
     maximum made of it, the share of the period that is not billed, and the one rounding. All figures are exact, in
     minor units: plain decimals where they come out even, else fractions such as "1/3". They are computed from what the
-    invoice recorded when it was made, whatever has become of the catalogue since. The tax of each line, and where,
+    invoice recorded when it was made, whatever has become of the catalogue since. What each discount took off each
+    line, by the coupon's terms as they were then, stands there, too. The tax of each line, and where,
     at which rate and for what reason it is charged or not, is what the invoice recorded, too.
     """
     wanted = INVOICES.id_of(call)

@@ -19,8 +19,16 @@ class CreditedLine(TypedDict):
     line: str
 
 
+class LineDiscountResource(TypedDict):
+    """What one discount took off a line."""
+
+    discount: str
+    coupon: str
+    amount: MoneyResource
+
+
 class InvoiceLineResource(TypedDict):
-    """One thing billed."""
+    """One thing billed. `amount` is before `discounts`, and its tax is taken on or in what they leave."""
 
     id: str
     description: str
@@ -31,6 +39,7 @@ class InvoiceLineResource(TypedDict):
     product: str | None
     price: str | None
     tax_category: str | None
+    discounts: list[LineDiscountResource]
     tax_inclusive: bool | None
     tax: LineTaxResource | None
     period_start: datetime | None
@@ -50,12 +59,21 @@ def invoice_line_resource(line: InvoiceLine) -> InvoiceLineResource:
         "product": line.product_id,
         "price": line.price_id,
         "tax_category": line.tax_category,
+        "discounts": line_discount_resources(line),
         "tax_inclusive": line.tax_inclusive,
         "tax": line_tax_resource(line.tax),
         "period_start": line.period_start,
         "period_end": line.period_end,
         "gives_back": _credited_line(line.gives_back),
     }
+
+
+def line_discount_resources(line: InvoiceLine) -> list[LineDiscountResource]:
+    """What came off a line, as it is answered."""
+    return [
+        {"discount": each.discount_id, "coupon": each.coupon_id, "amount": money(each.amount)}
+        for each in line.discounts
+    ]
 
 
 def _credited_line(credited: GivesBack | None) -> CreditedLine | None:
@@ -72,6 +90,7 @@ LINE_EXAMPLE: Final[dict[str, object]] = {
     "product": None,
     "price": None,
     "tax_category": None,
+    "discounts": [],
     "tax_inclusive": None,
     "tax": None,
     "period_start": None,

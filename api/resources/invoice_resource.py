@@ -6,6 +6,7 @@ from typing import Final, Literal
 from typing_extensions import TypedDict
 
 from api.http.fields import InvoiceId, MoneyResource, money
+from api.resources.coupons import TermsResource, terms_resource
 from api.resources.customers import CustomerResource
 from api.resources.invoice_line_resource import LINE_EXAMPLE, InvoiceLineResource, invoice_line_resource
 from api.resources.invoice_tax import InvoiceTaxResource, invoice_tax_resource
@@ -16,6 +17,18 @@ from domain.invoicing.invoice import Invoice, InvoiceStatus
 _ID: Final = "in_01m7ywe9z7e398x54gfbrtqnk7"
 
 
+class InvoiceDiscountResource(TermsResource):
+    """What one discount took off the whole invoice, by the coupon's terms as they were when it was redeemed.
+
+    `periods_used` are those of its periods that this invoice uses.
+    """
+
+    discount: str
+    coupon: str
+    periods_used: int
+    amount: MoneyResource
+
+
 class InvoiceResource(TypedDict):
     """An invoice. A draft has no number and no due time: it is finalized at `finalizes_at` (null: when somebody says
     so), and due so many days later if it is paid by hand; both are null once it is no draft.
@@ -23,8 +36,9 @@ class InvoiceResource(TypedDict):
     `payment` is the one that paid it (`collection_status` says
     `succeeded`) or was tried last, and `collection_failure` why that one came to nothing.
 
-    `subtotal` is the sum of the lines. Tax comes on top of them, or is in those that are `tax_inclusive`; a draft has
-    none yet. `tax` is null where the seller charges none anywhere.
+    `subtotal` is the sum of the lines. `discounts` come off it, in their order; tax comes on top of what they leave, or
+    is in the lines that are `tax_inclusive`. A draft has neither yet. `tax` is null where the seller charges none
+    anywhere.
 
     `amount_due` is `total` less `amount_applied` (by the customer's balance; below zero: to it), `amount_paid`, and
     what credit notes took off it: `amount_credited`, but for `amount_given_back`, which had been paid and came back.
@@ -49,6 +63,8 @@ class InvoiceResource(TypedDict):
     currency: str
     lines: list[InvoiceLineResource]
     subtotal: MoneyResource
+    discounts: list[InvoiceDiscountResource]
+    total_discount: MoneyResource
     total_tax: MoneyResource
     tax: InvoiceTaxResource | None
     total: MoneyResource
@@ -90,6 +106,8 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "currency": invoice.currency,
         "lines": [invoice_line_resource(line) for line in invoice.lines],
         "subtotal": money(invoice.subtotal),
+        "discounts": invoice_discount_resources(invoice),
+        "total_discount": money(invoice.total_discount),
         "total_tax": money(invoice.total_tax),
         "tax": invoice_tax_resource(invoice.tax),
         "total": money(invoice.total),
@@ -111,6 +129,20 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
     }
 
 
+def invoice_discount_resources(invoice: Invoice) -> list[InvoiceDiscountResource]:
+    """What came off the whole invoice, as it is answered."""
+    return [
+        {
+            "discount": each.discount_id,
+            "coupon": each.coupon_id,
+            **terms_resource(each.terms),
+            "periods_used": each.periods,
+            "amount": money(each.amount),
+        }
+        for each in invoice.discounts
+    ]
+
+
 EXAMPLE: Final[dict[str, object]] = {
     "id": _ID,
     "object": "invoice",
@@ -129,6 +161,8 @@ EXAMPLE: Final[dict[str, object]] = {
     "currency": "EUR",
     "lines": [LINE_EXAMPLE],
     "subtotal": {"amount": 25000, "currency": "EUR"},
+    "discounts": [],
+    "total_discount": {"amount": 0, "currency": "EUR"},
     "total_tax": {"amount": 0, "currency": "EUR"},
     "tax": None,
     "total": {"amount": 25000, "currency": "EUR"},

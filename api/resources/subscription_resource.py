@@ -1,8 +1,9 @@
 """A subscription as it is answered."""
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.fields import (
@@ -101,6 +102,7 @@ class SubscriptionResource(TypedDict):
     pending_lines: list[InvoiceLineResource]
     latest_invoice: str | None
     past_due_invoices: list[str]
+    discounts: Annotated[list[str], Field(description="Its own, besides those of its customer.")]
     test_clock: str | None
     metadata: dict[str, str]
     created: datetime
@@ -138,6 +140,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "pending_lines": [invoice_line_resource(line) for line in subscription.pending],
         "latest_invoice": subscription.latest_invoice_id,
         "past_due_invoices": list(subscription.past_due_invoice_ids),
+        "discounts": list(subscription.discount_ids),
         "test_clock": subscription.test_clock_id,
         "metadata": dict(subscription.metadata),
         "created": subscription.created_at,
@@ -222,6 +225,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "pending_lines": [],
     "latest_invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
     "past_due_invoices": [],
+    "discounts": [],
     "test_clock": None,
     "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",

@@ -9,6 +9,7 @@ from pydantic import Field
 from api.http.call import Call
 from api.http.fields import (
     Body,
+    CouponId,
     CustomerId,
     Instant,
     New,
@@ -24,6 +25,7 @@ from api.http.listing import (
 from api.http.operations import Intention
 from api.http.resource import Resource
 from api.resources.customers import CUSTOMERS
+from api.resources.discounts import NOT_REDEEMABLE
 from api.resources.subscription_resource import EXAMPLE, SubscriptionResource, subscription_resource
 from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
 from domain.catalog.price import PriceIsArchived, PriceNotFound
@@ -31,14 +33,16 @@ from domain.catalog.product import ProductIsArchived
 from domain.customers.consolidation import TooManyBilledTogether
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.customers.test_clock import TestClockIsDeleted
+from domain.discounts.discount import MAX_DISCOUNTS
 from domain.identity.permissions import Permission
 from domain.invoicing.billing_settings import MAX_DAYS_UNTIL_DUE
 from domain.invoicing.collection import CollectionMethod
 from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
+from domain.kernel.identifiers import DISCOUNT as DISCOUNT_PREFIX
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
 from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions.backdating import StartTooFarBack
-from domain.subscriptions.commands import CreateSubscription
+from domain.subscriptions.commands import CreateSubscription, RequestedCoupon
 from domain.subscriptions.proration_basis import BasisNeedsMonths, ProrationBasis
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.state import SubscriptionStatus
@@ -67,8 +71,8 @@ class NewItem(Body):
 class NewSubscription(New):
     """A subscription to be. The plan's trial and the customer's time zone hold unless others are given.
 
-    A customer at the portal subscribes to a plan as it is, at once: another start or trial, how it is collected and
-    metadata are the merchant's to say, and need the permission `invoices:write`.
+    A customer at the portal subscribes to a plan as it is, at once: another start or trial, coupons, how it is
+    collected and metadata are the merchant's to say, and need the permission `invoices:write`.
     """
 
     reserved = MappingProxyType(
@@ -76,6 +80,7 @@ class NewSubscription(New):
             (
                 "starts_at",
                 "trial_days",
+                "coupons",
                 "collection_method",
                 "days_until_due",
                 "proration_basis",
@@ -89,6 +94,9 @@ class NewSubscription(New):
     customer: CustomerId
     plan: PlanId
     items: Annotated[tuple[NewItem, ...], Field(min_length=1, max_length=MAX_ITEMS)]
+    coupons: Annotated[
+        tuple[CouponId, ...], Field(max_length=MAX_DISCOUNTS, description="Applied to it from its first invoice on")
+    ] = ()
     collection_method: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
     days_until_due: Annotated[int | None, Field(ge=0, le=MAX_DAYS_UNTIL_DUE)] = None
     proration_basis: ProrationBasis = Field(
@@ -158,6 +166,7 @@ SUBSCRIPTIONS: Final = Resource(
         StartTooFarBack,
         BeyondCalendar,
         TooManyBilledTogether,
+        *NOT_REDEEMABLE,
     ),
 )
 async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
@@ -175,6 +184,9 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
             customer_id=body.customer,
             plan_id=body.plan,
             items=tuple(RequestedItem(price_id=item.price, quantity=item.quantity) for item in body.items),
+            coupons=tuple(
+                RequestedCoupon(coupon_id=coupon, discount_id=new_id(DISCOUNT_PREFIX)) for coupon in body.coupons
+            ),
             collection=body.collection_method,
             days_until_due=body.days_until_due,
             proration_basis=body.proration_basis,

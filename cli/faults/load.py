@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cli.faults.client import FaultClient, Told
 from cli.faults.credits import Credits
+from cli.faults.discounting import Discounting
 from cli.faults.drafting import Drafting
 from cli.faults.races import Races, a_part, other_items
 from cli.faults.world import CURRENCIES, Person, World
@@ -99,7 +100,8 @@ class Load:
         self._who = f"{seed}:{client.tenant_id}"
         self.world = self._world = World()
         self.others: list[World] = []
-        self._races = Races(client, self._world)
+        self._discounting = Discounting(client, self._world)
+        self._races = Races(client, self._world, self._discounting.race)
         self._credits = Credits(client, self._world)
         self._drafting = Drafting(client, self._world)
         self._actions: dict[str, tuple[int, Action]] = {
@@ -119,6 +121,7 @@ class Load:
             "cancel": (4, self._cancel),
             "hold up": (5, self._hold_up),
             "other items": (5, self._other_items),
+            "discount": (6, self._discounting.run),
             "change": (6, self._change),
             "advance": (3, self._advance),
             "stop": (2, self._stop_clock),
@@ -130,7 +133,7 @@ class Load:
         }
 
     async def prepare(self) -> None:
-        """A product, and a plan with its prices."""
+        """A product, a plan with its prices, and coupons."""
         settings = f"/v1/tenants/{self._client.tenant_id}/tax-settings"
         assert (await self._client.command("PATCH", settings, {"seller_country": "DE"})).accepted
         for country, percent in TAXED.items():
@@ -146,6 +149,7 @@ class Load:
         self._world.plan = plan["id"]
         for price in PRICES:
             self._world.prices.append((await self._made("/v1/prices", {"plan": plan["id"], **price}))["id"])
+        await self._discounting.prepare()
         chance = random.Random(f"{self._who}:first")  # noqa: S311  a schedule, not a secret
         for _ in range(ACTORS):
             await self._join(chance)
@@ -205,6 +209,8 @@ class Load:
             order["starts_at"] = (CLOCK_START - MONTH * chance.randint(1, 3)).isoformat()
         elif kind < 1 / 5:
             order["trial_days"] = chance.randint(1, 40)
+        if chance.random() < 1 / 3:
+            order["coupons"] = self._discounting.chosen(chance)
         told = await self._post("/v1/subscriptions", order)
         if told.accepted:
             _keep(self._world.subscriptions, told.body["id"])

@@ -2,12 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from cli.faults.client import FaultClient, Told
 from cli.faults.world import CURRENCIES, World
+
+Race: TypeAlias = Callable[[random.Random], Awaitable[None]]
 
 REFUNDS_AT_ONCE: Final = 4
 A_PART_MAX: Final = 1_500
@@ -26,9 +28,10 @@ class Entry:
 class Races:
     """Runs races on what the load has made."""
 
-    def __init__(self, client: FaultClient, world: World) -> None:
+    def __init__(self, client: FaultClient, world: World, redeeming: Race) -> None:
         self._client = client
         self._world = world
+        self._redeeming = redeeming
 
     async def run(self, chance: random.Random) -> None:
         """One race of a kind drawn at random, if there is anything to race for."""
@@ -45,6 +48,7 @@ class Races:
                 self._renew_and_cancel,
                 self._change_and_renew,
                 self._change_items,
+                self._redeeming,
             )
         )
         await race(chance)

@@ -26,5 +26,7 @@ class World:
     invoices: list[str] = field(default_factory=list)
     subscriptions: list[str] = field(default_factory=list)
     clocks: dict[str, datetime] = field(default_factory=dict)
+    coupons: list[str] = field(default_factory=list)
+    discounts: list[str] = field(default_factory=list)
     plan: str = ""
     prices: list[str] = field(default_factory=list)

@@ -10,8 +10,15 @@ from typing import Final
 
 from domain.customers import balance as balances
 from domain.customers import consolidation, waiting_items
+from domain.customers import discounts as discounts_of
 from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn, CustomerBalanceEvent
 from domain.customers.consolidation import ConsolidationEvent, CustomerBilledApart, CustomerBilledTogether
+from domain.customers.discounts import (
+    BorneDiscount,
+    CustomerDiscountAttached,
+    CustomerDiscountEnded,
+    CustomerDiscountEvent,
+)
 from domain.customers.tax_location import TaxLocation
 from domain.customers.test_clock import business_time, in_use
 from domain.customers.waiting_items import (
@@ -146,6 +153,7 @@ CustomerEvent = (
     | CustomerBalanceEvent
     | WaitingItemEvent
     | ConsolidationEvent
+    | CustomerDiscountEvent
 )
 
 
@@ -189,6 +197,7 @@ class CustomerIsErased(Refusal):
 class Customer:
     """`balance` is what the next invoices draw on, never below zero; `waiting_items` are what the next one bills.
     Renewals of the subscriptions in `billed_together` share invoices.
+    `discounts` are those of everything that they are billed; those that were removed last are still known.
     """
 
     customer_id: str
@@ -205,6 +214,7 @@ class Customer:
     balance: Money
     waiting_items: tuple[WaitingItem, ...]
     billed_together: tuple[str, ...]
+    discounts: tuple[BorneDiscount, ...]
     created_at: datetime
     deleted_at: datetime | None
     erased_at: datetime | None
@@ -259,6 +269,7 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             balance=Money.zero(event.currency),
             waiting_items=(),
             billed_together=(),
+            discounts=(),
             created_at=event.created_at,
             deleted_at=None,
             erased_at=None,
@@ -287,6 +298,8 @@ def evolve(customer: Customer | None, event: CustomerEvent) -> Customer:
             return replace(customer, waiting_items=waiting_items.after(customer.waiting_items, event))
         case CustomerBilledTogether() | CustomerBilledApart():
             return replace(customer, billed_together=consolidation.after(customer.billed_together, event))
+        case CustomerDiscountAttached() | CustomerDiscountEnded():
+            return replace(customer, discounts=discounts_of.after(customer.discounts, event))
 
 
 def claims(event: CustomerEvent, customer: Customer) -> tuple[Claim, ...]:
@@ -322,6 +335,7 @@ EVENTS: dict[str, type] = {
     **balances.EVENTS,
     **waiting_items.EVENTS,
     **consolidation.EVENTS,
+    **discounts_of.EVENTS,
 }
 
 CUSTOMER: Stream[Customer] = Stream(

@@ -54,6 +54,14 @@ class Coupon:
     redeem_before: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponOnLines:
+    """A coupon that may touch some lines alone, by their places: what it is billed with, or has periods left for."""
+
+    coupon: Coupon
+    lines: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class DiscountableLine:
     """A line before coupons. One that is not `discountable` keeps its amount, as every credit does."""
@@ -84,18 +92,21 @@ class CouponExhausted(Refusal):
     """The coupon was redeemed as often as it may be."""
 
     code = "coupon_exhausted"
+    param = "coupon"
 
 
 class CouponExpired(Refusal):
     """The coupon can no longer be redeemed."""
 
     code = "coupon_expired"
+    param = "coupon"
 
 
 class CouponInOtherCurrency(Refusal):
     """The coupon takes off a fixed amount in another currency than the customer's."""
 
     code = "coupon_in_other_currency"
+    param = "coupon"
 
 
 def check_coupon(coupon: Coupon) -> None:
@@ -103,16 +114,16 @@ def check_coupon(coupon: Coupon) -> None:
     match coupon.discount:
         case PercentOff(percent=percent):
             if not percent.is_finite() or not 0 < percent <= HUNDRED_PERCENT:
-                raise InvalidCoupon(field="percent", reason="must be above 0 and at most 100")
+                raise InvalidCoupon(field="percent", reason="must be above 0 and at most 100").at("percent_off")
         case AmountOff(amount=amount):
             if amount.amount <= 0:
-                raise InvalidCoupon(field="amount", reason="must be above zero")
+                raise InvalidCoupon(field="amount", reason="must be above zero").at("amount_off")
     if (coupon.duration is CouponDuration.REPEATING) != (coupon.periods is not None):
-        raise InvalidCoupon(field="periods", reason="goes with a repeating coupon, and only with one")
+        raise InvalidCoupon(field="periods", reason="goes with a repeating coupon, and only with one").at("periods")
     if coupon.periods is not None and coupon.periods < 1:
-        raise InvalidCoupon(field="periods", reason="must be at least 1")
+        raise InvalidCoupon(field="periods", reason="must be at least 1").at("periods")
     if coupon.max_redemptions is not None and coupon.max_redemptions < 1:
-        raise InvalidCoupon(field="max_redemptions", reason="must be at least 1")
+        raise InvalidCoupon(field="max_redemptions", reason="must be at least 1").at("max_redemptions")
 
 
 def check_redeemable(coupon: Coupon, redemptions: int, currency: CurrencyCode, now: datetime) -> None:
@@ -145,13 +156,14 @@ def is_used_up(coupon: Coupon, periods_discounted: int) -> bool:
 
 def discounts_on(
     lines: Sequence[DiscountableLine],
-    coupons: Sequence[Coupon],
+    coupons: Sequence[Coupon | CouponOnLines],
     currency: CurrencyCode,
     rounding: Rounding,
 ) -> tuple[AppliedDiscount, ...]:
     """What each coupon takes off, in the order of application: percentages first, then fixed amounts, else as given.
 
-    A coupon is computed once, on the sum of what is left of the discountable lines of its products, rounded to minor
+    A coupon is computed once, on the sum of what is left of the discountable lines of its products (and of those that
+    it may touch, where it names them), rounded to minor
     units by `rounding` (percent), and capped at that sum (fixed). It is split over those lines in proportion, so none
     is discounted below zero. A credit is never discounted, whatever its line says: it gives back what was paid for it,
     and a discount of today would take away from that. A sum of zero gets no discount; nor does an invoice in another
@@ -159,12 +171,14 @@ def discounts_on(
     """
     left = [line.amount for line in lines]
     applied: list[AppliedDiscount] = []
-    in_order = sorted(coupons, key=lambda coupon: isinstance(coupon.discount, AmountOff))  # stable
-    for coupon in in_order:
+    every_line = range(len(lines))
+    named = [(one.coupon, one.lines) if isinstance(one, CouponOnLines) else (one, every_line) for one in coupons]
+    in_order = sorted(named, key=lambda one: isinstance(one[0].discount, AmountOff))  # stable
+    for coupon, touched in in_order:
         chosen = [
             index
-            for index, line in enumerate(lines)
-            if line.discountable
+            for index in touched
+            if (line := lines[index]).discountable
             and line.amount.amount > 0
             and (not coupon.product_ids or line.product_id in coupon.product_ids)
         ]

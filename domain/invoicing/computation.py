@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TypeAlias
 
-from domain.discounts.computation import AppliedDiscount, Coupon, DiscountableLine, discounts_on
+from domain.discounts.computation import AppliedDiscount, Coupon, CouponOnLines, DiscountableLine, discounts_on
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money, sum_money
 from domain.kernel.rounding import Rounding
@@ -112,7 +112,7 @@ def compute_invoice(
     lines: Sequence[InvoiceLine],
     currency: CurrencyCode,
     *,
-    coupons: Sequence[Coupon] = (),
+    coupons: Sequence[Coupon | CouponOnLines] = (),
     prepaid: AvailableCredits | None = None,
     rounding: Rounding,
 ) -> ComputedInvoice:

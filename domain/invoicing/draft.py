@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.invoice_discount import Discountable
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.metadata import Metadata
@@ -55,12 +56,14 @@ class RemoveInvoiceItem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftTerms:
     """How a draft becomes an invoice: at `finalizes_at` by its timer (None: when somebody says so), due so many days
-    later if it is paid by hand.
+    later if it is paid by hand. What it bills of a subscription is discounted by what held when it was due, whenever it
+    is finalized (`discountable`); None: by what holds then.
     """
 
     finalizes_at: datetime | None
     days_until_due: int
     rounding: Rounding
+    discountable: Discountable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

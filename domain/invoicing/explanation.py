@@ -46,8 +46,9 @@ class ExplanationKind(StrEnum):
 class Explanation:
     """`amount`: minor units, exact; the sum of `children` where there are any.
 
-    `reference`: the id of the line, coupon, rate or grant. `quantity`, `rate` and `tier` explain a portion of a price
-    (see Portion). `of_which` says what is contained in the amount without adding to it: tax in inclusive prices.
+    `reference`: the id of the line, coupon (of what was billed: discount), rate or grant. `quantity`, `rate` and `tier`
+    explain a portion of a price (see Portion). `of_which` says what is contained in the amount without adding to it:
+    tax in inclusive prices.
     """
 
     kind: ExplanationKind
@@ -86,7 +87,8 @@ def explain_invoice(lines: Sequence[InvoiceLine], computed: ComputedInvoice, rou
 def explain_billed(lines: Sequence[BilledLine], currency: CurrencyCode) -> Explanation:
     """The tree from an invoice's total, by its lines, down to the tiers' quantities. Minor units.
 
-    What priced a line stands in it (`LinePricing`), and so does its tax; a stated amount has no portions.
+    What priced a line stands in it (`LinePricing`), and so do its discounts and its tax; a stated amount has no
+    portions.
     """
     total = sum_money((line.total for line in lines), currency)
     return _node(ExplanationKind.TOTAL, total, children=tuple(_billed_node(line) for line in lines))
@@ -100,6 +102,9 @@ def _billed_node(line: BilledLine) -> Explanation:
         if line.gives_back is not None:
             portions = _given_back(portions, line.gives_back.paid_part, line.amount)
     price = _node(ExplanationKind.PRICE, line.amount, children=portions)
+    discounts = tuple(
+        _node(ExplanationKind.DISCOUNT, -each.amount, reference=each.discount_id) for each in line.discounts
+    )
     kind = ExplanationKind.TAX_INCLUDED if line.tax_inclusive else ExplanationKind.TAX
     shares = () if line.tax is None else line.tax.shares
     taxes = tuple(_node(kind, share.amount, reference=share.rate_id) for share in shares)
@@ -107,7 +112,7 @@ def _billed_node(line: BilledLine) -> Explanation:
         ExplanationKind.LINE,
         line.total,
         reference=line.line_id,
-        children=(price, *(() if line.tax_inclusive else taxes)),
+        children=(price, *discounts, *(() if line.tax_inclusive else taxes)),
         of_which=taxes if line.tax_inclusive else (),
     )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from domain.invoicing.balance import balance_of
 from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.invoice_discount import InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxFacts, TaxTotal
 from domain.kernel.currency import CurrencyCode
@@ -22,8 +23,9 @@ class VoidInvoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceFinalized:
-    """The invoice as it is owed. `total` is the sum of the lines with their tax; `due_at` is when it should be paid.
-    `tax` is None where the seller charges none anywhere.
+    """The invoice as it is owed. `total` is the sum of the lines, less their discounts, with their tax; `due_at` is
+    when it should be paid. `discounts` stand in the order in which they were taken off. `tax` is None where the seller
+    charges none anywhere.
 
     `applied` is what the customer's balance paid of it; below zero, what of it became the customer's balance. `number`
     is printed of the count of `series`. `further_subscription_ids` are others that it bills, too.
@@ -39,6 +41,7 @@ class InvoiceFinalized:
     currency: CurrencyCode
     lines: tuple[InvoiceLine, ...]
     total: Money
+    discounts: tuple[InvoiceDiscount, ...] = ()
     applied: Money
     tax: TaxFacts | None = None
     memo: str | None = None

@@ -38,6 +38,7 @@ from domain.invoicing.draft import (
     InvoiceItemRemoved,
 )
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
+from domain.invoicing.invoice_discount import InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxFacts
 from domain.invoicing.settlement import (
@@ -134,6 +135,7 @@ class Invoice:
     collection_failure: str | None
     currency: CurrencyCode
     lines: tuple[InvoiceLine, ...]
+    discounts: tuple[InvoiceDiscount, ...]
     tax: TaxFacts | None
     total: Money
     amount_applied: Money
@@ -164,8 +166,13 @@ class Invoice:
 
     @property
     def subtotal(self) -> Money:
-        """The sum of the lines' amounts: before tax that comes on top, and with what they include."""
+        """The sum of the lines' amounts: before discounts and tax that comes on top, and with what they include."""
         return sum_money((line.amount for line in self.lines), self.currency)
+
+    @property
+    def total_discount(self) -> Money:
+        """What all discounts take off together; nothing off a draft."""
+        return sum_money((each.amount for each in self.discounts), self.currency)
 
     @property
     def total_tax(self) -> Money:
@@ -214,6 +221,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 collection_failure=None,
                 currency=event.currency,
                 lines=event.lines,
+                discounts=(),
                 tax=None,
                 total=sum_money((line.amount for line in event.lines), event.currency),
                 amount_applied=Money(0, event.currency),
@@ -250,6 +258,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 collection_failure=None,
                 currency=event.currency,
                 lines=event.lines,
+                discounts=event.discounts,
                 tax=event.tax,
                 total=event.total,
                 amount_applied=event.applied,

@@ -8,10 +8,11 @@ from fractions import Fraction
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.computation import AmountLine, compute_invoice
+from domain.invoicing.invoice_discount import LineDiscount
 from domain.invoicing.invoice_tax import LineTax
 from domain.invoicing.unused_credit import GivesBack
 from domain.kernel.currency import CurrencyCode
-from domain.kernel.money import Money
+from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
 from domain.pricing.models import Price
@@ -47,7 +48,8 @@ class LinePricing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLine:
-    """One thing billed: its amount is final to the minor unit. The period is the service period, if there is one.
+    """One thing billed: its amount is final to the minor unit, and so is what each discount takes off it. The period is
+    the service period, if there is one.
 
     `tax_category` is the product's at the time it was sold. `pricing` is None where somebody stated the amount. The
     amount contains the tax if `tax_inclusive`; None: as the tenant's tax settings say when it is finalized. `tax` is
@@ -67,24 +69,27 @@ class InvoiceLine:
     period_start: datetime | None = None
     period_end: datetime | None = None
     pricing: LinePricing | None = None
+    discounts: tuple[LineDiscount, ...] = ()
     tax_inclusive: bool | None = None
     tax: LineTax | None = None
     gives_back: GivesBack | None = None
 
     @property
+    def discounted(self) -> Money:
+        """What discounts leave of its amount: with the tax that it includes, without that which comes on top."""
+        if not self.discounts:
+            return self.amount
+        return self.amount - sum_money((each.amount for each in self.discounts), self.amount.currency)
+
+    @property
     def net(self) -> Money:
         """What it comes to without tax, as revenue."""
-        return self.amount if self.tax is None else self.tax.net
+        return self.discounted if self.tax is None else self.tax.net
 
     @property
     def total(self) -> Money:
         """What it comes to with its tax."""
-        return self.amount if self.tax is None else self.tax.total
-
-    @property
-    def discounted(self) -> Money:
-        """What discounts left of its amount: with the tax that it includes, without that which comes on top."""
-        return self.total if self.tax_inclusive else self.net
+        return self.discounted if self.tax is None else self.tax.total
 
     @property
     def is_deferred(self) -> bool:

@@ -11,9 +11,11 @@ from domain.customers.customer import CUSTOMER, Customer
 from domain.customers.waiting_items import CustomerItemsBilled, WaitingItem
 from domain.invoicing.billing_settings import BillingSettings, billing_settings
 from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.discounting import discounts_of, used, uses_of
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE, Invoice
+from domain.invoicing.invoice_discount import Discountable
 from domain.invoicing.invoice_line import (
     MAX_INVOICE_LINES,
     MAX_INVOICE_TOTAL,
@@ -46,6 +48,7 @@ def billed(
     lines: tuple[InvoiceLine, ...],
     days_until_due: int,
     rounding: Rounding,
+    discountable: Discountable,
     at: datetime,
 ) -> list[Change]:
     """The changes by which a subscription bills these lines, and what waits for the customer's next invoice: finalized
@@ -70,6 +73,7 @@ def billed(
             rounding=rounding,
             series=settings.invoice_series,
             memo=settings.memo,
+            discountable=discountable,
             at=at,
         )
         return [*changes, *waiting]
@@ -83,7 +87,9 @@ def billed(
         collection=collection,
         currency=currency,
         lines=lines,
-        terms=DraftTerms(finalizes_at=finalizes_at, days_until_due=days_until_due, rounding=rounding),
+        terms=DraftTerms(
+            finalizes_at=finalizes_at, days_until_due=days_until_due, rounding=rounding, discountable=discountable
+        ),
         series=settings.invoice_series,
         memo=settings.memo,
         test_clock_id=customer.test_clock_id,
@@ -144,6 +150,7 @@ def finalized_draft(
         rounding=draft.terms.rounding,
         series=draft.series,
         memo=draft.memo,
+        discountable=draft.terms.discountable or Discountable(at=at),
         at=at,
     )
 
@@ -163,15 +170,26 @@ def finalized(
     rounding: Rounding,
     series: str,
     memo: str | None,
+    discountable: Discountable,
     at: datetime,
 ) -> list[Change]:
-    """The changes that issue an invoice: its number is taken, its lines are final, with their tax, it is posted.
+    """The changes that issue an invoice: its number is taken, its lines are final, with their discounts and their tax,
+    it is posted, and what it uses of the discounts is counted.
 
     One that is charged automatically is due at once; one that is paid by hand that many days later. The customer's
     balance pays of it what it can; what it comes to below zero becomes that balance. Where nothing is due it is paid.
     Raises InvalidInvoiceLines, also where it is the tax on top that makes it too much.
     """
-    invoiced = taxed(lines, currency, rounding, settings=tax_settings(streams), customer=customer, at=at)
+    discounts = discounts_of(streams, customer, discountable)
+    invoiced = taxed(
+        lines,
+        currency,
+        rounding,
+        settings=tax_settings(streams),
+        customer=customer,
+        uses=uses_of(discounts, lines, discountable, currency, rounding),
+        at=at,
+    )
     if abs(invoiced.total.amount) > MAX_INVOICE_TOTAL:
         raise InvalidInvoiceLines(total=invoiced.total.amount, most=MAX_INVOICE_TOTAL)
     number_taken, number = take_number(streams, settings, series, invoice_id=invoice_id, at=at)
@@ -187,6 +205,7 @@ def finalized(
         currency=currency,
         lines=invoiced.lines,
         total=invoiced.total,
+        discounts=invoiced.discounts,
         applied=min(invoiced.total, customer.balance),
         tax=invoiced.tax,
         memo=memo,
@@ -197,6 +216,7 @@ def finalized(
     return [
         number_taken,
         INVOICE.change(event),
+        *used(invoice_id, invoiced.discounts, discounts, at),
         *balance_moved(customer.customer_id, event.applied, invoice_id, at),
         *_paid_if_nothing_due(event),
     ]

@@ -1,6 +1,7 @@
-"""The tax of an invoice that is finalized: by the tenant's table, the customer's place and status, and the date there.
+"""What an invoice that is finalized comes to: its lines, less its discounts, with their tax.
 
-A tenant without a registration charges no tax, and its invoices say nothing of it.
+The tax is by the tenant's table, the customer's place and status, and the date there, on what the discounts leave. A
+tenant without a registration charges no tax, and its invoices say nothing of it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,10 @@ from datetime import datetime
 
 from domain.customers.customer import Customer
 from domain.customers.tax_location import TaxLocation
+from domain.discounts.computation import AppliedDiscount
 from domain.invoicing.computation import AmountLine, ComputedLine, compute_invoice
+from domain.invoicing.discounting import DiscountUse, told
+from domain.invoicing.invoice_discount import InvoiceDiscount, LineDiscount
 from domain.invoicing.invoice_line import InvoiceLine, check_lines
 from domain.invoicing.invoice_tax import LineTax, TaxFacts, TaxTotal, jurisdiction
 from domain.kernel.billing_period import zone_of
@@ -31,10 +35,13 @@ from domain.tax.settings import TaxRegistration, TaxSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taxed:
-    """The lines with their tax, what they come to with it, and what it rests on; None where nothing is said of it."""
+    """The lines with their discounts and their tax, what they come to, and what the tax rests on; None where nothing is
+    said of it.
+    """
 
     lines: tuple[InvoiceLine, ...]
     total: Money
+    discounts: tuple[InvoiceDiscount, ...]
     tax: TaxFacts | None
 
 
@@ -45,17 +52,29 @@ def taxed(
     *,
     settings: TaxSettings,
     customer: Customer,
+    uses: Sequence[DiscountUse] = (),
     at: datetime,
 ) -> Taxed:
-    """The lines as they are billed to the customer at that instant.
+    """The lines as they are billed to the customer at that instant, with what the uses of discounts take off them.
 
-    Each rate's tax is computed once on the sum of its lines, and split over them. Raises InvalidInvoiceLines.
+    Each rate's tax is computed once on the sum of its discounted lines, and split over them. Raises
+    InvalidInvoiceLines.
     """
     before = check_lines(lines, currency, rounding)
     seller_country = settings.seller_country
     gives_tax_back = any(line.gives_back is not None and line.gives_back.rates for line in lines)
     if not (settings.registrations or gives_tax_back) or seller_country is None:
-        return Taxed(lines=lines, total=before, tax=None)
+        if not uses:
+            return Taxed(lines=lines, total=before, discounts=(), tax=None)
+        untaxed = compute_invoice(
+            [_amount_line(line) for line in lines], currency, coupons=[use.coupon for use in uses], rounding=rounding
+        )
+        return Taxed(
+            lines=_with_discounts(lines, uses, untaxed.discounts),
+            total=untaxed.total,
+            discounts=told(uses, [each.amount for each in untaxed.discounts]),
+            tax=None,
+        )
     lines = tuple(
         replace(line, tax_inclusive=settings.prices_include_tax) if line.tax_inclusive is None else line
         for line in lines
@@ -83,20 +102,13 @@ def taxed(
     }
     decided = [_as_it_was(line) or decisions[line.tax_category] for line in lines]
     computed = compute_invoice(
-        [
-            AmountLine(
-                line_id=line.line_id,
-                product_id=line.product_id or line.line_id,
-                amount=line.amount,
-                discountable=False,
-                tax_rates=decision.rates,
-                tax_inclusive=line.tax_inclusive is True,
-            )
-            for line, decision in zip(lines, decided, strict=True)
-        ],
+        [_amount_line(line, decision.rates) for line, decision in zip(lines, decided, strict=True)],
         currency,
+        coupons=[use.coupon for use in uses],
         rounding=rounding,
     )
+    if uses:
+        lines = _with_discounts(lines, uses, computed.discounts)
     with_tax = tuple(
         _with_tax(line, decision, each) for line, decision, each in zip(lines, decided, computed.lines, strict=True)
     )
@@ -115,7 +127,44 @@ def taxed(
             *_untaxed(with_tax, jurisdiction(place.country, None if registration is None else registration.region)),
         ),
     )
-    return Taxed(lines=with_tax, total=computed.total, tax=facts)
+    return Taxed(
+        lines=with_tax,
+        total=computed.total,
+        discounts=told(uses, [each.amount for each in computed.discounts]),
+        tax=facts,
+    )
+
+
+def _amount_line(line: InvoiceLine, rates: tuple[TaxRate, ...] = ()) -> AmountLine:
+    return AmountLine(
+        line_id=line.line_id,
+        product_id=line.product_id or line.line_id,
+        amount=line.amount,
+        discountable=True,
+        tax_rates=rates,
+        tax_inclusive=line.tax_inclusive is True,
+    )
+
+
+def _with_discounts(
+    lines: tuple[InvoiceLine, ...], uses: Sequence[DiscountUse], taken: Sequence[AppliedDiscount]
+) -> tuple[InvoiceLine, ...]:
+    """What each use took off each line, in the order of application; nothing says nothing."""
+    return tuple(
+        replace(
+            line,
+            discounts=tuple(
+                LineDiscount(
+                    discount_id=use.discount.discount_id,
+                    coupon_id=use.discount.coupon_id,
+                    amount=applied.by_line[nth],
+                )
+                for use, applied in zip(uses, taken, strict=True)
+                if not applied.by_line[nth].is_zero
+            ),
+        )
+        for nth, line in enumerate(lines)
+    )
 
 
 def _place_of(customer: Customer) -> TaxLocation | None:

@@ -30,13 +30,16 @@ def elapsed(subscription: Subscription, at: datetime, streams: Streams) -> list[
     """
     periods: list[SubscriptionPeriodStarted] = []
     lines: list[InvoiceLine] = []
+    bills: list[int] = []
     reached = subscription
     while reached.next_period_at <= at:
         if len(periods) == MAX_BACKDATED_PERIODS:
             raise StartTooFarBack(starts_at=subscription.starts_at, most_periods=MAX_BACKDATED_PERIODS)
         index, period = next_period(reached)
         longer = longer_periods(reached, index, period.start)
-        lines += period_lines(reached, period, longer, period_invoice_id(subscription, index))
+        of_period = period_lines(reached, period, longer, period_invoice_id(subscription, index))
+        lines += of_period
+        bills.append(len(of_period))
         started = SubscriptionPeriodStarted(
             subscription_id=subscription.subscription_id,
             index=index,
@@ -55,5 +58,5 @@ def elapsed(subscription: Subscription, at: datetime, streams: Streams) -> list[
     invoice_id = period_invoice_id(subscription, reached.period_index)
     return [
         *(SUBSCRIPTION.change(replace(started, invoice_id=invoice_id if lines else None)) for started in periods),
-        *issued(subscription, invoice_id, tuple(lines), streams, at),
+        *issued(subscription, invoice_id, tuple(lines), streams, at, bills=bills),
     ]

@@ -17,13 +17,17 @@ from domain.customers.customer import (
     open_for_business,
     time_of,
 )
+from domain.discounts.commands import redeem
 from domain.invoicing.collection import CollectionMethod
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.billing_period import trial_end as end_of_trial
+from domain.kernel.consequences import After
 from domain.kernel.metadata import Metadata
+from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.backdating import elapsed
+from domain.subscriptions.discounts import SubscriptionDiscountAttached
 from domain.subscriptions.proration_basis import ProrationBasis
 from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.selling import RequestedItem, sold_plan, terms_of
@@ -37,6 +41,14 @@ CLOCK_LAG_MAX = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedCoupon:
+    """A coupon, and the discount that is made of it."""
+
+    coupon_id: str
+    discount_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateSubscription:
     """None takes the plan's trial, the customer's time zone and the settings' net terms, and begins at once."""
 
@@ -44,6 +56,7 @@ class CreateSubscription:
     customer_id: str
     plan_id: str
     items: tuple[RequestedItem, ...]
+    coupons: tuple[RequestedCoupon, ...] = ()
     collection: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
     days_until_due: int | None = None
     billed_together: bool = False
@@ -96,8 +109,36 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
         metadata=command.metadata,
         created_at=at,
     )
-    begun = elapsed(subscriptions.evolve(None, created), at, streams)
-    return Decision(at, [SUBSCRIPTION.change(created), *_joined(command, customer), *begun])
+    changes = [SUBSCRIPTION.change(created), *_joined(command, customer)]
+    if not command.coupons:
+        return Decision(at, [*changes, *elapsed(subscriptions.evolve(None, created), at, streams)])
+    after = After(streams, changes)
+    for nth, coupon in enumerate(command.coupons):
+        discounted = _discounted(created, coupon, nth, customer, after, at)
+        after.add(*discounted)
+        changes += discounted
+    return Decision(at, [*changes, *elapsed(SUBSCRIPTION.of(after, command.subscription_id), at, after)])
+
+
+def _discounted(
+    created: SubscriptionCreated, coupon: RequestedCoupon, nth: int, customer: Customer, streams: After, at: datetime
+) -> list[Change]:
+    """A coupon with which it begins."""
+    subscription_id = created.subscription_id
+    try:
+        redeemed = redeem(
+            streams,
+            coupon_id=coupon.coupon_id,
+            discount_id=coupon.discount_id,
+            customer=customer,
+            subscription_id=subscription_id,
+            held=SUBSCRIPTION.of(streams, subscription_id).discount_ids,
+            at=at,
+        )
+    except Refusal as refused:
+        raise refused.at(f"coupons.{nth}") from None
+    borne = SubscriptionDiscountAttached(subscription_id=subscription_id, discount_id=coupon.discount_id)
+    return [*redeemed, SUBSCRIPTION.change(borne)]
 
 
 def _joined(command: CreateSubscription, customer: Customer) -> list[Change]:

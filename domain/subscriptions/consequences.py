@@ -6,6 +6,7 @@ from typing import Final
 
 from domain.customers.consolidation import CustomerBilledApart
 from domain.customers.customer import CUSTOMER
+from domain.discounts.discount import DiscountEnded
 from domain.invoicing.collection import InvoiceCollectionFailed
 from domain.invoicing.finalization import InvoiceVoided
 from domain.invoicing.invoice import INVOICE
@@ -14,6 +15,7 @@ from domain.kernel.consequences import After, Consequence
 from domain.kernel.stream import Change, Streams
 from domain.subscriptions.cancellation import SubscriptionCanceled
 from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
+from domain.subscriptions.discounts import SubscriptionDiscountEnded
 from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
@@ -61,10 +63,19 @@ def _billed_by(invoice_id: str, streams: Streams) -> list[Subscription]:
     return [subscription for subscription in found if subscription is not None]
 
 
+def no_longer_discounted(event: DiscountEnded, streams: Streams, at: datetime) -> list[Change]:
+    """Whose discount of their own has ended does not look for it any more."""
+    if event.subscription_id is None:
+        return []
+    ended = SubscriptionDiscountEnded(subscription_id=event.subscription_id, discount_id=event.discount_id)
+    return [SUBSCRIPTION.change(ended)]
+
+
 CONSEQUENCES: Final[Mapping[type, Consequence]] = {
     InvoicePaid: recovered,
     InvoiceVoided: recovered,
     InvoiceMarkedUncollectible: recovered,
     InvoiceCollectionFailed: past_due,
     SubscriptionCanceled: billed_apart,
+    DiscountEnded: no_longer_discounted,
 }

@@ -42,7 +42,8 @@ class Subscription:
     that run began; `paid` and `arrears_from` are of items that were changed since. `pending` are the lines of changes
     that the next invoice bills, whatever that is for, and `changes` counts changes.
 
-    `resumed_at` is the end of its last pause. `past_due_invoice_ids` are the open invoices whose collection failed.
+    `resumed_at` is the end of its last pause. `discount_ids` are its own, besides its customer's.
+    `past_due_invoice_ids` are the open invoices whose collection failed.
     """
 
     subscription_id: str
@@ -69,6 +70,7 @@ class Subscription:
     cancel_at: datetime | None
     ends_with_period: bool
     canceled_at: datetime | None
+    discount_ids: tuple[str, ...]
     latest_invoice_id: str | None
     past_due_invoice_ids: tuple[str, ...]
     test_clock_id: str | None

@@ -13,6 +13,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
+from domain.subscriptions import discounts as discounts_of
 from domain.subscriptions.cancellation import (
     SubscriptionCanceled,
     SubscriptionCancellationScheduled,
@@ -25,6 +26,11 @@ from domain.subscriptions.change import (
     SubscriptionChangeUnscheduled,
 )
 from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
+from domain.subscriptions.discounts import (
+    SubscriptionDiscountAttached,
+    SubscriptionDiscountEnded,
+    SubscriptionDiscountEvent,
+)
 from domain.subscriptions.pause import (
     SubscriptionPaused,
     SubscriptionReactivated,
@@ -90,6 +96,7 @@ SubscriptionEvent = (
     | SubscriptionCanceled
     | SubscriptionPastDue
     | SubscriptionRecovered
+    | SubscriptionDiscountEvent
     | SubscriptionMetadataSet
 )
 
@@ -177,6 +184,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             cancel_at=None,
             ends_with_period=False,
             canceled_at=None,
+            discount_ids=(),
             latest_invoice_id=None,
             past_due_invoice_ids=(),
             test_clock_id=event.test_clock_id,
@@ -274,6 +282,8 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 status=SubscriptionStatus.ACTIVE if recovered else subscription.status,
                 past_due_invoice_ids=left,
             )
+        case SubscriptionDiscountAttached() | SubscriptionDiscountEnded():
+            return replace(subscription, discount_ids=discounts_of.after(subscription.discount_ids, event))
         case SubscriptionMetadataSet():
             return replace(subscription, metadata=event.metadata)
 
@@ -375,6 +385,7 @@ EVENTS: dict[str, type] = {
     "subscription.cancellation_scheduled": SubscriptionCancellationScheduled,
     "subscription.cancellation_undone": SubscriptionCancellationUndone,
     "subscription.canceled": SubscriptionCanceled,
+    **discounts_of.EVENTS,
     "subscription.past_due": SubscriptionPastDue,
     "subscription.recovered": SubscriptionRecovered,
     "subscription.metadata_set": SubscriptionMetadataSet,

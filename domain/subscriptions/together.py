@@ -64,12 +64,13 @@ def started_together(members: Sequence[Subscription], streams: Streams, at: date
         return [SUBSCRIPTION.change(started) for _, started, _, _ in begun]
     first, _, invoice_id, _ = billed[0]
     lines = tuple([line for _, _, _, bills in billed for line in bills])
-    further = tuple([each.subscription_id for each, _, _, _ in billed[1:]])
+    further = [each for each, _, _, _ in billed[1:]]
+    lengths = [len(bills) for _, _, _, bills in billed]
     started = [
         SUBSCRIPTION.change(start if start.invoice_id is None else replace(start, invoice_id=invoice_id))
         for _, start, _, _ in begun
     ]
-    return [*started, *issued(first, invoice_id, lines, streams, at, further_subscription_ids=further)]
+    return [*started, *issued(first, invoice_id, lines, streams, at, further=further, bills=lengths)]
 
 
 def _begins_plainly(subscription: Subscription) -> bool:

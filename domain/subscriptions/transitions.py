@@ -1,15 +1,18 @@
 """What becomes of a subscription, with the invoice that bills it: a period begins, a pause, its end, the end of all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
+from domain.invoicing.discounting import ended_with_subscription
 from domain.invoicing.invoice import INVOICE
+from domain.invoicing.invoice_discount import Discountable, OwnDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.issuing import billed
 from domain.kernel import identifiers
 from domain.kernel.billing_period import Period
+from domain.kernel.consequences import After
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import derived_id
 from domain.kernel.stream import Change, Streams
@@ -112,7 +115,7 @@ def resume(subscription: Subscription, at: datetime, streams: Streams) -> list[C
 
 
 def end(subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams) -> list[Change]:
-    """The end, with an invoice for what the running periods left in arrears (their used days)."""
+    """The end, and an invoice of what the running periods left in arrears (their used days); its discounts end, too."""
     invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, "end")
     lines = (*_all_arrears(subscription, at, invoice_id, ends=True), *subscription.pending)
     canceled = SubscriptionCanceled(
@@ -121,7 +124,10 @@ def end(subscription: Subscription, at: datetime, reason: CancellationReason, st
         reason=reason,
         invoice_id=invoice_id if lines else None,
     )
-    return [SUBSCRIPTION.change(canceled), *issued(subscription, invoice_id, lines, streams, at)]
+    changes = [SUBSCRIPTION.change(canceled), *issued(subscription, invoice_id, lines, streams, at)]
+    if not subscription.discount_ids:
+        return changes
+    return [*changes, *ended_with_subscription(After(streams, changes), subscription.discount_ids, at)]
 
 
 def _all_arrears(
@@ -139,9 +145,12 @@ def issued(
     streams: Streams,
     at: datetime,
     *,
-    further_subscription_ids: tuple[str, ...] = (),
+    further: Sequence[Subscription] = (),
+    bills: Sequence[int] = (),
 ) -> list[Change]:
-    """The invoice of these lines, if there are any; `further_subscription_ids` are others that it bills, too."""
+    """The invoice of these lines, if there are any. `bills` says how many of them are each period's, of several late
+    ones; or, with `further` subscriptions that it bills, too, how many are each one's.
+    """
     if not lines:
         return []
     INVOICE.check_new(streams, invoice_id)
@@ -151,14 +160,30 @@ def issued(
         invoice_id=invoice_id,
         customer=CUSTOMER.of(streams, subscription.customer_id),
         subscription_id=subscription.subscription_id,
-        further_subscription_ids=further_subscription_ids,
+        further_subscription_ids=tuple([each.subscription_id for each in further]),
         collection=terms.collection,
         currency=terms.currency,
         lines=tuple([line if line.gives_back is None else _leaving(line, invoice_id) for line in lines]),
         days_until_due=terms.days_until_due,
         rounding=terms.rounding,
+        discountable=_discountable(subscription, further, len(lines), bills, at),
         at=at,
     )
+
+
+def _discountable(
+    subscription: Subscription, further: Sequence[Subscription], lines: int, bills: Sequence[int], at: datetime
+) -> Discountable:
+    """A subscription's own discounts come off its own lines, and off none of what else is on its invoice."""
+    if not further:
+        own = tuple(OwnDiscount(discount_id=each, start=0, end=lines) for each in subscription.discount_ids)
+        return Discountable(at=at, own=own, bills=tuple(bills))
+    found: list[OwnDiscount] = []
+    start = 0
+    for each, length in zip((subscription, *further), bills, strict=True):
+        found += [OwnDiscount(discount_id=one, start=start, end=start + length) for one in each.discount_ids]
+        start += length
+    return Discountable(at=at, own=tuple(found))
 
 
 def _leaving(credit: InvoiceLine, invoice_id: str) -> InvoiceLine:

@@ -1,4 +1,5 @@
-"""I8: the books and the documents tell one story of each customer, per currency, and of each invoice (`invoices.py`).
+"""I8: the books and the documents tell one story of each customer, per currency, of each invoice (`invoices.py`), and
+of each discount (`discounts.py`).
 
 What was posted to a control account is what documents say: the receivable is what is due on invoices, refunds payable
 are the refunds that are pending. Both sides come from the log alone: one from the entries as they were recorded, the
@@ -11,7 +12,10 @@ from typing import Any, Final, NamedTuple
 
 from domain.customers import balance as balances
 from domain.customers.customer import CUSTOMER
+from domain.discounts.coupon import COUPON
+from domain.discounts.discount import DISCOUNT
 from domain.invoicing.credit_note import CreditNoteIssued, CreditNoteVoided
+from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
 from domain.kernel.accounts import (
     ALLOWANCES,
@@ -30,6 +34,7 @@ from domain.payments.payment import PAYMENT, Payment, PaymentStatus
 from domain.payments.refund import Refund, RefundStatus
 from infra.database import Pool
 from infra.event_store.port import Recorded
+from processors.invariants.discounts import Discounts
 from processors.invariants.findings import Checked, Findings, Invariant
 from processors.invariants.invoices import Invoices
 from schemas.codec import Codec
@@ -57,6 +62,7 @@ class Documents:
         self._settled: Counter[Book] = Counter()
         self._invoices: dict[tuple[str, str], Invoice] = {}
         self._of_invoices = Invoices(self._findings)
+        self._of_discounts = Discounts(self._findings)
         self._payments: dict[tuple[str, str], Payment] = {}
         self._unapplied: set[tuple[str, str]] = set()
         self._refunds: dict[tuple[str, str], _Refunds] = {}
@@ -73,6 +79,9 @@ class Documents:
         elif recorded.stream_type == CUSTOMER.name:
             if recorded.event_type in balances.EVENTS:
                 self._take_balance(recorded)
+        elif recorded.stream_type in {COUPON.name, DISCOUNT.name}:
+            event = self._codec.decode_event(recorded.payload)
+            self._of_discounts.take(recorded.tenant_id, recorded.stream_type, event)
         elif recorded.stream_type == PAYMENT.name:
             if recorded.event_type in refunds.EVENTS:
                 self._take_refund(recorded, entry)
@@ -83,6 +92,7 @@ class Documents:
         """The differences between the two."""
         findings, booked, shown = self._findings, self._booked, self.shown()
         self._of_invoices.close(self._invoices)
+        self._of_discounts.close()
         for key, pending in sorted(self._refunds.items()):
             self._compare_allowances(key, pending)
         for book in sorted(booked.keys() | shown.keys()):
@@ -122,7 +132,10 @@ class Documents:
         if known is None and recorded.stream_version > 1:
             self._take_credit(key, recorded)
             return  # it is settled, and stays so
-        invoice = INVOICE.evolve(known, self._codec.decode_event(recorded.payload))
+        event = self._codec.decode_event(recorded.payload)
+        if isinstance(event, InvoiceFinalized):
+            self._of_discounts.take_invoice(recorded.tenant_id, event)
+        invoice = INVOICE.evolve(known, event)
         if invoice.is_settled:
             self._of_invoices.settle(key, invoice)
         else:

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
+from domain.discounts.computation import CouponDuration, PercentOff
+from domain.discounts.coupon import CouponTerms, CreateCoupon
 from domain.invoicing.credit_note import IssueCreditNote, VoidCreditNote
 from domain.kernel.accounts import (
     BAD_DEBT,
@@ -27,6 +31,8 @@ from domain.ledger.journal_entry import PostJournalEntry
 from domain.payments.commands import CreatePayment, RecordPaymentCaptured
 from domain.payments.decline import DeclineCode
 from domain.payments.refund_commands import RecordRefundFailed, RecordRefundSucceeded, RequestRefund
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedCoupon
+from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from infra.event_store.port import Recorded
 from processors.invariants.documents import Book, Documents
@@ -192,3 +198,49 @@ async def test_random_histories_tell_one_story(seed: int) -> None:
     found = await checked(history.events)
     assert found.holds, found.named
     assert found.counts["accounts of customers"] > 10
+
+
+def discounted() -> History:
+    """A subscription that begins with a coupon for two periods, and uses them up."""
+    history = History()
+    _, plan_id, price_id = history.catalogue(TENANT)
+    customer_id, coupon_id = history.customer(TENANT), history.new_id("coup_")
+    terms = CouponTerms(name="Ten", off=PercentOff(percent=Decimal(10)), duration=CouponDuration.REPEATING, periods=2)
+    history.do(TENANT, CreateCoupon(coupon_id=coupon_id, terms=terms, max_redemptions=1))
+    coupon = RequestedCoupon(coupon_id=coupon_id, discount_id=history.new_id("disc_"))
+    subscription_id = history.new_id("sub_")
+    history.do(
+        TENANT,
+        CreateSubscription(
+            subscription_id=subscription_id,
+            customer_id=customer_id,
+            plan_id=plan_id,
+            items=(RequestedItem(price_id=price_id),),
+            coupons=(coupon,),
+        ),
+    )
+    history.now += timedelta(days=31)
+    history.do(TENANT, RenewSubscription(subscription_id=subscription_id))
+    assert not history.refused
+    return history
+
+
+@pytest.mark.parametrize(
+    ("event_type", "twice", "found"),
+    [
+        ("discount.applied", True, "amount off"),
+        ("discount.applied", True, "periods of a discount"),
+        ("discount.applied", False, "periods used by"),
+        ("discount.ended", True, "periods of a discount"),
+        ("coupon.redeemed", True, "redemptions of a coupon"),
+        ("coupon.redeemed", False, "redemptions of a coupon"),
+    ],
+)
+async def test_what_is_used_of_a_discount_is_held_against_what_invoices_say(
+    event_type: str, twice: bool, found: str
+) -> None:
+    events = discounted().events
+    assert (await checked(events)).holds
+    times = 2 if twice else 0
+    changed = [each for each in events for _ in range(times if each.event_type == event_type else 1)]
+    assert found in str((await checked(changed)).named)

@@ -21,6 +21,7 @@ from domain.kernel.currency import EXPONENTS, CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.pricing.models import PerUnit
+from testing.examples.discounts import amount, apply_to_customer, create_coupon, forever, percent
 from testing.examples.streams import EUR, INVOICE_ID, create_customer, draft
 from testing.examples.taxes import BERLIN, PARIS, taxed_in_germany
 from testing.moments import utc
@@ -228,3 +229,21 @@ def test_an_invoice_says_why_it_bears_no_tax_where_it_must() -> None:
     assert moved.notes == (WORDS["en"].reverse_charge,)
     assert document(in_berlin(line(1, 100), tax_exempt=True), locale="en-GB").notes == (WORDS["en"].exempt,)
     assert document(in_berlin(line(1, 100), tax_location=PARIS), locale="en-GB").notes == ()
+
+
+def test_what_discounts_take_off_stands_between_the_lines_and_the_total_by_name_and_terms() -> None:
+    coupons = (create_coupon(forever(percent("12.5"))), create_coupon(forever(amount(300)), 2))
+    finalized = (
+        given(create_customer(), *coupons, apply_to_customer(1), apply_to_customer(2), draft(line(1, 10_000, "USD")))
+        .when(FinalizeInvoice(invoice_id=INVOICE_ID))
+        .books.get(INVOICE, INVOICE_ID)
+    )
+    assert finalized is not None
+    shown = document(finalized, locale="en-US")
+    assert [(plain(each.label), plain(each.value)) for each in shown.discounts] == [
+        ("Subtotal", "$100.00"),
+        ("Discount: Welcome (12.5 %)", "-$12.50"),
+        ("Discount: Welcome", "-$3.00"),
+    ]
+    assert plain(shown.totals[0].value) == "$84.50"
+    assert document(invoice([line(1, 100)])).discounts == ()

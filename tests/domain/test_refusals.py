@@ -186,9 +186,20 @@ PROMISED = """
     TaxRegistrationIsEnded       tax_registration_ended         conflict   -
     InvalidTaxRegistrationEnd    invalid_tax_registration_end   invalid    valid_until
     InvalidCoupon                invalid_coupon                 invalid    coupon
-    CouponExhausted              coupon_exhausted               conflict   -
-    CouponExpired                coupon_expired                 conflict   -
-    CouponInOtherCurrency        coupon_in_other_currency       conflict   -
+    CouponExhausted              coupon_exhausted               conflict   coupon
+    CouponExpired                coupon_expired                 conflict   coupon
+    CouponInOtherCurrency        coupon_in_other_currency       conflict   coupon
+    CouponNotFound               coupon_not_found               not_found  coupon
+    CouponAlreadyExists          coupon_already_exists          conflict   -
+    CouponIsArchived             coupon_archived                conflict   coupon
+    CouponIsDeleted              coupon_deleted                 conflict   coupon
+    CouponInUse                  coupon_in_use                  conflict   -
+    CouponAlreadyApplied         coupon_already_applied         conflict   coupon
+    TooManyDiscounts             too_many_discounts             conflict   coupon
+    AmbiguousDiscount            ambiguous_discount             invalid    customer
+    DiscountNotFound             discount_not_found             not_found  discount
+    DiscountAlreadyExists        discount_already_exists        conflict   -
+    DiscountHasEnded             discount_ended                 conflict   -
     InvalidGrant                 invalid_credit_grant           invalid    credits
     InvalidPassword              invalid_password               invalid    password
     WeakPassword                 weak_password                  invalid    password

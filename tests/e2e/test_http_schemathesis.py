@@ -57,6 +57,8 @@ BEYOND_SCHEMA = {
     "number_series_overlap",
     "unknown_number_series",
     "invalid_price",
+    "invalid_coupon",
+    "ambiguous_discount",
     "add_on_has_no_trial",
     "invalid_features",
     "empty_tier",

@@ -144,6 +144,18 @@ async def tell(story: Story) -> None:
     )
     added = await story.do("create_price", {"plan": support["id"], "model": flat})
 
+    welcome = {"name": "Welcome", "percent_off": "20", "products": [product["id"]], **ORDER}
+    coupon = await story.do("create_coupon", welcome | {"duration": "repeating", "periods": 3})
+    await story.do("update_coupon", MOVED, coupon_id=coupon["id"])
+    fixed = {"name": "Five", "amount_off": {"amount": 500, "currency": "EUR"}, "max_redemptions": 9}
+    five = await story.do("create_coupon", fixed | {"redeem_before": "2199-12-31T00:00:00Z"})
+    unwanted = await story.do("create_coupon", fixed)
+    await story.do("delete_coupon", coupon_id=unwanted["id"])
+    saves = await story.do("create_customer", {"name": "Saves", "currency": "EUR"})
+    discount = await story.do("create_discount", {"coupon": coupon["id"], "customer": saves["id"], **ORDER})
+    await story.do("update_discount", MOVED, discount_id=discount["id"])
+    await story.do("update_customer", MOVED, customer_id=saves["id"])  # whose discounts it shows
+
     method = await story.do(
         "attach_payment_method",
         {"customer": ada["id"], "type": "card", "token": "tok_visa", "set_default": False, **ORDER},
@@ -159,6 +171,9 @@ async def tell(story: Story) -> None:
     order = {"customer": ada["id"], "plan": plan["id"], "items": items}
     subscription = await story.do("create_subscription", order | ORDER)
     await story.do("update_subscription", MOVED, subscription_id=subscription["id"])
+    removed = await story.do("create_discount", {"coupon": five["id"], "subscription": subscription["id"]})
+    await story.do("remove_discount", discount_id=removed["id"])
+    await story.do("archive_coupon", coupon_id=coupon["id"])
     await story.do("cancel_subscription", {"cancel_at": "2199-12-31T00:00:00Z"}, subscription_id=subscription["id"])
     await story.do("undo_cancel_subscription", subscription_id=subscription["id"])
     await story.do("cancel_subscription", {"at_period_end": True}, subscription_id=subscription["id"])
@@ -166,7 +181,8 @@ async def tell(story: Story) -> None:
     trying = await story.do("create_subscription", on_trial)
     longer = {"trial_end": (datetime.now(UTC) + timedelta(days=40)).isoformat()}
     await story.do("extend_trial", longer, subscription_id=trying["id"])
-    await story.do("create_subscription", order | {"starts_at": "2199-12-31T00:00:00Z"})
+    await story.do("create_subscription", order | {"starts_at": "2199-12-31T00:00:00Z", "coupons": [five["id"]]})
+    await story.do("update_coupon", ORDER, coupon_id=five["id"])  # which shows how often it was redeemed
     await story.do("create_subscription", order | {"starts_at": (datetime.now(UTC) - timedelta(days=70)).isoformat()})
     bought = await story.do("create_subscription", on_trial)
     await story.do("end_trial", subscription_id=bought["id"])

@@ -62,6 +62,7 @@ async def test_a_preview_is_the_invoice_that_comes_to_the_byte(client: Client, s
         "trial_days": draw.choice((0, 0, 9)),
         "starts_at": begins.isoformat(),
         "collection_method": draw.choice(("send_invoice", "charge_automatically")),
+        "coupons": [await coupon(client, draw) for _ in range(draw.choice((0, 1, 2)))],
     }
     subscription = str((await client.made("/v1/subscriptions", order))["id"])
     at = datetime.fromisoformat(start)
@@ -88,6 +89,17 @@ async def test_a_preview_is_the_invoice_that_comes_to_the_byte(client: Client, s
         assert preview == invoice
         if renewed.json()["status"] == "canceled":
             break
+
+
+async def coupon(client: Client, draw: random.Random) -> object:
+    """A coupon of any sort."""
+    off: dict[str, Any] = draw.choice(
+        ({"percent_off": "33.3"}, {"percent_off": 100}, {"amount_off": {"amount": 1_234, "currency": "EUR"}})
+    )
+    lasts: dict[str, Any] = draw.choice(
+        ({"duration": "once"}, {"duration": "repeating", "periods": 2}, {"duration": "forever"})
+    )
+    return (await client.made("/v1/coupons", {"name": "Coupon", **off, **lasts}))["id"]
 
 
 async def something_becomes_of(client: Client, subscription: str, at: datetime, draw: random.Random) -> None:

@@ -5,7 +5,7 @@ Every vector runs against the function that computes it, in the `test_vectors_*`
 
 import ast
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,7 +22,6 @@ DOMAIN: Final = Path(__file__).parents[1] / "domain"
 CREDIT = "credit for the unused part of a period"
 CALENDAR = "calendar periods"
 USAGE = "usage"
-COUPONS = "coupons"
 
 
 class Runs(NamedTuple):
@@ -55,18 +54,18 @@ TABLE: Final[dict[int, Runs]] = {
     19: Runs(here="what 15 and 16 units cost", needs=USAGE),
     20: ALL,
     21: Runs(needs=USAGE),
-    22: Runs(needs=COUPONS),
-    23: Runs(needs=COUPONS),
-    24: Runs(needs=COUPONS),
+    22: ALL,
+    23: ALL,
+    24: ALL,
     25: Runs(here="the tax and the total", needs="credit notes"),
     26: Runs(needs="credit notes"),
     27: Runs(needs="disputes"),
-    28: Runs(here="prices in yen and dinars, and taxes", needs=COUPONS),
+    28: ALL,
     29: Runs(here="the boundaries", needs=CREDIT),
     30: Runs(here="April and October, and the change in April", needs=CREDIT),
     31: Runs(here="the boundaries, and the days that are billed", needs=CREDIT),
     32: Runs(here="the boundaries", needs=CREDIT),
-    33: Runs(here="the tax in what is left after coupons", needs=COUPONS),
+    33: ALL,
     34: Runs(here="several rates", needs="prepaid credits"),
     35: ALL,
     36: Runs(needs=CREDIT),
@@ -318,9 +317,15 @@ async def test_vector_28_prices_round_half_up_in_yen_and_count_dinars_by_the_tho
 
 
 async def taxed(
-    client: Client, currency: str, *lines: tuple[int, str | None], included: bool = False
+    client: Client,
+    currency: str,
+    *lines: tuple[int, str | None],
+    included: bool = False,
+    coupons: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """An invoice of lines of an amount and a percentage each (None: that of everything else, 20); by category."""
+    """An invoice of lines of an amount and a percentage each (None: that of everything else, 20); by category. The
+    customer has the coupons, in their order.
+    """
     path = f"/v1/tenants/{client.tenant_id}/tax-settings"
     answer = await client.send("PATCH", path, {"seller_country": "DE", "prices_include_tax": included})
     assert answer.status_code == 200, answer.text
@@ -335,15 +340,22 @@ async def taxed(
     where = {"country": "DE", "number": "DE136695976", "valid_from": "2020-01-01"}
     await client.made("/v1/tax-registrations", where)
     berlin = await client.made("/v1/customers", {"currency": currency, "address": {"country": "DE"}})
+    return await invoiced(client, berlin, [(amount, products[percent]) for amount, percent in lines], coupons)
+
+
+async def invoiced(
+    client: Client, customer: dict[str, Any], lines: Sequence[tuple[int, object]], coupons: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """An invoice of lines of an amount and a product each, of a customer who has the coupons, in their order."""
+    currency = customer["currency"]
+    for coupon in coupons:
+        made = await client.made("/v1/coupons", {"name": "Coupon", **coupon})
+        await client.made("/v1/discounts", {"coupon": made["id"], "customer": customer["id"]})
     stated = [
-        {
-            "description": "Line",
-            "amount": {"amount": amount, "currency": currency},
-            "product": products[percent],
-        }
-        for amount, percent in lines
+        {"description": "Line", "amount": {"amount": amount, "currency": currency}, "product": product}
+        for amount, product in lines
     ]
-    draft = await client.made("/v1/invoices", {"customer": berlin["id"], "currency": currency, "lines": stated})
+    draft = await client.made("/v1/invoices", {"customer": customer["id"], "currency": currency, "lines": stated})
     finalized = await client.post(f"/v1/invoices/{draft['id']}/finalize")
     assert finalized.status_code == 200, finalized.text
     found: dict[str, Any] = finalized.json()
@@ -378,3 +390,70 @@ async def test_vector_33_included_tax_is_taken_once_out_of_the_sum(client: Clien
 async def test_vector_34_several_rates_each_on_its_own_sum(client: Client) -> None:
     invoice = await taxed(client, "EUR", (10_005, None), (3_333, "5.5"), (1_999, "5.5"), (5_000, "0"))
     assert figures(invoice) == (2_001 + 293, 22_631, [2_001, 183, 110, 0])
+
+
+# --- coupons -----------------------------------------------------------------------------------------------------
+
+Coupon = dict[str, Any]
+
+
+def percent(of: int | str) -> Coupon:
+    return {"percent_off": of}
+
+
+def fixed(amount: int, currency: str = "EUR") -> Coupon:
+    return {"amount_off": {"amount": amount, "currency": currency}}
+
+
+async def discounted(client: Client, currency: str, amounts: Sequence[int], *coupons: Coupon) -> dict[str, Any]:
+    """An invoice without tax."""
+    customer = await client.made("/v1/customers", {"currency": currency})
+    return await invoiced(client, customer, [(amount, None) for amount in amounts], coupons)
+
+
+@pytest.mark.parametrize(
+    ("amount", "coupons", "left"),
+    [
+        (4_900, (percent(60), percent(60)), 784),
+        (4_900, (fixed(1_000), percent(90)), 0),
+        (4_900, (percent(90), fixed(1_000)), 0),
+        (10_000, (fixed(5_000), percent(10)), 4_000),
+    ],
+)
+async def test_vector_22_percent_comes_first_whatever_the_order_of_attachment(
+    client: Client, amount: int, coupons: tuple[Coupon, ...], left: int
+) -> None:
+    invoice = await discounted(client, "EUR", [amount], *coupons)
+    assert (invoice["total"]["amount"], invoice["total_discount"]["amount"]) == (left, amount - left)
+    named = [(each["percent_off"] is None) for each in invoice["discounts"]]
+    assert named == sorted(named), "percentages stand first"
+
+
+def taken_off(invoice: dict[str, Any]) -> list[int]:
+    """By line."""
+    return [sum(each["amount"]["amount"] for each in line["discounts"]) for line in invoice["lines"]]
+
+
+async def test_vector_23_a_fixed_coupon_over_lines_of_several_rates(client: Client) -> None:
+    lines: list[tuple[int, str | None]] = [(10_000, "10"), (5_000, "0"), (3_000, None), (2_000, None)]
+    invoice = await taxed(client, "EUR", *lines, coupons=[fixed(1_000)])
+    assert taken_off(invoice) == [500, 250, 150, 100]
+    assert [total["tax"]["amount"] for total in invoice["tax"]["totals"] if total["tax"]["amount"]] == [950, 950]
+    assert figures(invoice)[:2] == (1_900, 20_900)
+
+
+async def test_vector_24_a_fixed_coupon_is_split_in_proportion(client: Client) -> None:
+    assert taken_off(await discounted(client, "EUR", [100, 200], fixed(100))) == [33, 67]
+
+
+async def test_vector_28_a_discount_is_rounded_half_up_in_a_currency_without_decimals(client: Client) -> None:
+    assert taken_off(await discounted(client, "JPY", [1_000], percent("33.333"))) == [333]
+
+
+async def test_vector_33_coupons_come_off_the_amounts_that_include_tax(client: Client) -> None:
+    coupons = [fixed(1_000), percent(10)]
+    invoice = await taxed(client, "EUR", (12_000, None), (6_000, None), included=True, coupons=coupons)
+    parts = [[each["amount"]["amount"] for each in line["discounts"]] for line in invoice["lines"]]
+    assert parts == [[1_200, 667], [600, 333]]
+    assert figures(invoice) == (2_533, 15_200, [1_689, 844])
+    assert [line["tax"]["net"]["amount"] for line in invoice["lines"]] == [8_444, 4_223]
