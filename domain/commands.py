@@ -12,6 +12,7 @@ from typing import Any, Final
 from domain.approvals import commands as approvals
 from domain.approvals.limits import check_limits
 from domain.catalog import commands as catalog
+from domain.catalog.plan import PLAN
 from domain.customers import commands as customers
 from domain.customers.customer import time_of
 from domain.discounts import commands as coupons
@@ -78,20 +79,26 @@ def change_metadata(command: ChangeMetadata, streams: Streams, now: datetime) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsCustomer:
-    """What a customer asks for themselves, at a portal: to them, what is another's is not there."""
+    """What a customer asks for themselves, at a portal: to them, what is another's is not there, nor is a plan that is
+    none of `plan_ids` (None: all are there).
+    """
 
     customer_id: str
+    plan_ids: frozenset[str] | None = None
     command: Command
 
 
 class _OwnStreams:
-    """The streams that are a customer's own, and those that are nobody's."""
+    """The streams that are a customer's own, and those that are nobody's; of plans, those that they are offered."""
 
-    def __init__(self, streams: Streams, customer_id: str) -> None:
+    def __init__(self, streams: Streams, customer_id: str, plan_ids: frozenset[str] | None) -> None:
         self._streams = streams
         self._customer_id = customer_id
+        self._plan_ids = plan_ids
 
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
+        if stream.name == PLAN.name and self._plan_ids is not None and stream_id not in self._plan_ids:
+            return None
         state = self._streams.get(stream, stream_id)
         return state if state is not None and self.owns(stream, state) else None
 
@@ -104,7 +111,7 @@ class _OwnStreams:
 
 def as_customer(command: AsCustomer, streams: Streams, now: datetime) -> Decision:
     """Raises the `not_found` of what is another's, as it is raised for what does not exist."""
-    own = _OwnStreams(streams, command.customer_id)
+    own = _OwnStreams(streams, command.customer_id, command.plan_ids)
     decision = decide(command.command, own, now)
     states: dict[tuple[str, str], Any] = {}
     for change in decision.changes:

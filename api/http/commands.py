@@ -98,7 +98,7 @@ class CommandEndpoint(Endpoint):
             command = WithinLimits(tenant_id=principal.tenant_id, by=principal.id, command=command)
         if principal.customer_id is None:
             return command
-        return AsCustomer(customer_id=principal.customer_id, command=command)
+        return AsCustomer(customer_id=principal.customer_id, plan_ids=principal.plan_ids, command=command)
 
     async def _intention(self, call: Call, body: Body, param_of: ParamOf) -> Intention:
         try:

@@ -45,7 +45,7 @@ class PortalVisits:
             mode=session.mode,
             session=session.session_id,
             is_suspended=session.is_suspended,
-        )
+        )._replace(plan_ids=session.plan_ids)
         visit = Visit(session.session_id, principal)
         ends_in_s = (session.ends_at - now).total_seconds()
         self._found.put(digest, visit, ends_in_s=ends_in_s, forgotten=forgotten)

@@ -26,10 +26,10 @@ class Principal(NamedTuple):
     """Who asks. `id` is the key's, the user's or the customer's, `session` that of whoever logged in.
 
     `permissions` is where the edge looks for what an operation needs. With a `customer_id` only what is that customer's
-    own is seen and changed; `masked` says that personal data are shown masked, `is_suspended` that the tenant may be
-    looked at and not changed. `confirmed_at` is when a user last entered their password, `expires_at` when an API key
-    ends. It works from its `allowed_networks` alone, where it has any; `hourly` are its own limits of requests an hour,
-    by the class of the operation.
+    own is seen and changed, and they subscribe to `plan_ids` alone (None: whichever they name); `masked` says that
+    personal data are shown masked, `is_suspended` that the tenant may be looked at and not changed. `confirmed_at` is
+    when a user last entered their password, `expires_at` when an API key ends. It works from its `allowed_networks`
+    alone, where it has any; `hourly` are its own limits of requests an hour, by the class of the operation.
     """
 
     kind: PrincipalKind
@@ -39,6 +39,7 @@ class Principal(NamedTuple):
     permissions: frozenset[Permission]
     session: str | None = None
     customer_id: str | None = None
+    plan_ids: frozenset[str] | None = None
     masked: bool = True
     is_suspended: bool = False
     confirmed_at: datetime | None = None
@@ -105,6 +106,6 @@ def principal_of(
         permissions_of(holder),
         session,
         principal_id if kind is PrincipalKind.CUSTOMER else None,
-        sees_masked(holder),
-        is_suspended,
+        masked=sees_masked(holder),
+        is_suspended=is_suspended,
     )

@@ -34,7 +34,7 @@ async def foreseen(call: Call, command: Command, render: Callable[[Streams], Sho
     """
     customer_id = call.principal.customer_id
     if customer_id is not None:
-        command = AsCustomer(customer_id=customer_id, command=command)
+        command = AsCustomer(customer_id=customer_id, plan_ids=call.principal.plan_ids, command=command)
     seen: list[Shown] = []
     refused: list[Refusal] = []
 

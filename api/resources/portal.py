@@ -3,12 +3,13 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.callers import check_own_page, check_secure, own_origin, public_url
 from api.http.card_guard import OpaqueId
-from api.http.fields import Body, NoBody, text
+from api.http.fields import Body, NoBody, PlanId, text
 from api.http.listing import NoParameters
 from api.http.operations import Operations
 from api.http.principal import PrincipalKind
@@ -20,6 +21,7 @@ from api.http.problems import (
     Problem,
 )
 from api.http.replies import Header, Reply, json_reply
+from domain.catalog.plan import PLAN, PlanNotFound
 from domain.customers.customer import CUSTOMER, CustomerIsErased, CustomerNotFound
 from domain.identity.browser import PORTAL_COOKIE, cookie, expired_cookie
 from domain.identity.permissions import Permission, Role, permissions_of
@@ -28,7 +30,9 @@ from infra.identity.one_time_tokens import Grant, Purpose
 from infra.identity.sessions import csrf_token
 from projections.current import current
 from projections.models import customers as read
+from projections.models import plans
 
+MAX_OFFERED: Final = 100
 _CUSTOMER: Final = "cus_01m7ywe9z7e398x54gfbrtqnk7"
 _OF_CUSTOMER: Final = "/v1/customers/{customer_id}/portal-sessions"
 
@@ -54,11 +58,14 @@ class PortalLinkResource(TypedDict):
 
 
 class PortalVisitResource(TypedDict):
-    """A customer in the portal. A change sends `csrf_token` as X-CSRF-Token."""
+    """A customer in the portal. A change sends `csrf_token` as X-CSRF-Token. `plans` are those that they may subscribe
+    to; null: whichever they name.
+    """
 
     object: Literal["portal_visit"]
     tenant: str
     customer: str
+    plans: list[str] | None
     permissions: list[str]
     csrf_token: str
 
@@ -68,6 +75,16 @@ class PortalExitResource(TypedDict):
 
     object: Literal["portal_exit"]
     ended: int
+
+
+class NewPortalLink(Body):
+    """What the customer may do in the portal, besides what is their own."""
+
+    plans: Annotated[tuple[PlanId, ...], Field(max_length=MAX_OFFERED)] | None = Field(
+        default=None,
+        description="The plans, add-ons among them, that they may subscribe to there; null: whichever they name, of "
+        "which they know the ids, [] none",
+    )
 
 
 class Code(Body):
@@ -80,6 +97,7 @@ _VISIT: Final = {
     "object": "portal_visit",
     "tenant": "acme",
     "customer": _CUSTOMER,
+    "plans": ["plan_01m7ywe9z7e398x54gfbrtqnk7"],
     "permissions": ["customers:read", "customers:write", "invoices:pay", "invoices:read"],
     "csrf_token": "mfrggzdfmztwq2lk…",
 }
@@ -94,7 +112,8 @@ def _own_page(call: Call) -> None:
 @PORTAL.unstored(
     "POST",
     _OF_CUSTOMER,
-    body=NoBody,
+    body=NewPortalLink,
+    body_example={"plans": ["plan_01m7ywe9z7e398x54gfbrtqnk7"]},
     answers=PortalLinkResource,
     example={
         "object": "portal_link",
@@ -104,25 +123,29 @@ def _own_page(call: Call) -> None:
         "expires_at": "2026-03-01T12:05:00Z",
     },
     status=201,
-    refusals=(CustomerNotFound, CustomerIsErased),
+    refusals=(CustomerNotFound, CustomerIsErased, PlanNotFound),
     # No customer holds it: one who could make links would never have to leave.
     needs=Permission.CUSTOMERS_CREATE,
 )
-async def create_portal_link(call: Call, _body: NoBody) -> Reply:
+async def create_portal_link(call: Call, body: NewPortalLink) -> Reply:
     """Make a link that lets a customer into the portal, once, within five minutes.
 
-    Send the customer there right away: whoever has the link is the customer. A newer link of theirs replaces it.
+    Send the customer there right away: whoever has the link is the customer. A newer link of theirs replaces it. In the
+    portal they subscribe to the `plans` that it names alone: any other is not there for them.
     """
     customer_id = call.id("customer_id", identifiers.CUSTOMER, CustomerNotFound)
     async with call.reading() as connection:
         row = await current(connection, read.TABLE, CUSTOMER, call.tenant_id, customer_id)
+        for nth, plan_id in enumerate(body.plans or ()):
+            if await current(connection, plans.TABLE, PLAN, call.tenant_id, plan_id) is None:
+                raise PlanNotFound(plan=plan_id).at(f"plans.{nth}")
     if row is None:
         raise CustomerNotFound(customer=customer_id)
     if row.state.erased_at is not None:
         raise CustomerIsErased(customer=customer_id)
     identity = call.parts.identity
     now, lasts = identity.clock(), timedelta(seconds=call.parts.settings.auth.portal_link_s)
-    grant = Grant(purpose=Purpose.PORTAL, subject_id=customer_id, tenant_id=call.tenant_id)
+    grant = Grant(purpose=Purpose.PORTAL, subject_id=customer_id, tenant_id=call.tenant_id, plan_ids=body.plans)
     code = await identity.one_time.make(grant, lasts=lasts, now=now)
     link: PortalLinkResource = {
         "object": "portal_link",
@@ -190,6 +213,7 @@ async def enter_portal(call: Call, body: Code) -> Reply:
         "object": "portal_visit",
         "tenant": session.tenant_id,
         "customer": session.customer_id,
+        "plans": _offered(session.plan_ids),
         "permissions": sorted(permissions_of(Role.CUSTOMER)),
         "csrf_token": csrf_token(identity.keyring, session.session_id),
     }
@@ -206,6 +230,7 @@ async def get_portal_visit(call: Call, _asked: NoParameters) -> PortalVisitResou
         "object": "portal_visit",
         "tenant": call.tenant_id,
         "customer": call.principal.id,
+        "plans": _offered(call.principal.plan_ids),
         "permissions": sorted(call.principal.permissions),
         "csrf_token": csrf_token(call.parts.identity.keyring, session),
     }
@@ -226,6 +251,10 @@ async def leave_portal(call: Call, _body: NoBody) -> Reply:
     call.parts.credentials.forget_sessions()
     gone: Header = (b"set-cookie", expired_cookie(PORTAL_COOKIE).encode())
     return json_reply(200, {"object": "portal_exit", "ended": 1}, [gone])
+
+
+def _offered(plan_ids: frozenset[str] | None) -> list[str] | None:
+    return None if plan_ids is None else sorted(plan_ids)
 
 
 def _visit(call: Call) -> str:

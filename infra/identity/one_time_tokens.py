@@ -26,6 +26,7 @@ class Grant:
     """What a token gives. `subject_id` is the user, invitation or customer it is about.
 
     `email_index` binds it to an address (32 bytes, the keyed index of it); whoever uses it must name the same.
+    `plan_ids` are those that a customer at the portal may subscribe to; None: whichever they name.
     """
 
     purpose: Purpose
@@ -33,26 +34,29 @@ class Grant:
     tenant_id: str | None = None
     role: str | None = None
     email_index: bytes | None = None
+    plan_ids: tuple[str, ...] | None = None
 
 
 # One unused token per purpose and subject: a new one takes the row of the one before, so only the newest letter's link
 # works, whoever makes them at once.
 _MAKE: Final = """
-INSERT INTO access.one_time_tokens (sha256, purpose, subject_id, tenant_id, role, email_index, expires_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO access.one_time_tokens
+    (sha256, purpose, subject_id, tenant_id, role, email_index, plan_ids, expires_at, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (purpose, subject_id) WHERE used_at IS NULL DO UPDATE SET
     sha256 = excluded.sha256, tenant_id = excluded.tenant_id, role = excluded.role,
-    email_index = excluded.email_index, expires_at = excluded.expires_at, created_at = excluded.created_at
+    email_index = excluded.email_index, plan_ids = excluded.plan_ids,
+    expires_at = excluded.expires_at, created_at = excluded.created_at
 """
-_MAKE_AFTER_PAUSE: Final = f"{_MAKE} WHERE one_time_tokens.created_at <= $9 RETURNING true"
+_MAKE_AFTER_PAUSE: Final = f"{_MAKE} WHERE one_time_tokens.created_at <= $10 RETURNING true"
 # Of twenty at once, one gets the row: the others wait for its lock and then see that it is used.
 _USE: Final = """
 UPDATE access.one_time_tokens SET used_at = $4
 WHERE sha256 = $1 AND purpose = $2 AND ($3::bytea IS NULL OR email_index = $3) AND used_at IS NULL AND expires_at > $4
-RETURNING purpose, subject_id, tenant_id, role, email_index
+RETURNING purpose, subject_id, tenant_id, role, email_index, plan_ids
 """
 _LOOK: Final = """
-SELECT purpose, subject_id, tenant_id, role, email_index FROM access.one_time_tokens
+SELECT purpose, subject_id, tenant_id, role, email_index, plan_ids FROM access.one_time_tokens
 WHERE sha256 = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3
 """
 _WITHDRAW: Final = """
@@ -108,10 +112,23 @@ class OneTimeTokens:
 
 def _row(secret: str, grant: Grant, lasts: timedelta, now: datetime) -> tuple[object, ...]:
     whose = (grant.purpose, grant.subject_id, grant.tenant_id, grant.role, grant.email_index)
-    return digest_of(secret), *whose, now + lasts, now
+    plan_ids = None if grant.plan_ids is None else list(grant.plan_ids)
+    return digest_of(secret), *whose, plan_ids, now + lasts, now
 
 
-def _grant(purpose: str, subject_id: str, tenant_id: str | None, role: str | None, email_index: bytes | None) -> Grant:
+def _grant(
+    purpose: str,
+    subject_id: str,
+    tenant_id: str | None,
+    role: str | None,
+    email_index: bytes | None,
+    plan_ids: list[str] | None,
+) -> Grant:
     return Grant(
-        purpose=Purpose(purpose), subject_id=subject_id, tenant_id=tenant_id, role=role, email_index=email_index
+        purpose=Purpose(purpose),
+        subject_id=subject_id,
+        tenant_id=tenant_id,
+        role=role,
+        email_index=email_index,
+        plan_ids=None if plan_ids is None else tuple(plan_ids),
     )

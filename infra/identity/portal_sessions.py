@@ -19,15 +19,17 @@ _LIVE: Final = "s.ended_at IS NULL AND s.ends_at > $2 AND NOT access.is_erased_c
 _ENTER: Final = """
 WITH used AS (
     UPDATE access.one_time_tokens SET used_at = $2
-    WHERE sha256 = $1 AND purpose = $3 AND used_at IS NULL AND expires_at > $2 RETURNING tenant_id, subject_id
+    WHERE sha256 = $1 AND purpose = $3 AND used_at IS NULL AND expires_at > $2
+    RETURNING tenant_id, subject_id, plan_ids
 )
-INSERT INTO access.portal_sessions (session_id, tenant_id, customer_id, cookie_sha256, started_at, ends_at)
-SELECT $4, tenant_id, subject_id, $5, $2, $6 FROM used JOIN access.tenants USING (tenant_id)
+INSERT INTO access.portal_sessions (session_id, tenant_id, customer_id, plan_ids, cookie_sha256, started_at, ends_at)
+SELECT $4, tenant_id, subject_id, plan_ids, $5, $2, $6 FROM used JOIN access.tenants USING (tenant_id)
 WHERE NOT access.is_erased_customer(tenant_id, subject_id)
 RETURNING true
 """
 _FIND: Final = f"""
-SELECT s.session_id, s.tenant_id, s.customer_id, s.ends_at, t.mode, t.suspended_at IS NOT NULL AS is_suspended
+SELECT s.session_id, s.tenant_id, s.customer_id, s.plan_ids, s.ends_at, t.mode,
+    t.suspended_at IS NOT NULL AS is_suspended
 FROM access.portal_sessions s JOIN access.tenants t USING (tenant_id) WHERE s.cookie_sha256 = $1 AND {_LIVE}
 """  # noqa: S608  from this file
 # Every process that remembers the session is told with the commit.
@@ -42,11 +44,12 @@ SELECT count(*), CASE WHEN count(*) > 0 THEN pg_notify('tallybook_access', '') E
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalSession:
-    """A customer's visit."""
+    """A customer's visit. `plan_ids` are those that they may subscribe to in it; None: whichever they name."""
 
     session_id: str
     tenant_id: str
     customer_id: str
+    plan_ids: frozenset[str] | None
     mode: TenantMode
     is_suspended: bool
     ends_at: datetime
@@ -96,6 +99,7 @@ def _session(row: asyncpg.Record | None) -> PortalSession | None:
         session_id=row["session_id"],
         tenant_id=row["tenant_id"],
         customer_id=row["customer_id"],
+        plan_ids=None if row["plan_ids"] is None else frozenset(row["plan_ids"]),
         mode=TenantMode(row["mode"]),
         is_suspended=row["is_suspended"],
         ends_at=row["ends_at"],

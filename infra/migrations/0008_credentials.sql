@@ -12,6 +12,7 @@ CREATE TABLE access.one_time_tokens (
     tenant_id text COLLATE "C",
     role text COLLATE "C",
     email_index bytea CHECK (length(email_index) = 32),
+    plan_ids text[],
     created_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     used_at timestamptz
@@ -120,6 +121,7 @@ CREATE TABLE access.portal_sessions (
     session_id text COLLATE "C" PRIMARY KEY,
     tenant_id text COLLATE "C" NOT NULL,
     customer_id text COLLATE "C" NOT NULL,
+    plan_ids text[],
     cookie_sha256 bytea NOT NULL UNIQUE CHECK (length(cookie_sha256) = 32),
     started_at timestamptz NOT NULL,
     ends_at timestamptz NOT NULL,

@@ -55,6 +55,33 @@ async def shop(database: FreshDatabase) -> AsyncIterator[Shop]:
         yield Shop(api=api, client=client, customer=ids[0], other=ids[1])
 
 
+async def test_a_customer_subscribes_to_the_plans_of_their_link_alone(shop: Shop) -> None:
+    product = await shop.client.made("/v1/products", {"name": "Team"})
+    flat = {"type": "flat", "amount": {"amount": 900, "currency": "EUR"}}
+    orders: list[dict[str, Any]] = []
+    for is_add_on in (False, False, True):
+        terms = {"product": product["id"], "name": "Team", "interval": {"unit": "month"}, "add_on": is_add_on}
+        plan = await shop.client.made("/v1/plans", terms)
+        price = await shop.client.made("/v1/prices", {"plan": plan["id"], "model": flat})
+        orders.append({"customer": shop.customer, "plan": plan["id"], "items": [{"price": price["id"]}]})
+    offered, other, add_on = orders
+    path = f"/v1/customers/{shop.customer}/portal-sessions"
+    code = str((await shop.client.made(path, {"plans": [offered["plan"]]}))["code"])
+    visitor = await shop.enters(code)
+    assert (await visitor.send("GET", "/v1/portal/me")).json()["plans"] == [offered["plan"]]
+    with_add_on = {**offered, "items": [*offered["items"], *add_on["items"]]}
+    for refused in (other, with_add_on):
+        answer = await visitor.send("POST", "/v1/subscriptions", refused)
+        assert (answer.status_code, answer.json()["code"]) == (404, "plan_not_found")
+    assert (await visitor.send("POST", "/v1/subscriptions", offered)).status_code == 201
+    nothing = await shop.enters(str((await shop.client.made(path, {"plans": []}))["code"]))
+    assert (await nothing.send("POST", "/v1/subscriptions", offered)).json()["code"] == "plan_not_found"
+    whichever = await shop.enters(await shop.link())
+    assert (await whichever.send("POST", "/v1/subscriptions", other)).status_code == 201
+    unknown = await shop.client.post(path, {"plans": ["plan_01m7ywe9z7e398x54gfbrtqnk7"]})
+    assert (unknown.status_code, unknown.json()["code"], unknown.json()["param"]) == (404, "plan_not_found", "plans.0")
+
+
 async def test_a_customer_enters_sees_and_changes_their_own_and_leaves(shop: Shop) -> None:
     visitor = Browser(http=shop.api.http, keeps=PORTAL_COOKIE)
     entered = await visitor.send("POST", "/v1/portal/login", {"code": await shop.link()})

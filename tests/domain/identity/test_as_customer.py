@@ -4,21 +4,29 @@ from typing import Any
 
 import pytest
 
+from domain.catalog.plan import PlanNotFound
 from domain.commands import AsCustomer
 from domain.customers.customer import CustomerNotFound
 from domain.customers.payment_method import DetachPaymentMethod, PaymentMethodDetached, PaymentMethodNotFound
 from domain.invoicing.invoice import InvoiceNotFound
 from domain.kernel.stream import Command
 from domain.payments.commands import PayInvoice
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
+    BY_HAND,
     CARD_ID,
     CUSTOMER_ID,
     INVOICE_ID,
     PAYMENT_ID,
+    PLAN_ID,
+    SUBSCRIPTION_ID,
     attach_card,
     card_attached,
     create_customer,
+    id_of,
     invoice_finalized,
+    plan_on_sale,
+    subscribe,
 )
 from testing.specification import NOW, given
 
@@ -48,3 +56,12 @@ def test_what_is_anothers_is_refused_as_what_does_not_exist(command: Any, refusa
 
 def test_nobody_makes_another_customer_for_themselves() -> None:
     given().when(by("cus_another", create_customer())).then_refused(CustomerNotFound)
+
+
+def test_a_plan_that_a_customer_is_not_offered_is_not_there_for_them() -> None:
+    on_sale = given(create_customer(), *plan_on_sale())
+    asked = subscribe(collection=BY_HAND)
+    for plan_ids in (frozenset[str](), frozenset({id_of("plan_", 2)})):
+        on_sale.when(AsCustomer(customer_id=CUSTOMER_ID, plan_ids=plan_ids, command=asked)).then_refused(PlanNotFound)
+    offered = AsCustomer(customer_id=CUSTOMER_ID, plan_ids=frozenset({PLAN_ID}), command=asked)
+    on_sale.when(offered).then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, customer_id=CUSTOMER_ID)
