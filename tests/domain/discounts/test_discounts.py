@@ -45,8 +45,10 @@ from domain.discounts.discount import (
     TooManyDiscounts,
 )
 from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.credit_note import CreditExceedsInvoice, IssueCreditNote
 from domain.invoicing.explanation import ExplanationKind, explain_billed
 from domain.invoicing.finalization import InvoiceFinalized
+from domain.invoicing.invoice import INVOICE
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, TAX_PAYABLE
 from domain.kernel.stream import Command, Event
 from domain.subscriptions.cancellation import SubscriptionIsCanceled
@@ -537,3 +539,20 @@ def test_of_those_that_were_removed_a_customer_remembers_the_last() -> None:
         "holds",
         *(str(n) for n in range(MAX_REMOVED_KEPT, 2 * MAX_REMOVED_KEPT)),
     ]
+
+
+# --- credited ------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_is_credited_at_what_its_discounts_left_of_it_and_never_above_that() -> None:
+    invoiced = given(create_customer(), create_coupon(forever(percent(25))), apply_to_customer()).and_then(
+        draft(line(1_000)), FinalizeInvoice(invoice_id=INVOICE_ID)
+    )
+    more = IssueCreditNote(credit_note_id=id_of("cn_"), invoice_id=INVOICE_ID, amount=usd(751))
+    invoiced.when(more).then_refused(CreditExceedsInvoice)
+    (
+        invoiced.when(IssueCreditNote(credit_note_id=id_of("cn_"), invoice_id=INVOICE_ID))
+        .then_posts(debit(DEFERRED_REVENUE, usd(750)), credit(RECEIVABLE, usd(750)))
+        .then_shows(INVOICE, INVOICE_ID, amount_due=usd(0))
+        .then_shows(DISCOUNT, DISCOUNT_ID, discounted=usd(250))
+    )
