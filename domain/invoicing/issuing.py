@@ -25,7 +25,7 @@ from domain.invoicing.invoice_line import (
 )
 from domain.invoicing.numbering import take_number
 from domain.invoicing.settlement import InvoicePaid
-from domain.invoicing.taxation import taxed
+from domain.invoicing.taxation import lines_discounted, taxed
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
@@ -129,6 +129,19 @@ def _line_of(item: WaitingItem) -> InvoiceLine:
         period_start=item.period_start,
         period_end=item.period_end,
     )
+
+
+def foreseen_lines(streams: Streams, draft: Invoice) -> tuple[InvoiceLine, ...]:
+    """The lines of a subscription's draft with the discounts that it will have, so that nobody is given back more of
+    them than is going to be paid.
+    """
+    assert draft.terms is not None, "it is a draft"
+    by, rounding = draft.terms.discountable, draft.terms.rounding
+    if by is None:
+        return draft.lines
+    discounts = discounts_of(streams, CUSTOMER.of(streams, draft.customer_id), by)
+    uses = uses_of(discounts, draft.lines, by, draft.currency, rounding)
+    return lines_discounted(draft.lines, draft.currency, rounding, uses)
 
 
 def finalized_draft(

@@ -135,6 +135,17 @@ def taxed(
     )
 
 
+def lines_discounted(
+    lines: tuple[InvoiceLine, ...], currency: CurrencyCode, rounding: Rounding, uses: Sequence[DiscountUse]
+) -> tuple[InvoiceLine, ...]:
+    """The lines with what the uses of discounts take off them, before any tax."""
+    if not uses:
+        return lines
+    coupons = [use.coupon for use in uses]
+    computed = compute_invoice([_amount_line(line) for line in lines], currency, coupons=coupons, rounding=rounding)
+    return _with_discounts(lines, uses, computed.discounts)
+
+
 def _amount_line(line: InvoiceLine, rates: tuple[TaxRate, ...] = ()) -> AmountLine:
     return AmountLine(
         line_id=line.line_id,

@@ -6,7 +6,9 @@ from domain.catalog.price import BillingTiming
 from domain.invoicing.crediting import left_of
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.issuing import foreseen_lines
 from domain.invoicing.unused_credit import GivesBack
+from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.stream import Streams
 from domain.pricing.amount import exact_amount_of
@@ -39,6 +41,8 @@ def charges_of(subscription: Subscription, item: SubscriptionItem, streams: Stre
                 found.append(_charge(ref, waiting, _given_back(subscription.pending, waiting)))
             continue
         invoice = INVOICE.of(streams, ref.invoice_id)
+        if invoice.status is InvoiceStatus.DRAFT:
+            invoice = replace(invoice, lines=foreseen_lines(streams, invoice))
         billed = _line(invoice.lines, ref.line_id)
         if billed is None or invoice.status in {InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE}:
             continue

@@ -31,6 +31,7 @@ from domain.invoicing.draft import (
 )
 from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice_discount import Discountable
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL, InvalidInvoiceLines, InvalidLinePeriod, InvoiceLine
 from domain.invoicing.issuing import MAX_TOTAL_WITH_WAITING_ITEMS
 from domain.invoicing.number_series import SERIES_AT_FIRST, NumberSeries, UnknownNumberSeries
@@ -214,7 +215,12 @@ def test_a_renewal_is_drafted_where_drafts_wait_and_finalized_by_its_timer() -> 
         bills,
         invoice_id=RENEWED,
         subscription_id=SUBSCRIPTION_ID,
-        terms=DraftTerms(finalizes_at=ENDS_AT, days_until_due=30, rounding=STANDARD_ROUNDING),
+        terms=DraftTerms(
+            finalizes_at=ENDS_AT,
+            days_until_due=30,
+            rounding=STANDARD_ROUNDING,
+            discountable=Discountable(at=FEBRUARY),
+        ),
         memo="Thank you",
         created_at=FEBRUARY,
     )

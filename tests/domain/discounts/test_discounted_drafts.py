@@ -1,0 +1,92 @@
+"""Specifications of discounts beside drafts that wait, and of changes that give back what was discounted."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from domain.discounts.discount import DISCOUNT, DiscountEnd
+from domain.invoicing.billing_settings import ChangeBillingSettings
+from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.finalization import InvoiceFinalized
+from domain.kernel.stream import Command
+from domain.pricing.models import PerUnit
+from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
+from testing.examples.discounts import (
+    DISCOUNT_ID,
+    amount,
+    apply_to_customer,
+    begins_with,
+    create_coupon,
+    forever,
+    percent,
+    terms,
+)
+from testing.examples.streams import PRICE_ID, SUBSCRIPTION_ID, USD, create_customer, id_of, plan_on_sale, subscribe
+from testing.examples.subscriptions import FEBRUARY, MARCH, cancel_now, period_invoice, renew
+from testing.moments import utc
+from testing.specification import NOW, Given, given
+
+HOUR = 3_600
+MID = utc("2026-02-14T10:00")
+"""Half of [31 January, 28 February) is left."""
+SEATS = PerUnit(currency=USD, unit_amount=Decimal(2_800))
+FINALIZED = FinalizeInvoice(invoice_id=period_invoice(0))
+
+
+def totals(history: Given) -> list[int]:
+    events = (change.event for change in history.books.log)
+    return [event.total.amount for event in events if isinstance(event, InvoiceFinalized)]
+
+
+def to_three_seats() -> ChangeSubscription:
+    return ChangeSubscription(
+        subscription_id=SUBSCRIPTION_ID,
+        items=(ChangedItem(price_id=PRICE_ID, quantity=Decimal(3)),),
+    )
+
+
+def half_price(*settings: Command) -> Given:
+    """One seat of 28.00 a month, at half price for ever."""
+    offered = given(create_customer(), *plan_on_sale(in_advance=SEATS), *settings, create_coupon(forever(percent(50))))
+    return offered.and_then(subscribe(coupons=begins_with(1)))
+
+
+def test_a_change_gives_back_what_discounts_left_of_the_line_and_its_charge_is_discounted_too() -> None:
+    changed = half_price().when(to_three_seats(), at=MID)
+    assert totals(changed) == [1_400, -700 + 2_100]
+
+
+def test_of_a_draft_that_waits_a_change_gives_back_what_its_discounts_are_going_to_leave() -> None:
+    waits = half_price(ChangeBillingSettings(grace_s=20 * 24 * HOUR)).and_then(to_three_seats(), at=MID)
+    finalized = waits.when(FINALIZED, at=MID + timedelta(hours=1))
+    assert totals(finalized) == [1_400]
+    (change,) = [key for kind, key in finalized.books.states if kind == "invoice" and key != period_invoice(0)]
+    both = finalized.when(FinalizeInvoice(invoice_id=change), at=MID + timedelta(hours=1))
+    assert totals(both) == [1_400, -700 + 2_100]
+
+
+def test_a_draft_is_discounted_by_what_held_when_it_was_due_whatever_becomes_of_its_subscription() -> None:
+    offered = given(create_customer(), *plan_on_sale(in_advance=SEATS), create_coupon(terms(percent(50))))
+    begun = offered.and_then(ChangeBillingSettings(grace_s=HOUR), subscribe(coupons=begins_with(1)))
+    begun.and_then(cancel_now(), at=NOW + timedelta(minutes=5))
+    finalized = begun.when(FINALIZED, at=NOW + timedelta(hours=2))
+    assert totals(finalized) == [1_400]
+    finalized.then_shows(DISCOUNT, DISCOUNT_ID, periods_used=1, end_reason=DiscountEnd.SUBSCRIPTION_CANCELED)
+
+
+def test_what_is_billed_together_is_discounted_once_for_the_customer_and_by_each_on_its_own_lines() -> None:
+    second = id_of("sub_", 2)
+    offered = given(
+        create_customer(),
+        *plan_on_sale(in_advance=SEATS),
+        create_coupon(forever(percent(50))),
+        create_coupon(terms(amount(300), periods=2), 2),
+    )
+    begun = offered.and_then(
+        subscribe(coupons=begins_with(1), billed_together=True),
+        subscribe(subscription_id=second, billed_together=True),
+        apply_to_customer(2),
+    )
+    together = begun.when(renew(FEBRUARY), at=FEBRUARY)
+    assert totals(together) == [1_400, 2_800, 1_400 + 2_800 - 300]
+    together.then_shows(DISCOUNT, id_of("disc_", 2), periods_used=1, ended_at=None)
+    assert totals(together.when(renew(MARCH), at=MARCH))[-1] == 1_400 + 2_800 - 300
