@@ -14,6 +14,8 @@ from domain.customers.test_clock import (
     CreateTestClock,
     DeleteTestClock,
 )
+from domain.invoicing.billing_settings import ChangeBillingSettings
+from domain.kernel.identifiers import INVOICE, derived_id
 from domain.kernel.tenant_mode import TenantMode
 from domain.payments.cancel_commands import CancelPayment
 from domain.subscriptions.cancel_commands import CancelSubscription
@@ -35,6 +37,13 @@ AT_REST = (
 )
 FAR = datetime(2036, 1, 1, tzinfo=UTC)
 PERIOD = "subscription.period_started"
+DAY_S = 24 * 60 * 60
+ISSUED = """
+SELECT count(*) FILTER (WHERE i.event_type = 'invoice.finalized') AS finalized,
+       max(i.effective_at) FILTER (WHERE i.event_type = 'invoice.finalized')
+       - max(i.effective_at) FILTER (WHERE i.event_type = 'invoice.drafted') AS waited
+FROM log.events i WHERE i.stream_id = ANY($1) GROUP BY i.stream_id
+"""
 HAPPENED = "SELECT event_type, effective_at FROM log.events WHERE stream_id = $1 ORDER BY stream_version"
 
 
@@ -48,8 +57,9 @@ async def cell(
         yield running
 
 
-async def clock_with(cell: Cell, customers: int) -> tuple[str, list[str], list[str]]:
+async def clock_with(cell: Cell, customers: int, *, grace_s: int = 0) -> tuple[str, list[str], list[str]]:
     """A clock with customers, each with a monthly subscription: its id, theirs, and the subscriptions'."""
+    await cell.do(ChangeBillingSettings(grace_s=grace_s))
     clock_id = new_id("clock_")
     await cell.do(CreateTestClock(clock_id=clock_id, name="ten years", frozen_at=START, mode=TenantMode.TEST))
     people = [await cell.customer(clock_id=clock_id) for _ in range(customers)]
@@ -106,7 +116,7 @@ async def test_a_cancelled_advance_stops_where_it_is_with_nothing_left_overdue_a
 
 
 async def test_a_deleted_clock_ends_all_that_lives_on_it_while_processors_die(cell: Cell) -> None:
-    clock_id, people, subscriptions = await clock_with(cell, 30)
+    clock_id, people, subscriptions = await clock_with(cell, 30, grace_s=DAY_S)
     idle = await cell.customer(clock_id=clock_id)
     other_clock, _, (elsewhere,) = await clock_with(cell, 1)
     await cell.do(AdvanceTestClock(clock_id=clock_id, to=FAR))
@@ -137,6 +147,21 @@ async def test_a_deleted_clock_ends_all_that_lives_on_it_while_processors_die(ce
     assert moved == 0
     assert "subscription.canceled" not in await cell.events(elsewhere)
     assert await cell.pool.fetchval("SELECT count(*) FROM log.due_work WHERE clock_id = $1", other_clock) == 1
+    await cell.prove(*AT_REST)
+
+
+async def test_drafts_on_a_clock_are_finalized_at_their_own_time_and_once_while_processors_die(cell: Cell) -> None:
+    clock_id, _, subscriptions = await clock_with(cell, 3, grace_s=DAY_S)
+    to = START + timedelta(days=100)
+    await cell.do(AdvanceTestClock(clock_id=clock_id, to=to))
+    await periods_of(cell, subscriptions[0], 2)
+    await asyncio.gather(cell.supervisor.kill("processors-0"), cell.supervisor.kill("processors-1"))
+    await cell.reaches(clock_id, "test_clock.advanced")
+    drafts = [derived_id(INVOICE, each, f"period/{nth}") for each in subscriptions for nth in range(4)]
+    rows = await cell.pool.fetch(ISSUED, drafts)
+    assert len(rows) == len(drafts)
+    assert {row["finalized"] for row in rows} == {1}
+    assert {row["waited"] for row in rows} == {timedelta(days=1)}
     await cell.prove(*AT_REST)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from domain.customers.customer import CUSTOMER, CustomerIsDeleted, NotCustomersCurrency
+from domain.customers.test_clock import DeleteTestClock
 from domain.customers.waiting_items import (
     MAX_WAITING_ITEMS,
     CustomerItemRemoved,
@@ -40,6 +41,7 @@ from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.kernel.money import Money
 from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
+from domain.subscriptions.cancel_commands import EndWithTestClock
 from domain.subscriptions.preview_commands import RehearseNextInvoice
 from domain.subscriptions.state import SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
@@ -252,6 +254,15 @@ def test_a_draft_on_a_test_clock_is_finalized_by_that_clock() -> None:
     )
     due = on_clock.books.due[WorkKind.INVOICE_FINALIZATION, period_invoice(0)]
     assert (due.due_at, due.clock_id) == (NOW + HOUR, CLOCK_ID)
+
+
+def test_a_draft_ends_with_its_test_clock() -> None:
+    on_clock = given(
+        frozen_clock(), create_customer(test_clock_id=CLOCK_ID), *plan_on_sale(in_advance=flat()), graced(), subscribe()
+    )
+    story = on_clock.and_then(DeleteTestClock(clock_id=CLOCK_ID)).when(VoidInvoice(invoice_id=period_invoice(0)))
+    story.then_posts().then_finishes(Finish(WorkKind.INVOICE_FINALIZATION, period_invoice(0)))
+    story.when(EndWithTestClock(subscription_id=SUBSCRIPTION_ID)).then_posts()
 
 
 def test_a_draft_finalized_by_hand_before_its_time_is_issued_then_and_its_timer_goes() -> None:
