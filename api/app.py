@@ -17,6 +17,7 @@ from api.http.access import ApiKeys, forgetting_changed
 from api.http.access_log import AccessLog
 from api.http.addresses import networks
 from api.http.admission import Limits as ConnectionLimits
+from api.http.bulk import BulkEndpoint
 from api.http.call import Parts
 from api.http.callers import own_origin
 from api.http.commands import CommandEndpoint
@@ -41,6 +42,7 @@ from api.resources import (
     auth,
     auth_events,
     billing_settings,
+    commands,
     coupons,
     credit_note_documents,
     credit_notes,
@@ -53,6 +55,7 @@ from api.resources import (
     invitations,
     invoice_documents,
     invoice_explanations,
+    invoice_imports,
     invoice_items,
     invoice_previews,
     invoices,
@@ -131,6 +134,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     sagas.SAGAS,
     search.SEARCH,
     events.EVENTS,
+    commands.COMMANDS,
     auth.AUTH,
     api_keys.API_KEYS,
     users.USERS,
@@ -151,7 +155,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
 )
 """Everything the API can do; routes are tried in this order, so what is asked for most stands first."""
 
-DECLARE_MORE: Final = (subscription_lifecycle, subscription_changes)
+DECLARE_MORE: Final = (invoice_imports, subscription_lifecycle, subscription_changes)
 """Modules with operations on a resource of another: they declare them by being imported."""
 
 _log: Final = structlog.stdlib.get_logger("api")
@@ -179,6 +183,8 @@ class Application(FastAPI):
 
 
 def _endpoint_of(operation: Operation) -> type[Endpoint]:
+    if operation.is_bulk:
+        return BulkEndpoint
     if operation.is_unstored:
         return UnstoredEndpoint
     return CommandEndpoint if operation.is_command else QueryEndpoint

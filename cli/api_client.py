@@ -1,4 +1,4 @@
-"""A small client of our own API, for the seed and the demo: a key on every change, the same key on a retry."""
+"""A small client of our own API, for the seed, the demo and imports: a key on every change, the same key on a retry."""
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -71,9 +71,10 @@ class ApiClient:
         assert self._session is not None, "entered"
         await self._session.close()
 
-    async def post(self, path: str, body: Mapping[str, Any] | None, *, key: str) -> Resource:
+    async def post(self, path: str, body: Mapping[str, Any] | None, *, key: str, dry_run: bool = False) -> Resource:
         """Change something, exactly once per key: what is lost on the way is asked for again under the same key."""
-        return await self._request("POST", path, body, headers={"Idempotency-Key": key})
+        headers = {"Idempotency-Key": key, **({"Tallybook-Dry-Run": "true"} if dry_run else {})}
+        return await self._request("POST", path, body, headers=headers)
 
     async def patch(self, path: str, body: Mapping[str, Any], *, key: str) -> Resource:
         """Change parts of something, as `post`."""

@@ -65,6 +65,12 @@ COMMANDS: Final = (
     ),
     Entry("tenants", "cli.tenants:app", SETTINGS, "Tenants and their API keys."),
     Entry("users", "cli.users:app", SETTINGS, "People who sign in."),
+    Entry(
+        "import",
+        "cli.import_command:import_file",
+        SETTINGS,
+        "Bring in customers, subscriptions, invoices and payments of another system, from a file.",
+    ),
     Entry("auth", "cli.auth:app", SETTINGS, "The keys that sign access tokens, and the auth log."),
     Entry("audit", "cli.audit:app", PROOF, "Proof that nothing was lost, doubled or changed."),
     Entry("dead-letters", "cli.dead_letters:app", PROOF, "Records that a consumer gave up on."),

@@ -1,11 +1,9 @@
 """Users as another system hands them over: a file of lines, CSV or JSON, each an address, a name, a hash, a role."""
 
-import csv
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic_core import PydanticCustomError
@@ -13,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from api.http.fields import Body, Line
 from api.http.validation import invalid_body
 from api.resources.personal_data import Email
+from cli.line_file import Wrong, opened_lines
 from domain.identity.addresses import normalized_address
 from domain.identity.permissions import Role, UnknownRole, role_named
 from domain.identity.team import MEMBERS_MAX, OF_TEAMS
@@ -31,10 +30,6 @@ class FileUser:
     name: str
     password_hash: bytes | None
     role: Role | None
-
-
-class Unreadable(Exception):
-    """The file is no such file; the message says why."""
 
 
 def _role(text: object) -> object:
@@ -71,16 +66,14 @@ def read_users(path: Path) -> tuple[Sequence[FileUser], Sequence[str]]:
 
     What is wrong tells no value: they are addresses and hashes. Raises Unreadable.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = _csv_lines(file) if path.suffix.lower() == ".csv" else _json_lines(file)
-            return _checked(lines)
-    except UnicodeDecodeError:
-        raise Unreadable(f"{path} is not text in UTF-8") from None
-    except csv.Error as error:
-        raise Unreadable(f"{path} is no CSV: {error}") from None
-    except OSError as error:
-        raise Unreadable(f"{path} cannot be read: {error.strerror}") from None
+    with opened_lines(path, check_columns=_lacking, line_max_chars=LINE_MAX_CHARS) as lines:
+        return _checked(lines)
+
+
+def _lacking(columns: list[str]) -> str | None:
+    if "email" in columns and all(name in COLUMNS for name in columns):
+        return None
+    return f"its first line must name the columns, of {', '.join(COLUMNS)}; email must be among them"
 
 
 def _checked(lines: Iterator[tuple[int, object]]) -> tuple[Sequence[FileUser], Sequence[str]]:
@@ -91,7 +84,7 @@ def _checked(lines: Iterator[tuple[int, object]]) -> tuple[Sequence[FileUser], S
         if len(users) + len(wrong) >= MEMBERS_MAX:
             wrong.append(f"line {number}: a team has at most {MEMBERS_MAX} members")
             break
-        if isinstance(entry, _Wrong):
+        if isinstance(entry, Wrong):
             wrong.append(f"line {number}: {entry}")
             continue
         try:
@@ -113,38 +106,6 @@ def _checked(lines: Iterator[tuple[int, object]]) -> tuple[Sequence[FileUser], S
             )
         )
     return users, wrong
-
-
-class _Wrong(str):
-    """What is wrong with a line that is not even an entry."""
-
-    __slots__ = ()
-
-
-def _csv_lines(file: Any) -> Iterator[tuple[int, object]]:
-    reader = csv.DictReader(file, restkey="", strict=True)
-    columns = reader.fieldnames or ()
-    unknown = [name for name in columns if name not in COLUMNS]
-    if unknown or "email" not in columns or len(set(columns)) < len(columns):
-        raise csv.Error(f"its first line must name the columns, of {', '.join(COLUMNS)}; email must be among them")
-    for row in reader:
-        if "" in row or None in row.values():
-            yield reader.line_num, _Wrong("It has not as many values as there are columns")
-        else:
-            yield reader.line_num, {name: value for name, value in row.items() if value}
-
-
-def _json_lines(file: Any) -> Iterator[tuple[int, object]]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        if len(line) > LINE_MAX_CHARS:
-            yield number, _Wrong(f"It is longer than {LINE_MAX_CHARS} characters")
-            continue
-        try:
-            yield number, json.loads(line)
-        except (ValueError, RecursionError):
-            yield number, _Wrong("It is no JSON object")
 
 
 def _told(error: ValidationError, entry: object) -> Iterator[str]:

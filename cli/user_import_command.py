@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cli.import_progress import import_bar
+from cli.line_file import Unreadable
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_rows
-from cli.user_file import Unreadable, read_users
+from cli.user_file import read_users
 from cli.user_import import Came, CannotImport, Imported, import_users
 from domain.identity.permissions import Role, UnknownRole, role_named
 from domain.identity.team import OF_TEAMS
@@ -55,10 +55,8 @@ def import_from_file(
         raise AnswerIsNo(f"{file} cannot be imported as it is; nothing was imported.\n{told}")
     if any(user.password_hash for user in users) and find_spec("bcrypt") is None:
         raise AnswerIsNo("Such password hashes need bcrypt: install tallybook[import], here and where the API runs.")
-    columns = (TextColumn("Importing"), BarColumn(), MofNCompleteColumn(), TextColumn("lines"), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=len(users))
+        with import_bar(len(users)) as tell:
             done = asyncio.run(
                 import_users(
                     owner_dsn(settings),
@@ -67,7 +65,7 @@ def import_from_file(
                     tenant_id=tenant,
                     default_role=default_role,
                     is_dry=dry_run,
-                    tell=lambda count: bar.update(task, completed=count),
+                    tell=tell,
                 )
             )
     except CannotImport as error:

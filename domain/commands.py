@@ -23,6 +23,7 @@ from domain.identity import user_commands as users
 from domain.identity.authority import NotSuperAdmin, is_super_admin
 from domain.invoicing import commands as invoicing
 from domain.invoicing import draft_commands as drafts
+from domain.invoicing import import_commands as invoice_imports
 from domain.invoicing import settings_commands as billing_settings
 from domain.invoicing import settlement_commands as settlement
 from domain.invoicing import waiting_item_commands as waiting_items
@@ -156,6 +157,16 @@ def as_super_admin(command: AsSuperAdmin, streams: Streams, now: datetime) -> De
     return decide(command.command, streams, now)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteBulk:
+    """Let it be known under which key, and with which body, a bulk of commands was asked for. Nothing happens by it."""
+
+
+def note_bulk(_command: NoteBulk, _streams: Streams, now: datetime) -> Decision:
+    """Its key is stored with its outcome, as every command's is."""
+    return Decision(now, [])
+
+
 HANDLERS: Final[Mapping[type, Handler]] = {
     command: with_consequences(handler, CONSEQUENCES)
     for context in (
@@ -174,6 +185,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         waiting_items,
         invoicing,
         settlement,
+        invoice_imports,
         billing_settings,
         payments,
         cancellations,
@@ -191,6 +203,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     AsCustomer: as_customer,
     WithinLimits: within_limits,
     AsSuperAdmin: as_super_admin,
+    NoteBulk: note_bulk,
 }
 
 

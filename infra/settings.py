@@ -285,6 +285,12 @@ class ApiSettings(Part):
         "with commas, each without a slash at its end; never with a cookie.",
         pattern=rf"^({_ORIGIN}(, ?{_ORIGIN})*)?$",
     )
+    bulk_side_by_side_max: int = setting(
+        64, "commands", "Commands of one POST /v1/commands that are under way at once.", ge=1, le=1_000
+    )
+    bulk_answers_max_bytes: int = setting(
+        16_777_216, "bytes", "Answers to one POST /v1/commands; beyond, a command's answer is left out of it.", ge=1
+    )
     command_timeout_ms: int = setting(10_000, "ms", "Longest wait for a command's outcome.", ge=1)
     position_timeout_ms: int = setting(5_000, "ms", "Longest wait for Min-Ledger-Position; then 503.", ge=1)
     position_poll_ms: int = setting(10, "ms", "Pause between looks how far the read models have come.", ge=1)

@@ -105,6 +105,7 @@ from domain.tax.settings import (
 )
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
 from testing.random_drafts import changes_of_draft, drafted, sharing
+from testing.random_imports import imported
 
 ADA, BOB = "user:ada", "user:bob"
 TIERS = (
@@ -241,6 +242,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             yield from changes_of_draft(history, customer_id, invoice_id, usd)
             if draw.random() < 0.7:
                 yield FinalizeInvoice(invoice_id=invoice_id)
+            yield from imported(history.now, customer_id, line, new("in_"))
         case 11:
             invoice_id = some("invoice")
             ends = draw.choice((VoidInvoice, VoidInvoice, PayInvoiceOutOfBand, MarkInvoiceUncollectible))

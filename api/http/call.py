@@ -79,6 +79,7 @@ class Call:
         "query",
         "request_id",
         "tenant_id",
+        "writer",
     )
 
     def __init__(
@@ -90,8 +91,10 @@ class Call:
         path: Mapping[str, str],
         query: bytes,
         caller: Caller | None = None,
+        writer: Writer | None = None,
     ) -> None:
         self.parts = parts
+        self.writer = parts.writer if writer is None else writer
         self.principal = principal
         self.tenant_id = principal.tenant_id
         self.mode = principal.mode

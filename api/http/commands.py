@@ -1,12 +1,8 @@
 """Commands as ASGI applications: a request that changes something is done once, and its answer rendered and kept."""
 
-import asyncio
 import contextlib
-import json
-import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, cast
 
@@ -24,17 +20,10 @@ from api.http.operations import CommandHandler, Intention
 from api.http.principal import Principal
 from api.http.problems import (
     BUSY,
-    CLOCK_APART,
     ERASED,
-    INVALID_HEADER,
-    KEY_IN_FLIGHT,
-    KEY_REUSED,
-    MISSING_KEY,
-    OUTCOME_PENDING,
     Problem,
     refusal_reply,
     retry_after,
-    unavailable,
 )
 from api.http.rehearsals import NO_HASH, NO_KEY, rehearsed
 from api.http.replies import (
@@ -47,6 +36,7 @@ from api.http.replies import (
     json_reply,
     to_stored,
 )
+from api.http.submitting import canonical_request, idempotency_key, in_flight, submitted
 from api.http.validation import param_in
 from domain.commands import AsCustomer, WithinLimits
 from domain.customers.customer import CustomerNotFound
@@ -56,21 +46,15 @@ from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
 from infra.event_store.port import (
     Answer,
-    ClockApart,
     Decided,
-    IdempotencyKeyReused,
     Outcome,
-    QueueFull,
     Request,
-    StoreUnavailable,
 )
 from infra.event_store.storage import PersonKeyMismatch
 
 ParamOf = Callable[[Refusal], str | None]
 PERSON_TRIES: Final = 30
 """Times a command is made anew because another changed what the vault has of its person meanwhile."""
-
-_KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
 class CommandEndpoint(Endpoint):
@@ -79,7 +63,7 @@ class CommandEndpoint(Endpoint):
     async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
         call = self._call(scope, exchange)
         call.is_dry_run = wants_dry_run(exchange.headers)
-        key = NO_KEY if call.is_dry_run else _idempotency_key(exchange.headers)
+        key = NO_KEY if call.is_dry_run else idempotency_key(exchange.headers)
         body, value = await self.body_of(call, receive)
         for name, permission in body.reserved.items():
             if name in body.model_fields_set:
@@ -87,9 +71,9 @@ class CommandEndpoint(Endpoint):
         if call.is_dry_run:
             return await _with_its_person(lambda: self._try(call, body, value))
         request_hash = self._parts.vault.request_hash(
-            _canonical_request(scope["method"], scope["path"], call.tenant_id, value)
+            canonical_request(scope["method"], scope["path"], call.tenant_id, value)
         )
-        with _in_flight(self._parts.in_flight, call.tenant_id, call.stored_key(key)):
+        with in_flight(self._parts.in_flight, call.tenant_id, call.stored_key(key)):
             return await _with_its_person(lambda: self._execute(call, key, request_hash, body, value))
 
     def _bounded(self, principal: Principal, command: Command) -> Command:
@@ -151,21 +135,7 @@ class CommandEndpoint(Endpoint):
         if intention.beforehand is not None:
             await intention.beforehand()
         rendered = Rendered(call, key, intention, self._operation.status, param_of)
-        request = self._request(call, key, request_hash, intention, rendered)
-        api = self._parts.settings.api
-        try:
-            async with asyncio.timeout(api.command_timeout_ms / 1000):
-                outcome = await self._parts.writer.submit(request)
-        except IdempotencyKeyReused:
-            raise Problem(KEY_REUSED, param="Idempotency-Key") from None
-        except QueueFull as full:
-            raise Problem(BUSY, headers=retry_after(full.retry_after_ms // 1000)) from None
-        except ClockApart as apart:
-            raise Problem(CLOCK_APART, str(apart), headers=retry_after(1)) from None
-        except StoreUnavailable:
-            raise unavailable(is_command=True) from None
-        except TimeoutError:
-            raise Problem(OUTCOME_PENDING, headers=retry_after(1)) from None
+        outcome = await submitted(call, self._request(call, key, request_hash, intention, rendered))
         reply = rendered.reply
         if reply is None or outcome.answer != rendered.stored:
             # Recorded by another request; or by this one, on a connection that broke, and rendered again since.
@@ -251,31 +221,3 @@ class Rendered:
         if intention.answer_key is None:
             return Answer(stored)
         return self._call.parts.vault.seal_answer(intention.answer_key, self._key, stored)
-
-
-@contextmanager
-def _in_flight(held: set[tuple[str, str]], tenant_id: str, key: str) -> Iterator[None]:
-    """Hold the key while its first request is being done; 409 for another meanwhile."""
-    name = (tenant_id, key)
-    if name in held:
-        raise Problem(KEY_IN_FLIGHT, param="Idempotency-Key", headers=retry_after(1))
-    held.add(name)
-    try:
-        yield
-    finally:
-        held.discard(name)
-
-
-def _idempotency_key(headers: dict[bytes, bytes]) -> str:
-    key = headers.get(b"idempotency-key")
-    if key is None:
-        raise Problem(MISSING_KEY, param="Idempotency-Key")
-    if _KEY.fullmatch(key) is None:
-        raise Problem(INVALID_HEADER, "Idempotency-Key is 1 to 255 visible ASCII characters.", param="Idempotency-Key")
-    return key.decode()
-
-
-def _canonical_request(method: str, path: str, tenant_id: str, value: object) -> bytes:
-    """What makes a request the same one: method, path, tenant, and the body whatever its spacing and order of names."""
-    body = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return json.dumps([method, path, tenant_id, body]).encode()

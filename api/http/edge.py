@@ -40,6 +40,7 @@ from domain.identity.permissions import Scope as RateClass
 from infra.card_numbers import holds_card_number
 from infra.clock import system_clock
 from infra.database import CONNECTION_ERRORS
+from infra.event_store.port import Writer
 from infra.ids import new_id
 from infra.telemetry import correlated
 
@@ -93,13 +94,16 @@ class ClientDisconnected(Exception):
 
 
 class Exchange:
-    """A request and its answer on their way. `route` is a template: what is logged is never what a client made up."""
+    """A request and its answer on their way. `route` is a template: what is logged is never what a client made up.
+    `writer` takes its command, where that is not the process's own.
+    """
 
-    __slots__ = ("code", "headers", "limit", "principal", "request_id", "route", "status")
+    __slots__ = ("code", "headers", "limit", "principal", "request_id", "route", "status", "writer")
 
     def __init__(self, request_id: str, headers: dict[bytes, bytes]) -> None:
         self.request_id = request_id
         self.headers = headers
+        self.writer: Writer | None = None
         self.principal: Principal | None = None
         self.limit: Allowance | None = None
         self.code: str | None = None

@@ -47,6 +47,7 @@ class Endpoint:
         self._wants_password = operation.wants_password
         model = operation.body or operation.parameters
         self._opaque = opaque_names(model) if model is not None else frozenset[str]()
+        self.body_fields = frozenset[str]() if operation.body is None else frozenset(operation.body.model_fields)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[EXCHANGE]
@@ -61,7 +62,7 @@ class Endpoint:
         except Refusal as refusal:
             reply = refusal_reply(refusal, exchange.request_id, param=refusal.param)
         except CONNECTION_ERRORS:
-            reply = unavailable(is_command=self._operation.is_command).reply(exchange.request_id)
+            reply = unavailable(is_command=self._operation.takes_key).reply(exchange.request_id)
         except (UndefinedTableError, UndefinedColumnError):
             # The workers of this release have yet to make the read model, or are filling it (docs/decisions/0025).
             reply = Problem(READ_MODEL_FILLING, headers=retry_after(FILLING_RETRY_S)).reply(exchange.request_id)
@@ -91,6 +92,7 @@ class Endpoint:
             exchange.headers,
             scope["path_params"],
             scope["query_string"],
+            writer=exchange.writer,
         )
         if self._wants_password:
             call.check_confirmed(self._needs)

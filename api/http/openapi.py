@@ -181,7 +181,7 @@ def _successes(operation: Operation, references: Mapping[tuple[object, str], Jso
 
 def _success(operation: Operation, schema: Json) -> Json:
     headers: Json = {"X-Request-Id": _header("This request's id: in its events' correlation_id, and in our logs.")}
-    if operation.is_command:
+    if operation.takes_key:
         headers["Ledger-Position"] = _header("The log's position after this command.", "integer")
         headers["Idempotent-Replayed"] = _header("`true` where this is the answer to an earlier request.")
     if operation.status == 201:
@@ -258,7 +258,7 @@ def _headers(operation: Operation) -> list[Json]:
         "key's own tenant, or one of the user's."
     )
     found.append(_request_header("X-Tenant-ID", about, {"type": "string"}))
-    if operation.is_command:
+    if operation.takes_key:
         about = (
             "Tells what would come of it, with the events and postings, and does nothing: no Idempotency-Key is needed."
         )

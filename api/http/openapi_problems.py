@@ -91,7 +91,7 @@ def problem_responses(operation: Operation, problems: Problems, references: Mapp
         kinds += _AUTHENTICATED
         if operation.wants_password:
             kinds.append(PASSWORD_CONFIRMATION_REQUIRED)
-    if operation.is_command:
+    if operation.takes_key:
         kinds += _COMMANDS
     elif operation.is_unstored:
         kinds += _UNSTORED

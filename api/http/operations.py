@@ -72,6 +72,7 @@ class Operation:
     `needs` is the permission without which it is refused, before anything else is looked at; an open one needs neither
     that nor a key. `handler` takes the call and the parsed body (or parameters); a query may return a ready Reply.
     An unstored one has a body, and its answer is never kept: it holds secrets, or does no more when it is repeated.
+    A bulk one has a body of commands, each of which says by itself what it needs.
     """
 
     tag: str
@@ -92,6 +93,7 @@ class Operation:
     needs: Permission | None = None
     is_open: bool = False
     is_unstored: bool = False
+    is_bulk: bool = False
     asks_password: bool = False
     """Whether it wants the password though its permission alone would not."""
     problems: tuple[ProblemType, ...] = ()
@@ -101,13 +103,18 @@ class Operation:
     """Names in the path that stand for other systems' ids."""
 
     def __post_init__(self) -> None:
-        if (self.needs is None) is not self.is_open:
+        if (self.needs is None) is not (self.is_open or self.is_bulk):
             raise TypeError(f"{self.name} says either the permission that it needs, or that it is open")
 
     @property
     def is_command(self) -> bool:
-        """Whether it is a command, and so needs an Idempotency-Key."""
-        return self.body is not None and not self.is_unstored
+        """Whether it is one command."""
+        return self.body is not None and not self.is_unstored and not self.is_bulk
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether it is done once, and so needs an Idempotency-Key."""
+        return self.is_command or self.is_bulk
 
     @property
     def wants_password(self) -> bool:
@@ -254,6 +261,34 @@ class Operations:
                 is_open=is_open,
                 is_unstored=True,
                 asks_password=wants_password,
+            )
+        )
+
+    def bulk(
+        self,
+        path: str,
+        *,
+        body: type[B],
+        answers: Any,
+        example: object,
+        body_example: object,
+        refusals: Sequence[type[Refusal]] = (),
+        problems: Sequence[ProblemType] = (),
+    ) -> Callable[[Callable[[], None]], Callable[[], None]]:
+        """Declare a POST of commands, which the operations that they name do; the function is its documentation."""
+
+        return self._declares(
+            partial(
+                Operation,
+                method="POST",
+                path=path,
+                answers=answers,
+                example=example,
+                body=body,
+                body_example=body_example,
+                refusals=tuple(refusals),
+                problems=tuple(problems),
+                is_bulk=True,
             )
         )
 

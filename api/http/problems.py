@@ -126,6 +126,21 @@ INVOICE_NOT_FINALIZED: Final = ProblemType(
 KEY_IN_FLIGHT: Final = ProblemType(
     "idempotency_key_in_flight", 409, "The first request with this Idempotency-Key is being done."
 )
+PARTLY_DONE: Final = ProblemType(
+    "commands_partly_done",
+    409,
+    "Of commands that are to be done together this one was done before, without the others: leave it out.",
+)
+NOT_TOGETHER: Final = ProblemType(
+    "not_done_together",
+    409,
+    "The command was to be done together with others, one of which cannot be done: nothing was done.",
+)
+ONE_PERSON_TWICE: Final = ProblemType(
+    "one_person_twice",
+    422,
+    "Two commands that are to be done together change what is kept of one person: send them one after the other.",
+)
 ERASED: Final = ProblemType("personal_data_erased", 410, "The answer held data of a person who was erased since.")
 TOO_LARGE: Final = ProblemType("body_too_large", 413, "The body is larger than the limit.")
 REQUEST_TIMEOUT: Final = ProblemType("request_timeout", 408, "The request did not arrive whole in time.")

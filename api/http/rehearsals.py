@@ -20,7 +20,7 @@ NO_HASH = b""
 async def rehearsed(call: Call, request: Request) -> Rehearsed:
     """What the request would come to. Raises the 503 of too many at once, and of no database."""
     try:
-        return await call.parts.writer.rehearse(request)
+        return await call.writer.rehearse(request)
     except TooManyRehearsals as busy:
         raise Problem(DRY_RUNS_BUSY, headers=retry_after(busy.retry_after_ms // 1000)) from None
     except StoreUnavailable:

@@ -111,6 +111,7 @@ class Load:
             "intend": (5, self._intend),
             "refund": (14, self._refund),
             "bill": (6, self._bill),
+            "bring in": (3, self._bring_in),
             "settle": (8, self._settle),
             "pay in part": (8, self._pay_in_part),
             "draft": (8, self._drafting.run),
@@ -265,6 +266,27 @@ class Load:
         if drafted.accepted:
             _keep(self._world.invoices, drafted.body["id"])
             await self._post(f"/v1/invoices/{drafted.body['id']}/finalize", {})
+
+    async def _bring_in(self, chance: random.Random) -> None:
+        """An invoice of another system; then it is paid, written off and taken back like any other."""
+        person = chance.choice(self._world.people)
+        billed = chance.randrange(100, 100_000)
+        imported = await self._post(
+            "/v1/invoices/import",
+            {
+                "customer": person.customer_id,
+                "number": f"OLD-{chance.getrandbits(60)}",
+                "currency": person.currency,
+                "lines": [{"description": "Before", "amount": {"amount": billed, "currency": person.currency}}],
+                "issued_at": "2020-01-01T00:00:00Z",
+                "due_at": "2020-01-15T00:00:00Z",
+            },
+        )
+        if imported.accepted:
+            _keep(self._world.invoices, imported.body["id"])
+            paid = {"amount": {"amount": chance.randrange(1, billed), "currency": person.currency}}
+            path = f"/v1/invoices/{imported.body['id']}/import-payment"
+            await self._post(path, paid | {"paid_at": "2020-01-10T00:00:00Z"})
 
     async def _settle(self, chance: random.Random) -> None:
         if self._world.invoices:

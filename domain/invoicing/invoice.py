@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.invoicing import collection, credit_note, draft, settlement
+from domain.invoicing import collection, credit_note, draft, imported, settlement
 from domain.invoicing.balance import PaymentFigures, balance_of
 from domain.invoicing.booking import recognition_entry
 from domain.invoicing.collection import (
@@ -38,6 +38,7 @@ from domain.invoicing.draft import (
     InvoiceItemRemoved,
 )
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
+from domain.invoicing.imported import ImportedEvent, InvoiceImported, InvoicePaymentImported
 from domain.invoicing.invoice_discount import InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxFacts
@@ -80,6 +81,7 @@ class InvoiceMetadataSet(MetadataSet):
 InvoiceEvent = (
     DraftEvent
     | InvoiceFinalized
+    | ImportedEvent
     | SettlementEvent
     | CollectionEvent
     | CreditNoteEvent
@@ -122,7 +124,8 @@ class Invoice:
     `amount_applied` is what the customer's balance paid of it (below zero: what it got of it), `amount_overpaid` what
     was paid above it, which is the customer's balance. `amount_credited` is what credit notes in force come to; of that
     `amount_given_back` had been paid, and came back.
-    `unused_credits` are what other invoices gave back of its lines.
+    `unused_credits` are what other invoices gave back of its lines. `opening` is what was
+    due, when it was brought in, on one that another system billed; None of one that was billed here.
     """
 
     invoice_id: str
@@ -158,6 +161,7 @@ class Invoice:
     paid_at: datetime | None
     uncollectible_at: datetime | None
     voided_at: datetime | None
+    opening: Money | None = None
 
     @property
     def subscription_ids(self) -> tuple[str, ...]:
@@ -282,7 +286,14 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 uncollectible_at=None,
                 voided_at=None,
             )
-    assert invoice is not None, "an invoice begins with invoice.drafted or invoice.finalized"
+        case InvoiceImported():
+            return replace(
+                evolve(None, imported.as_issued(event)),
+                metadata=event.metadata,
+                created_at=event.imported_at,
+                opening=event.total,
+            )
+    assert invoice is not None, "an invoice begins with invoice.drafted, invoice.finalized or invoice.imported"
     match event:
         case InvoiceDraftChanged():
             assert invoice.terms is not None, "it was drafted"
@@ -292,6 +303,16 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             return _with_lines(invoice, (*invoice.lines, event.line))
         case InvoiceItemRemoved():
             return _with_lines(invoice, tuple(line for line in invoice.lines if line.line_id != event.line_id))
+        case InvoicePaymentImported():
+            assert invoice.opening is not None, "its invoice was imported"
+            is_paid = event.amount == invoice.amount_due
+            return replace(
+                invoice,
+                status=InvoiceStatus.PAID if is_paid else invoice.status,
+                amount_paid=invoice.amount_paid + event.amount,
+                opening=invoice.opening - event.amount,
+                paid_at=event.paid_at if is_paid else None,
+            )
         case InvoicePaid():
             return replace(
                 invoice,
@@ -394,8 +415,12 @@ def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
     match event:
         case InvoiceFinalized():
             return recognition_entry(event.lines, event.total, event.applied, event.customer_id, RECEIVABLE, event.tax)
+        case InvoiceImported() | InvoicePaymentImported():
+            return imported.postings(event, invoice.customer_id)
         case InvoiceVoided() if invoice.finalized_at is not None:
             owed_on = _owed_on(invoice)
+            if invoice.opening is not None:
+                return imported.voided(invoice.opening, owed_on, invoice.customer_id)
             booked = recognition_entry(
                 invoice.lines, invoice.total, invoice.amount_applied, invoice.customer_id, owed_on, invoice.tax
             )
@@ -414,8 +439,14 @@ def _owed_on(invoice: Invoice) -> Account:
 
 
 def claims(event: InvoiceEvent, invoice: Invoice) -> tuple[Claim, ...]:
-    """Those of its credit notes."""
-    return credit_note.claims(event) if isinstance(event, CreditNoteIssued) else ()
+    """Those of its credit notes, and of one that was imported its number."""
+    match event:
+        case CreditNoteIssued():
+            return credit_note.claims(event)
+        case InvoiceImported():
+            return imported.claims(event)
+        case _:
+            return ()
 
 
 def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
@@ -435,6 +466,7 @@ def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
 EVENTS: dict[str, type] = {
     **draft.EVENTS,
     "invoice.finalized": InvoiceFinalized,
+    **imported.EVENTS,
     **settlement.EVENTS,
     **collection.EVENTS,
     **credit_note.EVENTS,

@@ -70,6 +70,7 @@ CUSTOMER_CREDITS: Final = Account(
     "customer_credits", "Customer credits", AccountType.LIABILITY, "what is left of granted credits"
 )
 EQUITY: Final = Account("equity", "Owner's equity", AccountType.EQUITY)
+OPENING_BALANCES: Final = Account("opening_balances", "Opening balances", AccountType.EQUITY)
 REVENUE: Final = Account("revenue", "Revenue", AccountType.INCOME)
 ALLOWANCES: Final = Account("allowances", "Refunds and allowances", AccountType.INCOME)
 BREAKAGE_REVENUE: Final = Account("breakage_revenue", "Breakage revenue", AccountType.INCOME)
@@ -94,6 +95,7 @@ CHART: Final[dict[str, Account]] = {
         CUSTOMER_WALLET,
         CUSTOMER_CREDITS,
         EQUITY,
+        OPENING_BALANCES,
         REVENUE,
         ALLOWANCES,
         BREAKAGE_REVENUE,

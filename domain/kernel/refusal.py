@@ -50,6 +50,12 @@ class Refusal(Exception):
         return (type(self).__doc__ or self.code).strip().splitlines()[0]
 
 
+class OtherRefused(Refusal):
+    """The command was to be done together with others, one of which was refused: nothing was done."""
+
+    code = "other_refused"
+
+
 class ExternalIdTaken(Refusal):
     """Another resource of this kind has this external_id."""
 

@@ -4,11 +4,11 @@ The same code runs over PostgreSQL and over the in-memory twin. Nothing that a b
 before it is written: the writer merges `current` into its cache after the commit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from domain.kernel.refusal import Refusal
+from domain.kernel.refusal import OtherRefused, Refusal
 from domain.kernel.stream import Decision, Handler, State, Stream
 from domain.sagas import due_work
 from infra.event_store.decision_record import encoded
@@ -37,12 +37,11 @@ NEW: Final = Versioned(None, 0)
 
 
 class NotLoaded(BaseException):
-    """A decision needs a stream that is not in memory. Not an Exception, so that no handler swallows it."""
+    """A decision needs streams that are not in memory. Not an Exception, so that no handler swallows it."""
 
-    def __init__(self, key: StreamKey, stream: Stream[Any]) -> None:
-        self.key = key
-        self.stream = stream
-        super().__init__(key)
+    def __init__(self, missing: Mapping[StreamKey, Stream[Any]]) -> None:
+        self.missing = missing
+        super().__init__(*missing)
 
 
 class UnknownCommand(Exception):
@@ -62,26 +61,40 @@ class DecidedRequest(NamedTuple):
     upto: int
 
 
+class _Part(NamedTuple):
+    """A request that was decided: its events, and its answer."""
+
+    request: Request
+    rows: list[Envelope]
+    answer: Answer | None
+
+
 class View:
-    """The states that one command sees: the batch's, with the command's own events on top.
+    """The states that one command sees: the batch's, with those that commands decided together with it leave behind,
+    and the command's own events, on top.
 
     `read` holds each stream that was asked for, and its version then.
     """
 
-    __slots__ = ("_batch", "_tenant_id", "own", "read")
+    __slots__ = ("_batch", "_earlier", "_tenant_id", "own", "read")
 
-    def __init__(self, batch: "Batch", tenant_id: str) -> None:
+    def __init__(self, batch: "Batch", tenant_id: str, earlier: Mapping[StreamKey, Versioned]) -> None:
         self._batch = batch
         self._tenant_id = tenant_id
+        self._earlier = earlier
         self.own: dict[StreamKey, Versioned] = {}
         self.read: dict[StreamKey, int] = {}
+
+    def before(self, key: StreamKey, stream: Stream[Any], *, made: bool = False) -> Versioned:
+        """The stream as it is without the command's own events."""
+        return self._earlier.get(key) or self._batch.at(key, stream, made=made)
 
     def get(self, stream: Stream[State], stream_id: str) -> State | None:
         """The state of a stream; None if it does not exist. See `domain.kernel.stream.Streams`."""
         key = (stream.home or self._tenant_id, stream.name, stream_id)
         versioned = self.own.get(key)
         if versioned is None:
-            versioned = self._batch.at(key, stream)
+            versioned = self.before(key, stream)
             self.read[key] = versioned.version
         state: State | None = versioned.state
         return state
@@ -91,7 +104,7 @@ class View:
         key = (stream.home or self._tenant_id, stream.name, stream_id)
         versioned = self.own.get(key)
         if versioned is None:
-            versioned = self._batch.at(key, stream, made=True)
+            versioned = self.before(key, stream, made=True)
             self.read[key] = versioned.version
         return versioned.state is None
 
@@ -148,7 +161,7 @@ class Batch:
             versioned = self._known(key)
             if versioned is None:
                 if not (made and self._trusting) or key in self.unreadable:
-                    raise self.unreadable.get(key) or NotLoaded(key, stream)
+                    raise self.unreadable.get(key) or NotLoaded({key: stream})
                 versioned = NEW
             self.pin(key, versioned, stream)
         return versioned
@@ -159,43 +172,100 @@ class Batch:
         self.base[key] = versioned
         self.kinds[stream.name] = stream
 
-    def decide(self, request: Request) -> None:
-        """Decide one request on top of the batch. Raises NotLoaded, or whatever but a Refusal its rules raise."""
+    def decide(self, requests: Sequence[Request]) -> None:
+        """Decide one request on top of the batch, or several together, each on top of those before it: all are
+        accepted, or none. Raises NotLoaded, or whatever but a Refusal its rules raise.
+        """
+        if self._access:
+            self._access = []
+        states: dict[StreamKey, Versioned] = {}
+        work = self._work.stage(requests[0])
+        claims = self._claims.stage(requests[0].tenant_id)
+        parts: list[_Part] = []
+        events = len(self._write.events)
+        try:
+            for request in requests:
+                part = self._part(request, states, work, claims, events)
+                events += len(part.rows)
+                parts.append(part)
+        except Refusal as refusal:
+            self._refuse(requests, len(parts), refusal)
+            return
+        except NotLoaded as gap:
+            raise self._all_missing(gap, requests[len(parts) + 1 :], states, work, claims) from None
+        # From here on nothing raises: the requests are in, whole.
+        self.current.update(states)
+        self._claims.merge(claims)
+        self._work.merge(work)
+        if self._access:
+            self._write.access += self._access
+        for part in parts:
+            request = part.request
+            self._write.events.extend(part.rows)
+            self._keep_personal_data(request)
+            if request.credentials:
+                self._write.access += [CredentialRow(request.tenant_id, each) for each in request.credentials]
+            self._settle(request, None, part.answer, len(part.rows))
+
+    def _part(
+        self,
+        request: Request,
+        states: dict[StreamKey, Versioned],
+        work: "BatchWork.Staged",
+        claims: "Claims.Staged",
+        place: int,
+    ) -> "_Part":
+        """One request decided and answered; the states after it go into `states`."""
         handler = self._handlers.get(type(request.command))
         if handler is None:
             raise UnknownCommand(type(request.command).__qualname__)
-        view = View(self, request.tenant_id)
-        if self._access:
-            self._access = []
-        work = self._work.stage(request)
-        claims = self._claims.stage(request.tenant_id)
-        try:
-            decision = handler(request.command, view, self._now)
-            rows = self._fold(request, decision, view, work, claims)
-        except Refusal as refusal:
-            view.own.clear()
-            answer = _answer(request, Decided(request.command, None, refusal, view))
-            self._settle(request, refusal.code, answer, 0)
-            return
+        view = View(self, request.tenant_id, states)
+        decision = handler(request.command, view, self._now)
+        rows = self._fold(request, decision, view, work, claims, place)
         answer = _answer(request, Decided(request.command, decision, None, view))
-        # From here on nothing raises: the request is in, whole.
-        self._write.events.extend(rows)
-        self.current.update(view.own)
-        self._claims.merge(claims)
-        self._work.merge(work)
-        self._keep_personal_data(request)
-        if self._access or request.credentials:
-            self._write.access += self._access
-            self._write.access += [CredentialRow(request.tenant_id, each) for each in request.credentials]
-        self._settle(request, None, answer, len(rows))
+        states.update(view.own)
+        return _Part(request, rows, answer)
+
+    def _refuse(self, requests: Sequence[Request], place: int, refusal: Refusal) -> None:
+        """Settle a request as refused, and those with it; they see the batch as it was."""
+        for number, request in enumerate(requests):
+            view = View(self, request.tenant_id, {})
+            told = refusal if number == place else OtherRefused()
+            self._settle(request, told.code, _answer(request, Decided(request.command, None, told, view)), 0)
+
+    def _all_missing(
+        self,
+        gap: NotLoaded,
+        rest: Sequence[Request],
+        states: dict[StreamKey, Versioned],
+        work: "BatchWork.Staged",
+        claims: "Claims.Staged",
+    ) -> NotLoaded:
+        """What the rest of the requests lack, too, so that all of it is loaded at once. What else comes of them tells
+        nothing: they are tried without the one that lacked something.
+        """
+        missing = dict(gap.missing)
+        for request in rest:
+            try:
+                self._part(request, states, work, claims, 0)
+            except NotLoaded as more:
+                missing.update(more.missing)
+            except Exception:  # noqa: S112  it is decided again, and raises then what there is to raise
+                continue
+        return NotLoaded(missing)
 
     def _fold(
-        self, request: Request, decision: Decision, view: View, work: "BatchWork.Staged", claims: "Claims.Staged"
+        self,
+        request: Request,
+        decision: Decision,
+        view: View,
+        work: "BatchWork.Staged",
+        claims: "Claims.Staged",
+        place: int,
     ) -> list[Envelope]:
         """The rows of a decision's events; the states after them go into `view.own`, their effects are staged."""
         tenant_id = request.tenant_id
         own = view.own
-        place = len(self._write.events)
         rows: list[Envelope] = []
         for stream, stream_id, event, at in decision.changes:
             if stream.home not in (None, tenant_id):
@@ -203,7 +273,7 @@ class Batch:
             key = (tenant_id, stream.name, stream_id)
             before = own.get(key)
             if before is None:
-                before = self.at(key, stream)
+                before = view.before(key, stream)
             state = stream.evolve(before.state, event)
             version = before.version + 1
             own[key] = Versioned(state, version)

@@ -22,26 +22,33 @@ from infra.settings import WriterSettings
 
 
 class Pending:
-    """A request on its way, and everybody who waits for its outcome: the first, and repeats under the same key."""
+    """A request on its way, or several that are decided together, and whoever waits for their outcomes: the first, and
+    repeats under the same keys.
+    """
 
-    __slots__ = ("key", "request", "waiters")
+    __slots__ = ("keys", "requests", "waiters")
 
-    def __init__(self, request: Request, key: ResultKey) -> None:
-        self.request = request
-        self.key = key
-        self.waiters: list[asyncio.Future[Outcome]] = []
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self.requests = requests
+        self.keys = [key_of(request) for request in requests]
+        self.waiters: list[asyncio.Future[Sequence[Outcome]]] = []
 
-    def resolve(self, outcome: Outcome) -> None:
-        """Give the outcome to all; those who came later with the same key have it replayed."""
+    def resolve(self, outcomes: Sequence[Outcome]) -> None:
+        """Give the outcomes to all; those who came later with the same keys have them replayed."""
         for place, waiter in enumerate(self.waiters):
             if not waiter.done():
-                waiter.set_result(outcome if place == 0 else outcome._replace(replayed=True))
+                waiter.set_result(outcomes if place == 0 else [each._replace(replayed=True) for each in outcomes])
 
     def fail(self, error: Exception) -> None:
         """Give everybody the error."""
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_exception(error)
+
+
+def key_of(request: Request) -> ResultKey:
+    """Under which a request's outcome is kept."""
+    return request.tenant_id, request.idempotency_key
 
 
 class Formed:
@@ -139,9 +146,9 @@ class BatchBuilder:
                 formed.deferred = lacking + waiting[place:]
                 return
             try:
-                batch.decide(pending.request)
+                batch.decide(pending.requests)
             except NotLoaded as gap:
-                formed.missing[gap.key] = gap.stream
+                formed.missing.update(gap.missing)
                 lacking.append(pending)
             except Exception as error:  # whatever the rules raise is this command's own
                 formed.crashed.append((pending, error))

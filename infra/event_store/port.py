@@ -115,6 +115,14 @@ class IdempotencyKeyReused(Exception):
     """The key was used before with another request body."""
 
 
+class PartlyDone(Exception):
+    """Of commands that are to be done together some were done before, without the others. Nothing was done now."""
+
+    def __init__(self, idempotency_key: str) -> None:
+        self.idempotency_key = idempotency_key
+        super().__init__(idempotency_key)
+
+
 class QueueFull(Exception):
     """The writer's queue is at its limit: try again after `retry_after_ms`."""
 
@@ -190,11 +198,23 @@ class Writer(Protocol):
         """
         ...
 
+    async def submit_together(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        """Decide and record commands of one tenant in one commit, each on top of those before it: all, or none.
+
+        Where one is refused, so are all: it by its own refusal, the others by OtherRefused; all of that is stored.
+        Raises what `submit` does, and PartlyDone.
+        """
+        ...
+
     async def rehearse(self, request: Request) -> Rehearsed:
         """Decide a command on what is committed, as `submit` would, and forget it: nothing of it is kept anywhere.
 
         Its idempotency key means nothing. Raises TooManyRehearsals, StoreUnavailable; a refusal is no exception.
         """
+        ...
+
+    async def rehearse_together(self, requests: Sequence[Request]) -> Sequence[Rehearsed]:
+        """Decide commands as `submit_together` would, and forget them."""
         ...
 
 

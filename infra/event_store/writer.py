@@ -13,18 +13,20 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from domain.kernel.stream import Handler, Stream
 from infra.clock import Clock, clock_apart_ms, system_clock
 from infra.event_store import metrics
 from infra.event_store.deciding import Batch
-from infra.event_store.forming import BatchBuilder, Formed, Pending
+from infra.event_store.forming import BatchBuilder, Formed, Pending, key_of
 from infra.event_store.port import (
     Answer,
     ClockApart,
     IdempotencyKeyReused,
     Outcome,
+    PartlyDone,
     QueueFull,
     Rehearsed,
     Request,
@@ -93,28 +95,50 @@ class GroupCommitWriter:
 
         A caller that is cancelled gives up waiting, not the command: it is recorded all the same.
         """
-        key = (request.tenant_id, request.idempotency_key)
-        pending = self._inflight.get(key)
+        return (await self.submit_together([request]))[0]
+
+    async def submit_together(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        """Decide and record commands together, all or none. See `port.Writer`."""
+        pending = self._pending(requests)
         if pending is None:
             if self._closing:
                 raise WriterClosed("the writer is stopping")
-            if len(request.request_hash) != REQUEST_HASH_BYTES:
+            if any(len(request.request_hash) != REQUEST_HASH_BYTES for request in requests):
                 raise ValueError(f"a request's hash has {REQUEST_HASH_BYTES} bytes")
             if len(self._queue) >= self._settings.queue_max_commands:
                 metrics.QUEUE_FULL.inc()
                 raise QueueFull(self._settings.retry_after_s * 1000)
-            pending = self._inflight[key] = Pending(request, key)
+            pending = Pending(requests)
+            if len(set(pending.keys)) < len(pending.keys):
+                raise ValueError("requests that are decided together have a key each")
+            self._inflight.update(dict.fromkeys(pending.keys, pending))
             self._queue.append(pending)
             self._wake.set()
-        elif pending.request.request_hash != request.request_hash:
-            raise IdempotencyKeyReused(request.idempotency_key)
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
         pending.waiters.append(waiter)
         return await waiter
 
+    def _pending(self, requests: Sequence[Request]) -> Pending | None:
+        """What these are a repeat of, if that is on its way. Some of what is to be done together may be, alone."""
+        for request in requests:
+            pending = self._inflight.get(key_of(request))
+            if pending is None:
+                continue
+            if pending.keys != [key_of(each) for each in requests]:
+                raise PartlyDone(request.idempotency_key)
+            for mine, theirs in zip(requests, pending.requests, strict=True):
+                if mine.request_hash != theirs.request_hash:
+                    raise IdempotencyKeyReused(mine.idempotency_key)
+            return pending
+        return None
+
     async def rehearse(self, request: Request) -> Rehearsed:
         """Decide a command and forget it. See `port.Writer`."""
-        return await self._rehearsals.rehearse(request)
+        return (await self._rehearsals.rehearse([request]))[0]
+
+    async def rehearse_together(self, requests: Sequence[Request]) -> Sequence[Rehearsed]:
+        """Decide commands together and forget them. See `port.Writer`."""
+        return await self._rehearsals.rehearse(requests)
 
     def held(self, key: StreamKey) -> Versioned | None:
         """The state in memory, if there is one. It may be outdated: whatever is decided on it is checked again."""
@@ -141,7 +165,7 @@ class GroupCommitWriter:
             except Exception as error:  # a defect of ours: these callers are told, the writer goes on
                 self._states.clear()
                 for pending in batch:
-                    if self._inflight.get(pending.key) is pending and pending not in queue:
+                    if self._inflight.get(pending.keys[0]) is pending and pending not in queue:
                         self._fail(pending, error)
             if self._ahead is None:
                 # Whoever has just been answered gets to ask again before the next batch is cut.
@@ -292,17 +316,22 @@ class GroupCommitWriter:
 
         `replayed` is false after a lost connection: what is found is most likely this very batch's own work.
         """
-        stored = await self._storage.look_up([pending.key for pending in batch])
+        stored = await self._storage.look_up([key for pending in batch for key in pending.keys])
         unknown: list[Pending] = []
         for pending in batch:
-            result = stored.get(pending.key)
-            if result is None:
+            results = [stored[key] for key in pending.keys if key in stored]
+            if not results:
                 unknown.append(pending)
-            elif result.request_hash != pending.request.request_hash:
-                self._fail(pending, IdempotencyKeyReused(pending.request.idempotency_key))
+                continue
+            known = [request for request in pending.requests if key_of(request) in stored]
+            reused = next((each for each in known if stored[key_of(each)].request_hash != each.request_hash), None)
+            if reused is not None:
+                self._fail(pending, IdempotencyKeyReused(reused.idempotency_key))
+            elif len(known) < len(pending.requests):
+                self._fail(pending, PartlyDone(known[0].idempotency_key))
             else:
-                metrics.OUTCOMES.labels("replayed").inc()
-                self._resolve(pending, stored_outcome(result)._replace(replayed=replayed))
+                metrics.OUTCOMES.labels("replayed").inc(len(results))
+                self._resolve(pending, [stored_outcome(each)._replace(replayed=replayed) for each in results])
         return unknown
 
     async def _finish(self, decided: Formed, appended: Appended | None) -> None:
@@ -314,9 +343,13 @@ class GroupCommitWriter:
                 if self._snapshots.is_due(batch.base[key].version, versioned.version):
                     self._keep_snapshot(batch.kinds[key[1]], key, versioned)
             refused = 0
-            for pending, (_, refusal_code, answer, upto) in zip(decided.written, batch.settled, strict=True):
-                refused += refusal_code is not None
-                self._resolve(pending, Outcome(refusal_code, answer, appended.base + upto, False))  # noqa: FBT003
+            settled = iter(batch.settled)
+            for pending in decided.written:
+                outcomes: list[Outcome] = []
+                for _, refusal_code, answer, upto in islice(settled, len(pending.requests)):
+                    refused += refusal_code is not None
+                    outcomes.append(Outcome(refusal_code, answer, appended.base + upto, False))  # noqa: FBT003
+                self._resolve(pending, outcomes)
             metrics.OUTCOMES.labels("refused").inc(refused)
             metrics.OUTCOMES.labels("accepted").inc(len(batch.settled) - refused)
             metrics.BATCH_COMMANDS.observe(len(batch.settled))
@@ -343,14 +376,18 @@ class GroupCommitWriter:
             if pending in unknown:
                 self._fail(pending, error)
 
-    def _resolve(self, pending: Pending, outcome: Outcome) -> None:
-        del self._inflight[pending.key]
-        pending.resolve(outcome)
+    def _resolve(self, pending: Pending, outcomes: Sequence[Outcome]) -> None:
+        self._answered(pending)
+        pending.resolve(outcomes)
 
     def _fail(self, pending: Pending, error: Exception) -> None:
-        metrics.OUTCOMES.labels("failed").inc()
-        del self._inflight[pending.key]
+        metrics.OUTCOMES.labels("failed").inc(len(pending.keys))
+        self._answered(pending)
         pending.fail(error)
+
+    def _answered(self, pending: Pending) -> None:
+        for key in pending.keys:
+            del self._inflight[key]
 
     def _fail_all(self, batch: Sequence[Pending], error: Exception) -> None:
         for pending in batch:

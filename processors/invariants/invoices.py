@@ -17,6 +17,7 @@ from domain.kernel.accounts import (
     CUSTOMER_BALANCE,
     DEFERRED_REVENUE,
     GATEWAY_CLEARING,
+    OPENING_BALANCES,
     RECEIVABLE,
     REVENUE,
     TAX_PAYABLE,
@@ -94,8 +95,13 @@ def said_by(invoice: Invoice) -> dict[str, int]:
         DEFERRED_REVENUE.code: sum(line.net.amount for line in invoice.lines if line.is_deferred),
         REVENUE.code: sum(line.net.amount for line in invoice.lines if not line.is_deferred),
         MONEY: invoice.amount_paid.amount + invoice.amount_overpaid.amount,
+        OPENING_BALANCES.code: 0,
         CUSTOMER_BALANCE.code: invoice.amount_overpaid.amount - invoice.amount_applied.amount,
     }
+    if invoice.opening is not None:
+        # Its revenue was booked, and the first of its money came, where it was billed.
+        said |= {DEFERRED_REVENUE.code: 0, REVENUE.code: 0, OPENING_BALANCES.code: invoice.opening.amount}
+        said[MONEY] -= invoice.total.amount - invoice.opening.amount
     owed_on = BAD_DEBT if invoice.status is InvoiceStatus.UNCOLLECTIBLE else RECEIVABLE
     said[owed_on.code] = invoice.amount_due.amount
     for total in () if invoice.tax is None else invoice.tax.totals:

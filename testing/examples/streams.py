@@ -17,6 +17,7 @@ from domain.kernel.identifiers import encode, uuid7
 from domain.invoicing.collection import CollectionMethod, InvoicePaymentFailed, InvoicePaymentStarted
 from domain.invoicing.draft import DraftInvoice, DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
+from domain.invoicing.imported import InvoiceImported, InvoicePaymentImported
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid, InvoicePartlyPaid, InvoiceRecovered
 from domain.invoicing.numbering import InvoiceNumberTaken
@@ -244,6 +245,29 @@ def invoice_finalized(*lines: InvoiceLine, **changes: Any) -> InvoiceFinalized:
         "due_at": NOW,
     }
     return InvoiceFinalized(**facts | changes)
+
+
+def invoice_imported(amount: int = 1_000, number: str = "OLD-1") -> InvoiceImported:
+    """An invoice of one line that another system issued."""
+    return InvoiceImported(
+        invoice_id=INVOICE_ID,
+        customer_id=CUSTOMER_ID,
+        number=number,
+        currency=USD,
+        lines=(line(amount, BillingTiming.IN_ARREARS),),
+        total=usd(amount),
+        test_clock_id=None,
+        metadata=(),
+        issued_at=NOW,
+        due_at=NOW,
+        imported_at=NOW,
+    )
+
+
+def invoice_payment_imported(amount: int = 1_000, reference: str | None = None) -> InvoicePaymentImported:
+    return InvoicePaymentImported(
+        invoice_id=INVOICE_ID, amount=usd(amount), reference=reference, paid_at=NOW, imported_at=NOW
+    )
 
 
 def invoice_payment_started(payment_id: str = PAYMENT_ID) -> InvoicePaymentStarted:

@@ -18,4 +18,5 @@ def test_a_gateway_is_reached_by_the_call_alone_which_refuses_it_in_a_dry_run() 
 
 def test_commands_of_requests_are_submitted_and_rehearsed_in_one_place() -> None:
     assert users_of(r"\.rehearse\(") == {"http/rehearsals.py"}
+    assert users_of(r"\.rehearse_together\b") == {"http/together.py"}
     assert users_of(r"\.beforehand\b") == {"http/commands.py"}

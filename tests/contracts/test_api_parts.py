@@ -186,7 +186,7 @@ def test_every_operation_is_documented_with_examples_that_are_true(
         assert "requestBody" in entry
         operation.body.model_validate_json(json.dumps(operation.body_example))
         named = any(parameter["name"] == "Idempotency-Key" for parameter in entry["parameters"])
-        assert named is operation.is_command
+        assert named is operation.takes_key
     for status, response in entry["responses"].items():
         if int(status) >= 400:
             known = (

@@ -18,6 +18,7 @@ from tests.contracts.counter_stream import HANDLERS, CounterCodec
 from tests.contracts.due_work_contract import DueWorkContract
 from tests.contracts.event_store_contract import EventStoreContract
 from tests.contracts.rehearsal_contract import RehearsalContract, RehearsingCell
+from tests.contracts.together_contract import TogetherContract
 
 
 class MemoryCell:
@@ -65,5 +66,5 @@ async def cell() -> AsyncIterator[RehearsingCell]:
         await writer.close()
 
 
-class TestMemoryEventStore(EventStoreContract, DueWorkContract, AccessContract, RehearsalContract):
+class TestMemoryEventStore(EventStoreContract, DueWorkContract, AccessContract, RehearsalContract, TogetherContract):
     pass

@@ -26,6 +26,8 @@ CREATIONS: Final = {
     for operation in OPERATIONS
     if operation.status == 201 and operation.is_command and not operation.path.startswith(OF_ACCESS)
 }
+OF_ANOTHER_SYSTEM: Final = "/v1/invoices/import"
+"""What it makes is an invoice like the others, and changes by the same PATCH."""
 CHANGES: Final = {
     operation.path: operation
     for operation in OPERATIONS
@@ -45,9 +47,9 @@ KEPT_IN_THE_LOG: Final = {
 
 
 def test_each_resource_is_looked_at() -> None:
-    assert {f"{path}/" for path in CREATIONS} == {path.partition("{")[0] for path in CHANGES} | {
-        f"{path}/" for path in DOCUMENTS
-    }
+    assert {f"{path}/" for path in CREATIONS if path != OF_ANOTHER_SYSTEM} == {
+        path.partition("{")[0] for path in CHANGES
+    } | {f"{path}/" for path in DOCUMENTS}
     assert {resource.path for resource in RESOURCES if isinstance(resource, Resource)} <= CREATIONS.keys()
 
 

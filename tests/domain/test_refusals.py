@@ -10,7 +10,7 @@ from typing import get_type_hints
 import pytest
 
 import domain
-from domain.commands import HANDLERS, AsCustomer, AsSuperAdmin, ChangeMetadata, WithinLimits
+from domain.commands import HANDLERS, AsCustomer, AsSuperAdmin, ChangeMetadata, NoteBulk, WithinLimits
 from domain.kernel.refusal import Refusal
 
 PROMISED = """
@@ -76,6 +76,11 @@ PROMISED = """
     InvoiceIsPartlyPaid          invoice_partly_paid            conflict   -
     InvoiceNotCollectible        invoice_not_collectible        conflict   -
     InvalidInvoiceLines          invalid_invoice_lines          invalid    lines
+    ImportedNumberTaken          imported_number_taken          conflict   number
+    NotYet                       imported_from_the_future       invalid    -
+    PaidAboveDue                 imported_payment_above_due     invalid    -
+    InvoiceNotImported           invoice_not_imported           conflict   -
+    OtherRefused                 other_refused                  conflict   -
     InvalidLinePeriod            invalid_line_period            invalid    lines
     PaymentMethodDeclined        payment_method_declined        invalid    token
     PaymentMethodTypeMismatch    payment_method_type_mismatch   invalid    type
@@ -294,4 +299,5 @@ def test_the_handlers_are_those_of_all_contexts_and_of_metadata_and_of_customers
         AsCustomer,
         AsSuperAdmin,
         WithinLimits,
+        NoteBulk,
     }

@@ -39,6 +39,8 @@ BEYOND_SCHEMA = {
     "ambiguous_moment",
     "position_ahead",
     "ambiguous_payment",
+    "imported_from_the_future",
+    "imported_payment_above_due",
     "cancellation_not_ahead",
     "contradictory_cancellation",
     "trial_not_extended",

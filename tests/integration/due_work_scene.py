@@ -62,6 +62,12 @@ class DyingWriter:
     async def rehearse(self, request: Request) -> Rehearsed:
         raise StoreUnavailable(type(request.command).__name__)
 
+    async def submit_together(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+        raise StoreUnavailable(type(requests[0].command).__name__)
+
+    async def rehearse_together(self, requests: Sequence[Request]) -> Sequence[Rehearsed]:
+        raise StoreUnavailable(type(requests[0].command).__name__)
+
 
 @dataclass(slots=True)
 class Scene:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 import pytest
@@ -284,6 +284,12 @@ async def test_whatever_breaks_inside_is_a_problem_without_its_insides(api: Api,
             raise RuntimeError("secret detail")
 
         async def rehearse(self, request: Request) -> Rehearsed:
+            raise RuntimeError("secret detail")
+
+        async def submit_together(self, requests: Sequence[Request]) -> Sequence[Outcome]:
+            raise RuntimeError("secret detail")
+
+        async def rehearse_together(self, requests: Sequence[Request]) -> Sequence[Rehearsed]:
             raise RuntimeError("secret detail")
 
     api.parts.writer = Broken()

@@ -250,6 +250,16 @@ async def tell(story: Story) -> None:
         elif finish == "charged":
             await story.do("pay_invoice", {"payment_method": method["id"]}, invoice_id=draft["id"])
 
+    brought_in = one_off | {"number": "2019-1", "issued_at": "2019-12-01T00:00:00Z", "due_at": "2019-12-31T00:00:00Z"}
+    brought_in["lines"] = [{"description": "Team, November", "amount": {"amount": 9900, "currency": "EUR"}}]
+    imported = await story.do("import_invoice", brought_in | {"amount_paid": {"amount": 900, "currency": "EUR"}})
+    paid_there = {
+        "amount": {"amount": 4000, "currency": "EUR"},
+        "paid_at": "2019-12-24T00:00:00Z",
+        "reference": "SEPA 1",
+    }
+    await story.do("import_invoice_payment", paid_there, invoice_id=imported["id"])
+
     amount = {"amount": 1999, "currency": "EUR"}
     intent = await story.do(
         "create_payment", {"customer": ada["id"], "amount": amount, "description": "Order 1", **ORDER}

@@ -303,6 +303,8 @@ async def test_beyond_so_many_dry_runs_at_once_they_are_turned_away(api: Api) ->
 
     class Full:
         submit = writer.submit
+        submit_together = writer.submit_together
+        rehearse_together = writer.rehearse_together
 
         async def rehearse(self, request: Request) -> Rehearsed:
             raise TooManyRehearsals(2_000)

@@ -54,6 +54,7 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
 """Commands, with what they need, in an order in which each has something to say."""
 
 ELSEWHERE: Final = {
+    "import": "asks an API; tests/e2e/test_import.py",
     "up": "starts servers of its own; test_cli.py",
     "down": "stops what up started; test_cli.py",
     "dev": "runs until it is stopped",

@@ -9,7 +9,8 @@ from typing import Final
 import bcrypt
 import pytest
 
-from cli.user_file import FileUser, Unreadable, read_users
+from cli.line_file import Unreadable
+from cli.user_file import FileUser, read_users
 from cli.user_import import Came, CannotImport, Imported, import_users
 from domain.identity.permissions import Role
 from domain.identity.team import MEMBERS_MAX

@@ -21,6 +21,7 @@ from tests.contracts.counter_stream import HANDLERS, CounterCodec
 from tests.contracts.due_work_contract import DueWorkContract
 from tests.contracts.event_store_contract import EventStoreContract
 from tests.contracts.rehearsal_contract import RehearsalContract, RehearsingCell
+from tests.contracts.together_contract import TogetherContract
 
 
 class PostgresCell:
@@ -82,5 +83,5 @@ async def cell(database: FreshDatabase) -> AsyncIterator[RehearsingCell]:
     await pool.close()
 
 
-class TestPostgresEventStore(EventStoreContract, DueWorkContract, AccessContract, RehearsalContract):
+class TestPostgresEventStore(EventStoreContract, DueWorkContract, AccessContract, RehearsalContract, TogetherContract):
     pass
