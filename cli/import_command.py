@@ -42,11 +42,11 @@ def import_file(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Try every line, and do nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring in what another system has: customers, then subscriptions, invoices, and payments of those invoices.
+    """Bring in customers, subscriptions, invoices and payments of another system, from a file.
 
-    The file is checked whole before anything is sent. Lines that the API refuses are told in FILE.errors.ndjson, the
-    others are done. Ctrl-C stops after the lines that are under way; the same command goes on from there, and does
-    nothing twice. Nobody is charged for history: docs/guides/importing.md.
+    Customers come first, then the others in this order. The file is checked whole before anything is sent. Lines that
+    the API refuses are told in FILE.errors.ndjson, the others are done. Ctrl-C stops after the lines that are under
+    way; the same command goes on from there, and does nothing twice. Nobody is charged for history.
     [dim]Examples:[/dim] [cyan]tallybook import customers crm.csv --key-file acme.key --dry-run[/cyan]
     [cyan]tallybook import invoices open.ndjson --key-file acme.key --url https://billing.example.com[/cyan]
     """

@@ -366,6 +366,7 @@ def _other_items(history: History, subscription_id: str, plan_id: str, price_id:
     yield change
     yield replace(change, items=(replace(wanted, quantity=Decimal(1 + n % 3)),), effective_at=None)
     if n % 2:
+        yield replace(change, plan_id=None, resets_anchor=False, effective_at=history.now + timedelta(days=3))
         yield UnscheduleChange(subscription_id=subscription_id)
 
 

@@ -188,7 +188,6 @@ async def tell(story: Story) -> None:
     await story.do("end_trial", subscription_id=bought["id"])
     more = {"items": [{"price": price["id"]}, {"price": seat["id"], "quantity": 7}], "remove": [added["id"]]}
     named = {"subscription_id": bought["id"]}
-    await story.do("preview_subscription_change", more, **named)
     await story.do("change_subscription", more | {"proration": "next_invoice"}, **named)
     await story.do("change_subscription", {"items": [{"price": added["id"]}], "proration": "period_end"}, **named)
     await story.do("unschedule_subscription_change", **named)
