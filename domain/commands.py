@@ -36,6 +36,7 @@ from domain.payments import commands as payments
 from domain.payments import consequences as of_payments
 from domain.payments import credit_note_commands as credit_notes
 from domain.payments import refund_commands as refunds
+from domain.subscriptions import billing_date_commands as billing_dates
 from domain.subscriptions import cancel_commands as subscriptions_ending
 from domain.subscriptions import change_commands as subscriptions_changing
 from domain.subscriptions import commands as subscriptions
@@ -177,6 +178,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         discounts,
         subscriptions,
         subscriptions_changing,
+        billing_dates,
         subscriptions_ending,
         trials,
         pauses,

@@ -81,6 +81,7 @@ from domain.payments.refund_commands import (
     RequestRefund,
 )
 from domain.pricing.models import BoundedPrice, Flat, Graduated, Package, PerUnit, Price, Tier, Volume
+from domain.subscriptions.billing_date_commands import ChangeBillingDate
 from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
@@ -94,6 +95,7 @@ from domain.subscriptions.pause_commands import (
 )
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.terms import TrialEnd
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from domain.tax.computation import TaxRate
 from domain.tax.settings import (
@@ -208,7 +210,10 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             )
             if usd.amount % 3 == 0:
                 yield RemoveDiscount(discount_id=some("discount"))
-            yield CancelSubscription(subscription_id=some("subscription"), at_period_end=draw.random() < 0.5)
+            at_end = draw.random() < 0.5
+            yield CancelSubscription(
+                subscription_id=some("subscription"), at_period_end=at_end, gives_back=usd.amount % 2 == 0
+            )
             yield from _other_items(history, some("subscription"), some("plan"), some("price"), usd.amount)
             yield from _changes_of_mind(history, some("subscription"), usd.amount)
             tried = CreateSubscription(
@@ -218,6 +223,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 items=(RequestedItem(price_id=some("price")),),
                 starts_at=history.now + timedelta(days=3),
                 trial_days=5,
+                trial_end=tuple(TrialEnd)[usd.amount % 3],
             )
             yield tried
             yield from _trial(history, tenant, tried.subscription_id)
@@ -345,7 +351,7 @@ def _changes_of_mind(history: History, subscription_id: str, n: int) -> Iterator
     ahead = history.now + timedelta(days=1 + n % 50)
     yield SuspendSubscription(subscription_id=subscription_id)
     yield ReactivateSubscription(subscription_id=subscription_id)
-    yield PauseSubscription(subscription_id=subscription_id, resumes_at=ahead if n % 2 else None)
+    yield PauseSubscription(subscription_id=subscription_id, resumes_at=ahead if n % 2 else None, gives_back=n % 3 == 0)
     history.now += timedelta(days=n % 60)
     yield ResumeSubscription(subscription_id=subscription_id)
     yield CancelSubscription(subscription_id=subscription_id, at_period_end=False, cancel_at=history.now + timedelta(9))
@@ -368,6 +374,7 @@ def _other_items(history: History, subscription_id: str, plan_id: str, price_id:
     if n % 2:
         yield replace(change, plan_id=None, resets_anchor=False, effective_at=history.now + timedelta(days=3))
         yield UnscheduleChange(subscription_id=subscription_id)
+    yield ChangeBillingDate(subscription_id=subscription_id, anchor_at=history.now + timedelta(days=n % 50 - 10))
 
 
 def _trial(history: History, tenant: str, subscription_id: str) -> Iterator[Command]:

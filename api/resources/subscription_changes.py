@@ -24,6 +24,8 @@ from domain.invoicing.invoice import INVOICE
 from domain.kernel.billing_period import BeyondCalendar
 from domain.kernel.stream import Streams
 from domain.pricing.models import NoPriceInCurrency
+from domain.subscriptions.billing_date import BillingDateNotMovable
+from domain.subscriptions.billing_date_commands import ChangeBillingDate
 from domain.subscriptions.cancellation import CancellationIsScheduled, SubscriptionIsCanceled
 from domain.subscriptions.change import (
     ChangeIsScheduled,
@@ -73,6 +75,12 @@ class SubscriptionChange(Body):
     proration: Proration = Proration.INVOICE_NOW
     reset_anchor: bool = Field(default=False, description="Whether a new period begins with the change, billed whole")
     effective_at: Instant | None = Field(default=None, description="A time ahead; null: now, or at the period's end")
+
+
+class BillingDate(Body):
+    """From when on periods are counted."""
+
+    billing_anchor: Instant
 
 
 class ChangePreview(TypedDict):
@@ -169,6 +177,36 @@ async def unschedule_subscription_change(call: Call, _body: NoBody) -> Intention
     """Take back a change that is scheduled, until it has taken effect."""
     subscription_id = SUBSCRIPTIONS.id_of(call)
     return SUBSCRIPTIONS.changed(subscription_id, UnscheduleChange(subscription_id=subscription_id))
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "change-billing-date",
+    body=BillingDate,
+    body_example={"billing_anchor": "2026-02-15T00:00:00Z"},
+    example={"billing_anchor": "2026-02-15T00:00:00Z"},
+    refusals=(
+        BillingDateNotMovable,
+        ChangeIsScheduled,
+        SubscriptionIsCanceled,
+        SubscriptionIsOverdue,
+        CancellationIsScheduled,
+        CustomerIsDeleted,
+        TestClockIsDeleted,
+        PeriodIsBilled,
+        BeyondCalendar,
+    ),
+    needs=Permission.INVOICES_WRITE,
+)
+async def change_billing_date(call: Call, body: BillingDate) -> Intention:
+    """Move the billing date: the periods after the running one are counted from another anchor, past or ahead.
+
+    The running period stays as it is. The next one begins where it ends and lasts until the new date: of a whole period
+    it bills its share, by the subscription's `proration_basis`.
+    """
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    command = ChangeBillingDate(subscription_id=subscription_id, anchor_at=body.billing_anchor)
+    return SUBSCRIPTIONS.changed(subscription_id, command)
 
 
 @SUBSCRIPTIONS.unstored(

@@ -49,6 +49,7 @@ class Cancellation(Body):
 
     at_period_end: bool | None = Field(default=None, description="true unless `cancel_at` is given; false ends it now")
     cancel_at: Instant | None = Field(default=None, description="A time ahead, in place of the period's end")
+    credit_unused: bool = Field(default=False, description="Whether what is then unused of what was paid is given back")
 
 
 class ExtendedTrial(Body):
@@ -61,6 +62,7 @@ class Pause(Body):
     """How long."""
 
     resumes_at: Instant | None = Field(default=None, description="When it ends by itself; null: until it is resumed")
+    credit_unused: bool = Field(default=False, description="Whether what is unused of what was paid is given back")
 
 
 @SUBSCRIPTIONS.changes(
@@ -83,14 +85,20 @@ async def cancel_subscription(call: Call, body: Cancellation) -> Intention:
 
     Periods that began before are billed first; at the very instant at which one would begin, a subscription that is
     cancelled at once or for that date ends without it. Before a period's end, prices in arrears are billed for the days
-    that were used. Nothing is credited for the rest of a period that is billed in advance: void its open invoice, or
-    refund what it paid.
+    that were used. The rest of a period that is billed in advance is given back with `credit_unused`: at what discounts
+    left of it, with the tax that it bore, on the last invoice, which is the customer's balance where it comes to less
+    than zero.
     """
     subscription_id = SUBSCRIPTIONS.id_of(call)
     with_period = body.cancel_at is None if body.at_period_end is None else body.at_period_end
     return SUBSCRIPTIONS.changed(
         subscription_id,
-        CancelSubscription(subscription_id=subscription_id, at_period_end=with_period, cancel_at=body.cancel_at),
+        CancelSubscription(
+            subscription_id=subscription_id,
+            at_period_end=with_period,
+            cancel_at=body.cancel_at,
+            gives_back=body.credit_unused,
+        ),
     )
 
 
@@ -180,10 +188,13 @@ _HELD_UP_REFUSALS: Final = (SubscriptionIsCanceled, SubscriptionIsOverdue, Perio
 async def pause_subscription(call: Call, body: Pause) -> Intention:
     """Pause a subscription: no period begins until it is resumed.
 
-    What is paid stays paid, and nothing is given back. Prices in arrears are billed for the days that were used.
+    What is paid stays paid, or is given back with `credit_unused`, and charged again from when it is resumed. Prices in
+    arrears are billed for the days that were used.
     """
     subscription_id = SUBSCRIPTIONS.id_of(call)
-    command = PauseSubscription(subscription_id=subscription_id, resumes_at=body.resumes_at)
+    command = PauseSubscription(
+        subscription_id=subscription_id, resumes_at=body.resumes_at, gives_back=body.credit_unused
+    )
     return SUBSCRIPTIONS.changed(subscription_id, command)
 
 
@@ -197,8 +208,8 @@ async def pause_subscription(call: Call, body: Pause) -> Intention:
 async def resume_subscription(call: Call, _body: NoBody) -> Intention:
     """Resume a subscription that is paused, on its old schedule.
 
-    Within a period that is paid, nothing is billed. Later, prices in advance are billed for the days that are left of
-    the period that the schedule is in.
+    Within a period that is paid, nothing is billed; what the pause gave back of it is charged from here on. Later,
+    prices in advance are billed for the days that are left of the period that the schedule is in.
     """
     subscription_id = SUBSCRIPTIONS.id_of(call)
     return SUBSCRIPTIONS.changed(subscription_id, ResumeSubscription(subscription_id=subscription_id))

@@ -23,6 +23,7 @@ from domain.subscriptions.proration_basis import ProrationBasis
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.terms import (
     SubscriptionItem,
+    TrialEnd,
 )
 
 _ID: Final = "sub_01m7ywe9z7e398x54gfbrtqnk7"
@@ -89,6 +90,7 @@ class SubscriptionResource(TypedDict):
     days_until_due: int
     billed_together: bool
     proration_basis: ProrationBasis
+    trial_end_behavior: TrialEnd
     starts_at: datetime
     billing_anchor: datetime
     trial_end: datetime | None
@@ -127,6 +129,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "days_until_due": terms.days_until_due,
         "billed_together": terms.billed_together,
         "proration_basis": terms.proration_basis,
+        "trial_end_behavior": terms.trial_end,
         "starts_at": subscription.starts_at,
         "billing_anchor": subscription.anchor_at,
         "trial_end": subscription.trial_end,
@@ -212,6 +215,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "days_until_due": 30,
     "billed_together": False,
     "proration_basis": "day",
+    "trial_end_behavior": "invoice",
     "starts_at": "2026-01-01T00:00:00Z",
     "billing_anchor": "2026-01-01T00:00:00Z",
     "trial_end": None,

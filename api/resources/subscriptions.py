@@ -56,6 +56,7 @@ from domain.subscriptions.terms import (
     OnlyAddOns,
     PlanIsAddOn,
     PriceOfAnotherPlan,
+    TrialEnd,
 )
 from infra.ids import new_id
 from projections.models import subscriptions as read
@@ -85,6 +86,7 @@ class NewSubscription(New):
                 "days_until_due",
                 "proration_basis",
                 "billed_together",
+                "trial_end_behavior",
                 "metadata",
             ),
             Permission.INVOICES_WRITE,
@@ -101,6 +103,10 @@ class NewSubscription(New):
     days_until_due: Annotated[int | None, Field(ge=0, le=MAX_DAYS_UNTIL_DUE)] = None
     proration_basis: ProrationBasis = Field(
         default=ProrationBasis.DAY, description="What share of a whole a part of a period is"
+    )
+    trial_end_behavior: TrialEnd = Field(
+        default=TrialEnd.INVOICE,
+        description="What becomes of it where its trial ends and there is no payment method to charge",
     )
     starts_at: Instant | None = Field(default=None, description="When it begins, later or in the past; null: now")
     trial_days: Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)] | None = None
@@ -191,6 +197,7 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
             days_until_due=body.days_until_due,
             proration_basis=body.proration_basis,
             billed_together=body.billed_together,
+            trial_end=body.trial_end_behavior,
             starts_at=body.starts_at,
             trial_days=body.trial_days,
             time_zone=body.time_zone,

@@ -71,6 +71,7 @@ charge, which no look-up ever resolves and only a person can. Silence before a c
 FAR = "2100-01-01T00:00:00Z"
 CHANGES_OF_MIND: tuple[tuple[str, dict[str, object]], ...] = (
     ("pause", {}),
+    ("pause", {"credit_unused": True}),
     ("pause", {"resumes_at": (CLOCK_START + MONTH * 2).isoformat()}),
     ("resume", {}),
     ("resume", {}),
@@ -81,6 +82,7 @@ CHANGES_OF_MIND: tuple[tuple[str, dict[str, object]], ...] = (
     ("undo-cancel", {}),
     ("extend-trial", {"trial_end": (CLOCK_START + MONTH * 2).isoformat()}),
     ("end-trial", {}),
+    ("change-billing-date", {"billing_anchor": (CLOCK_START + MONTH / 2).isoformat()}),
 )
 """On whichever clock a subscription lives."""
 TAXED: Final = {"DE": "19", "FR": "5.5"}
@@ -326,7 +328,8 @@ class Load:
     async def _cancel(self, chance: random.Random) -> None:
         if self._world.subscriptions:
             chosen = chance.choice(self._world.subscriptions)
-            await self._post(f"/v1/subscriptions/{chosen}/cancel", {"at_period_end": chance.random() < 1 / 2})
+            body = {"at_period_end": chance.random() < 1 / 2, "credit_unused": chance.random() < 1 / 2}
+            await self._post(f"/v1/subscriptions/{chosen}/cancel", body)
 
     async def _hold_up(self, chance: random.Random) -> None:
         """Whatever becomes of a subscription that runs, and what takes it back; most of it comes at the wrong time."""

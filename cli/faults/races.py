@@ -112,7 +112,7 @@ class Races:
         """Or to pause, or to take one of them back. A subscription's own clock may be under way, too."""
         if self._world.subscriptions:
             subscription = f"/v1/subscriptions/{chance.choice(self._world.subscriptions)}"
-            cancel = {"at_period_end": chance.random() < 1 / 2}
+            cancel = {"at_period_end": chance.random() < 1 / 2, "credit_unused": chance.random() < 1 / 2}
             what, body = chance.choice((("cancel", cancel), ("undo-cancel", {}), ("pause", {}), ("resume", {})))
             entries = [Entry(path=f"{subscription}/renew", body={}), Entry(path=f"{subscription}/{what}", body=body)]
             await self._race(chance, entries)

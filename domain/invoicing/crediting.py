@@ -23,12 +23,21 @@ from domain.invoicing.credit_note import (
     InvoiceLineNotFound,
     WantedCredit,
 )
-from domain.invoicing.invoice import Invoice
+from domain.invoicing.invoice import Invoice, own_credits
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxTotal
+from domain.invoicing.unused_credit import UnusedCredit, together
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, allocate, sum_money
 from domain.kernel.rounding import Rounding, round_to_int
+
+
+def given_back_elsewhere(invoice: Invoice) -> tuple[UnusedCredit, ...]:
+    """What other invoices than itself gave back of its lines."""
+    own = own_credits(invoice.lines, invoice.invoice_id)
+    return together(
+        invoice.unused_credits, tuple(UnusedCredit(line_id=each.line_id, amount=-each.amount) for each in own)
+    )
 
 
 def left_of(invoice: Invoice) -> dict[str, CreditableLine]:

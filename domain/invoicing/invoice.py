@@ -271,7 +271,9 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
                 credit_notes=(),
-                unused_credits=together(() if invoice is None else invoice.unused_credits, _of_its_own(event)),
+                unused_credits=together(
+                    () if invoice is None else invoice.unused_credits, own_credits(event.lines, event.invoice_id)
+                ),
                 series=event.series,
                 number=event.number,
                 memo=event.memo,
@@ -387,14 +389,14 @@ def _with_lines(draft: Invoice, lines: tuple[InvoiceLine, ...]) -> Invoice:
     return replace(draft, lines=lines, total=sum_money((line.amount for line in lines), draft.currency))
 
 
-def _of_its_own(event: InvoiceFinalized) -> tuple[UnusedCredit, ...]:
+def own_credits(lines: tuple[InvoiceLine, ...], invoice_id: str) -> tuple[UnusedCredit, ...]:
     """What its credits give back of lines beside them."""
     return together(
         (),
         tuple(
             UnusedCredit(line_id=line.gives_back.line_id, amount=-line.amount)
-            for line in event.lines
-            if line.gives_back is not None and line.gives_back.invoice_id == event.invoice_id
+            for line in lines
+            if line.gives_back is not None and line.gives_back.invoice_id == invoice_id
         ),
     )
 

@@ -96,7 +96,7 @@ class InvoiceIsPartlyPaid(Refusal):
 
 
 class InvoiceIsCredited(Refusal):
-    """Credit notes were issued for it: void them first, or credit what is left of it."""
+    """A credit note, or a change of its subscription, gave parts of it back: void that first, or credit the rest."""
 
     code = "invoice_credited"
 

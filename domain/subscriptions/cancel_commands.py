@@ -26,11 +26,14 @@ from domain.subscriptions.transitions import end
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelSubscription:
-    """With the running period, or at `cancel_at`; now where neither is asked for."""
+    """With the running period, or at `cancel_at`; now where neither is asked for. With `gives_back` what is then unused
+    of what was paid is credited.
+    """
 
     subscription_id: str
     at_period_end: bool
     cancel_at: datetime | None = None
+    gives_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +69,17 @@ def cancel_subscription(command: CancelSubscription, streams: Streams, now: date
     subscription = ahead.subscription
     is_paused, paid_until = subscription.paused_at is not None, last_end(subscription)
     if is_now or (command.at_period_end and is_paused and paid_until <= at):
-        ended = end(subscription, at, CancellationReason.REQUESTED, ahead.streams)
+        reason = CancellationReason.REQUESTED
+        ended = end(subscription, at, reason, ahead.streams, gives_back=command.gives_back)
         return Decision(at, [*ahead.changes, *ended])
     scheduled = SubscriptionCancellationScheduled(
         subscription_id=subscription.subscription_id,
         cancel_at=command.cancel_at or paid_until,
         with_period=command.at_period_end and not is_paused,
+        gives_back=command.gives_back,
     )
-    if (scheduled.cancel_at, scheduled.with_period) == (subscription.cancel_at, subscription.ends_with_period):
+    known = (subscription.cancel_at, subscription.ends_with_period, subscription.end_gives_back)
+    if (scheduled.cancel_at, scheduled.with_period, scheduled.gives_back) == known:
         return Decision(at, ahead.changes)
     return Decision(at, [*ahead.changes, SUBSCRIPTION.change(scheduled)])
 

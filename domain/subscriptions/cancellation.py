@@ -11,6 +11,7 @@ class CancellationReason(StrEnum):
     REQUESTED = "requested"
     PERIOD_END = "period_end"
     ON_DATE = "on_date"
+    NO_PAYMENT_METHOD = "no_payment_method"
     CUSTOMER_DELETED = "customer_deleted"
     TEST_CLOCK_DELETED = "test_clock_deleted"
 
@@ -18,12 +19,13 @@ class CancellationReason(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionCancellationScheduled:
     """It ends at `cancel_at`: on that date, or `with_period`, that is with its current period, of several intervals the
-    longest one's (or with its trial). Said again, it is moved.
+    longest one's (or with its trial). Said again, it is moved. With `gives_back` what is then unused is credited.
     """
 
     subscription_id: str
     cancel_at: datetime
     with_period: bool
+    gives_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class SubscriptionCancellationUndone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionCanceled:
-    """`invoice_id` bills what was left in arrears, if anything was."""
+    """`invoice_id` bills what was left in arrears, if anything was, and credits what is unused where that was asked."""
 
     subscription_id: str
     canceled_at: datetime

@@ -9,17 +9,17 @@ from datetime import datetime
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.commands import unused_credited
-from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel import identifiers
 from domain.kernel.billing_period import Period
 from domain.kernel.consequences import After
-from domain.kernel.frozen import replace
 from domain.kernel.identifiers import derived_id
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Streams
 from domain.pricing.amount import exact_amount_of
 from domain.subscriptions.change import Proration, SubscriptionChanged
 from domain.subscriptions.charges import Charge, charges_of
+from domain.subscriptions.giving_back import credit_line, policy_of, service_of
 from domain.subscriptions.netting import Net, netted
 from domain.subscriptions.periods import (
     Served,
@@ -29,8 +29,7 @@ from domain.subscriptions.periods import (
     served_until,
     service_period,
 )
-from domain.subscriptions.proration import ChangeTiming, ProrationLine, ProrationPolicy, plan_change
-from domain.subscriptions.proration_basis import ServicePeriod
+from domain.subscriptions.proration import ProrationPolicy, plan_change
 from domain.subscriptions.running import ItemFrom, ItemPaid, LineRef, LongerPeriod
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.subscription import SUBSCRIPTION, evolve
@@ -109,14 +108,15 @@ class _Gathering:
                 [each.paid for each in charges],
                 Money.zero(self.subscription.terms.currency) if price is None else price,
                 self.at,
-                self._service(item, running),
+                service_of(self.subscription, item, running),
                 self.policy,
             )
             known = {each.line.line_id: each for each in charges}
             pays = [known[str(each.line_id)].ref for each in done.still_paid]
             for line in done.lines:
                 if line.gives_back is not None:
-                    self.lines += self._credit(line, known[str(line.gives_back.line_id)])
+                    charge = known[str(line.gives_back.line_id)]
+                    self.lines += credit_line(line, charge, self.subscription)
                 elif after is not None:
                     charge_id = self.line_id(f"charge/{after.price_id}")
                     self.lines.append(line_of(after, Served(line.period, line.share), charge_id, rounding))
@@ -124,24 +124,6 @@ class _Gathering:
         self.paid.pop(item.price_id, None)
         if after is not None:
             self.paid[after.price_id] = tuple(pays)
-
-    def _credit(self, line: ProrationLine, charge: Charge) -> list[InvoiceLine]:
-        """The credit as a line; none where it comes to nothing."""
-        billed = charge.line
-        if line.amount.is_zero or billed.pricing is None:
-            return []
-        credited = replace(
-            billed,
-            line_id=self.line_id(f"credit/{billed.line_id}"),
-            amount=line.amount,
-            kind=InvoiceLineKind.CREDIT,
-            period_start=line.period.start,
-            period_end=line.period.end,
-            pricing=replace(billed.pricing, share=line.share),
-            tax=None,
-            gives_back=charge.gives_back,
-        )
-        return [credited]
 
     def _used(self, item: SubscriptionItem, after: SubscriptionItem | None, running: Period) -> None:
         """Of an item in arrears: what was used of it until now is owed, and from here on what it is after the change.
@@ -156,11 +138,6 @@ class _Gathering:
             self.lines.append(line_of(item, used, line_id, self.subscription.terms.rounding))
         if after is not None:
             self.arrears_from[after.price_id] = until if since is None else max(since, until)
-
-    def _service(self, item: SubscriptionItem, running: Period) -> ServicePeriod:
-        """The whole period, between the instants that were written down when it began."""
-        service = service_period(self.subscription, item.interval, self.subscription.period_index)
-        return replace(service, period=Period(min(service.period.start, running.start), running.end))
 
 
 def change(
@@ -178,11 +155,7 @@ def change(
     with what the next one bills.
     """
     resets_anchor = resets_anchor and subscription.period_end is not None
-    policy = ProrationPolicy(
-        basis=subscription.terms.proration_basis,
-        timing=ChangeTiming.NOW_NEXT_INVOICE,
-        rounding=subscription.terms.rounding,
-    )
+    policy = policy_of(subscription)
     gathered = _Gathering(
         subscription, at, None if proration is Proration.NONE else policy, streams, ends_all=resets_anchor
     )

@@ -32,9 +32,7 @@ from domain.subscriptions.proration_basis import ProrationBasis
 from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.selling import RequestedItem, sold_plan, terms_of
 from domain.subscriptions.subscription import SUBSCRIPTION, RenewalNotDue, SubscriptionCreated
-from domain.subscriptions.terms import (
-    PlanIsAddOn,
-)
+from domain.subscriptions.terms import PlanIsAddOn, TrialEnd
 
 CLOCK_LAG_MAX = timedelta(hours=1)
 """How far the clock of the machine that decides may be behind the one that timers run on."""
@@ -64,6 +62,7 @@ class CreateSubscription:
     trial_days: int | None = None
     time_zone: str | None = None
     proration_basis: ProrationBasis = ProrationBasis.DAY
+    trial_end: TrialEnd = TrialEnd.INVOICE
     metadata: Metadata = ()
 
 
@@ -93,6 +92,7 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
         days_until_due=command.days_until_due,
         proration_basis=command.proration_basis,
         billed_together=command.billed_together,
+        trial_end=command.trial_end,
     )
     trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
     check_trial_days(trial_days)

@@ -4,25 +4,33 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.kernel.refusal import Refusal, RefusalKind
+from domain.subscriptions.running import ItemPaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionPaused:
     """No period begins until it is resumed, at `resumes_at` by itself where that is set. `invoice_id` bills what the
-    running periods owed in arrears by then, if they owed anything.
+    running periods owed in arrears by then, if they owed anything. With `gives_back` it credits what is unused of them:
+    nothing pays for them any more.
     """
 
     subscription_id: str
     paused_at: datetime
     resumes_at: datetime | None
+    gives_back: bool = False
     invoice_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionResumed:
-    """It goes on, on its old schedule: what was paid for runs on, and what is not begins with the events after it."""
+    """It goes on, on its old schedule: what was paid for runs on, and what is not begins with the events after it.
+
+    Of running periods that the pause gave back `invoice_id` bills the rest, by `paid`.
+    """
 
     subscription_id: str
+    paid: tuple[ItemPaid, ...] = ()
+    invoice_id: str | None = None
     resumed_at: datetime
 
 

@@ -28,10 +28,11 @@ RUNNING: Final = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_D
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseSubscription:
-    """Until `resumes_at`, or until it is resumed."""
+    """Until `resumes_at`, or until it is resumed. With `gives_back` what is unused of what was paid is credited."""
 
     subscription_id: str
     resumes_at: datetime | None = None
+    gives_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,9 @@ class ReactivateSubscription:
 
 
 def pause_subscription(command: PauseSubscription, streams: Streams, now: datetime) -> Decision:
-    """What was paid stays paid, what is owed in arrears is billed, and no period begins until it is resumed."""
+    """What was paid stays paid unless it is given back, what is owed in arrears is billed, and no period begins until
+    it is resumed.
+    """
     at, ahead, subscription = _living(command.subscription_id, streams, now)
     if subscription.status not in RUNNING:
         raise SubscriptionNotPausable(subscription=command.subscription_id, status=subscription.status)
@@ -58,7 +61,8 @@ def pause_subscription(command: PauseSubscription, streams: Streams, now: dateti
         raise CancellationIsScheduled(subscription=command.subscription_id, cancel_at=subscription.cancel_at)
     if command.resumes_at is not None and command.resumes_at <= at:
         raise ResumptionNotAhead(resumes_at=command.resumes_at, now=at)
-    return Decision(at, [*ahead.changes, *pause(subscription, at, command.resumes_at, ahead.streams)])
+    paused = pause(subscription, at, command.resumes_at, ahead.streams, gives_back=command.gives_back)
+    return Decision(at, [*ahead.changes, *paused])
 
 
 def resume_subscription(command: ResumeSubscription, streams: Streams, now: datetime) -> Decision:

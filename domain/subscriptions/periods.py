@@ -125,8 +125,9 @@ def served_until(
         return None
     used = running.ending_at(until)
     resumed_at = subscription.resumed_at
-    is_shortened = resumed_at is not None and running.contains(resumed_at)
-    if resumed_at is not None and is_shortened:
+    is_shortened = subscription.is_short
+    if resumed_at is not None and running.contains(resumed_at):
+        is_shortened = True
         used = used.starting_at(resumed_at)
     if since is not None:
         used = used.starting_at(since)

@@ -21,7 +21,7 @@ from domain.subscriptions.periods import (
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionIsOverdue, SubscriptionPeriodStarted
 from domain.subscriptions.together import due_first, group_of, shared, started_together
-from domain.subscriptions.transitions import end, resume, start_period
+from domain.subscriptions.transitions import end, over, resume, start_period
 from domain.subscriptions.trial import SubscriptionTrialStarted
 
 MAX_PERIODS_AT_ONCE = 100
@@ -128,7 +128,7 @@ def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> l
         return end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, streams)
     if _ends_at(boundary, subscription):
         reason = CancellationReason.PERIOD_END if subscription.ends_with_period else CancellationReason.ON_DATE
-        return end(subscription, boundary, reason, streams)
+        return end(subscription, boundary, reason, streams, gives_back=subscription.end_gives_back)
     if subscription.paused_at is not None:
         return resume(subscription, boundary, streams)
     scheduled = subscription.scheduled
@@ -138,4 +138,6 @@ def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> l
     if subscription.status is SubscriptionStatus.INCOMPLETE and subscription.trial_end is not None:
         started = SubscriptionTrialStarted(subscription_id=subscription.subscription_id, started_at=boundary)
         return [SUBSCRIPTION.change(started)]
+    if subscription.period_start is None and subscription.trial_end is not None:
+        return over(subscription, streams)
     return start_period(subscription, streams)

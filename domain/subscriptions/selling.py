@@ -25,6 +25,7 @@ from domain.subscriptions.terms import (
     PriceOfAnotherPlan,
     SubscriptionItem,
     SubscriptionTerms,
+    TrialEnd,
     check_basis,
     check_items,
     shortest_of,
@@ -49,6 +50,7 @@ def terms_of(
     days_until_due: int | None,
     proration_basis: ProrationBasis,
     billed_together: bool,
+    trial_end: TrialEnd,
 ) -> SubscriptionTerms:
     """The terms of somebody who subscribes to the plan now."""
     items = told_apart(
@@ -75,6 +77,7 @@ def terms_of(
         days_until_due=days_until_due,
         proration_basis=proration_basis,
         billed_together=billed_together,
+        trial_end=trial_end,
         features=features_of(sold, streams),
     )
 

@@ -38,7 +38,8 @@ class SubscriptionStatus(StrEnum):
 class Subscription:
     """`period` is None during a trial, and `longer` are the periods of longer intervals that run beside it.
 
-    Period `anchor_index` begins at the anchor, from which all are counted. `begun` says with which period each of those
+    Period `anchor_index` begins at the anchor, from which all are counted. One that `is_short` began within a period of
+    that schedule, as the next will with `begins_short`. `begun` says with which period each of those
     that run began; `paid` and `arrears_from` are of items that were changed since. `pending` are the lines of changes
     that the next invoice bills, whatever that is for, and `changes` counts changes.
 
@@ -53,6 +54,8 @@ class Subscription:
     starts_at: datetime
     anchor_at: datetime
     anchor_index: int
+    begins_short: bool
+    is_short: bool
     trial_end: datetime | None
     period_index: int
     period_start: datetime | None
@@ -66,9 +69,11 @@ class Subscription:
     scheduled: ScheduledChange | None
     paused_at: datetime | None
     resumes_at: datetime | None
+    pause_gave_back: bool
     resumed_at: datetime | None
     cancel_at: datetime | None
     ends_with_period: bool
+    end_gives_back: bool
     canceled_at: datetime | None
     discount_ids: tuple[str, ...]
     latest_invoice_id: str | None

@@ -8,12 +8,13 @@ saving moves no boundary. A period is billed once: its index is claimed in the s
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.kernel.billing_period import Interval
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
 from domain.subscriptions import discounts as discounts_of
+from domain.subscriptions import paying
+from domain.subscriptions.billing_date import SubscriptionAnchorChanged
 from domain.subscriptions.cancellation import (
     SubscriptionCanceled,
     SubscriptionCancellationScheduled,
@@ -37,7 +38,7 @@ from domain.subscriptions.pause import (
     SubscriptionResumed,
     SubscriptionSuspended,
 )
-from domain.subscriptions.running import BegunPeriod, LineRef, LongerPeriod
+from domain.subscriptions.running import BegunPeriod, LongerPeriod
 from domain.subscriptions.state import BEFORE_FIRST_PERIOD, NEVER, Subscription, SubscriptionStatus
 from domain.subscriptions.terms import SubscriptionTerms
 from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrialExtended, SubscriptionTrialStarted
@@ -87,6 +88,7 @@ SubscriptionEvent = (
     | SubscriptionChanged
     | SubscriptionChangeScheduled
     | SubscriptionChangeUnscheduled
+    | SubscriptionAnchorChanged
     | SubscriptionPaused
     | SubscriptionResumed
     | SubscriptionSuspended
@@ -167,6 +169,8 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             starts_at=event.starts_at,
             anchor_at=event.anchor_at,
             anchor_index=0,
+            begins_short=False,
+            is_short=False,
             trial_end=event.trial_end,
             period_index=BEFORE_FIRST_PERIOD,
             period_start=None,
@@ -180,9 +184,11 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             scheduled=None,
             paused_at=None,
             resumes_at=None,
+            pause_gave_back=False,
             resumed_at=None,
             cancel_at=None,
             ends_with_period=False,
+            end_gives_back=False,
             canceled_at=None,
             discount_ids=(),
             latest_invoice_id=None,
@@ -197,9 +203,11 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             is_first = subscription.period_start is None
             begun = (None, *(each.interval for each in event.longer))
             return replace(
-                _billed(_forgetting(subscription, begun), event.invoice_id),
+                paying.billed(paying.forgetting(subscription, begun), event.invoice_id),
                 status=SubscriptionStatus.ACTIVE if is_first else subscription.status,
                 period_index=event.index,
+                is_short=subscription.begins_short,
+                begins_short=False,
                 period_start=event.period_start,
                 period_end=event.period_end,
                 longer=_with(event.longer, subscription.longer) if event.longer else subscription.longer,
@@ -227,28 +235,43 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                     changed,
                     anchor_at=event.changed_at,
                     anchor_index=subscription.period_index + 1,
+                    begins_short=False,
                     period_end=event.changed_at,
                 )
-            return _billed(changed, event.invoice_id)
+            return paying.billed(changed, event.invoice_id)
         case SubscriptionChangeScheduled():
             return replace(subscription, scheduled=event.change)
         case SubscriptionChangeUnscheduled():
             return replace(subscription, scheduled=None)
+        case SubscriptionAnchorChanged():
+            return replace(
+                subscription,
+                anchor_at=event.anchor_at,
+                anchor_index=event.anchor_index,
+                begins_short=event.begins_short,
+            )
         case SubscriptionTrialStarted():
             return replace(subscription, status=SubscriptionStatus.TRIALING)
         case SubscriptionTrialExtended() | SubscriptionTrialEnded():
             return replace(subscription, trial_end=event.trial_end, anchor_at=event.trial_end)
         case SubscriptionPaused():
             return replace(
-                _billed(subscription, event.invoice_id),
+                paying.billed(paying.given_back(subscription) if event.gives_back else subscription, event.invoice_id),
                 status=SubscriptionStatus.PAUSED,
+                changes=subscription.changes + 1,
+                pause_gave_back=event.gives_back,
                 paused_at=event.paused_at,
                 resumes_at=event.resumes_at,
             )
         case SubscriptionResumed():
+            resumed = subscription
+            if event.paid:
+                resumed = replace(resumed, paid=paying.latest(resumed.paid, event.paid))
             return replace(
-                subscription,
+                paying.billed(resumed, event.invoice_id),
                 status=_running_status(subscription),
+                changes=subscription.changes + 1,
+                pause_gave_back=False,
                 paused_at=None,
                 resumes_at=None,
                 resumed_at=event.resumed_at,
@@ -258,12 +281,17 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
         case SubscriptionReactivated():
             return replace(subscription, status=_running_status(subscription))
         case SubscriptionCancellationScheduled():
-            return replace(subscription, cancel_at=event.cancel_at, ends_with_period=event.with_period)
+            return replace(
+                subscription,
+                cancel_at=event.cancel_at,
+                ends_with_period=event.with_period,
+                end_gives_back=event.gives_back,
+            )
         case SubscriptionCancellationUndone():
-            return replace(subscription, cancel_at=None, ends_with_period=False)
+            return replace(subscription, cancel_at=None, ends_with_period=False, end_gives_back=False)
         case SubscriptionCanceled():
             return replace(
-                _billed(subscription, event.invoice_id),
+                paying.billed(subscription, event.invoice_id),
                 status=SubscriptionStatus.CANCELED,
                 canceled_at=event.canceled_at,
             )
@@ -286,37 +314,6 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             return replace(subscription, discount_ids=discounts_of.after(subscription.discount_ids, event))
         case SubscriptionMetadataSet():
             return replace(subscription, metadata=event.metadata)
-
-
-def _billed(subscription: Subscription, invoice_id: str | None) -> Subscription:
-    """Once something of it was invoiced: what waited for the next invoice is on this one."""
-    if invoice_id is None:
-        return subscription
-    if not subscription.pending:
-        return replace(subscription, latest_invoice_id=invoice_id)
-    paid = tuple(
-        replace(
-            each,
-            lines=tuple(
-                line if line.invoice_id is not None else LineRef(invoice_id=invoice_id, line_id=line.line_id)
-                for line in each.lines
-            ),
-        )
-        for each in subscription.paid
-    )
-    return replace(subscription, latest_invoice_id=invoice_id, pending=(), paid=paid)
-
-
-def _forgetting(subscription: Subscription, begun: tuple[Interval | None, ...]) -> Subscription:
-    """Once periods of these intervals begin: what changes made of those before them is over."""
-    if not subscription.paid and not subscription.arrears_from:
-        return subscription
-    over = {item.price_id for item in subscription.terms.items if item.interval in begun}
-    return replace(
-        subscription,
-        paid=tuple(each for each in subscription.paid if each.price_id not in over),
-        arrears_from=tuple(each for each in subscription.arrears_from if each.price_id not in over),
-    )
 
 
 def _with(begun: tuple[LongerPeriod, ...], running: tuple[LongerPeriod, ...]) -> tuple[LongerPeriod, ...]:
@@ -378,6 +375,7 @@ EVENTS: dict[str, type] = {
     "subscription.changed": SubscriptionChanged,
     "subscription.change_scheduled": SubscriptionChangeScheduled,
     "subscription.change_unscheduled": SubscriptionChangeUnscheduled,
+    "subscription.anchor_changed": SubscriptionAnchorChanged,
     "subscription.paused": SubscriptionPaused,
     "subscription.resumed": SubscriptionResumed,
     "subscription.suspended": SubscriptionSuspended,

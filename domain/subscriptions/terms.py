@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from itertools import pairwise
 
 from domain.catalog.feature import Feature
@@ -39,13 +40,24 @@ class SubscriptionItem:
     tax_inclusive: bool = False
 
 
+class TrialEnd(StrEnum):
+    """What becomes of a subscription that is charged automatically where its trial ends and there is nothing to charge:
+    it is invoiced all the same, waits in a pause, or ends.
+    """
+
+    INVOICE = "invoice"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionTerms:
     """What is agreed until it is changed: `days_until_due` counts from finalization for invoices paid by hand.
 
     `interval` is the shortest of the items': by it the subscription's periods are counted. `features` are those of its
     plan and its add-ons together. `proration_basis` counts what share of a whole a part of a period is. Renewals of
-    one instant of those that are `billed_together` share an invoice.
+    one instant of those that are `billed_together` share an invoice. `trial_end` is for a trial that ends without a
+    payment method.
     """
 
     plan_id: str
@@ -58,6 +70,7 @@ class SubscriptionTerms:
     collection: CollectionMethod
     days_until_due: int
     proration_basis: ProrationBasis = ProrationBasis.DAY
+    trial_end: TrialEnd = TrialEnd.INVOICE
     features: tuple[Feature, ...] = ()
     billed_together: bool = False
 

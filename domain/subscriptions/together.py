@@ -14,6 +14,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.stream import Change, Streams
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.terms import TrialEnd
 from domain.subscriptions.transitions import issued, next_start
 
 
@@ -76,8 +77,10 @@ def started_together(members: Sequence[Subscription], streams: Streams, at: date
 def _begins_plainly(subscription: Subscription) -> bool:
     """Whether its next boundary is a period that begins, and nothing else becomes of it there."""
     in_trial_next = subscription.status is SubscriptionStatus.INCOMPLETE and subscription.trial_end is not None
+    trial_over = subscription.period_start is None and subscription.trial_end is not None
+    may_not_begin = trial_over and subscription.terms.trial_end is not TrialEnd.INVOICE
     is_plain = subscription.cancel_at is None and subscription.scheduled is None
-    return is_plain and subscription.paused_at is None and not in_trial_next
+    return is_plain and subscription.paused_at is None and not in_trial_next and not may_not_begin
 
 
 def _paid_how(subscription: Subscription) -> tuple[object, ...]:

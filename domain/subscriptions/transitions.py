@@ -5,6 +5,8 @@ from datetime import datetime
 
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
+from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.commands import unused_credited
 from domain.invoicing.discounting import ended_with_subscription
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_discount import Discountable, OwnDiscount
@@ -17,21 +19,27 @@ from domain.kernel.frozen import replace
 from domain.kernel.identifiers import derived_id
 from domain.kernel.stream import Change, Streams
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionCanceled
+from domain.subscriptions.giving_back import service_of, unused
 from domain.subscriptions.pause import SubscriptionPaused, SubscriptionResumed
 from domain.subscriptions.periods import (
     OwnInterval,
     Served,
     arrears_until,
+    line_of,
     lines_for,
     longer_periods,
     next_period,
     period_invoice_id,
     resumed_period,
+    running_period,
     served_from,
 )
-from domain.subscriptions.running import LongerPeriod
+from domain.subscriptions.proration_basis import share_of
+from domain.subscriptions.running import ItemPaid, LineRef, LongerPeriod
 from domain.subscriptions.state import Subscription
-from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted, evolve
+from domain.subscriptions.terms import TrialEnd
+from domain.subscriptions.trial import SubscriptionTrialEnded
 
 
 def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
@@ -59,6 +67,22 @@ def next_start(subscription: Subscription) -> tuple[SubscriptionPeriodStarted, s
     return started, invoice_id, lines
 
 
+def over(subscription: Subscription, streams: Streams) -> list[Change]:
+    """The end of a trial: the first period begins; or what was agreed, where nothing is there to be charged."""
+    at = subscription.anchor_at
+    customer = CUSTOMER.of(streams, subscription.customer_id)
+    is_charged = subscription.terms.collection is CollectionMethod.CHARGE_AUTOMATICALLY
+    if not is_charged or customer.default_payment_method_id is not None:
+        return start_period(subscription, streams)
+    match subscription.terms.trial_end:
+        case TrialEnd.INVOICE:
+            return start_period(subscription, streams)
+        case TrialEnd.PAUSE:
+            return pause(subscription, at, None, streams)
+        case TrialEnd.CANCEL:
+            return end(subscription, at, CancellationReason.NO_PAYMENT_METHOD, streams)
+
+
 def period_lines(
     subscription: Subscription, period: Period, longer: Iterable[LongerPeriod], invoice_id: str
 ) -> tuple[InvoiceLine, ...]:
@@ -66,36 +90,60 @@ def period_lines(
     what waits for the next invoice.
     """
     begun: dict[OwnInterval, Served] = {None: Served(period)}
+    if subscription.begins_short:
+        rest = served_from(subscription, None, subscription.period_index + 1, period)
+        begun = {} if rest is None else {None: rest}
     begun |= {each.interval: Served(Period(each.start, each.end)) for each in longer}
     return (
         *lines_for(subscription, BillingTiming.IN_ADVANCE, begun, invoice_id),
-        *arrears_until(subscription, begun, period.start, invoice_id),
+        *arrears_until(subscription, [None, *(each.interval for each in longer)], period.start, invoice_id),
         *subscription.pending,
     )
 
 
-def pause(subscription: Subscription, at: datetime, resumes_at: datetime | None, streams: Streams) -> list[Change]:
-    """Nothing runs on, with an invoice for what the running periods left in arrears (their used days)."""
-    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, f"pause/{at.isoformat()}")
-    lines = (*_all_arrears(subscription, at, invoice_id), *subscription.pending)
+def pause(
+    subscription: Subscription, at: datetime, resumes_at: datetime | None, streams: Streams, *, gives_back: bool = False
+) -> list[Change]:
+    """Nothing runs on, with an invoice for what the running periods left in arrears (their used days); with
+    `gives_back` what is unused of what was paid is credited on it.
+    """
+    invoice_id = _invoice_id(subscription, f"pause/{subscription.changes}")
+    given_back = unused(subscription, at, streams, ends=False) if gives_back else ()
+    lines = (*_all_arrears(subscription, at, invoice_id), *subscription.pending, *given_back)
     paused = SubscriptionPaused(
         subscription_id=subscription.subscription_id,
         paused_at=at,
         resumes_at=resumes_at,
+        gives_back=gives_back,
         invoice_id=invoice_id if lines else None,
     )
-    return [SUBSCRIPTION.change(paused), *issued(subscription, invoice_id, lines, streams, at)]
+    return [SUBSCRIPTION.change(paused), *_billed_with(given_back, subscription, invoice_id, lines, streams, at)]
 
 
 def resume(subscription: Subscription, at: datetime, streams: Streams) -> list[Change]:
-    """Whatever period still runs is paid and runs on. The others begin in the middle, with an invoice for what is left
-    of them in advance; in arrears each of them bills what is left when it ends.
+    """Whatever period still runs is paid and runs on; what the pause gave back of it is charged from here on. The
+    others begin in the middle, with an invoice for what is left of them in advance; in arrears each of them bills what
+    is left when it ends.
     """
-    resumed = SubscriptionResumed(subscription_id=subscription.subscription_id, resumed_at=at)
-    changes = [SUBSCRIPTION.change(resumed)]
-    assert subscription.period_end is not None, "what was paused had begun"
+    if subscription.period_end is None:
+        return _begun_late(subscription, at, streams)
+    invoice_id = _invoice_id(subscription, f"resume/{subscription.changes}")
+    charges = _charged_again(subscription, at)
+    lines = (*charges, *subscription.pending) if charges else ()
+    resumed = SubscriptionResumed(
+        subscription_id=subscription.subscription_id,
+        paid=tuple(
+            ItemPaid(price_id=str(line.price_id), lines=(LineRef(invoice_id=invoice_id, line_id=line.line_id),))
+            for line in charges
+        ),
+        invoice_id=invoice_id if lines else None,
+        resumed_at=at,
+    )
+    changes = [SUBSCRIPTION.change(resumed), *issued(subscription, invoice_id, lines, streams, at)]
     if at < subscription.period_end:
         return changes
+    known = After(streams, changes)
+    subscription = evolve(subscription, resumed)
     index, period = resumed_period(subscription, at)
     longer = tuple(replace(each, start=at) for each in longer_periods(subscription, index, at))
     begun: dict[OwnInterval, Period] = {None: period} | {each.interval: Period(at, each.end) for each in longer}
@@ -111,23 +159,72 @@ def resume(subscription: Subscription, at: datetime, streams: Streams) -> list[C
         longer=longer,
         invoice_id=invoice_id if lines else None,
     )
-    return [*changes, SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, at)]
+    return [*changes, SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, known, at)]
 
 
-def end(subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams) -> list[Change]:
-    """The end, and an invoice of what the running periods left in arrears (their used days); its discounts end, too."""
-    invoice_id = derived_id(identifiers.INVOICE, subscription.subscription_id, "end")
-    lines = (*_all_arrears(subscription, at, invoice_id, ends=True), *subscription.pending)
+def _begun_late(subscription: Subscription, at: datetime, streams: Streams) -> list[Change]:
+    """What was paused where its trial ended begins now, with its first period."""
+    resumed = SubscriptionResumed(subscription_id=subscription.subscription_id, resumed_at=at)
+    ended = SubscriptionTrialEnded(subscription_id=subscription.subscription_id, trial_end=at)
+    changes = [SUBSCRIPTION.change(resumed), SUBSCRIPTION.change(ended)]
+    begins = evolve(evolve(subscription, resumed), ended)
+    return [*changes, *start_period(begins, After(streams, changes))]
+
+
+def _charged_again(subscription: Subscription, at: datetime) -> tuple[InvoiceLine, ...]:
+    """The rest of the running periods in advance that nothing pays for, since the pause gave it back."""
+    unpaid = {each.price_id for each in subscription.paid if not each.lines}
+    lines: list[InvoiceLine] = []
+    for item in subscription.terms.items if subscription.pause_gave_back else ():
+        running = running_period(subscription, item.interval)
+        if item.price_id not in unpaid or running is None or not running.contains(at):
+            continue
+        rest = Period(at, running.end)
+        share = share_of(rest, service_of(subscription, item, running), subscription.terms.proration_basis)
+        if share:
+            name = f"change/{subscription.changes}/charge/{item.price_id}"
+            line_id = derived_id(identifiers.INVOICE_LINE, subscription.subscription_id, name)
+            lines.append(line_of(item, Served(rest, share), line_id, subscription.terms.rounding))
+    return tuple(lines)
+
+
+def end(
+    subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams, *, gives_back: bool = False
+) -> list[Change]:
+    """The end, with an invoice for what the running periods left in arrears (their used days); with `gives_back` what
+    is unused of what was paid is credited on it. Its discounts end, too.
+    """
+    invoice_id = _invoice_id(subscription, "end")
+    given_back = unused(subscription, at, streams, ends=True) if gives_back else ()
+    lines = (*_all_arrears(subscription, at, invoice_id, ends=True), *subscription.pending, *given_back)
     canceled = SubscriptionCanceled(
         subscription_id=subscription.subscription_id,
         canceled_at=at,
         reason=reason,
         invoice_id=invoice_id if lines else None,
     )
-    changes = [SUBSCRIPTION.change(canceled), *issued(subscription, invoice_id, lines, streams, at)]
+    invoiced = _billed_with(given_back, subscription, invoice_id, lines, streams, at)
+    changes = [SUBSCRIPTION.change(canceled), *invoiced]
     if not subscription.discount_ids:
         return changes
     return [*changes, *ended_with_subscription(After(streams, changes), subscription.discount_ids, at)]
+
+
+def _billed_with(
+    given_back: tuple[InvoiceLine, ...],
+    subscription: Subscription,
+    invoice_id: str,
+    lines: tuple[InvoiceLine, ...],
+    streams: Streams,
+    at: datetime,
+) -> list[Change]:
+    """What the credits give back is told to its invoices, and all is on a new one."""
+    told = unused_credited(given_back, None, at)
+    return [*told, *issued(subscription, invoice_id, lines, After(streams, told), at)]
+
+
+def _invoice_id(subscription: Subscription, name: str) -> str:
+    return derived_id(identifiers.INVOICE, subscription.subscription_id, name)
 
 
 def _all_arrears(

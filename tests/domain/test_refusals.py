@@ -48,6 +48,7 @@ PROMISED = """
     NoChangeScheduled            no_change_scheduled            conflict   -
     ChangeNotAhead               change_not_ahead               invalid    effective_at
     ContradictoryChange          contradictory_change           invalid    effective_at
+    BillingDateNotMovable        billing_date_not_movable       conflict   -
     TooMuchWaits                 too_much_waits                 conflict   proration
     SubscriptionNotPausable      subscription_not_pausable      conflict   -
     SubscriptionNotPaused        subscription_not_paused        conflict   -

@@ -193,6 +193,8 @@ async def tell(story: Story) -> None:
     await story.do("unschedule_subscription_change", **named)
     await story.do("change_subscription", {"items": [{"price": added["id"]}], "proration": "invoice_now"}, **named)
     await story.do("suspend_subscription", subscription_id=bought["id"])
+    plain = await story.do("create_subscription", order | {"items": [{"price": price["id"]}]})
+    await story.do("change_billing_date", {"billing_anchor": "2026-01-15T00:00:00Z"}, subscription_id=plain["id"])
     await story.do("reactivate_subscription", subscription_id=bought["id"])
     await story.do("pause_subscription", {"resumes_at": "2199-12-31T00:00:00Z"}, subscription_id=bought["id"])
     await story.do("resume_subscription", subscription_id=bought["id"])

@@ -19,7 +19,6 @@ from tests.integration.billing_scene import Shop, package, per_unit, tiered
 
 DOMAIN: Final = Path(__file__).parents[1] / "domain"
 
-CREDIT = "credit for the unused part of a period"
 CALENDAR = "calendar periods"
 USAGE = "usage"
 
@@ -40,7 +39,7 @@ TABLE: Final[dict[int, Runs]] = {
     5: Runs(needs=CALENDAR),
     6: Runs(needs=CALENDAR),
     7: Runs(needs=CALENDAR),
-    8: Runs(needs=CREDIT),
+    8: Runs(needs=CALENDAR),
     9: Runs(needs=CALENDAR),
     10: ALL,
     11: ALL,
@@ -48,7 +47,7 @@ TABLE: Final[dict[int, Runs]] = {
     13: ALL,
     14: ALL,
     15: Runs(needs="a billing day of one's own"),
-    16: Runs(here="the charge of resuming", needs=CREDIT),
+    16: ALL,
     17: ALL,
     18: Runs(here="quantities above zero", needs="quantities of zero: a subscription's item has at least some"),
     19: Runs(here="what 15 and 16 units cost", needs=USAGE),
@@ -61,14 +60,14 @@ TABLE: Final[dict[int, Runs]] = {
     26: Runs(needs="credit notes"),
     27: Runs(needs="disputes"),
     28: ALL,
-    29: Runs(here="the boundaries", needs=CREDIT),
-    30: Runs(here="April and October, and the change in April", needs=CREDIT),
-    31: Runs(here="the boundaries, and the days that are billed", needs=CREDIT),
-    32: Runs(here="the boundaries", needs=CREDIT),
+    29: ALL,
+    30: ALL,
+    31: Runs(here="the boundaries, and the days that are billed", needs=CALENDAR),
+    32: ALL,
     33: ALL,
     34: Runs(here="several rates", needs="prepaid credits"),
     35: ALL,
-    36: Runs(needs=CREDIT),
+    36: ALL,
     37: Runs(needs="recognition of revenue"),
     38: Runs(needs="reports of recurring revenue"),
     39: Runs(needs=USAGE),
@@ -140,13 +139,20 @@ async def test_vector_29_a_boundary_in_a_gap_takes_the_offset_before_the_gap(cli
     assert midnight.at == [utc("2018-10-04T03:00"), utc("2018-11-04T03:00"), utc("2018-12-04T02:00")]
     half_past = await boundaries(client, "2018-10-04T03:30:00Z", 2, time_zone="America/Sao_Paulo")
     assert half_past.at == [utc("2018-10-04T03:30"), utc("2018-11-04T03:30"), utc("2018-12-04T02:30")]
+    for basis, amount in (("day", -15000), ("second", -15021)):
+        facts = {"time_zone": "America/Sao_Paulo", "proration_basis": basis}
+        found = await credited(client, 30000, "2018-10-04T03:00:00Z", "2018-11-19T02:00:00Z", **facts)
+        assert found == amount
 
 
 async def test_vector_30_months_of_half_hour_daylight_saving(client: Client) -> None:
     for basis, lines in (("second", [-14990, 29979]), ("day", [-15000, 30000])):
         shop = await Shop.opened(client, "2024-03-31T13:00:00Z")
         facts = {"proration_basis": basis, "time_zone": "Australia/Lord_Howe"}
-        assert await changed(shop, 30000, ("2024-04-15T14:00:00Z", 60000), **facts) == [lines]
+        assert await changed(shop, 30000, ("2024-04-15T13:30:00Z", 60000), **facts) == [lines]
+    for basis, amount in (("day", -16000), ("second", -16011)):
+        facts = {"proration_basis": basis, "time_zone": "Australia/Lord_Howe"}
+        assert await credited(client, 31000, "2024-09-30T13:30:00Z", "2024-10-15T13:00:00Z", **facts) == amount
     for start, end, seconds in (
         ("2024-03-31T13:00:00Z", utc("2024-04-30T13:30"), 2_593_800),
         ("2024-09-30T13:30:00Z", utc("2024-10-31T13:00"), 2_676_600),
@@ -182,18 +188,49 @@ async def test_vector_32_a_leap_day_anchor_by_every_interval(
     assert found.at[1:] == midnights(*dates)
 
 
-async def test_vector_16_resuming_charges_27_of_30_days_and_keeps_the_billing_day(client: Client) -> None:
+async def test_vector_32_a_year_from_a_leap_day_is_given_back_by_days(client: Client) -> None:
+    start, at = "2024-02-29T00:00:00Z", "2027-08-28T00:00:00Z"
+    assert await credited(client, 36600, start, at, "year") == -18500
+
+
+async def test_vector_16_a_pause_gives_29_of_31_days_back_and_resuming_charges_27_of_30(client: Client) -> None:
     shop = await Shop.opened(client, "2012-03-02T00:00:00Z")
     price = await shop.price({"type": "flat", "amount": {"amount": 24995, "currency": "EUR"}})
     path = f"/v1/subscriptions/{(await shop.subscribed(await shop.customer(), price))['id']}"
     await shop.advance("2012-03-04T00:00:00Z")
-    assert (await client.post(f"{path}/pause", {})).status_code == 200
+    paused = (await client.post(f"{path}/pause", {"credit_unused": True})).json()
+    assert (await shop.explained(paused["latest_invoice"]))["total"]["amount"] == -23382
     await shop.advance("2012-04-05T00:00:00Z")
     resumed = (await client.post(f"{path}/resume", {})).json()
     assert resumed["current_period_end"] == "2012-05-02T00:00:00Z"
     explained = await shop.explained(resumed["latest_invoice"])
     assert explained["total"]["amount"] == 22496
     assert explained["lines"][0]["pricing"]["share"] == "9/10"
+
+
+async def credited(client: Client, price: int, start: str, at: str, interval: str = "month", **facts: Any) -> int:
+    """What cancelling at that time gives back of a flat price in advance."""
+    shop = await Shop.opened(client, start, interval)
+    sold = await shop.price({"type": "flat", "amount": {"amount": price, "currency": "EUR"}})
+    subscription = await shop.subscribed(await shop.customer(), sold, **facts)
+    await shop.advance(at)
+    path = f"/v1/subscriptions/{subscription['id']}"
+    while (renewed := await client.post(f"{path}/renew", {})).status_code == 200:
+        subscription = renewed.json()
+    ended = await client.post(f"{path}/cancel", {"at_period_end": False, "credit_unused": True})
+    assert ended.status_code == 200, ended.text
+    if ended.json()["latest_invoice"] == subscription["latest_invoice"]:
+        return 0
+    amount: int = (await shop.explained(ended.json()["latest_invoice"]))["total"]["amount"]
+    return amount
+
+
+@pytest.mark.parametrize(
+    ("basis", "amount"), [("second", -3629), ("day", -3871), ("day_inclusive", -3548), ("fixed_30", -3667), ("none", 0)]
+)
+async def test_vector_36_one_end_by_five_bases(client: Client, basis: str, amount: int) -> None:
+    start, at = "2025-01-01T00:00:00Z", "2025-01-20T18:00:00Z"
+    assert await credited(client, 10000, start, at, proration_basis=basis) == amount
 
 
 # --- changes -----------------------------------------------------------------------------------------------------
@@ -204,9 +241,12 @@ async def changed(shop: Shop, price: int, *changes: tuple[str, int], **facts: An
     present = await shop.price({"type": "flat", "amount": {"amount": price, "currency": "EUR"}})
     subscription = await shop.subscribed(await shop.customer(), present, **facts)
     found: list[list[int]] = []
+    reached = None
     for at, amount in changes:
         other = await shop.price({"type": "flat", "amount": {"amount": amount, "currency": "EUR"}})
-        await shop.advance(at)
+        if at != reached:
+            await shop.advance(at)
+            reached = at
         body = {"items": [{"price": other["id"]}], "remove": [present["id"]]}
         told = (await shop.changed(subscription, body))["latest_invoice"]
         found.append([line["amount"]["amount"] for line in (await shop.billed(told))["lines"]])

@@ -12,6 +12,7 @@ from domain.invoicing.credit_note import CreditExceedsInvoice, IssueCreditNote
 from domain.invoicing.finalization import InvoiceFinalized, VoidInvoice
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLineKind
+from domain.invoicing.settlement import InvoiceIsCredited
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE as INVOICE_PREFIX
 from domain.kernel.identifiers import derived_id
@@ -326,6 +327,7 @@ def test_what_a_voided_invoice_billed_is_not_given_back_and_what_its_credits_gav
     voided = VoidInvoice(invoice_id=invoices(after(first).when(renew(), at=FEBRUARY))[0].invoice_id)
     assert amounts(after(first).when(voided).when(upgrade(), at=MID))[1] == [4_200]
     changed = after(first).when(upgrade(), at=MID)
+    after(changed).when(voided, at=MID).then_refused(InvoiceIsCredited, invoice=voided.invoice_id, credited=1_400)
     undone = after(changed).when(VoidInvoice(invoice_id=invoices(changed)[1].invoice_id), at=MID)
     paid = undone.books.get(INVOICE, invoices(changed)[0].invoice_id)
     assert paid is not None

@@ -82,7 +82,7 @@ MID_APRIL = utc("2026-04-15T12:00")
 RESUME = ResumeSubscription(subscription_id=SUBSCRIPTION_ID)
 SUSPEND = SuspendSubscription(subscription_id=SUBSCRIPTION_ID)
 REACTIVATE = ReactivateSubscription(subscription_id=SUBSCRIPTION_ID)
-PAUSE_INVOICE = derived_id(INVOICE, SUBSCRIPTION_ID, f"pause/{DURING.isoformat()}")
+PAUSE_INVOICE = derived_id(INVOICE, SUBSCRIPTION_ID, "pause/0")
 
 
 def pause(until: datetime | None = None) -> PauseSubscription:
@@ -399,3 +399,35 @@ def test_a_suspension_ends_past_due_where_something_is_left_to_collect() -> None
 def test_a_trial_that_was_ended_may_be_paused_at_once() -> None:
     outcome = given(create_customer(), *plan_on_sale(), subscribe(trial_days=14), end_trial()).when(pause())
     assert outcome.done.events == [paused(at=NOW)]
+
+
+# --- with credit -------------------------------------------------------------------------------------------------
+
+
+def give_back(until: datetime | None = None) -> PauseSubscription:
+    return PauseSubscription(subscription_id=SUBSCRIPTION_ID, resumes_at=until, gives_back=True)
+
+
+def test_what_a_pause_gives_back_is_charged_again_from_where_it_is_resumed() -> None:
+    paused_then = subscribed(in_advance=flat(2_800)).when(give_back(), at=DURING)
+    assert totals(paused_then) == [2_800, -1_400]
+    resumed_then = paused_then.when(RESUME, at=LATER_IN_FEBRUARY)
+    assert totals(resumed_then) == [2_800, -1_400, 800]
+    assert totals(resumed_then.when(renew(), at=FEBRUARY)) == [2_800, -1_400, 800, 2_800]
+
+
+def test_what_was_charged_again_is_given_back_again_and_no_more() -> None:
+    outcome = (
+        subscribed(in_advance=flat(2_800))
+        .when(give_back(), at=DURING)
+        .when(RESUME, at=DURING)
+        .when(give_back(), at=DURING)
+        .when(RESUME, at=LATER_IN_FEBRUARY)
+        .when(cancel_now(), at=LATER_IN_FEBRUARY)
+    )
+    assert totals(outcome) == [2_800, -1_400, 1_400, -1_400, 800]
+
+
+def test_after_the_period_the_next_one_is_billed_from_the_day_on_which_it_is_resumed() -> None:
+    outcome = subscribed(in_advance=flat(3_100)).when(give_back(), at=DURING).when(RESUME, at=MID_MARCH)
+    assert totals(outcome) == [3_100, -1_550, 1_500]

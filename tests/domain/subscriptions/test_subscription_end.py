@@ -5,6 +5,8 @@ from fractions import Fraction
 
 import pytest
 
+from domain.customers.customer import CUSTOMER
+from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLineKind
 from domain.kernel.accounts import RECEIVABLE, REVENUE
 from domain.kernel.stream import Finish
@@ -21,6 +23,7 @@ from domain.subscriptions.state import SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
+    CUSTOMER_ID,
     IN_ARREARS,
     PRICE_ID,
     SUBSCRIPTION_ID,
@@ -211,3 +214,23 @@ def test_a_cancelled_subscription_is_over(command: RenewSubscription | CancelSub
         .when(command, at=FEBRUARY)
         .then_refused(SubscriptionIsCanceled)
     )
+
+
+def test_an_end_with_credit_gives_back_what_is_unused_once_and_bills_what_waits() -> None:
+    cancel = CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=False, gives_back=True)
+    outcome = given(create_customer(), *plan_on_sale(in_advance=flat(2_800))).and_then(subscribe())
+    ended = outcome.when(cancel, at=utc("2026-02-14T10:00"))
+    (invoice,) = [each.event for each in ended.done.changes if isinstance(each.event, InvoiceFinalized)]
+    (credit_line,) = invoice.lines
+    assert (credit_line.amount, credit_line.kind) == (usd(-1_400), InvoiceLineKind.CREDIT)
+    assert CUSTOMER.of(ended.books, CUSTOMER_ID).balance == usd(1_400)
+
+
+def test_an_end_on_a_date_with_credit_gives_back_then() -> None:
+    cancel = CancelSubscription(
+        subscription_id=SUBSCRIPTION_ID, at_period_end=False, cancel_at=utc("2026-02-14T10:00"), gives_back=True
+    )
+    outcome = given(create_customer(), *plan_on_sale(in_advance=flat(2_800))).and_then(subscribe()).when(cancel)
+    ended = outcome.when(renew(), at=utc("2026-02-14T10:00"))
+    invoices = [change.event for change in ended.done.changes if isinstance(change.event, InvoiceFinalized)]
+    assert [invoice.total for invoice in invoices] == [usd(-1_400)]

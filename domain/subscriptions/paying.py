@@ -1,0 +1,50 @@
+"""What pays for what runs of a subscription, as its events leave it."""
+
+from domain.catalog.price import BillingTiming
+from domain.kernel.billing_period import Interval
+from domain.kernel.frozen import replace
+from domain.subscriptions.running import ItemPaid, LineRef
+from domain.subscriptions.state import Subscription
+
+
+def billed(subscription: Subscription, invoice_id: str | None) -> Subscription:
+    """Once something of it was invoiced: what waited for the next invoice is on this one."""
+    if invoice_id is None:
+        return subscription
+    if not subscription.pending:
+        return replace(subscription, latest_invoice_id=invoice_id)
+    paid = tuple(
+        replace(
+            each,
+            lines=tuple(
+                line if line.invoice_id is not None else LineRef(invoice_id=invoice_id, line_id=line.line_id)
+                for line in each.lines
+            ),
+        )
+        for each in subscription.paid
+    )
+    return replace(subscription, latest_invoice_id=invoice_id, pending=(), paid=paid)
+
+
+def given_back(subscription: Subscription) -> Subscription:
+    """Once all that is unused was credited: nothing pays for what runs."""
+    in_advance = (item for item in subscription.terms.items if item.timing is BillingTiming.IN_ADVANCE)
+    return replace(subscription, paid=tuple(ItemPaid(price_id=item.price_id, lines=()) for item in in_advance))
+
+
+def latest(known: tuple[ItemPaid, ...], said: tuple[ItemPaid, ...]) -> tuple[ItemPaid, ...]:
+    """What pays for each item, by what was said last."""
+    named = {each.price_id for each in said}
+    return (*(each for each in known if each.price_id not in named), *said)
+
+
+def forgetting(subscription: Subscription, begun: tuple[Interval | None, ...]) -> Subscription:
+    """Once periods of these intervals begin: what changes made of those before them is over."""
+    if not subscription.paid and not subscription.arrears_from:
+        return subscription
+    over = {item.price_id for item in subscription.terms.items if item.interval in begun}
+    return replace(
+        subscription,
+        paid=tuple(each for each in subscription.paid if each.price_id not in over),
+        arrears_from=tuple(each for each in subscription.arrears_from if each.price_id not in over),
+    )
