@@ -50,7 +50,12 @@ from domain.invoicing.credit_note import ChangeCreditNoteMetadata, GiveBack, Iss
 from domain.invoicing.draft import DraftInvoice
 from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutOfBand
+from domain.invoicing.settlement import (
+    ApplyCustomerBalance,
+    MarkInvoiceUncollectible,
+    PayInvoiceOutOfBand,
+    ReversePaymentOutOfBand,
+)
 from domain.kernel.accounts import CASH, EQUITY, credit, debit
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import CurrencyCode
@@ -257,6 +262,9 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 yield PayInvoiceOutOfBand(invoice_id=invoice_id, amount=part)
             yield ends(invoice_id=invoice_id)
             yield from _credited(history, some("invoice"), usd.amount)
+            if ends is PayInvoiceOutOfBand and usd.amount % 2:
+                yield ApplyCustomerBalance(invoice_id=some("invoice"))
+                yield ReversePaymentOutOfBand(invoice_id=invoice_id)
         case 12 | 13:
             payment_id = new("pay_")
             yield draw.choice((CollectInvoice, PayInvoice))(invoice_id=some("invoice"), payment_id=payment_id)

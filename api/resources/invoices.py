@@ -57,11 +57,16 @@ from domain.invoicing.invoice_line import (
 )
 from domain.invoicing.number_series import UnknownNumberSeries
 from domain.invoicing.settlement import (
+    ApplyCustomerBalance,
     InvoiceIsCredited,
     InvoiceIsPartlyPaid,
     InvoiceNotCollectible,
     MarkInvoiceUncollectible,
+    NothingToApply,
+    NotPaidOutOfBand,
     PayInvoiceOutOfBand,
+    ReversePaymentOutOfBand,
+    SurplusIsSpent,
 )
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import INVOICE as PREFIX
@@ -160,6 +165,12 @@ class InvoicePayment(Body):
                 "ambiguous_payment", "A charge takes what is due: leave this out, or say paid_out_of_band"
             )
         return amount
+
+
+class PaymentReversal(Body):
+    """How much of what was recorded as paid out of band had not come; all of it, unless said."""
+
+    amount: PositiveMoney | None = None
 
 
 class InvoiceFilters(CreatedParameters):
@@ -351,3 +362,43 @@ async def pay_invoice(call: Call, body: InvoicePayment) -> Intention:
     payment_id = new_id(PAYMENT)
     command = PayInvoice(invoice_id=invoice_id, payment_id=payment_id, payment_method_id=body.payment_method)
     return INVOICES.changed(invoice_id, command)._replace(location=f"/v1/payments/{payment_id}")
+
+
+@INVOICES.changes(
+    "POST",
+    "reverse-payment",
+    body=PaymentReversal,
+    body_example={"amount": {"amount": 45000, "currency": "EUR"}},
+    example=OPEN_EXAMPLE,
+    refusals=(NotPaidOutOfBand, InvoiceIsCredited, SurplusIsSpent, NotCustomersCurrency),
+)
+async def reverse_payment(call: Call, body: PaymentReversal) -> Intention:
+    """Take back what was recorded as paid out of band by mistake, or bounced: all of it, or `amount` of it.
+
+    What had come above what was due goes first, off the customer's balance; the rest is due again, and the invoice is
+    open (or, if it had been written off, uncollectible) as before. It is not charged by itself: pay it, apply the
+    balance, or void it. To correct an amount, reverse all and record the right one. What a gateway captured is
+    refunded instead. Its subscription stays as it is.
+    """
+    invoice_id = INVOICES.id_of(call)
+    amount = None if body.amount is None else body.amount.value
+    return INVOICES.changed(invoice_id, ReversePaymentOutOfBand(invoice_id=invoice_id, amount=amount))
+
+
+@INVOICES.changes(
+    "POST",
+    "apply-balance",
+    body=NoBody,
+    example=OPEN_EXAMPLE
+    | {"amount_applied": {"amount": 5000, "currency": "EUR"}, "amount_due": {"amount": 24750, "currency": "EUR"}},
+    refusals=(InvoiceNotOpen, NothingToApply),
+)
+async def apply_balance(call: Call, _body: NoBody) -> Intention:
+    """Pay of an open invoice, or of one that was written off, what the customer's balance can.
+
+    An invoice draws on the balance when it is finalized, and when we begin to collect it; what came to the balance
+    later pays one that is open when this says so. A charge that was under way goes on: what it takes above what is left
+    due becomes the customer's balance again.
+    """
+    invoice_id = INVOICES.id_of(call)
+    return INVOICES.changed(invoice_id, ApplyCustomerBalance(invoice_id=invoice_id))

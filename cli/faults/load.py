@@ -117,6 +117,7 @@ class Load:
             "settle": (8, self._settle),
             "pay in part": (8, self._pay_in_part),
             "draft": (8, self._drafting.run),
+            "apply": (3, self._apply_balance),
             "void": (4, self._void),
             "write off": (3, self._write_off),
             "credit": (8, self._credits.credit),
@@ -305,6 +306,12 @@ class Load:
         if told.accepted and chance.random() < 1 / 4:
             told = await self._post(f"{path}/void", {})
             self._client.must(told, "an invoice was voided on which something was paid", holds=not told.accepted)
+
+    async def _apply_balance(self, chance: random.Random) -> None:
+        """There may be none, and the invoice may be being charged: what that takes too much is balance again."""
+        chosen = self._some_invoice(chance)
+        if chosen is not None:
+            await self._post(f"/v1/invoices/{chosen}/apply-balance", {})
 
     async def _void(self, chance: random.Random) -> None:
         """Its charge may be on its way, and what it takes must go back."""

@@ -43,6 +43,7 @@ class Races:
                 self._parts_and_pay,
                 self._part_and_void,
                 self._write_off_and_pay,
+                self._reverse_twice,
                 self._refunds,
                 self._give_up_twice,
                 self._renew_and_cancel,
@@ -93,6 +94,20 @@ class Races:
         if invoice is not None:
             pays = [Entry(path=f"{invoice}/pay", body=body) for body in ({}, a_part(chance))]
             await self._race(chance, [Entry(path=f"{invoice}/mark-uncollectible", body={}), *pays])
+
+    async def _reverse_twice(self, chance: random.Random) -> None:
+        """What was recorded by mistake, on an invoice that nobody else acts on, while others may spend its surplus."""
+        person = chance.choice(self._world.people)
+        line = {"description": "Paid by mistake", "amount": {"amount": 100, "currency": person.currency}}
+        invoice = {"customer": person.customer_id, "currency": person.currency, "lines": [line]}
+        drafted = await self._client.command("POST", "/v1/invoices", invoice)
+        if drafted.accepted:
+            path = f"/v1/invoices/{drafted.body['id']}"
+            await self._client.command("POST", f"{path}/finalize", {})
+            came = {"paid_out_of_band": True, "amount": {"amount": 5_000, "currency": person.currency}}
+            await self._client.command("POST", f"{path}/pay", came)
+            entry = Entry(path=f"{path}/reverse-payment", body={})
+            await self._race(chance, [entry, entry], winners_max=1)
 
     async def _refunds(self, chance: random.Random) -> None:
         """Each of the whole payment: together they must not give back more than was taken."""

@@ -1,7 +1,8 @@
 """A customer's balance: what they have with us that their next invoices draw on.
 
 An overpayment raises it, an invoice of less than nothing, and a credit note of what was paid; an invoice draws on it
-when it is finalized, and the refund of what lies in it does. Its events are the customer's: a finalization reads that
+when it is finalized or when it is applied to one, and so do the refund of what lies in it and the reversal of what was
+recorded above an invoice. Its events are the customer's: a finalization reads that
 stream anyway, and two that would draw on the same balance are decided one after the other. It never falls below zero.
 What moves the money posts it: the invoice, its credit note, the payment or the refund that the event names.
 """
@@ -27,7 +28,7 @@ class CustomerBalanceCredited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerBalanceDrawn:
-    """For an invoice, by a refund, or by a credit note that is void."""
+    """For an invoice or what was paid above it by mistake, by a refund, or by a credit note that is void."""
 
     customer_id: str
     amount: Money

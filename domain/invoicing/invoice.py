@@ -43,9 +43,11 @@ from domain.invoicing.invoice_discount import InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxFacts
 from domain.invoicing.settlement import (
+    InvoiceBalanceApplied,
     InvoiceMarkedUncollectible,
     InvoicePaid,
     InvoicePartlyPaid,
+    InvoicePaymentReversed,
     InvoiceRecovered,
     SettlementEvent,
 )
@@ -122,7 +124,8 @@ class Invoice:
     `terms` are those of the draft that it is or was; None where it was finalized at once.
 
     `amount_applied` is what the customer's balance paid of it (below zero: what it got of it), `amount_overpaid` what
-    was paid above it, which is the customer's balance. `amount_credited` is what credit notes in force come to; of that
+    was paid above it, which is the customer's balance; `paid_out_of_band` and `overpaid_out_of_band` say what of those
+    no gateway captured. `amount_credited` is what credit notes in force come to; of that
     `amount_given_back` had been paid, and came back.
     `unused_credits` are what other invoices gave back of its lines. `opening` is what was
     due, when it was brought in, on one that another system billed; None of one that was billed here.
@@ -144,6 +147,8 @@ class Invoice:
     amount_applied: Money
     amount_paid: Money
     amount_overpaid: Money
+    paid_out_of_band: Money
+    overpaid_out_of_band: Money
     amount_credited: Money
     amount_given_back: Money
     credit_notes: tuple[CreditNote, ...]
@@ -231,6 +236,8 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_applied=Money(0, event.currency),
                 amount_paid=Money(0, event.currency),
                 amount_overpaid=Money(0, event.currency),
+                paid_out_of_band=Money(0, event.currency),
+                overpaid_out_of_band=Money(0, event.currency),
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
                 credit_notes=(),
@@ -268,6 +275,8 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_applied=event.applied,
                 amount_paid=Money(0, event.currency),
                 amount_overpaid=Money(0, event.currency),
+                paid_out_of_band=Money(0, event.currency),
+                overpaid_out_of_band=Money(0, event.currency),
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
                 credit_notes=(),
@@ -317,23 +326,25 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             )
         case InvoicePaid():
             return replace(
-                invoice,
+                _received(invoice, event.payment_id, event.amount, event.surplus),
                 status=InvoiceStatus.PAID,
                 collection_status=(
                     CollectionStatus.NOT_APPLICABLE if event.payment_id is None else CollectionStatus.SUCCEEDED
                 ),
                 collection_failure=None,
-                amount_paid=invoice.amount_paid + event.amount,
-                amount_overpaid=invoice.amount_overpaid + event.surplus,
-                payment_id=event.payment_id or invoice.payment_id,
                 paid_at=event.paid_at,
             )
         case InvoicePartlyPaid():
-            return replace(
-                invoice,
-                amount_paid=invoice.amount_paid + event.amount,
-                payment_id=event.payment_id or invoice.payment_id,
-            )
+            return _received(invoice, event.payment_id, event.amount, Money.zero(invoice.currency))
+        case InvoicePaymentReversed():
+            reversed_ = _received(invoice, None, -event.amount, -event.surplus)
+            if event.amount.is_zero:
+                return reversed_
+            written_off = invoice.uncollectible_at is not None
+            status = InvoiceStatus.UNCOLLECTIBLE if written_off else InvoiceStatus.OPEN
+            return replace(reversed_, status=status, paid_at=None)
+        case InvoiceBalanceApplied():
+            return replace(invoice, amount_applied=invoice.amount_applied + event.amount)
         case InvoiceMarkedUncollectible():
             return replace(
                 invoice,
@@ -374,6 +385,19 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             return _credited(invoice, event, -event.taken_back.total, -event.taken_back.given_back)
         case CreditNoteRefunded() | CreditNoteRefundFailed() | CreditNoteMetadataSet():
             return replace(invoice, credit_notes=credit_note.all_after(invoice.credit_notes, event))
+
+
+def _received(invoice: Invoice, payment_id: str | None, amount: Money, surplus: Money) -> Invoice:
+    """After money for it, or, below zero, without it again; `payment_id` None: out of band."""
+    by_hand = payment_id is None
+    return replace(
+        invoice,
+        amount_paid=invoice.amount_paid + amount,
+        amount_overpaid=invoice.amount_overpaid + surplus,
+        paid_out_of_band=invoice.paid_out_of_band + amount if by_hand else invoice.paid_out_of_band,
+        overpaid_out_of_band=invoice.overpaid_out_of_band + surplus if by_hand else invoice.overpaid_out_of_band,
+        payment_id=payment_id or invoice.payment_id,
+    )
 
 
 def _credited(invoice: Invoice, event: CreditNoteEvent, total: Money, given_back: Money) -> Invoice:
@@ -429,8 +453,15 @@ def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
             return None if booked is None else reversal(booked)
         case CreditNoteIssued() | CreditNoteVoided():
             return credit_note.postings(event, invoice.customer_id, _owed_on(invoice))
-        case InvoicePaid() | InvoicePartlyPaid() | InvoiceMarkedUncollectible() | InvoiceRecovered():
-            return settlement.postings(event, invoice.customer_id)
+        case (
+            InvoicePaid()
+            | InvoicePartlyPaid()
+            | InvoicePaymentReversed()
+            | InvoiceBalanceApplied()
+            | InvoiceMarkedUncollectible()
+            | InvoiceRecovered()
+        ):
+            return settlement.postings(event, invoice.customer_id, _owed_on(invoice))
         case _:
             return None
 

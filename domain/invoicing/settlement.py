@@ -1,4 +1,4 @@
-"""What settles an invoice, in whole or in part: money that came for it, and giving up that any will.
+"""What settles an invoice, in whole or in part: money that came for it, the customer's balance, and giving up.
 
 The events are of the invoice's stream. What is due follows from them by `balance_of` alone.
 """
@@ -11,6 +11,7 @@ from domain.kernel.accounts import (
     CASH,
     CUSTOMER_BALANCE,
     RECEIVABLE,
+    Account,
     Entry,
     credit,
     debit,
@@ -27,6 +28,21 @@ class PayInvoiceOutOfBand:
 
     invoice_id: str
     amount: Money | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReversePaymentOutOfBand:
+    """The money had not come, or not for this invoice: take `amount` of it back, by default all that is recorded."""
+
+    invoice_id: str
+    amount: Money | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyCustomerBalance:
+    """Pay what is due from the customer's balance, as far as that goes."""
+
+    invoice_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +77,26 @@ class InvoicePartlyPaid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InvoicePaymentReversed:
+    """What had been recorded out of band was a mistake: `amount` is due again, or written off again, and `surplus` is
+    taken off the customer's balance."""
+
+    invoice_id: str
+    amount: Money
+    surplus: Money
+    reversed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceBalanceApplied:
+    """The customer's balance paid `amount` of what was due."""
+
+    invoice_id: str
+    amount: Money
+    applied_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceMarkedUncollectible:
     """`amount`, all that was due, is written off."""
 
@@ -78,7 +114,14 @@ class InvoiceRecovered:
     recovered_at: datetime
 
 
-SettlementEvent = InvoicePaid | InvoicePartlyPaid | InvoiceMarkedUncollectible | InvoiceRecovered
+SettlementEvent = (
+    InvoicePaid
+    | InvoicePartlyPaid
+    | InvoicePaymentReversed
+    | InvoiceBalanceApplied
+    | InvoiceMarkedUncollectible
+    | InvoiceRecovered
+)
 
 
 class InvalidPaymentAmount(Refusal):
@@ -89,8 +132,33 @@ class InvalidPaymentAmount(Refusal):
     param = "amount"
 
 
+class NotPaidOutOfBand(Refusal):
+    """So much did not come out of band for the invoice: `recorded` says how much can be reversed."""
+
+    code = "not_paid_out_of_band"
+    param = "amount"
+
+    def summary(self) -> str:
+        if self.details.get("recorded") == 0:
+            return "Nothing came out of band for the invoice. What a payment of ours paid is refunded."
+        return super().summary()
+
+
+class SurplusIsSpent(Refusal):
+    """The surplus is spent: reverse no more than the balance holds, or first void or credit what it paid since."""
+
+    code = "surplus_spent"
+    param = "amount"
+
+
+class NothingToApply(Refusal):
+    """The customer's balance holds nothing that could pay the invoice."""
+
+    code = "nothing_to_apply"
+
+
 class InvoiceIsPartlyPaid(Refusal):
-    """Something was paid on the invoice: it cannot be taken back. Issue a credit note for what is not owed."""
+    """Something was paid on the invoice: reverse a mistaken payment, or issue a credit note for what is not owed."""
 
     code = "invoice_partly_paid"
 
@@ -107,9 +175,9 @@ class InvoiceNotCollectible(Refusal):
     code = "invoice_not_collectible"
 
 
-def postings(event: SettlementEvent, customer_id: str) -> Entry | None:
-    """Out of band: cash to receivable, and to customer balance what came above it. Written off: receivable to bad debt,
-    and back what is recovered, which is paid from there like anything due.
+def postings(event: SettlementEvent, customer_id: str, owed_on: Account) -> Entry | None:
+    """Out of band: cash to receivable, and to customer balance what came above it; reversed, to where what is due
+    stands. Written off: receivable to bad debt, and back what is recovered, which is paid from there like anything due.
 
     A payment through a gateway is posted by the payment's own event.
     """
@@ -122,8 +190,18 @@ def postings(event: SettlementEvent, customer_id: str) -> Entry | None:
                     credit(CUSTOMER_BALANCE, event.surplus, customer_id),
                 )
             )
+        case InvoicePaymentReversed():
+            return entry(
+                (
+                    debit(owed_on, event.amount, customer_id),
+                    debit(CUSTOMER_BALANCE, event.surplus, customer_id),
+                    credit(CASH, event.amount + event.surplus, customer_id),
+                )
+            )
         case InvoicePartlyPaid(payment_id=None):
             accounts = CASH, RECEIVABLE
+        case InvoiceBalanceApplied():
+            accounts = CUSTOMER_BALANCE, RECEIVABLE
         case InvoiceMarkedUncollectible():
             accounts = BAD_DEBT, RECEIVABLE
         case InvoiceRecovered():
@@ -136,6 +214,8 @@ def postings(event: SettlementEvent, customer_id: str) -> Entry | None:
 EVENTS: dict[str, type] = {
     "invoice.paid": InvoicePaid,
     "invoice.partly_paid": InvoicePartlyPaid,
+    "invoice.payment_reversed": InvoicePaymentReversed,
+    "invoice.balance_applied": InvoiceBalanceApplied,
     "invoice.marked_uncollectible": InvoiceMarkedUncollectible,
     "invoice.recovered": InvoiceRecovered,
 }

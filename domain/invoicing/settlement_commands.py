@@ -1,21 +1,30 @@
-"""What is decided about settling invoices: money that came past every gateway, and giving up what nobody will pay."""
+"""What is decided about settling invoices: money that came past every gateway, or had not come after all, what the
+customer's balance pays, and giving up what nobody will pay."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from domain.customers.balance import CustomerBalanceCredited
-from domain.customers.customer import CUSTOMER, NotCustomersCurrency, customer_time, time_of
+from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
+from domain.customers.customer import CUSTOMER, Customer, NotCustomersCurrency, customer_time, time_of
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus, payable
 from domain.invoicing.settlement import (
+    ApplyCustomerBalance,
     InvalidPaymentAmount,
+    InvoiceBalanceApplied,
+    InvoiceIsCredited,
     InvoiceMarkedUncollectible,
     InvoiceNotCollectible,
     InvoicePaid,
     InvoicePartlyPaid,
+    InvoicePaymentReversed,
     InvoiceRecovered,
     MarkInvoiceUncollectible,
+    NothingToApply,
+    NotPaidOutOfBand,
     PayInvoiceOutOfBand,
+    ReversePaymentOutOfBand,
+    SurplusIsSpent,
 )
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
@@ -30,14 +39,84 @@ def pay_invoice_out_of_band(command: PayInvoiceOutOfBand, streams: Streams, now:
     customer = CUSTOMER.of(streams, invoice.customer_id)
     at = customer_time(streams, customer, now)
     amount = invoice.amount_due if command.amount is None else command.amount
+    _check_amount(invoice, amount)
+    return Decision(at, received(invoice, amount, None, at))
+
+
+def reverse_payment_out_of_band(command: ReversePaymentOutOfBand, streams: Streams, now: datetime) -> Decision:
+    """What came above what was due is taken back first; of the rest so much is due again, or written off again.
+
+    Raises NotCustomersCurrency, InvalidPaymentAmount, NotPaidOutOfBand, InvoiceIsCredited (what was paid was given back
+    already), SurplusIsSpent.
+    """
+    invoice = INVOICE.of(streams, command.invoice_id)
+    customer = CUSTOMER.of(streams, invoice.customer_id)
+    at = customer_time(streams, customer, now)
+    recorded = invoice.paid_out_of_band + invoice.overpaid_out_of_band
+    amount = recorded if command.amount is None else command.amount
+    if recorded.is_zero:
+        raise NotPaidOutOfBand(invoice=invoice.invoice_id, recorded=0)
+    _check_amount(invoice, amount)
+    if amount > recorded:
+        raise NotPaidOutOfBand(invoice=invoice.invoice_id, wanted=amount.amount, recorded=recorded.amount)
+    surplus = min(amount, invoice.overpaid_out_of_band)
+    if amount > surplus and not invoice.amount_given_back.is_zero:
+        raise InvoiceIsCredited(invoice=invoice.invoice_id, credited=invoice.amount_credited.amount)
+    if surplus > customer.balance:
+        raise SurplusIsSpent(invoice=invoice.invoice_id, surplus=surplus.amount, balance=customer.balance.amount)
+    taken_back = InvoicePaymentReversed(
+        invoice_id=invoice.invoice_id, amount=amount - surplus, surplus=surplus, reversed_at=at
+    )
+    return Decision(at, [INVOICE.change(taken_back), *_drawn(invoice, surplus, at)])
+
+
+def _check_amount(invoice: Invoice, amount: Money) -> None:
+    """Raises NotCustomersCurrency, InvalidPaymentAmount."""
     if amount.currency != invoice.currency:
         refused = NotCustomersCurrency(
-            customer=customer.customer_id, customers_currency=invoice.currency, currency=amount.currency
+            customer=invoice.customer_id, customers_currency=invoice.currency, currency=amount.currency
         )
         raise refused.at("amount.currency")
     if amount.amount <= 0:
         raise InvalidPaymentAmount(amount=amount.amount)
-    return Decision(at, received(invoice, amount, None, at))
+
+
+def apply_customer_balance(command: ApplyCustomerBalance, streams: Streams, now: datetime) -> Decision:
+    """Raises InvoiceNotOpen, NothingToApply."""
+    invoice = payable(streams, command.invoice_id)
+    customer = CUSTOMER.of(streams, invoice.customer_id)
+    at = customer_time(streams, customer, now)
+    changes = balance_applied(invoice, customer, at)
+    if not changes:
+        raise NothingToApply(invoice=invoice.invoice_id, customer=customer.customer_id)
+    return Decision(at, changes)
+
+
+def balance_applied(invoice: Invoice, customer: Customer, at: datetime) -> list[Change]:
+    """What the customer's balance pays of an invoice that may be paid; nothing, where there is none."""
+    pays = min(invoice.amount_due, customer.balance)
+    if pays.is_zero:
+        return []
+    changes: list[Change] = []
+    if invoice.status is InvoiceStatus.UNCOLLECTIBLE:
+        recovered = InvoiceRecovered(invoice_id=invoice.invoice_id, amount=pays, recovered_at=at)
+        changes.append(INVOICE.change(recovered))
+    applied = InvoiceBalanceApplied(invoice_id=invoice.invoice_id, amount=pays, applied_at=at)
+    changes.append(INVOICE.change(applied))
+    if pays == invoice.amount_due:
+        nothing = Money.zero(invoice.currency)
+        paid = InvoicePaid(invoice_id=invoice.invoice_id, payment_id=None, amount=nothing, surplus=nothing, paid_at=at)
+        changes.append(INVOICE.change(paid))
+    return [*changes, *_drawn(invoice, pays, at)]
+
+
+def _drawn(invoice: Invoice, amount: Money, at: datetime) -> list[Change]:
+    if amount.is_zero:
+        return []
+    drawn = CustomerBalanceDrawn(
+        customer_id=invoice.customer_id, amount=amount, invoice_id=invoice.invoice_id, refund_id=None, drawn_at=at
+    )
+    return [CUSTOMER.change(drawn)]
 
 
 def mark_invoice_uncollectible(command: MarkInvoiceUncollectible, streams: Streams, now: datetime) -> Decision:
@@ -81,5 +160,7 @@ def received(invoice: Invoice, amount: Money, payment_id: str | None, at: dateti
 
 HANDLERS: Final[Mapping[type, Handler]] = {
     PayInvoiceOutOfBand: pay_invoice_out_of_band,
+    ReversePaymentOutOfBand: reverse_payment_out_of_band,
+    ApplyCustomerBalance: apply_customer_balance,
     MarkInvoiceUncollectible: mark_invoice_uncollectible,
 }

@@ -13,7 +13,7 @@ from domain.customers.payment_method import NoPaymentMethod, PaymentMethod, usab
 from domain.invoicing.collection import InvoiceCollectionFailed, InvoicePaymentStarted
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceNotOpen, InvoiceStatus, payable
 from domain.invoicing.settlement import InvalidPaymentAmount
-from domain.invoicing.settlement_commands import received
+from domain.invoicing.settlement_commands import balance_applied, received
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata
 from domain.kernel.money import Money
@@ -136,7 +136,7 @@ def pay_invoice(command: PayInvoice, streams: Streams, now: datetime) -> Decisio
     method_id = command.payment_method_id or customer.default_payment_method_id
     waiting = None if invoice.payment_id is None else streams.get(PAYMENT, invoice.payment_id)
     if waiting is None or not waiting.waits_for_customer:
-        return Decision(at, _charge(command.payment_id, invoice, customer, method_id, streams, at))
+        return Decision(at, _charge(command.payment_id, invoice, invoice.amount_due, customer, method_id, streams, at))
     created = _created(command.payment_id, customer, invoice, invoice.amount_due, method_id, None, at)
     method = _method(payments.evolve(None, created), method_id, streams)
     replaced = give_up(
@@ -151,14 +151,21 @@ def pay_invoice(command: PayInvoice, streams: Streams, now: datetime) -> Decisio
 
 
 def collect_invoice(command: CollectInvoice, streams: Streams, now: datetime) -> Decision:
-    """Raises InvoiceNotOpen, also of an invoice that was given up meanwhile."""
+    """The customer's balance, which may have grown since the invoice was finalized, pays first; the rest is charged.
+
+    Raises InvoiceNotOpen, also of an invoice that was given up meanwhile.
+    """
     invoice, customer, at = _to_charge(command, streams, now)
     if invoice.status is not InvoiceStatus.OPEN:
         raise InvoiceNotOpen(invoice=invoice.invoice_id, status=invoice.status)
+    applied = balance_applied(invoice, customer, at)
+    left = max(invoice.amount_due - customer.balance, Money.zero(invoice.currency)) if applied else invoice.amount_due
+    if left.is_zero:
+        return Decision(at, applied)
     method_id = customer.default_payment_method_id
     if method_id is None:
-        return Decision(at, [_collection_failed(invoice, None, NO_PAYMENT_METHOD, at)])
-    return Decision(at, _charge(command.payment_id, invoice, customer, method_id, streams, at))
+        return Decision(at, [*applied, _collection_failed(invoice, None, NO_PAYMENT_METHOD, at)])
+    return Decision(at, [*applied, *_charge(command.payment_id, invoice, left, customer, method_id, streams, at)])
 
 
 def _to_charge(
@@ -172,10 +179,20 @@ def _to_charge(
 
 
 def _charge(
-    payment_id: str, invoice: Invoice, customer: Customer, method_id: str | None, streams: Streams, at: datetime
+    payment_id: str,
+    invoice: Invoice,
+    amount: Money,
+    customer: Customer,
+    method_id: str | None,
+    streams: Streams,
+    at: datetime,
 ) -> list[Change]:
-    created = _created(payment_id, customer, invoice, invoice.amount_due, method_id, None, at)
-    return [PAYMENT.change(created), _attempt(payments.evolve(None, created), method_id, streams, at)]
+    created = _created(payment_id, customer, invoice, amount, method_id, None, at)
+    payment = payments.evolve(None, created)
+    return [
+        PAYMENT.change(created),
+        PAYMENT.change(request_attempt(payment, _method(payment, method_id, streams), amount, at)),
+    ]
 
 
 def _created(

@@ -136,7 +136,8 @@ class Documents:
         if isinstance(event, InvoiceFinalized):
             self._of_discounts.take_invoice(recorded.tenant_id, event)
         invoice = INVOICE.evolve(known, event)
-        if invoice.is_settled:
+        may_be_reopened = not (invoice.paid_out_of_band + invoice.overpaid_out_of_band).is_zero
+        if invoice.is_settled and not may_be_reopened:
             self._of_invoices.settle(key, invoice)
         else:
             self._invoices[key] = invoice

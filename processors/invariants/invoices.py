@@ -1,8 +1,8 @@
 """I8, invoice by invoice: what the log posted about each is what it says was billed, credited, applied, paid, is due.
 
 What its own events posted and what payments of it did are added up by account, and compared with its state once it is
-settled; after that only credit notes may post about it, and each posts what it says. Memory grows with the invoices
-that are not settled.
+settled; after that only credit notes may post about it, and each posts what it says. What was paid out of band may be
+reversed, so those are compared at the end. Memory grows with these and with the invoices that are not settled.
 """
 
 from collections import Counter

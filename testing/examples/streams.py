@@ -19,7 +19,14 @@ from domain.invoicing.draft import DraftInvoice, DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.imported import InvoiceImported, InvoicePaymentImported
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid, InvoicePartlyPaid, InvoiceRecovered
+from domain.invoicing.settlement import (
+    InvoiceBalanceApplied,
+    InvoiceMarkedUncollectible,
+    InvoicePaid,
+    InvoicePartlyPaid,
+    InvoicePaymentReversed,
+    InvoiceRecovered,
+)
 from domain.invoicing.numbering import InvoiceNumberTaken
 from domain.kernel.money import Money
 from domain.payments.payment import PaymentAttemptRequested, PaymentCaptured, PaymentCreated, PaymentDeclined
@@ -291,6 +298,14 @@ def invoice_partly_paid(amount: int) -> InvoicePartlyPaid:
 
 def invoice_uncollectible(amount: int = 1_000) -> InvoiceMarkedUncollectible:
     return InvoiceMarkedUncollectible(invoice_id=INVOICE_ID, amount=usd(amount), marked_at=NOW)
+
+
+def invoice_payment_reversed(amount: int, surplus: int = 0) -> InvoicePaymentReversed:
+    return InvoicePaymentReversed(invoice_id=INVOICE_ID, amount=usd(amount), surplus=usd(surplus), reversed_at=NOW)
+
+
+def invoice_balance_applied(amount: int) -> InvoiceBalanceApplied:
+    return InvoiceBalanceApplied(invoice_id=INVOICE_ID, amount=usd(amount), applied_at=NOW)
 
 
 def invoice_recovered(amount: int) -> InvoiceRecovered:

@@ -22,7 +22,12 @@ from domain.invoicing.draft import DraftInvoice
 from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice import INVOICE, InvoiceStatus
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutOfBand
+from domain.invoicing.settlement import (
+    ApplyCustomerBalance,
+    MarkInvoiceUncollectible,
+    PayInvoiceOutOfBand,
+    ReversePaymentOutOfBand,
+)
 from domain.kernel.accounts import Side
 from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.money import Money
@@ -57,6 +62,12 @@ STORIES = (
     ("write_off", "charge", "part", "capture"),
     ("write_off", "void"),
     ("over", "bill", "void"),
+    ("over", "bill", "reverse"),
+    ("bill", "over", "apply", "void"),
+    ("over", "reverse_part", "reverse"),
+    ("all", "reverse", "write_off", "apply"),
+    ("write_off", "over", "reverse", "void"),
+    ("charge", "part", "capture", "reverse", "apply"),
     ("refund", "refunded"),
     ("refund", "not_refunded"),
     ("credit",),
@@ -95,6 +106,9 @@ class Owed:
     credited: int = 0
     given_back: int = 0
     to_balance: int = 0
+    by_hand: int = 0
+    over_by_hand: int = 0
+    written_off: bool = False
     notes: dict[str, "Note"] = field(default_factory=dict)
 
     @property
@@ -152,6 +166,19 @@ class Model:
         owed.paid, owed.over, self.balance = owed.paid + amount - surplus, owed.over + surplus, self.balance + surplus
         owed.status = owed.status if owed.due else "paid"
         return surplus
+
+    def reverse(self, owed: Owed, amount: int) -> None:
+        surplus = min(amount, owed.over_by_hand)
+        owed.over, owed.over_by_hand = owed.over - surplus, owed.over_by_hand - surplus
+        owed.paid, owed.by_hand = owed.paid - (amount - surplus), owed.by_hand - (amount - surplus)
+        self.balance -= surplus
+        if amount > surplus:
+            owed.status = "uncollectible" if owed.written_off else "open"
+
+    def apply(self, owed: Owed) -> None:
+        pays = min(owed.due, self.balance)
+        owed.applied, self.balance = owed.applied + pays, self.balance - pays
+        owed.status = owed.status if owed.due else "paid"
 
     def void(self, owed: Owed) -> None:
         owed.status, self.balance = "void", self.balance + owed.applied
@@ -230,6 +257,10 @@ class Settlements:
                         self.pay_by_hand(key, owed, None)
                     case "credit" | "credit_all" | "return":
                         self.credit(key, owed, amount, kind)
+                    case "apply":
+                        self.apply(key, owed)
+                    case "reverse" | "reverse_part":
+                        self.reverse(n, amount, in_part=kind == "reverse_part")
                     case "void_credit":
                         self.void_credit(key, owed, n)
                     case _:
@@ -265,7 +296,29 @@ class Settlements:
         money = None if amount is None else Money(amount, USD)
         self.do(PayInvoiceOutOfBand(invoice_id=key, amount=money), accepted=payable)
         if payable:
-            self.model.receive(owed, came)
+            surplus = self.model.receive(owed, came)
+            owed.by_hand, owed.over_by_hand = owed.by_hand + came - surplus, owed.over_by_hand + surplus
+
+    def apply(self, key: str, owed: Owed) -> None:
+        possible = owed.is_payable and self.model.balance > 0
+        self.do(ApplyCustomerBalance(invoice_id=key), accepted=possible)
+        if possible:
+            self.model.apply(owed)
+
+    def reverse(self, n: int, amount: int, *, in_part: bool) -> None:
+        """Mostly what came by hand for some invoice."""
+        known = list(self.model.invoices.items())
+        by_hand = [each for each in known if each[1].by_hand + each[1].over_by_hand]
+        chosen = by_hand if by_hand and n % 8 else known
+        key, owed = chosen[n % len(chosen)]
+        recorded = owed.by_hand + owed.over_by_hand
+        part = 1 + amount % (recorded + 1) if in_part else recorded
+        surplus = min(part, owed.over_by_hand)
+        possible = 0 < part <= recorded and surplus <= self.model.balance and (part == surplus or not owed.given_back)
+        money = Money(part, USD) if in_part else None
+        self.do(ReversePaymentOutOfBand(invoice_id=key, amount=money), accepted=possible)
+        if possible:
+            self.model.reverse(owed, part)
 
     def charge(self, key: str, owed: Owed) -> None:
         # At most one payment of an invoice is live; the claim that sees to it is the store's.
@@ -305,7 +358,8 @@ class Settlements:
 
     def write_off(self, key: str, owed: Owed) -> None:
         self.do(MarkInvoiceUncollectible(invoice_id=key), accepted=owed.status == "open")
-        owed.status = "uncollectible" if owed.status == "open" else owed.status
+        if owed.status == "open":
+            owed.status, owed.written_off = "uncollectible", True
 
     def refund(self, n: int, amount: int, *, pays_out: bool) -> None:
         """Mostly of what was overpaid; or of whatever the balance holds."""

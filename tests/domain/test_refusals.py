@@ -137,6 +137,9 @@ PROMISED = """
     TooManyCreditNotes           too_many_credit_notes          conflict   invoice
     CreditNoteNotVoidable        credit_note_not_voidable       conflict   -
     InvoiceIsCredited            invoice_credited               conflict   -
+    NotPaidOutOfBand             not_paid_out_of_band           conflict   amount
+    SurplusIsSpent               surplus_spent                  conflict   amount
+    NothingToApply               nothing_to_apply               conflict   -
     InvalidExchangeRate          invalid_exchange_rate          invalid    rate
     NegativeRecurringRevenue     negative_recurring_revenue     invalid    -
     InvalidServicePeriod         invalid_service_period         invalid    -

@@ -73,6 +73,18 @@ OF_ANOTHER = {
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 
 
+async def _put_right(story: Story, one_off: Mapping[str, object], other_id: str) -> None:
+    """An invoice is paid by hand with a digit too much; what of that did not pay the other one is taken back."""
+    mistaken = await story.do("create_invoice", one_off)
+    opened = await story.do("finalize_invoice", {"days_until_due": 14}, invoice_id=mistaken["id"])
+    due = opened["amount_due"]["amount"]
+    came = {"paid_out_of_band": True, "amount": {"amount": due * 10, "currency": "EUR"}}
+    await story.do("pay_invoice", came, invoice_id=mistaken["id"])
+    await story.do("apply_balance", invoice_id=other_id)
+    left = {"amount": {"amount": due * 8, "currency": "EUR"}}
+    await story.do("reverse_payment", left, invoice_id=mistaken["id"])
+
+
 async def _credit(story: Story, invoice_id: str) -> None:
     """A part of it is credited and taken back, another stays."""
     five = {"amount": {"amount": 500, "currency": "EUR"}}
@@ -234,7 +246,7 @@ async def tell(story: Story) -> None:
     taken = await story.do("create_invoice", of_what_waits)
     await story.do("update_invoice", {"memo": "Thank you", "days_until_due": 3}, invoice_id=taken["id"])
     one_off = {"customer": ada["id"], "currency": "EUR", "lines": lines, **ORDER}
-    for finish in ("open", "void", "by_hand", "in_part", "written_off", "charged"):
+    for finish in ("open", "void", "by_hand", "in_part", "written_off", "by_mistake", "charged"):
         draft = await story.do("create_invoice", one_off)
         await story.do("finalize_invoice", {"days_until_due": 14}, invoice_id=draft["id"])
         await story.do("update_invoice", MOVED, invoice_id=draft["id"])
@@ -246,6 +258,8 @@ async def tell(story: Story) -> None:
             part = {"paid_out_of_band": True, "amount": {"amount": 7000, "currency": "EUR"}}
             await story.do("pay_invoice", part, invoice_id=draft["id"])
             await _credit(story, draft["id"])
+        elif finish == "by_mistake":
+            await _put_right(story, one_off, draft["id"])
         elif finish == "written_off":
             await story.do("mark_invoice_uncollectible", invoice_id=draft["id"])
         elif finish == "charged":

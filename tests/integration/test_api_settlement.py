@@ -118,6 +118,35 @@ async def test_what_is_written_off_may_come_in_after_all(api: Api, client: Clien
     assert (await held(client, "bad_debt"), await held(client, "cash")) == (0, 1_000)
 
 
+async def test_a_digit_too_much_is_taken_back_before_the_next_invoice_spends_it(api: Api, client: Client) -> None:
+    ada = await customer(client)
+    path = await invoice(client, ada)
+    assert owed(await came(client, path, 10_000)) == ("paid", 0, 1_000, 9_000, 0)
+    wrong = await client.post(f"{path}/reverse-payment", {"amount": {"amount": 300, "currency": "USD"}})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "not_customers_currency")
+    assert owed(await done(client, f"{path}/reverse-payment")) == ("open", 0, 0, 0, 1_000)
+    assert owed(await came(client, path, 1_000)) == ("paid", 0, 1_000, 0, 0)
+    assert (await client.get(f"/v1/customers/{ada}")).json()["balance"] == eur(0)
+    second = (await client.get(await invoice(client, ada))).json()
+    assert owed(second) == ("open", 0, 0, 0, 1_000)
+    await project(api.database, api.parts.settings)
+    assert (await held(client, "cash"), await held(client, "receivable")) == (1_000, 1_000)
+    assert await held(client, "customer_balance") == 0
+
+
+async def test_one_wire_pays_two_open_invoices(api: Api, client: Client) -> None:
+    ada = await customer(client)
+    first, second = await invoice(client, ada, 500), await invoice(client, ada, 500)
+    none = await client.post(f"{second}/apply-balance")
+    assert (none.status_code, none.json()["code"]) == (409, "nothing_to_apply")
+    await came(client, first, 1_000)
+    assert owed(await done(client, f"{second}/apply-balance")) == ("paid", 500, 0, 0, 0)
+    spent = await client.post(f"{first}/reverse-payment")
+    assert (spent.status_code, spent.json()["code"]) == (409, "surplus_spent")
+    await project(api.database, api.parts.settings)
+    assert await held(client, "receivable") == 0
+
+
 async def held(client: Client, account: str) -> int:
     """An account's balance in euros."""
     (euros,) = (await client.get("/v1/ledger/trial-balance")).json()["currencies"]
