@@ -20,7 +20,7 @@ from benchmarks.results import Row
 from benchmarks.servers import bench_servers, bench_stack
 from cli.api_client import ApiClient
 from cli.telecom_customers import TelecomCustomer, read_customers
-from cli.telecom_expected import expected_cycles
+from cli.telecom_expected import expected_month
 from cli.telecom_month import TelecomMonth
 from cli.tenants import create_tenant
 from domain.catalog.plan import CreatePlan, PlanTerms
@@ -49,8 +49,8 @@ CLOCK_APART_MAX_MS = 10 * 365 * 86_400_000
 
 async def rows(customers: int | None = None) -> list[Row]:
     """`renewal-run`, and `memory-<role>` in MiB."""
-    telecom = read_customers(limit=customers, taxed=False)
-    renewing = expected_cycles(telecom)[1].invoices
+    telecom = read_customers(limit=customers, plain=True)
+    renewing = expected_month(telecom).february.invoices
     alone = await _commands_alone(renewing)
     async with bench_stack() as stack:
         rate, notes = await _month(stack, telecom)
@@ -71,7 +71,8 @@ async def _month(stack: Stack, telecom: list[TelecomCustomer]) -> tuple[float, s
         month = TelecomMonth(
             api, telecom, tenant=TENANT, progress=Progress(disable=True), around_renewals=processor_time
         )
-        first, second = await month.run()
+        run = await month.run()
+    first, second = run.january, run.february
     per_invoice = ", ".join(f"{name} {1000 * s / second.invoices:.2f}" for name, s in processor_time.used.items())
     notes = (
         f"{second.invoices:,} renewals, {second.charged:,} charged, in {second.seconds:.1f} s; "

@@ -17,8 +17,8 @@ from cli.audit import described, show, verified
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_table
 from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
-from cli.telecom_expected import TaxRow, expected_cycles, sum_of_taxes
-from cli.telecom_month import ENDS_AT, STARTS_AT, Cycle, MonthStalled, TelecomMonth, progress_bars
+from cli.telecom_expected import Taxes, expected_month
+from cli.telecom_month import ENDS_AT, STARTS_AT, Month, MonthStalled, TelecomMonth, progress_bars
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.configured import owner_dsn
@@ -70,8 +70,8 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
         )
         async with ApiClient(stack.api_url, tenant.key.secret, certificate_file=stack.certificate_file) as api:
             with progress_bars(on) as progress:
-                first, second = await TelecomMonth(api, rows, tenant=run_id, progress=progress).run()
-            checked = await _summary(api, stack, rows, first, second, on=on)
+                month = await TelecomMonth(api, rows, tenant=run_id, progress=progress).run()
+            checked = await _summary(api, stack, rows, month, on=on)
         if as_json:
             print_json(
                 {
@@ -79,7 +79,10 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
                     "tenant": tenant.tenant_id,
                     "api_key": tenant.key.secret,
                     "customers": len(rows),
-                    "cycles": [{"invoices": cycle.invoices, "amount": cycle.amount} for cycle in (first, second)],
+                    "cycles": [
+                        {"invoices": cycle.invoices, "amount": cycle.amount}
+                        for cycle in (month.january, month.february)
+                    ],
                     "invariants": [described(result) for result in checked],
                 }
             )
@@ -90,7 +93,7 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
 
 
 async def _summary(
-    api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle, *, on: Console
+    api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], month: Month, *, on: Console
 ) -> list[Checked]:
     """Show what the month came to and check all of it; return what was checked. Raises DoesNotAddUp."""
     from processors.invariants.unfinished import swept_share
@@ -99,7 +102,7 @@ async def _summary(
     balance = await api.get("/v1/ledger/trial-balance", fresh=True)
     taxes = await api.get("/v1/reports/tax", {"first_day": STARTS_AT[:10], "last_day": ENDS_AT[:10]}, fresh=True)
     health = await _settled_health(api)
-    print_table(on, _cycles_table(first, second))
+    print_table(on, _cycles_table(month))
     print_table(on, _figures_table(figures))
     print_table(on, _taxes_table(taxes))
     print_table(on, _balance_table(balance))
@@ -107,7 +110,7 @@ async def _summary(
     checked = await verified(stack.settings, on=on)
     show(checked, on)
     wrong = [
-        *_wrong_cycles(rows, first, second),
+        *_wrong_amounts(rows, month),
         *_wrong_taxes(rows, taxes),
         *(
             f"The trial balance in {each['currency']} is off by {each['difference']['amount']} minor units."
@@ -126,7 +129,7 @@ async def _summary(
             f"[yellow]{swept:.0%} of the sagas' steps were the sweeper's, as Kafka had not brought them by their "
             "deadline: this machine is busy, or a broker was away. Nothing is wrong with the books.[/yellow]"
         )
-    on.print(_verdict(rows, first, second, checked))
+    on.print(_verdict(rows, month, checked))
     return checked
 
 
@@ -142,20 +145,27 @@ async def _settled_health(api: ApiClient) -> Resource:
         await asyncio.sleep(POLL_S)
 
 
-def _wrong_cycles(rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle) -> list[str]:
+def _wrong_amounts(rows: Sequence[TelecomCustomer], month: Month) -> list[str]:
+    expected = expected_month(rows)
     wrong = []
-    for name, cycle, expected in zip(("first", "second"), (first, second), expected_cycles(rows), strict=True):
-        if (cycle.invoices, cycle.amount) != (expected.invoices, expected.amount):
+    for name, cycle, counted in (
+        ("first cycle", month.january, expected.january),
+        ("change of contracts", month.changes, expected.changes),
+        ("second cycle", month.february, expected.february),
+    ):
+        if (cycle.invoices, cycle.amount) != (counted.invoices, counted.amount):
             wrong.append(
-                f"The {name} cycle invoiced {money(cycle.amount)} on {cycle.invoices:,} invoices; "
-                f"the CSV says {money(expected.amount)} on {expected.invoices:,}."
+                f"The {name} invoiced {money(cycle.amount)} on {cycle.invoices:,} invoices; "
+                f"the CSV says {money(counted.amount)} on {counted.invoices:,}."
             )
+    if month.credited != -expected.credit_notes.amount:
+        wrong.append(f"{money(month.credited)} were credited; the CSV says {money(-expected.credit_notes.amount)}.")
     return wrong
 
 
 def _wrong_taxes(rows: Sequence[TelecomCustomer], taxes: Resource) -> list[str]:
-    expected = sum_of_taxes(expected_cycles(rows))
-    reported: dict[TaxRow, tuple[int, int]] = {
+    expected = expected_month(rows).taxes
+    reported: Taxes = {
         (row["jurisdiction"], row["treatment"]): (row["taxable"]["amount"], row["tax"]["amount"])
         for row in taxes["rows"]
     }
@@ -167,18 +177,19 @@ def _wrong_taxes(rows: Sequence[TelecomCustomer], taxes: Resource) -> list[str]:
     ]
 
 
-def _verdict(rows: Sequence[TelecomCustomer], first: Cycle, second: Cycle, checked: Sequence[Checked]) -> Panel:
+def _verdict(rows: Sequence[TelecomCustomer], month: Month, checked: Sequence[Checked]) -> Panel:
     differences = sum(result.differences for result in checked)
     return Panel.fit(
-        f"{len(rows):,} customers; {money(first.amount)} and {money(second.amount)} invoiced, as the CSV says.\n"
+        f"{len(rows):,} customers; {money(month.january.amount)} and {money(month.february.amount)} invoiced, "
+        f"{money(month.changes.amount)} for changed contracts, {money(month.credited)} credited, as the CSV says.\n"
         f"Differences over all invariants: {differences}",
         title="[green]It adds up[/green]",
     )
 
 
-def _cycles_table(first: Cycle, second: Cycle) -> Table:
+def _cycles_table(month: Month) -> Table:
     table = Table("cycle", "invoices", "charged", "invoiced", "seconds", "invoices/s", title="Billing cycles")
-    for name, cycle in (("January", first), ("February", second)):
+    for name, cycle in (("January", month.january), ("Changes", month.changes), ("February", month.february)):
         table.add_row(
             name,
             f"{cycle.invoices:,}",

@@ -17,7 +17,16 @@ TAX_PERCENT: Final = {"IE": 23, "DE": 19, "FR": 20}
 """Where the month's customers live, in turn, and what tax they pay there."""
 TAX_EXEMPT_ROW: Final = 1
 REVERSE_CHARGE_ROW: Final = 2
+CREDITED_ROW: Final = 0
+"""Has paid by electronic check: what is given back is their balance."""
 VAT_ID: Final = "FR11123456782"
+WELCOME_CONTRACT: Final = "Two year"
+WELCOME_PERCENT: Final = 20
+CHANGED_CONTRACT: Final = "One year"
+CHANGED_MONTHLY: Final = 4230
+"""What the fourth row pays for its contract: so much is on offer."""
+PRORATIONS: Final = ("next_invoice", "invoice_now")
+"""The first who pay month to month by bank account and stay change their contract: when it is billed, one by one."""
 
 _SUCCEEDS: Final = {"bank_account": "tok_us_bank_account", "card": "tok_visa"}
 _DECLINES_FIRST: Final = "tok_decline_insufficient_funds_then_succeed"
@@ -25,9 +34,20 @@ _DECLINES_SECOND: Final = "tok_visa_then_decline_insufficient_funds_then_visa"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContractChange:
+    """To another contract at another price, in minor units; `proration` is when the change is billed."""
+
+    contract: str
+    monthly: int
+    proration: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelecomCustomer:
     """`monthly` is in minor units. `token` is None for the customers who get an invoice to pay by hand. `country` is
-    where they are taxed, None where nothing is taxed at all; a `vat_id` is of a business.
+    where they are taxed, None where nothing is taxed at all; a `vat_id` is of a business. `welcome`: the coupon is
+    theirs, once. `changes` is to what they change in the middle of the month. `credited`: half of their first invoice
+    is given back.
     """
 
     external_id: str
@@ -40,15 +60,19 @@ class TelecomCustomer:
     country: str | None = None
     tax_exempt: bool = False
     vat_id: str | None = None
+    welcome: bool = False
+    changes: ContractChange | None = None
+    credited: bool = False
 
 
-def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, taxed: bool = True) -> list[TelecomCustomer]:
+def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, plain: bool = False) -> list[TelecomCustomer]:
     """The sample's customers in its order. Every so many cards decline once, in the first or in the second cycle.
 
-    `taxed`: they live in three countries in turn; one is exempt, and one a business to whom the charge is reversed.
+    They live in three countries in turn; one is exempt, and one a business to whom the charge is reversed. Nobody is
+    taxed where it is `plain`, has a coupon, changes anything or is credited.
     """
     customers: list[TelecomCustomer] = []
-    cards = 0
+    cards = changed = 0
     with file.open(encoding="utf-8", newline="") as lines:
         for nth, row in enumerate(csv.DictReader(lines)):
             if limit is not None and len(customers) >= limit:
@@ -59,18 +83,28 @@ def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, taxed: bo
                 turn = cards % DECLINES_EVERY
                 token = _DECLINES_FIRST if turn == 0 else _DECLINES_SECOND if turn == DECLINES_EVERY // 2 else token
                 cards += 1
+            stays = row["Churn"] == "No"
+            changes = None
+            if method == "bank_account" and row["Contract"] == "Month-to-month" and stays and changed < len(PRORATIONS):
+                changes = ContractChange(
+                    contract=CHANGED_CONTRACT, monthly=CHANGED_MONTHLY, proration=PRORATIONS[changed]
+                )
+                changed += 1
             customers.append(
                 TelecomCustomer(
                     external_id=row["customerID"],
                     contract=row["Contract"],
                     monthly=int(Decimal(row["MonthlyCharges"]) * 100),
                     pays_at_once=row["PaymentMethod"] == PAID_BY_HAND_AT_ONCE,
-                    leaves=row["Churn"] == "Yes",
+                    leaves=not stays,
                     method=method,
                     token=token,
-                    country=list(TAX_PERCENT)[nth % len(TAX_PERCENT)] if taxed else None,
-                    tax_exempt=taxed and nth == TAX_EXEMPT_ROW,
-                    vat_id=VAT_ID if taxed and nth == REVERSE_CHARGE_ROW else None,
+                    country=None if plain else list(TAX_PERCENT)[nth % len(TAX_PERCENT)],
+                    tax_exempt=not plain and nth == TAX_EXEMPT_ROW,
+                    vat_id=VAT_ID if not plain and nth == REVERSE_CHARGE_ROW else None,
+                    welcome=not plain and row["Contract"] == WELCOME_CONTRACT,
+                    changes=None if plain else changes,
+                    credited=not plain and nth == CREDITED_ROW,
                 )
             )
     return customers

@@ -1,27 +1,106 @@
 """What the telecom month must come to: computed from the CSV's rows alone, by nothing of what bills them."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
-from cli.telecom_customers import SELLER_COUNTRY, TAX_PERCENT, TelecomCustomer
+from cli.telecom_customers import SELLER_COUNTRY, TAX_PERCENT, WELCOME_PERCENT, TelecomCustomer
 
-_HALF: Final = 50
-
+DAYS_OF_THE_MONTH: Final = 31
+DAYS_AFTER_CHANGES: Final = 16
+"""From the sixteenth of January on."""
 
 TaxRow = tuple[str, str]
 """A country, and how its customers are treated there, as the tax report names it."""
+Taxes = dict[TaxRow, tuple[int, int]]
+"""The net amount and its tax, in minor units."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Expected:
+    """What came of some invoices, in minor units; `amount` contains the taxes."""
+
+    invoices: int = 0
+    amount: int = 0
+    taxes: Taxes = field(default_factory=dict)
+
+    def bill(self, row: TelecomCustomer, net: int) -> None:
+        """One invoice more."""
+        self.invoices += 1
+        self._add(row, net, tax_on(row, net))
+
+    def credit(self, row: TelecomCustomer, net: int, gross: int) -> None:
+        """So much of an invoice of this net amount is given back."""
+        whole = net + tax_on(row, net)
+        given_back = half_up(net * gross, whole)
+        self._add(row, -given_back, given_back - gross)
+
+    def _add(self, row: TelecomCustomer, net: int, tax: int) -> None:
+        self.amount += net + tax
+        if row.country is not None:
+            before = self.taxes.get((row.country, treatment(row)), (0, 0))
+            self.taxes[row.country, treatment(row)] = before[0] + net, before[1] + tax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """A cycle, in minor units. `taxes` are the net amount and the tax of each country and treatment, which `amount`
-    contains.
-    """
+class ExpectedMonth:
+    """By what happened: everybody is billed, some change their contract or are credited, who stays is billed again."""
 
-    invoices: int
-    amount: int
-    taxes: dict[TaxRow, tuple[int, int]]
+    january: Expected
+    changes: Expected
+    credit_notes: Expected
+    february: Expected
+
+    @property
+    def taxes(self) -> Taxes:
+        """Of everything together."""
+        found: defaultdict[TaxRow, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        for part in (self.january, self.changes, self.credit_notes, self.february):
+            for place, (net, tax) in part.taxes.items():
+                found[place] = found[place][0] + net, found[place][1] + tax
+        return dict(found)
+
+
+def expected_month(rows: Iterable[TelecomCustomer]) -> ExpectedMonth:
+    """The whole month."""
+    month = ExpectedMonth(january=Expected(), changes=Expected(), credit_notes=Expected(), february=Expected())
+    for row in rows:
+        month.january.bill(row, first_net(row))
+        if row.credited:
+            month.credit_notes.credit(row, first_net(row), credited(row))
+        if row.changes is not None and row.changes.proration == "invoice_now":
+            month.changes.bill(row, change_net(row))
+        if not row.leaves:
+            month.february.bill(row, second_net(row))
+    return month
+
+
+def first_net(row: TelecomCustomer) -> int:
+    """The price, less the coupon."""
+    return row.monthly - (half_up(row.monthly * WELCOME_PERCENT, 100) if row.welcome else 0)
+
+
+def credited(row: TelecomCustomer) -> int:
+    """Half of what the first invoice came to, tax included."""
+    return (first_net(row) + tax_on(row, first_net(row))) // 2
+
+
+def change_net(row: TelecomCustomer) -> int:
+    """What is left of the month at the new price, less what is left of it at the old."""
+    if row.changes is None:
+        return 0
+    new, old = (
+        half_up(monthly * DAYS_AFTER_CHANGES, DAYS_OF_THE_MONTH) for monthly in (row.changes.monthly, row.monthly)
+    )
+    return new - old
+
+
+def second_net(row: TelecomCustomer) -> int:
+    """The price that holds then, and what waited for this invoice."""
+    if row.changes is None:
+        return row.monthly
+    return row.changes.monthly + (change_net(row) if row.changes.proration == "next_invoice" else 0)
 
 
 def treatment(row: TelecomCustomer) -> str:
@@ -32,36 +111,12 @@ def treatment(row: TelecomCustomer) -> str:
 
 
 def tax_on(row: TelecomCustomer, net: int) -> int:
-    """By the customer's country; half a cent is rounded up."""
+    """By the customer's country."""
     if row.country is None or treatment(row) != "taxed":
         return 0
-    return (net * TAX_PERCENT[row.country] + _HALF) // 100
+    return half_up(net * TAX_PERCENT[row.country], 100)
 
 
-def expected_cycles(rows: Sequence[TelecomCustomer]) -> tuple[Expected, Expected]:
-    """Everybody in the first cycle, those who stay in the second."""
-    return _cycle(rows), _cycle([row for row in rows if not row.leaves])
-
-
-def sum_of_taxes(cycles: Iterable[Expected]) -> dict[TaxRow, tuple[int, int]]:
-    """The taxes of several cycles together."""
-    found: dict[TaxRow, tuple[int, int]] = {}
-    for cycle in cycles:
-        for place, (net, tax) in cycle.taxes.items():
-            before = found.get(place, (0, 0))
-            found[place] = before[0] + net, before[1] + tax
-    return found
-
-
-def _cycle(rows: Iterable[TelecomCustomer]) -> Expected:
-    invoices = amount = 0
-    taxes: dict[TaxRow, tuple[int, int]] = {}
-    for row in rows:
-        tax = tax_on(row, row.monthly)
-        invoices += 1
-        amount += row.monthly + tax
-        if row.country is not None:
-            place = row.country, treatment(row)
-            before = taxes.get(place, (0, 0))
-            taxes[place] = before[0] + row.monthly, before[1] + tax
-    return Expected(invoices=invoices, amount=amount, taxes=taxes)
+def half_up(numerator: int, denominator: int) -> int:
+    """A positive fraction to the nearest whole number; a half goes up."""
+    return (2 * numerator + denominator) // (2 * denominator)

@@ -3,7 +3,8 @@
 PaymentMethod: the two automatic ones are charged by the sandbox gateway, the two checks get an invoice to pay by hand
 (electronic checks pay it at once, mailed ones are still under way). Contract: the plan. MonthlyCharges: the price, in
 advance. Churn=Yes: cancels at the period's end. Every forty cards one declines in each cycle, and recovers. The seller
-is in one country of the European Union and registered in three, where the customers live in turn.
+is in one country of the European Union and registered in three, where the customers live in turn. Two-year contracts
+begin with a coupon; two customers change their contract in the middle of the month, and half of an invoice is credited.
 """
 
 import asyncio
@@ -17,9 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cli.api_client import ApiClient, Resource
-from cli.telecom_customers import CURRENCY, SELLER_COUNTRY, TAX_PERCENT, TelecomCustomer
+from cli.telecom_customers import CURRENCY, SELLER_COUNTRY, TAX_PERCENT, WELCOME_PERCENT, TelecomCustomer
 
 STARTS_AT: Final = "2026-01-01T00:00:00Z"
+CHANGES_AT: Final = "2026-01-16T00:00:00Z"
 ENDS_AT: Final = "2026-02-01T00:00:00Z"
 REQUESTS_AT_ONCE: Final = 48
 POLL_S: Final = 0.25
@@ -53,6 +55,16 @@ class Cycle:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """What the month came to: its cycles, the invoices of changed contracts, and what credit notes gave back."""
+
+    january: Cycle
+    changes: Cycle
+    credited: int
+    february: Cycle
+
+
 class TelecomMonth:
     """One run, which a tenant of its own is made for.
 
@@ -76,20 +88,23 @@ class TelecomMonth:
         self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._accounts: list[Account] = []
         self._clock = ""
+        self._coupon = ""
 
-    async def run(self) -> tuple[Cycle, Cycle]:
+    async def run(self) -> Month:
         """The whole month. Raises MonthStalled, ApiError."""
         if any(row.country for row in self._customers):
             await self._tax_table()
         plans, prices = await self._catalogue()
-        first = await self._first_cycle(plans, prices)
+        january = await self._first_cycle(plans, prices)
         await self._pay_by_hand()
         await self._recover("first")
+        credited = await self._credit()
+        changes = await self._change(plans, prices)
         await self._cancel()
-        second = await self._second_cycle(first)
+        february = await self._second_cycle()
         await self._recover("second")
         await self._refund()
-        return first, second
+        return Month(january=january, changes=changes, credited=credited, february=february)
 
     async def _tax_table(self) -> None:
         settings = f"/v1/tenants/{self._tenant}/tax-settings"
@@ -106,6 +121,9 @@ class TelecomMonth:
         clock = await self._post("/v1/test-clocks", {"name": "Telecom month", "frozen_time": STARTS_AT}, "clock")
         self._clock = clock["id"]
         product = await self._post("/v1/products", {"name": "Telephone and internet"}, "product")
+        if any(row.welcome for row in self._customers):
+            welcome = {"name": "Welcome", "percent_off": str(WELCOME_PERCENT), "duration": "once"}
+            self._coupon = (await self._post("/v1/coupons", welcome, "coupon"))["id"]
         plans: dict[str, str] = {}
         for contract in sorted({row.contract for row in self._customers}):
             body = {"product": product["id"], "name": contract, "interval": {"unit": "month"}}
@@ -149,6 +167,7 @@ class TelecomMonth:
                     "plan": plans[row.contract],
                     "items": [{"price": prices[row.contract, row.monthly]}],
                     "collection_method": "charge_automatically" if automatic else "send_invoice",
+                    **({"coupons": [self._coupon]} if row.welcome else {}),
                 },
                 f"subscription:{name}",
             )
@@ -165,7 +184,7 @@ class TelecomMonth:
         await self._each("Customers subscribe", self._customers, subscribe)
         charged = sum(row.token is not None for row in self._customers)
         await self._settled("First cycle: invoices and charges", [], invoices=len(self._customers), attempts=charged)
-        return await self._cycle(None, charged, time.monotonic() - start)
+        return await self._cycle([], charged, time.monotonic() - start)
 
     async def _pay_by_hand(self) -> None:
         async def pay(account: Account) -> None:
@@ -173,6 +192,46 @@ class TelecomMonth:
             await self._post(path, {"paid_out_of_band": True}, f"pay:{account.row.external_id}")
 
         await self._each("Electronic checks arrive", [each for each in self._accounts if each.row.pays_at_once], pay)
+
+    async def _credit(self) -> int:
+        """Half of an invoice is given back, as the customer's balance."""
+        total = 0
+
+        async def credit(account: Account) -> None:
+            nonlocal total
+            half = (await self._api.get(f"/v1/invoices/{account.first_invoice}", fresh=True))["total"]["amount"] // 2
+            body = {"invoice": account.first_invoice, "amount": {"amount": half, "currency": CURRENCY}}
+            note = await self._post("/v1/credit-notes", body, f"credit:{account.row.external_id}")
+            total += note["total"]["amount"]
+
+        await self._each("Half an invoice is credited", [each for each in self._accounts if each.row.credited], credit)
+        return total
+
+    async def _change(self, plans: dict[str, str], prices: dict[tuple[str, int], str]) -> Cycle:
+        """In the middle of the month some change their contract: billed at once, or with the next invoice."""
+        before = await self._figures()
+        start = time.monotonic()
+
+        async def change(account: Account) -> None:
+            to = account.row.changes
+            assert to is not None, "they were chosen by it"
+            body = {
+                "plan": plans[to.contract],
+                "items": [{"price": prices[to.contract, to.monthly]}],
+                "proration": to.proration,
+            }
+            await self._post(
+                f"/v1/subscriptions/{account.subscription}/change", body, f"change:{account.row.external_id}"
+            )
+
+        changing = [each for each in self._accounts if each.row.changes is not None]
+        at_once = sum(each.row.changes is not None and each.row.changes.proration == "invoice_now" for each in changing)
+        if changing:
+            await self._advance(CHANGES_AT, "advance-changes")
+            await self._clock_ready()
+            await self._each("Contracts change", changing, change)
+            await self._settled("Their invoices and charges", before, invoices=at_once, attempts=at_once)
+        return await self._cycle(before, at_once, time.monotonic() - start)
 
     async def _cancel(self) -> None:
         async def cancel(account: Account) -> None:
@@ -182,17 +241,20 @@ class TelecomMonth:
         leavers = [each for each in self._accounts if each.row.leaves]
         await self._each("Leavers cancel at the period's end", leavers, cancel)
 
-    async def _second_cycle(self, first: Cycle) -> Cycle:
+    async def _second_cycle(self) -> Cycle:
         before = await self._figures()
         renewing = [row for row in self._customers if not row.leaves]
         charged = sum(row.token is not None for row in renewing)
         with self._around_renewals:
             start = time.monotonic()
-            await self._post(f"/v1/test-clocks/{self._clock}/advance", {"frozen_time": ENDS_AT}, "advance")
+            await self._advance(ENDS_AT, "advance")
             await self._settled("Second cycle: invoices and charges", before, invoices=len(renewing), attempts=charged)
             await self._clock_ready()
             seconds = time.monotonic() - start
-        return await self._cycle(first, charged, seconds)
+        return await self._cycle(before, charged, seconds)
+
+    async def _advance(self, to: str, step: str) -> None:
+        await self._post(f"/v1/test-clocks/{self._clock}/advance", {"frozen_time": to}, step)
 
     async def _clock_ready(self) -> None:
         while True:
@@ -255,12 +317,15 @@ class TelecomMonth:
             else:
                 await asyncio.sleep(POLL_S)
 
-    async def _cycle(self, before: Cycle | None, charged: int, seconds: float) -> Cycle:
+    async def _cycle(self, before: Iterable[Resource], charged: int, seconds: float) -> Cycle:
+        """What was invoiced since the figures before."""
         figures = await self._figures()
-        invoices, amount = _count(figures, "invoice.finalized"), _amount(figures, "invoice.finalized")
-        if before is not None:
-            invoices, amount = invoices - before.invoices, amount - before.amount
-        return Cycle(invoices=invoices, amount=amount, charged=charged, seconds=seconds)
+        return Cycle(
+            invoices=_count(figures, "invoice.finalized") - _count(before, "invoice.finalized"),
+            amount=_amount(figures, "invoice.finalized") - _amount(before, "invoice.finalized"),
+            charged=charged,
+            seconds=seconds,
+        )
 
     async def _figures(self) -> list[Resource]:
         figures: list[Resource] = (await self._api.get("/v1/stats/dashboard"))["figures"]
