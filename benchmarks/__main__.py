@@ -23,7 +23,17 @@ from rich.console import Console
 from benchmarks.results import Row
 
 HERE: Final = Path(__file__).parent
-SUITES: Final = ("append", "relay", "rebuild", "http", "log_ins", "renewal_run", "codec", "billing_mathematics")
+SUITES: Final = (
+    "append",
+    "relay",
+    "rebuild",
+    "http",
+    "log_ins",
+    "renewal_run",
+    "invoice_wire",
+    "codec",
+    "billing_mathematics",
+)
 PACKAGES: Final = (
     "asyncpg",
     "aiokafka",

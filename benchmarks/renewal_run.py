@@ -6,7 +6,6 @@ nothing downstream. Memory of each role is read at the end.
 """
 
 import asyncio
-import hashlib
 import sys
 import time
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from decimal import Decimal
 import psutil
 from rich.progress import Progress
 
-from benchmarks.accepted import accepted
+from benchmarks.accepted import TENANT, accepted, request_of
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers, bench_stack
 from cli.api_client import ApiClient
@@ -39,10 +38,8 @@ from domain.subscriptions.selling import RequestedItem
 from host.configured import owner_dsn
 from host.stack import Stack
 from infra.event_store.opening import open_writer
-from infra.event_store.port import Request
 from infra.ids import new_id
 
-TENANT = "bench"
 MIB = 1_048_576
 CLOCK_APART_MAX_MS = 10 * 365 * 86_400_000
 
@@ -127,7 +124,7 @@ async def _commands_alone(count: int) -> float:
         writer = open_writer(dsn, unbound, clock=lambda: clock)
 
         async def submit(commands: list[Command]) -> None:
-            await accepted(writer, map(_request, commands))
+            await accepted(writer, map(request_of, commands))
 
         product, plan, price = new_id("prod_"), new_id("plan_"), new_id("price_")
         terms = PlanTerms(name="Monthly", interval=Interval(IntervalUnit.MONTH))
@@ -156,18 +153,6 @@ async def _commands_alone(count: int) -> float:
         seconds = time.perf_counter() - start
         await writer.close()
         return count / seconds
-
-
-def _request(command: Command) -> Request:
-    key = new_id("bench_")
-    return Request(
-        tenant_id=TENANT,
-        idempotency_key=key,
-        request_hash=hashlib.sha256(key.encode()).digest(),
-        command=command,
-        actor="benchmark",
-        correlation_id="benchmark",
-    )
 
 
 if __name__ == "__main__":
