@@ -47,7 +47,7 @@ def import_file(
     Customers come first, then the others in this order. The file is checked whole before anything is sent. Lines that
     the API refuses are told in FILE.errors.ndjson, the others are done. Ctrl-C stops after the lines that are under
     way; the same command goes on from there, and does nothing twice. Nobody is charged for history.
-    [dim]Examples:[/dim] [cyan]tallybook import customers crm.csv --key-file acme.key --dry-run[/cyan]
+    [dim]Example:[/dim] [cyan]tallybook import customers crm.csv --key-file acme.key --dry-run[/cyan], or
     [cyan]tallybook import invoices open.ndjson --key-file acme.key --url https://billing.example.com[/cyan]
     """
     settings = load_settings()

@@ -70,8 +70,11 @@ def test_invoices_report_and_account_agree_after_any_history(seed: int) -> None:
 
 
 def test_some_histories_charge_tax_in_several_jurisdictions_and_take_some_back() -> None:
-    history = scramble(History(1), TENANTS, 800)
-    assert len({place for (_, place, _), amount in check(history).items() if amount}) > 1
+    assert any(charges_and_takes_back(scramble(History(seed), TENANTS, 800)) for seed in range(1, 9))
+
+
+def charges_and_takes_back(history: History) -> bool:
+    places = {place for (_, place, _), amount in check(history).items() if amount}
     voided = [event for event in history.events if event.event_type == "invoice.voided" and event.postings is not None]
     taken_back = [posting for event in voided for posting in decode_entry(event.postings or b"").postings]
-    assert TAX_PAYABLE.code in {posting.account for posting in taken_back}
+    return len(places) > 1 and TAX_PAYABLE.code in {posting.account for posting in taken_back}

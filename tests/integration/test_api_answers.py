@@ -396,16 +396,22 @@ async def test_lists_show_the_same_resources_newest_first_page_by_page(api: Api)
     for path in PATH_OF_OBJECT.values():
         everything = await ids_of(story.client, f"{path[:-1]}?limit=100")
         assert everything, path
-        paged: list[str] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            after = f"&starting_after={cursor}" if cursor else ""
-            page = (await story.client.get(f"{path[:-1]}?limit=3{after}")).json()
-            paged += [each["id"] for each in page["data"]]
-            cursor = page["next_cursor"]
-        assert paged == everything
+        paged = await whole(story.client, f"{path[:-1]}?limit=3")
+        assert [each["id"] for each in paged] == everything
         back = (await story.client.get(f"{path[:-1]}?limit=2&ending_before={everything[-1]}")).json()
         assert [each["id"] for each in back["data"]] == everything[:-1][-2:]
+
+
+async def whole(client: Client, path: str) -> list[dict[str, Any]]:
+    """All of a list, page by page; the path names a limit."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        after = f"&starting_after={cursor}" if cursor else ""
+        page = (await client.get(f"{path}{after}")).json()
+        found += page["data"]
+        cursor = page["next_cursor"]
+    return found
 
 
 async def ids_of(client: Client, path: str) -> list[str]:
@@ -474,10 +480,10 @@ async def test_a_customers_story_and_balance_and_the_log_are_shown(api: Api) -> 
     await project(api.database, api.parts.settings)
     client = story.client
     ada = next(each for each in story.latest.values() if each.get("external_id") == "crm-1")
-    timeline = (await client.get(f"/v1/customers/{ada['id']}/timeline?limit=100")).json()
-    types = {event["type"] for event in timeline["data"]}
+    timeline = await whole(client, f"/v1/customers/{ada['id']}/timeline?limit=100")
+    types = {event["type"] for event in timeline}
     assert {"customer.created", "subscription.created", "invoice.finalized", "payment.captured"} <= types
-    positions = [event["position"] for event in timeline["data"]]
+    positions = [event["position"] for event in timeline]
     assert positions == sorted(positions, reverse=True)
     balance = (await client.get(f"/v1/customers/{ada['id']}/balance")).json()
     open_invoices = (await client.get(f"/v1/invoices?customer={ada['id']}&status=open&limit=100")).json()["data"]
