@@ -6,10 +6,10 @@ from domain.invoicing.invoice_line import MAX_INVOICE_LINES, MAX_INVOICE_TOTAL, 
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Change, Streams
-from domain.subscriptions.periods import longer_periods, next_period, period_invoice_id
+from domain.subscriptions.periods import period_invoice_id
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionPeriodStarted, evolve
-from domain.subscriptions.transitions import issued, period_lines
+from domain.subscriptions.transitions import issued, next_start
 
 MAX_BACKDATED_PERIODS = 100
 """How many periods may have begun before a subscription is created, the one that runs among them."""
@@ -35,19 +35,11 @@ def elapsed(subscription: Subscription, at: datetime, streams: Streams) -> list[
     while reached.next_period_at <= at:
         if len(periods) == MAX_BACKDATED_PERIODS:
             raise StartTooFarBack(starts_at=subscription.starts_at, most_periods=MAX_BACKDATED_PERIODS)
-        index, period = next_period(reached)
-        longer = longer_periods(reached, index, period.start)
-        of_period = period_lines(reached, period, longer, period_invoice_id(subscription, index))
-        lines += of_period
-        bills.append(len(of_period))
-        started = SubscriptionPeriodStarted(
-            subscription_id=subscription.subscription_id,
-            index=index,
-            period_start=period.start,
-            period_end=period.end,
-            longer=longer,
-            invoice_id=None,
-        )
+        start = next_start(reached)
+        lines += start.lines
+        bills.append(len(start.lines))
+        # All of them are on the last one's invoice.
+        started = replace(start.event, invoice_id=None)
         periods.append(started)
         reached = evolve(reached, started)
     if len(lines) > MAX_INVOICE_LINES:

@@ -93,12 +93,13 @@ def _caught_up_together(subscription: Subscription, streams: Streams, at: dateti
     passed = 0
     while due is not None and passed < MAX_PERIODS_AT_ONCE:
         boundary, here = due
-        members = shared(boundary, here, after)
-        alone = [each for each in here if each not in members]
-        for each in alone:
-            _add(_pass(boundary, each, after), boundary, changes, after)
-        if members:
-            _add(started_together(members, after, boundary), boundary, changes, after)
+        starts = shared(boundary, here, after)
+        together = {start.subscription.subscription_id for start in starts}
+        for each in here:
+            if each.subscription_id not in together:
+                _add(_pass(boundary, each, after), boundary, changes, after)
+        if starts:
+            _add(started_together(starts, after, boundary), boundary, changes, after)
         passed += len(here)
         due = due_first(group, after, by=at, is_inclusive=not ends)
     return CaughtUp(subscription.subscription_id, changes, after, is_overdue=due is not None)

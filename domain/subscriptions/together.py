@@ -15,7 +15,7 @@ from domain.kernel.stream import Change, Streams
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import TrialEnd
-from domain.subscriptions.transitions import issued, next_start
+from domain.subscriptions.transitions import Start, issued, next_start
 
 
 def group_of(subscription: Subscription, streams: Streams) -> list[str]:
@@ -35,41 +35,40 @@ def due_first(
     return first, [each for each in living if each.next_boundary == first]
 
 
-def shared(boundary: datetime, due: Sequence[Subscription], streams: Streams) -> list[Subscription]:
-    """Those of what is due at a boundary whose periods begin there on one invoice; none where it would be but one's.
+def shared(boundary: datetime, due: Sequence[Subscription], streams: Streams) -> list[Start]:
+    """Of what is due at a boundary, the periods that begin there on one invoice; none where it would be but one's.
 
     They agree in how their invoices are paid, and together make no more than an invoice holds.
     """
     deleted_at = CUSTOMER.of(streams, due[0].customer_id).deleted_at
     if deleted_at is not None and deleted_at <= boundary:
         return []
-    found: list[Subscription] = []
+    found: list[Start] = []
     lines = total = 0
     for each in due:
-        if not _begins_plainly(each) or (found and _paid_how(each) != _paid_how(found[0])):
+        if not _begins_plainly(each) or (found and _paid_how(each) != _paid_how(found[0].subscription)):
             continue
-        _, _, bills = next_start(each)
-        lines += len(bills)
-        total += sum(line.amount.amount for line in bills)
+        start = next_start(each)
+        lines += len(start.lines)
+        total += sum(line.amount.amount for line in start.lines)
         if lines > MAX_INVOICE_LINES or abs(total) > MAX_TOTAL_WITH_WAITING_ITEMS:
             break
-        found.append(each)
+        found.append(start)
     return found if len(found) > 1 else []
 
 
-def started_together(members: Sequence[Subscription], streams: Streams, at: datetime) -> list[Change]:
-    """The next period of each, then the invoice of all of them: that of the first one that has anything to bill."""
-    begun = [(each, *next_start(each)) for each in members]
-    billed = [each for each in begun if each[3]]
+def started_together(starts: Sequence[Start], streams: Streams, at: datetime) -> list[Change]:
+    """These periods, then the invoice of all of them: that of the first one that has anything to bill."""
+    billed = [start for start in starts if start.lines]
     if not billed:
-        return [SUBSCRIPTION.change(started) for _, started, _, _ in begun]
-    first, _, invoice_id, _ = billed[0]
-    lines = tuple([line for _, _, _, bills in billed for line in bills])
-    further = [each for each, _, _, _ in billed[1:]]
-    lengths = [len(bills) for _, _, _, bills in billed]
+        return [SUBSCRIPTION.change(start.event) for start in starts]
+    first, invoice_id = billed[0].subscription, billed[0].invoice_id
+    lines = tuple([line for start in billed for line in start.lines])
+    further = [start.subscription for start in billed[1:]]
+    lengths = [len(start.lines) for start in billed]
     started = [
-        SUBSCRIPTION.change(start if start.invoice_id is None else replace(start, invoice_id=invoice_id))
-        for _, start, _, _ in begun
+        SUBSCRIPTION.change(replace(start.event, invoice_id=invoice_id) if start.lines else start.event)
+        for start in starts
     ]
     return [*started, *issued(first, invoice_id, lines, streams, at, further=further, bills=lengths)]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
@@ -42,16 +43,25 @@ from domain.subscriptions.terms import TrialEnd
 from domain.subscriptions.trial import SubscriptionTrialEnded
 
 
+class Start(NamedTuple):
+    """How a subscription's next period begins, and the invoice that bills it, if there are lines for one."""
+
+    subscription: Subscription
+    event: SubscriptionPeriodStarted
+    invoice_id: str
+    lines: tuple[InvoiceLine, ...]
+
+
 def start_period(subscription: Subscription, streams: Streams) -> list[Change]:
     """The next period, and the longer ones that begin with it, with an invoice for them and for what the last ones left
     in arrears.
     """
-    started, invoice_id, lines = next_start(subscription)
+    _, started, invoice_id, lines = next_start(subscription)
     return [SUBSCRIPTION.change(started), *issued(subscription, invoice_id, lines, streams, started.period_start)]
 
 
-def next_start(subscription: Subscription) -> tuple[SubscriptionPeriodStarted, str, tuple[InvoiceLine, ...]]:
-    """How the next period begins, and the invoice that bills it, if there are lines for one."""
+def next_start(subscription: Subscription) -> Start:
+    """The next period, and the longer ones that begin with it. Nothing but the subscription decides on it."""
     index, period = next_period(subscription)
     longer = longer_periods(subscription, index, period.start)
     invoice_id = period_invoice_id(subscription, index)
@@ -64,7 +74,7 @@ def next_start(subscription: Subscription) -> tuple[SubscriptionPeriodStarted, s
         longer=longer,
         invoice_id=invoice_id if lines else None,
     )
-    return started, invoice_id, lines
+    return Start(subscription, started, invoice_id, lines)
 
 
 def over(subscription: Subscription, streams: Streams) -> list[Change]:
