@@ -33,7 +33,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.personal_reference import PersonalReference
 from domain.kernel.refusal import ExternalIdTaken, Refusal, RefusalKind
-from domain.kernel.stream import Claim, Free, Stream, Streams, Take, Topic
+from domain.kernel.stream import Change, Claim, Free, Stream, Streams, Take, Topic
 from domain.kernel.unchanged import UNCHANGED, Unchanged
 
 ON_CLOCK: Final = "test_clock.customer"
@@ -349,3 +349,36 @@ CUSTOMER: Stream[Customer] = Stream(
     already_exists=CustomerAlreadyExists,
     claims=claims,
 )
+
+
+def balance_moved(
+    customer_id: str,
+    drawn: Money,
+    at: datetime,
+    *,
+    invoice_id: str | None = None,
+    refund_id: str | None = None,
+    credit_note_id: str | None = None,
+) -> list[Change]:
+    """That so much was drawn on the customer's balance, by what is named; below zero it is credited."""
+    if drawn.is_zero:
+        return []
+    if drawn.is_negative:
+        credited = CustomerBalanceCredited(
+            customer_id=customer_id,
+            amount=-drawn,
+            invoice_id=invoice_id,
+            refund_id=refund_id,
+            credit_note_id=credit_note_id,
+            credited_at=at,
+        )
+        return [CUSTOMER.change(credited)]
+    taken = CustomerBalanceDrawn(
+        customer_id=customer_id,
+        amount=drawn,
+        invoice_id=invoice_id,
+        refund_id=refund_id,
+        credit_note_id=credit_note_id,
+        drawn_at=at,
+    )
+    return [CUSTOMER.change(taken)]

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.customer import open_for_business, time_of
+from domain.customers.customer import balance_moved, open_for_business, time_of
 from domain.invoicing.billing_settings import check_days_until_due
 from domain.invoicing.crediting import given_back_elsewhere
 from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceVoided, VoidInvoice
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
-from domain.invoicing.issuing import balance_moved, finalized_draft
+from domain.invoicing.issuing import finalized_draft
 from domain.invoicing.settlement import InvoiceIsCredited, InvoiceIsPartlyPaid
 from domain.invoicing.unused_credit import InvoiceUnusedCredited, UnusedCredit
 from domain.kernel.consequences import After
@@ -70,7 +70,7 @@ def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decis
         raise InvoiceIsCredited(invoice=command.invoice_id, credited=sum(each.amount.amount for each in elsewhere))
     taken_back = () if invoice.tax is None else invoice.tax.totals
     voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, tax_taken_back=taken_back, voided_at=at))
-    moved = balance_moved(invoice.customer_id, -invoice.amount_applied, invoice.invoice_id, at)
+    moved = balance_moved(invoice.customer_id, -invoice.amount_applied, at, invoice_id=invoice.invoice_id)
     taken_again = unused_credited(invoice.lines, invoice.invoice_id, at, sign=-1)
     return Decision(at, [*changes, voided, *moved, *taken_again])
 

@@ -6,8 +6,7 @@ Both ways lead through `finalized`, so that a draft becomes what it would have b
 from datetime import datetime, timedelta
 
 from domain.catalog.price import BillingTiming
-from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
-from domain.customers.customer import CUSTOMER, Customer
+from domain.customers.customer import CUSTOMER, Customer, balance_moved
 from domain.customers.waiting_items import CustomerItemsBilled, WaitingItem
 from domain.invoicing.billing_settings import BillingSettings, billing_settings
 from domain.invoicing.collection import CollectionMethod
@@ -24,10 +23,9 @@ from domain.invoicing.invoice_line import (
     check_lines,
 )
 from domain.invoicing.numbering import take_number
-from domain.invoicing.settlement import InvoicePaid
+from domain.invoicing.settlement import paid_by_nothing
 from domain.invoicing.taxation import lines_discounted, taxed
 from domain.kernel.currency import CurrencyCode
-from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Streams
 from domain.tax.settings import tax_settings
@@ -230,31 +228,6 @@ def finalized(
         number_taken,
         INVOICE.change(event),
         *used(invoice_id, invoiced.discounts, discounts, at),
-        *balance_moved(customer.customer_id, event.applied, invoice_id, at),
-        *_paid_if_nothing_due(event),
+        *balance_moved(customer.customer_id, event.applied, at, invoice_id=invoice_id),
+        *([INVOICE.change(paid_by_nothing(invoice_id, currency, at))] if event.amount_due.is_zero else []),
     ]
-
-
-def balance_moved(customer_id: str, drawn: Money, invoice_id: str, at: datetime) -> list[Change]:
-    """The customer's balance after an invoice drew that much on it; below zero it is credited."""
-    if drawn.is_zero:
-        return []
-    if drawn.is_negative:
-        credited = CustomerBalanceCredited(
-            customer_id=customer_id, amount=-drawn, invoice_id=invoice_id, refund_id=None, credited_at=at
-        )
-        return [CUSTOMER.change(credited)]
-    taken = CustomerBalanceDrawn(
-        customer_id=customer_id, amount=drawn, invoice_id=invoice_id, refund_id=None, drawn_at=at
-    )
-    return [CUSTOMER.change(taken)]
-
-
-def _paid_if_nothing_due(event: InvoiceFinalized) -> list[Change]:
-    if not event.amount_due.is_zero:
-        return []
-    nothing = Money.zero(event.currency)
-    paid = InvoicePaid(
-        invoice_id=event.invoice_id, payment_id=None, amount=nothing, surplus=nothing, paid_at=event.finalized_at
-    )
-    return [INVOICE.change(paid)]

@@ -18,6 +18,7 @@ from domain.kernel.accounts import (
     entry,
     transfer,
 )
+from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 
@@ -64,6 +65,12 @@ class InvoicePaid:
     amount: Money
     surplus: Money
     paid_at: datetime
+
+
+def paid_by_nothing(invoice_id: str, currency: CurrencyCode, at: datetime) -> InvoicePaid:
+    """That an invoice of which nothing is due any more is paid, without any money."""
+    nothing = Money.zero(currency)
+    return InvoicePaid(invoice_id=invoice_id, payment_id=None, amount=nothing, surplus=nothing, paid_at=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

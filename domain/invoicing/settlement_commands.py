@@ -5,8 +5,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
-from domain.customers.customer import CUSTOMER, Customer, NotCustomersCurrency, customer_time, time_of
+from domain.customers.customer import (
+    CUSTOMER,
+    Customer,
+    NotCustomersCurrency,
+    balance_moved,
+    customer_time,
+    time_of,
+)
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus, payable
 from domain.invoicing.settlement import (
     ApplyCustomerBalance,
@@ -25,6 +31,7 @@ from domain.invoicing.settlement import (
     PayInvoiceOutOfBand,
     ReversePaymentOutOfBand,
     SurplusIsSpent,
+    paid_by_nothing,
 )
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
@@ -67,7 +74,8 @@ def reverse_payment_out_of_band(command: ReversePaymentOutOfBand, streams: Strea
     taken_back = InvoicePaymentReversed(
         invoice_id=invoice.invoice_id, amount=amount - surplus, surplus=surplus, reversed_at=at
     )
-    return Decision(at, [INVOICE.change(taken_back), *_drawn(invoice, surplus, at)])
+    moved = balance_moved(invoice.customer_id, surplus, at, invoice_id=invoice.invoice_id)
+    return Decision(at, [INVOICE.change(taken_back), *moved])
 
 
 def _check_amount(invoice: Invoice, amount: Money) -> None:
@@ -104,19 +112,8 @@ def balance_applied(invoice: Invoice, customer: Customer, at: datetime) -> list[
     applied = InvoiceBalanceApplied(invoice_id=invoice.invoice_id, amount=pays, applied_at=at)
     changes.append(INVOICE.change(applied))
     if pays == invoice.amount_due:
-        nothing = Money.zero(invoice.currency)
-        paid = InvoicePaid(invoice_id=invoice.invoice_id, payment_id=None, amount=nothing, surplus=nothing, paid_at=at)
-        changes.append(INVOICE.change(paid))
-    return [*changes, *_drawn(invoice, pays, at)]
-
-
-def _drawn(invoice: Invoice, amount: Money, at: datetime) -> list[Change]:
-    if amount.is_zero:
-        return []
-    drawn = CustomerBalanceDrawn(
-        customer_id=invoice.customer_id, amount=amount, invoice_id=invoice.invoice_id, refund_id=None, drawn_at=at
-    )
-    return [CUSTOMER.change(drawn)]
+        changes.append(INVOICE.change(paid_by_nothing(invoice.invoice_id, invoice.currency, at)))
+    return [*changes, *balance_moved(invoice.customer_id, pays, at, invoice_id=invoice.invoice_id)]
 
 
 def mark_invoice_uncollectible(command: MarkInvoiceUncollectible, streams: Streams, now: datetime) -> Decision:
@@ -146,16 +143,7 @@ def received(invoice: Invoice, amount: Money, payment_id: str | None, at: dateti
     else:
         paid = InvoicePartlyPaid(invoice_id=invoice.invoice_id, payment_id=payment_id, amount=pays, paid_at=at)
     changes.append(INVOICE.change(paid))
-    if not surplus.is_zero:
-        credited = CustomerBalanceCredited(
-            customer_id=invoice.customer_id,
-            amount=surplus,
-            invoice_id=invoice.invoice_id,
-            refund_id=None,
-            credited_at=at,
-        )
-        changes.append(CUSTOMER.change(credited))
-    return changes
+    return [*changes, *balance_moved(invoice.customer_id, -surplus, at, invoice_id=invoice.invoice_id)]
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
-from domain.customers.customer import CUSTOMER, time_of
+from domain.customers.customer import CUSTOMER, balance_moved, time_of
 from domain.invoicing.billing_settings import billing_settings
 from domain.invoicing.credit_note import (
     MAX_CREDIT_NOTES,
@@ -29,7 +28,7 @@ from domain.invoicing.crediting import credited
 from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
 from domain.invoicing.number_series import CREDIT_NOTES
 from domain.invoicing.numbering import take_number
-from domain.invoicing.settlement import InvoicePaid
+from domain.invoicing.settlement import paid_by_nothing
 from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.metadata import with_change
 from domain.kernel.money import Money
@@ -79,21 +78,16 @@ def issue_credit_note(command: IssueCreditNote, streams: Streams, now: datetime)
         metadata=command.metadata,
         issued_at=at,
     )
-    changes = [number_taken, INVOICE.change(issued)]
-    if not figures.given_back.is_zero:
-        to_balance = CustomerBalanceCredited(
-            customer_id=invoice.customer_id,
-            amount=figures.given_back,
-            invoice_id=invoice.invoice_id,
-            refund_id=None,
-            credit_note_id=command.credit_note_id,
-            credited_at=at,
-        )
-        changes.append(CUSTOMER.change(to_balance))
+    to_balance = balance_moved(
+        invoice.customer_id,
+        -figures.given_back,
+        at,
+        invoice_id=invoice.invoice_id,
+        credit_note_id=command.credit_note_id,
+    )
+    changes = [number_taken, INVOICE.change(issued), *to_balance]
     if invoice.is_payable and figures.reduces_due == invoice.amount_due:
-        nothing = Money.zero(invoice.currency)
-        paid = InvoicePaid(invoice_id=invoice.invoice_id, payment_id=None, amount=nothing, surplus=nothing, paid_at=at)
-        changes.append(INVOICE.change(paid))
+        changes.append(INVOICE.change(paid_by_nothing(invoice.invoice_id, invoice.currency, at)))
     return Decision(at, [*changes, *_refund(issued, at)])
 
 
@@ -132,14 +126,8 @@ def _refund(issued: CreditNoteIssued, at: datetime) -> list[Change]:
         reason=issued.reason,
         requested_at=at,
     )
-    drawn = CustomerBalanceDrawn(
-        customer_id=issued.customer_id,
-        amount=issued.refunded,
-        invoice_id=None,
-        refund_id=issued.refund_id,
-        drawn_at=at,
-    )
-    return [PAYMENT.change(requested), CUSTOMER.change(drawn)]
+    drawn = balance_moved(issued.customer_id, issued.refunded, at, refund_id=issued.refund_id)
+    return [PAYMENT.change(requested), *drawn]
 
 
 def void_credit_note(command: VoidCreditNote, streams: Streams, now: datetime) -> Decision:
@@ -160,18 +148,14 @@ def void_credit_note(command: VoidCreditNote, streams: Streams, now: datetime) -
     voided = CreditNoteVoided(
         invoice_id=invoice.invoice_id, credit_note_id=note.credit_note_id, taken_back=note.credited, voided_at=at
     )
-    changes = [INVOICE.change(voided)]
-    if not note.to_balance.is_zero:
-        drawn = CustomerBalanceDrawn(
-            customer_id=invoice.customer_id,
-            amount=note.to_balance,
-            invoice_id=invoice.invoice_id,
-            refund_id=None,
-            credit_note_id=note.credit_note_id,
-            drawn_at=at,
-        )
-        changes.append(CUSTOMER.change(drawn))
-    return Decision(at, changes)
+    taken_back = balance_moved(
+        invoice.customer_id,
+        note.to_balance,
+        at,
+        invoice_id=invoice.invoice_id,
+        credit_note_id=note.credit_note_id,
+    )
+    return Decision(at, [INVOICE.change(voided), *taken_back])
 
 
 def change_credit_note_metadata(command: ChangeCreditNoteMetadata, streams: Streams, now: datetime) -> Decision:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.customers.balance import CustomerBalanceCredited, CustomerBalanceDrawn
-from domain.customers.customer import CUSTOMER, Customer, customer_time, time_of
+from domain.customers.customer import CUSTOMER, Customer, balance_moved, customer_time, time_of
 from domain.invoicing.invoice import INVOICE
 from domain.kernel.metadata import Metadata, MetadataChange, with_change
 from domain.kernel.money import Money, sum_money
@@ -194,17 +193,8 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
         metadata=command.metadata,
         requested_at=at,
     )
-    changes = [PAYMENT.change(requested)]
-    if not from_balance.is_zero:
-        drawn = CustomerBalanceDrawn(
-            customer_id=customer.customer_id,
-            amount=from_balance,
-            invoice_id=None,
-            refund_id=command.refund_id,
-            drawn_at=at,
-        )
-        changes.append(CUSTOMER.change(drawn))
-    return Decision(at, changes)
+    drawn = balance_moved(customer.customer_id, from_balance, at, refund_id=command.refund_id)
+    return Decision(at, [PAYMENT.change(requested), *drawn])
 
 
 def _check_paid_out(command: RequestRefund, payment: Payment, customer: Customer) -> None:
@@ -272,14 +262,8 @@ def _not_given_back(refund: Refund, payment_id: str, streams: Streams, at: datet
     """What the refund took of the customer's balance is there again."""
     if refund.from_balance.is_zero:
         return []
-    credited = CustomerBalanceCredited(
-        customer_id=PAYMENT.of(streams, payment_id).customer_id,
-        amount=refund.from_balance,
-        invoice_id=None,
-        refund_id=refund.refund_id,
-        credited_at=at,
-    )
-    return [CUSTOMER.change(credited)]
+    customer_id = PAYMENT.of(streams, payment_id).customer_id
+    return balance_moved(customer_id, -refund.from_balance, at, refund_id=refund.refund_id)
 
 
 def record_refund_outcome_unknown(command: RecordRefundOutcomeUnknown, streams: Streams, now: datetime) -> Decision:
