@@ -15,7 +15,7 @@ from api.http.problems import PASSWORD_CONFIRMATION_REQUIRED
 from api.http.resource import Resource
 from api.resources.approval_limits import CurrencyLimits, limit_changes
 from api.resources.journal_entries import NewJournalEntry, Reversal, check_customers
-from api.resources.refunds import NewRefund
+from api.resources.refunds import NOT_REFUNDED, NewRefund
 from domain.approvals.approval import (
     APPROVAL,
     Approval,
@@ -42,14 +42,6 @@ from domain.identity.tenant import InvalidApprovalLimits
 from domain.kernel import identifiers
 from domain.kernel.accounts import UnbalancedEntry, UnknownAccount
 from domain.ledger.journal_entry import IsControlAccount, JournalEntryIsReversed, JournalEntryNotFound
-from domain.payments.payment import PaymentNotFound
-from domain.payments.refund_commands import (
-    BalanceTooLow,
-    InvalidRefundAmount,
-    NotPaidOutByThis,
-    PaymentNotRefundable,
-    RefundExceedsPayment,
-)
 from infra.ids import new_id
 from projections.models import approvals as read
 
@@ -234,14 +226,6 @@ APPROVALS: Final = Resource(
     example=EXAMPLE,
     filters=ApprovalFilters,
 )
-_OF_REFUNDS: Final = (
-    PaymentNotFound,
-    PaymentNotRefundable,
-    RefundExceedsPayment,
-    InvalidRefundAmount,
-    NotPaidOutByThis,
-    BalanceTooLow,
-)
 _OF_ENTRIES: Final = (
     UnbalancedEntry,
     UnknownAccount,
@@ -258,7 +242,7 @@ _OF_LIMITS: Final = (InvalidApprovalLimits, NotAllowed)
 @APPROVALS.creates(
     body=NewApproval,
     body_example=_ASKED,
-    refusals=(InvalidApprovalRequest, *_OF_REFUNDS, *_OF_ENTRIES, *_OF_LIMITS),
+    refusals=(InvalidApprovalRequest, *NOT_REFUNDED, *_OF_ENTRIES, *_OF_LIMITS),
     problems=(PASSWORD_CONFIRMATION_REQUIRED,),
 )
 async def request_approval(call: Call, body: NewApproval) -> Intention:
@@ -327,7 +311,7 @@ async def _check_may(call: Call, approval_id: str) -> None:
     "approve",
     body=NoBody,
     example={**_DECIDED, "status": "approved"},
-    refusals=(ApprovalIsOver, OwnApproval, ApprovalNeedsPerson, *_OF_REFUNDS, *_OF_ENTRIES, *_OF_LIMITS),
+    refusals=(ApprovalIsOver, OwnApproval, ApprovalNeedsPerson, *NOT_REFUNDED, *_OF_ENTRIES, *_OF_LIMITS),
     problems=(PASSWORD_CONFIRMATION_REQUIRED,),
 )
 async def approve_approval(call: Call, _body: NoBody) -> Intention:

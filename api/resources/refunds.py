@@ -143,6 +143,17 @@ REFUNDS: Final = Resource(
 )
 
 
+NOT_REFUNDED: Final = (
+    PaymentNotFound,
+    PaymentNotRefundable,
+    RefundExceedsPayment,
+    InvalidRefundAmount,
+    NotPaidOutByThis,
+    BalanceTooLow,
+)
+"""Why a payment is not refunded, whoever asks for it."""
+
+
 @REFUNDS.creates(
     body=NewRefund,
     body_example={
@@ -150,15 +161,7 @@ REFUNDS: Final = Resource(
         "amount": {"amount": 500, "currency": "EUR"},
         "reason": "Delivered late",
     },
-    refusals=(
-        PaymentNotFound,
-        PaymentNotRefundable,
-        RefundExceedsPayment,
-        InvalidRefundAmount,
-        NotPaidOutByThis,
-        BalanceTooLow,
-        ApprovalRequired,
-    ),
+    refusals=(*NOT_REFUNDED, ApprovalRequired),
 )
 async def create_refund(_call: Call, body: NewRefund) -> Intention:
     """Refund a payment, in whole or in part.

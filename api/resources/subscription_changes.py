@@ -13,17 +13,13 @@ from api.http.rehearsals import foreseen
 from api.resources.invoice_resource import EXAMPLE as INVOICE_EXAMPLE
 from api.resources.invoice_resource import InvoiceResource, invoice_resource
 from api.resources.subscription_resource import SubscriptionResource, subscription_resource
-from api.resources.subscriptions import SUBSCRIPTIONS
-from domain.catalog.plan import PlanIsArchived, PlanNotFound
-from domain.catalog.price import PriceIsArchived, PriceNotFound
-from domain.catalog.product import ProductIsArchived
+from api.resources.subscriptions import NOT_SOLD, SUBSCRIPTIONS
 from domain.customers.customer import CustomerIsDeleted
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
 from domain.invoicing.invoice import INVOICE
 from domain.kernel.billing_period import BeyondCalendar
 from domain.kernel.stream import Streams
-from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions.billing_date import BillingDateNotMovable
 from domain.subscriptions.billing_date_commands import ChangeBillingDate
 from domain.subscriptions.cancellation import CancellationIsScheduled, SubscriptionIsCanceled
@@ -41,17 +37,9 @@ from domain.subscriptions.change import (
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
 from domain.subscriptions.preview_commands import NothingUpcoming, RehearseChange
 from domain.subscriptions.proration import AnchorMustBeReset
-from domain.subscriptions.proration_basis import BasisNeedsMonths
 from domain.subscriptions.subscription import SUBSCRIPTION, PeriodIsBilled, SubscriptionIsOverdue, SubscriptionNotFound
 from domain.subscriptions.terms import (
     MAX_ITEMS,
-    DuplicatePrice,
-    FlatPriceHasNoQuantity,
-    IntervalsDoNotNest,
-    InvalidSubscriptionItems,
-    OnlyAddOns,
-    PlanIsAddOn,
-    PriceOfAnotherPlan,
 )
 
 
@@ -106,22 +94,7 @@ _REFUSALS: Final = (
     SubscriptionIsCanceled,
     SubscriptionIsOverdue,
     CancellationIsScheduled,
-    CustomerIsDeleted,
-    TestClockIsDeleted,
-    PlanNotFound,
-    PlanIsArchived,
-    ProductIsArchived,
-    PriceNotFound,
-    PriceIsArchived,
-    NoPriceInCurrency,
-    InvalidSubscriptionItems,
-    PriceOfAnotherPlan,
-    PlanIsAddOn,
-    OnlyAddOns,
-    DuplicatePrice,
-    FlatPriceHasNoQuantity,
-    IntervalsDoNotNest,
-    BasisNeedsMonths,
+    *NOT_SOLD,
     PeriodIsBilled,
     BeyondCalendar,
 )

@@ -143,6 +143,27 @@ SUBSCRIPTIONS: Final = Resource(
 )
 
 
+NOT_SOLD: Final = (
+    CustomerIsDeleted,
+    TestClockIsDeleted,
+    PlanNotFound,
+    PlanIsArchived,
+    ProductIsArchived,
+    PriceNotFound,
+    PriceIsArchived,
+    NoPriceInCurrency,
+    InvalidSubscriptionItems,
+    PriceOfAnotherPlan,
+    PlanIsAddOn,
+    OnlyAddOns,
+    DuplicatePrice,
+    FlatPriceHasNoQuantity,
+    IntervalsDoNotNest,
+    BasisNeedsMonths,
+)
+"""Why what is asked for is not sold to that customer, be it at first or by a change."""
+
+
 @SUBSCRIPTIONS.creates(
     body=NewSubscription,
     body_example={
@@ -152,22 +173,7 @@ SUBSCRIPTIONS: Final = Resource(
     },
     refusals=(
         CustomerNotFound,
-        CustomerIsDeleted,
-        TestClockIsDeleted,
-        PlanNotFound,
-        PlanIsArchived,
-        ProductIsArchived,
-        PriceNotFound,
-        PriceIsArchived,
-        NoPriceInCurrency,
-        InvalidSubscriptionItems,
-        PriceOfAnotherPlan,
-        PlanIsAddOn,
-        OnlyAddOns,
-        DuplicatePrice,
-        FlatPriceHasNoQuantity,
-        IntervalsDoNotNest,
-        BasisNeedsMonths,
+        *NOT_SOLD,
         UnknownTimeZone,
         StartTooFarBack,
         BeyondCalendar,
