@@ -13,9 +13,9 @@ from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
 from documents.invoice_document import InvoiceFacts
-from domain.invoicing.invoice import InvoiceStatus
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxTotal
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.currency import EXPONENTS
 from domain.kernel.money import Money, sum_money
 from domain.tax.computation import TaxTreatment

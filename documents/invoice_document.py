@@ -15,10 +15,10 @@ from documents.words import WORDS, Words
 from domain.customers.customer import Customer
 from domain.discounts.computation import PercentOff
 from domain.invoicing.billing_settings import Seller
-from domain.invoicing.invoice import Invoice, InvoiceStatus
 from domain.invoicing.invoice_discount import InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxTotal
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.money import Money
 from domain.pricing.models import WHOLE_PERIOD, PerUnit
 from domain.tax.computation import TaxTreatment

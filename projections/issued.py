@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from domain.customers.customer import CUSTOMER, Customer
 from domain.invoicing.billing_settings import BillingSettings, Seller
-from domain.invoicing.invoice import Invoice
+from domain.invoicing.state import Invoice
 from domain.subscriptions.subscription import SubscriptionCreated
 from projections.billing_settings import billing_settings, seller_country
 from projections.reading import Reader

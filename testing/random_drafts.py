@@ -6,8 +6,9 @@ from decimal import Decimal
 from domain.catalog.price import BillingTiming
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.draft import AddInvoiceItem, ChangeDraft, RemoveInvoiceItem
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.state import InvoiceStatus
 from domain.invoicing.waiting_item_commands import AddWaitingItem, RemoveWaitingItem
 from domain.kernel.money import Money
 from domain.kernel.stream import Command

@@ -26,7 +26,8 @@ from documents.electronic_invoice import electronic_invoice
 from documents.invoice_document import Document, InvoiceFacts, invoice_document
 from documents.renderer import RenderingBusy, tag_of
 from domain.identity.permissions import Permission
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceNotFound
+from domain.invoicing.invoice import INVOICE, InvoiceNotFound
+from domain.invoicing.state import Invoice
 from infra.identity.document_links import DocumentLink, link_of, link_token
 from projections.current import current
 from projections.issued import issued

@@ -18,8 +18,9 @@ from api.resources.invoices import INVOICES
 from api.resources.price_models import ModelResource, stated_resource
 from domain.identity.permissions import Permission
 from domain.invoicing.explanation import Explanation, ExplanationKind, explain_billed
-from domain.invoicing.invoice import Invoice, InvoiceNotFound
+from domain.invoicing.invoice import InvoiceNotFound
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.state import Invoice
 from domain.kernel.rounding import Rounding
 from domain.pricing.breakdown import PortionKind
 from domain.pricing.models import Graduated, Price, Volume, model_of

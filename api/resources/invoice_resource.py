@@ -12,7 +12,7 @@ from api.resources.invoice_line_resource import LINE_EXAMPLE, InvoiceLineResourc
 from api.resources.invoice_tax import InvoiceTaxResource, invoice_tax_resource
 from api.resources.subscription_resource import SubscriptionResource
 from domain.invoicing.collection import CollectionMethod, CollectionStatus
-from domain.invoicing.invoice import Invoice, InvoiceStatus
+from domain.invoicing.state import Invoice, InvoiceStatus
 
 _ID: Final = "in_01m7ywe9z7e398x54gfbrtqnk7"
 

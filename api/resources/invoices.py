@@ -48,7 +48,7 @@ from domain.invoicing.collection import CollectionMethod, CollectionStatus
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.draft import ChangeDraft, DraftInvoice, InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
 from domain.invoicing.invoice_line import (
     MAX_INVOICE_LINES,
     InvalidInvoiceLines,
@@ -68,6 +68,7 @@ from domain.invoicing.settlement import (
     ReversePaymentOutOfBand,
     SurplusIsSpent,
 )
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import INVOICE as PREFIX
 from domain.kernel.identifiers import INVOICE_LINE, PAYMENT

@@ -10,10 +10,11 @@ from domain.invoicing.billing_settings import check_days_until_due
 from domain.invoicing.crediting import given_back_elsewhere
 from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceVoided, VoidInvoice
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
 from domain.invoicing.issuing import finalized_draft
 from domain.invoicing.settlement import InvoiceIsCredited, InvoiceIsPartlyPaid
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.unused_credit import InvoiceUnusedCredited, UnusedCredit
 from domain.kernel.consequences import After
 from domain.kernel.money import Money

@@ -23,9 +23,10 @@ from domain.invoicing.credit_note import (
     InvoiceLineNotFound,
     WantedCredit,
 )
-from domain.invoicing.invoice import Invoice, own_credits
+from domain.invoicing.invoice import own_credits
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxTotal
+from domain.invoicing.state import Invoice
 from domain.invoicing.unused_credit import UnusedCredit, together
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, allocate, sum_money

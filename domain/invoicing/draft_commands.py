@@ -28,7 +28,7 @@ from domain.invoicing.draft import (
     InvoiceNotDraft,
     RemoveInvoiceItem,
 )
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import (
     InvalidInvoiceLines,
     InvalidLinePeriod,
@@ -38,6 +38,7 @@ from domain.invoicing.invoice_line import (
     check_period,
 )
 from domain.invoicing.issuing import with_waiting_items
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.frozen import replace
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Decision, Handler, Streams

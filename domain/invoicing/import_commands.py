@@ -20,9 +20,10 @@ from domain.invoicing.imported import (
     NotYet,
     PaidAboveDue,
 )
-from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
 from domain.invoicing.invoice_line import InvalidInvoiceLines, check_lines
 from domain.invoicing.settlement import InvalidPaymentAmount
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.kernel.tenant_settings import rounding_of

@@ -6,11 +6,8 @@ or writes it off: `settlement.py`; what is credited of it: `credit_note.py`.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 
 from domain.invoicing import collection, credit_note, draft, imported, settlement
-from domain.invoicing.balance import PaymentFigures, balance_of
 from domain.invoicing.booking import recognition_entry
 from domain.invoicing.collection import (
     CollectionEvent,
@@ -21,7 +18,6 @@ from domain.invoicing.collection import (
     InvoicePaymentStarted,
 )
 from domain.invoicing.credit_note import (
-    CreditNote,
     CreditNoteEvent,
     CreditNoteIssued,
     CreditNoteMetadataSet,
@@ -31,7 +27,6 @@ from domain.invoicing.credit_note import (
 )
 from domain.invoicing.draft import (
     DraftEvent,
-    DraftTerms,
     InvoiceDraftChanged,
     InvoiceDrafted,
     InvoiceItemAdded,
@@ -39,9 +34,7 @@ from domain.invoicing.draft import (
 )
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.imported import ImportedEvent, InvoiceImported, InvoicePaymentImported
-from domain.invoicing.invoice_discount import InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.invoice_tax import TaxFacts
 from domain.invoicing.settlement import (
     InvoiceBalanceApplied,
     InvoiceMarkedUncollectible,
@@ -51,6 +44,7 @@ from domain.invoicing.settlement import (
     InvoiceRecovered,
     SettlementEvent,
 )
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.unused_credit import InvoiceUnusedCredited, UnusedCredit, together
 from domain.kernel.accounts import (
     BAD_DEBT,
@@ -59,20 +53,11 @@ from domain.kernel.accounts import (
     Entry,
     reversal,
 )
-from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
-from domain.kernel.metadata import Metadata, MetadataSet
+from domain.kernel.metadata import MetadataSet
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Topic, WorkKind
-
-
-class InvoiceStatus(StrEnum):
-    DRAFT = "draft"
-    OPEN = "open"
-    PAID = "paid"
-    UNCOLLECTIBLE = "uncollectible"
-    VOID = "void"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,97 +100,6 @@ class InvoiceNotOpen(Refusal):
     def summary(self) -> str:
         is_draft = self.details.get("status") == InvoiceStatus.DRAFT
         return "The invoice is a draft: finalize it first, then it can be paid." if is_draft else super().summary()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invoice:
-    """`payment_id` is the payment that paid it or was tried last, even where it was settled without one;
-    `collection_failure` says why that one came to nothing. `finalized_at`, `number` and `due_at` are None for a draft.
-    `terms` are those of the draft that it is or was; None where it was finalized at once.
-
-    `amount_applied` is what the customer's balance paid of it (below zero: what it got of it), `amount_overpaid` what
-    was paid above it, which is the customer's balance; `paid_out_of_band` and `overpaid_out_of_band` say what of those
-    no gateway captured. `amount_credited` is what credit notes in force come to; of that
-    `amount_given_back` had been paid, and came back.
-    `unused_credits` are what other invoices gave back of its lines. `opening` is what was
-    due, when it was brought in, on one that another system billed; None of one that was billed here.
-    """
-
-    invoice_id: str
-    customer_id: str
-    subscription_id: str | None
-    further_subscription_ids: tuple[str, ...]
-    status: InvoiceStatus
-    collection: CollectionMethod
-    collection_status: CollectionStatus
-    collection_failure: str | None
-    currency: CurrencyCode
-    lines: tuple[InvoiceLine, ...]
-    discounts: tuple[InvoiceDiscount, ...]
-    tax: TaxFacts | None
-    total: Money
-    amount_applied: Money
-    amount_paid: Money
-    amount_overpaid: Money
-    paid_out_of_band: Money
-    overpaid_out_of_band: Money
-    amount_credited: Money
-    amount_given_back: Money
-    credit_notes: tuple[CreditNote, ...]
-    unused_credits: tuple[UnusedCredit, ...]
-    series: str
-    number: str | None
-    memo: str | None
-    terms: DraftTerms | None
-    payment_id: str | None
-    test_clock_id: str | None
-    metadata: Metadata
-    created_at: datetime
-    finalized_at: datetime | None
-    due_at: datetime | None
-    paid_at: datetime | None
-    uncollectible_at: datetime | None
-    voided_at: datetime | None
-    opening: Money | None = None
-
-    @property
-    def subscription_ids(self) -> tuple[str, ...]:
-        """Every subscription that it bills."""
-        return () if self.subscription_id is None else (self.subscription_id, *self.further_subscription_ids)
-
-    @property
-    def subtotal(self) -> Money:
-        """The sum of the lines' amounts: before discounts and tax that comes on top, and with what they include."""
-        return sum_money((line.amount for line in self.lines), self.currency)
-
-    @property
-    def total_discount(self) -> Money:
-        """What all discounts take off together; nothing off a draft."""
-        return sum_money((each.amount for each in self.discounts), self.currency)
-
-    @property
-    def total_tax(self) -> Money:
-        """All tax, on top or included; none of a draft."""
-        return sum_money((total.tax for total in (() if self.tax is None else self.tax.totals)), self.currency)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing can be paid on it any more: it is paid, or void."""
-        return self.status in {InvoiceStatus.PAID, InvoiceStatus.VOID}
-
-    @property
-    def is_payable(self) -> bool:
-        """Whether it may be paid: it is open, or was written off."""
-        return self.status in {InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE}
-
-    @property
-    def amount_due(self) -> Money:
-        """What is still to be paid, and would be of a draft; of an uncollectible one what is written off, and would be
-        recovered. Never below zero."""
-        if self.status is InvoiceStatus.VOID:
-            return Money.zero(self.currency)
-        paid = PaymentFigures(captured=self.amount_paid, refunded=self.amount_given_back)
-        return balance_of(self.total, self.amount_credited, self.amount_applied, (paid,))
 
 
 def payable(streams: Streams, invoice_id: str) -> Invoice:

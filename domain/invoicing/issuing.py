@@ -13,7 +13,7 @@ from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.discounting import discounts_of, used, uses_of
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
-from domain.invoicing.invoice import INVOICE, Invoice
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_discount import Discountable
 from domain.invoicing.invoice_line import (
     MAX_INVOICE_LINES,
@@ -24,6 +24,7 @@ from domain.invoicing.invoice_line import (
 )
 from domain.invoicing.numbering import take_number
 from domain.invoicing.settlement import paid_by_nothing
+from domain.invoicing.state import Invoice
 from domain.invoicing.taxation import lines_discounted, taxed
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.rounding import Rounding

@@ -13,7 +13,7 @@ from domain.customers.customer import (
     customer_time,
     time_of,
 )
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus, payable
+from domain.invoicing.invoice import INVOICE, payable
 from domain.invoicing.settlement import (
     ApplyCustomerBalance,
     InvalidPaymentAmount,
@@ -33,6 +33,7 @@ from domain.invoicing.settlement import (
     SurplusIsSpent,
     paid_by_nothing,
 )
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
 

@@ -7,8 +7,9 @@ from typing import Final
 
 from domain.invoicing.collection import CollectionMethod, CollectionStatus, InvoiceCollectionFailed
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
-from domain.invoicing.invoice import INVOICE, Invoice
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
+from domain.invoicing.state import Invoice
 from domain.kernel.saga import Deadline, Saga, SagaState
 from domain.kernel.stream import Command
 from domain.payments.commands import CollectInvoice

@@ -11,9 +11,10 @@ from typing import Final
 from domain.customers.customer import CUSTOMER, Customer, check_currency, customer_time, open_for_business, time_of
 from domain.customers.payment_method import NoPaymentMethod, PaymentMethod, usable_by
 from domain.invoicing.collection import InvoiceCollectionFailed, InvoicePaymentStarted
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceNotOpen, InvoiceStatus, payable
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, payable
 from domain.invoicing.settlement import InvalidPaymentAmount
 from domain.invoicing.settlement_commands import balance_applied, received
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata
 from domain.kernel.money import Money

@@ -14,8 +14,9 @@ from domain.invoicing.collection import (
 )
 from domain.invoicing.credit_note import CreditNoteRefunded, CreditNoteRefundFailed
 from domain.invoicing.finalization import InvoiceVoided
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.consequences import Consequence
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Streams

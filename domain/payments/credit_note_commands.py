@@ -25,10 +25,11 @@ from domain.invoicing.credit_note import (
     named,
 )
 from domain.invoicing.crediting import credited
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.number_series import CREDIT_NOTES
 from domain.invoicing.numbering import take_number
 from domain.invoicing.settlement import paid_by_nothing
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.metadata import with_change
 from domain.kernel.money import Money

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.crediting import left_of
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.issuing import foreseen_lines
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.unused_credit import GivesBack
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money

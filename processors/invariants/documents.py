@@ -16,7 +16,8 @@ from domain.discounts.coupon import COUPON
 from domain.discounts.discount import DISCOUNT
 from domain.invoicing.credit_note import CreditNoteIssued, CreditNoteVoided
 from domain.invoicing.finalization import InvoiceFinalized
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.accounts import (
     ALLOWANCES,
     CHART,

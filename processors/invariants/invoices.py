@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Final
 
 from domain.invoicing.credit_note import Credited
-from domain.invoicing.invoice import Invoice, InvoiceStatus
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.accounts import (
     BAD_DEBT,
     CASH,

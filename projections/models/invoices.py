@@ -1,6 +1,7 @@
 """Invoices with their lines, as they are now."""
 
-from domain.invoicing.invoice import INVOICE, Invoice
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import Invoice
 from domain.kernel.money import Money
 from projections.read_model import Projection
 from projections.status_tally import status_tally

@@ -20,7 +20,7 @@ from domain.invoicing.credit_note import GiveBack, IssueCreditNote, VoidCreditNo
 from domain.invoicing.crediting import left_of
 from domain.invoicing.draft import DraftInvoice
 from domain.invoicing.finalization import VoidInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.settlement import (
     ApplyCustomerBalance,
@@ -28,6 +28,7 @@ from domain.invoicing.settlement import (
     PayInvoiceOutOfBand,
     ReversePaymentOutOfBand,
 )
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import Side
 from domain.kernel.identifiers import REFUND, derived_id
 from domain.kernel.money import Money

@@ -5,7 +5,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.accounts import TAX_PAYABLE, Side
 from schemas.codec import decode_entry
 from testing.histories import History

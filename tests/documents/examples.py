@@ -10,8 +10,9 @@ from documents.invoice_document import Document, InvoiceFacts, invoice_document
 from domain.customers.customer import CUSTOMER
 from domain.invoicing.billing_settings import Seller
 from domain.invoicing.finalization import InvoiceFinalized
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceEvent
+from domain.invoicing.invoice import INVOICE, InvoiceEvent
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.state import Invoice
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from testing.examples.streams import BY_HAND, CUSTOMER_ID, IN_ADVANCE, INVOICE_ID, customer_created, id_of

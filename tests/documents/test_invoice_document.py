@@ -14,9 +14,10 @@ from domain.customers.locales import LANGUAGES
 from domain.invoicing.billing_settings import Seller
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.finalization import InvoiceVoided
-from domain.invoicing.invoice import INVOICE, Invoice
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine, LinePricing
 from domain.invoicing.settlement import InvoicePaid, InvoicePartlyPaid
+from domain.invoicing.state import Invoice
 from domain.kernel.currency import EXPONENTS, CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.rounding import STANDARD_ROUNDING

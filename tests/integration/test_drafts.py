@@ -14,8 +14,9 @@ from domain.invoicing.billing_settings import ChangeBillingSettings
 from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.finalization import VoidInvoice
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.number_series import CREDIT_NOTES, NumberSeries
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.stream import Command, WorkKind
 from domain.pricing.models import PerUnit

@@ -12,7 +12,8 @@ import pytest
 from api.http.reading import TenantReader
 from domain.catalogue import STREAMS
 from domain.customers.customer import CUSTOMER
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.accounts import CHART, Side
 from domain.kernel.money import Money
 from domain.payments.commands import CreatePayment, RecordPaymentCaptured

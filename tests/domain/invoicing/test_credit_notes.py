@@ -32,10 +32,11 @@ from domain.invoicing.credit_note import (
     named,
 )
 from domain.invoicing.finalization import VoidInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import LineTax, TaxFacts, TaxTotal
 from domain.invoicing.settlement import InvoiceIsCredited, MarkInvoiceUncollectible, PayInvoiceOutOfBand
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import (
     BAD_DEBT,
     CUSTOMER_BALANCE,

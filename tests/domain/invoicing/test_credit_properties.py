@@ -13,7 +13,8 @@ from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.credit_amounts import CreditExceedsLine, NothingToCredit
 from domain.invoicing.credit_note import CreditExceedsInvoice, IssueCreditNote, WantedCredit
 from domain.invoicing.crediting import left_of
-from domain.invoicing.invoice import INVOICE, Invoice
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import Invoice
 from domain.kernel.money import Money
 from testing.examples.streams import INVOICE_ID, customer_created, draft, id_of, line, usd
 from testing.examples.taxes import BERLIN, IN_GERMANY, PARIS, QUEBEC, create_rate, register

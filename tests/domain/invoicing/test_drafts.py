@@ -31,11 +31,12 @@ from domain.invoicing.draft import (
     RemoveInvoiceItem,
 )
 from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_discount import Discountable
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL, InvalidInvoiceLines, InvalidLinePeriod, InvoiceLine
 from domain.invoicing.issuing import MAX_TOTAL_WITH_WAITING_ITEMS
 from domain.invoicing.number_series import SERIES_AT_FIRST, NumberSeries, UnknownNumberSeries
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.waiting_item_commands import AddWaitingItem, RemoveWaitingItem
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.kernel.money import Money

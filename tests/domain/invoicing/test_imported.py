@@ -18,8 +18,9 @@ from domain.invoicing.imported import (
     NotYet,
     PaidAboveDue,
 )
-from domain.invoicing.invoice import INVOICE, Invoice, InvoiceNotOpen
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
 from domain.invoicing.settlement import InvalidPaymentAmount, PayInvoiceOutOfBand
+from domain.invoicing.state import Invoice
 from domain.kernel.accounts import BAD_DEBT, CASH, CUSTOMER_BALANCE, OPENING_BALANCES, RECEIVABLE
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal

@@ -11,7 +11,7 @@ from domain.invoicing.collection import CollectionStatus, InvoiceCollectionFaile
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceAlreadyExists, InvoiceNotFound, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, InvoiceAlreadyExists, InvoiceNotFound, InvoiceNotOpen
 from domain.invoicing.invoice_line import (
     MAX_INVOICE_LINES,
     MAX_INVOICE_TOTAL,
@@ -20,6 +20,7 @@ from domain.invoicing.invoice_line import (
     InvoiceLine,
 )
 from domain.invoicing.settlement import PayInvoiceOutOfBand
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import CASH, DEFERRED_REVENUE, RECEIVABLE, REVENUE, Posting
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind

@@ -10,8 +10,9 @@ from domain.customers.tax_location import TaxLocation
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.explanation import ExplanationKind, explain_billed
 from domain.invoicing.finalization import VoidInvoice
-from domain.invoicing.invoice import INVOICE, Invoice
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.state import Invoice
 from domain.kernel.accounts import (
     CUSTOMER_BALANCE,
     DEFERRED_REVENUE,

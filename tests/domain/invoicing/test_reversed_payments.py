@@ -6,7 +6,7 @@ from domain.customers.customer import CUSTOMER, NotCustomersCurrency
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.credit_note import IssueCreditNote
 from domain.invoicing.finalization import VoidInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
 from domain.invoicing.settlement import (
     ApplyCustomerBalance,
     InvalidPaymentAmount,
@@ -18,6 +18,7 @@ from domain.invoicing.settlement import (
     ReversePaymentOutOfBand,
     SurplusIsSpent,
 )
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import BAD_DEBT, CASH, CUSTOMER_BALANCE, RECEIVABLE
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, Event

@@ -6,7 +6,7 @@ from domain.customers.customer import CUSTOMER, NotCustomersCurrency
 from domain.invoicing.collection import CollectionStatus
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
 from domain.invoicing.settlement import (
     InvalidPaymentAmount,
     InvoiceIsPartlyPaid,
@@ -14,6 +14,7 @@ from domain.invoicing.settlement import (
     MarkInvoiceUncollectible,
     PayInvoiceOutOfBand,
 )
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import (
     BAD_DEBT,
     CASH,

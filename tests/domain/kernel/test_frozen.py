@@ -7,7 +7,7 @@ import pytest
 
 from domain.customers.customer import Customer
 from domain.customers.payment_method import PaymentMethod
-from domain.invoicing.invoice import Invoice
+from domain.invoicing.state import Invoice
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money

@@ -4,7 +4,8 @@ import pytest
 
 from domain.customers.payment_method import DetachPaymentMethod
 from domain.invoicing.collection import CollectionMethod, CollectionStatus
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.stream import Command, Event, Schedule
 from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.cancellation import (

@@ -2,7 +2,8 @@
 
 from domain.invoicing.collection import CollectionStatus, InvoiceCollectionFailed
 from domain.invoicing.commands import FinalizeInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.identifiers import is_id
 from domain.kernel.stream import Finish, Schedule, WorkKind
 from domain.payments import charge_saga

@@ -5,8 +5,9 @@ from typing import Any
 
 from domain.customers.customer import CUSTOMER
 from domain.invoicing.collection import CollectionStatus
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.settlement import MarkInvoiceUncollectible, PayInvoiceOutOfBand
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import (
     ALLOWANCES,
     BAD_DEBT,

@@ -4,8 +4,9 @@ import pytest
 
 from domain.invoicing.collection import CollectionStatus
 from domain.invoicing.finalization import VoidInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
 from domain.invoicing.settlement import PayInvoiceOutOfBand
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import CUSTOMER_BALANCE, GATEWAY_CLEARING, RECEIVABLE
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.payments import refund_saga

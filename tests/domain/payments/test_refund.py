@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import ALLOWANCES, CUSTOMER_BALANCE, GATEWAY_CLEARING, REFUNDS_PAYABLE
 from domain.kernel.money import Money
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind

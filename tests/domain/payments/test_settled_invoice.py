@@ -5,8 +5,9 @@ import pytest
 from domain.customers.customer import SetDefaultPaymentMethod
 from domain.invoicing.collection import CollectionMethod, CollectionStatus
 from domain.invoicing.finalization import InvoiceVoided, VoidInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceNotOpen, InvoiceStatus
+from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
 from domain.invoicing.settlement import InvoicePaid, PayInvoiceOutOfBand
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.stream import Command, Schedule
 from domain.payments.cancel_commands import ExpirePaymentAttempt, RecordPaymentCanceled
 from domain.payments.cancellation import CancelReason, PaymentAttemptCanceled, PaymentCancelRequested

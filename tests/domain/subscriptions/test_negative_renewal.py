@@ -3,7 +3,8 @@
 from domain.customers.customer import CUSTOMER
 from domain.invoicing.collection import CollectionStatus
 from domain.invoicing.finalization import InvoiceFinalized
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import CUSTOMER_BALANCE, DEFERRED_REVENUE
 from domain.payments import charge_saga
 from testing.examples.streams import (

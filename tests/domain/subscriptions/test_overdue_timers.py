@@ -14,8 +14,8 @@ from domain.catalog.price import CreatePrice
 from domain.customers.customer import DeleteCustomer
 from domain.customers.test_clock import AdvanceTestClock, CompleteTestClockAdvance, MoveTestClock
 from domain.invoicing.finalization import InvoiceFinalized, VoidInvoice
-from domain.invoicing.invoice import Invoice
 from domain.invoicing.settlement import PayInvoiceOutOfBand
+from domain.invoicing.state import Invoice
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, WorkKind

@@ -11,8 +11,9 @@ from domain.customers.customer import CUSTOMER, DeleteCustomer
 from domain.invoicing.billing_settings import ChangeBillingSettings
 from domain.invoicing.collection import InvoiceCollectionFailed
 from domain.invoicing.finalization import InvoiceFinalized, VoidInvoice
-from domain.invoicing.invoice import INVOICE, Invoice
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.settlement import PayInvoiceOutOfBand
+from domain.invoicing.state import Invoice
 from domain.kernel.identifiers import INVOICE as INVOICES
 from domain.kernel.identifiers import derived_id
 from domain.payments.commands import CollectInvoice

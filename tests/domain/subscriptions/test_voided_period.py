@@ -2,8 +2,9 @@
 
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.finalization import VoidInvoice
-from domain.invoicing.invoice import INVOICE, InvoiceStatus
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE
 from domain.subscriptions.subscription import RenewalNotDue
 from testing.examples.streams import (
