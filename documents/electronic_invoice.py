@@ -1,11 +1,13 @@
 """An invoice as machines read it: EN 16931 in UN/CEFACT's syntax (CII D22B), which its PDF carries (Factur-X). Pure.
 
 It says what was issued: nothing in it changes when the invoice is paid or credited. What the standard cannot say, no
-file says: `electronic_invoice` is None then, and the PDF is the invoice.
+file says: `electronic_invoice` is None then, and the PDF is the invoice. A credit note's (`electronic_credit_note.py`)
+is written by the same hand.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -13,7 +15,6 @@ from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
 from documents.invoice_document import InvoiceFacts
-from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxTotal
 from domain.invoicing.state import InvoiceStatus
 from domain.kernel.currency import EXPONENTS
@@ -34,6 +35,7 @@ _VAT_ID: Final = re.compile(r"[A-Z]{2}[0-9A-Za-z]+")
 _NAMESPACES: Final = {
     "rsm": "urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100",
     "ram": "urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100",
+    "qdt": "urn:un:unece:uncefact:data:standard:QualifiedDataType:100",
     "udt": "urn:un:unece:uncefact:data:standard:UnqualifiedDataType:100",
 }
 _UNTAXED: Final = {
@@ -44,43 +46,103 @@ _UNTAXED: Final = {
 """By the reason: the standard's category, its words and its code."""
 
 
-class _Unsayable(Exception):
+class Unsayable(Exception):
     """The standard has no words for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A line at its net amount, after discounts and without tax; `rate_ids` are those of the taxes that it bears."""
+
+    name: str
+    quantity: Decimal
+    net: Money
+    treatment: TaxTreatment
+    rate_ids: tuple[str, ...]
+    period: tuple[datetime, datetime] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """What the file says besides who sells to whom. `type_code` is of UNTDID 1001. Of `total`, `applied` was paid as it
+    was issued; `terms` says how the rest is, where no day does. `credits` is the number and the date of the invoice
+    that a credit note is for.
+    """
+
+    type_code: str
+    number: str
+    at: datetime
+    items: tuple[Item, ...]
+    totals: tuple[TaxTotal, ...]
+    total: Money
+    applied: Money
+    due_at: datetime | None = None
+    terms: str | None = None
+    credits: tuple[str, datetime] | None = None
 
 
 def electronic_invoice(facts: InvoiceFacts) -> str | None:
     """The file; None for a void invoice, of whoever was erased, where nothing is said of tax, and where the standard
     wants what is not known (the seller's number, where the buyer is) or cannot say it: a tax other than VAT."""
-    if facts.invoice.status is InvoiceStatus.VOID or facts.is_erased:
+    invoice = facts.invoice
+    if invoice.status is InvoiceStatus.VOID or facts.is_erased or invoice.tax is None:
         return None
+    assert invoice.finalized_at is not None, "a draft has no document"
+    items: list[Item] = []
+    for line in invoice.lines:
+        assert line.tax is not None, "every line of an invoice with tax says its own"
+        start, end = line.period_start, line.period_end
+        items.append(
+            Item(
+                name=line.description,
+                quantity=line.quantity,
+                net=line.net,
+                treatment=line.tax.treatment,
+                rate_ids=tuple(share.rate_id for share in line.tax.shares),
+                period=None if start is None or end is None or start >= end else (start, end),
+            )
+        )
+    issued = Issued(
+        type_code=_INVOICE,
+        number=invoice.number or "",
+        at=invoice.finalized_at,
+        items=tuple(items),
+        totals=invoice.tax.totals,
+        total=invoice.total,
+        applied=invoice.amount_applied,
+        due_at=invoice.due_at,
+    )
+    return written(issued, facts)
+
+
+def written(issued: Issued, facts: InvoiceFacts) -> str | None:
+    """The file that says it; None where the standard cannot."""
     try:
-        made = _document(facts)
-    except _Unsayable:
+        made = _document(issued, facts)
+    except Unsayable:
         return None
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(made, encoding="unicode")
 
 
-def _document(facts: InvoiceFacts) -> ET.Element:
-    invoice = facts.invoice
-    assert invoice.finalized_at is not None, "a draft has no document"
-    if EXPONENTS[invoice.currency] > _DECIMALS_MAX:
-        raise _Unsayable
-    totals = _categories(facts)
+def _document(issued: Issued, facts: InvoiceFacts) -> ET.Element:
+    if EXPONENTS[facts.invoice.currency] > _DECIMALS_MAX:
+        raise Unsayable
+    totals = _categories(issued)
     root = ET.Element("rsm:CrossIndustryInvoice", {f"xmlns:{name}": uri for name, uri in _NAMESPACES.items()})
     context = _within(root, "rsm:ExchangedDocumentContext", "ram:GuidelineSpecifiedDocumentContextParameter")
     _say(context, "ram:ID", PROFILE)
     head = _within(root, "rsm:ExchangedDocument")
-    _say(head, "ram:ID", invoice.number or "")
-    _say(head, "ram:TypeCode", _INVOICE)
-    _day(_within(head, "ram:IssueDateTime"), invoice.finalized_at, facts)
+    _say(head, "ram:ID", issued.number)
+    _say(head, "ram:TypeCode", issued.type_code)
+    _day(_within(head, "ram:IssueDateTime"), issued.at, facts)
     transaction = _within(root, "rsm:SupplyChainTradeTransaction")
-    for nth, line in enumerate(invoice.lines, 1):
-        _line(_within(transaction, "ram:IncludedSupplyChainTradeLineItem"), nth, line, facts)
+    for nth, item in enumerate(issued.items, 1):
+        _line(_within(transaction, "ram:IncludedSupplyChainTradeLineItem"), nth, item, issued, facts)
     agreement = _within(transaction, "ram:ApplicableHeaderTradeAgreement")
     _seller(_within(agreement, "ram:SellerTradeParty"), facts, totals)
     _buyer(_within(agreement, "ram:BuyerTradeParty"), facts, totals)
     _within(transaction, "ram:ApplicableHeaderTradeDelivery")
-    _settlement(_within(transaction, "ram:ApplicableHeaderTradeSettlement"), facts, totals)
+    _settlement(_within(transaction, "ram:ApplicableHeaderTradeSettlement"), issued, facts, totals)
     return root
 
 
@@ -119,18 +181,15 @@ class _Category:
             _say(parent, "ram:RateApplicablePercent", f"{self.percent:f}")
 
 
-def _categories(facts: InvoiceFacts) -> list[_Category]:
+def _categories(issued: Issued) -> list[_Category]:
     """The tax totals as the standard breaks them down."""
-    invoice = facts.invoice
-    if invoice.tax is None:
-        raise _Unsayable
     found: list[_Category] = []
-    for total in invoice.tax.totals:
+    for total in issued.totals:
         category = _category(total)
         category.taxable, category.tax = total.taxable, total.tax
         found.append(category)
     if len(found) > 1 and any(each.code == "O" for each in found):
-        raise _Unsayable
+        raise Unsayable
     return found
 
 
@@ -138,7 +197,7 @@ def _category(total: TaxTotal) -> _Category:
     if total.treatment is not TaxTreatment.TAXED:
         return _untaxed(total.treatment)
     if total.kind != _VAT or total.percent is None:
-        raise _Unsayable
+        raise Unsayable
     return _Category("S" if total.percent else "Z", total.percent)
 
 
@@ -147,47 +206,45 @@ def _untaxed(treatment: TaxTreatment) -> _Category:
     return _Category(code, None if code == "O" else Decimal(0), reason, why)
 
 
-def _of_line(line: InvoiceLine, facts: InvoiceFacts) -> _Category:
-    tax = facts.invoice.tax
-    assert line.tax is not None, "every line of an invoice with tax says its own"
-    assert tax is not None, "its categories were looked at before"
-    if line.tax.treatment is not TaxTreatment.TAXED:
-        return _untaxed(line.tax.treatment)
-    if len(line.tax.shares) != 1:
-        raise _Unsayable
-    return _category(next(each for each in tax.totals if each.rate_id == line.tax.shares[0].rate_id))
+def _of_item(item: Item, issued: Issued) -> _Category:
+    if item.treatment is not TaxTreatment.TAXED:
+        return _untaxed(item.treatment)
+    borne = [each for each in issued.totals if each.rate_id in item.rate_ids]
+    if len(item.rate_ids) != 1 or not borne:
+        raise Unsayable
+    return _category(borne[0])
 
 
-def _line(item: ET.Element, nth: int, line: InvoiceLine, facts: InvoiceFacts) -> None:
-    """At its net amount, after discounts and without tax; a deduction is a quantity below zero."""
-    _say(_within(item, "ram:AssociatedDocumentLineDocument"), "ram:LineID", str(nth))
-    _say(_within(item, "ram:SpecifiedTradeProduct"), "ram:Name", line.description)
-    price, quantity = _priced(line)
-    agreement = _within(item, "ram:SpecifiedLineTradeAgreement", "ram:NetPriceProductTradePrice")
+def _line(line: ET.Element, nth: int, item: Item, issued: Issued, facts: InvoiceFacts) -> None:
+    """A deduction is a quantity below zero."""
+    _say(_within(line, "ram:AssociatedDocumentLineDocument"), "ram:LineID", str(nth))
+    _say(_within(line, "ram:SpecifiedTradeProduct"), "ram:Name", item.name)
+    price, quantity = _priced(item)
+    agreement = _within(line, "ram:SpecifiedLineTradeAgreement", "ram:NetPriceProductTradePrice")
     _say(agreement, "ram:ChargeAmount", price)
-    _say(_within(item, "ram:SpecifiedLineTradeDelivery"), "ram:BilledQuantity", quantity, unitCode=_PIECE)
-    settlement = _within(item, "ram:SpecifiedLineTradeSettlement")
-    category, tax = _of_line(line, facts), _within(settlement, "ram:ApplicableTradeTax")
+    _say(_within(line, "ram:SpecifiedLineTradeDelivery"), "ram:BilledQuantity", quantity, unitCode=_PIECE)
+    settlement = _within(line, "ram:SpecifiedLineTradeSettlement")
+    category, tax = _of_item(item, issued), _within(settlement, "ram:ApplicableTradeTax")
     _say(tax, "ram:TypeCode", "VAT")
     category.shown(tax)
     category.rate(tax)
-    if line.period_start is not None and line.period_end is not None and line.period_start < line.period_end:
+    if item.period is not None:
+        start, end = item.period
         period = _within(settlement, "ram:BillingSpecifiedPeriod")
-        _day(_within(period, "ram:StartDateTime"), line.period_start, facts)
-        last = max(line.period_start, line.period_end - timedelta(microseconds=1))
-        _day(_within(period, "ram:EndDateTime"), last, facts)
+        _day(_within(period, "ram:StartDateTime"), start, facts)
+        _day(_within(period, "ram:EndDateTime"), max(start, end - timedelta(microseconds=1)), facts)
     sums = _within(settlement, "ram:SpecifiedTradeSettlementLineMonetarySummation")
-    _say(sums, "ram:LineTotalAmount", _amount(line.net))
+    _say(sums, "ram:LineTotalAmount", _amount(item.net))
 
 
-def _priced(line: InvoiceLine) -> tuple[str, str]:
+def _priced(item: Item) -> tuple[str, str]:
     """A price that is not below zero and a quantity, whose product is the net amount exactly."""
-    net = Decimal(_amount(line.net))
-    if line.quantity > 0:
-        each = abs(net) / line.quantity
+    net = Decimal(_amount(item.net))
+    if item.quantity > 0:
+        each = abs(net) / item.quantity
         rounded = round(each, _PRICE_DECIMALS_MAX)
-        if rounded * line.quantity == abs(net):
-            return _plain(rounded), _plain(line.quantity if net >= 0 else -line.quantity)
+        if rounded * item.quantity == abs(net):
+            return _plain(rounded), _plain(item.quantity if net >= 0 else -item.quantity)
     return _plain(abs(net)), "1" if net >= 0 else "-1"
 
 
@@ -202,7 +259,7 @@ def _seller(party: ET.Element, facts: InvoiceFacts, categories: list[_Category])
     number = None if tax is None else tax.seller_number or _own_vat_id(facts.seller.tax_id or "", country or "")
     known_by = number or seller.tax_id
     if country is None or known_by is None:
-        raise _Unsayable
+        raise Unsayable
     is_outside = any(each.code == "O" for each in categories)
     is_vat_id = number is not None and _VAT_ID.fullmatch(number) is not None
     if is_outside or not is_vat_id:
@@ -213,7 +270,7 @@ def _seller(party: ET.Element, facts: InvoiceFacts, categories: list[_Category])
         registration = _within(party, "ram:SpecifiedTaxRegistration")
         _say(registration, "ram:ID", number, schemeID="VA" if is_vat_id else "FC")
     elif not is_outside:
-        raise _Unsayable
+        raise Unsayable
 
 
 def _own_vat_id(printed: str, country: str) -> str | None:
@@ -228,7 +285,7 @@ def _buyer(party: ET.Element, facts: InvoiceFacts, categories: list[_Category]) 
     place = None if facts.invoice.tax is None else facts.invoice.tax.place
     country = _text(address, "country") or (None if place is None else place.country)
     if not isinstance(name, str) or not name or not country:
-        raise _Unsayable
+        raise Unsayable
     _say(party, "ram:Name", name)
     lines = tuple(filter(None, (_text(address, "line1"), _text(address, "line2"))))
     _address(
@@ -241,7 +298,7 @@ def _buyer(party: ET.Element, facts: InvoiceFacts, categories: list[_Category]) 
     vat_id = _vat_id(person.get("tax_ids"))
     is_reverse = any(each.code == "AE" for each in categories)
     if is_reverse and vat_id is None:
-        raise _Unsayable
+        raise Unsayable
     if vat_id is not None and not any(each.code == "O" for each in categories):
         _say(_within(party, "ram:SpecifiedTaxRegistration"), "ram:ID", vat_id, schemeID="VA")
 
@@ -269,9 +326,9 @@ def _address(
     _say(address, "ram:CountryID", country)
 
 
-def _settlement(settlement: ET.Element, facts: InvoiceFacts, categories: list[_Category]) -> None:
-    invoice = facts.invoice
-    _say(settlement, "ram:InvoiceCurrencyCode", invoice.currency)
+def _settlement(settlement: ET.Element, issued: Issued, facts: InvoiceFacts, categories: list[_Category]) -> None:
+    currency = facts.invoice.currency
+    _say(settlement, "ram:InvoiceCurrencyCode", currency)
     for category in categories:
         assert category.tax is not None, "a total has its amounts"
         assert category.taxable is not None, "a total has its amounts"
@@ -285,14 +342,23 @@ def _settlement(settlement: ET.Element, facts: InvoiceFacts, categories: list[_C
         if category.why is not None:
             _say(tax, "ram:ExemptionReasonCode", category.why)
         category.rate(tax)
-    if invoice.due_at is not None:
-        terms = _within(settlement, "ram:SpecifiedTradePaymentTerms", "ram:DueDateDateTime")
-        _day(terms, invoice.due_at, facts)
-    net = sum_money((line.net for line in invoice.lines), invoice.currency)
+    if issued.terms is not None or issued.due_at is not None:
+        terms = _within(settlement, "ram:SpecifiedTradePaymentTerms")
+        if issued.terms is not None:
+            _say(terms, "ram:Description", issued.terms)
+        if issued.due_at is not None:
+            _day(_within(terms, "ram:DueDateDateTime"), issued.due_at, facts)
+    net = sum_money((item.net for item in issued.items), currency)
     sums = _within(settlement, "ram:SpecifiedTradeSettlementHeaderMonetarySummation")
     _say(sums, "ram:LineTotalAmount", _amount(net))
     _say(sums, "ram:TaxBasisTotalAmount", _amount(net))
-    _say(sums, "ram:TaxTotalAmount", _amount(invoice.total_tax), currencyID=invoice.currency)
-    _say(sums, "ram:GrandTotalAmount", _amount(invoice.total))
-    _say(sums, "ram:TotalPrepaidAmount", _amount(invoice.amount_applied))
-    _say(sums, "ram:DuePayableAmount", _amount(invoice.total - invoice.amount_applied))
+    all_tax = sum_money((total.tax for total in issued.totals), currency)
+    _say(sums, "ram:TaxTotalAmount", _amount(all_tax), currencyID=currency)
+    _say(sums, "ram:GrandTotalAmount", _amount(issued.total))
+    _say(sums, "ram:TotalPrepaidAmount", _amount(issued.applied))
+    _say(sums, "ram:DuePayableAmount", _amount(issued.total - issued.applied))
+    if issued.credits is not None:
+        number, at = issued.credits
+        invoice = _within(settlement, "ram:InvoiceReferencedDocument")
+        _say(invoice, "ram:IssuerAssignedID", number)
+        _day(_within(invoice, "ram:FormattedIssueDateTime"), at, facts, of_date="qdt:DateTimeString")

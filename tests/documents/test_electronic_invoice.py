@@ -1,4 +1,4 @@
-"""The file inside an invoice's PDF: EN 16931, by the official schematron, and what the invoice says to the cent."""
+"""The file inside the PDF of an invoice or credit note: EN 16931, by the official schematron, to the cent."""
 
 import io
 import subprocess
@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from pypdf import PdfReader
 
+from documents.electronic_credit_note import electronic_credit_note
 from documents.electronic_invoice import FILE_NAME, electronic_invoice
 from documents.factur_x import NAMESPACE, NotOurs, with_metadata
 from documents.invoice_document import InvoiceFacts
@@ -20,9 +21,11 @@ from domain.customers.customer import CUSTOMER
 from domain.customers.tax_location import TaxLocation
 from domain.invoicing.billing_settings import Seller
 from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.credit_note import CreditNote, IssueCreditNote, VoidCreditNote, WantedCredit
 from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from host.embedded.jars import jars_of, kafka_jars
@@ -33,6 +36,7 @@ from testing.examples.taxes import BERLIN, PARIS, QUEBEC, create_rate, register,
 from testing.specification import given
 from tests.documents.examples import ADA, SELLER, as_sent, document, line
 
+NOTE_ID = id_of("cn_")
 LOCK = Path(__file__).with_name("en16931.lock")
 RULES = "external/schematron/1.3.9/cii/EN16931-CII-validation.xslt"
 FAILED = "{http://purl.oclc.org/dsdl/svrl}failed-assert"
@@ -55,18 +59,18 @@ def facts(
     person: dict[str, Any] | None = None,
     by: tuple[Any, ...] = (),
     seller: Seller = SELLER,
-    void: bool = False,
+    then: tuple[Any, ...] = (),
     **customer: Any,
 ) -> InvoiceFacts:
-    """Of an invoice that was finalized for somebody there."""
+    """Of an invoice that was finalized for somebody there, and of what came then."""
     finalized = given(
         *(by or taxed_in_germany()),
         create_customer(currency=EUR, tax_location=place, **customer),
         draft(*lines, currency=EUR),
         FinalizeInvoice(invoice_id=INVOICE_ID),
     )
-    if void:
-        finalized = finalized.and_then(VoidInvoice(invoice_id=INVOICE_ID))
+    if then:
+        finalized = finalized.and_then(*then)
     return InvoiceFacts(
         invoice=finalized.books.states[INVOICE.name, INVOICE_ID],
         seller=seller,
@@ -79,6 +83,20 @@ def facts(
     )
 
 
+def credit(*lines: WantedCredit, amount: int | None = None) -> IssueCreditNote:
+    """All of it, unless lines or an amount are named."""
+    wanted = None if amount is None else Money(amount, EUR)
+    return IssueCreditNote(credit_note_id=NOTE_ID, invoice_id=INVOICE_ID, lines=lines, amount=wanted)
+
+
+def file_of(told: InvoiceFacts) -> str | None:
+    """That of its credit note, where it has one; else its own."""
+    notes: tuple[CreditNote, ...] = told.invoice.credit_notes
+    return electronic_credit_note(notes[-1], told) if notes else electronic_invoice(told)
+
+
+TWO_OF_THREE = WantedCredit(line_id=id_of("il_", 1), quantity=Decimal(2))
+PAID = PayInvoiceOutOfBand(invoice_id=INVOICE_ID)
 IN_CANADA = (
     *taxed_in_germany(),
     create_rate("5", "CA", id_of("txr_", 3), kind="gst"),
@@ -92,12 +110,30 @@ SAID: dict[str, InvoiceFacts] = {
     "exempt": facts(line(1, 10_000), tax_exempt=True),
     "not registered there": facts(line(1, 10_000), place=QUEBEC, person=QUINN),
     "a number that is no VAT id": facts(line(1, 10_000), by=(*taxed_in_germany()[:2], register(number="27/123/4567"))),
+    "credited in part, off what is due": facts(
+        line(1, 10_000, quantity=Decimal(3)),
+        line(2, 3_333),
+        then=(
+            credit(WantedCredit(line_id=id_of("il_", 1), quantity=Decimal(2)), WantedCredit(line_id=id_of("il_", 2))),
+        ),
+    ),
+    "credited once it was paid, a deduction among the lines, tax included": facts(
+        line(1, 11_999, tax_inclusive=True), line(2, -1_500), line(3, 5_000), then=(PAID, credit(amount=7_777))
+    ),
+    "a reverse charge credited": facts(
+        line(1, 10_000), place=PARIS, person=PAUL, vat_id_country="FR", then=(credit(),)
+    ),
+    "credited where nobody is registered": facts(line(1, 10_000), place=QUEBEC, person=QUINN, then=(credit(),)),
 }
 UNSAID: dict[str, InvoiceFacts] = {
     "a tax that is no VAT": facts(line(1, 10_000), place=QUEBEC, person=QUINN, by=IN_CANADA),
     "nobody's name": facts(line(1, 10_000), person={"address": {"country": "DE"}}),
-    "void": facts(line(1, 10_000), void=True),
+    "void": facts(line(1, 10_000), then=(VoidInvoice(invoice_id=INVOICE_ID),)),
     "nothing of tax": facts(line(1, 10_000), by=taxed_in_germany()[:1]),
+    "nothing of tax, credited": facts(line(1, 10_000), by=taxed_in_germany()[:1], then=(credit(),)),
+    "a void credit note": facts(
+        line(1, 10_000), then=(credit(amount=500), VoidCreditNote(credit_note_id=NOTE_ID, invoice_id=INVOICE_ID))
+    ),
     "reverse charge without the customer's number": facts(
         line(1, 10_000), place=PARIS, person={**PAUL, "tax_ids": []}, vat_id_country="FR"
     ),
@@ -118,7 +154,7 @@ def test_every_file_keeps_the_rules_of_the_standard(tmp_path: Path) -> None:
     files.mkdir()
     found.mkdir()
     for nth, each in enumerate(SAID.values()):
-        made = electronic_invoice(each)
+        made = file_of(each)
         assert made is not None
         (files / f"{nth:02}.xml").write_text(made, encoding="utf-8")
     spoilt = (files / "00.xml").read_text(encoding="utf-8").replace("GrandTotalAmount>", "GrandTotalAmount>9", 1)
@@ -142,7 +178,7 @@ def test_every_file_keeps_the_rules_of_the_standard(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", sorted(UNSAID))
 def test_what_the_standard_cannot_say_has_no_file(kind: str) -> None:
-    assert electronic_invoice(UNSAID[kind]) is None
+    assert file_of(UNSAID[kind]) is None
 
 
 def test_the_file_says_the_amounts_of_the_invoice_and_stays_when_it_is_paid() -> None:
@@ -162,6 +198,27 @@ def test_the_file_says_the_amounts_of_the_invoice_and_stays_when_it_is_paid() ->
         "BilledQuantity": ["1", "-1"],
     }
     assert [each.text for each in root.iter(RAM + "Name")][-1] == BERTA["name"]
+
+
+def test_the_file_of_a_credit_note_says_what_it_credits_of_which_invoice_and_where_that_went() -> None:
+    told = facts(line(1, 10_000, quantity=Decimal(3)), line(2, 3_333), then=(credit(amount=5_000),))
+    made = file_of(told)
+    assert made is not None
+    root = ET.fromstring(made)  # noqa: S314  ours
+    said = {
+        name: [each.text for each in root.iter(RAM + name)]
+        for name in ("TypeCode", "LineTotalAmount", "TaxTotalAmount", "GrandTotalAmount", "IssuerAssignedID")
+    }
+    assert said == {
+        "TypeCode": ["381", "VAT", "VAT", "VAT"],
+        "LineTotalAmount": ["31.51", "10.50", "42.01"],
+        "TaxTotalAmount": ["7.99"],
+        "GrandTotalAmount": ["50.00"],
+        "IssuerAssignedID": [told.invoice.number],
+    }
+    terms = root.find(f".//{RAM}SpecifiedTradePaymentTerms/{RAM}Description")
+    assert terms is not None
+    assert terms.text == "Taken off the amount due: 50.00 EUR"
 
 
 def test_amounts_with_three_decimals_have_no_file() -> None:

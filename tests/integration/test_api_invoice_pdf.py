@@ -69,6 +69,12 @@ async def pdf(client: Client, invoice: dict[str, Any]) -> bytes:
     return answer.content
 
 
+async def note_pdf(client: Client, note: dict[str, Any]) -> bytes:
+    answer = await client.get(f"/v1/credit-notes/{note['id']}/pdf")
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
 def text_of(made: bytes) -> str:
     pages = PdfReader(io.BytesIO(made)).pages
     return " ".join("\n".join(page.extract_text() for page in pages).split())
@@ -197,6 +203,12 @@ async def test_a_customer_sees_their_own_and_who_sees_no_personal_data_sees_none
     plain = await pdf(client, invoice)
     (inside,) = PdfReader(io.BytesIO(plain)).attachments["factur-x.xml"]
     assert b"<ram:Name>Ada Lovelace</ram:Name>" in inside
+    note = await client.made(
+        "/v1/credit-notes", {"invoice": invoice["id"], "amount": {"amount": 100, "currency": "EUR"}}
+    )
+    (credited,) = PdfReader(io.BytesIO(await note_pdf(client, note))).attachments["factur-x.xml"]
+    assert f"<ram:IssuerAssignedID>{invoice['number']}</ram:IssuerAssignedID>".encode() in credited
+    plain = await pdf(client, invoice)
     made = api.parts.credentials.keys = MadeCredentials(api.parts.credentials.keys)
     for name, kind, role, own in (
         ("portal", PrincipalKind.CUSTOMER, Role.CUSTOMER, str(ada["id"])),
@@ -213,6 +225,7 @@ async def test_a_customer_sees_their_own_and_who_sees_no_personal_data_sees_none
     assert (await portal.post(f"/v1/invoices/{invoice['id']}/pdf-link")).status_code == 403
     hidden = await pdf(viewer, invoice)
     assert not PdfReader(io.BytesIO(hidden)).attachments
+    assert not PdfReader(io.BytesIO(await note_pdf(viewer, note))).attachments
     masked = text_of(hidden)
     assert "Lovelace" not in masked
     assert "London" not in masked
