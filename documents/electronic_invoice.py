@@ -256,12 +256,15 @@ def _plain(number: Decimal) -> str:
 def _seller(party: ET.Element, facts: InvoiceFacts, categories: list[_Category]) -> None:
     seller, tax = facts.seller, facts.invoice.tax
     country = facts.seller_country or (None if tax is None else tax.seller_country)
-    number = None if tax is None else tax.seller_number or _own_vat_id(facts.seller.tax_id or "", country or "")
+    own = _own_vat_id(seller.tax_id or "", country or "")
+    number = None if tax is None else tax.seller_number or own
+    if own is not None and any(each.code == "AE" for each in categories) and not _is_vat_id(number):
+        number = own
     known_by = number or seller.tax_id
     if country is None or known_by is None:
         raise Unsayable
     is_outside = any(each.code == "O" for each in categories)
-    is_vat_id = number is not None and _VAT_ID.fullmatch(number) is not None
+    is_vat_id = _is_vat_id(number)
     if is_outside or not is_vat_id:
         _say(party, "ram:ID", known_by)
     _say(party, "ram:Name", seller.name)
@@ -271,6 +274,10 @@ def _seller(party: ET.Element, facts: InvoiceFacts, categories: list[_Category])
         _say(registration, "ram:ID", number, schemeID="VA" if is_vat_id else "FC")
     elif not is_outside:
         raise Unsayable
+
+
+def _is_vat_id(number: str | None) -> bool:
+    return number is not None and _VAT_ID.fullmatch(number) is not None
 
 
 def _own_vat_id(printed: str, country: str) -> str | None:

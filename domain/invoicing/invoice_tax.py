@@ -40,7 +40,9 @@ class TaxTotal:
 class TaxFacts:
     """What the tax rests on. `place` is where the customer is taxed: their own, unless `is_assumed`; then the seller's.
 
-    `seller_number` is the seller's of the registration by which tax is owed there; None where none is.
+    `seller_number` is the seller's of the registration by which tax is owed there; None where none is. Under the
+    reverse charge the customer owes it, and the seller supplies as who they are in their own country: the registration
+    is that one, if there is one on that date.
     `vat_id_country` is that of the customer's European VAT id, which lies in the vault under `buyer_reference`.
     """
 

@@ -113,10 +113,13 @@ def taxed(
         _with_tax(line, decision, each) for line, decision, each in zip(lines, decided, computed.lines, strict=True)
     )
     rates = {rate.rate_id: rate for decision in decided for rate in decision.rates}
+    known_by = registration
+    if any(decision.treatment is TaxTreatment.REVERSE_CHARGE for decision in decided):
+        known_by = settings.registration(TaxLocation(country=seller_country), on)
     facts = TaxFacts(
         seller_country=seller_country,
-        registration_id=None if registration is None else registration.registration_id,
-        seller_number=None if registration is None else registration.number,
+        registration_id=None if known_by is None else known_by.registration_id,
+        seller_number=None if known_by is None else known_by.number,
         place=place,
         is_assumed=known is None,
         is_exempt=customer.tax_exempt,

@@ -102,11 +102,29 @@ IN_CANADA = (
     create_rate("5", "CA", id_of("txr_", 3), kind="gst"),
     register("CA", id_of("txreg_", 3), number="0815"),
 )
+OWN = "DE123456789"
+"""What the seller has printed of themselves."""
+IN_FRANCE = (
+    create_rate("20", "FR", id_of("txr_", 4)),
+    register("FR", id_of("txreg_", 4), number="FR40303265045"),
+)
+
+
+def to_paul(*by: Any, seller: Seller = SELLER) -> InvoiceFacts:
+    """To a French business, under the reverse charge."""
+    return facts(line(1, 10_000), place=PARIS, person=PAUL, vat_id_country="FR", by=by, seller=seller)
+
+
 SAID: dict[str, InvoiceFacts] = {
     "parts and a deduction": facts(line(1, 10_000, quantity=Decimal(3)), line(2, -1_500), line(3, 3_333)),
     "tax included": facts(line(1, 11_999, tax_inclusive=True), line(2, 5_000, quantity=Decimal("2.5"))),
     "no rate": facts(line(1, 10_000), by=taxed_in_germany("0")),
     "reverse charge": facts(line(1, 10_000), place=PARIS, person=PAUL, vat_id_country="FR"),
+    "reverse charge of a seller who is registered there, too": to_paul(*taxed_in_germany("19", *IN_FRANCE)),
+    "reverse charge by a VAT id that no registration has": to_paul(taxed_in_germany()[0], *IN_FRANCE),
+    "reverse charge beside a number that is no VAT id": to_paul(
+        *taxed_in_germany()[:2], register(number="27/123/4567")
+    ),
     "exempt": facts(line(1, 10_000), tax_exempt=True),
     "not registered there": facts(line(1, 10_000), place=QUEBEC, person=QUINN),
     "a number that is no VAT id": facts(line(1, 10_000), by=(*taxed_in_germany()[:2], register(number="27/123/4567"))),
@@ -125,6 +143,12 @@ SAID: dict[str, InvoiceFacts] = {
     ),
     "credited where nobody is registered": facts(line(1, 10_000), place=QUEBEC, person=QUINN, then=(credit(),)),
 }
+REVERSED = {
+    "reverse charge": "DE136695976",
+    "reverse charge of a seller who is registered there, too": "DE136695976",
+    "reverse charge by a VAT id that no registration has": OWN,
+    "reverse charge beside a number that is no VAT id": OWN,
+}
 UNSAID: dict[str, InvoiceFacts] = {
     "a tax that is no VAT": facts(line(1, 10_000), place=QUEBEC, person=QUINN, by=IN_CANADA),
     "nobody's name": facts(line(1, 10_000), person={"address": {"country": "DE"}}),
@@ -136,6 +160,9 @@ UNSAID: dict[str, InvoiceFacts] = {
     ),
     "reverse charge without the customer's number": facts(
         line(1, 10_000), place=PARIS, person={**PAUL, "tax_ids": []}, vat_id_country="FR"
+    ),
+    "reverse charge of a seller without a number of their own": to_paul(
+        taxed_in_germany()[0], *IN_FRANCE, seller=Seller(name="Example GmbH")
     ),
     "a seller whom no number names": facts(
         line(1, 10_000), place=QUEBEC, person=QUINN, seller=Seller(name="Example GmbH")
@@ -174,6 +201,16 @@ def test_every_file_keeps_the_rules_of_the_standard(tmp_path: Path) -> None:
     }
     assert "BR-CO-15" in failed.pop("spoilt")
     assert failed == {f"{nth:02}": set() for nth in range(len(SAID))}, dict(enumerate(SAID))
+
+
+@pytest.mark.parametrize(("kind", "number"), REVERSED.items())
+def test_under_the_reverse_charge_the_seller_is_named_by_their_own_countrys_vat_id(kind: str, number: str) -> None:
+    """BR-AE-02 of EN 16931 wants a number of the seller and one of the buyer; whose country's, article 226 says."""
+    made = electronic_invoice(SAID[kind])
+    assert made is not None
+    parties = ET.fromstring(made).iter(f"{RAM}SpecifiedTaxRegistration")  # noqa: S314  ours
+    numbers = [(each.get("schemeID"), each.text) for party in parties for each in party]
+    assert numbers == [("VA", number), ("VA", "FR83404833048")]
 
 
 @pytest.mark.parametrize("kind", sorted(UNSAID))

@@ -105,7 +105,8 @@ async def test_who_is_where_decides_what_is_charged_and_the_invoice_says_why(api
     for invoice in found.values():
         assert invoice["total"]["amount"] == 10_000 + invoice["total_tax"]["amount"] == invoice["amount_due"]["amount"]
     paris = found["paris"]["tax"]
-    assert (paris["vat_id_country"], paris["seller_country"], paris["registration"]) == ("FR", "DE", None)
+    assert (paris["vat_id_country"], paris["seller_country"], paris["seller_number"]) == ("FR", "DE", "DE136695976")
+    assert found["geneva"]["tax"]["registration"] is None
     explained = (await client.get(f"/v1/invoices/{found['berlin']['id']}/explanation")).json()
     assert explained["tax"] == found["berlin"]["tax"]
     (line,) = explained["lines"]

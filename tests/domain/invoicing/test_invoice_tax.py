@@ -153,6 +153,29 @@ def test_the_customers_place_and_status_decide_what_is_charged_and_the_invoice_s
     assert found.tax.is_assumed is (customer == {"tax_location": None})
 
 
+IN_FRANCE = (create_rate("20", "FR", id_of("txr_", 4)), register("FR", id_of("txreg_", 4), number="FR83404833048"))
+
+
+def test_under_the_reverse_charge_the_seller_is_known_by_the_number_of_their_own_country() -> None:
+    """Also where they are registered in the customer's country: they owe nothing there (Directive 2006/112/EC, 226)."""
+    by = taxed_in_germany("19", *IN_FRANCE)
+    business = invoice(told(line(1_000, IN_ARREARS), by=by, tax_location=PARIS, vat_id_country="FR")).tax
+    consumer = invoice(told(line(1_000, IN_ARREARS), by=by, tax_location=PARIS)).tax
+    assert business is not None
+    assert consumer is not None
+    assert (business.registration_id, business.seller_number) == (REGISTRATION_ID, "DE136695976")
+    assert (consumer.registration_id, consumer.seller_number) == (id_of("txreg_", 4), "FR83404833048")
+    assert [each.jurisdiction for each in business.totals] == ["FR"]
+
+
+def test_a_seller_who_is_not_registered_in_their_own_country_has_no_number_under_the_reverse_charge() -> None:
+    """The customer owes the tax all the same: that follows from where the two are established."""
+    found = invoice(told(line(1_000, IN_ARREARS), by=(IN_GERMANY, *IN_FRANCE), tax_location=PARIS, vat_id_country="FR"))
+    assert found.tax is not None
+    assert (treatments(found), found.total) == ({TaxTreatment.REVERSE_CHARGE}, usd(1_000))
+    assert (found.tax.registration_id, found.tax.seller_number) == (None, None)
+
+
 def test_an_inclusive_line_keeps_its_amount_where_no_tax_is_due() -> None:
     found = invoice(told(line(1_190, IN_ARREARS, tax_inclusive=True), tax_location=PARIS, vat_id_country="FR"))
     assert (found.total, found.lines[0].net) == (usd(1_190), usd(1_190))
