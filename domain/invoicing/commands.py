@@ -7,7 +7,6 @@ from typing import Final
 
 from domain.customers.customer import balance_moved, open_for_business, time_of
 from domain.invoicing.billing_settings import check_days_until_due
-from domain.invoicing.crediting import given_back_elsewhere
 from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceVoided, VoidInvoice
 from domain.invoicing.invoice import INVOICE
@@ -66,9 +65,9 @@ def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decis
         raise InvoiceIsPartlyPaid(invoice=command.invoice_id, paid=invoice.amount_paid.amount)
     if not invoice.amount_credited.is_zero:
         raise InvoiceIsCredited(invoice=command.invoice_id, credited=invoice.amount_credited.amount)
-    elsewhere = given_back_elsewhere(invoice)
-    if elsewhere:
-        raise InvoiceIsCredited(invoice=command.invoice_id, credited=sum(each.amount.amount for each in elsewhere))
+    if invoice.unused_credits:
+        given_back = sum(each.amount.amount for each in invoice.unused_credits)
+        raise InvoiceIsCredited(invoice=command.invoice_id, credited=given_back)
     taken_back = () if invoice.tax is None else invoice.tax.totals
     voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, tax_taken_back=taken_back, voided_at=at))
     moved = balance_moved(invoice.customer_id, -invoice.amount_applied, at, invoice_id=invoice.invoice_id)

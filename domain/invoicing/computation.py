@@ -53,12 +53,14 @@ class LicensedLine:
 class AmountLine:
     """A line whose amount is known: a proration, an item by hand. Below zero it is a credit, which no coupon touches.
 
-    A proration credit bears the rates of the invoice that charged what it gives back, not today's.
+    A proration credit bears the rates of the invoice that charged what it gives back, not today's. `given_back` is what
+    credits beside the line give back of it: nobody pays that, so a discount is on the rest alone.
     """
 
     line_id: str
     product_id: str
     amount: Money
+    given_back: Money | None = None
     discountable: bool
     tax_rates: tuple[TaxRate, ...] = ()
     tax_inclusive: bool = False
@@ -132,7 +134,7 @@ def compute_invoice(
     line_discounts: Sequence[Money] | None = None
     if coupons:
         discountable = [
-            DiscountableLine(line.product_id, amount, line.discountable)
+            DiscountableLine(line.product_id, _kept(line, amount), line.discountable)
             for line, amount in zip(lines, amounts, strict=True)
         ]
         discounts = discounts_on(discountable, coupons, currency, rounding)
@@ -176,6 +178,11 @@ def _priced(line: MeteredLine | LicensedLine, rounding: Rounding) -> Money:
     if isinstance(line, LicensedLine):
         return licensed_amount_of(line.price, line.quantity, line.share, rounding)
     return amount_of(line.price, line.measured, rounding, line.period_share)
+
+
+def _kept(line: InvoiceLine, amount: Money) -> Money:
+    """What of its amount is going to be paid, but for discounts."""
+    return amount - line.given_back if isinstance(line, AmountLine) and line.given_back is not None else amount
 
 
 def _less(amounts: Sequence[Money], discounts: Sequence[Money]) -> list[Money]:

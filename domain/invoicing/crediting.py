@@ -23,30 +23,28 @@ from domain.invoicing.credit_note import (
     InvoiceLineNotFound,
     WantedCredit,
 )
-from domain.invoicing.invoice import own_credits
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxTotal
 from domain.invoicing.state import Invoice
-from domain.invoicing.unused_credit import UnusedCredit, together
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, allocate, sum_money
 from domain.kernel.rounding import Rounding, round_to_int
-
-
-def given_back_elsewhere(invoice: Invoice) -> tuple[UnusedCredit, ...]:
-    """What other invoices than itself gave back of its lines."""
-    own = own_credits(invoice.lines, invoice.invoice_id)
-    return together(
-        invoice.unused_credits, tuple(UnusedCredit(line_id=each.line_id, amount=-each.amount) for each in own)
-    )
+from domain.tax.computation import TaxShare
 
 
 def left_of(invoice: Invoice) -> dict[str, CreditableLine]:
-    """The invoice's lines by id, with what of them credit notes in force credited, and other invoices as unused."""
+    """The invoice's lines by id, with what of them credit notes in force credited, and other invoices as unused. What
+    a credit gives back of a line beside it is gone from that, and nothing is left of the credit.
+    """
     lines = {
         line.line_id: creditable(line.line_id, line.net, () if line.tax is None else line.tax.shares)
         for line in invoice.lines
     }
+    for line in invoice.lines:
+        if line.gives_back is not None and line.gives_back.invoice_id == invoice.invoice_id:
+            whole = _rest(lines[line.line_id])
+            lines[line.line_id] = after_credit(lines[line.line_id], whole)
+            lines[line.gives_back.line_id] = after_credit(lines[line.gives_back.line_id], _given_back_by(whole))
     unused = {each.line_id: each.amount for each in invoice.unused_credits}
     for line in invoice.lines:
         if line.line_id in unused and line.pricing is not None:
@@ -191,6 +189,12 @@ def _share(invoice: Invoice, line: InvoiceLine, quantity: Decimal, rounding: Rou
 
 def _rest(line: CreditableLine) -> CreditedLine:
     return CreditedLine(line_id=line.line_id, net=line.left_net, taxes=line.left_taxes)
+
+
+def _given_back_by(credit: CreditedLine) -> CreditedLine:
+    """What a credit beside it takes off a line: the same, the other way; it bears the same tax."""
+    taxes = tuple(TaxShare(share.rate_id, -share.amount) for share in credit.taxes)
+    return CreditedLine(line_id=credit.line_id, net=-credit.net, taxes=taxes)
 
 
 def _tax_of(invoice: Invoice, lines: Sequence[CreditNoteLine]) -> tuple[TaxTotal, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from typing import Final
 
 from domain.customers.customer import Customer
 from domain.discounts.computation import AmountOff, CouponOnLines, DiscountableLine, discounts_on
@@ -22,6 +23,9 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Streams
+
+_BILLS_PERIODS: Final = frozenset({InvoiceLineKind.RECURRING, InvoiceLineKind.ONE_OFF})
+"""The lines for which a discount uses a period: neither a part of one nor what gives such a part back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +69,21 @@ def uses_of(
         return []
     left = {each.discount_id: each.periods_left for each in discounts}
     own = {each.discount_id: range(each.start, each.end) for each in by.own}
-    billed = [DiscountableLine(line.product_id or line.line_id, line.amount, discountable=True) for line in lines]
+    given_back = given_back_beside(lines)
+    billed = [
+        DiscountableLine(
+            line.product_id or line.line_id,
+            line.amount - given_back[line.line_id] if line.line_id in given_back else line.amount,
+            discountable=True,
+        )
+        for line in lines
+    ]
     uses: list[DiscountUse] = []
     for start, end in pairwise(_bounds(by.bills, len(lines))):
         tried: list[DiscountUse] = []
         for each in discounts:
             places = tuple([n for n in range(start, end) if n in own.get(each.discount_id, range(start, end))])
-            is_period = any(lines[n].kind is not InvoiceLineKind.PRORATED for n in places)
+            is_period = any(lines[n].kind in _BILLS_PERIODS for n in places)
             known = left[each.discount_id]
             if known is None or (is_period and known > 0):
                 tried.append(DiscountUse(discount=each, lines=places, is_period=is_period))
@@ -85,6 +97,18 @@ def uses_of(
                 left[use.discount.discount_id] = known - 1
     # The computation applies them in this order, in which they are told what they took off.
     return sorted(uses, key=lambda use: isinstance(use.discount.terms.off, AmountOff))
+
+
+def given_back_beside(lines: Iterable[InvoiceLine]) -> dict[str, Money]:
+    """What credits among these lines give back of others among them, by the other's id: nobody pays that, so discounts
+    take nothing off it.
+    """
+    given_back: dict[str, Money] = {}
+    for line in lines:
+        if line.gives_back is not None:
+            known = given_back.get(line.gives_back.line_id)
+            given_back[line.gives_back.line_id] = -line.amount if known is None else known - line.amount
+    return given_back
 
 
 def told(uses: Sequence[DiscountUse], taken: Sequence[Money]) -> tuple[InvoiceDiscount, ...]:

@@ -45,7 +45,7 @@ from domain.invoicing.settlement import (
     SettlementEvent,
 )
 from domain.invoicing.state import Invoice, InvoiceStatus
-from domain.invoicing.unused_credit import InvoiceUnusedCredited, UnusedCredit, together
+from domain.invoicing.unused_credit import InvoiceUnusedCredited, together
 from domain.kernel.accounts import (
     BAD_DEBT,
     RECEIVABLE,
@@ -174,9 +174,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
                 credit_notes=(),
-                unused_credits=together(
-                    () if invoice is None else invoice.unused_credits, own_credits(event.lines, event.invoice_id)
-                ),
+                unused_credits=() if invoice is None else invoice.unused_credits,
                 series=event.series,
                 number=event.number,
                 memo=event.memo,
@@ -305,18 +303,6 @@ def _credited(invoice: Invoice, event: CreditNoteEvent, total: Money, given_back
 
 def _with_lines(draft: Invoice, lines: tuple[InvoiceLine, ...]) -> Invoice:
     return replace(draft, lines=lines, total=sum_money((line.amount for line in lines), draft.currency))
-
-
-def own_credits(lines: tuple[InvoiceLine, ...], invoice_id: str) -> tuple[UnusedCredit, ...]:
-    """What its credits give back of lines beside them."""
-    return together(
-        (),
-        tuple(
-            UnusedCredit(line_id=line.gives_back.line_id, amount=-line.amount)
-            for line in lines
-            if line.gives_back is not None and line.gives_back.invoice_id == invoice_id
-        ),
-    )
 
 
 def _no_longer_pending(invoice: Invoice) -> CollectionStatus:

@@ -12,7 +12,7 @@ from domain.customers.customer import Customer
 from domain.customers.tax_location import TaxLocation
 from domain.discounts.computation import AppliedDiscount
 from domain.invoicing.computation import AmountLine, ComputedLine, compute_invoice
-from domain.invoicing.discounting import DiscountUse, told
+from domain.invoicing.discounting import DiscountUse, given_back_beside, told
 from domain.invoicing.invoice_discount import InvoiceDiscount, LineDiscount
 from domain.invoicing.invoice_line import InvoiceLine, check_lines
 from domain.invoicing.invoice_tax import LineTax, TaxFacts, TaxTotal, jurisdiction
@@ -67,7 +67,7 @@ def taxed(
         if not uses:
             return Taxed(lines=lines, total=before, discounts=(), tax=None)
         untaxed = compute_invoice(
-            [_amount_line(line) for line in lines], currency, coupons=[use.coupon for use in uses], rounding=rounding
+            _amount_lines(lines), currency, coupons=[use.coupon for use in uses], rounding=rounding
         )
         return Taxed(
             lines=_with_discounts(lines, uses, untaxed.discounts),
@@ -102,7 +102,7 @@ def taxed(
     }
     decided = [_as_it_was(line) or decisions[line.tax_category] for line in lines]
     computed = compute_invoice(
-        [_amount_line(line, decision.rates) for line, decision in zip(lines, decided, strict=True)],
+        _amount_lines(lines, [decision.rates for decision in decided]),
         currency,
         coupons=[use.coupon for use in uses],
         rounding=rounding,
@@ -145,19 +145,24 @@ def lines_discounted(
     if not uses:
         return lines
     coupons = [use.coupon for use in uses]
-    computed = compute_invoice([_amount_line(line) for line in lines], currency, coupons=coupons, rounding=rounding)
+    computed = compute_invoice(_amount_lines(lines), currency, coupons=coupons, rounding=rounding)
     return _with_discounts(lines, uses, computed.discounts)
 
 
-def _amount_line(line: InvoiceLine, rates: tuple[TaxRate, ...] = ()) -> AmountLine:
-    return AmountLine(
-        line_id=line.line_id,
-        product_id=line.product_id or line.line_id,
-        amount=line.amount,
-        discountable=True,
-        tax_rates=rates,
-        tax_inclusive=line.tax_inclusive is True,
-    )
+def _amount_lines(lines: Sequence[InvoiceLine], rates: Sequence[tuple[TaxRate, ...]] | None = None) -> list[AmountLine]:
+    given_back = given_back_beside(lines)
+    return [
+        AmountLine(
+            line_id=line.line_id,
+            product_id=line.product_id or line.line_id,
+            amount=line.amount,
+            given_back=given_back.get(line.line_id),
+            discountable=True,
+            tax_rates=() if rates is None else rates[nth],
+            tax_inclusive=line.tax_inclusive is True,
+        )
+        for nth, line in enumerate(lines)
+    ]
 
 
 def _with_discounts(

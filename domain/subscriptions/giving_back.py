@@ -70,6 +70,7 @@ def credit_line(line: ProrationLine, charge: Charge, subscription: Subscription)
         period_start=line.period.start,
         period_end=line.period.end,
         pricing=replace(billed.pricing, share=line.share),
+        discounts=(),
         tax=None,
         gives_back=charge.gives_back,
     )

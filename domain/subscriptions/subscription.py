@@ -293,6 +293,12 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             return replace(
                 paying.billed(subscription, event.invoice_id),
                 status=SubscriptionStatus.CANCELED,
+                pending=(),
+                scheduled=None,
+                resumes_at=None,
+                cancel_at=None,
+                ends_with_period=False,
+                end_gives_back=False,
                 canceled_at=event.canceled_at,
             )
         case SubscriptionPastDue():

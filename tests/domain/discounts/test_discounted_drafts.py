@@ -3,13 +3,18 @@
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
+
+from domain.discounts.computation import Discount
 from domain.discounts.discount import DISCOUNT, DiscountEnd
 from domain.invoicing.billing_settings import ChangeBillingSettings
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.kernel.stream import Command
 from domain.pricing.models import PerUnit
+from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
+from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.discounts import (
     DISCOUNT_ID,
     amount,
@@ -37,10 +42,11 @@ def totals(history: Given) -> list[int]:
     return [event.total.amount for event in events if isinstance(event, InvoiceFinalized)]
 
 
-def to_three_seats() -> ChangeSubscription:
+def to_seats(seats: int, proration: Proration = Proration.INVOICE_NOW) -> ChangeSubscription:
     return ChangeSubscription(
         subscription_id=SUBSCRIPTION_ID,
-        items=(ChangedItem(price_id=PRICE_ID, quantity=Decimal(3)),),
+        items=(ChangedItem(price_id=PRICE_ID, quantity=Decimal(seats)),),
+        proration=proration,
     )
 
 
@@ -51,17 +57,46 @@ def half_price(*settings: Command) -> Given:
 
 
 def test_a_change_gives_back_what_discounts_left_of_the_line_and_its_charge_is_discounted_too() -> None:
-    changed = half_price().when(to_three_seats(), at=MID)
+    changed = half_price().when(to_seats(3), at=MID)
     assert totals(changed) == [1_400, -700 + 2_100]
 
 
 def test_of_a_draft_that_waits_a_change_gives_back_what_its_discounts_are_going_to_leave() -> None:
-    waits = half_price(ChangeBillingSettings(grace_s=20 * 24 * HOUR)).and_then(to_three_seats(), at=MID)
+    waits = half_price(ChangeBillingSettings(grace_s=20 * 24 * HOUR)).and_then(to_seats(3), at=MID)
     finalized = waits.when(FINALIZED, at=MID + timedelta(hours=1))
     assert totals(finalized) == [1_400]
     (change,) = [key for kind, key in finalized.books.states if kind == "invoice" and key != period_invoice(0)]
     both = finalized.when(FinalizeInvoice(invoice_id=change), at=MID + timedelta(hours=1))
     assert totals(both) == [1_400, -700 + 2_100]
+
+
+@pytest.mark.parametrize(("off", "total"), [(percent(50), 1_050), (amount(6_000), -1_400)])
+def test_what_a_credit_gives_back_of_a_charge_beside_it_is_paid_by_nobody_and_not_discounted(
+    off: Discount, total: int
+) -> None:
+    """28.00, 14.00 of them given back, 28.00 for two seats of which half is given back, and 7.00: 49.00 to discount."""
+    offered = given(create_customer(), *plan_on_sale(in_advance=SEATS), create_coupon(forever(off)))
+    changed = (
+        offered.and_then(subscribe())
+        .and_then(apply_to_customer(), to_seats(2, Proration.NEXT_INVOICE), at=MID)
+        .and_then(to_seats(1, Proration.NEXT_INVOICE), at=MID + timedelta(days=7))
+    )
+    assert totals(changed.when(renew(FEBRUARY), at=FEBRUARY)) == [2_800, total]
+
+
+def test_what_prorates_and_gives_back_parts_of_a_period_uses_none_of_a_coupon() -> None:
+    offered = given(create_customer(), *plan_on_sale(in_advance=SEATS), create_coupon(terms(percent(50), periods=2)))
+    changed = offered.and_then(subscribe(coupons=begins_with(1))).when(to_seats(3), at=MID)
+    assert totals(changed) == [1_400, -700 + 4_200]
+    changed.then_shows(DISCOUNT, DISCOUNT_ID, periods_used=1)
+
+
+def test_a_credit_that_waits_bears_no_discount_of_the_line_that_it_gives_back() -> None:
+    once = create_coupon(terms(percent(50)))
+    waits = given(create_customer(), *plan_on_sale(in_advance=SEATS), once).and_then(subscribe(coupons=begins_with(1)))
+    changed = waits.when(to_seats(3, Proration.NEXT_INVOICE), at=MID)
+    assert [line.discounts for line in SUBSCRIPTION.of(changed.books, SUBSCRIPTION_ID).pending] == [(), ()]
+    assert totals(changed.when(renew(FEBRUARY), at=FEBRUARY)) == [1_400, 8_400 - 700 + 4_200]
 
 
 def test_a_draft_is_discounted_by_what_held_when_it_was_due_whatever_becomes_of_its_subscription() -> None:

@@ -8,11 +8,14 @@ import pytest
 
 from domain.catalog.plan import CreatePlan, PlanTerms
 from domain.catalog.price import CreatePrice
+from domain.invoicing.billing_settings import ChangeBillingSettings
 from domain.invoicing.credit_note import CreditExceedsInvoice, IssueCreditNote
+from domain.invoicing.crediting import left_of
 from domain.invoicing.finalization import InvoiceFinalized, VoidInvoice
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLineKind
 from domain.invoicing.settlement import InvoiceIsCredited
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE as INVOICE_PREFIX
 from domain.kernel.identifiers import derived_id
@@ -225,7 +228,35 @@ def test_a_credit_for_what_waits_leaves_with_it_and_holds_once_it_is_billed() ->
     assert bill.lines[-1].gives_back.invoice_id == bill.invoice_id
     kept = renewed.books.get(INVOICE, bill.invoice_id)
     assert kept is not None
-    assert [(each.line_id, each.amount) for each in kept.unused_credits] == [(charge.line_id, -credit.amount)]
+    left = left_of(kept)
+    assert (left[charge.line_id].left, left[credit.line_id].left) == (charge.amount + credit.amount, usd(0))
+
+
+def renewed_with_a_credit_beside_its_charge(*settings: Command) -> Result:
+    later = Proration.NEXT_INVOICE
+    return (
+        subscribed(PRICE_ID)
+        .and_then(*settings)
+        .and_then(change(YEARLY, proration=later), at=MID)
+        .and_then(change(remove=(YEARLY,), proration=later), at=QUARTER_LEFT)
+        .when(renew(FEBRUARY), at=FEBRUARY)
+    )
+
+
+def test_a_whole_invoice_with_a_credit_for_a_line_beside_it_can_be_credited() -> None:
+    bill = renewed_with_a_credit_beside_its_charge()
+    (_, invoice) = invoices(bill)
+    assert len(invoice.lines) == 3
+    whole = IssueCreditNote(credit_note_id=id_of("cn_"), invoice_id=invoice.invoice_id)
+    bill.when(whole, at=FEBRUARY).then_shows(INVOICE, invoice.invoice_id, amount_credited=invoice.total)
+
+
+def test_a_draft_with_a_credit_for_a_line_beside_it_can_be_taken_back() -> None:
+    drafted = renewed_with_a_credit_beside_its_charge(ChangeBillingSettings(grace_s=3_600))
+    (draft,) = [each for each in drafted.books.states.values() if getattr(each, "status", None) == InvoiceStatus.DRAFT]
+    assert len(draft.lines) == 3
+    voided = drafted.when(VoidInvoice(invoice_id=draft.invoice_id), at=FEBRUARY)
+    voided.then_shows(INVOICE, draft.invoice_id, status=InvoiceStatus.VOID)
 
 
 # --- nothing, or another schedule --------------------------------------------------------------------------------

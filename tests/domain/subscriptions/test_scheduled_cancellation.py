@@ -20,6 +20,8 @@ from domain.subscriptions.cancellation import (
     SubscriptionCancellationUndone,
     SubscriptionIsCanceled,
 )
+from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
+from domain.subscriptions.pause_commands import PauseSubscription
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.state import SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
@@ -248,3 +250,19 @@ def test_an_unknown_or_ended_subscription_has_no_end_to_take_back() -> None:
 
 def _told(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("ending", [cancel_at_period_end(), cancel_on(FEBRUARY + timedelta(hours=1)), cancel_now()])
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_of_what_has_ended_nothing_is_to_come(ending: CancelSubscription, is_paused: bool) -> None:
+    pause = PauseSubscription(subscription_id=SUBSCRIPTION_ID, resumes_at=MARCH)
+    upgrade = ChangeSubscription(
+        subscription_id=SUBSCRIPTION_ID, items=(ChangedItem(price_id=ARREARS_PRICE_ID),), effective_at=MARCH
+    )
+    offered = given(create_customer(), *plan_on_sale(in_advance=flat(), in_arrears=flat(300)))
+    history = offered.and_then(subscribe(), upgrade, *([pause] if is_paused else []), ending)
+    if SUBSCRIPTION.of(history.books, SUBSCRIPTION_ID).status is not SubscriptionStatus.CANCELED:
+        history.and_then(renew(), at=MARCH)
+    ended = SUBSCRIPTION.of(history.books, SUBSCRIPTION_ID)
+    to_come = (ended.cancel_at, ended.ends_with_period, ended.end_gives_back, ended.resumes_at, ended.scheduled)
+    assert (ended.status, to_come) == (SubscriptionStatus.CANCELED, (None, False, False, None, None))
