@@ -44,7 +44,7 @@ class DiscountUse:
 
 def discounts_of(streams: Streams, customer: Customer, by: Discountable) -> list[AttachedDiscount]:
     """Those that hold at its instant and have periods left: percentages first, then fixed amounts, each in the order in
-    which they were attached.
+    which they were attached; of one instant the customer's first. Ids do not tell: of one request they are in no order.
     """
     at = by.at
     of_customer = [each.discount_id for each in customer.discounts if each.removed_at is None or at < each.removed_at]
@@ -53,7 +53,7 @@ def discounts_of(streams: Streams, customer: Customer, by: Discountable) -> list
     held = [DISCOUNT.of(streams, discount_id) for discount_id in (*of_customer, *(each.discount_id for each in by.own))]
     return sorted(
         (each for each in held if each.holds_at(at) and each.periods_left != 0),
-        key=lambda each: (isinstance(each.terms.off, AmountOff), each.created_at, each.discount_id),
+        key=lambda each: (isinstance(each.terms.off, AmountOff), each.created_at),
     )
 
 

@@ -85,10 +85,10 @@ def reckoned(invoice: InvoiceFinalized, held: list[Held]) -> dict[str, int]:
     of_it = [each for each in held if invoice.subscription_id is not None or not each.of_subscription]
     at = invoice.finalized_at
     holding = [each for each in of_it if each.since <= at and (each.until is None or at < each.until)]
-    holding.sort(key=lambda each: (hasattr(each.of.off, "amount"), each.since, each.discount_id))
+    holding.sort(key=lambda each: (hasattr(each.of.off, "amount"), each.since, each.of_subscription))
     for together in bills(invoice.lines) if invoice.subscription_id is not None else [list(invoice.lines)]:
         left = sum(each.amount.amount for each in together)
-        is_period = any(each.kind is not InvoiceLineKind.PRORATED for each in together)
+        is_period = any(each.kind in {InvoiceLineKind.RECURRING, InvoiceLineKind.ONE_OFF} for each in together)
         for each in holding:
             if each.left == 0 or (each.left is not None and not is_period):
                 continue

@@ -353,9 +353,20 @@ def test_percentages_come_first_each_in_the_order_in_which_they_were_applied_the
     assert invoice.total == usd(350)
 
 
+def test_of_one_request_percentages_come_off_in_the_order_in_which_they_were_named_whatever_their_ids() -> None:
+    coupons = [forever(percent(15)), forever(percent(10))]
+    facts = on_sale(*(create_coupon(of, n) for n, of in enumerate(coupons, 1)), in_advance=flat(1_003))
+    result = facts.when(subscribe(coupons=begins_with(2, 1)))
+    (invoice,) = invoices(result)
+    assert [(each.coupon_id, each.amount.amount) for each in invoice.discounts] == [
+        (id_of("coup_", 2), 100),
+        (id_of("coup_", 1), 135),
+    ]
+
+
 def test_a_coupon_that_finds_nothing_left_or_nothing_of_its_product_keeps_its_period() -> None:
-    other = on_sale(create_coupon(forever(percent(100))), create_coupon(n=2), apply_to_customer(2))
-    result = other.when(subscribe(coupons=begins_with(1)))
+    other = on_sale(create_coupon(forever(percent(100))), create_coupon(n=2), apply_to_customer())
+    result = other.when(subscribe(coupons=begins_with(2)))
     assert invoices(result)[0].discounts == (invoice_discount(1_000, forever(percent(100))),)
     result.then_shows(DISCOUNT, id_of("disc_", 2), periods_used=0, ended_at=None)
 
