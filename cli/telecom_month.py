@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cli.api_client import ApiClient, Resource
+from cli.many import for_each
 from cli.telecom_customers import CURRENCY, SELLER_COUNTRY, TAX_PERCENT, WELCOME_PERCENT, TelecomCustomer
 
 STARTS_AT: Final = "2026-01-01T00:00:00Z"
@@ -85,7 +86,6 @@ class TelecomMonth:
         self._tenant = tenant
         self._progress = progress
         self._around_renewals = around_renewals or nullcontext()
-        self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._accounts: list[Account] = []
         self._clock = ""
         self._coupon = ""
@@ -340,15 +340,7 @@ class TelecomMonth:
     async def _each(self, what: str, items: Sequence[Item], work: Callable[[Item], Awaitable[None]]) -> None:
         """Do something for each item, a bounded number at once, with a progress bar."""
         bar = self._bar(what, len(items))
-
-        async def one(item: Item) -> None:
-            async with self._slots:
-                await work(item)
-            self._progress.advance(bar)
-
-        async with asyncio.TaskGroup() as tasks:
-            for item in items:
-                tasks.create_task(one(item))
+        await for_each(items, work, at_once=REQUESTS_AT_ONCE, done=lambda: self._progress.advance(bar))
 
     def _bar(self, what: str, total: int) -> TaskID:
         return self._progress.add_task(what, total=total)
