@@ -15,7 +15,7 @@ ARGS ?=
 # Two or more processes, each with servers of its own (tests/workers.py); ARGS=-n0 is one.
 SPREAD = -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install java demo dev test prove lint format bench faults schemas lock clean
+.PHONY: help install java demo year dev test prove lint format bench faults schemas lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ java: $(INSTALLED) ## Install a Java runtime into .venv, if there is no Java 17 
 
 demo: java ## Run the telecom month: from customers to paid, posted, reconciled invoices
 	@$(BIN)/tallybook demo $(ARGS)
+
+year: java ## Run the telecom year: churn, upgrades, coupons, credit notes, every figure reckoned anew
+	@$(BIN)/tallybook year $(ARGS)
 
 dev: java ## Start everything with a small tenant; Ctrl-C stops it
 	@$(BIN)/tallybook dev $(ARGS)

@@ -87,11 +87,13 @@ class ApiClient:
         headers = {"Min-Ledger-Position": str(self.position)} if fresh and self.position else {}
         return await self._request("GET", path, None, headers=headers, parameters=parameters)
 
-    async def pages(self, path: str, parameters: Mapping[str, str | int]) -> AsyncIterator[list[Resource]]:
-        """A list, page by page."""
+    async def pages(
+        self, path: str, parameters: Mapping[str, str | int], *, fresh: bool = False
+    ) -> AsyncIterator[list[Resource]]:
+        """A list, page by page; `fresh` as for `get`."""
         cursor: dict[str, str | int] = {}
         while True:
-            page = await self.get(path, {"limit": PAGE_ITEMS, **parameters, **cursor})
+            page = await self.get(path, {"limit": PAGE_ITEMS, **parameters, **cursor}, fresh=fresh)
             yield page["data"]
             if not page["has_more"]:
                 return

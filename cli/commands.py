@@ -23,6 +23,12 @@ COMMANDS: Final = (
         SERVERS,
         "Bill 7,043 telecom customers for two months, on real PostgreSQL and Kafka, and prove every cent.",
     ),
+    Entry(
+        "year",
+        "cli.year.command:year",
+        SERVERS,
+        "Bill telecom customers for twelve months, with whatever becomes of them, and prove every cent.",
+    ),
     Entry("up", "cli.servers:up", SERVERS, "Start PostgreSQL and Kafka, and leave them running."),
     Entry(
         "down", "cli.servers:down", SERVERS, "Stop everything that runs on the data folder: roles, Kafka, PostgreSQL."

@@ -21,6 +21,7 @@ LONG_FILES: Final = (
     "tests/integration/test_processors_invariants.py",
     "tests/integration/test_cli.py",
     "tests/e2e/test_dev_watches.py",
+    "tests/e2e/test_year.py",
     "tests/integration/test_projections_running.py",
     "tests/integration/test_waiting.py",
     "tests/integration/test_processors_dead_letters.py",

@@ -60,6 +60,7 @@ ELSEWHERE: Final = {
     "dev": "runs until it is stopped",
     "run": "runs until it is stopped",
     "demo": "minutes",
+    "year": "minutes; tests/e2e/test_year.py",
     "faults": "minutes",
     "dead-letters dismiss": "needs a letter",
     "dead-letters end-refund": "needs a refund that is held",
