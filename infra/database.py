@@ -31,6 +31,10 @@ class Role(StrEnum):
     ACCESS = "tallybook_access"
 
 
+REPORTERS: Final = "tallybook_reporting"
+"""The group of logins that read the views of the schema `reporting`. It is nobody's part: no process takes it on."""
+
+
 async def open_pool(dsn: str, role: Role, settings: DatabaseSettings) -> Pool:
     """A pool of connections in a role, with the settings' limits on statements and transactions.
 

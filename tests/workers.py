@@ -39,6 +39,7 @@ LONG_FILES: Final = (
     "tests/integration/test_api_search.py",
     "tests/attack/test_connections.py",
     "tests/attack/test_costs.py",
+    "tests/integration/test_reports.py",
     "tests/integration/test_consumers_health.py",
     "tests/attack/test_tls.py",
     "tests/integration/test_writer_contract.py",

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from infra.database import Connection, Role
+from infra.database import REPORTERS, Connection, Role
 
 HERE: Final = Path(__file__).parent
 NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
@@ -74,7 +74,7 @@ async def migrate(dsn: str, *, folder: Path = HERE) -> None:
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _ADVISORY_LOCK)
-            await connection.execute("SELECT set_config('tallybook.roles', $1, true)", ",".join(Role))
+            await connection.execute("SELECT set_config('tallybook.roles', $1, true)", ",".join((*Role, REPORTERS)))
             await connection.execute((folder / "roles.sql").read_text(encoding="utf-8"))
             await connection.execute(f"SET LOCAL ROLE {Role.OWNER}")
             await connection.execute(_APPLIED)

@@ -3,7 +3,7 @@
 --
 -- Roles are shared by all databases of a server, and two databases may be migrated at once: creating one that is there
 -- already, or has just been created next door, is not an error. Roles do not log in: whoever logs in is granted them
--- and takes one on (`SET ROLE`, or the start-up parameter `role`).
+-- and takes one on (`SET ROLE`, or the start-up parameter `role`); of `tallybook_reporting` they are members.
 DO $$
 DECLARE
     name text;
@@ -26,7 +26,13 @@ BEGIN
         END LOOP;
     END LOOP;
     EXECUTE format('GRANT CONNECT, CREATE, TEMPORARY ON DATABASE %I TO tallybook_owner', current_database());
-    FOREACH name IN ARRAY ARRAY['access', 'log', 'ops', 'read', 'relay', 'vault'] LOOP
+    -- Else whoever may only read may still make tables, functions and large objects.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        REVOKE EXECUTE ON FUNCTION pg_catalog.lo_create(oid), pg_catalog.lo_creat(integer),
+            pg_catalog.lo_from_bytea(oid, bytea) FROM PUBLIC;
+    END IF;
+    FOREACH name IN ARRAY ARRAY['access', 'log', 'ops', 'read', 'relay', 'reporting', 'vault'] LOOP
         EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION tallybook_owner', name);
     END LOOP;
 END

@@ -16,6 +16,7 @@ from infra.database import Connection, Role
 from infra.settings import DatabaseSettings
 from projections.catalogue import READ_MODELS
 from projections.read_model import Projection, ReadModel
+from projections.reports import views
 
 log = structlog.get_logger(__name__)
 
@@ -183,6 +184,7 @@ async def prepare(dsn: str, settings: DatabaseSettings, models: Sequence[ReadMod
                     FIRST_VERSION,
                 )
             await connection.execute(text_search_sql(models))
+        await views.renew(connection, lock_timeout_ms=settings.lock_timeout_ms)
         await drop_leftovers(connection, settings)
     finally:
         await connection.close()

@@ -15,6 +15,8 @@ from infra.settings import DatabaseSettings
 from projections.catalogue import read_models_of
 from projections.folding.tables import Target, create_sql, drop_leftovers, finish_sql, layout_of, next_version, view_sql
 from projections.read_model import Projection
+from projections.reports import views
+from projections.reports.catalogue import resting_on
 
 log = structlog.get_logger(__name__)
 
@@ -164,7 +166,10 @@ async def finish_refold(owner: Connection, projection: Projection, topic: str, s
 
 
 async def show(owner: Connection, targets: Sequence[Target]) -> None:
-    """Swap the views to these tables, within the caller's transaction and lock time-out."""
+    """Swap the views to these tables, and the reports over them, within the caller's transaction and lock time-out."""
+    shown = frozenset(target.model.name for target in targets)
+    await views.end_long_readers(owner)
+    await views.drop_over(owner, shown)
     for target in targets:
         await owner.execute(view_sql(target.model, target.version))
         await owner.execute(_OUTDATE, target.model.name, layout_of(target.model))
@@ -175,3 +180,4 @@ async def show(owner: Connection, targets: Sequence[Target]) -> None:
             target.version,
             layout_of(target.model),
         )
+    await views.make(owner, resting_on(shown))

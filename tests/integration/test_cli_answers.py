@@ -30,6 +30,9 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "tenants reactivate": ("acme",),
     "tenants set-approval-limits": ("acme", "500.00EUR", "60000JPY"),
     "tenants list": (),
+    "reporting grant-login": ("acme",),
+    "reporting logins": (),
+    "reporting revoke-login": ("tallybook_reports_acme",),
     "projections status": (),
     "projections rebuild": ("--all",),
     "projections check": (),
@@ -121,6 +124,8 @@ def test_what_cannot_be_is_refused_in_one_form_and_is_no_wrong_usage(environment
         ("tenants", "set-approval-limits", "nobody"),
         ("users", "link", "--tenant", "acme", "--email", "nobody@example.com", "--issuer", "i", "--subject", "1"),
         ("users", "unlink", "idl_none", "--tenant", "acme"),
+        ("reporting", "grant-login", "nobody"),
+        ("reporting", "revoke-login", "tallybook_reports_nobody"),
         ("relay", "republish"),  # asked, and nobody agrees
     ):
         told = tallybook(environment, *command)

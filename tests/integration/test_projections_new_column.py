@@ -134,7 +134,7 @@ async def test_a_new_read_model_has_no_view_until_it_is_filled(side: ReadSide) -
     _, task = side.workers()
     await side.caught_up()
     await side.stop(task)
-    await side.admin.execute("DROP VIEW read.invoices; DROP TABLE read.invoices_v1")
+    await side.admin.execute("DROP VIEW read.invoices; DROP TABLE read.invoices_v1 CASCADE")
     await side.admin.execute("DELETE FROM read.models WHERE name = 'invoices'")
     other = await asyncpg.connect(side.database.dsn)
     await other.execute("SELECT pg_advisory_lock($1, hashtext($2))", _LOCK, Projection.BILLING.value)

@@ -1,5 +1,6 @@
 -- Who may do what: one line per table or function, one column per role. Nothing else grants anything but the read
--- models' own tables, which are made by `projections.folding.tables`.
+-- models' own tables, which are made by `projections.folding.tables`, and what the group of reporting logins reads
+-- (`reporting.sql`, `projections.reports.views`).
 --
 -- A table with a `tenant_id` has row security, forced, so that its owner is held too. The reader sees the rows of the
 -- one tenant named by `tallybook.tenant`, and none where none is named; the other roles serve all tenants. Where
@@ -55,6 +56,10 @@ BEGIN
         ('read.models',             'SELECT',                          'SELECT', 'SELECT',                 'SELECT', ''),
         ('read.checkpoints',        'SELECT',                          'SELECT', 'SELECT, INSERT, UPDATE', 'SELECT', ''),
         ('read.held_keys',          'SELECT',                          'SELECT', 'SELECT, INSERT, DELETE', 'SELECT', ''),
+        ('reporting.logins',        '',                                '',       '',                       '',       ''),
+        ('reporting.definitions',   '',                                '',       '',                       '',       ''),
+        ('reporting.tenant',        '',                                '',       '',                       '',       ''),
+        ('reporting.major_units',   '',                                '',       '',                       'EXECUTE',''),
         ('log.append',              'EXECUTE',                         '',       '',                       '',       ''),
         ('log.is_own_stream',       '',                                '',       '',                       'EXECUTE',''),
         ('log.is_own_claim',        '',                                '',       '',                       'EXECUTE',''),

@@ -1,0 +1,108 @@
+"""Two tenants' random histories, with everything derived from them: an API, and what each tenant's lists answer."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from infra.database import Connection
+from infra.settings import ApiSettings, DatabaseSettings, Settings
+from projections.folding.tables import migrate
+from projections.reports.logins import grant_login, list_logins, revoke_login
+from projections.reports.report import Kind
+from testing.api_client import Api, Client, project, running_api
+from testing.histories import History, write_log
+from testing.random_histories import scramble
+from testing.reported import KINDS, OF_RESOURCES, Row
+from testing.services import FreshDatabase
+
+TENANTS = ("acme", "other")
+_ALL_FOLDED = """
+INSERT INTO read.checkpoints (projection, fold, partition, topic, incarnation, position, kafka_offset)
+SELECT p.name, p.fold, n, p.name, p.incarnation, h.position, 0
+FROM read.projections p, log.head h, generate_series(0, 11) AS n
+"""
+"""Up to where a rebuild folds."""
+
+
+@dataclass
+class Scene:
+    """An API over both histories, a client of each tenant, and an administrator's connection."""
+
+    api: Api
+    clients: dict[str, Client]
+    admin: Connection
+
+    async def listed(self, report: str, tenant: str = "acme") -> list[Row]:
+        """The rows of a report, made of the resources of the API's list."""
+        path, rows_of = OF_RESOURCES[report]
+        return [row for resource in await everything(self.clients[tenant], path) for row in rows_of(resource)]
+
+    async def login(self, tenant: str) -> str:
+        """Make a reporting login of the tenant; where it connects to."""
+        database = self.api.database
+        name = f"{tenant}_{database.name}"
+        password = await grant_login(database.dsn, DatabaseSettings(), tenant_id=tenant, login=name)
+        return database.dsn_as(name).replace(database.server.password, password)
+
+
+@contextlib.asynccontextmanager
+async def reports_scene(
+    database: FreshDatabase, api: ApiSettings | None = None, events: int = 600
+) -> AsyncIterator[Scene]:
+    """The scene; its logins, which are the server's, end with it."""
+    await migrate(database.dsn)
+    admin = await asyncpg.connect(database.dsn)
+    try:
+        await write_log(admin, scramble(History(23), TENANTS, events).events)
+        async with running_api(database, api) as running:
+            clients = {tenant: await running.tenant(tenant) for tenant in TENANTS}
+            await project(database, Settings())
+            await admin.execute(_ALL_FOLDED)
+            yield Scene(running, clients, admin)
+    finally:
+        for login in await list_logins(database.dsn, DatabaseSettings()):
+            await revoke_login(database.dsn, DatabaseSettings(), login=login.login)
+        await admin.close()
+
+
+async def everything(client: Client, path: str) -> list[Row]:
+    """All resources of a list, page by page."""
+    found: list[Row] = []
+    after = ""
+    while True:
+        answer = await client.get(f"{path}{after}")
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        after = f"?limit=100&starting_after={page['next_cursor']}"
+
+
+async def rows_of_view(url: str, report: str) -> list[Row]:
+    """A report as a login reads it, JSON parsed."""
+    connection = await asyncpg.connect(url)
+    try:
+        return [_parsed(report, record) for record in await connection.fetch(f"SELECT * FROM {report}")]  # noqa: S608
+    finally:
+        await connection.close()
+
+
+def _parsed(report: str, record: "asyncpg.Record") -> Row:
+    return {
+        name: json.loads(value) if value is not None and KINDS[report][name] is Kind.JSON else value
+        for name, value in record.items()
+    }
+
+
+def as_compared(rows: list[Row], names: set[str]) -> list[str]:
+    """Rows in an order of their own, by these columns alone."""
+    return sorted(json.dumps({name: row[name] for name in sorted(names)}, default=_told) for row in rows)
+
+
+def _told(value: Any) -> str:
+    return format(value.normalize(), "f") if hasattr(value, "normalize") else str(value)
