@@ -178,7 +178,7 @@ def change(
         invoice_id=invoice_id if is_invoiced else None,
         longer=() if resets_anchor else _still_sold(gathered.longer, terms),
         paid=() if resets_anchor else _paying(gathered.paid, net),
-        arrears_from=() if resets_anchor else _owing(gathered.arrears_from),
+        arrears_from=_owing(dict.fromkeys(_in_arrears(terms), at) if resets_anchor else gathered.arrears_from),
         resets_anchor=resets_anchor,
         changed_at=at,
     )
@@ -236,6 +236,10 @@ def _paying(paid: Mapping[str, tuple[LineRef, ...]], net: Net) -> tuple[ItemPaid
         ItemPaid(price_id=price_id, lines=tuple(net.instead.get(ref.line_id, ref) for ref in lines))
         for price_id, lines in paid.items()
     )
+
+
+def _in_arrears(terms: SubscriptionTerms) -> list[str]:
+    return [item.price_id for item in terms.items if item.timing is BillingTiming.IN_ARREARS]
 
 
 def _owing(arrears_from: Mapping[str, datetime]) -> tuple[ItemFrom, ...]:

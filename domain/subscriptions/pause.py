@@ -10,14 +10,14 @@ from domain.subscriptions.running import ItemPaid
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionPaused:
     """No period begins until it is resumed, at `resumes_at` by itself where that is set. `invoice_id` bills what the
-    running periods owed in arrears by then, if they owed anything. With `gives_back` it credits what is unused of them:
-    nothing pays for them any more.
+    running periods owed in arrears by then, if they owed anything. It credits what is unused of what is `given_back`:
+    these lines pay for them no more.
     """
 
     subscription_id: str
     paused_at: datetime
     resumes_at: datetime | None
-    gives_back: bool = False
+    given_back: tuple[ItemPaid, ...] = ()
     invoice_id: str | None
 
 
@@ -25,7 +25,7 @@ class SubscriptionPaused:
 class SubscriptionResumed:
     """It goes on, on its old schedule: what was paid for runs on, and what is not begins with the events after it.
 
-    Of running periods that the pause gave back `invoice_id` bills the rest, by `paid`.
+    Of running periods of which the pause gave something back `invoice_id` bills that for the rest, by `paid`.
     """
 
     subscription_id: str

@@ -1,6 +1,5 @@
 """What pays for what runs of a subscription, as its events leave it."""
 
-from domain.catalog.price import BillingTiming
 from domain.kernel.billing_period import Interval
 from domain.kernel.frozen import replace
 from domain.subscriptions.running import ItemPaid, LineRef
@@ -26,10 +25,12 @@ def billed(subscription: Subscription, invoice_id: str | None) -> Subscription:
     return replace(subscription, latest_invoice_id=invoice_id, pending=(), paid=paid)
 
 
-def given_back(subscription: Subscription) -> Subscription:
-    """Once all that is unused was credited: nothing pays for what runs."""
-    in_advance = (item for item in subscription.terms.items if item.timing is BillingTiming.IN_ADVANCE)
-    return replace(subscription, paid=tuple(ItemPaid(price_id=item.price_id, lines=()) for item in in_advance))
+def given_back(subscription: Subscription, credited: tuple[ItemPaid, ...]) -> Subscription:
+    """Once what is unused of these was credited: nothing pays for what runs of them."""
+    if not credited:
+        return subscription
+    nothing = tuple(ItemPaid(price_id=each.price_id, lines=()) for each in credited)
+    return replace(subscription, paid=latest(subscription.paid, nothing))
 
 
 def latest(known: tuple[ItemPaid, ...], said: tuple[ItemPaid, ...]) -> tuple[ItemPaid, ...]:

@@ -211,8 +211,12 @@ def _longer_intervals(terms: SubscriptionTerms) -> tuple[Interval, ...]:
 
 
 def service_period(subscription: Subscription, own: OwnInterval, index: int) -> ServicePeriod:
-    """The whole period of that interval in which the subscription's period `index` is: shares are taken of it."""
-    terms = subscription.terms
+    """The whole period of that interval in which the subscription's period `index` is: shares are taken of it. The one
+    that runs is as it was when it began, wherever the billing date was moved to since.
+    """
+    terms, former = subscription.terms, subscription.former_anchor
+    if former is not None and own is None and index <= subscription.period_index:
+        return _service_period(former.at, terms.time_zone, terms.interval, index - former.index)
     interval = own or terms.interval
     nth = _nth(interval, index, subscription)
     return _service_period(subscription.anchor_at, terms.time_zone, interval, nth)

@@ -16,6 +16,14 @@ class LongerPeriod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """From where periods are counted: the one of this index begins at `at`."""
+
+    at: datetime
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BegunPeriod:
     """With which of the subscription's periods the running one of this interval (None: its own) began, and what billed
     it then.

@@ -9,7 +9,7 @@ from domain.kernel.metadata import Metadata
 from domain.subscriptions.change import (
     ScheduledChange,
 )
-from domain.subscriptions.running import BegunPeriod, ItemFrom, ItemPaid, LongerPeriod
+from domain.subscriptions.running import Anchor, BegunPeriod, ItemFrom, ItemPaid, LongerPeriod
 from domain.subscriptions.terms import SubscriptionTerms
 
 BEFORE_FIRST_PERIOD = -1
@@ -39,11 +39,13 @@ class Subscription:
     """`period` is None during a trial, and `longer` are the periods of longer intervals that run beside it.
 
     Period `anchor_index` begins at the anchor, from which all are counted. One that `is_short` began within a period of
-    that schedule, as the next will with `begins_short`. `begun` says with which period each of those
-    that run began; `paid` and `arrears_from` are of items that were changed since. `pending` are the lines of changes
-    that the next invoice bills, whatever that is for, and `changes` counts changes.
+    that schedule, as the next will with `begins_short`; where the billing date was moved since it began, the one that
+    runs is counted from `former_anchor`. `begun` says with which period each of those that run began; `paid` and
+    `arrears_from` are of items that were changed since. `pending` are the lines of changes that the next invoice bills,
+    whatever that is for, and `changes` counts changes.
 
-    `resumed_at` is the end of its last pause. `discount_ids` are its own, besides its customer's.
+    `given_back` paid for what runs until its pause gave it back; `resumed_at` is the end of its last pause.
+    `discount_ids` are its own, besides its customer's.
     `past_due_invoice_ids` are the open invoices whose collection failed.
     """
 
@@ -54,6 +56,7 @@ class Subscription:
     starts_at: datetime
     anchor_at: datetime
     anchor_index: int
+    former_anchor: Anchor | None
     begins_short: bool
     is_short: bool
     trial_end: datetime | None
@@ -69,7 +72,7 @@ class Subscription:
     scheduled: ScheduledChange | None
     paused_at: datetime | None
     resumes_at: datetime | None
-    pause_gave_back: bool
+    given_back: tuple[ItemPaid, ...]
     resumed_at: datetime | None
     cancel_at: datetime | None
     ends_with_period: bool

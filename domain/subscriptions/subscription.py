@@ -38,7 +38,7 @@ from domain.subscriptions.pause import (
     SubscriptionResumed,
     SubscriptionSuspended,
 )
-from domain.subscriptions.running import BegunPeriod, LongerPeriod
+from domain.subscriptions.running import Anchor, BegunPeriod, LongerPeriod
 from domain.subscriptions.state import BEFORE_FIRST_PERIOD, NEVER, Subscription, SubscriptionStatus
 from domain.subscriptions.terms import SubscriptionTerms
 from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrialExtended, SubscriptionTrialStarted
@@ -169,6 +169,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             starts_at=event.starts_at,
             anchor_at=event.anchor_at,
             anchor_index=0,
+            former_anchor=None,
             begins_short=False,
             is_short=False,
             trial_end=event.trial_end,
@@ -184,7 +185,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             scheduled=None,
             paused_at=None,
             resumes_at=None,
-            pause_gave_back=False,
+            given_back=(),
             resumed_at=None,
             cancel_at=None,
             ends_with_period=False,
@@ -206,6 +207,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 paying.billed(paying.forgetting(subscription, begun), event.invoice_id),
                 status=SubscriptionStatus.ACTIVE if is_first else subscription.status,
                 period_index=event.index,
+                former_anchor=None,
                 is_short=subscription.begins_short,
                 begins_short=False,
                 period_start=event.period_start,
@@ -235,6 +237,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                     changed,
                     anchor_at=event.changed_at,
                     anchor_index=subscription.period_index + 1,
+                    former_anchor=None,
                     begins_short=False,
                     period_end=event.changed_at,
                 )
@@ -248,6 +251,8 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 subscription,
                 anchor_at=event.anchor_at,
                 anchor_index=event.anchor_index,
+                former_anchor=subscription.former_anchor
+                or Anchor(at=subscription.anchor_at, index=subscription.anchor_index),
                 begins_short=event.begins_short,
             )
         case SubscriptionTrialStarted():
@@ -256,10 +261,10 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             return replace(subscription, trial_end=event.trial_end, anchor_at=event.trial_end)
         case SubscriptionPaused():
             return replace(
-                paying.billed(paying.given_back(subscription) if event.gives_back else subscription, event.invoice_id),
+                paying.billed(paying.given_back(subscription, event.given_back), event.invoice_id),
                 status=SubscriptionStatus.PAUSED,
                 changes=subscription.changes + 1,
-                pause_gave_back=event.gives_back,
+                given_back=event.given_back,
                 paused_at=event.paused_at,
                 resumes_at=event.resumes_at,
             )
@@ -271,7 +276,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 paying.billed(resumed, event.invoice_id),
                 status=_running_status(subscription),
                 changes=subscription.changes + 1,
-                pause_gave_back=False,
+                given_back=(),
                 paused_at=None,
                 resumes_at=None,
                 resumed_at=event.resumed_at,

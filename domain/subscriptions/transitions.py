@@ -124,7 +124,7 @@ def pause(
         subscription_id=subscription.subscription_id,
         paused_at=at,
         resumes_at=resumes_at,
-        gives_back=gives_back,
+        given_back=_charges_of(given_back, invoice_id),
         invoice_id=invoice_id if lines else None,
     )
     return [SUBSCRIPTION.change(paused), *_billed_with(given_back, subscription, invoice_id, lines, streams, at)]
@@ -138,13 +138,12 @@ def resume(subscription: Subscription, at: datetime, streams: Streams) -> list[C
     if subscription.period_end is None:
         return _begun_late(subscription, at, streams)
     invoice_id = _invoice_id(subscription, f"resume/{subscription.changes}")
-    charges = _charged_again(subscription, at)
+    charges = _charged_again(subscription, at, streams)
     lines = (*charges, *subscription.pending) if charges else ()
     resumed = SubscriptionResumed(
         subscription_id=subscription.subscription_id,
-        paid=tuple(
-            ItemPaid(price_id=str(line.price_id), lines=(LineRef(invoice_id=invoice_id, line_id=line.line_id),))
-            for line in charges
+        paid=_by_price(
+            [(str(line.price_id), LineRef(invoice_id=invoice_id, line_id=line.line_id)) for line in charges]
         ),
         invoice_id=invoice_id if lines else None,
         resumed_at=at,
@@ -181,21 +180,42 @@ def _begun_late(subscription: Subscription, at: datetime, streams: Streams) -> l
     return [*changes, *start_period(begins, After(streams, changes))]
 
 
-def _charged_again(subscription: Subscription, at: datetime) -> tuple[InvoiceLine, ...]:
-    """The rest of the running periods in advance that nothing pays for, since the pause gave it back."""
-    unpaid = {each.price_id for each in subscription.paid if not each.lines}
+def _charged_again(subscription: Subscription, at: datetime, streams: Streams) -> tuple[InvoiceLine, ...]:
+    """What the pause gave back, for the rest of the running periods: as much of each item as was paid before it."""
+    items = {item.price_id: item for item in subscription.terms.items}
     lines: list[InvoiceLine] = []
-    for item in subscription.terms.items if subscription.pause_gave_back else ():
+    for each in subscription.given_back:
+        item = items[each.price_id]
         running = running_period(subscription, item.interval)
-        if item.price_id not in unpaid or running is None or not running.contains(at):
+        if running is None or not running.contains(at):
             continue
         rest = Period(at, running.end)
         share = share_of(rest, service_of(subscription, item, running), subscription.terms.proration_basis)
-        if share:
-            name = f"change/{subscription.changes}/charge/{item.price_id}"
+        for ref in each.lines if share else ():
+            paid = next(line for line in INVOICE.of(streams, str(ref.invoice_id)).lines if line.line_id == ref.line_id)
+            assert paid.pricing is not None, "a price billed it"
+            name = f"change/{subscription.changes}/charge/{ref.line_id}"
             line_id = derived_id(identifiers.INVOICE_LINE, subscription.subscription_id, name)
-            lines.append(line_of(item, Served(rest, share), line_id, subscription.terms.rounding))
+            as_paid = replace(item, price=paid.pricing.price, quantity=paid.quantity)
+            lines.append(line_of(as_paid, Served(rest, share), line_id, subscription.terms.rounding))
     return tuple(lines)
+
+
+def _charges_of(given_back: Iterable[InvoiceLine], invoice_id: str) -> tuple[ItemPaid, ...]:
+    """The lines that these credits give back; those that wait leave for this invoice."""
+    found: list[tuple[str, LineRef]] = []
+    for line in given_back:
+        of = line.gives_back
+        assert of is not None, "a credit gives something back"
+        found.append((str(line.price_id), LineRef(invoice_id=of.invoice_id or invoice_id, line_id=of.line_id)))
+    return _by_price(found)
+
+
+def _by_price(lines: Iterable[tuple[str, LineRef]]) -> tuple[ItemPaid, ...]:
+    paid: dict[str, tuple[LineRef, ...]] = {}
+    for price_id, line in lines:
+        paid[price_id] = (*paid.get(price_id, ()), line)
+    return tuple(ItemPaid(price_id=price_id, lines=refs) for price_id, refs in paid.items())
 
 
 def end(

@@ -95,3 +95,9 @@ def test_an_end_with_its_period_is_the_end_of_the_stub() -> None:
     outcome = subscribed().when(TO_THE_TENTH, at=MID).when(renew(), at=FEBRUARY).when(cancel, at=FEBRUARY)
     assert SUBSCRIPTION.of(outcome.books, SUBSCRIPTION_ID).cancel_at == THE_TENTH
     assert totals(outcome.when(renew(), at=MARCH)) == [[2_800], [1_000]]
+
+
+def test_the_running_period_is_divided_by_its_own_days_wherever_the_billing_date_was_moved() -> None:
+    end = CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=False, gives_back=True)
+    moved = subscribed(PRICE_ID, ARREARS_PRICE_ID).when(TO_THE_TENTH, at=MID)
+    assert totals(moved.when(end, at=utc("2026-02-21T00:00"))) == [[2_800], [4_200, -700]]

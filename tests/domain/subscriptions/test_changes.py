@@ -299,6 +299,16 @@ def test_an_item_of_a_longer_interval_begins_with_what_is_left_of_its_period() -
     assert state(outcome).longer[0].end == utc("2027-01-31T10:00")
 
 
+def test_where_the_anchor_is_reset_what_was_used_in_arrears_is_billed_once_by_its_days() -> None:
+    """Half of the period is used, of what is subscribed to already; what is new owes nothing for it."""
+    outcome = subscribed(PRICE_ID, ARREARS_PRICE_ID).when(change(SEAT, resets_anchor=True), at=MID)
+    assert amounts(outcome)[1] == [2_800, 1_000, -1_400, 2_800]
+    calls = subscribed(PRICE_ID).when(change(ARREARS_PRICE_ID, resets_anchor=True), at=MID)
+    assert amounts(calls)[1] == [2_800, -1_400]
+    later = calls.when(renew(), at=utc("2026-03-14T10:00"))
+    assert amounts(later)[2] == [2_800, 5_600]
+
+
 # --- scheduled ---------------------------------------------------------------------------------------------------
 
 

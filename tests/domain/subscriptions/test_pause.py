@@ -1,6 +1,7 @@
 """Specifications of pauses, which are not billed, and of suspensions, which are."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +16,10 @@ from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE, derived_id
 from domain.kernel.stream import Command, Finish
 from domain.payments.commands import CollectInvoice
+from domain.pricing.models import PerUnit
 from domain.subscriptions.cancellation import CancellationIsScheduled, CancellationReason, SubscriptionIsCanceled
+from domain.subscriptions.change import Proration
+from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
 from domain.subscriptions.pause import (
     ResumptionNotAhead,
     SubscriptionNotPausable,
@@ -44,6 +48,7 @@ from testing.examples.streams import (
     PLAN_ID,
     PRICE_ID,
     SUBSCRIPTION_ID,
+    USD,
     create_customer,
     credit,
     debit,
@@ -431,3 +436,19 @@ def test_what_was_charged_again_is_given_back_again_and_no_more() -> None:
 def test_after_the_period_the_next_one_is_billed_from_the_day_on_which_it_is_resumed() -> None:
     outcome = subscribed(in_advance=flat(3_100)).when(give_back(), at=DURING).when(RESUME, at=MID_MARCH)
     assert totals(outcome) == [3_100, -1_550, 1_500]
+
+
+def test_what_nothing_was_paid_for_is_not_charged_where_a_pause_ends() -> None:
+    """Two more seats that nobody is billed in this period: a pause gives back the one that was paid, and so much is
+    charged again.
+    """
+    seats = PerUnit(currency=USD, unit_amount=Decimal(2_800))
+    more = ChangeSubscription(
+        subscription_id=SUBSCRIPTION_ID,
+        items=(ChangedItem(price_id=PRICE_ID, quantity=Decimal(3)),),
+        proration=Proration.NONE,
+    )
+    paused_then = subscribed(in_advance=seats).and_then(more, at=DURING).when(give_back(), at=DURING)
+    resumed_then = paused_then.when(RESUME, at=DURING)
+    assert totals(resumed_then) == [2_800, -1_400, 1_400]
+    assert totals(resumed_then.when(renew(), at=FEBRUARY)) == [2_800, -1_400, 1_400, 8_400]
