@@ -36,6 +36,7 @@ from api.http.unstored import UnstoredEndpoint
 from api.http.user_sessions import UserSessions
 from api.resources import (
     accounts,
+    ageing_report,
     api_keys,
     approval_limits,
     approvals,
@@ -155,7 +156,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
 )
 """Everything the API can do; routes are tried in this order, so what is asked for most stands first."""
 
-DECLARE_MORE: Final = (invoice_imports, subscription_lifecycle, subscription_changes)
+DECLARE_MORE: Final = (invoice_imports, subscription_lifecycle, subscription_changes, ageing_report)
 """Modules with operations on a resource of another: they declare them by being imported."""
 
 _log: Final = structlog.stdlib.get_logger("api")
