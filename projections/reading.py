@@ -50,6 +50,19 @@ class Between:
 ANY_TIME: Final = Between()
 
 
+class Condition(NamedTuple):
+    """What rows of a list must be: a condition of ours over columns and $1 (the tenant); `{}` stands for the value."""
+
+    text: str
+    value: object
+
+
+def conditions_of(column: str, between: Between) -> list[Condition]:
+    """The ends that a range has."""
+    ends = (">=", between.gte), (">", between.gt), ("<=", between.lte), ("<", between.lt)
+    return [Condition(f"{column} {operator} {{}}", at) for operator, at in ends if at is not None]
+
+
 class Page(NamedTuple, Generic[Row]):
     """Items, newest first, and whether there are more in the direction that was asked for."""
 
@@ -83,6 +96,7 @@ async def page(
     where: Mapping[str, object],
     created: Between,
     request: PageRequest,
+    also: Sequence[Condition] = (),
     unless: str | None = None,
 ) -> Page[Row]:
     """A page in the order (creation, id), newest first. Columns of `where` that are None do not filter; those that are
@@ -97,9 +111,9 @@ async def page(
     values: list[object] = [tenant_id]
     walks: list[str] = []
 
-    def condition(text: str, value: object) -> None:
-        values.append(value)
-        conditions.append(f"{text} ${len(values)}")
+    def meet(condition: Condition) -> None:
+        values.append(condition.value)
+        conditions.append(condition.text.format(f"${len(values)}"))
 
     for column, value in where.items():
         if isinstance(value, tuple):
@@ -107,10 +121,9 @@ async def page(
             walks.append(f"unnest(${len(values)}::text[]) AS any_{column}")
             conditions.append(f"{column} = any_{column}")
         elif value is not None:
-            condition(f"{column} =", value)
-    for operator, at in ((">=", created.gte), (">", created.gt), ("<=", created.lte), ("<", created.lt)):
-        if at is not None:
-            condition(f"{sort} {operator}", at)
+            meet(Condition(f"{column} = {{}}", value))
+    for condition in (*conditions_of(sort, created), *also):
+        meet(condition)
     backwards = request.ending_before is not None
     cursor = request.ending_before or request.starting_after
     if cursor is not None:

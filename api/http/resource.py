@@ -26,7 +26,7 @@ from domain.kernel.unchanged import Unchanged
 from projections.current import current, current_part
 from projections.models import test_clocks
 from projections.read_model import ReadModel
-from projections.reading import Reader, many, page
+from projections.reading import Condition, Reader, many, page
 
 State = TypeVar("State")
 B = TypeVar("B", bound=Body)
@@ -57,14 +57,21 @@ class Part(NamedTuple):
     not_found: type[Refusal]
 
 
+class Narrowing(NamedTuple):
+    """Filters of a list that are no columns: `parameters` declares them, `conditions` says what they come to."""
+
+    parameters: type[CreatedParameters]
+    conditions: Callable[[Call, Any], Awaitable[Sequence[Condition]]]
+
+
 @dataclass(slots=True, kw_only=True)
 class Resource(Operations, Generic[State]):
     """One resource, and its operations in the order: commands, GET, list.
 
     `render` shows a state; `show` shows rows where that needs more than their states. A `part` of the stream has an id
     and a row of its own, and its commands render what they answer. `filters` holds the list's parameters: each names a
-    column of the table, with or without its `_id`. `expands` names the fields that can be opened into the resource they
-    are an id of.
+    column of the table, with or without its `_id`, but for those of `narrowing`. `expands` names the fields that can be
+    opened into the resource they are an id of.
     """
 
     stream: Stream[State]
@@ -77,6 +84,7 @@ class Resource(Operations, Generic[State]):
     part: Part | None = None
     plural: str = ""
     filters: type[CreatedParameters] = CreatedParameters
+    narrowing: Narrowing | None = None
     expands: Mapping[str, "Resource[Any]"] = field(default_factory=dict)
     show: Callable[[Call, Reader, Sequence[Any]], Awaitable[list[Any]]] | None = None
     detail: Detail | None = None
@@ -295,6 +303,7 @@ class Resource(Operations, Generic[State]):
                 where[own] = call.principal.customer_id
             # What was on a test clock that is deleted is shown to who asks for that clock.
             hides = lives_on_clocks and where[test_clocks.COLUMN] is None
+            also = () if self.narrowing is None else await self.narrowing.conditions(call, asked)
             async with call.reading() as connection:
                 found = await page(
                     connection,
@@ -303,6 +312,7 @@ class Resource(Operations, Generic[State]):
                     where=where,
                     created=asked.created,
                     request=request,
+                    also=also,
                     unless=test_clocks.GONE if hides else None,
                 )
                 resources = await self.shown(call, connection, found.items)
@@ -328,7 +338,8 @@ class Resource(Operations, Generic[State]):
     def _columns(self, columns: set[str]) -> dict[str, str]:
         """The column of each filter."""
         found: dict[str, str] = {}
-        for name in self.filters.model_fields.keys() - CreatedParameters.model_fields.keys():
+        others = CreatedParameters if self.narrowing is None else self.narrowing.parameters
+        for name in self.filters.model_fields.keys() - others.model_fields.keys():
             column = name if name in columns else f"{name}_id"
             if column not in columns:
                 raise TypeError(f"{self.table.name} has no column for the filter {name}")

@@ -22,16 +22,12 @@ from api.http.fields import (
     PositiveMoney,
     ProductId,
     Quantity,
-    SubscriptionId,
-    TestClockId,
-)
-from api.http.listing import (
-    CreatedParameters,
 )
 from api.http.operations import Intention
-from api.http.resource import KEPT_EXAMPLE, Resource
+from api.http.resource import KEPT_EXAMPLE, Narrowing, Resource
 from api.resources.billing_settings import SeriesName
 from api.resources.customers import CUSTOMERS
+from api.resources.invoice_filters import DueParameters, InvoiceFilters, due_conditions
 from api.resources.invoice_line_resource import LINE_EXAMPLE
 from api.resources.invoice_resource import EXAMPLE, InvoiceResource, invoice_resource
 from api.resources.invoice_tax import INVOICE_TAX_EXAMPLE, LINE_TAX_EXAMPLE
@@ -44,7 +40,7 @@ from domain.customers.payment_method import NoPaymentMethod, PaymentMethodIsDeta
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
 from domain.invoicing.billing_settings import MAX_DAYS_UNTIL_DUE
-from domain.invoicing.collection import CollectionMethod, CollectionStatus
+from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.draft import ChangeDraft, DraftInvoice, InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
@@ -68,7 +64,6 @@ from domain.invoicing.settlement import (
     ReversePaymentOutOfBand,
     SurplusIsSpent,
 )
-from domain.invoicing.state import InvoiceStatus
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import INVOICE as PREFIX
 from domain.kernel.identifiers import INVOICE_LINE, PAYMENT
@@ -174,17 +169,6 @@ class PaymentReversal(Body):
     amount: PositiveMoney | None = None
 
 
-class InvoiceFilters(CreatedParameters):
-    """Which invoices."""
-
-    customer: CustomerId | None = None
-    subscription: SubscriptionId | None = None
-    status: InvoiceStatus | None = None
-    collection_status: CollectionStatus | None = None
-    number: Line | None = None
-    test_clock: TestClockId | None = None
-
-
 INVOICES: Final = Resource(
     tag="invoices",
     about="What customers owe.",
@@ -198,6 +182,7 @@ INVOICES: Final = Resource(
     render=invoice_resource,
     example=EXAMPLE,
     filters=InvoiceFilters,
+    narrowing=Narrowing(DueParameters, due_conditions),
     expands={"customer": CUSTOMERS, "subscription": SUBSCRIPTIONS},
 )
 OPEN_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
