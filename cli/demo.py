@@ -17,7 +17,7 @@ from cli.audit import described, show, verified
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_table
 from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
-from cli.telecom_expected import Taxes, expected_month
+from cli.telecom_expected import Ages, Taxes, expected_month
 from cli.telecom_month import ENDS_AT, STARTS_AT, Month, MonthStalled, TelecomMonth, progress_bars
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
@@ -28,6 +28,7 @@ from processors.invariants.findings import Checked
 
 SETTLES_WITHIN_S: Final = 30.0
 POLL_S: Final = 0.5
+AGES: Final = ("current", "days_1_30", "days_31_60", "days_61_90", "over_90")
 
 
 class DoesNotAddUp(Exception):
@@ -101,10 +102,12 @@ async def _summary(
     figures: list[Resource] = (await api.get("/v1/stats/dashboard", fresh=True))["figures"]
     balance = await api.get("/v1/ledger/trial-balance", fresh=True)
     taxes = await api.get("/v1/reports/tax", {"first_day": STARTS_AT[:10], "last_day": ENDS_AT[:10]}, fresh=True)
+    ageing = [await api.get("/v1/reports/ageing", {"as_of": day}, fresh=True) for day in expected_month(rows).ages_on]
     health = await _settled_health(api)
     print_table(on, _cycles_table(month))
     print_table(on, _figures_table(figures))
     print_table(on, _taxes_table(taxes))
+    print_table(on, _ageing_table(ageing))
     print_table(on, _balance_table(balance))
     print_table(on, _health_table(health))
     checked = await verified(stack.settings, on=on)
@@ -112,6 +115,7 @@ async def _summary(
     wrong = [
         *_wrong_amounts(rows, month),
         *_wrong_taxes(rows, taxes),
+        *_wrong_ages(rows, ageing),
         *(
             f"The trial balance in {each['currency']} is off by {each['difference']['amount']} minor units."
             for each in balance["currencies"]
@@ -177,6 +181,22 @@ def _wrong_taxes(rows: Sequence[TelecomCustomer], taxes: Resource) -> list[str]:
     ]
 
 
+def _wrong_ages(rows: Sequence[TelecomCustomer], ageing: Sequence[Resource]) -> list[str]:
+    expected = expected_month(rows).ages_on
+    reported = {report["as_of"]: _ages(report) for report in ageing}
+    return [
+        f"The ageing report of {day} says {reported.get(day)}, in minor units; the CSV says {ages}."
+        for day, ages in expected.items()
+        if reported.get(day) != ages
+    ]
+
+
+def _ages(report: Resource) -> Ages:
+    """What the report says, of one currency and without what is nothing."""
+    amounts = {age: sum(total[age]["amount"] for total in report["totals"]) for age in AGES}
+    return {age: amount for age, amount in amounts.items() if amount}
+
+
 def _verdict(rows: Sequence[TelecomCustomer], month: Month, checked: Sequence[Checked]) -> Panel:
     differences = sum(result.differences for result in checked)
     return Panel.fit(
@@ -218,6 +238,14 @@ def _taxes_table(taxes: Resource) -> Table:
     return table
 
 
+def _ageing_table(ageing: Sequence[Resource]) -> Table:
+    table = Table("as of", "current", "1-30 days late", "31-60", "61-90", "over 90", title="Receivables by age")
+    for report in ageing:
+        ages = _ages(report)
+        table.add_row(report["as_of"], *(money(ages[age]) if age in ages else "" for age in AGES))
+    return table
+
+
 def _balance_table(balance: Mapping[str, Any]) -> Table:
     table = Table("account", "debit", "credit", title="Trial balance")
     for currency in balance["currencies"]:
@@ -252,7 +280,7 @@ def _what_next(settings: Settings, stack: Stack, key: str, *, stays: bool, on: C
             "each time",
             soft_wrap=True,
         )
-    for path in ("invoices?status=open", "ledger/trial-balance?as_of=2026-01-15T00:00:00Z", "stats/dashboard"):
+    for path in ("invoices?status=open", "reports/ageing?as_of=2026-02-01", "ledger/trial-balance", "stats/dashboard"):
         on.print(f'  curl -H "Authorization: Bearer {key}" "{url}/v1/{path}"', soft_wrap=True, highlight=False)
 
 

@@ -15,6 +15,8 @@ TaxRow = tuple[str, str]
 """A country, and how its customers are treated there, as the tax report names it."""
 Taxes = dict[TaxRow, tuple[int, int]]
 """The net amount and its tax, in minor units."""
+Ages = dict[str, int]
+"""Minor units that are owed, by age, as the ageing report names it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,14 +45,19 @@ class Expected:
             self.taxes[row.country, treatment(row)] = before[0] + net, before[1] + tax
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ExpectedMonth:
-    """By what happened: everybody is billed, some change their contract or are credited, who stays is billed again."""
+    """By what happened: everybody is billed, some change their contract or are credited, who stays is billed again.
+
+    What stays unpaid: the first invoices of who pays by mailed check, and the second ones of all who pay by hand.
+    """
 
     january: Expected
     changes: Expected
     credit_notes: Expected
     february: Expected
+    unpaid_of_january: int = 0
+    unpaid_of_february: int = 0
 
     @property
     def taxes(self) -> Taxes:
@@ -60,6 +67,18 @@ class ExpectedMonth:
             for place, (net, tax) in part.taxes.items():
                 found[place] = found[place][0] + net, found[place][1] + tax
         return dict(found)
+
+    @property
+    def ages_on(self) -> dict[str, Ages]:
+        """On some days: within the net terms of thirty days, on the last of them, and the day after, when the second
+        invoices are there."""
+        first = {"current": self.unpaid_of_january} if self.unpaid_of_january else {}
+        both = {"current": self.unpaid_of_february, "days_1_30": self.unpaid_of_january}
+        return {
+            "2026-01-15": first,
+            "2026-01-31": first,
+            "2026-02-01": {age: amount for age, amount in both.items() if amount},
+        }
 
 
 def expected_month(rows: Iterable[TelecomCustomer]) -> ExpectedMonth:
@@ -71,8 +90,13 @@ def expected_month(rows: Iterable[TelecomCustomer]) -> ExpectedMonth:
             month.credit_notes.credit(row, first_net(row), credited(row))
         if row.changes is not None and row.changes.proration == "invoice_now":
             month.changes.bill(row, change_net(row))
+        if row.token is None and not row.pays_at_once:
+            month.unpaid_of_january += first_net(row) + tax_on(row, first_net(row))
         if not row.leaves:
             month.february.bill(row, second_net(row))
+            if row.token is None:
+                balance = credited(row) if row.credited else 0
+                month.unpaid_of_february += second_net(row) + tax_on(row, second_net(row)) - balance
     return month
 
 

@@ -40,6 +40,8 @@ class Reading:
     credited: list[Decimal] = field(default_factory=list)
     february: list[Decimal] = field(default_factory=list)
     taxes: Taxes = field(default_factory=dict)
+    late: list[Decimal] = field(default_factory=list)
+    owed: list[Decimal] = field(default_factory=list)
 
     @classmethod
     def of_the_file(cls) -> "Reading":
@@ -68,6 +70,8 @@ class Reading:
             net = cents(first * half / gross)
             self._taxed(country, treatment, -net, net - half)
             self.credited.append(half)
+        if row["PaymentMethod"] == "Mailed check":
+            self.late.append(self.january[-1])
         renewed = price
         if row["customerID"] in ("6865-JZNKO", "7310-EGVHZ"):
             moved = cents(Fraction("42.30") * LEFT_OF_JANUARY) - cents(Fraction(price) * LEFT_OF_JANUARY)
@@ -78,6 +82,8 @@ class Reading:
                 renewed += moved
         if row["Churn"] == "No":
             self.february.append(billed(renewed))
+            if "check" in row["PaymentMethod"]:
+                self.owed.append(self.february[-1] - (self.credited[-1] if number == 0 else 0))
 
     def _taxed(self, country: str, treatment: str, net: Decimal, tax: Decimal) -> None:
         before = self.taxes.get((country, treatment), (Decimal(0), Decimal(0)))
@@ -96,6 +102,12 @@ def test_the_month_comes_to_what_another_reading_of_the_file_says() -> None:
     taxes = {place: (Decimal(net) / 100, Decimal(tax) / 100) for place, (net, tax) in month.taxes.items()}
     assert taxes == read.taxes
     assert {treatment for _, treatment in taxes} == {"taxed", "exempt", "reverse_charge"}
+    late, owed = (int(100 * sum(each)) for each in (read.late, read.owed))
+    assert month.ages_on == {
+        "2026-01-15": {"current": late},
+        "2026-01-31": {"current": late},
+        "2026-02-01": {"current": owed, "days_1_30": late},
+    }
 
 
 def test_a_plain_month_comes_to_the_sums_of_the_file() -> None:
@@ -125,7 +137,14 @@ def test_a_small_month_adds_up_on_real_parts(services_folder: Path, customers: i
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False)
     assert run.returncode == 0, run.stdout[-4_000:] + run.stderr[-4_000:]
     month = expected_month(read_customers(limit=customers))
-    for expected in (month.january.amount, month.changes.amount, -month.credit_notes.amount, month.february.amount):
+    for expected in (
+        month.january.amount,
+        month.changes.amount,
+        -month.credit_notes.amount,
+        month.february.amount,
+        month.unpaid_of_january,
+        month.unpaid_of_february,
+    ):
         assert expected > 0
         assert f"{expected // 100:,}.{expected % 100:02d} USD" in run.stdout
     assert "Differences over all invariants: 0" in run.stdout
