@@ -27,6 +27,7 @@ SUITES: Final = (
     "append",
     "relay",
     "rebuild",
+    "reports",
     "http",
     "log_ins",
     "renewal_run",
