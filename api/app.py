@@ -70,7 +70,9 @@ from api.resources import (
     portal,
     prices,
     products,
+    recurring_report,
     refunds,
+    revenue_report,
     sagas,
     schema_registry,
     search,
@@ -156,7 +158,14 @@ RESOURCES: Final[tuple[Operations, ...]] = (
 )
 """Everything the API can do; routes are tried in this order, so what is asked for most stands first."""
 
-DECLARE_MORE: Final = (invoice_imports, subscription_lifecycle, subscription_changes, ageing_report)
+DECLARE_MORE: Final = (
+    invoice_imports,
+    subscription_lifecycle,
+    subscription_changes,
+    ageing_report,
+    recurring_report,
+    revenue_report,
+)
 """Modules with operations on a resource of another: they declare them by being imported."""
 
 _log: Final = structlog.stdlib.get_logger("api")

@@ -146,7 +146,7 @@ def living(streams: Streams, subscription_id: str) -> Subscription:
     return subscription
 
 
-def _first_status(event: SubscriptionCreated) -> SubscriptionStatus:
+def first_status(event: SubscriptionCreated) -> SubscriptionStatus:
     """What it is until anything else happens to it."""
     if event.starts_at > event.created_at:
         return SubscriptionStatus.INCOMPLETE
@@ -165,7 +165,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             subscription_id=event.subscription_id,
             customer_id=event.customer_id,
             terms=event.terms,
-            status=_first_status(event),
+            status=first_status(event),
             starts_at=event.starts_at,
             anchor_at=event.anchor_at,
             anchor_index=0,

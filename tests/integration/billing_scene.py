@@ -25,6 +25,10 @@ def package(free_units: int = 0) -> dict[str, Any]:
     return {"type": "package", "currency": "EUR", "package_size": 10, "package_amount": 100, "free_units": free_units}
 
 
+def flat_price(amount: int) -> dict[str, Any]:
+    return {"type": "flat", "amount": {"amount": amount, "currency": "EUR"}}
+
+
 def per_unit(currency: str, unit_amount: str) -> dict[str, Any]:
     return {"type": "per_unit", "currency": currency, "unit_amount": unit_amount}
 

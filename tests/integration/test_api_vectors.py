@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from testing.api_client import Client, running_api
+from testing.api_client import Api, Client, project, running_api
 from testing.moments import utc
 from testing.services import FreshDatabase
-from tests.integration.billing_scene import Shop, package, per_unit, tiered
+from tests.integration.billing_scene import Shop, flat_price, package, per_unit, tiered
 
 DOMAIN: Final = Path(__file__).parents[1] / "domain"
 
@@ -69,7 +69,7 @@ TABLE: Final[dict[int, Runs]] = {
     35: ALL,
     36: ALL,
     37: Runs(needs="recognition of revenue"),
-    38: Runs(needs="reports of recurring revenue"),
+    38: ALL,
     39: Runs(needs=USAGE),
 }
 
@@ -90,9 +90,14 @@ def test_every_vector_runs_against_its_function_and_the_table_says_what_of_it_ru
 
 
 @pytest.fixture
-async def client(database: FreshDatabase) -> AsyncIterator[Client]:
+async def api(database: FreshDatabase) -> AsyncIterator[Api]:
     async with running_api(database) as running:
-        yield await running.tenant("acme")
+        yield running
+
+
+@pytest.fixture
+async def client(api: Api) -> Client:
+    return await api.tenant("acme")
 
 
 # --- periods -----------------------------------------------------------------------------------------------------
@@ -497,3 +502,49 @@ async def test_vector_33_coupons_come_off_the_amounts_that_include_tax(client: C
     assert parts == [[1_200, 667], [600, 333]]
     assert figures(invoice) == (2_533, 15_200, [1_689, 844])
     assert [line["tax"]["net"]["amount"] for line in invoice["lines"]] == [8_444, 4_223]
+
+
+# --- recurring revenue -------------------------------------------------------------------------------------------
+
+
+async def recurring(api: Api, client: Client) -> dict[str, list[tuple[str, int]]]:
+    """The movements of each subscription, in the order of days."""
+    await project(api.database, api.parts.settings)
+    answer = await client.get("/v1/reports/mrr/movements?from=2026-01-01&to=2026-12-31&limit=100")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, list[tuple[str, int]]] = {}
+    for each in reversed(answer.json()["data"]):
+        found.setdefault(each["subscription"], []).append((each["movement"], each["change"]["amount"]))
+    return found
+
+
+async def test_vector_38_a_year_is_12_months_52_weeks_365_days(api: Api, client: Client) -> None:
+    shop = await Shop.opened(client)
+    wanted: dict[str, int] = {}
+    for amount, unit, count, monthly in (
+        (1_200, "week", 1, 5_200),
+        (1_200, "week", 2, 2_600),
+        (100, "day", 1, 3_042),
+        (100, "day", 10, 304),
+        (1_000, "quarter", 1, 333),
+        (100_000, "year", 1, 8_333),
+        (100_000, "year", 2, 4_167),
+    ):
+        price = await shop.price(flat_price(amount), interval={"unit": unit, "count": count})
+        wanted[(await shop.subscribed(await shop.customer(), price))["id"]] = monthly
+    assert await recurring(api, client) == {key: [("new", monthly)] for key, monthly in wanted.items()}
+    (eur,) = (await client.get("/v1/reports/mrr?as_of=2026-01-01")).json()["currencies"]
+    assert eur["mrr"]["amount"] == sum(wanted.values())
+
+
+async def test_vector_38_a_week_changed_to_a_year_is_contraction(api: Api, client: Client) -> None:
+    shop = await Shop.opened(client)
+    week = await shop.price(flat_price(1_200), interval={"unit": "week", "count": 1})
+    year = await shop.price(flat_price(60_000), interval={"unit": "year", "count": 1})
+    subscription = await shop.subscribed(await shop.customer(), week)
+    await shop.advance("2026-01-03T00:00:00Z")
+    body = {"items": [{"price": year["id"]}], "remove": [week["id"]], "reset_anchor": True}
+    await shop.changed(subscription, body)
+    assert await recurring(api, client) == {subscription["id"]: [("new", 5_200), ("contraction", -200)]}
+    (eur,) = (await client.get("/v1/reports/mrr?as_of=2026-01-03")).json()["currencies"]
+    assert eur["mrr"]["amount"] == 5_000

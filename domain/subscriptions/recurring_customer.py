@@ -1,0 +1,358 @@
+"""A customer's recurring revenue as their own events leave it: subscriptions, discounts, included tax, and MRR by day.
+
+All of it lies under the customer's key, so it is folded in one order. What an invoice said of a rate included in prices
+holds until another invoice says otherwise: the rates themselves are the tenant's, and known where it is finalized.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, TypeAlias
+
+from domain.discounts.computation import CouponDuration, Discount
+from domain.discounts.discount import DiscountAttached, DiscountEnd, DiscountEnded
+from domain.invoicing.finalization import InvoiceFinalized
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
+from domain.kernel.rounding import Rounding
+from domain.reporting.mrr_history import MrrStep, stepped
+from domain.subscriptions.cancellation import SubscriptionCanceled
+from domain.subscriptions.change import SubscriptionChanged
+from domain.subscriptions.pause import (
+    SubscriptionPaused,
+    SubscriptionReactivated,
+    SubscriptionResumed,
+    SubscriptionSuspended,
+)
+from domain.subscriptions.recurring import COUNTED, RecurringDiscount, RecurringItem, monthly_revenue, recurring_items
+from domain.subscriptions.subscription import SubscriptionCreated, SubscriptionPeriodStarted, first_status
+from domain.subscriptions.trial import SubscriptionTrialStarted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecurringSubscription:
+    """`is_counted`: it runs and is billed. `has_begun`: so has its first period."""
+
+    subscription_id: str
+    items: tuple[RecurringItem, ...]
+    rounding: Rounding
+    is_counted: bool
+    has_begun: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscountedPrice:
+    """Until when a subscription's price is billed with a discount: the end of the last service period that was."""
+
+    subscription_id: str
+    price_id: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldDiscount:
+    """A recurring discount; of the customer where `subscription_id` is None.
+
+    One of several periods says with which it was billed, so that it still counts, once `is_used_up`, for what runs.
+    """
+
+    discount_id: str
+    subscription_id: str | None
+    off: Discount
+    product_ids: tuple[str, ...]
+    is_limited: bool
+    is_used_up: bool
+    billed: tuple[DiscountedPrice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncludedTax:
+    """The rates of a tax category together, in per cent, as the customer's last invoice with such a price had them."""
+
+    tax_category: str | None
+    percent: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerRecurring:
+    """What a customer's MRR follows from, and its steps until now. `currency` is None before a first subscription."""
+
+    customer_id: str
+    currency: CurrencyCode | None
+    subscriptions: tuple[RecurringSubscription, ...]
+    discounts: tuple[HeldDiscount, ...]
+    included_tax: tuple[IncludedTax, ...]
+    steps: tuple[MrrStep, ...]
+
+
+RecurringEvent: TypeAlias = (
+    SubscriptionCreated
+    | SubscriptionTrialStarted
+    | SubscriptionPeriodStarted
+    | SubscriptionChanged
+    | SubscriptionPaused
+    | SubscriptionResumed
+    | SubscriptionSuspended
+    | SubscriptionReactivated
+    | SubscriptionCanceled
+    | DiscountAttached
+    | DiscountEnded
+    | InvoiceFinalized
+)
+
+EVENTS: Final = frozenset(
+    {
+        "subscription.created",
+        "subscription.trial_started",
+        "subscription.period_started",
+        "subscription.changed",
+        "subscription.paused",
+        "subscription.resumed",
+        "subscription.suspended",
+        "subscription.reactivated",
+        "subscription.canceled",
+        "discount.attached",
+        "discount.ended",
+        "invoice.finalized",
+    }
+)
+
+
+def nothing_recurring(customer_id: str) -> CustomerRecurring:
+    """A customer of whom nothing is known yet."""
+    return CustomerRecurring(
+        customer_id=customer_id, currency=None, subscriptions=(), discounts=(), included_tax=(), steps=()
+    )
+
+
+def evolve(customer: CustomerRecurring, event: RecurringEvent, at: datetime) -> CustomerRecurring:
+    """The customer after an event that took effect at `at`; the very same where it changes nothing."""
+    match event:
+        case DiscountAttached():
+            return _discounted(_attached(customer, event), event.subscription_id, at)
+        case DiscountEnded():
+            return _discounted(_ended(customer, event, at), event.subscription_id, at)
+        case InvoiceFinalized():
+            return _invoiced(customer, event, at)
+        case SubscriptionCreated():
+            created = RecurringSubscription(
+                subscription_id=event.subscription_id,
+                items=recurring_items(event.terms),
+                rounding=event.terms.rounding,
+                is_counted=first_status(event) in COUNTED,
+                has_begun=False,
+            )
+            known = replace(
+                customer, currency=event.terms.currency, subscriptions=(*customer.subscriptions, created)
+            )
+            return _valued(known, created, at.date())
+    subscription = _of(customer, event.subscription_id)
+    match event:
+        case SubscriptionCanceled():
+            return _canceled(customer, subscription, at)
+        case SubscriptionPeriodStarted():
+            return _period_started(customer, subscription, at)
+        case SubscriptionChanged():
+            terms = event.terms
+            changed = replace(subscription, items=recurring_items(terms), rounding=terms.rounding)
+        case SubscriptionTrialStarted() | SubscriptionPaused() | SubscriptionSuspended():
+            changed = replace(subscription, is_counted=False)
+        case SubscriptionResumed() | SubscriptionReactivated():
+            changed = replace(subscription, is_counted=True)
+    return _changed(customer, changed, at)
+
+
+def _of(customer: CustomerRecurring, subscription_id: str) -> RecurringSubscription:
+    return next(each for each in customer.subscriptions if each.subscription_id == subscription_id)
+
+
+def _changed(customer: CustomerRecurring, changed: RecurringSubscription, at: datetime) -> CustomerRecurring:
+    known = tuple(
+        changed if each.subscription_id == changed.subscription_id else each for each in customer.subscriptions
+    )
+    return _valued(replace(customer, subscriptions=known), changed, at.date())
+
+
+def _canceled(customer: CustomerRecurring, canceled: RecurringSubscription, at: datetime) -> CustomerRecurring:
+    return replace(
+        customer,
+        subscriptions=tuple(each for each in customer.subscriptions if each is not canceled),
+        discounts=_still_held(customer.discounts, canceled, None),
+        steps=stepped(customer.steps, at.date(), canceled.subscription_id, 0),
+    )
+
+
+def _period_started(customer: CustomerRecurring, started: RecurringSubscription, at: datetime) -> CustomerRecurring:
+    """The first one ends a trial; with each, a discount that is used up no longer holds for what begins anew."""
+    discounts = _still_held(customer.discounts, started, at)
+    if discounts is not customer.discounts:
+        customer = replace(customer, discounts=discounts)
+    elif started.has_begun:
+        return customer
+    if not started.has_begun:
+        started = replace(started, is_counted=True, has_begun=True)
+    return _changed(customer, started, at)
+
+
+def _still_held(
+    discounts: tuple[HeldDiscount, ...], subscription: RecurringSubscription, at: datetime | None
+) -> tuple[HeldDiscount, ...]:
+    """Of those that are used up, what they still hold for: nothing that ended by `at` of this subscription (None: of
+    this subscription nothing). The very same where that changes nothing.
+    """
+    kept: list[HeldDiscount] = []
+    for held in discounts:
+        if not held.is_used_up:
+            kept.append(held)
+            continue
+        billed = tuple(
+            each
+            for each in held.billed
+            if each.subscription_id != subscription.subscription_id or (at is not None and each.until > at)
+        )
+        if len(billed) == len(held.billed):
+            kept.append(held)
+        elif billed:
+            kept.append(replace(held, billed=billed))
+    unchanged = len(kept) == len(discounts) and all(one is other for one, other in zip(kept, discounts, strict=True))
+    return discounts if unchanged else tuple(kept)
+
+
+def _attached(customer: CustomerRecurring, event: DiscountAttached) -> CustomerRecurring:
+    if event.terms.duration is CouponDuration.ONCE:
+        return customer
+    held = HeldDiscount(
+        discount_id=event.discount_id,
+        subscription_id=event.subscription_id,
+        off=event.terms.off,
+        product_ids=event.terms.product_ids,
+        is_limited=event.terms.duration is CouponDuration.REPEATING,
+        is_used_up=False,
+        billed=(),
+    )
+    return replace(customer, discounts=(*customer.discounts, held))
+
+
+def _ended(customer: CustomerRecurring, event: DiscountEnded, at: datetime) -> CustomerRecurring:
+    """One that is used up goes on for the service periods that it was billed for; any other is over."""
+    kept: list[HeldDiscount] = []
+    for held in customer.discounts:
+        if held.discount_id != event.discount_id:
+            kept.append(held)
+        elif event.reason is DiscountEnd.USED_UP:
+            billed = tuple(each for each in held.billed if each.until > at)
+            kept += [replace(held, is_used_up=True, billed=billed)] if billed else []
+    return replace(customer, discounts=tuple(kept))
+
+
+def _invoiced(customer: CustomerRecurring, event: InvoiceFinalized, at: datetime) -> CustomerRecurring:
+    """What an invoice says of the tax in prices, and for which periods it took discounts off."""
+    if event.subscription_id is None:
+        return customer
+    known = {each.tax_category: each.percent for each in customer.included_tax}
+    told = known | _included(event)
+    if told != known:
+        taxes = tuple(IncludedTax(tax_category=category, percent=percent) for category, percent in told.items())
+        customer = _all_valued(replace(customer, included_tax=taxes), at)
+    limited = {each.discount_id for each in customer.discounts if each.is_limited}
+    if not limited or not event.discounts:
+        return customer
+    discounts = tuple(
+        _billed_with(each, event, customer, at) if each.is_limited else each for each in customer.discounts
+    )
+    return replace(customer, discounts=discounts)
+
+
+def _included(event: InvoiceFinalized) -> dict[str | None, Decimal]:
+    """By tax category, what the rates in its inclusive prices come to together: 0 where they bear none."""
+    if event.tax is None:
+        return {line.tax_category: Decimal(0) for line in event.lines if _is_inclusive(line)}
+    percents: dict[str, set[Decimal]] = {}
+    for total in event.tax.totals:
+        if total.rate_id is not None and total.percent is not None:
+            percents.setdefault(total.rate_id, set()).add(total.percent)
+    found: dict[str | None, Decimal] = {}
+    for line in event.lines:
+        if not _is_inclusive(line) or line.tax is None:
+            continue
+        rates = [percents[share.rate_id] for share in line.tax.shares]
+        # Of a rate that changed since, beside credits of what it was, the next invoice tells.
+        if all(len(each) == 1 for each in rates):
+            found[line.tax_category] = sum((percent for each in rates for percent in each), Decimal(0))
+    return found
+
+
+def _is_inclusive(line: InvoiceLine) -> bool:
+    return line.tax_inclusive is True and line.price_id is not None and line.kind is not InvoiceLineKind.CREDIT
+
+
+def _billed_with(
+    held: HeldDiscount, event: InvoiceFinalized, customer: CustomerRecurring, at: datetime
+) -> HeldDiscount:
+    """The discount with the periods to come for which this invoice took it off."""
+    until: dict[str, datetime] = {}
+    for line in event.lines:
+        is_off = any(each.discount_id == held.discount_id for each in line.discounts)
+        if is_off and line.price_id is not None and line.period_end is not None and line.period_end > at:
+            until[line.price_id] = max(line.period_end, until.get(line.price_id, line.period_end))
+    if not until:
+        return held
+    invoiced = {event.subscription_id, *event.further_subscription_ids}
+    told = {
+        (each.subscription_id, item.price_id): until[item.price_id]
+        for each in customer.subscriptions
+        if each.subscription_id in invoiced
+        for item in each.items
+        if item.price_id in until
+    }
+    known = {(each.subscription_id, each.price_id): each.until for each in held.billed if each.until > at} | told
+    billed = tuple(
+        DiscountedPrice(subscription_id=subscription_id, price_id=price_id, until=end)
+        for (subscription_id, price_id), end in known.items()
+    )
+    return replace(held, billed=billed)
+
+
+def _discounted(customer: CustomerRecurring, subscription_id: str | None, at: datetime) -> CustomerRecurring:
+    """With what a change of discounts makes of the subscription, or of all (None)."""
+    if subscription_id is None:
+        return _all_valued(customer, at)
+    for each in customer.subscriptions:
+        if each.subscription_id == subscription_id:
+            return _valued(customer, each, at.date())
+    return customer
+
+
+def _all_valued(customer: CustomerRecurring, at: datetime) -> CustomerRecurring:
+    """What is the customer's own changes no step of a subscription that is of a later day."""
+    latest = {step.subscription_id: step.day for step in customer.steps}
+    for each in customer.subscriptions:
+        day = at.date()
+        customer = _valued(customer, each, max(day, latest.get(each.subscription_id, day)))
+    return customer
+
+
+def _valued(customer: CustomerRecurring, subscription: RecurringSubscription, day: date) -> CustomerRecurring:
+    """With what the subscription comes to from that day on."""
+    amount = 0
+    if subscription.is_counted:
+        included = {each.tax_category: each.percent for each in customer.included_tax}
+        discounts = _discounts_of(subscription.subscription_id, customer.discounts)
+        amount = monthly_revenue(subscription.items, discounts, included, subscription.rounding)
+    steps = stepped(customer.steps, day, subscription.subscription_id, amount)
+    return customer if steps is customer.steps else replace(customer, steps=steps)
+
+
+def _discounts_of(subscription_id: str, held: tuple[HeldDiscount, ...]) -> list[RecurringDiscount]:
+    found: list[RecurringDiscount] = []
+    for each in held:
+        if each.subscription_id not in {None, subscription_id}:
+            continue
+        prices = None
+        if each.is_used_up:
+            prices = frozenset(
+                billed.price_id for billed in each.billed if billed.subscription_id == subscription_id
+            )
+        found.append(RecurringDiscount(off=each.off, product_ids=each.product_ids, price_ids=prices))
+    return found
