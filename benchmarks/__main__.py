@@ -34,6 +34,7 @@ SUITES: Final = (
     "invoice_wire",
     "codec",
     "billing_mathematics",
+    "recurring_report",
 )
 PACKAGES: Final = (
     "asyncpg",

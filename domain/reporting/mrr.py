@@ -96,9 +96,7 @@ def movements(
     The sums of `subscription_movements`. Raises NegativeRecurringRevenue, CurrencyMismatch.
     """
     found = subscription_movements(before, after, currency, paid_before=paid_before)
-    sums = {
-        kind: sum_money((each.change for each in found if each.movement is kind), currency) for kind in Movement
-    }
+    sums = {kind: sum_money((each.change for each in found if each.movement is kind), currency) for kind in Movement}
     return MrrMovements(
         new=sums[Movement.NEW],
         expansion=sums[Movement.EXPANSION],

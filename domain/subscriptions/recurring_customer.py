@@ -143,9 +143,7 @@ def evolve(customer: CustomerRecurring, event: RecurringEvent, at: datetime) -> 
                 is_counted=first_status(event) in COUNTED,
                 has_begun=False,
             )
-            known = replace(
-                customer, currency=event.terms.currency, subscriptions=(*customer.subscriptions, created)
-            )
+            known = replace(customer, currency=event.terms.currency, subscriptions=(*customer.subscriptions, created))
             return _valued(known, created, at.date())
     subscription = _of(customer, event.subscription_id)
     match event:
@@ -351,8 +349,6 @@ def _discounts_of(subscription_id: str, held: tuple[HeldDiscount, ...]) -> list[
             continue
         prices = None
         if each.is_used_up:
-            prices = frozenset(
-                billed.price_id for billed in each.billed if billed.subscription_id == subscription_id
-            )
+            prices = frozenset(billed.price_id for billed in each.billed if billed.subscription_id == subscription_id)
         found.append(RecurringDiscount(off=each.off, product_ids=each.product_ids, price_ids=prices))
     return found

@@ -39,9 +39,7 @@ TABLE = sums_model(
 )
 
 
-def add_movement(
-    rows: Rows[list[int]], fact: Fact, currency: CurrencyCode, movement: DayMovement, sign: int
-) -> None:
+def add_movement(rows: Rows[list[int]], fact: Fact, currency: CurrencyCode, movement: DayMovement, sign: int) -> None:
     """Add a movement (1), or take it away (-1), of the customer whose key the fact has."""
     change = (sign * movement.change, sign * movement.subscriptions, sign * movement.customers)
     kind = movement.movement.value
@@ -117,9 +115,7 @@ _OF: Final = (
 )
 
 
-async def page(
-    connection: Reader, tenant_id: str, of: MovementsOf, request: PageRequest
-) -> Page[SubscriptionMoved]:
+async def page(connection: Reader, tenant_id: str, of: MovementsOf, request: PageRequest) -> Page[SubscriptionMoved]:
     """The subscriptions that make up the movements of some days, the latest day first. Raises UnknownCursor."""
     values: list[object] = [tenant_id, of.first, of.last, of.movement, of.currency, request.limit + 1]
     backwards = request.ending_before is not None

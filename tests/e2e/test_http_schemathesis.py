@@ -37,6 +37,9 @@ KEY = re.compile(r"[!-~]{1,255}")
 BEYOND_SCHEMA = {
     "ambiguous_page",
     "ambiguous_moment",
+    "ambiguous_period",
+    "half_a_period",
+    "too_many_periods",
     "position_ahead",
     "ambiguous_payment",
     "imported_from_the_future",

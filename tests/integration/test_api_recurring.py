@@ -1,4 +1,4 @@
-"""Recurring revenue through the API: MRR as of a day, its movements, who made them up, churn, and the revenue timeline."""
+"""Recurring revenue through the API: MRR as of a day, its movements, who made them up, churn, and revenue by period."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -273,13 +273,20 @@ async def test_revenue_is_what_the_accounts_moved_less_allowances(api: Api, clie
         {"account": "allowances", "side": "debit", "amount": {"amount": 150, "currency": "EUR"}},
         {"account": "cash", "side": "credit", "amount": {"amount": 150, "currency": "EUR"}},
     ]
-    by_hand = {"postings": given_back, "memo": "Goodwill", "effective_at": "2026-03-10T00:00:00Z"}
-    await client.made("/v1/ledger/journal-entries", by_hand)
-    report = await shown(api, client, f"/v1/reports/revenue?{YEAR}")
+    await client.made("/v1/ledger/journal-entries", {"postings": given_back, "memo": "Goodwill"})
+    report = await shown(api, client, "/v1/reports/revenue?from=2026-01-01&to=2058-12-31")
     (eur,) = report["currencies"]
-    told = [tuple(period[each]["amount"] for each in ("revenue", "allowances", "net")) for period in eur["periods"]]
-    assert told[:4] == [(0, 0, 0), (1_000, 0, 1_000), (1_000, 150, 850), (0, 0, 0)]
+    periods = eur["periods"]
+    assert [period["revenue"]["amount"] for period in periods[:4]] == [0, 1_000, 1_000, 0]
+    (entry,) = (await client.get("/v1/ledger/entries?account=allowances")).json()["data"]
+    (given,) = [period for period in periods if period["allowances"]["amount"]]
+    assert given["first_day"] <= entry["effective_at"][:10] <= given["last_day"]
     balance = (await client.get("/v1/ledger/trial-balance")).json()
     accounts = {each["code"]: each["balance"]["amount"] for each in balance["currencies"][0]["accounts"]}
     assert (eur["revenue"]["amount"], eur["allowances"]["amount"]) == (accounts["revenue"], -accounts["allowances"])
-    assert eur["net"]["amount"] == accounts["revenue"] + accounts["allowances"] == sum(net for *_, net in told)
+    assert eur["net"]["amount"] == 2_000 - 150 == sum(period["net"]["amount"] for period in periods)
+    assert all(period["net"]["amount"] == _sum(period) - period["allowances"]["amount"] for period in periods)
+
+
+def _sum(period: dict[str, Any]) -> int:
+    return sum(each["amount"]["amount"] for each in period["accounts"])

@@ -30,10 +30,7 @@ def steps_of(told: Told) -> tuple[MrrStep, ...]:
 
 def known_at(told: Told, day: int) -> dict[str, int]:
     """Slowly: what is told of a subscription holds from its day on, over whatever was told before."""
-    found: dict[str, int] = {}
-    for at, subscription, amount in told:
-        if at <= day:
-            found[subscription] = amount
+    found = {subscription: amount for at, subscription, amount in told if at <= day}
     return {key: amount for key, amount in found.items() if amount}
 
 

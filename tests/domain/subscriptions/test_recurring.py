@@ -35,7 +35,9 @@ YEAR, QUARTER, MONTH = Interval(IntervalUnit.YEAR), Interval(IntervalUnit.QUARTE
 TIERS = (Tier(up_to=Decimal(5), unit_amount=Decimal(100)), Tier(above=Decimal(5), up_to=None, unit_amount=Decimal(50)))
 
 
-def running(*items: Any, interval: Interval = MONTH, status: SubscriptionStatus = SubscriptionStatus.ACTIVE) -> Subscription:
+def running(
+    *items: Any, interval: Interval = MONTH, status: SubscriptionStatus = SubscriptionStatus.ACTIVE
+) -> Subscription:
     return replace(evolve(None, created(*items, interval=interval)), status=status)
 
 
@@ -52,7 +54,11 @@ def off(discount: Discount, **facts: Any) -> RecurringDiscount:
 
 
 def test_items_of_several_intervals_are_summed_and_rounded_once() -> None:
-    items = (item("a", flat(100)), replace(item("b", flat(1_000)), interval=QUARTER), replace(item("c", flat(1_001)), interval=YEAR))
+    items = (
+        item("a", flat(100)),
+        replace(item("b", flat(1_000)), interval=QUARTER),
+        replace(item("c", flat(1_001)), interval=YEAR),
+    )
     assert recurring_revenue(running(*items)) == usd(517), "100 + 333 1/3 + 83 5/12 is 516.75"
 
 
@@ -71,7 +77,9 @@ def test_items_of_several_intervals_are_summed_and_rounded_once() -> None:
         (BoundedPrice(model=Percentage(currency=USD, percent=Decimal(3)), minimum=usd(100)), 0),
     ],
 )
-def test_each_licensed_price_counts_with_its_quantity_and_a_percentage_counts_nothing(price: Price, amount: int) -> None:
+def test_each_licensed_price_counts_with_its_quantity_and_a_percentage_counts_nothing(
+    price: Price, amount: int
+) -> None:
     quantity = Decimal(8) if price != flat(700) else Decimal(1)
     assert recurring_revenue(running(replace(item(price=price), quantity=quantity))) == usd(amount)
 
