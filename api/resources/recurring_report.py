@@ -1,6 +1,6 @@
 """Recurring revenue: MRR with its movements, the subscriptions that make them up, and churn."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -18,7 +18,8 @@ from api.http.listing import (
     page_request,
     page_resource,
 )
-from api.resources.report_periods import PeriodParameters, ReportPeriod, check_count, check_days, periods_of
+from api.http.problems import FieldError, invalid
+from api.resources.report_periods import PeriodParameters, ReportPeriod, check_days, periods_between
 from api.resources.tax_report import REPORT
 from domain.kernel.currency import CurrencyCode
 from domain.reporting.churn import churn_rates
@@ -28,7 +29,7 @@ from projections.models import mrr_days
 from projections.models.mrr_days import MovementsOf, ReportInterval, SubscriptionMoved
 from projections.read_model import Projection
 
-_DAY_OF_RECORD: Final = date(9999, 12, 31)
+_END_OF_TIME: Final = date(9999, 12, 30)
 """Whatever is known lies before it."""
 
 
@@ -37,30 +38,25 @@ class MrrParameters(Parameters):
 
     as_of: Annotated[Day | None, Field(description="At the end of this day; now unless given.")] = None
     first_day: Annotated[Day | None, Field(alias="from", description="The first day.")] = None
-    last_day: Annotated[Day | None, Field(alias="to", description="The last day.", validate_default=True)] = None
-    interval: Annotated[ReportInterval, Field(description="By which periods.", validate_default=True)] = (
-        ReportInterval.MONTH
-    )
+    last_day: Annotated[Day | None, Field(alias="to", description="The last day.")] = None
+    interval: Annotated[ReportInterval, Field(description="By which periods.")] = ReportInterval.MONTH
 
     @field_validator("first_day")
     @classmethod
     def _of_one_kind(cls, first_day: date | None, info: ValidationInfo) -> date | None:
-        if first_day is not None and info.data.get("as_of") is not None:
-            raise PydanticCustomError("ambiguous_period", "Either as_of, or from and to")
-        return first_day
+        return _not_beside(info, first_day)
 
     @field_validator("last_day")
     @classmethod
-    def _both(cls, last_day: date | None, info: ValidationInfo) -> date | None:
-        first_day = info.data.get("first_day")
-        if "first_day" in info.data and (first_day is None) is not (last_day is None):
-            raise PydanticCustomError("half_a_period", "Name from and to, or neither")
-        return None if last_day is None else check_days(first_day, last_day)
+    def _in_order(cls, last_day: date | None, info: ValidationInfo) -> date | None:
+        last_day = _not_beside(info, last_day)
+        return None if last_day is None else check_days(info.data.get("first_day"), last_day)
 
-    @field_validator("interval")
-    @classmethod
-    def _not_too_many(cls, interval: ReportInterval, info: ValidationInfo) -> ReportInterval:
-        return check_count(info.data.get("first_day"), info.data.get("last_day"), interval)
+
+def _not_beside(info: ValidationInfo, day: date | None) -> date | None:
+    if day is not None and info.data.get("as_of") is not None:
+        raise PydanticCustomError("ambiguous_period", "Either as_of, or from and to")
+    return day
 
 
 class MovementParameters(PageParameters):
@@ -172,14 +168,19 @@ class _Reported(NamedTuple):
     end: Recurring
 
 
+async def _as_of(call: Call, day: date) -> list[_Reported]:
+    """Where the day left each currency: what moved before the day after it, and no period."""
+    return await _reported(call, day + timedelta(days=1), day, ReportInterval.DAY)
+
+
 async def _reported(call: Call, first: date, last: date, interval: ReportInterval) -> list[_Reported]:
+    named = periods_between(first, last, interval)
     async with call.reading() as connection:
         rows = await mrr_days.moved(connection, call.tenant_id, first=first, last=last, interval=interval)
     by_currency: dict[CurrencyCode, dict[date | None, dict[Movement, Moved]]] = {}
     for row in rows:
         moved = by_currency.setdefault(row.currency, {}).setdefault(row.starts_on, {})
         moved[row.movement] = Moved(row.change, row.subscriptions, row.customers)
-    named = list(periods_of(first, last, interval)) if last < _DAY_OF_RECORD else []
     found: list[_Reported] = []
     for currency, moved_in in by_currency.items():
         start = moved_by(nothing_of(currency), moved_in.get(None, {})).end
@@ -264,12 +265,13 @@ async def get_mrr_report(call: Call, asked: MrrParameters) -> MrrResource:
     without tax. A trial, a pause and a suspension count 0, and so does what is measured. A year is 12 months, 52 weeks
     or 365 days.
     """
-    if asked.first_day is not None and asked.last_day is not None:
-        found = await _reported(call, asked.first_day, asked.last_day, asked.interval)
+    if asked.first_day is None and asked.last_day is None:
+        found = await _as_of(call, asked.as_of or _END_OF_TIME)
+    elif asked.first_day is None or asked.last_day is None:
+        sent = "from" if asked.last_day is None else "to"
+        raise invalid([FieldError(sent, "half_a_period", "Name from and to, or neither")])
     else:
-        as_of = asked.as_of
-        last = _DAY_OF_RECORD if as_of is None else as_of
-        found = [each._replace(periods=[]) for each in await _reported(call, last, last, ReportInterval.DAY)]
+        found = await _reported(call, asked.first_day, asked.last_day, asked.interval)
     return {
         "object": "mrr_report",
         "as_of": asked.as_of,

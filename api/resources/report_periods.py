@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import islice
 from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -9,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api.http.fields import Day
 from api.http.listing import Parameters
+from api.http.problems import FieldError, invalid
 from projections.models.mrr_days import ReportInterval
 
 MAX_PERIODS: Final = 400
@@ -34,32 +36,27 @@ class PeriodParameters(Parameters):
 
     first_day: Annotated[Day, Field(alias="from", description="The first day.")]
     last_day: Annotated[Day, Field(alias="to", description="The last day.")]
-    interval: Annotated[ReportInterval, Field(description="By which periods.", validate_default=True)] = (
-        ReportInterval.MONTH
-    )
+    interval: Annotated[ReportInterval, Field(description="By which periods.")] = ReportInterval.MONTH
 
     @field_validator("last_day")
     @classmethod
     def _in_order(cls, last_day: date, info: ValidationInfo) -> date:
         return check_days(info.data.get("first_day"), last_day)
 
-    @field_validator("interval")
-    @classmethod
-    def _not_too_many(cls, interval: ReportInterval, info: ValidationInfo) -> ReportInterval:
-        return check_count(info.data.get("first_day"), info.data.get("last_day"), interval)
+
+def periods_between(first: date, last: date, interval: ReportInterval) -> list[tuple[date, ReportPeriod]]:
+    """Each period with the first day of its whole month, or its day, in the order of time.
+
+    Raises Problem where there are more than MAX_PERIODS of them.
+    """
+    found = list(islice(_periods(first, last, interval), MAX_PERIODS + 1))
+    if len(found) > MAX_PERIODS:
+        message = f"A report has at most {MAX_PERIODS} periods: ask for fewer, or by month"
+        raise invalid([FieldError("to", "too_many_periods", message)])
+    return found
 
 
-def check_count(first: date | None, last: date | None, interval: ReportInterval) -> ReportInterval:
-    """The interval. Raises PydanticCustomError where a report would have more than MAX_PERIODS of them."""
-    days = 0 if first is None or last is None else (last - first).days
-    shortest = 28 if interval is ReportInterval.MONTH else 1
-    if days // shortest >= MAX_PERIODS:
-        raise PydanticCustomError("too_many_periods", "A report has at most 400 periods: ask for fewer, or by month")
-    return interval
-
-
-def periods_of(first: date, last: date, interval: ReportInterval) -> Iterator[tuple[date, ReportPeriod]]:
-    """Each period with the first day of its whole month, or its day, in the order of time."""
+def _periods(first: date, last: date, interval: ReportInterval) -> Iterator[tuple[date, ReportPeriod]]:
     starts_on = first.replace(day=1) if interval is ReportInterval.MONTH else first
     while starts_on <= last:
         following = starts_on + timedelta(days=1)

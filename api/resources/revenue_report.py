@@ -1,5 +1,6 @@
 """The revenue timeline: what was earned period by period, as the books have it."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import MoneyResource, money
-from api.resources.report_periods import PeriodParameters, periods_of
+from api.resources.report_periods import PeriodParameters, ReportPeriod, periods_between
 from api.resources.tax_report import REPORT
 from domain.kernel.accounts import ALLOWANCES
 from domain.kernel.currency import CurrencyCode
@@ -96,6 +97,7 @@ async def get_revenue_report(call: Call, asked: PeriodParameters) -> RevenueReso
     moved in it.
     """
     first, last, interval = asked.first_day, asked.last_day, asked.interval
+    periods = periods_between(first, last, interval)
     async with call.reading() as connection:
         rows = await revenue.moved(connection, call.tenant_id, first=first, last=last, interval=interval)
     found: dict[CurrencyCode, dict[date, dict[str, Money]]] = {}
@@ -106,17 +108,17 @@ async def get_revenue_report(call: Call, asked: PeriodParameters) -> RevenueReso
         "first_day": first,
         "last_day": last,
         "interval": interval,
-        "currencies": [_currency(currency, moved, asked) for currency, moved in found.items()],
+        "currencies": [_currency(currency, moved, periods) for currency, moved in found.items()],
     }
 
 
 def _currency(
-    currency: CurrencyCode, moved: dict[date, dict[str, Money]], asked: PeriodParameters
+    currency: CurrencyCode, moved: dict[date, dict[str, Money]], named: Sequence[tuple[date, ReportPeriod]]
 ) -> RevenueCurrencyResource:
     zero = Money.zero(currency)
     periods: list[RevenuePeriodResource] = []
     earned_in_all = given_back_in_all = zero
-    for starts_on, (first_day, last_day) in periods_of(asked.first_day, asked.last_day, asked.interval):
+    for starts_on, (first_day, last_day) in named:
         by_account = dict(moved.get(starts_on, {}))
         # Allowances are debited: what the account gained is below zero.
         given_back = -by_account.pop(ALLOWANCES.code, zero)
