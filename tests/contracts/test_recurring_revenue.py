@@ -2,18 +2,25 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.subscriptions.recurring import COUNTED, recurring_items
+from domain.discounts.computation import CouponDuration
+from domain.discounts.discount import DISCOUNT, AttachedDiscount, DiscountEnd
+from domain.invoicing.invoice_line import InvoiceLineKind
+from domain.subscriptions.recurring import COUNTED, RecurringDiscount, recurring_items, recurring_revenue
 from domain.subscriptions.recurring_customer import CustomerRecurring
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.tax.settings import TAX_SETTINGS, TAX_SETTINGS_ID, TaxSettings
+from infra.event_store.port import Recorded
 from projections.catalogue import BY_NAME
 from projections.models.mrr_days import IN_ALL
+from schemas.codec import decode_event
 from testing.histories import History
 from testing.random_histories import scramble
 from tests.contracts.test_read_models import TENANTS, Tables, in_one_go
@@ -45,6 +52,90 @@ def check_states(history: History, tables: Tables) -> None:
         for tenant_id, each in subscriptions_of(history)
         if each.status is not SubscriptionStatus.CANCELED
     }
+
+
+class Billing:
+    """What a history's invoices and ends of discounts say, found by looking through all of it."""
+
+    def __init__(self, history: History) -> None:
+        self.discounted: dict[Key, datetime] = {}
+        self.ended: dict[Key, Recorded] = {}
+        self.begun: dict[Key, list[Recorded]] = defaultdict(list)
+        self.included: dict[Key, dict[str | None, Decimal]] = defaultdict(dict)
+        for event in history.events:
+            place = (event.tenant_id, event.stream_id)
+            match event.event_type:
+                case "invoice.finalized":
+                    rates = history.state(event.tenant_id, TAX_SETTINGS, TAX_SETTINGS_ID)
+                    self._invoiced(event.tenant_id, decode_event(event.payload), rates)
+                case "discount.ended":
+                    self.ended[place] = event
+                case "subscription.period_started":
+                    self.begun[place].append(event)
+
+    def _invoiced(self, tenant_id: str, invoice: Any, rates: TaxSettings | None) -> None:
+        for line in invoice.lines:
+            if line.tax_inclusive and line.price_id is not None and line.kind is not InvoiceLineKind.CREDIT:
+                shares = () if line.tax is None or rates is None else line.tax.shares
+                percent = sum((rates.rate_of(share.rate_id).rate.percent for share in shares), Decimal(0))
+                self.included[tenant_id, invoice.customer_id][line.tax_category] = percent
+            for each in line.discounts:
+                for subscription_id in (invoice.subscription_id, *invoice.further_subscription_ids):
+                    key = (tenant_id, each.discount_id, subscription_id, line.price_id)
+                    until = line.period_end or datetime.min.replace(tzinfo=UTC)
+                    self.discounted[key] = max(until, self.discounted.get(key, until))
+
+    def held(self, tenant_id: str, discount: AttachedDiscount, subscription: Subscription) -> RecurringDiscount | None:
+        """The discount as it counts for the subscription now."""
+        off, products = discount.terms.off, discount.terms.product_ids
+        if discount.terms.duration is CouponDuration.ONCE:
+            return None
+        if discount.ended_at is None:
+            return RecurringDiscount(off=off, product_ids=products)
+        if discount.end_reason is not DiscountEnd.USED_UP:
+            return None
+        ended = self.ended[tenant_id, discount.discount_id]
+        begun = self.begun[tenant_id, subscription.subscription_id]
+        since = max([ended.effective_at, *(each.effective_at for each in begun if each.position > ended.position)])
+        prices = {
+            item.price_id
+            for item in subscription.terms.items
+            for until in [
+                self.discounted.get((tenant_id, discount.discount_id, subscription.subscription_id, item.price_id))
+            ]
+            if until is not None and until > since
+        }
+        return RecurringDiscount(off=off, product_ids=products, price_ids=frozenset(prices))
+
+
+def check_amounts(history: History, tables: Tables) -> int:
+    """The last step of each subscription is what it comes to by its state, its discounts' and the last rates that its
+    customer was billed with; how many are less than their prices.
+    """
+    billing = Billing(history)
+    last = {
+        (tenant_id, step.subscription_id): step.amount
+        for tenant_id, customer in customers_of(tables)
+        for step in customer.steps
+    }
+    of_customer: dict[Key, list[AttachedDiscount]] = defaultdict(list)
+    of_discounts = [(e.tenant_id, e.stream_id) for e in history.events if e.stream_type == DISCOUNT.name]
+    for tenant_id, stream_id in dict.fromkeys(of_discounts):
+        discount = history.state(tenant_id, DISCOUNT, stream_id)
+        of_customer[tenant_id, discount.customer_id].append(discount)
+    discounted = 0
+    for tenant_id, subscription in subscriptions_of(history):
+        held = [
+            counts
+            for discount in of_customer[tenant_id, subscription.customer_id]
+            if discount.subscription_id in {None, subscription.subscription_id}
+            if (counts := billing.held(tenant_id, discount, subscription)) is not None
+        ]
+        included = billing.included[tenant_id, subscription.customer_id]
+        expected = recurring_revenue(subscription, held, included)
+        assert last.get((tenant_id, subscription.subscription_id), 0) == expected.amount
+        discounted += expected != recurring_revenue(subscription)
+    return discounted
 
 
 def check_sums(tables: Tables) -> Counter[Key]:
@@ -111,14 +202,18 @@ def test_the_sums_are_exact_after_any_history(seed: int) -> None:
     history = scramble(History(seed), TENANTS, 100)
     tables = in_one_go(history.events)
     check_states(history, tables)
+    check_amounts(history, tables)
     check_sums(tables)
 
 
-def test_some_histories_have_every_movement() -> None:
+def test_some_histories_have_every_movement_and_discounts() -> None:
     kinds: Counter[Key] = Counter()
+    discounted = 0
     for seed in range(1, 4):
         history = scramble(History(seed), TENANTS, 800)
         tables = in_one_go(history.events)
         check_states(history, tables)
+        discounted += check_amounts(history, tables)
         kinds += check_sums(tables)
     assert {kind for (kind,) in kinds} == {"new", "expansion", "contraction", "churn", "reactivation"}
+    assert discounted
