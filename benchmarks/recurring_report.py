@@ -44,7 +44,7 @@ FIRST, LAST = date(2025, 1, 1), date(2025, 12, 31)
 PARTITIONS: Final = 12
 _ONE_BY_ONE: Final = """
 SELECT currency, CASE WHEN day >= $2 THEN date_trunc('month', day::timestamp)::date END, movement, sum(change)::bigint
-FROM read.mrr_days WHERE tenant_id = $1 AND customer_id <> '' AND day <= $3 GROUP BY 1, 2, 3
+FROM read.mrr_days WHERE tenant_id = $1 AND level = 'subscription' AND day <= $3 GROUP BY 1, 2, 3
 """
 
 

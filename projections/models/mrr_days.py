@@ -1,12 +1,12 @@
 """What recurring revenue changed by day (UTC, business time) and movement: in all, and of each subscription.
 
-A day's sums stand in rows without a customer, so that a report of a year reads a few thousand rows however many
-customers there are; beside them the subscriptions that make them up, each with its customer.
+The sums of months and of days stand in rows without a customer, so that a report of a year reads a few hundred rows
+however many customers there are; beside them the subscriptions that make them up, each with its customer.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -18,7 +18,16 @@ from projections.read_model import Column, Fact, Key, Projection, Rows, sums_mod
 from projections.reading import Page, PageRequest, Reader, UnknownCursor
 
 IN_ALL: Final = ""
-"""In place of the customer and the subscription in a day's sums."""
+"""In place of the customer and the subscription in sums."""
+
+
+class Level(StrEnum):
+    """What a row is of: all that moved in a month, which its first day names; all of a day; one subscription's day."""
+
+    MONTH = "month"
+    DAY = "day"
+    SUBSCRIPTION = "subscription"
+
 
 TABLE = sums_model(
     name="mrr_days",
@@ -26,6 +35,7 @@ TABLE = sums_model(
     projection=Projection.BILLING,
     key=(
         Column("tenant_id", 'text COLLATE "C" NOT NULL'),
+        Column("level", 'text COLLATE "C" NOT NULL'),
         Column("customer_id", 'text COLLATE "C" NOT NULL'),
         Column("day", "date NOT NULL"),
         Column("currency", 'text COLLATE "C" NOT NULL'),
@@ -35,16 +45,20 @@ TABLE = sums_model(
     ),
     sums=("change", "subscriptions", "customers"),
     view="SELECT * FROM {table}",
-    indexes=("tenant_id, day, subscription_id, movement",),
+    indexes=("tenant_id, level, day, subscription_id, movement",),
 )
 
 
 def add_movement(rows: Rows[list[int]], fact: Fact, currency: CurrencyCode, movement: DayMovement, sign: int) -> None:
     """Add a movement (1), or take it away (-1), of the customer whose key the fact has."""
     change = (sign * movement.change, sign * movement.subscriptions, sign * movement.customers)
-    kind = movement.movement.value
-    for customer_id, subscription_id in ((IN_ALL, IN_ALL), (fact.subject, movement.subscription_id)):
-        key: Key = (fact.tenant_id, customer_id, movement.day, currency, kind, subscription_id, fact.shard)
+    day, kind = movement.day, movement.movement.value
+    for level, customer_id, on, subscription_id in (
+        (Level.MONTH, IN_ALL, day.replace(day=1), IN_ALL),
+        (Level.DAY, IN_ALL, day, IN_ALL),
+        (Level.SUBSCRIPTION, fact.subject, day, movement.subscription_id),
+    ):
+        key: Key = (fact.tenant_id, level.value, customer_id, on, currency, kind, subscription_id, fact.shard)
         row = rows.setdefault(key, [0, 0, 0])
         for nth, each in enumerate(change):
             row[nth] += each
@@ -71,7 +85,14 @@ class MovedInPeriod(NamedTuple):
 _MOVED: Final = """
 SELECT currency, CASE WHEN day >= $2 THEN date_trunc($4, day::timestamp)::date END AS starts_on, movement,
     sum(change)::bigint, sum(subscriptions)::bigint, sum(customers)::bigint
-FROM read.mrr_days WHERE tenant_id = $1 AND customer_id = '' AND day <= $3
+FROM (
+    SELECT * FROM read.mrr_days WHERE tenant_id = $1 AND level = 'month' AND day < $5
+    UNION ALL
+    SELECT * FROM read.mrr_days WHERE tenant_id = $1 AND level = 'month' AND day >= $6 AND day < $7
+    UNION ALL
+    SELECT * FROM read.mrr_days WHERE tenant_id = $1 AND level = 'day' AND day >= $5 AND day <= $3
+        AND NOT (day >= $6 AND day < $7)
+) AS moved
 GROUP BY 1, 2, 3 ORDER BY 1, 2 NULLS FIRST, 3
 """
 
@@ -79,12 +100,24 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2 NULLS FIRST, 3
 async def moved(
     connection: Reader, tenant_id: str, *, first: date, last: date, interval: ReportInterval
 ) -> list[MovedInPeriod]:
-    """The movements of each period of these days, both ends included, and those of all the time before them."""
-    records = await connection.fetch(_MOVED, tenant_id, first, last, interval.value)
+    """The movements of each period of these days, both ends included, and those of all the time before them.
+
+    What is a whole month comes from the months' sums.
+    """
+    since = first.replace(day=1)
+    whole_from = whole_to = since
+    if interval is ReportInterval.MONTH:
+        whole_from = since if since == first else _next_month(first)
+        whole_to = max(whole_from, (last + timedelta(days=1)).replace(day=1))
+    records = await connection.fetch(_MOVED, tenant_id, first, last, interval.value, since, whole_from, whole_to)
     return [
         MovedInPeriod(CurrencyCode(currency), starts_on, Movement(movement), change, subscriptions, customers)
         for currency, starts_on, movement, change, subscriptions, customers in records
     ]
+
+
+def _next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=31)).replace(day=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +143,7 @@ class SubscriptionMoved(NamedTuple):
 
 _COLUMNS: Final = "day, customer_id, subscription_id, movement, currency, change"
 _OF: Final = (
-    "tenant_id = $1 AND day BETWEEN $2 AND $3 AND customer_id <> '' AND change <> 0 "
+    "tenant_id = $1 AND level = 'subscription' AND day BETWEEN $2 AND $3 AND change <> 0 "
     "AND ($4::text IS NULL OR movement = $4) AND ($5::text IS NULL OR currency = $5)"
 )
 

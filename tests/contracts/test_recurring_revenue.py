@@ -19,7 +19,6 @@ from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.tax.settings import TAX_SETTINGS, TAX_SETTINGS_ID, TaxSettings
 from infra.event_store.port import Recorded
 from projections.catalogue import BY_NAME
-from projections.models.mrr_days import IN_ALL
 from schemas.codec import decode_event
 from testing.histories import History
 from testing.random_histories import scramble
@@ -143,16 +142,21 @@ def check_sums(tables: Tables) -> Counter[Key]:
     end, to the minor unit. The movements by kind.
     """
     in_all: Counter[Key] = Counter()
+    of_months: Counter[Key] = Counter()
     of_each: Counter[Key] = Counter()
     counts: Counter[Key] = Counter()
     for row in tables.rows.get("mrr_days", {}).values():
         place = (row["tenant_id"], row["currency"], row["day"], row["movement"])
-        sums = in_all if row["customer_id"] == IN_ALL else of_each
+        sums = {"month": of_months, "day": in_all, "subscription": of_each}[row["level"]]
         sums[place] += row["change"]
-        if row["customer_id"] == IN_ALL:
+        if row["level"] == "day":
             counts[*place[:3], "subscriptions"] += row["subscriptions"]
             counts[*place[:3], "customers"] += row["customers"]
-    assert {key: each for key, each in in_all.items() if each} == {key: each for key, each in of_each.items() if each}
+    assert standing(in_all) == standing(of_each)
+    by_month: Counter[Key] = Counter()
+    for (tenant_id, currency, day, movement), change in in_all.items():
+        by_month[tenant_id, currency, day.replace(day=1), movement] += change
+    assert standing(by_month) == standing(of_months)
     held = held_by_day(tables)
     moved: Counter[Key] = Counter()
     for (tenant_id, currency, day, _), change in in_all.items():
@@ -170,6 +174,10 @@ def check_sums(tables: Tables) -> Counter[Key]:
     for (*_, movement), change in in_all.items():
         kinds[movement,] += bool(change)
     return kinds
+
+
+def standing(sums: Counter[Key]) -> dict[Key, int]:
+    return {key: each for key, each in sums.items() if each}
 
 
 def held_by_day(tables: Tables) -> dict[Key, tuple[int, int, int]]:

@@ -40,11 +40,16 @@ def moved(period: dict[str, Any]) -> dict[str, int]:
 
 
 async def by_month(api: Api, client: Client) -> list[dict[str, int]]:
-    """The movements of the year's months in EUR, once it was seen that they sum up and that their subscriptions do."""
-    report = await shown(api, client, f"/v1/reports/mrr?{YEAR}")
-    if not report["currencies"]:
-        return [{}] * 12
-    (eur,) = report["currencies"]
+    """The movements of the year's months in EUR."""
+    await project(api.database, api.parts.settings)
+    return await movements(client, YEAR)
+
+
+async def movements(client: Client, days: str) -> list[dict[str, int]]:
+    """Those of each period in EUR, once it was seen that they sum up, and that their subscriptions do."""
+    answer = await client.get(f"/v1/reports/mrr?{days}")
+    assert answer.status_code == 200, answer.text
+    (eur,) = answer.json()["currencies"]
     reached = None
     for period in eur["periods"]:
         assert reached in {None, period["start"]["amount"]}
@@ -55,6 +60,10 @@ async def by_month(api: Api, client: Client) -> list[dict[str, int]]:
         for each in (await client.get(f"/v1/reports/mrr/movements?{who}&limit=100")).json()["data"]:
             listed[each["movement"]] += each["change"]["amount"]
         assert {kind: amount for kind, amount in listed.items() if amount} == moved(period)
+        (then,) = (await client.get(f"/v1/reports/mrr?as_of={period['last_day']}")).json()["currencies"]
+        assert [then[each] for each in ("mrr", "subscriptions", "customers")] == [
+            period[each] for each in ("end", "subscriptions", "customers")
+        ]
     assert (eur["mrr"]["amount"], eur["arr"]["amount"]) == (reached, 12 * (reached or 0))
     return [moved(period) for period in eur["periods"]]
 
@@ -98,6 +107,13 @@ async def test_a_year_of_two_customers_has_every_movement(api: Api, client: Clie
     (days,) = (await client.get("/v1/reports/mrr?from=2026-01-14&to=2026-01-16&interval=day")).json()["currencies"]
     assert [moved(period) for period in days["periods"]] == [{}, {"expansion": 2_000}, {}]
     assert [period["end"]["amount"] for period in days["periods"]] == [2_500, 4_500, 4_500]
+    assert await movements(client, "from=2026-01-15&to=2026-03-04") == [{"expansion": 2_000, "churn": -1_500}, {}, {}]
+    assert await movements(client, "from=2026-01-16&to=2026-01-31") == [{"churn": -1_500}]
+    assert await movements(client, "from=2026-02-02&to=2026-04-01") == [
+        {},
+        {"contraction": -2_500, "reactivation": 1_000},
+        {},
+    ]
 
 
 async def test_churn_is_what_was_lost_of_what_there_was_at_the_start(api: Api, client: Client) -> None:
