@@ -115,7 +115,7 @@ def _take_off(left: list[Fraction], items: Sequence[RecurringItem], discount: Re
         case AmountOff(amount=amount):
             shortest = min((items[nth].interval for nth in touched), key=lambda each: (each.days, each.months))
             together = sum((left[nth] for nth in touched), NOTHING)
-            part = min(Fraction(1), amount.amount * times_a_month(shortest) / together)
+            part = min(Fraction(1), Fraction(amount.amount * times_a_month(shortest), together))
     for nth in touched:
         left[nth] -= left[nth] * part
 

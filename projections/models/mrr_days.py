@@ -90,8 +90,9 @@ FROM (
     UNION ALL
     SELECT * FROM read.mrr_days WHERE tenant_id = $1 AND level = 'month' AND day >= $6 AND day < $7
     UNION ALL
-    SELECT * FROM read.mrr_days WHERE tenant_id = $1 AND level = 'day' AND day >= $5 AND day <= $3
-        AND NOT (day >= $6 AND day < $7)
+    SELECT * FROM read.mrr_days WHERE tenant_id = $1 AND level = 'day' AND day >= $5 AND day < $6 AND day <= $3
+    UNION ALL
+    SELECT * FROM read.mrr_days WHERE tenant_id = $1 AND level = 'day' AND day >= $7 AND day <= $3
 ) AS moved
 GROUP BY 1, 2, 3 ORDER BY 1, 2 NULLS FIRST, 3
 """
