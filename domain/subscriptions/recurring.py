@@ -101,7 +101,7 @@ def monthly_revenue(
     net = NOTHING
     for item, amount in zip(items, left, strict=True):
         percent = included_tax.get(item.tax_category) if item.tax_inclusive else None
-        net += amount if percent is None else amount / (1 + Fraction(factor_of(percent)))
+        net += amount if percent is None else Fraction(amount, 1 + Fraction(factor_of(percent)))
     return round_to_int(net, rounding)
 
 
