@@ -199,6 +199,8 @@ def _still_held(
     """Of those that are used up, what they still hold for: nothing that ended by `at` of this subscription (None: of
     this subscription nothing). The very same where that changes nothing.
     """
+    if not any(held.is_used_up for held in discounts):
+        return discounts
     kept: list[HeldDiscount] = []
     for held in discounts:
         if not held.is_used_up:
@@ -248,13 +250,8 @@ def _invoiced(customer: CustomerRecurring, event: InvoiceFinalized, at: datetime
     """What an invoice says of the tax in prices, and for which periods it took discounts off."""
     if event.subscription_id is None:
         return customer
-    known = {each.tax_category: each.percent for each in customer.included_tax}
-    told = known | _included(event)
-    if told != known:
-        taxes = tuple(IncludedTax(tax_category=category, percent=percent) for category, percent in told.items())
-        customer = _all_valued(replace(customer, included_tax=taxes), at)
-    limited = {each.discount_id for each in customer.discounts if each.is_limited}
-    if not limited or not event.discounts:
+    customer = _taxed(customer, _included(event), at)
+    if not event.discounts or not any(each.is_limited for each in customer.discounts):
         return customer
     discounts = tuple(
         _billed_with(each, event, customer, at) if each.is_limited else each for each in customer.discounts
@@ -262,17 +259,35 @@ def _invoiced(customer: CustomerRecurring, event: InvoiceFinalized, at: datetime
     return replace(customer, discounts=discounts)
 
 
+def _taxed(customer: CustomerRecurring, included: dict[str | None, Decimal], at: datetime) -> CustomerRecurring:
+    """With the tax in its prices: what is told for the first time holds since a subscription's last step, which counted
+    the tax for want of knowing it; what is told anew holds from now on.
+    """
+    known = {each.tax_category: each.percent for each in customer.included_tax}
+    told = known | included
+    if told == known:
+        return customer
+    taxes = tuple(IncludedTax(tax_category=category, percent=percent) for category, percent in told.items())
+    customer = replace(customer, included_tax=taxes)
+    latest = _latest_steps(customer)
+    for each in customer.subscriptions:
+        if any(item.tax_inclusive and item.tax_category not in known for item in each.items):
+            customer = _valued(customer, each, latest.get(each.subscription_id, at.date()))
+    return _all_valued(customer, at)
+
+
 def _included(event: InvoiceFinalized) -> dict[str | None, Decimal]:
     """By tax category, what the rates in its inclusive prices come to together: 0 where they bear none."""
-    if event.tax is None:
-        return {line.tax_category: Decimal(0) for line in event.lines if _is_inclusive(line)}
+    inclusive = [line for line in event.lines if _is_inclusive(line)]
+    if event.tax is None or not inclusive:
+        return {line.tax_category: Decimal(0) for line in inclusive}
     percents: dict[str, set[Decimal]] = {}
     for total in event.tax.totals:
         if total.rate_id is not None and total.percent is not None:
             percents.setdefault(total.rate_id, set()).add(total.percent)
     found: dict[str | None, Decimal] = {}
-    for line in event.lines:
-        if not _is_inclusive(line) or line.tax is None:
+    for line in inclusive:
+        if line.tax is None:
             continue
         rates = [percents[share.rate_id] for share in line.tax.shares]
         # Of a rate that changed since, beside credits of what it was, the next invoice tells.
@@ -324,11 +339,16 @@ def _discounted(customer: CustomerRecurring, subscription_id: str | None, at: da
 
 def _all_valued(customer: CustomerRecurring, at: datetime) -> CustomerRecurring:
     """What is the customer's own changes no step of a subscription that is of a later day."""
-    latest = {step.subscription_id: step.day for step in customer.steps}
+    latest = _latest_steps(customer)
     for each in customer.subscriptions:
         day = at.date()
         customer = _valued(customer, each, max(day, latest.get(each.subscription_id, day)))
     return customer
+
+
+def _latest_steps(customer: CustomerRecurring) -> dict[str, date]:
+    """The day of each subscription's last step."""
+    return {step.subscription_id: step.day for step in customer.steps}
 
 
 def _valued(customer: CustomerRecurring, subscription: RecurringSubscription, day: date) -> CustomerRecurring:

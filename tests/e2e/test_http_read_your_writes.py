@@ -15,6 +15,7 @@ from projections.folding.worker import Projections
 from testing.api_client import Api, Client, running_api
 from testing.projection_stack import stack_settings
 from testing.services import FreshDatabase, KafkaServer
+from tests.integration.billing_scene import Shop, flat_price
 
 PATIENT = ApiSettings(position_timeout_ms=60_000)
 
@@ -59,6 +60,26 @@ async def test_what_was_written_can_be_read_at_its_position(
         behind = [part for part in health["parts"] if "lag_events" in part]
         assert {part["name"] for part in behind} >= {"relay", "projection billing", "projection payments"}
         assert {(part["ok"], part["lag_events"]) for part in behind} == {(True, 0)}
+
+
+async def test_a_report_holds_what_was_written_at_its_position(
+    api: Api, database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str
+) -> None:
+    client = await api.tenant("acme")
+    async with running(database, kafka_server, topic_prefix):
+        shop = await Shop.opened(client)
+        price = await shop.price(flat_price(1_000), timing="in_arrears")
+        subscription = await shop.subscribed(await shop.customer(), price)
+        await shop.advance("2026-02-01T00:00:00Z")
+        path = f"/v1/subscriptions/{subscription['id']}"
+        await client.post(f"{path}/renew", {})
+        ended = await client.post(f"{path}/cancel", {"at_period_end": False})
+        position = {"Min-Ledger-Position": ended.headers["ledger-position"]}
+        days = "from=2026-01-01&to=2026-02-28"
+        mrr = (await client.get(f"/v1/reports/mrr?{days}", **position)).json()["currencies"][0]["periods"]
+        assert [(period["new"]["amount"], period["churn"]["amount"]) for period in mrr] == [(1_000, 0), (0, -1_000)]
+        revenue = (await client.get(f"/v1/reports/revenue?{days}", **position)).json()["currencies"][0]["periods"]
+        assert [period["net"]["amount"] for period in revenue] == [0, 1_000]
 
 
 async def shows(client: Client, position: str, path: str, expected: bytes) -> None:

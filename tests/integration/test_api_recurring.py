@@ -193,7 +193,10 @@ async def test_a_customers_coupon_counts_for_all_they_have_until_it_is_removed(a
     assert (await by_month(api, client))[0] == {"new": 2_000, "contraction": -1_000, "expansion": 1_000}
 
 
-async def test_an_inclusive_price_counts_without_its_tax(api: Api, client: Client) -> None:
+@pytest.mark.parametrize("timing", ["in_advance", "in_arrears"])
+async def test_an_inclusive_price_counts_without_its_tax_also_before_an_invoice_says_it(
+    api: Api, client: Client, timing: str
+) -> None:
     settings = {"seller_country": "DE", "prices_include_tax": True}
     answer = await client.send("PATCH", f"/v1/tenants/{client.tenant_id}/tax-settings", settings)
     assert answer.status_code == 200, answer.text
@@ -201,10 +204,12 @@ async def test_an_inclusive_price_counts_without_its_tax(api: Api, client: Clien
     where = {"country": "DE", "number": "DE136695976", "valid_from": "2020-01-01"}
     await client.made("/v1/tax-registrations", where)
     shop = await Shop.opened(client)
-    price = await shop.price(flat_price(1_190))
+    price = await shop.price(flat_price(1_190), timing=timing)
     berlin = {"currency": "EUR", "test_clock": shop.clock, "address": {"country": "DE"}}
-    await shop.subscribed(str((await client.made("/v1/customers", berlin))["id"]), price)
-    assert (await by_month(api, client))[0] == {"new": 1_000}
+    subscription = await shop.subscribed(str((await client.made("/v1/customers", berlin))["id"]), price)
+    await shop.advance("2026-02-01T00:00:00Z")
+    await done(client, subscription, "renew")
+    assert (await by_month(api, client))[:2] == [{"new": 1_000}, {}]
 
 
 async def test_an_end_that_its_timer_reaches_late_counts_when_it_was_due(api: Api, client: Client) -> None:
