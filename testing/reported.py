@@ -324,6 +324,17 @@ def account(shown: Row) -> Iterator[Row]:
     yield made
 
 
+def mrr_movement(shown: Row) -> Iterator[Row]:
+    yield {
+        "day": date.fromisoformat(shown["day"]),
+        "customer_id": shown["customer"],
+        "subscription_id": shown["subscription"],
+        "movement": shown["movement"],
+        "currency": shown["change"]["currency"],
+        **money("change", shown["change"]),
+    }
+
+
 OF_RESOURCES: Final[Mapping[str, tuple[str, Callable[[Row], Iterator[Row]]]]] = {
     "customers": ("/v1/customers", customer),
     "subscriptions": ("/v1/subscriptions", subscription),
@@ -341,6 +352,7 @@ OF_RESOURCES: Final[Mapping[str, tuple[str, Callable[[Row], Iterator[Row]]]]] = 
     "ledger_entries": ("/v1/ledger/entries", ledger_entry),
     "ledger_postings": ("/v1/ledger/entries", ledger_postings),
     "account_balances": ("/v1/ledger/accounts", account),
+    "mrr_movements": ("/v1/reports/mrr/movements?from=1970-01-01&to=2199-12-31", mrr_movement),
 }
 """By report: the list whose resources it is made of, and the rows of one of them."""
 SUMS_OF_DAYS: Final = frozenset({"account_days", "tax_days"})

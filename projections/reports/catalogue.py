@@ -7,9 +7,10 @@ from projections.reports.catalog import OF_CATALOG
 from projections.reports.customers import OF_CUSTOMERS
 from projections.reports.invoices import OF_INVOICES
 from projections.reports.payments import OF_PAYMENTS
+from projections.reports.recurring import OF_RECURRING
 from projections.reports.report import Report
 
-REPORTS: Final[tuple[Report, ...]] = (*OF_CUSTOMERS, *OF_INVOICES, *OF_PAYMENTS, *OF_CATALOG, *OF_BOOKS)
+REPORTS: Final[tuple[Report, ...]] = (*OF_CUSTOMERS, *OF_INVOICES, *OF_PAYMENTS, *OF_CATALOG, *OF_BOOKS, *OF_RECURRING)
 
 
 def resting_on(read_models: frozenset[str]) -> tuple[Report, ...]:

@@ -80,7 +80,7 @@ async def everything(client: Client, path: str) -> list[Row]:
         found += page["data"]
         if not page["has_more"]:
             return found
-        after = f"?limit=100&starting_after={page['next_cursor']}"
+        after = f"{'&' if '?' in path else '?'}limit=100&starting_after={page['next_cursor']}"
 
 
 async def rows_of_view(url: str, report: str) -> list[Row]:
