@@ -75,8 +75,10 @@ class Billing:
     def _invoiced(self, tenant_id: str, invoice: Any, rates: TaxSettings | None) -> None:
         for line in invoice.lines:
             if line.tax_inclusive and line.price_id is not None and line.kind is not InvoiceLineKind.CREDIT:
-                shares = () if line.tax is None or rates is None else line.tax.shares
-                percent = sum((rates.rate_of(share.rate_id).rate.percent for share in shares), Decimal(0))
+                percent = Decimal(0)
+                for share in () if line.tax is None else line.tax.shares:
+                    assert rates is not None, "what is taxed has a rate"
+                    percent += rates.rate_of(share.rate_id).rate.percent
                 self.included[tenant_id, invoice.customer_id][line.tax_category] = percent
             for each in line.discounts:
                 for subscription_id in (invoice.subscription_id, *invoice.further_subscription_ids):

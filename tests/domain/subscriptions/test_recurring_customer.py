@@ -55,14 +55,17 @@ def begun(*items: Any, at: datetime = NOW, subscription_id: str = SUBSCRIPTION_I
     return [(at, created(*items, **facts)), (at, started)]
 
 
+def half_off(duration: CouponDuration) -> CouponTerms:
+    return CouponTerms(name="Half", off=PercentOff(percent=Decimal(50)), duration=duration, periods=1)
+
+
 def half(duration: CouponDuration, *, at: datetime = NOW, subscription_id: str | None = SUBSCRIPTION_ID) -> Told:
-    terms = CouponTerms(name="Half", off=PercentOff(percent=Decimal(50)), duration=duration, periods=1)
     return at, DiscountAttached(
         discount_id="disc_1",
         coupon_id="coup_1",
         customer_id=CUSTOMER_ID,
         subscription_id=subscription_id,
-        terms=terms,
+        terms=half_off(duration),
         currency=USD,
         attached_at=at,
     )
@@ -77,8 +80,9 @@ def over(reason: DiscountEnd, at: datetime = NOW, subscription_id: str | None = 
 
 def billed(at: datetime, *lines: InvoiceLine, tax: TaxFacts | None = None, discounted: bool = False) -> Told:
     _, invoice = invoiced(1, at, *lines, invoice_id=period_invoice(0), due_at=at)
-    taken: Any = replace(half(CouponDuration.REPEATING)[1], metadata=())
-    uses = InvoiceDiscount(discount_id="disc_1", coupon_id="coup_1", terms=taken.terms, periods=1, amount=usd(1))
+    uses = InvoiceDiscount(
+        discount_id="disc_1", coupon_id="coup_1", terms=half_off(CouponDuration.REPEATING), periods=1, amount=usd(1)
+    )
     finalized: Any = replace(invoice, tax=tax, discounts=(uses,) if discounted else ())
     return at, finalized
 
