@@ -94,6 +94,7 @@ from api.resources import (
 from api.upkeep import keeping_up
 from documents.renderer import Renderer
 from gateway_adapters.registry import gateways_from
+from gateway_adapters.tax.opening import tax_service_from
 from infra.database import Role, open_pool
 from infra.event_store.opening import open_writer
 from infra.heartbeat import Heartbeat
@@ -224,6 +225,9 @@ async def open_parts(
         gateways = gateways_from(settings)
         for gateway in gateways.values():
             stack.push_async_callback(gateway.close)
+        tax_service = tax_service_from(settings)
+        if tax_service is not None:
+            stack.push_async_callback(tax_service.close)
         heartbeat = Heartbeat(settings, dsn=dsn, role=health.ROLE, database_role=Role.WRITER)
         await stack.enter_async_context(heartbeat.beating())
         access_pool = await open_pool(dsn, Role.ACCESS, settings.database)
@@ -242,6 +246,7 @@ async def open_parts(
         parts = Parts(
             settings=settings,
             gateways=gateways,
+            tax_service=tax_service,
             writer=writer,
             vault=Vault(vault_master_key(settings)),
             reader=reader,

@@ -353,6 +353,26 @@ class GatewaySettings(Part):
     calls_max: int = setting(32, "calls", "Calls to the gateway at once.", ge=1)
 
 
+class TaxServiceSettings(Part):
+    model_config = _prefix("TAX_SERVICE_")
+    title = "Tax service"
+
+    url: str | None = setting(
+        None,
+        "URL",
+        "A tax service for tenants whose tax_calculator is `remote`; unset: the sandbox gateway, in production none.",
+    )
+    api_key: SecretStr | None = setting(None, "", "Key that the tax service is shown; required with `url`.")
+    call_timeout_ms: int = setting(5_000, "ms", "Longest wait for a whole answer.", ge=1)
+    calls_max: int = setting(16, "calls", "Calls to the tax service at once, per process.", ge=1)
+    preview_timeout_ms: int = setting(3_000, "ms", "Longest wait for it in a preview; then 503.", ge=1)
+    breaker_failures_max: int = setting(5, "calls", "Failures in a row after which it is left alone for a while.", ge=1)
+    breaker_pause_ms: int = setting(10_000, "ms", "How long; then one call tries.", ge=1)
+    unfit_answers_max: int = setting(
+        5, "answers", "Answers in a row that cannot be taken, after which its invoice waits for a person.", ge=1
+    )
+
+
 class VaultSettings(Part):
     model_config = _prefix("VAULT_")
     title = "Vault for personal data"
@@ -502,6 +522,7 @@ class Settings:
     processors: ProcessorSettings = field(default_factory=ProcessorSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    tax_service: TaxServiceSettings = field(default_factory=TaxServiceSettings)
     vault: VaultSettings = field(default_factory=VaultSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     mail: MailSettings = field(default_factory=MailSettings)
@@ -520,6 +541,7 @@ PARTS: tuple[type[Part], ...] = (
     ProcessorSettings,
     ApiSettings,
     GatewaySettings,
+    TaxServiceSettings,
     VaultSettings,
     AuthSettings,
     MailSettings,
@@ -665,6 +687,16 @@ def gateway_api_key(settings: Settings) -> str:
             "of `openssl rand -hex 16`."
         )
     return SANDBOX_API_KEY
+
+
+def tax_service_api_key(settings: Settings) -> str:
+    """Return the tax service's key. Raises SettingsError where its address is set without one."""
+    configured = settings.tax_service.api_key
+    if configured is None:
+        raise SettingsError(
+            f"{PREFIX}TAX_SERVICE_API_KEY is not set. Set the key that the service at {PREFIX}TAX_SERVICE_URL wants."
+        )
+    return configured.get_secret_value()
 
 
 def write_secret_once(path: Path, text: str) -> None:

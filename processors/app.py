@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 from domain.kernel.stream import WorkKind
 from gateway_adapters.port import Gateway
 from gateway_adapters.registry import gateways_from
+from gateway_adapters.tax.opening import tax_service_from
 from infra.database import CONNECTION_ERRORS, Pool, Role, open_pool
 from infra.event_store.due_work import PostgresDueWork
 from infra.event_store.log import Listener, PostgresLog
@@ -40,6 +41,7 @@ from processors.runs.method_deletions import MethodDeletions
 from processors.runs.refund_retries import RefundRetries
 from processors.runs.renewals import Renewals
 from processors.runs.sweeper import Sweeper
+from processors.runs.tax_requests import TaxRequests
 from processors.runs.test_clocks import TestClocks
 from processors.states import StateReader
 from processors.watch import Watch
@@ -129,6 +131,10 @@ class Processors:
             runs = runs_of(writer, states, gateways, tokens, settings.processors)
             clocks = TestClocks(writer, states, queue, settings.processors)
             runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, journeys, event_log, codec, settings.processors).sweep
+            tax_service = tax_service_from(settings)
+            if tax_service is not None:
+                stack.push_async_callback(tax_service.close)
+            runs[WorkKind.INVOICE_TAX] = TaxRequests(writer, states, tax_service, settings.tax_service).ask
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance
             runs[WorkKind.CLOCK_DELETION] = ClockDeletions(writer, states, queue, event_log, settings.processors).delete
             runner = DueWorkRunner(queue, runs, settings.processors)
@@ -145,7 +151,8 @@ class Processors:
                 deliver(app, delivered[-1], settings.processors, ConsumerDeadLetters(letters, queue, consumer.holds))
 
             topics = sorted({topic for each in delivered for topic in each.topics})
-            watch = Watch(settings, self._bootstrap, topics, app, runner, journeys, gateways)
+            named = tax_service if settings.tax_service.url is not None else None
+            watch = Watch(settings, self._bootstrap, topics, app, runner, journeys, gateways, named)
             stack.push_async_callback(watch.close)
             heartbeat = Heartbeat(settings, dsn=self._dsn, role=ROLE, database_role=Role.WRITER, parts=watch.parts)
             await stack.enter_async_context(heartbeat.beating())

@@ -1,4 +1,4 @@
-"""What a processors process says of its parts: Kafka, its sagas, due work, and each payment gateway."""
+"""What a processors process says of its parts: Kafka, sagas, due work, each payment gateway, and the tax service."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Final
 import faust
 
 from gateway_adapters.port import Gateway
+from gateway_adapters.tax.port import TaxService
 from infra.database import Connection
 from infra.heartbeat import Stall
 from infra.kafka.group_lag import GroupLag
@@ -36,11 +37,13 @@ class Watch:
         runner: DueWorkRunner,
         journeys: Journeys,
         gateways: Mapping[str, Gateway],
+        tax_service: TaxService | None,
     ) -> None:
         self._app = app
         self._runner = runner
         self._journeys = journeys
         self._gateways = gateways
+        self._tax_services = () if tax_service is None else (tax_service,)
         self._timeout_s = settings.telemetry.health_timeout_ms / 1000
         timeout_ms = settings.telemetry.health_timeout_ms
         self._kafka = KafkaProbe(bootstrap, topics, timeout_ms=timeout_ms)
@@ -54,6 +57,7 @@ class Watch:
             self._sagas(),
             self._due_work(connection),
             *(timed_part(f"gateway {name}", gateway.check) for name, gateway in self._gateways.items()),
+            *(timed_part("tax service", service.check) for service in self._tax_services),
         ]
         return (*await asyncio.gather(*looks), self._journeys.health())
 

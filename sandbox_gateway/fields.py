@@ -117,6 +117,22 @@ class Fields:
             raise invalid(name, "one of " + ", ".join(sorted(choices)) + " is needed")
         return value
 
+    def nested(self, name: str, allowed: Collection[str]) -> "Fields":
+        """The fields of an object inside."""
+        value = self._values.get(name)
+        if not isinstance(value, dict):
+            raise invalid(name, "an object is needed")
+        return Fields(value, allowed, self._chars_max)
+
+    def each(self, name: str, allowed: Collection[str], *, most: int) -> "list[Fields]":
+        """Those of each object of a list, of which there is at least one."""
+        values = self._values.get(name)
+        if not isinstance(values, list) or not 1 <= len(values) <= most:
+            raise invalid(name, f"a list of 1 to {most} objects is needed")
+        if not all(isinstance(value, dict) for value in values):
+            raise invalid(name, "a list of objects is needed")
+        return [Fields(value, allowed, self._chars_max) for value in values]
+
     def currency(self, name: str) -> str:
         value = self._values.get(name)
         if not isinstance(value, str) or not _CURRENCY.fullmatch(value):

@@ -21,6 +21,7 @@ from sandbox_gateway.payments import Payments, Performed
 from sandbox_gateway.refunds import Refunds
 from sandbox_gateway.settings import SandboxServerSettings
 from sandbox_gateway.store import Store, StoredAnswer
+from sandbox_gateway.taxes import Taxes
 from sandbox_gateway.tokens import Disturbance
 
 SETTLE_AGAIN_S = 1.0
@@ -51,6 +52,7 @@ class SandboxGateway:
         self.notices = Notices(store, self.faults, delivering=settings.webhook_url is not None)
         self.payments = Payments(store, settings, self.notices)
         self.refunds = Refunds(store, settings, self.notices, self.payments)
+        self.taxes = Taxes(settings)
         self.balance = Balance(store, settings, self.notices, self.payments)
         self.payments.on_settling = self._settle_at
         self.on_new_deliveries: Callable[[], None] = lambda: None
@@ -143,6 +145,8 @@ class SandboxGateway:
                 self._operate(exchange, lambda: self.payments.cancel(name, body))
             case "POST", "v1", "refunds":
                 self._operate(exchange, lambda: self.refunds.create(body))
+            case "POST", "v1", "tax", "calculations":
+                self._operate(exchange, lambda: self.taxes.calculate(body))
             case "POST", "v1", "payment_methods":
                 self._operate(exchange, lambda: self.payments.save_method(body))
             case "DELETE", "v1", "payment_methods", name:

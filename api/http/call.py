@@ -28,6 +28,7 @@ from domain.identity.permissions import CAUTIONS, Caution, Permission
 from domain.kernel.identifiers import is_id
 from domain.kernel.refusal import Refusal
 from gateway_adapters.port import Gateway
+from gateway_adapters.tax.port import TaxService
 from infra.database import Pool
 from infra.event_store.port import Writer
 from infra.heartbeat import Heartbeat
@@ -49,6 +50,7 @@ class Parts:
     writer: Writer
     vault: Vault
     gateways: Mapping[str, Gateway]
+    tax_service: TaxService | None
     reader: TenantReader
     credentials: Credentials
     identity: Identity

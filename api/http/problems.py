@@ -123,6 +123,9 @@ METHOD_NOT_ALLOWED: Final = ProblemType("method_not_allowed", 405, "The path doe
 INVOICE_NOT_FINALIZED: Final = ProblemType(
     "invoice_not_finalized", 409, "The invoice was not finalized, so it has no number and no document: finalize it."
 )
+TAX_SERVICE_NOT_CONFIGURED: Final = ProblemType(
+    "tax_service_not_configured", 409, "No tax service is configured here: taxes are computed by your table of rates."
+)
 KEY_IN_FLIGHT: Final = ProblemType(
     "idempotency_key_in_flight", 409, "The first request with this Idempotency-Key is being done."
 )
@@ -194,6 +197,12 @@ PASSWORDS_BUSY: Final = ProblemType(
 )
 DOCUMENTS_BUSY: Final = ProblemType(
     "documents_busy", 503, "Too many documents are being made; retry after the seconds in the header Retry-After."
+)
+TAX_SERVICE_SILENT: Final = ProblemType(
+    "tax_service_silent",
+    503,
+    "The tax service gave no answer in time that can be taken, so the tax is not known; retry after the seconds in "
+    "Retry-After.",
 )
 BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same Idempotency-Key.")
 DRY_RUNS_BUSY: Final = ProblemType(

@@ -10,7 +10,7 @@ from api.http.call import Call
 from api.http.fields import CustomerId, Instant, Line, SubscriptionId, TestClockId
 from api.http.listing import CreatedParameters, between
 from domain.invoicing.collection import CollectionStatus
-from domain.invoicing.state import InvoiceStatus
+from domain.invoicing.state import InvoiceStatus, WaitingFor
 from domain.kernel.billing_period import local_date_of
 from projections.billing_settings import billing_settings
 from projections.models import test_clocks
@@ -52,6 +52,7 @@ class InvoiceFilters(DueParameters):
     customer: CustomerId | None = None
     subscription: SubscriptionId | None = None
     status: InvoiceStatus | None = None
+    waiting_for: WaitingFor | None = None
     collection_status: CollectionStatus | None = None
     number: Line | None = None
     test_clock: TestClockId | None = None

@@ -7,16 +7,18 @@ from typing_extensions import TypedDict
 from api.http.call import Call
 from api.http.fields import Body, SubscriptionId
 from api.http.operations import Operations
-from api.http.problems import DRY_RUNS_BUSY
-from api.http.rehearsals import foreseen
+from api.http.problems import DRY_RUNS_BUSY, TAX_SERVICE_SILENT
+from api.http.taxed_previews import foreseen_with_tax
 from api.resources.invoice_resource import EXAMPLE, InvoiceResource, invoice_resource
 from domain.identity.permissions import Permission
 from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import Invoice
 from domain.kernel.billing_period import BeyondCalendar
 from domain.kernel.stream import Streams
 from domain.subscriptions.cancellation import SubscriptionIsCanceled
 from domain.subscriptions.preview_commands import NothingUpcoming, RehearseNextInvoice
 from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionNotFound
+from domain.tax.remote import TaxAnswer
 
 
 class WantedPreview(Body):
@@ -63,20 +65,25 @@ PREVIEWS: Final = Operations(
         },
     },
     refusals=(SubscriptionNotFound, SubscriptionIsCanceled, NothingUpcoming, BeyondCalendar),
-    problems=(DRY_RUNS_BUSY,),
+    problems=(DRY_RUNS_BUSY, TAX_SERVICE_SILENT),
 )
 async def preview_invoice(call: Call, body: WantedPreview) -> InvoicePreview:
     """Preview what a subscription is invoiced next.
 
     Nothing is recorded. The renewal itself is tried at its own time, on what is committed now: its lines, amounts and
     times are those of the invoice that will come, to the byte, unless something changes until then. What is overdue
-    comes first.
+    comes first. Where a tax service computes your taxes, it is asked for this one.
     """
 
-    def upcoming(streams: Streams) -> InvoicePreview:
+    def invoice_of(streams: Streams) -> Invoice:
         subscription = SUBSCRIPTION.of(streams, body.subscription)
         assert subscription.latest_invoice_id is not None, "what was rehearsed was invoiced"
-        shown = invoice_resource(INVOICE.of(streams, subscription.latest_invoice_id))
-        return {"object": "invoice_preview", "invoice": {**shown, "number": None}}
+        return INVOICE.of(streams, subscription.latest_invoice_id)
 
-    return await foreseen(call, RehearseNextInvoice(subscription_id=body.subscription), upcoming)
+    def upcoming(streams: Streams) -> InvoicePreview:
+        return {"object": "invoice_preview", "invoice": {**invoice_resource(invoice_of(streams)), "number": None}}
+
+    def command_with(tax: TaxAnswer | None) -> RehearseNextInvoice:
+        return RehearseNextInvoice(subscription_id=body.subscription, tax=tax)
+
+    return await foreseen_with_tax(call, command_with, invoice_of, upcoming)

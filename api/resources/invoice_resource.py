@@ -1,6 +1,6 @@
 """How an invoice is answered."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, Literal
 
 from typing_extensions import TypedDict
@@ -11,8 +11,10 @@ from api.resources.customers import CustomerResource
 from api.resources.invoice_line_resource import LINE_EXAMPLE, InvoiceLineResource, invoice_line_resource
 from api.resources.invoice_tax import InvoiceTaxResource, invoice_tax_resource
 from api.resources.subscription_resource import SubscriptionResource
+from api.resources.tax_fields import TaxLocationResource, tax_location_resource
 from domain.invoicing.collection import CollectionMethod, CollectionStatus
-from domain.invoicing.state import Invoice, InvoiceStatus
+from domain.invoicing.state import Invoice, InvoiceStatus, WaitingFor
+from domain.invoicing.tax_request import TaxRequest
 
 _ID: Final = "in_01m7ywe9z7e398x54gfbrtqnk7"
 
@@ -29,6 +31,17 @@ class InvoiceDiscountResource(TermsResource):
     amount: MoneyResource
 
 
+class TaxRequestResource(TypedDict):
+    """What a tax service was asked for: the tax of a place on a date. `unanswered` is why there is no answer so far,
+    null where nobody has tried yet, or there is one; `attempt` counts how often it was asked for anew.
+    """
+
+    place: TaxLocationResource
+    taxed_on: date
+    attempt: int
+    unanswered: str | None
+
+
 class InvoiceResource(TypedDict):
     """An invoice. A draft has no number and no due time: it is finalized at `finalizes_at` (null: when somebody says
     so), and due so many days later if it is paid by hand; both are null once it is no draft.
@@ -38,7 +51,7 @@ class InvoiceResource(TypedDict):
 
     `subtotal` is the sum of the lines. `discounts` come off it, in their order; tax comes on top of what they leave, or
     is in the lines that are `tax_inclusive`. A draft has neither yet. `tax` is null where the seller charges none
-    anywhere.
+    anywhere. A draft with `waiting_for` `tax` is final but for its tax, which a tax service is asked for.
 
     `amount_due` is `total` less `amount_applied` (by the customer's balance; below zero: to it), `amount_paid`, and
     what credit notes took off it: `amount_credited`, but for `amount_given_back`, which had been paid and came back.
@@ -52,6 +65,7 @@ class InvoiceResource(TypedDict):
     subscription: str | SubscriptionResource | None
     further_subscriptions: list[str]
     status: InvoiceStatus
+    waiting_for: WaitingFor | None
     series: str
     number: str | None
     memo: str | None
@@ -67,6 +81,7 @@ class InvoiceResource(TypedDict):
     total_discount: MoneyResource
     total_tax: MoneyResource
     tax: InvoiceTaxResource | None
+    tax_request: TaxRequestResource | None
     total: MoneyResource
     amount_due: MoneyResource
     amount_applied: MoneyResource
@@ -95,6 +110,7 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "subscription": invoice.subscription_id,
         "further_subscriptions": list(invoice.further_subscription_ids),
         "status": invoice.status,
+        "waiting_for": invoice.waiting_for,
         "series": invoice.series,
         "number": invoice.number,
         "memo": invoice.memo,
@@ -110,6 +126,7 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "total_discount": money(invoice.total_discount),
         "total_tax": money(invoice.total_tax),
         "tax": invoice_tax_resource(invoice.tax),
+        "tax_request": _tax_request_resource(invoice.tax_request),
         "total": money(invoice.total),
         "amount_due": money(invoice.amount_due),
         "amount_applied": money(invoice.amount_applied),
@@ -126,6 +143,17 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "paid_at": invoice.paid_at,
         "uncollectible_at": invoice.uncollectible_at,
         "voided_at": invoice.voided_at,
+    }
+
+
+def _tax_request_resource(request: TaxRequest | None) -> TaxRequestResource | None:
+    if request is None:
+        return None
+    return {
+        "place": tax_location_resource(request.basis.place),
+        "taxed_on": request.taxed_on,
+        "attempt": request.attempt,
+        "unanswered": request.unanswered,
     }
 
 
@@ -150,6 +178,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "subscription": None,
     "further_subscriptions": [],
     "status": "draft",
+    "waiting_for": None,
     "series": "INV",
     "number": None,
     "memo": None,
@@ -165,6 +194,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "total_discount": {"amount": 0, "currency": "EUR"},
     "total_tax": {"amount": 0, "currency": "EUR"},
     "tax": None,
+    "tax_request": None,
     "total": {"amount": 25000, "currency": "EUR"},
     "amount_due": {"amount": 25000, "currency": "EUR"},
     "amount_applied": {"amount": 0, "currency": "EUR"},

@@ -44,7 +44,9 @@ class InvoiceTaxResource(TypedDict):
     """What the tax of an invoice rests on, as it was when it was finalized.
 
     `place` is where the customer is taxed; where nobody knows where they are it is assumed to be the seller's country
-    (`is_assumed`). Under `reverse_charge` the customer owes the tax, by their VAT id of `vat_id_country`.
+    (`is_assumed`). Under `reverse_charge` the customer owes the tax, by their VAT id of `vat_id_country`. `calculation`
+    is the tax service's own name of what it computed; null where your table of rates did. Ids of its rates name none of
+    the table.
     """
 
     seller_country: str
@@ -54,6 +56,7 @@ class InvoiceTaxResource(TypedDict):
     is_assumed: bool
     is_exempt: bool
     vat_id_country: str | None
+    calculation: str | None
     totals: list[TaxTotalResource]
 
 
@@ -81,6 +84,7 @@ def invoice_tax_resource(tax: TaxFacts | None) -> InvoiceTaxResource | None:
         "is_assumed": tax.is_assumed,
         "is_exempt": tax.is_exempt,
         "vat_id_country": tax.vat_id_country,
+        "calculation": tax.calculation_id,
         "totals": [tax_total_resource(total) for total in tax.totals],
     }
 
@@ -114,6 +118,7 @@ INVOICE_TAX_EXAMPLE: Final[dict[str, object]] = {
     "is_assumed": False,
     "is_exempt": False,
     "vat_id_country": None,
+    "calculation": None,
     "totals": [
         {
             "jurisdiction": "DE",

@@ -1,7 +1,7 @@
 """Invoices: draft, open, then paid, void, or written off."""
 
 from decimal import Decimal
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -69,6 +69,7 @@ from domain.kernel.identifiers import INVOICE as PREFIX
 from domain.kernel.identifiers import INVOICE_LINE, PAYMENT
 from domain.payments.commands import PayInvoice
 from domain.payments.payment import InvoiceHasLivePayment
+from domain.tax.remote import TaxCalculator
 from infra.ids import new_id
 from projections.models import invoices as read
 
@@ -130,9 +131,14 @@ class InvoiceChange(Change):
 
 
 class Finalization(Body):
-    """`days_until_due` counts for invoices that are paid by hand; by default it is the draft's."""
+    """`days_until_due` counts for invoices that are paid by hand; by default it is the draft's. `tax_calculator` says
+    who computes its tax; by default it is as the tax settings say.
+    """
 
     days_until_due: DaysUntilDue | None = None
+    tax_calculator: Annotated[
+        Literal[TaxCalculator.TABLE] | None, Field(description="By your table of rates, whoever does otherwise.")
+    ] = None
 
 
 class InvoicePayment(Body):
@@ -271,9 +277,17 @@ async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     From then on it is owed, and cannot be changed. The customer's balance pays of it what it can; where nothing is left
     due it is paid at once. A subscription's draft is finalized by itself at `finalizes_at`, and what is asked for after
     that finds what it then became. A one-off draft of a customer who was deleted is not finalized; void it.
+
+    Where a tax service computes your taxes the draft waits for its tax first (`waiting_for`, `tax_request`), with no
+    further changes. Of one that waits this asks for it anew, by what holds now of its customer and your registrations;
+    `tax_calculator` `table` finalizes it by your table at once, which takes whoever may change the table.
     """
     invoice_id = INVOICES.id_of(call)
-    return INVOICES.changed(invoice_id, FinalizeInvoice(invoice_id=invoice_id, days_until_due=body.days_until_due))
+    by_table = body.tax_calculator is not None
+    if by_table:
+        call.need(Permission.CATALOGUE_WRITE, param="tax_calculator")
+    command = FinalizeInvoice(invoice_id=invoice_id, days_until_due=body.days_until_due, by_table=by_table)
+    return INVOICES.changed(invoice_id, command)
 
 
 @INVOICES.changes(

@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 from api.http.call import Call
 from api.http.fields import Body, Instant, NoBody, PlanId, PriceId, Quantity
 from api.http.operations import Intention
-from api.http.problems import DRY_RUNS_BUSY
-from api.http.rehearsals import foreseen
+from api.http.problems import DRY_RUNS_BUSY, TAX_SERVICE_SILENT
+from api.http.taxed_previews import foreseen_with_tax
 from api.resources.invoice_resource import EXAMPLE as INVOICE_EXAMPLE
 from api.resources.invoice_resource import InvoiceResource, invoice_resource
 from api.resources.subscription_resource import SubscriptionResource, subscription_resource
@@ -18,6 +18,7 @@ from domain.customers.customer import CustomerIsDeleted
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
 from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import Invoice
 from domain.kernel.billing_period import BeyondCalendar
 from domain.kernel.stream import Streams
 from domain.subscriptions.billing_date import BillingDateNotMovable
@@ -41,6 +42,7 @@ from domain.subscriptions.subscription import SUBSCRIPTION, PeriodIsBilled, Subs
 from domain.subscriptions.terms import (
     MAX_ITEMS,
 )
+from domain.tax.remote import TaxAnswer
 
 
 class ItemChange(Body):
@@ -194,7 +196,7 @@ async def change_billing_date(call: Call, body: BillingDate) -> Intention:
         "invoice": INVOICE_EXAMPLE,
     },
     refusals=(SubscriptionNotFound, NothingUpcoming, *_REFUSALS),
-    problems=(DRY_RUNS_BUSY,),
+    problems=(DRY_RUNS_BUSY, TAX_SERVICE_SILENT),
     needs=Permission.INVOICES_WRITE,
 )
 async def preview_subscription_change(call: Call, body: SubscriptionChange) -> ChangePreview:
@@ -206,14 +208,19 @@ async def preview_subscription_change(call: Call, body: SubscriptionChange) -> C
     """
     subscription_id = SUBSCRIPTIONS.id_of(call)
 
-    def changed(streams: Streams) -> ChangePreview:
+    def invoice_of(streams: Streams) -> Invoice:
         subscription = SUBSCRIPTION.of(streams, subscription_id)
         assert subscription.latest_invoice_id is not None, "what was rehearsed was invoiced"
-        invoice = invoice_resource(INVOICE.of(streams, subscription.latest_invoice_id))
+        return INVOICE.of(streams, subscription.latest_invoice_id)
+
+    def changed(streams: Streams) -> ChangePreview:
         return {
             "object": "subscription_change_preview",
-            "subscription": subscription_resource(subscription),
-            "invoice": {**invoice, "number": None},
+            "subscription": subscription_resource(SUBSCRIPTION.of(streams, subscription_id)),
+            "invoice": {**invoice_resource(invoice_of(streams)), "number": None},
         }
 
-    return await foreseen(call, RehearseChange(change=_command(subscription_id, body)), changed)
+    def command_with(tax: TaxAnswer | None) -> RehearseChange:
+        return RehearseChange(change=_command(subscription_id, body), tax=tax)
+
+    return await foreseen_with_tax(call, command_with, invoice_of, changed)

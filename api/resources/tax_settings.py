@@ -1,4 +1,4 @@
-"""A tenant's tax settings: where it is established, and whether its prices include tax."""
+"""A tenant's tax settings: where it is established, whether its prices include tax, and who computes its taxes."""
 
 from typing import Annotated, Final, Literal
 
@@ -9,12 +9,13 @@ from api.http.call import Call
 from api.http.changes import Kept, Partial
 from api.http.listing import NoParameters
 from api.http.operations import Intention, Operations
+from api.http.problems import TAX_SERVICE_NOT_CONFIGURED, Problem
 from api.resources.personal_data import Country
 from domain.customers.tax_location import InvalidTaxLocation
 from domain.identity.permissions import Permission
 from domain.identity.tenant import TenantNotFound
-from domain.kernel.stream import Streams
-from domain.tax.settings import ChangeTaxSettings, TaxSettingsChanged, tax_settings
+from domain.tax.remote import TaxCalculator
+from domain.tax.settings import NOTHING_SAID, ChangeTaxSettings, TaxSettings, TaxSettingsChanged, tax_settings
 from schemas.codec import default_codec
 
 _PATH: Final = "/v1/tenants/{tenant}/tax-settings"
@@ -34,15 +35,22 @@ class TaxSettingsChange(Partial):
     prices_include_tax: Annotated[
         Kept[bool], Field(description="For prices and invoice lines that do not say so themselves, from now on.")
     ]
+    tax_calculator: Annotated[
+        Kept[TaxCalculator],
+        Field(description="Who computes the tax of invoices that become final from now on: `table` or `remote`."),
+    ]
 
 
 class TaxSettingsResource(TypedDict):
-    """Where the tenant is established, null until it is said, and whether prices include tax unless they say so."""
+    """Where the tenant is established, null until it is said, whether prices include tax unless they say so, and who
+    computes the tax that is owed: the table of rates, or the tax service (`remote`).
+    """
 
     object: Literal["tax_settings"]
     tenant: str
     seller_country: str | None
     prices_include_tax: bool
+    tax_calculator: TaxCalculator
 
 
 _EXAMPLE: Final[dict[str, object]] = {
@@ -50,11 +58,12 @@ _EXAMPLE: Final[dict[str, object]] = {
     "tenant": "acme",
     "seller_country": "DE",
     "prices_include_tax": False,
+    "tax_calculator": "table",
 }
 
 SETTINGS: Final = Operations(
     tag="tax settings",
-    about="Where a tenant is established, and whether its prices include tax.",
+    about="Where a tenant is established, whether its prices include tax, and who computes its taxes.",
     seen_with=Permission.CATALOGUE_READ,
     changed_with=Permission.CATALOGUE_WRITE,
 )
@@ -68,38 +77,39 @@ SETTINGS: Final = Operations(
     answers=TaxSettingsResource,
     example=_EXAMPLE,
     refusals=(TenantNotFound, InvalidTaxLocation),
+    problems=(TAX_SERVICE_NOT_CONFIGURED,),
 )
 async def change_tax_settings(call: Call, body: TaxSettingsChange) -> Intention:
-    """Say where you are established, and whether your prices include tax.
+    """Say where you are established, whether your prices include tax, and who computes your taxes.
 
     It holds for invoices that are finalized from now on, and for prices that are subscribed to from now on; a running
-    subscription keeps what it was sold with.
+    subscription keeps what it was sold with. With `tax_calculator` `remote` an invoice that becomes final is a draft
+    first which waits for its tax (`waiting_for`), and is finalized once the tax service has answered.
     """
     tenant_id = _own(call)
-
-    def render(streams: Streams) -> TaxSettingsResource:
-        settings = tax_settings(streams)
-        return _resource(tenant_id, settings.seller_country, included=settings.prices_include_tax)
-
-    return Intention(
-        command=ChangeTaxSettings(seller_country=body.seller_country, prices_include_tax=body.prices_include_tax),
-        render=render,
+    if body.tax_calculator is TaxCalculator.REMOTE and call.parts.tax_service is None:
+        raise Problem(TAX_SERVICE_NOT_CONFIGURED)
+    command = ChangeTaxSettings(
+        seller_country=body.seller_country,
+        prices_include_tax=body.prices_include_tax,
+        calculator=body.tax_calculator,
     )
+    return Intention(command=command, render=lambda streams: _resource(tenant_id, tax_settings(streams)))
 
 
 @SETTINGS.query(
     _PATH, answers=TaxSettingsResource, example=_EXAMPLE, parameters=NoParameters, refusals=(TenantNotFound,)
 )
 async def get_tax_settings(call: Call, _asked: NoParameters) -> TaxSettingsResource:
-    """Get where you are established, and whether your prices include tax."""
+    """Get where you are established, whether your prices include tax, and who computes your taxes."""
     tenant_id = _own(call)
     async with call.reading() as connection:
         payload = await connection.fetchval(_NEWEST, tenant_id)
     if payload is None:
-        return _resource(tenant_id, None, included=False)
+        return _resource(tenant_id, NOTHING_SAID)
     event = default_codec().decode_event(payload)
     assert isinstance(event, TaxSettingsChanged), "that is the type that was asked for"
-    return _resource(tenant_id, event.seller_country, included=event.prices_include_tax)
+    return _resource(tenant_id, event)
 
 
 def _own(call: Call) -> str:
@@ -110,10 +120,11 @@ def _own(call: Call) -> str:
     return tenant_id
 
 
-def _resource(tenant_id: str, seller_country: str | None, *, included: bool) -> TaxSettingsResource:
+def _resource(tenant_id: str, settings: TaxSettings | TaxSettingsChanged) -> TaxSettingsResource:
     return {
         "object": "tax_settings",
         "tenant": tenant_id,
-        "seller_country": seller_country,
-        "prices_include_tax": included,
+        "seller_country": settings.seller_country,
+        "prices_include_tax": settings.prices_include_tax,
+        "tax_calculator": settings.calculator,
     }

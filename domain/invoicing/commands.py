@@ -11,9 +11,16 @@ from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceVoided, VoidInvoice
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
-from domain.invoicing.issuing import finalized_draft
+from domain.invoicing.issuing import finalized_anew, finalized_by_answer, finalized_draft
 from domain.invoicing.settlement import InvoiceIsCredited, InvoiceIsPartlyPaid
 from domain.invoicing.state import Invoice, InvoiceStatus
+from domain.invoicing.tax_request import (
+    FinalizeWithTax,
+    InvoiceAwaitsNoTax,
+    InvoiceTaxUnanswered,
+    RecordTaxUnanswered,
+    TaxRequest,
+)
 from domain.invoicing.unused_credit import InvoiceUnusedCredited, UnusedCredit
 from domain.kernel.consequences import After
 from domain.kernel.money import Money
@@ -23,30 +30,67 @@ from domain.kernel.stream import Change, Decision, Handler, Streams
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalizeInvoice:
     """Give a draft its number and post it. `days_until_due` counts for invoices paid by hand; None: as it was drafted.
-    `due_at` is the instant at which its timer does it; None: by hand.
+    `due_at` is the instant at which its timer does it; None: by hand. `by_table`: its tax is that of the table, even
+    where a calculator outside computes taxes.
     """
 
     invoice_id: str
     days_until_due: int | None = None
     due_at: datetime | None = None
+    by_table: bool = False
 
 
 def finalize_invoice(command: FinalizeInvoice, streams: Streams, now: datetime) -> Decision:
-    """A draft whose time is over becomes what its timer makes of it, at that instant, whoever comes first."""
+    """A draft whose time is over becomes what its timer makes of it, at that instant, whoever comes first. One that
+    waits for its tax is brought on by hand alone.
+    """
     draft = INVOICE.of(streams, command.invoice_id)
     if draft.status is not InvoiceStatus.DRAFT or draft.terms is None:
         raise InvoiceNotDraft(invoice=draft.invoice_id, status=draft.status)
-    ends_at = draft.terms.finalizes_at
-    if command.due_at is not None and command.due_at != ends_at:
+    ends_at, asked, by_table = draft.terms.finalizes_at, draft.awaited_tax, command.by_table
+    if command.due_at is not None and (command.due_at != ends_at or asked is not None):
         raise InvoiceNotDraft(invoice=draft.invoice_id, status=draft.status)
+    if asked is not None:
+        if command.days_until_due is not None:
+            check_days_until_due(command.days_until_due)
+        changes = finalized_anew(streams, draft, by_table=by_table, days_until_due=command.days_until_due)
+        return Decision(asked.finalizes_at, changes)
     if ends_at is not None and (command.due_at is not None or ends_at <= time_of(streams, draft.customer_id, now)):
-        return Decision(ends_at, finalized_draft(streams, draft, at=ends_at))
+        return Decision(ends_at, finalized_draft(streams, draft, by_table=by_table, at=ends_at))
     if draft.subscription_id is None:
         open_for_business(streams, draft.customer_id)
     if command.days_until_due is not None:
         check_days_until_due(command.days_until_due)
     at = time_of(streams, draft.customer_id, now)
-    return Decision(at, finalized_draft(streams, draft, days_until_due=command.days_until_due, at=at))
+    days = command.days_until_due
+    return Decision(at, finalized_draft(streams, draft, days_until_due=days, by_table=by_table, at=at))
+
+
+def finalize_with_tax(command: FinalizeWithTax, streams: Streams, now: datetime) -> Decision:
+    """Of the instant of which it was to be, however late the answer comes.
+
+    Raises InvoiceAwaitsNoTax, TaxAnswerUnfit, InvalidInvoiceLines.
+    """
+    draft, asked = _awaiting(streams, command.invoice_id, command.attempt)
+    return Decision(asked.finalizes_at, finalized_by_answer(streams, draft, command.answer))
+
+
+def record_tax_unanswered(command: RecordTaxUnanswered, streams: Streams, now: datetime) -> Decision:
+    """Why an invoice still waits for its tax; said once for as long as it stays the same. Raises InvoiceAwaitsNoTax."""
+    draft, asked = _awaiting(streams, command.invoice_id, command.attempt)
+    at = time_of(streams, draft.customer_id, now)
+    if asked.unanswered == command.reason:
+        return Decision(at, [])
+    event = InvoiceTaxUnanswered(invoice_id=draft.invoice_id, reason=command.reason, tried_at=at)
+    return Decision(at, [INVOICE.change(event)])
+
+
+def _awaiting(streams: Streams, invoice_id: str, attempt: int) -> tuple[Invoice, TaxRequest]:
+    draft = INVOICE.of(streams, invoice_id)
+    asked = draft.awaited_tax
+    if asked is None or asked.attempt != attempt:
+        raise InvoiceAwaitsNoTax(invoice=invoice_id, status=draft.status)
+    return draft, asked
 
 
 def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decision:
@@ -94,7 +138,8 @@ def unused_credited(
 def _overdue_finalization(streams: Streams, invoice: Invoice, at: datetime) -> list[Change]:
     """What the timer of a draft was to do by then, if it is still to come; nothing where it cannot."""
     ends_at = None if invoice.terms is None else invoice.terms.finalizes_at
-    if invoice.status is not InvoiceStatus.DRAFT or ends_at is None or ends_at > at:
+    is_over = ends_at is not None and ends_at <= at and invoice.awaited_tax is None
+    if invoice.status is not InvoiceStatus.DRAFT or not is_over or ends_at is None:
         return []
     try:
         changes = finalized_draft(streams, invoice, at=ends_at)
@@ -103,4 +148,9 @@ def _overdue_finalization(streams: Streams, invoice: Invoice, at: datetime) -> l
     return [change._replace(effective_at=ends_at) for change in changes]
 
 
-HANDLERS: Final[Mapping[type, Handler]] = {FinalizeInvoice: finalize_invoice, VoidInvoice: void_invoice}
+HANDLERS: Final[Mapping[type, Handler]] = {
+    FinalizeInvoice: finalize_invoice,
+    FinalizeWithTax: finalize_with_tax,
+    RecordTaxUnanswered: record_tax_unanswered,
+    VoidInvoice: void_invoice,
+}

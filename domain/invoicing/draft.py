@@ -117,6 +117,8 @@ class InvoiceNotDraft(Refusal):
     def summary(self) -> str:
         if "finalizes_at" in self.details:
             return "The time of the draft is over: what it says is final, and it is about to be finalized."
+        if "waiting_for" in self.details:
+            return "The draft waits for its tax, which is asked for by what it says: void it, or let it be finalized."
         return super().summary()
 
 

@@ -156,6 +156,8 @@ def _open(streams: Streams, invoice_id: str, now: datetime) -> tuple[Invoice, Dr
     at = time_of(streams, draft.customer_id, now)
     if draft.status is not InvoiceStatus.DRAFT or draft.terms is None:
         raise InvoiceNotDraft(invoice=invoice_id, status=draft.status)
+    if draft.awaited_tax is not None:
+        raise InvoiceNotDraft(invoice=invoice_id, status=draft.status, waiting_for=draft.waiting_for)
     ends_at = draft.terms.finalizes_at
     if ends_at is not None and ends_at <= at:
         raise InvoiceNotDraft(invoice=invoice_id, status=draft.status, finalizes_at=ends_at)

@@ -7,7 +7,7 @@ or writes it off: `settlement.py`; what is credited of it: `credit_note.py`.
 
 from dataclasses import dataclass
 
-from domain.invoicing import collection, credit_note, draft, imported, settlement
+from domain.invoicing import collection, credit_note, draft, imported, settlement, tax_request
 from domain.invoicing.booking import recognition_entry
 from domain.invoicing.collection import (
     CollectionEvent,
@@ -44,7 +44,8 @@ from domain.invoicing.settlement import (
     InvoiceRecovered,
     SettlementEvent,
 )
-from domain.invoicing.state import Invoice, InvoiceStatus
+from domain.invoicing.state import Invoice, InvoiceStatus, WaitingFor
+from domain.invoicing.tax_request import InvoiceTaxRequested, InvoiceTaxUnanswered, TaxRequest, TaxRequestEvent
 from domain.invoicing.unused_credit import InvoiceUnusedCredited, together
 from domain.kernel.accounts import (
     BAD_DEBT,
@@ -67,6 +68,7 @@ class InvoiceMetadataSet(MetadataSet):
 
 InvoiceEvent = (
     DraftEvent
+    | TaxRequestEvent
     | InvoiceFinalized
     | ImportedEvent
     | SettlementEvent
@@ -98,6 +100,8 @@ class InvoiceNotOpen(Refusal):
     code = "invoice_not_open"
 
     def summary(self) -> str:
+        if self.details.get("waiting_for") is not None:
+            return "The invoice waits for its tax: it can be paid once that is known."
         is_draft = self.details.get("status") == InvoiceStatus.DRAFT
         return "The invoice is a draft: finalize it first, then it can be paid." if is_draft else super().summary()
 
@@ -106,7 +110,7 @@ def payable(streams: Streams, invoice_id: str) -> Invoice:
     """The invoice, if it may be paid: InvoiceNotFound or InvoiceNotOpen otherwise."""
     invoice = INVOICE.of(streams, invoice_id)
     if not invoice.is_payable:
-        raise InvoiceNotOpen(invoice=invoice_id, status=invoice.status)
+        raise InvoiceNotOpen(invoice=invoice_id, status=invoice.status, waiting_for=invoice.waiting_for)
     return invoice
 
 
@@ -188,6 +192,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 paid_at=None,
                 uncollectible_at=None,
                 voided_at=None,
+                tax_request=None if invoice is None else invoice.tax_request,
             )
         case InvoiceImported():
             return replace(
@@ -202,6 +207,26 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             assert invoice.terms is not None, "it was drafted"
             terms = replace(invoice.terms, days_until_due=event.days_until_due)
             return replace(invoice, memo=event.memo, terms=terms)
+        case InvoiceTaxRequested():
+            asked = TaxRequest(
+                basis=event.basis,
+                taxed_on=event.taxed_on,
+                days_until_due=event.days_until_due,
+                finalizes_at=event.finalizes_at,
+                attempt=event.attempt,
+            )
+            total = sum_money((line.discounted for line in event.lines), invoice.currency)
+            return replace(
+                invoice,
+                lines=event.lines,
+                discounts=event.discounts,
+                total=total,
+                waiting_for=WaitingFor.TAX,
+                tax_request=asked,
+            )
+        case InvoiceTaxUnanswered():
+            assert invoice.tax_request is not None, "it was asked for"
+            return replace(invoice, tax_request=replace(invoice.tax_request, unanswered=event.reason))
         case InvoiceItemAdded():
             return _with_lines(invoice, (*invoice.lines, event.line))
         case InvoiceItemRemoved():
@@ -266,6 +291,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 status=InvoiceStatus.VOID,
                 collection_status=_no_longer_pending(invoice),
                 voided_at=event.voided_at,
+                waiting_for=None,
             )
         case InvoiceUnusedCredited():
             return replace(invoice, unused_credits=together(invoice.unused_credits, event.lines))
@@ -363,21 +389,29 @@ def claims(event: InvoiceEvent, invoice: Invoice) -> tuple[Claim, ...]:
 
 
 def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
-    """A draft that is finalized by itself has a timer, on its customer's clock, until it is no draft any more."""
-    if invoice.terms is None or invoice.terms.finalizes_at is None:
+    """A draft that is finalized by itself has a timer, on its customer's clock, until it is no draft any more, or waits
+    for its tax alone; that is asked for until it is known, or nobody waits for it any more.
+    """
+    if invoice.terms is None:
         return ()
+    has_timer, clock_id = invoice.terms.finalizes_at is not None, invoice.test_clock_id
+    done = (Finish(WorkKind.INVOICE_FINALIZATION, invoice.invoice_id),) if has_timer else ()
     match event:
-        case InvoiceDrafted():
-            due_at, clock_id = invoice.terms.finalizes_at, invoice.test_clock_id
+        case InvoiceDrafted() if has_timer:
+            due_at = invoice.terms.finalizes_at
             return (Schedule(WorkKind.INVOICE_FINALIZATION, event.invoice_id, due_at=due_at, clock_id=clock_id),)
+        case InvoiceTaxRequested():
+            return (*done, Schedule(WorkKind.INVOICE_TAX, event.invoice_id, after_ms=0, clock_id=clock_id))
         case InvoiceFinalized() | InvoiceVoided():
-            return (Finish(WorkKind.INVOICE_FINALIZATION, event.invoice_id),)
+            asked = () if invoice.tax_request is None else (Finish(WorkKind.INVOICE_TAX, event.invoice_id),)
+            return (*done, *asked)
         case _:
             return ()
 
 
 EVENTS: dict[str, type] = {
     **draft.EVENTS,
+    **tax_request.EVENTS,
     "invoice.finalized": InvoiceFinalized,
     **imported.EVENTS,
     **settlement.EVENTS,

@@ -44,6 +44,7 @@ class TaxFacts:
     reverse charge the customer owes it, and the seller supplies as who they are in their own country: the registration
     is that one, if there is one on that date.
     `vat_id_country` is that of the customer's European VAT id, which lies in the vault under `buyer_reference`.
+    `calculation_id` is what a calculator outside knows its computation by; None where the tenant's table computed it.
     """
 
     seller_country: str
@@ -55,6 +56,7 @@ class TaxFacts:
     vat_id_country: str | None
     buyer_reference: str | None
     totals: tuple[TaxTotal, ...]
+    calculation_id: str | None = None
 
 
 def jurisdiction(country: str, region: str | None) -> str:

@@ -1,8 +1,10 @@
 """How an invoice comes about: finalized at once, or as a draft that is finalized later, with what waited for it.
 
-Both ways lead through `finalized`, so that a draft becomes what it would have been at once, by what holds when it does.
+Both ways lead through `_finalized`, so that a draft becomes what it would have been at once, by what holds when it
+does. Where a calculator outside computes the tax, what is finalized is a draft first that waits for it alone.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from domain.catalog.price import BillingTiming
@@ -22,13 +24,24 @@ from domain.invoicing.invoice_line import (
     InvoiceLine,
     check_lines,
 )
+from domain.invoicing.invoice_tax import TaxFacts
 from domain.invoicing.numbering import take_number
+from domain.invoicing.remote_taxation import taxed_by_answer
 from domain.invoicing.settlement import paid_by_nothing
 from domain.invoicing.state import Invoice
-from domain.invoicing.taxation import lines_discounted, taxed
+from domain.invoicing.tax_request import InvoiceTaxRequested
+from domain.invoicing.taxation import (
+    Assessed,
+    Taxed,
+    assessed,
+    assessed_again,
+    lines_discounted,
+    taxed_by_table,
+)
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Streams
+from domain.tax.remote import TaxAnswer, TaxCalculator
 from domain.tax.settings import tax_settings
 
 MAX_TOTAL_WITH_WAITING_ITEMS = MAX_INVOICE_TOTAL // 2
@@ -57,27 +70,7 @@ def billed(
     waiting: list[Change] = []
     if customer.waiting_items:
         lines, waiting = with_waiting_items(lines, customer, invoice_id)
-    if not settings.grace_s:
-        changes = finalized(
-            streams,
-            settings,
-            invoice_id=invoice_id,
-            customer=customer,
-            subscription_id=subscription_id,
-            further_subscription_ids=further_subscription_ids,
-            collection=collection,
-            currency=currency,
-            lines=lines,
-            days_until_due=days_until_due,
-            rounding=rounding,
-            series=settings.invoice_series,
-            memo=settings.memo,
-            discountable=discountable,
-            at=at,
-        )
-        return [*changes, *waiting]
-    check_lines(lines, currency, rounding)
-    finalizes_at = at + timedelta(seconds=settings.grace_s)
+    grace_s = settings.grace_s
     drafted = InvoiceDrafted(
         invoice_id=invoice_id,
         customer_id=customer.customer_id,
@@ -87,14 +80,21 @@ def billed(
         currency=currency,
         lines=lines,
         terms=DraftTerms(
-            finalizes_at=finalizes_at, days_until_due=days_until_due, rounding=rounding, discountable=discountable
+            finalizes_at=at + timedelta(seconds=grace_s) if grace_s else None,
+            days_until_due=days_until_due,
+            rounding=rounding,
+            discountable=discountable,
         ),
         series=settings.invoice_series,
         memo=settings.memo,
         test_clock_id=customer.test_clock_id,
         created_at=at,
     )
-    return [INVOICE.change(drafted), *waiting]
+    if grace_s:
+        check_lines(lines, currency, rounding)
+        return [INVOICE.change(drafted), *waiting]
+    changes = _finalized(streams, settings, drafted, customer, days_until_due, discountable, at)
+    return [*changes, *waiting]
 
 
 def with_waiting_items(
@@ -136,7 +136,7 @@ def foreseen_lines(streams: Streams, draft: Invoice) -> tuple[InvoiceLine, ...]:
     """
     assert draft.terms is not None, "it is a draft"
     by, rounding = draft.terms.discountable, draft.terms.rounding
-    if by is None:
+    if by is None or draft.awaited_tax is not None:
         return draft.lines
     discounts = discounts_of(streams, CUSTOMER.of(streams, draft.customer_id), by)
     uses = uses_of(discounts, draft.lines, by, draft.currency, rounding)
@@ -144,83 +144,141 @@ def foreseen_lines(streams: Streams, draft: Invoice) -> tuple[InvoiceLine, ...]:
 
 
 def finalized_draft(
-    streams: Streams, draft: Invoice, *, days_until_due: int | None = None, at: datetime
+    streams: Streams, draft: Invoice, *, days_until_due: int | None = None, by_table: bool = False, at: datetime
 ) -> list[Change]:
-    """The changes that issue a draft, by its own terms unless others are named. Raises InvalidInvoiceLines."""
+    """The changes that issue a draft, by its own terms unless others are named; `by_table`: whoever computes taxes
+    otherwise. Raises InvalidInvoiceLines.
+    """
     assert draft.terms is not None, "it is a draft"
-    return finalized(
+    return _finalized(
         streams,
         billing_settings(streams),
-        invoice_id=draft.invoice_id,
-        customer=CUSTOMER.of(streams, draft.customer_id),
-        subscription_id=draft.subscription_id,
-        further_subscription_ids=draft.further_subscription_ids,
-        collection=draft.collection,
-        currency=draft.currency,
-        lines=draft.lines,
-        days_until_due=draft.terms.days_until_due if days_until_due is None else days_until_due,
-        rounding=draft.terms.rounding,
-        series=draft.series,
-        memo=draft.memo,
-        discountable=draft.terms.discountable or Discountable(at=at),
-        at=at,
+        draft,
+        CUSTOMER.of(streams, draft.customer_id),
+        draft.terms.days_until_due if days_until_due is None else days_until_due,
+        draft.terms.discountable or Discountable(at=at),
+        at,
+        by_table=by_table,
     )
 
 
-def finalized(
+def finalized_anew(
+    streams: Streams, draft: Invoice, *, by_table: bool = False, days_until_due: int | None = None
+) -> list[Change]:
+    """The changes that issue a draft which waits for its tax, by what holds now of its customer and of the taxes: it is
+    asked for once more, or computed by the table, where that computes the taxes by now, or is to.
+
+    Its lines, their discounts and its instant stay. Raises InvalidInvoiceLines.
+    """
+    asked, terms = draft.awaited_tax, draft.terms
+    assert asked is not None, "its tax is waited for"
+    assert terms is not None, "it is a draft"
+    customer, taxes, at = CUSTOMER.of(streams, draft.customer_id), tax_settings(streams), asked.finalizes_at
+    days = asked.days_until_due if days_until_due is None else days_until_due
+    of = assessed_again(draft.lines, draft.discounts, settings=taxes, customer=customer, at=at)
+    if not by_table and of.basis is not None and of.is_taxed and taxes.calculator is TaxCalculator.REMOTE:
+        return [_tax_requested(draft.invoice_id, of, of.basis, days, at, asked.attempt + 1)]
+    invoiced = taxed_by_table(of, draft.currency, terms.rounding, taxes)
+    return _issued(streams, billing_settings(streams), draft, invoiced, customer, days, (), at)
+
+
+def finalized_by_answer(streams: Streams, draft: Invoice, answer: TaxAnswer) -> list[Change]:
+    """The changes that issue a draft which waits for its tax, with the one that was answered.
+
+    Raises TaxAnswerUnfit, and InvalidInvoiceLines where the tax makes it too much.
+    """
+    asked, terms = draft.awaited_tax, draft.terms
+    assert asked is not None, "its tax is waited for"
+    assert terms is not None, "it is a draft"
+    invoiced = taxed_by_answer(draft, asked, answer, terms.rounding, tax_settings(streams))
+    customer = CUSTOMER.of(streams, draft.customer_id)
+    settings, days = billing_settings(streams), asked.days_until_due
+    return _issued(streams, settings, draft, invoiced, customer, days, (), asked.finalizes_at)
+
+
+def _finalized(
     streams: Streams,
     settings: BillingSettings,
-    *,
-    invoice_id: str,
+    draft: Invoice | InvoiceDrafted,
     customer: Customer,
-    subscription_id: str | None,
-    further_subscription_ids: tuple[str, ...],
-    collection: CollectionMethod,
-    currency: CurrencyCode,
-    lines: tuple[InvoiceLine, ...],
     days_until_due: int,
-    rounding: Rounding,
-    series: str,
-    memo: str | None,
     discountable: Discountable,
     at: datetime,
+    *,
+    by_table: bool = False,
 ) -> list[Change]:
-    """The changes that issue an invoice: its number is taken, its lines are final, with their discounts and their tax,
-    it is posted, and what it uses of the discounts is counted.
+    """The changes that issue an invoice, whose lines are final, with their discounts and their tax, and count what it
+    uses of the discounts. Where a calculator outside computes its tax, those by which it waits for that, as a draft.
+
+    Raises InvalidInvoiceLines, also where it is the tax on top that makes it too much.
+    """
+    assert draft.terms is not None, "it is a draft"
+    taxes, rounding = tax_settings(streams), draft.terms.rounding
+    held = discounts_of(streams, customer, discountable)
+    uses = uses_of(held, draft.lines, discountable, draft.currency, rounding)
+    of = assessed(draft.lines, draft.currency, rounding, settings=taxes, customer=customer, uses=uses, at=at)
+    counted = used(draft.invoice_id, of.discounts, held, at)
+    if not by_table and of.basis is not None and of.is_taxed and taxes.calculator is TaxCalculator.REMOTE:
+        begun = [INVOICE.change(draft)] if isinstance(draft, InvoiceDrafted) else []
+        asked = _tax_requested(draft.invoice_id, of, of.basis, days_until_due, at, 1)
+        return [*begun, asked, *counted]
+    invoiced = taxed_by_table(of, draft.currency, rounding, taxes)
+    return _issued(streams, settings, draft, invoiced, customer, days_until_due, counted, at)
+
+
+def _tax_requested(
+    invoice_id: str, of: Assessed, basis: TaxFacts, days_until_due: int, at: datetime, attempt: int
+) -> Change:
+    return INVOICE.change(
+        InvoiceTaxRequested(
+            invoice_id=invoice_id,
+            lines=of.lines,
+            discounts=of.discounts,
+            basis=basis,
+            taxed_on=of.on,
+            days_until_due=days_until_due,
+            finalizes_at=at,
+            attempt=attempt,
+        )
+    )
+
+
+def _issued(
+    streams: Streams,
+    settings: BillingSettings,
+    draft: Invoice | InvoiceDrafted,
+    invoiced: Taxed,
+    customer: Customer,
+    days_until_due: int,
+    counted: Sequence[Change],
+    at: datetime,
+) -> list[Change]:
+    """The changes that issue an invoice with its tax: its number is taken, and it is posted.
 
     One that is charged automatically is due at once; one that is paid by hand that many days later. The customer's
     balance pays of it what it can; what it comes to below zero becomes that balance. Where nothing is due it is paid.
-    Raises InvalidInvoiceLines, also where it is the tax on top that makes it too much.
+    Raises InvalidInvoiceLines where it is too much.
     """
-    discounts = discounts_of(streams, customer, discountable)
-    invoiced = taxed(
-        lines,
-        currency,
-        rounding,
-        settings=tax_settings(streams),
-        customer=customer,
-        uses=uses_of(discounts, lines, discountable, currency, rounding),
-        at=at,
-    )
     if abs(invoiced.total.amount) > MAX_INVOICE_TOTAL:
         raise InvalidInvoiceLines(total=invoiced.total.amount, most=MAX_INVOICE_TOTAL)
-    number_taken, number = take_number(streams, settings, series, invoice_id=invoice_id, at=at)
-    by_hand = collection is CollectionMethod.SEND_INVOICE
+    invoice_id = draft.invoice_id
+    number_taken, number = take_number(streams, settings, draft.series, invoice_id=invoice_id, at=at)
+    by_hand = draft.collection is CollectionMethod.SEND_INVOICE
     event = InvoiceFinalized(
         invoice_id=invoice_id,
-        customer_id=customer.customer_id,
-        subscription_id=subscription_id,
-        further_subscription_ids=further_subscription_ids,
-        series=series,
+        customer_id=draft.customer_id,
+        subscription_id=draft.subscription_id,
+        further_subscription_ids=draft.further_subscription_ids,
+        series=draft.series,
         number=number,
-        collection=collection,
-        currency=currency,
+        collection=draft.collection,
+        currency=draft.currency,
         lines=invoiced.lines,
         total=invoiced.total,
         discounts=invoiced.discounts,
         applied=min(invoiced.total, customer.balance),
         tax=invoiced.tax,
-        memo=memo,
+        memo=draft.memo,
         test_clock_id=customer.test_clock_id,
         finalized_at=at,
         due_at=at + timedelta(days=days_until_due) if by_hand else at,
@@ -228,7 +286,7 @@ def finalized(
     return [
         number_taken,
         INVOICE.change(event),
-        *used(invoice_id, invoiced.discounts, discounts, at),
-        *balance_moved(customer.customer_id, event.applied, at, invoice_id=invoice_id),
-        *([INVOICE.change(paid_by_nothing(invoice_id, currency, at))] if event.amount_due.is_zero else []),
+        *counted,
+        *balance_moved(draft.customer_id, event.applied, at, invoice_id=invoice_id),
+        *([INVOICE.change(paid_by_nothing(invoice_id, draft.currency, at))] if event.amount_due.is_zero else []),
     ]

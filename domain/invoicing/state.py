@@ -11,10 +11,17 @@ from domain.invoicing.draft import DraftTerms
 from domain.invoicing.invoice_discount import InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxFacts
+from domain.invoicing.tax_request import TaxRequest
 from domain.invoicing.unused_credit import UnusedCredit
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.metadata import Metadata
 from domain.kernel.money import Money, sum_money
+
+
+class WaitingFor(StrEnum):
+    """What a draft lacks that nobody can add to it by hand."""
+
+    TAX = "tax"
 
 
 class InvoiceStatus(StrEnum):
@@ -36,7 +43,8 @@ class Invoice:
     no gateway captured. `amount_credited` is what credit notes in force come to; of that
     `amount_given_back` had been paid, and came back.
     `unused_credits` are what other invoices gave back of its lines. `opening` is what was
-    due, when it was brought in, on one that another system billed; None of one that was billed here.
+    due, when it was brought in, on one that another system billed; None of one that was billed here. `tax_request` is
+    what a calculator outside was asked for its tax; None where nobody was.
     """
 
     invoice_id: str
@@ -75,6 +83,13 @@ class Invoice:
     uncollectible_at: datetime | None
     voided_at: datetime | None
     opening: Money | None = None
+    waiting_for: WaitingFor | None = None
+    tax_request: TaxRequest | None = None
+
+    @property
+    def awaited_tax(self) -> TaxRequest | None:
+        """What it waits for, if it is a draft that lacks nothing but its tax."""
+        return self.tax_request if self.waiting_for is WaitingFor.TAX else None
 
     @property
     def subscription_ids(self) -> tuple[str, ...]:

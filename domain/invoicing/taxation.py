@@ -1,12 +1,13 @@
 """What an invoice that is finalized comes to: its lines, less its discounts, with their tax.
 
-The tax is by the tenant's table, the customer's place and status, and the date there, on what the discounts leave. A
-tenant without a registration charges no tax, and its invoices say nothing of it.
+The tax is by the tenant's table, the customer's place and status, and the date there, on what the discounts leave; or
+as a calculator outside answered (`remote_taxation.py`). A tenant without a registration charges no tax, and its
+invoices say nothing of it.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from domain.customers.customer import Customer
 from domain.customers.tax_location import TaxLocation
@@ -45,7 +46,26 @@ class Taxed:
     tax: TaxFacts | None
 
 
-def taxed(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessed:
+    """The lines with their discounts, and what their tax rests on, before anybody has computed it: its basis, without
+    totals, what each line bears, and the customer's local date. None: nothing is said of it.
+    """
+
+    lines: tuple[InvoiceLine, ...]
+    discounts: tuple[InvoiceDiscount, ...]
+    basis: TaxFacts | None
+    decisions: tuple[TaxDecision, ...]
+    on: date
+
+    @property
+    def is_taxed(self) -> bool:
+        """Whether any line bears tax that is not known yet: what gives back a line bears what that bore."""
+        taxed_ = zip(self.lines, self.decisions, strict=True) if self.basis is not None else ()
+        return any(each.treatment is TaxTreatment.TAXED and as_it_was(line) is None for line, each in taxed_)
+
+
+def assessed(
     lines: tuple[InvoiceLine, ...],
     currency: CurrencyCode,
     rounding: Rounding,
@@ -54,32 +74,38 @@ def taxed(
     customer: Customer,
     uses: Sequence[DiscountUse] = (),
     at: datetime,
-) -> Taxed:
+) -> Assessed:
     """The lines as they are billed to the customer at that instant, with what the uses of discounts take off them.
 
-    Each rate's tax is computed once on the sum of its discounted lines, and split over them. Raises
-    InvalidInvoiceLines.
+    Raises InvalidInvoiceLines.
     """
-    before = check_lines(lines, currency, rounding)
+    check_lines(lines, currency, rounding)
+    discounts: tuple[InvoiceDiscount, ...] = ()
+    if uses:
+        taken = discounts_taken(lines, currency, rounding, uses)
+        lines = _with_discounts(lines, uses, taken)
+        discounts = told(uses, [each.amount for each in taken])
+    return assessed_again(lines, discounts, settings=settings, customer=customer, at=at)
+
+
+def assessed_again(
+    lines: tuple[InvoiceLine, ...],
+    discounts: tuple[InvoiceDiscount, ...],
+    *,
+    settings: TaxSettings,
+    customer: Customer,
+    at: datetime,
+) -> Assessed:
+    """The same of lines whose discounts are known."""
+    on = _taxed_on(customer, at)
     seller_country = settings.seller_country
     gives_tax_back = any(line.gives_back is not None and line.gives_back.rates for line in lines)
     if not (settings.registrations or gives_tax_back) or seller_country is None:
-        if not uses:
-            return Taxed(lines=lines, total=before, discounts=(), tax=None)
-        untaxed = compute_invoice(
-            _amount_lines(lines), currency, coupons=[use.coupon for use in uses], rounding=rounding
-        )
-        return Taxed(
-            lines=_with_discounts(lines, uses, untaxed.discounts),
-            total=untaxed.total,
-            discounts=told(uses, [each.amount for each in untaxed.discounts]),
-            tax=None,
-        )
+        return Assessed(lines=lines, discounts=discounts, basis=None, decisions=(), on=on)
     lines = tuple(
         replace(line, tax_inclusive=settings.prices_include_tax) if line.tax_inclusive is None else line
         for line in lines
     )
-    on = at.astimezone(zone_of(customer.time_zone)).date()
     known = _place_of(customer)
     place = known or TaxLocation(country=seller_country)
     registration = settings.registration(place, on)
@@ -100,23 +126,11 @@ def taxed(
         )
         for category in dict.fromkeys(line.tax_category for line in lines)
     }
-    decided = [_as_it_was(line) or decisions[line.tax_category] for line in lines]
-    computed = compute_invoice(
-        _amount_lines(lines, [decision.rates for decision in decided]),
-        currency,
-        coupons=[use.coupon for use in uses],
-        rounding=rounding,
-    )
-    if uses:
-        lines = _with_discounts(lines, uses, computed.discounts)
-    with_tax = tuple(
-        _with_tax(line, decision, each) for line, decision, each in zip(lines, decided, computed.lines, strict=True)
-    )
-    rates = {rate.rate_id: rate for decision in decided for rate in decision.rates}
+    decided = tuple(as_it_was(line) or decisions[line.tax_category] for line in lines)
     known_by = registration
     if any(decision.treatment is TaxTreatment.REVERSE_CHARGE for decision in decided):
         known_by = settings.registration(TaxLocation(country=seller_country), on)
-    facts = TaxFacts(
+    basis = TaxFacts(
         seller_country=seller_country,
         registration_id=None if known_by is None else known_by.registration_id,
         seller_number=None if known_by is None else known_by.number,
@@ -125,17 +139,50 @@ def taxed(
         is_exempt=customer.tax_exempt,
         vat_id_country=customer.vat_id_country,
         buyer_reference=None if customer.personal is None else customer.personal.reference,
-        totals=(
-            *(_of_rate(total, rates[total.rate_id]) for total in computed.tax_by_rate),
-            *_untaxed(with_tax, jurisdiction(place.country, None if registration is None else registration.region)),
-        ),
+        totals=(),
     )
-    return Taxed(
-        lines=with_tax,
-        total=computed.total,
-        discounts=told(uses, [each.amount for each in computed.discounts]),
-        tax=facts,
+    return Assessed(
+        lines=lines,
+        discounts=discounts,
+        basis=basis,
+        decisions=decided,
+        on=on,
     )
+
+
+def owed_in(place: TaxLocation, on: date, settings: TaxSettings) -> str:
+    """Whose tax it would be: the place's, or its region's where the registration there is for that."""
+    registration = settings.registration(place, on)
+    return jurisdiction(place.country, None if registration is None else registration.region)
+
+
+def _taxed_on(customer: Customer, at: datetime) -> date:
+    """The customer's local date."""
+    return at.astimezone(zone_of(customer.time_zone)).date()
+
+
+def taxed_by_table(of: Assessed, currency: CurrencyCode, rounding: Rounding, settings: TaxSettings) -> Taxed:
+    """What the lines come to by their rates: each rate's tax is computed once on the sum of its discounted lines, and
+    split over them.
+    """
+    rates_of = [decision.rates for decision in of.decisions] or [()] * len(of.lines)
+    computed = compute_invoice(
+        [discounted_line(line, rates) for line, rates in zip(of.lines, rates_of, strict=True)],
+        currency,
+        rounding=rounding,
+    )
+    if of.basis is None:
+        return Taxed(lines=of.lines, total=computed.total, discounts=of.discounts, tax=None)
+    with_tax = tuple(
+        replace(line, tax=line_tax(decision.treatment, each))
+        for line, decision, each in zip(of.lines, of.decisions, computed.lines, strict=True)
+    )
+    rates = {rate.rate_id: rate for decision in of.decisions for rate in decision.rates}
+    totals = (
+        *(of_rate(total, rates[total.rate_id]) for total in computed.tax_by_rate),
+        *untaxed(with_tax, owed_in(of.basis.place, of.on, settings)),
+    )
+    return Taxed(lines=with_tax, total=computed.total, discounts=of.discounts, tax=replace(of.basis, totals=totals))
 
 
 def lines_discounted(
@@ -144,25 +191,37 @@ def lines_discounted(
     """The lines with what the uses of discounts take off them, before any tax."""
     if not uses:
         return lines
-    coupons = [use.coupon for use in uses]
-    computed = compute_invoice(_amount_lines(lines), currency, coupons=coupons, rounding=rounding)
-    return _with_discounts(lines, uses, computed.discounts)
+    return _with_discounts(lines, uses, discounts_taken(lines, currency, rounding, uses))
 
 
-def _amount_lines(lines: Sequence[InvoiceLine], rates: Sequence[tuple[TaxRate, ...]] | None = None) -> list[AmountLine]:
+def discounts_taken(
+    lines: Sequence[InvoiceLine], currency: CurrencyCode, rounding: Rounding, uses: Sequence[DiscountUse]
+) -> Sequence[AppliedDiscount]:
+    """What each use takes off, in all and off each line."""
     given_back = given_back_beside(lines)
-    return [
+    billed = [
         AmountLine(
             line_id=line.line_id,
             product_id=line.product_id or line.line_id,
             amount=line.amount,
             given_back=given_back.get(line.line_id),
             discountable=True,
-            tax_rates=() if rates is None else rates[nth],
-            tax_inclusive=line.tax_inclusive is True,
         )
-        for nth, line in enumerate(lines)
+        for line in lines
     ]
+    return compute_invoice(billed, currency, coupons=[use.coupon for use in uses], rounding=rounding).discounts
+
+
+def discounted_line(line: InvoiceLine, rates: tuple[TaxRate, ...]) -> AmountLine:
+    """A line as its tax is computed: of what discounts leave of it."""
+    return AmountLine(
+        line_id=line.line_id,
+        product_id=line.product_id or line.line_id,
+        amount=line.discounted,
+        discountable=False,
+        tax_rates=rates,
+        tax_inclusive=line.tax_inclusive is True,
+    )
 
 
 def _with_discounts(
@@ -200,7 +259,7 @@ def _decided(decision: TaxDecision, registration: TaxRegistration | None) -> Tax
     return TaxDecision(treatment=TaxTreatment.NOT_REGISTERED)
 
 
-def _as_it_was(line: InvoiceLine) -> TaxDecision | None:
+def as_it_was(line: InvoiceLine) -> TaxDecision | None:
     """Of a credit: the tax of the line that it gives back, if that is known. None of any other line."""
     credited = line.gives_back
     if credited is None or credited.treatment is None:
@@ -208,12 +267,13 @@ def _as_it_was(line: InvoiceLine) -> TaxDecision | None:
     return TaxDecision(treatment=credited.treatment, rates=credited.rates)
 
 
-def _with_tax(line: InvoiceLine, decision: TaxDecision, computed: ComputedLine) -> InvoiceLine:
-    tax = LineTax(treatment=decision.treatment, net=computed.net, total=computed.total, shares=computed.taxes)
-    return replace(line, tax=tax)
+def line_tax(treatment: TaxTreatment, computed: ComputedLine) -> LineTax:
+    """A line's tax as it was computed."""
+    return LineTax(treatment=treatment, net=computed.net, total=computed.total, shares=computed.taxes)
 
 
-def _of_rate(total: RateTotal, rate: TaxRate) -> TaxTotal:
+def of_rate(total: RateTotal, rate: TaxRate) -> TaxTotal:
+    """One rate on the whole invoice."""
     return TaxTotal(
         jurisdiction=jurisdiction(rate.country, rate.region),
         treatment=TaxTreatment.TAXED,
@@ -226,7 +286,7 @@ def _of_rate(total: RateTotal, rate: TaxRate) -> TaxTotal:
     )
 
 
-def _untaxed(lines: Sequence[InvoiceLine], place: str) -> Iterable[TaxTotal]:
+def untaxed(lines: Sequence[InvoiceLine], place: str) -> Iterable[TaxTotal]:
     """The net amounts that bear no tax, by the reason."""
     by_reason: dict[TaxTreatment, list[Money]] = {}
     for line in lines:

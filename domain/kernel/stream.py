@@ -46,6 +46,7 @@ class WorkKind(StrEnum):
 
     SUBSCRIPTION_RENEWAL = "subscription.renewal"
     INVOICE_FINALIZATION = "invoice.finalize"
+    INVOICE_TAX = "invoice.tax"
     PAYMENT_GATEWAY_CALL = "payment.gateway_call"
     REFUND_GATEWAY_CALL = "refund.gateway_call"
     REFUND_RETRY = "refund.retry"

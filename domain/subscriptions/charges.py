@@ -7,6 +7,7 @@ from domain.invoicing.crediting import left_of
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.issuing import foreseen_lines
+from domain.invoicing.remote_taxation import charged_rate
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.unused_credit import GivesBack
 from domain.kernel.frozen import replace
@@ -99,8 +100,9 @@ def _tax_of(line: InvoiceLine, invoice: Invoice, streams: Streams) -> tuple[TaxT
         return None, ()
     if line.tax is None:
         return TaxTreatment.NOT_REGISTERED, ()
-    settings = tax_settings(streams)
-    return line.tax.treatment, tuple(settings.rate_of(share.rate_id).rate for share in line.tax.shares)
+    known = {rate.rate_id: rate.rate for rate in tax_settings(streams).rates}
+    rates = (known.get(share.rate_id) or charged_rate(invoice, share.rate_id) for share in line.tax.shares)
+    return line.tax.treatment, tuple(rates)
 
 
 def _given_back(pending: tuple[InvoiceLine, ...], waiting: InvoiceLine) -> Money:

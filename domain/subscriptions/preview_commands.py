@@ -8,7 +8,9 @@ from typing import Final
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE
-from domain.invoicing.issuing import finalized_draft
+from domain.invoicing.issuing import finalized_by_answer, finalized_draft
+from domain.invoicing.state import Invoice
+from domain.invoicing.tax_request import InvoiceTaxRequested
 from domain.kernel.consequences import After
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Change, Decision, Handler, Streams
@@ -16,22 +18,27 @@ from domain.subscriptions import change_commands
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.change import SubscriptionChanged
 from domain.subscriptions.renewal import MAX_PERIODS_AT_ONCE, caught_up
+from domain.tax.remote import TaxAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearseNextInvoice:
     """Pass what comes next, each boundary at its own time, until something is billed. It is rehearsed, never submitted:
-    time has not come that far.
+    time has not come that far. `tax` is what a calculator outside answered of it; None: nobody has asked yet.
     """
 
     subscription_id: str
+    tax: TaxAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearseChange:
-    """Make a change, and then pass what comes next until an invoice bills it. It is rehearsed, never submitted."""
+    """Make a change, and then pass what comes next until an invoice bills it. It is rehearsed, never submitted. `tax`
+    is what a calculator outside answered of that invoice.
+    """
 
     change: change_commands.ChangeSubscription
+    tax: TaxAnswer | None = None
 
 
 class NothingUpcoming(Refusal):
@@ -44,7 +51,7 @@ def rehearse_next_invoice(command: RehearseNextInvoice, streams: Streams, now: d
     """The events up to the first invoice, whenever it comes, and to its finalization where it is drafted first. What is
     overdue comes first, as it would.
     """
-    passed = _until_billed(streams, command.subscription_id)
+    passed = _until_billed(streams, command.subscription_id, command.tax)
     if passed is None:
         raise NothingUpcoming(subscription=command.subscription_id)
     return passed
@@ -60,42 +67,56 @@ def rehearse_change(command: RehearseChange, streams: Streams, now: datetime) ->
     after = After(streams, decision.changes)
     if changed is not None and (changed.invoice_id is not None or changed.resets_anchor):
         subscription_id = command.change.subscription_id
-        return _issued(decision.effective_at, subscription_id, decision.changes, after) or decision
-    passed = _until_billed(after, command.change.subscription_id)
+        return _issued(decision.effective_at, subscription_id, decision.changes, after, command.tax) or decision
+    passed = _until_billed(after, command.change.subscription_id, command.tax)
     if passed is None:
         raise NothingUpcoming(subscription=command.change.subscription_id)
     return Decision(passed.effective_at, [*decision.changes, *passed.changes])
 
 
-def _until_billed(streams: Streams, subscription_id: str) -> Decision | None:
+def _until_billed(streams: Streams, subscription_id: str, tax: TaxAnswer | None) -> Decision | None:
     boundary = subscriptions.living(streams, subscription_id).next_boundary
     for _ in range(MAX_PERIODS_AT_ONCE):
         if boundary is None:
             break
         ahead = caught_up(streams, subscription_id, boundary)
-        if (passed := _issued(boundary, subscription_id, ahead.changes, ahead.streams)) is not None:
+        if (passed := _issued(boundary, subscription_id, ahead.changes, ahead.streams, tax)) is not None:
             return passed
         boundary = ahead.subscription.next_boundary
     return None
 
 
-def _issued(at: datetime, subscription_id: str, changes: list[Change], streams: Streams) -> Decision | None:
+def _issued(
+    at: datetime, subscription_id: str, changes: list[Change], streams: Streams, tax: TaxAnswer | None
+) -> Decision | None:
     """The changes, if an invoice of the subscription is among them, with its finalization where it is drafted first; of
-    several (what was overdue comes before) the last.
+    several (what was overdue comes before) the last. One that waits for its tax is finalized with `tax`, if that is
+    known.
     """
     for change in reversed(changes):
         match change.event:
             case InvoiceFinalized() if _bills(change.event, subscription_id):
                 return Decision(at, changes)
+            case InvoiceTaxRequested(invoice_id=invoice_id) if _bills(INVOICE.of(streams, invoice_id), subscription_id):
+                return Decision(at, [*changes, *_with_tax(streams, invoice_id, tax)])
             case InvoiceDrafted(invoice_id=invoice_id, terms=DraftTerms(finalizes_at=datetime() as finalized_at)) if (
                 _bills(change.event, subscription_id)
             ):
-                draft = INVOICE.of(streams, invoice_id)
-                return Decision(finalized_at, [*changes, *finalized_draft(streams, draft, at=finalized_at)])
+                ended = finalized_draft(streams, INVOICE.of(streams, invoice_id), at=finalized_at)
+                after = After(streams, ended)
+                return Decision(finalized_at, [*changes, *ended, *_with_tax(after, invoice_id, tax)])
     return None
 
 
-def _bills(invoiced: InvoiceFinalized | InvoiceDrafted, subscription_id: str) -> bool:
+def _with_tax(streams: Streams, invoice_id: str, tax: TaxAnswer | None) -> list[Change]:
+    """Its finalization by the answer, if it waits for one."""
+    draft = INVOICE.of(streams, invoice_id)
+    if tax is None or draft.awaited_tax is None:
+        return []
+    return finalized_by_answer(streams, draft, tax)
+
+
+def _bills(invoiced: InvoiceFinalized | InvoiceDrafted | Invoice, subscription_id: str) -> bool:
     """Whether the invoice is the subscription's: what is billed together with it may be invoiced before."""
     return subscription_id in (invoiced.subscription_id, *invoiced.further_subscription_ids)
 

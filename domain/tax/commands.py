@@ -40,6 +40,7 @@ from domain.tax.settings import (
     TaxSettingsChanged,
     TooManyTaxRates,
     TooManyTaxRegistrations,
+    evolve,
     tax_settings,
 )
 
@@ -50,11 +51,13 @@ def change_tax_settings(command: ChangeTaxSettings, streams: Streams, now: datet
     country = changed(command.seller_country, settings.seller_country)
     if country is not None and country not in COUNTRIES:
         raise InvalidTaxLocation(country=country).at("seller_country")
-    included = changed(command.prices_include_tax, settings.prices_include_tax)
-    if (country, included) == (settings.seller_country, settings.prices_include_tax):
-        return Decision(now, [])
-    event = TaxSettingsChanged(settings_id=TAX_SETTINGS_ID, seller_country=country, prices_include_tax=included)
-    return Decision(now, [TAX_SETTINGS.change(event)])
+    event = TaxSettingsChanged(
+        settings_id=TAX_SETTINGS_ID,
+        seller_country=country,
+        prices_include_tax=changed(command.prices_include_tax, settings.prices_include_tax),
+        calculator=changed(command.calculator, settings.calculator),
+    )
+    return Decision(now, [] if evolve(settings, event) == settings else [TAX_SETTINGS.change(event)])
 
 
 def create_tax_rate(command: CreateTaxRate, streams: Streams, now: datetime) -> Decision:

@@ -17,6 +17,7 @@ from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, Stream, Streams, Take, Topic
 from domain.kernel.unchanged import UNCHANGED, Unchanged
 from domain.tax.computation import TaxRate
+from domain.tax.remote import TaxCalculator
 
 TAX_SETTINGS_ID: Final = "tax"
 """The id of the one stream that each tenant has."""
@@ -33,11 +34,13 @@ REGISTRATION_CLAIM: Final = "tax_registration"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeTaxSettings:
     """`seller_country` is where the tenant is established (ISO 3166-1). `prices_include_tax` holds for prices and
-    lines that do not say so themselves, and are made from now on.
+    lines that do not say so themselves, and are made from now on. `calculator` computes the tax of invoices that become
+    final from now on.
     """
 
     seller_country: str | Unchanged = UNCHANGED
     prices_include_tax: bool | Unchanged = UNCHANGED
+    calculator: TaxCalculator | Unchanged = UNCHANGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class TaxSettingsChanged:
     settings_id: str
     seller_country: str | None
     prices_include_tax: bool
+    calculator: TaxCalculator = TaxCalculator.TABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +289,7 @@ class TaxSettings:
     settings_id: str
     seller_country: str | None
     prices_include_tax: bool
+    calculator: TaxCalculator
     rates: tuple[ListedTaxRate, ...]
     registrations: tuple[TaxRegistration, ...]
 
@@ -313,7 +318,12 @@ class TaxSettings:
 
 
 NOTHING_SAID: Final = TaxSettings(
-    settings_id=TAX_SETTINGS_ID, seller_country=None, prices_include_tax=False, rates=(), registrations=()
+    settings_id=TAX_SETTINGS_ID,
+    seller_country=None,
+    prices_include_tax=False,
+    calculator=TaxCalculator.TABLE,
+    rates=(),
+    registrations=(),
 )
 
 
@@ -361,7 +371,12 @@ def evolve(settings: TaxSettings | None, event: TaxSettingsEvent) -> TaxSettings
     settings = settings or NOTHING_SAID
     match event:
         case TaxSettingsChanged():
-            return replace(settings, seller_country=event.seller_country, prices_include_tax=event.prices_include_tax)
+            return replace(
+                settings,
+                seller_country=event.seller_country,
+                prices_include_tax=event.prices_include_tax,
+                calculator=event.calculator,
+            )
         case TaxRateCreated():
             return replace(settings, rates=(*settings.rates, evolve_rate(None, event)))
         case TaxRateArchived():

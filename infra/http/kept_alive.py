@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 
 import httptools
 
+HEAD_BYTES_MAX = 256 * 1024
+"""Of an answer: status, headers, and whatever else is not its body."""
+
 
 class CallFailed(Exception):
     """No answer arrived whole."""
@@ -125,6 +128,7 @@ class _Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[HttpAnswer] | None = None
         self._headers: dict[str, str] = {}
         self._body = bytearray()
+        self._received_bytes = 0
 
     @property
     def usable(self) -> bool:
@@ -137,6 +141,7 @@ class _Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[HttpAnswer] = loop.create_future()
         self._waiter = waiter
+        self._received_bytes = 0
         timer = loop.call_at(deadline, self._give_up, waiter)
         self._transport.write(request)
         try:
@@ -171,6 +176,10 @@ class _Connection(asyncio.Protocol):
             self._waiter.set_exception(ConnectionLost())
 
     def data_received(self, received: bytes) -> None:
+        self._received_bytes += len(received)
+        if self._received_bytes > self._answer_bytes_max + HEAD_BYTES_MAX:
+            self.abort()  # also where it is all head, or the framing of chunks
+            return
         try:
             self._parser.feed_data(received)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):

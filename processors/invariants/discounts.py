@@ -11,6 +11,7 @@ from domain.discounts.computation import CouponDuration
 from domain.discounts.coupon import COUPON, CouponCreated, CouponRedeemed
 from domain.discounts.discount import DISCOUNT, DiscountApplied, DiscountAttached, DiscountEnd, DiscountEnded
 from domain.invoicing.finalization import InvoiceFinalized
+from domain.invoicing.tax_request import InvoiceTaxRequested
 from processors.invariants.findings import Findings
 
 Key = tuple[str, str]
@@ -26,9 +27,20 @@ class Discounts:
         self._unmatched: Counter[tuple[str, str, str]] = Counter()
         self._made: Counter[Key] = Counter()
         self._redemptions_left: dict[Key, int] = {}
+        self._waiting: set[Key] = set()
+
+    def take_tax_request(self, tenant_id: str, event: InvoiceTaxRequested) -> None:
+        """What waits for its tax has used its discounts by then, whatever becomes of it."""
+        key = tenant_id, event.invoice_id
+        if event.attempt == 1:
+            for each in event.discounts:
+                self._match(tenant_id, each.discount_id, event.invoice_id, each.amount.amount, each.periods)
+            self._waiting.add(key)
 
     def take_invoice(self, tenant_id: str, event: InvoiceFinalized) -> None:
         """One that is finalized: its lines say the same as it does, and its total is what they come to."""
+        is_matched = (tenant_id, event.invoice_id) in self._waiting
+        self._waiting.discard((tenant_id, event.invoice_id))
         if not event.discounts:
             return
         off_lines: Counter[str] = Counter()
@@ -39,7 +51,8 @@ class Discounts:
             self._findings.count("discounts of invoices")
             if off_lines.pop(each.discount_id, 0) != each.amount.amount:
                 self._differ("a discount of an invoice", (tenant_id, event.invoice_id), "its lines say another amount")
-            self._match(tenant_id, each.discount_id, event.invoice_id, each.amount.amount, each.periods)
+            if not is_matched:
+                self._match(tenant_id, each.discount_id, event.invoice_id, each.amount.amount, each.periods)
         if off_lines:
             self._differ("a discount of an invoice", (tenant_id, event.invoice_id), "its lines name more than it does")
         if sum(line.total.amount for line in event.lines) != event.total.amount:

@@ -18,6 +18,7 @@ from domain.invoicing.credit_note import CreditNoteIssued, CreditNoteVoided
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.state import Invoice, InvoiceStatus
+from domain.invoicing.tax_request import InvoiceTaxRequested
 from domain.kernel.accounts import (
     ALLOWANCES,
     CHART,
@@ -136,6 +137,8 @@ class Documents:
         event = self._codec.decode_event(recorded.payload)
         if isinstance(event, InvoiceFinalized):
             self._of_discounts.take_invoice(recorded.tenant_id, event)
+        elif isinstance(event, InvoiceTaxRequested):
+            self._of_discounts.take_tax_request(recorded.tenant_id, event)
         invoice = INVOICE.evolve(known, event)
         may_be_reopened = not (invoice.paid_out_of_band + invoice.overpaid_out_of_band).is_zero
         if invoice.is_settled and not may_be_reopened:

@@ -6,7 +6,10 @@ from typing import Final
 
 from domain.customers.tax_location import TaxLocation
 from domain.kernel.stream import Command
+from domain.kernel.money import sum_money, times
+from domain.kernel.rounding import Rounding
 from domain.tax.computation import TaxRate
+from domain.tax.remote import AnsweredLine, AnsweredTax, TaxAnswer, TaxQuestion, TaxQuestionLine
 from domain.tax.settings import ChangeTaxSettings, CreateTaxRate, CreateTaxRegistration
 from testing.examples.streams import id_of
 
@@ -59,3 +62,28 @@ def register(
 def taxed_in_germany(percent: str = "19", *more: Command) -> tuple[Command, ...]:
     """Established and registered in Germany, where everything bears `percent`."""
     return (IN_GERMANY, create_rate(percent), register(), *more)
+
+
+def answer_to(question: TaxQuestion, *percents: str, kind: str = "vat", calculation_id: str = "txc_1") -> TaxAnswer:
+    """What a calculator answers that takes these percentages everywhere in the place asked about, 19 unless named."""
+    rates = [Decimal(percent) for percent in percents or ("19",)]
+    lines = tuple(AnsweredLine(line_id=line.line_id, taxes=_taxes(line, rates, question, kind)) for line in question.lines)
+    total = sum_money((tax.amount for line in lines for tax in line.taxes), question.currency)
+    return TaxAnswer(calculation_id=calculation_id, lines=lines, total=total)
+
+
+def _taxes(line: TaxQuestionLine, rates: list[Decimal], question: TaxQuestion, kind: str) -> tuple[AnsweredTax, ...]:
+    whole = Decimal(100) + (sum(rates) if line.inclusive else 0)
+    amounts = [times(line.amount, percent / whole, Rounding.HALF_UP) for percent in rates]
+    net = line.amount - sum_money(amounts, question.currency) if line.inclusive else line.amount
+    return tuple(
+        AnsweredTax(
+            country=question.place.country,
+            region=None,
+            kind=kind if nth == 0 else f"{kind}{nth}",
+            percent=percent,
+            taxable=net,
+            amount=amount,
+        )
+        for nth, (percent, amount) in enumerate(zip(rates, amounts, strict=True))
+    )

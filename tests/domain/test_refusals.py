@@ -183,6 +183,8 @@ PROMISED = """
     InvalidTaxLocation           invalid_tax_location           invalid    address
     TaxRateNotFound              tax_rate_not_found             not_found  tax_rate
     TaxRegistrationNotFound      tax_registration_not_found     not_found  tax_registration
+    TaxAnswerUnfit               tax_answer_unfit               conflict   -
+    InvoiceAwaitsNoTax           invoice_awaits_no_tax          conflict   -
     TaxSettingsNotFound          tax_settings_not_found         not_found  tax_settings
     InvalidTaxRate               invalid_tax_rate               invalid    percent
     TaxRateIsTaken               tax_rate_taken                 conflict   valid_from
