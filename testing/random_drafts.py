@@ -6,9 +6,12 @@ from decimal import Decimal
 from domain.catalog.price import BillingTiming
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.draft import AddInvoiceItem, ChangeDraft, RemoveInvoiceItem
+from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.remote_taxation import question_of
 from domain.invoicing.state import InvoiceStatus
+from domain.invoicing.tax_request import FinalizeWithTax, RecordTaxUnanswered
 from domain.invoicing.waiting_item_commands import AddWaitingItem, RemoveWaitingItem
 from domain.kernel.money import Money
 from domain.kernel.stream import Command
@@ -16,6 +19,7 @@ from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.commands import CreateSubscription
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
+from testing.examples.taxes import answer_to
 from testing.histories import USD, History
 
 
@@ -26,10 +30,27 @@ def drafted(history: History, tenant: str, subscription_id: str, usd: Money) -> 
     if draft is None or draft.status is not InvoiceStatus.DRAFT:
         return
     yield from changes_of_draft(history, draft.customer_id, draft.invoice_id, usd)
-    if usd.amount % 5 < 3:
+    if usd.amount % 5 < 3 and draft.terms.finalizes_at is not None:
         history.now = max(history.now, draft.terms.finalizes_at)
     if usd.amount % 5 < 4:
         yield FinalizeInvoice(invoice_id=draft.invoice_id)
+    yield from waiting_for_tax(history, tenant, draft.invoice_id, usd)
+
+
+def waiting_for_tax(history: History, tenant: str, invoice_id: str, usd: Money) -> Iterator[Command]:
+    """What becomes of a draft whose tax is asked for, if it is one: most of the time an answer comes in the end."""
+    draft = history.state(tenant, INVOICE, invoice_id)
+    if draft is None or draft.awaited_tax is None:
+        return
+    attempt, answer = draft.awaited_tax.attempt, answer_to(question_of(draft), str(usd.amount % 30))
+    yield RecordTaxUnanswered(invoice_id=invoice_id, attempt=attempt, reason="timed_out")
+    match usd.amount % 7:
+        case 0:
+            yield VoidInvoice(invoice_id=invoice_id)
+        case 1:
+            yield FinalizeInvoice(invoice_id=invoice_id, by_table=True)
+        case _:
+            yield FinalizeWithTax(invoice_id=invoice_id, attempt=attempt, answer=answer)
 
 
 def sharing(history: History, customer_id: str, plan_id: str, price_id: str, usd: Money) -> Iterator[Command]:

@@ -103,6 +103,7 @@ from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import TrialEnd
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from domain.tax.computation import TaxRate
+from domain.tax.remote import TaxCalculator
 from domain.tax.settings import (
     ArchiveTaxRate,
     ChangeTaxSettings,
@@ -111,7 +112,7 @@ from domain.tax.settings import (
     EndTaxRegistration,
 )
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
-from testing.random_drafts import changes_of_draft, drafted, sharing
+from testing.random_drafts import changes_of_draft, drafted, sharing, waiting_for_tax
 from testing.random_imports import imported
 
 ADA, BOB = "user:ada", "user:bob"
@@ -253,6 +254,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             yield from changes_of_draft(history, customer_id, invoice_id, usd)
             if draw.random() < 0.7:
                 yield FinalizeInvoice(invoice_id=invoice_id)
+                yield from waiting_for_tax(history, tenant, invoice_id, usd)
             yield from imported(history.now, customer_id, line, new("in_"))
         case 11:
             invoice_id = some("invoice")
@@ -432,7 +434,8 @@ def _random_taxes(known: dict[str, list[str]], n: int) -> Iterator[Command]:
     rate_ids.append(f"txr_{len(rate_ids)}")
     registration_ids.append(f"txreg_{len(registration_ids)}")
     country = ("DE", "FR")[n % 2]
-    yield ChangeTaxSettings(seller_country="DE", prices_include_tax=n % 3 == 0)
+    calculator = TaxCalculator.REMOTE if n % 4 == 1 else TaxCalculator.TABLE
+    yield ChangeTaxSettings(seller_country="DE", prices_include_tax=n % 3 == 0, calculator=calculator)
     yield CreateTaxRate(
         rate=TaxRate(
             rate_id=rate_ids[-1],

@@ -28,7 +28,8 @@ personal data masked.
   exist.
 - `*` asks a user for their password again. `†` asks a second person above the tenant's limit: refused with
   `approval_required`, and asked for by `POST /v1/approvals`.
-- What `expand[]` opens is seen, and so needs the permission to see it. `paid_out_of_band` needs `invoices:write`.
+- What `expand[]` opens is seen, and so needs the permission to see it. `paid_out_of_band` needs `invoices:write`,
+  `tax_calculator` of a finalization `billing_settings:write`.
 
 `X-Tenant-ID` gives no authority. An API key does not need it; where it is sent it must be the key's own tenant, else
 403 `tenant_mismatch`, the same whether there is such a tenant or not.

@@ -280,12 +280,12 @@ async def finalize_invoice(call: Call, body: Finalization) -> Intention:
 
     Where a tax service computes your taxes the draft waits for its tax first (`waiting_for`, `tax_request`), with no
     further changes. Of one that waits this asks for it anew, by what holds now of its customer and your registrations;
-    `tax_calculator` `table` finalizes it by your table at once, which takes whoever may change the table.
+    `tax_calculator` `table` finalizes it by your table at once, for whoever may change billing settings.
     """
     invoice_id = INVOICES.id_of(call)
     by_table = body.tax_calculator is not None
     if by_table:
-        call.need(Permission.CATALOGUE_WRITE, param="tax_calculator")
+        call.need(Permission.BILLING_SETTINGS_WRITE, param="tax_calculator")
     command = FinalizeInvoice(invoice_id=invoice_id, days_until_due=body.days_until_due, by_table=by_table)
     return INVOICES.changed(invoice_id, command)
 

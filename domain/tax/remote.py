@@ -16,6 +16,7 @@ from domain.customers.tax_location import InvalidTaxLocation, TaxLocation, check
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.identifiers import TAX_RATE, derived_id, encode, uuid7
 from domain.kernel.money import Money, sum_money
+from domain.kernel.percent import percent_of
 from domain.kernel.refusal import Refusal
 from domain.tax.computation import TaxRate
 
@@ -149,7 +150,7 @@ def _unfit(asked: TaxQuestionLine, line: AnsweredLine, place: TaxLocation) -> st
             return "jurisdiction"
         if not _is_part(each.taxable.amount, net) or not _is_part(each.amount.amount, asked.amount.amount):
             return "amount"
-        exact = Fraction(each.percent) * each.taxable.amount / 100
+        exact = percent_of(Fraction(each.taxable.amount), each.percent)
         if abs(exact - each.amount.amount) > MAX_APART:
             return "amount"
     return None

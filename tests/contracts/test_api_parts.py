@@ -367,6 +367,7 @@ def test_a_bad_item_is_told_and_the_list_that_holds_it_is_not_called_short() -> 
                 "passwords_busy",
                 "documents_busy",
                 "dry_runs_busy",
+                "tax_service_silent",
             },
         ),
         (

@@ -184,7 +184,9 @@ SAMPLES: Final[Mapping[str, Sample]] = {
         {"token": "tok_mastercard"} | OTHER,
         moves={"token": frozenset({"brand", "last4", "expires_month", "expires_year"})},
     ),
-    "/v1/tenants/{tenant}/tax-settings": Sample(_tax_settings, {"seller_country": "FR", "prices_include_tax": True}),
+    "/v1/tenants/{tenant}/tax-settings": Sample(
+        _tax_settings, {"seller_country": "FR", "prices_include_tax": True, "tax_calculator": "remote"}
+    ),
     "/v1/api-keys/{api_key_id}": Sample(
         _api_key,
         {
