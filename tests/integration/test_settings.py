@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from gateway_adapters.tax.opening import tax_service_from
 from infra.settings import (
     PARTS,
     Settings,
@@ -106,7 +107,7 @@ def test_a_wrong_value_is_named_and_not_repeated(monkeypatch: pytest.MonkeyPatch
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for row in setting_rows():
         # A database's address holds a password; a gateway's and our own hold none, and are shown.
-        is_shown = row.variable.endswith(("GATEWAY_URL", "PUBLIC_URL"))
+        is_shown = row.variable.endswith(("GATEWAY_URL", "PUBLIC_URL", "TAX_SERVICE_URL"))
         if row.variable.endswith(("_KEY", "_URL", "_SECRETS")) and not is_shown:
             monkeypatch.setenv(row.variable, "hunter2")
     assert "hunter2" not in repr(load_settings())
@@ -153,3 +154,21 @@ def test_production_takes_no_gateways_key_for_granted(monkeypatch: pytest.Monkey
         gateway_api_key(load_settings())
     monkeypatch.setenv("TALLYBOOK_GATEWAY_API_KEY", "sk_own")
     assert gateway_api_key(load_settings()) == "sk_own"
+
+
+async def test_a_tax_service_is_the_one_that_is_set_with_its_key_else_the_sandbox_and_in_production_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sandbox = tax_service_from(load_settings())
+    assert sandbox is not None
+    await sandbox.close()
+    monkeypatch.setenv("TALLYBOOK_ENVIRONMENT", "production")
+    assert tax_service_from(load_settings()) is None
+    monkeypatch.setenv("TALLYBOOK_TAX_SERVICE_URL", "https://tax.example.com")
+    with pytest.raises(SettingsError, match="TALLYBOOK_TAX_SERVICE_API_KEY is not set"):
+        tax_service_from(load_settings())
+    monkeypatch.setenv("TALLYBOOK_TAX_SERVICE_API_KEY", "secret of the service")
+    service = tax_service_from(load_settings())
+    assert service is not None
+    await service.close()
+    assert "secret of the service" not in repr(load_settings())
