@@ -45,6 +45,7 @@ from domain.customers.customer import (
     CreateCustomer,
     Customer,
     CustomerIsDeleted,
+    CustomerIsUnsettled,
     CustomerNotFound,
     DeleteCustomer,
     EraseCustomer,
@@ -99,6 +100,12 @@ class DefaultPaymentMethod(NoBody):
     """The payment method that invoices are collected with; null collects none automatically."""
 
     payment_method: PaymentMethodId | None
+
+
+class CustomerDeletion(NoBody):
+    """Whether what is owed to them, and what waits to be billed, is to stay as it is."""
+
+    leave_unsettled: bool = False
 
 
 class CustomerFilters(CreatedParameters):
@@ -326,18 +333,22 @@ async def set_default_payment_method(call: Call, body: DefaultPaymentMethod) -> 
 
 @CUSTOMERS.changes(
     "DELETE",
-    body=NoBody,
+    body=CustomerDeletion,
+    body_example={"leave_unsettled": True},
     example={"deleted_at": "2026-02-01T00:00:00Z"},
+    refusals=(CustomerIsUnsettled,),
 )
-async def delete_customer(call: Call, _body: NoBody) -> Intention:
+async def delete_customer(call: Call, body: CustomerDeletion) -> Intention:
     """Delete a customer.
 
-    No new business; subscriptions end with their period, and what was billed can still be paid.
+    No new business; subscriptions end with their period, and what was billed can still be paid. One whose balance is
+    owed to them, or for whom items wait to be billed, is deleted with `leave_unsettled` alone: the balance stays theirs
+    and can be paid out, the items stay unbilled.
     """
     customer_id = CUSTOMERS.id_of(call)
     known = await known_of(call, customer_id)
     return Intention(
-        command=DeleteCustomer(customer_id=customer_id),
+        command=DeleteCustomer(customer_id=customer_id, leaves_unsettled=body.leave_unsettled),
         render=lambda streams: _decided(streams, customer_id, known.person),
         answer_key=known.key,
     )

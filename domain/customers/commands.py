@@ -12,6 +12,7 @@ from domain.customers.customer import (
     CustomerErased,
     CustomerEvent,
     CustomerIsErased,
+    CustomerIsUnsettled,
     CustomerUpdated,
     DefaultPaymentMethodSet,
     DeleteCustomer,
@@ -129,15 +130,22 @@ def set_default_payment_method(command: SetDefaultPaymentMethod, streams: Stream
 
 
 def delete_customer(command: DeleteCustomer, streams: Streams, now: datetime) -> Decision:
+    """Raises CustomerIsUnsettled, as nobody looks for what is owed to somebody who is gone. What they owe is no reason:
+    it is found among open invoices.
+    """
     customer = CUSTOMER.of(streams, command.customer_id)
     at = customer_time(streams, customer, now)
     if customer.deleted_at is not None:
         return Decision(at, [])
+    if not command.leaves_unsettled and (customer.waiting_items or not customer.balance.is_zero):
+        raise CustomerIsUnsettled(
+            customer=customer.customer_id, balance=customer.balance.amount, waiting_items=len(customer.waiting_items)
+        )
     return Decision(at, [CUSTOMER.change(CustomerDeleted(customer_id=command.customer_id, deleted_at=at))])
 
 
 def erase_customer(command: EraseCustomer, streams: Streams, now: datetime) -> Decision:
-    """Whoever is erased is deleted, too."""
+    """Whoever is erased is deleted, too, whatever is owed to them: the law gives them the right."""
     customer = CUSTOMER.of(streams, command.customer_id)
     at = customer_time(streams, customer, now)
     events: list[CustomerEvent] = []

@@ -84,9 +84,12 @@ class SetDefaultPaymentMethod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteCustomer:
-    """No new business; what was billed stays billed and can still be paid."""
+    """No new business; what was billed stays billed and can still be paid. `leaves_unsettled`: also where money is owed
+    to them, or something waits to be billed.
+    """
 
     customer_id: str
+    leaves_unsettled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +179,13 @@ class CustomerIsDeleted(Refusal):
 
     code = "customer_deleted"
     param = "customer"
+
+
+class CustomerIsUnsettled(Refusal):
+    """The customer has a balance, or items that wait to be billed: pay it out, bill them, or leave both so."""
+
+    code = "customer_unsettled"
+    param = "leave_unsettled"
 
 
 class NotCustomersCurrency(Refusal):

@@ -68,7 +68,9 @@ class ClockDeletions:
             return {timer.subject: ENDS[timer.kind](timer.subject) for timer in timers}
         place = f"{work.subject}{ON_CLOCK_SEPARATOR}"
         customers = await self._log.owners(work.tenant_id, ON_CLOCK, value_prefix=place, limit=limit)
-        return {customer_id: DeleteCustomer(customer_id=customer_id) for customer_id in customers}
+        return {
+            customer_id: DeleteCustomer(customer_id=customer_id, leaves_unsettled=True) for customer_id in customers
+        }
 
     async def _end(self, work: Work, commands: Mapping[str, Command]) -> bool:
         """Whether any of it came on."""

@@ -239,3 +239,16 @@ async def test_a_large_refund_by_a_credit_note_wants_a_second_person(api: Api, c
     assert (refused.status_code, refused.json()["code"]) == (409, "approval_required")
     assert went(await credited(client, billed, amount=eur(500), give_back="refund")) == (0, 0, 500)
     assert went(await credited(client, billed)) == (0, 500, 0)
+
+
+async def test_who_is_owed_something_is_deleted_once_it_is_paid_out_or_said_to_stay(client: Client) -> None:
+    paid = await paid_by_card(client, await invoice(client, await customer(client), 1_000))
+    await credited(client, paid, amount=eur(300))
+    path = f"/v1/customers/{paid['customer']}"
+    refused = await client.send("DELETE", path, {})
+    assert (refused.status_code, refused.json()["code"]) == (409, "customer_unsettled")
+    assert (await shown(client, path))["deleted_at"] is None
+    left = await client.send("DELETE", path, {"leave_unsettled": True})
+    assert (left.status_code, left.json()["balance"]) == (200, eur(300))
+    await client.made("/v1/refunds", {"payment": paid["payment"], "amount": eur(300), "from_balance": True})
+    assert (await shown(client, path))["balance"] == eur(0), "it can be paid out afterwards"

@@ -1,5 +1,7 @@
 """Specifications of customers."""
 
+from dataclasses import replace
+
 import pytest
 
 from domain.customers import test_clock as test_clocks
@@ -8,6 +10,7 @@ from domain.customers.customer import (
     CustomerAlreadyExists,
     CustomerErased,
     CustomerIsDeleted,
+    CustomerIsUnsettled,
     CustomerNotFound,
     CustomerUpdated,
     DefaultPaymentMethodSet,
@@ -17,6 +20,7 @@ from domain.customers.customer import (
     UpdateCustomer,
 )
 from domain.customers.payment_method import DetachPaymentMethod, PaymentMethodIsDetached, PaymentMethodNotFound
+from domain.invoicing.waiting_item_commands import AddWaitingItem
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.currency import UnknownCurrency
 from domain.kernel.personal_reference import PersonalDataMoved, PersonalReference
@@ -29,12 +33,16 @@ from testing.examples.streams import (
     OTHER_CUSTOMER_ID,
     PERSONAL,
     attach_card,
+    balance_credited,
+    balance_drawn,
     card_attached,
     create_customer,
     customer_created,
     customer_deleted,
     frozen_clock,
     id_of,
+    invoice_finalized,
+    line,
 )
 from testing.moments import utc
 from testing.specification import Claimed, given
@@ -172,6 +180,24 @@ def test_only_ones_own_attached_payment_method_can_be_the_default() -> None:
 
 def test_deleting_twice_does_nothing() -> None:
     given(create_customer(), DELETE).when(DELETE).then_nothing()
+
+
+def test_who_has_a_balance_is_deleted_only_by_whoever_says_that_it_stays_theirs() -> None:
+    owed = given(create_customer(), balance_credited(500))
+    owed.when(DELETE).then_refused(CustomerIsUnsettled, balance=500, waiting_items=0)
+    owed.when(replace(DELETE, leaves_unsettled=True)).then(customer_deleted()).then_posts()
+    given(create_customer(), balance_credited(500)).when(ERASE).then(customer_deleted(), erased()).then_posts()
+    given(create_customer(), balance_credited(500), balance_drawn(500)).when(DELETE).then(customer_deleted())
+
+
+def test_who_has_items_that_wait_to_be_billed_is_not_deleted_by_the_way() -> None:
+    waiting = given(create_customer(), AddWaitingItem(customer_id=CUSTOMER_ID, line=line(500)))
+    waiting.when(DELETE).then_refused(CustomerIsUnsettled, balance=0, waiting_items=1)
+    waiting.when(replace(DELETE, leaves_unsettled=True)).then(customer_deleted())
+
+
+def test_who_owes_something_is_deleted_and_it_stays_owed() -> None:
+    given(create_customer(), invoice_finalized()).when(DELETE).then(customer_deleted()).then_posts()
 
 
 def test_erasing_deletes_first_and_forgets_the_reference() -> None:
