@@ -26,6 +26,7 @@ from api.http.fields import ID_PATTERN, Body
 from api.http.limits import Allowance
 from api.http.operations import Operation
 from api.http.problems import CARD_NUMBER, FieldError, Problem, invalid
+from api.http.rehearsing_in_turn import InTurn
 from api.http.replies import JSON, REPLAYED, Header, Reply
 from api.http.submitting import canonical_request, idempotency_key, in_flight, submitted
 from api.http.together import Together
@@ -89,6 +90,9 @@ class BulkEndpoint(Endpoint):
         super().__init__(operation, parts)
         self._trusted = networks(parts.settings.api.trusted_proxies)
         self._routes: dict[tuple[str, str], list[Route]] = {}
+        # Of all bulks of the process together; the other half is for requests that try one command.
+        at_once = max(1, parts.settings.writer.rehearsals_max // 2)
+        self._writer: Writer = InTurn(parts.writer, asyncio.Semaphore(at_once))
 
     async def _reply(self, scope: Scope, exchange: Exchange, receive: Receive) -> Reply:
         call = self._call(scope, exchange)
@@ -188,7 +192,7 @@ class BulkEndpoint(Endpoint):
             if before:
                 await asyncio.wait(before)
             async with slots:
-                answer = await self._answer(scope, exchange, item)
+                answer = await self._answer(scope, exchange, item, self._writer)
             if answer.status in REFUSED:
                 note(self._parts.auth_log, answer.exchange, self._address(scope))
             return answer
@@ -207,7 +211,7 @@ class BulkEndpoint(Endpoint):
         self, scope: Scope, exchange: Exchange, items: Sequence[_Item], side_by_side_max: int
     ) -> Sequence[_Answer]:
         """Each is prepared by itself; they are decided together, in their order."""
-        together = Together(self._parts.writer, len(items), preparing_max=side_by_side_max)
+        together = Together(self._writer, len(items), preparing_max=side_by_side_max)
 
         async def do(item: _Item) -> _Answer:
             await together.prepare()
@@ -220,7 +224,7 @@ class BulkEndpoint(Endpoint):
             tasks = [group.create_task(do(item)) for item in items]
         return [task.result() for task in tasks]
 
-    async def _answer(self, scope: Scope, exchange: Exchange, item: _Item, writer: Writer | None = None) -> _Answer:
+    async def _answer(self, scope: Scope, exchange: Exchange, item: _Item, writer: Writer) -> _Answer:
         """One command, done by its operation as a request of its own."""
         headers = {
             **exchange.headers,

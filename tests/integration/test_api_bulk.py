@@ -200,6 +200,32 @@ async def test_it_can_be_tried(api: Api, client: Client, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["each", "all"])
+async def test_as_many_as_a_request_holds_can_be_tried(api: Api, client: Client, mode: str) -> None:
+    """However few dry runs are decided at once, and while others try single commands."""
+    commands = [product(f"P{number}") for number in range(COMMANDS_MAX)]
+
+    async def tried_alone() -> int:
+        answer = await client.send("POST", "/v1/products", {"name": "Q"}, headers={"Tallybook-Dry-Run": "true"})
+        return answer.status_code
+
+    before = await head_kept(api)
+    trying = asyncio.create_task(bulk(client, commands, mode, dry=True))
+    alone = set()
+    while not trying.done():
+        alone.add(await tried_alone())
+    whole = await trying
+    assert (whole.status_code, whole.json().get("succeeded")) == (200, COMMANDS_MAX), whole.text[:500]
+    assert alone == {200}, "one that is tried alone finds a place meanwhile"
+    assert not changed(before, await head_kept(api))
+
+
+async def test_bulks_that_are_tried_at_once_wait_for_each_other(client: Client) -> None:
+    commands = [product(f"P{number}") for number in range(100)]
+    told = await asyncio.gather(*(bulk(client, commands, mode, dry=True) for mode in ("each", "all", "each", "each")))
+    assert {(each.status_code, each.json()["succeeded"]) for each in told} == {(200, 100)}
+
+
+@pytest.mark.parametrize("mode", ["each", "all"])
 async def test_each_command_needs_its_own_permission(api: Api, mode: str) -> None:
     writes = await api.tenant("acme", scope=Scope.WRITE)
     clock = command("/v1/test-clocks", {"name": "C", "now": "2026-01-01T00:00:00Z"})
