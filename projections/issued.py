@@ -1,4 +1,4 @@
-"""Under what an invoice was issued: seller, customer and time zone as they were when it was finalized.
+"""Under what an invoice was issued: seller, customer and time zone as they were when it was finalized, or imported.
 
 By the order of the log, so that nothing that is changed later changes a document: not by clocks, of which a customer on
 a test clock has one of their own.
@@ -14,9 +14,10 @@ from projections.billing_settings import billing_settings, seller_country
 from projections.reading import Reader
 from schemas.codec import decode_event
 
-_FINALIZED: Final = """
+_ISSUED: Final = """
 SELECT position FROM log.events
-WHERE tenant_id = $1 AND stream_type = 'invoice' AND stream_id = $2 AND event_type = 'invoice.finalized'
+WHERE tenant_id = $1 AND stream_type = 'invoice' AND stream_id = $2
+AND event_type IN ('invoice.finalized', 'invoice.imported')
 """
 _CUSTOMER: Final = """
 SELECT payload, position FROM log.events
@@ -41,8 +42,8 @@ class Issued(NamedTuple):
 
 
 async def issued(connection: Reader, tenant_id: str, invoice: Invoice) -> Issued | None:
-    """None for one that was never finalized. The connection sees all of the tenant's."""
-    position = await connection.fetchval(_FINALIZED, tenant_id, invoice.invoice_id)
+    """None for one that never was. The connection sees all of the tenant's."""
+    position = await connection.fetchval(_ISSUED, tenant_id, invoice.invoice_id)
     if position is None:
         return None
     then = now = None

@@ -126,6 +126,9 @@ INVOICE_NOT_FINALIZED: Final = ProblemType(
 TAX_SERVICE_NOT_CONFIGURED: Final = ProblemType(
     "tax_service_not_configured", 409, "No tax service is configured here: taxes are computed by your table of rates."
 )
+INVOICE_IMPORTED: Final = ProblemType(
+    "invoice_imported", 409, "Another system issued the invoice, and its document is the one that was issued there."
+)
 KEY_IN_FLIGHT: Final = ProblemType(
     "idempotency_key_in_flight", 409, "The first request with this Idempotency-Key is being done."
 )

@@ -46,7 +46,7 @@ async def get_credit_note_pdf(call: Call, _asked: NoParameters) -> Reply:
         invoice = (await INVOICES.row(call, connection, invoice_id)).state
     is_masked = call.principal.masked
     facts = await facts_of(call, call.tenant_id, invoice, is_masked=is_masked)
-    assert facts is not None, "what is credited was finalized"
+    assert facts is not None, "what is credited was issued"
     note = named(invoice.credit_notes, wanted)
     xml = "" if is_masked else electronic_credit_note(note, facts) or ""
     return await pdf_reply(call, replace(credit_note_document(note, facts), xml=xml))

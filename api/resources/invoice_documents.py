@@ -16,6 +16,7 @@ from api.http.operations import Operations
 from api.http.problems import (
     DOCUMENT_LINK_INVALID,
     DOCUMENTS_BUSY,
+    INVOICE_IMPORTED,
     INVOICE_NOT_FINALIZED,
     Problem,
     retry_after,
@@ -62,7 +63,7 @@ class PdfLinkResource(TypedDict):
     parameters=NoParameters,
     media_type=PDF,
     refusals=(InvoiceNotFound,),
-    problems=(INVOICE_NOT_FINALIZED, DOCUMENTS_BUSY),
+    problems=(INVOICE_NOT_FINALIZED, INVOICE_IMPORTED, DOCUMENTS_BUSY),
 )
 async def get_invoice_pdf(call: Call, _asked: NoParameters) -> Reply:
     """Get an invoice as PDF.
@@ -70,11 +71,12 @@ async def get_invoice_pdf(call: Call, _asked: NoParameters) -> Reply:
     In the customer's language, with the seller, the customer and the time zone as they were when the invoice was
     finalized, and what is paid and due as of now. Inside is the same invoice for machines, as far as EN 16931 can say
     it (Factur-X). An invoice in the same state is the same bytes each time: PDF/A-3a, tagged. `ETag` tells whether they
-    changed; send it in `If-None-Match`. A draft has no document.
+    changed; send it in `If-None-Match`. A draft has no document, nor has an invoice of another system.
     """
     wanted = INVOICES.id_of(call)
     async with call.reading() as connection:
         invoice: Invoice = (await INVOICES.row(call, connection, wanted)).state
+    _check_issued(invoice)
     document = await _document(call, call.tenant_id, invoice, is_masked=call.principal.masked)
     if document is None:
         raise Problem(INVOICE_NOT_FINALIZED)
@@ -94,7 +96,7 @@ async def get_invoice_pdf(call: Call, _asked: NoParameters) -> Reply:
     },
     status=201,
     refusals=(InvoiceNotFound,),
-    problems=(INVOICE_NOT_FINALIZED,),
+    problems=(INVOICE_NOT_FINALIZED, INVOICE_IMPORTED),
 )
 async def create_invoice_pdf_link(call: Call, _body: NoBody) -> Reply:
     """Make a link to an invoice's PDF, to be sent to its customer.
@@ -105,8 +107,7 @@ async def create_invoice_pdf_link(call: Call, _body: NoBody) -> Reply:
     wanted = INVOICES.id_of(call)
     async with call.reading() as connection:
         invoice: Invoice = (await INVOICES.row(call, connection, wanted)).state
-    if invoice.finalized_at is None:
-        raise Problem(INVOICE_NOT_FINALIZED)
+    _check_issued(invoice)
     identity, settings = call.parts.identity, call.parts.settings
     until = identity.clock().replace(microsecond=0) + timedelta(seconds=settings.documents.link_s)
     token = link_token(identity.keyring, DocumentLink(call.tenant_id, wanted, until))
@@ -147,6 +148,14 @@ async def open_invoice_pdf(call: Call, _asked: NoParameters) -> Reply:
     if document is None:
         raise Problem(DOCUMENT_LINK_INVALID)
     return await pdf_reply(call, document)
+
+
+def _check_issued(invoice: Invoice) -> None:
+    """Raises the 409 of one that has no document here."""
+    if invoice.finalized_at is None:
+        raise Problem(INVOICE_NOT_FINALIZED)
+    if invoice.opening is not None:
+        raise Problem(INVOICE_IMPORTED)
 
 
 async def _document(

@@ -32,6 +32,7 @@ from domain.invoicing.imported import (
     ImportInvoicePayment,
     InvoiceNotImported,
     NotYet,
+    NumberOfSeries,
     PaidAboveDue,
 )
 from domain.invoicing.invoice import InvoiceNotOpen
@@ -57,7 +58,9 @@ class InvoiceToImport(New):
     """An invoice as another system issued it, under the number that it has there."""
 
     customer: CustomerId
-    number: Annotated[ShortText, Field(description="The number under which it was issued; each is imported once.")]
+    number: Annotated[
+        ShortText, Field(description="The number under which it was issued: imported once, and none of your series'.")
+    ]
     currency: Currency
     lines: Annotated[tuple[ImportedLine, ...], Field(min_length=1, max_length=MAX_INVOICE_LINES)]
     amount_paid: Annotated[PositiveMoney | None, Field(description="What of it was paid there.")] = None
@@ -111,6 +114,7 @@ _IMPORTED: Final[dict[str, object]] = EXAMPLE | {
         NotCustomersCurrency,
         InvalidInvoiceLines,
         ImportedNumberTaken,
+        NumberOfSeries,
         NotYet,
         PaidAboveDue,
     ),

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.customers.locales import DEFAULT_LOCALE
-from domain.invoicing.number_series import CREDIT_NOTES, INVOICES, SERIES_AT_FIRST, NumberSeries, UnknownNumberSeries
+from domain.invoicing.number_series import (
+    CREDIT_NOTES,
+    INVOICES,
+    PREFIX_CLAIM,
+    SERIES_AT_FIRST,
+    NumberSeries,
+    NumberSeriesImported,
+    UnknownNumberSeries,
+    prefix_held,
+)
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Stream, Streams, Topic
+from domain.kernel.stream import Claim, Free, Stream, Streams, Topic
 from domain.kernel.unchanged import UNCHANGED, Unchanged
 
 BILLING_SETTINGS_ID: Final = "billing"
@@ -166,6 +175,16 @@ def evolve(settings: BillingSettings | None, event: BillingSettingsChanged) -> B
     )
 
 
+def claims(event: BillingSettingsChanged, settings: BillingSettings) -> tuple[Claim, ...]:
+    """The prefixes of its series are theirs, and those that they had are anybody's again."""
+    former = [prefix for series in event.number_series for prefix in series.former_prefixes]
+    held = [series.prefix for series in event.number_series]
+    return (
+        *(Free(PREFIX_CLAIM, prefix, BILLING_SETTINGS_ID) for prefix in former),
+        *(claim for prefix in held for claim in prefix_held(prefix, BILLING_SETTINGS_ID, NumberSeriesImported)),
+    )
+
+
 EVENTS: dict[str, type] = {"billing_settings.changed": BillingSettingsChanged}
 
 BILLING_SETTINGS: Stream[BillingSettings] = Stream(
@@ -175,4 +194,5 @@ BILLING_SETTINGS: Stream[BillingSettings] = Stream(
     events=EVENTS,
     evolve=evolve,
     customer_of=lambda settings: None,
+    claims=claims,
 )

@@ -11,6 +11,7 @@ from domain.customers.customer import (
     open_for_business,
     time_of,
 )
+from domain.invoicing.billing_settings import billing_settings
 from domain.invoicing.imported import (
     ImportInvoice,
     ImportInvoicePayment,
@@ -18,10 +19,13 @@ from domain.invoicing.imported import (
     InvoiceNotImported,
     InvoicePaymentImported,
     NotYet,
+    NumberOfSeries,
     PaidAboveDue,
 )
 from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
 from domain.invoicing.invoice_line import InvalidInvoiceLines, check_lines
+from domain.invoicing.number_series import readings
+from domain.invoicing.numbering import has_given
 from domain.invoicing.settlement import InvalidPaymentAmount
 from domain.invoicing.state import InvoiceStatus
 from domain.kernel.money import Money
@@ -30,7 +34,10 @@ from domain.kernel.tenant_settings import rounding_of
 
 
 def import_invoice(command: ImportInvoice, streams: Streams, now: datetime) -> Decision:
-    """Raises NotCustomersCurrency, InvalidInvoiceLines, NotYet, PaidAboveDue; ImportedNumberTaken by its claim."""
+    """Raises NotCustomersCurrency, InvalidInvoiceLines, NumberOfSeries, NotYet, PaidAboveDue.
+
+    ImportedNumberTaken by its claim.
+    """
     customer = open_for_business(streams, command.customer_id)
     at = customer_time(streams, customer, now)
     INVOICE.check_new(streams, command.invoice_id)
@@ -38,6 +45,7 @@ def import_invoice(command: ImportInvoice, streams: Streams, now: datetime) -> D
     total = check_lines(command.lines, command.currency, rounding_of(streams))
     if total.is_negative:
         raise InvalidInvoiceLines(total=total.amount)
+    _check_number(command.number, streams)
     _check_past(command.issued_at, at, "issued_at")
     imported = InvoiceImported(
         invoice_id=command.invoice_id,
@@ -98,6 +106,16 @@ def import_invoice_payment(command: ImportInvoicePayment, streams: Streams, now:
         imported_at=at,
     )
     return Decision(at, [INVOICE.change(payment)])
+
+
+def _check_number(number: str, streams: Streams) -> None:
+    """Raises NumberOfSeries for one that a series prints some day, or may have printed with a prefix that it had."""
+    for series in billing_settings(streams).number_series:
+        if readings(series.prefix, number):
+            raise NumberOfSeries(number=number, series=series.name, prefix=series.prefix)
+        for former in series.former_prefixes:
+            if any(has_given(streams, series.name, *reading) for reading in readings(former, number)):
+                raise NumberOfSeries(number=number, series=series.name, prefix=former)
 
 
 def _check_past(time: datetime, now: datetime, param: str) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.number_series import prefix_held, prefixes_of
 from domain.kernel.accounts import OPENING_BALANCES, RECEIVABLE, Account, Entry, transfer
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.metadata import Metadata
@@ -21,6 +22,9 @@ from domain.kernel.stream import Claim, Take
 
 OF_ANOTHER_SYSTEM: Final = ""
 """The series of its number: none of ours."""
+
+_HOLDER: Final = "imported"
+"""Who holds the prefixes of all imported numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,13 @@ class ImportedNumberTaken(Refusal):
     param = "number"
 
 
+class NumberOfSeries(Refusal):
+    """A series of your documents prints this number, or did: give it another prefix first, or import another number."""
+
+    code = "imported_number_of_series"
+    param = "number"
+
+
 class NotYet(Refusal):
     """What is imported has happened: this time is still to come."""
 
@@ -139,9 +150,20 @@ def postings(event: ImportedEvent, customer_id: str) -> Entry | None:
 
 
 def claims(event: InvoiceImported) -> tuple[Claim, ...]:
-    """Its number is one invoice's. Those that are given here are counted, and so differ from each other anyway."""
+    """Its number is one invoice's, and no series takes a prefix with which it would print that number some day."""
     number = event.number
-    return (Take("invoice.imported_number", number, event.invoice_id, lambda: ImportedNumberTaken(number=number)),)
+    return (
+        Take("invoice.imported_number", number, event.invoice_id, lambda: ImportedNumberTaken(number=number)),
+        *(
+            claim
+            for prefix in prefixes_of(number)
+            for claim in prefix_held(prefix, _HOLDER, lambda: _of_series(number))
+        ),
+    )
+
+
+def _of_series(number: str) -> NumberOfSeries:
+    return NumberOfSeries(number=number)
 
 
 def voided(opening: Money, owed_on: Account, customer_id: str) -> Entry | None:

@@ -1,12 +1,14 @@
 """Series of document numbers: which counts there are, and how the numbers of each are printed."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Final
 
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
+from domain.kernel.stream import Claim, Free, Take
 
 MAX_SERIES: Final = 20
 MAX_DIGITS: Final = 12
@@ -16,6 +18,13 @@ PREFIX_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._/-]{0,19}$"
 FORMAT_PATTERN: Final = r"^\{prefix\}(\{year\}[-./]?)?\{number\}$"
 
 YEAR: Final = "{year}"
+
+PREFIX_CLAIM: Final = "document.number_prefix"
+"""The kind of claim by which numbers of imported invoices and of series keep apart: both hold prefixes."""
+
+_PREFIX_CHARACTERS_MAX: Final = 20
+_OF_A_YEAR: Final = re.compile(r"([0-9]{4})[-./]?([0-9]+)")
+_COUNTED_ON: Final = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +77,14 @@ class NumberSeriesOverlap(Refusal):
     """Two series would print the same number some day: give one of them another prefix."""
 
     code = "number_series_overlap"
+    kind = RefusalKind.INVALID
+    param = "number_series"
+
+
+class NumberSeriesImported(Refusal):
+    """Imported invoices bear numbers as this series would print them: give it another prefix."""
+
+    code = "number_series_imported"
     kind = RefusalKind.INVALID
     param = "number_series"
 
@@ -129,3 +146,29 @@ def _may_print_the_same(prefix: str, longer: str) -> bool:
     """After a prefix comes a digit, always: so a longer one is told apart by what it has there, unless that is one."""
     rest = longer.removeprefix(prefix)
     return longer.startswith(prefix) and (not rest or rest[0].isdigit())
+
+
+def readings(prefix: str, text: str) -> tuple[tuple[int | None, int], ...]:
+    """As which numbers, of which year (None: of a count that goes on), a series with this prefix may print the text,
+    with however many digits; none where it never does.
+    """
+    if not text.startswith(prefix):
+        return ()
+    rest = text[len(prefix) :]
+    found: list[tuple[int | None, int]] = []
+    if _COUNTED_ON.fullmatch(rest):
+        found.append((None, int(rest)))
+    if (of_a_year := _OF_A_YEAR.fullmatch(rest)) is not None:
+        found.append((int(of_a_year[1]), int(of_a_year[2])))
+    return tuple(found)
+
+
+def prefixes_of(text: str) -> tuple[str, ...]:
+    """The prefixes with which a series might print it."""
+    beginnings = (text[:length] for length in range(1, min(len(text), _PREFIX_CHARACTERS_MAX + 1)))
+    return tuple(each for each in beginnings if re.fullmatch(PREFIX_PATTERN, each) and readings(each, text))
+
+
+def prefix_held(prefix: str, owner: str, refusal: Callable[[], Refusal]) -> tuple[Claim, ...]:
+    """The prefix is this owner's, who may have held it before."""
+    return Free(PREFIX_CLAIM, prefix, owner), Take(PREFIX_CLAIM, prefix, owner, refusal)

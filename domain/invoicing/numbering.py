@@ -41,11 +41,22 @@ def take_number(
     """
     series = settings.series_named(series_name)
     year = at.astimezone(zone_of(settings.time_zone)).year if series.is_yearly else None
-    counter = series.name if year is None else f"{series.name}/{year:04d}"
+    counter = counter_of(series.name, year)
     numbering = streams.get(INVOICE_NUMBERING, counter)
     number = 1 if numbering is None else numbering.last + 1
     taken = InvoiceNumberTaken(counter=counter, number=number, invoice_id=invoice_id, credit_note_id=credit_note_id)
     return INVOICE_NUMBERING.change(taken), series.text(taken.number, year)
+
+
+def counter_of(series_name: str, year: int | None) -> str:
+    """The count of a series, or that of one of its years."""
+    return series_name if year is None else f"{series_name}/{year:04d}"
+
+
+def has_given(streams: Streams, series_name: str, year: int | None, number: int) -> bool:
+    """Whether the count has come as far as this number."""
+    numbering = streams.get(INVOICE_NUMBERING, counter_of(series_name, year))
+    return numbering is not None and number <= numbering.last
 
 
 def evolve(numbering: InvoiceNumbering | None, event: InvoiceNumberTaken) -> InvoiceNumbering:

@@ -78,6 +78,8 @@ PROMISED = """
     InvoiceNotCollectible        invoice_not_collectible        conflict   -
     InvalidInvoiceLines          invalid_invoice_lines          invalid    lines
     ImportedNumberTaken          imported_number_taken          conflict   number
+    NumberOfSeries               imported_number_of_series      conflict   number
+    CustomerIsUnsettled          customer_unsettled             conflict   leave_unsettled
     NotYet                       imported_from_the_future       invalid    -
     PaidAboveDue                 imported_payment_above_due     invalid    -
     InvoiceNotImported           invoice_not_imported           conflict   -
@@ -179,6 +181,7 @@ PROMISED = """
     InvalidNumberSeries          invalid_number_series          invalid    number_series
     NumberSeriesKept             number_series_kept             invalid    number_series
     NumberSeriesOverlap          number_series_overlap          invalid    number_series
+    NumberSeriesImported         number_series_imported         invalid    number_series
     UnknownNumberSeries          unknown_number_series          invalid    series
     InvalidTaxLocation           invalid_tax_location           invalid    address
     TaxRateNotFound              tax_rate_not_found             not_found  tax_rate

@@ -66,6 +66,7 @@ BEYOND_SCHEMA = {
     "invalid_number_series",
     "number_series_kept",
     "number_series_overlap",
+    "number_series_imported",
     "unknown_number_series",
     "invalid_price",
     "invalid_coupon",

@@ -4,18 +4,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import example
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from domain.invoicing.billing_settings import AT_FIRST, ChangeBillingSettings
+from domain.invoicing.billing_settings import AT_FIRST, BILLING_SETTINGS_ID, ChangeBillingSettings
 from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.credit_note import IssueCreditNote
+from domain.invoicing.imported import ImportInvoice, NumberOfSeries
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.number_series import (
     CREDIT_NOTES,
     INVOICES,
     MAX_SERIES,
+    PREFIX_CLAIM,
     InvalidNumberSeries,
     NumberSeries,
+    NumberSeriesImported,
     NumberSeriesKept,
     NumberSeriesOverlap,
     UnknownNumberSeries,
@@ -24,9 +29,9 @@ from domain.invoicing.number_series import (
 from domain.kernel.billing_period import UnknownTimeZone
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command
-from testing.examples.streams import create_customer, draft, id_of
+from testing.examples.streams import CUSTOMER_ID, USD, create_customer, draft, id_of, line
 from testing.moments import utc
-from testing.specification import Given, given
+from testing.specification import NOW, Books, Claimed, Given, given
 
 YEARLY = NumberSeries(name="INV", prefix="R", format="{prefix}{year}-{number}", digits=4)
 
@@ -159,3 +164,89 @@ def test_no_number_is_printed_twice_however_series_are_changed(
                 year = in_year if each.is_yearly else None
                 count = (each.name, year, number)
                 assert printed.setdefault(each.text(number, year), count) == count
+
+
+def importing(number: str, nth: int = 9) -> ImportInvoice:
+    return ImportInvoice(
+        invoice_id=id_of("in_", nth),
+        customer_id=CUSTOMER_ID,
+        number=number,
+        currency=USD,
+        lines=(line(1_000),),
+        amount_paid=None,
+        issued_at=NOW,
+        due_at=NOW,
+        paid_at=None,
+    )
+
+
+@pytest.mark.parametrize("number", ["INV-000001", "INV-7", "CN-000001", "INV-2026-0001", "INV-20260001"])
+def test_what_a_series_will_print_is_not_imported(number: str) -> None:
+    """Nor what it would with another format, or with fewer digits."""
+    given(create_customer()).when(importing(number)).then_refused(NumberOfSeries)
+
+
+@pytest.mark.parametrize("number", ["INV-1-A", "INV-", "2026-INV-1", "inv-000001", "INV-٣"])
+def test_what_no_series_prints_is_imported(number: str) -> None:
+    assert given(create_customer()).when(importing(number)).done.events
+
+
+def test_what_a_series_did_print_is_not_imported_and_what_it_never_did_is() -> None:
+    renamed = series(replace(INVOICES, prefix="R-"))
+    story = given(create_customer(), draft(), FinalizeInvoice(invoice_id=draft().invoice_id), renamed)
+    story.when(importing("INV-000001")).then_refused(NumberOfSeries, series="INV", prefix="INV-")
+    assert story.when(importing("INV-000002")).done.events
+
+
+def test_a_series_does_not_take_a_prefix_that_would_print_what_was_imported() -> None:
+    story = given(create_customer(), importing("OLD2025-17"), importing("OLD2025-18", 8))
+    for prefix in ("OLD", "OLD2025-", "OLD2025-1"):
+        story.when(series(replace(INVOICES, prefix=prefix))).then_refused(NumberSeriesImported)
+    story.when(series(replace(INVOICES, prefix="OLD2025-X"))).then_claims(
+        *(Claimed(PREFIX_CLAIM, prefix, BILLING_SETTINGS_ID) for prefix in ("OLD2025-X", "CN-"))
+    )
+
+
+def test_what_was_imported_under_a_former_prefix_keeps_the_series_from_it() -> None:
+    story = given(create_customer(), series(replace(INVOICES, prefix="R-")), importing("INV-000002"))
+    story.when(series(INVOICES)).then_refused(NumberSeriesImported)
+
+
+DEEDS = st.one_of(
+    st.builds(
+        lambda prefix, printed: NumberSeries(name="INV", prefix=prefix, format=printed, digits=1),
+        st.sampled_from(["A", "A1"]),
+        st.sampled_from(["{prefix}{number}", "{prefix}{year}-{number}"]),
+    ),
+    st.sampled_from(["A1", "A2", "A11", "A2026-1"]),
+    st.sampled_from([FinalizeInvoice, IssueCreditNote]),
+)
+
+
+@example(["A1", NumberSeries(name="INV", prefix="A", digits=1), FinalizeInvoice])
+@example([NumberSeries(name="INV", prefix="A", digits=1), FinalizeInvoice, "A1"])
+@example([NumberSeries(name="INV", prefix="A", digits=1), FinalizeInvoice, INVOICES, "A1", "A2"])
+@examples(st.lists(DEEDS, min_size=3, max_size=20))
+def test_no_number_is_two_documents_whatever_is_imported_and_however_series_are_changed(deeds: list[Any]) -> None:
+    books = Books()
+    books.do(create_customer(), NOW)
+    printed: list[str] = []
+    for nth, deed in enumerate(deeds):
+        invoice_id = id_of("in_", nth + 1)
+        try:
+            if isinstance(deed, str):
+                books.do(importing(deed, nth + 1), NOW)
+                printed.append(deed)
+            elif isinstance(deed, NumberSeries):
+                books.do(series(deed), NOW)
+            else:
+                books.do(replace(draft(), invoice_id=invoice_id), NOW)
+                books.do(FinalizeInvoice(invoice_id=invoice_id), NOW)
+                printed.append(books.states[INVOICE.name, invoice_id].number)
+                if deed is IssueCreditNote:
+                    note = id_of("cn_", nth + 1)
+                    books.do(IssueCreditNote(invoice_id=invoice_id, credit_note_id=note), NOW)
+                    printed.append(books.states[INVOICE.name, invoice_id].credit_notes[0].number)
+        except Refusal:
+            continue
+    assert len(set(printed)) == len(printed)
