@@ -32,6 +32,7 @@ from api.http.resource import Resource
 from api.resources.personal_data import (
     PersonalFields,
     PersonalResource,
+    check_region,
     known_of,
     personal_resource,
     seal,
@@ -255,6 +256,7 @@ async def create_customer(call: Call, body: NewCustomer) -> Intention:
     personal data into the external id: it is part of the log, which cannot forget.
     """
     customer_id = new_id(PREFIX)
+    await check_region(call, body.given())
     person = with_given({}, body.given())
     sealed = seal(call, customer_id, person, None) if person else None
     return Intention(
@@ -293,6 +295,7 @@ async def update_customer(call: Call, body: CustomerChange) -> Intention:
     customer_id = CUSTOMERS.id_of(call)
     known = await known_of(call, customer_id)
     given = body.given()
+    await check_region(call, given)
     person = with_given(known.person, given)
     sealed = seal(call, customer_id, person, known.key) if given else None
     return Intention(

@@ -1,6 +1,6 @@
 """A customer's name and addresses: fields of requests and answers that live in the vault and never in the log."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, NamedTuple, cast
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, WithJsonSchema, field_validator
@@ -10,20 +10,24 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.call import Call
 from api.http.fields import Body, Line, ShortText, text
+from api.http.problems import FieldError, invalid
 from api.http.validation import form
 from domain.customers.countries import COUNTRIES
-from domain.customers.tax_location import TaxLocation, tax_location_of
+from domain.customers.subdivisions import SUBDIVISIONS, subdivision_of
+from domain.customers.tax_location import TaxLocation, region_code, tax_location_of
 from domain.identity.search_terms import terms_of
 from domain.kernel.metadata import MetadataChange, with_change
 from domain.kernel.personal_reference import PersonalReference
 from infra.commitments import Json, Person
 from infra.event_store.port import SealedPerson
 from infra.vault import PersonKey
+from projections.tax_settings import tax_settings
 
 METADATA: Final = "metadata"
 EU_VAT: Final = "eu_vat"
 _GREECE: Final = "EL"
 """As VAT ids have it; ISO 3166 says GR."""
+_UNKNOWN_REGION: Final = "Taxes in {country} are by region: must be one of them by its code of ISO 3166-2 ({codes})"
 FIELDS: Final = ("name", "email", "phone", "address", "tax_ids", METADATA)
 
 _PART: Final = r"[^@\s\x00-\x1f\x7f()<>\[\]:;,\\\"]+"
@@ -53,14 +57,29 @@ Country = TypeAliasType(
 
 
 class Address(Body):
-    """A postal address; `country` is a code of ISO 3166-1."""
+    """A postal address; `country` is a code of ISO 3166-1. Where sales taxes are by region (Brazil, Canada, India, the
+    United States) `region` is a code of ISO 3166-2, with the country or without, or the region's name.
+    """
 
     line1: Line | None = None
     line2: Line | None = None
     city: ShortText | None = None
+    country: Country | None = None
     region: ShortText | None = None
     postal_code: Annotated[str, text(20)] | None = None
-    country: Country | None = None
+
+    @field_validator("region")
+    @classmethod
+    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        country = info.data.get("country")
+        if value is not None and country in SUBDIVISIONS and subdivision_of(country, value) is None:
+            raise _unknown_region(country, SUBDIVISIONS[country])
+        return value
+
+
+def _unknown_region(country: str, codes: Sequence[str]) -> PydanticCustomError:
+    """The error of a region without which taxes there could not be told."""
+    return PydanticCustomError("unknown_region", _UNKNOWN_REGION, {"country": country, "codes": ", ".join(codes)})
 
 
 class TaxId(Body):
@@ -140,6 +159,21 @@ def tax_location(person: Person) -> TaxLocation | None:
     country, region, postal_code = (address.get(name) for name in ("country", "region", "postal_code"))
     texts = [each if isinstance(each, str) else None for each in (country, region, postal_code)]
     return tax_location_of(*texts)
+
+
+async def check_region(call: Call, given: Mapping[str, Json]) -> None:
+    """Raises the 422 of a new address whose region is no code, where the tenant's own table of taxes has regions."""
+    address = given.get("address")
+    if not isinstance(address, dict):
+        return
+    country, region = address.get("country"), address.get("region")
+    if not isinstance(country, str) or not isinstance(region, str) or region_code(country, region) is not None:
+        return
+    async with call.parts.reader.of(call.tenant_id) as connection:
+        codes = (await tax_settings(connection, call.tenant_id)).regions(country)
+    if codes:
+        error = _unknown_region(country, codes)
+        raise invalid([FieldError("address.region", error.type, error.message())])
 
 
 def vat_id_country(person: Person) -> str | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from domain.customers.countries import COUNTRIES
-from domain.customers.tax_location import InvalidTaxLocation, TaxLocation, check_tax_location
+from domain.customers.tax_location import InvalidTaxLocation, TaxLocation, check_region, check_tax_location
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.kernel.unchanged import changed
 from domain.tax.settings import (
@@ -69,6 +69,7 @@ def create_tax_rate(command: CreateTaxRate, streams: Streams, now: datetime) -> 
         check_tax_location(TaxLocation(country=rate.country, region=rate.region, postal_prefix=rate.postal_prefix))
     except InvalidTaxLocation as refused:
         raise refused.at("country") from None
+    check_region(rate.country, rate.region)
     if len(settings.rates) >= MAX_TAX_RATES:
         raise TooManyTaxRates(most=MAX_TAX_RATES)
     created = TaxRateCreated(
@@ -118,6 +119,7 @@ def create_tax_registration(command: CreateTaxRegistration, streams: Streams, no
         check_tax_location(TaxLocation(country=command.country, region=command.region))
     except InvalidTaxLocation as refused:
         raise refused.at("country") from None
+    check_region(command.country, command.region)
     if settings.seller_country is None:
         raise SellerCountryUnknown
     if len(settings.registrations) >= MAX_TAX_REGISTRATIONS:

@@ -297,6 +297,11 @@ class TaxSettings:
         """The rates of a country."""
         return [each.rate for each in self.rates if each.country == country and each.archived_at is None]
 
+    def regions(self, country: str) -> tuple[str, ...]:
+        """The country's regions that have rates or registrations of their own, by their codes."""
+        known = [*self.rates, *self.registrations]
+        return tuple(sorted({each.region for each in known if each.country == country and each.region is not None}))
+
     def registration(self, place: TaxLocation, on: date) -> TaxRegistration | None:
         """The registration by which tax is owed in a place on a date, a region's own before its country's."""
         found = [each for each in self.registrations if each.covers(place.country, place.region, on)]

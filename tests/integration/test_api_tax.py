@@ -236,3 +236,41 @@ async def test_another_tenants_settings_are_not_there(api: Api, client: Client) 
     shown = (await other.get("/v1/tenants/other/tax-settings")).json()
     assert (shown["seller_country"], shown["prices_include_tax"]) == (None, False)
     assert (await client.get("/v1/tenants/acme/tax-settings")).json()["seller_country"] == "DE"
+
+
+async def test_a_region_that_is_named_bears_its_tax_and_one_that_nobody_knows_is_refused(client: Client) -> None:
+    await table(client)
+    for named in ("Quebec", "québec", "CA-QC", "QC"):
+        address = {"country": "CA", "region": named}
+        made = await client.made("/v1/customers", {"currency": "EUR", "address": address})
+        assert made["tax_location"]["region"] == "QC"
+        assert made["address"]["region"] == named, "documents print it as it was given"
+    invoice = await billed(client, made["id"], {"amount": eur(10_000)})
+    assert [each["jurisdiction"] for each in invoice["tax"]["totals"]] == ["CA", "CA-QC"]
+    wrong = {"address": {"country": "CA", "region": "Quebek"}}
+    for refused in (
+        await client.post("/v1/customers", {"currency": "EUR", **wrong}),
+        await client.send("PATCH", f"/v1/customers/{made['id']}", wrong),
+    ):
+        (error,) = refused.json()["errors"]
+        assert (refused.status_code, error["param"], error["code"]) == (422, "address.region", "unknown_region")
+        assert "QC" in error["message"]
+
+
+async def test_where_the_tenants_table_has_regions_a_name_that_is_no_code_is_refused(client: Client) -> None:
+    """Elsewhere it may be anything: no tax depends on it."""
+    await established(client, "ES")
+    canary = {"currency": "EUR", "address": {"country": "ES", "region": "Islas Canarias"}}
+    before = await client.made("/v1/customers", canary)
+    assert before["tax_location"]["region"] is None
+    await rate(client, "ES", "21")
+    await rate(client, "ES", "7", region="CN")
+    refused = await client.post("/v1/customers", canary)
+    assert (refused.status_code, refused.json()["errors"][0]["param"]) == (422, "address.region")
+    assert "CN" in refused.json()["detail"]
+    kept = await client.send("PATCH", f"/v1/customers/{before['id']}", {"name": "Ada"})
+    assert (kept.status_code, kept.json()["address"]["region"]) == (200, "Islas Canarias"), "who was there before stays"
+    moved = await client.send(
+        "PATCH", f"/v1/customers/{before['id']}", {"address": {"country": "ES", "region": "ES-CN"}}
+    )
+    assert moved.json()["tax_location"]["region"] == "CN"

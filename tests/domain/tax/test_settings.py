@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from domain.customers.tax_location import InvalidTaxLocation, TaxLocation
 from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Command
 from domain.tax.computation import TaxPlace, TaxStatus, TaxTreatment, resolve_tax
 from domain.tax.settings import (
     MAX_TAX_RATES,
@@ -224,3 +225,9 @@ def test_wherever_a_tenant_is_registered_each_line_finds_a_rate(data: st.DataObj
             on=on,
         )
         assert decision.treatment is TaxTreatment.TAXED
+
+
+@pytest.mark.parametrize("command", [create_rate(country="CA", region="QB"), register("US", region="ON")])
+def test_no_tax_is_owed_to_a_region_that_the_country_does_not_have(command: Command) -> None:
+    refused = given(IN_GERMANY, create_rate("5", "US")).when(command).then_refused(InvalidTaxLocation)
+    refused.then_is_about("region")
