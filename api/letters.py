@@ -2,7 +2,7 @@
 and begins with the address that settings say: what a Host header says is somebody else's word.
 """
 
-from typing import Final
+from typing import Final, Protocol
 
 from api.http.callers import public_url
 from infra.mail.port import Letter
@@ -79,6 +79,14 @@ def second_factors_changed(settings: Settings, to: str) -> Letter:
     )
 
 
+class OfLink(Protocol):
+    """A letter about how a foreign issuer knows a member."""
+
+    def __call__(self, settings: Settings, to: str, *, issuer: str, tenant_name: str) -> Letter:
+        """To the member."""
+        ...
+
+
 def identity_linked(settings: Settings, to: str, *, issuer: str, tenant_name: str) -> Letter:
     """To whoever a foreign issuer's tokens now stand for."""
     return Letter(
@@ -87,6 +95,17 @@ def identity_linked(settings: Settings, to: str, *, issuer: str, tenant_name: st
         text=f"In {' '.join(tenant_name.split())}, programs that show an access token of\n\n{issuer}\n\nfor a subject "
         "that was named there now act as you, as far as your role goes. If you do not know of it, ask whoever looks "
         f"after your team at once: they see the link, and remove it.\n\n{public_url(settings)}/\n",
+    )
+
+
+def identity_unlinked(settings: Settings, to: str, *, issuer: str, tenant_name: str) -> Letter:
+    """To whoever a foreign issuer's tokens stood for until now."""
+    return Letter(
+        to=to,
+        subject="Another issuer's tokens act as you no more",
+        text=f"In {' '.join(tenant_name.split())}, programs that show an access token of\n\n{issuer}\n\nno longer act "
+        "as you: the link was removed. If you use such programs and do not know of it, ask whoever looks after your "
+        f"team.\n\n{public_url(settings)}/\n",
     )
 
 

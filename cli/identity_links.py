@@ -61,21 +61,36 @@ async def link_subject(dsn: str, settings: Settings, *, tenant_id: str, email: s
         return Link(command.link_id, found.user_id, identity.tokens.believes(issuer))
 
 
-async def tell_member(dsn: str, settings: Settings, *, tenant_id: str, user_id: str, issuer: str) -> None:
-    """Send the member a letter of their new link. Raises LetterNotSent."""
+async def tell_member(
+    dsn: str, settings: Settings, letter: letters.OfLink, *, tenant_id: str, user_id: str, issuer: str
+) -> None:
+    """Send the member a letter of their new link, or of one that is gone. Raises LetterNotSent."""
     async with connected(dsn, settings) as connection:
         address = (await profile_of(Vault(vault_master_key(settings)), connection, user_id)).text("email")
         name = await connection.fetchval("SELECT name FROM access.tenants WHERE tenant_id = $1", tenant_id)
     if address:
-        await mailer_from(settings).send(letters.identity_linked(settings, address, issuer=issuer, tenant_name=name))
+        await mailer_from(settings).send(letter(settings, address, issuer=issuer, tenant_name=name))
 
 
-async def unlink_subject(dsn: str, settings: Settings, *, tenant_id: str, link_id: str) -> None:
+class Unlinked(NamedTuple):
+    """Whom tokens of which issuer stood for."""
+
+    user_id: str
+    issuer: str
+
+
+async def unlink_subject(dsn: str, settings: Settings, *, tenant_id: str, link_id: str) -> Unlinked:
     """Let it be nobody. Raises NotLinked."""
-    async with opened(dsn, settings) as (writer, _):
+    async with opened(dsn, settings) as (writer, identity):
+        row = await identity.pool.fetchrow(
+            "SELECT user_id, issuer FROM access.identity_links WHERE tenant_id = $1 AND link_id = $2",
+            tenant_id,
+            link_id,
+        )
         refused = await issue(writer, tenant_id, UnlinkSubject(tenant_id=tenant_id, link_id=link_id, by=None))
-        if refused is not None:
-            raise NotLinked(refused)
+        if refused is not None or row is None:
+            raise NotLinked(refused or LinkNotFound.code)
+        return Unlinked(*row)
 
 
 async def list_links(dsn: str, settings: Settings, *, tenant_id: str) -> list[dict[str, Any]]:
@@ -114,15 +129,12 @@ def link(
         made = asyncio.run(link_subject(owner_dsn(settings), settings, **wanted))
     except NotLinked as refused:
         raise AnswerIsNo(_why(refused.code, tenant)) from None
-    console = console_for(as_json=as_json)
-    try:
-        asyncio.run(tell_member(owner_dsn(settings), settings, tenant_id=tenant, user_id=made.user_id, issuer=issuer))
-    except LetterNotSent as error:
-        console.print(f"No letter tells {made.user_id} of it: {error}.", soft_wrap=True)
+    _tell(settings, letters.identity_linked, tenant, made.user_id, issuer, as_json=as_json)
     if as_json:
         told = {"identity_link": made.link_id, "user": made.user_id, "tenant": tenant, "is_believed": made.is_believed}
         print_json(told)
         return
+    console = console_for(as_json=False)
     console.print(f"{made.link_id}: {issuer} vouches for {made.user_id} in {tenant}.", soft_wrap=True)
     if not made.is_believed:
         console.print("Its tokens are not verified yet: name it in TALLYBOOK_AUTH_FOREIGN_ISSUERS.", soft_wrap=True)
@@ -135,15 +147,16 @@ def unlink(
     tenant: Tenant,
     as_json: AsJson = False,
 ) -> None:
-    """Let a foreign issuer's subject be nobody in the tenant, at once.
+    """Let a foreign issuer's subject be nobody in the tenant, at once. The member gets a letter.
 
     [dim]Example:[/dim] [cyan]tallybook users unlink idl_01m7ywe9z7e398x54gfbrtqnk7 --tenant acme[/cyan]
     """
     settings = reached_settings(kafka=False)
     try:
-        asyncio.run(unlink_subject(owner_dsn(settings), settings, tenant_id=tenant, link_id=identity_link))
+        gone = asyncio.run(unlink_subject(owner_dsn(settings), settings, tenant_id=tenant, link_id=identity_link))
     except NotLinked as refused:
         raise AnswerIsNo(_why(refused.code, tenant)) from None
+    _tell(settings, letters.identity_unlinked, tenant, gone.user_id, gone.issuer, as_json=as_json)
     if as_json:
         print_json({"identity_link": identity_link, "removed": True})
     else:
@@ -163,6 +176,15 @@ def links(*, tenant: Tenant, as_json: AsJson = False) -> None:
         return
     columns = {"link_id": "link", "user_id": "user", "issuer": "issuer", "is_believed": "believed"}
     print_rows(console_for(as_json=False), columns, rows)
+
+
+def _tell(settings: Settings, letter: letters.OfLink, tenant: str, user_id: str, issuer: str, *, as_json: bool) -> None:
+    """Send the letter; where that cannot be, say so: the command is done."""
+    wanted = {"tenant_id": tenant, "user_id": user_id, "issuer": issuer}
+    try:
+        asyncio.run(tell_member(owner_dsn(settings), settings, letter, **wanted))
+    except LetterNotSent as error:
+        console_for(as_json=as_json).print(f"No letter tells {user_id} of it: {error}.", soft_wrap=True)
 
 
 def _why(code: str, tenant: str) -> str:

@@ -110,7 +110,7 @@ async def create_identity_link(call: Call, body: NewLink) -> Intention:
         command=command,
         render=lambda _streams: made,
         location=f"/v1/identity-links/{link_id}",
-        afterwards=lambda: call.parts.post.send(partial(_letter, call, body.user, body.issuer)),
+        afterwards=lambda: _tell(call, letters.identity_linked, body.user, body.issuer),
     )
 
 
@@ -123,12 +123,19 @@ async def create_identity_link(call: Call, body: NewLink) -> Intention:
     refusals=(NotAllowed, TeamNotFound, LinkNotFound),
 )
 async def remove_identity_link(call: Call, _body: NoBody) -> Intention:
-    """Let the issuer's tokens of this subject be nobody's here, from their next request on."""
+    """Let the issuer's tokens of this subject be nobody's here, from their next request on. The member gets a letter
+    that says so.
+    """
     link_id = _id_of(call)
     row = await _row(call, link_id)
     removed = _resource(call, link_id, None, "" if row is None else row["issuer"])
+
+    def tell() -> None:
+        if row is not None:
+            _tell(call, letters.identity_unlinked, row["user_id"], row["issuer"])
+
     command = UnlinkSubject(tenant_id=call.tenant_id, link_id=link_id, by=call.principal.id)
-    return Intention(command=command, render=lambda _streams: removed)
+    return Intention(command=command, render=lambda _streams: removed, afterwards=tell)
 
 
 @IDENTITY_LINKS.query(
@@ -157,10 +164,14 @@ async def list_identity_links(call: Call, asked: PageParameters) -> object:
     return page_resource(found, request, [_resource(call, *row) for row in found.items])
 
 
-async def _letter(call: Call, user_id: str, issuer: str) -> Letter | None:
+def _tell(call: Call, letter: letters.OfLink, user_id: str, issuer: str) -> None:
+    call.parts.post.send(partial(_letter, call, letter, user_id, issuer))
+
+
+async def _letter(call: Call, letter: letters.OfLink, user_id: str, issuer: str) -> Letter | None:
     address = await address_of(call.parts, user_id)
     name = await call.parts.access_pool.fetchval("SELECT name FROM access.tenants WHERE tenant_id = $1", call.tenant_id)
-    return letters.identity_linked(call.parts.settings, address, issuer=issuer, tenant_name=name) if address else None
+    return letter(call.parts.settings, address, issuer=issuer, tenant_name=name) if address else None
 
 
 def _id_of(call: Call) -> str:

@@ -13,6 +13,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet, RSAKey
 
+from api.letters import identity_linked, identity_unlinked
 from cli.identity_links import link_subject, tell_member, unlink_subject
 from domain.identity.permissions import Role
 from domain.identity.team import AddMember, ChangeMemberRole, RemoveMember
@@ -228,9 +229,24 @@ async def test_whoever_is_linked_gets_a_letter_once_whoever_links_them(scene: Sc
 async def test_whom_the_operator_links_gets_the_letter_too(scene: Scene, tmp_path: Path) -> None:
     settings = replace(scene.api.parts.settings, general=GeneralSettings(data_dir=tmp_path))
     wanted = {"tenant_id": "acme", "user_id": scene.ada, "issuer": ISSUER}
-    await tell_member(scene.api.database.dsn, settings, **wanted)
+    for letter in (identity_linked, identity_unlinked):
+        await tell_member(scene.api.database.dsn, settings, letter, **wanted)
+    sent = await letters(scene.api, tmp_path)
+    assert [(str(each["To"]), ISSUER in each.get_content()) for each in sent] == [(ADA, True)] * 2
+    assert "no more" in str(sent[1]["Subject"])
+
+
+async def test_whose_link_is_removed_gets_a_letter(scene: Scene, tmp_path: Path) -> None:
+    link = (await scene.link(scene.ada)).json()["id"]
+    keep_letters(scene.api, tmp_path)
+    tried = await scene.acme.send("DELETE", f"/v1/identity-links/{link}", headers={"Tallybook-Dry-Run": "true"})
+    assert tried.json()["status"] == 200
+    assert await letters(scene.api, tmp_path) == []
+    assert (await scene.acme.send("DELETE", f"/v1/identity-links/{link}")).status_code == 200
+    assert (await scene.acme.send("DELETE", f"/v1/identity-links/{link}")).status_code == 404
     (letter,) = await letters(scene.api, tmp_path)
     assert (str(letter["To"]), ISSUER in letter.get_content()) == (ADA, True)
+    assert letter["Subject"] == "Another issuer's tokens act as you no more"
 
 
 async def test_links_are_a_tenants_own_and_only_who_manages_users_sees_them(scene: Scene) -> None:
