@@ -14,6 +14,10 @@ Race: TypeAlias = Callable[[random.Random], Awaitable[None]]
 REFUNDS_AT_ONCE: Final = 4
 A_PART_MAX: Final = 1_500
 """Minor units; most invoices come to more."""
+PREFIXES: Final = ("INV-", "OLD-", "A")
+"""Of numbers that are brought in, and of our own."""
+PEOPLE_MIN: Final = 4
+"""So many are left to act on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class Races:
                 self._renew_and_cancel,
                 self._change_and_renew,
                 self._change_items,
+                self._import_twice,
+                self._delete_and_bill,
                 self._redeeming,
             )
         )
@@ -150,6 +156,43 @@ class Races:
             if len(changed) == len(changes):
                 last = max(changed, key=lambda each: int(each.position))
                 self._client.must(last, "a change is lost", holds=set(keys) <= last.body["metadata"].keys())
+
+    async def _import_twice(self, chance: random.Random) -> None:
+        """One number is one invoice's, whoever brings it in; while our series may take its prefix, or not."""
+        person = chance.choice(self._world.people)
+        amount = {"amount": chance.randint(100, 9_999), "currency": person.currency}
+        invoice: dict[str, object] = {
+            "customer": person.customer_id,
+            "number": f"{chance.choice(PREFIXES)}{chance.randrange(1_000_000)}",
+            "currency": person.currency,
+            "lines": [{"description": "Before", "amount": amount}],
+            "issued_at": "2020-01-01T00:00:00Z",
+            "due_at": "2020-01-15T00:00:00Z",
+        }
+        series = [
+            {"name": "INV", "prefix": chance.choice(PREFIXES), "digits": 1},
+            {"name": "CN", "prefix": "CN-"},
+        ]
+        settings = f"/v1/tenants/{self._client.tenant_id}/billing-settings"
+        entries = [Entry(path="/v1/invoices/import", body=invoice)] * 2
+        told = await self._race(
+            chance, [*entries, Entry(path=settings, body={"number_series": series}, method="PATCH")]
+        )
+        imported = [each for each in told if each.method == "POST" and each.accepted]
+        if len(imported) > 1:
+            self._client.must(imported[-1], "one number was imported twice", holds=False)
+
+    async def _delete_and_bill(self, chance: random.Random) -> None:
+        """Somebody is deleted while something is put by for them, and others may be billing them."""
+        person = chance.choice(self._world.people)
+        if len(self._world.people) <= PEOPLE_MIN:
+            return
+        self._world.people.remove(person)
+        customer = f"/v1/customers/{person.customer_id}"
+        item = {"description": "Late", "amount": {"amount": chance.randint(1, 900), "currency": person.currency}}
+        delete = Entry(path=customer, body={"leave_unsettled": chance.random() < 1 / 4}, method="DELETE")
+        wait = Entry(path=f"{customer}/waiting-items", body=item)
+        await self._race(chance, [delete, wait])
 
     def _invoice(self, chance: random.Random) -> str | None:
         """Mostly a new one, which is open and may be being charged."""
