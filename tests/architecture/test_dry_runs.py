@@ -17,6 +17,8 @@ def test_a_gateway_is_reached_by_the_call_alone_which_refuses_it_in_a_dry_run() 
 
 
 def test_commands_of_requests_are_submitted_and_rehearsed_in_one_place() -> None:
-    assert users_of(r"\.rehearse\(") == {"http/rehearsals.py"}
-    assert users_of(r"\.rehearse_together\b") == {"http/together.py"}
+    """Those of a bulk are handed on to the same writer, when it is their turn."""
+    in_turn = "http/rehearsing_in_turn.py"
+    assert users_of(r"\.rehearse\(") == {"http/rehearsals.py", in_turn}
+    assert users_of(r"\.rehearse_together\b") == {"http/together.py", in_turn}
     assert users_of(r"\.beforehand\b") == {"http/commands.py"}
