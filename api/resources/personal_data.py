@@ -71,7 +71,7 @@ class Address(Body):
     @field_validator("region")
     @classmethod
     def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
-        country = info.data.get("country")
+        country = str(info.data.get("country"))
         if value is not None and country in SUBDIVISIONS and subdivision_of(country, value) is None:
             raise _unknown_region(country, SUBDIVISIONS[country])
         return value

@@ -299,8 +299,10 @@ class TaxSettings:
 
     def regions(self, country: str) -> tuple[str, ...]:
         """The country's regions that have rates or registrations of their own, by their codes."""
-        known = [*self.rates, *self.registrations]
-        return tuple(sorted({each.region for each in known if each.country == country and each.region is not None}))
+        rates = ((each.country, each.region) for each in self.rates)
+        registered = ((each.country, each.region) for each in self.registrations)
+        found = {region for where, region in (*rates, *registered) if where == country and region is not None}
+        return tuple(sorted(found))
 
     def registration(self, place: TaxLocation, on: date) -> TaxRegistration | None:
         """The registration by which tax is owed in a place on a date, a region's own before its country's."""

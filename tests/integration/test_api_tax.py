@@ -241,8 +241,8 @@ async def test_another_tenants_settings_are_not_there(api: Api, client: Client) 
 async def test_a_region_that_is_named_bears_its_tax_and_one_that_nobody_knows_is_refused(client: Client) -> None:
     await table(client)
     for named in ("Quebec", "québec", "CA-QC", "QC"):
-        address = {"country": "CA", "region": named}
-        made = await client.made("/v1/customers", {"currency": "EUR", "address": address})
+        body = {"currency": "EUR", "address": {"country": "CA", "region": named}}
+        made: dict[str, Any] = await client.made("/v1/customers", body)
         assert made["tax_location"]["region"] == "QC"
         assert made["address"]["region"] == named, "documents print it as it was given"
     invoice = await billed(client, made["id"], {"amount": eur(10_000)})
@@ -261,7 +261,7 @@ async def test_where_the_tenants_table_has_regions_a_name_that_is_no_code_is_ref
     """Elsewhere it may be anything: no tax depends on it."""
     await established(client, "ES")
     canary = {"currency": "EUR", "address": {"country": "ES", "region": "Islas Canarias"}}
-    before = await client.made("/v1/customers", canary)
+    before: dict[str, Any] = await client.made("/v1/customers", canary)
     assert before["tax_location"]["region"] is None
     await rate(client, "ES", "21")
     await rate(client, "ES", "7", region="CN")
