@@ -6,6 +6,8 @@ from aiokafka.errors import KafkaError
 from gateway_adapters.port import GatewayUnavailable
 from host.embedded.process import EmbeddedServerError
 from host.supervisor import SupervisorError
+from infra.event_store.port import StoreUnavailable
+from infra.event_store.storage import StoreLost
 from infra.settings import Settings, SettingsError, load_settings
 
 _CHECK_DATABASE = "Check TALLYBOOK_DATABASE_URL and TALLYBOOK_DATABASE_OWNER_URL; `tallybook status` shows what runs."
@@ -33,7 +35,7 @@ def explain(error: BaseException) -> str | None:
         case asyncpg.CannotConnectNowError() | asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError():
             # It answers, so its address is right.
             return f"The database is starting or stopping: {words}. {_WAIT}"
-        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError():
+        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | StoreUnavailable() | StoreLost():
             advice = _CHECK_DATABASE if _configured().database.url else _WAIT
             return f"The database cannot be reached: {words}. {advice}"
         case KafkaError():

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -136,6 +137,26 @@ def test_what_cannot_be_is_refused_in_one_form_and_is_no_wrong_usage(environment
         failure = json.loads(done.stdout)["error"]
         assert failure["kind"] == "refused"
         assert failure["message"]
+
+
+WITHOUT_DATABASE: Final = {"status", "settings", "openapi"}
+"""Of the programs: what tells of a cell that does not run, or of nothing that does."""
+
+
+def test_while_the_database_is_away_every_command_says_so_and_what_to_do(environment: dict[str, str]) -> None:
+    """In one line, and with --json in one document; each family comes to the database by its own way."""
+    away = {**environment, "TALLYBOOK_DATABASE_URL": f"postgresql://tallybook@{NOBODY}/tallybook"}
+
+    def tried(command: str) -> str | None:
+        done = tallybook(away, *command.split(), *PROGRAMS[command], "--json")
+        told = [each for each in done.stderr.splitlines() if each.strip()]
+        kind = json.loads(done.stdout)["error"]["kind"] if done.stdout else "nothing"
+        is_one_line = len(told) == 1 and "cannot be reached" in told[0] and "tallybook status" in told[0]
+        return None if (done.returncode, kind) == (1, "failed") and is_one_line else f"{command}: {done.stderr[-500:]}"
+
+    with ThreadPoolExecutor(max_workers=4) as at_once:
+        wrong = at_once.map(tried, sorted(PROGRAMS.keys() - WITHOUT_DATABASE))
+    assert [each for each in wrong if each] == []
 
 
 def test_a_key_is_made_on_the_terms_that_are_asked_for(environment: dict[str, str]) -> None:
