@@ -25,6 +25,9 @@ from api.resources.subscriptions import NewSubscription
 from infra.clock import system_clock
 
 _WHOLE: Final = re.compile("-?[0-9]{1,18}")
+_COLUMN_DEPTH_MAX: Final = 8
+"""Of the dots in a column's name; a request's fields have fewer."""
+_UNKNOWN: Final = "unknown_name"
 _SOMEBODY: Final = "cus_01m7ywe9z7e398x54gfbrtqnk7"
 """Stands where a line names somebody by their external id, until that is looked up."""
 
@@ -115,7 +118,9 @@ class Kind:
 
     def lacking(self, columns: list[str]) -> str | None:
         """What the header of a CSV lacks, if anything."""
-        unknown = [name for name in columns if name.partition(".")[0] not in self.fields]
+        unknown = [
+            name for name in columns if name.partition(".")[0] not in self.fields or name.count(".") > _COLUMN_DEPTH_MAX
+        ]
         if not columns or unknown:
             return f"its first line must name the columns, of {', '.join(sorted(self.fields))}"
         return None
@@ -159,11 +164,12 @@ class Kind:
             self.body.model_validate_json(json.dumps(tried))
         except ValidationError as error:
             for each in invalid_body(error, tried).errors:
-                known = each.param.partition(".")[0] in self.fields
                 # A name that nobody knows may be somebody's own, in a file whose columns are mixed up.
+                where, _, name = each.param.rpartition(".")
+                known = each.code != _UNKNOWN or name in self.fields
                 yield LineProblem(
                     line=line,
-                    param=each.param if known else "",
+                    param=each.param if known else where,
                     code=each.code,
                     message=each.message if known else "There is a field that this kind of line does not have",
                 )

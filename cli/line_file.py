@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 LINE_MAX_CHARS: Final = 65_536
+DEPTH_MAX: Final = 32
+"""Levels of lists and objects in a line; a request has no more than six."""
 
 
 class Unreadable(Exception):
@@ -71,7 +73,24 @@ def _json_lines(file: Any, line_max_chars: int) -> Iterator[tuple[int, object]]:
                 pass
             yield number, Wrong(f"It is longer than {line_max_chars} characters")
         elif line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError):
-                yield number, Wrong("It is no JSON object")
+            yield number, _json(line)
+
+
+def _json(line: str) -> object:
+    try:
+        value: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return Wrong("It is no JSON object")
+    return value if _is_flat(value, DEPTH_MAX) else Wrong(f"It is nested more than {DEPTH_MAX} deep")
+
+
+def _is_flat(value: object, levels: int) -> bool:
+    """Whether it is nested so many levels deep, or less: what takes it apart later is not to end with it."""
+    match value:
+        case dict():
+            inner = list(value.values())
+        case list():
+            inner = value
+        case _:
+            return True
+    return levels > 0 and all(_is_flat(each, levels - 1) for each in inner)
