@@ -393,7 +393,7 @@ def _trial(history: History, tenant: str, subscription_id: str) -> Iterator[Comm
     if subscription is not None:
         history.now = max(history.now, subscription.next_boundary)
         yield RenewSubscription(subscription_id=subscription_id)
-        yield ExtendTrial(subscription_id=subscription_id, trial_end=subscription.anchor_at + timedelta(days=2))
+        yield ExtendTrial(subscription_id=subscription_id, trial_end=subscription.first_period_at + timedelta(days=2))
         yield EndTrial(subscription_id=subscription_id)
 
 

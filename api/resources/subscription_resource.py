@@ -17,6 +17,7 @@ from api.resources.plans import FeatureResource, IntervalResource, feature_resou
 from api.resources.price_models import ModelResource, stated_resource
 from domain.catalog.price import BillingTiming
 from domain.invoicing.collection import CollectionMethod
+from domain.subscriptions.alignment import PeriodAlignment, StubPeriod
 from domain.subscriptions.change import Proration, ScheduledChange
 from domain.subscriptions.periods import running_period
 from domain.subscriptions.proration_basis import ProrationBasis
@@ -92,7 +93,9 @@ class SubscriptionResource(TypedDict):
     proration_basis: ProrationBasis
     trial_end_behavior: TrialEnd
     starts_at: datetime
+    period_alignment: PeriodAlignment
     billing_anchor: datetime
+    stub_period: StubPeriod
     trial_end: datetime | None
     current_period_start: datetime | None
     current_period_end: datetime | None
@@ -131,7 +134,9 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "proration_basis": terms.proration_basis,
         "trial_end_behavior": terms.trial_end,
         "starts_at": subscription.starts_at,
+        "period_alignment": subscription.alignment,
         "billing_anchor": subscription.anchor_at,
+        "stub_period": terms.stub,
         "trial_end": subscription.trial_end,
         "current_period_start": subscription.period_start,
         "current_period_end": subscription.period_end,
@@ -217,6 +222,8 @@ EXAMPLE: Final[dict[str, object]] = {
     "proration_basis": "day",
     "trial_end_behavior": "invoice",
     "starts_at": "2026-01-01T00:00:00Z",
+    "period_alignment": "start",
+    "stub_period": "prorated",
     "billing_anchor": "2026-01-01T00:00:00Z",
     "trial_end": None,
     "current_period_start": "2026-01-01T00:00:00Z",

@@ -41,6 +41,7 @@ from domain.kernel.billing_period import BeyondCalendar, UnknownTimeZone
 from domain.kernel.identifiers import DISCOUNT as DISCOUNT_PREFIX
 from domain.kernel.identifiers import SUBSCRIPTION as PREFIX
 from domain.pricing.models import NoPriceInCurrency
+from domain.subscriptions.alignment import ContradictoryAnchor, PeriodAlignment, StubPeriod
 from domain.subscriptions.backdating import StartTooFarBack
 from domain.subscriptions.commands import CreateSubscription, RequestedCoupon
 from domain.subscriptions.proration_basis import BasisNeedsMonths, ProrationBasis
@@ -81,6 +82,9 @@ class NewSubscription(New):
             (
                 "starts_at",
                 "trial_days",
+                "billing_anchor",
+                "period_alignment",
+                "stub_period",
                 "coupons",
                 "collection_method",
                 "days_until_due",
@@ -109,6 +113,16 @@ class NewSubscription(New):
         description="What becomes of it where its trial ends and there is no payment method to charge",
     )
     starts_at: Instant | None = Field(default=None, description="When it begins, later or in the past; null: now")
+    billing_anchor: Instant | None = Field(
+        default=None,
+        description="When a period begins, past or ahead: all are counted from it, and the first one may be short",
+    )
+    period_alignment: PeriodAlignment | None = Field(
+        default=None, description="From where periods are counted; null: from the billing_anchor, or else the start"
+    )
+    stub_period: StubPeriod = Field(
+        default=StubPeriod.PRORATED, description="What a first period costs that is shorter than the others"
+    )
     trial_days: Annotated[int, Field(ge=0, le=MAX_TRIAL_DAYS)] | None = None
     time_zone: TimeZone | None = None
     billed_together: bool = Field(
@@ -116,6 +130,12 @@ class NewSubscription(New):
         description="Whether its renewals share invoices with those of the customer's others of that kind that fall "
         "due at the same instant and are paid in the same way",
     )
+
+    @property
+    def alignment(self) -> PeriodAlignment:
+        """The one that is meant where none is named."""
+        by_anchor = PeriodAlignment.START if self.billing_anchor is None else PeriodAlignment.ANCHOR
+        return self.period_alignment or by_anchor
 
 
 class SubscriptionFilters(CreatedParameters):
@@ -176,6 +196,7 @@ NOT_SOLD: Final = (
         *NOT_SOLD,
         UnknownTimeZone,
         StartTooFarBack,
+        ContradictoryAnchor,
         BeyondCalendar,
         TooManyBilledTogether,
         *NOT_REDEEMABLE,
@@ -186,7 +207,8 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
 
     Without a trial the first period starts, and is invoiced, at once. With `starts_at` ahead it is `incomplete` until
     then, and nothing is billed; with one in the past, every period that has begun since is billed at once, on one
-    invoice with a line for each.
+    invoice with a line for each. Periods are counted from the start, from a `billing_anchor`, or by the calendar
+    (`period_alignment`): a first one that is shorter is billed by its share, or is free (`stub_period`).
     """
     subscription_id = new_id(PREFIX)
     return SUBSCRIPTIONS.created(
@@ -205,6 +227,9 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
             billed_together=body.billed_together,
             trial_end=body.trial_end_behavior,
             starts_at=body.starts_at,
+            alignment=body.alignment,
+            anchor_at=body.billing_anchor,
+            stub=body.stub_period,
             trial_days=body.trial_days,
             time_zone=body.time_zone,
             metadata=body.kept,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.kernel.refusal import Refusal
+from domain.subscriptions.alignment import PeriodAlignment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +14,7 @@ class SubscriptionAnchorChanged:
     """
 
     subscription_id: str
+    alignment: PeriodAlignment = PeriodAlignment.ANCHOR
     anchor_at: datetime
     anchor_index: int
     begins_short: bool

@@ -9,6 +9,7 @@ from domain.customers.customer import open_for_business, time_of
 from domain.kernel.billing_period import BillingCycle
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
+from domain.subscriptions.alignment import PeriodAlignment
 from domain.subscriptions.billing_date import BillingDateNotMovable, SubscriptionAnchorChanged
 from domain.subscriptions.cancellation import CancellationIsScheduled
 from domain.subscriptions.change import ChangeIsScheduled
@@ -59,6 +60,7 @@ def _from_anchor(
     nth = cycle.index_at(begins_at)
     return SubscriptionAnchorChanged(
         subscription_id=subscription.subscription_id,
+        alignment=PeriodAlignment.ANCHOR,
         anchor_at=anchor_at,
         anchor_index=subscription.period_index + 1 - nth,
         begins_short=cycle.boundary(nth) < begins_at,

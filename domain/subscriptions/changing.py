@@ -19,11 +19,13 @@ from domain.kernel.stream import Change, Streams
 from domain.pricing.amount import exact_amount_of
 from domain.subscriptions.change import Proration, SubscriptionChanged
 from domain.subscriptions.charges import Charge, charges_of
+from domain.subscriptions.counting import recounted
 from domain.subscriptions.giving_back import credit_line, policy_of, service_of
 from domain.subscriptions.netting import Net, netted
 from domain.subscriptions.periods import (
     Served,
     begins_with,
+    is_free,
     line_of,
     running_period,
     served_until,
@@ -61,6 +63,10 @@ class _Gathering:
         self.arrears_from = {each.price_id: each.at for each in subscription.arrears_from}
         self.longer = list(subscription.longer)
 
+    def _policy_for(self, item: SubscriptionItem) -> ProrationPolicy | None:
+        """A stub that costs nothing is not divided either."""
+        return None if is_free(self.subscription, item.interval) else self.policy
+
     def line_id(self, what: str) -> str:
         """The same whenever the same change is decided again."""
         subscription = self.subscription
@@ -92,7 +98,8 @@ class _Gathering:
             if all(each.interval != item.interval for each in self.longer):
                 self.longer.append(LongerPeriod(interval=item.interval, start=running.start, end=running.end))
         if item.timing is BillingTiming.IN_ARREARS:
-            self.arrears_from[item.price_id] = running.end if self.policy is None else min(self.at, running.end)
+            policy = self._policy_for(item)
+            self.arrears_from[item.price_id] = running.end if policy is None else min(self.at, running.end)
         elif self.at < running.end:
             self._prorated(item, (), item, running)
 
@@ -101,15 +108,16 @@ class _Gathering:
     ) -> None:
         """Of an item in advance: credits for what paid it, and a charge for what it is after the change."""
         pays = [each.ref for each in charges]
-        if self.policy is not None:
-            rounding = self.policy.rounding
+        policy = self._policy_for(item)
+        if policy is not None:
+            rounding = policy.rounding
             price = None if after is None else exact_amount_of(after.price, after.quantity, rounding)
             done = plan_change(
                 [each.paid for each in charges],
                 Money.zero(self.subscription.terms.currency) if price is None else price,
                 self.at,
                 service_of(self.subscription, item, running),
-                self.policy,
+                policy,
             )
             known = {each.line.line_id: each for each in charges}
             pays = [known[str(each.line_id)].ref for each in done.still_paid]
@@ -130,7 +138,7 @@ class _Gathering:
         Without proration the running period is the old one's alone.
         """
         since = self.arrears_from.pop(item.price_id, None)
-        is_divided = self.ends_all or self.policy is not None
+        is_divided = self.ends_all or self._policy_for(item) is not None
         until = min(self.at, running.end) if is_divided else running.end
         used = served_until(self.subscription, item.interval, until, since=since)
         if used is not None:
@@ -186,9 +194,10 @@ def change(
         *unused_credited(net.lines, None, at),
         *unused_credited(_named(subscription.pending, net.withdrawn), None, at, sign=-1),
     ]
-    changes = [SUBSCRIPTION.change(changed), *credited]
-    after = evolve(subscription, changed)
+    counted = recounted(evolve(subscription, changed), at)
+    changes = [SUBSCRIPTION.change(changed), *counted, *credited]
     known = After(streams, changes)
+    after = SUBSCRIPTION.of(known, subscription.subscription_id)
     if resets_anchor:
         return [*changes, *start_period(after, known)]
     if is_invoiced:

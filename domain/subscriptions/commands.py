@@ -26,13 +26,14 @@ from domain.kernel.metadata import Metadata
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
+from domain.subscriptions.alignment import PeriodAlignment, StubPeriod, counted_from
 from domain.subscriptions.backdating import elapsed
 from domain.subscriptions.discounts import SubscriptionDiscountAttached
 from domain.subscriptions.proration_basis import ProrationBasis
 from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.selling import RequestedItem, sold_plan, terms_of
 from domain.subscriptions.subscription import SUBSCRIPTION, RenewalNotDue, SubscriptionCreated
-from domain.subscriptions.terms import PlanIsAddOn, TrialEnd
+from domain.subscriptions.terms import PlanIsAddOn, TrialEnd, intervals_of
 
 CLOCK_LAG_MAX = timedelta(hours=1)
 """How far the clock of the machine that decides may be behind the one that timers run on."""
@@ -59,6 +60,9 @@ class CreateSubscription:
     days_until_due: int | None = None
     billed_together: bool = False
     starts_at: datetime | None = None
+    alignment: PeriodAlignment = PeriodAlignment.START
+    anchor_at: datetime | None = None
+    stub: StubPeriod = StubPeriod.PRORATED
     trial_days: int | None = None
     time_zone: str | None = None
     proration_basis: ProrationBasis = ProrationBasis.DAY
@@ -93,17 +97,23 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
         proration_basis=command.proration_basis,
         billed_together=command.billed_together,
         trial_end=command.trial_end,
+        stub=command.stub,
     )
     trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
     check_trial_days(trial_days)
     starts_at = command.starts_at or at
     trial_end = end_of_trial(starts_at, Interval(IntervalUnit.DAY, trial_days), terms.time_zone) if trial_days else None
+    first_at = trial_end or starts_at
+    counted = counted_from(command.alignment, command.anchor_at, first_at, terms.time_zone, intervals_of(terms))
     created = SubscriptionCreated(
         subscription_id=command.subscription_id,
         customer_id=customer.customer_id,
         terms=terms,
         starts_at=starts_at,
-        anchor_at=trial_end or starts_at,
+        alignment=command.alignment,
+        anchor_at=counted.anchor_at,
+        anchor_index=counted.anchor_index,
+        begins_short=counted.begins_short,
         trial_end=trial_end,
         test_clock_id=customer.test_clock_id,
         metadata=command.metadata,

@@ -18,10 +18,11 @@ from domain.kernel.identifiers import INVOICE, INVOICE_LINE, derived_id
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import licensed_amount_of
 from domain.pricing.models import WHOLE_PERIOD
+from domain.subscriptions.alignment import PeriodAlignment, StubPeriod
 from domain.subscriptions.proration_basis import ServicePeriod, share_of, used_share_at_cancellation
 from domain.subscriptions.running import LongerPeriod
 from domain.subscriptions.state import Subscription
-from domain.subscriptions.terms import SubscriptionItem, SubscriptionTerms
+from domain.subscriptions.terms import SubscriptionItem, longer_intervals
 
 OwnInterval: TypeAlias = Interval | None
 """What an item names: a longer interval, or None where it is the subscription's."""
@@ -41,7 +42,7 @@ def next_period(subscription: Subscription) -> tuple[int, Period]:
     It begins where the last one ended, whatever the calendar says of that boundary by now: time zones are redefined,
     and an anchor in the second run of a repeated hour is not its first. So no time is billed twice or left out.
     """
-    begins_at = subscription.anchor_at if subscription.period_end is None else subscription.period_end
+    begins_at = subscription.first_period_at if subscription.period_end is None else subscription.period_end
     terms = subscription.terms
     index = subscription.period_index + 1
     while (
@@ -67,19 +68,28 @@ def resumed_period(subscription: Subscription, at: datetime) -> tuple[int, Perio
 
 
 def longer_periods(subscription: Subscription, index: int, begins_at: datetime) -> tuple[LongerPeriod, ...]:
-    """The periods of longer intervals that begin with period `index`, each where the one before it ended."""
+    """The periods of longer intervals that begin with period `index`, each where the one before it ended. With the
+    first period all of them do, and each may be short.
+    """
     terms = subscription.terms
+    may_be_short = subscription.period_end is None and subscription.alignment is not PeriodAlignment.START
     running = {period.interval: period.end for period in subscription.longer}
     begun: list[LongerPeriod] = []
-    for interval in _longer_intervals(terms):
+    for interval in longer_intervals(terms):
         if begins_with(subscription, interval, index):
-            ends_at = service_period(subscription, interval, index).period.end
-            begun.append(LongerPeriod(interval=interval, start=running.get(interval, begins_at), end=ends_at))
+            whole = service_period(subscription, interval, index).period
+            is_short = may_be_short and whole.start < begins_at != subscription.anchor_at
+            start = running.get(interval, begins_at)
+            begun.append(LongerPeriod(interval=interval, start=start, end=whole.end, is_short=is_short))
     return tuple(begun)
 
 
 def begins_with(subscription: Subscription, interval: Interval, index: int) -> bool:
-    """Whether a period of that longer interval begins with the subscription's period `index`, which is to come."""
+    """Whether a period of that longer interval begins with the subscription's period `index`, which is to come: with
+    the first one, of every interval.
+    """
+    if subscription.period_end is None:
+        return True
     return _nth(interval, index, subscription) != _nth(interval, subscription.period_index, subscription)
 
 
@@ -97,7 +107,7 @@ def all_end_before(subscription: Subscription, index: int) -> bool:
     """Whether no running period goes on where period `index` would begin. Counted, not told by instants: once a time
     zone is redefined, two intervals may have written down two instants for the boundary that they share.
     """
-    return all(begins_with(subscription, interval, index) for interval in _longer_intervals(subscription.terms))
+    return all(begins_with(subscription, interval, index) for interval in longer_intervals(subscription.terms))
 
 
 def served_from(subscription: Subscription, own: OwnInterval, index: int, rest: Period) -> Served | None:
@@ -106,6 +116,22 @@ def served_from(subscription: Subscription, own: OwnInterval, index: int, rest: 
     """
     share = share_of(rest, service_period(subscription, own, index), subscription.terms.proration_basis)
     return Served(rest, share) if share else None
+
+
+def stub_from(subscription: Subscription, own: OwnInterval, index: int, stub: Period) -> Served | None:
+    """What is billed of a period that begins short: its share, or nothing where stubs are free."""
+    return None if subscription.terms.stub is StubPeriod.FREE else served_from(subscription, own, index, stub)
+
+
+def is_free(subscription: Subscription, own: OwnInterval) -> bool:
+    """Whether the running period of that interval is a stub that costs nothing."""
+    return subscription.terms.stub is StubPeriod.FREE and _is_short(subscription, own)
+
+
+def _is_short(subscription: Subscription, own: OwnInterval) -> bool:
+    if own is None:
+        return subscription.is_short
+    return any(each.is_short for each in subscription.longer if each.interval == own)
 
 
 def served_until(
@@ -121,11 +147,11 @@ def served_until(
     was billed by the pause. With `ends` it is the end of all, whose day one basis bills.
     """
     running = running_period(subscription, own)
-    if running is None or subscription.paused_at is not None:
+    if running is None or subscription.paused_at is not None or is_free(subscription, own):
         return None
     used = running.ending_at(until)
     resumed_at = subscription.resumed_at
-    is_shortened = subscription.is_short
+    is_shortened = _is_short(subscription, own)
     if resumed_at is not None and running.contains(resumed_at):
         is_shortened = True
         used = used.starting_at(resumed_at)
@@ -204,10 +230,6 @@ def running_period(subscription: Subscription, own: OwnInterval) -> Period | Non
     if subscription.period_start is None or subscription.period_end is None:
         return None
     return Period(subscription.period_start, subscription.period_end)
-
-
-def _longer_intervals(terms: SubscriptionTerms) -> tuple[Interval, ...]:
-    return tuple(dict.fromkeys(item.interval for item in terms.items if item.interval is not None))
 
 
 def service_period(subscription: Subscription, own: OwnInterval, index: int) -> ServicePeriod:

@@ -8,11 +8,14 @@ from domain.kernel.billing_period import Interval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongerPeriod:
-    """[start, end) of the items whose interval is this one, which is longer than the subscription's."""
+    """[start, end) of the items whose interval is this one, which is longer than the subscription's; `is_short` if it
+    began within a period of the schedule.
+    """
 
     interval: Interval
     start: datetime
     end: datetime
+    is_short: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

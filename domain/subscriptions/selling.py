@@ -19,6 +19,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.stream import Streams
 from domain.kernel.tenant_settings import rounding_of
 from domain.pricing.models import NoPriceInCurrency
+from domain.subscriptions.alignment import StubPeriod
 from domain.subscriptions.proration_basis import ProrationBasis
 from domain.subscriptions.terms import (
     OnlyAddOns,
@@ -51,6 +52,7 @@ def terms_of(
     proration_basis: ProrationBasis,
     billed_together: bool,
     trial_end: TrialEnd,
+    stub: StubPeriod,
 ) -> SubscriptionTerms:
     """The terms of somebody who subscribes to the plan now."""
     items = told_apart(
@@ -78,6 +80,7 @@ def terms_of(
         proration_basis=proration_basis,
         billed_together=billed_together,
         trial_end=trial_end,
+        stub=stub,
         features=features_of(sold, streams),
     )
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.metadata import Metadata
+from domain.subscriptions.alignment import PeriodAlignment
 from domain.subscriptions.change import (
     ScheduledChange,
 )
@@ -38,11 +39,11 @@ class SubscriptionStatus(StrEnum):
 class Subscription:
     """`period` is None during a trial, and `longer` are the periods of longer intervals that run beside it.
 
-    Period `anchor_index` begins at the anchor, from which all are counted. One that `is_short` began within a period of
-    that schedule, as the next will with `begins_short`; where the billing date was moved since it began, the one that
-    runs is counted from `former_anchor`. `begun` says with which period each of those that run began; `paid` and
-    `arrears_from` are of items that were changed since. `pending` are the lines of changes that the next invoice bills,
-    whatever that is for, and `changes` counts changes.
+    Period `anchor_index` begins at the anchor, from which all are counted; `alignment` says what that is. One that
+    `is_short` began within a period of that schedule, as the next will with `begins_short`; where the billing date was
+    moved since it began, the one that runs is counted from `former_anchor`. `begun` says with which period each of
+    those that run began; `paid` and `arrears_from` are of items that were changed since. `pending` are the lines of
+    changes that the next invoice bills, whatever that is for, and `changes` counts changes.
 
     `given_back` paid for what runs until its pause gave it back; `resumed_at` is the end of its last pause.
     `discount_ids` are its own, besides its customer's.
@@ -54,6 +55,7 @@ class Subscription:
     terms: SubscriptionTerms
     status: SubscriptionStatus
     starts_at: datetime
+    alignment: PeriodAlignment
     anchor_at: datetime
     anchor_index: int
     former_anchor: Anchor | None
@@ -90,7 +92,12 @@ class Subscription:
         """When what runs comes to its end: the running period, the trial, or the time before all that."""
         if self.period_end is not None:
             return self.period_end
-        return self.starts_at if self.status is SubscriptionStatus.INCOMPLETE else self.anchor_at
+        return self.starts_at if self.status is SubscriptionStatus.INCOMPLETE else self.first_period_at
+
+    @property
+    def first_period_at(self) -> datetime:
+        """When the first period begins, or began: at the start, or once the trial is over."""
+        return self.starts_at if self.trial_end is None else self.trial_end
 
     @property
     def next_change_at(self) -> datetime | None:

@@ -14,6 +14,7 @@ from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
 from domain.subscriptions import discounts as discounts_of
 from domain.subscriptions import paying
+from domain.subscriptions.alignment import PeriodAlignment
 from domain.subscriptions.billing_date import SubscriptionAnchorChanged
 from domain.subscriptions.cancellation import (
     SubscriptionCanceled,
@@ -46,13 +47,18 @@ from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionCreated:
-    """It begins at `starts_at`. `anchor_at` is where period 0 begins: the start, or the end of the trial."""
+    """It begins at `starts_at`, and period 0 then or once the trial is over. Periods are counted from `anchor_at`, at
+    which period `anchor_index` begins; with `begins_short` period 0 begins within one of that schedule.
+    """
 
     subscription_id: str
     customer_id: str
     terms: SubscriptionTerms
     starts_at: datetime
+    alignment: PeriodAlignment = PeriodAlignment.START
     anchor_at: datetime
+    anchor_index: int = 0
+    begins_short: bool = False
     trial_end: datetime | None
     test_clock_id: str | None
     metadata: Metadata = ()
@@ -167,10 +173,11 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             terms=event.terms,
             status=first_status(event),
             starts_at=event.starts_at,
+            alignment=event.alignment,
             anchor_at=event.anchor_at,
-            anchor_index=0,
+            anchor_index=event.anchor_index,
             former_anchor=None,
-            begins_short=False,
+            begins_short=event.begins_short,
             is_short=False,
             trial_end=event.trial_end,
             period_index=BEFORE_FIRST_PERIOD,
@@ -235,6 +242,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             if event.resets_anchor:
                 changed = replace(
                     changed,
+                    alignment=PeriodAlignment.START,
                     anchor_at=event.changed_at,
                     anchor_index=subscription.period_index + 1,
                     former_anchor=None,
@@ -249,16 +257,17 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
         case SubscriptionAnchorChanged():
             return replace(
                 subscription,
+                alignment=event.alignment,
                 anchor_at=event.anchor_at,
                 anchor_index=event.anchor_index,
-                former_anchor=subscription.former_anchor
-                or Anchor(at=subscription.anchor_at, index=subscription.anchor_index),
+                former_anchor=_anchor_of_running(subscription),
                 begins_short=event.begins_short,
             )
         case SubscriptionTrialStarted():
             return replace(subscription, status=SubscriptionStatus.TRIALING)
         case SubscriptionTrialExtended() | SubscriptionTrialEnded():
-            return replace(subscription, trial_end=event.trial_end, anchor_at=event.trial_end)
+            moved = replace(subscription, trial_end=event.trial_end)
+            return replace(moved, anchor_at=event.trial_end) if moved.alignment is PeriodAlignment.START else moved
         case SubscriptionPaused():
             return replace(
                 paying.billed(paying.given_back(subscription, event.given_back), event.invoice_id),
@@ -325,6 +334,13 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             return replace(subscription, discount_ids=discounts_of.after(subscription.discount_ids, event))
         case SubscriptionMetadataSet():
             return replace(subscription, metadata=event.metadata)
+
+
+def _anchor_of_running(subscription: Subscription) -> Anchor | None:
+    """From where the period is counted that runs while the anchor moves, if one does."""
+    if subscription.period_end is None:
+        return None
+    return subscription.former_anchor or Anchor(at=subscription.anchor_at, index=subscription.anchor_index)
 
 
 def _with(begun: tuple[LongerPeriod, ...], running: tuple[LongerPeriod, ...]) -> tuple[LongerPeriod, ...]:

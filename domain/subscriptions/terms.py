@@ -16,6 +16,7 @@ from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import amount_of
 from domain.pricing.models import Flat, Price, model_of
+from domain.subscriptions.alignment import StubPeriod
 from domain.subscriptions.proration_basis import BasisNeedsMonths, ProrationBasis
 
 MAX_ITEMS = 20
@@ -57,7 +58,7 @@ class SubscriptionTerms:
     `interval` is the shortest of the items': by it the subscription's periods are counted. `features` are those of its
     plan and its add-ons together. `proration_basis` counts what share of a whole a part of a period is. Renewals of
     one instant of those that are `billed_together` share an invoice. `trial_end` is for a trial that ends without a
-    payment method.
+    payment method. `stub` is what a period costs that begins within one of the schedule.
     """
 
     plan_id: str
@@ -73,6 +74,7 @@ class SubscriptionTerms:
     trial_end: TrialEnd = TrialEnd.INVOICE
     features: tuple[Feature, ...] = ()
     billed_together: bool = False
+    stub: StubPeriod = StubPeriod.PRORATED
 
 
 class InvalidSubscriptionItems(Refusal):
@@ -129,6 +131,16 @@ class FlatPriceHasNoQuantity(Refusal):
     code = "flat_price_has_no_quantity"
     kind = RefusalKind.INVALID
     param = "items"
+
+
+def intervals_of(terms: SubscriptionTerms) -> tuple[Interval, ...]:
+    """Its own, and the longer ones of items."""
+    return (terms.interval, *longer_intervals(terms))
+
+
+def longer_intervals(terms: SubscriptionTerms) -> tuple[Interval, ...]:
+    """Those of items that are not the subscription's own."""
+    return tuple(dict.fromkeys(item.interval for item in terms.items if item.interval is not None))
 
 
 def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None:

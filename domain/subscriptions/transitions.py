@@ -20,12 +20,14 @@ from domain.kernel.frozen import replace
 from domain.kernel.identifiers import derived_id
 from domain.kernel.stream import Change, Streams
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionCanceled
+from domain.subscriptions.counting import recounted
 from domain.subscriptions.giving_back import service_of, unused
 from domain.subscriptions.pause import SubscriptionPaused, SubscriptionResumed
 from domain.subscriptions.periods import (
     OwnInterval,
     Served,
     arrears_until,
+    is_free,
     line_of,
     lines_for,
     longer_periods,
@@ -34,6 +36,7 @@ from domain.subscriptions.periods import (
     resumed_period,
     running_period,
     served_from,
+    stub_from,
 )
 from domain.subscriptions.proration_basis import share_of
 from domain.subscriptions.running import ItemPaid, LineRef, LongerPeriod
@@ -65,7 +68,7 @@ def next_start(subscription: Subscription) -> Start:
     index, period = next_period(subscription)
     longer = longer_periods(subscription, index, period.start)
     invoice_id = period_invoice_id(subscription, index)
-    lines = period_lines(subscription, period, longer, invoice_id)
+    lines = period_lines(subscription, index, period, longer, invoice_id)
     started = SubscriptionPeriodStarted(
         subscription_id=subscription.subscription_id,
         index=index,
@@ -79,7 +82,7 @@ def next_start(subscription: Subscription) -> Start:
 
 def over(subscription: Subscription, streams: Streams) -> list[Change]:
     """The end of a trial: the first period begins; or what was agreed, where nothing is there to be charged."""
-    at = subscription.anchor_at
+    at = subscription.first_period_at
     customer = CUSTOMER.of(streams, subscription.customer_id)
     is_charged = subscription.terms.collection is CollectionMethod.CHARGE_AUTOMATICALLY
     if not is_charged or customer.default_payment_method_id is not None:
@@ -94,16 +97,20 @@ def over(subscription: Subscription, streams: Streams) -> list[Change]:
 
 
 def period_lines(
-    subscription: Subscription, period: Period, longer: Iterable[LongerPeriod], invoice_id: str
+    subscription: Subscription, index: int, period: Period, longer: Iterable[LongerPeriod], invoice_id: str
 ) -> tuple[InvoiceLine, ...]:
     """What the next period, and those that begin with it, cost in advance, what the ones before left in arrears, and
     what waits for the next invoice.
     """
     begun: dict[OwnInterval, Served] = {None: Served(period)}
     if subscription.begins_short:
-        rest = served_from(subscription, None, subscription.period_index + 1, period)
+        rest = stub_from(subscription, None, index, period)
         begun = {} if rest is None else {None: rest}
-    begun |= {each.interval: Served(Period(each.start, each.end)) for each in longer}
+    for each in longer:
+        whole = Period(each.start, each.end)
+        served = stub_from(subscription, each.interval, index, whole) if each.is_short else Served(whole)
+        if served is not None:
+            begun[each.interval] = served
     return (
         *lines_for(subscription, BillingTiming.IN_ADVANCE, begun, invoice_id),
         *arrears_until(subscription, [None, *(each.interval for each in longer)], period.start, invoice_id),
@@ -175,9 +182,16 @@ def _begun_late(subscription: Subscription, at: datetime, streams: Streams) -> l
     """What was paused where its trial ended begins now, with its first period."""
     resumed = SubscriptionResumed(subscription_id=subscription.subscription_id, resumed_at=at)
     ended = SubscriptionTrialEnded(subscription_id=subscription.subscription_id, trial_end=at)
-    changes = [SUBSCRIPTION.change(resumed), SUBSCRIPTION.change(ended)]
-    begins = evolve(evolve(subscription, resumed), ended)
-    return [*changes, *start_period(begins, After(streams, changes))]
+    changes = [SUBSCRIPTION.change(resumed)]
+    return [*changes, *begun_after(evolve(subscription, resumed), ended, After(streams, changes))]
+
+
+def begun_after(subscription: Subscription, ended: SubscriptionTrialEnded, streams: Streams) -> list[Change]:
+    """A trial is over at another time than was agreed, and its first period begins."""
+    ending = evolve(subscription, ended)
+    changes = [SUBSCRIPTION.change(ended), *recounted(ending, ended.trial_end)]
+    known = After(streams, changes)
+    return [*changes, *start_period(SUBSCRIPTION.of(known, subscription.subscription_id), known)]
 
 
 def _charged_again(subscription: Subscription, at: datetime, streams: Streams) -> tuple[InvoiceLine, ...]:
@@ -188,6 +202,8 @@ def _charged_again(subscription: Subscription, at: datetime, streams: Streams) -
         item = items[each.price_id]
         running = running_period(subscription, item.interval)
         if running is None or not running.contains(at):
+            continue
+        if is_free(subscription, item.interval):
             continue
         rest = Period(at, running.end)
         share = share_of(rest, service_of(subscription, item, running), subscription.terms.proration_basis)

@@ -10,10 +10,11 @@ from domain.customers.customer import open_for_business, time_of
 from domain.kernel.stream import Decision, Handler, Streams
 from domain.subscriptions import subscription as subscriptions
 from domain.subscriptions.cancellation import CancellationIsScheduled
+from domain.subscriptions.counting import recounted
 from domain.subscriptions.renewal import CaughtUp, caught_up
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
-from domain.subscriptions.transitions import start_period
+from domain.subscriptions.transitions import begun_after
 from domain.subscriptions.trial import (
     SubscriptionNotTrialing,
     SubscriptionTrialEnded,
@@ -39,21 +40,23 @@ def extend_trial(command: ExtendTrial, streams: Streams, now: datetime) -> Decis
     """To a later end, MAX_TRIAL_DAYS from its beginning at most; period 0 begins then."""
     at, ahead, subscription = _in_trial(command.subscription_id, streams, now)
     trial_end = command.trial_end
-    if trial_end <= subscription.anchor_at:
-        raise TrialNotExtended(trial_end=trial_end, present_end=subscription.anchor_at)
+    if trial_end <= subscription.first_period_at:
+        raise TrialNotExtended(trial_end=trial_end, present_end=subscription.first_period_at)
     days = -((subscription.starts_at - trial_end) // timedelta(days=1))
     if days > MAX_TRIAL_DAYS:
         raise TrialTooLong(trial_days=days, most=MAX_TRIAL_DAYS).at("trial_end")
     extended = SubscriptionTrialExtended(subscription_id=subscription.subscription_id, trial_end=trial_end)
-    return Decision(at, [*ahead.changes, SUBSCRIPTION.change(extended)])
+    counted = recounted(subscriptions.evolve(subscription, extended), at)
+    return Decision(at, [*ahead.changes, SUBSCRIPTION.change(extended), *counted])
 
 
 def end_trial(command: EndTrial, streams: Streams, now: datetime) -> Decision:
-    """Period 0 begins now, with its invoice, and the anchor of all that follow is this instant."""
+    """Period 0 begins now, with its invoice; where periods are counted from the start, those that follow are from this
+    instant.
+    """
     at, ahead, subscription = _in_trial(command.subscription_id, streams, now)
     ended = SubscriptionTrialEnded(subscription_id=subscription.subscription_id, trial_end=at)
-    started = start_period(subscriptions.evolve(subscription, ended), ahead.streams)
-    return Decision(at, [*ahead.changes, SUBSCRIPTION.change(ended), *started])
+    return Decision(at, [*ahead.changes, *begun_after(subscription, ended, ahead.streams)])
 
 
 def _in_trial(subscription_id: str, streams: Streams, now: datetime) -> tuple[datetime, CaughtUp, Subscription]:

@@ -19,7 +19,6 @@ from tests.integration.billing_scene import Shop, flat_price, package, per_unit,
 
 DOMAIN: Final = Path(__file__).parents[1] / "domain"
 
-CALENDAR = "calendar periods"
 USAGE = "usage"
 
 
@@ -34,19 +33,19 @@ ALL: Final = Runs(here="all of it")
 TABLE: Final[dict[int, Runs]] = {
     1: ALL,
     2: ALL,
-    3: Runs(needs="an anchor before the start"),
-    4: Runs(needs=CALENDAR),
-    5: Runs(needs=CALENDAR),
-    6: Runs(needs=CALENDAR),
-    7: Runs(needs=CALENDAR),
-    8: Runs(needs=CALENDAR),
-    9: Runs(needs=CALENDAR),
+    3: ALL,
+    4: ALL,
+    5: ALL,
+    6: ALL,
+    7: ALL,
+    8: ALL,
+    9: ALL,
     10: ALL,
     11: ALL,
     12: ALL,
     13: ALL,
     14: ALL,
-    15: Runs(needs="a billing day of one's own"),
+    15: ALL,
     16: ALL,
     17: ALL,
     18: Runs(here="quantities above zero", needs="quantities of zero: a subscription's item has at least some"),
@@ -62,7 +61,7 @@ TABLE: Final[dict[int, Runs]] = {
     28: ALL,
     29: ALL,
     30: ALL,
-    31: Runs(here="the boundaries, and the days that are billed", needs=CALENDAR),
+    31: ALL,
     32: ALL,
     33: ALL,
     34: Runs(here="several rates", needs="prepaid credits"),
@@ -139,6 +138,92 @@ async def test_vector_2_an_anchor_on_day_31_in_a_leap_year(client: Client) -> No
     assert found == midnights("2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30")
 
 
+async def test_vector_3_an_anchor_before_the_start_makes_the_first_period_a_stub(client: Client) -> None:
+    shop = await Shop.opened(client, "2025-07-10T15:00:00Z")
+    sold = await shop.subscribed(await shop.customer(), await shop.price(FLAT), billing_anchor="2025-01-31T15:00:00Z")
+    periods = await shop.periods(sold, 3)
+    assert [start for start, _, _ in periods] == [utc(f"2025-{day}T15:00") for day in ("07-10", "07-31", "08-31")]
+    assert periods[-1][1] == utc("2025-09-30T15:00")
+    # 21 of the 31 days from 30 June to 31 July
+    assert [amount for _, _, amount in periods] == [68, 100, 100]
+
+
+INCLUSIVE: Final = {"proration_basis": "day_inclusive", "period_alignment": "calendar"}
+
+
+@pytest.mark.parametrize(
+    ("start", "time_zone", "amount"),
+    [
+        ("2023-06-16T05:00:00Z", "America/Denver", 400),
+        ("2023-06-16T05:00:00Z", "America/Halifax", 300),
+        ("2023-06-16T20:00:00Z", "Europe/Paris", 300),
+        ("2023-06-16T20:00:00Z", "Asia/Karachi", 200),
+    ],
+)
+async def test_vector_4_a_calendar_week_is_begun_on_the_zones_date(
+    client: Client, start: str, time_zone: str, amount: int
+) -> None:
+    shop = await Shop.opened(client, start, "week")
+    price = await shop.price({"type": "flat", "amount": {"amount": 700, "currency": "EUR"}})
+    sold = await shop.subscribed(await shop.customer(), price, time_zone=time_zone, **INCLUSIVE)
+    assert [billed for _, _, billed in await shop.periods(sold, 2)] == [amount, 700]
+
+
+async def test_vector_5_a_trial_that_ends_within_a_calendar_month(client: Client) -> None:
+    shop = await Shop.opened(client, "2024-03-05T12:12:00Z")
+    price = await shop.price({"type": "flat", "amount": {"amount": 5_000_000, "currency": "EUR"}})
+    sold = await shop.subscribed(await shop.customer(), price, trial_days=10, **INCLUSIVE)
+    assert sold["trial_end"] == "2024-03-15T12:12:00Z"
+    path = f"/v1/subscriptions/{sold['id']}"
+    await shop.advance("2024-03-15T12:02:00Z")
+    assert (await client.post(f"{path}/renew", {})).json()["code"] == "renewal_not_due"
+    await shop.advance("2024-03-15T13:02:00Z")
+    begun = (await client.post(f"{path}/renew", {})).json()
+    assert begun["current_period_end"] == "2024-04-01T00:00:00Z"
+    explained = await shop.explained(begun["latest_invoice"])
+    assert explained["total"]["amount"] == 2_741_935
+    assert explained["lines"][0]["pricing"]["share"] == "17/31"
+
+
+async def test_vector_6_a_change_in_arrears_bills_the_old_plan_to_the_day_before(client: Client) -> None:
+    shop = await Shop.opened(client, "2024-02-01T00:00:00Z")
+    (lines,) = await changed(shop, 2_900, ("2024-02-12T00:00:00Z", 29_000), timing="in_arrears", **INCLUSIVE)
+    assert lines == [1_100]
+
+
+async def test_vector_7_a_change_in_advance_within_a_calendar_month(client: Client) -> None:
+    shop = await Shop.opened(client, "2024-02-01T00:00:00Z")
+    assert await changed(shop, 2_900, ("2024-02-12T00:00:00Z", 29_000), **INCLUSIVE) == [[-1_800, 18_000]]
+
+
+async def test_vector_8_an_end_on_the_first_day_bills_that_day(client: Client) -> None:
+    at = "2024-02-01T00:00:00Z"
+    assert await credited(client, 2_900, at, at, **INCLUSIVE) == -2_800
+
+
+async def test_vector_9_a_calendar_quarter_in_arrears_bills_the_days_that_were_used(client: Client) -> None:
+    shop = await Shop.opened(client, "2024-05-20T00:00:00Z", "quarter")
+    model = {"type": "flat", "amount": {"amount": 91_000, "currency": "EUR"}}
+    sold = await shop.subscribed(await shop.customer(), await shop.price(model, timing="in_arrears"), **INCLUSIVE)
+    assert sold["current_period_end"] == "2024-07-01T00:00:00Z"
+    await shop.advance("2024-06-20T00:00:00Z")
+    ended = await client.post(f"/v1/subscriptions/{sold['id']}/cancel", {"at_period_end": False})
+    assert ended.status_code == 200, ended.text
+    assert (await shop.billed(ended.json()["latest_invoice"]))["total"]["amount"] == 32_000
+
+
+@pytest.mark.parametrize(
+    ("start", "anchor", "amount"), [("2023-05-15", "2023-05-23", 532), ("2023-05-23", "2023-06-15", 1_463)]
+)
+async def test_vector_15_a_stub_before_a_billing_day(client: Client, start: str, anchor: str, amount: int) -> None:
+    shop = await Shop.opened(client, f"{start}T00:00:00Z")
+    price = await shop.price({"type": "flat", "amount": {"amount": 1_995, "currency": "EUR"}})
+    facts = {"proration_basis": "fixed_30", "billing_anchor": f"{anchor}T00:00:00Z"}
+    sold = await shop.subscribed(await shop.customer(), price, **facts)
+    assert sold["current_period_end"] == f"{anchor}T00:00:00Z"
+    assert [billed for _, _, billed in await shop.periods(sold, 2)] == [amount, 1_995]
+
+
 async def test_vector_29_a_boundary_in_a_gap_takes_the_offset_before_the_gap(client: Client) -> None:
     midnight = await boundaries(client, "2018-10-04T03:00:00Z", 2, time_zone="America/Sao_Paulo")
     assert midnight.at == [utc("2018-10-04T03:00"), utc("2018-11-04T03:00"), utc("2018-12-04T02:00")]
@@ -172,6 +257,9 @@ async def test_vector_31_a_day_that_was_skipped_is_never_billed(client: Client) 
     assert monthly.at == [utc("2011-11-30T10:00"), utc("2011-12-30T10:00"), utc("2012-01-29T10:00")]
     daily = await boundaries(client, "2011-12-28T10:00:00Z", 4, "day", time_zone="Pacific/Apia")
     assert daily.billed == 400
+    for basis, amount in (("day", -16000), ("second", -15500)):
+        facts = {"time_zone": "Pacific/Apia", "proration_basis": basis, "period_alignment": "calendar"}
+        assert await credited(client, 31000, "2011-12-01T10:00:00Z", "2011-12-16T10:00:00Z", **facts) == amount
     assert daily.at == [
         utc(f"{day}T10:00") for day in ("2011-12-28", "2011-12-29", "2011-12-30", "2011-12-31", "2012-01-01")
     ]
@@ -243,12 +331,13 @@ async def test_vector_36_one_end_by_five_bases(client: Client, basis: str, amoun
 
 async def changed(shop: Shop, price: int, *changes: tuple[str, int], **facts: Any) -> list[list[int]]:
     """What each change to another flat price bills at once."""
-    present = await shop.price({"type": "flat", "amount": {"amount": price, "currency": "EUR"}})
+    priced = {"timing": facts.pop("timing", "in_advance")}
+    present = await shop.price({"type": "flat", "amount": {"amount": price, "currency": "EUR"}}, **priced)
     subscription = await shop.subscribed(await shop.customer(), present, **facts)
     found: list[list[int]] = []
     reached = None
     for at, amount in changes:
-        other = await shop.price({"type": "flat", "amount": {"amount": amount, "currency": "EUR"}})
+        other = await shop.price({"type": "flat", "amount": {"amount": amount, "currency": "EUR"}}, **priced)
         if at != reached:
             await shop.advance(at)
             reached = at
