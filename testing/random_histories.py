@@ -1,9 +1,10 @@
 """Random histories: commands of every kind, many of them refused, for what must hold of any history."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from domain.approvals.approval import (
     ExpireApproval,
@@ -86,6 +87,7 @@ from domain.payments.refund_commands import (
     RequestRefund,
 )
 from domain.pricing.models import BoundedPrice, Flat, Graduated, Package, PerUnit, Price, Tier, Volume
+from domain.subscriptions.alignment import PeriodAlignment, StubPeriod
 from domain.subscriptions.billing_date_commands import ChangeBillingDate
 from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
 from domain.subscriptions.change import Proration
@@ -196,6 +198,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 items=(RequestedItem(price_id=some("price"), quantity=Decimal(draw.choice(("1", "2.5", "7")))),),
                 collection=draw.choice(tuple(CollectionMethod)),
                 starts_at=None if usd.amount % 4 else history.now + timedelta(days=usd.amount % 90 - 45),
+                **_counted(history.now, usd.amount),
                 coupons=_of_those(known.get("coupon", []), new, usd.amount),
             )
             yield from sharing(history, customer_id, some("plan"), some("price"), usd)
@@ -229,6 +232,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 items=(RequestedItem(price_id=some("price")),),
                 starts_at=history.now + timedelta(days=3),
                 trial_days=5,
+                **_counted(history.now, usd.amount + 1),
                 trial_end=tuple(TrialEnd)[usd.amount % 3],
             )
             yield tried
@@ -354,6 +358,17 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             if is_taken_back:
                 yield DeleteTestClock(clock_id=clock_id)
                 yield CompleteTestClockDeletion(clock_id=clock_id)
+
+
+def _counted(now: datetime, n: int) -> dict[str, Any]:
+    """From where its periods are counted, and what a stub costs."""
+    alignment = tuple(PeriodAlignment)[n % 3]
+    is_anchored = alignment is PeriodAlignment.ANCHOR
+    return {
+        "alignment": alignment,
+        "anchor_at": now + timedelta(days=n % 80 - 40) if is_anchored else None,
+        "stub": StubPeriod.FREE if n % 5 == 0 else StubPeriod.PRORATED,
+    }
 
 
 def _changes_of_mind(history: History, subscription_id: str, n: int) -> Iterator[Command]:

@@ -209,6 +209,8 @@ class Load:
         items = [{"price": price, "quantity": chance.randint(1, 30)} for price in self._world.prices]
         order: dict[str, object] = {"customer": person.customer_id, "plan": self._world.plan, "items": items}
         order["billed_together"] = chance.random() < 1 / 3
+        order["period_alignment"] = chance.choice(("start", "calendar"))
+        order["stub_period"] = chance.choice(("prorated", "free"))
         kind = chance.random()
         if kind < 1 / 10:
             order["starts_at"] = (CLOCK_START - MONTH * chance.randint(1, 3)).isoformat()

@@ -177,6 +177,7 @@ PROMISED = """
     InvoiceItemIsSubscriptions   invoice_item_of_subscription   conflict   item
     WaitingItemNotFound          waiting_item_not_found         not_found  item
     TooManyWaitingItems          too_many_waiting_items         conflict   -
+    ContradictoryAnchor          contradictory_anchor           invalid    billing_anchor
     TooManyBilledTogether        too_many_billed_together       conflict   billed_together
     InvalidNumberSeries          invalid_number_series          invalid    number_series
     NumberSeriesKept             number_series_kept             invalid    number_series

@@ -63,6 +63,11 @@ async def test_a_preview_is_the_invoice_that_comes_to_the_byte(client: Client, s
         "starts_at": begins.isoformat(),
         "collection_method": draw.choice(("send_invoice", "charge_automatically")),
         "coupons": [await coupon(client, draw) for _ in range(draw.choice((0, 1, 2)))],
+        "period_alignment": (alignment := draw.choice(("start", "calendar", "anchor"))),
+        "billing_anchor": (begins + timedelta(days=draw.randrange(-50, 50))).isoformat()
+        if alignment == "anchor"
+        else None,
+        "stub_period": draw.choice(("prorated", "prorated", "free")),
     }
     subscription = str((await client.made("/v1/subscriptions", order))["id"])
     at = datetime.fromisoformat(start)

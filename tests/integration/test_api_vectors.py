@@ -197,8 +197,8 @@ async def test_vector_7_a_change_in_advance_within_a_calendar_month(client: Clie
 
 
 async def test_vector_8_an_end_on_the_first_day_bills_that_day(client: Client) -> None:
-    at = "2024-02-01T00:00:00Z"
-    assert await credited(client, 2_900, at, at, **INCLUSIVE) == -2_800
+    start, at = "2024-02-01T00:00:00Z", "2024-02-01T00:01:00Z"
+    assert await credited(client, 2_900, start, at, **INCLUSIVE) == -2_800
 
 
 async def test_vector_9_a_calendar_quarter_in_arrears_bills_the_days_that_were_used(client: Client) -> None:

@@ -157,11 +157,10 @@ def test_after_a_trial_the_first_period_is_what_is_left_of_the_schedules() -> No
 
 
 def test_a_trial_that_ends_at_another_time_leaves_the_calendar_where_it_is() -> None:
-    trial = subscribed(trial_days=10)
-    ended = trial.when(end_trial(), at=utc("2026-02-05T00:00"))
+    ended = subscribed(trial_days=10).when(end_trial(), at=utc("2026-02-05T00:00"))
     assert period(ended) == (utc("2026-02-05T00:00"), utc("2026-03-01T00:00"))
     assert totals(ended) == [[round(3_100 * Fraction(24, 28))]]
-    extended = trial.when(extend_trial(utc("2026-03-21T00:00")))
+    extended = subscribed(trial_days=10).when(extend_trial(utc("2026-03-21T00:00")))
     assert SubscriptionAnchorChanged(
         subscription_id=SUBSCRIPTION_ID,
         alignment=CALENDAR,
