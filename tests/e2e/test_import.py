@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from cli.api_client import ApiClient
 from cli.import_files import errors_file, progress_file
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
@@ -21,6 +23,7 @@ from infra.settings import Settings
 from testing.api_client import project
 from testing.services import FreshDatabase
 from tests.e2e.api_process import ApiProcess
+from tests.lengths import LENGTH
 
 LINES = 3_000
 
@@ -162,3 +165,56 @@ def test_a_history_comes_in_with_opening_balances_and_charges_nobody(scene: Scen
     due = sum(1_000 + n for n in range(0, 40, 2))
     assert asyncio.run(scene.balances()) == {"receivable": due, "opening_balances": -due}
     assert asyncio.run(scene.counted("payment.created")) == 0
+
+
+SUBSCRIPTIONS = 240
+"""One part: whom they name is looked up before anything is sent, as no projections run here."""
+
+
+async def price_on_sale(scene: Scene) -> tuple[str, str]:
+    """A plan and its price, by their ids."""
+    async with ApiClient(scene.api.url, scene.key_file.read_text()) as api:
+        product = await api.post("/v1/products", {"name": "Team"}, key="product")
+        terms = {"product": product["id"], "name": "Team", "interval": {"unit": "month"}}
+        plan = await api.post("/v1/plans", terms, key="plan")
+        model = {"type": "per_unit", "currency": "EUR", "unit_amount": "100"}
+        price = await api.post("/v1/prices", {"plan": plan["id"], "model": model}, key="price")
+    return str(plan["id"]), str(price["id"])
+
+
+def test_subscriptions_come_in_once_each_wherever_their_import_is_killed(scene: Scene) -> None:
+    """In the middle of a part, too: what was done of it is not done again. Nothing is billed before its time."""
+    plan, price = asyncio.run(price_on_sale(scene))
+    scene.run("customers", scene.file("crm.csv", customers(SUBSCRIPTIONS)))
+    asyncio.run(project(scene.database, Settings()))
+    lines = [
+        {
+            "customer_external_id": f"crm-{n}",
+            "plan": plan,
+            "price": price,
+            "quantity": n % 7 + 1,
+            "starts_at": "2199-01-01T00:00:00Z",
+            "collection_method": "send_invoice",
+            "metadata.old": f"sub-{n}",
+        }
+        for n in range(SUBSCRIPTIONS)
+    ]
+    begun = scene.file("begun.csv", [*lines[:3], {**lines[3], "starts_at": "2020-01-01T00:00:00Z"}])
+    refused = scene.start("subscriptions", begun)
+    refused.communicate()
+    assert refused.returncode == 1
+    (error,) = [json.loads(line) for line in errors_file(begun).read_text().splitlines()]
+    assert (error["line"], error["param"], error["code"]) == (5, "starts_at", "start_not_ahead")
+    file = scene.file("subscriptions.csv", lines)
+    assert scene.run("subscriptions", file, "--dry-run")["imported"] == SUBSCRIPTIONS
+    assert asyncio.run(scene.counted("subscription.created")) == 0
+    chance = random.Random(4711)
+    for goal in sorted(chance.sample(range(SUBSCRIPTIONS), min(3, LENGTH.kills))):
+        process = scene.start("subscriptions", file)
+        while process.poll() is None and asyncio.run(scene.counted("subscription.created")) < goal:
+            os.sched_yield()
+        process.kill()
+        process.communicate()
+    assert scene.run("subscriptions", file)["imported"] == SUBSCRIPTIONS
+    assert asyncio.run(scene.counted("subscription.created")) == SUBSCRIPTIONS
+    assert asyncio.run(scene.counted("invoice.finalized")) == 0
