@@ -289,7 +289,7 @@ def _included(event: InvoiceFinalized) -> dict[str | None, Decimal]:
     for line in inclusive:
         if line.tax is None:
             continue
-        rates = [percents[share.rate_id] for share in line.tax.shares]
+        rates = [percents.get(share.rate_id, set()) for share in line.tax.shares]
         # Of a rate that changed since, beside credits of what it was, the next invoice tells.
         if all(len(each) == 1 for each in rates):
             found[line.tax_category] = sum((percent for each in rates for percent in each), Decimal(0))
