@@ -72,13 +72,15 @@ class Billing:
                 case "subscription.period_started":
                     self.begun[place].append(event)
 
-    def _invoiced(self, tenant_id: str, invoice: Any, rates: TaxSettings | None) -> None:
+    def _invoiced(self, tenant_id: str, invoice: Any, table: TaxSettings | None) -> None:
+        """Rates are the table's, or those that a service named for this invoice."""
+        totals = () if invoice.tax is None else invoice.tax.totals
+        listed = () if table is None else table.rates
+        known = {each.rate_id: each.percent for each in totals} | {each.rate_id: each.rate.percent for each in listed}
         for line in invoice.lines:
             if line.tax_inclusive and line.price_id is not None and line.kind is not InvoiceLineKind.CREDIT:
-                percent = Decimal(0)
-                for share in () if line.tax is None else line.tax.shares:
-                    assert rates is not None, "what is taxed has a rate"
-                    percent += rates.rate_of(share.rate_id).rate.percent
+                shares = () if line.tax is None else line.tax.shares
+                percent = sum((known[share.rate_id] for share in shares), Decimal(0))
                 self.included[tenant_id, invoice.customer_id][line.tax_category] = percent
             for each in line.discounts:
                 for subscription_id in (invoice.subscription_id, *invoice.further_subscription_ids):
