@@ -26,6 +26,7 @@ from api.http.consistency import Positions
 from api.http.credentials import Credentials
 from api.http.edge import Edge
 from api.http.endpoints import Endpoint
+from api.http.export_slots import ExportSlots
 from api.http.limits import Limits, RateLimiter
 from api.http.operations import Operation, Operations
 from api.http.portal_visits import PortalVisits
@@ -51,6 +52,7 @@ from api.resources import (
     discounts,
     entitlements,
     events,
+    exports,
     health,
     identity_links,
     invitations,
@@ -129,6 +131,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     tax_registrations.TAX_REGISTRATIONS,
     tax_settings.SETTINGS,
     tax_report.REPORT,
+    exports.EXPORTS,
     approvals.APPROVALS,
     approval_limits.APPROVAL_LIMITS,
     billing_settings.SETTINGS,
@@ -216,6 +219,8 @@ async def open_parts(
     async with contextlib.AsyncExitStack() as stack:
         reader = await TenantReader.open(dsn, settings.database)
         stack.push_async_callback(reader.close)
+        export_slots = await ExportSlots.open(dsn, settings)
+        stack.push_async_callback(export_slots.close)
         access_log = AccessLog(settings.telemetry)
         stack.callback(access_log.close)
         positions = Positions(reader.pool, topic_prefix=settings.kafka.topic_prefix, poll_ms=api.position_poll_ms)
@@ -250,6 +255,7 @@ async def open_parts(
             writer=writer,
             vault=Vault(vault_master_key(settings)),
             reader=reader,
+            exports=export_slots,
             positions=positions,
             credentials=Credentials(keys, users, visits, identity.keyring, own_origin=own_origin(settings)),
             identity=identity,

@@ -1,6 +1,7 @@
 """A small client of our own API, for the seed, the demo and imports: a key on every change, the same key on a retry."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -13,6 +14,9 @@ RETRIES_MAX: Final = 30
 RETRY_PAUSE_S: Final = 0.2
 RETRY_PAUSE_MAX_S: Final = 2.0
 PAGE_ITEMS: Final = 100
+PIECE_BYTES: Final = 65_536
+SILENCE_MAX_S: Final = 120.0
+"""How long a download may stand still: a large export sorts before its first row."""
 _TRY_AGAIN: Final = frozenset({409, 429, 500, 502, 503, 504})
 _IN_FLIGHT: Final = "idempotency_key_in_flight"
 
@@ -30,6 +34,26 @@ class ApiError(Exception):
 
 class TryAgain(ApiError):
     """The API could not answer now: the same request may be made again."""
+
+
+class BrokenOff(Exception):
+    """An answer ended before it was whole."""
+
+
+class Download:
+    """An answer that is taken piece by piece."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.headers = answer.headers
+        self._answer = answer
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body, some at a time. Raises BrokenOff."""
+        try:
+            async for piece in self._answer.content.iter_chunked(PIECE_BYTES):
+                yield piece
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise BrokenOff(str(error) or "the server said nothing more") from None
 
 
 class ApiClient:
@@ -98,6 +122,16 @@ class ApiClient:
             if not page["has_more"]:
                 return
             cursor = {"starting_after": page["next_cursor"]}
+
+    @asynccontextmanager
+    async def download(self, path: str, parameters: Mapping[str, str]) -> AsyncIterator[Download]:
+        """Something long, however long it takes. Raises ApiError."""
+        assert self._session is not None, "use it as a context manager"
+        patient = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.total, sock_read=SILENCE_MAX_S)
+        async with self._session.get(path, params=parameters, timeout=patient) as answer:
+            if answer.status >= 400:
+                raise ApiError(answer.status, await answer.json(content_type=None), f"GET {path}")
+            yield Download(answer)
 
     async def _request(
         self,

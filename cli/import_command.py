@@ -14,6 +14,7 @@ from cli.import_files import Errors, Reached, digest, errors_file, progress_file
 from cli.import_kinds import ImportKind
 from cli.import_progress import import_bar
 from cli.import_run import Check, Import, Stuck, check_file
+from cli.key_file import key_in
 from cli.line_file import Unreadable
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
 from infra.settings import load_settings
@@ -56,7 +57,7 @@ def import_file(
         kind=kind,
         file=file,
         url=url or f"{api.scheme}://{api.host}:{api.port}",
-        key=_key(key_file),
+        key=key_in(key_file),
         certificate_file=None if url else api.tls_certificate_file,
         is_dry=dry_run,
     )
@@ -75,13 +76,6 @@ def import_file(
     except Stuck as stuck:
         raise AnswerIsNo(f"The API takes no more now: {stuck}{_how_on(asked)}") from None
     _report(asked, reached, before=before.line, as_json=as_json)
-
-
-def _key(file: Path) -> str:
-    key = file.read_text(encoding="utf-8").strip()
-    if not key or not key.isascii() or not key.isprintable():
-        raise typer.BadParameter("The file holds no API key.", param_hint="--key-file")
-    return key
 
 
 def _whose(asked: _Asked) -> str:

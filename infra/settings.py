@@ -291,6 +291,9 @@ class ApiSettings(Part):
     bulk_answers_max_bytes: int = setting(
         16_777_216, "bytes", "Answers to one POST /v1/commands; beyond, a command's answer is left out of it.", ge=1
     )
+    exports_max: int = setting(4, "exports", "Exports of the process at once; beyond, 503.", ge=1)
+    exports_per_tenant_max: int = setting(2, "exports", "Exports of one tenant at once, of those.", ge=1)
+    export_timeout_s: float = setting(900.0, "s", "How long an export may take, from its first row to its last.", gt=0)
     command_timeout_ms: int = setting(10_000, "ms", "Longest wait for a command's outcome.", ge=1)
     position_timeout_ms: int = setting(5_000, "ms", "Longest wait for Min-Ledger-Position; then 503.", ge=1)
     position_poll_ms: int = setting(10, "ms", "Pause between looks how far the read models have come.", ge=1)

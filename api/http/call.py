@@ -11,6 +11,7 @@ from api.http.callers import Caller
 from api.http.consistency import Positions
 from api.http.credentials import Credentials
 from api.http.dry_runs import not_possible
+from api.http.export_slots import ExportSlots
 from api.http.limits import Limits, RateLimiter
 from api.http.principal import Principal, PrincipalKind
 from api.http.problems import (
@@ -52,6 +53,7 @@ class Parts:
     gateways: Mapping[str, Gateway]
     tax_service: TaxService | None
     reader: TenantReader
+    exports: ExportSlots
     credentials: Credentials
     identity: Identity
     post: Post

@@ -186,11 +186,9 @@ def _success(operation: Operation, schema: Json) -> Json:
         headers["Idempotent-Replayed"] = _header("`true` where this is the answer to an earlier request.")
     if operation.status == 201:
         headers["Location"] = _header("The resource's path.")
-    return {
-        "description": operation.summary,
-        "headers": headers,
-        "content": {operation.media_type: {"schema": schema, "example": operation.example}},
-    }
+    content = {operation.media_type: {"schema": schema, "example": operation.example}}
+    content |= {media_type: {"schema": schema} for media_type in operation.further_media_types}
+    return {"description": operation.summary, "headers": headers, "content": content}
 
 
 def _header(description: str, kind: str = "string") -> Json:

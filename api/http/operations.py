@@ -90,6 +90,7 @@ class Operation:
     refusals: tuple[type[Refusal], ...] = ()
     handler: CommandHandler | QueryHandler
     media_type: str = "application/json"
+    further_media_types: tuple[str, ...] = ()
     needs: Permission | None = None
     is_open: bool = False
     is_unstored: bool = False

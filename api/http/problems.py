@@ -207,6 +207,14 @@ TAX_SERVICE_SILENT: Final = ProblemType(
     "The tax service gave no answer in time that can be taken, so the tax is not known; retry after the seconds in "
     "Retry-After.",
 )
+EXPORTS_BUSY: Final = ProblemType(
+    "exports_busy", 503, "As many exports as there may be are under way; retry after the seconds in Retry-After."
+)
+PARQUET_NOT_INSTALLED: Final = ProblemType(
+    "parquet_not_installed",
+    501,
+    "This server writes no Parquet, as pyarrow is not installed: ask for format=csv, or install the extra `parquet`.",
+)
 BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same Idempotency-Key.")
 DRY_RUNS_BUSY: Final = ProblemType(
     "dry_runs_busy", 503, "As many dry runs as there may be are under way; retry after the seconds in Retry-After."

@@ -4,11 +4,11 @@ forget whose rows it may see.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import asyncpg
 
-from infra.database import Pool, Role, server_settings
+from infra.database import Connection, Pool, Role, server_settings
 from infra.settings import DatabaseSettings
 from projections.reading import Reader
 
@@ -68,6 +68,14 @@ class TenantReader:
                 await connection.execute(_SEE, *whose)
                 self._seen[pid] = whose
             yield connection
+
+    @asynccontextmanager
+    async def snapshot(self, tenant_id: str, customer_id: str | None = None) -> AsyncIterator[Connection]:
+        """The same, on which all queries see the rows of one moment, and cursors may be opened."""
+        async with self.of(tenant_id, customer_id) as reader:
+            connection = cast("Connection", reader)
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield connection
 
     @property
     def pool(self) -> Pool:

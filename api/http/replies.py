@@ -1,7 +1,8 @@
 """An HTTP answer as bytes, and its form in the log: a stored answer is repeated byte for byte."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -32,13 +33,14 @@ class Reply(NamedTuple):
     """Status, headers, body. The length is added when it is sent.
 
     Of a long one `body` is the beginning, and `rest` makes the parts after it, each once the client has taken those
-    before: it has no length, and one that is broken off has no end, which clients see.
+    before: it has no length, and one that is broken off has no end, which clients see. `rest` has begun, so that
+    whatever it holds is let go when it is closed.
     """
 
     status: int
     headers: Sequence[Header]
     body: bytes
-    rest: AsyncIterator[bytes] | None = None
+    rest: AsyncGenerator[bytes, None] | None = None
 
     def wire(self, more: Sequence[Header]) -> bytes:
         """One that is whole as bytes of HTTP/1.1, with more headers: the last that its connection sends."""
@@ -55,20 +57,21 @@ class Reply(NamedTuple):
     async def send_parts(self, receive: Receive, send: Send, *, only_head: bool) -> None:
         """Send it part by part, for as long as somebody takes them: the server says nothing of a client that went."""
         assert self.rest is not None, "it has parts"
-        await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers]})
-        if only_head:
-            await send({"type": "http.response.body", "body": b""})
-            return
-        gone = asyncio.create_task(_gone(receive))
-        try:
-            await send({"type": "http.response.body", "body": self.body, "more_body": True})
-            async for part in self.rest:
-                if gone.done():
-                    return
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            gone.cancel()
+        async with aclosing(self.rest) as rest:
+            await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers]})
+            if only_head:
+                await send({"type": "http.response.body", "body": b""})
+                return
+            gone = asyncio.create_task(_gone(receive))
+            try:
+                await send({"type": "http.response.body", "body": self.body, "more_body": True})
+                async for part in rest:
+                    if gone.done():
+                        return
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+            finally:
+                gone.cancel()
 
 
 async def _gone(receive: Receive) -> None:

@@ -19,7 +19,8 @@ def reports_markdown() -> str:
     lines = [
         "# Reports",
         "",
-        "What the views of the schema `reporting` hold ([how to read them](guides/reporting.md)), column by column.",
+        "What the views of the schema `reporting` hold ([how to read them](guides/reporting.md)), and exports",
+        "([how to get them](guides/exports.md)), column by column.",
         "Written by `python -m projections.reports.page` from the declarations themselves.",
     ]
     for report in REPORTS:

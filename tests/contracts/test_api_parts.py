@@ -368,6 +368,7 @@ def test_a_bad_item_is_told_and_the_list_that_holds_it_is_not_called_short() -> 
                 "documents_busy",
                 "dry_runs_busy",
                 "tax_service_silent",
+                "exports_busy",
             },
         ),
         (

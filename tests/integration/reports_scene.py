@@ -3,11 +3,14 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
 
+from api.http.principal import Principal, PrincipalKind, principal_of
+from domain.identity.permissions import Role
+from domain.kernel.tenant_mode import TenantMode
 from infra.database import Connection
 from infra.settings import ApiSettings, DatabaseSettings, Settings
 from projections.folding.tables import migrate
@@ -15,6 +18,7 @@ from projections.reports.logins import grant_login, list_logins, revoke_login
 from projections.reports.report import Kind
 from testing.api_client import Api, Client, project, running_api
 from testing.histories import History, write_log
+from testing.made_credentials import MadeCredentials
 from testing.random_histories import scramble
 from testing.reported import KINDS, OF_RESOURCES, Row
 from testing.services import FreshDatabase
@@ -40,6 +44,27 @@ class Scene:
         """The rows of a report, made of the resources of the API's list."""
         path, rows_of = OF_RESOURCES[report]
         return [row for resource in await everything(self.clients[tenant], path) for row in rows_of(resource)]
+
+    async def principal_of(self, client: Client) -> Principal:
+        """Who asks with a client's key."""
+        found = await self.api.parts.credentials.keys.find(client.key)
+        assert found is not None
+        return found
+
+    async def asks_as(self, role: Role, own_id: str = "user_1") -> Client:
+        """A client of acme that asks as somebody of this role; of a customer it is their id."""
+        credentials = self.api.parts.credentials
+        made = credentials.keys if isinstance(credentials.keys, MadeCredentials) else MadeCredentials(credentials.keys)
+        credentials.keys = made
+        made.principals[f"made-{role}"] = principal_of(
+            PrincipalKind.CUSTOMER if role is Role.CUSTOMER else PrincipalKind.USER,
+            role,
+            tenant_id="acme",
+            principal_id=own_id,
+            mode=TenantMode.TEST,
+            session="session_1",
+        )
+        return replace(self.clients["acme"], key=f"made-{role}")
 
     async def login(self, tenant: str) -> str:
         """Make a reporting login of the tenant; where it connects to."""

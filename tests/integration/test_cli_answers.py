@@ -59,6 +59,7 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
 
 ELSEWHERE: Final = {
     "import": "asks an API; tests/e2e/test_import.py",
+    "export": "asks an API; tests/e2e/test_export.py",
     "up": "starts servers of its own; test_cli.py",
     "down": "stops what up started; test_cli.py",
     "dev": "runs until it is stopped",

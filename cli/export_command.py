@@ -1,0 +1,154 @@
+"""`tallybook export`: a whole table as a file, through the API."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cli.api_client import ApiClient, ApiError, BrokenOff
+from cli.key_file import key_in
+from cli.output import AnswerIsNo, AsJson, console_for, print_failure, print_json
+from infra.settings import load_settings
+
+STOPPED: Final = 130
+"""Exit code of what Ctrl-C ended, as shells have it."""
+STOPPED_WORDS: Final = "Stopped; nothing was written."
+UNFINISHED: Final = ".part"
+FORMATS: Final = ("csv", "parquet")
+
+
+@dataclass(slots=True)
+class Written:
+    """What came: bytes and their digest, and of CSV the rows, the header not among them."""
+
+    rows: int | None
+    length: int = 0
+    sha256: str = ""
+
+
+class RowCounter:
+    """Counts the lines of CSV that end outside of quotes, however they are cut into pieces."""
+
+    def __init__(self) -> None:
+        self._ended = 0
+        self._is_quoted = False
+        self._held = b""
+
+    def add(self, piece: bytes) -> None:
+        """One more piece."""
+        piece = self._held + piece
+        # The two characters of a line's end may come in two pieces.
+        self._held = b"\r" if piece.endswith(b"\r") else b""
+        lines = piece.removesuffix(b"\r").split(b"\r\n")
+        for nth, line in enumerate(lines):
+            self._is_quoted ^= line.count(b'"') % 2 == 1
+            if nth < len(lines) - 1 and not self._is_quoted:
+                self._ended += 1
+
+    @property
+    def rows(self) -> int:
+        """Lines that have ended, without the header."""
+        return max(0, self._ended - 1)
+
+
+def export(
+    resource: Annotated[str, typer.Argument(help="What to export, such as invoices or invoice-lines.")],
+    *,
+    key_file: Annotated[Path, typer.Option(help="A file that holds an API key of the scope `read`.")],
+    file_format: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="The file; without it RESOURCE.csv or .parquet here.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only what was created from then on: 2026-01-01T00:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only what was created before then.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Escape no formulas: for programs, not spreadsheets.")] = False,
+    url: Annotated[str | None, typer.Option(help="Where the API is; else where the settings have it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a whole table into a file: everything as of one moment.
+
+    The file appears once it is whole; what is broken off, by Ctrl-C or by the network, leaves nothing.
+    [dim]Example:[/dim] [cyan]tallybook export invoices --key-file acme.key --since 2026-01-01T00:00:00Z[/cyan], or
+    [cyan]tallybook export invoice-lines --format parquet --out lines.parquet --key-file acme.key[/cyan]
+    """
+    if file_format not in FORMATS:
+        raise typer.BadParameter(f"{file_format} is none of {', '.join(FORMATS)}.", param_hint="--format")
+    api = load_settings().api
+    name = resource.replace("_", "-")
+    target = out or Path(f"{resource}.{file_format}")
+    parameters = {"format": file_format, **({"formulas": "plain"} if plain else {})}
+    prefix = "effective_at" if name.startswith("ledger-") else "created"
+    parameters |= {f"{prefix}[gte]": since} if since else {}
+    parameters |= {f"{prefix}[lt]": until} if until else {}
+    client = ApiClient(
+        url or f"{api.scheme}://{api.host}:{api.port}",
+        key_in(key_file),
+        certificate_file=None if url else api.tls_certificate_file,
+    )
+    try:
+        written = asyncio.run(_write(client, f"/v1/exports/{name}", parameters, target))
+    except ApiError as error:
+        raise AnswerIsNo(f"The API says no: {error}. Nothing was written.") from None
+    except BrokenOff as error:
+        raise AnswerIsNo(f"The export was broken off: {error}. Nothing was written; run it again.") from None
+    except KeyboardInterrupt:
+        if as_json:
+            print_failure("refused", STOPPED_WORDS)
+        console_for(as_json=True).print(STOPPED_WORDS)
+        raise typer.Exit(STOPPED) from None
+    if as_json:
+        print_json(
+            {
+                "resource": resource,
+                "format": file_format,
+                "file": str(target),
+                "rows": written.rows,
+                "bytes": written.length,
+                "sha256": written.sha256,
+            }
+        )
+    else:
+        console_for(as_json=False).print(f"{target}: {written.rows} rows, {written.length} bytes.", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _bar(rows: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error; what it gives is told how many rows have come, or bytes where rows cannot be seen."""
+    counted = DownloadColumn() if rows is None else MofNCompleteColumn()
+    columns = (TextColumn("Exporting"), BarColumn(), counted, TextColumn("" if rows is None else "rows"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=rows)
+        yield lambda count: bar.update(task, completed=count)
+
+
+async def _write(client: ApiClient, path: str, parameters: dict[str, str], target: Path) -> Written:
+    """Take the answer into a file beside the target, which it becomes once it is whole."""
+    beside = target.with_name(target.name + UNFINISHED)
+    is_csv = parameters["format"] == "csv"
+    counter, digest = RowCounter(), hashlib.sha256()
+    try:
+        async with client, client.download(path, parameters) as answer:
+            expected = int(answer.headers["Export-Rows"])
+            with beside.open("wb") as file, _bar(expected if is_csv else None) as tell:
+                length = 0
+                async for piece in answer.pieces():
+                    file.write(piece)
+                    digest.update(piece)
+                    length += len(piece)
+                    if is_csv:
+                        counter.add(piece)
+                    tell(counter.rows if is_csv else length)
+                file.flush()
+                os.fsync(file.fileno())
+        if is_csv and counter.rows != expected:
+            raise BrokenOff(f"{counter.rows} of {expected} rows came")
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return Written(rows=expected, length=length, sha256=digest.hexdigest())
