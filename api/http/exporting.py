@@ -130,8 +130,8 @@ async def _parts(
     async with stack:
         try:
             async for batch in export.wanted.batches(connection, encoder.rows_at_once):
-                rows = batch if export.shows is None else await export.shows(connection, batch)
-                written = await encoder.write(rows)
+                shown = [tuple(row) for row in batch] if export.shows is None else await export.shows(connection, batch)
+                written = await encoder.write(shown)
                 if written:
                     yield written
             yield await encoder.finish()

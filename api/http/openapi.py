@@ -49,6 +49,7 @@ READING_ORDER: Final = (
     "ledger",
     "stats",
     "reports",
+    "exports",
     "test clocks",
     "sagas",
     "events",

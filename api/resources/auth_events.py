@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -27,6 +27,7 @@ from domain.identity.permissions import Permission
 from domain.kernel.identifiers import AUTH_EVENT, USER
 from projections.read_model import Record
 from projections.reading import Page, PageRequest
+from projections.reports.csv_rows import escaped
 
 EXPORT_ROWS: Final = 1_000
 """Of an export, in memory at once."""
@@ -140,7 +141,7 @@ async def export_auth_events(call: Call, asked: AuthEventFilters) -> Reply:
     return Reply(200, headers, _csv([_FIELDS]) + _rows(call, found), _rest(call, where, found))
 
 
-async def _rest(call: Call, where: Mapping[str, object], found: Page[Record]) -> AsyncIterator[bytes]:
+async def _rest(call: Call, where: Mapping[str, object], found: Page[Record]) -> AsyncGenerator[bytes, None]:
     """Page after page, each on a connection of its own: a slow client holds none, and no more than a page in memory.
 
     A month that is dropped meanwhile may take the row with it that a page ended with: its id still says where it was.
@@ -204,6 +205,4 @@ def _cell(value: object) -> object:
     """A cell as it is written. What a client sent of itself is not to be run by whoever opens the file."""
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+    return escaped(value) if isinstance(value, str) else value

@@ -70,6 +70,11 @@ def instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def escaped(value: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return "'" + value if value.startswith(_ESCAPED) else value
+
+
 def _text(value: str) -> str:
     if not value:
         return '""'
@@ -77,4 +82,4 @@ def _text(value: str) -> str:
 
 
 def _safe_text(value: str) -> str:
-    return _text("'" + value) if value.startswith(_ESCAPED) else _text(value)
+    return _text(escaped(value))

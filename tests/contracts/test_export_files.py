@@ -19,7 +19,7 @@ from projections.reports.parquet_rows import ParquetMissing, ParquetWriter
 from projections.reports.report import Column, Kind
 
 COLUMNS = tuple(Column(kind.value, kind, "", f"Some {kind}.") for kind in Kind)
-TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=12) | st.sampled_from(
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12) | st.sampled_from(
     ["", "'", '"', "=1+1", "\r\n", "-", "＝x", ',"', "'=", "@a\n"]
 )
 VALUES: dict[Kind, st.SearchStrategy[Any]] = {
@@ -45,7 +45,9 @@ READ: dict[Kind, Any] = {
 
 def cells(content: bytes) -> list[list[str | None]]:
     """RFC 4180 by hand, as no reader here tells an empty cell from an empty text."""
-    text, lines, line, place = content.decode(), [], [], 0
+    text, place = content.decode(), 0
+    lines: list[list[str | None]] = []
+    line: list[str | None] = []
     while place < len(text):
         if text[place] == '"':
             end = place + 1
