@@ -225,6 +225,16 @@ def test_what_is_kept_of_a_password_is_as_the_standard_has_it() -> None:
     assert verifier.startswith("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$")
 
 
+async def test_the_queries_of_the_guide_are_answered(scene: Scene) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "reporting.md").read_text(encoding="utf-8")
+    queries = [each for each in guide.partition("```sql\n")[2].partition("```")[0].split(";") if each.strip()]
+    assert len(queries) == 2
+    reader = await asyncpg.connect(await scene.login("acme"))
+    for query in queries:
+        assert await reader.fetch(query), query
+    await reader.close()
+
+
 def test_the_page_of_reports_is_as_they_are() -> None:
     page = Path(__file__).parents[2] / "docs" / "reporting.md"
     assert page.read_text(encoding="utf-8") == reports_markdown(), "write it: python -m projections.reports.page"
