@@ -77,7 +77,12 @@ COMMANDS: Final = (
         SETTINGS,
         "Bring in customers, subscriptions, invoices and payments of another system, from a file.",
     ),
-    Entry("export", "cli.export_command:export", SETTINGS, "Write a whole table into a file, as CSV or Parquet."),
+    Entry(
+        "export",
+        "cli.export_command:export",
+        SETTINGS,
+        "Write a whole table into a file, as CSV or Parquet: everything as of one moment.",
+    ),
     Entry("reporting", "cli.reporting:app", SETTINGS, "The SQL views that BI tools read, and their logins."),
     Entry("auth", "cli.auth:app", SETTINGS, "The keys that sign access tokens, and the auth log."),
     Entry("audit", "cli.audit:app", PROOF, "Proof that nothing was lost, doubled or changed."),

@@ -71,7 +71,7 @@ def export(
     url: Annotated[str | None, typer.Option(help="Where the API is; else where the settings have it.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a whole table into a file: everything as of one moment.
+    """Write a whole table into a file, as CSV or Parquet: everything as of one moment.
 
     The file appears once it is whole; what is broken off, by Ctrl-C or by the network, leaves nothing.
     [dim]Example:[/dim] [cyan]tallybook export invoices --key-file acme.key --since 2026-01-01T00:00:00Z[/cyan], or
