@@ -89,6 +89,8 @@ BEYOND_SCHEMA = {
     "invalid_approval_request",
     "invalid_search",
     "invalid_vat_id",
+    "unknown_region",
+    "invalid_tax_location",
     "invalid_date",
     "empty_period",
     "invalid_tax_registration_end",
