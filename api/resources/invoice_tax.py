@@ -44,9 +44,9 @@ class InvoiceTaxResource(TypedDict):
     """What the tax of an invoice rests on, as it was when it was finalized.
 
     `place` is where the customer is taxed; where nobody knows where they are it is assumed to be the seller's country
-    (`is_assumed`). Under `reverse_charge` the customer owes the tax, by their VAT id of `vat_id_country`. `calculation`
-    is the tax service's own name of what it computed; null where your table of rates did. Ids of its rates name none of
-    the table.
+    (`is_assumed`). Under `reverse_charge` the customer owes the tax, by their VAT id of `vat_id_country`, and
+    `registration` and `seller_number` are those of the seller's own country. `calculation` is the tax service's own
+    name of what it computed; null where your table of rates did. Ids of its rates name none of the table.
     """
 
     seller_country: str
