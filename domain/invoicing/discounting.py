@@ -47,7 +47,7 @@ def discounts_of(streams: Streams, customer: Customer, by: Discountable) -> list
     which they were attached; of one instant the customer's first. Ids do not tell: of one request they are in no order.
     """
     at = by.at
-    of_customer = [each.discount_id for each in customer.discounts if each.removed_at is None or at < each.removed_at]
+    of_customer = borne_at(customer, at) if by.of_customer is None else by.of_customer
     if not of_customer and not by.own:
         return []
     held = [DISCOUNT.of(streams, discount_id) for discount_id in (*of_customer, *(each.discount_id for each in by.own))]
@@ -55,6 +55,11 @@ def discounts_of(streams: Streams, customer: Customer, by: Discountable) -> list
         (each for each in held if each.holds_at(at) and each.periods_left != 0),
         key=lambda each: (isinstance(each.terms.off, AmountOff), each.created_at),
     )
+
+
+def borne_at(customer: Customer, at: datetime) -> tuple[str, ...]:
+    """The customer's own that had not been removed by then."""
+    return tuple([each.discount_id for each in customer.discounts if each.removed_at is None or at < each.removed_at])
 
 
 def uses_of(

@@ -37,7 +37,8 @@ from domain.invoicing.invoice_line import (
     check_lines,
     check_period,
 )
-from domain.invoicing.issuing import with_waiting_items
+from domain.invoicing.issuing import foreseen_lines, with_waiting_items
+from domain.invoicing.settlement import InvoiceIsCredited
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.frozen import replace
 from domain.kernel.rounding import Rounding
@@ -115,8 +116,8 @@ def add_invoice_item(command: AddInvoiceItem, streams: Streams, now: datetime) -
 
 
 def remove_invoice_item(command: RemoveInvoiceItem, streams: Streams, now: datetime) -> Decision:
-    """Raises InvoiceNotDraft, InvoiceItemNotFound, InvoiceItemIsSubscriptions, and InvalidInvoiceLines where what is
-    left makes no invoice.
+    """Raises InvoiceNotDraft, InvoiceItemNotFound, InvoiceItemIsSubscriptions, InvalidInvoiceLines where what is left
+    makes no invoice, and InvoiceIsCredited where its discounts would take off other lines what was given back of them.
     """
     draft, terms, at = _open(streams, command.invoice_id, now)
     line = next((line for line in draft.lines if line.line_id == command.line_id), None)
@@ -124,7 +125,12 @@ def remove_invoice_item(command: RemoveInvoiceItem, streams: Streams, now: datet
         raise InvoiceItemNotFound(item=command.line_id)
     if line.kind is not InvoiceLineKind.ONE_OFF:
         raise InvoiceItemIsSubscriptions(item=command.line_id)
-    _check_total(tuple(each for each in draft.lines if each is not line), draft, terms.rounding)
+    left = tuple(each for each in draft.lines if each is not line)
+    _check_total(left, draft, terms.rounding)
+    given_back = {each.line_id: each.amount for each in draft.unused_credits}
+    for each in foreseen_lines(streams, replace(draft, lines=left)) if given_back else ():
+        if each.line_id in given_back and each.discounted < given_back[each.line_id]:
+            raise InvoiceIsCredited(invoice=draft.invoice_id, credited=given_back[each.line_id].amount)
     return Decision(at, [INVOICE.change(InvoiceItemRemoved(invoice_id=draft.invoice_id, line_id=command.line_id))])
 
 

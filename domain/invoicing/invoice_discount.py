@@ -19,7 +19,8 @@ class OwnDiscount:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discountable:
     """By what an invoice is discounted once it is finalized: by what its customer has at that instant, and by the
-    discounts of its subscriptions.
+    discounts of its subscriptions. `of_customer` are the customer's as they were when it was drafted, so that nothing
+    which came at the same instant, but later, counts; None: those that they have.
 
     `bills` says how many of its lines, in order, would have been on an invoice of their own each: of periods that are
     billed late; what follows belongs to the last. Empty: one invoice of all.
@@ -28,6 +29,7 @@ class Discountable:
     at: datetime
     own: tuple[OwnDiscount, ...] = ()
     bills: tuple[int, ...] = ()
+    of_customer: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

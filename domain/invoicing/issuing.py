@@ -12,7 +12,7 @@ from domain.customers.customer import CUSTOMER, Customer, balance_moved
 from domain.customers.waiting_items import CustomerItemsBilled, WaitingItem
 from domain.invoicing.billing_settings import BillingSettings, billing_settings
 from domain.invoicing.collection import CollectionMethod
-from domain.invoicing.discounting import discounts_of, used, uses_of
+from domain.invoicing.discounting import borne_at, discounts_of, used, uses_of
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE
@@ -39,6 +39,7 @@ from domain.invoicing.taxation import (
     taxed_by_table,
 )
 from domain.kernel.currency import CurrencyCode
+from domain.kernel.frozen import replace
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Streams
 from domain.tax.remote import TaxAnswer, TaxCalculator
@@ -83,7 +84,7 @@ def billed(
             finalizes_at=at + timedelta(seconds=grace_s) if grace_s else None,
             days_until_due=days_until_due,
             rounding=rounding,
-            discountable=discountable,
+            discountable=replace(discountable, of_customer=borne_at(customer, discountable.at)),
         ),
         series=settings.invoice_series,
         memo=settings.memo,

@@ -106,6 +106,10 @@ def change_subscription(command: ChangeSubscription, streams: Streams, now: date
     has_other_interval = terms.interval != subscription.terms.interval
     if has_other_interval and not command.resets_anchor and not waits_for_end and subscription.period_end is not None:
         raise AnchorMustBeReset(interval=terms.interval.unit, count=terms.interval.count)
+    has_longer = any(item.interval is not None for item in terms.items)
+    if subscription.former_anchor is not None and has_longer and not command.resets_anchor:
+        # No longer period fits both what runs by the former schedule and what follows by the next.
+        raise AnchorMustBeReset(next_period=subscription.next_period_at)
     _check_room(subscription, terms)
     if not waits_for_end and command.effective_at is None:
         changes = change(subscription, terms, command.proration, ahead.streams, at, resets_anchor=command.resets_anchor)

@@ -132,6 +132,11 @@ class AnchorMustBeReset(Refusal):
     kind = RefusalKind.INVALID
     param = "reset_anchor"
 
+    def summary(self) -> str:
+        if "next_period" in self.details:
+            return "The billing date was moved: reset the anchor, or wait until the next period has begun."
+        return super().summary()
+
 
 # --- in advance ------------------------------------------------------------------------------------------------------
 

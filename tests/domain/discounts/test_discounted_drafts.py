@@ -9,7 +9,9 @@ from domain.discounts.computation import Discount
 from domain.discounts.discount import DISCOUNT, DiscountEnd
 from domain.invoicing.billing_settings import ChangeBillingSettings
 from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.draft import AddInvoiceItem, RemoveInvoiceItem
 from domain.invoicing.finalization import InvoiceFinalized
+from domain.invoicing.settlement import InvoiceIsCredited
 from domain.kernel.stream import Command
 from domain.pricing.models import PerUnit
 from domain.subscriptions.change import Proration
@@ -25,7 +27,16 @@ from testing.examples.discounts import (
     percent,
     terms,
 )
-from testing.examples.streams import PRICE_ID, SUBSCRIPTION_ID, USD, create_customer, id_of, plan_on_sale, subscribe
+from testing.examples.streams import (
+    PRICE_ID,
+    SUBSCRIPTION_ID,
+    USD,
+    create_customer,
+    id_of,
+    line,
+    plan_on_sale,
+    subscribe,
+)
 from testing.examples.subscriptions import FEBRUARY, MARCH, cancel_now, period_invoice, renew
 from testing.moments import utc
 from testing.specification import NOW, Given, given
@@ -97,6 +108,27 @@ def test_a_credit_that_waits_bears_no_discount_of_the_line_that_it_gives_back() 
     changed = waits.when(to_seats(3, Proration.NEXT_INVOICE), at=MID)
     assert [line.discounts for line in SUBSCRIPTION.of(changed.books, SUBSCRIPTION_ID).pending] == [(), ()]
     assert totals(changed.when(renew(FEBRUARY), at=FEBRUARY)) == [1_400, 8_400 - 700 + 4_200]
+
+
+def test_a_draft_has_none_of_what_came_at_its_instant_and_after_it() -> None:
+    """On a test clock time stands still: what was given back of the draft until then is all of it."""
+    grace = ChangeBillingSettings(grace_s=HOUR)
+    offered = given(create_customer(), *plan_on_sale(in_advance=SEATS), grace, create_coupon(forever(percent(50))))
+    begun = offered.and_then(subscribe(), to_seats(3, Proration.NEXT_INVOICE), apply_to_customer())
+    assert totals(begun.when(FINALIZED, at=NOW)) == [2_800]
+
+
+def test_an_item_stays_on_a_draft_where_discounts_would_move_to_what_was_given_back() -> None:
+    """20.00 off come off two lines alike, of which the first is then given back in part."""
+    grace = ChangeBillingSettings(grace_s=20 * 24 * HOUR)
+    off = create_coupon(forever(amount(2_000)))
+    offered = given(create_customer(), *plan_on_sale(in_advance=SEATS), grace, off)
+    item = line(2_800, line_id=id_of("il_", 9))
+    begun = offered.and_then(apply_to_customer(), subscribe())
+    drafted = begun.and_then(AddInvoiceItem(invoice_id=period_invoice(0), line=item))
+    remove = RemoveInvoiceItem(invoice_id=period_invoice(0), line_id=item.line_id)
+    credited = drafted.and_then(to_seats(2, Proration.NEXT_INVOICE), at=NOW)
+    credited.when(remove).then_refused(InvoiceIsCredited, credited=1_800)
 
 
 def test_a_draft_is_discounted_by_what_held_when_it_was_due_whatever_becomes_of_its_subscription() -> None:

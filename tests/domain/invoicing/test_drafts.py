@@ -222,7 +222,7 @@ def test_a_renewal_is_drafted_where_drafts_wait_and_finalized_by_its_timer() -> 
             finalizes_at=ENDS_AT,
             days_until_due=30,
             rounding=STANDARD_ROUNDING,
-            discountable=Discountable(at=FEBRUARY),
+            discountable=Discountable(at=FEBRUARY, of_customer=()),
         ),
         memo="Thank you",
         created_at=FEBRUARY,

@@ -5,11 +5,13 @@ from typing import Any
 from domain.catalog.price import CreatePrice
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.kernel.frozen import replace
 from domain.subscriptions.billing_date import BillingDateNotMovable, SubscriptionAnchorChanged
 from domain.subscriptions.billing_date_commands import ChangeBillingDate
 from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
+from domain.subscriptions.proration import AnchorMustBeReset
 from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
@@ -101,3 +103,16 @@ def test_the_running_period_is_divided_by_its_own_days_wherever_the_billing_date
     end = CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=False, gives_back=True)
     moved = subscribed(PRICE_ID, ARREARS_PRICE_ID).when(TO_THE_TENTH, at=MID)
     assert totals(moved.when(end, at=utc("2026-02-21T00:00"))) == [[2_800], [4_200, -700]]
+
+
+def test_once_it_was_moved_a_longer_interval_comes_with_the_next_period_or_a_reset_anchor() -> None:
+    year = CreatePrice(
+        price_id=id_of("price_", 9), plan_id=PLAN_ID, price=flat(9), interval=Interval(IntervalUnit.YEAR)
+    )
+    add = ChangeSubscription(subscription_id=SUBSCRIPTION_ID, items=(ChangedItem(price_id=id_of("price_", 9)),))
+    moved = subscribed().and_then(year, TO_THE_TENTH, at=MID)
+    for proration in Proration:
+        moved.when(replace(add, proration=proration), at=MID).then_refused(
+            AnchorMustBeReset, next_period="2026-02-28T10:00:00Z"
+        ).then_tells("wait until the next period has begun")
+    assert moved.and_then(renew(), at=FEBRUARY).when(add, at=FEBRUARY).done.events
