@@ -30,6 +30,9 @@ class Length:
     """Of what a property asks for that does name one."""
     histories: int
     """Whole histories, dozens of commands each with every check after each."""
+    lifecycles: int
+    """Lives of several customers, of so many commands each."""
+    lifecycle_steps: int
     oracle_cases: int
     """Seeded comparisons with a slow and simple second calculation, per oracle."""
     every_nth_zone: int
@@ -54,6 +57,8 @@ LENGTHS: Final = {
             examples=25,
             share=Fraction(1, 5),
             histories=25,
+            lifecycles=5,
+            lifecycle_steps=40,
             oracle_cases=100,
             every_nth_zone=10,
             kills=1,
@@ -65,6 +70,8 @@ LENGTHS: Final = {
             examples=100,
             share=Fraction(1),
             histories=40,
+            lifecycles=20,
+            lifecycle_steps=50,
             oracle_cases=1_000,
             every_nth_zone=10,
             kills=3,
@@ -76,6 +83,8 @@ LENGTHS: Final = {
             examples=3_000,
             share=Fraction(20),
             histories=1_000,
+            lifecycles=500,
+            lifecycle_steps=60,
             oracle_cases=10_000,
             every_nth_zone=1,
             kills=20,

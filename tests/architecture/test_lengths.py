@@ -46,6 +46,8 @@ def test_a_longer_length_tries_more_of_everything() -> None:
         assert shorter.examples <= longer.examples
         assert shorter.oracle_cases <= longer.oracle_cases
         assert shorter.histories <= longer.histories
+        assert shorter.lifecycles <= longer.lifecycles
+        assert shorter.lifecycle_steps <= longer.lifecycle_steps
         assert shorter.kills <= longer.kills
         assert shorter.fault_rounds <= longer.fault_rounds
         assert shorter.fuzzed_requests <= longer.fuzzed_requests
