@@ -27,6 +27,7 @@ from domain.invoicing.draft import (
 )
 from domain.invoicing.invoice import InvoiceNotFound
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvalidLinePeriod
+from domain.invoicing.settlement import InvoiceIsCredited
 from domain.invoicing.waiting_item_commands import AddWaitingItem, RemoveWaitingItem
 from domain.kernel.identifiers import INVOICE_LINE
 from domain.kernel.stream import Streams
@@ -120,7 +121,14 @@ async def add_invoice_item(call: Call, body: NewLine) -> Intention:
     body=NoBody,
     answers=InvoiceResource,
     example=EXAMPLE,
-    refusals=(InvoiceNotFound, InvoiceItemNotFound, InvoiceNotDraft, InvoiceItemIsSubscriptions, InvalidInvoiceLines),
+    refusals=(
+        InvoiceNotFound,
+        InvoiceItemNotFound,
+        InvoiceNotDraft,
+        InvoiceItemIsSubscriptions,
+        InvoiceIsCredited,
+        InvalidInvoiceLines,
+    ),
 )
 async def remove_invoice_item(call: Call, _body: NoBody) -> Intention:
     """Take an item off a draft, whose `lines` name it by its id.
