@@ -102,6 +102,10 @@ TABLE: ReadModel[Stretch] = ReadModel(
 
 _POWERS: Final = [1 << exponent for exponent in range(18)]
 """Of days: the last is longer than all the time that our calendar has."""
+CROWD: Final = 10_000
+"""Where so many past stretches hold a moment, a page's customers are found by walking customers in order: each of few
+has one. Where fewer do, they are found among those.
+"""
 _COLUMNS: Final = "customer_id, amount_currency, due_at, amount"
 
 
@@ -128,6 +132,7 @@ async def ageing(
     customer_id: str | None = None,
     currency: str | None = None,
     request: PageRequest = FIRST_PAGE,
+    crowd: int = CROWD,
 ) -> AgeingReport:
     """What was owed at the end of a day, by days overdue then; days are those of the time zone. Customers in the order
     of their ids, forwards only.
@@ -142,6 +147,7 @@ async def ageing(
         *(start_of_day(day, time_zone) for day in first_due_days(as_of)),
         request.starting_after or "",
         request.limit + 1,
+        crowd,
         *(value for value in (customer_id, currency) if value is not None),
     )
     owed: dict[str | None, dict[CurrencyCode, dict[AgeBucket, Money]]] = {}
@@ -159,8 +165,6 @@ def start_of_day(day: date, time_zone: str) -> datetime:
     return instant_of_local(datetime.combine(day, time.min), time_zone)
 
 
-_CROWD: Final = 10_000
-"""Beyond so many past stretches the next customers are found by walking customers, as each of few has one."""
 _STOOD: Final = "tenant_id = $1 AND since < $2{filters}"
 _PRESENT: Final = f"read.receivables WHERE {_STOOD} AND {_STANDS}"
 # Behind OFFSET the planner leaves it alone: one walk of the index for each power, and never one over everything.
@@ -172,7 +176,7 @@ _PAST: Final = f"""unnest($3::int[]) AS power CROSS JOIN LATERAL (
 _BUCKET: Final = " + ".join(f"(due_at >= ${place})::int" for place in (4, 5, 6, 7))
 _BY_BUCKET: Final = f"amount_currency, {_BUCKET} AS bucket, sum(amount)::bigint AS amount"
 _REPORT: Final = f"""
-WITH crowd AS (SELECT count(*) = {_CROWD} AS is_there FROM (SELECT FROM {_PAST} LIMIT {_CROWD}) AS stretches),
+WITH crowd AS (SELECT count(*) = $10 AS is_there FROM (SELECT FROM {_PAST} LIMIT $10) AS stretches),
 debtors AS (
     SELECT DISTINCT customer_id FROM (
         (SELECT DISTINCT customer_id FROM {_PRESENT} AND customer_id > $8 ORDER BY customer_id LIMIT $9)
@@ -197,7 +201,9 @@ GROUP BY 1, 2, 3 HAVING sum(amount) <> 0
 
 @cache
 def _report_sql(*, of_customer: bool, of_currency: bool) -> str:
-    """$1 tenant, $2 the moment, $3 powers, $4 to $7 where buckets begin, $8 cursor, $9 how many customers; filters."""
+    """$1 tenant, $2 the moment, $3 powers, $4 to $7 where buckets begin, $8 cursor, $9 how many customers, $10 crowd;
+    then the filters.
+    """
     wanted = ["customer_id"] * of_customer + ["amount_currency"] * of_currency
-    filters = "".join(f" AND {column} = ${place}" for place, column in enumerate(wanted, 10))
+    filters = "".join(f" AND {column} = ${place}" for place, column in enumerate(wanted, 11))
     return _REPORT.format(filters=filters)
