@@ -48,6 +48,7 @@ from api.resources import (
     coupons,
     credit_note_documents,
     credit_notes,
+    customer_statement,
     customers,
     discounts,
     entitlements,
@@ -169,6 +170,7 @@ DECLARE_MORE: Final = (
     ageing_report,
     recurring_report,
     revenue_report,
+    customer_statement,
 )
 """Modules with operations on a resource of another: they declare them by being imported."""
 
