@@ -92,6 +92,7 @@ from api.resources import (
     tax_settings,
     tenants,
     test_clocks,
+    upcoming_invoices,
     users,
 )
 from api.upkeep import keeping_up
@@ -171,6 +172,7 @@ DECLARE_MORE: Final = (
     recurring_report,
     revenue_report,
     customer_statement,
+    upcoming_invoices,
 )
 """Modules with operations on a resource of another: they declare them by being imported."""
 
