@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from api.http.call import Call
@@ -17,23 +17,25 @@ from projections.models import test_clocks
 from projections.models.receivables import OWED, start_of_day
 from projections.reading import Condition, conditions_of, one
 
+_TRUTHS: Final = {"true": True, "false": False}
 
-def _true(value: object) -> bool:
-    if value != "true":
-        raise PydanticCustomError("not_true", "Must be true, or be left out")
-    return True
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, str) or value not in _TRUTHS:
+        raise PydanticCustomError("invalid_boolean", "Must be true or false")
+    return _TRUTHS[value]
 
 
 Overdue = Annotated[
     bool,
-    BeforeValidator(_true),
-    WithJsonSchema({"type": "boolean", "enum": [True]}),
+    PlainValidator(_truth),
+    WithJsonSchema({"type": "boolean"}),
     Field(
         description="Those of which something is owed although the day on which it was due is over, in the seller's "
-        "`time_zone`. Today is that of `test_clock` where it is given."
+        "`time_zone`; false: all others. Today is that of `test_clock` where it is given."
     ),
 ]
-_IS_OVERDUE: Final = f"invoice_id IN (SELECT invoice_id FROM read.receivables WHERE {OWED} AND due_at < {{}})"  # noqa: S608
+_OVERDUE: Final = f"(SELECT invoice_id FROM read.receivables WHERE {OWED} AND due_at < {{}})"  # noqa: S608  constants
 
 
 class DueParameters(CreatedParameters):
@@ -70,4 +72,4 @@ async def due_conditions(call: Call, asked: InvoiceFilters) -> Sequence[Conditio
             clock = await one(connection, test_clocks.TABLE, call.tenant_id, asked.test_clock)
             now = now if clock is None else clock.state.frozen_at
     today = start_of_day(local_date_of(now, time_zone), time_zone)
-    return [*found, Condition(_IS_OVERDUE, today)]
+    return [*found, Condition(f"invoice_id {'IN' if asked.overdue else 'NOT IN'} {_OVERDUE}", today)]

@@ -156,8 +156,8 @@ async def test_support_finds_what_is_overdue_and_what_is_due_when(api: Api, clie
     ]
     await done(client, f"/v1/invoices/{paid}/pay", {"paid_out_of_band": True})
     await done(client, f"/v1/invoices/{written_off}/mark-uncollectible")
-    await client.made("/v1/invoices", {"customer": ada, "currency": "EUR", "lines": [
-        {"description": "A draft", "amount": {"amount": 1, "currency": "EUR"}}]})  # fmt: skip
+    lines = [{"description": "A draft", "amount": {"amount": 1, "currency": "EUR"}}]
+    draft = (await client.made("/v1/invoices", {"customer": ada, "currency": "EUR", "lines": lines}))["id"]
     await shop.advance("2026-01-20T18:00:00Z")
 
     async def listed(query: str) -> list[str]:
@@ -175,6 +175,8 @@ async def test_support_finds_what_is_overdue_and_what_is_due_when(api: Api, clie
     assert await listed("due_at[gt]=2026-01-20T12:00:00Z") == [ahead]
     await shop.advance("2026-01-21T00:00:00Z")
     assert await listed(on_the_clock) == [today, late]
-    for query, param in (("overdue=false", "overdue"), ("due_at[lt]=soon", "due_at[lt]")):
+    others = await listed(f"overdue=false&test_clock={shop.clock}")
+    assert (others[0], others[1:]) == (draft, [ahead, written_off, paid])
+    for query, param in (("overdue=yes", "overdue"), ("due_at[lt]=soon", "due_at[lt]")):
         answer = await client.get(f"/v1/invoices?{query}")
         assert (answer.status_code, answer.json()["errors"][0]["param"]) == (422, param)
