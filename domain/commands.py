@@ -22,6 +22,7 @@ from domain.identity import team_commands as teams
 from domain.identity import user_commands as users
 from domain.identity.authority import NotSuperAdmin, is_super_admin
 from domain.invoicing import commands as invoicing
+from domain.invoicing import consequences as of_products
 from domain.invoicing import draft_commands as drafts
 from domain.invoicing import import_commands as invoice_imports
 from domain.invoicing import settings_commands as billing_settings
@@ -48,7 +49,7 @@ from domain.subscriptions import trial_commands as trials
 from domain.tax import commands as taxes
 
 CONSEQUENCES: Final[Mapping[type, Consequence]] = together(
-    of_invoices.CONSEQUENCES, of_payments.CONSEQUENCES, of_discounts.CONSEQUENCES
+    of_products.CONSEQUENCES, of_invoices.CONSEQUENCES, of_payments.CONSEQUENCES, of_discounts.CONSEQUENCES
 )
 
 

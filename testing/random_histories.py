@@ -15,9 +15,9 @@ from domain.approvals.approval import (
     WantedEntry,
     WithdrawApproval,
 )
-from domain.catalog.plan import ArchivePlan, ChangePlanTerms
-from domain.catalog.price import ArchivePrice, BillingTiming, CreatePrice
-from domain.catalog.product import ArchiveProduct, ChangeProduct
+from domain.catalog.plan import ArchivePlan, ChangePlanTerms, DeletePlan
+from domain.catalog.price import ArchivePrice, BillingTiming, CreatePrice, DeletePrice
+from domain.catalog.product import ArchiveProduct, ChangeProduct, DeleteProduct
 from domain.commands import ChangeMetadata
 from domain.customers.customer import (
     DeleteCustomer,
@@ -317,6 +317,10 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 yield ArchiveProduct(product_id=some("product"))
             elif rare < 0.15:
                 yield ArchivePrice(price_id=known["price"][-1])
+            elif rare < 0.3:
+                yield DeletePrice(price_id=known["price"][-1])
+                yield DeletePlan(plan_id=known["plan"][-1])
+                yield DeleteProduct(product_id=known["product"][-1])
         case 17:
             subscriptions = (
                 history.state(tenant, SUBSCRIPTION, key) for key in reversed(known.get("subscription", []))

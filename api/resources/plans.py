@@ -23,7 +23,9 @@ from domain.catalog.plan import (
     ArchivePlan,
     ChangePlanTerms,
     CreatePlan,
+    DeletePlan,
     Plan,
+    PlanInUse,
     PlanIsArchived,
     PlanTerms,
     TrialTooLong,
@@ -139,6 +141,7 @@ class PlanResource(TypedDict):
     metadata: dict[str, str]
     created: datetime
     archived_at: datetime | None
+    deleted_at: datetime | None
 
 
 def plan_resource(plan: Plan) -> PlanResource:
@@ -157,6 +160,7 @@ def plan_resource(plan: Plan) -> PlanResource:
         "metadata": dict(plan.metadata),
         "created": plan.created_at,
         "archived_at": plan.archived_at,
+        "deleted_at": plan.deleted_at,
     }
 
 
@@ -174,6 +178,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "archived_at": None,
+    "deleted_at": None,
 }
 
 PLANS: Final = Resource(
@@ -252,3 +257,15 @@ async def archive_plan(call: Call, _body: NoBody) -> Intention:
     """Archive a plan: nobody new can subscribe to it."""
     plan_id = PLANS.id_of(call)
     return PLANS.changed(plan_id, ArchivePlan(plan_id=plan_id))
+
+
+@PLANS.changes(
+    "DELETE",
+    body=NoBody,
+    example={"active": False, "archived_at": "2026-02-01T00:00:00Z", "deleted_at": "2026-02-01T00:00:00Z"},
+    refusals=(PlanInUse,),
+)
+async def delete_plan(call: Call, _body: NoBody) -> Intention:
+    """Delete a plan that has no prices, or whose prices were all deleted. One that is in use can be archived."""
+    plan_id = PLANS.id_of(call)
+    return PLANS.changed(plan_id, DeletePlan(plan_id=plan_id))

@@ -30,7 +30,9 @@ from domain.catalog.price import (
     ArchivePrice,
     BillingTiming,
     CreatePrice,
+    DeletePrice,
     PlanPrice,
+    PriceInUse,
 )
 from domain.identity.permissions import Permission
 from domain.kernel.identifiers import PRICE as PREFIX
@@ -95,6 +97,7 @@ class PriceResource(TypedDict):
     metadata: dict[str, str]
     created: datetime
     archived_at: datetime | None
+    deleted_at: datetime | None
 
 
 def price_resource(price: PlanPrice) -> PriceResource:
@@ -114,6 +117,7 @@ def price_resource(price: PlanPrice) -> PriceResource:
         "metadata": dict(price.metadata),
         "created": price.created_at,
         "archived_at": price.archived_at,
+        "deleted_at": price.deleted_at,
     }
 
 
@@ -150,6 +154,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "archived_at": None,
+    "deleted_at": None,
 }
 
 PRICES: Final = Resource(
@@ -226,3 +231,15 @@ async def archive_price(call: Call, _body: NoBody) -> Intention:
     """Archive a price: nobody new can subscribe to it."""
     price_id = PRICES.id_of(call)
     return PRICES.changed(price_id, ArchivePrice(price_id=price_id))
+
+
+@PRICES.changes(
+    "DELETE",
+    body=NoBody,
+    example={"active": False, "archived_at": "2026-02-01T00:00:00Z", "deleted_at": "2026-02-01T00:00:00Z"},
+    refusals=(PriceInUse,),
+)
+async def delete_price(call: Call, _body: NoBody) -> Intention:
+    """Delete a price that nobody has subscribed to. One that somebody has can be archived."""
+    price_id = PRICES.id_of(call)
+    return PRICES.changed(price_id, DeletePrice(price_id=price_id))

@@ -17,7 +17,9 @@ from domain.catalog.product import (
     ArchiveProduct,
     ChangeProduct,
     CreateProduct,
+    DeleteProduct,
     Product,
+    ProductInUse,
     ProductIsArchived,
 )
 from domain.identity.permissions import Permission
@@ -57,6 +59,7 @@ class ProductResource(TypedDict):
     metadata: dict[str, str]
     created: datetime
     archived_at: datetime | None
+    deleted_at: datetime | None
 
 
 def product_resource(product: Product) -> ProductResource:
@@ -72,6 +75,7 @@ def product_resource(product: Product) -> ProductResource:
         "metadata": dict(product.metadata),
         "created": product.created_at,
         "archived_at": product.archived_at,
+        "deleted_at": product.deleted_at,
     }
 
 
@@ -86,6 +90,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "metadata": {"order": "4711"},
     "created": "2026-01-01T00:00:00Z",
     "archived_at": None,
+    "deleted_at": None,
 }
 
 PRODUCTS: Final = Resource(
@@ -154,3 +159,15 @@ async def archive_product(call: Call, _body: NoBody) -> Intention:
     """Archive a product: it gets no new plans."""
     product_id = PRODUCTS.id_of(call)
     return PRODUCTS.changed(product_id, ArchiveProduct(product_id=product_id))
+
+
+@PRODUCTS.changes(
+    "DELETE",
+    body=NoBody,
+    example={"active": False, "archived_at": "2026-02-01T00:00:00Z", "deleted_at": "2026-02-01T00:00:00Z"},
+    refusals=(ProductInUse,),
+)
+async def delete_product(call: Call, _body: NoBody) -> Intention:
+    """Delete a product that no plan, coupon or invoice names. One that is in use can be archived."""
+    product_id = PRODUCTS.id_of(call)
+    return PRODUCTS.changed(product_id, DeleteProduct(product_id=product_id))

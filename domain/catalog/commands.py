@@ -11,20 +11,40 @@ from domain.catalog.plan import (
     ArchivePlan,
     ChangePlanTerms,
     CreatePlan,
+    DeletePlan,
     PlanArchived,
     PlanCreated,
+    PlanDeleted,
+    PlanFreed,
+    PlanInUse,
     PlanTerms,
+    PlanUsed,
     PlanVersionAdded,
     check_terms,
 )
-from domain.catalog.price import PRICE, ArchivePrice, CreatePrice, PriceArchived, PriceCreated, check_billable
+from domain.catalog.price import (
+    PRICE,
+    ArchivePrice,
+    CreatePrice,
+    DeletePrice,
+    PriceArchived,
+    PriceCreated,
+    PriceDeleted,
+    PriceInUse,
+    check_billable,
+)
 from domain.catalog.product import (
     PRODUCT,
     ArchiveProduct,
     ChangeProduct,
     CreateProduct,
+    DeleteProduct,
     ProductArchived,
     ProductCreated,
+    ProductDeleted,
+    ProductFreed,
+    ProductInUse,
+    ProductUsed,
     ProductVersionAdded,
 )
 from domain.kernel.stream import Decision, Handler, Streams
@@ -67,6 +87,16 @@ def archive_product(command: ArchiveProduct, streams: Streams, now: datetime) ->
     return Decision(now, [PRODUCT.change(ProductArchived(product_id=command.product_id, archived_at=now))])
 
 
+def delete_product(command: DeleteProduct, streams: Streams, now: datetime) -> Decision:
+    """Raises ProductInUse, which names what rests on it."""
+    product = PRODUCT.of(streams, command.product_id)
+    if product.used_by:
+        raise ProductInUse(product=product.product_id, used_by=product.used_by[0], uses=len(product.used_by))
+    if product.deleted_at is not None:
+        return Decision(now, [])
+    return Decision(now, [PRODUCT.change(ProductDeleted(product_id=product.product_id, deleted_at=now))])
+
+
 def create_plan(command: CreatePlan, streams: Streams, now: datetime) -> Decision:
     """A new plan needs a product that is on sale."""
     products.on_sale(streams, command.product_id)
@@ -80,7 +110,8 @@ def create_plan(command: CreatePlan, streams: Streams, now: datetime) -> Decisio
         metadata=command.metadata,
         created_at=now,
     )
-    return Decision(now, [PLAN.change(created)])
+    used = ProductUsed(product_id=command.product_id, by=command.plan_id)
+    return Decision(now, [PLAN.change(created), PRODUCT.change(used)])
 
 
 def change_plan_terms(command: ChangePlanTerms, streams: Streams, now: datetime) -> Decision:
@@ -104,6 +135,17 @@ def archive_plan(command: ArchivePlan, streams: Streams, now: datetime) -> Decis
     return Decision(now, [PLAN.change(PlanArchived(plan_id=command.plan_id, archived_at=now))])
 
 
+def delete_plan(command: DeletePlan, streams: Streams, now: datetime) -> Decision:
+    """Its product is free of it. Raises PlanInUse, which names a price of it."""
+    plan = PLAN.of(streams, command.plan_id)
+    if plan.used_by:
+        raise PlanInUse(plan=plan.plan_id, used_by=plan.used_by[0], uses=len(plan.used_by))
+    if plan.deleted_at is not None:
+        return Decision(now, [])
+    freed = ProductFreed(product_id=plan.product_id, by=plan.plan_id)
+    return Decision(now, [PLAN.change(PlanDeleted(plan_id=plan.plan_id, deleted_at=now)), PRODUCT.change(freed)])
+
+
 def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decision:
     """A new price needs a plan that is on sale."""
     plans.on_sale(streams, command.plan_id)
@@ -122,7 +164,8 @@ def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decis
         metadata=command.metadata,
         created_at=now,
     )
-    return Decision(now, [PRICE.change(created)])
+    used = PlanUsed(plan_id=command.plan_id, by=command.price_id)
+    return Decision(now, [PRICE.change(created), PLAN.change(used)])
 
 
 def archive_price(command: ArchivePrice, streams: Streams, now: datetime) -> Decision:
@@ -131,13 +174,27 @@ def archive_price(command: ArchivePrice, streams: Streams, now: datetime) -> Dec
     return Decision(now, [PRICE.change(PriceArchived(price_id=command.price_id, archived_at=now))])
 
 
+def delete_price(command: DeletePrice, streams: Streams, now: datetime) -> Decision:
+    """Its plan is free of it. Raises PriceInUse, which names the first subscription to it."""
+    price = PRICE.of(streams, command.price_id)
+    if price.used_by is not None:
+        raise PriceInUse(price=price.price_id, used_by=price.used_by)
+    if price.deleted_at is not None:
+        return Decision(now, [])
+    freed = PlanFreed(plan_id=price.plan_id, by=price.price_id)
+    return Decision(now, [PRICE.change(PriceDeleted(price_id=price.price_id, deleted_at=now)), PLAN.change(freed)])
+
+
 HANDLERS: Final[Mapping[type, Handler]] = {
     CreateProduct: create_product,
     ChangeProduct: change_product,
     ArchiveProduct: archive_product,
+    DeleteProduct: delete_product,
     CreatePlan: create_plan,
     ChangePlanTerms: change_plan_terms,
     ArchivePlan: archive_plan,
+    DeletePlan: delete_plan,
     CreatePrice: create_price,
     ArchivePrice: archive_price,
+    DeletePrice: delete_price,
 }

@@ -53,6 +53,11 @@ class ArchivePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeletePlan:
+    plan_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCreated:
     plan_id: str
     product_id: str
@@ -76,11 +81,33 @@ class PlanArchived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanUsed:
+    """`by` is a price of it."""
+
+    plan_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFreed:
+    """That price was deleted."""
+
+    plan_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanDeleted:
+    plan_id: str
+    deleted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanMetadataSet(MetadataSet):
     plan_id: str
 
 
-PlanEvent = PlanCreated | PlanVersionAdded | PlanArchived | PlanMetadataSet
+PlanEvent = PlanCreated | PlanVersionAdded | PlanArchived | PlanUsed | PlanFreed | PlanDeleted | PlanMetadataSet
 
 
 class PlanNotFound(Refusal):
@@ -120,8 +147,16 @@ class TrialTooLong(Refusal):
     param = "trial_days"
 
 
+class PlanInUse(Refusal):
+    """The plan has prices: archive it, or delete them first."""
+
+    code = "plan_in_use"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
+    """`used_by` are its prices. One that was deleted is archived, too."""
+
     plan_id: str
     product_id: str
     version: int
@@ -130,11 +165,15 @@ class Plan:
     metadata: Metadata
     created_at: datetime
     archived_at: datetime | None
+    deleted_at: datetime | None
+    used_by: tuple[str, ...]
 
 
 def on_sale(streams: Streams, plan_id: str) -> Plan:
     """The plan, if somebody new may subscribe to it: PlanNotFound or PlanIsArchived otherwise."""
     plan = PLAN.of(streams, plan_id)
+    if plan.deleted_at is not None:
+        raise PLAN.missing(plan_id)
     if plan.archived_at is not None:
         raise PlanIsArchived(plan=plan_id)
     return plan
@@ -165,6 +204,8 @@ def evolve(plan: Plan | None, event: PlanEvent) -> Plan:
             metadata=event.metadata,
             created_at=event.created_at,
             archived_at=None,
+            deleted_at=None,
+            used_by=(),
         )
     assert plan is not None, "the first event of a plan is plan.created"
     match event:
@@ -172,6 +213,12 @@ def evolve(plan: Plan | None, event: PlanEvent) -> Plan:
             return replace(plan, version=event.version, terms=event.terms)
         case PlanArchived():
             return replace(plan, archived_at=event.archived_at)
+        case PlanUsed():
+            return replace(plan, used_by=(*plan.used_by, event.by))
+        case PlanFreed():
+            return replace(plan, used_by=tuple(each for each in plan.used_by if each != event.by))
+        case PlanDeleted():
+            return replace(plan, archived_at=plan.archived_at or event.deleted_at, deleted_at=event.deleted_at)
         case PlanMetadataSet():
             return replace(plan, metadata=event.metadata)
 
@@ -180,6 +227,9 @@ EVENTS: dict[str, type] = {
     "plan.created": PlanCreated,
     "plan.version_added": PlanVersionAdded,
     "plan.archived": PlanArchived,
+    "plan.used": PlanUsed,
+    "plan.freed": PlanFreed,
+    "plan.deleted": PlanDeleted,
     "plan.metadata_set": PlanMetadataSet,
 }
 

@@ -1,4 +1,6 @@
-"""A price of a plan: how much, in which currencies, in advance or in arrears. Immutable; it can only be archived."""
+"""A price of a plan: how much, in which currencies, in advance or in arrears. Immutable; it can only be archived, or
+deleted while nobody has subscribed to it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,6 +57,11 @@ class ArchivePrice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeletePrice:
+    price_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceCreated:
     price_id: str
     plan_id: str
@@ -76,11 +83,25 @@ class PriceArchived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PriceUsed:
+    """`by` is the first subscription that it was sold to, or is to be."""
+
+    price_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceDeleted:
+    price_id: str
+    deleted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceMetadataSet(MetadataSet):
     price_id: str
 
 
-PriceEvent = PriceCreated | PriceArchived | PriceMetadataSet
+PriceEvent = PriceCreated | PriceArchived | PriceUsed | PriceDeleted | PriceMetadataSet
 
 
 class PriceNotFound(Refusal):
@@ -104,6 +125,12 @@ class PriceIsArchived(Refusal):
     param = "price"
 
 
+class PriceInUse(Refusal):
+    """The price was subscribed to: archive it, and nobody new subscribes to it."""
+
+    code = "price_in_use"
+
+
 class PriceModelNotBillable(Refusal):
     """The price counts usage, and usage is not metered yet: take flat, per_unit, graduated, volume or package."""
 
@@ -114,6 +141,8 @@ class PriceModelNotBillable(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanPrice:
+    """`used_by` is the first subscription to it. One that was deleted is archived, too."""
+
     price_id: str
     plan_id: str
     external_id: str | None
@@ -126,6 +155,8 @@ class PlanPrice:
     metadata: Metadata
     created_at: datetime
     archived_at: datetime | None
+    deleted_at: datetime | None
+    used_by: str | None
 
     def stated_in(self, currency: CurrencyCode) -> Price:
         """What it is in that currency. Raises NoPriceInCurrency."""
@@ -140,6 +171,8 @@ class PlanPrice:
 def on_sale(streams: Streams, price_id: str) -> PlanPrice:
     """The price, if it may be subscribed to: PriceNotFound or PriceIsArchived otherwise."""
     price = PRICE.of(streams, price_id)
+    if price.deleted_at is not None:
+        raise PRICE.missing(price_id)
     if price.archived_at is not None:
         raise PriceIsArchived(price=price_id)
     return price
@@ -185,11 +218,17 @@ def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
             metadata=event.metadata,
             created_at=event.created_at,
             archived_at=None,
+            deleted_at=None,
+            used_by=None,
         )
     assert price is not None, "the first event of a price is price.created"
     match event:
         case PriceArchived():
             return replace(price, archived_at=event.archived_at)
+        case PriceUsed():
+            return replace(price, used_by=event.by)
+        case PriceDeleted():
+            return replace(price, archived_at=price.archived_at or event.deleted_at, deleted_at=event.deleted_at)
         case PriceMetadataSet():
             return replace(price, metadata=event.metadata)
 
@@ -207,6 +246,8 @@ def claims(event: PriceEvent, price: PlanPrice) -> tuple[Claim, ...]:
 EVENTS: dict[str, type] = {
     "price.created": PriceCreated,
     "price.archived": PriceArchived,
+    "price.used": PriceUsed,
+    "price.deleted": PriceDeleted,
     "price.metadata_set": PriceMetadataSet,
 }
 

@@ -38,6 +38,11 @@ class ArchiveProduct:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteProduct:
+    product_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProductCreated:
     product_id: str
     name: str
@@ -63,11 +68,41 @@ class ProductArchived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProductUsed:
+    """`by` names it: a plan, a coupon, or the first invoice or waiting item with a line of it."""
+
+    product_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductFreed:
+    """That plan or coupon was deleted."""
+
+    product_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductDeleted:
+    product_id: str
+    deleted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProductMetadataSet(MetadataSet):
     product_id: str
 
 
-ProductEvent = ProductCreated | ProductVersionAdded | ProductArchived | ProductMetadataSet
+ProductEvent = (
+    ProductCreated
+    | ProductVersionAdded
+    | ProductArchived
+    | ProductUsed
+    | ProductFreed
+    | ProductDeleted
+    | ProductMetadataSet
+)
 
 
 class ProductNotFound(Refusal):
@@ -91,8 +126,16 @@ class ProductIsArchived(Refusal):
     param = "product"
 
 
+class ProductInUse(Refusal):
+    """A plan, a coupon or an invoice names the product: archive it, or delete what names it first."""
+
+    code = "product_in_use"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
+    """`used_by` names what rests on it. One that was deleted is archived, too."""
+
     product_id: str
     version: int
     name: str
@@ -101,11 +144,21 @@ class Product:
     metadata: Metadata
     created_at: datetime
     archived_at: datetime | None
+    deleted_at: datetime | None
+    used_by: tuple[str, ...]
+
+
+def living(streams: Streams, product_id: str) -> Product:
+    """The product, archived or not. Raises ProductNotFound, also for one that was deleted."""
+    product = PRODUCT.of(streams, product_id)
+    if product.deleted_at is not None:
+        raise PRODUCT.missing(product_id)
+    return product
 
 
 def on_sale(streams: Streams, product_id: str) -> Product:
     """The product, if it may still be sold: ProductNotFound or ProductIsArchived otherwise."""
-    product = PRODUCT.of(streams, product_id)
+    product = living(streams, product_id)
     if product.archived_at is not None:
         raise ProductIsArchived(product=product_id)
     return product
@@ -122,6 +175,8 @@ def evolve(product: Product | None, event: ProductEvent) -> Product:
             metadata=event.metadata,
             created_at=event.created_at,
             archived_at=None,
+            deleted_at=None,
+            used_by=(),
         )
     assert product is not None, "the first event of a product is product.created"
     match event:
@@ -135,6 +190,12 @@ def evolve(product: Product | None, event: ProductEvent) -> Product:
             )
         case ProductArchived():
             return replace(product, archived_at=event.archived_at)
+        case ProductUsed():
+            return replace(product, used_by=(*product.used_by, event.by))
+        case ProductFreed():
+            return replace(product, used_by=tuple(each for each in product.used_by if each != event.by))
+        case ProductDeleted():
+            return replace(product, archived_at=product.archived_at or event.deleted_at, deleted_at=event.deleted_at)
         case ProductMetadataSet():
             return replace(product, metadata=event.metadata)
 
@@ -143,6 +204,9 @@ EVENTS: dict[str, type] = {
     "product.created": ProductCreated,
     "product.version_added": ProductVersionAdded,
     "product.archived": ProductArchived,
+    "product.used": ProductUsed,
+    "product.freed": ProductFreed,
+    "product.deleted": ProductDeleted,
     "product.metadata_set": ProductMetadataSet,
 }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.catalog.product import PRODUCT, ProductNotFound
+from domain.catalog.product import PRODUCT, ProductFreed, ProductNotFound, ProductUsed, living
 from domain.customers.customer import CUSTOMER, Customer, customer_time, open_for_business
 from domain.customers.discounts import CustomerDiscountAttached
 from domain.discounts.computation import InvalidCoupon, check_coupon, check_redeemable
@@ -56,7 +56,7 @@ def create_coupon(command: CreateCoupon, streams: Streams, now: datetime) -> Dec
         if product_id in terms.product_ids[:nth]:
             raise InvalidCoupon(product=product_id, reason="named twice").at(f"products.{nth}")
         try:
-            PRODUCT.of(streams, product_id)
+            living(streams, product_id)
         except ProductNotFound as refused:
             raise refused.at(f"products.{nth}") from None
     created = CouponCreated(
@@ -67,7 +67,8 @@ def create_coupon(command: CreateCoupon, streams: Streams, now: datetime) -> Dec
         metadata=command.metadata,
         created_at=now,
     )
-    return Decision(now, [COUPON.change(created)])
+    used = [PRODUCT.change(ProductUsed(product_id=each, by=command.coupon_id)) for each in terms.product_ids]
+    return Decision(now, [COUPON.change(created), *used])
 
 
 def archive_coupon(command: ArchiveCoupon, streams: Streams, now: datetime) -> Decision:
@@ -83,7 +84,8 @@ def delete_coupon(command: DeleteCoupon, streams: Streams, now: datetime) -> Dec
         raise CouponInUse(coupon=command.coupon_id, redemptions=coupon.times_redeemed)
     if coupon.deleted_at is not None:
         return Decision(now, [])
-    return Decision(now, [COUPON.change(CouponDeleted(coupon_id=command.coupon_id, deleted_at=now))])
+    freed = [PRODUCT.change(ProductFreed(product_id=each, by=coupon.coupon_id)) for each in coupon.terms.product_ids]
+    return Decision(now, [COUPON.change(CouponDeleted(coupon_id=command.coupon_id, deleted_at=now)), *freed])
 
 
 def apply_coupon_to_customer(command: ApplyCouponToCustomer, streams: Streams, now: datetime) -> Decision:

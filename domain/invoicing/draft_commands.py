@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from domain.catalog.product import PRODUCT
+from domain.catalog.product import living
 from domain.customers.customer import (
     Customer,
     NotCustomersCurrency,
@@ -153,7 +153,7 @@ def of_its_product(line: InvoiceLine, streams: Streams) -> InvoiceLine:
     """The line with its product's tax category. Raises ProductNotFound."""
     if line.product_id is None:
         return line
-    return replace(line, tax_category=PRODUCT.of(streams, line.product_id).tax_category)
+    return replace(line, tax_category=living(streams, line.product_id).tax_category)
 
 
 def _open(streams: Streams, invoice_id: str, now: datetime) -> tuple[Invoice, DraftTerms, datetime]:

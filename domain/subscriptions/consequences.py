@@ -1,9 +1,10 @@
-"""What becomes of a subscription when something becomes of its invoices."""
+"""What becomes of a subscription when something becomes of its invoices, and of the prices that it is sold."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from domain.catalog.price import PRICE, PriceUsed
 from domain.customers.consolidation import CustomerBilledApart
 from domain.customers.customer import CUSTOMER
 from domain.discounts.discount import DiscountEnded
@@ -14,11 +15,12 @@ from domain.invoicing.settlement import InvoiceMarkedUncollectible, InvoicePaid
 from domain.kernel.consequences import After, Consequence
 from domain.kernel.stream import Change, Streams
 from domain.subscriptions.cancellation import SubscriptionCanceled
+from domain.subscriptions.change import SubscriptionChanged, SubscriptionChangeScheduled
 from domain.subscriptions.collection import SubscriptionPastDue, SubscriptionRecovered
 from domain.subscriptions.discounts import SubscriptionDiscountEnded
 from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.state import Subscription, SubscriptionStatus
-from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionCreated
 
 
 def recovered(
@@ -71,6 +73,21 @@ def no_longer_discounted(event: DiscountEnded, streams: Streams, at: datetime) -
     return [SUBSCRIPTION.change(ended)]
 
 
+def sold(
+    event: SubscriptionCreated | SubscriptionChanged | SubscriptionChangeScheduled, streams: Streams, at: datetime
+) -> list[Change]:
+    """What is sold for the first time, or is to be, is not deleted any more. One subscription says it for all that come
+    after it, so that prices are not written to by every sale.
+    """
+    terms = event.change.terms if isinstance(event, SubscriptionChangeScheduled) else event.terms
+    prices = (PRICE.of(streams, item.price_id) for item in terms.items)
+    return [
+        PRICE.change(PriceUsed(price_id=price.price_id, by=event.subscription_id))
+        for price in prices
+        if price.used_by is None
+    ]
+
+
 CONSEQUENCES: Final[Mapping[type, Consequence]] = {
     InvoicePaid: recovered,
     InvoiceVoided: recovered,
@@ -78,4 +95,7 @@ CONSEQUENCES: Final[Mapping[type, Consequence]] = {
     InvoiceCollectionFailed: past_due,
     SubscriptionCanceled: billed_apart,
     DiscountEnded: no_longer_discounted,
+    SubscriptionCreated: sold,
+    SubscriptionChanged: sold,
+    SubscriptionChangeScheduled: sold,
 }

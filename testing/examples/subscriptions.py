@@ -9,7 +9,7 @@ from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE, INVOICE_LINE, derived_id
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
-from domain.catalog.price import BillingTiming
+from domain.catalog.price import BillingTiming, PriceUsed
 from domain.pricing.models import WHOLE_PERIOD, Price
 from domain.kernel.rounding import STANDARD_ROUNDING
 from domain.kernel.stream import Event, Schedule, WorkKind
@@ -89,6 +89,11 @@ def created(*items: SubscriptionItem, **changes: Any) -> SubscriptionCreated:
         "created_at": NOW,
     }
     return SubscriptionCreated(**facts | changes)
+
+
+def price_used(price_id: str = PRICE_ID) -> PriceUsed:
+    """That it is the first subscription to the price."""
+    return PriceUsed(price_id=price_id, by=SUBSCRIPTION_ID)
 
 
 def period_started(index: int, start: datetime, end: datetime, *, invoiced: bool = True) -> SubscriptionPeriodStarted:

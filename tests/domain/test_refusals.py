@@ -209,6 +209,9 @@ PROMISED = """
     CouponIsArchived             coupon_archived                conflict   coupon
     CouponIsDeleted              coupon_deleted                 conflict   coupon
     CouponInUse                  coupon_in_use                  conflict   -
+    ProductInUse                 product_in_use                 conflict   -
+    PlanInUse                    plan_in_use                    conflict   -
+    PriceInUse                   price_in_use                   conflict   -
     CouponAlreadyApplied         coupon_already_applied         conflict   coupon
     TooManyDiscounts             too_many_discounts             conflict   coupon
     AmbiguousDiscount            ambiguous_discount             invalid    customer

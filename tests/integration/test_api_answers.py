@@ -136,11 +136,13 @@ async def tell(story: Story) -> None:
     old = await story.do("create_product", {"name": "Old"})
     await story.do("archive_product", product_id=old["id"])
     await story.do("update_product", ORDER, product_id=old["id"])
+    await story.do("delete_product", product_id=old["id"])
     terms = {"name": "Monthly", "interval": {"unit": "month", "count": 1}, "features": [{"key": "seats", "limit": 3}]}
     plan = await story.do("create_plan", {"product": product["id"], **terms, **ORDER})
     await story.do("update_plan", terms | {"name": "Monthly, better", **MOVED}, plan_id=plan["id"])
     shelved = await story.do("create_plan", {"product": product["id"], **terms})
     await story.do("archive_plan", plan_id=shelved["id"])
+    await story.do("delete_plan", plan_id=shelved["id"])
     flat = {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}}
     price = await story.do("create_price", {"plan": plan["id"], "model": flat, "external_id": "p-1", **ORDER})
     await story.do("update_price", MOVED, price_id=price["id"])
@@ -151,6 +153,7 @@ async def tell(story: Story) -> None:
     dollars = await story.do("create_price", {"plan": plan["id"], "model": usd})
     archived = await story.do("create_price", {"plan": plan["id"], "model": flat})
     await story.do("archive_price", price_id=archived["id"])
+    await story.do("delete_price", price_id=archived["id"])
     support = await story.do(
         "create_plan", {"product": product["id"], "name": "Support", "interval": {"unit": "year"}, "add_on": True}
     )

@@ -15,6 +15,7 @@ from domain.catalog.plan import (
     PlanIsArchived,
     PlanNotFound,
     PlanTerms,
+    PlanUsed,
     PlanVersionAdded,
     TrialTooLong,
 )
@@ -37,6 +38,7 @@ from domain.catalog.product import (
     ProductCreated,
     ProductIsArchived,
     ProductNotFound,
+    ProductUsed,
     ProductVersionAdded,
 )
 from domain.kernel.billing_period import Interval, IntervalUnit
@@ -129,7 +131,8 @@ def test_an_unknown_product_is_not_found(command: ChangeProduct | ArchiveProduct
 
 def test_a_plan_of_a_product_on_sale_is_created_once() -> None:
     created = PlanCreated(plan_id=PLAN_ID, product_id=PRODUCT_ID, terms=TERMS, created_at=NOW)
-    given(CREATE_PRODUCT).when(CREATE_PLAN).then(created).when(CREATE_PLAN).then_refused(PlanAlreadyExists)
+    used = ProductUsed(product_id=PRODUCT_ID, by=PLAN_ID)
+    given(CREATE_PRODUCT).when(CREATE_PLAN).then(created, used).when(CREATE_PLAN).then_refused(PlanAlreadyExists)
 
 
 def test_an_archived_product_gets_no_new_plan() -> None:
@@ -186,7 +189,7 @@ def test_a_price_of_a_plan_on_sale_is_created_once() -> None:
     (
         given(CREATE_PRODUCT, CREATE_PLAN)
         .when(CREATE_PRICE)
-        .then(created)
+        .then(created, PlanUsed(plan_id=PLAN_ID, by=PRICE_ID))
         .then_claims()
         .when(CREATE_PRICE)
         .then_refused(PriceAlreadyExists, price=PRICE_ID)

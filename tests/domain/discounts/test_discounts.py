@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.catalog.product import ProductNotFound
+from domain.catalog.product import ProductNotFound, ProductUsed
 from domain.customers.customer import CUSTOMER, CustomerIsDeleted
 from domain.customers.discounts import (
     MAX_REMOVED_KEPT,
@@ -145,7 +145,8 @@ def test_a_coupon_is_made_archived_and_once_only() -> None:
                 max_redemptions=5,
                 redeem_before=MARCH,
                 created_at=NOW,
-            )
+            ),
+            ProductUsed(product_id=PRODUCT_ID, by=COUPON_ID),
         )
         .then_posts()
         .when(ArchiveCoupon(coupon_id=COUPON_ID))
@@ -282,6 +283,7 @@ def test_the_first_invoice_of_a_subscription_that_begins_with_a_coupon_is_discou
     result = on_sale(create_coupon()).when(subscribe(coupons=begins_with(1)))
     assert [type(event).__name__ for event in result.done.events] == [
         "SubscriptionCreated",
+        "PriceUsed",
         "CouponRedeemed",
         "DiscountAttached",
         "SubscriptionDiscountAttached",
@@ -292,7 +294,7 @@ def test_the_first_invoice_of_a_subscription_that_begins_with_a_coupon_is_discou
         "DiscountEnded",
         "SubscriptionDiscountEnded",
     ]
-    assert result.done.events[3] == SubscriptionDiscountAttached(
+    assert result.done.events[4] == SubscriptionDiscountAttached(
         subscription_id=SUBSCRIPTION_ID, discount_id=DISCOUNT_ID
     )
     (invoice,) = invoices(result)

@@ -47,6 +47,7 @@ from testing.examples.subscriptions import (
     period_claim,
     period_invoice,
     period_started,
+    price_used,
     renew,
     timer,
 )
@@ -74,7 +75,7 @@ def test_what_begins_later_bills_nothing_until_then() -> None:
     (
         on_sale()
         .when(starts_at(MARCH))
-        .then(created(starts_at=MARCH, anchor_at=MARCH))
+        .then(created(starts_at=MARCH, anchor_at=MARCH), price_used())
         .then_posts()
         .then_claims()
         .then_schedules(timer(MARCH))
@@ -97,7 +98,7 @@ def test_a_trial_that_begins_later_runs_before_the_first_period() -> None:
     (
         on_sale()
         .when(starts_at(MARCH, trial_days=7))
-        .then(created(starts_at=MARCH, anchor_at=trial_end, trial_end=trial_end))
+        .then(created(starts_at=MARCH, anchor_at=trial_end, trial_end=trial_end), price_used())
         .then_schedules(timer(MARCH))
         .when(end_trial())
         .then_refused(SubscriptionNotTrialing, status="incomplete")
@@ -214,7 +215,7 @@ def test_a_trial_in_the_past_is_over_and_one_that_runs_goes_on() -> None:
     (
         on_sale()
         .when(starts_at(ten_days_ago, trial_days=14))
-        .then(created(starts_at=ten_days_ago, anchor_at=end, trial_end=end))
+        .then(created(starts_at=ten_days_ago, anchor_at=end, trial_end=end), price_used())
         .then_schedules(timer(end))
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, status=SubscriptionStatus.TRIALING)
     )

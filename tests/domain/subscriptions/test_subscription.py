@@ -69,6 +69,7 @@ from testing.examples.subscriptions import (
     period_claim,
     period_invoice,
     period_started,
+    price_used,
     renew,
     timer,
 )
@@ -84,6 +85,7 @@ def test_a_subscription_in_advance_begins_with_its_first_period_and_invoice() ->
         .when(subscribe())
         .then(
             created(),
+            price_used(),
             period_started(0, NOW, FEBRUARY),
             *invoiced(
                 1,
@@ -109,6 +111,7 @@ def test_a_subscription_in_arrears_begins_without_an_invoice() -> None:
         .when(subscribe(ARREARS_PRICE_ID))
         .then(
             created(item(ARREARS_PRICE_ID, timing=IN_ARREARS)),
+            price_used(ARREARS_PRICE_ID),
             period_started(0, NOW, FEBRUARY, invoiced=False),
         )
         .then_posts()
@@ -122,6 +125,7 @@ def test_a_free_price_is_invoiced_and_paid_at_once() -> None:
     outcome = given(create_customer(), *plan_on_sale(in_advance=flat(0))).when(subscribe())
     assert [type(event).__name__ for event in outcome.done.events] == [
         "SubscriptionCreated",
+        "PriceUsed",
         "SubscriptionPeriodStarted",
         "InvoiceNumberTaken",
         "InvoiceFinalized",
@@ -135,7 +139,7 @@ def test_the_first_period_of_a_trial_begins_when_the_trial_ends() -> None:
     (
         given(create_customer(), *plan_on_sale(trial_days=14))
         .when(subscribe())
-        .then(created(anchor_at=ends_at, trial_end=ends_at))
+        .then(created(anchor_at=ends_at, trial_end=ends_at), price_used())
         .then_posts()
         .then_claims()
         .then_schedules(timer(ends_at))
