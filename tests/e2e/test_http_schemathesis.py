@@ -54,6 +54,7 @@ BEYOND_SCHEMA = {
     "change_not_ahead",
     "contradictory_change",
     "anchor_must_be_reset",
+    "contradictory_anchor",
     "basis_needs_months",
     "resumption_not_ahead",
     "unknown_cursor",
