@@ -145,7 +145,7 @@ async def test_a_real_decisions_record_holds_just_the_streams_it_only_read() -> 
     events = await MemoryLog(store).read(after=0, limit=100)
     firsts = [place for place, event in enumerate(events) if event.decision is not None]
     created, renewed = ([*events[start:end]] for start, end in ((firsts[-2], firsts[-1]), (firsts[-1], None)))
-    sold = {("product", product, 1), ("plan", plan, 1), ("price", price, 1)}
+    sold = {("product", product, 2), ("plan", plan, 2)}  # the price is told that it was sold
     untaxed = {("tax_settings", "tax", 0), ("billing_settings", "billing", 0)}
     for decided, command, only_read in (
         (created, "CreateSubscription", {("customer", customer, 1), *untaxed, *sold}),
