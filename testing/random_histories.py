@@ -15,9 +15,9 @@ from domain.approvals.approval import (
     WantedEntry,
     WithdrawApproval,
 )
-from domain.catalog.plan import ArchivePlan, ChangePlanTerms, DeletePlan
+from domain.catalog.plan import ArchivePlan, ChangePlanTerms, CreatePlan, DeletePlan, PlanTerms
 from domain.catalog.price import ArchivePrice, BillingTiming, CreatePrice, DeletePrice
-from domain.catalog.product import ArchiveProduct, ChangeProduct, DeleteProduct
+from domain.catalog.product import ArchiveProduct, ChangeProduct, CreateProduct, DeleteProduct
 from domain.commands import ChangeMetadata
 from domain.customers.customer import (
     DeleteCustomer,
@@ -190,6 +190,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             yield from _random_coupons(known, new, usd.amount)
             if draw.random() < 0.05:
                 yield ArchivePlan(plan_id=some("plan"))
+            elif draw.random() < 0.1:
+                yield from _made_by_mistake(new)
         case 4 | 5 | 6:
             yield CreateSubscription(
                 subscription_id=new("sub_"),
@@ -317,10 +319,6 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 yield ArchiveProduct(product_id=some("product"))
             elif rare < 0.15:
                 yield ArchivePrice(price_id=known["price"][-1])
-            elif rare < 0.3:
-                yield DeletePrice(price_id=known["price"][-1])
-                yield DeletePlan(plan_id=known["plan"][-1])
-                yield DeleteProduct(product_id=known["product"][-1])
         case 17:
             subscriptions = (
                 history.state(tenant, SUBSCRIPTION, key) for key in reversed(known.get("subscription", []))
@@ -373,6 +371,16 @@ def _counted(now: datetime, n: int) -> dict[str, Any]:
         "anchor_at": now + timedelta(days=n % 80 - 40) if is_anchored else None,
         "stub": StubPeriod.FREE if n % 5 == 0 else StubPeriod.PRORATED,
     }
+
+
+def _made_by_mistake(new: Callable[[str], str]) -> Iterator[Command]:
+    """What nothing uses is archived, and deleted once what names it is."""
+    product_id, plan_id, price_id = new("prod_"), new("plan_"), new("price_")
+    yield CreateProduct(product_id=product_id, name="Mistaken")
+    yield CreatePlan(plan_id=plan_id, product_id=product_id, terms=PlanTerms(name="Mistaken", interval=MONTH))
+    yield CreatePrice(price_id=price_id, plan_id=plan_id, price=Flat(amount=Money(1, USD)))
+    yield from (ArchivePrice(price_id=price_id), ArchivePlan(plan_id=plan_id), ArchiveProduct(product_id=product_id))
+    yield from (DeletePrice(price_id=price_id), DeletePlan(plan_id=plan_id), DeleteProduct(product_id=product_id))
 
 
 def _changes_of_mind(history: History, subscription_id: str, n: int) -> Iterator[Command]:
