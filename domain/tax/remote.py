@@ -61,7 +61,9 @@ class TaxQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredTax:
-    """One tax of a line: `amount` is `percent` of `taxable`, which is the line without tax, or a part of that."""
+    """One tax of a line: `amount` is `percent` of `taxable`, which is the line without tax. A tax on a part of that has
+    the percentage that it comes to: what is credited later is in proportion to the line.
+    """
 
     country: str
     region: str | None
@@ -148,7 +150,9 @@ def _unfit(asked: TaxQuestionLine, line: AnsweredLine, place: TaxLocation) -> st
             return "percent"
         if not 0 < len(each.kind) <= MAX_KIND_CHARACTERS or not _is_in(each, place):
             return "jurisdiction"
-        if not _is_part(each.taxable.amount, net) or not _is_part(each.amount.amount, asked.amount.amount):
+        if each.taxable.amount != net:
+            return "taxable"
+        if not _is_part(each.amount.amount, asked.amount.amount):
             return "amount"
         exact = percent_of(Fraction(each.taxable.amount), each.percent)
         if abs(exact - each.amount.amount) > MAX_APART:

@@ -1,6 +1,6 @@
 """Due work in PostgreSQL: rows that commands write and finish, taken by lease with SKIP LOCKED."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -50,7 +50,7 @@ WHERE tenant_id = $1 AND clock_id = $2 AND runs_on_clock AND NOT held AND due_at
 ORDER BY due_at LIMIT 1
 """
 TIMERS: Final = f"""
-SELECT {_COLUMNS} FROM log.due_work w WHERE tenant_id = $1 AND clock_id = $2 AND runs_on_clock
+SELECT {_COLUMNS} FROM log.due_work w WHERE tenant_id = $1 AND clock_id = $2 AND (runs_on_clock OR kind = ANY($4))
 ORDER BY due_at, kind, subject LIMIT $3
 """  # noqa: S608  constants
 OUTSTANDING: Final = """
@@ -127,9 +127,10 @@ class PostgresDueWork:
         rows = await self._pool.fetch(CLAIM_FOR_CLOCK, tenant_id, clock_id, at, owner, lease_ms, limit)
         return sorted(map(_work, rows), key=lambda work: (work.due_at, work.kind, work.subject))
 
-    async def timers(self, tenant_id: str, clock_id: str, *, limit: int) -> list[Work]:
+    async def timers(self, tenant_id: str, clock_id: str, *, limit: int, also: Collection[WorkKind] = ()) -> list[Work]:
         """See `port.DueWorkQueue`."""
-        return [_work(row) for row in await self._pool.fetch(TIMERS, tenant_id, clock_id, limit)]
+        kinds = [kind.value for kind in also]
+        return [_work(row) for row in await self._pool.fetch(TIMERS, tenant_id, clock_id, limit, kinds)]
 
     async def outstanding(self, tenant_id: str, clock_id: str) -> int:
         """See `port.DueWorkQueue`."""

@@ -5,7 +5,7 @@ A `MemoryStore` stands for the database; any number of writers, logs and queues 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -362,11 +362,12 @@ class MemoryDueWork:
         )
         return state.work
 
-    def _timers(self, tenant_id: str, clock_id: str) -> list[_WorkState]:
+    def _timers(self, tenant_id: str, clock_id: str, also: Collection[WorkKind] = ()) -> list[_WorkState]:
         found = [
             state
             for state in self._store.work.values()
-            if (state.work.tenant_id, state.work.clock_id) == (tenant_id, clock_id) and state.work.runs_on_clock
+            if (state.work.tenant_id, state.work.clock_id) == (tenant_id, clock_id)
+            and (state.work.runs_on_clock or state.work.kind in also)
         ]
         return sorted(found, key=lambda state: (state.work.due_at, state.work.kind, state.work.subject))
 
@@ -386,9 +387,9 @@ class MemoryDueWork:
         free = [s for s in self._on_clock(tenant_id, clock_id, at) if s.lease_until is None or s.lease_until <= now]
         return [self._lease(state, owner, lease_ms, now) for state in free[:limit]]
 
-    async def timers(self, tenant_id: str, clock_id: str, *, limit: int) -> list[Work]:
+    async def timers(self, tenant_id: str, clock_id: str, *, limit: int, also: Collection[WorkKind] = ()) -> list[Work]:
         """See `port.DueWorkQueue`."""
-        return [state.work for state in self._timers(tenant_id, clock_id)[:limit]]
+        return [state.work for state in self._timers(tenant_id, clock_id, also)[:limit]]
 
     async def outstanding(self, tenant_id: str, clock_id: str) -> int:
         """See `port.DueWorkQueue`."""

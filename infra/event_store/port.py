@@ -3,7 +3,7 @@
 Two implementations pass one contract suite: PostgreSQL (`writer.py`, `log.py`) and an in-memory twin (`memory.py`).
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -304,8 +304,10 @@ class DueWorkQueue(Protocol):
         """Take work that the test clock runs and that is due at or before `at`, in order of (due, kind, subject)."""
         ...
 
-    async def timers(self, tenant_id: str, clock_id: str, *, limit: int) -> list[Work]:
-        """Work that the test clock would run, whenever it is due, leased, held or neither, the earliest due first."""
+    async def timers(self, tenant_id: str, clock_id: str, *, limit: int, also: Collection[WorkKind] = ()) -> list[Work]:
+        """Work that the test clock would run, whenever it is due, leased, held or neither, the earliest due first; and
+        its work of the kinds `also`, which runs in real time.
+        """
         ...
 
     async def outstanding(self, tenant_id: str, clock_id: str) -> int:

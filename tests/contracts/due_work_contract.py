@@ -201,6 +201,9 @@ class DueWorkContract:
         assert [work.subject for work in await due.timers(TENANT, "clock_1", limit=10)] == ["c1", "c2", "c3"]
         assert [work.subject for work in await due.timers(TENANT, "clock_1", limit=2)] == ["c1", "c2"]
         assert await due.timers("another", "clock_1", limit=10) == []
+        also = await due.timers(TENANT, "clock_1", limit=10, also=(KIND,))
+        assert [work.subject for work in also] == ["c1", "c2", "c3", "c4"]
+        assert len(await due.timers(TENANT, "clock_1", limit=10, also=(WorkKind.CLOCK_ADVANCE,))) == 3
 
     async def test_work_in_real_time_keeps_its_test_clock_from_moving_on(self, cell: Cell) -> None:
         writer = cell.open_writer()

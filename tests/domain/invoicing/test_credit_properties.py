@@ -14,10 +14,14 @@ from domain.invoicing.credit_amounts import CreditExceedsLine, NothingToCredit
 from domain.invoicing.credit_note import CreditExceedsInvoice, IssueCreditNote, WantedCredit
 from domain.invoicing.crediting import left_of
 from domain.invoicing.invoice import INVOICE
+from domain.invoicing.remote_taxation import question_of
 from domain.invoicing.state import Invoice
+from domain.invoicing.tax_request import FinalizeWithTax
 from domain.kernel.money import Money
+from domain.tax.remote import TaxCalculator
+from domain.tax.settings import ChangeTaxSettings
 from testing.examples.streams import INVOICE_ID, customer_created, draft, id_of, line, usd
-from testing.examples.taxes import BERLIN, IN_GERMANY, PARIS, QUEBEC, create_rate, register
+from testing.examples.taxes import BERLIN, IN_GERMANY, PARIS, QUEBEC, answer_to, create_rate, register
 from testing.specification import Given, given
 from tests.lengths import LENGTH
 
@@ -43,7 +47,8 @@ credits_asked = st.lists(
 )
 
 
-def billed(place: TaxLocation, wanted: list[tuple[int, int, bool]]) -> Given:
+def billed(place: TaxLocation, wanted: list[tuple[int, int, bool]], percents: tuple[str, ...] = ()) -> Given:
+    """Finalized with taxes of the table, or of these percentages by a calculator outside."""
     made = tuple(
         line(
             line_id=id_of("il_", 10 + nth),
@@ -53,7 +58,14 @@ def billed(place: TaxLocation, wanted: list[tuple[int, int, bool]]) -> Given:
         )
         for nth, (amount, quantity, inclusive) in enumerate(wanted)
     )
-    return given(*SELLER, customer_created(tax_location=place), draft(*made), FinalizeInvoice(invoice_id=INVOICE_ID))
+    calculator = ChangeTaxSettings(calculator=TaxCalculator.REMOTE if percents else TaxCalculator.TABLE)
+    seller, customer = (*SELLER, calculator), customer_created(tax_location=place)
+    story = given(*seller, customer, draft(*made), FinalizeInvoice(invoice_id=INVOICE_ID))
+    asked_of: Invoice = story.books.states[INVOICE.name, INVOICE_ID]
+    if asked_of.awaited_tax is None:
+        return story
+    answer = answer_to(question_of(asked_of), *percents)
+    return story.and_then(FinalizeWithTax(invoice_id=INVOICE_ID, attempt=1, answer=answer))
 
 
 def asked(invoice: Invoice, kind: str, n: int, amount: int) -> Mapping[str, Any]:
@@ -71,11 +83,14 @@ def asked(invoice: Invoice, kind: str, n: int, amount: int) -> Mapping[str, Any]
 
 
 @settings(max_examples=LENGTH.scaled(60), deadline=None)
-@drawn(place=places, wanted=lines, parts=credits_asked)
+@drawn(place=places, wanted=lines, parts=credits_asked, percents=st.sampled_from(((), ("19",), ("5", "9.975"), ("0",))))
 def test_parts_sum_to_the_invoice_line_by_line_and_rate_by_rate(
-    place: TaxLocation, wanted: list[tuple[int, int, bool]], parts: list[tuple[str, int, int]]
+    place: TaxLocation,
+    wanted: list[tuple[int, int, bool]],
+    parts: list[tuple[str, int, int]],
+    percents: tuple[str, ...],
 ) -> None:
-    story = billed(place, wanted)
+    story = billed(place, wanted, percents)
 
     def now() -> Invoice:
         found: Invoice = story.books.states[INVOICE.name, INVOICE_ID]

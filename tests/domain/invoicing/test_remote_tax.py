@@ -26,7 +26,11 @@ from domain.invoicing.tax_request import (
     RecordTaxUnanswered,
 )
 from domain.kernel.accounts import DEFERRED_REVENUE, RECEIVABLE, REVENUE, TAX_PAYABLE, Posting, Side
+from domain.kernel.money import sum_money, times
+from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
+from domain.pricing.models import PerUnit
+from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
 from domain.subscriptions.commands import RenewSubscription
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.tax.computation import TaxTreatment
@@ -38,7 +42,9 @@ from testing.examples.streams import (
     IN_ARREARS,
     INVOICE_ID,
     PERSONAL,
+    PRICE_ID,
     SUBSCRIPTION_ID,
+    USD,
     balance_credited,
     create_customer,
     credit,
@@ -264,3 +270,28 @@ def test_the_customers_balance_pays_of_it_once_the_tax_is_known() -> None:
     finalized = next(each for each in done.done.events if isinstance(each, InvoiceFinalized))
     assert finalized.applied == usd(1_190)
     assert invoice(done).status is InvoiceStatus.PAID
+
+
+def test_what_a_change_gives_back_bears_the_tax_that_was_answered_and_is_not_asked_about() -> None:
+    seats = plan_on_sale(in_advance=PerUnit(currency=USD, unit_amount=Decimal(1_000)))
+    told = given(*taxed_in_germany(), REMOTE, *seats, create_customer(tax_location=BERLIN)).when(subscribe())
+    first = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID]
+    paid = told.and_then(answered(told, "16", invoice_id=first.latest_invoice_id))
+    halfway = first.period_start + (first.period_end - first.period_start) / 2
+    more = ChangedItem(price_id=PRICE_ID, quantity=Decimal(3))
+    changed = paid.when(ChangeSubscription(subscription_id=SUBSCRIPTION_ID, items=(more,)), at=halfway)
+    second = changed.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID].latest_invoice_id
+    waits = invoice(changed, second)
+    credit_line = next(each for each in waits.lines if each.gives_back is not None)
+    assert credit_line.line_id not in {each.line_id for each in question_of(waits).lines}
+    final = invoice(changed.when(answered(changed, "19", invoice_id=second), at=halfway), second)
+    assert final.tax is not None
+    by_percent = {total.percent: total for total in final.tax.totals}
+    assert by_percent.keys() == {Decimal(16), Decimal(19)}
+    given_back = by_percent[Decimal(16)]
+    assert given_back.taxable == credit_line.amount
+    assert given_back.tax == times(credit_line.amount, Decimal("0.16"), Rounding.HALF_UP)
+    assert final.total == sum_money((each.total for each in final.lines), USD)
+    of_first = invoice(paid, first.latest_invoice_id).tax
+    assert of_first is not None
+    assert given_back.rate_id == of_first.totals[0].rate_id
