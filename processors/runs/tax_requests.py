@@ -19,7 +19,7 @@ from domain.invoicing.remote_taxation import question_of
 from domain.invoicing.tax_request import FinalizeWithTax, RecordTaxUnanswered, TaxRequest
 from domain.kernel.stream import Command
 from domain.tax.remote import TaxAnswer, TaxAnswerUnfit
-from gateway_adapters.tax.port import Calculated, NoAnswer, TaxService
+from gateway_adapters.tax.port import Calculated, NoAnswer, NoAnswerWhy, TaxService
 from infra.event_store.port import Outcome, Work, Writer
 from infra.settings import TaxServiceSettings
 from processors.issue import Cause, issue
@@ -34,6 +34,12 @@ CALL_SECONDS = Histogram("tallybook_tax_service_call_seconds", "Time the tax ser
 ACTOR: Final = "tax-requests"
 NOT_CONFIGURED: Final = "not_configured"
 """Why there is no answer where no tax service is configured."""
+
+
+_ANSWERED: Final = frozenset(
+    {NoAnswerWhy.SERVICE_ERROR, NoAnswerWhy.REFUSED, NoAnswerWhy.UNREADABLE, TaxAnswerUnfit.code}
+)
+"""What a service may have kept for a key, and would answer again for as long as it keeps keys."""
 
 
 class TaxRequests:
@@ -57,7 +63,7 @@ class TaxRequests:
             await self._unanswered(work, asked, NOT_CONFIGURED)
             return Hold("no tax service is configured: set TALLYBOOK_TAX_SERVICE_URL, or finalize it by the table")
         with CALL_SECONDS.time():
-            result = await self._service.calculate(question_of(invoice), key=f"{work.subject}:{asked.attempt}")
+            result = await self._service.calculate(question_of(invoice), key=_key(work, asked))
         CALLS.labels(result.why if isinstance(result, NoAnswer) else "calculated").inc()
         if isinstance(result, Calculated):
             return await self._finalize(work, asked, result.answer)
@@ -103,3 +109,9 @@ class TaxRequests:
             tenant_id=work.tenant_id, correlation_id=work.correlation_id, causation_id=work.caused_by_event_id
         )
         return await issue(self._writer, command, key=f"tax:{work.subject}:{step}", cause=cause, actor=ACTOR)
+
+
+def _key(work: Work, asked: TaxRequest) -> str:
+    """The question's own, so that an answer that was lost comes again; one more behind an answer that was of no use."""
+    key = f"{work.subject}:{asked.attempt}"
+    return f"{key}:{work.attempts}" if asked.unanswered in _ANSWERED else key

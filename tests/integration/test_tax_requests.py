@@ -168,6 +168,16 @@ async def test_a_service_that_is_down_is_asked_again_once_it_is_back(scene: Scen
     assert (await invoice(scene, invoice_id)).status is InvoiceStatus.OPEN
 
 
+async def test_an_error_that_the_service_keeps_for_its_key_does_not_stay_for_ever(scene: Scene) -> None:
+    invoice_id = await waiting(scene)
+    await scene.sandbox.faults(seed=1, error_before_charge=1.0)
+    await run(scene)
+    await scene.sandbox.faults()
+    assert await row(scene, invoice_id) == (False, 1, "service_error")
+    await again(scene)
+    assert (await invoice(scene, invoice_id)).status is InvoiceStatus.OPEN
+
+
 async def test_whoever_dies_between_answer_and_finalization_the_invoice_is_taxed_once(scene: Scene) -> None:
     invoice_id = await waiting(scene)
     async with runs(scene, writer=DyingWriter()) as (runner, requests):
