@@ -4,9 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
-from domain.kernel.billing_period import BillingCycle, Interval, local_of_instant
+from domain.kernel.billing_period import BillingCycle, Interval, IntervalUnit, local_of_instant
 from domain.kernel.refusal import Refusal, RefusalKind
+
+_YEAR: Final = Interval(IntervalUnit.YEAR)
+_OF_A_YEAR: Final = frozenset({Interval(IntervalUnit.MONTH), Interval(IntervalUnit.QUARTER)})
 
 
 class PeriodAlignment(StrEnum):
@@ -68,8 +72,11 @@ def counted_from(
 
 def _calendar_anchor(first_at: datetime, time_zone: str, interval: Interval) -> datetime:
     """The calendar's boundary before that time; an earlier one where a zone skipped that midnight, since the hour to
-    which it then moved is not the schedule's.
+    which it then moved is not the schedule's. Of months and quarters it is the year's, so that a year that is added
+    later is the calendar's, too.
     """
+    if interval in _OF_A_YEAR:
+        interval = _YEAR
     cycle = BillingCycle.calendar(first_at, time_zone, interval)
     k = 0
     while local_of_instant(cycle.boundary(k), time_zone) != cycle.local_boundary(k):

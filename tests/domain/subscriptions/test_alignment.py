@@ -164,8 +164,8 @@ def test_a_trial_that_ends_at_another_time_leaves_the_calendar_where_it_is() -> 
     assert SubscriptionAnchorChanged(
         subscription_id=SUBSCRIPTION_ID,
         alignment=CALENDAR,
-        anchor_at=utc("2026-03-01T00:00"),
-        anchor_index=0,
+        anchor_at=utc("2026-01-01T00:00"),
+        anchor_index=-2,
         begins_short=True,
         changed_at=NOW,
     ) in [change.event for change in extended.books.log]
@@ -180,6 +180,14 @@ def test_another_interval_before_the_first_period_is_counted_by_its_own_calendar
     )
     outcome = subscribed(trial_days=10).when(change).when(renew(), at=utc("2026-02-10T10:00"))
     assert period(outcome) == (utc("2026-02-10T10:00"), utc("2027-01-01T00:00"))
+
+
+def test_a_year_that_is_added_to_calendar_months_is_the_calendars() -> None:
+    """On 11 March 296 days of 2026 are left."""
+    add = ChangeSubscription(subscription_id=SUBSCRIPTION_ID, items=(ChangedItem(price_id=YEARLY_ID),))
+    outcome = subscribed().when(renew(), at=FIRST).when(add, at=utc("2026-03-11T00:00"))
+    assert totals(outcome)[-1] == [29_600]
+    assert totals(outcome.when(renew(), at=utc("2027-01-01T00:00")))[-1] == [3_100, 36_500]
 
 
 def test_a_start_in_the_past_bills_the_stub_and_each_period_since() -> None:
