@@ -17,7 +17,7 @@ from projections.reading import FIRST_PAGE, Page, PageRequest, Reader, UnknownCu
 from schemas.codec import decode_event
 
 
-class Movement(StrEnum):
+class StatementMovement(StrEnum):
     """What a line of a statement is about."""
 
     INVOICE = "invoice"
@@ -33,22 +33,22 @@ class Movement(StrEnum):
     RECOVERY = "recovery"
 
 
-MOVEMENTS: Final[Mapping[str, Movement]] = {
-    "invoice.finalized": Movement.INVOICE,
-    "invoice.imported": Movement.INVOICE,
-    "invoice.voided": Movement.INVOICE_VOIDED,
-    "invoice.paid": Movement.PAYMENT,
-    "invoice.partly_paid": Movement.PAYMENT,
-    "invoice.payment_imported": Movement.PAYMENT,
-    "invoice.payment_reversed": Movement.PAYMENT_REVERSED,
-    "invoice.balance_applied": Movement.BALANCE_APPLIED,
-    "invoice.marked_uncollectible": Movement.WRITE_OFF,
-    "invoice.recovered": Movement.RECOVERY,
-    "credit_note.issued": Movement.CREDIT_NOTE,
-    "credit_note.voided": Movement.CREDIT_NOTE_VOIDED,
-    "payment.captured": Movement.PAYMENT,
-    "refund.requested": Movement.REFUND,
-    "refund.failed": Movement.REFUND_FAILED,
+MOVEMENTS: Final[Mapping[str, StatementMovement]] = {
+    "invoice.finalized": StatementMovement.INVOICE,
+    "invoice.imported": StatementMovement.INVOICE,
+    "invoice.voided": StatementMovement.INVOICE_VOIDED,
+    "invoice.paid": StatementMovement.PAYMENT,
+    "invoice.partly_paid": StatementMovement.PAYMENT,
+    "invoice.payment_imported": StatementMovement.PAYMENT,
+    "invoice.payment_reversed": StatementMovement.PAYMENT_REVERSED,
+    "invoice.balance_applied": StatementMovement.BALANCE_APPLIED,
+    "invoice.marked_uncollectible": StatementMovement.WRITE_OFF,
+    "invoice.recovered": StatementMovement.RECOVERY,
+    "credit_note.issued": StatementMovement.CREDIT_NOTE,
+    "credit_note.voided": StatementMovement.CREDIT_NOTE_VOIDED,
+    "payment.captured": StatementMovement.PAYMENT,
+    "refund.requested": StatementMovement.REFUND,
+    "refund.failed": StatementMovement.REFUND_FAILED,
 }
 """By the event that posts it. A refund is on its way from the moment that it is requested: that it succeeds moves
 nothing any more of what is the customer's.
@@ -63,7 +63,7 @@ class Line(NamedTuple):
     """
 
     entry_id: str
-    movement: Movement
+    movement: StatementMovement
     effective_at: datetime
     invoice_id: str | None
     credit_note_id: str | None

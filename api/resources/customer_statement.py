@@ -17,7 +17,7 @@ from projections.billing_settings import billing_settings
 from projections.models.receivables import start_of_day
 from projections.read_model import Projection
 from projections.reading import PageRequest
-from projections.statement import CurrencyBalance, Line, Movement, statement
+from projections.statement import CurrencyBalance, Line, StatementMovement, statement
 
 
 class StatementParameters(Parameters):
@@ -59,7 +59,7 @@ class StatementLine(TypedDict):
 
     id: str
     object: Literal["statement_line"]
-    type: Movement
+    type: StatementMovement
     effective_at: datetime
     number: str | None
     invoice: str | None

@@ -14,7 +14,7 @@ from infra.settings import DatabaseSettings, Settings
 from projections.models import account_balances
 from projections.models.ledger_entries import AsOf
 from projections.reading import PageRequest, Reader, UnknownCursor
-from projections.statement import MOVEMENTS, Line, Movement, Statement, statement
+from projections.statement import MOVEMENTS, Line, Statement, StatementMovement, statement
 from schemas.codec import decode_entry
 from testing.api_client import project
 from testing.histories import History, write_log
@@ -84,7 +84,7 @@ async def whole(connection: Reader, customer: str, since: datetime, before: date
 
 
 async def test_the_lines_are_the_customers_entries_in_order_and_run_to_what_they_owe(scene: Scene) -> None:
-    movements: set[Movement] = set()
+    movements: set[StatementMovement] = set()
     async with scene.reader.of(TENANT) as connection:
         for customer, entries in scene.posted().items():
             told = [(event, entry) for event, entry in entries if event.event_type != "refund.succeeded"]
@@ -138,7 +138,7 @@ async def held(connection: Reader, customer: str, before: datetime) -> int:
 
 
 async def test_a_line_names_the_documents_that_it_is_of(scene: Scene) -> None:
-    seen: dict[Movement, set[str]] = {}
+    seen: dict[StatementMovement, set[str]] = {}
     async with scene.reader.of(TENANT) as connection:
         for customer in scene.posted():
             found = await whole(connection, customer, BEGINNING, datetime(2200, 1, 1, tzinfo=UTC), 50)
@@ -149,9 +149,9 @@ async def test_a_line_names_the_documents_that_it_is_of(scene: Scene) -> None:
                     if getattr(line, name) is not None
                 }
                 seen[line.movement] = seen.get(line.movement, named) & named
-    assert seen[Movement.INVOICE] == {"invoice_id", "number"}
-    assert seen[Movement.CREDIT_NOTE] == {"invoice_id", "credit_note_id", "number"}
-    assert seen[Movement.REFUND] >= {"payment_id", "refund_id"}
+    assert seen[StatementMovement.INVOICE] == {"invoice_id", "number"}
+    assert seen[StatementMovement.CREDIT_NOTE] == {"invoice_id", "credit_note_id", "number"}
+    assert seen[StatementMovement.REFUND] >= {"payment_id", "refund_id"}
 
 
 async def test_what_is_posted_for_a_customer_is_a_movement_or_was_told_before(scene: Scene) -> None:
