@@ -33,7 +33,7 @@ class Bar:
 
     def __init__(self, what: str, *, on: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("events"))
-        self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=on)
+        self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=on, transient=True)
         self._task = self.bar.add_task(what, total=None)
 
     def show(self, done: int, total: int) -> None:
