@@ -104,6 +104,10 @@ class ApiClient:
         """Change parts of something, as `post`."""
         return await self._request("PATCH", path, body, headers={"Idempotency-Key": key})
 
+    async def delete(self, path: str, *, key: str) -> Resource:
+        """Take something away, as `post`."""
+        return await self._request("DELETE", path, None, headers={"Idempotency-Key": key})
+
     async def get(
         self, path: str, parameters: Mapping[str, str | int] | None = None, *, fresh: bool = False
     ) -> Resource:

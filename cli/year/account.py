@@ -6,74 +6,50 @@ end or a pause is not the old terms' any more.
 """
 
 from calendar import monthrange
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
 
-from cli.year.story import (
-    SELLER_COUNTRY,
+from cli.year import bill as bills
+from cli.year.acts import (
     Act,
+    Bounce,
     Cancel,
     Change,
     Credit,
-    Offer,
+    Fee,
     Pause,
     Pay,
     Person,
     Rate,
     Resume,
+    Reward,
+    RewardEnds,
+    StayAfterAll,
     Terms,
     TryAgain,
+    VoidCredit,
+    VoidInvoice,
     WriteOff,
 )
+from cli.year.bill import Bill, Coupon, Line, rounded, shared
 
 Treated = tuple[str, str, str]
 """Jurisdiction, treatment and per cent, the last one empty where no tax is borne."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Line:
-    """What an invoice bills. `whole` is what a whole period costs, `net` what coupons leave of `billed`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A credit note: what it credited, and where that went."""
 
-    `given_back` of the net amount is credited since. A credit names the line `of` which it gives back.
-    """
-
-    whole: Fraction
-    billed: int
+    bill: Bill
+    line: Line
+    amount: int
     net: int
-    rates: tuple[Rate, ...] = ()
-    is_whole: bool = False
-    given_back: int = 0
-    of: "Line | None" = None
-    bill: "Bill | None" = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Bill:
-    """An invoice, and what came for it."""
-
-    on: date
-    lines: list[Line]
-    discount: int = 0
-    taxes: dict[Rate, int] = field(default_factory=dict)
-    net: int = 0
-    total: int = 0
-    due: int = 0
-    charged: int = 0
-    is_declined: bool = False
-    is_given_up: bool = False
-
-    @property
-    def tax(self) -> int:
-        return sum(self.taxes.values())
-
-
-@dataclass(slots=True, kw_only=True)
-class Coupon:
-    offer: Offer
-    left: int | None
+    taxes: tuple[int, ...]
+    off_due: int
+    to_balance: int
 
 
 Tell = Callable[[date, str, int], None]
@@ -99,7 +75,10 @@ class Account:
         self._paid: list[Line] = []
         self._waiting: list[Line] = []
         self._scheduled: tuple[date, Terms, str] | None = None
+        self._fees: list[Line] = []
+        self._notes: list[Note] = []
         self._leaves_with_period = False
+        self._leaves_on: date | None = None
         self._pause: Pause | None = None
         self._coupons = [Coupon(offer=offer, left=offer.periods) for offer in person.offers]
         self._charges = 0
@@ -107,7 +86,7 @@ class Account:
     @property
     def owed(self) -> int:
         """On open invoices."""
-        return sum(bill.due for bill in self.bills if not bill.is_given_up)
+        return sum(bill.due for bill in self.bills if not bill.is_over)
 
     def live(self) -> None:
         """The whole year, day by day that something happens."""
@@ -121,7 +100,9 @@ class Account:
         """What is due by that day, that day included."""
         while self.left_on is None and self._pause is None:
             change_on = self._scheduled[0] if self._scheduled else None
-            if change_on is not None and change_on <= min(on, self._end):
+            if self._leaves_on is not None and self._leaves_on <= min(on, self._end):
+                self._leave(self._leaves_on, self._unused(self._leaves_on))
+            elif change_on is not None and change_on <= min(on, self._end):
                 self._scheduled_change(change_on)
             elif self._end > on:
                 return
@@ -134,6 +115,19 @@ class Account:
         match act:
             case Pay():
                 self._pay(act)
+            case Bounce():
+                self._bounce(act.on)
+            case VoidCredit():
+                self._void_credit(act.on)
+            case VoidInvoice():
+                self._void(act.on)
+            case Fee():
+                fee = Line(whole=Fraction(0), billed=act.amount, net=act.amount, counts=True, is_own=False)
+                self._fees.append(fee)
+            case Reward():
+                self._coupons.append(Coupon(offer=act.offer, left=act.offer.periods, is_own=False))
+            case RewardEnds():
+                self._coupons = [coupon for coupon in self._coupons if coupon.is_own]
             case TryAgain():
                 self._try_again(act.on)
             case WriteOff():
@@ -144,8 +138,12 @@ class Account:
                 self._change(act)
             case Cancel(at_once=True):
                 self._leave(act.on, self._unused(act.on) if self._index >= 0 else [])
-            case Cancel():
+            case Cancel(ends_on=None):
                 self._leaves_with_period = True
+            case Cancel():
+                self._leaves_on = act.ends_on
+            case StayAfterAll():
+                self._leaves_with_period = False
             case Pause():
                 self._pause = act
                 self._bill(act.on, [*self._waiting, *(self._unused(act.on) if act.credited else [])])
@@ -171,7 +169,7 @@ class Account:
         """What the terms cost from that day on to the period's end."""
         whole = Fraction(self._terms.amount * (self._terms.lines or 1))
         billed = rounded(whole * self._rest(on))
-        return Line(whole=whole, billed=billed, net=billed, is_whole=on == self._start)
+        return Line(whole=whole, billed=billed, net=billed, counts=on == self._start)
 
     def _rest(self, on: date) -> Fraction:
         return Fraction((self._end - on).days, (self._end - self._start).days)
@@ -180,7 +178,7 @@ class Account:
         """Credits for the rest of the period: at what was left to pay of each line, with its tax; never above that."""
         found: list[Line] = []
         for line in self._paid if on < self._end else ():
-            if line.bill is not None and line.bill.is_given_up:
+            if line.bill is not None and line.bill.is_over:
                 continue
             wanted = rounded(line.whole * self._rest(on) * Fraction(line.net, line.billed))
             amount = min(wanted, line.net - line.given_back)
@@ -247,64 +245,39 @@ class Account:
         self._waiting = []
         if not lines:
             return
-        bill = Bill(on=on, lines=lines)
+        bill = Bill(on=on, lines=[*lines, *self._fees])
+        self._fees = []
         self.bills.append(bill)
-        self._discount(bill)
-        self._tax(bill)
-        bill.net = sum(line.net for line in lines)
-        bill.total = bill.net + bill.tax
-        drawn = min(bill.total, self.balance)
-        self._has(on, -drawn)
-        self._owe(on, bill, bill.total - drawn)
+        bills.discount(bill, self._coupons)
+        bills.tax(bill, self.person)
+        self._tell_taxes(on, bill, bill.bearing, bill.taxes, bill.untaxed, sign=1)
+        bill.drawn = min(bill.total, self.balance)
+        self._has(on, -bill.drawn)
+        self._owe(on, bill, bill.total - bill.drawn)
         for what, amount in (("invoiced", bill.total), ("discounts", bill.discount), ("tax", bill.tax)):
             self._tell(on, what, amount)
         if bill.due and self.person.token is not None:
             self._charge(on, bill)
 
-    def _discount(self, bill: Bill) -> None:
-        """Percentages one after the other on what is left, then amounts. One for some periods covers whole ones."""
-        charges = [line for line in bill.lines if line.of is None]
-        has_whole = any(line.is_whole for line in charges)
-        for coupon in sorted(self._coupons, key=lambda each: each.offer.amount is not None):
-            if coupon.left == 0 or (coupon.left is not None and not has_whole):
-                continue
-            left = sum(line.net for line in charges)
-            percent, amount = coupon.offer.percent, coupon.offer.amount
-            off = rounded(Fraction(left * percent, 100)) if percent is not None else min(amount or 0, left)
-            if not off:
-                continue
-            for line, part in zip(charges, shared(off, [line.net for line in charges]), strict=True):
-                line.net -= part
-            bill.discount += off
-            if coupon.left is not None:
-                coupon.left -= 1
+    def _tell_taxes(
+        self, on: date, bill: Bill, nets: Mapping[Rate, int], taxes: Mapping[Rate, int], untaxed: int, *, sign: int
+    ) -> None:
+        for rate, amount in taxes.items():
+            self._tell_tax(on, (rate.jurisdiction, "taxed", rate.percent), sign * nets[rate], sign * amount)
+        if not bill.taxes:
+            treated = (self.person.place.country, bills.why_untaxed(self.person), "")
+            self._tell_tax(on, treated, sign * untaxed, 0)
 
-    def _tax(self, bill: Bill) -> None:
-        """Each rate once on all that bears it. A credit bears what its line bore."""
-        bearing: defaultdict[Rate, int] = defaultdict(int)
-        untaxed = 0
-        for line in bill.lines:
-            line.bill = bill
-            line.rates = self._rates(bill.on) if line.of is None else line.of.rates
-            for rate in line.rates:
-                bearing[rate] += line.net
-            untaxed += 0 if line.rates else line.net
-        for rate, net in bearing.items():
-            bill.taxes[rate] = rounded(Fraction(net) * Fraction(rate.percent) / 100)
-            self._tell_tax(bill.on, (rate.jurisdiction, "taxed", rate.percent), net, bill.taxes[rate])
-        if not self._rates(bill.on):
-            self._tell_tax(bill.on, (*self._why_untaxed(), ""), untaxed, 0)
-
-    def _rates(self, on: date) -> tuple[Rate, ...]:
-        if self.person.is_exempt or (self.person.vat_id is not None and self.person.place.country != SELLER_COUNTRY):
-            return ()
-        newest = {rate.kind: rate for rate in self.person.place.rates if rate.since <= on}
-        return tuple(newest.values())
-
-    def _why_untaxed(self) -> tuple[str, str]:
-        person = self.person
-        why = "exempt" if person.is_exempt else "reverse_charge" if person.vat_id else "not_registered"
-        return person.place.country, why
+    def _void(self, on: date) -> None:
+        """As if it had not been; its period is not billed again, and its coupons stay used."""
+        bill = self.bills[-1] if self.bills else None
+        if bill is None or bill.is_over or bill.due <= 0 or bill.by_hand:
+            return
+        self._tell(on, "voided", bill.total)
+        self._tell_taxes(on, bill, bill.bearing, bill.taxes, bill.untaxed, sign=-1)
+        self._has(on, bill.drawn)
+        self._tell(on, "open", -bill.due)
+        bill.is_over = True
 
     # --- money -----------------------------------------------------------------------------------------------------
 
@@ -323,7 +296,9 @@ class Account:
     def _pay(self, act: Pay) -> None:
         for bill in self._open():
             amount = int(bill.due * act.part)
-            self._settle(act.on, bill, -(-amount // act.notes) * act.notes)
+            amount = -(-amount // act.notes) * act.notes
+            bill.by_hand += min(amount, bill.due)
+            self._settle(act.on, bill, amount)
 
     def _settle(self, on: date, bill: Bill, amount: int) -> None:
         """What comes above what is due is the customer's balance."""
@@ -343,12 +318,20 @@ class Account:
     def _write_off(self, act: WriteOff) -> None:
         for bill in self._open():
             if bill.on < act.before:
-                bill.is_given_up = True
+                bill.is_over = True
                 self._tell(act.on, "written off", bill.due)
                 self._tell(act.on, "open", -bill.due)
 
     def _open(self) -> list[Bill]:
-        return [bill for bill in self.bills if bill.due > 0 and not bill.is_given_up]
+        return [bill for bill in self.bills if bill.due > 0 and not bill.is_over]
+
+    def _bounce(self, on: date) -> None:
+        """What came by hand for the newest invoice is due again."""
+        bill = self.bills[-1] if self.bills else None
+        if bill is not None and bill.by_hand:
+            self._tell(on, "bounced", bill.by_hand)
+            self._owe(on, bill, bill.by_hand)
+            bill.by_hand = 0
 
     def _credit(self, act: Credit) -> None:
         """Off what is due first; the rest goes back through what charged it, or to the balance."""
@@ -356,31 +339,30 @@ class Account:
         (line,) = bill.lines
         amount = int(bill.total * act.part)
         net = rounded(Fraction(bill.net * amount, bill.total))
-        line.given_back += net
-        parts = shared(amount - net, list(bill.taxes.values())) if bill.taxes else []
-        self._tell(act.on, "credited", amount)
-        for rate, part in zip(bill.taxes, parts, strict=True):
-            self._tell_tax(act.on, (rate.jurisdiction, "taxed", rate.percent), -net, -part)
-        if not bill.taxes:
-            self._tell_tax(act.on, (*self._why_untaxed(), ""), -net, 0)
         off_due = min(amount, bill.due)
-        self._owe(act.on, bill, -off_due)
         refund = min(amount - off_due, bill.charged) if act.refund else 0
+        note = Note(
+            bill=bill,
+            line=line,
+            amount=amount,
+            net=net,
+            taxes=tuple(shared(amount - net, list(bill.taxes.values()))) if bill.taxes else (),
+            off_due=off_due,
+            to_balance=amount - off_due - refund,
+        )
+        self._notes.append(note)
         self._tell(act.on, "refunded", refund)
-        self._has(act.on, amount - off_due - refund)
+        self._tell_note(act.on, note, sign=1)
 
+    def _void_credit(self, on: date) -> None:
+        self._tell_note(on, self._notes.pop(), sign=-1)
 
-def rounded(exact: Fraction) -> int:
-    """The nearest whole number, half away from zero."""
-    nearest = int(abs(exact) + Fraction(1, 2))
-    return nearest if exact >= 0 else -nearest
-
-
-def shared(amount: int, weights: Sequence[int]) -> list[int]:
-    """Parts that add up to the amount: each its share rounded down; what is left goes to the largest rests."""
-    exact = [Fraction(amount * weight, sum(weights)) for weight in weights]
-    parts = [int(each) for each in exact]
-    by_rest: Iterable[int] = sorted(range(len(parts)), key=lambda nth: parts[nth] - exact[nth])
-    for nth in list(by_rest)[: amount - sum(parts)]:
-        parts[nth] += 1
-    return parts
+    def _tell_note(self, on: date, note: Note, *, sign: int) -> None:
+        """What a credit note does, or what is undone when it is void."""
+        nets = dict.fromkeys(note.bill.taxes, note.net)
+        taxes = dict(zip(note.bill.taxes, note.taxes, strict=True))
+        self._tell_taxes(on, note.bill, nets, taxes, note.net, sign=-sign)
+        note.line.given_back += sign * note.net
+        self._tell(on, "credited", sign * note.amount)
+        self._owe(on, note.bill, -sign * note.off_due)
+        self._has(on, sign * note.to_balance)

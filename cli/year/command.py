@@ -16,11 +16,12 @@ from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_table
 from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_month import progress_bars
 from cli.tenants import create_tenant
+from cli.year.acts import CURRENCIES, Person
 from cli.year.expected import COUNTED, MONTH_NAMES, MOVING, STANDING, expected_year
 from cli.year.figures import Figure, Figures, differences
 from cli.year.measured import measured_year
 from cli.year.running import TelecomYear, YearStalled
-from cli.year.story import CURRENCIES, Person, read_people
+from cli.year.story import read_people
 from domain.kernel.currency import EXPONENTS, CurrencyCode
 from domain.kernel.tenant_mode import TenantMode
 from host.configured import owner_dsn

@@ -5,12 +5,22 @@ from datetime import date
 from typing import Final
 
 from cli.year.account import Account, Treated
+from cli.year.acts import MONTHS, YEAR, Person, day
 from cli.year.figures import Figure, FiguresSoFar, month_of
-from cli.year.story import MONTHS, YEAR, Person, day
 
 ENDS: Final = date(YEAR + 1, 1, 1)
 MONTH_NAMES: Final = tuple(month_of(day(month, 1).isoformat()) for month in range(1, MONTHS + 1))
-MOVING: Final = ("invoiced", "discounts", "tax", "credited", "collected", "refunded", "written off")
+MOVING: Final = (
+    "invoiced",
+    "discounts",
+    "tax",
+    "voided",
+    "credited",
+    "collected",
+    "bounced",
+    "refunded",
+    "written off",
+)
 STANDING: Final = ("open", "balance")
 COUNTED: Final = ("at start", "new", "lost", "at end")
 

@@ -6,15 +6,16 @@ from typing import Final
 
 from cli.api_client import ApiClient, Resource
 from cli.many import for_each
+from cli.year.acts import MONTHS, YEAR, day
 from cli.year.expected import COUNTED, ENDS, MONTH_NAMES
 from cli.year.figures import Figure, FiguresSoFar, month_of
-from cli.year.story import MONTHS, YEAR, day
 
 REQUESTS_AT_ONCE: Final = 32
 
 TURNOVER: Final = (
     ("cash", "debit", "collected"),
     ("gateway_clearing", "debit", "collected"),
+    ("cash", "credit", "bounced"),
     ("gateway_clearing", "credit", "refunded"),
     ("bad_debt", "debit", "written off"),
 )
@@ -50,6 +51,8 @@ async def _documents(api: ApiClient, names: Mapping[str, str], figures: FiguresS
             total, discount, tax = (invoice[each]["amount"] for each in ("total", "total_discount", "total_tax"))
             for what, amount in (("invoiced", total), ("discounts", discount), ("tax", tax)):
                 figures.tell(amount, month_of(on), currency, what)
+            if invoice["voided_at"] is not None:
+                figures.tell(total, month_of(invoice["voided_at"]), currency, "voided")
             name = names[invoice["customer"]]
             for what, amount in (("total", total), ("discount", discount), ("tax", tax), ("invoices", 1)):
                 figures.tell(amount, name, on[:10], what)
@@ -57,6 +60,8 @@ async def _documents(api: ApiClient, names: Mapping[str, str], figures: FiguresS
         for note in notes:
             total = note["total"]
             figures.tell(total["amount"], month_of(note["created"]), total["currency"], "credited")
+            if note["voided_at"] is not None:
+                figures.tell(-total["amount"], month_of(note["voided_at"]), total["currency"], "credited")
 
 
 async def _books(api: ApiClient, figures: FiguresSoFar) -> None:

@@ -10,26 +10,34 @@ from rich.progress import Progress
 
 from cli.api_client import ApiClient, Resource
 from cli.many import for_each
-from cli.year.expected import ENDS
-from cli.year.story import (
+from cli.year.acts import (
     CURRENCIES,
+    LOYAL,
     OFFERS,
     PLACES,
     SELLER_COUNTRY,
     Act,
+    Bounce,
     Cancel,
     Change,
     Credit,
+    Fee,
     Offer,
     Pause,
     Pay,
     Person,
     Resume,
+    Reward,
+    RewardEnds,
+    StayAfterAll,
     Terms,
     TryAgain,
+    VoidCredit,
+    VoidInvoice,
     WriteOff,
     day,
 )
+from cli.year.expected import ENDS
 
 REQUESTS_AT_ONCE: Final = 32
 POLL_S: Final = 0.1
@@ -59,6 +67,8 @@ class TelecomYear:
         self._coupons: dict[tuple[Offer, str], str] = {}
         self._subscriptions: dict[str, str] = {}
         self._terms: dict[str, Terms] = {}
+        self._notes: dict[str, str] = {}
+        self._rewards: dict[str, str] = {}
         self._months = progress.add_task("Months", total=len({each.month for each in self._days()}))
         self._step = progress.add_task("", total=None, visible=False)
         self.customers: dict[str, str] = {}
@@ -109,7 +119,7 @@ class TelecomYear:
         clock = {"name": "Telecom year", "frozen_time": f"{day(1, 1)}T00:00:00Z"}
         self._clock = (await self._post("/v1/test-clocks", clock, "clock"))["id"]
         product = await self._post("/v1/products", {"name": "Telephone and internet"}, "product")
-        for offer in OFFERS:
+        for offer in (*OFFERS, LOYAL):
             for currency in CURRENCIES if offer.amount is not None else ("",):
                 coupon = await self._post("/v1/coupons", _coupon(offer, currency), f"coupon:{offer.name}:{currency}")
                 self._coupons[offer, currency] = coupon["id"]
@@ -177,9 +187,25 @@ class TelecomYear:
                     await self._credit(person, act, step)
                 case Change():
                     await self._change(person, act, step)
+                case VoidCredit():
+                    await self._post(f"/v1/credit-notes/{self._notes[person.external_id]}/void", {}, step)
+                case VoidInvoice():
+                    await self._void(person, step)
+                case Bounce():
+                    await self._bounce(person, step)
+                case Fee():
+                    fee = {"description": "Technician", "amount": _money(act.amount, person)}
+                    await self._post(f"/v1/customers/{self.customers[person.external_id]}/waiting-items", fee, step)
+                case Reward():
+                    reward = {"coupon": self._coupons[act.offer, ""], "customer": self.customers[person.external_id]}
+                    self._rewards[person.external_id] = (await self._post("/v1/discounts", reward, step))["id"]
+                case RewardEnds():
+                    discount = f"/v1/discounts/{self._rewards[person.external_id]}"
+                    await self._api.delete(discount, key=self._key(step))
                 case Cancel():
-                    body = {"at_period_end": not act.at_once, "credit_unused": act.at_once}
-                    await self._of_subscription(person, "cancel", body, step)
+                    await self._of_subscription(person, "cancel", _cancellation(act), step)
+                case StayAfterAll():
+                    await self._of_subscription(person, "undo-cancel", {}, step)
                 case Pause():
                     await self._of_subscription(person, "pause", {"credit_unused": act.credited}, step)
                 case Resume():
@@ -205,8 +231,18 @@ class TelecomYear:
             amount = int(invoice["amount_due"]["amount"] * act.part)
             amount = -(-amount // act.notes) * act.notes
             if amount:
-                paid = {"amount": amount, "currency": person.place.currency}
-                await self._of_invoice(invoice, "pay", {"paid_out_of_band": True, "amount": paid}, step)
+                paid = {"paid_out_of_band": True, "amount": _money(amount, person)}
+                await self._of_invoice(invoice, "pay", paid, step)
+
+    async def _bounce(self, person: Person, step: str) -> None:
+        invoice = await self._newest(person)
+        if invoice is not None and invoice["amount_paid"]["amount"]:
+            await self._of_invoice(invoice, "reverse-payment", {}, step)
+
+    async def _void(self, person: Person, step: str) -> None:
+        invoice = await self._newest(person)
+        if invoice is not None and invoice["status"] == "open" and not invoice["amount_paid"]["amount"]:
+            await self._of_invoice(invoice, "void", {}, step)
 
     async def _try_again(self, person: Person, step: str) -> None:
         for invoice in await self._open(person):
@@ -219,16 +255,21 @@ class TelecomYear:
                 await self._of_invoice(invoice, "mark-uncollectible", {}, step)
 
     async def _credit(self, person: Person, act: Credit, step: str) -> None:
-        """Half of what was charged goes back through the gateway only once that has charged it."""
-        subscription = await self._api.get(f"/v1/subscriptions/{self._subscriptions[person.external_id]}")
-        invoice = await self._api.get(f"/v1/invoices/{subscription['latest_invoice']}")
+        invoice = await self._newest(person)
+        assert invoice is not None, "they are billed since January"
         body: dict[str, object] = {"invoice": invoice["id"], "reason": "Outage"}
         if act.part < 1:
-            amount = int(invoice["total"]["amount"] * act.part)
-            body["amount"] = {"amount": amount, "currency": person.place.currency}
+            body["amount"] = _money(int(invoice["total"]["amount"] * act.part), person)
         if act.refund:
             body["give_back"] = "refund"
-        await self._post("/v1/credit-notes", body, step)
+        self._notes[person.external_id] = (await self._post("/v1/credit-notes", body, step))["id"]
+
+    async def _newest(self, person: Person) -> Resource | None:
+        """Their newest invoice; who left in their trial has none."""
+        subscription = await self._api.get(f"/v1/subscriptions/{self._subscriptions[person.external_id]}")
+        if subscription["latest_invoice"] is None:
+            return None
+        return await self._api.get(f"/v1/invoices/{subscription['latest_invoice']}")
 
     async def _open(self, person: Person) -> list[Resource]:
         """Their open invoices."""
@@ -281,6 +322,16 @@ class TelecomYear:
 
 def _acts_on(person: Person, on: date) -> list[Act]:
     return [act for act in person.acts if act.on == on]
+
+
+def _money(amount: int, person: Person) -> dict[str, object]:
+    return {"amount": amount, "currency": person.place.currency}
+
+
+def _cancellation(act: Cancel) -> dict[str, object]:
+    if act.ends_on is not None:
+        return {"cancel_at": f"{act.ends_on}T12:00:00Z", "credit_unused": True}
+    return {"at_period_end": not act.at_once, "credit_unused": act.at_once}
 
 
 def _all_terms(person: Person) -> list[Terms]:

@@ -11,7 +11,7 @@ paid by hand, whole or in parts. What no column says goes by turns, so that few 
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -19,9 +19,37 @@ from itertools import islice
 from typing import Final
 
 from cli.telecom_customers import CSV_FILE
-
-YEAR: Final = 2026
-MONTHS: Final = 12
+from cli.year.acts import (
+    FAMILY,
+    LOYAL,
+    MONTHS,
+    OFFERS,
+    PARTNER,
+    PLACES,
+    SENIOR,
+    VAT_ID,
+    YEAR,
+    Act,
+    Bounce,
+    Cancel,
+    Change,
+    Credit,
+    Fee,
+    Offer,
+    Pause,
+    Pay,
+    Person,
+    Resume,
+    Reward,
+    RewardEnds,
+    StayAfterAll,
+    Terms,
+    TryAgain,
+    VoidCredit,
+    VoidInvoice,
+    WriteOff,
+    day,
+)
 
 PAYS_ON: Final = 6
 """Day of the month on which electronic checks arrive."""
@@ -29,157 +57,8 @@ CHANGES_ON: Final = 12
 LEAVES_ON: Final = 20
 SETTLES_ON: Final = 26
 """Day on which mailed checks bring what is left, and declined cards are tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Per cent of the net amount, as a decimal; from `since` on it replaces what was there of its kind."""
-
-    kind: str
-    percent: str
-    jurisdiction: str
-    since: date
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where customers live, how they pay, and what tax they bear there; without rates the seller is not registered."""
-
-    country: str
-    region: str | None
-    currency: str
-    rates: tuple[Rate, ...] = ()
-
-
-NEW_YEAR: Final = date(YEAR, 1, 1)
-SELLER_COUNTRY: Final = "IE"
-PLACES: Final = (
-    Place("IE", None, "EUR", (Rate("vat", "23", "IE", NEW_YEAR),)),
-    Place("DE", None, "EUR", (Rate("vat", "19", "DE", NEW_YEAR), Rate("vat", "16", "DE", date(YEAR, 7, 1)))),
-    Place("FR", None, "EUR", (Rate("vat", "20", "FR", NEW_YEAR),)),
-    Place("CA", "QC", "CAD", (Rate("gst", "5", "CA", NEW_YEAR), Rate("qst", "9.975", "CA-QC", NEW_YEAR))),
-    Place("JP", None, "JPY", (Rate("vat", "10", "JP", NEW_YEAR),)),
-    Place("US", None, "USD"),
-)
-"""In turn. Germany lowers its rate in July; Quebec has two taxes; the yen has no decimals."""
-CURRENCIES: Final = tuple(dict.fromkeys(place.currency for place in PLACES))
 EXEMPT_EVERY: Final = 18
-VAT_ID: Final = "FR11123456782"
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A coupon: `percent` off, or `amount` minor units of the customer's currency. `periods` None: forever."""
-
-    name: str
-    percent: int | None = None
-    amount: int | None = None
-    periods: int | None = None
-
-
-SENIOR: Final = Offer("Senior", percent=10)
-FAMILY: Final = Offer("Family", percent=15, periods=1)
-PARTNER: Final = Offer("Partner", amount=500, periods=3)
-OFFERS: Final = (SENIOR, FAMILY, PARTNER)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What is subscribed to: so many months at a time, `amount` minor units for a period, or for each of the lines."""
-
-    plan: str
-    months: int
-    amount: int
-    lines: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """To other terms: `invoice_now`, `next_invoice` or `period_end`; on that day, or scheduled for a later one."""
-
-    on: date
-    terms: Terms
-    proration: str = "invoice_now"
-    begins_anew: bool = False
-    effective_on: date | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel:
-    """At once, with credit for what is unused; or with the period."""
-
-    on: date
-    at_once: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
-    on: date
-    credited: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resume:
-    on: date
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credit:
-    """A credit note for so much of what the newest invoice came to, rounded down; of 1: for the whole of it."""
-
-    on: date
-    part: Fraction
-    refund: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pay:
-    """By hand: so much of what is due on each open invoice, rounded down; or rounded up to whole `notes`."""
-
-    on: date
-    part: Fraction = Fraction(1)
-    notes: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TryAgain:
-    """What was declined is charged once more."""
-
-    on: date
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteOff:
-    """Open invoices from before that day are given up."""
-
-    on: date
-    before: date
-
-
-Act = Change | Cancel | Pause | Resume | Credit | Pay | TryAgain | WriteOff
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """A customer of the year. `declines_at`: which of their charges is declined, from 1. `acts`: in order of time."""
-
-    external_id: str
-    place: Place
-    is_exempt: bool
-    vat_id: str | None
-    method: str | None
-    token: str | None
-    declines_at: int | None
-    joins: date
-    trial_days: int
-    offers: tuple[Offer, ...]
-    terms: Terms
-    acts: tuple[Act, ...] = ()
-
-
-def day(month: int, number: int) -> date:
-    """A day of the year."""
-    return date(YEAR, month, number)
+FEE: Final = 1_990
 
 
 def read_people(limit: int | None = None) -> list[Person]:
@@ -208,8 +87,9 @@ def _person(nth: int, row: dict[str, str], turns: Counter[str]) -> Person:
         offers=_offers(row),
         terms=_terms(row),
     )
-    life = _life(person, turns) if stays else _leaving(person, tenure, at_once=row["PaperlessBilling"] == "Yes")
-    acts = [*life, *_credits(person, life, turns), *_payments(person, row["PaymentMethod"], turns)]
+    life = _life(person, turns) if stays else _leaving(person, tenure, turns, at_once=row["PaperlessBilling"] == "Yes")
+    more = [*_credits(person, life, turns), *_extras(person, life, turns)]
+    acts = [*life, *more, *_payments(person, row["PaymentMethod"], life, turns)]
     return replace(person, acts=tuple(sorted(acts, key=lambda act: act.on)))
 
 
@@ -265,11 +145,18 @@ def _life(person: Person, turns: Counter[str]) -> list[Act]:
     return [act for act in life(person.terms, first) if act.on.year == YEAR]
 
 
-def _leaving(person: Person, tenure: int, *, at_once: bool) -> list[Act]:
-    """In the month of their tenure; who has time for it takes a better contract before that."""
+def _leaving(person: Person, tenure: int, turns: Counter[str], *, at_once: bool) -> list[Act]:
+    """In the month of their tenure; who has time for it takes a better contract before that. Of those who do not leave
+    at once every second one names a day of the next month.
+    """
     month = 1 + (tenure - 1) % MONTHS
     better: list[Act] = [Change(on=day(month - 1, CHANGES_ON), terms=_dearer(person.terms))] if month > 3 else []
-    return [*better, Cancel(on=day(month, LEAVES_ON), at_once=at_once)]
+    on = day(month, LEAVES_ON)
+    if at_once:
+        return [*better, Cancel(on=on, at_once=True)]
+    turns["leaves later"] += 1
+    names_a_day = turns["leaves later"] % 2 == 0
+    return [*better, Cancel(on=on, ends_on=_later(month, 1, PAYS_ON) if names_a_day else None)]
 
 
 def _dearer(terms: Terms) -> Terms:
@@ -334,6 +221,19 @@ def _dearer_from_the_next_period(terms: Terms, month: int) -> list[Act]:
     return [Change(on=day(month, LEAVES_ON), terms=raised, proration="period_end")]
 
 
+def _twice_on_the_next_invoice(terms: Terms, month: int) -> list[Act]:
+    """What waits to be billed is given back in part before it is."""
+    return [
+        Change(on=day(month, CHANGES_ON), terms=_dearer(terms), proration="next_invoice"),
+        Change(on=day(month, LEAVES_ON), terms=_cheaper(terms), proration="next_invoice"),
+    ]
+
+
+def _almost_gone(terms: Terms, month: int) -> list[Act]:
+    del terms
+    return [Cancel(on=day(month, LEAVES_ON)), StayAfterAll(on=day(month, SETTLES_ON))]
+
+
 def _changed_on_a_date(terms: Terms, month: int) -> list[Act]:
     on = day(month, CHANGES_ON)
     return [Change(on=on, terms=_dearer(terms), effective_on=_later(month, 1, LEAVES_ON))]
@@ -350,6 +250,8 @@ MONTHLY_LIVES: Final[tuple[Life, ...]] = (
     _by_the_year,
     _upgraded_on_the_next_invoice,
     _dearer_from_the_next_period,
+    _twice_on_the_next_invoice,
+    _almost_gone,
     _changed_on_a_date,
 )
 YEARLY_LIVES: Final[tuple[Life, ...]] = (_upgraded, _more_and_fewer_lines, _paused_with_credit, _downgraded)
@@ -369,6 +271,8 @@ def _credits(person: Person, life: Sequence[Act], turns: Counter[str]) -> list[A
     if turns["credit"] % 2:
         part = Fraction(1, 2) if person.token else Fraction(1, 3)
         found.append(Credit(on=day(2, CHANGES_ON), part=part, refund=person.token is not None))
+        if person.token is None and turns["credit"] % 4 == 1:
+            found.append(VoidCredit(on=day(2, LEAVES_ON)))
     elif person.terms.months == 1 and not any(_is_seen_in_september(act) for act in life):
         found.append(Credit(on=day(9, CHANGES_ON), part=Fraction(1)))
     return found
@@ -379,9 +283,20 @@ def _is_seen_in_september(act: Act) -> bool:
     return act.on.month in range(6, 10) or (isinstance(act, Change) and act.begins_anew)
 
 
-def _payments(person: Person, method: str, turns: Counter[str]) -> Iterable[Act]:
+def _extras(person: Person, life: Sequence[Act], turns: Counter[str]) -> list[Act]:
+    """A fee in May for every third of those who are there, and for every fourth a reward until October."""
+    if person.joins.month > 4 or any(isinstance(act, Cancel) for act in life):
+        return []
+    turns["extra"] += 1
+    fee: list[Act] = [Fee(on=day(5, CHANGES_ON), amount=FEE)] if turns["extra"] % 3 == 1 else []
+    rewards: list[Act] = [Reward(on=day(6, LEAVES_ON), offer=LOYAL), RewardEnds(on=day(10, LEAVES_ON))]
+    return [*fee, *(rewards if turns["extra"] % 4 == 2 else [])]
+
+
+def _payments(person: Person, method: str, life: Sequence[Act], turns: Counter[str]) -> Iterable[Act]:
     """Cards that were declined once are tried again at the month's end. Electronic checks pay all, every second one
-    too much in March. Mailed ones pay in two parts, and every third writer stops in June.
+    too much in March, and some bounce in May. Mailed ones pay in two parts, and every third writer stops in June; what
+    they are billed then is taken back.
     """
     months = range(person.joins.month, MONTHS + 1)
     if person.token is not None:
@@ -389,10 +304,16 @@ def _payments(person: Person, method: str, turns: Counter[str]) -> Iterable[Act]
     turns[method] += 1
     if method == "Electronic check":
         round_up = turns[method] % 2 == 0
-        return [Pay(on=day(month, PAYS_ON), notes=1_000 if round_up and month == 3 else 1) for month in months]
+        paid_at_once = [Pay(on=day(month, PAYS_ON), notes=1_000 if round_up and month == 3 else 1) for month in months]
+        bounced = [] if round_up or person.joins.month > 3 else [Bounce(on=day(5, LEAVES_ON))]
+        return [*paid_at_once, *bounced]
     defaults = turns[method] % 3 == 0
     paid = [month for month in months if month < 6 or not defaults]
     halves = [Pay(on=day(month, CHANGES_ON), part=Fraction(1, 2)) for month in paid]
     rest = [Pay(on=day(month, SETTLES_ON)) for month in paid]
-    given_up = [WriteOff(on=day(12, CHANGES_ON), before=day(10, 1))] if defaults else []
-    return [*halves, *rest, *given_up]
+    if not defaults:
+        return [*halves, *rest]
+    given_up = WriteOff(on=day(12, CHANGES_ON), before=day(10, 1))
+    if person.joins.month > 5 or person.trial_days or any(act.on.month in {5, 6} for act in life):
+        return [*halves, *rest, given_up]
+    return [*halves, *rest, VoidInvoice(on=day(6, LEAVES_ON)), given_up]
