@@ -84,13 +84,13 @@ async def _year(settings: Settings, limit: int, *, as_json: bool) -> None:
         show(checked, on)
         if as_json:
             print_json(_summary(people, expected, measured, wrong, checked, seconds=time.monotonic() - start))
-    _prove(on, people, expected, wrong, checked)
+    prove(on, people, expected, wrong, checked)
 
 
-def _prove(
+def prove(
     on: Console, people: Sequence[Person], expected: Figures, wrong: Sequence[str], checked: Sequence[Checked]
 ) -> None:
-    """Say that all adds up. Raises DoesNotAddUp."""
+    """Say that all adds up, on this console. Raises DoesNotAddUp with the first differences by name."""
     broken = [f"{result.invariant}: {result.differences} differences." for result in checked if not result.holds]
     named = [f"{each}." for each in wrong[:NAMED_MAX]]
     if len(wrong) > NAMED_MAX:

@@ -295,8 +295,8 @@ def _extras(person: Person, life: Sequence[Act], turns: Counter[str]) -> list[Ac
 
 def _payments(person: Person, method: str, life: Sequence[Act], turns: Counter[str]) -> Iterable[Act]:
     """Cards that were declined once are tried again at the month's end. Electronic checks pay all, every second one
-    too much in March, and some bounce in May. Mailed ones pay in two parts, and every third writer stops in June; what
-    they are billed then is taken back.
+    too much in March, and some bounce in May. Mailed ones pay in two parts, and every third writer stops in June; one
+    invoice of theirs is taken back, in a month in which nothing else happens.
     """
     months = range(person.joins.month, MONTHS + 1)
     if person.token is not None:
@@ -314,6 +314,6 @@ def _payments(person: Person, method: str, life: Sequence[Act], turns: Counter[s
     if not defaults:
         return [*halves, *rest]
     given_up = WriteOff(on=day(12, CHANGES_ON), before=day(10, 1))
-    if person.joins.month > 5 or person.trial_days or any(act.on.month in {5, 6} for act in life):
-        return [*halves, *rest, given_up]
-    return [*halves, *rest, VoidInvoice(on=day(6, LEAVES_ON)), given_up]
+    busy = {month for act in life for month in (act.on.month, act.on.month + 1)}
+    quiet = [month for month in months if month >= 6 and month not in busy and month > person.joins.month + 1]
+    return [*halves, *rest, *(VoidInvoice(on=day(month, LEAVES_ON)) for month in quiet[:1]), given_up]

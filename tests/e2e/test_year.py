@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from rich.console import Console
 
 from cli.year import account, acts, bill, expected, figures, story
 from cli.year.acts import (
@@ -26,7 +27,8 @@ from cli.year.acts import (
     day,
 )
 from cli.year.bill import rounded, shared
-from cli.year.expected import MONTH_NAMES, MOVING, expected_year
+from cli.year.command import NAMED_MAX, DoesNotAddUp, prove
+from cli.year.expected import MONTH_NAMES, MOVING, STANDING, expected_year
 from cli.year.figures import Figure, differences
 from cli.year.story import read_people
 from host.embedded.process import free_port
@@ -77,8 +79,6 @@ def test_no_invariant_is_broken_by_a_year(ran: dict[str, Any]) -> None:
 
 
 def test_a_small_year_has_something_of_everything(measured: Measured) -> None:
-    for what in (*MOVING, "open", "balance"):
-        assert any(figure[2:] == (what,) for figure in measured), what
     for what in ("new", "lost", "at start", "at end"):
         assert any(figure[1:] == ("customers", what) for figure in measured), what
     taxes = {figure[3:6] for figure in measured if figure[2:3] == ("tax of",)}
@@ -108,6 +108,22 @@ def test_a_figure_that_is_missing_or_that_nobody_expects_is_named() -> None:
     assert differences({}, {("a", "b"): 1}) == ["a b: 1 instead of 0"]
 
 
+def test_a_year_with_a_wrong_figure_does_not_pass_and_names_it() -> None:
+    people = read_people(1)
+    reckoned = expected_year(people)
+    quiet = Console(quiet=True)
+    prove(quiet, people, reckoned, [], [])
+    with pytest.raises(DoesNotAddUp, match=r"2026-12 EUR invoiced: 1 instead of 3057\."):
+        prove(quiet, people, reckoned, differences(reckoned, {**reckoned, ("2026-12", "EUR", "invoiced"): 1}), [])
+
+
+def test_of_many_wrong_figures_the_first_are_named_and_the_others_counted() -> None:
+    people = read_people(5)
+    reckoned = expected_year(people)
+    with pytest.raises(DoesNotAddUp, match=f"And {len(reckoned) - NAMED_MAX} figures more."):
+        prove(Console(quiet=True), people, reckoned, differences(reckoned, {}), [])
+
+
 def test_a_small_year_has_every_act() -> None:
     found = acts_of(CUSTOMERS)
     assert {type(act) for act in found} == set(get_args(Act))
@@ -127,6 +143,9 @@ def test_a_small_year_has_every_act() -> None:
     assert {act.part for act in found if isinstance(act, Pay)} == {Fraction(1), Fraction(1, 2)}
     assert {act.notes for act in found if isinstance(act, Pay)} == {1, 1_000}
     people = read_people(CUSTOMERS)
+    reckoned = expected_year(people)
+    for what in (*MOVING, *STANDING):
+        assert any(figure[2:] == (what,) for figure in reckoned), what
     assert {person.trial_days for person in people} == {0, 14, 30}
     assert {offer for person in people for offer in person.offers} == set(OFFERS)
     assert {person.declines_at for person in people} == {None, 1, 2}
