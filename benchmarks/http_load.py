@@ -45,7 +45,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What came of it. Milliseconds from the intended start; `failed` counts answers that are no 2xx, and none."""
+    """What came of it. Milliseconds from the intended start; `failed` counts answers that are no 2xx, and none.
+
+    `latencies_ms` are all of those answered with 2xx, sorted: for percentiles of several runs together.
+    """
 
     asked_per_s: float
     done_per_s: float
@@ -54,6 +57,7 @@ class Measured:
     p99_ms: float
     failed: int
     first_failure: str
+    latencies_ms: Sequence[float]
 
 
 class _Connection:
@@ -162,6 +166,7 @@ class Generator:
             p99_ms=percentile_ms(found, 99),
             failed=self._failed,
             first_failure=self._first_failure,
+            latencies_ms=[round(each * 1000, 2) for each in found],
         )
 
 

@@ -404,9 +404,9 @@ class AuthSettings(Part):
     hashing_threads: int = setting(1, "processes", "Passwords hashed at once.", ge=1, le=64)
     hashing_queue_max: int = setting(64, "passwords", "Passwords that wait for a process; then 503.", ge=0)
     hashing_per_s: float = setting(
-        2.0, "passwords/s", "Passwords hashed in the long run by one process of the API; beyond, 503.", gt=0
+        0.5, "passwords/s", "Passwords hashed in the long run by one process of the API; beyond, 503.", gt=0
     )
-    hashing_burst: int = setting(10, "passwords", "As many at once where none came before.", ge=1)
+    hashing_burst: int = setting(30, "passwords", "As many at once where none came before.", ge=1)
     hashing_retry_after_s: int = setting(2, "s", "Retry-After of such a refusal.", ge=1)
     reset_lasts_s: int = setting(3_600, "s", "How long the link of a password's reset works.", ge=60)
     invitation_lasts_s: int = setting(604_800, "s", "How long an invitation works.", ge=60)
