@@ -45,7 +45,7 @@ def year(
 
     They join, try, upgrade, pause, pay late and leave, on a test clock; every invoice, tax, payment and balance is
     then held against a reckoning from the CSV that shares nothing with what bills. Exit code 1, with every difference
-    named, if anything does not add up. [dim]Examples:[/dim] [cyan]tallybook year[/cyan],
+    named, if anything does not add up. [dim]Example:[/dim] [cyan]tallybook year[/cyan],
     [cyan]tallybook year --customers 500[/cyan], [cyan]tallybook year --json > year.json[/cyan]
     """
     on = console_for(as_json=as_json)
