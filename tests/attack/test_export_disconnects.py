@@ -21,7 +21,7 @@ async def large(target: Target) -> AsyncIterator[Target]:
     """The target with a tenant that sells a great deal."""
     await target.database.execute(
         "INSERT INTO read.products_v1 SELECT $1, 'prod_' || lpad(n::text, 26, '0'), 1, 'Product', repeat('x', 1000), "
-        "NULL, '{}', now(), NULL, 1, 1, now() FROM generate_series(1, $2::int) n",
+        "NULL, '{}', now(), NULL, NULL, 1, 1, now() FROM generate_series(1, $2::int) n",
         target.tenant_id,
         ROWS,
     )

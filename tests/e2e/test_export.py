@@ -69,7 +69,7 @@ async def _sell(database: FreshDatabase) -> str:
     connection = await asyncpg.connect(database.dsn)
     await connection.execute(
         "INSERT INTO read.products_v1 SELECT 'acme', 'prod_' || lpad(n::text, 26, '0'), 1, E'A \"B\",\\r\\n=C', "
-        "repeat('x', 1000), NULL, '{}', now() + n * interval '1 s', NULL, 1, 1, now() "
+        "repeat('x', 1000), NULL, '{}', now() + n * interval '1 s', NULL, NULL, 1, 1, now() "
         "FROM generate_series(1, $1::int) n",
         ROWS,
     )
