@@ -155,6 +155,11 @@ def money(value: Money) -> MoneyResource:
     return {"amount": value.amount, "currency": value.currency}
 
 
+def eur(amount: int) -> MoneyResource:
+    """So many cents, for an example."""
+    return {"amount": amount, "currency": "EUR"}
+
+
 def _instant(value: object) -> datetime:
     """RFC 3339 with an offset, as an instant in UTC; at most microseconds."""
     if not isinstance(value, str) or not _INSTANT.fullmatch(value):

@@ -73,13 +73,18 @@ def between(gte: datetime | None, gt: datetime | None, lte: datetime | None, lt:
     return Between(gte=gte, gt=gt, lte=lte, lt=lt)
 
 
+def page_limit(call: Call, asked: int | None) -> int:
+    """How many items a page has, of which so many were asked for."""
+    api = call.parts.settings.api
+    return api.page_default_items if asked is None else min(asked, api.page_max_items)
+
+
 def page_request(call: Call, asked: PageParameters) -> PageRequest:
     """The page that is asked for."""
     if asked.starting_after is not None and asked.ending_before is not None:
         message = "Either starting_after or ending_before, not both"
         raise invalid([FieldError("ending_before", "ambiguous_page", message)])
-    api = call.parts.settings.api
-    limit = api.page_default_items if asked.limit is None else min(asked.limit, api.page_max_items)
+    limit = page_limit(call, asked.limit)
     return PageRequest(limit=limit, starting_after=asked.starting_after, ending_before=asked.ending_before)
 
 

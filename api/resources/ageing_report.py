@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import Currency, CustomerId, Day, MoneyResource, money
-from api.http.listing import Limit, ListResource, Parameters, list_resource
+from api.http.listing import Limit, ListResource, Parameters, list_resource, page_limit
 from api.resources.tax_report import REPORT
 from domain.kernel.billing_period import local_date_of
 from domain.reporting.ageing import Ageing
@@ -114,8 +114,7 @@ async def get_ageing_report(call: Call, asked: AgeingParameters) -> AgeingReport
     `receivable` held then (`GET /v1/ledger/trial-balance` with the next day's beginning as `as_of`). Days are those of
     the billing settings' `time_zone`, and times those of business: a test clock's, where a customer is on one.
     """
-    api = call.parts.settings.api
-    limit = api.page_default_items if asked.limit is None else min(asked.limit, api.page_max_items)
+    limit = page_limit(call, asked.limit)
     async with call.reading() as connection:
         time_zone = (await billing_settings(connection, call.tenant_id)).time_zone
         as_of = local_date_of(call.parts.identity.clock(), time_zone) if asked.as_of is None else asked.as_of

@@ -27,7 +27,7 @@ from domain.identity.permissions import Permission
 from domain.kernel.identifiers import AUTH_EVENT, USER
 from projections.read_model import Record
 from projections.reading import Page, PageRequest
-from projections.reports.csv_rows import escaped
+from projections.reports.csv_rows import escaped, instant
 
 EXPORT_ROWS: Final = 1_000
 """Of an export, in memory at once."""
@@ -204,5 +204,5 @@ def _resource(row: Record) -> AuthEventResource:
 def _cell(value: object) -> object:
     """A cell as it is written. What a client sent of itself is not to be run by whoever opens the file."""
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return instant(value)
     return escaped(value) if isinstance(value, str) else value

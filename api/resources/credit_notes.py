@@ -23,6 +23,7 @@ from api.http.fields import (
     PositiveMoney,
     Quantity,
     TestClockId,
+    eur,
     money,
     plain_decimal,
 )
@@ -198,10 +199,6 @@ def _line(line: CreditNoteLine) -> CreditNoteLineResource:
     }
 
 
-def _eur(amount: int) -> dict[str, object]:
-    return {"amount": amount, "currency": "EUR"}
-
-
 EXAMPLE: Final[dict[str, object]] = {
     "id": _ID,
     "object": "credit_note",
@@ -214,19 +211,19 @@ EXAMPLE: Final[dict[str, object]] = {
             "line": "il_01m7ywe9z7e398x54gfbrtqnk7",
             "description": "Set-up",
             "quantity": None,
-            "billed": _eur(29750),
-            "left_before": _eur(29750),
-            "net": _eur(5000),
-            "tax": [{"tax_rate": "txr_01m7ywe9z7e398x54gfbrtqnk7", "amount": _eur(950)}],
-            "total": _eur(5950),
+            "billed": eur(29750),
+            "left_before": eur(29750),
+            "net": eur(5000),
+            "tax": [{"tax_rate": "txr_01m7ywe9z7e398x54gfbrtqnk7", "amount": eur(950)}],
+            "total": eur(5950),
         }
     ],
-    "tax": [{**INVOICE_TAX_EXAMPLE["totals"][0], "taxable": _eur(5000), "tax": _eur(950)}],  # type: ignore[index]
-    "total_tax": _eur(950),
-    "total": _eur(5950),
-    "amount_off_due": _eur(0),
-    "amount_to_balance": _eur(0),
-    "amount_refunded": _eur(5950),
+    "tax": [{**INVOICE_TAX_EXAMPLE["totals"][0], "taxable": eur(5000), "tax": eur(950)}],  # type: ignore[index]
+    "total_tax": eur(950),
+    "total": eur(5950),
+    "amount_off_due": eur(0),
+    "amount_to_balance": eur(0),
+    "amount_refunded": eur(5950),
     "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7",
     "refund": "re_01m7ywe9z7e398x54gfbrtqnk7",
     "refund_status": "pending",
@@ -279,7 +276,7 @@ async def _of_its_invoice(call: Call, command: Callable[[str, str], Command]) ->
     body=NewCreditNote,
     body_example={
         "invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
-        "lines": [{"line": "il_01m7ywe9z7e398x54gfbrtqnk7", "amount": _eur(5000)}],
+        "lines": [{"line": "il_01m7ywe9z7e398x54gfbrtqnk7", "amount": eur(5000)}],
         "give_back": "refund",
         "reason": "Delivered late",
     },
@@ -351,8 +348,8 @@ async def update_credit_note(call: Call, body: Change) -> Intention:
     body=NoBody,
     example={
         "status": "void",
-        "amount_to_balance": _eur(5950),
-        "amount_refunded": _eur(0),
+        "amount_to_balance": eur(5950),
+        "amount_refunded": eur(0),
         "payment": None,
         "refund": None,
         "refund_status": None,

@@ -4,13 +4,13 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import EARLIEST, Day, MoneyResource, money
-from api.http.listing import Cursor, Limit, ListResource, Parameters, list_resource
+from api.http.fields import EARLIEST, Day, MoneyResource, eur, money
+from api.http.listing import Cursor, Limit, ListResource, Parameters, list_resource, page_limit
 from api.resources.customers import CUSTOMERS
+from api.resources.report_periods import check_days
 from domain.customers.customer import CustomerNotFound
 from domain.kernel.billing_period import local_date_of
 from projections.billing_settings import billing_settings
@@ -34,9 +34,7 @@ class StatementParameters(Parameters):
     @field_validator("last_day")
     @classmethod
     def _in_order(cls, last_day: date | None, info: ValidationInfo) -> date | None:
-        if last_day is not None and last_day < (info.data.get("first_day") or last_day):
-            raise PydanticCustomError("empty_period", "The last day must not be before the first")
-        return last_day
+        return None if last_day is None else check_days(info.data.get("first_day"), last_day)
 
 
 class StatementBalance(TypedDict):
@@ -110,10 +108,6 @@ def _line(line: Line) -> StatementLine:
     }
 
 
-def _eur(amount: int) -> MoneyResource:
-    return {"amount": amount, "currency": "EUR"}
-
-
 _EXAMPLE: Final[dict[str, object]] = {
     "object": "statement",
     "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
@@ -123,10 +117,10 @@ _EXAMPLE: Final[dict[str, object]] = {
     "balances": [
         {
             "currency": "EUR",
-            "opening": _eur(0),
-            "debit": _eur(25000),
-            "credit": _eur(10000),
-            "closing": _eur(15000),
+            "opening": eur(0),
+            "debit": eur(25000),
+            "credit": eur(10000),
+            "closing": eur(15000),
         }
     ],
     "lines": {
@@ -142,9 +136,9 @@ _EXAMPLE: Final[dict[str, object]] = {
                 "credit_note": None,
                 "payment": None,
                 "refund": None,
-                "debit": _eur(25000),
-                "credit": _eur(0),
-                "balance": _eur(25000),
+                "debit": eur(25000),
+                "credit": eur(0),
+                "balance": eur(25000),
             },
             {
                 "id": "evt_01m7ywe9z7e398x54gfbrtqnk8",
@@ -156,9 +150,9 @@ _EXAMPLE: Final[dict[str, object]] = {
                 "credit_note": None,
                 "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7",
                 "refund": None,
-                "debit": _eur(0),
-                "credit": _eur(10000),
-                "balance": _eur(15000),
+                "debit": eur(0),
+                "credit": eur(10000),
+                "balance": eur(15000),
             },
         ],
         "has_more": False,
@@ -182,8 +176,7 @@ async def get_customer_statement(call: Call, asked: StatementParameters) -> Stat
     `customer_balance` (`/v1/customers/{id}/accounts`). Days are those of the billing settings' `time_zone`.
     """
     customer_id = CUSTOMERS.id_of(call)
-    api = call.parts.settings.api
-    limit = api.page_default_items if asked.limit is None else min(asked.limit, api.page_max_items)
+    limit = page_limit(call, asked.limit)
     async with call.parts.reader.of(call.tenant_id) as connection:  # a customer does not see the settings
         time_zone = (await billing_settings(connection, call.tenant_id)).time_zone
     last_day = asked.last_day or local_date_of(call.parts.identity.clock(), time_zone)

@@ -9,7 +9,16 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.facts import OF_IDENTITY, PostingResource, data_of, postings_of
-from api.http.listing import Cursor, Limit, ListResource, NoParameters, Parameters, list_example, list_resource
+from api.http.listing import (
+    Cursor,
+    Limit,
+    ListResource,
+    NoParameters,
+    Parameters,
+    list_example,
+    list_resource,
+    page_limit,
+)
 from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, Problem
 from api.http.validation import form
@@ -172,11 +181,6 @@ def _hidden(call: Call) -> list[str]:
     return [] if Permission.AUDIT_READ in call.principal.permissions else OF_IDENTITY
 
 
-def _limit(call: Call, asked: int | None) -> int:
-    api = call.parts.settings.api
-    return api.page_default_items if asked is None else min(asked, api.page_max_items)
-
-
 def _page(rows: Sequence[Any], limit: int) -> ListResource[EventResource]:
     data = [event_resource(Recorded(*row)) for row in rows[:limit]]
     cursor = str(data[-1]["position"]) if data else None
@@ -190,7 +194,7 @@ async def list_events(call: Call, asked: EventFilters) -> ListResource[EventReso
     Pages go by position: `next_cursor` is one. Events of members, API keys and the tenant itself are shown to whoever
     may read the audit, too.
     """
-    limit, hidden = _limit(call, asked.limit), _hidden(call)
+    limit, hidden = page_limit(call, asked.limit), _hidden(call)
     before = MAX_POSITION if asked.starting_after is None else asked.starting_after
     async with call.reading() as connection:
         if asked.stream is not None:
@@ -257,7 +261,7 @@ async def get_customer_timeline(call: Call, asked: TimelineParameters) -> ListRe
     Subscriptions, invoices, payments, refunds and payment methods included. Pages go by position.
     """
     customer_id = CUSTOMERS.id_of(call)
-    limit = _limit(call, asked.limit)
+    limit = page_limit(call, asked.limit)
     before = MAX_POSITION if asked.starting_after is None else asked.starting_after
     async with call.reading() as connection:
         await CUSTOMERS.row(call, connection, customer_id)

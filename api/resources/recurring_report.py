@@ -2,14 +2,14 @@
 
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import Currency, Day, MoneyResource, money, plain_decimal
+from api.http.fields import Currency, Day, MoneyResource, eur, money, plain_decimal
 from api.http.listing import (
     ListResource,
     PageParameters,
@@ -19,7 +19,7 @@ from api.http.listing import (
     page_resource,
 )
 from api.http.problems import FieldError, invalid
-from api.resources.report_periods import PeriodParameters, ReportPeriod, check_days, periods_between
+from api.resources.report_periods import DaysParameters, PeriodParameters, ReportPeriod, check_days, periods_between
 from api.resources.tax_report import REPORT
 from domain.kernel.currency import CurrencyCode
 from domain.reporting.churn import churn_rates
@@ -59,18 +59,11 @@ def _not_beside(info: ValidationInfo, day: date | None) -> date | None:
     return day
 
 
-class MovementParameters(PageParameters):
+class MovementParameters(DaysParameters, PageParameters):
     """Of which days (UTC), both ends included, and of which movement and currency."""
 
-    first_day: Annotated[Day, Field(alias="from", description="The first day.")]
-    last_day: Annotated[Day, Field(alias="to", description="The last day.")]
     movement: Annotated[Movement | None, Field(description="Those of this movement.")] = None
     currency: Annotated[Currency | None, Field(description="Those in this currency.")] = None
-
-    @field_validator("last_day")
-    @classmethod
-    def _in_order(cls, last_day: date, info: ValidationInfo) -> date:
-        return check_days(info.data.get("first_day"), last_day)
 
 
 class MrrPeriodResource(TypedDict):
@@ -217,10 +210,6 @@ def _currency(each: _Reported) -> MrrCurrencyResource:
     }
 
 
-def _eur(amount: int) -> dict[str, Any]:
-    return {"amount": amount, "currency": "EUR"}
-
-
 @REPORT.query(
     "/v1/reports/mrr",
     answers=MrrResource,
@@ -233,21 +222,21 @@ def _eur(amount: int) -> dict[str, Any]:
         "currencies": [
             {
                 "currency": "EUR",
-                "mrr": _eur(134_000),
-                "arr": _eur(1_608_000),
+                "mrr": eur(134_000),
+                "arr": eur(1_608_000),
                 "subscriptions": 27,
                 "customers": 24,
                 "periods": [
                     {
                         "first_day": "2026-01-01",
                         "last_day": "2026-01-31",
-                        "start": _eur(120_000),
-                        "new": _eur(15_000),
-                        "expansion": _eur(6_000),
-                        "contraction": _eur(-2_000),
-                        "churn": _eur(-5_000),
-                        "reactivation": _eur(0),
-                        "end": _eur(134_000),
+                        "start": eur(120_000),
+                        "new": eur(15_000),
+                        "expansion": eur(6_000),
+                        "contraction": eur(-2_000),
+                        "churn": eur(-5_000),
+                        "reactivation": eur(0),
+                        "end": eur(134_000),
                         "subscriptions": 27,
                         "customers": 24,
                     }
@@ -289,7 +278,7 @@ _MOVEMENT_EXAMPLE: Final[dict[str, object]] = {
     "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
     "subscription": "sub_01m7ywe9z7e398x54gfbrtqnk7",
     "movement": "expansion",
-    "change": _eur(6_000),
+    "change": eur(6_000),
 }
 
 
@@ -365,8 +354,8 @@ def _churn(period: ReportPeriod, told: MrrPeriod) -> ChurnPeriodResource:
                         "customers_at_start": 25,
                         "customers_lost": 1,
                         "customer_churn_rate": "0.04",
-                        "mrr_at_start": _eur(120_000),
-                        "mrr_lost": _eur(7_000),
+                        "mrr_at_start": eur(120_000),
+                        "mrr_lost": eur(7_000),
                         "gross_revenue_churn_rate": "0.0583",
                         "net_revenue_churn_rate": "0.0083",
                         "gross_retention_rate": "0.9417",

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from api.http.fields import Day
 from api.http.listing import Parameters
 from api.http.problems import FieldError, invalid
-from projections.models.mrr_days import ReportInterval
+from projections.models.mrr_days import ReportInterval, next_month
 
 MAX_PERIODS: Final = 400
 """Of one report: a year by day, or a third of a century by month."""
@@ -31,17 +31,22 @@ def check_days(first: date | None, last: date) -> date:
     return last
 
 
-class PeriodParameters(Parameters):
-    """Which days (UTC), both ends included, and by which periods."""
+class DaysParameters(Parameters):
+    """Which days (UTC), both ends included."""
 
     first_day: Annotated[Day, Field(alias="from", description="The first day.")]
     last_day: Annotated[Day, Field(alias="to", description="The last day.")]
-    interval: Annotated[ReportInterval, Field(description="By which periods.")] = ReportInterval.MONTH
 
     @field_validator("last_day")
     @classmethod
     def _in_order(cls, last_day: date, info: ValidationInfo) -> date:
         return check_days(info.data.get("first_day"), last_day)
+
+
+class PeriodParameters(DaysParameters):
+    """Which days (UTC), both ends included, and by which periods."""
+
+    interval: Annotated[ReportInterval, Field(description="By which periods.")] = ReportInterval.MONTH
 
 
 def periods_between(first: date, last: date, interval: ReportInterval) -> list[tuple[date, ReportPeriod]]:
@@ -61,6 +66,6 @@ def _periods(first: date, last: date, interval: ReportInterval) -> Iterator[tupl
     while starts_on <= last:
         following = starts_on + timedelta(days=1)
         if interval is ReportInterval.MONTH:
-            following = (starts_on + timedelta(days=31)).replace(day=1)
+            following = next_month(starts_on)
         yield starts_on, ReportPeriod(max(starts_on, first), min(following - timedelta(days=1), last))
         starts_on = following

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, Literal
+from typing import Literal
 
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.fields import MoneyResource, money
+from api.http.fields import MoneyResource, eur, money
 from api.resources.report_periods import PeriodParameters, ReportPeriod, periods_between
 from api.resources.tax_report import REPORT
 from domain.kernel.accounts import ALLOWANCES
@@ -56,10 +56,6 @@ class RevenueResource(TypedDict):
     currencies: list[RevenueCurrencyResource]
 
 
-def _eur(amount: int) -> dict[str, Any]:
-    return {"amount": amount, "currency": "EUR"}
-
-
 @REPORT.query(
     "/v1/reports/revenue",
     answers=RevenueResource,
@@ -71,17 +67,17 @@ def _eur(amount: int) -> dict[str, Any]:
         "currencies": [
             {
                 "currency": "EUR",
-                "revenue": _eur(98_000),
-                "allowances": _eur(3_000),
-                "net": _eur(95_000),
+                "revenue": eur(98_000),
+                "allowances": eur(3_000),
+                "net": eur(95_000),
                 "periods": [
                     {
                         "first_day": "2026-01-01",
                         "last_day": "2026-01-31",
-                        "accounts": [{"account": "revenue", "amount": _eur(98_000)}],
-                        "revenue": _eur(98_000),
-                        "allowances": _eur(3_000),
-                        "net": _eur(95_000),
+                        "accounts": [{"account": "revenue", "amount": eur(98_000)}],
+                        "revenue": eur(98_000),
+                        "allowances": eur(3_000),
+                        "net": eur(95_000),
                     }
                 ],
             }

@@ -8,7 +8,16 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import CustomerId
-from api.http.listing import Cursor, Limit, ListResource, NoParameters, Parameters, list_example, list_resource
+from api.http.listing import (
+    Cursor,
+    Limit,
+    ListResource,
+    NoParameters,
+    Parameters,
+    list_example,
+    list_resource,
+    page_limit,
+)
 from api.http.operations import Operations
 from api.http.problems import NOT_FOUND, Problem
 from api.http.validation import form
@@ -118,8 +127,7 @@ EXAMPLE: Final[dict[str, object]] = {
 )
 async def list_sagas(call: Call, asked: SagaFilters) -> ListResource[SagaResource]:
     """List sagas, the last started first."""
-    api = call.parts.settings.api
-    limit = api.page_default_items if asked.limit is None else min(asked.limit, api.page_max_items)
+    limit = page_limit(call, asked.limit)
     async with call.reading() as connection:
         page = await read.page(
             connection,

@@ -4,13 +4,13 @@ from datetime import date
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import Day, MoneyResource, money, plain_decimal
 from api.http.listing import Parameters
 from api.http.operations import Operations
+from api.resources.report_periods import check_days
 from domain.identity.permissions import Permission
 from domain.tax.computation import TaxTreatment
 from projections.models import tax_days
@@ -29,9 +29,7 @@ class TaxReportParameters(Parameters):
     @field_validator("last_day")
     @classmethod
     def _in_order(cls, last_day: date, info: ValidationInfo) -> date:
-        if last_day < info.data.get("first_day", last_day):
-            raise PydanticCustomError("empty_period", "The last day must not be before the first")
-        return last_day
+        return check_days(info.data.get("first_day"), last_day)
 
 
 class TaxReportRowResource(TypedDict):

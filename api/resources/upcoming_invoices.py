@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import MoneyResource, TestClockId, money
-from api.http.listing import Cursor, Limit, ListResource, Parameters, list_example, list_resource
+from api.http.listing import Cursor, Limit, ListResource, Parameters, list_example, list_resource, page_limit
 from api.http.problems import DRY_RUNS_BUSY
 from api.http.rehearsals import foreseen
 from api.resources.tax_report import REPORT
@@ -107,8 +107,7 @@ async def list_upcoming_invoices(call: Call, asked: UpcomingParameters) -> ListR
     it has subscriptions. Those that bill nothing in that time are left out, and a page may be short because of it: go
     on while there is a `next_cursor`. Drafts that wait to be finalized are invoices already.
     """
-    api = call.parts.settings.api
-    limit = api.page_default_items if asked.limit is None else min(asked.limit, api.page_max_items)
+    limit = page_limit(call, asked.limit)
     after = BEFORE_ALL if asked.starting_after is None else Timer.at(asked.starting_after)
     async with call.reading() as connection:
         now = call.parts.identity.clock()

@@ -108,7 +108,7 @@ async def moved(
     since = first.replace(day=1)
     whole_from = whole_to = since
     if interval is ReportInterval.MONTH:
-        whole_from = since if since == first else _next_month(first)
+        whole_from = since if since == first else next_month(first)
         whole_to = max(whole_from, (last + timedelta(days=1)).replace(day=1))
     records = await connection.fetch(_MOVED, tenant_id, first, last, interval.value, since, whole_from, whole_to)
     return [
@@ -117,7 +117,8 @@ async def moved(
     ]
 
 
-def _next_month(day: date) -> date:
+def next_month(day: date) -> date:
+    """The first day of the month after."""
     return (day.replace(day=1) + timedelta(days=31)).replace(day=1)
 
 
