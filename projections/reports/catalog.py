@@ -13,6 +13,7 @@ from projections.reports.report import (
     flag,
     instant,
     integer,
+    interval,
     json,
     money,
     text,
@@ -23,13 +24,6 @@ _ARCHIVED: Final = instant("archived_at", "When it was archived; null: it is in 
 # A price with bounds holds its model inside.
 _MODEL: Final = "coalesce(r.price -> 'model', r.price)"
 _MODEL_CURRENCY: Final = f"coalesce({_MODEL} ->> 'currency', {_MODEL} #>> '{{amount,currency}}')"
-
-
-def _interval(of: str, missing: str = "") -> tuple[Column, Column]:
-    return (
-        text("interval_unit", f"What a period counts: day, week, month, quarter or year.{missing}", f"{of} ->> 'unit'"),
-        integer("interval_count", f"How many of them a period is.{missing}", f"({of} ->> 'count')::bigint"),
-    )
 
 
 def _terms(currency: str) -> tuple[Column, ...]:
@@ -78,7 +72,7 @@ PLANS: Final = Report(
         text("plan_id", "The plan's id."),
         text("product_id", "What it sells."),
         text("name", "Its name.", "r.terms ->> 'name'"),
-        *_interval("r.terms -> 'interval'"),
+        *interval("r.terms -> 'interval'"),
         integer("trial_days", "How long a trial is.", "(r.terms ->> 'trial_days')::bigint"),
         flag("is_add_on", "Whether it is sold beside other plans, and not by itself."),
         json("features", "What its customers may have, and how much of it.", "r.terms -> 'features'"),
@@ -117,7 +111,7 @@ PRICES: Final = Report(
         ),
         json("price", "The whole price: its model, and its bounds. Amounts in it are minor units."),
         json("currency_options", "The same in further currencies."),
-        *_interval("r.interval", " Null: as its plan."),
+        *interval("r.interval", " Null: as its plan."),
         text("timing", "in_advance or in_arrears."),
         flag("tax_inclusive", "Whether it contains its tax; null: as the tenant's tax settings say."),
         METADATA,

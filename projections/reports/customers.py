@@ -13,6 +13,7 @@ from projections.reports.report import (
     flag,
     instant,
     integer,
+    interval,
     json,
     money,
     text,
@@ -59,10 +60,7 @@ SUBSCRIPTIONS: Final = Report(
         integer("plan_version", "The version of the plan that it is bound to.", "(r.terms ->> 'plan_version')::bigint"),
         text("status", "incomplete, trialing, active, past_due, paused, suspended or canceled."),
         text("currency", "The currency that it bills in.", "r.terms ->> 'currency'"),
-        text(
-            "interval_unit", "What a period counts: day, week, month, quarter or year.", "r.terms #>> '{interval,unit}'"
-        ),
-        integer("interval_count", "How many of them a period is.", "(r.terms #>> '{interval,count}')::bigint"),
+        *interval("r.terms -> 'interval'"),
         text("collection_method", "charge_automatically or send_invoice.", "r.terms ->> 'collection'"),
         text("time_zone", "The time zone by which its periods begin.", "r.terms ->> 'time_zone'"),
         instant("starts_at", "When it begins."),

@@ -113,6 +113,14 @@ def money(name: str, about: str, *, currency: str, minor: str = "") -> tuple[Col
     )
 
 
+def interval(of: str, missing: str = "") -> tuple[Column, Column]:
+    """The length of a period, of the JSON that `of` computes; `missing` says what null means."""
+    return (
+        text("interval_unit", f"What a period counts: day, week, month, quarter or year.{missing}", f"{of} ->> 'unit'"),
+        integer("interval_count", f"How many of them a period is.{missing}", f"({of} ->> 'count')::bigint"),
+    )
+
+
 METADATA: Final = json("metadata", "What the tenant keeps with it: names and texts.")
 TEST_CLOCK: Final = text("test_clock_id", "The test clock that it lives on; null in real time.")
 UPDATED: Final = instant("updated_at", "When its last event took effect.")
