@@ -43,7 +43,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Streams
 from domain.tax.remote import TaxAnswer, TaxCalculator
-from domain.tax.settings import tax_settings
+from domain.tax.settings import TaxSettings, tax_settings
 
 MAX_TOTAL_WITH_WAITING_ITEMS = MAX_INVOICE_TOTAL // 2
 """Minor units. Up to here an invoice takes what waits, so that the tax on top still fits."""
@@ -177,8 +177,9 @@ def finalized_anew(
     customer, taxes, at = CUSTOMER.of(streams, draft.customer_id), tax_settings(streams), asked.finalizes_at
     days = asked.days_until_due if days_until_due is None else days_until_due
     of = assessed_again(draft.lines, draft.discounts, settings=taxes, customer=customer, at=at)
-    if not by_table and of.basis is not None and of.is_taxed and taxes.calculator is TaxCalculator.REMOTE:
-        return [_tax_requested(draft.invoice_id, of, of.basis, days, at, asked.attempt + 1)]
+    basis = None if by_table else _to_ask(of, taxes)
+    if basis is not None:
+        return [_tax_requested(draft.invoice_id, of, basis, days, at, asked.attempt + 1)]
     invoiced = taxed_by_table(of, draft.currency, terms.rounding, taxes)
     return _issued(streams, billing_settings(streams), draft, invoiced, customer, days, (), at)
 
@@ -219,12 +220,18 @@ def _finalized(
     uses = uses_of(held, draft.lines, discountable, draft.currency, rounding)
     of = assessed(draft.lines, draft.currency, rounding, settings=taxes, customer=customer, uses=uses, at=at)
     counted = used(draft.invoice_id, of.discounts, held, at)
-    if not by_table and of.basis is not None and of.is_taxed and taxes.calculator is TaxCalculator.REMOTE:
+    basis = None if by_table else _to_ask(of, taxes)
+    if basis is not None:
         begun = [INVOICE.change(draft)] if isinstance(draft, InvoiceDrafted) else []
-        asked = _tax_requested(draft.invoice_id, of, of.basis, days_until_due, at, 1)
+        asked = _tax_requested(draft.invoice_id, of, basis, days_until_due, at, 1)
         return [*begun, asked, *counted]
     invoiced = taxed_by_table(of, draft.currency, rounding, taxes)
     return _issued(streams, settings, draft, invoiced, customer, days_until_due, counted, at)
+
+
+def _to_ask(of: Assessed, taxes: TaxSettings) -> TaxFacts | None:
+    """What a calculator outside is asked of; None where there is nothing to ask, or the table computes the taxes."""
+    return of.basis if of.is_taxed and taxes.calculator is TaxCalculator.REMOTE else None
 
 
 def _tax_requested(

@@ -165,14 +165,14 @@ def taxed_by_table(of: Assessed, currency: CurrencyCode, rounding: Rounding, set
     """What the lines come to by their rates: each rate's tax is computed once on the sum of its discounted lines, and
     split over them.
     """
-    rates_of = [decision.rates for decision in of.decisions] or [()] * len(of.lines)
+    if of.basis is None:
+        total = sum_money((line.discounted for line in of.lines), currency)
+        return Taxed(lines=of.lines, total=total, discounts=of.discounts, tax=None)
     computed = compute_invoice(
-        [discounted_line(line, rates) for line, rates in zip(of.lines, rates_of, strict=True)],
+        [discounted_line(line, decision.rates) for line, decision in zip(of.lines, of.decisions, strict=True)],
         currency,
         rounding=rounding,
     )
-    if of.basis is None:
-        return Taxed(lines=of.lines, total=computed.total, discounts=of.discounts, tax=None)
     with_tax = tuple(
         replace(line, tax=line_tax(decision.treatment, each))
         for line, decision, each in zip(of.lines, of.decisions, computed.lines, strict=True)
