@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from api.app import create_app, open_parts
 from api.http.call import Parts
+from api.http.reading import TenantReader
 from cli.api_keys import EVERYTHING, create_key
 from cli.tenants import TenantExists, create_tenant
 from domain.identity.permissions import Scope
@@ -25,6 +26,7 @@ from infra.event_store.port import Request
 from infra.settings import (
     ApiSettings,
     AuthSettings,
+    DatabaseSettings,
     GatewaySettings,
     KafkaSettings,
     Settings,
@@ -36,6 +38,7 @@ from projections.folding.log_fold import Slice, fold_slice, whole_log
 from projections.folding.tables import prepare
 from sandbox_gateway.server import serve
 from sandbox_gateway.settings import SandboxServerSettings
+from testing.histories import History, write_log
 from testing.services import FreshDatabase
 
 MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -187,3 +190,17 @@ async def project(database: FreshDatabase, settings: Settings) -> None:
         await connection.execute("UPDATE relay.state SET position = $1", head)
     finally:
         await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def projected(database: FreshDatabase, history: History) -> AsyncIterator[TenantReader]:
+    """A reader of the read models of a log that holds this history."""
+    connection = await asyncpg.connect(database.dsn)
+    await write_log(connection, history.events)
+    await connection.close()
+    await project(database, Settings())
+    reader = await TenantReader.open(database.dsn, DatabaseSettings(pool_min_connections=1, pool_max_connections=1))
+    try:
+        yield reader
+    finally:
+        await reader.close()

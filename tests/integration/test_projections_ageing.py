@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-import asyncpg
 import pytest
 
 from api.http.reading import TenantReader
@@ -15,14 +14,13 @@ from domain.kernel.accounts import RECEIVABLE
 from domain.kernel.billing_period import local_date_of
 from domain.kernel.currency import CurrencyCode
 from domain.reporting.ageing import Ageing, OpenAmount, age
-from infra.settings import DatabaseSettings, Settings
 from projections.models import account_balances, receivables
 from projections.models.ledger_entries import AsOf
 from projections.models.receivables import CROWD, start_of_day
 from projections.reading import PageRequest
 from schemas.codec import decode_event
-from testing.api_client import project
-from testing.histories import History, write_log
+from testing.api_client import projected
+from testing.histories import History
 from testing.random_histories import scramble
 from testing.services import FreshDatabase
 
@@ -51,13 +49,8 @@ class Scene:
 @pytest.fixture
 async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
     history = scramble(History(11), (TENANT, "other"), 700)
-    connection = await asyncpg.connect(database.dsn)
-    await write_log(connection, history.events)
-    await connection.close()
-    await project(database, Settings())
-    reader = await TenantReader.open(database.dsn, DatabaseSettings(pool_min_connections=1, pool_max_connections=1))
-    yield Scene(history, reader)
-    await reader.close()
+    async with projected(database, history) as reader:
+        yield Scene(history, reader)
 
 
 def open_before(history: History, moment: datetime) -> list[Invoice]:

@@ -4,20 +4,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-import asyncpg
 import pytest
 
 from api.http.reading import TenantReader
 from domain.kernel.accounts import CUSTOMER_BALANCE, RECEIVABLE, Entry, Posting, Side
 from infra.event_store.port import Recorded
-from infra.settings import DatabaseSettings, Settings
 from projections.models import account_balances
 from projections.models.ledger_entries import AsOf
 from projections.reading import PageRequest, Reader, UnknownCursor
 from projections.statement import MOVEMENTS, Line, Statement, StatementMovement, statement
 from schemas.codec import decode_entry
-from testing.api_client import project
-from testing.histories import History, write_log
+from testing.api_client import projected
+from testing.histories import History
 from testing.random_histories import scramble
 from testing.services import FreshDatabase
 from tests.lengths import LENGTH
@@ -51,13 +49,8 @@ class Scene:
 @pytest.fixture(params=range(LENGTH.scaled(2)))
 async def scene(request: pytest.FixtureRequest, database: FreshDatabase) -> AsyncIterator[Scene]:
     history = scramble(History(41 + request.param), (TENANT, "other"), 900)
-    connection = await asyncpg.connect(database.dsn)
-    await write_log(connection, history.events)
-    await connection.close()
-    await project(database, Settings())
-    reader = await TenantReader.open(database.dsn, DatabaseSettings(pool_min_connections=1, pool_max_connections=1))
-    yield Scene(history, reader)
-    await reader.close()
+    async with projected(database, history) as reader:
+        yield Scene(history, reader)
 
 
 def signed(posting: Posting) -> int:
