@@ -1,11 +1,14 @@
 """Clients that ask for an export and go, stand still, or ask for many: each export lets go of what it held."""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator
 
 import psutil
 import pytest
 
+from testing.many_products import MANY_PRODUCTS
 from tests.attack.target import ANSWER_TIMEOUT_S, POLL_S, Target, Wire, head
 
 ROWS = 60_000
@@ -19,12 +22,7 @@ UNDER_WAY = (
 @pytest.fixture
 async def large(target: Target) -> AsyncIterator[Target]:
     """The target with a tenant that sells a great deal."""
-    await target.database.execute(
-        "INSERT INTO read.products_v1 SELECT $1, 'prod_' || lpad(n::text, 26, '0'), 1, 'Product', repeat('x', 1000), "
-        "NULL, '{}', now(), NULL, NULL, 1, 1, now() FROM generate_series(1, $2::int) n",
-        target.tenant_id,
-        ROWS,
-    )
+    await target.database.execute(MANY_PRODUCTS, target.tenant_id, "Product", ROWS)
     yield target
     await target.database.execute("DELETE FROM read.products_v1 WHERE tenant_id = $1", target.tenant_id)
 
@@ -44,6 +42,28 @@ async def until_under_way(target: Target, number: int) -> None:
             await asyncio.sleep(POLL_S)
 
 
+async def asked_for_the_head(target: Target) -> bytes:
+    """The first line of the answer to who wants its head alone."""
+    async with target.wire() as wire:
+        await wire.send(head("HEAD", "/v1/exports/products", target.authorized()))
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            return (await wire.reader.readuntil(b"\r\n\r\n")).splitlines()[0]
+
+
+@contextlib.asynccontextmanager
+async def begun_once_there_is_room(target: Target) -> AsyncIterator[None]:
+    """A place is free once its connection is given back, a moment after the transaction that is seen to end."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while True:
+        async with target.wire() as wire:
+            await wire.send(head("GET", "/v1/exports/products", target.authorized()))
+            if b" 200 " in (await wire.reader.readuntil(b"\r\n\r\n")).splitlines()[0]:
+                yield
+                return
+        assert time.monotonic() < deadline, "the place is not given back"
+        await asyncio.sleep(POLL_S)
+
+
 async def test_a_client_that_goes_frees_its_cursor_and_its_place(large: Target) -> None:
     async with large.wire() as one, large.wire() as other:
         for wire in (one, other):
@@ -55,18 +75,14 @@ async def test_a_client_that_goes_frees_its_cursor_and_its_place(large: Target) 
         assert (refused.status, refused.code) == (503, "exports_busy")
         one.hang_up()
         await until_under_way(large, 1)
-        async with large.wire() as third:
-            await begun(third, large)
+        async with begun_once_there_is_room(large):
             await until_under_way(large, 2)
     await until_under_way(large, 0)
 
 
 async def test_who_asks_for_the_head_alone_holds_nothing(large: Target) -> None:
     for _ in range(5):
-        async with large.wire() as wire:
-            await wire.send(head("HEAD", "/v1/exports/products", large.authorized()))
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                assert b" 200 " in (await wire.reader.readuntil(b"\r\n\r\n")).splitlines()[0]
+        assert b" 200 " in await asked_for_the_head(large)
     await until_under_way(large, 0)
 
 

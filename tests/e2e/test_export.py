@@ -20,6 +20,7 @@ from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from infra.settings import Settings
 from projections.folding.tables import prepare
+from testing.many_products import MANY_PRODUCTS
 from testing.services import FreshDatabase
 from tests.contracts.test_export_files import cells
 from tests.e2e.api_process import ApiProcess
@@ -67,12 +68,7 @@ async def _sell(database: FreshDatabase) -> str:
     await prepare(database.dsn, Settings().database)
     tenant = await create_tenant(database.dsn, Settings(), tenant_id="acme", name="Acme", mode=TenantMode.TEST)
     connection = await asyncpg.connect(database.dsn)
-    await connection.execute(
-        "INSERT INTO read.products_v1 SELECT 'acme', 'prod_' || lpad(n::text, 26, '0'), 1, E'A \"B\",\\r\\n=C', "
-        "repeat('x', 1000), NULL, '{}', now() + n * interval '1 s', NULL, NULL, 1, 1, now() "
-        "FROM generate_series(1, $1::int) n",
-        ROWS,
-    )
+    await connection.execute(MANY_PRODUCTS, "acme", 'A "B",\r\n=C', ROWS)
     await connection.close()
     return tenant.key.secret
 
