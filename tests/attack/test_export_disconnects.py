@@ -8,15 +8,11 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 
-from testing.many_products import MANY_PRODUCTS
+from testing.many_products import EXPORTS_UNDER_WAY, MANY_PRODUCTS
 from tests.attack.target import ANSWER_TIMEOUT_S, POLL_S, Target, Wire, head
 
 ROWS = 60_000
 """Of a kilobyte each: far more than the sockets on the way hold."""
-UNDER_WAY = (
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-    "AND application_name = 'tallybook-reader' AND xact_start IS NOT NULL AND query LIKE '%AS product_id%'"
-)
 
 
 @pytest.fixture
@@ -38,7 +34,7 @@ async def begun(wire: Wire, target: Target) -> dict[str, str]:
 
 async def until_under_way(target: Target, number: int) -> None:
     async with asyncio.timeout(ANSWER_TIMEOUT_S):
-        while await target.database.fetchval(UNDER_WAY) != number:
+        while await target.database.fetchval(EXPORTS_UNDER_WAY) != number:
             await asyncio.sleep(POLL_S)
 
 
@@ -91,7 +87,7 @@ async def test_an_export_whose_database_goes_has_no_end(large: Target) -> None:
     async with large.wire() as wire:
         await begun(wire, large)
         await until_under_way(large, 1)
-        await large.database.execute(UNDER_WAY.replace("count(*)", "pg_terminate_backend(pid)"))
+        await large.database.execute(EXPORTS_UNDER_WAY.replace("count(*)", "pg_terminate_backend(pid)"))
         content = await wire.closed()
     assert len(content) < ROWS * 1000
     assert not content.endswith(b"0\r\n\r\n")

@@ -20,19 +20,20 @@ from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from infra.settings import Settings
 from projections.folding.tables import prepare
-from testing.many_products import MANY_PRODUCTS
+from testing.many_products import EXPORTS_UNDER_WAY, MANY_PRODUCTS
 from testing.services import FreshDatabase
 from tests.contracts.test_export_files import cells
 from tests.e2e.api_process import ApiProcess
 
 ROWS = 60_000
+TRIES = 10
 
 
 class Scene:
     """An API whose tenant sells a great deal, and its key in a file."""
 
-    def __init__(self, api: ApiProcess, folder: Path, key: str) -> None:
-        self.api, self.folder, self.key_file = api, folder, folder / "acme.key"
+    def __init__(self, database: FreshDatabase, api: ApiProcess, folder: Path, key: str) -> None:
+        self.database, self.api, self.folder, self.key_file = database, api, folder, folder / "acme.key"
         self.key_file.write_text(key)
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -51,17 +52,32 @@ class Scene:
         return told
 
     def begun(self, target: Path) -> "subprocess.Popen[bytes]":
-        """An export whose file has begun."""
-        process = self.start("products", "--out", str(target))
+        """An export whose file has begun, and whose end the API, which is held up, has not sent."""
         beside = target.with_name(target.name + UNFINISHED)
-        while process.poll() is None and not (beside.exists() and beside.stat().st_size):
-            os.sched_yield()
-        assert process.poll() is None, process.communicate()
-        return process
+        for _ in range(TRIES):
+            process = self.start("products", "--out", str(target))
+            while process.poll() is None and not (beside.exists() and beside.stat().st_size):
+                os.sched_yield()
+            os.kill(self.api.pid, signal.SIGSTOP)
+            if process.poll() is None and asyncio.run(_exports_under_way(self.database)):
+                return process
+            # All of it came between two looks.
+            os.kill(self.api.pid, signal.SIGCONT)
+            out, err = process.communicate()
+            assert process.returncode == 0, (out, err)
+        raise AssertionError("every export was over before it could be held up")
 
     def left(self) -> set[str]:
         """The names of what is in the folder, the key and what the API keeps there aside."""
         return {path.name for path in self.folder.iterdir() if path.suffix in (".csv", ".parquet", UNFINISHED)}
+
+
+async def _exports_under_way(database: FreshDatabase) -> int:
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        return int(await connection.fetchval(EXPORTS_UNDER_WAY))
+    finally:
+        await connection.close()
 
 
 async def _sell(database: FreshDatabase) -> str:
@@ -78,7 +94,7 @@ def scene(database: FreshDatabase, tmp_path: Path) -> Iterator[Scene]:
     key = asyncio.run(_sell(database))
     api = ApiProcess(database.dsn, tmp_path)
     api.start()
-    yield Scene(api, tmp_path, key)
+    yield Scene(database, api, tmp_path, key)
     api.kill()
 
 
@@ -101,6 +117,7 @@ def test_a_table_comes_into_a_file_whole_or_not_at_all(scene: Scene) -> None:
     process = scene.begun(target)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
+    os.kill(scene.api.pid, signal.SIGCONT)
     assert process.returncode == 130, (out, err)
     assert json.loads(out)["error"]["message"]
     assert scene.left() == kept
