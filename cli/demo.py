@@ -22,7 +22,8 @@ from cli.telecom_month import ENDS_AT, STARTS_AT, Month, MonthStalled, TelecomMo
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.configured import owner_dsn
-from host.stack import NO_LIMITS, Stack, run_until_stopped, running_stack
+from host.stack import NO_LIMITS, Stack, running_stack
+from host.until_stopped import run_until_stopped
 from infra.settings import Settings, data_path, load_settings
 from processors.invariants.findings import Checked
 

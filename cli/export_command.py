@@ -1,6 +1,5 @@
 """`tallybook export`: a whole table as a file, through the API."""
 
-import asyncio
 import contextlib
 import hashlib
 import os
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from cli.api_client import ApiClient, ApiError, BrokenOff
 from cli.key_file import key_in
 from cli.output import AnswerIsNo, AsJson, console_for, print_failure, print_json
+from host.until_stopped import run_until_stopped
 from infra.settings import load_settings
 
 STOPPED: Final = 130
@@ -29,7 +29,7 @@ FORMATS: Final = ("csv", "parquet")
 class Written:
     """What came: bytes and their digest, and of CSV the rows, the header not among them."""
 
-    rows: int | None
+    rows: int | None = None
     length: int = 0
     sha256: str = ""
 
@@ -91,17 +91,18 @@ def export(
         key_in(key_file),
         certificate_file=None if url else api.tls_certificate_file,
     )
+    written = Written()
     try:
-        written = asyncio.run(_write(client, f"/v1/exports/{name}", parameters, target))
+        is_whole = run_until_stopped(_write(client, f"/v1/exports/{name}", parameters, target, written))
     except ApiError as error:
         raise AnswerIsNo(f"The API says no: {error}. Nothing was written.") from None
     except BrokenOff as error:
         raise AnswerIsNo(f"The export was broken off: {error}. Nothing was written; run it again.") from None
-    except KeyboardInterrupt:
+    if not is_whole:
         if as_json:
             print_failure("refused", STOPPED_WORDS)
         console_for(as_json=True).print(STOPPED_WORDS)
-        raise typer.Exit(STOPPED) from None
+        raise typer.Exit(STOPPED)
     if as_json:
         print_json(
             {
@@ -127,8 +128,8 @@ def _bar(rows: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda count: bar.update(task, completed=count)
 
 
-async def _write(client: ApiClient, path: str, parameters: dict[str, str], target: Path) -> Written:
-    """Take the answer into a file beside the target, which it becomes once it is whole."""
+async def _write(client: ApiClient, path: str, parameters: dict[str, str], target: Path, written: Written) -> None:
+    """Take the answer into a file beside the target, which it becomes once it is whole; tell in `written` what came."""
     beside = target.with_name(target.name + UNFINISHED)
     is_csv = parameters["format"] == "csv"
     counter, digest = RowCounter(), hashlib.sha256()
@@ -151,4 +152,4 @@ async def _write(client: ApiClient, path: str, parameters: dict[str, str], targe
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
-    return Written(rows=expected, length=length, sha256=digest.hexdigest())
+    written.rows, written.length, written.sha256 = expected, length, digest.hexdigest()

@@ -22,8 +22,9 @@ from host.embedded.servers import Servers
 from host.readiness import Endpoint
 from host.registry import ROLES, SEED, SIGN_IN_LINK, load
 from host.roster import RunningRole, read_roster, roles_folder
-from host.stack import Stack, migrate, run_until_stopped, running_stack
+from host.stack import Stack, migrate, running_stack
 from host.supervisor import SupervisorError, end_leftovers
+from host.until_stopped import run_until_stopped
 from host.watch import Watch
 from infra.settings import Settings, SettingsError, data_dir, data_path, load_settings
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from host.embedded.process import claim_port
 from host.embedded.servers import Servers
@@ -102,34 +101,6 @@ async def migrate(settings: Settings, servers: Servers) -> None:
     owner = settings.database.owner_url or settings.database.url
     if owner is not None:
         await load(MIGRATE)(owner.get_secret_value())
-
-
-def run_until_stopped(work: Coroutine[Any, Any, None]) -> bool:
-    """Run work in a new event loop; a Ctrl-C, SIGTERM or SIGHUP cancels it, once. True if it ended by itself.
-
-    A second Ctrl-C while it cleans up changes nothing: leaving half of it running would be worse than a short wait.
-    """
-
-    async def main() -> None:
-        task = asyncio.ensure_future(work)
-        loop = asyncio.get_running_loop()
-        cancelled = False
-
-        def cancel() -> None:
-            nonlocal cancelled
-            if not cancelled:
-                cancelled = True
-                task.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, cancel)
-        await task
-
-    try:
-        asyncio.run(main())
-    except asyncio.CancelledError:
-        return False
-    return True
 
 
 def _with_ports(settings: Settings) -> Settings:

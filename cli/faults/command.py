@@ -43,7 +43,7 @@ def faults(
     """
     from cli.faults.disk import kept_copy, mounted_disk
     from cli.faults.rounds import Totals
-    from host.stack import run_until_stopped
+    from host.until_stopped import run_until_stopped
 
     folder = _folder(data_dir)
     totals = Totals(seed=seed)

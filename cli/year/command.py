@@ -25,7 +25,8 @@ from cli.year.story import read_people
 from domain.kernel.currency import EXPONENTS, CurrencyCode
 from domain.kernel.tenant_mode import TenantMode
 from host.configured import owner_dsn
-from host.stack import NO_LIMITS, run_until_stopped, running_stack
+from host.stack import NO_LIMITS, running_stack
+from host.until_stopped import run_until_stopped
 from infra.settings import Settings, load_settings
 from processors.invariants.findings import Checked
 
