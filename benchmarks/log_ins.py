@@ -31,8 +31,8 @@ from host.configured import owner_dsn
 from host.stack import Stack
 from infra.settings import AuthSettings
 
-ROUNDS: Final = 8
-DURATION_S: Final = 20.0
+ROUNDS: Final = 18
+DURATION_S: Final = 10.0
 PAYMENTS_PER_S: Final = (25, 50)
 LOG_INS_PER_S: Final = 100
 USERS: Final = 40
