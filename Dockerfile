@@ -17,10 +17,11 @@ COPY gateway_adapters gateway_adapters
 COPY sandbox_gateway sandbox_gateway
 COPY projections projections
 COPY processors processors
+COPY usage usage
 COPY api api
 COPY host host
 COPY cli cli
-RUN /opt/venv/bin/python -m compileall -q domain schemas infra documents gateway_adapters sandbox_gateway projections processors api host cli
+RUN /opt/venv/bin/python -m compileall -q domain schemas infra documents gateway_adapters sandbox_gateway projections processors usage api host cli
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

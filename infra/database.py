@@ -29,6 +29,7 @@ class Role(StrEnum):
     PROJECTOR = "tallybook_projector"
     READER = "tallybook_reader"
     ACCESS = "tallybook_access"
+    METERING = "tallybook_metering"
 
 
 REPORTERS: Final = "tallybook_reporting"

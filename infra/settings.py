@@ -193,6 +193,35 @@ class ProjectionSettings(Part):
     probe_port: int = setting(0, "port", "Health and metrics; 0 takes a free one.", ge=0, le=65535)
 
 
+class UsageSettings(Part):
+    model_config = _prefix("USAGE_")
+    title = "Usage"
+
+    partitions: int = setting(
+        12, "partitions", "Partitions of the topic of usage; frozen once it is made: ids are remembered by them.", ge=1
+    )
+    retention_days: int = setting(
+        70, "days", "How long the topic keeps usage: recounts and voids reach so far back.", ge=70
+    )
+
+
+class MeteringSettings(Part):
+    model_config = _prefix("METERING_")
+    title = "Metering"
+
+    poll_max_records: int = setting(500, "records", "Most records of usage that are counted in one transaction.", ge=1)
+    poll_max_bytes: int = setting(
+        8_000_000, "bytes", "No further record joins a transaction of so many bytes of usage.", ge=1
+    )
+    poll_timeout_ms: int = setting(200, "ms", "Longest wait of one poll for records.", ge=1)
+    idle_transaction_timeout_ms: int = setting(
+        3_000, "ms", "An aggregator that is frozen inside a transaction loses it, and its locks, after this.", ge=1
+    )
+    meters_max_age_ms: int = setting(1_000, "ms", "How soon an aggregator notices that a meter has changed.", ge=0)
+    restart_backoff_ms: int = setting(500, "ms", "Pause before an aggregator that failed starts over.", ge=1)
+    probe_port: int = setting(0, "port", "Health and metrics; 0 takes a free one.", ge=0, le=65535)
+
+
 class ProcessorSettings(Part):
     model_config = _prefix("PROCESSORS_")
     title = "Processors"
@@ -522,6 +551,8 @@ class Settings:
     writer: WriterSettings = field(default_factory=WriterSettings)
     relay: RelaySettings = field(default_factory=RelaySettings)
     projections: ProjectionSettings = field(default_factory=ProjectionSettings)
+    usage: UsageSettings = field(default_factory=UsageSettings)
+    metering: MeteringSettings = field(default_factory=MeteringSettings)
     processors: ProcessorSettings = field(default_factory=ProcessorSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
@@ -541,6 +572,8 @@ PARTS: tuple[type[Part], ...] = (
     WriterSettings,
     RelaySettings,
     ProjectionSettings,
+    UsageSettings,
+    MeteringSettings,
     ProcessorSettings,
     ApiSettings,
     GatewaySettings,

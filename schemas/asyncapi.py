@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from domain.kernel.stream import Stream, Topic
-from schemas.codec import LEDGER_ENTRY
+from schemas.codec import LEDGER_ENTRY, USAGE_RECORDED
 from schemas.committed import EventSchema, SchemaSet, committed
 from schemas.generator import Json
 
@@ -41,6 +41,10 @@ _TOPICS: Final[dict[str, str]] = {
     Topic.IDENTITY.value: "Tenants, teams, API keys, users and sessions: ids, never a secret or a name.",
     LEDGER_TOPIC: "The postings of every event that moves money, one record per event, debits equal to credits.",
 }
+
+USAGE_TOPIC: Final = "usage.events.v1"
+USAGE_HEADERS: Final[dict[str, str]] = {"tenant": "The tenant's id; every event of the record is this tenant's."}
+"""What a record of usage needs in its headers; others are passed over (usage/wire.py reads them)."""
 
 DEAD_LETTERS_TOPIC: Final = "dead-letters.v1"
 DEAD_LETTER: Final = "dead_letter"
@@ -91,6 +95,14 @@ def document(
             "channel": {"$ref": f"#/channels/{name}"},
             "summary": "At least once, in order per key. Skip what is at or below the position read last.",
         }
+    usage, usages = _identifier(USAGE_TOPIC), known.versions(USAGE_RECORDED)
+    if usages:
+        channels[usage] = _usage_channel(usages, prefix)
+        operations[f"take_{usage}"] = {
+            "action": "receive",
+            "channel": {"$ref": f"#/channels/{usage}"},
+            "summary": "What was used. Send it through the API, or produce it here: an id counts once, however often.",
+        }
     dead_letters = _identifier(DEAD_LETTERS_TOPIC)
     channels[dead_letters] = _dead_letter_channel(prefix, partitions)
     operations[f"publish_{dead_letters}"] = {
@@ -114,6 +126,7 @@ def document(
         "components": {
             "messages": {
                 **{_message_name(event): _message(event) for events in by_topic.values() for event in events},
+                **{_message_name(event): _usage_message(event) for event in usages},
                 DEAD_LETTER: _dead_letter(),
             },
             "messageTraits": {"record": _trait()},
@@ -145,6 +158,44 @@ def _servers(bootstrap: str | None) -> dict[str, Json]:
     return {
         f"broker{number}": {"host": broker.strip(), "protocol": "kafka", "description": "A broker of this cell."}
         for number, broker in enumerate(brokers, start=1)
+    }
+
+
+def _usage_channel(usages: Iterable[EventSchema], prefix: str) -> dict[str, Json]:
+    return {
+        "address": prefix + USAGE_TOPIC,
+        "description": "Events of usage, many to a record. A record stands in the partition of murmur2 of"
+        " `tenant:customer`, as the Java client has it for that key, of every event in it; times are the broker's.",
+        "messages": {
+            _message_name(event): {"$ref": f"#/components/messages/{_message_name(event)}"} for event in usages
+        },
+        "bindings": {
+            "kafka": {
+                "topic": prefix + USAGE_TOPIC,
+                "topicConfiguration": {"cleanup.policy": ["delete"]},
+                "bindingVersion": "0.5.0",
+            }
+        },
+    }
+
+
+def _usage_message(event: EventSchema) -> dict[str, Json]:
+    described: dict[str, Json] = {
+        name: {"type": "string", "description": USAGE_HEADERS[name]} for name in USAGE_HEADERS
+    }
+    message = _message(event)
+    del message["traits"]
+    return {
+        **message,
+        "headers": {"type": "object", "properties": described, "required": [*USAGE_HEADERS]},
+        "bindings": {
+            "kafka": {
+                "schemaIdLocation": "payload",
+                "schemaIdPayloadEncoding": "confluent",
+                "schemaLookupStrategy": "RecordNameStrategy",
+                "bindingVersion": "0.5.0",
+            }
+        },
     }
 
 

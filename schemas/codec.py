@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, cast
 
 from domain.kernel.accounts import Entry
 from domain.kernel.stream import Event, Stream
+from domain.metering.usage_record import UsageRecorded
 from schemas.committed import EventSchema, SchemaSet, committed
 from schemas.decoder import Decoder, compile_decoder
 from schemas.encoder import Encoder, compile_encoder
@@ -23,6 +24,7 @@ from schemas.wire import MalformedPayload, UnencodableValue
 
 __all__ = [
     "LEDGER_ENTRY",
+    "USAGE_RECORDED",
     "Codec",
     "MalformedPayload",
     "SchemaDrift",
@@ -42,6 +44,9 @@ __all__ = [
 
 LEDGER_ENTRY: Final = "ledger.entry"
 """The schema of the records of ledger.entries.v1: an entry's postings. What caused it is in the record's headers."""
+
+USAGE_RECORDED: Final = "usage.recorded"
+"""The schema of the records of usage.events.v1, which `usage.wire` reads and writes: no stream has them."""
 
 FRAME_BYTES: Final = 5
 Value = TypeVar("Value")
@@ -180,8 +185,11 @@ class Codec:
 
 
 def event_classes(streams: Mapping[str, Stream[Any]]) -> dict[str, type]:
-    """Every event type with its dataclass, the ledger entry included. Raises ValueError where one stands twice."""
-    classes: dict[str, type] = {LEDGER_ENTRY: Entry}
+    """Every event type with its dataclass, and with those that no stream has: the ledger entry, the record of usage.
+
+    Raises ValueError where one stands twice.
+    """
+    classes: dict[str, type] = {LEDGER_ENTRY: Entry, USAGE_RECORDED: UsageRecorded}
     for stream in streams.values():
         for event_type, cls in stream.events.items():
             if event_type in classes or cls in classes.values():

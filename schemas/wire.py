@@ -141,6 +141,23 @@ _PAIRS: Final[tuple[Any, ...]] = _pairs()
 _FOUR_PAIRS: Final = struct.Struct("<4H").unpack
 
 
+_FOUR_PAIRS_AT: Final = struct.Struct("<4H").unpack_from
+
+
+def eight_byte_long_at(payload: bytes, at: int) -> int | None:
+    """The integer of exactly eight bytes that starts at `at`, as microseconds of these years are; None where these are
+    not one: `long_at` then reads it byte by byte.
+    """
+    try:
+        first, second, third, last = _FOUR_PAIRS_AT(payload, at)
+        if last >= _PAIR_MARK:
+            return None
+        zigzag: int = _PAIRS[first] | _PAIRS[second] << 14 | _PAIRS[third] << 28 | _PAIRS[last | _PAIR_MARK] << 42
+    except (TypeError, struct.error):
+        return None
+    return zigzag >> 1 ^ -(zigzag & 1)
+
+
 INSTANT_BYTES: Final = 8
 """What an instant takes from 1988 to 2112."""
 

@@ -28,11 +28,13 @@ BEGIN
     EXECUTE format('GRANT CONNECT, CREATE, TEMPORARY ON DATABASE %I TO tallybook_owner', current_database());
     -- Else whoever may only read may still make tables, functions and large objects.
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    -- The aggregator copies what a poll adds into temporary tables, from which it is merged.
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO tallybook_metering', current_database());
     IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         REVOKE EXECUTE ON FUNCTION pg_catalog.lo_create(oid), pg_catalog.lo_creat(integer),
             pg_catalog.lo_from_bytea(oid, bytea) FROM PUBLIC;
     END IF;
-    FOREACH name IN ARRAY ARRAY['access', 'log', 'ops', 'read', 'relay', 'reporting', 'vault'] LOOP
+    FOREACH name IN ARRAY ARRAY['access', 'log', 'ops', 'read', 'relay', 'reporting', 'usage', 'vault'] LOOP
         EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION tallybook_owner', name);
     END LOOP;
 END

@@ -22,7 +22,7 @@ from infra.telemetry import Health, PartHealth
 from testing.projection_stack import until
 from testing.services import FreshDatabase, KafkaServer
 
-BEATING_ROLES = (Role.WRITER, Role.RELAY, Role.PROJECTOR)
+BEATING_ROLES = (Role.WRITER, Role.RELAY, Role.PROJECTOR, Role.METERING)
 
 
 def settings_of(instance: str, **telemetry: float) -> Settings:

@@ -81,7 +81,7 @@ async def test_every_tenant_table_has_forced_row_security(admin: Connection) -> 
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid "
         "    AND a.attname IN ('tenant_id', 'partition_key', 'record_key', 'payload')) "
-        "AND n.nspname IN ('log', 'vault', 'access', 'read', 'relay', 'ops') AND c.relkind IN ('r', 'p') "
+        "AND n.nspname IN ('log', 'vault', 'access', 'read', 'relay', 'ops', 'usage') AND c.relkind IN ('r', 'p') "
         "AND NOT (c.relrowsecurity AND c.relforcerowsecurity)"
     )
     assert [row[0] for row in rows] == []
@@ -110,6 +110,13 @@ OVERSTEPS = (
     (Role.RELAY, "UPDATE log.head SET position = 0"),
     (Role.PROJECTOR, "SELECT * FROM vault.personal_data"),
     (Role.PROJECTOR, "DELETE FROM log.streams"),
+    (Role.METERING, "SELECT * FROM log.events"),
+    (Role.METERING, "SELECT * FROM vault.personal_data"),
+    (Role.METERING, "INSERT INTO usage.closings SELECT * FROM usage.closings"),
+    (Role.METERING, "DELETE FROM usage.aggregates"),
+    (Role.READER, "UPDATE usage.checkpoints SET next_offset = 0"),
+    (Role.WRITER, "UPDATE usage.aggregates SET n = 0"),
+    (Role.WRITER, "DELETE FROM usage.closings"),
     (Role.WRITER, "DELETE FROM log.streams"),
     (Role.WRITER, "UPDATE log.command_results SET answer = NULL"),
     (Role.WRITER, "DELETE FROM log.command_results"),

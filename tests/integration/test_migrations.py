@@ -100,7 +100,7 @@ async def test_the_table_of_rights_names_every_table_and_function(admin: Connect
         "WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p') AND NOT c.relispartition "
         "UNION SELECT n.nspname, p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
         "WHERE n.nspname = ANY($1) AND p.prorettype <> 'trigger'::regtype",
-        ["access", "log", "ops", "read", "relay", "reporting", "vault"],
+        ["access", "log", "ops", "read", "relay", "reporting", "usage", "vault"],
     )
     found = {
         f"{schema}.{name}"

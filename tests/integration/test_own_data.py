@@ -29,6 +29,11 @@ OWN = {
     "vault.people": "person_id = $2",
     "vault.personal_data": "person_id = $2",
     "vault.search_terms": "person_id = $2",
+    "usage.series": "customer_id = $2",
+    "usage.conflicts": "customer_id = $2",
+    "usage.closings": "customer_id = $2",
+    "usage.aggregates": "series IN (SELECT series FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
+    "usage.tallies": "series IN (SELECT series FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
 }
 """Which rows of a table outside of the read models are a customer's ($2) of a tenant ($1)."""
 NOBODYS = "false"
@@ -66,7 +71,14 @@ async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
         "INSERT INTO access.tenants VALUES ('acme', 'Acme', 'live', now());"
         "INSERT INTO access.memberships VALUES ('acme', 'user_1', 'admin');"
         "INSERT INTO access.api_keys (key_id, tenant_id, prefix, name, scope, allowed_networks, created_at) "
-        "VALUES ('key_1', 'acme', 'tb_1', '', 'admin', '{}', now())"
+        "VALUES ('key_1', 'acme', 'tb_1', '', 'admin', '{}', now());"
+        "INSERT INTO usage.series SELECT convert_to(tenant_id || person_id, 'UTF8'), tenant_id, person_id, 'mtr_1', 1, "
+        "'{}', 0 FROM vault.people;"
+        "INSERT INTO usage.aggregates SELECT series, 1, 0, tenant_id, 1, 1 FROM usage.series;"
+        "INSERT INTO usage.tallies SELECT series, 1, 0, 0, '', 0, 'a', tenant_id, 1 FROM usage.series;"
+        "INSERT INTO usage.conflicts SELECT 0, row_number() OVER (), 0, tenant_id, customer_id, 'e', 'event', now() "
+        "FROM usage.series;"
+        "INSERT INTO usage.closings SELECT tenant_id, customer_id, 'mtr_1', 1, 0, 1, now(), 1, 1, '' FROM usage.series"
     )
     reader = await TenantReader.open(database.dsn, DatabaseSettings(pool_min_connections=1, pool_max_connections=1))
     customer_id = next(
@@ -106,7 +118,7 @@ async def test_a_customer_sees_their_own_of_the_log_and_of_the_vault(scene: Scen
     readable = await scene.admin.fetch(
         "SELECT c.oid::regclass::text AS place FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
         "WHERE a.attname = 'tenant_id' AND c.relkind IN ('r', 'p') AND NOT c.relispartition "
-        "AND c.relnamespace::regnamespace::text IN ('log', 'vault', 'access', 'read', 'relay', 'ops') "
+        "AND c.relnamespace::regnamespace::text IN ('log', 'vault', 'access', 'read', 'relay', 'ops', 'usage') "
         "AND has_table_privilege($1, c.oid, 'SELECT')",
         Role.READER,
     )
@@ -125,7 +137,7 @@ async def test_every_table_that_a_reader_sees_has_a_policy_of_customers(scene: S
     without = await scene.admin.fetch(
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
         "WHERE a.attname = 'tenant_id' AND c.relkind IN ('r', 'p') AND NOT c.relispartition "
-        "AND c.relnamespace::regnamespace::text IN ('log', 'vault', 'access', 'read', 'relay', 'ops') "
+        "AND c.relnamespace::regnamespace::text IN ('log', 'vault', 'access', 'read', 'relay', 'ops', 'usage') "
         "AND has_table_privilege($1, c.oid, 'SELECT') AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid "
         "AND NOT p.polpermissive AND $1::regrole::oid = ANY (p.polroles) "
         "AND pg_get_expr(p.polqual, p.polrelid) LIKE '%tallybook.customer%')",
