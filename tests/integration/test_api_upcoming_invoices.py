@@ -102,6 +102,63 @@ async def test_listing_records_nothing_and_follows_the_log(api: Api, client: Cli
     assert answer.json()["data"] == [], "it is as new as the log, whatever is projected"
 
 
+async def test_an_invoice_of_several_subscriptions_is_listed_once_and_the_list_sums(api: Api, client: Client) -> None:
+    shop = await Shop.opened(client, unit="quarter")
+    price = await shop.price(per_unit("EUR", "1000"))
+    monthly = await shop.price(per_unit("EUR", "50"), interval={"unit": "month", "count": 1})
+    customer = await shop.customer()
+    alone = await shop.subscribed(customer, price, "4")
+    together = [await shop.subscribed(customer, price, quantity, billed_together=True) for quantity in "123"]
+    items = [{"price": each["id"], "quantity": "1"} for each in (price, monthly)]
+    order = {"customer": customer, "plan": shop.plan, "items": items, "collection_method": "send_invoice"}
+    mixed = await client.made("/v1/subscriptions", {**order, "billed_together": True})
+    wanted = f"test_clock={shop.clock}&days=100"
+    found = await listed(api, client, wanted)
+    assert await listed(api, client, f"{wanted}&limit=1") == found
+    bills = {each["subscription"]: set(each["further_subscriptions"]) for each in found}
+    first, *further = [each["id"] for each in together]
+    listed_with = next(each for each in bills if each in {first, *further})
+    assert bills == {
+        alone["id"]: set(),
+        mixed["id"]: set(),
+        listed_with: {first, *further, mixed["id"]} - {listed_with},
+    }, "the mixed one is invoiced for a month first"
+    await shop.advance("2026-04-01T00:00:00Z")
+    for each in (alone, together[0]):
+        assert (await client.post(f"/v1/subscriptions/{each['id']}/renew", {})).status_code == 200
+    await project(api.database, api.parts.settings)
+    made = (await client.get(f"/v1/invoices?customer={customer}&limit=100")).json()["data"]
+    for each in found:
+        assert each["total"] == next(
+            invoice["total"]
+            for invoice in made
+            if invoice["created"] == each["at"]
+            and each["subscription"] in {invoice["subscription"], *invoice["further_subscriptions"]}
+        )
+
+
+async def test_what_a_tax_service_would_be_asked_for_is_listed_without_what_it_would_say(api: Api) -> None:
+    client = await api.tenant("acme")
+    settings = "/v1/tenants/acme/tax-settings"
+    assert (await client.send("PATCH", settings, {"seller_country": "DE"})).status_code == 200
+    german = {"country": "DE", "valid_from": "2020-01-01"}
+    await client.made("/v1/tax-rates", {**german, "percent": "7"})
+    await client.made("/v1/tax-registrations", {**german, "number": "DE136695976"})
+    shop = await Shop.opened(client)
+    await shop.subscribed(await shop.customer(), await shop.price(per_unit("EUR", "1000")), trial_days=7)
+    (by_table,) = await listed(api, client, f"test_clock={shop.clock}")
+    eur = {"currency": "EUR"}
+    assert (by_table["total_tax"], by_table["total"], by_table["waiting_for"]) == (
+        {"amount": 70, **eur},
+        {"amount": 1070, **eur},
+        None,
+    )
+    assert (await client.send("PATCH", settings, {"tax_calculator": "remote"})).status_code == 200
+    (by_service,) = await listed(api, client, f"test_clock={shop.clock}")
+    unknown = dict.fromkeys(("total_tax", "total", "amount_due", "due_at"))
+    assert by_service == {**by_table, **unknown, "waiting_for": "tax"}
+
+
 async def test_what_is_no_time_no_clock_and_no_cursor_is_refused(client: Client) -> None:
     for query, param in (
         ("days=0", "days"),
