@@ -28,6 +28,7 @@ EU_VAT: Final = "eu_vat"
 _GREECE: Final = "EL"
 """As VAT ids have it; ISO 3166 says GR."""
 _UNKNOWN_REGION: Final = "Taxes in {country} are by region: must be one of them by its code of ISO 3166-2 ({codes})"
+_REGION_MISSING: Final = "You have taxes by region in {country} ({codes}): the region must be given"
 FIELDS: Final = ("name", "email", "phone", "address", "tax_ids", METADATA)
 
 _PART: Final = r"[^@\s\x00-\x1f\x7f()<>\[\]:;,\\\"]+"
@@ -58,7 +59,8 @@ Country = TypeAliasType(
 
 class Address(Body):
     """A postal address; `country` is a code of ISO 3166-1. Where sales taxes are by region (Brazil, Canada, India, the
-    United States) `region` is a code of ISO 3166-2, with the country or without, or the region's name.
+    United States) `region` is a code of ISO 3166-2, with the country or without, or the region's name. It must be given
+    where the seller's own taxes are by region.
     """
 
     line1: Line | None = None
@@ -80,6 +82,11 @@ class Address(Body):
 def _unknown_region(country: str, codes: Sequence[str]) -> PydanticCustomError:
     """The error of a region without which taxes there could not be told."""
     return PydanticCustomError("unknown_region", _UNKNOWN_REGION, {"country": country, "codes": ", ".join(codes)})
+
+
+def _region_missing(country: str, codes: Sequence[str]) -> PydanticCustomError:
+    """The error of an address that lacks what the seller's taxes there depend on."""
+    return PydanticCustomError("region_missing", _REGION_MISSING, {"country": country, "codes": ", ".join(codes)})
 
 
 class TaxId(Body):
@@ -162,17 +169,19 @@ def tax_location(person: Person) -> TaxLocation | None:
 
 
 async def check_region(call: Call, given: Mapping[str, Json]) -> None:
-    """Raises the 422 of a new address whose region is no code, where the tenant's own table of taxes has regions."""
+    """Raises the 422 of a new address without a region, or whose region is no code, where the tenant's own table of
+    taxes has regions.
+    """
     address = given.get("address")
     if not isinstance(address, dict):
         return
     country, region = address.get("country"), address.get("region")
-    if not isinstance(country, str) or not isinstance(region, str) or region_code(country, region) is not None:
+    if not isinstance(country, str) or (isinstance(region, str) and region_code(country, region) is not None):
         return
     async with call.parts.reader.of(call.tenant_id) as connection:
         codes = (await tax_settings(connection, call.tenant_id)).regions(country)
     if codes:
-        error = _unknown_region(country, codes)
+        error = _region_missing(country, codes) if region is None else _unknown_region(country, codes)
         raise invalid([FieldError("address.region", error.type, error.message())])
 
 

@@ -91,6 +91,7 @@ BEYOND_SCHEMA = {
     "invalid_search",
     "invalid_vat_id",
     "unknown_region",
+    "region_missing",
     "invalid_tax_location",
     "invalid_date",
     "empty_period",

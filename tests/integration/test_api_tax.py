@@ -274,3 +274,29 @@ async def test_where_the_tenants_table_has_regions_a_name_that_is_no_code_is_ref
         "PATCH", f"/v1/customers/{before['id']}", {"address": {"country": "ES", "region": "ES-CN"}}
     )
     assert moved.json()["tax_location"]["region"] == "CN"
+
+
+async def test_an_address_says_its_region_where_the_tenants_taxes_are_by_region(client: Client) -> None:
+    """Without it no tax would be charged, and nobody told."""
+    nowhere: dict[str, Any] = {"currency": "EUR", "address": {"country": "US", "postal_code": "90001"}}
+    await established(client, "US")
+    before: dict[str, Any] = await client.made("/v1/customers", nowhere)
+    await rate(client, "US", "7.25", region="CA", kind="sales_tax")
+    registered = {"country": "US", "region": "CA", "number": "123-456", "valid_from": "2020-01-01"}
+    await client.made("/v1/tax-registrations", registered)
+    wanted = {"address": {"country": "US", "region": None}}
+    for refused in (
+        await client.post("/v1/customers", nowhere),
+        await client.post("/v1/customers", {"currency": "EUR", **wanted}),
+        await client.send("PATCH", f"/v1/customers/{before['id']}", wanted),
+    ):
+        (error,) = refused.json()["errors"]
+        assert (refused.status_code, error["param"], error["code"]) == (422, "address.region", "region_missing")
+        assert "CA" in error["message"]
+    renamed = await client.send("PATCH", f"/v1/customers/{before['id']}", {"name": "Ada"})
+    assert renamed.status_code == 200, "who was there before stays"
+    made = await client.made("/v1/customers", {**nowhere, "address": {"country": "US", "region": "California"}})
+    invoice = await billed(client, str(made["id"]), {"amount": eur(10_000)})
+    assert [(each["jurisdiction"], each["tax"]["amount"]) for each in invoice["tax"]["totals"]] == [("US-CA", 725)]
+    await client.made("/v1/customers", {**nowhere, "address": {"country": "CA"}})
+    await client.made("/v1/customers", {"currency": "EUR", "address": {"city": "Los Angeles"}})
