@@ -27,6 +27,10 @@ GRACE_S = 60.0
 console = Console()
 
 
+class DoesNotAddUp(Exception):
+    """Something differs from what it must be; the message names it."""
+
+
 @app.callback()
 def _group() -> None:
     """Keeps `verify` a command of its own while it is the only one."""

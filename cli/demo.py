@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from cli.api_client import ApiClient, ApiError, Resource
-from cli.audit import described, show, verified
+from cli.audit import DoesNotAddUp, described, show, verified
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_table
 from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
@@ -30,10 +30,6 @@ from processors.invariants.findings import Checked
 SETTLES_WITHIN_S: Final = 30.0
 POLL_S: Final = 0.5
 AGES: Final = ("current", "days_1_30", "days_31_60", "days_61_90", "over_90")
-
-
-class DoesNotAddUp(Exception):
-    """Something differs from what it must be; the message names every difference."""
 
 
 def demo(

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from cli.api_client import ApiClient, ApiError
-from cli.audit import described, show, verified
+from cli.audit import DoesNotAddUp, described, show, verified
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_table
 from cli.servers import start_roles, tell_happening, tell_servers
 from cli.telecom_month import progress_bars
@@ -55,10 +55,6 @@ def year(
             on.print("Stopped.")
     except (DoesNotAddUp, ApiError, YearStalled) as wrong:
         raise AnswerIsNo(f"It does not add up. {wrong}") from None
-
-
-class DoesNotAddUp(Exception):
-    """Something differs from what it must be; the message names it."""
 
 
 async def _year(settings: Settings, limit: int, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import pytest
 from rich.console import Console
 
+from cli.audit import DoesNotAddUp
 from cli.year import account, acts, bill, expected, figures, story
 from cli.year.acts import (
     OFFERS,
@@ -27,7 +28,7 @@ from cli.year.acts import (
     day,
 )
 from cli.year.bill import rounded, shared
-from cli.year.command import NAMED_MAX, DoesNotAddUp, prove
+from cli.year.command import NAMED_MAX, prove
 from cli.year.expected import MONTH_NAMES, MOVING, STANDING, expected_year
 from cli.year.figures import Figure, differences
 from cli.year.story import read_people
