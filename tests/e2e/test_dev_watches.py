@@ -17,6 +17,7 @@ import aiohttp
 import psutil
 import pytest
 
+from host.embedded.process import free_port
 from host.roster import read_roster
 from testing.services import session_folder
 
@@ -132,12 +133,15 @@ async def dev() -> AsyncIterator[Dev]:
     """Everything, from a folder of its own; each test finds it well and leaves it well."""
     with session_folder() as folder:
         console = folder / "console.txt"
+        gateway_port = free_port()
         environment = {
             **os.environ,
             **QUICK,
             "TALLYBOOK_DATA_DIR": str(folder),
             "TALLYBOOK_API_PORT": "0",
-            "TALLYBOOK_GATEWAY_PORT": "0",
+            "TALLYBOOK_GATEWAY_PORT": str(gateway_port),
+            "TALLYBOOK_TAX_SERVICE_URL": f"http://127.0.0.1:{gateway_port}",
+            "TALLYBOOK_TAX_SERVICE_API_KEY": "of no account to who only asks whether it is there",
         }
         with console.open("wb") as out:
             process = subprocess.Popen(
@@ -174,7 +178,13 @@ async def test_everything_tells_of_itself(dev: Dev) -> None:
     parts = await dev.parts()
     for name in ("postgresql", "clock", "relay", "projection billing", "processors-0", "projections-0", "relay-0"):
         assert name in parts
-    for name in ("relay-0: kafka", "projections-0: kafka", "processors-0: kafka", "processors-0: gateway sandbox"):
+    for name in (
+        "relay-0: kafka",
+        "projections-0: kafka",
+        "processors-0: kafka",
+        "processors-0: gateway sandbox",
+        "processors-0: tax service",
+    ):
         assert parts[name]["ok"], parts[name]
     # Kafka knows of a group only once it has joined.
     await dev.until_health(lambda parts: "lag_events" in parts.get("processors-0: sagas", {}), "no lag of the sagas")
@@ -205,12 +215,16 @@ async def test_a_role_that_was_started_again_is_watched_as_before(dev: Dev) -> N
 
 
 async def test_a_frozen_gateway_is_told_by_those_who_need_it(dev: Dev) -> None:
+    """It is the tax service, too."""
     await dev.until_well()
-    name = "processors-0: gateway sandbox"
+    needing = [f"processors-0: {part}" for part in ("gateway sandbox", "tax service")]
     with frozen(dev.pid("gateway-0")):
-        parts = await dev.until_health(lambda parts: name in parts and not parts[name]["ok"], "the gateway is frozen")
-        assert "gave no answer within" in parts[name]["detail"]
-        await dev.until_logged("processors-0", "part_fails", "gateway sandbox")
+        parts = await dev.until_health(
+            lambda parts: all(name in parts and not parts[name]["ok"] for name in needing), "the gateway is frozen"
+        )
+        assert all("gave no answer within" in parts[name]["detail"] for name in needing), parts
+        for part in ("gateway sandbox", "tax service"):
+            await dev.until_logged("processors-0", "part_fails", part)
         await dev.until_said("gateway-0 does not answer")
     await dev.until_well()
 
