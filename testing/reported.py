@@ -210,6 +210,7 @@ def product(shown: Row) -> Iterator[Row]:
         "product_id": shown["id"],
         "created_at": at(shown["created"]),
         "archived_at": at(shown["archived_at"]),
+        "deleted_at": at(shown["deleted_at"]),
         **{name: shown[name] for name in ("name", "description", "tax_category", "version", "metadata")},
     }
 
@@ -223,6 +224,7 @@ def plan(shown: Row) -> Iterator[Row]:
         "is_add_on": shown["add_on"],
         "created_at": at(shown["created"]),
         "archived_at": at(shown["archived_at"]),
+        "deleted_at": at(shown["deleted_at"]),
         **{name: shown[name] for name in ("name", "trial_days", "features", "version", "metadata")},
     }
 
@@ -237,6 +239,7 @@ def price(shown: Row) -> Iterator[Row]:
         "interval_count": interval["count"],
         "created_at": at(shown["created"]),
         "archived_at": at(shown["archived_at"]),
+        "deleted_at": at(shown["deleted_at"]),
         **{name: shown[name] for name in ("external_id", "name", "currency", "timing", "tax_inclusive", "metadata")},
         **money("flat_amount", shown["model"].get("amount")),
     }
@@ -355,7 +358,7 @@ OF_RESOURCES: Final[Mapping[str, tuple[str, Callable[[Row], Iterator[Row]]]]] = 
     "mrr_movements": ("/v1/reports/mrr/movements?from=1970-01-01&to=2199-12-31", mrr_movement),
 }
 """By report: the list whose resources it is made of, and the rows of one of them."""
-SUMS_OF_DAYS: Final = frozenset({"account_days", "tax_days"})
+SUMMED: Final = frozenset({"account_days", "tax_days", "receivables"})
 """Reports of which the API shows no list, but sums."""
 
 

@@ -35,6 +35,7 @@ SEEN_WITH: Final[Mapping[str, Permission]] = {
     "invoice_lines": Permission.INVOICES_READ,
     "credit_notes": Permission.CREDIT_NOTES_READ,
     "tax_days": Permission.REPORTS_READ,
+    "receivables": Permission.REPORTS_READ,
     "payments": Permission.PAYMENTS_READ,
     "refunds": Permission.REFUNDS_READ,
     "products": Permission.CATALOGUE_READ,

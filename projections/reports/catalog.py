@@ -21,6 +21,7 @@ from projections.reports.report import (
 
 _CREATED: Final = instant("created_at", "When it was created.")
 _ARCHIVED: Final = instant("archived_at", "When it was archived; null: it is in use.")
+_DELETED: Final = instant("deleted_at", "When it was deleted; null: it is not.")
 # A price with bounds holds its model inside.
 _MODEL: Final = "coalesce(r.price -> 'model', r.price)"
 _MODEL_CURRENCY: Final = f"coalesce({_MODEL} ->> 'currency', {_MODEL} #>> '{{amount,currency}}')"
@@ -45,7 +46,7 @@ def _terms(currency: str) -> tuple[Column, ...]:
 
 PRODUCTS: Final = Report(
     name="products",
-    about="Products in their newest version.",
+    about="Products in their newest version, archived and deleted ones among them.",
     source="read.products r",
     columns=(
         text("product_id", "The product's id."),
@@ -56,6 +57,7 @@ PRODUCTS: Final = Report(
         METADATA,
         _CREATED,
         _ARCHIVED,
+        _DELETED,
         UPDATED,
         POSITION,
     ),
@@ -66,7 +68,7 @@ PRODUCTS: Final = Report(
 
 PLANS: Final = Report(
     name="plans",
-    about="Plans in their newest version.",
+    about="Plans in their newest version, archived and deleted ones among them.",
     source="read.plans r",
     columns=(
         text("plan_id", "The plan's id."),
@@ -80,6 +82,7 @@ PLANS: Final = Report(
         METADATA,
         _CREATED,
         _ARCHIVED,
+        _DELETED,
         UPDATED,
         POSITION,
     ),
@@ -90,7 +93,7 @@ PLANS: Final = Report(
 
 PRICES: Final = Report(
     name="prices",
-    about="Prices, archived ones among them.",
+    about="Prices, archived and deleted ones among them.",
     source="read.prices r",
     columns=(
         text("price_id", "The price's id."),
@@ -117,6 +120,7 @@ PRICES: Final = Report(
         METADATA,
         _CREATED,
         _ARCHIVED,
+        _DELETED,
         UPDATED,
         POSITION,
     ),
@@ -139,7 +143,7 @@ COUPONS: Final = Report(
         METADATA,
         _CREATED,
         _ARCHIVED,
-        instant("deleted_at", "When it was deleted."),
+        _DELETED,
         UPDATED,
         POSITION,
     ),

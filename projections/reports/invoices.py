@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from projections.models import credit_notes, invoices, tax_days
+from projections.models import credit_notes, invoices, receivables, tax_days
 from projections.reports.report import (
     METADATA,
     POSITION,
@@ -211,4 +211,27 @@ TAX_DAYS: Final = Report(
     rests_on=(tax_days.TABLE,),
 )
 
-OF_INVOICES: Final = (INVOICES, INVOICE_LINES, CREDIT_NOTES, TAX_DAYS)
+RECEIVABLES: Final = Report(
+    name="receivables",
+    about=(
+        "What stood on the receivable account for each invoice, and from when until when: what was owed just before a "
+        "moment is the sum of the amounts with stood_from before it and stood_until not before it, or null."
+    ),
+    source="(SELECT * FROM read.receivables WHERE amount <> 0) r",
+    columns=(
+        text("invoice_id", "The invoice."),
+        integer("stretch", "0: what stands now; what stood before it is counted from 1."),
+        text("customer_id", "Who owes it."),
+        text("currency", "The currency of the amount.", "r.amount_currency"),
+        *money("amount", "What stood there of the invoice.", currency="r.amount_currency"),
+        instant("due_at", "By when the invoice is to be paid."),
+        instant("stood_from", "From when on it stood there.", "r.since"),
+        instant("stood_until", "Until when; null: it stands there still.", "r.until"),
+    ),
+    order=("r.since", "r.invoice_id", "r.stretch"),
+    since=None,
+    rests_on=(receivables.TABLE,),
+    customer="r.customer_id",
+)
+
+OF_INVOICES: Final = (INVOICES, INVOICE_LINES, CREDIT_NOTES, TAX_DAYS, RECEIVABLES)

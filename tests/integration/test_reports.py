@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from projections.reports.logins import (
     scram_verifier,
 )
 from projections.reports.page import reports_markdown
-from testing.reported import KINDS, NOT_IN_THE_API, OF_RESOURCES, SUMS_OF_DAYS
+from testing.reported import KINDS, NOT_IN_THE_API, OF_RESOURCES, SUMMED
 from testing.services import FreshDatabase
 from tests.integration.reports_scene import Scene, as_compared, reports_scene, rows_of_view
 
@@ -42,7 +43,7 @@ async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
 
 
 def test_every_report_is_held_against_the_api() -> None:
-    assert set(OF_RESOURCES) | SUMS_OF_DAYS == set(NAMES)
+    assert set(OF_RESOURCES) | SUMMED == set(NAMES)
 
 
 async def test_a_view_holds_the_rows_of_the_apis_list_and_each_login_sees_its_own_tenants(scene: Scene) -> None:
@@ -95,6 +96,30 @@ async def test_days_add_up_to_what_the_api_says(scene: Scene) -> None:
         for each in report
     }
     assert taxes
+
+
+async def test_what_is_owed_adds_up_to_the_ageing_of_any_day(scene: Scene) -> None:
+    url = await scene.login("acme")
+    rows = await rows_of_view(url, "receivables")
+    changes = sorted({at.date() for row in rows for at in (row["stood_from"], row["stood_until"]) if at is not None})
+    assert len(changes) > 3
+    owing = 0
+    for day in (changes[0] - timedelta(days=1), *changes, changes[-1] + timedelta(days=100)):
+        moment = datetime.combine(day + timedelta(days=1), time.min, UTC)
+        owed: dict[tuple[str, str], int] = defaultdict(int)
+        for row in rows:
+            if row["stood_from"] < moment and (row["stood_until"] is None or row["stood_until"] >= moment):
+                owed[row["customer_id"], row["currency"]] += row["amount_minor"]
+        report = (await scene.clients["acme"].get(f"/v1/reports/ageing?as_of={day}&limit=100")).json()
+        assert report["time_zone"] == "UTC"
+        assert not report["customers"]["has_more"]
+        owing += len(owed)
+        assert {key: amount for key, amount in owed.items() if amount} == {
+            (each["customer"], part["currency"]): part["total"]["amount"]
+            for each in report["customers"]["data"]
+            for part in each["owed"]
+        }, day
+    assert owing
 
 
 async def test_amounts_have_the_decimals_of_their_currency(scene: Scene) -> None:
