@@ -258,6 +258,7 @@ def _totals(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:
             (words.to_balance, to_balance),
             (words.credited, invoice.amount_credited),
             (words.given_back, invoice.amount_given_back),
+            (words.refunded, invoice.amount_reopened),
         ]
     shown = [(label, amount) for label, amount in settled if amount.amount]
     all_of_it = [(words.total, invoice.total), *shown, (words.amount_due, invoice.amount_due)]

@@ -41,6 +41,8 @@ MOVEMENTS: Final[Mapping[str, StatementMovement]] = {
     "invoice.partly_paid": StatementMovement.PAYMENT,
     "invoice.payment_imported": StatementMovement.PAYMENT,
     "invoice.payment_reversed": StatementMovement.PAYMENT_REVERSED,
+    "invoice.reopened": StatementMovement.REFUND,
+    "invoice.refund_failed": StatementMovement.REFUND_FAILED,
     "invoice.balance_applied": StatementMovement.BALANCE_APPLIED,
     "invoice.marked_uncollectible": StatementMovement.WRITE_OFF,
     "invoice.recovered": StatementMovement.RECOVERY,
@@ -51,7 +53,7 @@ MOVEMENTS: Final[Mapping[str, StatementMovement]] = {
     "refund.failed": StatementMovement.REFUND_FAILED,
 }
 """By the event that posts it. A refund is on its way from the moment that it is requested: that it succeeds moves
-nothing any more of what is the customer's.
+nothing any more of what is the customer's. What it makes due again is a line of its own, which the invoice posts.
 """
 
 

@@ -79,6 +79,7 @@ from domain.payments.commands import (
 )
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT
+from domain.payments.refund import RefundTreatment
 from domain.payments.refund_commands import (
     ChangeRefundMetadata,
     RecordRefundFailed,
@@ -289,7 +290,13 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             if usd.amount % 3 == 0:
                 yield from _random_approval(new("apr_"), payment_id, refund_id, usd.amount)
             pays_out = usd.amount % 4 == 0
-            yield RequestRefund(refund_id=refund_id, payment_id=payment_id, reason="asked", from_balance=pays_out)
+            yield RequestRefund(
+                refund_id=refund_id,
+                payment_id=payment_id,
+                reason="asked",
+                from_balance=pays_out,
+                treatment=RefundTreatment.REOPEN if usd.amount % 2 else RefundTreatment.ALLOWANCE,
+            )
             yield RecordRefundOutcomeUnknown(refund_id=refund_id, payment_id=payment_id, why="time-out")
             outcome = draw.random()
             if outcome < 0.4:

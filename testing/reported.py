@@ -95,7 +95,7 @@ def subscription_items(shown: Row) -> Iterator[Row]:
 def invoice(shown: Row) -> Iterator[Row]:
     amounts = (
         "subtotal", "total_discount", "total_tax", "total", "amount_due", "amount_applied", "amount_paid",
-        "amount_overpaid", "amount_credited", "amount_given_back",
+        "amount_overpaid", "amount_credited", "amount_given_back", "amount_reopened",
     )  # fmt: skip
     made: Row = {
         "invoice_id": shown["id"],
@@ -197,6 +197,7 @@ def refund(shown: Row) -> Iterator[Row]:
         "currency": shown["amount"]["currency"],
         "credit_note_id": shown["credit_note"],
         "created_at": at(shown["created"]),
+        **money("amount_reopened", shown["amount_reopened"]),
         **{
             name: shown[name]
             for name in ("status", "outcome_unknown", "reason", "gateway_refund_id", "failure_code", "metadata")

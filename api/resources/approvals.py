@@ -42,6 +42,7 @@ from domain.identity.tenant import InvalidApprovalLimits
 from domain.kernel import identifiers
 from domain.kernel.accounts import UnbalancedEntry, UnknownAccount
 from domain.ledger.journal_entry import IsControlAccount, JournalEntryIsReversed, JournalEntryNotFound
+from domain.payments.refund import RefundTreatment
 from infra.ids import new_id
 from projections.models import approvals as read
 
@@ -84,6 +85,7 @@ class WantedRefundResource(TypedDict):
     payment: str
     amount: MoneyResource
     from_balance: bool
+    treatment: RefundTreatment
     reason: str | None
     metadata: dict[str, str]
 
@@ -163,6 +165,7 @@ def _refund_resource(refund: WantedRefund) -> WantedRefundResource:
         "payment": refund.payment_id,
         "amount": money(refund.amount),
         "from_balance": refund.from_balance,
+        "treatment": refund.treatment,
         "reason": refund.reason,
         "metadata": dict(refund.metadata),
     }
@@ -194,6 +197,7 @@ EXAMPLE: Final[dict[str, object]] = {
         "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7",
         "amount": {"amount": 80000, "currency": "EUR"},
         "from_balance": False,
+        "treatment": "allowance",
         "reason": "Delivered late",
         "metadata": {},
     },
@@ -281,6 +285,7 @@ def _refund(asked: NewRefund) -> RefundAskedFor:
         payment_id=asked.payment,
         amount=None if asked.amount is None else asked.amount.value,
         from_balance=asked.from_balance,
+        treatment=asked.treatment,
         reason=asked.reason,
         metadata=asked.kept,
     )

@@ -55,6 +55,7 @@ class InvoiceResource(TypedDict):
 
     `amount_due` is `total` less `amount_applied` (by the customer's balance; below zero: to it), `amount_paid`, and
     what credit notes took off it: `amount_credited`, but for `amount_given_back`, which had been paid and came back.
+    `amount_reopened`, which refunds without a credit note took back of what was paid, is due again.
     Of an uncollectible invoice it is written off, and a payment recovers it. What was paid above what was due is
     `amount_overpaid`: it became the customer's balance.
     """
@@ -89,6 +90,7 @@ class InvoiceResource(TypedDict):
     amount_overpaid: MoneyResource
     amount_credited: MoneyResource
     amount_given_back: MoneyResource
+    amount_reopened: MoneyResource
     payment: str | None
     test_clock: str | None
     metadata: dict[str, str]
@@ -134,6 +136,7 @@ def invoice_resource(invoice: Invoice) -> InvoiceResource:
         "amount_overpaid": money(invoice.amount_overpaid),
         "amount_credited": money(invoice.amount_credited),
         "amount_given_back": money(invoice.amount_given_back),
+        "amount_reopened": money(invoice.amount_reopened),
         "payment": invoice.payment_id,
         "test_clock": invoice.test_clock_id,
         "metadata": dict(invoice.metadata),
@@ -202,6 +205,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "amount_overpaid": {"amount": 0, "currency": "EUR"},
     "amount_credited": {"amount": 0, "currency": "EUR"},
     "amount_given_back": {"amount": 0, "currency": "EUR"},
+    "amount_reopened": {"amount": 0, "currency": "EUR"},
     "payment": None,
     "test_clock": None,
     "metadata": {"order": "4711"},

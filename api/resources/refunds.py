@@ -19,15 +19,17 @@ from domain.identity.permissions import Permission
 from domain.kernel.identifiers import REFUND as PREFIX
 from domain.kernel.stream import Streams
 from domain.payments.payment import PAYMENT, PaymentNotFound
-from domain.payments.refund import CLAIM, Refund, RefundStatus
+from domain.payments.refund import CLAIM, Refund, RefundStatus, RefundTreatment
 from domain.payments.refund_commands import (
     BalanceTooLow,
     ChangeRefundMetadata,
     InvalidRefundAmount,
+    NothingToReopen,
     NotPaidOutByThis,
     PaymentNotRefundable,
     RefundExceedsPayment,
     RefundNotFound,
+    ReopensMoreThanPaid,
     RequestRefund,
     refund_of,
 )
@@ -42,12 +44,14 @@ class NewRefund(New):
     """A refund to be; without an amount, all that is left of the payment.
 
     `from_balance` pays the customer's balance out by it, wherever that came from; without an amount, all that the
-    payment can return.
+    payment can return. `treatment` says what the rest leaves of the invoice that the payment paid: as an `allowance` it
+    lessens revenue, and the invoice stays paid; with `reopen` the invoice is due again by as much.
     """
 
     payment: PaymentId
     amount: PositiveMoney | None = None
     from_balance: bool = False
+    treatment: RefundTreatment = RefundTreatment.ALLOWANCE
     reason: LongText | None = None
 
 
@@ -63,6 +67,7 @@ class RefundResource(TypedDict):
     """A refund. `outcome_unknown` holds while the gateway has yet to say what became of it.
 
     `credit_note` is the one that it was asked for with: if it fails, the money is the customer's balance.
+    `amount_reopened` is what of it made its invoice due again, until it fails.
     """
 
     id: str
@@ -70,6 +75,7 @@ class RefundResource(TypedDict):
     payment: str | PaymentResource
     customer: str | CustomerResource
     amount: MoneyResource
+    amount_reopened: MoneyResource
     status: RefundStatus
     outcome_unknown: bool
     credit_note: str | None
@@ -88,6 +94,7 @@ def refund_resource(refund: Refund, payment_id: str, customer_id: str) -> Refund
         "payment": payment_id,
         "customer": customer_id,
         "amount": money(refund.amount),
+        "amount_reopened": money(refund.reopened),
         "status": refund.status,
         "outcome_unknown": refund.outcome_unknown,
         "credit_note": refund.credit_note_id,
@@ -105,6 +112,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "payment": "pay_01m7ywe9z7e398x54gfbrtqnk7",
     "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
     "amount": {"amount": 500, "currency": "EUR"},
+    "amount_reopened": {"amount": 0, "currency": "EUR"},
     "status": "pending",
     "outcome_unknown": False,
     "credit_note": None,
@@ -150,6 +158,8 @@ NOT_REFUNDED: Final = (
     InvalidRefundAmount,
     NotPaidOutByThis,
     BalanceTooLow,
+    NothingToReopen,
+    ReopensMoreThanPaid,
 )
 """Why a payment is not refunded, whoever asks for it."""
 
@@ -170,7 +180,9 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
     tenant's limit, which the refunds of one payment share, a second person approves: ask by `POST /v1/approvals`.
     What the payment captured above what was due on its invoice, and what credit notes of that gave to the customer's
     balance, is given back first, as far as it is still there. With `from_balance` all of it comes from there: so a
-    balance is paid out, whether it was overpaid elsewhere, credited, or left by a refund that failed.
+    balance is paid out, whether it was overpaid elsewhere, credited, or left by a refund that failed. With `treatment`
+    `reopen` the invoice is open again with what the balance does not bear. Nobody charges it unasked: pay it by
+    `POST /v1/invoices/{id}/pay`, or credit it. If the refund fails, what it was to return pays the invoice again.
     """
     refund_id = new_id(PREFIX)
     return Intention(
@@ -179,6 +191,7 @@ async def create_refund(_call: Call, body: NewRefund) -> Intention:
             payment_id=body.payment,
             amount=None if body.amount is None else body.amount.value,
             from_balance=body.from_balance,
+            treatment=body.treatment,
             reason=body.reason,
             metadata=body.kept,
         ),

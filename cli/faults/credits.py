@@ -1,4 +1,6 @@
-"""Credit notes in the load: of invoices in every state, given back both ways, taken back, and two at once."""
+"""Credit notes in the load: of invoices in every state, given back both ways, taken back, and two at once; and refunds
+without one, after which an invoice is due again.
+"""
 
 import asyncio
 import random
@@ -6,8 +8,10 @@ from typing import Final
 
 from cli.faults.client import FaultClient
 from cli.faults.world import CURRENCIES, World
+from domain.payments.payment import collected_by
 
 PATH: Final = "/v1/credit-notes"
+REFUNDS: Final = "/v1/refunds"
 A_CREDIT_MAX: Final = 2_500
 NEW: Final = 10
 """Of the invoices the latest, which are open or just paid."""
@@ -44,6 +48,17 @@ class Credits:
         winners = [each for each in told if each.accepted]
         if len(winners) > 1:
             self._client.must(winners[-1], "an invoice was credited twice", holds=False)
+
+    async def reopen(self, chance: random.Random) -> None:
+        """A refund of what collected an invoice, if anything did: it is due again, and some are paid again at once."""
+        invoice = self._invoice(chance)
+        if invoice is None:
+            return
+        part = {"amount": {"amount": chance.randint(1, A_CREDIT_MAX), "currency": chance.choice(CURRENCIES)}}
+        body: dict[str, object] = {"payment": collected_by(invoice), "treatment": "reopen"}
+        await self._client.command("POST", REFUNDS, body | (part if chance.random() < 1 / 2 else {}))
+        if chance.random() < 1 / 2:
+            await self._client.command("POST", f"/v1/invoices/{invoice}/pay", {})
 
     def _invoice(self, chance: random.Random) -> str | None:
         invoices = self._world.invoices

@@ -122,6 +122,7 @@ class Load:
             "write off": (3, self._write_off),
             "credit": (8, self._credits.credit),
             "credit twice": (2, self._credits.credit_twice),
+            "reopen": (6, self._credits.reopen),
             "cancel": (4, self._cancel),
             "hold up": (5, self._hold_up),
             "other items": (5, self._other_items),

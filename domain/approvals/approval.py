@@ -17,6 +17,7 @@ from domain.kernel.metadata import Metadata
 from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import DueWork, Finish, Schedule, Stream, Topic, WorkKind
+from domain.payments.refund import RefundTreatment
 
 LASTS: Final = timedelta(days=14)
 PERSON: Final = "user:"
@@ -33,12 +34,14 @@ class ApprovalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedRefund:
-    """The refund as it will be: its amount is settled when it is asked for. `from_balance`: it pays the balance out."""
+    """The refund as it will be: its amount is settled when it is asked for. `from_balance`: it pays the balance out.
+    `treatment` is of what the balance does not bear."""
 
     refund_id: str
     payment_id: str
     amount: Money
     from_balance: bool = False
+    treatment: RefundTreatment = RefundTreatment.ALLOWANCE
     reason: str | None
     metadata: Metadata
 
@@ -91,6 +94,7 @@ class RefundAskedFor:
     payment_id: str
     amount: Money | None
     from_balance: bool = False
+    treatment: RefundTreatment = RefundTreatment.ALLOWANCE
     reason: str | None
     metadata: Metadata
 

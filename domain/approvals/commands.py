@@ -56,6 +56,7 @@ def request_approval(command: RequestApproval, streams: Streams, now: datetime) 
                 payment_id=asked.payment_id,
                 amount=asked.amount,
                 from_balance=asked.from_balance,
+                treatment=asked.treatment,
                 reason=asked.reason,
                 metadata=asked.metadata,
             ),
@@ -69,6 +70,7 @@ def request_approval(command: RequestApproval, streams: Streams, now: datetime) 
             payment_id=event.payment_id,
             amount=event.amount,
             from_balance=asked.from_balance,
+            treatment=asked.treatment,
             reason=event.reason,
             metadata=event.metadata,
         )
@@ -113,6 +115,7 @@ def grant_approval(command: GrantApproval, streams: Streams, now: datetime) -> D
         payment_id=wanted.payment_id,
         amount=wanted.amount,
         from_balance=wanted.from_balance,
+        treatment=wanted.treatment,
         reason=wanted.reason,
         metadata=wanted.metadata,
     )

@@ -15,6 +15,7 @@ from domain.invoicing.invoice_tax import TaxTotal
 from domain.kernel.accounts import (
     CUSTOMER_BALANCE,
     DEFERRED_REVENUE,
+    OPENING_BALANCES,
     REVENUE,
     TAX_PAYABLE,
     Account,
@@ -127,13 +128,15 @@ class CreditNoteLine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credited:
     """The figures of a credit note: `total` is what its lines come to with their tax, of which `reduces_due` was not
-    paid yet and `given_back` was."""
+    paid yet and `given_back` was. `is_opening`: its invoice is of another system, where revenue and tax were booked.
+    """
 
     lines: tuple[CreditNoteLine, ...]
     tax: tuple[TaxTotal, ...]
     total: Money
     reduces_due: Money
     given_back: Money
+    is_opening: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,6 +380,7 @@ def named(notes: tuple[CreditNote, ...], credit_note_id: str) -> CreditNote:
 def postings(event: CreditNoteEvent, customer_id: str, owed_on: Account) -> Entry | None:
     """Issued: what it credits, from revenue or deferred revenue and from the tax payable of each jurisdiction, to what
     is owed as far as that goes, and what was paid to the customer's balance, from where a refund takes it. Void: back.
+    Of an invoice of another system all of it comes from opening balances, where its total stands.
     """
     match event:
         case CreditNoteIssued():
@@ -389,13 +393,8 @@ def postings(event: CreditNoteEvent, customer_id: str, owed_on: Account) -> Entr
 
 
 def _credit_entry(credited: Credited, customer_id: str, owed_on: Account) -> Entry | None:
-    currency = credited.total.currency
-    deferred = sum_money((line.net for line in credited.lines if line.is_deferred), currency)
-    earned = sum_money((line.net for line in credited.lines if not line.is_deferred), currency)
-    sides = (
-        (DEFERRED_REVENUE, deferred, None),
-        (REVENUE, earned, None),
-        *((TAX_PAYABLE, amount, place) for place, amount in tax_by_jurisdiction(credited.tax).items()),
+    sides: tuple[tuple[Account, Money, str | None], ...] = (
+        *_booked_on(credited),
         (owed_on, -credited.reduces_due, None),
         (CUSTOMER_BALANCE, -credited.given_back, None),
     )
@@ -403,6 +402,20 @@ def _credit_entry(credited: Credited, customer_id: str, owed_on: Account) -> Ent
         (credit if amount.is_negative else debit)(account, abs(amount), customer_id, jurisdiction)
         for account, amount, jurisdiction in sides
     )
+
+
+def _booked_on(credited: Credited) -> list[tuple[Account, Money, str | None]]:
+    """Where what is credited was booked."""
+    if credited.is_opening:
+        return [(OPENING_BALANCES, credited.total, None)]
+    currency = credited.total.currency
+    deferred = sum_money((line.net for line in credited.lines if line.is_deferred), currency)
+    earned = sum_money((line.net for line in credited.lines if not line.is_deferred), currency)
+    return [
+        (DEFERRED_REVENUE, deferred, None),
+        (REVENUE, earned, None),
+        *((TAX_PAYABLE, amount, place) for place, amount in tax_by_jurisdiction(credited.tax).items()),
+    ]
 
 
 def claims(event: CreditNoteEvent) -> tuple[Claim, ...]:

@@ -98,6 +98,7 @@ def credited(invoice: Invoice, wanted: Sequence[WantedCredit], amount: Money | N
         total=total,
         reduces_due=settled.reduces_due,
         given_back=settled.to_give_back,
+        is_opening=invoice.opening is not None,
     )
 
 

@@ -42,6 +42,8 @@ from domain.invoicing.settlement import (
     InvoicePartlyPaid,
     InvoicePaymentReversed,
     InvoiceRecovered,
+    InvoiceRefundFailed,
+    InvoiceReopened,
     SettlementEvent,
 )
 from domain.invoicing.state import Invoice, InvoiceStatus, WaitingFor
@@ -138,6 +140,8 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 overpaid_out_of_band=Money(0, event.currency),
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
+                amount_reopened=Money(0, event.currency),
+                paid_by=(),
                 credit_notes=(),
                 unused_credits=(),
                 series=event.series,
@@ -177,6 +181,8 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 overpaid_out_of_band=Money(0, event.currency),
                 amount_credited=Money(0, event.currency),
                 amount_given_back=Money(0, event.currency),
+                amount_reopened=Money(0, event.currency),
+                paid_by=(),
                 credit_notes=(),
                 unused_credits=() if invoice is None else invoice.unused_credits,
                 series=event.series,
@@ -257,9 +263,23 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             reversed_ = _received(invoice, None, -event.amount, -event.surplus)
             if event.amount.is_zero:
                 return reversed_
-            written_off = invoice.uncollectible_at is not None
-            status = InvoiceStatus.UNCOLLECTIBLE if written_off else InvoiceStatus.OPEN
-            return replace(reversed_, status=status, paid_at=None)
+            return replace(reversed_, status=_owed_again(invoice), paid_at=None)
+        case InvoiceReopened():
+            is_over = invoice.collection_status is CollectionStatus.SUCCEEDED
+            return replace(
+                invoice,
+                status=_owed_again(invoice),
+                collection_status=CollectionStatus.NOT_APPLICABLE if is_over else invoice.collection_status,
+                amount_reopened=invoice.amount_reopened + event.amount,
+                paid_at=None,
+            )
+        case InvoiceRefundFailed():
+            return replace(
+                invoice,
+                amount_reopened=invoice.amount_reopened - event.amount - event.surplus,
+                amount_paid=invoice.amount_paid - event.surplus,
+                amount_overpaid=invoice.amount_overpaid + event.surplus,
+            )
         case InvoiceBalanceApplied():
             return replace(invoice, amount_applied=invoice.amount_applied + event.amount)
         case InvoiceMarkedUncollectible():
@@ -315,7 +335,13 @@ def _received(invoice: Invoice, payment_id: str | None, amount: Money, surplus: 
         paid_out_of_band=invoice.paid_out_of_band + amount if by_hand else invoice.paid_out_of_band,
         overpaid_out_of_band=invoice.overpaid_out_of_band + surplus if by_hand else invoice.overpaid_out_of_band,
         payment_id=payment_id or invoice.payment_id,
+        paid_by=invoice.paid_by if payment_id is None else (*invoice.paid_by, payment_id),
     )
+
+
+def _owed_again(invoice: Invoice) -> InvoiceStatus:
+    """What it is once something of what was paid is not any more: written off where it was before."""
+    return InvoiceStatus.OPEN if invoice.uncollectible_at is None else InvoiceStatus.UNCOLLECTIBLE
 
 
 def _credited(invoice: Invoice, event: CreditNoteEvent, total: Money, given_back: Money) -> Invoice:
@@ -363,6 +389,8 @@ def postings(event: InvoiceEvent, invoice: Invoice) -> Entry | None:
             InvoicePaid()
             | InvoicePartlyPaid()
             | InvoicePaymentReversed()
+            | InvoiceReopened()
+            | InvoiceRefundFailed()
             | InvoiceBalanceApplied()
             | InvoiceMarkedUncollectible()
             | InvoiceRecovered()

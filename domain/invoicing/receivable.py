@@ -19,6 +19,8 @@ from domain.invoicing.settlement import (
     InvoicePartlyPaid,
     InvoicePaymentReversed,
     InvoiceRecovered,
+    InvoiceRefundFailed,
+    InvoiceReopened,
 )
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
@@ -43,6 +45,8 @@ ReceivableEvent = (
     | InvoicePaid
     | InvoicePartlyPaid
     | InvoicePaymentReversed
+    | InvoiceReopened
+    | InvoiceRefundFailed
     | InvoiceBalanceApplied
     | InvoiceMarkedUncollectible
     | InvoiceRecovered
@@ -79,7 +83,7 @@ def evolve(receivable: Receivable | None, event: ReceivableEvent) -> Receivable 
             return replace(receivable, amount=nothing, is_written_off=True)
         case InvoiceVoided():
             return replace(receivable, amount=nothing)
-        case InvoicePaymentReversed() | InvoiceRecovered():
+        case InvoicePaymentReversed() | InvoiceReopened() | InvoiceRecovered():
             moved = event.amount
         case CreditNoteIssued():
             moved = -event.credited.reduces_due

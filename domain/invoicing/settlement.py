@@ -11,6 +11,7 @@ from domain.kernel.accounts import (
     CASH,
     CUSTOMER_BALANCE,
     RECEIVABLE,
+    REFUNDS_PAYABLE,
     Account,
     Entry,
     credit,
@@ -95,6 +96,31 @@ class InvoicePaymentReversed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceReopened:
+    """A refund without a credit note takes back `amount` of what a payment of ours had paid: it is due again, or
+    written off again. Nobody charges it unasked."""
+
+    invoice_id: str
+    payment_id: str
+    refund_id: str
+    amount: Money
+    reopened_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceRefundFailed:
+    """The refund that had made it due again came to nothing: `amount` of it pays what is due, and `surplus`, for which
+    nothing is due any more, is the customer's balance."""
+
+    invoice_id: str
+    payment_id: str
+    refund_id: str
+    amount: Money
+    surplus: Money
+    failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceBalanceApplied:
     """The customer's balance paid `amount` of what was due."""
 
@@ -125,6 +151,8 @@ SettlementEvent = (
     InvoicePaid
     | InvoicePartlyPaid
     | InvoicePaymentReversed
+    | InvoiceReopened
+    | InvoiceRefundFailed
     | InvoiceBalanceApplied
     | InvoiceMarkedUncollectible
     | InvoiceRecovered
@@ -186,7 +214,8 @@ def postings(event: SettlementEvent, customer_id: str, owed_on: Account) -> Entr
     """Out of band: cash to receivable, and to customer balance what came above it; reversed, to where what is due
     stands. Written off: receivable to bad debt, and back what is recovered, which is paid from there like anything due.
 
-    A payment through a gateway is posted by the payment's own event.
+    A payment through a gateway is posted by the payment's own event. What its refund makes due again is posted here, to
+    refunds payable, and back where that fails.
     """
     match event:
         case InvoicePaid(payment_id=None):
@@ -205,6 +234,16 @@ def postings(event: SettlementEvent, customer_id: str, owed_on: Account) -> Entr
                     credit(CASH, event.amount + event.surplus, customer_id),
                 )
             )
+        case InvoiceRefundFailed():
+            return entry(
+                (
+                    debit(REFUNDS_PAYABLE, event.amount + event.surplus, customer_id),
+                    credit(RECEIVABLE, event.amount, customer_id),
+                    credit(CUSTOMER_BALANCE, event.surplus, customer_id),
+                )
+            )
+        case InvoiceReopened():
+            accounts = owed_on, REFUNDS_PAYABLE
         case InvoicePartlyPaid(payment_id=None):
             accounts = CASH, RECEIVABLE
         case InvoiceBalanceApplied():
@@ -222,6 +261,8 @@ EVENTS: dict[str, type] = {
     "invoice.paid": InvoicePaid,
     "invoice.partly_paid": InvoicePartlyPaid,
     "invoice.payment_reversed": InvoicePaymentReversed,
+    "invoice.reopened": InvoiceReopened,
+    "invoice.refund_failed": InvoiceRefundFailed,
     "invoice.balance_applied": InvoiceBalanceApplied,
     "invoice.marked_uncollectible": InvoiceMarkedUncollectible,
     "invoice.recovered": InvoiceRecovered,

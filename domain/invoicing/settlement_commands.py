@@ -25,6 +25,7 @@ from domain.invoicing.settlement import (
     InvoicePartlyPaid,
     InvoicePaymentReversed,
     InvoiceRecovered,
+    InvoiceRefundFailed,
     MarkInvoiceUncollectible,
     NothingToApply,
     NotPaidOutOfBand,
@@ -145,6 +146,28 @@ def received(invoice: Invoice, amount: Money, payment_id: str | None, at: dateti
         paid = InvoicePartlyPaid(invoice_id=invoice.invoice_id, payment_id=payment_id, amount=pays, paid_at=at)
     changes.append(INVOICE.change(paid))
     return [*changes, *balance_moved(invoice.customer_id, -surplus, at, invoice_id=invoice.invoice_id)]
+
+
+def not_refunded(invoice: Invoice, amount: Money, *, payment_id: str, refund_id: str, at: datetime) -> list[Change]:
+    """What becomes of money that was to go back and stays: it pays what is due on the invoice that its refund had made
+    due again, of an uncollectible one what was written off, and what is left of it becomes the customer's balance."""
+    pays = min(amount, invoice.amount_due)
+    failed = InvoiceRefundFailed(
+        invoice_id=invoice.invoice_id,
+        payment_id=payment_id,
+        refund_id=refund_id,
+        amount=pays,
+        surplus=amount - pays,
+        failed_at=at,
+    )
+    changes: list[Change] = []
+    if invoice.status is InvoiceStatus.UNCOLLECTIBLE and not pays.is_zero:
+        recovered = InvoiceRecovered(invoice_id=invoice.invoice_id, amount=pays, recovered_at=at)
+        changes.append(INVOICE.change(recovered))
+    changes.append(INVOICE.change(failed))
+    if invoice.is_payable and pays == invoice.amount_due:
+        changes.append(INVOICE.change(paid_by_nothing(invoice.invoice_id, invoice.currency, at)))
+    return [*changes, *balance_moved(invoice.customer_id, pays - amount, at, refund_id=refund_id)]
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {

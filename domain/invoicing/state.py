@@ -41,7 +41,8 @@ class Invoice:
     `amount_applied` is what the customer's balance paid of it (below zero: what it got of it), `amount_overpaid` what
     was paid above it, which is the customer's balance; `paid_out_of_band` and `overpaid_out_of_band` say what of those
     no gateway captured. `amount_credited` is what credit notes in force come to; of that
-    `amount_given_back` had been paid, and came back.
+    `amount_given_back` had been paid, and came back. `amount_reopened` is what refunds without a credit note took back
+    and is due again; `paid_by` are the payments of ours whose money came for it.
     `unused_credits` are what other invoices gave back of its lines. `opening` is what was
     due, when it was brought in, on one that another system billed; None of one that was billed here. `tax_request` is
     what a calculator outside was asked for its tax; None where nobody was.
@@ -67,6 +68,8 @@ class Invoice:
     overpaid_out_of_band: Money
     amount_credited: Money
     amount_given_back: Money
+    amount_reopened: Money
+    paid_by: tuple[str, ...]
     credit_notes: tuple[CreditNote, ...]
     unused_credits: tuple[UnusedCredit, ...]
     series: str
@@ -127,5 +130,6 @@ class Invoice:
         recovered. Never below zero."""
         if self.status is InvoiceStatus.VOID:
             return Money.zero(self.currency)
-        paid = PaymentFigures(captured=self.amount_paid, refunded=self.amount_given_back)
+        returned = self.amount_given_back + self.amount_reopened
+        paid = PaymentFigures(captured=self.amount_paid, refunded=returned)
         return balance_of(self.total, self.amount_credited, self.amount_applied, (paid,))

@@ -35,6 +35,7 @@ from domain.kernel.metadata import with_change
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.kernel.tenant_settings import rounding_of
+from domain.payments.kept import kept_of, payments_of
 from domain.payments.payment import PAYMENT, Payment
 from domain.payments.refund import RefundRequested
 
@@ -54,8 +55,8 @@ def issue_credit_note(command: IssueCreditNote, streams: Streams, now: datetime)
     if len(invoice.credit_notes) >= MAX_CREDIT_NOTES:
         raise TooManyCreditNotes(invoice=invoice.invoice_id)
     figures = credited(invoice, command.lines, command.amount, rounding_of(streams))
-    payment = _paid_by(invoice, streams)
-    refunded = _to_refund(command.give_back, figures.given_back, invoice, payment)
+    payment = _refundable(invoice, streams)
+    refunded = _to_refund(command.give_back, figures.given_back, invoice, payment, kept_of(invoice, streams))
     number_taken, number = take_number(
         streams,
         billing_settings(streams),
@@ -92,23 +93,24 @@ def issue_credit_note(command: IssueCreditNote, streams: Streams, now: datetime)
     return Decision(at, [*changes, *_refund(issued, at)])
 
 
-def _paid_by(invoice: Invoice, streams: Streams) -> Payment | None:
-    """The payment through a gateway that the invoice was paid by, in whole or in part: there is at most one."""
-    payment = None if invoice.payment_id is None else streams.get(PAYMENT, invoice.payment_id)
-    return payment if payment is not None and payment.captured_at is not None and payment.is_applied else None
+def _refundable(invoice: Invoice, streams: Streams) -> Payment | None:
+    """Of the payments through gateways that paid the invoice the one that can return most; of two alike the earlier."""
+    return max(payments_of(invoice, streams), key=lambda payment: _left_of(payment).amount, default=None)
 
 
-def _to_refund(give_back: GiveBack, given_back: Money, invoice: Invoice, payment: Payment | None) -> Money:
+def _left_of(payment: Payment) -> Money:
+    """What it can return of its invoice: what it captured above that is not the invoice's to give back."""
+    return min(payment.refundable, payment.amount - payment.surplus)
+
+
+def _to_refund(give_back: GiveBack, given_back: Money, invoice: Invoice, payment: Payment | None, kept: Money) -> Money:
     """What of it goes back through the payment. Raises CreditAlreadyRefunded, NothingToRefund."""
     nothing = Money.zero(invoice.currency)
-    allowed = nothing if payment is None else payment.allowed
-    kept = invoice.amount_paid + invoice.amount_applied - invoice.amount_given_back - allowed
     if given_back > kept and not given_back.is_zero:
         raise CreditAlreadyRefunded(invoice=invoice.invoice_id, wanted=given_back.amount, left=kept.amount)
     if give_back is not GiveBack.REFUND or given_back.is_zero:
         return nothing
-    # What it captured above the invoice is not the invoice's to give back.
-    left = nothing if payment is None else min(payment.refundable, payment.amount - payment.surplus)
+    left = nothing if payment is None else _left_of(payment)
     if left.is_zero:
         raise NothingToRefund(invoice=invoice.invoice_id)
     return min(given_back, left)

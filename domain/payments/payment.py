@@ -200,7 +200,8 @@ class InvoiceHasLivePayment(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """`amount` is what the last attempt charges, `surplus` what it captured above what was due on its invoice.
+    """`amount` is what the last attempt charges, `surplus` what it captured above what was due on its invoice, or above
+    what is since a refund of it failed that had made that due again.
     `attempt` is 0 before the first. `outcome_unknown` is set while the gateway has yet to be asked, `cancellation`
     while the running attempt is to be given up."""
 
@@ -261,10 +262,10 @@ class Payment:
 
     @property
     def allowed(self) -> Money:
-        """What refunds returned, or may yet, of what pays its invoice, without a credit note: it lessens revenue."""
+        """What refunds returned, or may yet, of what pays its invoice, without a credit note and without its being due
+        again: it lessens revenue."""
         standing = [each for each in self.refunds if self.is_applied and each.status is not RefundStatus.FAILED]
-        allowed = sum(each.amount.amount - each.from_balance.amount for each in standing)
-        return Money(allowed, self.amount.currency)
+        return Money(sum(each.borne.amount for each in standing), self.amount.currency)
 
     @property
     def taken_from_balance(self) -> Money:
@@ -396,6 +397,9 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             return replace(payment, status=PaymentStatus.CANCELED, cancellation=None)
         case PaymentMetadataSet():
             return replace(payment, metadata=event.metadata)
+        case RefundFailed(surplus=Money() as surplus):
+            kept = payment.surplus + surplus
+            return replace(payment, refunds=refunds.evolve(payment.refunds, event), surplus=kept)
         case RefundRequested() | RefundOutcomeUnknown() | RefundSucceeded() | RefundFailed() | RefundMetadataSet():
             return replace(payment, refunds=refunds.evolve(payment.refunds, event))
 
@@ -405,7 +409,8 @@ def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
     that, and all of it if it pays none.
 
     A refund goes through refunds payable, and back if it fails. It is taken from where the money lies: the customer's
-    balance, or, where an invoice was paid by it and stays paid, allowances.
+    balance, or, where an invoice was paid by it and stays paid, allowances. Where that is due again, its own event
+    posts so.
     """
     customer_id = payment.customer_id
     match event:
@@ -426,7 +431,8 @@ def postings(event: PaymentEvent, payment: Payment) -> Entry | None:
 
 
 def claims(event: PaymentEvent, payment: Payment) -> tuple[Claim, ...]:
-    """At most one payment of an invoice is live; one that captured stays the invoice's payment for ever."""
+    """At most one payment of an invoice is live. Once it has its outcome, whatever is due by then may be charged: what
+    is paid is guarded by the invoice itself, which every attempt reads."""
     if isinstance(event, RefundRequested | RefundOutcomeUnknown | RefundSucceeded | RefundFailed):
         return refunds.claims(event, payment.gateway)
     invoice_id = payment.invoice_id
@@ -441,7 +447,7 @@ def claims(event: PaymentEvent, payment: Payment) -> tuple[Claim, ...]:
                 lambda: InvoiceHasLivePayment(invoice=invoice_id),
             )
             return (taken,)
-        case PaymentDeclined() | PaymentAttemptCanceled():
+        case PaymentCaptured() | PaymentDeclined() | PaymentAttemptCanceled():
             return (Free("invoice.live_payment", invoice_id, event.payment_id),)
         case _:
             return ()

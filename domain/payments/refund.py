@@ -42,9 +42,18 @@ class RefundStatus(StrEnum):
     FAILED = "failed"
 
 
+class RefundTreatment(StrEnum):
+    """What a refund leaves of the invoice that its payment paid, where no credit note says so: it stays paid, and what
+    went back lessens revenue; or it is due again by as much."""
+
+    ALLOWANCE = "allowance"
+    REOPEN = "reopen"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRequested:
     """`from_balance` is what of it the customer's balance holds: an overpayment, or what a credit note gave back.
+    `reopened` is what of it is due again on the payment's invoice, whose own event says so and posts it; None: nothing.
 
     `credit_note_id`: the one that it was asked for with."""
 
@@ -52,6 +61,7 @@ class RefundRequested:
     payment_id: str
     amount: Money
     from_balance: Money
+    reopened: Money | None = None
     credit_note_id: str | None = None
     reason: str | None
     metadata: Metadata = ()
@@ -80,7 +90,8 @@ class RefundSucceeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundFailed:
-    """`evidence`: see `RefundSucceeded`."""
+    """`evidence`: see `RefundSucceeded`. `surplus` is what of it was to be due again and pays nothing any more: it is
+    the customer's balance; None: nothing."""
 
     refund_id: str
     payment_id: str
@@ -88,6 +99,7 @@ class RefundFailed:
     amount: Money
     failed_at: datetime
     evidence: str | None
+    surplus: Money | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +126,13 @@ class GatewayRefundTaken(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """`outcome_unknown` is set while the gateway has yet to be asked what became of it."""
+    """`outcome_unknown` is set while the gateway has yet to be asked what became of it. Of `amount` the customer's
+    balance bore `from_balance`, and `reopened` is due again; the rest is an allowance, or of no invoice."""
 
     refund_id: str
     amount: Money
     from_balance: Money
+    reopened: Money
     credit_note_id: str | None
     status: RefundStatus
     outcome_unknown: bool
@@ -128,6 +142,11 @@ class Refund:
     metadata: Metadata
     requested_at: datetime
 
+    @property
+    def borne(self) -> Money:
+        """What neither the customer's balance bears nor an invoice that is due again."""
+        return self.amount - self.from_balance - self.reopened
+
 
 def evolve(refunds: tuple[Refund, ...], event: RefundEvent) -> tuple[Refund, ...]:
     """A payment's refunds after the event."""
@@ -136,6 +155,7 @@ def evolve(refunds: tuple[Refund, ...], event: RefundEvent) -> tuple[Refund, ...
             refund_id=event.refund_id,
             amount=event.amount,
             from_balance=event.from_balance,
+            reopened=event.reopened or Money.zero(event.amount.currency),
             credit_note_id=event.credit_note_id,
             status=RefundStatus.PENDING,
             outcome_unknown=False,
@@ -173,18 +193,19 @@ def postings(
     customer_id: str,
 ) -> Entry | None:
     """Requested: from where the money lies to refunds payable; then on to gateway clearing, or back if it failed for
-    good. An overpayment, and what was credited, lie in the customer's balance. `refunds` are the payment's after the
-    event.
+    good. An overpayment, and what was credited, lie in the customer's balance. What is due again its invoice posts.
+    `refunds` are the payment's after the event.
     """
     if isinstance(event, RefundSucceeded):
         return transfer(event.amount, debit_to=REFUNDS_PAYABLE, credit_to=GATEWAY_CLEARING, customer_id=customer_id)
     (refund,) = (each for each in refunds if each.refund_id == event.refund_id)
-    parts = ((taken_from, refund.amount - refund.from_balance), (CUSTOMER_BALANCE, refund.from_balance))
+    parts = ((taken_from, refund.borne), (CUSTOMER_BALANCE, refund.from_balance))
+    payable = refund.amount - refund.reopened
     if isinstance(event, RefundRequested):
         taken = [debit(account, part, customer_id) for account, part in parts]
-        return entry([*taken, credit(REFUNDS_PAYABLE, refund.amount, customer_id)])
+        return entry([*taken, credit(REFUNDS_PAYABLE, payable, customer_id)])
     given_back = [credit(account, part, customer_id) for account, part in parts]
-    return entry([debit(REFUNDS_PAYABLE, refund.amount, customer_id), *given_back])
+    return entry([debit(REFUNDS_PAYABLE, payable, customer_id), *given_back])
 
 
 def claims(event: RefundEvent, gateway: str | None) -> tuple[Claim, ...]:

@@ -8,11 +8,14 @@ from typing import Final
 
 from domain.customers.customer import CUSTOMER, Customer, balance_moved, customer_time, time_of
 from domain.invoicing.invoice import INVOICE
+from domain.invoicing.settlement import InvoiceReopened
+from domain.invoicing.settlement_commands import not_refunded
 from domain.kernel.metadata import Metadata, MetadataChange, with_change
-from domain.kernel.money import Money, sum_money
+from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.payments.decline import DeclineCode
+from domain.payments.kept import in_balance, kept_of
 from domain.payments.payment import (
     PAYMENT,
     Payment,
@@ -27,6 +30,7 @@ from domain.payments.refund import (
     RefundRequested,
     RefundStatus,
     RefundSucceeded,
+    RefundTreatment,
 )
 
 EVIDENCE_CHARS_MAX: Final = 500
@@ -39,13 +43,14 @@ class RequestRefund:
     """`amount` None: all that is left of the payment.
 
     `from_balance`: all of it comes from the customer's balance, wherever that came from; then None is as much of that
-    as the payment can return.
+    as the payment can return. `treatment` is of what the balance does not bear.
     """
 
     refund_id: str
     payment_id: str
     amount: Money | None = None
     from_balance: bool = False
+    treatment: RefundTreatment = RefundTreatment.ALLOWANCE
     reason: str | None = None
     metadata: Metadata = ()
 
@@ -124,6 +129,20 @@ class NotPaidOutByThis(Refusal):
     param = "payment"
 
 
+class NothingToReopen(Refusal):
+    """No invoice was paid by this, or the refund pays a balance out: ask for it without `treatment`."""
+
+    code = "nothing_to_reopen"
+    param = "treatment"
+
+
+class ReopensMoreThanPaid(Refusal):
+    """So much is not paid of the invoice any more: refund what is still paid, or ask for the rest as an allowance."""
+
+    code = "reopens_more_than_paid"
+    param = "amount"
+
+
 class InvalidRefundAmount(Refusal):
     """A refund is of more than zero, in the payment's currency."""
 
@@ -173,6 +192,9 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
     if any(refund.refund_id == command.refund_id for refund in payment.refunds):
         raise RefundAlreadyExists(refund=command.refund_id)
     left = payment.refundable
+    reopens = command.treatment is RefundTreatment.REOPEN
+    if reopens and (command.from_balance or not payment.is_applied):
+        raise NothingToReopen(payment=payment.payment_id)
     if command.from_balance:
         _check_paid_out(command, payment, customer)
     most = min(left, customer.balance) if command.from_balance else left
@@ -182,19 +204,38 @@ def request_refund(command: RequestRefund, streams: Streams, now: datetime) -> D
     if amount.amount > left.amount or amount.is_zero:
         asked = None if command.amount is None else amount.amount
         raise RefundExceedsPayment(payment=payment.payment_id, amount=asked, refundable=left.amount)
-    lies_there = amount if command.from_balance else _lies_in_balance(payment, streams)
+    lies_there = amount if command.from_balance else in_balance(payment, streams)
     from_balance = min(amount, lies_there, customer.balance)
+    reopened = _reopened(command, payment, amount - from_balance, streams, at) if reopens else []
     requested = RefundRequested(
         refund_id=command.refund_id,
         payment_id=payment.payment_id,
         amount=amount,
         from_balance=from_balance,
+        reopened=amount - from_balance if reopened else None,
         reason=command.reason,
         metadata=command.metadata,
         requested_at=at,
     )
     drawn = balance_moved(customer.customer_id, from_balance, at, refund_id=command.refund_id)
-    return Decision(at, [PAYMENT.change(requested), *drawn])
+    return Decision(at, [PAYMENT.change(requested), *reopened, *drawn])
+
+
+def _reopened(command: RequestRefund, payment: Payment, amount: Money, streams: Streams, at: datetime) -> list[Change]:
+    """That so much is due again on the invoice that the payment pays. Raises ReopensMoreThanPaid."""
+    if amount.is_zero or payment.invoice_id is None:
+        return []
+    kept = kept_of(INVOICE.of(streams, payment.invoice_id), streams)
+    if amount > kept:
+        raise ReopensMoreThanPaid(invoice=payment.invoice_id, wanted=amount.amount, paid=kept.amount)
+    reopened = InvoiceReopened(
+        invoice_id=payment.invoice_id,
+        payment_id=payment.payment_id,
+        refund_id=command.refund_id,
+        amount=amount,
+        reopened_at=at,
+    )
+    return [INVOICE.change(reopened)]
 
 
 def _check_paid_out(command: RequestRefund, payment: Payment, customer: Customer) -> None:
@@ -205,16 +246,6 @@ def _check_paid_out(command: RequestRefund, payment: Payment, customer: Customer
     if held.is_zero or (wanted is not None and wanted.currency == held.currency and wanted > held):
         asked = None if wanted is None else wanted.amount
         raise BalanceTooLow(customer=customer.customer_id, wanted=asked, balance=held.amount)
-
-
-def _lies_in_balance(payment: Payment, streams: Streams) -> Money:
-    """What of the payment has become the customer's balance, and was not refunded since: a surplus, and what credit
-    notes gave back to the balance of the invoice that it pays."""
-    lies = payment.surplus
-    if payment.is_applied and payment.invoice_id is not None:
-        notes = INVOICE.of(streams, payment.invoice_id).credit_notes
-        lies = sum_money((lies, *(note.to_balance for note in notes if note.is_in_force)), lies.currency)
-    return max(lies - payment.taken_from_balance, Money.zero(lies.currency))
 
 
 def change_refund_metadata(command: ChangeRefundMetadata, streams: Streams, now: datetime) -> Decision:
@@ -245,8 +276,11 @@ def record_refund_succeeded(command: RecordRefundSucceeded, streams: Streams, no
 
 
 def record_refund_failed(command: RecordRefundFailed, streams: Streams, now: datetime) -> Decision:
+    """What was to be returned is still here: it is the customer's balance again, an allowance no more, or pays what was
+    due again."""
     _check_by_hand(command)
     refund, at = _pending(command.payment_id, command.refund_id, streams, now)
+    surplus, not_due = _not_due_again(refund, command.payment_id, streams, at)
     failed = RefundFailed(
         refund_id=refund.refund_id,
         payment_id=command.payment_id,
@@ -254,8 +288,22 @@ def record_refund_failed(command: RecordRefundFailed, streams: Streams, now: dat
         amount=refund.amount,
         failed_at=at,
         evidence=command.evidence,
+        surplus=surplus,
     )
-    return Decision(at, [PAYMENT.change(failed), *_not_given_back(refund, command.payment_id, streams, at)])
+    return Decision(at, [PAYMENT.change(failed), *not_due, *_not_given_back(refund, command.payment_id, streams, at)])
+
+
+def _not_due_again(
+    refund: Refund, payment_id: str, streams: Streams, at: datetime
+) -> tuple[Money | None, list[Change]]:
+    """What it had made due again is paid as before; what of it pays nothing any more, first."""
+    invoice_id = PAYMENT.of(streams, payment_id).invoice_id
+    if refund.reopened.is_zero or invoice_id is None:
+        return None, []
+    invoice = INVOICE.of(streams, invoice_id)
+    surplus = max(refund.reopened - invoice.amount_due, Money.zero(invoice.currency))
+    stays = not_refunded(invoice, refund.reopened, payment_id=payment_id, refund_id=refund.refund_id, at=at)
+    return None if surplus.is_zero else surplus, stays
 
 
 def _not_given_back(refund: Refund, payment_id: str, streams: Streams, at: datetime) -> list[Change]:

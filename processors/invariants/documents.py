@@ -14,9 +14,10 @@ from domain.customers import balance as balances
 from domain.customers.customer import CUSTOMER
 from domain.discounts.coupon import COUPON
 from domain.discounts.discount import DISCOUNT
-from domain.invoicing.credit_note import CreditNoteIssued, CreditNoteVoided
+from domain.invoicing.credit_note import CreditNoteVoided
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE
+from domain.invoicing.settlement import InvoiceReopened
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.tax_request import InvoiceTaxRequested
 from domain.kernel.accounts import (
@@ -38,7 +39,7 @@ from infra.database import Pool
 from infra.event_store.port import Recorded
 from processors.invariants.discounts import Discounts
 from processors.invariants.findings import Checked, Findings, Invariant
-from processors.invariants.invoices import Invoices
+from processors.invariants.invoices import Invoices, as_if_nothing_was_before
 from schemas.codec import Codec
 
 
@@ -77,7 +78,7 @@ class Documents:
         if recorded.stream_type == INVOICE.name:
             if entry is not None:
                 self._of_invoices.post((recorded.tenant_id, recorded.stream_id), entry)
-            self._take_invoice(recorded)
+            self._take_invoice(recorded, entry)
         elif recorded.stream_type == CUSTOMER.name:
             if recorded.event_type in balances.EVENTS:
                 self._take_balance(recorded)
@@ -128,13 +129,18 @@ class Documents:
                 book = Book(posting.account, tenant_id, posting.customer_id or "", str(money.currency))
                 self._booked[book] += money.amount if posting.side is own_side else -money.amount
 
-    def _take_invoice(self, recorded: Recorded) -> None:
+    def _take_invoice(self, recorded: Recorded, entry: Entry | None) -> None:
+        """Once it is settled it is forgotten, until a refund makes it due again."""
         key = recorded.tenant_id, recorded.stream_id
         known = self._invoices.pop(key, None)
+        event: Any = self._codec.decode_event(recorded.payload)
         if known is None and recorded.stream_version > 1:
-            self._take_credit(key, recorded)
-            return  # it is settled, and stays so
-        event = self._codec.decode_event(recorded.payload)
+            if not isinstance(event, InvoiceReopened):
+                self._of_invoices.after_settlement(key, event)
+                return
+            known = as_if_nothing_was_before(event, _customer_of(recorded), entry)
+        if isinstance(event, CreditNoteVoided) and not _knows(known, event):
+            self._of_invoices.forget(key, event.taken_back)
         if isinstance(event, InvoiceFinalized):
             self._of_discounts.take_invoice(recorded.tenant_id, event)
         elif isinstance(event, InvoiceTaxRequested):
@@ -145,14 +151,6 @@ class Documents:
             self._of_invoices.settle(key, invoice)
         else:
             self._invoices[key] = invoice
-
-    def _take_credit(self, key: tuple[str, str], recorded: Recorded) -> None:
-        """A credit note of an invoice that is settled: nothing of it was due any more."""
-        event: Any = self._codec.decode_event(recorded.payload)
-        if isinstance(event, CreditNoteIssued):
-            self._of_invoices.credit(key, event.credited, is_void=False)
-        elif isinstance(event, CreditNoteVoided):
-            self._of_invoices.credit(key, event.taken_back, is_void=True)
 
     def _take_balance(self, recorded: Recorded) -> None:
         event: Any = self._codec.decode_event(recorded.payload)
@@ -186,7 +184,7 @@ class Documents:
         known = self._refunds.pop(key, None)
         event: Any = self._codec.decode_event(recorded.payload)
         after = _Refunds(
-            customer_id=recorded.partition_key.removeprefix(f"{recorded.tenant_id}:"),
+            customer_id=_customer_of(recorded),
             are_unapplied=key in self._unapplied,
             refunds=refunds.evolve(() if known is None else known.refunds, event),
         )
@@ -213,11 +211,11 @@ class _Refunds(NamedTuple):
 
     @property
     def allowed(self) -> int:
-        """What of them lessens revenue: neither the customer's balance bears it nor an overpayment that lies there."""
+        """What of them lessens revenue: the customer's balance does not bear it, and it is not due again."""
         if self.are_unapplied:
             return 0
         standing = [refund for refund in self.refunds if refund.status is not RefundStatus.FAILED]
-        return sum(refund.amount.amount - refund.from_balance.amount for refund in standing)
+        return sum(refund.borne.amount for refund in standing)
 
     def come_to(self) -> Iterator[tuple[Account, int, str]]:
         """What they add to each account, in minor units of a currency."""
@@ -231,6 +229,16 @@ class _Refunds(NamedTuple):
                 yield GATEWAY_CLEARING, -amount, currency
             if self.are_unapplied:
                 yield CUSTOMER_BALANCE, -amount, currency
+
+
+def _customer_of(recorded: Recorded) -> str:
+    return recorded.partition_key.removeprefix(f"{recorded.tenant_id}:")
+
+
+def _knows(invoice: Invoice | None, voided: CreditNoteVoided) -> bool:
+    """Whether the credit note was issued since it is looked at."""
+    notes = () if invoice is None else invoice.credit_notes
+    return any(note.credit_note_id == voided.credit_note_id for note in notes)
 
 
 def _book(account: Account, tenant_id: str, customer_id: str, money: Money) -> Book:

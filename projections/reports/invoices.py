@@ -20,7 +20,7 @@ from projections.reports.report import (
 
 _DUE: Final = (
     "CASE WHEN r.status = 'void' THEN 0 ELSE r.total - r.amount_credited - r.amount_applied - r.amount_paid "
-    "+ r.amount_given_back END"
+    "+ r.amount_given_back + r.amount_reopened END"
 )
 _PERCENT: Final = "nullif(r.percent, '')"
 
@@ -68,6 +68,7 @@ INVOICES: Final = Report(
         *money("amount_overpaid", "What was paid above it.", currency="r.currency"),
         *money("amount_credited", "What credit notes took off it.", currency="r.currency"),
         *money("amount_given_back", "What of that had been paid and came back.", currency="r.currency"),
+        *money("amount_reopened", "What refunds without a credit note made due again.", currency="r.currency"),
         text("payment_id", "The payment that paid it, or was tried last."),
         text("memo", "What stands on it for the customer."),
         TEST_CLOCK,

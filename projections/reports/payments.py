@@ -71,6 +71,12 @@ REFUNDS: Final = Report(
         text("status", "pending, succeeded or failed."),
         text("currency", "The currency of the amount.", "r.amount_currency"),
         *money("amount", "What it returns.", currency="r.amount_currency"),
+        *money(
+            "amount_reopened",
+            "What of that made its invoice due again, until it fails.",
+            currency="r.amount_currency",
+            minor="r.reopened",
+        ),
         flag("outcome_unknown", "Whether the gateway has yet to say what became of it."),
         text("credit_note_id", "The credit note that it was asked for with."),
         text("reason", "Why it was asked for."),

@@ -26,6 +26,8 @@ from domain.invoicing.settlement import (
     InvoicePartlyPaid,
     InvoicePaymentReversed,
     InvoiceRecovered,
+    InvoiceRefundFailed,
+    InvoiceReopened,
 )
 from domain.invoicing.numbering import InvoiceNumberTaken
 from domain.kernel.money import Money
@@ -302,6 +304,23 @@ def invoice_uncollectible(amount: int = 1_000) -> InvoiceMarkedUncollectible:
 
 def invoice_payment_reversed(amount: int, surplus: int = 0) -> InvoicePaymentReversed:
     return InvoicePaymentReversed(invoice_id=INVOICE_ID, amount=usd(amount), surplus=usd(surplus), reversed_at=NOW)
+
+
+def invoice_reopened(amount: int) -> InvoiceReopened:
+    return InvoiceReopened(
+        invoice_id=INVOICE_ID, payment_id=PAYMENT_ID, refund_id=REFUND_ID, amount=usd(amount), reopened_at=NOW
+    )
+
+
+def invoice_refund_failed(amount: int, surplus: int = 0) -> InvoiceRefundFailed:
+    return InvoiceRefundFailed(
+        invoice_id=INVOICE_ID,
+        payment_id=PAYMENT_ID,
+        refund_id=REFUND_ID,
+        amount=usd(amount),
+        surplus=usd(surplus),
+        failed_at=NOW,
+    )
 
 
 def invoice_balance_applied(amount: int) -> InvoiceBalanceApplied:

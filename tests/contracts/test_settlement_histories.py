@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,7 @@ from domain.payments.cancel_commands import RecordPaymentCanceled
 from domain.payments.commands import PayInvoice, RecordPaymentCaptured, RecordPaymentDeclined
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT
+from domain.payments.refund import RefundTreatment
 from domain.payments.refund_commands import RecordRefundFailed, RecordRefundSucceeded, RequestRefund
 from processors.invariants.documents import Documents
 from schemas.codec import decode_entry, default_codec
@@ -87,6 +89,14 @@ STORIES = (
     ("charge", "capture", "credit", "refund", "return"),
     ("charge", "capture", "over", "pay_out", "refunded"),
     ("charge", "part", "capture", "pay_out", "not_refunded", "refund"),
+    ("charge", "capture", "reopen", "refunded", "charge", "capture"),
+    ("charge", "capture", "reopen", "charge", "capture", "not_refunded", "refund"),
+    ("charge", "capture", "reopen", "over", "not_refunded", "reverse"),
+    ("charge", "capture", "reopen", "credit", "not_refunded", "void_credit"),
+    ("charge", "capture", "credit", "reopen", "credit_all", "return", "refunded"),
+    ("charge", "part", "capture", "reopen", "refunded", "part", "reopen"),
+    ("write_off", "charge", "capture", "reopen", "not_refunded"),
+    ("charge", "capture", "reopen", "write_off", "not_refunded", "reopen", "refunded", "apply"),
 )
 """What may happen one after the other, between whatever else does."""
 
@@ -103,7 +113,8 @@ class Owed:
     status: str = "open"
     paid: int = 0
     over: int = 0
-    paid_by: str | None = None
+    reopened: int = 0
+    paid_by: list[str] = field(default_factory=list)
     credited: int = 0
     given_back: int = 0
     to_balance: int = 0
@@ -118,7 +129,9 @@ class Owed:
 
     @property
     def due(self) -> int:
-        return 0 if self.status == "void" else self.total - self.applied - self.paid - self.credited + self.given_back
+        if self.status == "void":
+            return 0
+        return self.total - self.applied - self.paid - self.credited + self.given_back + self.reopened
 
 
 @dataclass
@@ -145,7 +158,16 @@ class Charge:
     over: int = 0
     surplus: int = 0
     allowed: int = 0
-    refunds: dict[str, tuple[int, int, Note | None]] = field(default_factory=dict)
+    refunds: dict[str, "Returned"] = field(default_factory=dict)
+
+
+class Returned(NamedTuple):
+    """A refund under way: what of it the balance bore, what of it is due again, and the note that it is of."""
+
+    amount: int
+    from_balance: int = 0
+    reopened: int = 0
+    note: Note | None = None
 
 
 class Model:
@@ -184,26 +206,61 @@ class Model:
     def void(self, owed: Owed) -> None:
         owed.status, self.balance = "void", self.balance + owed.applied
 
-    def refund(self, charge: Charge, key: str, amount: int, *, pays_out: bool) -> None:
-        lies = charge.surplus + (self.invoices[charge.invoice].to_balance if charge.applied else 0)
-        lies = amount if pays_out else lies
-        from_balance = min(amount, max(lies, 0), self.balance)
-        charge.refunds[key] = amount, from_balance, None
-        self.move(charge, amount, from_balance)
+    def in_balance(self, charge: Charge) -> int:
+        """What of it lies in the balance: what it took too much, and what credit notes gave there that no other payment
+        of the invoice has returned."""
+        if not charge.applied:
+            return max(charge.surplus, 0)
+        owed = self.invoices[charge.invoice]
+        others = sum(max(-self.charges[key].surplus, 0) for key in owed.paid_by if self.charges[key] is not charge)
+        return max(charge.surplus + max(owed.to_balance - others, 0), 0)
 
-    def move(self, charge: Charge, amount: int, from_balance: int) -> None:
+    def refund(self, charge: Charge, key: str, amount: int, *, kind: str) -> None:
+        from_balance = self.borne_by_balance(charge, amount, kind)
+        reopened = amount - from_balance if kind == "reopen" else 0
+        charge.refunds[key] = Returned(amount, from_balance, reopened)
+        self.move(charge, amount, from_balance, reopened)
+        if reopened:
+            owed = self.invoices[charge.invoice]
+            owed.reopened, owed.status = owed.reopened + reopened, "uncollectible" if owed.written_off else "open"
+
+    def borne_by_balance(self, charge: Charge, amount: int, kind: str) -> int:
+        return min(amount, amount if kind == "pay_out" else self.in_balance(charge), self.balance)
+
+    def move(self, charge: Charge, amount: int, from_balance: int, reopened: int = 0) -> None:
         charge.left, charge.surplus = charge.left - amount, charge.surplus - from_balance
-        charge.allowed += amount - from_balance if charge.applied else 0
+        charge.allowed += amount - from_balance - reopened if charge.applied else 0
         self.balance -= from_balance
+
+    def not_refunded(self, charge: Charge, refund: Returned) -> None:
+        """It pays what is due again, and what is left of it is balance."""
+        self.move(charge, -refund.amount, -refund.from_balance, -refund.reopened)
+        owed = self.invoices[charge.invoice]
+        surplus = max(refund.reopened - owed.due, 0)
+        owed.reopened, owed.paid, owed.over = owed.reopened - refund.reopened, owed.paid - surplus, owed.over + surplus
+        charge.surplus, charge.over, self.balance = (
+            charge.surplus + surplus,
+            charge.over + surplus,
+            self.balance + surplus,
+        )
+        if refund.reopened and owed.is_payable and not owed.due:
+            owed.status = "paid"
 
     def left_to_give(self, owed: Owed) -> int:
         """What was paid of it and did not come back yet."""
-        payment = self.charges.get(owed.paid_by or "")
-        return owed.paid + owed.applied - owed.given_back - (0 if payment is None else payment.allowed)
+        allowed = sum(self.charges[key].allowed for key in owed.paid_by)
+        return owed.paid + owed.applied - owed.given_back - owed.reopened - allowed
+
+    def returns_most(self, owed: Owed) -> Charge | None:
+        """The payment that can return most of what it paid of the invoice."""
+        return max((self.charges[key] for key in owed.paid_by), key=self.left_to_return, default=None)
+
+    def left_to_return(self, charge: Charge) -> int:
+        return min(charge.left, charge.amount - charge.over)
 
     def left_to_refund(self, owed: Owed) -> int:
-        payment = self.charges.get(owed.paid_by or "")
-        return 0 if payment is None else min(payment.left, payment.amount - payment.over)
+        charge = self.returns_most(owed)
+        return 0 if charge is None else self.left_to_return(charge)
 
     def credit(self, owed: Owed, key: str, amount: int, *, refunds: bool, refund_id: str) -> None:
         off = min(amount, owed.due)
@@ -211,9 +268,9 @@ class Model:
         note = Note(off, amount - off - refunded, refunded, refund_id if refunded else None)
         owed.notes[key] = note
         self.count(owed, note, 1)
-        if refunded:
-            payment = self.charges[owed.paid_by or ""]
-            payment.refunds[refund_id] = refunded, 0, note
+        payment = self.returns_most(owed)
+        if refunded and payment is not None:
+            payment.refunds[refund_id] = Returned(refunded, note=note)
             payment.left -= refunded
         owed.status = owed.status if owed.due else "paid"
 
@@ -241,8 +298,8 @@ class Settlements:
                 self.bill(amount)
             case "capture" | "decline":
                 self.answer(n, captured=kind == "capture")
-            case "refund" | "pay_out":
-                self.refund(n, amount, pays_out=kind == "pay_out")
+            case "refund" | "pay_out" | "reopen":
+                self.refund(n, amount, kind=kind)
             case "refunded" | "not_refunded":
                 self.answer_refund(n, succeeded=kind == "refunded")
             case _ if self.model.invoices:
@@ -323,7 +380,7 @@ class Settlements:
 
     def charge(self, key: str, owed: Owed) -> None:
         # At most one payment of an invoice is live; the claim that sees to it is the store's.
-        if any(each.invoice == key and each.status != "ended" for each in self.model.charges.values()):
+        if any(each.invoice == key and each.status == "running" for each in self.model.charges.values()):
             return
         payable, payment_id = owed.is_payable, self.history.new_id("pay_")
         self.do(PayInvoice(invoice_id=key, payment_id=payment_id), accepted=payable)
@@ -342,7 +399,7 @@ class Settlements:
             charge.applied = owed.is_payable
             if charge.applied:
                 charge.surplus = charge.over = self.model.receive(owed, charge.amount)
-                owed.paid_by = payment_id
+                owed.paid_by.append(payment_id)
             return
         charge.status = "ended"
         if self.history.state(TENANT, PAYMENT, payment_id).cancellation is not None:
@@ -362,8 +419,8 @@ class Settlements:
         if owed.status == "open":
             owed.status, owed.written_off = "uncollectible", True
 
-    def refund(self, n: int, amount: int, *, pays_out: bool) -> None:
-        """Mostly of what was overpaid; or of whatever the balance holds."""
+    def refund(self, n: int, amount: int, *, kind: str) -> None:
+        """Mostly of what was overpaid; or of whatever the balance holds; or so that the invoice is due again."""
         captured = [each for each in self.model.charges.items() if each[1].left]
         overpaid = [each for each in captured if each[1].surplus]
         chosen = overpaid if overpaid and n % 8 else captured
@@ -371,20 +428,30 @@ class Settlements:
             return
         payment_id, charge = chosen[n % len(chosen)]
         refund_id, part = self.history.new_id("re_"), 1 + amount % charge.left
+        pays_out, reopens = kind == "pay_out", kind == "reopen"
         possible = not pays_out or (charge.applied and part <= self.model.balance)
+        if reopens:
+            reopened = part - self.model.borne_by_balance(charge, part, kind)
+            kept = self.model.left_to_give(self.model.invoices[charge.invoice])
+            possible = charge.applied and (not reopened or reopened <= kept)
         asked = RequestRefund(
-            refund_id=refund_id, payment_id=payment_id, amount=Money(part, USD), from_balance=pays_out
+            refund_id=refund_id,
+            payment_id=payment_id,
+            amount=Money(part, USD),
+            from_balance=pays_out,
+            treatment=RefundTreatment.REOPEN if reopens else RefundTreatment.ALLOWANCE,
         )
         self.do(asked, accepted=possible)
         if possible:
-            self.model.refund(charge, refund_id, part, pays_out=pays_out)
+            self.model.refund(charge, refund_id, part, kind=kind)
 
     def answer_refund(self, n: int, *, succeeded: bool) -> None:
         pending = [(key, charge, each) for key, charge in self.model.charges.items() for each in charge.refunds]
         if not pending:
             return
         payment_id, charge, refund_id = pending[n % len(pending)]
-        amount, from_balance, note = charge.refunds.pop(refund_id)
+        refund = charge.refunds.pop(refund_id)
+        amount, note = refund.amount, refund.note
         if note is not None and not succeeded:
             owed = self.model.invoices[charge.invoice]
             self.model.count(owed, note, -1)
@@ -397,7 +464,7 @@ class Settlements:
         code = DeclineCode.ACCOUNT_CLOSED
         self.do(RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code=code))
         if note is None:
-            self.model.move(charge, -amount, -from_balance)
+            self.model.not_refunded(charge, refund)
 
     def credit(self, key: str, owed: Owed, amount: int, kind: str) -> None:
         """A part of the invoice, or all that is left of it; to the balance, or by a refund of what a payment paid."""
@@ -441,6 +508,7 @@ class Settlements:
                 invoice.amount_overpaid.amount,
                 invoice.amount_credited.amount,
                 invoice.amount_given_back.amount,
+                invoice.amount_reopened.amount,
                 invoice.amount_due.amount,
             ) == (
                 InvoiceStatus(owed.status),
@@ -449,6 +517,7 @@ class Settlements:
                 owed.over,
                 owed.credited,
                 owed.given_back,
+                owed.reopened,
                 owed.due,
             )
             assert all(0 <= abs(left.left.amount) <= owed.total for left in left_of(invoice).values())

@@ -225,9 +225,8 @@ class Model:
     # --- what may be done ----------------------------------------------------------------------------------------
 
     def is_live(self, invoice_id: str) -> bool:
-        """Whether a payment of the invoice runs, or captured."""
-        live = RUNNING | {"captured"}
-        return any(paying.invoice == invoice_id and paying.status in live for paying in self.payments.values())
+        """Whether a payment of the invoice runs."""
+        return any(paying.invoice == invoice_id and paying.status in RUNNING for paying in self.payments.values())
 
     def waiting_for(self, invoice_id: str) -> str | None:
         """The payment of an invoice that waits for its customer, if there is one that nobody gives up."""
@@ -395,7 +394,7 @@ class Model:
         )
 
     def claims(self) -> set[Work]:
-        """Periods that were billed, invoices with a payment that runs or captured, refunds, who lives on the clock."""
+        """Periods that were billed, invoices with a payment that runs, refunds, who lives on the clock."""
         on_clock = {key for key, person in self.people.items() if person.on_clock and not person.deleted}
         return (
             {("subscription.period", period) for period in self.periods}

@@ -135,6 +135,8 @@ PROMISED = """
     CreditAlreadyRefunded        credit_already_refunded        conflict   amount
     BalanceTooLow                balance_too_low                conflict   amount
     NotPaidOutByThis             not_paid_out_by_this           conflict   payment
+    NothingToReopen              nothing_to_reopen              conflict   treatment
+    ReopensMoreThanPaid          reopens_more_than_paid         conflict   amount
     NothingToRefund              nothing_to_refund              conflict   give_back
     TooManyCreditNotes           too_many_credit_notes          conflict   invoice
     CreditNoteNotVoidable        credit_note_not_voidable       conflict   -

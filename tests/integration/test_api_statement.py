@@ -146,6 +146,28 @@ async def test_a_payment_through_the_gateway_and_its_refund_name_their_invoice(a
     assert (refunded["refund"], refunded["payment"], refunded["invoice"]) == (refund["id"], payment, invoice["id"])
 
 
+async def test_a_refund_that_makes_its_invoice_due_again_adds_to_what_they_owe(api: Api, client: Client) -> None:
+    customer = str((await client.made("/v1/customers", {"currency": "EUR"}))["id"])
+    method = {"customer": customer, "type": "card", "token": "tok_visa", "set_default": True}
+    await client.made("/v1/payment-methods", method)
+    invoice = await billed(client, customer, 1_000)
+    payment = (await done(client, f"/v1/invoices/{invoice['id']}/pay"))["payment"]
+    await client.captured(payment)
+    refund = await client.made("/v1/refunds", {"payment": payment, "amount": eur(400), "treatment": "reopen"})
+    await project(api.database, api.parts.settings)
+    statement = await shown(client, customer)
+    assert [(line[1:]) for line in told(statement)] == [
+        ("invoice", 1_000, 0, 1_000),
+        ("payment", 0, 1_000, 0),
+        ("refund", 400, 0, 400),
+    ]
+    line = statement["lines"]["data"][-1]
+    assert (line["refund"], line["payment"], line["invoice"]) == (refund["id"], payment, invoice["id"])
+    assert line["number"] == invoice["number"]
+    ageing = (await client.get(f"/v1/reports/ageing?customer={customer}")).json()
+    assert str(400) in str(ageing), ageing
+
+
 async def test_a_day_ends_where_the_seller_is_also_for_the_customer_at_the_portal(api: Api, client: Client) -> None:
     shop = await Shop.opened(client, at="2026-01-10T22:30:00Z")
     ada, bob = [await shop.customer() for _ in range(2)]

@@ -55,8 +55,8 @@ TABLE: Final[dict[int, Runs]] = {
     22: ALL,
     23: ALL,
     24: ALL,
-    25: Runs(here="the tax and the total", needs="credit notes"),
-    26: Runs(needs="credit notes"),
+    25: ALL,
+    26: ALL,
     27: Runs(needs="disputes"),
     28: ALL,
     29: ALL,
@@ -502,8 +502,42 @@ def figures(invoice: dict[str, Any]) -> tuple[int, int, list[int]]:
     return invoice["total_tax"]["amount"], invoice["total"]["amount"], parts
 
 
-async def test_vector_25_tax_is_taken_once_on_the_sum_and_split(client: Client) -> None:
-    assert figures(await taxed(client, "EUR", (6_833, None), (6_833, None))) == (2_733, 16_399, [1_367, 1_366])
+@pytest.mark.parametrize("first", [0, 1])
+async def test_vector_25_tax_is_taken_once_on_the_sum_and_split(client: Client, first: int) -> None:
+    """And credited by line as it was split, whichever comes first."""
+    invoice = await taxed(client, "EUR", (6_833, None), (6_833, None))
+    assert figures(invoice) == (2_733, 16_399, [1_367, 1_366])
+    for nth in (first, 1 - first):
+        lines = [{"line": invoice["lines"][nth]["id"]}]
+        note = await client.made("/v1/credit-notes", {"invoice": invoice["id"], "lines": lines})
+        assert note["total"] == {"amount": (8_200, 8_199)[nth], "currency": "EUR"}
+
+
+@pytest.mark.parametrize("credited_first", [True, False])
+async def test_vector_26_a_refund_without_a_credit_note_is_due_again(client: Client, credited_first: bool) -> None:
+    customer = await client.made("/v1/customers", {"currency": "EUR"})
+    card = {"customer": customer["id"], "type": "card", "token": "tok_visa", "set_default": True}
+    await client.made("/v1/payment-methods", card)
+    invoice = await invoiced(client, customer, [(24_995, None)], ())
+    path = f"/v1/invoices/{invoice['id']}"
+    payment = (await client.post(f"{path}/pay")).json()["payment"]
+    await client.captured(payment)
+
+    async def refunded(amount: int) -> None:
+        body = {"payment": payment, "amount": {"amount": amount, "currency": "EUR"}, "treatment": "reopen"}
+        await client.made("/v1/refunds", body)
+
+    async def credited(amount: int) -> None:
+        body = {"invoice": invoice["id"], "amount": {"amount": amount, "currency": "EUR"}}
+        await client.made("/v1/credit-notes", body)
+
+    await refunded(1_000)
+    for amount in (0, 100, 1_000):
+        for step in (credited, refunded) if credited_first else (refunded, credited):
+            if amount:
+                await step(amount)
+        shown = (await client.get(path)).json()
+        assert (shown["amount_due"], shown["status"]) == ({"amount": 1_000, "currency": "EUR"}, "open")
 
 
 @pytest.mark.parametrize(

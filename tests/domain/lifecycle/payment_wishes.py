@@ -15,7 +15,7 @@ from domain.payments.commands import (
 )
 from domain.payments.decline import DeclineCode
 from domain.payments.payment import PAYMENT, Payment, PaymentStatus
-from domain.payments.refund import RefundStatus
+from domain.payments.refund import RefundStatus, RefundTreatment
 from domain.payments.refund_commands import RecordRefundFailed, RecordRefundSucceeded, RequestRefund
 from testing.examples.streams import (
     usd,
@@ -76,6 +76,7 @@ def _refund(tenant: Tenant, wish: Wish) -> Command | None:
         payment_id=payment.payment_id,
         amount=usd(up_to(wish.b, 3_000)) if wish.b % 2 else None,
         from_balance=wish.c % 3 == 0,
+        treatment=RefundTreatment.REOPEN if wish.c % 4 else RefundTreatment.ALLOWANCE,
     )
 
 

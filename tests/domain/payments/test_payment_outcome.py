@@ -62,13 +62,13 @@ from testing.specification import NOW, given
 # --- what the gateway answers ------------------------------------------------------------------------------------
 
 
-def test_a_capture_pays_the_invoice_and_keeps_it_claimed() -> None:
+def test_a_capture_pays_the_invoice_and_frees_its_claim() -> None:
     (
         under_way()
         .when(capture())
         .then(payment_captured(), invoice_paid())
         .then_posts(debit(GATEWAY_CLEARING, usd(1_000)), credit(RECEIVABLE, usd(1_000)))
-        .then_frees()
+        .then_frees(LIVE)
         .then_finishes(CALL_DONE, Finish(WorkKind.SAGA_DEADLINE, f"charge:{INVOICE_ID}"))
         .then_shows(
             INVOICE,
