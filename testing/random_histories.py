@@ -531,17 +531,26 @@ def _credited(history: History, invoice_id: str, n: int) -> Iterator[Command]:
 
 
 def _returned(history: History, tenant: str, payment_id: str, n: int) -> Iterator[Command]:
-    """What a charge has paid is credited and refunded; every other refund comes to nothing."""
+    """What a charge has paid is due again, or paid as before; then it is credited and refunded. Every other refund
+    comes to nothing.
+    """
     payment = history.state(tenant, PAYMENT, payment_id)
     if payment is None or payment.invoice_id is None or payment.captured_at is None:
         return
+    closed = DeclineCode.ACCOUNT_CLOSED
+    if n % 3:
+        back = history.new_id("re_")
+        part = Money(1 + n % 700, USD)
+        again = RefundTreatment.REOPEN
+        yield RequestRefund(refund_id=back, payment_id=payment_id, amount=part, treatment=again)
+        if n % 2:
+            yield RecordRefundFailed(refund_id=back, payment_id=payment_id, failure_code=closed)
     note_id = history.new_id("cn_")
     yield IssueCreditNote(credit_note_id=note_id, invoice_id=payment.invoice_id, give_back=GiveBack.REFUND)
     refund_id = derived_id(REFUND, note_id, "refund")
     if n % 2:
         yield RecordRefundSucceeded(refund_id=refund_id, payment_id=payment_id, gateway_refund_id=refund_id)
     else:
-        closed = DeclineCode.ACCOUNT_CLOSED
         yield RecordRefundFailed(refund_id=refund_id, payment_id=payment_id, failure_code=closed)
 
 
