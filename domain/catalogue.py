@@ -21,6 +21,7 @@ from domain.invoicing.invoice import INVOICE
 from domain.invoicing.numbering import INVOICE_NUMBERING
 from domain.kernel.stream import Stream
 from domain.ledger.journal_entry import JOURNAL_ENTRY
+from domain.metering.meter import METER
 from domain.payments.payment import PAYMENT
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.tax.settings import TAX_SETTINGS
@@ -34,6 +35,7 @@ STREAMS: Final[dict[str, Stream[Any]]] = {
         PRICE,
         COUPON,
         DISCOUNT,
+        METER,
         TAX_SETTINGS,
         SUBSCRIPTION,
         INVOICE,

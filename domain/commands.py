@@ -32,6 +32,7 @@ from domain.kernel.consequences import Consequence, together, with_consequences
 from domain.kernel.metadata import MetadataChange, with_change
 from domain.kernel.stream import Command, Decision, Handler, State, Stream, Streams
 from domain.ledger import commands as ledger
+from domain.metering import commands as metering
 from domain.payments import cancel_commands as cancellations
 from domain.payments import commands as payments
 from domain.payments import consequences as of_payments
@@ -177,6 +178,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         taxes,
         coupons,
         discounts,
+        metering,
         subscriptions,
         subscriptions_changing,
         billing_dates,

@@ -34,6 +34,7 @@ READING_ORDER: Final = (
     "products",
     "plans",
     "prices",
+    "meters",
     "subscriptions",
     "entitlements",
     "invoices",

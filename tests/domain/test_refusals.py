@@ -122,6 +122,13 @@ PROMISED = """
     TestClockNotAdvancing        test_clock_not_advancing       conflict   -
     UnbalancedEntry              unbalanced_entry               invalid    postings
     UnknownAccount               unknown_account                invalid    account
+    MeterNotFound                meter_not_found                not_found  meter
+    MeterAlreadyExists           meter_already_exists           conflict   -
+    MeterIsArchived              meter_archived                 conflict   meter
+    MeterCodeTaken               meter_code_taken               conflict   code
+    InvalidMeter                 invalid_meter                  invalid    aggregation
+    MeterVersionNotAhead         meter_version_not_ahead        invalid    effective_from
+    TooManyMeterVersions         too_many_meter_versions        conflict   -
     TooManyMetadataKeys          too_many_metadata_keys         invalid    metadata
     InvalidDunningSchedule       invalid_dunning_schedule       invalid    -
     CreditExceedsLine            credit_exceeds_line            conflict   amount

@@ -71,6 +71,8 @@ BEYOND_SCHEMA = {
     "unknown_number_series",
     "invalid_price",
     "invalid_coupon",
+    "invalid_meter",
+    "meter_version_not_ahead",
     "ambiguous_discount",
     "add_on_has_no_trial",
     "invalid_features",

@@ -166,6 +166,13 @@ async def tell(story: Story) -> None:
     five = await story.do("create_coupon", fixed | {"redeem_before": "2199-12-31T00:00:00Z"})
     unwanted = await story.do("create_coupon", fixed)
     await story.do("delete_coupon", coupon_id=unwanted["id"])
+    calls = {"code": "calls", "name": "Calls", "aggregation": "sum", "value_property": "calls", **ORDER}
+    meter = await story.do("create_meter", calls)
+    await story.do("update_meter", MOVED, meter_id=meter["id"])
+    only_eu = {"filters": [{"property": "region", "values": ["eu"]}], "effective_from": "2199-12-31T00:00:00Z"}
+    await story.do("revise_meter", only_eu, meter_id=meter["id"])
+    unused = await story.do("create_meter", {"code": "users", "name": "U", "aggregation": "unique", "unique_property": "u"})
+    await story.do("archive_meter", meter_id=unused["id"])
     saves = await story.do("create_customer", {"name": "Saves", "currency": "EUR"})
     discount = await story.do("create_discount", {"coupon": coupon["id"], "customer": saves["id"], **ORDER})
     await story.do("update_discount", MOVED, discount_id=discount["id"])

@@ -136,7 +136,8 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
     made["apr_"] = str((await client.made("/v1/approvals", wanted))["id"])
     coupon = await client.made("/v1/coupons", {"name": "Ten", "percent_off": 10, "duration": "forever"})
     given = await client.made("/v1/discounts", {"coupon": coupon["id"], "customer": customer})
-    made |= {"coup_": str(coupon["id"]), "disc_": str(given["id"])}
+    meter = await client.made("/v1/meters", {"code": "calls", "name": "Calls", "aggregation": "count"})
+    made |= {"coup_": str(coupon["id"]), "disc_": str(given["id"]), "mtr_": str(meter["id"])}
     member = AddMember(tenant_id=client.tenant_id, user_id=new_id("user_"), role=Role.ADMIN, by=None)
     await client.parts.writer.submit(request(member, tenant_id=client.tenant_id))
     made["user_"] = member.user_id

@@ -1,0 +1,107 @@
+"""What is decided about meters: making, revising from a time ahead, renaming, archiving."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from domain.kernel.stream import Decision, Handler, Streams
+from domain.kernel.unchanged import changed
+from domain.metering.meter import (
+    MAX_VERSIONS,
+    METER,
+    VERSION_LEAD,
+    ArchiveMeter,
+    CreateMeter,
+    Meter,
+    MeterArchived,
+    MeterCreated,
+    MeterIsArchived,
+    MeterRenamed,
+    MeterRevised,
+    MeterTerms,
+    MeterVersionNotAhead,
+    RenameMeter,
+    ReviseMeter,
+    TooManyMeterVersions,
+    check_terms,
+)
+
+
+def create_meter(command: CreateMeter, streams: Streams, now: datetime) -> Decision:
+    """Raises InvalidMeter."""
+    METER.check_new(streams, command.meter_id)
+    check_terms(command.aggregation, command.terms)
+    created = MeterCreated(
+        meter_id=command.meter_id,
+        code=command.code,
+        name=command.name,
+        aggregation=command.aggregation,
+        unit=command.unit,
+        terms=command.terms,
+        metadata=command.metadata,
+        created_at=now,
+    )
+    return Decision(now, [METER.change(created)])
+
+
+def revise_meter(command: ReviseMeter, streams: Streams, now: datetime) -> Decision:
+    """Nothing happens where the newest version says the same. Raises MeterIsArchived, InvalidMeter,
+    MeterVersionNotAhead, TooManyMeterVersions.
+    """
+    meter = _in_use(streams, command.meter_id)
+    newest = meter.versions[-1]
+    terms = MeterTerms(
+        value_property=changed(command.value_property, newest.terms.value_property),
+        unique_property=changed(command.unique_property, newest.terms.unique_property),
+        filters=changed(command.filters, newest.terms.filters),
+        group_by=changed(command.group_by, newest.terms.group_by),
+    )
+    check_terms(meter.aggregation, terms)
+    if terms == newest.terms:
+        return Decision(now, [])
+    if len(meter.versions) >= MAX_VERSIONS:
+        raise TooManyMeterVersions(meter=meter.meter_id, most=MAX_VERSIONS)
+    earliest = now + VERSION_LEAD
+    effective_from = earliest if command.effective_from is None else command.effective_from
+    if effective_from < earliest:
+        raise MeterVersionNotAhead(earliest=earliest)
+    if newest.effective_from is not None and effective_from <= newest.effective_from:
+        raise MeterVersionNotAhead(newest_begins=newest.effective_from)
+    revised = MeterRevised(
+        meter_id=meter.meter_id,
+        version=newest.version + 1,
+        terms=terms,
+        effective_from=effective_from,
+        revised_at=now,
+    )
+    return Decision(now, [METER.change(revised)])
+
+
+def rename_meter(command: RenameMeter, streams: Streams, now: datetime) -> Decision:
+    """Raises MeterIsArchived."""
+    meter = _in_use(streams, command.meter_id)
+    name = changed(command.name, meter.name)
+    if name == meter.name:
+        return Decision(now, [])
+    return Decision(now, [METER.change(MeterRenamed(meter_id=meter.meter_id, name=name))])
+
+
+def archive_meter(command: ArchiveMeter, streams: Streams, now: datetime) -> Decision:
+    if METER.of(streams, command.meter_id).archived_at is not None:
+        return Decision(now, [])
+    return Decision(now, [METER.change(MeterArchived(meter_id=command.meter_id, archived_at=now))])
+
+
+def _in_use(streams: Streams, meter_id: str) -> Meter:
+    meter = METER.of(streams, meter_id)
+    if meter.archived_at is not None:
+        raise MeterIsArchived(meter=meter_id)
+    return meter
+
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    CreateMeter: create_meter,
+    ReviseMeter: revise_meter,
+    RenameMeter: rename_meter,
+    ArchiveMeter: archive_meter,
+}
