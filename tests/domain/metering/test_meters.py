@@ -52,9 +52,7 @@ ALL = MeterTerms(value_property="bytes", group_by=("region",))
 
 
 def revised(version: int = 2, terms: MeterTerms = ALL, effective_from: datetime = EARLIEST) -> MeterRevised:
-    return MeterRevised(
-        meter_id=METER_ID, version=version, terms=terms, effective_from=effective_from, revised_at=NOW
-    )
+    return MeterRevised(meter_id=METER_ID, version=version, terms=terms, effective_from=effective_from, revised_at=NOW)
 
 
 def test_a_meter_takes_its_code_for_ever() -> None:
@@ -152,9 +150,7 @@ def test_versions_are_bounded() -> None:
     history = given(CREATE)
     for nth in range(MAX_VERSIONS - 1):
         history.and_then(
-            ReviseMeter(
-                meter_id=METER_ID, group_by=(f"g{nth}",), effective_from=EARLIEST + timedelta(minutes=nth)
-            )
+            ReviseMeter(meter_id=METER_ID, group_by=(f"g{nth}",), effective_from=EARLIEST + timedelta(minutes=nth))
         )
     more = ReviseMeter(meter_id=METER_ID, group_by=(), effective_from=EARLIEST + timedelta(days=9))
     history.when(more).then_refused(TooManyMeterVersions)
@@ -200,9 +196,7 @@ def test_what_is_accepted_on_time_is_read_by_the_version_of_its_time_however_lat
     versions = [MeterVersion(version=1, terms=TERMS, effective_from=None, added_at=NOW)]
     for nth, minutes in enumerate(begins):
         versions.append(
-            MeterVersion(
-                version=nth + 2, terms=TERMS, effective_from=NOW + timedelta(minutes=minutes), added_at=NOW
-            )
+            MeterVersion(version=nth + 2, terms=TERMS, effective_from=NOW + timedelta(minutes=minutes), added_at=NOW)
         )
     history = given(CREATE)
     meter = replace(history.books.states[METER.name, METER_ID], versions=tuple(versions))
