@@ -171,9 +171,8 @@ async def tell(story: Story) -> None:
     await story.do("update_meter", MOVED, meter_id=meter["id"])
     only_eu = {"filters": [{"property": "region", "values": ["eu"]}], "effective_from": "2199-12-31T00:00:00Z"}
     await story.do("revise_meter", only_eu, meter_id=meter["id"])
-    unused = await story.do(
-        "create_meter", {"code": "users", "name": "U", "aggregation": "unique", "unique_property": "u"}
-    )
+    users = {"code": "users", "name": "Users", "aggregation": "unique", "unique_property": "user"}
+    unused = await story.do("create_meter", users)
     await story.do("archive_meter", meter_id=unused["id"])
     saves = await story.do("create_customer", {"name": "Saves", "currency": "EUR"})
     discount = await story.do("create_discount", {"coupon": coupon["id"], "customer": saves["id"], **ORDER})
