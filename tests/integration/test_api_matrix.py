@@ -136,8 +136,7 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
     made["apr_"] = str((await client.made("/v1/approvals", wanted))["id"])
     coupon = await client.made("/v1/coupons", {"name": "Ten", "percent_off": 10, "duration": "forever"})
     given = await client.made("/v1/discounts", {"coupon": coupon["id"], "customer": customer})
-    meter = await client.made("/v1/meters", {"code": "calls", "name": "Calls", "aggregation": "count"})
-    made |= {"coup_": str(coupon["id"]), "disc_": str(given["id"]), "mtr_": str(meter["id"])}
+    made |= {"coup_": str(coupon["id"]), "disc_": str(given["id"])}
     member = AddMember(tenant_id=client.tenant_id, user_id=new_id("user_"), role=Role.ADMIN, by=None)
     await client.parts.writer.submit(request(member, tenant_id=client.tenant_id))
     made["user_"] = member.user_id
@@ -157,7 +156,7 @@ async def _catalogue(client: Client) -> dict[str, str]:
     answer = await client.send("PATCH", f"/v1/tenants/{client.tenant_id}/tax-settings", settings)
     assert answer.status_code == 200, answer.text
     taxes = ("create_tax_rate", "create_tax_registration")
-    for name in ("create_product", "create_plan", "create_price", *taxes, "post_journal_entry"):
+    for name in ("create_product", "create_plan", "create_price", "create_meter", *taxes, "post_journal_entry"):
         operation = OPERATIONS[name]
         example = Things(tenant_id=client.tenant_id, ids=found).put_into(operation.body_example)
         made = await client.made(operation.path, example)
