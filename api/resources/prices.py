@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from api.http.call import Call
 from api.http.fields import (
     ExternalId,
+    MeterId,
     MoneyResource,
     New,
     NoBody,
@@ -31,12 +32,15 @@ from domain.catalog.price import (
     BillingTiming,
     CreatePrice,
     DeletePrice,
+    MeteredPriceInAdvance,
     PlanPrice,
     PriceInUse,
+    PriceModelNotBillable,
 )
 from domain.identity.permissions import Permission
 from domain.kernel.identifiers import PRICE as PREFIX
 from domain.kernel.refusal import ExternalIdTaken
+from domain.metering.meter import MeterIsArchived, MeterNotFound
 from domain.pricing.validation import InvalidPrice, InvalidTierTable
 from infra.ids import new_id
 from projections.models import prices as read
@@ -67,6 +71,10 @@ class NewPrice(New, StatedPrice):
         IntervalBody | None, Field(description="How often it is billed; as the plan, where none is named.")
     ] = None
     timing: BillingTiming = BillingTiming.IN_ADVANCE
+    meter: Annotated[
+        MeterId | None,
+        Field(description="Whose quantities it prices, period by period, in arrears; null: those subscribed to."),
+    ] = None
     tax_inclusive: TaxInclusive | None = None
 
 
@@ -92,6 +100,7 @@ class PriceResource(TypedDict):
     currency_options: list[StatedResource]
     interval: IntervalResource | None
     timing: BillingTiming
+    meter: str | None
     tax_inclusive: bool | None
     active: bool
     metadata: dict[str, str]
@@ -112,6 +121,7 @@ def price_resource(price: PlanPrice) -> PriceResource:
         "currency_options": [stated_resource(option) for option in price.currency_options],
         "interval": None if price.interval is None else interval_resource(price.interval),
         "timing": price.timing,
+        "meter": price.meter_id,
         "tax_inclusive": price.tax_inclusive,
         "active": price.archived_at is None,
         "metadata": dict(price.metadata),
@@ -149,6 +159,7 @@ EXAMPLE: Final[dict[str, object]] = {
     ],
     "interval": None,
     "timing": "in_advance",
+    "meter": None,
     "tax_inclusive": None,
     "active": True,
     "metadata": {"order": "4711"},
@@ -192,7 +203,17 @@ PRICES: Final = Resource(
         "currency_options": [{"model": {"type": "per_unit", "currency": "USD", "unit_amount": "1150.25"}}],
         "timing": "in_advance",
     },
-    refusals=(PlanNotFound, PlanIsArchived, ExternalIdTaken, InvalidPrice, InvalidTierTable),
+    refusals=(
+        PlanNotFound,
+        PlanIsArchived,
+        ExternalIdTaken,
+        InvalidPrice,
+        InvalidTierTable,
+        PriceModelNotBillable,
+        MeterNotFound,
+        MeterIsArchived,
+        MeteredPriceInAdvance,
+    ),
 )
 async def create_price(_call: Call, body: NewPrice) -> Intention:
     """Create a price of a plan.
@@ -212,6 +233,7 @@ async def create_price(_call: Call, body: NewPrice) -> Intention:
             currency_options=tuple(option.value for option in body.currency_options),
             interval=None if body.interval is None else body.interval.value,
             timing=body.timing,
+            meter_id=body.meter,
             tax_inclusive=body.tax_inclusive,
             metadata=body.kept,
         ),

@@ -32,6 +32,7 @@ from domain.catalog.price import (
     PriceDeleted,
     PriceInUse,
     check_billable,
+    check_metered,
 )
 from domain.catalog.product import (
     PRODUCT,
@@ -147,10 +148,12 @@ def delete_plan(command: DeletePlan, streams: Streams, now: datetime) -> Decisio
 
 
 def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decision:
-    """A new price needs a plan that is on sale."""
+    """A new price needs a plan that is on sale, and the meter that it names."""
     plans.on_sale(streams, command.plan_id)
     PRICE.check_new(streams, command.price_id)
-    check_billable(command.price, command.currency_options)
+    check_billable(command.price, command.currency_options, is_metered=command.meter_id is not None)
+    if command.meter_id is not None:
+        check_metered(streams, command.meter_id, command.timing)
     created = PriceCreated(
         price_id=command.price_id,
         plan_id=command.plan_id,
@@ -160,6 +163,7 @@ def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decis
         currency_options=command.currency_options,
         interval=command.interval,
         timing=command.timing,
+        meter_id=command.meter_id,
         tax_inclusive=command.tax_inclusive,
         metadata=command.metadata,
         created_at=now,

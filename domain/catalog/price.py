@@ -12,8 +12,10 @@ from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import ExternalIdTaken, Refusal, RefusalKind
 from domain.kernel.stream import Claim, Stream, Streams, Take, Topic
+from domain.metering.meter import METER, MeterIsArchived
 from domain.pricing.models import (
     BoundedPrice,
+    Flat,
     GraduatedPercentage,
     NoPriceInCurrency,
     Percentage,
@@ -36,7 +38,8 @@ class CreatePrice:
 
     `currency_options` state the same price in further currencies, once in each; nothing is ever converted. It is for
     an `interval` of its own, or for its plan's (None). `tax_inclusive`: whether it contains the tax; None: as the
-    tenant's tax settings say when it is subscribed to.
+    tenant's tax settings say when it is subscribed to. With a meter it prices what that one counts of the customer's
+    usage in a period, and is billed once that is over.
     """
 
     price_id: str
@@ -47,6 +50,7 @@ class CreatePrice:
     currency_options: tuple[Price, ...] = ()
     interval: Interval | None = None
     timing: BillingTiming = BillingTiming.IN_ADVANCE
+    meter_id: str | None = None
     tax_inclusive: bool | None = None
     metadata: Metadata = ()
 
@@ -71,6 +75,7 @@ class PriceCreated:
     currency_options: tuple[Price, ...] = ()
     interval: Interval | None = None
     timing: BillingTiming
+    meter_id: str | None = None
     tax_inclusive: bool | None = None
     metadata: Metadata = ()
     created_at: datetime
@@ -131,17 +136,35 @@ class PriceInUse(Refusal):
     code = "price_in_use"
 
 
+class MeteredPriceNotSold(Refusal):
+    """What the price's meter counts is not billed yet, so nobody subscribes to it."""
+
+    code = "metered_price_not_sold"
+    kind = RefusalKind.INVALID
+    param = "price"
+
+
 class PriceModelNotBillable(Refusal):
-    """The price counts usage, and usage is not metered yet: take flat, per_unit, graduated, volume or package."""
+    """The model counts what nothing measures: take per_unit, graduated, volume or package, or without a meter flat."""
 
     code = "price_model_not_billable"
     kind = RefusalKind.INVALID
     param = "model"
 
 
+class MeteredPriceInAdvance(Refusal):
+    """What a meter counts is known once its period is over: a price with a meter is in arrears."""
+
+    code = "metered_price_in_advance"
+    kind = RefusalKind.INVALID
+    param = "timing"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanPrice:
-    """`used_by` is the first subscription to it. One that was deleted is archived, too."""
+    """`used_by` is the first subscription to it. One that was deleted is archived, too. `meter_id` is the meter whose
+    quantities it prices; None: it prices those that are subscribed to.
+    """
 
     price_id: str
     plan_id: str
@@ -151,6 +174,7 @@ class PlanPrice:
     currency_options: tuple[Price, ...]
     interval: Interval | None
     timing: BillingTiming
+    meter_id: str | None
     tax_inclusive: bool | None
     metadata: Metadata
     created_at: datetime
@@ -169,16 +193,26 @@ class PlanPrice:
 
 
 def on_sale(streams: Streams, price_id: str) -> PlanPrice:
-    """The price, if it may be subscribed to: PriceNotFound or PriceIsArchived otherwise."""
+    """The price, if it may be subscribed to: PriceNotFound, PriceIsArchived or MeteredPriceNotSold otherwise."""
     price = PRICE.of(streams, price_id)
     if price.deleted_at is not None:
         raise PRICE.missing(price_id)
     if price.archived_at is not None:
         raise PriceIsArchived(price=price_id)
+    if price.meter_id is not None:
+        raise MeteredPriceNotSold(price=price_id, meter=price.meter_id)
     return price
 
 
-def check_billable(price: Price, currency_options: tuple[Price, ...]) -> None:
+def check_metered(streams: Streams, meter_id: str, timing: BillingTiming) -> None:
+    """Raises MeterNotFound, MeterIsArchived, MeteredPriceInAdvance."""
+    if METER.of(streams, meter_id).archived_at is not None:
+        raise MeterIsArchived(meter=meter_id)
+    if timing is not BillingTiming.IN_ARREARS:
+        raise MeteredPriceInAdvance(meter=meter_id)
+
+
+def check_billable(price: Price, currency_options: tuple[Price, ...], *, is_metered: bool = False) -> None:
     """Raises what `check_price` raises, the one gate for prices, PriceModelNotBillable, and InvalidPrice for two prices
     in one currency: each where it lies in the command, `currency_options.0.model.tiers.2.up_to`.
     """
@@ -186,7 +220,7 @@ def check_billable(price: Price, currency_options: tuple[Price, ...]) -> None:
     for nth, each in enumerate((price, *currency_options)):
         try:
             check_price(each)
-            _check_licensed(each)
+            _check_measurable(each, is_metered=is_metered)
             if each.currency in stated:
                 raise InvalidPrice(reason="stated in this currency already", currency=each.currency).at("model")
         except Refusal as refused:
@@ -194,10 +228,12 @@ def check_billable(price: Price, currency_options: tuple[Price, ...]) -> None:
         stated.add(each.currency)
 
 
-def _check_licensed(price: Price) -> None:
-    """Whether it prices a quantity that nobody measures. Raises PriceModelNotBillable."""
+def _check_measurable(price: Price, *, is_metered: bool) -> None:
+    """Whether it prices what is subscribed to, or what a meter counts: a percentage takes amounts, which nobody counts,
+    and with a flat amount nothing is counted at all. Raises PriceModelNotBillable.
+    """
     model = model_of(price)
-    if isinstance(model, Percentage | GraduatedPercentage):
+    if isinstance(model, Percentage | GraduatedPercentage) or (is_metered and isinstance(model, Flat)):
         raise PriceModelNotBillable(model=type(model).__name__).at("model")
     if isinstance(price, BoundedPrice) and price.commitment is not None:
         raise PriceModelNotBillable(model=type(price.commitment).__name__).at("commitment")
@@ -214,6 +250,7 @@ def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:
             currency_options=event.currency_options,
             interval=event.interval,
             timing=event.timing,
+            meter_id=event.meter_id,
             tax_inclusive=event.tax_inclusive,
             metadata=event.metadata,
             created_at=event.created_at,

@@ -116,6 +116,7 @@ PRICES: Final = Report(
         json("currency_options", "The same in further currencies."),
         *interval("r.interval", " Null: as its plan."),
         text("timing", "in_advance or in_arrears."),
+        text("meter_id", "The meter whose quantities it prices; null: those that are subscribed to."),
         flag("tax_inclusive", "Whether it contains its tax; null: as the tenant's tax settings say."),
         METADATA,
         _CREATED,

@@ -34,6 +34,8 @@ PROMISED = """
     PriceAlreadyExists           price_already_exists           conflict   -
     PriceIsArchived              price_archived                 conflict   price
     PriceModelNotBillable        price_model_not_billable       invalid    model
+    MeteredPriceInAdvance        metered_price_in_advance       invalid    timing
+    MeteredPriceNotSold          metered_price_not_sold         invalid    price
     SubscriptionNotFound         subscription_not_found         not_found  subscription
     SubscriptionAlreadyExists    subscription_already_exists    conflict   -
     SubscriptionIsCanceled       subscription_canceled          conflict   -

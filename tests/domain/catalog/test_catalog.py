@@ -23,6 +23,7 @@ from domain.catalog.price import (
     PRICE,
     ArchivePrice,
     CreatePrice,
+    MeteredPriceInAdvance,
     PriceAlreadyExists,
     PriceArchived,
     PriceCreated,
@@ -44,6 +45,8 @@ from domain.catalog.product import (
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.refusal import ExternalIdTaken
 from domain.kernel.stream import Command
+from domain.metering.aggregation import Aggregation
+from domain.metering.meter import ArchiveMeter, CreateMeter, MeterIsArchived, MeterNotFound, MeterTerms
 from domain.pricing.models import BoundedPrice, Commitment, Flat, PerUnit, Price, PriceModel
 from domain.pricing.validation import InvalidPrice, LastTierHasEnd
 from testing.examples.pricing import (
@@ -267,6 +270,49 @@ def test_what_counts_usage_is_refused(price: Price, param: str, model: str, is_o
         .when(command if is_option else replace(command, price=price))
         .then_refused(PriceModelNotBillable, model=model)
         .then_is_about(f"currency_options.0.{param}" if is_option else param)
+    )
+
+
+METER_ID = id_of("mtr_", 1)
+CREATE_METER = CreateMeter(
+    meter_id=METER_ID,
+    code="traffic",
+    name="Traffic",
+    aggregation=Aggregation.SUM,
+    terms=MeterTerms(value_property="gigabytes"),
+)
+METERED = replace(CREATE_PRICE, price=graduated((5, 10, 100), (None, 5, 50)), meter_id=METER_ID)
+
+
+def test_a_price_of_what_a_meter_counts_is_in_arrears() -> None:
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN, CREATE_METER)
+        .when(replace(METERED, timing=IN_ADVANCE))
+        .then_refused(MeteredPriceInAdvance, meter=METER_ID)
+        .then_is_about("timing")
+        .when(METERED)
+        .then_shows(PRICE, PRICE_ID, meter_id=METER_ID, timing=IN_ARREARS)
+    )
+
+
+@pytest.mark.parametrize("price", [flat(), BoundedPrice(model=flat(), minimum=usd(100)), percentage(1)])
+def test_what_counts_no_units_prices_no_meter(price: Price) -> None:
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN, CREATE_METER)
+        .when(replace(METERED, price=price))
+        .then_refused(PriceModelNotBillable)
+        .then_is_about("model")
+    )
+
+
+def test_a_price_names_a_meter_that_is_there_and_in_use() -> None:
+    given(CREATE_PRODUCT, CREATE_PLAN).when(METERED).then_refused(MeterNotFound, meter=METER_ID)
+    archived = ArchiveMeter(meter_id=METER_ID)
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN, CREATE_METER, archived)
+        .when(METERED)
+        .then_refused(MeterIsArchived, meter=METER_ID)
+        .then_is_about("meter")
     )
 
 
