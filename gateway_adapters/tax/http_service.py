@@ -32,6 +32,7 @@ class HttpTaxService:
     ) -> None:
         self._base = base_url.rstrip("/")
         self._breaker = breaker
+        self._check_timeout_ms = check_timeout_ms
         headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._http = KeptAlive(
             self._base,
@@ -65,8 +66,10 @@ class HttpTaxService:
         """See the port."""
         try:
             answer = await self._probe.call("GET", "/health/ready")
+        except CallTimedOut as failed:
+            raise TaxServiceSilent(f"{self._base} gave no answer within {self._check_timeout_ms} ms") from failed
         except CallFailed as failed:
-            raise TaxServiceSilent(f"{self._base}: {str(failed) or type(failed).__name__}") from failed
+            raise TaxServiceSilent(f"{self._base}: {str(failed) or 'the connection was lost'}") from failed
         if answer.status != 200:
             raise TaxServiceSilent(f"{self._base} answers {answer.status}")
 
