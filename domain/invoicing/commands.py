@@ -145,7 +145,7 @@ def _overdue_finalization(streams: Streams, invoice: Invoice, at: datetime) -> l
         changes = finalized_draft(streams, invoice, at=ends_at)
     except InvalidInvoiceLines:
         return []
-    return [change._replace(effective_at=ends_at) for change in changes]
+    return [change._replace(effective_at=change.effective_at or ends_at) for change in changes]
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {

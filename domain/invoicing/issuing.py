@@ -15,6 +15,7 @@ from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.discounting import borne_at, discounts_of, used, uses_of
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
+from domain.invoicing.given_back_tax import told_by_now, untold
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_discount import Discountable
 from domain.invoicing.invoice_line import (
@@ -28,7 +29,7 @@ from domain.invoicing.invoice_tax import TaxFacts
 from domain.invoicing.numbering import take_number
 from domain.invoicing.remote_taxation import taxed_by_answer
 from domain.invoicing.settlement import paid_by_nothing
-from domain.invoicing.state import Invoice
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.tax_request import InvoiceTaxRequested
 from domain.invoicing.taxation import (
     Assessed,
@@ -38,6 +39,7 @@ from domain.invoicing.taxation import (
     lines_discounted,
     taxed_by_table,
 )
+from domain.kernel.consequences import After
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.rounding import Rounding
@@ -174,14 +176,18 @@ def finalized_anew(
     asked, terms = draft.awaited_tax, draft.terms
     assert asked is not None, "its tax is waited for"
     assert terms is not None, "it is a draft"
-    customer, taxes, at = CUSTOMER.of(streams, draft.customer_id), tax_settings(streams), asked.finalizes_at
+    taxes, at = tax_settings(streams), asked.finalizes_at
+    first = _given_back_first(streams, draft, at, by_table=by_table)
+    streams = After(streams, first)
+    customer = CUSTOMER.of(streams, draft.customer_id)
     days = asked.days_until_due if days_until_due is None else days_until_due
-    of = assessed_again(draft.lines, draft.discounts, settings=taxes, customer=customer, at=at)
+    lines = told_by_now(draft.lines, draft.invoice_id, streams)
+    of = assessed_again(lines, draft.discounts, settings=taxes, customer=customer, at=at)
     basis = None if by_table else _to_ask(of, taxes)
     if basis is not None:
-        return [_tax_requested(draft.invoice_id, of, basis, days, at, asked.attempt + 1)]
+        return [*first, _tax_requested(draft.invoice_id, of, basis, days, at, asked.attempt + 1)]
     invoiced = taxed_by_table(of, draft.currency, terms.rounding, taxes)
-    return _issued(streams, billing_settings(streams), draft, invoiced, customer, days, (), at)
+    return [*first, *_issued(streams, billing_settings(streams), draft, invoiced, customer, days, (), at)]
 
 
 def finalized_by_answer(streams: Streams, draft: Invoice, answer: TaxAnswer) -> list[Change]:
@@ -192,7 +198,8 @@ def finalized_by_answer(streams: Streams, draft: Invoice, answer: TaxAnswer) -> 
     asked, terms = draft.awaited_tax, draft.terms
     assert asked is not None, "its tax is waited for"
     assert terms is not None, "it is a draft"
-    invoiced = taxed_by_answer(draft, asked, answer, terms.rounding, tax_settings(streams))
+    lines = told_by_now(draft.lines, draft.invoice_id, streams)
+    invoiced = taxed_by_answer(draft, lines, asked, answer, terms.rounding, tax_settings(streams))
     customer = CUSTOMER.of(streams, draft.customer_id)
     settings, days = billing_settings(streams), asked.days_until_due
     return _issued(streams, settings, draft, invoiced, customer, days, (), asked.finalizes_at)
@@ -216,17 +223,50 @@ def _finalized(
     """
     assert draft.terms is not None, "it is a draft"
     taxes, rounding = tax_settings(streams), draft.terms.rounding
+    first = _given_back_first(streams, draft, at, by_table=by_table)
+    if first:
+        streams = After(streams, first)
+        customer = CUSTOMER.of(streams, draft.customer_id)
+    lines = told_by_now(draft.lines, draft.invoice_id, streams)
     held = discounts_of(streams, customer, discountable)
-    uses = uses_of(held, draft.lines, discountable, draft.currency, rounding)
-    of = assessed(draft.lines, draft.currency, rounding, settings=taxes, customer=customer, uses=uses, at=at)
+    uses = uses_of(held, lines, discountable, draft.currency, rounding)
+    of = assessed(lines, draft.currency, rounding, settings=taxes, customer=customer, uses=uses, at=at)
     counted = used(draft.invoice_id, of.discounts, held, at)
     basis = None if by_table else _to_ask(of, taxes)
     if basis is not None:
         begun = [INVOICE.change(draft)] if isinstance(draft, InvoiceDrafted) else []
         asked = _tax_requested(draft.invoice_id, of, basis, days_until_due, at, 1)
-        return [*begun, asked, *counted]
+        return [*first, *begun, asked, *counted]
     invoiced = taxed_by_table(of, draft.currency, rounding, taxes)
-    return _issued(streams, settings, draft, invoiced, customer, days_until_due, counted, at)
+    return [*first, *_issued(streams, settings, draft, invoiced, customer, days_until_due, counted, at)]
+
+
+def _given_back_first(
+    streams: Streams, draft: Invoice | InvoiceDrafted, at: datetime, *, by_table: bool
+) -> list[Change]:
+    """The changes that issue the drafts of which an invoice gives something back, as it bears the tax that they bear:
+    each at its own time, or now where that is still to come. What waits for a calculator's answer goes on waiting,
+    unless the table computes this one's tax, too.
+
+    Raises InvalidInvoiceLines.
+    """
+    changes: list[Change] = []
+    by_table = by_table or tax_settings(streams).calculator is TaxCalculator.TABLE
+    for invoice_id in untold(draft.lines, draft.invoice_id):
+        known = After(streams, changes)
+        billed_by = INVOICE.of(known, invoice_id)
+        if billed_by.status is not InvoiceStatus.DRAFT or billed_by.terms is None:
+            continue
+        if (asked := billed_by.awaited_tax) is None:
+            ends_at = min(at, billed_by.terms.finalizes_at or at)
+            issued = finalized_draft(known, billed_by, by_table=by_table, at=ends_at)
+        elif by_table:
+            ends_at = asked.finalizes_at
+            issued = finalized_anew(known, billed_by, by_table=True)
+        else:
+            continue
+        changes += [each._replace(effective_at=each.effective_at or ends_at) for each in issued]
+    return changes
 
 
 def _to_ask(of: Assessed, taxes: TaxSettings) -> TaxFacts | None:

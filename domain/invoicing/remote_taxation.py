@@ -40,21 +40,27 @@ def question_of(invoice: Invoice) -> TaxQuestion:
 
 
 def taxed_by_answer(
-    invoice: Invoice, request: TaxRequest, answer: TaxAnswer, rounding: Rounding, settings: TaxSettings
+    invoice: Invoice,
+    lines: tuple[InvoiceLine, ...],
+    request: TaxRequest,
+    answer: TaxAnswer,
+    rounding: Rounding,
+    settings: TaxSettings,
 ) -> Taxed:
-    """The lines with the tax that was answered. What gives back a line bears what that line bore, computed here.
+    """The lines, as they are known by now, with the tax that was answered. What gives back a line bears what that line
+    bore, computed here, though it was asked about when nobody knew.
 
     Raises TaxAnswerUnfit.
     """
     check_answer(question_of(invoice), answer)
-    given_back = [(line, decision) for line in invoice.lines if (decision := as_it_was(line)) is not None]
+    given_back = [(line, decision) for line in lines if (decision := as_it_was(line)) is not None]
     tax_of, totals = _given_back(given_back, invoice.currency, rounding)
-    for line in invoice.lines:
+    for line in lines:
         answered = answer.of_line(line.line_id)
-        if answered is not None:
+        if answered is not None and line.line_id not in tax_of:
             tax_of[line.line_id] = _answered(line, answered.taxes)
             totals += [of_rate(_total(each), each.rate) for each in answered.taxes]
-    lines = tuple(replace(line, tax=tax_of[line.line_id]) for line in invoice.lines)
+    lines = tuple(replace(line, tax=tax_of[line.line_id]) for line in lines)
     said = (*_summed(totals), *untaxed(lines, owed_in(request.basis.place, request.taxed_on, settings)))
     return Taxed(
         lines=lines,

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.crediting import left_of
+from domain.invoicing.given_back_tax import tax_as_billed
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.issuing import foreseen_lines
-from domain.invoicing.remote_taxation import charged_rate
-from domain.invoicing.state import Invoice, InvoiceStatus
+from domain.invoicing.state import InvoiceStatus
 from domain.invoicing.unused_credit import GivesBack
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
@@ -20,7 +20,6 @@ from domain.subscriptions.running import LineRef
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.terms import SubscriptionItem
 from domain.tax.computation import TaxRate, TaxTreatment
-from domain.tax.settings import tax_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def charges_of(subscription: Subscription, item: SubscriptionItem, streams: Stre
             continue
         left = left_of(invoice)[ref.line_id]
         gone = billed.discounted - (left.left if billed.tax_inclusive else left.left_net)
-        treatment, rates = _tax_of(billed, invoice, streams)
+        treatment, rates = tax_as_billed(billed, invoice, streams)
         found.append(_charge(ref, billed, gone, treatment, rates))
     return tuple(found)
 
@@ -92,17 +91,6 @@ def _charge(
         rates=rates,
     )
     return Charge(ref, line, paid, gives_back)
-
-
-def _tax_of(line: InvoiceLine, invoice: Invoice, streams: Streams) -> tuple[TaxTreatment | None, tuple[TaxRate, ...]]:
-    """With what tax the line was billed; of a draft nobody knows yet."""
-    if invoice.status is InvoiceStatus.DRAFT:
-        return None, ()
-    if line.tax is None:
-        return TaxTreatment.NOT_REGISTERED, ()
-    known = {rate.rate_id: rate.rate for rate in tax_settings(streams).rates}
-    rates = (known.get(share.rate_id) or charged_rate(invoice, share.rate_id) for share in line.tax.shares)
-    return line.tax.treatment, tuple(rates)
 
 
 def _given_back(pending: tuple[InvoiceLine, ...], waiting: InvoiceLine) -> Money:

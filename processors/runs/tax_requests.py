@@ -13,9 +13,11 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Histogram
 
+from domain.invoicing.given_back_tax import untold
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvalidInvoiceLines
 from domain.invoicing.remote_taxation import question_of
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.tax_request import FinalizeWithTax, RecordTaxUnanswered, TaxRequest
 from domain.kernel.stream import Command
 from domain.tax.remote import TaxAnswer, TaxAnswerUnfit
@@ -34,7 +36,8 @@ CALL_SECONDS = Histogram("tallybook_tax_service_call_seconds", "Time the tax ser
 ACTOR: Final = "tax-requests"
 NOT_CONFIGURED: Final = "not_configured"
 """Why there is no answer where no tax service is configured."""
-
+GIVES_BACK_DRAFT: Final = "gives_back_draft"
+"""Why nobody is asked yet: it bears the tax of lines of another invoice, which waits for its own."""
 
 _ANSWERED: Final = frozenset(
     {NoAnswerWhy.SERVICE_ERROR, NoAnswerWhy.REFUSED, NoAnswerWhy.UNREADABLE, TaxAnswerUnfit.code}
@@ -59,6 +62,9 @@ class TaxRequests:
         asked = None if invoice is None else invoice.awaited_tax
         if invoice is None or asked is None:
             return Unwanted()
+        if await self._gives_back_a_draft(work, invoice):
+            await self._unanswered(work, asked, GIVES_BACK_DRAFT)
+            return AskAgain(None, GIVES_BACK_DRAFT)
         if self._service is None:
             await self._unanswered(work, asked, NOT_CONFIGURED)
             return Hold("no tax service is configured: set TALLYBOOK_TAX_SERVICE_URL, or finalize it by the table")
@@ -72,6 +78,14 @@ class TaxRequests:
         if result.is_passing:
             return AskAgain(result.after_ms, result.why)
         return self._not_taken(work, result.why)
+
+    async def _gives_back_a_draft(self, work: Work, invoice: Invoice) -> bool:
+        """Whether it gives back a line of which nobody knows the tax yet, as that waits itself."""
+        for invoice_id in untold(invoice.lines, invoice.invoice_id):
+            billed_by = await self._states.read(INVOICE, work.tenant_id, invoice_id)
+            if billed_by is not None and billed_by.status is InvoiceStatus.DRAFT:
+                return True
+        return False
 
     async def _finalize(self, work: Work, asked: TaxRequest, answer: TaxAnswer) -> WorkOutcome:
         """The key names the answer: the same one is taken once, and what was refused stands in no other's way."""

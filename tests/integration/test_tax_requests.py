@@ -23,6 +23,10 @@ from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.state import Invoice, InvoiceStatus, WaitingFor
 from domain.kernel.money import Money
 from domain.kernel.stream import WorkKind
+from domain.pricing.models import PerUnit
+from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
+from domain.subscriptions.selling import RequestedItem
+from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.tax.remote import TaxCalculator
 from domain.tax.settings import ChangeTaxSettings
 from gateway_adapters.tax.http_service import HttpTaxService
@@ -31,7 +35,8 @@ from infra.http.circuit_breaker import CircuitBreaker
 from infra.ids import new_id
 from infra.settings import TaxServiceSettings
 from processors.due_work import DueWorkRunner
-from processors.runs.tax_requests import NOT_CONFIGURED, TaxRequests
+from processors.runs.tax_requests import GIVES_BACK_DRAFT, NOT_CONFIGURED, TaxRequests
+from testing.examples.streams import CUSTOMER_ID, PRICE_ID, SUBSCRIPTION_ID, plan_on_sale, subscribe
 from testing.examples.taxes import taxed_in_germany
 from testing.processors_cell import EUR
 from testing.requests import TENANT
@@ -85,6 +90,13 @@ async def invoice(scene: Scene, invoice_id: str) -> Invoice:
     found = await scene.states.read(INVOICE, TENANT, invoice_id)
     assert found is not None
     return found
+
+
+async def latest_invoice(scene: Scene) -> str:
+    found = await scene.states.read(SUBSCRIPTION, TENANT, SUBSCRIPTION_ID)
+    assert found is not None
+    assert found.latest_invoice_id is not None
+    return found.latest_invoice_id
 
 
 async def row(scene: Scene, invoice_id: str) -> tuple[bool, int, str | None] | None:
@@ -166,6 +178,30 @@ async def test_a_service_that_is_down_is_asked_again_once_it_is_back(scene: Scen
     await scene.sandbox.start()
     await again(scene)
     assert (await invoice(scene, invoice_id)).status is InvoiceStatus.OPEN
+
+
+async def test_what_gives_back_a_line_that_waits_is_asked_about_behind_it(scene: Scene) -> None:
+    seats = plan_on_sale(in_advance=PerUnit(currency=EUR, unit_amount=Decimal(1_000)))
+    customer = CreateCustomer(customer_id=CUSTOMER_ID, currency="EUR", tax_location=BERLIN)
+    four = (RequestedItem(price_id=PRICE_ID, quantity=Decimal(4)),)
+    for command in (*seats, customer, subscribe(items=four)):
+        await scene.do(command)
+    first = await latest_invoice(scene)
+    two = ChangedItem(price_id=PRICE_ID, quantity=Decimal(2))
+    await scene.do(ChangeSubscription(subscription_id=SUBSCRIPTION_ID, items=(two,)))
+    second = await latest_invoice(scene)
+    await scene.sandbox.faults(seed=1, error_before_charge=1.0)
+    await again(scene)
+    told = [(await invoice(scene, each)).tax_request for each in (first, second)]
+    assert [each and each.unanswered for each in told] == ["service_error", GIVES_BACK_DRAFT]
+    assert await row(scene, second) == (False, 1, GIVES_BACK_DRAFT)
+    await scene.sandbox.faults()
+    for _ in "12":
+        await again(scene)
+    found = [await invoice(scene, each) for each in (first, second)]
+    assert [each.total for each in found] == [Money(4_760, EUR), Money(-2_380, EUR)]
+    assert [each.number for each in found] == ["INV-000001", "INV-000002"]
+    await holds(scene)
 
 
 async def test_an_error_that_the_service_keeps_for_its_key_does_not_stay_for_ever(scene: Scene) -> None:

@@ -30,8 +30,10 @@ from domain.kernel.money import sum_money, times
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.pricing.models import PerUnit
+from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
 from domain.subscriptions.commands import RenewSubscription
+from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.tax.computation import TaxTreatment
 from domain.tax.remote import TaxAnswerUnfit, TaxCalculator
@@ -295,3 +297,86 @@ def test_what_a_change_gives_back_bears_the_tax_that_was_answered_and_is_not_ask
     of_first = invoice(paid, first.latest_invoice_id).tax
     assert of_first is not None
     assert given_back.rate_id == of_first.totals[0].rate_id
+
+
+FOUR = (RequestedItem(price_id=PRICE_ID, quantity=Decimal(4)),)
+
+
+def held_back(calculator: TaxCalculator = TaxCalculator.REMOTE) -> tuple[Given, str, str]:
+    """Four seats of which two are given back while the invoice that billed them waits for its tax: both invoices."""
+    seats = plan_on_sale(in_advance=PerUnit(currency=USD, unit_amount=Decimal(1_000)))
+    told = given(*taxed_in_germany(), REMOTE, *seats, create_customer(tax_location=BERLIN))
+    told = told.when(subscribe(items=FOUR))
+    first = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID].latest_invoice_id
+    fewer = ChangedItem(price_id=PRICE_ID, quantity=Decimal(2))
+    if calculator is not TaxCalculator.REMOTE:
+        told = told.and_then(ChangeTaxSettings(calculator=calculator))
+    changed = told.when(ChangeSubscription(subscription_id=SUBSCRIPTION_ID, items=(fewer,)), at=NOW)
+    return changed, first, changed.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID].latest_invoice_id
+
+
+def given_back(told: Given, second: str) -> Invoice:
+    """What gives all four seats back and bills two: it bears the tax that the four bore."""
+    found = invoice(told, second)
+    assert found.number is not None
+    (credited,) = [each for each in found.lines if each.gives_back is not None]
+    assert (credited.amount, credited.total) == (usd(-4_000), usd(-4_640))
+    return found
+
+
+def test_what_gives_back_a_line_that_waits_for_its_tax_bears_what_that_was_answered_then() -> None:
+    told, first, second = held_back()
+    late = answered(told, "19", invoice_id=second)
+    told = told.when(answered(told, "16", invoice_id=first))
+    assert invoice(told, first).total == usd(4_640)
+    assert given_back(told.when(late), second).total == usd(-4_640 + 2_380)
+
+
+def test_by_the_table_it_is_finalized_behind_what_it_gives_back() -> None:
+    told, first, second = held_back()
+    by_table = told.when(FinalizeInvoice(invoice_id=second, by_table=True))
+    assert (invoice(by_table, first).number, invoice(by_table, second).number) == ("INV-000001", "INV-000002")
+    assert (invoice(by_table, first).total, invoice(by_table, second).total) == (usd(4_760), usd(-2_380))
+
+
+def test_by_the_table_it_gives_back_what_was_answered() -> None:
+    told, first, second = held_back()
+    told = told.when(answered(told, "16", invoice_id=first))
+    own = told.when(FinalizeInvoice(invoice_id=second, by_table=True))
+    assert given_back(own, second).total == usd(-4_640 + 2_380)
+
+
+def test_what_the_table_bills_at_once_finalizes_what_it_gives_back_first() -> None:
+    told, first, second = held_back(TaxCalculator.TABLE)
+    assert (invoice(told, first).finalized_at, invoice(told, first).total) == (NOW, usd(4_760))
+    assert invoice(told, second).total == usd(-2_380)
+
+
+def test_a_draft_is_asked_about_before_its_time_where_it_is_given_back() -> None:
+    seats = plan_on_sale(in_advance=PerUnit(currency=USD, unit_amount=Decimal(1_000)))
+    drafts = ChangeBillingSettings(grace_s=3_600)
+    told = given(*taxed_in_germany(), REMOTE, drafts, *seats, create_customer(tax_location=BERLIN)).when(subscribe())
+    first = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID].latest_invoice_id
+    assert invoice(told, first).waiting_for is None
+    told.and_then(ChangeBillingSettings(grace_s=0))
+    more = ChangedItem(price_id=PRICE_ID, quantity=Decimal(3))
+    changed = told.when(ChangeSubscription(subscription_id=SUBSCRIPTION_ID, items=(more,)), at=NOW)
+    second = changed.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID].latest_invoice_id
+    assert [invoice(changed, each).waiting_for for each in (first, second)] == [WaitingFor.TAX, WaitingFor.TAX]
+
+
+def test_what_waited_for_the_next_invoice_bears_the_tax_that_is_known_by_then() -> None:
+    """The customer has become exempt between the two."""
+    seats = plan_on_sale(in_advance=PerUnit(currency=USD, unit_amount=Decimal(1_000)))
+    drafts = ChangeBillingSettings(grace_s=3_600)
+    customer = create_customer(tax_location=BERLIN)
+    told = given(*taxed_in_germany(), drafts, *seats, customer).when(subscribe(items=FOUR))
+    first = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID]
+    fewer = ChangedItem(price_id=PRICE_ID, quantity=Decimal(2))
+    order = ChangeSubscription(subscription_id=SUBSCRIPTION_ID, items=(fewer,), proration=Proration.NEXT_INVOICE)
+    told = told.when(order, at=NOW).when(FinalizeInvoice(invoice_id=first.latest_invoice_id))
+    told.and_then(ChangeBillingSettings(grace_s=0), UpdateCustomer(customer_id=CUSTOMER_ID, tax_exempt=True))
+    renewed = told.when(RenewSubscription(subscription_id=SUBSCRIPTION_ID), at=first.period_end)
+    found = invoice(renewed, renewed.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID].latest_invoice_id)
+    (credited,) = [each for each in found.lines if each.gives_back is not None]
+    assert (credited.amount, credited.total) == (usd(-4_000), usd(-4_760)), "as the draft was billed, exempt or not"
