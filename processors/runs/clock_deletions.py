@@ -47,13 +47,15 @@ class ClockDeletions:
         """Bring a deletion some way, up to a slice of time; the rest is asked for again."""
         clock_id = work.subject
         ends_at = time.monotonic() + self._settings.clock_slice_ms / 1000
+        came_on = 0
         while time.monotonic() < ends_at:
             clock = await self._states.read(TEST_CLOCK, work.tenant_id, clock_id)
             if clock is None or clock.deleted_at is not None:
                 return Unwanted()
             left = await self._next(work)
             if left:
-                if await self._end(work, left):
+                if await self._end(work, left, came_on):
+                    came_on += 1
                     continue
             elif not await self._queue.outstanding(work.tenant_id, clock_id):
                 complete = CompleteTestClockDeletion(clock_id=clock_id)
@@ -73,14 +75,17 @@ class ClockDeletions:
             customer_id: DeleteCustomer(customer_id=customer_id, leaves_unsettled=True) for customer_id in customers
         }
 
-    async def _end(self, work: Work, commands: Mapping[str, Command]) -> bool:
-        """Whether any of it came on."""
+    async def _end(self, work: Work, commands: Mapping[str, Command], came_on: int) -> bool:
+        """Whether any of it came on. What was refused is asked for anew once something did: an invoice of which another
+        one gives something back ends behind that.
+        """
         cause = Cause(
             tenant_id=work.tenant_id, correlation_id=work.correlation_id, causation_id=work.caused_by_event_id
         )
+        key = f"clock:{work.subject}:end:{work.attempts}:{came_on}"
         outcomes = await asyncio.gather(
             *(
-                issue(self._writer, command, key=f"clock:{work.subject}:end:{subject}", cause=cause, actor=ACTOR)
+                issue(self._writer, command, key=f"{key}:{subject}", cause=cause, actor=ACTOR)
                 for subject, command in commands.items()
             )
         )

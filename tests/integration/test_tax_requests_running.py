@@ -9,6 +9,7 @@ import pytest
 
 from domain.customers.test_clock import AdvanceTestClock, CreateTestClock, DeleteTestClock
 from domain.kernel.tenant_mode import TenantMode
+from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.tax.remote import TaxCalculator
 from domain.tax.settings import ChangeTaxSettings
 from host.embedded.databases import PostgresServer
@@ -86,10 +87,15 @@ async def test_a_clock_is_deleted_with_what_waits_on_it_though_nobody_answers(ce
     invoice_id = await cell.pool.fetchval(
         "SELECT stream_id FROM log.events WHERE event_type = 'invoice.tax_requested' ORDER BY position DESC LIMIT 1"
     )
+    given_back = await cell.subscribe(await cell.customer(clock_id=clock_id))
+    await cell.do(CancelSubscription(subscription_id=given_back, at_period_end=False, gives_back=True))
+    of_clock = "SELECT count(*) FROM log.due_work WHERE kind = 'invoice.tax' AND clock_id = $1"
+    assert await cell.pool.fetchval(of_clock, clock_id) == 3, "one of them gives back what another one bills"
     await cell.do(DeleteTestClock(clock_id=clock_id))
     await cell.reaches(clock_id, "test_clock.deleted")
     assert (await cell.events(invoice_id))[-1] == "invoice.voided"
     assert "invoice.finalized" not in await cell.events(invoice_id)
     assert (await cell.events(subscription_id))[-1] == "subscription.canceled"
+    assert await cell.pool.fetchval(of_clock, clock_id) == 0
     await cell.gateway_says("DELETE", "/faults")
     await cell.prove(*AT_REST)
