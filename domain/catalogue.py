@@ -23,6 +23,7 @@ from domain.kernel.stream import Stream
 from domain.ledger.journal_entry import JOURNAL_ENTRY
 from domain.metering.meter import METER
 from domain.payments.payment import PAYMENT
+from domain.subscriptions.migration import PLAN_MIGRATION
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.tax.settings import TAX_SETTINGS
 
@@ -38,6 +39,7 @@ STREAMS: Final[dict[str, Stream[Any]]] = {
         METER,
         TAX_SETTINGS,
         SUBSCRIPTION,
+        PLAN_MIGRATION,
         INVOICE,
         INVOICE_NUMBERING,
         BILLING_SETTINGS,

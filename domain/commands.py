@@ -44,6 +44,7 @@ from domain.subscriptions import change_commands as subscriptions_changing
 from domain.subscriptions import commands as subscriptions
 from domain.subscriptions import consequences as of_invoices
 from domain.subscriptions import discount_commands as discounts
+from domain.subscriptions import migration_commands as migrations
 from domain.subscriptions import pause_commands as pauses
 from domain.subscriptions import preview_commands as previews
 from domain.subscriptions import trial_commands as trials
@@ -181,6 +182,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         metering,
         subscriptions,
         subscriptions_changing,
+        migrations,
         billing_dates,
         subscriptions_ending,
         trials,

@@ -38,6 +38,7 @@ from processors.runs.clock_deletions import ClockDeletions
 from processors.runs.finalizations import Finalizations
 from processors.runs.gateway_calls import GatewayCalls
 from processors.runs.method_deletions import MethodDeletions
+from processors.runs.plan_migrations import PlanMigrations
 from processors.runs.refund_retries import RefundRetries
 from processors.runs.renewals import Renewals
 from processors.runs.sweeper import Sweeper
@@ -137,6 +138,7 @@ class Processors:
             runs[WorkKind.INVOICE_TAX] = TaxRequests(writer, states, tax_service, settings.tax_service).ask
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance
             runs[WorkKind.CLOCK_DELETION] = ClockDeletions(writer, states, queue, event_log, settings.processors).delete
+            runs[WorkKind.PLAN_MIGRATION] = PlanMigrations(writer, states, event_log).run
             runner = DueWorkRunner(queue, runs, settings.processors)
             clocks.run_with(runner)
 

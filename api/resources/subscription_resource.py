@@ -61,13 +61,14 @@ class ScheduledItem(TypedDict):
 
 
 class ScheduledChangeResource(TypedDict):
-    """What the subscription is to consist of from a time to come on."""
+    """What the subscription is to consist of from a time to come on; by a migration of its plan, if one asks for it."""
 
     effective_at: datetime
     plan: str
     items: list[ScheduledItem]
     proration: Proration
     reset_anchor: bool
+    migration: str | None
 
 
 class SubscriptionResource(TypedDict):
@@ -167,6 +168,7 @@ def _scheduled(change: ScheduledChange | None) -> ScheduledChangeResource | None
         ],
         "proration": change.proration,
         "reset_anchor": change.resets_anchor,
+        "migration": change.migration_id,
     }
 
 

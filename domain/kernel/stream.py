@@ -47,6 +47,7 @@ class WorkKind(StrEnum):
     SUBSCRIPTION_RENEWAL = "subscription.renewal"
     INVOICE_FINALIZATION = "invoice.finalize"
     INVOICE_TAX = "invoice.tax"
+    PLAN_MIGRATION = "plan.migration"
     PAYMENT_GATEWAY_CALL = "payment.gateway_call"
     REFUND_GATEWAY_CALL = "refund.gateway_call"
     REFUND_RETRY = "refund.retry"

@@ -45,12 +45,13 @@ class SubscriptionChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledChange:
-    """What is to become of a subscription at a time to come."""
+    """What is to become of a subscription at a time to come, by a migration of its plan where one asked for it."""
 
     terms: SubscriptionTerms
     proration: Proration
     resets_anchor: bool
     at: datetime
+    migration_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

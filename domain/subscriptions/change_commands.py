@@ -68,7 +68,8 @@ class ChangedItem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSubscription:
     """These items are set or added, those of `remove` taken away. Another plan takes the prices of the present one
-    away; the present one named again is sold as it is now. `effective_at` is a time to come; None: now.
+    away; the present one named again is sold as it is now. `effective_at` is a time to come; None: now. `migration_id`
+    is the migration of the plan that asks for it, if one does.
     """
 
     subscription_id: str
@@ -78,6 +79,7 @@ class ChangeSubscription:
     proration: Proration = Proration.INVOICE_NOW
     resets_anchor: bool = False
     effective_at: datetime | None = None
+    migration_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,7 @@ def change_subscription(command: ChangeSubscription, streams: Streams, now: date
             proration=command.proration,
             resets_anchor=command.resets_anchor or has_other_interval,
             at=command.effective_at or _end_of(subscription, terms),
+            migration_id=command.migration_id,
         ),
     )
     return Decision(at, [*ahead.changes, SUBSCRIPTION.change(scheduled)])

@@ -7,11 +7,12 @@ saving moves no boundary. A period is billed once: its index is claimed in the s
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
-from domain.kernel.stream import Claim, DueWork, Finish, Schedule, Stream, Streams, Take, Topic, WorkKind
+from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Streams, Take, Topic, WorkKind
 from domain.subscriptions import discounts as discounts_of
 from domain.subscriptions import paying
 from domain.subscriptions.alignment import PeriodAlignment
@@ -43,6 +44,11 @@ from domain.subscriptions.running import Anchor, BegunPeriod, LongerPeriod
 from domain.subscriptions.state import BEFORE_FIRST_PERIOD, NEVER, Subscription, SubscriptionStatus
 from domain.subscriptions.terms import SubscriptionTerms
 from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrialExtended, SubscriptionTrialStarted
+
+ON_PLAN: Final = "subscription.plan"
+"""The kind of claim by which the subscriptions that were sold a plan are found."""
+ON_PLAN_SEPARATOR: Final = "/"
+"""Between the plan's id and the subscription's in that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,18 +356,35 @@ def _with(begun: tuple[LongerPeriod, ...], running: tuple[LongerPeriod, ...]) ->
 
 
 def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim, ...]:
-    """A period is billed once, whatever retries or runs twice."""
-    if not isinstance(event, SubscriptionPeriodStarted):
-        return ()
-    value = f"{event.subscription_id}:{event.index}"
-    return (
-        Take(
-            "subscription.period",
-            value,
-            event.subscription_id,
-            lambda: PeriodIsBilled(subscription=event.subscription_id, period=event.index),
-        ),
-    )
+    """A period is billed once, whatever retries or runs twice. Who runs on a plan is found by what they hold of it."""
+    match event:
+        case SubscriptionPeriodStarted():
+            value = f"{event.subscription_id}:{event.index}"
+            return (
+                Take(
+                    "subscription.period",
+                    value,
+                    event.subscription_id,
+                    lambda: PeriodIsBilled(subscription=event.subscription_id, period=event.index),
+                ),
+            )
+        case SubscriptionCreated():
+            return (_on_plan(subscription),)
+        case SubscriptionChanged():
+            # It may be the plan that it ran on before. Of another one it keeps its place: whoever looks there sees it.
+            held = _on_plan(subscription)
+            return (Free(held.kind, held.value, held.owner), held)
+        case SubscriptionCanceled():
+            held = _on_plan(subscription)
+            return (Free(held.kind, held.value, held.owner),)
+        case _:
+            return ()
+
+
+def _on_plan(subscription: Subscription) -> Take:
+    subscription_id = subscription.subscription_id
+    value = f"{subscription.terms.plan_id}{ON_PLAN_SEPARATOR}{subscription_id}"
+    return Take(ON_PLAN, value, subscription_id, lambda: SubscriptionAlreadyExists(subscription=subscription_id))
 
 
 _MOVES_THE_BOUNDARY = (

@@ -20,7 +20,8 @@ _SELECT: Final = f"SELECT {COLUMNS} FROM log.events"  # noqa: S608  constants
 READ: Final = f"{_SELECT} WHERE position > $1 ORDER BY position LIMIT $2"
 READ_STREAM: Final = f"{_SELECT} WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 ORDER BY stream_version"
 OWNERS: Final = """
-SELECT owner FROM log.claims WHERE tenant_id = $1 AND kind = $2 AND value >= $3 AND value < $4 ORDER BY value LIMIT $5
+SELECT owner FROM log.claims
+WHERE tenant_id = $1 AND kind = $2 AND value >= $3 AND value < $4 AND value > $6 ORDER BY value LIMIT $5
 """
 
 
@@ -50,10 +51,13 @@ class PostgresLog:
         row = await self._pool.fetchrow(LOOK_UP, [tenant_id], [idempotency_key])
         return None if row is None else stored_outcome(StoredResult(*row[2:]))
 
-    async def owners(self, tenant_id: str, kind: str, *, value_prefix: str, limit: int) -> Sequence[str]:
-        """Who owns the claimed values of this kind that begin so, in the order of the values."""
+    async def owners(
+        self, tenant_id: str, kind: str, *, value_prefix: str, limit: int, after: str = ""
+    ) -> Sequence[str]:
+        """See `port.Log`."""
         end = value_prefix + chr(sys.maxunicode)  # byte by byte, as the values are compared, nothing begins later
-        return [row[0] for row in await self._pool.fetch(OWNERS, tenant_id, kind, value_prefix, end, limit)]
+        past = value_prefix + after if after else ""
+        return [row[0] for row in await self._pool.fetch(OWNERS, tenant_id, kind, value_prefix, end, limit, past)]
 
     async def follow(self, *, after: int) -> AsyncIterator[Sequence[Recorded]]:
         """Pages of events for ever, each as soon as it is committed. Survives the loss of its connection.

@@ -310,12 +310,15 @@ class MemoryLog:
         stored = self._store.results.get((tenant_id, idempotency_key))
         return None if stored is None else stored_outcome(stored)
 
-    async def owners(self, tenant_id: str, kind: str, *, value_prefix: str, limit: int) -> Sequence[str]:
+    async def owners(
+        self, tenant_id: str, kind: str, *, value_prefix: str, limit: int, after: str = ""
+    ) -> Sequence[str]:
         """See `port.Log`."""
+        past = value_prefix + after if after else ""
         found = sorted(
             (value, owner)
             for (tenant, each, value), owner in self._store.claims.items()
-            if (tenant, each) == (tenant_id, kind) and value.startswith(value_prefix)
+            if (tenant, each) == (tenant_id, kind) and value.startswith(value_prefix) and value > past
         )
         return [owner for _, owner in found[:limit]]
 

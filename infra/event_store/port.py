@@ -233,8 +233,12 @@ class Log(Protocol):
         """All events of a stream in version order."""
         ...
 
-    async def owners(self, tenant_id: str, kind: str, *, value_prefix: str, limit: int) -> Sequence[str]:
-        """Who owns the claimed values of this kind that begin so, in the order of the values."""
+    async def owners(
+        self, tenant_id: str, kind: str, *, value_prefix: str, limit: int, after: str = ""
+    ) -> Sequence[str]:
+        """Who owns the claimed values of this kind that begin so, in the order of the values; of those past `after`,
+        which is what follows there, where it is given.
+        """
         ...
 
     def follow(self, *, after: int) -> AsyncIterator[Sequence[Recorded]]:

@@ -38,6 +38,13 @@ from domain.payments.payment import (
 from domain.payments.refund import RefundFailed, RefundRequested, RefundSucceeded
 from domain.payments.refund_saga import REFUND_SAGA
 from domain.sagas import SAGAS
+from domain.subscriptions.migration import (
+    PLAN_MIGRATION,
+    PlanMigrationCanceled,
+    PlanMigrationCancelRequested,
+    PlanMigrationCompleted,
+    PlanMigrationStarted,
+)
 from infra.database import Pool
 from infra.event_store.port import Recorded
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
@@ -226,13 +233,15 @@ class _FromLog:
                 self.open.pop(event.refund_id, None)
             case _ if recorded.event_type in TEST_CLOCK.events:
                 self._clock(recorded, event)
+            case _ if recorded.event_type in PLAN_MIGRATION.events:
+                self._migration(recorded, event)
 
-    def advances(self, clock_id: str, *, since: datetime) -> bool:
-        """Whether a clock is being advanced and has come on since this moment: an advance of a year takes its time,
-        and is under way for as long as it moves.
+    def advances(self, subject: str, *, since: datetime) -> bool:
+        """Whether a clock is being advanced, or a plan migrated, and has come on since this moment: an advance of a
+        year takes its time, as does a large plan, and is under way for as long as it moves.
         """
-        advance = self.open.get(f"clock:{clock_id}")
-        return advance is not None and advance.recorded_at > since
+        begun = self.open.get(f"clock:{subject}") or self.open.get(f"migration:{subject}")
+        return begun is not None and begun.recorded_at > since
 
     def _saga(self, saga: Saga, recorded: Recorded, event: Any) -> None:
         subject = saga.id_of(event)
@@ -276,6 +285,16 @@ class _FromLog:
         if isinstance(event, TestClockCreated | TestClockMoved | TestClockAdvanced | TestClockAdvanceCanceled):
             self.clocks[recorded.tenant_id, event.clock_id] = event.frozen_at
 
+    def _migration(self, recorded: Recorded, event: Any) -> None:
+        subject = f"migration:{event.migration_id}"
+        match event:
+            case PlanMigrationStarted() | PlanMigrationCancelRequested():
+                self._begin("migration of a plan", subject, recorded)
+            case PlanMigrationCompleted() | PlanMigrationCanceled():
+                self.open.pop(subject, None)
+            case _:
+                self._come_on(subject, recorded)
+
 
 # A saga without a deadline waits for others, who are looked at themselves.
 _DRIVEN: Final = tuple(saga for saga in SAGAS if saga.deadline is not None)
@@ -295,5 +314,6 @@ _TYPES: Final = frozenset(
         "payment.cancel_requested",
         "payment.attempt_canceled",
         *TEST_CLOCK.events,
+        *PLAN_MIGRATION.events,
     }
 )

@@ -1,5 +1,6 @@
 """Subscriptions as they are now, and what their customers may have by them."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from domain.kernel.money import Money
@@ -14,9 +15,9 @@ TABLE = stream_model(
     SUBSCRIPTION,
     Subscription,
     name="subscriptions",
-    version=1,
+    version=2,
     projection=Projection.BILLING,
-    indexes=("tenant_id, customer_id, created_at, subscription_id",),
+    indexes=("tenant_id, customer_id, created_at, subscription_id", "tenant_id, (terms ->> 'plan_id')"),
     tally=status_tally(
         "subscriptions",
         status=lambda subscription: subscription.status,
@@ -24,6 +25,45 @@ TABLE = stream_model(
     ),
     tallied_by="billing_stats",
 )
+
+
+class OnPlan(NamedTuple):
+    """How many subscriptions run on older terms of a plan, and of how many nothing stands in the way of a change."""
+
+    subscriptions: int
+    changeable: int
+
+
+_ON_PLAN: Final = """
+SELECT count(*) AS subscriptions,
+    count(*) FILTER (WHERE paused_at IS NULL AND cancel_at IS NULL AND scheduled IS NULL) AS changeable
+FROM read.subscriptions
+WHERE tenant_id = $1 AND terms ->> 'plan_id' = $2 AND status <> 'canceled'
+    AND ($4::bigint IS NULL OR (terms ->> 'plan_version')::bigint = $4)
+    AND ((terms ->> 'plan_version')::bigint < $3
+        OR EXISTS (SELECT FROM jsonb_array_elements(terms -> 'items') item WHERE item ->> 'price_id' = ANY($5))
+        OR NOT (SELECT array_agg(item ->> 'price_id') FROM jsonb_array_elements(terms -> 'items') item) @> $6::text[])
+    AND NOT coalesce(scheduled -> 'terms' ->> 'plan_id' = $2
+        AND (scheduled -> 'terms' ->> 'plan_version')::bigint >= $3, false)
+"""
+
+
+async def on_older_terms(
+    connection: Reader,
+    tenant_id: str,
+    plan_id: str,
+    *,
+    version: int,
+    only: int | None,
+    replaced: Sequence[str],
+    added: Sequence[str],
+) -> OnPlan:
+    """Those on older versions than `version` (or on `only` that one), with a price that is replaced, or without one
+    that is added; less those that are scheduled to get there.
+    """
+    row = await connection.fetchrow(_ON_PLAN, tenant_id, plan_id, version, only, list(replaced), list(added))
+    assert row is not None, "an aggregate has a row"
+    return OnPlan(row["subscriptions"], row["changeable"])
 
 
 class Entitled(NamedTuple):

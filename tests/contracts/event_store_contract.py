@@ -233,11 +233,15 @@ class EventStoreContract:
             await writer.submit(request(Open(counter_id=counter_id, name=name)))
         await writer.submit(request(Open(counter_id="c1", name="a/3"), tenant_id="other"))
 
-        async def owners(prefix: str, limit: int = 10) -> list[str]:
-            return list(await cell.log.owners(TENANT, "counter.name", value_prefix=prefix, limit=limit))
+        async def owners(prefix: str, limit: int = 10, after: str = "") -> list[str]:
+            found = await cell.log.owners(TENANT, "counter.name", value_prefix=prefix, limit=limit, after=after)
+            return list(found)
 
         assert await owners("a/") == ["c2", "c1", "c3"]
         assert await owners("a/", limit=1) == ["c2"]
+        assert await owners("a/", after="1") == ["c1", "c3"]
+        assert await owners("a/", after="2", limit=1) == ["c3"]
+        assert await owners("a/", after="ö") == []
         await writer.submit(request(Rename(counter_id="c2", name=None)))
         assert await owners("a/") == ["c1", "c3"]
         assert await cell.log.owners(TENANT, "another", value_prefix="a/", limit=10) == []
