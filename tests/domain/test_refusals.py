@@ -50,6 +50,17 @@ PROMISED = """
     NoChangeScheduled            no_change_scheduled            conflict   -
     ChangeNotAhead               change_not_ahead               invalid    effective_at
     ContradictoryChange          contradictory_change           invalid    effective_at
+    PlanMigrationNotFound        plan_migration_not_found       not_found  plan_migration
+    PlanMigrationAlreadyExists   plan_migration_already_exists  conflict   -
+    PlanMigrationIsRunning       plan_migration_running         conflict   -
+    PlanMigrationIsOver          plan_migration_over            conflict   -
+    UnknownPlanVersion           unknown_plan_version           invalid    from_version
+    ContradictoryReplacement     contradictory_replacement      invalid    prices
+    PlanHasNewerVersion          plan_has_newer_version         conflict   -
+    SuccessorIsAmbiguous         successor_ambiguous            conflict   -
+    NoSuccessor                  no_successor                   conflict   -
+    IntervalIsMixed              interval_mixed                 conflict   -
+    LeftPlan                     subscription_left_plan         conflict   -
     BillingDateNotMovable        billing_date_not_movable       conflict   -
     TooMuchWaits                 too_much_waits                 conflict   proration
     SubscriptionNotPausable      subscription_not_pausable      conflict   -

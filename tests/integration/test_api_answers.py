@@ -159,6 +159,12 @@ async def tell(story: Story) -> None:
     )
     added = await story.do("create_price", {"plan": support["id"], "model": flat})
 
+    replaced = {"prices": [{"price": seat["id"], "becomes": None}], "add": [price["id"]], "from_version": 1}
+    migration = await story.do("migrate_plan", {"proration": "none", **replaced, **ORDER}, plan_id=plan["id"])
+    await story.do("update_plan_migration", MOVED, plan_migration_id=migration["id"])
+    await story.do("cancel_plan_migration", plan_migration_id=migration["id"])
+    await story.do("migrate_plan", {"effective_at": "2199-12-31T00:00:00Z", "proration": "none"}, plan_id=plan["id"])
+
     welcome = {"name": "Welcome", "percent_off": "20", "products": [product["id"]], **ORDER}
     coupon = await story.do("create_coupon", welcome | {"duration": "repeating", "periods": 3})
     await story.do("update_coupon", MOVED, coupon_id=coupon["id"])

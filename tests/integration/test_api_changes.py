@@ -48,6 +48,11 @@ async def _plan(client: Client) -> Mapping[str, object]:
     )
 
 
+async def _plan_migration(client: Client) -> Mapping[str, object]:
+    plan = await _plan(client)
+    return await client.made(f"/v1/plans/{plan['id']}/migrations", KEPT)
+
+
 async def _price(client: Client) -> Mapping[str, object]:
     plan = await _plan(client)
     model = {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}}
@@ -152,6 +157,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
         }
         | OTHER,
     ),
+    "/v1/plan-migrations/{plan_migration_id}": Sample(_plan_migration, OTHER),
     "/v1/prices/{price_id}": Sample(_price, OTHER),
     "/v1/coupons/{coupon_id}": Sample(_coupon, OTHER),
     "/v1/discounts/{discount_id}": Sample(_discount, OTHER),

@@ -162,6 +162,7 @@ async def _catalogue(client: Client) -> dict[str, str]:
         made = await client.made(operation.path, example)
         identity = str(made["id"])
         found[identity.partition("_")[0] + "_"] = identity
+    found["mig_"] = str((await client.made(f"/v1/plans/{found['plan_']}/migrations", {}))["id"])
     return found
 
 
