@@ -39,6 +39,7 @@ LONG_FILES: Final = (
     "tests/integration/test_api_search.py",
     "tests/attack/test_connections.py",
     "tests/attack/test_costs.py",
+    "tests/e2e/test_plan_migration.py",
     "tests/integration/test_tax_requests_running.py",
     "tests/integration/test_tax_requests.py",
     "tests/integration/test_reports.py",

@@ -13,6 +13,7 @@ from domain.kernel.consequences import After
 from domain.kernel.metadata import Metadata
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Change, Decision, Handler, Streams
+from domain.subscriptions import change_commands as changes
 from domain.subscriptions.change import (
     ChangeNotAhead,
     ContradictoryChange,
@@ -20,7 +21,6 @@ from domain.subscriptions.change import (
     SubscriptionChangeScheduled,
     SubscriptionChangeUnscheduled,
 )
-from domain.subscriptions.change_commands import ChangeSubscription, change_subscription
 from domain.subscriptions.migration import (
     PLAN_MIGRATION,
     ContradictoryReplacement,
@@ -230,7 +230,7 @@ def _moved(
     if version != migration.to_version:
         raise PlanHasNewerVersion(plan=migration.plan_id, version=version, migrated_to=migration.to_version)
     items = item_changes(migration, terms, known)
-    command = ChangeSubscription(
+    command = changes.ChangeSubscription(
         subscription_id=subscription.subscription_id,
         items=items.items,
         remove=items.remove,
@@ -240,7 +240,7 @@ def _moved(
         effective_at=migration.effective_at,
         migration_id=migration.migration_id,
     )
-    changed = change_subscription(command, known, now)
+    changed = changes.change_subscription(command, known, now)
     scheduled = next((each.event for each in changed.changes if _schedules(each)), None)
     if isinstance(scheduled, SubscriptionChangeScheduled):
         check_intervals(terms, scheduled.change.terms)

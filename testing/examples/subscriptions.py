@@ -194,5 +194,8 @@ def timer(due_at: datetime, clock_id: str | None = None) -> Schedule:
     return Schedule(RENEWAL, SUBSCRIPTION_ID, due_at=due_at, clock_id=clock_id)
 
 
+PLAN_CLAIM = Claimed("subscription.plan", f"{PLAN_ID}/{SUBSCRIPTION_ID}", SUBSCRIPTION_ID)
+
+
 def period_claim(index: int) -> Claimed:
     return Claimed("subscription.period", f"{SUBSCRIPTION_ID}:{index}", SUBSCRIPTION_ID)

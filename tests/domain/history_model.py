@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from testing.examples.streams import CLOCK_ID
+from testing.examples.streams import CLOCK_ID, PLAN_ID
 
 Work = tuple[str, str]
 
@@ -394,10 +394,17 @@ class Model:
         )
 
     def claims(self) -> set[Work]:
-        """Periods that were billed, invoices with a payment that runs, refunds, who lives on the clock."""
+        """Periods that were billed, who runs on the plan, invoices with a payment that runs, refunds, who lives on the
+        clock.
+        """
         on_clock = {key for key, person in self.people.items() if person.on_clock and not person.deleted}
         return (
             {("subscription.period", period) for period in self.periods}
+            | {
+                ("subscription.plan", f"{PLAN_ID}/{key}")
+                for key, each in self.subscriptions.items()
+                if not each.canceled
+            }
             | {("invoice.live_payment", key) for key in self.invoices if self.is_live(key)}
             | {("payment.refund", key) for key in self.refunds}
             | {

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from host.embedded.databases import PostgresServer
+from processors.invariants.findings import Invariant
 from testing.cell import Whole, open_whole
 from testing.processors_cell import until
 from testing.services import KafkaServer
@@ -135,6 +136,7 @@ async def test_processors_are_killed_and_each_subscription_is_moved_and_billed_o
 async def test_what_waits_for_the_periods_end_is_taken_back_while_processors_are_killed(whole: Whole) -> None:
     plan = await sold(whole, 40)
     await raised(whole, plan)
+    await whole.cell.prove(Invariant.READ_MODELS)  # by which it is foretold how many there are
     tried = await whole.send("GET", f"/v1/plan-migrations?plan={plan.plan_id}")
     assert tried.body["data"] == []
     migration_id = (await whole.post(f"/v1/plans/{plan.plan_id}/migrations", {})).id

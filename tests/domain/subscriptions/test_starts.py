@@ -36,6 +36,7 @@ from testing.examples.subscriptions import (
     DAY,
     FEBRUARY,
     MARCH,
+    PLAN_CLAIM,
     RENEWAL,
     cancel_at_period_end,
     cancel_now,
@@ -77,7 +78,7 @@ def test_what_begins_later_bills_nothing_until_then() -> None:
         .when(starts_at(MARCH))
         .then(created(starts_at=MARCH, anchor_at=MARCH), price_used())
         .then_posts()
-        .then_claims()
+        .then_claims(PLAN_CLAIM)
         .then_schedules(timer(MARCH))
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, status=SubscriptionStatus.INCOMPLETE, period_start=None)
         .when(renew(), at=MARCH - timedelta(microseconds=1))
@@ -170,7 +171,7 @@ def test_what_began_in_the_past_bills_what_has_elapsed_on_one_invoice() -> None:
         outcome.then_posts(
             debit(RECEIVABLE, usd(3_600)), credit(DEFERRED_REVENUE, usd(3_000)), credit(REVENUE, usd(600))
         )
-        .then_claims(*map(period_claim, range(3)))
+        .then_claims(PLAN_CLAIM, *map(period_claim, range(3)))
         .then_schedules(timer(february))
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, status=SubscriptionStatus.ACTIVE, latest_invoice_id=last)
         .when(renew(february), at=february)
@@ -226,7 +227,7 @@ def test_a_first_period_in_arrears_that_still_runs_bills_nothing_yet() -> None:
         on_sale(in_arrears=flat(300))
         .when(starts_at(NOW - timedelta(days=3), items=BOTH[1:]))
         .then_posts()
-        .then_claims(period_claim(0))
+        .then_claims(PLAN_CLAIM, period_claim(0))
     )
 
 

@@ -60,6 +60,7 @@ from testing.examples.subscriptions import (
     DAY,
     FEBRUARY,
     MARCH,
+    PLAN_CLAIM,
     cancel_at_period_end,
     cancel_now,
     created,
@@ -97,7 +98,7 @@ def test_a_subscription_in_advance_begins_with_its_first_period_and_invoice() ->
         )
         .then_at(NOW)
         .then_posts(debit(RECEIVABLE, usd(1_000)), credit(DEFERRED_REVENUE, usd(1_000)))
-        .then_claims(period_claim(0))
+        .then_claims(PLAN_CLAIM, period_claim(0))
         .then_frees()
         .then_schedules(timer(FEBRUARY))
         .then_finishes()
@@ -115,7 +116,7 @@ def test_a_subscription_in_arrears_begins_without_an_invoice() -> None:
             period_started(0, NOW, FEBRUARY, invoiced=False),
         )
         .then_posts()
-        .then_claims(period_claim(0))
+        .then_claims(PLAN_CLAIM, period_claim(0))
         .then_schedules(timer(FEBRUARY))
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, latest_invoice_id=None)
     )
@@ -141,7 +142,7 @@ def test_the_first_period_of_a_trial_begins_when_the_trial_ends() -> None:
         .when(subscribe())
         .then(created(anchor_at=ends_at, trial_end=ends_at), price_used())
         .then_posts()
-        .then_claims()
+        .then_claims(PLAN_CLAIM)
         .then_schedules(timer(ends_at))
         .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, status=SubscriptionStatus.TRIALING, period_start=None)
         .when(renew(ends_at), at=ends_at)
