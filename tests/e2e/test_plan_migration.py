@@ -116,7 +116,8 @@ async def test_processors_are_killed_and_each_subscription_is_moved_and_billed_o
     assert counts["moved"] + counts["already_there"] == SUBSCRIPTIONS - 2
     assert counts["pending"] == 0
 
-    changed = dict(await whole.cell.pool.fetch(CHANGED, "subscription.changed", plan.subscription_ids))
+    rows = await whole.cell.pool.fetch(CHANGED, "subscription.changed", plan.subscription_ids)
+    changed = {row["stream_id"]: row["count"] for row in rows}
     assert changed == dict.fromkeys(others, 1), "each is changed once, whoever did it"
     settled = [each for each in await whole.cell.events(migration_id) if each == "plan_migration.subscription_settled"]
     assert len(settled) == SUBSCRIPTIONS
