@@ -53,6 +53,8 @@ BEYOND_SCHEMA = {
     "price_not_subscribed",
     "change_not_ahead",
     "contradictory_change",
+    "contradictory_replacement",
+    "unknown_plan_version",
     "anchor_must_be_reset",
     "contradictory_anchor",
     "basis_needs_months",
