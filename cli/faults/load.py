@@ -10,6 +10,7 @@ from cli.faults.client import FaultClient, Told
 from cli.faults.credits import Credits
 from cli.faults.discounting import Discounting
 from cli.faults.drafting import Drafting
+from cli.faults.migrating import Migrating
 from cli.faults.races import Races, a_part, other_items
 from cli.faults.world import CURRENCIES, Person, World
 
@@ -106,6 +107,7 @@ class Load:
         self._races = Races(client, self._world, self._discounting.race)
         self._credits = Credits(client, self._world)
         self._drafting = Drafting(client, self._world)
+        self._migrating = Migrating(client, self._world)
         self._actions: dict[str, tuple[int, Action]] = {
             "join": (14, self._join),
             "subscribe": (10, self._subscribe),
@@ -126,6 +128,7 @@ class Load:
             "cancel": (4, self._cancel),
             "hold up": (5, self._hold_up),
             "other items": (5, self._other_items),
+            "migrate": (2, self._migrating.run),
             "discount": (6, self._discounting.run),
             "change": (6, self._change),
             "advance": (3, self._advance),

@@ -106,10 +106,11 @@ class RefuseMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeBackMove:
-    """Take back what a canceled migration has scheduled, if it still waits."""
+    """Take back what a canceled migration has scheduled, if it still waits. `leaves_it`: the store refused to."""
 
     migration_id: str
     subscription_id: str
+    leaves_it: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,22 +296,28 @@ def take_back_move(command: TakeBackMove, streams: Streams, now: datetime) -> De
         return Decision(now, [])
     subscription = SUBSCRIPTION.of(streams, command.subscription_id)
     at = time_of(streams, subscription.customer_id, now)
-    ahead = caught_up(streams, command.subscription_id, at)
-    scheduled = ahead.subscription.scheduled
-    is_its_own = scheduled is not None and scheduled.migration_id == migration.migration_id
-    is_taken_back = is_its_own and not ahead.is_overdue
+    unscheduled = [] if command.leaves_it else _unscheduled(migration, command.subscription_id, streams, at)
     taken_back = PlanMigrationSubscriptionTakenBack(
         migration_id=migration.migration_id,
         move_id=move_id(migration.migration_id, command.subscription_id),
         subscription_id=command.subscription_id,
-        is_taken_back=is_taken_back,
+        is_taken_back=bool(unscheduled),
         settled_at=now,
     )
-    settled = PLAN_MIGRATION.change(taken_back)._replace(effective_at=now)
-    if not is_taken_back:
-        return Decision(now, [settled])
-    unscheduled = SubscriptionChangeUnscheduled(subscription_id=command.subscription_id)
-    return Decision(at, [*ahead.changes, SUBSCRIPTION.change(unscheduled), settled])
+    return Decision(at, [*unscheduled, PLAN_MIGRATION.change(taken_back)._replace(effective_at=now)])
+
+
+def _unscheduled(migration: PlanMigration, subscription_id: str, streams: Streams, at: datetime) -> list[Change]:
+    """That its change is taken back, with what is due before; nothing where that is not to be."""
+    try:
+        ahead = caught_up(streams, subscription_id, at).to_change()
+    except Refusal:
+        return []
+    scheduled = ahead.subscription.scheduled
+    if scheduled is None or scheduled.migration_id != migration.migration_id:
+        return []
+    unscheduled = SubscriptionChangeUnscheduled(subscription_id=subscription_id)
+    return [*ahead.changes, SUBSCRIPTION.change(unscheduled)]
 
 
 def end_plan_migration(command: EndPlanMigration, streams: Streams, now: datetime) -> Decision:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from domain.kernel.frozen import replace
 from domain.kernel.stream import Command
 from domain.subscriptions.migration import PENDING, PLAN_MIGRATION, SCHEDULED, SEPARATOR, MigrationStatus, PlanMigration
 from domain.subscriptions.migration import PlanMigrationIsOver as IsOver
@@ -112,7 +113,10 @@ class PlanMigrations:
 
     async def _take_back(self, work: Work, subscription_id: str) -> None:
         command = TakeBackMove(migration_id=work.subject, subscription_id=subscription_id)
-        await self._issue(work, command, f"take-back:{subscription_id}")
+        outcome = await self._issue(work, command, f"take-back:{subscription_id}")
+        if outcome.refusal_code is not None:
+            left = replace(command, leaves_it=True)
+            await self._issue(work, left, f"leave:{subscription_id}")
 
     async def _end(self, work: Work, status: MigrationStatus) -> None:
         """It may end twice: once it has moved all, and again when it is canceled after that."""

@@ -14,6 +14,7 @@ from host.embedded.databases import PostgresServer
 from processors.invariants.findings import Invariant
 from testing.cell import Whole, open_whole
 from testing.processors_cell import until
+from testing.requests import TENANT
 from testing.services import KafkaServer
 from tests.lengths import LENGTH
 
@@ -154,3 +155,20 @@ async def test_what_waits_for_the_periods_end_is_taken_back_while_processors_are
     await whole.cell.prove()
     (found,) = (await shown(whole, f"/v1/plan-migrations?plan={plan.plan_id}&status=canceled"))["data"]
     assert found["id"] == migration_id
+
+
+async def test_what_the_store_refuses_is_refused_and_holds_up_no_other(whole: Whole) -> None:
+    """No rule says no: a value that the change would claim is somebody else's."""
+    plan = await sold(whole, 3)
+    await raised(whole, plan)
+    held_up = plan.subscription_ids[1]
+    claim = (TENANT, "subscription.period", f"{held_up}:1")
+    await whole.cell.pool.execute("INSERT INTO log.claims VALUES ($1, $2, $3, 'somebody')", *claim)
+    wanted = {"proration": "invoice_now", "reset_anchor": True}
+    migration_id = (await whole.post(f"/v1/plans/{plan.plan_id}/migrations", wanted)).id
+    done = await ends(whole, migration_id, "completed")
+    assert (done["counts"]["moved"], done["counts"]["refused"]) == (2, 1)
+    await whole.cell.prove(Invariant.READ_MODELS)
+    (refused,) = await listed(whole, f"/v1/plan-migrations/{migration_id}/subscriptions?outcome=refused")
+    assert (refused["subscription"], refused["code"]) == (held_up, "period_already_billed")
+    await whole.cell.pool.execute("DELETE FROM log.claims WHERE tenant_id = $1 AND kind = $2 AND value = $3", *claim)

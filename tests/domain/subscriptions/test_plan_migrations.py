@@ -26,7 +26,13 @@ from domain.subscriptions.migration import (
     PriceReplacement,
     UnknownPlanVersion,
 )
-from domain.subscriptions.migration_commands import CancelPlanMigration, FindSubscriptions, MoveSubscription
+from domain.subscriptions.migration_commands import (
+    CancelPlanMigration,
+    FindSubscriptions,
+    MoveSubscription,
+    RefuseMove,
+    TakeBackMove,
+)
 from domain.subscriptions.pause_commands import PauseSubscription, SuspendSubscription
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.state import Subscription
@@ -452,6 +458,22 @@ def test_what_somebody_else_has_scheduled_meanwhile_is_theirs() -> None:
     scene.and_then(UnscheduleChange(subscription_id=SUBSCRIPTION_ID), SCHEDULE, CANCEL)
     assert counts(run(scene)) == {"total": 1, "scheduled": 1}
     assert of(scene).scheduled is not None
+
+
+def test_what_the_store_refuses_is_counted_and_left_as_it_is() -> None:
+    scene = subscribed().and_then(subscribe(subscription_id=SECOND), NEW_VERSION)
+    scene.and_then(migrate(proration=Proration.PERIOD_END))
+    both = (SUBSCRIPTION_ID, SECOND)
+    scene.and_then(
+        FindSubscriptions(migration_id=MIGRATION_ID, after="", candidates=both, is_last=True),
+        RefuseMove(migration_id=MIGRATION_ID, subscription_id=SUBSCRIPTION_ID, code="taken", detail="It is taken."),
+    )
+    assert counts(run(scene)) == {"total": 2, "scheduled": 1, "refused": 1}
+    assert outcome_of(scene, SUBSCRIPTION_ID).code == "taken"
+    scene.and_then(CANCEL, TakeBackMove(migration_id=MIGRATION_ID, subscription_id=SECOND, leaves_it=True))
+    migration = run(scene)
+    assert (migration.status, counts(migration)["scheduled"]) == (MigrationStatus.CANCELED, 1)
+    assert of(scene, SECOND).scheduled is not None
 
 
 def test_what_is_over_is_not_canceled() -> None:
