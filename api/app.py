@@ -31,6 +31,7 @@ from api.http.limits import Limits, RateLimiter
 from api.http.operations import Operation, Operations
 from api.http.portal_visits import PortalVisits
 from api.http.queries import QueryEndpoint
+from api.http.raw_bodies import RawEndpoint
 from api.http.reading import TenantReader
 from api.http.served_certificate import ServedCertificate, served_certificate
 from api.http.unstored import UnstoredEndpoint
@@ -95,12 +96,15 @@ from api.resources import (
     tenants,
     test_clocks,
     upcoming_invoices,
+    usage_events,
     users,
 )
 from api.upkeep import keeping_up
+from api.usage_directory import UsageDirectory
 from documents.renderer import Renderer
 from gateway_adapters.registry import gateways_from
 from gateway_adapters.tax.opening import tax_service_from
+from infra.clock import system_clock
 from infra.database import Role, open_pool
 from infra.event_store.opening import open_writer
 from infra.heartbeat import Heartbeat
@@ -110,6 +114,9 @@ from infra.mail.post import Post, mailer_from
 from infra.rate_limits.opening import open_rates
 from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
+from usage.ingest.intake import Intake
+from usage.ingest.known import Known
+from usage.ingest.producer import UsageProducer
 
 RESOURCES: Final[tuple[Operations, ...]] = (
     stats.STATS,
@@ -133,6 +140,7 @@ RESOURCES: Final[tuple[Operations, ...]] = (
     coupons.COUPONS,
     discounts.DISCOUNTS,
     meters.METERS,
+    usage_events.USAGE_EVENTS,
     tax_rates.TAX_RATES,
     tax_registrations.TAX_REGISTRATIONS,
     tax_settings.SETTINGS,
@@ -209,6 +217,8 @@ def _endpoint_of(operation: Operation) -> type[Endpoint]:
         return BulkEndpoint
     if operation.is_unstored:
         return UnstoredEndpoint
+    if operation.raw is not None:
+        return RawEndpoint
     return CommandEndpoint if operation.is_command else QueryEndpoint
 
 
@@ -255,6 +265,7 @@ async def open_parts(
         stack.push_async_callback(renderer.close)
         users = UserSessions(identity, cache_s=api.key_cache_s, max_users=api.key_cache_max_keys)
         visits = PortalVisits(identity, cache_s=api.key_cache_s, max_visits=api.key_cache_max_keys)
+        intake = await stack.enter_async_context(_intake(settings, reader)) if settings.usage.ingest_in_api else None
         await stack.enter_async_context(forgetting_changed(reader.pool, keys.forget, users.forget, visits.forget))
         parts = Parts(
             settings=settings,
@@ -275,10 +286,25 @@ async def open_parts(
             access_pool=access_pool,
             auth_log=auth_log,
             heartbeat=heartbeat,
+            intake=intake,
             certificate=certificate,
         )
         await stack.enter_async_context(health.watching(parts))
         yield parts
+
+
+@contextlib.asynccontextmanager
+async def _intake(settings: Settings, reader: TenantReader) -> AsyncIterator[Intake]:
+    usage = settings.usage
+    known = Known(
+        UsageDirectory(reader),
+        partitions=usage.partitions,
+        meters_last_s=usage.meter_cache_s,
+        customers_last_s=usage.customer_cache_s,
+    )
+    producer = UsageProducer(settings.kafka.bootstrap, settings.kafka, usage)
+    async with producer.connecting():
+        yield Intake(known, producer, usage, clock=system_clock)
 
 
 class _Server(uvicorn.Server):

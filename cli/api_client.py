@@ -1,6 +1,6 @@
 """A small client of our own API, for the seed, the demo and imports: a key on every change, the same key on a retry."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -29,6 +29,7 @@ class ApiError(Exception):
     def __init__(self, status: int, problem: Mapping[str, Any], request: str) -> None:
         self.status = status
         self.code = str(problem.get("code", ""))
+        self.errors: list[Resource] = problem.get("errors", [])
         super().__init__(f"{request}: {status} {self.code}: {problem.get('detail', '')}")
 
 
@@ -95,7 +96,9 @@ class ApiClient:
         assert self._session is not None, "entered"
         await self._session.close()
 
-    async def post(self, path: str, body: Mapping[str, Any] | None, *, key: str, dry_run: bool = False) -> Resource:
+    async def post(
+        self, path: str, body: Mapping[str, Any] | Sequence[Any] | None, *, key: str, dry_run: bool = False
+    ) -> Resource:
         """Change something, exactly once per key: what is lost on the way is asked for again under the same key."""
         headers = {"Idempotency-Key": key, **({"Tallybook-Dry-Run": "true"} if dry_run else {})}
         return await self._request("POST", path, body, headers=headers)
@@ -141,7 +144,7 @@ class ApiClient:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | Sequence[Any] | None,
         *,
         headers: Mapping[str, str],
         parameters: Mapping[str, str | int] | None = None,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from cli.import_kinds import ImportKind, LineProblem
+from cli.import_kinds import LineProblem
 
 _READ_BYTES: Final = 1_048_576
 
@@ -17,7 +17,7 @@ class Reached:
     the key it came by.
     """
 
-    kind: ImportKind
+    kind: str
     whose: str
     sha256: str
     lines: int = 0
@@ -65,7 +65,7 @@ def reached_before(beginning: Reached, file: Path) -> Reached:
     """How far the very same import came when it was stopped or killed; its beginning where there was none."""
     try:
         kept = json.loads(progress_file(file).read_text(encoding="utf-8"))
-        found = Reached(**{**kept, "kind": ImportKind(kept["kind"])})
+        found = Reached(**kept)
     except (OSError, ValueError, TypeError, KeyError):
         return beginning
     is_same = (found.kind, found.whose, found.sha256) == (beginning.kind, beginning.whose, beginning.sha256)

@@ -203,6 +203,19 @@ class UsageSettings(Part):
     retention_days: int = setting(
         70, "days", "How long the topic keeps usage: recounts and voids reach so far back.", ge=70
     )
+    ingest_in_api: bool = setting(
+        default=True,
+        unit="",
+        about="Whether the API takes usage events; where not, the role `ingest` does (`tallybook run ingest`).",
+    )
+    ingest_port: int = setting(8082, "port", "Port of the role `ingest`; 0 takes a free one.", ge=0, le=65535)
+    age_max_days: int = setting(35, "days", "How far back the time of an event may lie.", ge=1, le=35)
+    ack_timeout_ms: int = setting(10_000, "ms", "Longest wait for the brokers to have usage events; then 503.", ge=1)
+    in_flight_max_bytes: int = setting(
+        67_108_864, "bytes", "Bodies of usage events that a process takes at once; beyond, 503.", ge=1
+    )
+    meter_cache_s: float = setting(5.0, "s", "How long a meter is believed to be as it was found.", ge=0)
+    customer_cache_s: float = setting(60.0, "s", "The same of a customer, who may be deleted meanwhile.", ge=0)
 
 
 class MeteringSettings(Part):
@@ -333,6 +346,9 @@ class ApiSettings(Part):
         3_600_000, "requests/h", "Reads of an API key or a user that has no limits of its own.", ge=1
     )
     writes_per_hour: int = setting(360_000, "requests/h", "Changes of an API key or a user, likewise.", ge=1)
+    usage_requests_per_hour: int = setting(
+        3_600_000, "requests/h", "Requests with usage events, of an API key or a user.", ge=1
+    )
     admin_per_hour: int = setting(
         36_000, "requests/h", "What takes the scope `admin`, of an API key or a user, likewise.", ge=1
     )

@@ -30,6 +30,7 @@ from infra.settings import (
     GatewaySettings,
     KafkaSettings,
     Settings,
+    UsageSettings,
     VaultSettings,
     gateway_api_key,
 )
@@ -129,11 +130,12 @@ async def running_api(
     api: ApiSettings | None = None,
     kafka: KafkaSettings | None = None,
     auth: AuthSettings | None = None,
+    usage: UsageSettings | None = None,
 ) -> AsyncIterator[Api]:
     """An API in this process, over the database."""
     async with contextlib.AsyncExitStack() as stack:
         gateway = GatewaySettings(url=await stack.enter_async_context(_sandbox()))
-        yield await stack.enter_async_context(_api(database, api, kafka, gateway, auth))
+        yield await stack.enter_async_context(_api(database, api, kafka, gateway, auth, usage))
 
 
 @contextlib.asynccontextmanager
@@ -160,11 +162,13 @@ async def _api(
     kafka: KafkaSettings | None,
     gateway: GatewaySettings,
     auth: AuthSettings | None,
+    usage: UsageSettings | None,
 ) -> AsyncIterator[Api]:
     settings = Settings(
         gateway=gateway,
         api=api or ApiSettings(anonymous_rate_per_min=100_000, log_ins_per_min=100_000),
         kafka=kafka or KafkaSettings(),
+        usage=usage or UsageSettings(),
         auth=(auth or AuthSettings()).model_copy(update={"hashing_per_s": 1_000}),
         vault=VaultSettings(master_key=SecretStr(MASTER_KEY)),
     )

@@ -39,13 +39,16 @@ from infra.mail.post import Post
 from infra.settings import Settings
 from infra.vault import Vault
 from projections.reading import Reader
+from usage.ingest.intake import Intake
 
 MAX_QUERY_PAIRS = 50
 
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """What one API process consists of. `in_flight` holds the (tenant, Idempotency-Key) pairs being done here."""
+    """What one API process consists of. `intake` takes usage, where this one does. `in_flight` holds the (tenant,
+    Idempotency-Key) pairs being done here.
+    """
 
     settings: Settings
     writer: Writer
@@ -65,6 +68,7 @@ class Parts:
     access_pool: Pool
     auth_log: AuthLog
     heartbeat: Heartbeat
+    intake: Intake | None = None
     certificate: ServedCertificate | None = None
     in_flight: set[tuple[str, str]] = field(default_factory=set)
 

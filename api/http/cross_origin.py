@@ -9,8 +9,8 @@ from typing import Final
 from api.http.replies import Header, Reply
 
 SENT: Final = (
-    b"authorization, content-type, idempotency-key, min-ledger-position, tallybook-dry-run, tallybook-version, "
-    b"x-request-id, x-tenant-id"
+    b"authorization, content-type, idempotency-key, min-ledger-position, tallybook-all-or-nothing, "
+    b"tallybook-dry-run, tallybook-version, x-request-id, x-tenant-id"
 )
 SHOWN: Final = (
     b"idempotent-replayed, ledger-position, location, ratelimit, ratelimit-policy, retry-after, "

@@ -67,6 +67,7 @@ SINGLE_HEADERS: Final = {
         "Content-Type",
         "Content-Length",
         "Min-Ledger-Position",
+        "Tallybook-All-Or-Nothing",
         "Tallybook-Dry-Run",
         "Tallybook-Version",
         "X-Request-Id",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import ceil
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from api.http.addresses import limited_as
 from api.http.principal import Principal
@@ -17,6 +17,9 @@ from infra.settings import ApiSettings
 MINUTE_S: Final = 60
 ADDRESS, LOG_IN, TENANT = "address", "log_in", "tenant"
 """Names of policies, besides the classes of operations."""
+USAGE: Final = "usage"
+RateClass = Scope | Literal["usage"]
+"""Classes of operations: what reads, changes and administers, and what brings usage in."""
 
 
 class Allowance(NamedTuple):
@@ -68,7 +71,8 @@ class Limits:
 
     def __init__(self, rates: SharedRates, api: ApiSettings) -> None:
         self._rates = rates
-        self._of_class = {
+        self._of_class: dict[RateClass, int] = {
+            USAGE: api.usage_requests_per_hour,
             Scope.READ: api.reads_per_hour,
             Scope.WRITE: api.writes_per_hour,
             Scope.ADMIN: api.admin_per_hour,
@@ -76,9 +80,10 @@ class Limits:
         self._tenant = bucket_of(api.tenant_requests_per_hour)
         self._log_in = Bucket(api.log_ins_per_min, MINUTE_S)
 
-    async def admit(self, principal: Principal, of_class: Scope) -> Allowance:
+    async def admit(self, principal: Principal, of_class: RateClass) -> Allowance:
         """Count one request of a principal, and of its tenant. Raises the 429 of one too many."""
-        per_hour = principal.hourly.get(of_class) or self._of_class[of_class]
+        own = None if of_class == USAGE else principal.hourly.get(of_class)
+        per_hour = own or self._of_class[of_class]
         # A limit that was changed begins anew.
         name = f"{principal.id}/{of_class}/{per_hour}"
         allowance = (await self._take(name, of_class, bucket_of(per_hour))).checked()

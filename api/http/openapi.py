@@ -153,6 +153,14 @@ def _operation(
                 }
             },
         }
+    if operation.raw is not None:
+        entry["requestBody"] = {
+            "required": True,
+            "content": {
+                media_type: {"schema": references[model, "validation"], "example": example}
+                for media_type, (model, example) in operation.raw.takes.items()
+            },
+        }
     return entry
 
 

@@ -66,6 +66,8 @@ _COMMANDS: Final = (
 )
 _UNSTORED: Final = (DRY_RUN_NOT_POSSIBLE, MALFORMED_JSON, TOO_LARGE, UNSUPPORTED_TYPE, INVALID, CARD_NUMBER)
 
+_RAW: Final = (TENANT_SUSPENDED, DRY_RUN_NOT_POSSIBLE, MALFORMED_JSON, TOO_LARGE, UNSUPPORTED_TYPE, INVALID)
+
 
 class Problems:
     """The answers that say no, each kept once and referred to: most operations share most of them."""
@@ -95,6 +97,8 @@ def problem_responses(operation: Operation, problems: Problems, references: Mapp
         kinds += _COMMANDS
     elif operation.is_unstored:
         kinds += _UNSTORED
+    elif operation.raw is not None:
+        kinds += _RAW
     else:
         kinds += [INVALID, CARD_NUMBER]
         if operation.reads:

@@ -47,6 +47,8 @@ def component_schemas(operations: Iterable[Operation]) -> tuple[Json, Mapping[tu
     for operation in operations:
         if operation.body is not None:
             inputs.append((operation.body, "validation", TypeAdapter(operation.body)))
+        if operation.raw is not None:
+            inputs += [(model, "validation", TypeAdapter(model)) for model, _ in operation.raw.takes.values()]
         inputs.append((operation.answers, "serialization", TypeAdapter(operation.answers)))
         if operation.own_errors is not None:
             own = operation.own_errors.answers

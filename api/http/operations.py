@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from api.http.call import Call
 from api.http.fields import Body
+from api.http.limits import USAGE, RateClass
 from api.http.problems import ProblemType
 from api.http.replies import Reply
 from domain.identity.permissions import CAUTIONS, Caution, Permission, Scope, class_of
@@ -61,6 +62,19 @@ class OwnErrors(NamedTuple):
     example: object
 
 
+class RawBody(NamedTuple):
+    """A body that its operation reads itself, and what it holds, for the document."""
+
+    takes: Mapping[str, tuple[Any, object]]
+    """By type of content: its model, and an example."""
+    is_usage: bool = False
+    """Whether it counts against the rate of usage, and not against that of its permission."""
+
+
+RawHandler = Callable[[Call, bytes, str], Awaitable[object]]
+"""Of operations with a raw body: the call, the body, its type of content; what is shown. It stands in `handler`."""
+
+
 QueryHandler = Callable[[Call, Any], Awaitable[object]]
 """Of queries and of unstored operations: what is shown, or a ready Reply."""
 
@@ -72,7 +86,8 @@ class Operation:
     `needs` is the permission without which it is refused, before anything else is looked at; an open one needs neither
     that nor a key. `handler` takes the call and the parsed body (or parameters); a query may return a ready Reply.
     An unstored one has a body, and its answer is never kept: it holds secrets, or does no more when it is repeated.
-    A bulk one has a body of commands, each of which says by itself what it needs.
+    A bulk one has a body of commands, each of which says by itself what it needs. One with a raw body is no command of
+    the log: a repeat does no more, and its answer is not kept.
     """
 
     tag: str
@@ -95,6 +110,7 @@ class Operation:
     is_open: bool = False
     is_unstored: bool = False
     is_bulk: bool = False
+    raw: RawBody | None = None
     asks_password: bool = False
     """Whether it wants the password though its permission alone would not."""
     problems: tuple[ProblemType, ...] = ()
@@ -123,8 +139,10 @@ class Operation:
         return self.asks_password or (self.needs is not None and Caution.PASSWORD in CAUTIONS.get(self.needs, ()))
 
     @property
-    def rate_class(self) -> Scope:
+    def rate_class(self) -> RateClass:
         """Against which of a principal's limits it counts."""
+        if self.raw is not None and self.raw.is_usage:
+            return USAGE
         if self.needs is not None:
             return class_of(self.needs)
         return Scope.READ if self.body is None else Scope.WRITE
@@ -262,6 +280,32 @@ class Operations:
                 is_open=is_open,
                 is_unstored=True,
                 asks_password=wants_password,
+            )
+        )
+
+    def takes_raw(
+        self,
+        path: str,
+        *,
+        raw: RawBody,
+        answers: Any,
+        example: object,
+        status: int,
+        problems: Sequence[ProblemType] = (),
+    ) -> Callable[[RawHandler], RawHandler]:
+        """Declare a POST whose body its handler reads itself; the handler's docstring is its documentation."""
+
+        return self._declares(
+            partial(
+                Operation,
+                method="POST",
+                path=path,
+                answers=answers,
+                example=example,
+                status=status,
+                raw=raw,
+                problems=tuple(problems),
+                needs=self.changed_with,
             )
         )
 

@@ -215,6 +215,23 @@ PARQUET_NOT_INSTALLED: Final = ProblemType(
     501,
     "This server writes no Parquet, as pyarrow is not installed: ask for format=csv, or install the extra `parquet`.",
 )
+USAGE_REFUSED: Final = ProblemType(
+    "usage_events_refused",
+    422,
+    "None of the events can be taken, or not all of those that were to be taken together; errors[] tells why, by their "
+    "places in the request.",
+)
+USAGE_BUSY: Final = ProblemType(
+    "usage_busy", 503, "As much usage as fits into memory is being taken; send it again after Retry-After."
+)
+USAGE_UNAVAILABLE: Final = ProblemType(
+    "usage_unavailable",
+    503,
+    "The brokers did not say that they have all of the events: send them again after Retry-After, each counts once.",
+)
+USAGE_ELSEWHERE: Final = ProblemType(
+    "usage_taken_elsewhere", 421, "This process takes no usage: send it to the one that runs the role `ingest`."
+)
 BUSY: Final = ProblemType("busy", 503, "Too many commands wait to be written; retry with the same Idempotency-Key.")
 DRY_RUNS_BUSY: Final = ProblemType(
     "dry_runs_busy", 503, "As many dry runs as there may be are under way; retry after the seconds in Retry-After."

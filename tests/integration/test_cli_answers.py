@@ -59,6 +59,8 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
 
 ELSEWHERE: Final = {
     "import": "asks an API; tests/e2e/test_import.py",
+    "usage import": "asks an API; tests/e2e/test_usage_import.py",
+    "usage tail": "needs a topic; tests/e2e/test_usage_import.py",
     "export": "asks an API; tests/e2e/test_export.py",
     "up": "starts servers of its own; test_cli.py",
     "down": "stops what up started; test_cli.py",

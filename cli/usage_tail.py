@@ -1,0 +1,78 @@
+"""Usage events as the topic has them: some of the last ones, and then what comes."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from infra.settings import Settings
+from usage.wire import MalformedUsage, WireEvent, decode, tenant_of, topic_of
+
+POLL_MS: Final = 500
+RECORDS_MAX: Final = 200
+
+
+class NoUsage(Exception):
+    """There is no topic of usage; the message says why."""
+
+
+class TailedEvent(NamedTuple):
+    """An event, and whose it is."""
+
+    tenant_id: str
+    event: WireEvent
+
+
+async def tail_events(
+    settings: Settings, show: Callable[[TailedEvent], None], *, tenant_id: str | None, last: int, follow: bool
+) -> None:
+    """Show the last events, the order being that of the topic's partitions, and then those that come. Records that are
+    none of usage are passed over; the role `metering` keeps them as dead letters.
+    """
+    topic = topic_of(settings.kafka.topic_prefix)
+    places = [TopicPartition(topic, number) for number in range(settings.usage.partitions)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        if topic not in await consumer.topics():
+            raise NoUsage(f"There is no topic {topic}: nobody has sent usage yet")
+        consumer.assign(places)
+        for event in await _last(consumer, places, tenant_id=tenant_id, last=last):
+            show(event)
+        while follow:
+            for records in (await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)).values():
+                for record in records:
+                    for event in _events(record, tenant_id):
+                        show(event)
+    finally:
+        await consumer.stop()
+
+
+async def _last(
+    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], *, tenant_id: str | None, last: int
+) -> list[TailedEvent]:
+    """The last events of all partitions by the times of their records. A record holds one at least, so no more of them
+    are read than events are wanted, from each partition.
+    """
+    found: list[tuple[int, TailedEvent]] = []
+    beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    for place in places:
+        consumer.seek(place, max(beginnings[place], ends[place] - last))
+        newest: deque[tuple[int, TailedEvent]] = deque(maxlen=last)
+        while await consumer.position(place) < ends[place]:
+            for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
+                newest += [(record.timestamp, event) for event in _events(record, tenant_id)]
+        found += newest
+    found.sort(key=lambda each: each[0])
+    return [event for _, event in found[len(found) - min(last, len(found)) :]]
+
+
+def _events(record: Any, tenant_id: str | None) -> Iterator[TailedEvent]:
+    try:
+        whose = tenant_of(record.headers)
+        events = decode(record.value or b"") if tenant_id in (None, whose) else []
+    except MalformedUsage:
+        return
+    for event in events:
+        yield TailedEvent(whose, event)
