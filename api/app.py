@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import structlog
@@ -191,13 +192,18 @@ DECLARE_MORE: Final = (
 _log: Final = structlog.stdlib.get_logger("api")
 
 
+INGEST: Final = "ingest"
+OF_INGEST: Final[tuple[Operations, ...]] = (usage_events.USAGE_EVENTS, health.HEALTH)
+"""What the role `ingest` can do."""
+
+
 class Application(FastAPI):
     """FastAPI's routes inside one layer of ours, which does what its own six would do."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, resources: Sequence[Operations] = RESOURCES) -> None:
         super().__init__(title="Tallybook", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
         self._parts = parts
-        for resource in RESOURCES:
+        for resource in resources:
             for operation in resource.declared:
                 endpoint = _endpoint_of(operation)(operation, parts)
                 route = Route(operation.path, endpoint, methods=[operation.method], name=operation.name)
@@ -222,15 +228,15 @@ def _endpoint_of(operation: Operation) -> type[Endpoint]:
     return CommandEndpoint if operation.is_command else QueryEndpoint
 
 
-def create_app(parts: Parts) -> Application:
+def create_app(parts: Parts, resources: Sequence[Operations] = RESOURCES) -> Application:
     """The application over parts that are ready."""
     documentation.describe(RESOURCES)
-    return Application(parts)
+    return Application(parts, resources)
 
 
 @contextlib.asynccontextmanager
 async def open_parts(
-    settings: Settings, *, dsn: str, certificate: ServedCertificate | None = None
+    settings: Settings, *, dsn: str, certificate: ServedCertificate | None = None, role: str = health.ROLE
 ) -> AsyncIterator[Parts]:
     """Open what a process needs. On leaving, commands that were taken are finished before connections close."""
     api = settings.api
@@ -251,7 +257,7 @@ async def open_parts(
         tax_service = tax_service_from(settings)
         if tax_service is not None:
             stack.push_async_callback(tax_service.close)
-        heartbeat = Heartbeat(settings, dsn=dsn, role=health.ROLE, database_role=Role.WRITER)
+        heartbeat = Heartbeat(settings, dsn=dsn, role=role, database_role=Role.WRITER)
         await stack.enter_async_context(heartbeat.beating())
         access_pool = await open_pool(dsn, Role.ACCESS, settings.database)
         stack.push_async_callback(access_pool.close)
@@ -340,17 +346,26 @@ def connection_limits(api: ApiSettings) -> ConnectionLimits:
     )
 
 
-async def run(settings: Settings, *, dsn: str) -> None:
+async def run_ingest(settings: Settings, *, dsn: str) -> None:
+    """The role `ingest`: the same server at a port of its own, for usage events alone."""
+    api = settings.api.model_copy(update={"port": settings.usage.ingest_port})
+    usage = settings.usage.model_copy(update={"ingest_in_api": True})
+    await run(replace(settings, api=api, usage=usage), dsn=dsn, role=INGEST, resources=OF_INGEST)
+
+
+async def run(
+    settings: Settings, *, dsn: str, role: str = health.ROLE, resources: Sequence[Operations] = RESOURCES
+) -> None:
     """The role: serve until SIGTERM or SIGINT, then finish what is in hand."""
     certificate = served_certificate(settings.api)
     async with (
-        open_parts(settings, dsn=dsn, certificate=certificate) as parts,
+        open_parts(settings, dsn=dsn, certificate=certificate, role=role) as parts,
         keeping_up(parts),
         contextlib.nullcontext() if certificate is None else certificate.renewing(),
     ):
         connections = Connections(connection_limits(settings.api), certificate)
         config = uvicorn.Config(
-            create_app(parts),
+            create_app(parts, resources),
             host=settings.api.host,
             port=settings.api.port,
             http=cast("type[asyncio.Protocol]", connections.protocol),  # it asks for a protocol by calling this
@@ -367,6 +382,6 @@ async def run(settings: Settings, *, dsn: str) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
-        _log.info("api_runs", host=settings.api.host, port=settings.api.port, scheme=settings.api.scheme)
+        _log.info(f"{role}_runs", host=settings.api.host, port=settings.api.port, scheme=settings.api.scheme)
         await server.serve()
-        _log.info("api_stopped")
+        _log.info(f"{role}_stopped")

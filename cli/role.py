@@ -8,7 +8,7 @@ import structlog
 import typer
 
 from cli.output import AsJson
-from host.registry import ROLES, load
+from host.registry import ON_DEMAND, ROLES, load
 from host.waiting import EXIT_UNAVAILABLE, ServersAway, await_servers, is_away
 from infra.settings import load_settings
 from infra.telemetry import configure_logging
@@ -17,18 +17,23 @@ GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
 """See `gc.set_threshold`; Python's own are (700, 10, 10)."""
 
 
-def run(role: Annotated[str, typer.Argument(help=f"One of: {', '.join(ROLES)}.")], *, as_json: AsJson = False) -> None:
+_EVERY: Final = {**ROLES, **ON_DEMAND}
+
+
+def run(
+    role: Annotated[str, typer.Argument(help=f"One of: {', '.join(_EVERY)}.")], *, as_json: AsJson = False
+) -> None:
     """Run one role in this process until SIGTERM, with the servers that the environment names.
 
     With --json its log is JSON lines, whatever TALLYBOOK_TELEMETRY_LOG_FORMAT says.
     [dim]Example:[/dim] [cyan]TALLYBOOK_RELAY_PROBE_PORT=9101 tallybook run relay[/cyan]
     """
-    if role not in ROLES:
-        raise typer.BadParameter(f"{role} is not a role; there are {', '.join(ROLES)}.")
+    if role not in _EVERY:
+        raise typer.BadParameter(f"{role} is not a role; there are {', '.join(_EVERY)}.")
     settings = load_settings()
     telemetry = settings.telemetry.model_copy(update={"log_format": "json"}) if as_json else settings.telemetry
     configure_logging(telemetry, role=role)
-    start = load(ROLES[role])
+    start = load(_EVERY[role])
     _collect_seldom()
     try:
         asyncio.run(await_servers(settings, role))

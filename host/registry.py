@@ -17,6 +17,8 @@ ROLES: Mapping[str, str] = {
     "processors": "host.run:processors",
     "api": "host.run:api",
 }
+ON_DEMAND: Mapping[str, str] = {"ingest": "host.run:ingest"}
+"""Roles that a cell may have besides: what they do, another role does where they do not run."""
 MIGRATE = "projections.folding.tables:migrate"
 SEED = "cli.seed:seed"
 SIGN_IN_LINK = "cli.seed:sign_in_link"

@@ -82,6 +82,13 @@ def api(settings: Settings) -> None:
     uvloop.run(run(settings, dsn=writer_dsn(settings)))
 
 
+def ingest(settings: Settings) -> None:
+    """Take usage events, and nothing else, by HTTP."""
+    from api.app import run_ingest
+
+    uvloop.run(run_ingest(settings, dsn=writer_dsn(settings)))
+
+
 def gateway(settings: Settings) -> None:
     """Serve the sandbox gateway, with its store in the data folder."""
     from sandbox_gateway.server import serve
