@@ -20,9 +20,7 @@ GARBAGE_THRESHOLDS: Final = (20_000, 20, 50)
 _EVERY: Final = {**ROLES, **ON_DEMAND}
 
 
-def run(
-    role: Annotated[str, typer.Argument(help=f"One of: {', '.join(_EVERY)}.")], *, as_json: AsJson = False
-) -> None:
+def run(role: Annotated[str, typer.Argument(help=f"One of: {', '.join(_EVERY)}.")], *, as_json: AsJson = False) -> None:
     """Run one role in this process until SIGTERM, with the servers that the environment names.
 
     With --json its log is JSON lines, whatever TALLYBOOK_TELEMETRY_LOG_FORMAT says.

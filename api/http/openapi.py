@@ -266,6 +266,9 @@ def _headers(operation: Operation) -> list[Json]:
         "key's own tenant, or one of the user's."
     )
     found.append(_request_header("X-Tenant-ID", about, {"type": "string"}))
+    if operation.raw is not None:
+        said = {"type": "string", "enum": ["true"]}
+        found += [_request_header(name, about, said) for name, about in operation.raw.headers.items()]
     if operation.takes_key:
         about = (
             "Tells what would come of it, with the events and postings, and does nothing: no Idempotency-Key is needed."

@@ -7,6 +7,7 @@ into an `Intention`; query handlers return what is to be shown.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -67,6 +68,8 @@ class RawBody(NamedTuple):
 
     takes: Mapping[str, tuple[Any, object]]
     """By type of content: its model, and an example."""
+    headers: Mapping[str, str] = MappingProxyType({})
+    """What else is said in headers, with what it means; the value is `true`."""
     is_usage: bool = False
     """Whether it counts against the rate of usage, and not against that of its permission."""
 

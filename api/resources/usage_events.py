@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, RootModel
+from pydantic import Field, RootModel, WithJsonSchema
 from typing_extensions import TypedDict
 
+from api.http import dry_runs
 from api.http.call import Call
 from api.http.card_guard import OpaqueId
-from api.http.fields import Body, CustomerId, Instant, Line, text
+from api.http.fields import TEXT_PATTERN, Body, CustomerId, Instant, text
 from api.http.operations import Operations, RawBody
 from api.http.problems import (
     CARD_NUMBER,
@@ -28,7 +29,7 @@ from usage.ingest.checking import Checked
 from usage.ingest.intake import Busy, NothingTaken
 from usage.ingest.producer import BrokersAway
 from usage.ingest.sent import EVENTS_MAX, ID_CHARS_MAX, Failed, Form, NotJson, WrongCount
-from usage.ingest.values import NAME_CHARS_MAX, PROPERTIES_MAX
+from usage.ingest.values import NAME_CHARS_MAX, PROPERTIES_MAX, TEXT_CHARS_MAX
 
 ALL_OR_NOTHING: Final = "Tallybook-All-Or-Nothing"
 _HEADER: Final = ALL_OR_NOTHING.lower().encode()
@@ -40,7 +41,22 @@ FORMS: Final = {
 _RETRY_S: Final = 1
 
 Properties = Annotated[
-    dict[Annotated[str, text(NAME_CHARS_MAX)], Line | int | float | bool], Field(max_length=PROPERTIES_MAX)
+    dict[str, str | int | float | bool],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": PROPERTIES_MAX,
+            "propertyNames": {"minLength": 1, "maxLength": NAME_CHARS_MAX, "pattern": TEXT_PATTERN},
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "string", "maxLength": TEXT_CHARS_MAX, "pattern": TEXT_PATTERN},
+                    {"type": "number"},
+                    {"type": "boolean"},
+                ]
+            },
+            "examples": [{"bytes": "1048576", "region": "eu"}],
+        }
+    ),
 ]
 EventId = Annotated[str, text(ID_CHARS_MAX), OpaqueId(), Field(examples=["req-4711"])]
 
@@ -125,6 +141,10 @@ USAGE_EVENTS: Final = Operations(
             "application/json": (UsageEventsBody, [_EVENT]),
             "application/cloudevents+json": (CloudEventBody, _CLOUD_EVENT),
             "application/cloudevents-batch+json": (CloudEventsBody, [_CLOUD_EVENT]),
+        },
+        headers={
+            ALL_OR_NOTHING: "Takes all of the events, or none.",
+            dry_runs.NAME: "Checks the events, and takes none.",
         },
         is_usage=True,
     ),

@@ -369,6 +369,8 @@ def test_a_bad_item_is_told_and_the_list_that_holds_it_is_not_called_short() -> 
                 "dry_runs_busy",
                 "tax_service_silent",
                 "exports_busy",
+                "usage_busy",
+                "usage_unavailable",
             },
         ),
         (

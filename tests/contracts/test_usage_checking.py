@@ -296,7 +296,8 @@ good = st.builds(
 )
 bad: st.SearchStrategy[Any] = st.sampled_from(
     [event("b", meter="nothing"), event("b", customer="x"), {"id": "b"}, {}, 7, None, "x", [],
-     event("b", timestamp="x"), event("b", meter="bytes"), event("b", properties={"card": "4242424242424242"}), event("b", more=1)]
+     event("b", timestamp="x"), event("b", meter="bytes"), event("b", properties={"card": "4242424242424242"}),
+     event("b", more=1)]
 )  # fmt: skip
 
 

@@ -19,17 +19,23 @@ POLL_S = 0.05
 
 
 class ApiProcess:
-    """One process of the role `api`. Its log goes to a file in `folder`. With a certificate it speaks HTTPS."""
+    """One process of the role `api`, or of `ingest`, which is served as it is. Its log goes to a file in `folder`. With
+    a certificate it speaks HTTPS.
+    """
 
-    def __init__(self, dsn: str, folder: Path, certificate: MadeCertificate | None = None, /, **settings: str) -> None:
+    def __init__(
+        self, dsn: str, folder: Path, certificate: MadeCertificate | None = None, /, role: str = "api", **settings: str
+    ) -> None:
+        self._role = role
         self.port = free_port()
         self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}"
         self._trusted = None if certificate is None else certificate.trusted()
-        self._log = folder / f"api-{self.port}.log"
+        self._log = folder / f"{role}-{self.port}.log"
         self._environment = {
             **os.environ,
             "TALLYBOOK_DATABASE_URL": dsn,
             "TALLYBOOK_API_PORT": str(self.port),
+            "TALLYBOOK_USAGE_INGEST_PORT": str(self.port),
             "TALLYBOOK_VAULT_MASTER_KEY": MASTER_KEY,
             "TALLYBOOK_DATA_DIR": str(folder),
             # A test's people come one after another; how quickly is not what it asks.
@@ -52,7 +58,7 @@ class ApiProcess:
         """Start it and wait for nothing: it may never be ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", "run", "api"], env=self._environment, stdout=log, stderr=log
+                [sys.executable, "-m", "cli.main", "run", self._role], env=self._environment, stdout=log, stderr=log
             )
         return self._process
 

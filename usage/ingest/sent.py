@@ -165,4 +165,3 @@ def _id_of(raw: bytes | Raw) -> str:
     except msgspec.ValidationError:
         return ""
     return found if isinstance(found, str) and len(found) <= ID_CHARS_MAX else ""
-
