@@ -1,5 +1,7 @@
 """What becomes of usage events: decoded and checked one by one, none lost and none moved."""
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +13,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from api.resources.usage_events import UsageEventBody
 from domain.metering.aggregation import Aggregation
 from domain.metering.meter import Meter, MeterTerms, MeterVersion
+from testing.growth import grows_linearly
 from usage.ingest.checking import AHEAD_MAX, Checked, check
 from usage.ingest.known import CustomerFacts, Known
 from usage.ingest.sent import EVENTS_MAX, ID_CHARS_MAX, Failed, Form, NotJson, SentEvent, WrongCount, decode
@@ -366,3 +370,30 @@ async def test_a_failed_one_shows_nothing_of_what_it_held() -> None:
     assert isinstance(found, Failed)
     assert found == Failed(0, "e1", "", "unknown_name", "It has a field that events do not have")
     assert isinstance(decode(json.dumps([event()]).encode(), Form.NATIVE)[0], SentEvent)
+
+
+@pytest.mark.parametrize("text", ["7" * 255, "4 " * 127, "x" * 255, "\u20ac" * 255, "\t" * 255])
+def test_what_a_request_costs_grows_with_its_length_alone(text: str) -> None:
+    def body(count: int) -> bytes:
+        return json.dumps([event(f"e{nth}", properties={"a": text}) for nth in range(count)]).encode()
+
+    assert grows_linearly(lambda raw: asyncio.run(checked(raw)), body, size=100)
+
+
+@pytest.mark.parametrize("value", ["9", "0.", "[", '{"a":'])
+def test_long_and_deep_values_cost_their_length(value: str) -> None:
+    def body(length: int) -> bytes:
+        return json.dumps([bytes_of("?")]).replace('"?"', value + "1" * length).encode()
+
+    def run(raw: bytes) -> None:
+        with contextlib.suppress(NotJson):
+            asyncio.run(checked(raw))
+
+    assert grows_linearly(run, body, size=100_000)
+
+
+def test_the_document_and_the_decoder_name_the_same_fields() -> None:
+    assert set(SentEvent.__struct_fields__) == set(UsageEventBody.model_fields)
+    example = UsageEventBody.model_json_schema()["properties"]
+    assert example["id"]["maxLength"] == ID_CHARS_MAX
+    assert example["properties"]["maxProperties"] == PROPERTIES_MAX

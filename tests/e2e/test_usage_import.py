@@ -1,4 +1,4 @@
-"""A file of usage comes in through the role `ingest`: stopped, killed and refused events, and what the topic then has."""
+"""A file of usage comes in through the role `ingest`: stopped, killed, refused events, and what the topic then has."""
 
 import asyncio
 import csv
