@@ -127,17 +127,20 @@ def encode(events: Sequence[WireEvent]) -> bytes:
 
 def encode_content(event: WireEvent) -> bytes:
     """What the checksum is of: all of an event but what it is told apart by."""
-    if not TIMESTAMP_MIN_US <= event.timestamp_us < TIMESTAMP_MAX_US:
-        raise UnencodableUsage(f"the timestamp {event.timestamp_us} is beyond the years that there are")
-    value = b"\x00" if event.value is None else b"\x02" + long_bytes(event.value)
-    parts = [_text(event.meter), long_bytes(event.timestamp_us), value]
-    properties = event.properties
+    _, _, _, meter, timestamp_us, value, properties, _ = event
+    if not TIMESTAMP_MIN_US <= timestamp_us < TIMESTAMP_MAX_US:
+        raise UnencodableUsage(f"the timestamp {timestamp_us} is beyond the years that there are")
+    parts = [_meters.get(meter) or _meter(meter), long_bytes(timestamp_us)]
+    if value is None:
+        parts.append(b"\x00")
+    else:
+        parts += (b"\x02", long_bytes(value))
     if properties:
         if len(properties) > PROPERTIES_MAX:
             raise UnencodableUsage(f"an event has at most {PROPERTIES_MAX} properties, not {len(properties)}")
         parts.append(SMALL[len(properties)])
-        for name in sorted(properties):
-            parts += (_octets(name), _octets(properties[name]))
+        for name, text in sorted(properties.items()):
+            parts += (_names.get(name) or _name(name), _octets(text))
     parts.append(b"\x00")
     content = b"".join(parts)
     if len(content) > EVENT_BYTES_MAX:
@@ -157,7 +160,27 @@ def _text(text: str) -> bytes:
     return _octets(text)
 
 
+_meters: dict[str, bytes] = {}
+_names: dict[str, bytes] = {}
 _heads: dict[tuple[str, str], bytes] = {}
+
+
+def _meter(meter: str) -> bytes:
+    return _kept(_meters, meter, _text(meter))
+
+
+def _name(name: str) -> bytes:
+    return _kept(_names, name, _octets(name))
+
+
+def _kept(known: dict[str, bytes], text: str, encoded: bytes) -> bytes:
+    """Texts that come again and again are encoded once; long ones are not kept."""
+    if len(text) > TEXT_CHARS_MAX:
+        return encoded
+    if len(known) >= _CACHED_HEADS:
+        known.clear()
+    known[text] = encoded
+    return encoded
 
 
 def _kind_and_customer(kind: str, customer: str) -> bytes:
