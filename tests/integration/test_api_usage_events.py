@@ -172,8 +172,11 @@ async def test_cloud_events_come_by_their_type_of_content(scene: Scene) -> None:
 
 async def test_a_tenant_sees_nothing_of_anothers_meters_and_customers(scene: Scene) -> None:
     stranger = await scene.api.tenant("other")
-    answer = await scene.send(scene.event("a"), client=stranger)
-    assert [each["code"] for each in answer.json()["errors"]] == ["unknown_customer"]
+    bytes_too = {"code": "bytes", "name": "B", "aggregation": "sum", "value_property": "bytes"}
+    for expected in ("unknown_meter", "unknown_customer"):
+        answer = await scene.send(scene.event("a"), client=stranger)
+        assert [each["code"] for each in answer.json()["errors"]] == [expected]
+        await stranger.post("/v1/meters", bytes_too)
     assert (
         await scene.send(scene.event("a"), client=await scene.api.tenant("acme", scope=Scope.READ))
     ).status_code == 403
