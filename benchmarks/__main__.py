@@ -29,6 +29,7 @@ SUITES: Final = (
     "rebuild",
     "reports",
     "http",
+    "usage_ingest",
     "log_ins",
     "renewal_run",
     "invoice_wire",

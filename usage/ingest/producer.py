@@ -72,11 +72,18 @@ class UsageProducer:
         """Return once all of them are where no crash of a broker loses them. Raises BrokersAway: none, some, or all of
         them may be there then.
         """
+        await self.send(tenant_id, self.made(by_partition))
+
+    def made(self, by_partition: Mapping[int, Sequence[WireEvent]]) -> list[tuple[int, bytes]]:
+        """The records that hold these events, each with its partition."""
+        return [(number, value) for number, events in by_partition.items() for value in records_of(events)]
+
+    async def send(self, tenant_id: str, records: Sequence[tuple[int, bytes]]) -> None:
+        """The same for records that are made already."""
         producer = self._producer
         if producer is None:
             raise BrokersAway("no broker answers")
         headers = headers_of(tenant_id)
-        records = [(number, value) for number, events in by_partition.items() for value in records_of(events)]
         try:
             async with asyncio.timeout(self._usage.ack_timeout_ms / 1000):
                 acknowledged = [
