@@ -31,7 +31,7 @@ WRONG_LINES_SHOWN: Final = 20
 STOPPED: Final = 130
 """Exit code of what Ctrl-C ended, as shells have it."""
 
-app = typer.Typer(help="What customers use.", no_args_is_help=True)
+app = typer.Typer(help="Usage events: from a file, and as they come in.", no_args_is_help=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
