@@ -73,6 +73,7 @@ BEYOND_SCHEMA = {
     "unknown_number_series",
     "invalid_price",
     "invalid_coupon",
+    "usage_events_refused",
     "invalid_meter",
     "meter_version_not_ahead",
     "ambiguous_discount",
