@@ -49,7 +49,7 @@ from processors.invariants.audit import EVERY_INVARIANT, Audited, audit
 from processors.invariants.findings import Checked, Invariant
 from projections.read_model import Projection
 from testing.requests import TENANT, request
-from testing.services import FreshDatabase, KafkaServer
+from testing.services import FreshDatabase, KafkaServer, fresh_database
 from tests.integration.log_filling import domain_writer
 
 LIMIT_S = 90.0
@@ -298,13 +298,11 @@ async def open_cell(
     """A cell on a database of its own, with nothing but the gateway started."""
     name = uuid.uuid4().hex[:12]
     await asyncio.to_thread((folder / name).mkdir, mode=0o711)
-    database = FreshDatabase(name=f"test_{name}", server=server)
-    await server.copy_database(database.name, template=template)
-    try:
-        async with _on(database, kafka, f"c{name}.", folder / name, environment) as cell:
-            yield cell
-    finally:
-        await server.drop_database(database.name)
+    async with (
+        fresh_database(server, template) as database,
+        _on(database, kafka, f"c{name}.", folder / name, environment) as cell,
+    ):
+        yield cell
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,8 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -46,6 +47,17 @@ class FreshDatabase:
         return self.server.dsn(role, self.name)
 
 
+@contextlib.asynccontextmanager
+async def fresh_database(server: PostgresServer, template: str) -> AsyncIterator[FreshDatabase]:
+    """Yield a copy of the template, dropped at the end."""
+    fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=server)
+    await server.copy_database(fresh.name, template=template)
+    try:
+        yield fresh
+    finally:
+        await server.drop_database(fresh.name)
+
+
 @contextlib.contextmanager
 def session_folder() -> Iterator[Path]:
     """Yield a folder for the servers of this process; first end the servers that a killed one left behind."""
@@ -76,6 +88,14 @@ def embedded_postgres(folder: Path, *, durable: bool) -> EmbeddedPostgres:
 def embedded_kafka(folder: Path) -> EmbeddedKafka:
     """Return a Kafka that is not started yet."""
     return EmbeddedKafka(folder, cache=_cache())
+
+
+def start_with_classes(kafka: EmbeddedKafka) -> None:
+    """Start a broker; on a machine that has no archive of Kafka's classes, first make it, once for all processes."""
+    with start_lock(_cache()):
+        kafka.start()
+        if kafka.records_classes:
+            kafka.restart()
 
 
 def _cache() -> Path:

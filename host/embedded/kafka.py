@@ -10,6 +10,7 @@ import time
 import uuid
 from pathlib import Path
 
+from host.embedded.class_archive import ClassArchive
 from host.embedded.jars import kafka_jars
 from host.embedded.java import find_java
 from host.embedded.process import (
@@ -107,6 +108,7 @@ class EmbeddedKafka(EmbeddedServer):
     ) -> None:
         super().__init__(folder, marker=PROPERTIES_FILE, stop_signal=signal.SIGTERM, stop_timeout_s=stop_timeout_s)
         self.log_file = self.folder / "kafka.log"
+        self._recorded: ClassArchive | None = None
         self._controller_port = 0
         self._cache = cache
         self._wanted_port = port
@@ -136,6 +138,11 @@ class EmbeddedKafka(EmbeddedServer):
             raise EmbeddedServerError("Kafka has not been started yet.")
         return f"{LOOPBACK}:{self.port}"
 
+    @property
+    def records_classes(self) -> bool:
+        """Whether the start found no archive of Kafka's classes, so that the stop is to leave one in the cache."""
+        return self._recorded is not None
+
     def start(self, *, detached: bool = False) -> None:
         """See `EmbeddedServer`."""
         # Its broker knows no users: whoever can read the folder reads every event.
@@ -151,13 +158,16 @@ class EmbeddedKafka(EmbeddedServer):
             jars = kafka_jars(self._cache, timeout_s=self._download_timeout_s)
             self.port = claim_port(self._wanted_port, self.port, variable="TALLYBOOK_KAFKA_EMBEDDED_PORT")
             self._controller_port = claim_port(0, self._controller_port, variable="")
-            command = self._command(java.executable, jars)
+            archive = ClassArchive(self._cache, java, jars, JVM_FLAGS)
+            classes, arguments = archive.use(), self._arguments(jars)
             if not self.data.exists():
-                self._format(command)
+                self._format([str(java.executable), *classes, *arguments])
             (self.folder / "ports").write_text(f"{self.port} {self._controller_port}", encoding="ascii")
             self._write_properties(self._properties, self.data)
+            if not classes and not detached:  # whoever stops a detached one did not start it
+                classes, self._recorded = archive.record(self.folder), archive
             self._server.spawn(
-                [*command, "kafka.Kafka", str(self._properties)],
+                [str(java.executable), *classes, *arguments, "kafka.Kafka", str(self._properties)],
                 log_file=self.log_file,
                 folder=self.folder,
                 environment=_environment(),
@@ -166,12 +176,20 @@ class EmbeddedKafka(EmbeddedServer):
             )
             self._wait_until_ready()
 
+    def stop(self) -> bool:
+        """See `EmbeddedServer`."""
+        went = super().stop()
+        if went and self._recorded is not None:
+            self._recorded.keep(self.folder)
+        self._recorded = None
+        return went
+
     def _read_state(self) -> None:
         file = self.folder / "ports"
         if file.exists():
             self.port, self._controller_port = (int(port) for port in file.read_text(encoding="ascii").split())
 
-    def _command(self, java: Path, jars: list[Path]) -> list[str]:
+    def _arguments(self, jars: list[Path]) -> list[str]:
         scratch = self.folder / "scratch"
         # The compression libraries unpack themselves here, and a killed broker leaves them behind.
         shutil.rmtree(scratch, ignore_errors=True)
@@ -179,7 +197,6 @@ class EmbeddedKafka(EmbeddedServer):
         logging = self.folder / "log4j2.properties"
         logging.write_text(LOGGING, encoding="ascii")
         return [
-            str(java),
             *JVM_FLAGS,
             f"-Xmx{self._heap_mib}m",
             f"-Djava.io.tmpdir={scratch}",

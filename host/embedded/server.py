@@ -52,11 +52,16 @@ class EmbeddedServer(ABC):
         self._read_state()
         return True
 
-    def stop(self) -> None:
-        """Stop cleanly, or kill after the time-out; what was acknowledged stays either way."""
-        if self.folder.is_dir():
-            with start_lock(self.folder):
-                self._server.stop(self._stop_signal, timeout_s=self._stop_timeout_s)
+    def stop(self) -> bool:
+        """Stop cleanly, or kill after the time-out; what was acknowledged stays either way.
+
+        True if a server ran and went by itself.
+        """
+        if not self.folder.is_dir():
+            return False
+        with start_lock(self.folder):
+            ran = self.is_running
+            return self._server.stop(self._stop_signal, timeout_s=self._stop_timeout_s) and ran
 
     def kill(self) -> None:
         """SIGKILL the server and all that it started, as a power cut would. For fault tests."""

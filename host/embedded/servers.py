@@ -79,11 +79,11 @@ class Servers:
         return dict.fromkeys(("url", "owner_url"), self.postgres.dsn(database=self.database_name))
 
 
-def _starter(part: EmbeddedServer, *, detached: bool) -> Callable[[], None]:
+def _starter(part: EmbeddedServer, *, detached: bool) -> Callable[[], object]:
     return lambda: part.start(detached=detached)
 
 
-def _side_by_side(actions: list[Callable[[], None]]) -> None:
+def _side_by_side(actions: list[Callable[[], object]]) -> None:
     if not actions:
         return
     with ThreadPoolExecutor(len(actions)) as pool:

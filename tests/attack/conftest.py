@@ -1,6 +1,5 @@
 """One API process on one database for all attacks; it must be alive, and without a traceback in its log, at the end."""
 
-import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from host.embedded.databases import PostgresServer
 from host.stack import NO_LIMITS
 from infra.settings import Settings
 from projections.folding.tables import prepare
-from testing.services import FreshDatabase
+from testing.services import fresh_database
 from tests.attack.target import Target
 from tests.e2e.api_process import ApiProcess
 
@@ -29,18 +28,16 @@ async def target(
 ) -> AsyncIterator[Target]:
     """A running API with one tenant and its key."""
     folder: Path = tmp_path_factory.mktemp("attacked")
-    fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=postgres_server)
-    await postgres_server.copy_database(fresh.name, template=template_database)
-    await prepare(fresh.dsn, Settings().database)
-    tenant = await create_tenant(fresh.dsn, Settings(), tenant_id="acme", name="Acme", mode=TenantMode.TEST)
-    process = ApiProcess(fresh.dsn, folder, **NO_RATE_LIMITS)
-    process.start()
-    connection = await asyncpg.connect(fresh.dsn)
-    try:
-        yield Target(process=process, database=connection, dsn=fresh.dsn, key=tenant.key.secret, tenant_id="acme")
-        assert process.is_running, "an attack ended the process"
-        assert "Traceback" not in process.log
-    finally:
-        await connection.close()
-        process.kill()
-        await postgres_server.drop_database(fresh.name)
+    async with fresh_database(postgres_server, template_database) as fresh:
+        await prepare(fresh.dsn, Settings().database)
+        tenant = await create_tenant(fresh.dsn, Settings(), tenant_id="acme", name="Acme", mode=TenantMode.TEST)
+        process = ApiProcess(fresh.dsn, folder, **NO_RATE_LIMITS)
+        process.start()
+        connection = await asyncpg.connect(fresh.dsn)
+        try:
+            yield Target(process=process, database=connection, dsn=fresh.dsn, key=tenant.key.secret, tenant_id="acme")
+            assert process.is_running, "an attack ended the process"
+            assert "Traceback" not in process.log
+        finally:
+            await connection.close()
+            process.kill()

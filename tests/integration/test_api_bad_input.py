@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from api.app import RESOURCES
 from api.http.operations import Operation
 from domain.identity.permissions import Scope, permissions_of
-from host.embedded.databases import PostgresServer
 from testing.api_client import Api, Client, project, running_api
 from testing.bad_bodies import NO_BODIES, PREFIXES, SOMEBODYS_ID, broken, check_problem, path_of
 from testing.services import FreshDatabase
@@ -40,16 +39,11 @@ HARMLESS = settings(
 
 
 @pytest.fixture(scope="module")
-async def api(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[Api]:
+async def api(shared_database: FreshDatabase) -> AsyncIterator[Api]:
     """One API for all: no test leaves anything behind that another one sees."""
-    fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=postgres_server)
-    await postgres_server.copy_database(fresh.name, template=template_database)
-    try:
-        async with running_api(fresh) as running:
-            await project(fresh, running.parts.settings)
-            yield running
-    finally:
-        await postgres_server.drop_database(fresh.name)
+    async with running_api(shared_database) as running:
+        await project(shared_database, running.parts.settings)
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from cli.users import set_super_admin
 from domain.identity.browser import PORTAL_COOKIE
 from domain.identity.permissions import Permission, Role, Scope, reach_of
 from domain.identity.tenant import PLATFORM
-from host.embedded.databases import PostgresServer
 from infra.settings import ApiSettings
 from testing.api_client import Api, running_api
 from testing.bad_bodies import NO_BODIES, broken, check_problem, path_of
@@ -104,18 +103,13 @@ class People:
 
 
 @pytest.fixture(scope="module")
-async def api(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[Api]:
+async def api(shared_database: FreshDatabase) -> AsyncIterator[Api]:
     """One API for all: no test leaves anything behind that another one sees."""
-    fresh = FreshDatabase(name=f"test_{uuid.uuid4().hex[:12]}", server=postgres_server)
-    await postgres_server.copy_database(fresh.name, template=template_database)
     unlimited = ApiSettings(anonymous_rate_per_min=UNLIMITED, log_ins_per_min=UNLIMITED, admin_per_hour=UNLIMITED)
-    try:
-        async with running_api(fresh, unlimited) as running:
-            await admin(running, ROOT)
-            await set_super_admin(fresh.dsn, running.parts.settings, email=ROOT, is_super_admin=True)
-            yield running
-    finally:
-        await postgres_server.drop_database(fresh.name)
+    async with running_api(shared_database, unlimited) as running:
+        await admin(running, ROOT)
+        await set_super_admin(shared_database.dsn, running.parts.settings, email=ROOT, is_super_admin=True)
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -17,8 +18,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from host.embedded import process as embedded_process
+from host.embedded.class_archive import KEPT_MAX, PREFIX, ClassArchive
 from host.embedded.jars import Jar, kafka_jars, locked_jars
-from host.embedded.java import find_java
+from host.embedded.java import Java, find_java
 from host.embedded.kafka import EmbeddedKafka
 from host.embedded.postgres import EmbeddedPostgres, reachable_folder
 from host.embedded.process import (
@@ -33,6 +35,7 @@ from infra.settings import cache_dir, load_settings
 from testing.services import FreshDatabase, KafkaServer
 
 RECORDS = 50
+ARCHIVED = "kafka.tools.StorageTool source: shared objects file (top)"
 
 
 @pytest.fixture
@@ -319,6 +322,91 @@ class TestKafka:
             assert await read(moved.bootstrap, topic, RECORDS) == list(range(RECORDS))
         finally:
             moved.kill()
+
+
+class TestClassArchive:
+    """What Kafka's classes are mapped from, so that they are not read and checked at each start."""
+
+    @pytest.fixture
+    def jars(self, cache: Path) -> list[Path]:
+        return kafka_jars(cache, timeout_s=60)
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """What stands for a broker's folder; the cache is the folder above."""
+        folder = tmp_path / "broker"
+        folder.mkdir()
+        return folder
+
+    def run_java(self, jars: list[Path], *flags: str) -> str:
+        """A short program of Kafka's; what the runtime says of the classes that it loads."""
+        java = [str(find_java().executable), "-Xshare:auto", *flags, "-Xlog:class+load"]
+        program = ["-cp", os.pathsep.join(map(str, jars)), "kafka.tools.StorageTool", "random-uuid"]
+        return subprocess.run([*java, *program], capture_output=True, text=True, check=True).stdout
+
+    def test_it_is_kept_if_it_is_whole_and_mapped_by_who_comes_next(
+        self, jars: list[Path], folder: Path, tmp_path: Path
+    ) -> None:
+        archive = ClassArchive(tmp_path, find_java(), jars, ["-Xshare:auto"])
+        assert archive.use() == []
+        assert ARCHIVED not in self.run_java(jars, *archive.record(folder))
+        (draft,) = folder.iterdir()
+        whole = draft.read_bytes()
+        for half in (whole[: len(whole) // 2], b"none", b""):
+            draft.write_bytes(half)
+            archive.keep(folder)
+            assert archive.use() == []
+            assert not draft.exists()
+        draft.write_bytes(whole)
+        archive.keep(folder)
+        assert not draft.exists()
+        assert ARCHIVED in self.run_java(jars, *archive.use())
+        (kept,) = tmp_path.glob("*.jsa")
+        kept.write_bytes(whole[:-1])
+        assert archive.use() == [], "what was damaged since is not used"
+        assert not kept.exists(), "nor kept"
+
+    def test_what_a_killed_broker_was_writing_is_removed(self, jars: list[Path], folder: Path, tmp_path: Path) -> None:
+        archive = ClassArchive(tmp_path, find_java(), jars, [])
+        (flag,) = archive.record(folder)
+        draft = Path(flag.partition("=")[2])
+        draft.write_bytes(b"half")
+        assert archive.record(folder) == [flag]
+        assert not draft.exists()
+
+    def test_another_runtime_and_other_jars_have_another(self, folder: Path, tmp_path: Path) -> None:
+        jar = tmp_path / "kafka.jar"
+        jar.write_bytes(b"1")
+        java = find_java()
+
+        def recorded(java: Java, *flags: str) -> str:
+            return "".join(ClassArchive(tmp_path, java, [jar], flags).record(folder))
+
+        names = {recorded(java), recorded(java), recorded(replace(java, version="another")), recorded(java, "-Xint")}
+        os.utime(jar, (1, 1))
+        names.add(recorded(java))
+        assert len(names) == 4
+
+    def test_a_broker_that_stops_leaves_it_for_the_next(
+        self, services_folder: Path, cache: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "jars").symlink_to(cache / "jars")
+        for number in range(KEPT_MAX):
+            (tmp_path / f"{PREFIX}{number}.jsa").touch()
+            os.utime(tmp_path / f"{PREFIX}{number}.jsa", (number, number))
+        broker = EmbeddedKafka(services_folder / f"kafka-{tmp_path.name}", cache=tmp_path)
+        broker.start()
+        assert broker.records_classes
+        broker.stop()
+        *old, left = sorted(tmp_path.glob("*.jsa"), key=lambda each: each.stat().st_mtime)
+        assert [each.name for each in old] == [f"{PREFIX}{number}.jsa" for number in range(1, KEPT_MAX)]
+        broker.start()
+        try:
+            assert not broker.records_classes
+            assert broker.pid is not None
+            assert str(left) in {each.path for each in psutil.Process(broker.pid).memory_maps()}
+        finally:
+            broker.kill()
 
 
 class TestErrorsSayWhatToDo:
