@@ -33,8 +33,11 @@ class PostgresServer(ABC):
             await connection.close()
 
     async def copy_database(self, name: str, *, template: str) -> None:
-        """Create a database as a copy of another; nobody may be connected to that one."""
-        await self._execute(f"CREATE DATABASE {_quoted(name)} TEMPLATE {_quoted(template)}")
+        """Create a database as a copy of another; nobody may be connected to that one.
+
+        Its files are copied: of a small template that takes half the work of writing each of its pages into the log.
+        """
+        await self._execute(f"CREATE DATABASE {_quoted(name)} TEMPLATE {_quoted(template)} STRATEGY FILE_COPY")
 
     async def drop_database(self, name: str) -> None:
         """Drop a database if it is there, ending its sessions."""
