@@ -32,7 +32,7 @@ FROM relay.state s
 
 
 def stack_settings(topic_prefix: str, **projections: int) -> Settings:
-    """Settings for one test: its own topics, quick polls, small batches."""
+    """Settings for one test: its own topics, quick polls, short leases, small batches."""
     chosen = {
         "poll_max_records": 200,
         "poll_timeout_ms": 50,
@@ -41,7 +41,7 @@ def stack_settings(topic_prefix: str, **projections: int) -> Settings:
     return Settings(
         general=GeneralSettings(),
         kafka=KafkaSettings(topic_prefix=topic_prefix, session_timeout_ms=6_000, metadata_max_age_ms=500),
-        relay=RelaySettings(poll_interval_ms=20, restart_backoff_ms=50),
+        relay=RelaySettings(poll_interval_ms=20, restart_backoff_ms=50, lease_ms=2_000),
         projections=ProjectionSettings(**chosen),
     )
 

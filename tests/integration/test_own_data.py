@@ -53,13 +53,13 @@ class Scene:
         return int(await connection.fetchval(f"SELECT count(*) FROM {table} t WHERE {where}", *values))  # noqa: S608
 
 
-@pytest.fixture
-async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
+@pytest.fixture(scope="module")
+async def scene(shared_database: FreshDatabase) -> AsyncIterator[Scene]:
     history = scramble(History(23), TENANTS, 400)
     owe_each_other(history)
-    admin = await asyncpg.connect(database.dsn)
+    admin = await asyncpg.connect(shared_database.dsn)
     await write_log(admin, history.events)
-    await project(database, Settings())
+    await project(shared_database, Settings())
     await admin.execute(
         "INSERT INTO vault.people SELECT DISTINCT tenant_id, stream_id, ''::bytea, ''::bytea FROM log.events "
         "WHERE stream_type = 'customer'; "
@@ -80,7 +80,8 @@ async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
         "FROM usage.series;"
         "INSERT INTO usage.closings SELECT tenant_id, customer_id, 'mtr_1', 1, 0, 1, now(), 1, 1, '' FROM usage.series"
     )
-    reader = await TenantReader.open(database.dsn, DatabaseSettings(pool_min_connections=1, pool_max_connections=1))
+    settings = DatabaseSettings(pool_min_connections=1, pool_max_connections=1)
+    reader = await TenantReader.open(shared_database.dsn, settings)
     customer_id = next(
         event.partition_key.partition(":")[2]
         for event in reversed(history.events)
@@ -183,11 +184,18 @@ async def test_what_is_anothers_is_not_there(scene: Scene, stream: str) -> None:
     model: ReadModel[Any] = RESOURCES[stream].TABLE
     firsts = [e for e in scene.history.events if (e.tenant_id, e.stream_type, e.stream_version) == (TENANT, stream, 1)]
     assert firsts
-    for filled in (True, False):
-        if not filled:
-            await scene.admin.execute(f"TRUNCATE {table_name(model, 1)}")
+
+    async def check(*, filled: bool) -> None:
         async with scene.reader.of(TENANT, scene.customer_id) as connection:
             for first in firsts:
                 found = await current(connection, model, STREAMS[stream], TENANT, first.stream_id)
                 owner = first.partition_key.partition(":")[2]
                 assert (found is not None) is (owner == scene.customer_id), (first.stream_id, filled)
+
+    await check(filled=True)
+    table = table_name(model, 1)
+    await scene.admin.execute(f"CREATE TEMP TABLE kept AS TABLE {table}; TRUNCATE {table}")
+    try:
+        await check(filled=False)
+    finally:
+        await scene.admin.execute(f"INSERT INTO {table} TABLE kept; DROP TABLE kept")

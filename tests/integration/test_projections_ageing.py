@@ -46,10 +46,10 @@ class Scene:
         return [first + timedelta(days=nth) for nth in range(-1, (last - first).days + 120, 4)]
 
 
-@pytest.fixture
-async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
+@pytest.fixture(scope="module")
+async def scene(shared_database: FreshDatabase) -> AsyncIterator[Scene]:
     history = scramble(History(11), (TENANT, "other"), 700)
-    async with projected(database, history) as reader:
+    async with projected(shared_database, history) as reader:
         yield Scene(history, reader)
 
 

@@ -109,12 +109,12 @@ def owe_each_other(history: History) -> None:
         assert history.do(TENANT, command)
 
 
-@pytest.fixture
-async def projected(database: FreshDatabase) -> AsyncIterator[Projected]:
+@pytest.fixture(scope="module")
+async def projected(shared_database: FreshDatabase) -> AsyncIterator[Projected]:
     history = scramble(History(23), TENANTS, 400)
     owe_each_other(history)
     connection = await asyncpg.connect(
-        database.dsn, server_settings=server_settings(Role.PROJECTOR, DatabaseSettings()) | KEYPLAN
+        shared_database.dsn, server_settings=server_settings(Role.PROJECTOR, DatabaseSettings()) | KEYPLAN
     )
     await connection.execute("UPDATE read.projections SET incarnation = 1")
     publisher = Publisher()
@@ -124,10 +124,10 @@ async def projected(database: FreshDatabase) -> AsyncIterator[Projected]:
         await live.open(connection, range(12))
         await live.project(connection, publisher.records(history.events, projection))
     await connection.close()
-    admin = await asyncpg.connect(database.dsn)
+    admin = await asyncpg.connect(shared_database.dsn)
     await write_log(admin, history.events)
     await admin.close()
-    reader = await TenantReader.open(database.dsn, DatabaseSettings())
+    reader = await TenantReader.open(shared_database.dsn, DatabaseSettings())
     yield Projected(history, reader)
     await reader.close()
 

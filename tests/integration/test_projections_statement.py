@@ -8,6 +8,7 @@ import pytest
 
 from api.http.reading import TenantReader
 from domain.kernel.accounts import CUSTOMER_BALANCE, RECEIVABLE, Entry, Posting, Side
+from host.embedded.databases import PostgresServer
 from infra.event_store.port import Recorded
 from projections.models import account_balances
 from projections.models.ledger_entries import AsOf
@@ -17,7 +18,7 @@ from schemas.codec import decode_entry
 from testing.api_client import projected
 from testing.histories import History
 from testing.random_histories import scramble
-from testing.services import FreshDatabase
+from testing.services import fresh_database
 from tests.lengths import LENGTH
 
 TENANT = "acme"
@@ -46,10 +47,15 @@ class Scene:
         }
 
 
-@pytest.fixture(params=range(LENGTH.scaled(2)))
-async def scene(request: pytest.FixtureRequest, database: FreshDatabase) -> AsyncIterator[Scene]:
+@pytest.fixture(scope="module", params=range(LENGTH.scaled(2)))
+async def scene(
+    request: pytest.FixtureRequest, postgres_server: PostgresServer, template_database: str
+) -> AsyncIterator[Scene]:
     history = scramble(History(41 + request.param), (TENANT, "other"), 900)
-    async with projected(database, history) as reader:
+    async with (
+        fresh_database(postgres_server, template_database) as database,
+        projected(database, history) as reader,
+    ):
         yield Scene(history, reader)
 
 
