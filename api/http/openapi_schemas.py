@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NotRequired
 
 from pydantic import TypeAdapter
@@ -40,19 +40,23 @@ class ProblemResource(TypedDict):
     errors: NotRequired[list[FieldErrorResource]]
 
 
-def component_schemas(operations: Iterable[Operation]) -> tuple[Json, Mapping[tuple[object, str], Json]]:
+def component_schemas(operations: Sequence[Operation]) -> tuple[Json, Mapping[tuple[object, str], Json]]:
     """All component schemas, and a reference to each operation's body and answer."""
-    inputs: list[tuple[Any, Any, TypeAdapter[Any]]] = [(ProblemResource, "serialization", TypeAdapter(ProblemResource))]
-    inputs.append((DryRun, "serialization", TypeAdapter(DryRun)))
+    # Most operations on a resource answer it whole; making its schema takes a moment, and is done once.
+    bodies: dict[Any, None] = {}
+    answers: dict[Any, None] = dict.fromkeys((ProblemResource, DryRun))
     for operation in operations:
         if operation.body is not None:
-            inputs.append((operation.body, "validation", TypeAdapter(operation.body)))
+            bodies[operation.body] = None
         if operation.raw is not None:
-            inputs += [(model, "validation", TypeAdapter(model)) for model, _ in operation.raw.takes.values()]
-        inputs.append((operation.answers, "serialization", TypeAdapter(operation.answers)))
+            bodies |= dict.fromkeys(model for model, _ in operation.raw.takes.values())
+        answers[operation.answers] = None
         if operation.own_errors is not None:
-            own = operation.own_errors.answers
-            inputs.append((own, "serialization", TypeAdapter(own)))
+            answers[operation.own_errors.answers] = None
+    inputs: list[tuple[Any, Any, TypeAdapter[Any]]] = [
+        *((model, "validation", TypeAdapter(model)) for model in bodies),
+        *((model, "serialization", TypeAdapter(model)) for model in answers),
+    ]
     made, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF_TEMPLATE)
     references: dict[tuple[object, str], Json] = {(model, mode): schema for (model, mode), schema in made.items()}
     schemas: Json = definitions.get("$defs", {})

@@ -15,7 +15,7 @@ from api.app import RESOURCES
 from api.http.fields import Instant, MoneyBody, Quantity, plain_decimal
 from api.http.json_bodies import read_json
 from api.http.limits import RateLimiter
-from api.http.openapi import READING_ORDER, document
+from api.http.openapi import READING_ORDER
 from api.http.operations import Operation
 from api.http.problems import CARD_NUMBER, PROBLEM_TYPES, FieldError, Problem, catalogue, problems_markdown, unavailable
 from api.http.replies import MARK_BYTES, Reply, from_stored, to_stored
@@ -26,6 +26,7 @@ from api.resources.prices import NewPrice
 from api.resources.products import NewProduct
 from domain.customers.countries import COUNTRIES
 from infra.rate_limits.buckets import Bucket, bucket_of
+from testing import documented
 from testing.growth import grows_linearly
 from tests.lengths import LENGTH
 
@@ -163,9 +164,9 @@ def test_every_code_stands_once_with_numbers_and_not_the_names_of_constants() ->
     assert [kind.title for kind in kinds if re.search("[A-Z]+_[A-Z]", kind.title)] == []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def openapi() -> dict[str, Any]:
-    return document(RESOURCES, version="test")
+    return documented.openapi()
 
 
 def test_every_operation_has_a_name_of_its_own() -> None:

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 
 from api.app import RESOURCES
-from api.http.openapi import document
 from api.http.operations import Operation
 from api.http.permissions_page import permissions_markdown
 from domain.identity.permissions import Permission, holders_of
+from testing.documented import openapi
 
 OPERATIONS = [operation for resource in RESOURCES for operation in resource.declared]
-PATHS = document(RESOURCES, version="1")["paths"]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -24,7 +23,7 @@ def test_every_operation_needs_a_permission_or_is_open(operation: Operation) -> 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_the_document_names_the_permission(operation: Operation) -> None:
-    entry = PATHS[operation.path.replace(":path}", "}")][operation.method.lower()]
+    entry = openapi()["paths"][operation.path.replace(":path}", "}")][operation.method.lower()]
     assert entry.get("x-permission") == operation.needs
     if operation.needs is not None:
         assert f"Needs the permission {operation.needs}, which" in entry["description"]

@@ -6,13 +6,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.app import RESOURCES
 from api.http.masking import HIDDEN, OWN, PERSONAL, masked, masked_reply
-from api.http.openapi import document
 from api.http.problems import NOT_FOUND, Problem
 from api.http.replies import json_reply
 from api.resources.customers import CustomerResource
 from api.resources.personal_data import FIELDS, PersonalResource
+from testing.documented import openapi
 
 ADA: dict[str, Any] = {
     "id": "cus_1",
@@ -84,7 +83,7 @@ def test_every_field_that_the_vault_keeps_is_masked() -> None:
 def test_no_answer_shows_a_person_that_masking_does_not_know() -> None:
     """A resource that begins to show an address or a telephone number is told of here."""
     telling = {"email", "phone", "address", "tax_ids"}
-    for name, schema in document(RESOURCES, version="1")["components"]["schemas"].items():
+    for name, schema in openapi()["components"]["schemas"].items():
         properties = schema.get("properties", {})
         if telling & properties.keys() and "object" in properties:
             assert properties["object"]["const"] in {*PERSONAL, *OWN}, name

@@ -8,13 +8,13 @@ import pytest
 from api.app import RESOURCES
 from api.http.changes import Change
 from api.http.fields import New
-from api.http.openapi import document
 from api.http.operations import Operation
 from api.http.resource import Resource
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.stream import Stream
 from projections.read_model import ReadModel
 from schemas.codec import encode_event
+from testing.documented import openapi
 from testing.examples.streams import payment_created
 
 OPERATIONS: Final = [operation for resource in RESOURCES for operation in resource.declared]
@@ -98,6 +98,6 @@ def test_an_event_without_metadata_carries_one_byte_for_them() -> None:
 
 
 def test_the_apis_document_bounds_every_name_of_an_object() -> None:
-    text = json.dumps(document(RESOURCES, version="test"))
+    text = json.dumps(openapi())
     assert '"propertyNames"' in text
     assert '"patternProperties"' not in text, "it leaves open what is of another form"

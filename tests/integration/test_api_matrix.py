@@ -15,7 +15,6 @@ import pytest
 
 from api.app import RESOURCES
 from api.http.dry_runs import NAME
-from api.http.openapi import document
 from api.http.operations import Operation
 from api.http.principal import PrincipalKind, principal_of
 from cli.api_keys import EVERYTHING, create_key
@@ -29,13 +28,13 @@ from domain.kernel.stream import Command
 from domain.kernel.tenant_mode import TenantMode
 from infra.ids import new_id
 from testing.api_client import Api, Client, project, running_api
+from testing.documented import openapi
 from testing.examples.streams import PERSONAL
 from testing.made_credentials import MadeCredentials
 from testing.requests import request
 from testing.services import FreshDatabase
 
 OPERATIONS = {operation.name: operation for resource in RESOURCES for operation in resource.declared}
-PATHS = document(RESOURCES, version="1")["paths"]
 OWN_TENANT, OTHER_TENANT = "acme", "other"
 NOTHING = "01m7ywe9z7e398x54gfbrtqnk7"
 """An id that nothing has, without its prefix."""
@@ -231,7 +230,7 @@ PREFIXES = {name: prefix for resource in RESOURCES for name, prefix in resource.
 async def test_what_the_matrix_allows_passes_the_edge_and_nothing_else_does(scene: Scene) -> None:
     """Without an Idempotency-Key and with a body that is none: it is refused before either is looked at."""
     passed = 0
-    for path, entries in PATHS.items():
+    for path, entries in openapi()["paths"].items():
         for method, entry in entries.items():
             operation = OPERATIONS[entry["operationId"]]
             needed = entry.get("x-permission")
