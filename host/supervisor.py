@@ -12,9 +12,10 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import aiohttp
 import psutil
@@ -57,6 +58,35 @@ class RoleState(StrEnum):
     FAILED = "failed"
 
 
+class Launched(Protocol):
+    """A process as it was launched: in a session and a group of its own, of its own id."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+
+Launch: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Awaitable[Launched]]
+"""Launches a command with an environment; what it says is added to a file."""
+
+
+async def launch_process(command: Sequence[str], environment: Mapping[str, str], log_file: Path) -> Launched:
+    """Launch a command as every supervisor does but those of most tests."""
+    with log_file.open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(environment),
+            start_new_session=True,
+        )
+
+
 class RoleProcess:
     """One process of one role; it keeps its port and its log file through restarts."""
 
@@ -71,7 +101,7 @@ class RoleProcess:
         self.state = RoleState.STARTING
         self.restarts = 0
         self.kill_is_meant = False
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: Launched | None = None
         self.started_at = 0.0
         self.log_file = Path()
         self.watcher: asyncio.Task[None] | None = None
@@ -97,8 +127,9 @@ class Supervisor:
     """Runs role processes from one event loop.
 
     `folder` holds the log files and the roster. `environment` is added to this process's own for every role;
-    `command` (for tests) replaces `tallybook run`. What happens to a role is a line in logs/supervisor.log, and is told
-    to `tell`, such as a console. Use as an async context manager: leaving it stops every role.
+    `command` and `launch` (for tests) replace `tallybook run` and how it becomes a process. What happens to a role is a
+    line in logs/supervisor.log, and is told to `tell`, such as a console. Use as an async context manager: leaving it
+    stops every role.
     """
 
     def __init__(
@@ -110,12 +141,14 @@ class Supervisor:
         stop_timeout_s: float = 20.0,
         command: Sequence[str] | None = None,
         tell: Callable[[str], None] = lambda _text: None,
+        launch: Launch = launch_process,
     ) -> None:
         self.folder = folder
         self.journal = Journal(folder / "logs" / "supervisor.log", settings.log_max_bytes, tell)
         self._settings = settings
         self._environment = dict(environment or {})
         self._stop_timeout_s = stop_timeout_s
+        self._launch = launch
         self._command = tuple(command or (sys.executable, "-m", "cli.main", "run"))
         self._roles: dict[str, RoleProcess] = {}
         self._failure: asyncio.Future[str] | None = None
@@ -227,15 +260,8 @@ class Supervisor:
         logs.mkdir(mode=0o700, exist_ok=True)
         process.log_file = logs / f"{process.name}.log"
         _roll_over(process.log_file, self._settings.log_max_bytes)
-        with process.log_file.open("ab") as log:
-            process.process = await asyncio.create_subprocess_exec(
-                *process.command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **process.environment},
-                start_new_session=True,
-            )
+        environment = {**os.environ, **process.environment}
+        process.process = await self._launch(process.command, environment, process.log_file)
         with contextlib.suppress(psutil.NoSuchProcess):
             process.started_at = psutil.Process(process.process.pid).create_time()
         process.state = RoleState.STARTING

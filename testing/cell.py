@@ -10,8 +10,10 @@ import aiohttp
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
+from host.supervisor import Launch
 from infra.ids import new_id
 from processors.invariants.findings import Invariant
+from testing.forked import fork_role
 from testing.processors_cell import Cell, open_cell, until
 from testing.requests import TENANT
 from testing.services import KafkaServer
@@ -98,10 +100,18 @@ class Whole:
 
 @contextlib.asynccontextmanager
 async def open_whole(
-    server: PostgresServer, template: str, kafka: KafkaServer, folder: Path, *, instances: int, **environment: str
+    server: PostgresServer,
+    template: str,
+    kafka: KafkaServer,
+    folder: Path,
+    launch: Launch = fork_role,
+    /,
+    *,
+    instances: int,
+    **environment: str,
 ) -> AsyncIterator[Whole]:
     """Start every role, this many processes of each."""
-    async with open_cell(server, template, kafka, folder, **environment) as cell:
+    async with open_cell(server, template, kafka, folder, launch, **environment) as cell:
         await cell.start("relay", "processors", "projections", "api", instances=instances)
         assert cell.settings.database.url is not None
         dsn = cell.settings.database.url.get_secret_value()

@@ -37,7 +37,7 @@ from gateway_adapters.port import GatewayTransaction, TransactionKind
 from gateway_adapters.registry import gateways_from
 from gateway_adapters.sandbox.adapter import SandboxAdapter
 from host.embedded.databases import PostgresServer
-from host.supervisor import Supervisor
+from host.supervisor import Launch, Supervisor
 from infra.database import Pool
 from infra.event_store.port import Outcome, SealedPerson, Writer
 from infra.ids import new_id
@@ -48,6 +48,7 @@ from infra.vault import Vault
 from processors.invariants.audit import EVERY_INVARIANT, Audited, audit
 from processors.invariants.findings import Checked, Invariant
 from projections.read_model import Projection
+from testing.forked import fork_role
 from testing.requests import TENANT, request
 from testing.services import FreshDatabase, KafkaServer, fresh_database
 from tests.integration.log_filling import domain_writer
@@ -293,21 +294,32 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
 
 @contextlib.asynccontextmanager
 async def open_cell(
-    server: PostgresServer, template: str, kafka: KafkaServer, folder: Path, **environment: str
+    server: PostgresServer,
+    template: str,
+    kafka: KafkaServer,
+    folder: Path,
+    launch: Launch = fork_role,
+    /,
+    **environment: str,
 ) -> AsyncIterator[Cell]:
     """A cell on a database of its own, with nothing but the gateway started."""
     name = uuid.uuid4().hex[:12]
     await asyncio.to_thread((folder / name).mkdir, mode=0o711)
     async with (
         fresh_database(server, template) as database,
-        _on(database, kafka, f"c{name}.", folder / name, environment) as cell,
+        _on(database, kafka, f"c{name}.", folder / name, launch, environment) as cell,
     ):
         yield cell
 
 
 @contextlib.asynccontextmanager
 async def _on(
-    database: FreshDatabase, kafka: KafkaServer, prefix: str, folder: Path, environment: Mapping[str, str]
+    database: FreshDatabase,
+    kafka: KafkaServer,
+    prefix: str,
+    folder: Path,
+    launch: Launch,
+    environment: Mapping[str, str],
 ) -> AsyncIterator[Cell]:
     base = Settings()
     variables = {
@@ -320,7 +332,8 @@ async def _on(
         "TALLYBOOK_DATABASE_POOL_MAX_CONNECTIONS": "4",
     }
     async with contextlib.AsyncExitStack() as stack:
-        supervised = Supervisor(folder / "roles", SupervisorSettings(ready_timeout_s=LIMIT_S), environment=variables)
+        limits = SupervisorSettings(ready_timeout_s=LIMIT_S)
+        supervised = Supervisor(folder / "roles", limits, environment=variables, launch=launch)
         supervisor = await stack.enter_async_context(supervised)
         gateway = (await supervisor.start("gateway"))[0]
         await supervisor.wait_ready()

@@ -1,8 +1,6 @@
 """The API as a process of its own, on a database: started, killed, started again."""
 
 import os
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +11,7 @@ import psutil
 from host.embedded.process import free_port
 from testing.api_client import MASTER_KEY
 from testing.certificates import MadeCertificate
+from testing.forked import Forked, Streams
 
 START_TIMEOUT_S = 120.0
 POLL_S = 0.05
@@ -43,7 +42,7 @@ class ApiProcess:
             **({} if certificate is None else certificate.settings(folder)),
             **settings,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
@@ -54,12 +53,10 @@ class ApiProcess:
                 raise RuntimeError(f"the API did not start:\n{self._log.read_text()[-4000:]}")
             time.sleep(POLL_S)
 
-    def launch(self) -> "subprocess.Popen[bytes]":
+    def launch(self) -> Forked:
         """Start it and wait for nothing: it may never be ready."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", "run", self._role], env=self._environment, stdout=log, stderr=log
-            )
+        streams = Streams(Path(os.devnull), self._log, self._log)
+        self._process = Forked(self._environment, ("run", self._role), streams)
         return self._process
 
     def _is_ready(self) -> bool:
@@ -76,7 +73,7 @@ class ApiProcess:
         self._process.kill()
         self._process.wait()
 
-    def stop(self) -> int:
+    def stop(self) -> int | None:
         """Ask it to finish (SIGTERM); its exit code."""
         assert self._process is not None, "it was started"
         self._process.terminate()

@@ -11,6 +11,7 @@ import pytest
 from api.http.callers import own_origin
 from host.embedded.databases import PostgresServer
 from host.embedded.postgres import EmbeddedPostgres
+from host.supervisor import launch_process
 from infra.database import Role, open_pool
 from infra.identity.opening import open_identity
 from testing.cell import open_whole
@@ -32,6 +33,7 @@ async def scene(
             template_database,
             kafka_server,
             services_folder,
+            launch_process,  # their command lines are looked at
             instances=1,
             # All that anybody can ever have the roles log.
             TALLYBOOK_TELEMETRY_LOG_LEVEL="debug",
