@@ -115,7 +115,7 @@ class Endpoint:
             body = model.model_validate_json(raw)
         except ValidationError as error:
             refuse_card_numbers_in_body(raw, value, self._opaque, max_chars=REFUSED_BODY_MAX_CHARS)
-            raise invalid_body(error, value) from None
+            raise invalid_body(error, value, model) from None
         refuse_card_numbers_in_body(raw, value, self._opaque)
         return body, value
 

@@ -145,6 +145,14 @@ class PositiveMoney(MoneyBody):
     amount: Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
 
 
+class NonNegativeMoney(MoneyBody):
+    """An amount of zero or more."""
+
+    model_config = ConfigDict(title="NonNegativeMoney")
+
+    amount: Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
+
+
 class MoneyResource(TypedDict):
     """An amount in minor units of a currency."""
 

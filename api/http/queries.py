@@ -48,7 +48,7 @@ class QueryEndpoint(Endpoint):
             sent = _parameters(pairs, self._multiple)
             asked = parameters.model_validate(sent)
         except ValidationError as error:
-            raise invalid_body(error, sent) from None
+            raise invalid_body(error, sent, parameters) from None
         await await_position(
             self._parts.positions,
             exchange.headers,

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, get_args
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from pydantic_core.core_schema import ErrorType
 
+from api.http.known_names import in_place_of_unknown, of_an_object
 from api.http.problems import MALFORMED_JSON, FieldError, Problem, invalid
 from domain.kernel.refusal import Refusal
 
@@ -40,14 +41,14 @@ def told_by_type(*members: type[BaseModel]) -> Any:
     return Field(discriminator=DISCRIMINATOR)
 
 
-def invalid_body(error: ValidationError, sent: object) -> Problem:
-    """The problem of a body or query that is not valid. `sent` is what was parsed: each error is told where it lies
-    there, and what the parser says beyond that is left out.
+def invalid_body(error: ValidationError, sent: object, model: type[BaseModel]) -> Problem:
+    """The problem of a body or query that is not valid as the model. `sent` is what was parsed: each error is told
+    where it lies there, and what the parser says beyond that is left out.
     """
     found = error.errors(include_url=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         return Problem(MALFORMED_JSON)
-    told = (_said(entry["loc"], entry["type"], entry["msg"], entry.get("ctx", {}), sent) for entry in found)
+    told = (_said(entry["loc"], entry["type"], entry["msg"], entry.get("ctx", {}), sent, model) for entry in found)
     strays = (
         stray for entry in found if entry["type"] == "union_tag_not_found" for stray in _strays(entry["loc"], sent)
     )
@@ -63,7 +64,7 @@ def _strays(loc: Sequence[int | str], sent: object) -> Iterator[FieldError]:
 
 
 def _said(
-    loc: Sequence[int | str], kind: str, message: str, context: Mapping[str, Any], sent: object
+    loc: Sequence[int | str], kind: str, message: str, context: Mapping[str, Any], sent: object, model: type[BaseModel]
 ) -> FieldError | None:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         loc = (*loc, DISCRIMINATOR)
@@ -73,7 +74,15 @@ def _said(
     if kind == "too_short" and isinstance(place.value, Sized) and len(place.value) >= context["min_length"]:
         return None  # the parser counts the good items alone, and has said what is wrong with the others
     code, sentence = _SAYINGS.get(kind, ("not_valid", "Is not valid here"))
-    return FieldError(place.param, code, sentence if isinstance(sentence, str) else sentence(context))
+    told = sentence if isinstance(sentence, str) else sentence(context)
+    return FieldError(place.param, code, told + _names_told(loc, kind, model))
+
+
+def _names_told(loc: Sequence[int | str], kind: str, model: type[BaseModel]) -> str:
+    """Which names there are, where the lack of one is what is wrong."""
+    if kind == "extra_forbidden":
+        return in_place_of_unknown(model, loc)
+    return of_an_object(model, loc) if _SAYINGS.get(kind) == _OBJECT else ""
 
 
 class _Place(NamedTuple):

@@ -14,6 +14,7 @@ from api.http.fields import (
     Line,
     MoneyBody,
     New,
+    NonNegativeMoney,
     PositiveMoney,
     Quantity,
     ShortText,
@@ -63,7 +64,7 @@ class InvoiceToImport(New):
     ]
     currency: Currency
     lines: Annotated[tuple[ImportedLine, ...], Field(min_length=1, max_length=MAX_INVOICE_LINES)]
-    amount_paid: Annotated[PositiveMoney | None, Field(description="What of it was paid there.")] = None
+    amount_paid: Annotated[NonNegativeMoney | None, Field(description="What of it was paid there.")] = None
     issued_at: Instant
     due_at: Instant
     paid_at: Annotated[Instant | None, Field(description="When the last of it was paid; else when it was issued.")] = (
@@ -145,7 +146,7 @@ async def import_invoice(_call: Call, body: InvoiceToImport) -> Intention:
             number=body.number,
             currency=CurrencyCode(body.currency),
             lines=lines,
-            amount_paid=None if body.amount_paid is None else body.amount_paid.value,
+            amount_paid=body.amount_paid.value if body.amount_paid is not None and body.amount_paid.amount else None,
             issued_at=body.issued_at,
             due_at=body.due_at,
             paid_at=body.paid_at,

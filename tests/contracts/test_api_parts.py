@@ -275,7 +275,7 @@ def test_a_country_is_one_of_iso_3166(country: str) -> None:
 def test_the_form_of_a_tax_category_is_told() -> None:
     with pytest.raises(ValidationError) as refused:
         NewProduct.model_validate({"name": "P", "tax_category": "Software (SaaS)"})
-    (error,) = invalid_body(refused.value, {"name": "P", "tax_category": "Software (SaaS)"}).errors
+    (error,) = invalid_body(refused.value, {"name": "P", "tax_category": "Software (SaaS)"}, NewProduct).errors
     assert "lower-case letters and digits" in error.message
 
 
@@ -300,7 +300,7 @@ def test_only_what_has_a_key_is_to_be_repeated_with_it() -> None:
 def test_a_currency_in_lower_case_is_told_how_it_is_written(sent: str) -> None:
     with pytest.raises(ValidationError) as refused:
         MoneyBody.model_validate({"amount": 1, "currency": sent})
-    (error,) = invalid_body(refused.value, {"amount": 1, "currency": sent}).errors
+    (error,) = invalid_body(refused.value, {"amount": 1, "currency": sent}, MoneyBody).errors
     assert error == FieldError("currency", "unknown_currency", "Currency codes are in upper case: USD")
 
 
@@ -309,7 +309,7 @@ def test_what_is_wrong_is_said_without_what_was_sent() -> None:
     sent = {"plan": "x", "model": {"type": "4242424242424242"}}
     with pytest.raises(ValidationError) as refused:
         NewPrice.model_validate(sent)
-    errors = {error.param: error for error in invalid_body(refused.value, sent).errors}
+    errors = {error.param: error for error in invalid_body(refused.value, sent, NewPrice).errors}
     assert errors["plan"] == FieldError(
         "plan", "wrong_form", "Must be an id as Tallybook gave it: plan_ and 26 lower-case letters and digits"
     )
@@ -321,7 +321,7 @@ def refused_fields(model: type[BaseModel], sent: object) -> list[tuple[str, str]
     """The fields that an error tells of, each with its code."""
     with pytest.raises(ValidationError) as refused:
         model.model_validate_json(json.dumps(sent))
-    return [(error.param, error.code) for error in invalid_body(refused.value, sent).errors]
+    return [(error.param, error.code) for error in invalid_body(refused.value, sent, model).errors]
 
 
 def test_what_is_wrong_is_told_by_the_path_in_the_body_that_was_sent() -> None:

@@ -69,6 +69,16 @@ async def test_a_number_of_ours_is_not_imported_and_says_what_to_do(client: Clie
     assert (taken.status_code, taken.json()["code"]) == (422, "number_series_imported")
 
 
+async def test_nothing_was_paid_of_it_there_may_be_said_as_zero(client: Client) -> None:
+    ada = await buyer(client)
+    unpaid = await client.made("/v1/invoices/import", billed_there(ada, "OLD-1", amount_paid=eur(0)))
+    silent = await client.made("/v1/invoices/import", billed_there(ada, "OLD-2"))
+    told = ("status", "amount_due", "amount_paid", "paid_at")
+    assert [unpaid[name] for name in told] == [silent[name] for name in told] == ["open", eur(11_900), eur(0), None]
+    below = await client.send("POST", "/v1/invoices/import", json=billed_there(ada, "OLD-3", amount_paid=eur(-1)))
+    assert (below.status_code, below.json()["param"]) == (422, "amount_paid.amount")
+
+
 @pytest.mark.parametrize("turn", range(4))
 async def test_an_import_and_a_series_that_would_print_its_number_race(api: Api, client: Client, turn: int) -> None:
     """Through two processes' writers, both ways round: one of them is refused, whichever comes first."""
