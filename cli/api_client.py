@@ -30,7 +30,8 @@ class ApiError(Exception):
         self.status = status
         self.code = str(problem.get("code", ""))
         self.errors: list[Resource] = problem.get("errors", [])
-        super().__init__(f"{request}: {status} {self.code}: {problem.get('detail', '')}")
+        detail = str(problem.get("detail", "")).rstrip(".")
+        super().__init__(f"{request}: {status} {self.code}: {detail}")
 
 
 class TryAgain(ApiError):
@@ -95,6 +96,12 @@ class ApiClient:
     async def __aexit__(self, *_: object) -> None:
         assert self._session is not None, "entered"
         await self._session.close()
+
+    async def reach(self) -> None:
+        """See that a server answers, asked once. Raises aiohttp.ClientConnectionError, and TimeoutError."""
+        assert self._session is not None, "use it as a context manager"
+        async with self._session.get("/health/live"):
+            pass
 
     async def post(
         self, path: str, body: Mapping[str, Any] | Sequence[Any] | None, *, key: str, dry_run: bool = False

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from cli.operators_commands import Issue, connected, issuing
-from cli.output import AnswerIsNo, AsJson, console_for, print_json
+from cli.output import AnswerIsNo, AsJson, console_for, print_json, shown
 from cli.texts import checked_line
 from domain.identity.api_key import (
     CELLS_LIMITS,
@@ -136,7 +136,7 @@ def new_key(
         key = asyncio.run(create_key(owner_dsn(settings), settings, tenant_id=tenant_id, terms=terms))
     except NoSuchTenant:
         raise no_such_tenant(tenant_id) from None
-    show_key(tenant_id, key, as_json=as_json)
+    show_key(tenant_id, key, terms, as_json=as_json)
 
 
 def revoke(
@@ -183,11 +183,16 @@ def no_such_tenant(tenant_id: str) -> AnswerIsNo:
     )
 
 
-def show_key(tenant_id: str, key: NewKey, *, as_json: bool) -> None:
-    """Tell a key, this once."""
+def show_key(tenant_id: str, key: NewKey, terms: KeyTerms, *, as_json: bool) -> None:
+    """Tell a key, this once, and until when it works."""
     if as_json:
-        print_json({"tenant_id": tenant_id, "key_id": key.key_id, "api_key": key.secret})
+        print_json(
+            {"tenant_id": tenant_id, "key_id": key.key_id, "api_key": key.secret, "expires_at": terms.expires_at}
+        )
         return
     console = console_for(as_json=False)
-    console.print(f"API key [bold]{key.key_id}[/bold]; it is shown once and not stored:", soft_wrap=True)
+    lasts = (
+        "until it is revoked" if terms.expires_at is None else f"until {shown(terms.expires_at)} (--days says how long)"
+    )
+    console.print(f"API key [bold]{key.key_id}[/bold] works {lasts}; it is shown once and not stored:", soft_wrap=True)
     console.print(key.secret, highlight=False, soft_wrap=True)

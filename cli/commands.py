@@ -8,7 +8,8 @@ from cli.deferred import Deferred, Entry
 
 SERVERS: Final = "Servers and roles"
 PROOF: Final = "Audit, replay and repair"
-SETTINGS: Final = "Settings"
+TENANTS: Final = "Tenants, people and their data"
+REFERENCE: Final = "Reference"
 
 COMMANDS: Final = (
     Entry(
@@ -60,32 +61,32 @@ COMMANDS: Final = (
     Entry(
         "settings",
         "cli.reference:show_settings",
-        SETTINGS,
+        REFERENCE,
         "Show every environment variable that Tallybook reads, with its default, its unit and its meaning.",
     ),
     Entry(
         "openapi",
         "cli.reference:show_openapi",
-        SETTINGS,
+        REFERENCE,
         "Print the API's OpenAPI 3.1 document, for generators of clients; no server is needed. It is JSON as it is.",
     ),
-    Entry("tenants", "cli.tenants:app", SETTINGS, "Tenants and their API keys."),
-    Entry("users", "cli.users:app", SETTINGS, "People who sign in."),
+    Entry("tenants", "cli.tenants:app", TENANTS, "Tenants and their API keys."),
+    Entry("users", "cli.users:app", TENANTS, "People who sign in."),
     Entry(
         "import",
         "cli.import_command:import_file",
-        SETTINGS,
+        TENANTS,
         "Bring in customers, subscriptions, invoices and payments of another system, from a file.",
     ),
     Entry("usage", "cli.usage:app", SETTINGS, "Usage events: from a file, and as they come in."),
     Entry(
         "export",
         "cli.export_command:export",
-        SETTINGS,
+        TENANTS,
         "Write a whole table into a file, as CSV or Parquet: everything as of one moment.",
     ),
-    Entry("reporting", "cli.reporting:app", SETTINGS, "The SQL views that BI tools read, and their logins."),
-    Entry("auth", "cli.auth:app", SETTINGS, "The keys that sign access tokens, and the auth log."),
+    Entry("reporting", "cli.reporting:app", TENANTS, "The SQL views that BI tools read, and their logins."),
+    Entry("auth", "cli.auth:app", TENANTS, "The keys that sign access tokens, and the auth log."),
     Entry("audit", "cli.audit:app", PROOF, "Proof that nothing was lost, doubled or changed."),
     Entry("dead-letters", "cli.dead_letters:app", PROOF, "Records that a consumer gave up on."),
     Entry("relay", "cli.relay:app", PROOF, "The relay that publishes the log to Kafka."),

@@ -3,8 +3,10 @@
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,12 +19,15 @@ from cli.key_file import key_in
 from cli.output import AnswerIsNo, AsJson, console_for, print_failure, print_json
 from host.until_stopped import run_until_stopped
 from infra.settings import load_settings
+from projections.reports.catalogue import REPORTS
 
 STOPPED: Final = 130
 """Exit code of what Ctrl-C ended, as shells have it."""
 STOPPED_WORDS: Final = "Stopped; nothing was written."
 UNFINISHED: Final = ".part"
 FORMATS: Final = ("csv", "parquet")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+RESOURCES: Final = tuple(report.name.replace("_", "-") for report in REPORTS)
 
 
 @dataclass(slots=True)
@@ -60,12 +65,15 @@ class RowCounter:
 
 
 def export(
-    resource: Annotated[str, typer.Argument(help="What to export, such as invoices or invoice-lines.")],
+    resource: Annotated[str, typer.Argument(help=f"What to export: {', '.join(RESOURCES)}.")],
     *,
     key_file: Annotated[Path, typer.Option(help="A file that holds an API key of the scope `read`.")],
     file_format: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
     out: Annotated[Path | None, typer.Option(help="The file; without it RESOURCE.csv or .parquet here.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only what was created from then on: 2026-01-01T00:00:00Z.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only what was created from then on: 2026-01-01, in UTC, or 2026-01-01T00:00:00Z."),
+    ] = None,
     until: Annotated[str | None, typer.Option(help="Only what was created before then.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Escape no formulas: for programs, not spreadsheets.")] = False,
     url: Annotated[str | None, typer.Option(help="Where the API is; else where the settings have it.")] = None,
@@ -74,18 +82,20 @@ def export(
     """Write a whole table into a file, as CSV or Parquet: everything as of one moment.
 
     The file appears once it is whole; what is broken off, by Ctrl-C or by the network, leaves nothing.
-    [dim]Example:[/dim] [cyan]tallybook export invoices --key-file acme.key --since 2026-01-01T00:00:00Z[/cyan], or
+    [dim]Example:[/dim] [cyan]tallybook export invoices --key-file acme.key --since 2026-01-01[/cyan], or
     [cyan]tallybook export invoice-lines --format parquet --out lines.parquet --key-file acme.key[/cyan]
     """
     if file_format not in FORMATS:
         raise typer.BadParameter(f"{file_format} is none of {', '.join(FORMATS)}.", param_hint="--format")
-    api = load_settings().api
     name = resource.replace("_", "-")
+    if name not in RESOURCES:
+        raise typer.BadParameter(f"{resource} is none of {', '.join(RESOURCES)}.", param_hint="RESOURCE")
+    api = load_settings().api
     target = out or Path(f"{resource}.{file_format}")
     parameters = {"format": file_format, **({"formulas": "plain"} if plain else {})}
     prefix = "effective_at" if name.startswith("ledger-") else "created"
-    parameters |= {f"{prefix}[gte]": since} if since else {}
-    parameters |= {f"{prefix}[lt]": until} if until else {}
+    parameters |= {f"{prefix}[gte]": _instant(since, "--since")} if since else {}
+    parameters |= {f"{prefix}[lt]": _instant(until, "--until")} if until else {}
     client = ApiClient(
         url or f"{api.scheme}://{api.host}:{api.port}",
         key_in(key_file),
@@ -116,6 +126,21 @@ def export(
         )
     else:
         console_for(as_json=False).print(f"{target}: {written.rows} rows, {written.length} bytes.", soft_wrap=True)
+
+
+def _instant(given: str, option: str) -> str:
+    """A time as the API takes it; a day begins at midnight in UTC."""
+    try:
+        if _DAY.fullmatch(given):
+            return f"{date.fromisoformat(given)}T00:00:00Z"
+        if datetime.fromisoformat(given).tzinfo is not None:
+            return given
+    except ValueError:
+        pass
+    raise typer.BadParameter(
+        f"{given} is neither a day, such as 2026-01-31, nor a time with its offset, such as 2026-01-31T00:00:00Z.",
+        param_hint=option,
+    )
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What can go wrong around a command, in words that say what to do. A fault of Tallybook's own keeps its traceback."""
 
 import asyncpg
+from aiohttp import ClientConnectionError
 from aiokafka.errors import KafkaError
 
 from gateway_adapters.port import GatewayUnavailable
@@ -42,6 +43,10 @@ def explain(error: BaseException) -> str | None:
             return f"Kafka cannot be reached: {words}. {_CHECK_KAFKA if _configured().kafka.bootstrap else _WAIT}"
         case GatewayUnavailable():
             return f"The payment gateway cannot be read: {words}. Start it, or name it with TALLYBOOK_GATEWAY_URL."
+        case ClientConnectionError():
+            return (
+                f"The API cannot be reached: {words}. `tallybook status` shows what runs here; --url says where else."
+            )
         case ConnectionError() | TimeoutError():
             return f"A server cannot be reached: {words or 'it does not answer'}. `tallybook status` shows what runs."
         case OSError():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
+import stamina.instrumentation
 import typer
 
 from cli.api_client import ApiClient, ApiError
@@ -51,8 +52,7 @@ def import_file(
     [dim]Example:[/dim] [cyan]tallybook import customers crm.csv --key-file acme.key --dry-run[/cyan], or
     [cyan]tallybook import invoices open.ndjson --key-file acme.key --url https://billing.example.com[/cyan]
     """
-    settings = load_settings()
-    api = settings.api
+    api = load_settings().api
     asked = _Asked(
         kind=kind,
         file=file,
@@ -108,8 +108,10 @@ async def _run(asked: _Asked, before: Reached) -> Reached:
 
     loop.add_signal_handler(signal.SIGINT, stopping)
     errors = Errors(asked.file, before.errors_bytes)
-    with import_bar(before.lines, "Trying" if asked.is_dry else "Importing") as tell:
-        async with ApiClient(asked.url, asked.key, certificate_file=asked.certificate_file) as api:
+    async with ApiClient(asked.url, asked.key, certificate_file=asked.certificate_file) as api:
+        await api.reach()
+        _tell_once_of_waiting(asked.url)
+        with import_bar(before.lines, "Trying" if asked.is_dry else "Importing") as tell:
             run = Import(api, asked.kind, asked.file, is_dry=asked.is_dry)
             reached = await run.run(before, errors, tell=tell, stop=stop)
     if not asked.is_dry and reached.is_whole:
@@ -117,6 +119,18 @@ async def _run(asked: _Asked, before: Reached) -> Reached:
     if not reached.failed:
         errors_file(asked.file).unlink(missing_ok=True)
     return reached
+
+
+def _tell_once_of_waiting(url: str) -> None:
+    """Say so when the API does not answer any more, once, and not of each time that it is asked again."""
+    told: set[str] = set()
+
+    def tell(_retry: stamina.instrumentation.RetryDetails) -> None:
+        if url not in told:
+            console_for(as_json=True).print(f"{url} does not answer; it is asked again.", soft_wrap=True)
+        told.add(url)
+
+    stamina.instrumentation.set_on_retry_hooks([tell])
 
 
 def _report(asked: _Asked, reached: Reached, *, before: int, as_json: bool) -> None:
@@ -137,7 +151,8 @@ def _report(asked: _Asked, reached: Reached, *, before: int, as_json: bool) -> N
     else:
         console = console_for(as_json=False)
         would = "would be imported" if asked.is_dry else "imported"
-        console.print(f"{reached.lines} lines: {reached.imported} {would}, {reached.failed} not.", soft_wrap=True)
+        lines = "1 line" if reached.lines == 1 else f"{reached.lines} lines"
+        console.print(f"{lines}: {reached.imported} {would}, {reached.failed} not.", soft_wrap=True)
         if reached.failed:
             console.print(
                 f"{errors_file(asked.file)} says why. Mend those lines and run it again: no other is done twice.",

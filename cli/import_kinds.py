@@ -163,7 +163,7 @@ class Kind:
         try:
             self.body.model_validate_json(json.dumps(tried))
         except ValidationError as error:
-            for each in invalid_body(error, tried).errors:
+            for each in invalid_body(error, tried, self.body).errors:
                 # A name that nobody knows may be somebody's own, in a file whose columns are mixed up.
                 where, _, name = each.param.rpartition(".")
                 known = each.code != _UNKNOWN or name in self.fields

@@ -120,15 +120,11 @@ def create(
     if not _TENANT.fullmatch(tenant_id):
         raise typer.BadParameter("A tenant's id is 2 to 63 lower-case letters, digits and hyphens, such as acme-eu.")
     settings = reached_settings(kafka=False)
+    terms = ending(EVERYTHING, settings, days)
     try:
         made = asyncio.run(
             create_tenant(
-                owner_dsn(settings),
-                settings,
-                tenant_id=tenant_id,
-                name=name or tenant_id,
-                mode=mode,
-                terms=ending(EVERYTHING, settings, days),
+                owner_dsn(settings), settings, tenant_id=tenant_id, name=name or tenant_id, mode=mode, terms=terms
             )
         )
     except TenantIdIsReserved:
@@ -138,7 +134,7 @@ def create(
             f"There is a tenant {tenant_id} already; nothing was made. "
             f"`tallybook tenants create-key {tenant_id}` makes another key for it."
         ) from None
-    show_key(tenant_id, made.key, as_json=as_json)
+    show_key(tenant_id, made.key, terms, as_json=as_json)
 
 
 app.command("create-key")(new_key)

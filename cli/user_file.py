@@ -109,7 +109,7 @@ def _checked(lines: Iterator[tuple[int, object]]) -> tuple[Sequence[FileUser], S
 
 
 def _told(error: ValidationError, entry: object) -> Iterator[str]:
-    for each in invalid_body(error, entry).errors:
+    for each in invalid_body(error, entry, _Entry).errors:
         if not each.param:
             yield "It is no JSON object"
         elif each.param in COLUMNS:

@@ -75,7 +75,7 @@ async def test_nothing_was_paid_of_it_there_may_be_said_as_zero(client: Client) 
     silent = await client.made("/v1/invoices/import", billed_there(ada, "OLD-2"))
     told = ("status", "amount_due", "amount_paid", "paid_at")
     assert [unpaid[name] for name in told] == [silent[name] for name in told] == ["open", eur(11_900), eur(0), None]
-    below = await client.send("POST", "/v1/invoices/import", json=billed_there(ada, "OLD-3", amount_paid=eur(-1)))
+    below = await client.post("/v1/invoices/import", billed_there(ada, "OLD-3", amount_paid=eur(-1)))
     assert (below.status_code, below.json()["param"]) == (422, "amount_paid.amount")
 
 

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from cli.deferred import flowing
 from cli.failures import explain
 from cli.main import app
 from cli.output import print_rows
@@ -41,6 +42,56 @@ def test_every_command_explains_itself_with_an_example(command: tuple[str, ...])
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_answers_programs_in_json(command: tuple[str, ...]) -> None:
     assert "--json" in runner.invoke(app, [*command, "--help"]).output
+
+
+def test_a_help_is_broken_where_the_terminal_ends_and_its_example_stands_alone() -> None:
+    assert (
+        flowing("""Do it.
+
+    Long in
+    the source.
+    [dim]Example:[/dim] [cyan]one[/cyan], or
+    [cyan]two[/cyan]
+    """)
+        == "Do it.\n\nLong in the source.\n\n[dim]Example:[/dim] [cyan]one[/cyan], or [cyan]two[/cyan]"
+    )
+    told = runner.invoke(app, ["tenants", "create-key", "--help"], env={"COLUMNS": "300"}).output
+    assert "what each scope holds. An end given here is also its successors'." in told
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["nonsense"], ["nonsense is none of customers", "invoice-lines", "mrr-movements"]),
+        (["invoices", "--since", "yesterday"], ["--since", "2026-01-31T00:00:00Z"]),
+        (["invoices", "--until", "2026-02-30"], ["--until", "a day, such as 2026-01-31"]),
+        (["invoices", "--until", "2026-02-01T00:00:00"], ["--until", "with its offset"]),
+    ],
+)
+def test_an_export_that_cannot_be_is_told_before_anybody_is_asked(
+    tmp_path: Path, options: list[str], words: list[str]
+) -> None:
+    key = tmp_path / "acme.key"
+    key.write_text("tbk_test_x", encoding="utf-8")
+    arguments = ["export", *options, "--key-file", str(key), "--url", "http://127.0.0.1:1"]
+    result = runner.invoke(app, arguments, env={"COLUMNS": "1000"})
+    assert result.exit_code == 2
+    assert all(word in result.output for word in words), result.output
+
+
+@pytest.mark.parametrize("command", [("import", "customers", "a.csv"), ("export", "customers")])
+def test_an_api_that_is_not_there_is_told_at_once_and_in_words(
+    environment: dict[str, str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "acme.key").write_text("tbk_test_x", encoding="utf-8")
+    (tmp_path / "a.csv").write_text("external_id,currency\nA-1,EUR\n", encoding="utf-8")
+    arguments = [str(tmp_path / part) if part.endswith(".csv") else part for part in command]
+    options = ["--key-file", str(tmp_path / "acme.key"), "--url", "http://127.0.0.1:1"]
+    result = tallybook(environment, *arguments, *options)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: The API cannot be reached:")
+    assert "--url" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_the_openapi_document_is_printed_without_any_server() -> None:
@@ -215,6 +266,12 @@ def test_a_tenant_is_made_once_and_its_ids_are_shown_whole(
     assert "tallybook tenants create-key acme" in " ".join(again.stderr.split())
     listed = json.loads(tallybook(reached, "tenants", "list", "--json").stdout)
     assert [row["key_id"] for row in listed] == [made["key_id"]], "the second try made no key"
+    assert made["expires_at"] == listed[0]["expires_at"]
+    assert made["expires_at"], "a key ends, unless somebody says otherwise"
+    for_good = tallybook(reached, "tenants", "create-key", "acme", "--days", "0").stdout
+    assert "works until it is revoked" in for_good
+    for_a_day = tallybook(reached, "tenants", "create-key", "acme", "--expires-at", "2126-01-31T00:00:00Z").stdout
+    assert "works until 2126-01-31T00:00:00Z" in for_a_day
     piped = tallybook(reached, "tenants", "list").stdout
     assert made["key_id"] in piped
     assert "Acme Limited" in piped
