@@ -98,7 +98,7 @@ async def _summary(
 
     figures: list[Resource] = (await api.get("/v1/stats/dashboard", fresh=True))["figures"]
     balance = await api.get("/v1/ledger/trial-balance", fresh=True)
-    taxes = await api.get("/v1/reports/tax", {"first_day": STARTS_AT[:10], "last_day": ENDS_AT[:10]}, fresh=True)
+    taxes = await api.get("/v1/reports/tax", {"from": STARTS_AT[:10], "to": ENDS_AT[:10]}, fresh=True)
     ageing = [await api.get("/v1/reports/ageing", {"as_of": day}, fresh=True) for day in expected_month(rows).ages_on]
     health = await _settled_health(api)
     print_table(on, _cycles_table(month))

@@ -23,8 +23,8 @@ REPORT: Final = Operations(tag="reports", about="What a tenant reports.", seen_w
 class TaxReportParameters(Parameters):
     """Which days (UTC), both ends included."""
 
-    first_day: Annotated[Day, Field(description="The period's first day.")]
-    last_day: Annotated[Day, Field(description="Its last day.")]
+    first_day: Annotated[Day, Field(alias="from", description="The period's first day.")]
+    last_day: Annotated[Day, Field(alias="to", description="Its last day.")]
 
     @field_validator("last_day")
     @classmethod

@@ -81,7 +81,7 @@ async def _books(api: ApiClient, figures: FiguresSoFar) -> None:
 
 
 async def _taxes(api: ApiClient, first: date, last: date, figures: FiguresSoFar) -> None:
-    days = {"first_day": first.isoformat(), "last_day": last.isoformat()}
+    days = {"from": first.isoformat(), "to": last.isoformat()}
     for row in (await api.get("/v1/reports/tax", days, fresh=True))["rows"]:
         treated = row["jurisdiction"], row["treatment"], row["percent"] or ""
         of = (month_of(first.isoformat()), row["tax"]["currency"], "tax of", *treated)

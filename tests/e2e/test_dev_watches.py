@@ -21,6 +21,7 @@ from host.embedded.process import free_port
 from host.roster import read_roster
 from testing.services import session_folder
 
+ROOT: Final = Path(__file__).parents[2]
 READY_LIMIT_S: Final = 180.0
 SEEN_LIMIT_S: Final = 60.0
 """How long a test waits for what health should tell much sooner: this machine may be busy with anything."""
@@ -65,11 +66,15 @@ class Dev:
                 return role.pid
         return int(re.findall(rf"{name} (?:on .*\(|runs again, )pid (\d+)", self.said)[-1])
 
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return str(re.findall(r"http://127\.0\.0\.1:\d+", self.said)[0])
+
     async def parts(self) -> Parts:
         """What /health says, by part; nothing while the API does not answer."""
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            url = re.findall(r"http://127\.0\.0\.1:\d+", self.said)[0]
-            async with self.http.get(f"{url}/health") as answer:
+            async with self.http.get(f"{self.url}/health") as answer:
                 return {part["name"]: part for part in (await answer.json())["parts"]}
         return {}
 
@@ -188,6 +193,56 @@ async def test_everything_tells_of_itself(dev: Dev) -> None:
         assert parts[name]["ok"], parts[name]
     # Kafka knows of a group only once it has joined.
     await dev.until_health(lambda parts: "lag_events" in parts.get("processors-0: sagas", {}), "no lag of the sagas")
+
+
+async def as_written(dev: Dev, page: str, folder: Path) -> list[Any]:
+    """What the commands of a page of the documentation answer, typed one after another into one shell."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "curl" in block]
+    script = "\n".join(blocks).replace("http://127.0.0.1:8080", dev.url).replace("/tmp/", f"{folder}/")
+    shell = await asyncio.create_subprocess_exec(
+        "bash",
+        *("-eu", "-o", "pipefail", "-c", script),
+        env={**os.environ, "TALLYBOOK_DATA_DIR": str(dev.folder)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await shell.communicate()
+    assert shell.returncode == 0, said.decode()
+    answers = [json.loads(line) for line in said.decode().splitlines()]
+    assert not [answer for answer in answers if "code" in answer]
+    return answers
+
+
+async def test_the_three_requests_of_the_readme_run_as_they_stand(dev: Dev, tmp_path: Path) -> None:
+    await dev.until_well()
+    ada, payment, balance, products, found = await as_written(dev, "README.md", tmp_path)
+    assert (ada["object"], payment["amount"]) == ("customer", {"amount": 4200, "currency": "USD"})
+    assert balance["balanced"]
+    assert "Team" in {product["name"] for product in products["data"]}
+    assert ada["id"] in {hit["id"] for hit in found["data"]}
+
+
+async def test_the_guide_to_a_first_subscription_runs_as_it_stands(dev: Dev, tmp_path: Path) -> None:
+    await dev.until_well()
+    answers = await as_written(dev, "docs/guides/first-subscription.md", tmp_path)
+    objects = {answer["object"]: answer for answer in answers}
+    assert objects["invoice_preview"]["invoice"]["total"] == {"amount": 16_899, "currency": "EUR"}
+    assert [invoice["total"]["amount"] for invoice in objects["list"]["data"]] == [16_899]
+    asked = objects["subscription_change_preview"]["invoice"]["total"]
+    # 8 × 9.995 for 21 of the 31 days from the 15th on.
+    assert objects["invoice_explanation"]["total"] == asked == {"amount": 5_417, "currency": "EUR"}
+    lines = objects["statement"]["lines"]["data"]
+    assert [(line["type"], line["debit"]["amount"], line["credit"]["amount"]) for line in lines] == [
+        ("invoice", 16_899, 0),
+        ("payment", 0, 16_899),
+        ("invoice", 5_417, 0),
+        ("payment", 0, 5_417),
+        ("credit_note", 0, 1_000),
+        ("refund", 1_000, 0),
+        ("invoice", 0, 14_020),
+    ]
+    assert objects["trial_balance"]["balanced"]
 
 
 @pytest.mark.parametrize("role", ["processors-0", "projections-0", "relay-0"])

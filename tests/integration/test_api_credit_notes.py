@@ -105,13 +105,13 @@ async def test_vector_25_each_line_is_credited_with_its_tax_and_the_report_is_th
     one = await credited(client, billed, lines=[{"line": first}])
     assert (one["total"], one["total_tax"], one["number"]) == (eur(8_200), eur(1_367), "CN-000001")
     await project(api.database, api.parts.settings)
-    (row,) = (await shown(client, "/v1/reports/tax?first_day=2020-01-01&last_day=2199-01-01"))["rows"]
+    (row,) = (await shown(client, "/v1/reports/tax?from=2020-01-01&to=2199-01-01"))["rows"]
     assert (row["taxable"], row["tax"]) == (eur(6_833), eur(1_366))
     other = await credited(client, billed, lines=[{"line": second}])
     assert (other["total"], other["number"]) == (eur(8_199), "CN-000002")
     assert owed(await shown(client, f"/v1/invoices/{billed['id']}")) == ("paid", 16_399, 0, 0)
     await project(api.database, api.parts.settings)
-    (row,) = (await shown(client, "/v1/reports/tax?first_day=2020-01-01&last_day=2199-01-01"))["rows"]
+    (row,) = (await shown(client, "/v1/reports/tax?from=2020-01-01&to=2199-01-01"))["rows"]
     assert (row["taxable"], row["tax"]) == (eur(0), eur(0))
     posted: Counter[str] = Counter()
     for entry in (await shown(client, "/v1/ledger/entries?account=tax_payable"))["data"]:

@@ -120,7 +120,7 @@ async def test_credited_it_owes_less_and_its_tax_stays_where_it_was_booked(api: 
     assert (shown["amount_due"], shown["amount_credited"]) == (eur(0), eur(8_000))
     assert (await client.get(f"/v1/customers/{customer}")).json()["balance"] == eur(1_100)
     await project(api.database, api.parts.settings)
-    report = (await client.get("/v1/reports/tax?first_day=2020-01-01&last_day=2199-01-01")).json()
+    report = (await client.get("/v1/reports/tax?from=2020-01-01&to=2199-01-01")).json()
     assert report["rows"] == []
     await the_books_agree(api)
 

@@ -133,7 +133,7 @@ async def test_the_report_is_the_sum_of_the_invoices_and_what_the_account_holds(
     assert answer.status_code == 200, answer.text
     again = await billed(client, invoices[0]["customer"], {"amount": eur(333)})
     await project(api.database, api.parts.settings)
-    days = "first_day=2020-01-01&last_day=2199-12-31"
+    days = "from=2020-01-01&to=2199-12-31"
     report = (await client.get(f"/v1/reports/tax?{days}")).json()
     stood = [*invoices[1:], again]
     told: Counter[tuple[str, str]] = Counter()
@@ -163,9 +163,9 @@ async def test_a_period_holds_what_was_finalized_in_it(api: Api, client: Client)
     await table(client)
     await billed(client, await customer(client, **ADDRESSES["berlin"]), {"amount": eur(1_000)})
     await project(api.database, api.parts.settings)
-    before = (await client.get("/v1/reports/tax?first_day=2020-01-01&last_day=2020-12-31")).json()
+    before = (await client.get("/v1/reports/tax?from=2020-01-01&to=2020-12-31")).json()
     assert before["rows"] == []
-    wrong = await client.get("/v1/reports/tax?first_day=2021-01-01&last_day=2020-12-31")
+    wrong = await client.get("/v1/reports/tax?from=2021-01-01&to=2020-12-31")
     assert (wrong.status_code, wrong.json()["errors"][0]["code"]) == (422, "empty_period")
 
 

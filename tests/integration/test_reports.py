@@ -79,7 +79,7 @@ async def test_days_add_up_to_what_the_api_says(scene: Scene) -> None:
     }
     assert balances == listed
     client = scene.clients["acme"]
-    report = (await client.get("/v1/reports/tax?first_day=2000-01-01&last_day=2199-12-31")).json()["rows"]
+    report = (await client.get("/v1/reports/tax?from=2000-01-01&to=2199-12-31")).json()["rows"]
     taxes: dict[tuple[object, ...], int] = defaultdict(int)
     for row in await rows_of_view(url, "tax_days"):
         taxes[row["jurisdiction"], row["treatment"], row["rate_id"], row["percent"], row["currency"]] += row[
