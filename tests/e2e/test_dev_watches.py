@@ -198,7 +198,8 @@ async def test_everything_tells_of_itself(dev: Dev) -> None:
 async def as_written(dev: Dev, page: str) -> list[Any]:
     """What the commands of a page of the documentation answer, typed one after another into one shell."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    blocks = [block for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "curl" in block]
+    found = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks = [block for block in found if re.search(r"\b(curl|call|show) ", block)]
     script = "\n".join(blocks).replace("http://127.0.0.1:8080", dev.url)
     shell = await asyncio.create_subprocess_exec(
         "bash",
