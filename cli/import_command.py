@@ -125,7 +125,7 @@ def _tell_once_of_waiting(url: str) -> None:
     """Say so when the API does not answer any more, once, and not of each time that it is asked again."""
     told: set[str] = set()
 
-    def tell(_retry: stamina.instrumentation.RetryDetails) -> None:
+    def tell(details: stamina.instrumentation.RetryDetails) -> None:
         if url not in told:
             console_for(as_json=True).print(f"{url} does not answer; it is asked again.", soft_wrap=True)
         told.add(url)
