@@ -12,9 +12,11 @@ from domain.customers.customer import DeleteCustomer
 from domain.customers.test_clock import CompleteTestClockAdvance, CreateTestClock
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.kernel.currency import currency_code
+from domain.kernel.money import Money
 from domain.kernel.stream import Command, WorkKind
 from domain.kernel.tenant_mode import TenantMode
-from domain.pricing.models import PerUnit
+from domain.pricing.models import Flat, PerUnit
 from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.change import ChangeNotAhead, ContradictoryChange, Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
@@ -394,6 +396,23 @@ def test_a_version_that_comes_while_it_runs_is_for_another_migration() -> None:
     scene = subscribed().and_then(NEW_VERSION, migrate(), ChangePlanTerms(plan_id=PLAN_ID, trial_days=7))
     run(scene)
     refused(scene, "plan_has_newer_version")
+
+
+def test_a_plan_that_is_archived_while_it_runs_is_not_sold_to_the_rest() -> None:
+    scene = subscribed().and_then(NEW_VERSION, migrate(), ArchivePlan(plan_id=PLAN_ID))
+    run(scene)
+    refused(scene, "plan_archived")
+
+
+def test_a_price_in_another_currency_alone_takes_no_place() -> None:
+    euros = Flat(amount=Money(2_500, currency_code("EUR")))
+    scene = given(create_customer(), *plan_on_sale()).and_then(subscribe(), archived())
+    scene.and_then(CreatePrice(price_id=NEWER, plan_id=PLAN_ID, price=euros), migrate())
+    run(scene)
+    refused(scene, "no_successor")
+    scene.and_then(new_price(NEWEST), migrate(migration_id=LATER))
+    assert counts(run(scene, NOW, LATER)) == {"total": 1, "moved": 1}
+    assert [item.price_id for item in of(scene).terms.items] == [NEWEST]
 
 
 def test_subscriptions_on_test_clocks_are_moved_at_their_own_time_and_a_clock_that_stands_still_holds_up_nothing() -> (
