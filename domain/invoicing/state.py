@@ -132,4 +132,5 @@ class Invoice:
             return Money.zero(self.currency)
         returned = self.amount_given_back + self.amount_reopened
         paid = PaymentFigures(captured=self.amount_paid, refunded=returned)
-        return balance_of(self.total, self.amount_credited, self.amount_applied, (paid,))
+        due = balance_of(self.total, self.amount_credited, self.amount_applied, (paid,))
+        return max(due, Money.zero(self.currency))

@@ -19,8 +19,8 @@ from projections.reports.report import (
 )
 
 _DUE: Final = (
-    "CASE WHEN r.status = 'void' THEN 0 ELSE r.total - r.amount_credited - r.amount_applied - r.amount_paid "
-    "+ r.amount_given_back + r.amount_reopened END"
+    "CASE WHEN r.status = 'void' THEN 0 ELSE greatest(0, r.total - r.amount_credited - r.amount_applied "
+    "- r.amount_paid + r.amount_given_back + r.amount_reopened) END"
 )
 _PERCENT: Final = "nullif(r.percent, '')"
 

@@ -332,6 +332,11 @@ def test_what_gives_back_a_line_that_waits_for_its_tax_bears_what_that_was_answe
     assert given_back(told.when(late), second).total == usd(-4_640 + 2_380)
 
 
+def test_nothing_is_due_of_a_draft_of_less_than_nothing() -> None:
+    told, _, second = held_back()
+    assert (invoice(told, second).total, invoice(told, second).amount_due) == (usd(-2_000), usd(0))
+
+
 def test_by_the_table_it_is_finalized_behind_what_it_gives_back() -> None:
     told, first, second = held_back()
     by_table = told.when(FinalizeInvoice(invoice_id=second, by_table=True))
