@@ -235,6 +235,7 @@ def price(shown: Row) -> Iterator[Row]:
     yield {
         "price_id": shown["id"],
         "plan_id": shown["plan"],
+        "meter_id": shown["meter"],
         "model": shown["model"]["type"],
         "interval_unit": interval["unit"],
         "interval_count": interval["count"],
