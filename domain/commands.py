@@ -47,6 +47,7 @@ from domain.subscriptions import discount_commands as discounts
 from domain.subscriptions import migration_commands as migrations
 from domain.subscriptions import pause_commands as pauses
 from domain.subscriptions import preview_commands as previews
+from domain.subscriptions import transfer_commands as transfers
 from domain.subscriptions import trial_commands as trials
 from domain.tax import commands as taxes
 
@@ -185,6 +186,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         migrations,
         billing_dates,
         subscriptions_ending,
+        transfers,
         trials,
         pauses,
         previews,

@@ -104,6 +104,7 @@ from domain.subscriptions.pause_commands import (
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import TrialEnd
+from domain.subscriptions.transfer_commands import TransferSubscription
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from domain.tax.computation import TaxRate
 from domain.tax.remote import TaxCalculator
@@ -230,6 +231,13 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             at_end = draw.random() < 0.5
             yield CancelSubscription(
                 subscription_id=some("subscription"), at_period_end=at_end, gives_back=usd.amount % 2 == 0
+            )
+            yield TransferSubscription(
+                subscription_id=some("subscription"),
+                customer_id=some("customer"),
+                to_subscription_id=new("sub_"),
+                at_period_end=at_end,
+                gives_back=not at_end and usd.amount % 2 == 0,
             )
             yield from _other_items(history, some("subscription"), some("plan"), some("price"), usd.amount)
             yield from _changes_of_mind(history, some("subscription"), usd.amount)

@@ -65,7 +65,10 @@ def subscription(shown: Row) -> Iterator[Row]:
         "created_at": at(shown["created"]),
         **{
             name: shown[name]
-            for name in ("plan_version", "status", "currency", "collection_method", "time_zone", "metadata")
+            for name in (
+                "plan_version", "status", "currency", "collection_method", "time_zone", "metadata", "transferred_from",
+                "transferred_to",
+            )
         },
         **{
             name: at(shown[name])

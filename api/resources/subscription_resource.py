@@ -26,6 +26,7 @@ from domain.subscriptions.terms import (
     SubscriptionItem,
     TrialEnd,
 )
+from domain.subscriptions.transfer import ScheduledTransfer
 
 _ID: Final = "sub_01m7ywe9z7e398x54gfbrtqnk7"
 
@@ -71,10 +72,19 @@ class ScheduledChangeResource(TypedDict):
     migration: str | None
 
 
+class ScheduledTransferResource(TypedDict):
+    """Who takes the subscription over when its period is over, and what will be theirs then."""
+
+    customer: str
+    subscription: str
+
+
 class SubscriptionResource(TypedDict):
     """A subscription. Period fields are null before it begins and during a trial.
 
     `pending_lines` are what changes in the middle of a period charge and give back; the next invoice bills them.
+    `transferred_from` is the subscription of another customer whose place it took, `transferred_to` the one that took
+    its place.
     """
 
     id: SubscriptionId
@@ -105,6 +115,9 @@ class SubscriptionResource(TypedDict):
     scheduled_change: ScheduledChangeResource | None
     cancel_at: datetime | None
     canceled_at: datetime | None
+    scheduled_transfer: ScheduledTransferResource | None
+    transferred_from: str | None
+    transferred_to: str | None
     pending_lines: list[InvoiceLineResource]
     latest_invoice: str | None
     past_due_invoices: list[str]
@@ -146,6 +159,9 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "scheduled_change": _scheduled(subscription.scheduled),
         "cancel_at": subscription.cancel_at,
         "canceled_at": subscription.canceled_at,
+        "scheduled_transfer": _transfer(subscription.transfer),
+        "transferred_from": subscription.transferred_from,
+        "transferred_to": subscription.transferred_to,
         "pending_lines": [invoice_line_resource(line) for line in subscription.pending],
         "latest_invoice": subscription.latest_invoice_id,
         "past_due_invoices": list(subscription.past_due_invoice_ids),
@@ -170,6 +186,10 @@ def _scheduled(change: ScheduledChange | None) -> ScheduledChangeResource | None
         "reset_anchor": change.resets_anchor,
         "migration": change.migration_id,
     }
+
+
+def _transfer(transfer: ScheduledTransfer | None) -> ScheduledTransferResource | None:
+    return None if transfer is None else {"customer": transfer.customer_id, "subscription": transfer.subscription_id}
 
 
 def _item(item: SubscriptionItem, subscription: Subscription) -> SubscriptionItemResource:
@@ -235,6 +255,9 @@ EXAMPLE: Final[dict[str, object]] = {
     "scheduled_change": None,
     "cancel_at": None,
     "canceled_at": None,
+    "scheduled_transfer": None,
+    "transferred_from": None,
+    "transferred_to": None,
     "pending_lines": [],
     "latest_invoice": "in_01m7ywe9z7e398x54gfbrtqnk7",
     "past_due_invoices": [],

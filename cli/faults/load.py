@@ -126,6 +126,7 @@ class Load:
             "credit twice": (2, self._credits.credit_twice),
             "reopen": (6, self._credits.reopen),
             "cancel": (4, self._cancel),
+            "transfer": (5, self._transfer),
             "hold up": (5, self._hold_up),
             "other items": (5, self._other_items),
             "migrate": (2, self._migrating.run),
@@ -343,6 +344,20 @@ class Load:
             chosen = chance.choice(self._world.subscriptions)
             body = {"at_period_end": chance.random() < 1 / 2, "credit_unused": chance.random() < 1 / 2}
             await self._post(f"/v1/subscriptions/{chosen}/cancel", body)
+
+    async def _transfer(self, chance: random.Random) -> None:
+        """To somebody else, who may live on another clock or pay in another currency: then it is refused."""
+        if self._world.subscriptions:
+            chosen = chance.choice(self._world.subscriptions)
+            later = chance.random() < 1 / 3
+            body = {
+                "customer": chance.choice(self._world.people).customer_id,
+                "at_period_end": later,
+                "credit_unused": not later and chance.random() < 1 / 2,
+            }
+            told = await self._post(f"/v1/subscriptions/{chosen}/transfer", body)
+            if told.accepted and told.body["transferred_to"] is not None:
+                _keep(self._world.subscriptions, told.body["transferred_to"])
 
     async def _hold_up(self, chance: random.Random) -> None:
         """Whatever becomes of a subscription that runs, and what takes it back; most of it comes at the wrong time."""

@@ -133,8 +133,12 @@ class Races:
         """Or to pause, or to take one of them back. A subscription's own clock may be under way, too."""
         if self._world.subscriptions:
             subscription = f"/v1/subscriptions/{chance.choice(self._world.subscriptions)}"
-            cancel = {"at_period_end": chance.random() < 1 / 2, "credit_unused": chance.random() < 1 / 2}
-            what, body = chance.choice((("cancel", cancel), ("undo-cancel", {}), ("pause", {}), ("resume", {})))
+            deeds: dict[str, dict[str, object]] = {
+                "cancel": {"at_period_end": chance.random() < 1 / 2, "credit_unused": chance.random() < 1 / 2},
+                "transfer": {"customer": chance.choice(self._world.people).customer_id},
+            }
+            what = chance.choice(("cancel", "undo-cancel", "pause", "resume", "transfer"))
+            body = deeds.get(what, {})
             entries = [Entry(path=f"{subscription}/renew", body={}), Entry(path=f"{subscription}/{what}", body=body)]
             await self._race(chance, entries)
 

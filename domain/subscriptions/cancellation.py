@@ -14,6 +14,7 @@ class CancellationReason(StrEnum):
     NO_PAYMENT_METHOD = "no_payment_method"
     CUSTOMER_DELETED = "customer_deleted"
     TEST_CLOCK_DELETED = "test_clock_deleted"
+    TRANSFERRED = "transferred"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +38,15 @@ class SubscriptionCancellationUndone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionCanceled:
-    """`invoice_id` bills what was left in arrears, if anything was, and credits what is unused where that was asked."""
+    """`invoice_id` bills what was left in arrears, if anything was, and credits what is unused where that was asked.
+    `transferred_to` is another customer's subscription that takes its place.
+    """
 
     subscription_id: str
     canceled_at: datetime
     reason: CancellationReason
     invoice_id: str | None
+    transferred_to: str | None = None
 
 
 class SubscriptionIsCanceled(Refusal):
@@ -74,6 +78,6 @@ class NoCancellationScheduled(Refusal):
 
 
 class CancellationIsScheduled(Refusal):
-    """The subscription is to end at a set time. Take that back first, then change its trial or pause it."""
+    """The subscription is to end at a set time. Take that back first, then change its trial, pause or transfer it."""
 
     code = "cancellation_scheduled"

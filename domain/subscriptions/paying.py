@@ -2,8 +2,9 @@
 
 from domain.kernel.billing_period import Interval
 from domain.kernel.frozen import replace
-from domain.subscriptions.running import ItemPaid, LineRef
+from domain.subscriptions.running import BegunPeriod, ItemPaid, LineRef
 from domain.subscriptions.state import Subscription
+from domain.subscriptions.transfer import SubscriptionContinued
 
 
 def billed(subscription: Subscription, invoice_id: str | None) -> Subscription:
@@ -48,4 +49,22 @@ def forgetting(subscription: Subscription, begun: tuple[Interval | None, ...]) -
         subscription,
         paid=tuple(each for each in subscription.paid if each.price_id not in over),
         arrears_from=tuple(each for each in subscription.arrears_from if each.price_id not in over),
+    )
+
+
+def continued(subscription: Subscription, event: SubscriptionContinued) -> Subscription:
+    """With what ran of the one whose place it takes; what its own invoice charged of that, that pays for it."""
+    intervals = (None, *(each.interval for each in event.longer))
+    billed_by = event.invoice_id
+    return replace(
+        billed(subscription, billed_by),
+        period_index=event.index,
+        period_start=event.period_start,
+        period_end=event.period_end,
+        longer=event.longer,
+        is_short=event.is_short,
+        begins_short=event.begins_short,
+        former_anchor=event.former_anchor,
+        arrears_from=event.arrears_from,
+        begun=tuple(BegunPeriod(interval=own, index=event.index, invoice_id=billed_by) for own in intervals),
     )

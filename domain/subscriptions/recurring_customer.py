@@ -27,6 +27,7 @@ from domain.subscriptions.pause import (
 )
 from domain.subscriptions.recurring import COUNTED, RecurringDiscount, RecurringItem, monthly_revenue, recurring_items
 from domain.subscriptions.subscription import SubscriptionCreated, SubscriptionPeriodStarted, first_status
+from domain.subscriptions.transfer import SubscriptionContinued
 from domain.subscriptions.trial import SubscriptionTrialStarted
 
 
@@ -90,6 +91,7 @@ RecurringEvent: TypeAlias = (
     SubscriptionCreated
     | SubscriptionTrialStarted
     | SubscriptionPeriodStarted
+    | SubscriptionContinued
     | SubscriptionChanged
     | SubscriptionPaused
     | SubscriptionResumed
@@ -106,6 +108,7 @@ EVENTS: Final = frozenset(
         "subscription.created",
         "subscription.trial_started",
         "subscription.period_started",
+        "subscription.continued",
         "subscription.changed",
         "subscription.paused",
         "subscription.resumed",
@@ -149,7 +152,7 @@ def evolve(customer: CustomerRecurring, event: RecurringEvent, at: datetime) -> 
     match event:
         case SubscriptionCanceled():
             return _canceled(customer, subscription, at)
-        case SubscriptionPeriodStarted():
+        case SubscriptionPeriodStarted() | SubscriptionContinued():
             return _period_started(customer, subscription, at)
         case SubscriptionChanged():
             terms = event.terms

@@ -21,6 +21,8 @@ from domain.subscriptions.periods import (
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionIsOverdue, SubscriptionPeriodStarted
 from domain.subscriptions.together import due_first, group_of, shared, started_together
+from domain.subscriptions.transfer import ScheduledTransfer
+from domain.subscriptions.transferring import transferred
 from domain.subscriptions.transitions import end, over, resume, start_period
 from domain.subscriptions.trial import SubscriptionTrialStarted
 
@@ -117,15 +119,34 @@ def _ends_at(boundary: datetime, subscription: Subscription) -> bool:
     return subscription.cancel_at == boundary
 
 
+def begun_at(
+    boundary: datetime, subscription: Subscription, to: ScheduledTransfer, streams: Streams, *, gives_back: bool = False
+) -> list[Change]:
+    """It ends and the other customer's goes on, with whatever is due of that one at this very instant."""
+    changes = transferred(subscription, to, boundary, streams, gives_back=gives_back)
+    return [*changes, *caught_up(After(streams, changes), to.subscription_id, boundary).changes]
+
+
+def _taken_over(subscription: Subscription, boundary: datetime, streams: Streams) -> ScheduledTransfer | None:
+    """Who takes it over where it ends, if they are still there to do so."""
+    to = subscription.transfer
+    deleted_at = None if to is None else CUSTOMER.of(streams, to.customer_id).deleted_at
+    return to if deleted_at is None or deleted_at > boundary else None
+
+
 def _pass(boundary: datetime, subscription: Subscription, streams: Streams) -> list[Change]:
     """The next period, the trial before the first, the end of a pause, or a change that is scheduled, which comes
     before a period that begins then; or its own end: as it was scheduled, or because its customer was gone by then, be
-    it since that very instant.
+    it since that very instant. Where another customer is to take it over, that is when they do.
 
     The subscription's own event comes first.
     """
     deleted_at = CUSTOMER.of(streams, subscription.customer_id).deleted_at
-    if deleted_at is not None and deleted_at <= boundary:
+    is_deleted = deleted_at is not None and deleted_at <= boundary
+    to = _taken_over(subscription, boundary, streams)
+    if to is not None and (is_deleted or _ends_at(boundary, subscription)):
+        return begun_at(boundary, subscription, to, streams)
+    if is_deleted:
         return end(subscription, boundary, CancellationReason.CUSTOMER_DELETED, streams)
     if _ends_at(boundary, subscription):
         reason = CancellationReason.PERIOD_END if subscription.ends_with_period else CancellationReason.ON_DATE

@@ -12,6 +12,7 @@ from domain.subscriptions.change import (
 )
 from domain.subscriptions.running import Anchor, BegunPeriod, ItemFrom, ItemPaid, LongerPeriod
 from domain.subscriptions.terms import SubscriptionTerms
+from domain.subscriptions.transfer import ScheduledTransfer
 
 BEFORE_FIRST_PERIOD = -1
 """The period index of a subscription that is still in its trial."""
@@ -47,7 +48,8 @@ class Subscription:
 
     `given_back` paid for what runs until its pause gave it back; `resumed_at` is the end of its last pause.
     `discount_ids` are its own, besides its customer's.
-    `past_due_invoice_ids` are the open invoices whose collection failed.
+    `past_due_invoice_ids` are the open invoices whose collection failed. `transfer` is who takes it over where it ends;
+    `transferred_from` is the subscription whose place it took, `transferred_to` the one that took its.
     """
 
     subscription_id: str
@@ -86,6 +88,9 @@ class Subscription:
     test_clock_id: str | None
     metadata: Metadata
     created_at: datetime
+    transfer: ScheduledTransfer | None = None
+    transferred_from: str | None = None
+    transferred_to: str | None = None
 
     @property
     def next_period_at(self) -> datetime:

@@ -43,6 +43,7 @@ from domain.subscriptions.pause import (
 from domain.subscriptions.running import Anchor, BegunPeriod, LongerPeriod
 from domain.subscriptions.state import BEFORE_FIRST_PERIOD, NEVER, Subscription, SubscriptionStatus
 from domain.subscriptions.terms import SubscriptionTerms
+from domain.subscriptions.transfer import SubscriptionContinued, SubscriptionTransferScheduled
 from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrialExtended, SubscriptionTrialStarted
 
 ON_PLAN: Final = "subscription.plan"
@@ -55,6 +56,7 @@ ON_PLAN_SEPARATOR: Final = "/"
 class SubscriptionCreated:
     """It begins at `starts_at`, and period 0 then or once the trial is over. Periods are counted from `anchor_at`, at
     which period `anchor_index` begins; with `begins_short` period 0 begins within one of that schedule.
+    `transferred_from` is another customer's subscription whose place it takes.
     """
 
     subscription_id: str
@@ -67,6 +69,7 @@ class SubscriptionCreated:
     begins_short: bool = False
     trial_end: datetime | None
     test_clock_id: str | None
+    transferred_from: str | None = None
     metadata: Metadata = ()
     created_at: datetime
 
@@ -107,6 +110,8 @@ SubscriptionEvent = (
     | SubscriptionReactivated
     | SubscriptionCancellationScheduled
     | SubscriptionCancellationUndone
+    | SubscriptionTransferScheduled
+    | SubscriptionContinued
     | SubscriptionCanceled
     | SubscriptionPastDue
     | SubscriptionRecovered
@@ -210,6 +215,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             test_clock_id=event.test_clock_id,
             metadata=event.metadata,
             created_at=event.created_at,
+            transferred_from=event.transferred_from,
         )
     assert subscription is not None, "the first event of a subscription is subscription.created"
     match event:
@@ -306,9 +312,14 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 cancel_at=event.cancel_at,
                 ends_with_period=event.with_period,
                 end_gives_back=event.gives_back,
+                transfer=None,
             )
         case SubscriptionCancellationUndone():
-            return replace(subscription, cancel_at=None, ends_with_period=False, end_gives_back=False)
+            return replace(subscription, cancel_at=None, ends_with_period=False, end_gives_back=False, transfer=None)
+        case SubscriptionTransferScheduled():
+            return replace(subscription, cancel_at=event.transfer_at, ends_with_period=True, transfer=event.to)
+        case SubscriptionContinued():
+            return paying.continued(subscription, event)
         case SubscriptionCanceled():
             return replace(
                 paying.billed(subscription, event.invoice_id),
@@ -320,6 +331,8 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 ends_with_period=False,
                 end_gives_back=False,
                 canceled_at=event.canceled_at,
+                transfer=None,
+                transferred_to=event.transferred_to,
             )
         case SubscriptionPastDue():
             held_up = subscription.status in {SubscriptionStatus.PAUSED, SubscriptionStatus.SUSPENDED}
@@ -400,6 +413,8 @@ _MOVES_THE_BOUNDARY = (
     SubscriptionResumed,
     SubscriptionCancellationScheduled,
     SubscriptionCancellationUndone,
+    SubscriptionTransferScheduled,
+    SubscriptionContinued,
     SubscriptionCanceled,
 )
 
@@ -432,6 +447,8 @@ EVENTS: dict[str, type] = {
     "subscription.reactivated": SubscriptionReactivated,
     "subscription.cancellation_scheduled": SubscriptionCancellationScheduled,
     "subscription.cancellation_undone": SubscriptionCancellationUndone,
+    "subscription.transfer_scheduled": SubscriptionTransferScheduled,
+    "subscription.continued": SubscriptionContinued,
     "subscription.canceled": SubscriptionCanceled,
     **discounts_of.EVENTS,
     "subscription.past_due": SubscriptionPastDue,

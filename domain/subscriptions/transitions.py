@@ -235,19 +235,28 @@ def _by_price(lines: Iterable[tuple[str, LineRef]]) -> tuple[ItemPaid, ...]:
 
 
 def end(
-    subscription: Subscription, at: datetime, reason: CancellationReason, streams: Streams, *, gives_back: bool = False
+    subscription: Subscription,
+    at: datetime,
+    reason: CancellationReason,
+    streams: Streams,
+    *,
+    gives_back: bool = False,
+    transferred_to: str | None = None,
 ) -> list[Change]:
     """The end, with an invoice for what the running periods left in arrears (their used days); with `gives_back` what
-    is unused of what was paid is credited on it. Its discounts end, too.
+    is unused of what was paid is credited on it. Its discounts end, too. Where another subscription takes its place,
+    that one goes on with the day of the end, which is billed once.
     """
     invoice_id = _invoice_id(subscription, "end")
-    given_back = unused(subscription, at, streams, ends=True) if gives_back else ()
-    lines = (*_all_arrears(subscription, at, invoice_id, ends=True), *subscription.pending, *given_back)
+    is_over = transferred_to is None
+    given_back = unused(subscription, at, streams, ends=is_over) if gives_back else ()
+    lines = (*_all_arrears(subscription, at, invoice_id, ends=is_over), *subscription.pending, *given_back)
     canceled = SubscriptionCanceled(
         subscription_id=subscription.subscription_id,
         canceled_at=at,
         reason=reason,
         invoice_id=invoice_id if lines else None,
+        transferred_to=transferred_to,
     )
     invoiced = _billed_with(given_back, subscription, invoice_id, lines, streams, at)
     changes = [SUBSCRIPTION.change(canceled), *invoiced]

@@ -72,6 +72,8 @@ SUBSCRIPTIONS: Final = Report(
         instant("resumes_at", "When the pause ends by itself."),
         instant("cancel_at", "When it is to end; null: it goes on."),
         instant("canceled_at", "When it ended."),
+        text("transferred_from", "The subscription of another customer whose place it took."),
+        text("transferred_to", "The subscription of another customer that took its place."),
         text("latest_invoice_id", "The invoice that billed it last."),
         TEST_CLOCK,
         METADATA,

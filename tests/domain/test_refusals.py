@@ -72,6 +72,10 @@ PROMISED = """
     SubscriptionNotTrialing      subscription_not_trialing      conflict   -
     TrialNotExtended             trial_not_extended             invalid    trial_end
     CancellationIsScheduled      cancellation_scheduled         conflict   -
+    TransferToSameCustomer       transfer_to_same_customer      invalid    customer
+    TransferToOtherClock         transfer_to_other_clock        conflict   customer
+    ContradictoryTransfer        contradictory_transfer         invalid    credit_unused
+    SubscriptionNotTransferable  subscription_not_transferable  conflict   -
     NoCancellationScheduled      no_cancellation_scheduled      conflict   -
     RenewalNotDue                renewal_not_due                conflict   -
     PeriodIsBilled               period_already_billed          conflict   -

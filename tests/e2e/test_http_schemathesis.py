@@ -46,6 +46,8 @@ BEYOND_SCHEMA = {
     "imported_payment_above_due",
     "cancellation_not_ahead",
     "contradictory_cancellation",
+    "contradictory_transfer",
+    "transfer_to_same_customer",
     "trial_not_extended",
     "trial_too_long",
     "start_too_far_back",

@@ -224,6 +224,13 @@ async def tell(story: Story) -> None:
     await story.do("suspend_subscription", subscription_id=bought["id"])
     plain = await story.do("create_subscription", order | {"items": [{"price": price["id"]}]})
     await story.do("change_billing_date", {"billing_anchor": "2026-01-15T00:00:00Z"}, subscription_id=plain["id"])
+    heir = await story.do("create_customer", {"name": "Heir", "currency": "EUR"})
+    await story.do(
+        "transfer_subscription", {"customer": heir["id"], "credit_unused": True}, subscription_id=plain["id"]
+    )
+    leaving = await story.do("create_subscription", order | {"items": [{"price": price["id"]}]})
+    waits = {"customer": heir["id"], "at_period_end": True}
+    await story.do("transfer_subscription", waits, subscription_id=leaving["id"])
     await story.do("reactivate_subscription", subscription_id=bought["id"])
     await story.do("pause_subscription", {"resumes_at": "2199-12-31T00:00:00Z"}, subscription_id=bought["id"])
     await story.do("resume_subscription", subscription_id=bought["id"])

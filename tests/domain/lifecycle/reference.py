@@ -25,6 +25,7 @@ from domain.subscriptions.change import Proration, SubscriptionChanged
 from domain.subscriptions.pause import SubscriptionPaused, SubscriptionResumed
 from domain.subscriptions.subscription import SubscriptionCreated, SubscriptionPeriodStarted
 from domain.subscriptions.terms import SubscriptionTerms
+from domain.subscriptions.transfer import SubscriptionContinued
 from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrialExtended
 
 
@@ -167,9 +168,26 @@ class Reference:
             customer_id=event.customer_id,
             zone=self.zones[event.customer_id],
             anchor=event.anchor_at,
+            anchor_index=event.anchor_index,
             months=terms.interval.months,
             items=_items(terms),
         )
+
+    def continued(self, event: SubscriptionContinued, *, is_billed: bool) -> None:
+        """It goes on with what ran of another customer's, who paid for that in advance, unless that was given back."""
+        of, was = self.subscriptions[event.subscription_id], self.subscriptions[event.continues]
+        assert (event.index, event.period_end) == (was.index, was.end), "the schedule goes on"
+        assert of.customer_id != was.customer_id
+        of.index, of.start, of.end, of.days = was.index, was.start, was.end, was.days
+        at = event.continued_at
+        for price_id, item in of.items.items():
+            ran = was.items[price_id]
+            item.start, item.end, item.days = ran.start, ran.end, ran.days
+            assert item.end is not None, "a period runs"
+            item.since = min(at, item.end)
+            if is_billed and item.in_advance and at < item.end:
+                self._bill(of, price_id, at, item.end, item.quantity)
+                item.paid = item.quantity
 
     def trial_moved(self, event: SubscriptionTrialExtended | SubscriptionTrialEnded) -> None:
         self.subscriptions[event.subscription_id].anchor = event.trial_end

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from domain.customers.customer import CUSTOMER
 from domain.kernel.stream import Command
 from domain.subscriptions.billing_date_commands import ChangeBillingDate
 from domain.subscriptions.cancel_commands import CancelSubscription, UndoCancellation
@@ -21,6 +22,7 @@ from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import TrialEnd
+from domain.subscriptions.transfer_commands import TransferSubscription
 from domain.subscriptions.trial_commands import EndTrial, ExtendTrial
 from testing.examples.streams import (
     BY_CHARGE,
@@ -139,6 +141,23 @@ def _cancel(tenant: Tenant, wish: Wish) -> Command | None:
     )
 
 
+def _transfer(tenant: Tenant, wish: Wish) -> Command | None:
+    """To one of the customers who live where it is counted: the reference counts a customer's days in one zone."""
+    subscription = _subscription(tenant, wish, lambda each: each.paused_at is None and each.cancel_at is None)
+    if subscription is None:
+        return None
+    zone = subscription.terms.time_zone
+    others = [each for each in tenant.all(CUSTOMER) if each.time_zone == zone]
+    customer = pick(others, wish.b)
+    return customer and TransferSubscription(
+        subscription_id=subscription.subscription_id,
+        customer_id=customer.customer_id,
+        to_subscription_id=tenant.new("sub_"),
+        at_period_end=wish.c % 3 == 0,
+        gives_back=wish.c % 2 == 0,
+    )
+
+
 def _undo_cancel(tenant: Tenant, wish: Wish) -> Command | None:
     subscription = _subscription(tenant, wish, lambda each: each.cancel_at is not None)
     return subscription and UndoCancellation(subscription_id=subscription.subscription_id)
@@ -184,6 +203,7 @@ OF_SUBSCRIPTIONS: Final[Granting] = {
     "unschedule": _unschedule,
     "billing date": _billing_date,
     "cancel": _cancel,
+    "transfer": _transfer,
     "undo the cancellation": _undo_cancel,
     "pause": _pause,
     "resume": _resume,

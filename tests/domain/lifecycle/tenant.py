@@ -42,6 +42,8 @@ from domain.subscriptions.pause import SubscriptionPaused, SubscriptionResumed
 from domain.subscriptions.pause_commands import PauseSubscription
 from domain.subscriptions.state import NEVER, Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION, SubscriptionCreated, SubscriptionPeriodStarted
+from domain.subscriptions.transfer import SubscriptionContinued
+from domain.subscriptions.transfer_commands import TransferSubscription
 from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrialExtended
 from infra.database import Pool
 from infra.event_store.port import Recorded
@@ -190,6 +192,9 @@ class Tenant:
                 reference.end_scheduled(event)
             case SubscriptionCancellationUndone():
                 reference.end_undone(event)
+            case SubscriptionContinued():
+                is_billed = isinstance(command, TransferSubscription) and command.gives_back
+                reference.continued(event, is_billed=is_billed)
             case SubscriptionCanceled():
                 reference.canceled(event, gives_back=self._is_to_give_back(command, event))
             case InvoiceDrafted():
@@ -215,6 +220,8 @@ class Tenant:
 
     def _is_to_give_back(self, command: Command, event: SubscriptionCanceled) -> bool:
         """As it is asked for, or was when it was scheduled."""
+        if event.reason is CancellationReason.TRANSFERRED:
+            return isinstance(command, TransferSubscription) and command.gives_back
         if event.reason is CancellationReason.REQUESTED:
             return isinstance(command, CancelSubscription) and command.gives_back
         scheduled = {CancellationReason.PERIOD_END, CancellationReason.ON_DATE}
