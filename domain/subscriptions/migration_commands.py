@@ -43,7 +43,7 @@ from domain.subscriptions.migration_move import (
     move_id,
 )
 from domain.subscriptions.migration_prices import LeftPlan, Standing, check_intervals, item_changes, standing
-from domain.subscriptions.renewal import caught_up
+from domain.subscriptions.renewal import caught_up_wherever
 from domain.subscriptions.selling import sold_plan
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.subscription import SUBSCRIPTION
@@ -217,8 +217,9 @@ def move_subscription(command: MoveSubscription, streams: Streams, now: datetime
 def _moved(
     migration: PlanMigration, subscription: Subscription, streams: Streams, now: datetime, at: datetime
 ) -> Decision:
-    """What is due comes first, and may bring it there by itself, or away from the plan."""
-    ahead = caught_up(streams, subscription.subscription_id, at).to_change()
+    """What is due comes first, and may bring it there by itself, or away from the plan. Of one that was transferred the
+    one that goes on is moved."""
+    ahead = caught_up_wherever(streams, subscription.subscription_id, at).to_change()
     known = After(streams, ahead.changes)
     terms = ahead.subscription.terms
     match standing(migration, ahead.subscription, known):
@@ -232,7 +233,7 @@ def _moved(
         raise PlanHasNewerVersion(plan=migration.plan_id, version=version, migrated_to=migration.to_version)
     items = item_changes(migration, terms, known)
     command = changes.ChangeSubscription(
-        subscription_id=subscription.subscription_id,
+        subscription_id=ahead.subscription_id,
         items=items.items,
         remove=items.remove,
         plan_id=migration.plan_id,
@@ -247,7 +248,7 @@ def _moved(
         check_intervals(terms, scheduled.change.terms)
         outcome, effective_at = MoveOutcome.SCHEDULED, scheduled.change.at
     else:
-        check_intervals(terms, SUBSCRIPTION.of(After(known, changed.changes), subscription.subscription_id).terms)
+        check_intervals(terms, SUBSCRIPTION.of(After(known, changed.changes), ahead.subscription_id).terms)
         outcome, effective_at = MoveOutcome.MOVED, at
     settled = _settled(migration, subscription, outcome, now, effective_at=effective_at)
     return Decision(at, [*ahead.changes, *changed.changes, settled])
@@ -310,13 +311,13 @@ def take_back_move(command: TakeBackMove, streams: Streams, now: datetime) -> De
 def _unscheduled(migration: PlanMigration, subscription_id: str, streams: Streams, at: datetime) -> list[Change]:
     """That its change is taken back, with what is due before; nothing where that is not to be."""
     try:
-        ahead = caught_up(streams, subscription_id, at).to_change()
+        ahead = caught_up_wherever(streams, subscription_id, at).to_change()
     except Refusal:
         return []
     scheduled = ahead.subscription.scheduled
     if scheduled is None or scheduled.migration_id != migration.migration_id:
         return []
-    unscheduled = SubscriptionChangeUnscheduled(subscription_id=subscription_id)
+    unscheduled = SubscriptionChangeUnscheduled(subscription_id=ahead.subscription_id)
     return [*ahead.changes, SUBSCRIPTION.change(unscheduled)]
 
 

@@ -86,6 +86,20 @@ def caught_up(streams: Streams, subscription_id: str, at: datetime, *, ends: boo
     return CaughtUp(subscription_id, changes, after, is_overdue=is_due(boundary))
 
 
+def caught_up_wherever(streams: Streams, subscription_id: str, at: datetime) -> CaughtUp:
+    """The same of the subscription that goes on in its place, where it was transferred, or is by then."""
+    changes: list[Change] = []
+    while True:
+        to = SUBSCRIPTION.of(streams, subscription_id).transferred_to
+        if to is None:
+            ahead = caught_up(streams, subscription_id, at)
+            changes += ahead.changes
+            streams, to = ahead.streams, ahead.subscription.transferred_to
+            if to is None:
+                return CaughtUp(subscription_id, changes, ahead.streams, is_overdue=ahead.is_overdue)
+        subscription_id = to
+
+
 def _caught_up_together(subscription: Subscription, streams: Streams, at: datetime, *, ends: bool) -> CaughtUp:
     """The same of one that is billed together with others: what is due of all of them, instant by instant."""
     changes: list[Change] = []

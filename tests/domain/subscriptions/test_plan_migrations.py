@@ -40,6 +40,7 @@ from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import PlanIsAddOn, PriceOfAnotherPlan
+from domain.subscriptions.transfer_commands import TransferSubscription
 from testing.examples.streams import (
     ARREARS_PRICE_ID,
     CUSTOMER_ID,
@@ -545,3 +546,36 @@ def test_it_takes_effect_on_a_date_or_with_the_period_and_ahead() -> None:
     both = migrate(proration=Proration.PERIOD_END, effective_at=MID)
     subscribed().when(both).then_refused(ContradictoryChange)
     subscribed().when(migrate(effective_at=NOW, is_live=True)).then_refused(ChangeNotAhead)
+
+
+# --- transferred meanwhile ------------------------------------------------------------------------------------------
+
+
+def transferred(scene: Given, **facts: Any) -> None:
+    """Its subscription goes on as another customer's."""
+    told: dict[str, Any] = {"customer_id": OTHER_CUSTOMER_ID, "to_subscription_id": SECOND, "at_period_end": False}
+    scene.and_then(create_customer(customer_id=OTHER_CUSTOMER_ID))
+    scene.and_then(TransferSubscription(subscription_id=SUBSCRIPTION_ID, **told | facts))
+
+
+def test_what_it_has_scheduled_goes_on_with_a_transfer_and_is_taken_back_there() -> None:
+    scene = subscribed().and_then(NEW_VERSION, migrate(proration=Proration.PERIOD_END))
+    run(scene)
+    transferred(scene)
+    assert of(scene, SECOND).scheduled is not None
+    scene.and_then(CANCEL)
+    assert counts(run(scene)) == {"total": 1, "taken_back": 1}
+    assert of(scene, SECOND).scheduled is None
+
+
+@pytest.mark.parametrize("is_passed", [True, False])
+def test_what_was_transferred_since_it_was_found_is_moved_where_it_goes_on(is_passed: bool) -> None:
+    """Be its boundary passed by its timer, or only by the move."""
+    scene = subscribed()
+    transferred(scene, at_period_end=True)
+    scene.and_then(NEW_VERSION, migrate())
+    scene.and_then(FindSubscriptions(migration_id=MIGRATION_ID, after="", candidates=(SUBSCRIPTION_ID,), is_last=True))
+    if is_passed:
+        scene.and_then(renew(), at=FEBRUARY)
+    assert counts(run(scene, FEBRUARY)) == {"total": 1, "moved": 1}
+    assert (of(scene).terms.plan_version, of(scene, SECOND).terms.plan_version) == (1, 2)
