@@ -79,7 +79,8 @@ def cancel_subscription(command: CancelSubscription, streams: Streams, now: date
         gives_back=command.gives_back,
     )
     known = (subscription.cancel_at, subscription.ends_with_period, subscription.end_gives_back)
-    if (scheduled.cancel_at, scheduled.with_period, scheduled.gives_back) == known:
+    is_known = (scheduled.cancel_at, scheduled.with_period, scheduled.gives_back) == known
+    if is_known and subscription.transfer is None:
         return Decision(at, ahead.changes)
     return Decision(at, [*ahead.changes, SUBSCRIPTION.change(scheduled)])
 

@@ -252,6 +252,15 @@ def test_it_is_taken_back_with_the_end() -> None:
     assert billed(undone.when(renew(FEBRUARY), at=FEBRUARY)) == [(CUSTOMER_ID, [1_000])]
 
 
+def test_an_end_that_is_asked_for_instead_takes_its_place() -> None:
+    story = two_customers().and_then(transfer(at_period_end=True), at=HALF)
+    ends = story.when(CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=True), at=HALF)
+    ends.then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, cancel_at=FEBRUARY, transfer=None)
+    due = ends.when(renew(FEBRUARY), at=FEBRUARY)
+    assert billed(due) == []
+    assert ("subscription", TO) not in due.books.states
+
+
 def test_what_ends_before_is_not_transferred() -> None:
     story = two_customers().and_then(transfer(at_period_end=True), at=HALF)
     now = CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=False)
