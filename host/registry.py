@@ -15,6 +15,7 @@ ROLES: Mapping[str, str] = {
     "relay": "host.run:relay",
     "projections": "host.run:projections",
     "processors": "host.run:processors",
+    "metering": "host.run:metering",
     "api": "host.run:api",
 }
 ON_DEMAND: Mapping[str, str] = {"ingest": "host.run:ingest"}

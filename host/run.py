@@ -46,6 +46,23 @@ async def _projections(settings: Settings) -> None:
     await _probed(heartbeat, settings.projections.probe_port, workers.run())
 
 
+def metering(settings: Settings) -> None:
+    """Count usage."""
+    uvloop.run(_metering(settings))
+
+
+async def _metering(settings: Settings) -> None:
+    from usage.aggregation.log_meters import LogMeters
+
+    from usage.aggregation.worker import Metering
+
+    aggregator = Metering(settings, dsn=writer_dsn(settings), bootstrap=bootstrap(settings), meters=LogMeters())
+    heartbeat = Heartbeat(
+        settings, dsn=writer_dsn(settings), role="metering", database_role=Role.METERING, parts=aggregator.health
+    )
+    await _probed(heartbeat, settings.metering.probe_port, aggregator.run())
+
+
 async def _probed(heartbeat: Heartbeat, port: int, work: Coroutine[Any, Any, None]) -> None:
     """Run a role's work until it is asked to stop, with its heartbeat, and a server that tells health and metrics."""
     async with heartbeat.beating():

@@ -35,6 +35,7 @@ PORT_VARIABLES: Mapping[str, str] = {
     "relay": "TALLYBOOK_RELAY_PROBE_PORT",
     "projections": "TALLYBOOK_PROJECTIONS_PROBE_PORT",
     "processors": "TALLYBOOK_PROCESSORS_PROBE_PORT",
+    "metering": "TALLYBOOK_METERING_PROBE_PORT",
     "gateway": "TALLYBOOK_GATEWAY_PORT",
 }
 

@@ -29,7 +29,7 @@ TELL_PAUSE_S: Final = 10.0
 """How often somebody who waits says so."""
 
 AWAY: Final = (*CONNECTION_ERRORS, KafkaError)
-NEEDS_KAFKA: Final = frozenset({"relay", "projections", "processors"})
+NEEDS_KAFKA: Final = frozenset({"relay", "projections", "processors", "metering"})
 NEEDS_NOTHING: Final = frozenset({"gateway"})
 
 

@@ -97,17 +97,23 @@ CREATE TABLE usage.closings (
     customer_id text COLLATE "C" NOT NULL,
     meter_id text COLLATE "C" NOT NULL,
     seq integer NOT NULL CHECK (seq > 0),
+    reference text COLLATE "C" NOT NULL,
     partition integer NOT NULL,
     version bigint NOT NULL,
-    boundary timestamptz NOT NULL,
+    since timestamptz NOT NULL,
+    until timestamptz NOT NULL,
+    first_bucket integer NOT NULL,
     bucket integer NOT NULL,
     covers bigint NOT NULL,
     sha256 bytea NOT NULL,
     closed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (tenant_id, customer_id, meter_id, seq)
+    PRIMARY KEY (tenant_id, customer_id, meter_id, seq),
+    UNIQUE (tenant_id, reference)
 );
 CREATE INDEX closings_by_version ON usage.closings (partition, version);
 COMMENT ON COLUMN usage.closings.version IS 'what the partition''s count of closings was with this one';
-COMMENT ON COLUMN usage.closings.bucket IS 'the first that is not closed: the boundary falls at or within the one before';
+COMMENT ON COLUMN usage.closings.bucket IS 'the first that is not closed: until falls at its beginning, or within the one before';
+COMMENT ON COLUMN usage.closings.first_bucket IS 'the first one of the period, of those that no earlier closing took';
+COMMENT ON COLUMN usage.closings.reference IS 'whom it was closed for: the line of an invoice';
 COMMENT ON COLUMN usage.closings.covers IS 'the records of the partition below this offset are in it, and no others';
 COMMENT ON COLUMN usage.closings.sha256 IS 'of its rows, which nothing changes any more';

@@ -1,0 +1,216 @@
+"""What is folded of records is what the domain's rules say, wherever polls are cut; an id counts once."""
+
+import dataclasses
+import random
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.metering.aggregation import Aggregation, PartialAggregate, Tally
+from domain.metering.usage_record import NANOS
+from testing.usage import EPOCH, START_US, TENANTS, Sent, Stream, counted_by, meter, tenants_meters
+from usage.aggregation.dedupe import NEVER, REMEMBERED_DAYS, SeenIds, day_of, entries_of, entry, id_hash, id_prefix
+from usage.aggregation.fold import BUCKET_US, Closed, PartitionState, RefusedUsage, fold, read, series_of
+from usage.aggregation.meters import Adoption, version_from
+from usage.aggregation.store import PARTS, sum_rows, tally_rows
+from usage.partials import bucket_of
+from usage.wire import EVENT, VOID, MalformedUsage, WireEvent, encode, headers_of
+
+APPENDED_MS: Final = START_US // 1000 + 3_600_000
+
+
+@dataclasses.dataclass
+class Record:
+    """A record as a client hands it over."""
+
+    offset: int
+    value: bytes | None
+    headers: Any
+    timestamp: int = APPENDED_MS
+    partition: int = 0
+    topic: str = "usage.events.v1"
+    key: bytes | None = None
+
+
+def state_of(partition: int = 0, partitions: int = 1) -> PartitionState:
+    state = PartitionState(partition, partitions, 0)
+    state.adopt(Adoption(tenant_id, version, 0) for tenant_id, version in tenants_meters())
+    return state
+
+
+def record_of(offset: int, sent: Sent, **changes: Any) -> Record:
+    return Record(offset, encode(sent.events), headers_of(sent.tenant_id), **changes)
+
+
+def written(folds: list[tuple[PartitionState, Any]]) -> dict[Any, PartialAggregate]:
+    """What PostgreSQL would hold, as the domain's partial aggregates."""
+    sums: dict[Any, list[int]] = {}
+    tallies: dict[Any, dict[Any, int]] = {}
+    series: dict[bytes, Any] = {}
+    for state, folded in folds:
+        series |= folded.series
+        for name, bucket, late, _, n, high, low in map(tuple[Any, ...], sum_rows(state, folded)):
+            kept = sums.setdefault((name, bucket, late), [0, 0])
+            kept[0] += n
+            kept[1] += high * PARTS + low
+        for *place, at_us, event_id, value, member, _, times in map(tuple[Any, ...], tally_rows(state, folded)):
+            held = tallies.setdefault(tuple(place), {})
+            key = (at_us, event_id, value, member)
+            held[key] = held.get(key, 0) + times
+    versions = {(tenant, each.meter_id, each.version): each for tenant, each in tenants_meters()}
+    found = {}
+    for (name, bucket, late), (n, total) in sums.items():
+        each = series[name]
+        kind = versions[each.tenant_id, each.meter_id, each.version].aggregation
+        own = tuple(
+            _tally(kind, key, times) for key, times in sorted(tallies.get((name, bucket, late), {}).items()) if times
+        )
+        if n or total or own:
+            found[each.tenant_id, each.customer_id, each.meter_id, each.version, each.groups, bucket] = (
+                PartialAggregate(aggregation=kind, count=n, total=Decimal(total) / NANOS, tallies=own)
+            )
+    return found
+
+
+def _tally(kind: Aggregation, key: tuple[int, str, int, str], times: int) -> Tally:
+    at_us, event_id, value, member = key
+    if kind is Aggregation.UNIQUE:
+        return Tally(key=member, times=times)
+    if kind is Aggregation.MAX:
+        return Tally(value=Decimal(value) / NANOS, times=times)
+    at = EPOCH + timedelta(microseconds=at_us)
+    return Tally(at=at, event_id=event_id, value=Decimal(value) / NANOS, times=times)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10**6), events=st.integers(1, 300))
+def test_what_is_folded_is_what_the_domain_says_wherever_polls_are_cut(seed: int, events: int) -> None:
+    chance = random.Random(seed)
+    records = Stream(seed, customers=3, partitions=1).records(events, most=12)
+    state, folds, at = state_of(), [], 0
+    conflicts = duplicates = 0
+    while at < len(records):
+        size = chance.randint(1, 5)
+        found = read(record_of(at + nth, each) for nth, each in enumerate(records[at : at + size]))
+        folded = fold(state, found, at + len(found))
+        folds.append((state, folded))
+        conflicts += len(folded.conflicts)
+        duplicates += folded.duplicates
+        folded.commit(state)
+        at += size
+    model = counted_by(tenants_meters(), records)
+    assert written(folds) == model.merged()
+    assert (conflicts, duplicates) == (model.conflicts, model.duplicates)
+    assert state.seen.count == len(model.counted)
+    assert state.next_offset == len(records)
+
+
+def event(nth: int = 1, **changes: Any) -> WireEvent:
+    plain = WireEvent(f"e{nth}", EVENT, "cus_1", "sum", START_US, 2 * NANOS, {})
+    return plain._replace(**changes)
+
+
+def folded_of(state: PartitionState, *events: WireEvent, timestamp: int = APPENDED_MS) -> Any:
+    sent = Sent(TENANTS[0], 0, events)
+    offset = state.next_offset
+    result = fold(state, read([record_of(offset, sent, timestamp=timestamp)]), offset + 1)
+    result.commit(state)
+    return result
+
+
+def test_an_event_behind_a_closing_is_late() -> None:
+    state = state_of()
+    at = EPOCH + timedelta(microseconds=START_US)
+    series = series_of("acme", "cus_1", "mtr_sum", 1, ())
+    state.closed[series.closing_key] = Closed(seq=3, bucket=bucket_of(at) + 1)
+    rows = sum_rows(state, folded_of(state, event(1), event(2, timestamp_us=START_US + BUCKET_US)))
+    assert [row[1:3] for row in rows] == [(bucket_of(at), 3), (bucket_of(at) + 1, 0)]
+
+
+def test_a_void_of_what_was_not_counted_or_was_counted_otherwise_is_refused() -> None:
+    state = state_of()
+    folded_of(state, event(1))
+    for wrong in (event(2, kind=VOID), event(1, kind=VOID, value=NANOS)):
+        refused = folded_of(state, wrong)
+        assert (refused.counted, len(refused.refused)) == (0, 1)
+        assert isinstance(refused.refused[0][1], RefusedUsage)
+    taken = folded_of(state, event(1, kind=VOID), event(1, kind=VOID))
+    assert (taken.counted, taken.duplicates) == (1, 1)
+    assert [(row[4], row[6]) for row in sum_rows(state, taken)] == [(-1, PARTS - 2 * NANOS)]
+
+
+def test_a_refused_event_may_come_again_once_its_meter_is_known() -> None:
+    state = PartitionState(0, 1, 0)
+    assert folded_of(state, event(1)).counted == 0
+    state.adopt([Adoption("acme", meter(Aggregation.SUM), 1)])
+    assert folded_of(state, event(1)).counted == 1
+
+
+def test_an_event_of_another_partitions_customer_is_refused() -> None:
+    state = state_of(partition=0, partitions=2)
+    taken = folded_of(state, *(event(nth, customer=f"cus_{nth}") for nth in range(40)))
+    assert 0 < taken.counted < 40
+    assert "another partition" in str(taken.refused[0][1])
+
+
+def test_a_record_that_is_none_is_refused_and_the_next_one_counts() -> None:
+    state = state_of()
+    good = record_of(1, Sent("acme", 0, (event(1),)))
+    found = read([Record(0, b"\x00nonsense", headers_of("acme")), good, Record(2, good.value, [])])
+    folded = fold(state, found, 3)
+    assert folded.counted == 1
+    assert [(each[0].offset, type(each[1])) for each in folded.refused] == [(0, MalformedUsage), (2, MalformedUsage)]
+
+
+def test_an_id_is_forgotten_by_the_brokers_time() -> None:
+    state, day_ms = state_of(), 86_400_000
+    folded_of(state, event(1))
+    assert folded_of(state, event(1), timestamp=APPENDED_MS + REMEMBERED_DAYS * day_ms).duplicates == 1
+    assert folded_of(state, event(1), timestamp=APPENDED_MS + (REMEMBERED_DAYS + 1) * day_ms).counted == 1
+
+
+def test_a_version_survives_its_json() -> None:
+    for _, version in tenants_meters():
+        assert version_from(version.as_json()) == version
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_the_set_of_ids_is_a_set(data: st.DataObject) -> None:
+    seen = SeenIds(slots=16)
+    model: dict[int, tuple[int, int]] = {}
+    for _ in range(data.draw(st.integers(1, 6))):
+        names = data.draw(st.sets(st.integers(0, 400), max_size=120))
+        day = data.draw(st.integers(100, 110))
+        offered = [(name, data.draw(st.integers(0, 2**32 - 1))) for name in sorted(names)]
+        block = b"".join(entry(id_hash(b"", str(name)), checksum) for name, checksum in offered)
+        days, checksums = seen.look_up(entries_of(block))
+        expected = [model.get(name) for name, _ in offered]
+        assert [None if on == NEVER else (on, int(held)) for on, held in zip(days, checksums, strict=True)] == expected
+        seen.load(block, day)
+        model |= {name: (day, checksum) for name, checksum in offered}
+        assert seen.count == len(model)
+
+
+def test_a_large_set_forgets_nothing() -> None:
+    seen, chance = SeenIds(), np.random.default_rng(1)
+    entries = chance.integers(0, 2**64, size=(200_000, 2), dtype=np.uint64)
+    for part in np.split(entries, 20):
+        seen.add(part, 20_000)
+    days, checksums = seen.look_up(entries)
+    assert seen.count == 200_000
+    assert (days == 20_000).all()
+    assert (checksums == entries[:, 1] >> np.uint64(32)).all()
+    assert (seen.look_up(chance.integers(0, 2**64, size=(1000, 2), dtype=np.uint64))[0] == NEVER).all()
+    assert seen.memory_bytes < 45 * 1_000_000
+
+
+@pytest.mark.parametrize("kind", [EVENT, VOID])
+def test_the_parts_of_an_identity_do_not_run_together(kind: str) -> None:
+    assert id_hash(id_prefix("a", "bc", kind), "d") != id_hash(id_prefix("ab", "c", kind), "d")
+    assert day_of(APPENDED_MS) == APPENDED_MS // 86_400_000

@@ -1,0 +1,127 @@
+"""Rows of usage as the domain's partial aggregates, from which figures are made."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final, NamedTuple, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from domain.kernel.rounding import EXACT
+from domain.metering.aggregation import Aggregation, PartialAggregate, Tally
+from usage.aggregation.fold import BUCKET_US
+from usage.aggregation.meters import MeterVersion, version_from
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+PLACES: Final = 9
+LAST_BUCKET: Final = 2**31 - 1
+FIRST_BUCKET: Final = -(2**31)
+
+_SERIES: Final = """
+SELECT s.series, s.meter_id, s.version, s.groups,
+    (SELECT a.rule FROM usage.adopted_meters a WHERE a.partition = s.partition AND a.tenant_id = s.tenant_id
+        AND a.meter_id = s.meter_id AND a.version = s.version) AS rule
+FROM usage.series s WHERE s.tenant_id = $1 AND s.customer_id = $2 AND s.meter_id = ANY($3::text[])
+ORDER BY s.meter_id, s.version, s.groups
+"""
+_SUMS: Final = """
+SELECT series, bucket, sum(n)::bigint AS n, sum(total) AS total FROM usage.aggregates
+WHERE series = ANY($1::bytea[]) AND bucket >= $2 AND bucket < $3 AND late BETWEEN $4 AND $5
+GROUP BY series, bucket ORDER BY series, bucket
+"""
+_TALLIES: Final = """
+SELECT series, bucket, at_us, event_id, value, member, sum(times)::bigint AS times FROM usage.tallies
+WHERE series = ANY($1::bytea[]) AND bucket >= $2 AND bucket < $3 AND late BETWEEN $4 AND $5
+GROUP BY series, bucket, at_us, event_id, value, member HAVING sum(times) <> 0
+ORDER BY series, bucket, at_us, event_id, value, member
+"""
+_LEVEL: Final = """
+SELECT value FROM usage.tallies WHERE series = ANY($1::bytea[]) AND bucket < $2 AND late <= $3
+GROUP BY at_us, event_id, value HAVING sum(times) > 0 ORDER BY at_us DESC, event_id DESC, value DESC LIMIT 1
+"""
+ANY_LATE: Final = (0, LAST_BUCKET)
+
+
+class MeteredSeries(NamedTuple):
+    """A series with the version of the meter that it is counted by."""
+
+    series: bytes
+    version: MeterVersion
+    groups: tuple[str, ...]
+
+
+class Buckets(NamedTuple):
+    """[first, end): quarter hours since 1970."""
+
+    first: int
+    end: int
+
+
+def bucket_of(at: datetime) -> int:
+    """The quarter hour that an instant is in."""
+    return (at - EPOCH) // MICROSECOND // BUCKET_US
+
+
+def start_of(bucket: int) -> datetime:
+    """When a bucket begins."""
+    return EPOCH + bucket * BUCKET_US * MICROSECOND
+
+
+async def series_of_customer(
+    connection: Connection, tenant_id: str, customer_id: str, meter_ids: Iterable[str]
+) -> list[MeteredSeries]:
+    """What is summed of a customer by these meters."""
+    rows = await connection.fetch(_SERIES, tenant_id, customer_id, list(meter_ids))
+    return [MeteredSeries(row["series"], version_from(row["rule"]), tuple(row["groups"])) for row in rows]
+
+
+async def partials(
+    connection: Connection,
+    series: Iterable[MeteredSeries],
+    buckets: Buckets,
+    *,
+    late: tuple[int, int] = ANY_LATE,
+) -> dict[tuple[bytes, int], PartialAggregate]:
+    """By series and bucket what counts there, of the events that came behind the closings `late` (0: in time)."""
+    kinds = {each.series: each.version.aggregation for each in series}
+    values = (list(kinds), buckets.first, buckets.end, *late)
+    tallies: dict[tuple[bytes, int], list[Tally]] = {}
+    for row in await connection.fetch(_TALLIES, *values):
+        tally = _tally(kinds[row["series"]], row["at_us"], row["event_id"], row["value"], row["member"], row["times"])
+        tallies.setdefault((row["series"], row["bucket"]), []).append(tally)
+    found: dict[tuple[bytes, int], PartialAggregate] = {}
+    for row in await connection.fetch(_SUMS, *values):
+        key = (row["series"], row["bucket"])
+        found[key] = PartialAggregate(
+            aggregation=kinds[row["series"]],
+            count=row["n"],
+            total=_units(row["total"]),
+            tallies=tuple(tallies.get(key, ())),
+        )
+    return found
+
+
+async def level_before(
+    connection: Connection, series: Iterable[MeteredSeries], bucket: int, *, late_max: int
+) -> Decimal:
+    """The level that series had where a bucket begins, by what came behind no later closing; zero without one."""
+    value = await connection.fetchval(_LEVEL, [each.series for each in series], bucket, late_max)
+    return _units(value or 0)
+
+
+def _tally(kind: Aggregation, at_us: int, event_id: str, value: int, member: str, times: int) -> Tally:
+    match kind:
+        case Aggregation.MAX:
+            return Tally(value=_units(value), times=times)
+        case Aggregation.UNIQUE:
+            return Tally(key=member, times=times)
+        case _:
+            return Tally(at=EPOCH + at_us * MICROSECOND, event_id=event_id, value=_units(value), times=times)
+
+
+def _units(nanos: int | Decimal) -> Decimal:
+    return Decimal(nanos).scaleb(-PLACES, EXACT)
