@@ -8,14 +8,17 @@ alone, and a recount needs nobody's memory (docs/decisions/0124-usage-is-a-funct
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple, Protocol
 
 from domain.metering.aggregation import Aggregation
+from domain.metering.meter import SETTLING
 from domain.metering.usage_record import NANOS
 from infra.database import Connection
 from usage.wire import WireEvent
 
+SETTLING_US: Final = SETTLING // timedelta(microseconds=1)
 GROUP_CHARS_MAX: Final = 255
 VALUE_CHARS_MAX: Final = 40
 BIGINT: Final = range(-(2**63), 2**63)
@@ -30,8 +33,9 @@ class RefusedEvent(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterVersion:
-    """One version of a meter. It counts the events from `effective_us` on (microseconds since 1970), the first version
-    those before it, too.
+    """One version of a meter. It counts the events from `effective_us` on (microseconds since 1970), of records that
+    were appended a minute or more after `added_us`; the first version counts all others
+    (`domain.metering.meter.Meter.version_for`).
 
     `value_property` is read where an event bears no value of its own; `unique_property` is what UNIQUE counts;
     `group_by` are the properties whose values part a series from the next; `filters` are the values that a property may
@@ -42,6 +46,7 @@ class MeterVersion:
     code: str
     version: int
     effective_us: int
+    added_us: int = 0
     aggregation: Aggregation
     value_property: str | None = None
     unique_property: str | None = None
@@ -128,14 +133,12 @@ class Meters:
         return (tenant_id, meter) in self._ids
 
 
-def version_at(versions: tuple[MeterVersion, ...], timestamp_us: int) -> MeterVersion:
-    """The version that counts an event of this time."""
-    found = versions[0]
-    for version in versions[1:]:
-        if version.effective_us > timestamp_us:
-            break
-        found = version
-    return found
+def version_at(versions: tuple[MeterVersion, ...], timestamp_us: int, appended_ms: int) -> MeterVersion:
+    """The version that counts an event of this time, of a record that was appended then."""
+    for version in reversed(versions[1:]):
+        if version.effective_us <= timestamp_us and version.added_us + SETTLING_US <= appended_ms * 1000:
+            return version
+    return versions[0]
 
 
 class Measured(NamedTuple):

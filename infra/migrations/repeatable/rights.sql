@@ -68,6 +68,7 @@ BEGIN
         ('usage.tallies',           'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE'),
         ('usage.conflicts',         'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, DELETE'),
         ('usage.closings',          'SELECT, INSERT',                  '',       '',                       'SELECT', '', 'SELECT'),
+        ('usage.meter_events',      '',                                '',       '',                       '',       '', 'EXECUTE'),
         ('log.append',              'EXECUTE',                         '',       '',                       '',       '', ''),
         ('log.is_own_stream',       '',                                '',       '',                       'EXECUTE','', ''),
         ('log.is_own_claim',        '',                                '',       '',                       'EXECUTE','', ''),
