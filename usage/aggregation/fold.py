@@ -221,7 +221,9 @@ def _fold_record(
             if event.kind == VOID:
                 sign = -1
                 _check_void(state, lane, event, fresh, remembered_from)
-            version = lane.versions[0] if len(lane.versions) == 1 else version_at(lane.versions, event.timestamp_us, record.timestamp)
+            version = lane.versions[0]
+            if len(lane.versions) > 1:
+                version = version_at(lane.versions, event.timestamp_us, record.timestamp)
             taken = measured(version, event)
         except RefusedEvent as error:
             refusals.append(f"event {nth} ({event.id[:80]}): {error}")

@@ -1,0 +1,184 @@
+"""Periods are closed by a watermark: what came until then is billed, what comes later is the next closing's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from domain.metering.aggregation import Aggregation, UsageEvent, Window, aggregate, quantity_of
+from domain.metering.usage_record import NANOS
+from infra.database import Role
+from testing.processors_cell import until
+from testing.services import FreshDatabase, KafkaServer
+from testing.usage import EPOCH, START_US, TENANTS, Sent, Stream, tenants_meters
+from tests.integration.usage_scene import PARTITIONS, Scene, connected, open_scene
+from usage.closings import Closed, Closings, NotYet, OutOfOrder, Wanted, closings_of, rows_hash
+from usage.ends import KafkaEnds
+from usage.wire import EVENT, VOID, WireEvent, partition_of_customer
+
+TENANT, CUSTOMER = TENANTS[0], "cus_1"
+PARTITION = partition_of_customer(TENANT, CUSTOMER, PARTITIONS)
+START = datetime(2026, 5, 28, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def scene(
+    database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[Scene]:
+    async with open_scene(database.dsn, kafka_server.bootstrap, topic_prefix, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def closings(scene: Scene) -> AsyncIterator[Closings]:
+    pool = await asyncpg.create_pool(scene.dsn, min_size=1, max_size=4, server_settings={"role": Role.WRITER.value})
+    ends = KafkaEnds(scene.settings, bootstrap=scene.bootstrap)
+    yield Closings(pool, ends, partitions=PARTITIONS)
+    await ends.close()
+    await pool.close()
+
+
+def used(nth: int, at: datetime, value: int = 1, *, meter: str = "sum", kind: str = EVENT) -> WireEvent:
+    return WireEvent(
+        f"e{nth}", kind, CUSTOMER, meter, (at - EPOCH) // timedelta(microseconds=1), value * NANOS, {"user": "u"}
+    )
+
+
+def sent(*events: WireEvent) -> list[Sent]:
+    return [Sent(TENANT, PARTITION, (event,)) for event in events]
+
+
+def wanted(reference: str, since: datetime, end: datetime, meter: str = "mtr_sum") -> Wanted:
+    return Wanted(tenant_id=TENANT, customer_id=CUSTOMER, meter_id=meter, since=since, until=end, reference=reference)
+
+
+async def close(closings: Closings, asked: Wanted) -> Closed:
+    """Ask until everything is counted, as due work does."""
+    found: list[Closed] = []
+
+    async def is_closed() -> bool:
+        outcome = await closings.close(asked)
+        if isinstance(outcome, Closed):
+            found.append(outcome)
+        return bool(found)
+
+    await until(is_closed, "the period to be closed")
+    return found[0]
+
+
+async def test_a_closing_waits_for_what_was_acknowledged_and_bills_what_is_late_next_time(
+    scene: Scene, closings: Closings
+) -> None:
+    first = wanted("il_1", START, START + HOUR)
+    await scene.send(sent(used(1, START, 5), used(2, START + HOUR / 2, 7), used(3, START + HOUR, 100)))
+    assert isinstance(await closings.close(first), NotYet)  # nobody has counted anything
+    await scene.start()
+    one = await close(closings, first)
+    assert (one.seq, one.quantity, one.events, one.late) == (1, Decimal(12), 2, ())
+    assert (one.partition, one.covers) == (PARTITION, 3)
+
+    await scene.send(sent(used(4, START, 3), used(2, START + HOUR / 2, 7, kind=VOID), used(5, START + HOUR, 1)))
+    two = await close(closings, wanted("il_2", START + HOUR, START + 2 * HOUR))
+    assert (two.seq, two.quantity, two.events) == (2, Decimal(101), 2)
+    assert two.late == (("il_1", Decimal(8), 2),)  # 5 + 7 + 3 - 7, recounted
+
+    three = await close(closings, wanted("il_3", START + 2 * HOUR, START + 3 * HOUR))
+    assert (three.quantity, three.late) == (0, ())  # what was late is billed once
+    assert await closings.close(first) == one
+    assert await closings.close(wanted("il_2", START + HOUR, START + 2 * HOUR)) == two
+    out = await closings.close(wanted("il_0", START, START + HOUR))
+    assert out == OutOfOrder("il_3", START + 3 * HOUR)
+    with pytest.raises(ValueError, match="il_1 has closed another period"):
+        await closings.close(wanted("il_1", START, START + 2 * HOUR))
+    assert [each for one in await scene.recounted() for each in one.differences] == []
+
+
+async def test_a_closing_does_not_wait_for_what_comes_after_it_was_asked_for(scene: Scene, closings: Closings) -> None:
+    await scene.send(sent(used(1, START)))
+    asked = wanted("il_1", START, START + HOUR)
+    assert isinstance(await closings.close(asked), NotYet)
+    await scene.send(sent(used(2, START)))
+    outcome = await closings.close(asked)
+    assert outcome == NotYet(PARTITION, 0, 1)
+    by_hand = await closings.close(wanted("il_by_hand", START, START + HOUR), waits=False)
+    assert isinstance(by_hand, NotYet), "no aggregator has taken the partition on"
+    await scene.start()
+    await scene.caught_up()
+    assert (await close(closings, asked)).quantity == 2
+
+
+@pytest.mark.parametrize("aggregation", list(Aggregation))
+async def test_a_closings_figure_is_the_domains(scene: Scene, closings: Closings, aggregation: Aggregation) -> None:
+    """Of each aggregation: the period's own, and the one before it, with what came late."""
+    await scene.start()
+    meter = aggregation.value
+    early = [used(1, START, 4, meter=meter), used(2, START + HOUR / 4, 9, meter=meter)]
+    late = [used(3, START + HOUR / 2, 2, meter=meter), used(2, START + HOUR / 4, 9, meter=meter, kind=VOID)]
+    own = [used(4, START + HOUR + HOUR / 2, 3, meter=meter)]
+    await scene.send(sent(*early))
+    one = await close(closings, wanted("il_1", START, START + HOUR, f"mtr_{meter}"))
+    await scene.send(sent(*late, *own))
+    two = await close(closings, wanted("il_2", START + HOUR, START + 2 * HOUR, f"mtr_{meter}"))
+
+    def figure(*events: WireEvent, since: datetime, carried: Decimal = Decimal(0)) -> Any:
+        kept = [
+            UsageEvent(
+                event_id=each.id,
+                at=EPOCH + timedelta(microseconds=each.timestamp_us),
+                value=Decimal(each.value or 0) / NANOS,
+                key="u" if aggregation is Aggregation.UNIQUE else "",
+            )
+            for each in events
+        ]
+        return quantity_of(aggregate(aggregation, kept), Window(start=since, end=since + HOUR), carried)
+
+    assert one.quantity == figure(*early, since=START)
+    assert two.late == (("il_1", figure(early[0], late[0], since=START), 2),)
+    assert two.quantity == figure(*own, since=START + HOUR, carried=Decimal(2))
+
+
+async def test_closings_among_events_are_where_a_recount_finds_them(scene: Scene, closings: Closings) -> None:
+    """While aggregators count and are killed, periods are closed: what is late is a function of offsets."""
+    stream = Stream(5, customers=4, partitions=PARTITIONS)
+    begin = EPOCH + timedelta(microseconds=START_US)
+    await scene.start(2)
+    meters = sorted({version.meter_id for _, version in tenants_meters()})
+    for nth in range(1, 4):
+        sending = asyncio.create_task(scene.send(stream.records(500)))
+        for customer in range(4):
+            for meter in meters:
+                asked = Wanted(
+                    tenant_id=TENANT,
+                    customer_id=f"cus_{customer}",
+                    meter_id=meter,
+                    since=begin + (nth - 1) * HOUR,
+                    until=begin + nth * HOUR,
+                    reference=f"il_{nth}_{customer}_{meter}",
+                )
+                closed = await close(closings, asked)
+                assert closed.seq == nth
+        await scene.kill()
+        await scene.start()
+        await sending
+    await scene.caught_up()
+    assert [each for one in await scene.recounted() for each in one.differences] == []
+    async with connected(scene.dsn) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM usage.aggregates WHERE late > 0") > 0
+        for customer in range(4):
+            for meter in meters:
+                for each in await closings_of(connection, TENANT, f"cus_{customer}", meter):
+                    asked = Wanted(
+                        tenant_id=TENANT,
+                        customer_id=f"cus_{customer}",
+                        meter_id=meter,
+                        since=each.since,
+                        until=each.until,
+                        reference=each.reference,
+                    )
+                    assert await rows_hash(connection, asked, each) == each.sha256
