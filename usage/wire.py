@@ -29,6 +29,9 @@ from schemas.wire import (
 )
 
 TOPIC: Final = "usage.events.v1"
+METERING: Final = "metering"
+"""Who counts: the role, and the consumer of its dead letters."""
+
 TENANT: Final = "tenant"
 """The header that names the tenant."""
 

@@ -2,7 +2,7 @@
 
 A consumer's record is handed to it again, and what was held is released (a saga's deadline); what it had issued before
 does nothing.
-A read model's key is folded from the log from the poison record on.
+A read model's key is folded from the log from the poison record on. A record of usage is sent again.
 """
 
 import structlog
@@ -15,6 +15,8 @@ from infra.settings import Settings
 from processors.consumers import ConsumerParts, Consumers, bound
 from projections.folding.replay import CONSUMER_PREFIX, NotHeld, replay
 from projections.read_model import Projection
+from usage.again import send_again
+from usage.wire import METERING
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +50,8 @@ class DeadLetterReplay:
         try:
             if letter.consumer.startswith(CONSUMER_PREFIX):
                 await self._fold(letter)
+            elif letter.consumer == METERING:
+                await send_again(self._settings, letter)
             else:
                 await self._deliver(letter)
         except Exception as error:

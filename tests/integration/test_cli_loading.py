@@ -39,6 +39,16 @@ WITHOUT: Final[Mapping[str, Sequence[str]]] = {
     "relay": (*HTTP_FRAMEWORKS, "faust", "webauthn", "joserfc", "api", "processors", "projections", "gateway_adapters"),
     "projections": (*HTTP_FRAMEWORKS, "faust", "webauthn", "joserfc", "api", "processors", "gateway_adapters"),
     "processors": (*HTTP_FRAMEWORKS, "webauthn", "joserfc", "api", "projections", "sandbox_gateway"),
+    "metering": (
+        *HTTP_FRAMEWORKS,
+        "faust",
+        "webauthn",
+        "joserfc",
+        "api",
+        "processors",
+        "projections",
+        "gateway_adapters",
+    ),
     "api": ("faust", "processors", "sandbox_gateway", "projections.folding.worker"),
 }
 """What a role that is ready has not loaded, besides all that starts and seeds a whole stack."""

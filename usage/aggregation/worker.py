@@ -27,26 +27,26 @@ from usage.aggregation import store
 from usage.aggregation.fold import Folded, PartitionState, Read, fold, meters_named, read
 from usage.aggregation.meters import Adoption, MeterKey, MeterSource
 from usage.topic import ensure_usage_topic
-from usage.wire import topic_of
+from usage.wire import METERING, topic_of
 
 log = structlog.get_logger(__name__)
 
-ROLE: Final = "metering"
-CONSUMER: Final = "metering"
+ROLE: Final = METERING
+CONSUMER: Final = METERING
 """As dead letters name it."""
 ATTEMPTS: Final = 1  # a fold is pure: what it could not count once it cannot count twice
 PASSING: Final = (KafkaError, store.Overtaken, *CONNECTION_ERRORS)
 
-EVENTS = Counter("tallybook_usage_events_total", "Events of usage that were read.")
-COUNTED = Counter("tallybook_usage_counted_total", "Events of usage that were counted.")
-DUPLICATES = Counter("tallybook_usage_duplicates_total", "Events of usage that had been counted before.")
-CONFLICTS = Counter("tallybook_usage_conflicts_total", "Events under an id that counts with another content.")
-DEAD = Counter("tallybook_usage_dead_letters_total", "Records of usage with something that could not be counted.")
-OVERTAKEN = Counter("tallybook_usage_overtaken_total", "Polls that another aggregator had counted already.")
-RESTARTS = Counter("tallybook_usage_restarts_total", "Times the aggregator started over.")
-POLL_SECONDS = Histogram("tallybook_usage_poll_seconds", "Time to count and write one poll.")
-LAG = Gauge("tallybook_usage_lag_records", "Records of this process's partitions that are not counted yet.")
-IDS = Gauge("tallybook_usage_ids", "Ids that this process remembers.")
+EVENTS = Counter("tallybook_metering_events_total", "Events of usage that were read.")
+COUNTED = Counter("tallybook_metering_counted_total", "Events of usage that were counted.")
+DUPLICATES = Counter("tallybook_metering_duplicates_total", "Events of usage that had been counted before.")
+CONFLICTS = Counter("tallybook_metering_conflicts_total", "Events under an id that counts with another content.")
+DEAD = Counter("tallybook_metering_dead_letters_total", "Records of usage with something that could not be counted.")
+OVERTAKEN = Counter("tallybook_metering_overtaken_total", "Polls that another aggregator had counted already.")
+RESTARTS = Counter("tallybook_metering_restarts_total", "Times the aggregator started over.")
+POLL_SECONDS = Histogram("tallybook_metering_poll_seconds", "Time to count and write one poll.")
+LAG = Gauge("tallybook_metering_lag_records", "Records of this process's partitions that are not counted yet.")
+IDS = Gauge("tallybook_metering_ids", "Ids that this process remembers.")
 
 
 Polled = Mapping[PartitionState, Sequence[Any]]
