@@ -78,7 +78,7 @@ COMMANDS: Final = (
         TENANTS,
         "Bring in customers, subscriptions, invoices and payments of another system, from a file.",
     ),
-    Entry("usage", "cli.usage:app", TENANTS, "Usage events: from a file, and as they come in."),
+    Entry("usage", "cli.usage:app", TENANTS, "Usage events: from a file, as they come in, and counted once more."),
     Entry(
         "export",
         "cli.export_command:export",

@@ -20,6 +20,7 @@ from cli.key_file import key_in
 from cli.line_file import Unreadable
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
 from cli.usage_file import UsageLine, check_usage_file, parts_of, problems_of
+from cli.usage_recount import recount
 from cli.usage_tail import NoUsage, TailedEvent, tail_events
 from host.addresses import reached_settings
 from host.until_stopped import run_until_stopped
@@ -31,7 +32,8 @@ WRONG_LINES_SHOWN: Final = 20
 STOPPED: Final = 130
 """Exit code of what Ctrl-C ended, as shells have it."""
 
-app = typer.Typer(help="Usage events: from a file, and as they come in.", no_args_is_help=True)
+app = typer.Typer(help="Usage events: from a file, as they come in, and counted once more.", no_args_is_help=True)
+app.command("recount")(recount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     "projections status": (),
     "projections rebuild": ("--all",),
     "projections check": (),
+    "usage recount": (),
     "search reindex": (),
     "relay status": (),
     "relay republish": ("--drop-topics", "--yes"),
