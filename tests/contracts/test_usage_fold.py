@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from domain.metering.aggregation import Aggregation, PartialAggregate, Tally
 from domain.metering.usage_record import NANOS
 from testing.usage import EPOCH, START_US, TENANTS, Sent, Stream, counted_by, meter, tenants_meters
+from tests.lengths import LENGTH
 from usage.aggregation.dedupe import NEVER, REMEMBERED_DAYS, SeenIds, day_of, entries_of, entry, id_hash, id_prefix
 from usage.aggregation.fold import BUCKET_US, Closed, PartitionState, RefusedUsage, fold, read, series_of
 from usage.aggregation.meters import Adoption, version_from
@@ -87,7 +88,7 @@ def _tally(kind: Aggregation, key: tuple[int, str, int, str], times: int) -> Tal
     return Tally(at=at, event_id=event_id, value=Decimal(value) / NANOS, times=times)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=LENGTH.scaled(60))
 @given(seed=st.integers(0, 10**6), events=st.integers(1, 300))
 def test_what_is_folded_is_what_the_domain_says_wherever_polls_are_cut(seed: int, events: int) -> None:
     chance = random.Random(seed)
@@ -179,7 +180,7 @@ def test_a_version_survives_its_json() -> None:
         assert version_from(version.as_json()) == version
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=LENGTH.scaled(40))
 @given(data=st.data())
 def test_the_set_of_ids_is_a_set(data: st.DataObject) -> None:
     seen = SeenIds(slots=16)
