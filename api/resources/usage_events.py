@@ -71,7 +71,7 @@ class UsageEventBody(Body):
     properties: Properties = Field(default_factory=dict)
 
 
-class UsageEventsBody(RootModel[UsageEventBody | Annotated[list[UsageEventBody], Field(max_length=EVENTS_MAX)]]):
+class UsageEventsBody(RootModel[UsageEventBody | Annotated[list[UsageEventBody], Field(min_length=1, max_length=EVENTS_MAX)]]):
     """One event, or up to 1,000."""
 
 
@@ -87,7 +87,7 @@ class CloudEventBody(TypedDict):
     data: Properties
 
 
-class CloudEventsBody(RootModel[Annotated[list[CloudEventBody], Field(max_length=EVENTS_MAX)]]):
+class CloudEventsBody(RootModel[Annotated[list[CloudEventBody], Field(min_length=1, max_length=EVENTS_MAX)]]):
     """Up to 1,000 of them."""
 
 
