@@ -71,7 +71,9 @@ class UsageEventBody(Body):
     properties: Properties = Field(default_factory=dict)
 
 
-class UsageEventsBody(RootModel[UsageEventBody | Annotated[list[UsageEventBody], Field(min_length=1, max_length=EVENTS_MAX)]]):
+class UsageEventsBody(
+    RootModel[UsageEventBody | Annotated[list[UsageEventBody], Field(min_length=1, max_length=EVENTS_MAX)]]
+):
     """One event, or up to 1,000."""
 
 
