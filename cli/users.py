@@ -181,6 +181,13 @@ def create_first_admin(
     if url is not None:
         console.print("This link sets their password, once, within 24 hours:", soft_wrap=True)
         console.print(url, highlight=False, soft_wrap=True)
+        console.print(
+            "Where you serve no page at that path yet, what stands behind token= does it by hand: "
+            f"POST {public_url(settings)}/v1/auth/reset-password with {{\"token\": …, \"password\": …}}.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _told(made: Admin, tenant: str) -> str:
