@@ -38,6 +38,10 @@ class TryAgain(ApiError):
     """The API could not answer now: the same request may be made again."""
 
 
+class ApiAbsent(Exception):
+    """Nothing answers where the API should be."""
+
+
 class BrokenOff(Exception):
     """An answer ended before it was whole."""
 
@@ -98,10 +102,13 @@ class ApiClient:
         await self._session.close()
 
     async def reach(self) -> None:
-        """See that a server answers, asked once. Raises aiohttp.ClientConnectionError, and TimeoutError."""
+        """See that a server answers, asked once. Raises ApiAbsent."""
         assert self._session is not None, "use it as a context manager"
-        async with self._session.get("/health/live"):
-            pass
+        try:
+            async with self._session.get("/health/live"):
+                pass
+        except (aiohttp.ClientConnectionError, TimeoutError) as error:
+            raise ApiAbsent(str(error) or f"{self._base} does not answer") from None
 
     async def post(
         self, path: str, body: Mapping[str, Any] | Sequence[Any] | None, *, key: str, dry_run: bool = False

@@ -4,6 +4,7 @@ import asyncpg
 from aiohttp import ClientConnectionError
 from aiokafka.errors import KafkaError
 
+from cli.api_client import ApiAbsent
 from gateway_adapters.port import GatewayUnavailable
 from host.embedded.process import EmbeddedServerError
 from host.supervisor import SupervisorError
@@ -43,7 +44,7 @@ def explain(error: BaseException) -> str | None:
             return f"Kafka cannot be reached: {words}. {_CHECK_KAFKA if _configured().kafka.bootstrap else _WAIT}"
         case GatewayUnavailable():
             return f"The payment gateway cannot be read: {words}. Start it, or name it with TALLYBOOK_GATEWAY_URL."
-        case ClientConnectionError():
+        case ApiAbsent() | ClientConnectionError():
             return (
                 f"The API cannot be reached: {words}. `tallybook status` shows what runs here; --url says where else."
             )

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
-import stamina.instrumentation
 import typer
 
-from cli.api_client import ApiClient, ApiError
+from cli.api_client import ApiError
 from cli.import_files import Errors, Reached, digest, errors_file, progress_file, reached_before
 from cli.import_kinds import ImportKind
 from cli.import_progress import import_bar
@@ -18,6 +17,7 @@ from cli.import_run import Check, Import, Stuck, check_file
 from cli.key_file import key_in
 from cli.line_file import Unreadable
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
+from cli.reached_api import reached_api
 from infra.settings import load_settings
 
 WRONG_LINES_SHOWN: Final = 20
@@ -108,9 +108,7 @@ async def _run(asked: _Asked, before: Reached) -> Reached:
 
     loop.add_signal_handler(signal.SIGINT, stopping)
     errors = Errors(asked.file, before.errors_bytes)
-    async with ApiClient(asked.url, asked.key, certificate_file=asked.certificate_file) as api:
-        await api.reach()
-        _tell_once_of_waiting(asked.url)
+    async with reached_api(asked.url, asked.key, certificate_file=asked.certificate_file) as api:
         with import_bar(before.lines, "Trying" if asked.is_dry else "Importing") as tell:
             run = Import(api, asked.kind, asked.file, is_dry=asked.is_dry)
             reached = await run.run(before, errors, tell=tell, stop=stop)
@@ -119,18 +117,6 @@ async def _run(asked: _Asked, before: Reached) -> Reached:
     if not reached.failed:
         errors_file(asked.file).unlink(missing_ok=True)
     return reached
-
-
-def _tell_once_of_waiting(url: str) -> None:
-    """Say so when the API does not answer any more, once, and not of each time that it is asked again."""
-    told: set[str] = set()
-
-    def tell(details: stamina.instrumentation.RetryDetails) -> None:
-        if url not in told:
-            console_for(as_json=True).print(f"{url} does not answer; it is asked again.", soft_wrap=True)
-        told.add(url)
-
-    stamina.instrumentation.set_on_retry_hooks([tell])
 
 
 def _report(asked: _Asked, reached: Reached, *, before: int, as_json: bool) -> None:

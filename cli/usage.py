@@ -19,6 +19,7 @@ from cli.import_progress import import_bar
 from cli.key_file import key_in
 from cli.line_file import Unreadable
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
+from cli.reached_api import reached_api
 from cli.usage_file import UsageLine, check_usage_file, parts_of, problems_of
 from cli.usage_recount import recount
 from cli.usage_tail import NoUsage, TailedEvent, tail_events
@@ -114,8 +115,8 @@ async def _import(asked: _Asked, before: Reached) -> Reached:
 
     loop.add_signal_handler(signal.SIGINT, stopping)
     errors = Errors(asked.file, before.errors_bytes)
-    with import_bar(before.lines, "Checking" if asked.is_dry else "Sending") as tell:
-        async with ApiClient(asked.url, asked.key, certificate_file=asked.certificate_file) as api:
+    async with reached_api(asked.url, asked.key, certificate_file=asked.certificate_file) as api:
+        with import_bar(before.lines, "Checking" if asked.is_dry else "Sending") as tell:
             reached = await _send(api, asked, before, errors, tell, stop)
     if not asked.is_dry and reached.is_whole:
         progress_file(asked.file).unlink(missing_ok=True)

@@ -183,7 +183,7 @@ def create_first_admin(
         console.print(url, highlight=False, soft_wrap=True)
         console.print(
             "Where you serve no page at that path yet, what stands behind token= does it by hand: "
-            f"POST {public_url(settings)}/v1/auth/reset-password with {{\"token\": …, \"password\": …}}.",
+            f'POST {public_url(settings)}/v1/auth/reset-password with {{"token": …, "password": …}}.',
             highlight=False,
             markup=False,
             soft_wrap=True,

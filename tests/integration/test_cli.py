@@ -79,12 +79,16 @@ def test_an_export_that_cannot_be_is_told_before_anybody_is_asked(
     assert all(word in result.output for word in words), result.output
 
 
-@pytest.mark.parametrize("command", [("import", "customers", "a.csv"), ("export", "customers")])
+@pytest.mark.parametrize(
+    "command", [("import", "customers", "a.csv"), ("usage", "import", "usage.csv"), ("export", "customers")]
+)
 def test_an_api_that_is_not_there_is_told_at_once_and_in_words(
     environment: dict[str, str], tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     (tmp_path / "acme.key").write_text("tbk_test_x", encoding="utf-8")
     (tmp_path / "a.csv").write_text("external_id,currency\nA-1,EUR\n", encoding="utf-8")
+    event = "e1,bytes,cus_01m7ywe9z7e398x54gfbrtqnk7,2026-01-31T00:00:00Z"
+    (tmp_path / "usage.csv").write_text(f"id,meter,customer,timestamp\n{event}\n", encoding="utf-8")
     arguments = [str(tmp_path / part) if part.endswith(".csv") else part for part in command]
     options = ["--key-file", str(tmp_path / "acme.key"), "--url", "http://127.0.0.1:1"]
     result = tallybook(environment, *arguments, *options)
