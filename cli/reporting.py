@@ -64,7 +64,10 @@ def grant(
         print_json({"tenant_id": tenant_id, "login": name, "password": password, "url": url})
         return
     console = console_for(as_json=False)
-    console.print(f"The login [bold]{name}[/bold] reads {tenant_id}'s reports. It is shown once:", soft_wrap=True)
+    console.print(
+        f"The login [bold]{name}[/bold] reads {tenant_id}'s reports. Its address, with the password, is shown once:",
+        soft_wrap=True,
+    )
     console.print(url, highlight=False, soft_wrap=True)
 
 

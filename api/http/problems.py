@@ -114,7 +114,9 @@ ADDRESS_NOT_ALLOWED: Final = ProblemType(
 TENANT_SUSPENDED: Final = ProblemType(
     "tenant_suspended", 403, "The tenant is suspended: it may be read and changes nothing until it is reactivated."
 )
-NO_SUCH_PAGE: Final = ProblemType("route_not_found", 404, "There is nothing at this path.")
+NO_SUCH_PAGE: Final = ProblemType(
+    "route_not_found", 404, "There is nothing at this path; /docs and /openapi.json tell what there is."
+)
 DOCUMENT_LINK_INVALID: Final = ProblemType(
     "document_link_invalid", 404, "The link is none of ours, is over, or what it led to is gone: ask for another one."
 )
