@@ -104,14 +104,15 @@ def invoice(shown: Row) -> Iterator[Row]:
         "invoice_id": shown["id"],
         "customer_id": shown["customer"],
         "subscription_id": shown["subscription"],
+        "further_subscription_ids": shown["further_subscriptions"],
         "payment_id": shown["payment"],
         "test_clock_id": shown["test_clock"],
         "created_at": at(shown["created"]),
         **{
             name: shown[name]
             for name in (
-                "number", "series", "status", "collection_method", "collection_status", "collection_failure",
-                "currency", "memo", "metadata",
+                "number", "series", "status", "waiting_for", "collection_method", "collection_status",
+                "collection_failure", "currency", "memo", "metadata",
             )
         },
         **{name: at(shown[name]) for name in ("finalized_at", "due_at", "paid_at", "uncollectible_at", "voided_at")},
