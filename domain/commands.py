@@ -27,6 +27,7 @@ from domain.invoicing import draft_commands as drafts
 from domain.invoicing import import_commands as invoice_imports
 from domain.invoicing import settings_commands as billing_settings
 from domain.invoicing import settlement_commands as settlement
+from domain.invoicing import usage_commands as invoiced_usage
 from domain.invoicing import waiting_item_commands as waiting_items
 from domain.kernel.consequences import Consequence, together, with_consequences
 from domain.kernel.metadata import MetadataChange, with_change
@@ -193,6 +194,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         drafts,
         waiting_items,
         invoicing,
+        invoiced_usage,
         settlement,
         invoice_imports,
         billing_settings,

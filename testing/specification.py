@@ -111,7 +111,7 @@ class Books:
                 claimed = Claimed(claim.kind, claim.value, claim.owner)
                 if isinstance(claim, Take):
                     if holder is not None:
-                        raise claim.refusal()
+                        raise claim.refused(holder)
                     claims[claim.kind, claim.value] = claim.owner
                     done.taken.append(claimed)
                 elif holder == claim.owner:

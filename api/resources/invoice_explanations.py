@@ -11,7 +11,12 @@ from api.http.call import Call
 from api.http.fields import MoneyResource, money, plain_decimal
 from api.http.listing import NoParameters
 from api.http.operations import Operations
-from api.resources.invoice_line_resource import LineDiscountResource, line_discount_resources
+from api.resources.invoice_line_resource import (
+    LineDiscountResource,
+    LineUsageResource,
+    line_discount_resources,
+    line_usage_resource,
+)
 from api.resources.invoice_resource import InvoiceDiscountResource, invoice_discount_resources
 from api.resources.invoice_tax import InvoiceTaxResource, LineTaxResource, invoice_tax_resource, line_tax_resource
 from api.resources.invoices import INVOICES
@@ -65,6 +70,12 @@ class GivenBack(TypedDict):
     paid_part: str
 
 
+class UsageCounted(LineUsageResource):
+    """What a meter counted in the line's period: `quantity` exactly, as a fraction where it does not come out even."""
+
+    quantity: str | None
+
+
 class LineExplanation(TypedDict):
     """Why a line comes to its amount: the portions and the rounding add up to it exactly. Less its discounts, with its
     tax, that is its total; tax that the amount includes adds nothing.
@@ -83,6 +94,7 @@ class LineExplanation(TypedDict):
     tax: LineTaxResource | None
     total: MoneyResource
     gives_back: GivenBack | None
+    usage: UsageCounted | None
     pricing: PricedBy | None
     portions: list[PortionResource]
     rounding_difference: str
@@ -125,6 +137,7 @@ _EXAMPLE: Final[dict[str, object]] = {
             "tax": None,
             "total": {"amount": 4927, "currency": "EUR"},
             "gives_back": None,
+            "usage": None,
             "pricing": {
                 "currency": "EUR",
                 "model": {
@@ -221,6 +234,7 @@ def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
             "line": line.gives_back.line_id,
             "paid_part": exact_text(line.gives_back.paid_part),
         },
+        "usage": _usage(line),
         "pricing": None
         if by is None
         else {**stated_resource(by.price), "share": str(by.share), "rounding": by.rounding},
@@ -229,6 +243,14 @@ def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
         else [_portion(each, by.price) for each in price.children if each.portion is not None],
         "rounding_difference": exact_text(rounded),
     }
+
+
+def _usage(line: InvoiceLine) -> UsageCounted | None:
+    shown = line_usage_resource(line.usage)
+    if line.usage is None or shown is None:
+        return None
+    snapshot = line.usage.snapshot
+    return {**shown, "quantity": None if snapshot is None else exact_text(snapshot.quantity)}
 
 
 def _portion(node: Explanation, price: Price) -> PortionResource:

@@ -10,6 +10,7 @@ from api.resources.invoice_tax import LineTaxResource, line_tax_resource
 from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
 from domain.invoicing.unused_credit import GivesBack
+from domain.invoicing.usage_line import LineUsage
 
 
 class CreditedLine(TypedDict):
@@ -17,6 +18,21 @@ class CreditedLine(TypedDict):
 
     invoice: str | None
     line: str
+
+
+class LineUsageResource(TypedDict):
+    """The meter that counted a line's quantity, in the line's period; `closing` is null until that is done.
+
+    The closing is the meter's and customer's of this number. It covers the records of the partition of the topic of
+    usage below the offset `covers`; `sha256` is of its rows.
+    """
+
+    meter: str
+    closing: int | None
+    events: int | None
+    partition: int | None
+    covers: int | None
+    sha256: str | None
 
 
 class LineDiscountResource(TypedDict):
@@ -45,6 +61,7 @@ class InvoiceLineResource(TypedDict):
     period_start: datetime | None
     period_end: datetime | None
     gives_back: CreditedLine | None
+    usage: LineUsageResource | None
 
 
 def invoice_line_resource(line: InvoiceLine) -> InvoiceLineResource:
@@ -65,6 +82,7 @@ def invoice_line_resource(line: InvoiceLine) -> InvoiceLineResource:
         "period_start": line.period_start,
         "period_end": line.period_end,
         "gives_back": _credited_line(line.gives_back),
+        "usage": line_usage_resource(line.usage),
     }
 
 
@@ -74,6 +92,21 @@ def line_discount_resources(line: InvoiceLine) -> list[LineDiscountResource]:
         {"discount": each.discount_id, "coupon": each.coupon_id, "amount": money(each.amount)}
         for each in line.discounts
     ]
+
+
+def line_usage_resource(usage: LineUsage | None) -> LineUsageResource | None:
+    """Which meter counted, and what its closing covers, as it is answered."""
+    if usage is None:
+        return None
+    snapshot = usage.snapshot
+    return {
+        "meter": usage.meter_id,
+        "closing": None if snapshot is None else snapshot.closing,
+        "events": None if snapshot is None else snapshot.events,
+        "partition": None if snapshot is None else snapshot.partition,
+        "covers": None if snapshot is None else snapshot.covers,
+        "sha256": None if snapshot is None else snapshot.sha256,
+    }
 
 
 def _credited_line(credited: GivesBack | None) -> CreditedLine | None:
@@ -96,4 +129,5 @@ LINE_EXAMPLE: Final[dict[str, object]] = {
     "period_start": None,
     "period_end": None,
     "gives_back": None,
+    "usage": None,
 }

@@ -32,7 +32,8 @@ _ID: Final = "sub_01m7ywe9z7e398x54gfbrtqnk7"
 
 
 class SubscriptionItemResource(TypedDict):
-    """A price as it was when it was subscribed to, in the customer's currency, and how many of it.
+    """A price as it was when it was subscribed to, in the customer's currency, and how many of it: null where a `meter`
+    counts that.
 
     Its period is longer than the subscription's where its interval is. Both are null during a trial.
     """
@@ -47,7 +48,8 @@ class SubscriptionItemResource(TypedDict):
     maximum: MoneyResource | None
     timing: BillingTiming
     tax_inclusive: bool
-    quantity: str
+    quantity: str | None
+    meter: str | None
     interval: IntervalResource
     current_period_start: datetime | None
     current_period_end: datetime | None
@@ -58,7 +60,7 @@ class ScheduledItem(TypedDict):
 
     price: str
     description: str
-    quantity: str
+    quantity: str | None
 
 
 class ScheduledChangeResource(TypedDict):
@@ -179,7 +181,7 @@ def _scheduled(change: ScheduledChange | None) -> ScheduledChangeResource | None
         "effective_at": change.at,
         "plan": change.terms.plan_id,
         "items": [
-            {"price": item.price_id, "description": item.description, "quantity": plain_decimal(item.quantity)}
+            {"price": item.price_id, "description": item.description, "quantity": _quantity(item)}
             for item in change.terms.items
         ],
         "proration": change.proration,
@@ -192,6 +194,10 @@ def _transfer(transfer: ScheduledTransfer | None) -> ScheduledTransferResource |
     return None if transfer is None else {"customer": transfer.customer_id, "subscription": transfer.subscription_id}
 
 
+def _quantity(item: SubscriptionItem) -> str | None:
+    return None if item.quantity is None else plain_decimal(item.quantity)
+
+
 def _item(item: SubscriptionItem, subscription: Subscription) -> SubscriptionItemResource:
     period = running_period(subscription, item.interval)
     return {
@@ -202,7 +208,8 @@ def _item(item: SubscriptionItem, subscription: Subscription) -> SubscriptionIte
         **stated_resource(item.price),
         "timing": item.timing,
         "tax_inclusive": item.tax_inclusive,
-        "quantity": plain_decimal(item.quantity),
+        "quantity": _quantity(item),
+        "meter": item.meter_id,
         "interval": interval_resource(item.interval or subscription.terms.interval),
         "current_period_start": None if period is None else period.start,
         "current_period_end": None if period is None else period.end,
@@ -229,6 +236,7 @@ EXAMPLE: Final[dict[str, object]] = {
             "timing": "in_advance",
             "tax_inclusive": False,
             "quantity": "1",
+            "meter": None,
             "interval": {"unit": "month", "count": 1},
             "current_period_start": "2026-01-01T00:00:00Z",
             "current_period_end": "2026-01-31T23:00:00Z",

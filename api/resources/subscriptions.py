@@ -1,6 +1,5 @@
 """Subscriptions: what a customer is billed, period by period, until it is cancelled."""
 
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Final
 
@@ -44,6 +43,7 @@ from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions.alignment import ContradictoryAnchor, PeriodAlignment, StubPeriod
 from domain.subscriptions.backdating import StartTooFarBack
 from domain.subscriptions.commands import CreateSubscription, RequestedCoupon
+from domain.subscriptions.metering import MeterIsBilled
 from domain.subscriptions.proration_basis import BasisNeedsMonths, ProrationBasis
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.state import SubscriptionStatus
@@ -54,6 +54,8 @@ from domain.subscriptions.terms import (
     FlatPriceHasNoQuantity,
     IntervalsDoNotNest,
     InvalidSubscriptionItems,
+    MeteredPriceHasNoQuantity,
+    MeterTwice,
     OnlyAddOns,
     PlanIsAddOn,
     PriceOfAnotherPlan,
@@ -67,7 +69,7 @@ class NewItem(Body):
     """A price, and how many of it."""
 
     price: PriceId
-    quantity: Quantity = Decimal(1)
+    quantity: Quantity | None = Field(default=None, description="null: one, or what the price's meter counts")
 
 
 class NewSubscription(New):
@@ -178,6 +180,9 @@ NOT_SOLD: Final = (
     OnlyAddOns,
     DuplicatePrice,
     FlatPriceHasNoQuantity,
+    MeteredPriceHasNoQuantity,
+    MeterTwice,
+    MeterIsBilled,
     IntervalsDoNotNest,
     BasisNeedsMonths,
 )

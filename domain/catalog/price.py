@@ -136,14 +136,6 @@ class PriceInUse(Refusal):
     code = "price_in_use"
 
 
-class MeteredPriceNotSold(Refusal):
-    """What the price's meter counts is not billed yet, so nobody subscribes to it."""
-
-    code = "metered_price_not_sold"
-    kind = RefusalKind.INVALID
-    param = "price"
-
-
 class PriceModelNotBillable(Refusal):
     """The model counts what nothing measures: take per_unit, graduated, volume or package, or without a meter flat."""
 
@@ -193,14 +185,12 @@ class PlanPrice:
 
 
 def on_sale(streams: Streams, price_id: str) -> PlanPrice:
-    """The price, if it may be subscribed to: PriceNotFound, PriceIsArchived or MeteredPriceNotSold otherwise."""
+    """The price, if it may be subscribed to: PriceNotFound or PriceIsArchived otherwise."""
     price = PRICE.of(streams, price_id)
     if price.deleted_at is not None:
         raise PRICE.missing(price_id)
     if price.archived_at is not None:
         raise PriceIsArchived(price=price_id)
-    if price.meter_id is not None:
-        raise MeteredPriceNotSold(price=price_id, meter=price.meter_id)
     return price
 
 

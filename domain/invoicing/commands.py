@@ -22,6 +22,7 @@ from domain.invoicing.tax_request import (
     TaxRequest,
 )
 from domain.invoicing.unused_credit import InvoiceUnusedCredited, UnusedCredit
+from domain.invoicing.usage_commands import hurried
 from domain.kernel.consequences import After
 from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
@@ -42,11 +43,17 @@ class FinalizeInvoice:
 
 def finalize_invoice(command: FinalizeInvoice, streams: Streams, now: datetime) -> Decision:
     """A draft whose time is over becomes what its timer makes of it, at that instant, whoever comes first. One that
-    waits for its tax is brought on by hand alone.
+    waits for its tax is brought on by hand alone; one that waits for usage takes, by hand, what is counted by then.
     """
     draft = INVOICE.of(streams, command.invoice_id)
     if draft.status is not InvoiceStatus.DRAFT or draft.terms is None:
         raise InvoiceNotDraft(invoice=draft.invoice_id, status=draft.status)
+    if draft.lacks_usage:
+        if command.due_at is not None:
+            raise InvoiceNotDraft(invoice=draft.invoice_id, status=draft.status, waiting_for=draft.waiting_for)
+        if command.days_until_due is not None:
+            check_days_until_due(command.days_until_due)
+        return hurried(draft, command.days_until_due, streams, now)
     ends_at, asked, by_table = draft.terms.finalizes_at, draft.awaited_tax, command.by_table
     if command.due_at is not None and (command.due_at != ends_at or asked is not None):
         raise InvoiceNotDraft(invoice=draft.invoice_id, status=draft.status)
@@ -138,7 +145,7 @@ def unused_credited(
 def _overdue_finalization(streams: Streams, invoice: Invoice, at: datetime) -> list[Change]:
     """What the timer of a draft was to do by then, if it is still to come; nothing where it cannot."""
     ends_at = None if invoice.terms is None else invoice.terms.finalizes_at
-    is_over = ends_at is not None and ends_at <= at and invoice.awaited_tax is None
+    is_over = ends_at is not None and ends_at <= at and invoice.waiting_for is None
     if invoice.status is not InvoiceStatus.DRAFT or not is_over or ends_at is None:
         return []
     try:

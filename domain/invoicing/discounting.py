@@ -11,21 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Final
 
 from domain.customers.customer import Customer
 from domain.discounts.computation import AmountOff, CouponOnLines, DiscountableLine, discounts_on
 from domain.discounts.coupon import computable
 from domain.discounts.discount import DISCOUNT, AttachedDiscount, DiscountApplied, DiscountEnd, DiscountEnded
 from domain.invoicing.invoice_discount import Discountable, InvoiceDiscount
-from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Streams
-
-_BILLS_PERIODS: Final = frozenset({InvoiceLineKind.RECURRING, InvoiceLineKind.ONE_OFF})
-"""The lines for which a discount uses a period: neither a part of one nor what gives such a part back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +84,7 @@ def uses_of(
         tried: list[DiscountUse] = []
         for each in discounts:
             places = tuple([n for n in range(start, end) if n in own.get(each.discount_id, range(start, end))])
-            is_period = any(lines[n].kind in _BILLS_PERIODS for n in places)
+            is_period = any(lines[n].bills_whole_period for n in places)
             known = left[each.discount_id]
             if known is None or (is_period and known > 0):
                 tried.append(DiscountUse(discount=each, lines=places, is_period=is_period))

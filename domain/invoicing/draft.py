@@ -118,7 +118,8 @@ class InvoiceNotDraft(Refusal):
         if "finalizes_at" in self.details:
             return "The time of the draft is over: what it says is final, and it is about to be finalized."
         if "waiting_for" in self.details:
-            return "The draft waits for its tax, which is asked for by what it says: void it, or let it be finalized."
+            waits_for = self.details["waiting_for"]
+            return f"The draft waits for its {waits_for}, and is final but for that: void it, or let it be finalized."
         return super().summary()
 
 

@@ -18,6 +18,7 @@ from domain.invoicing.computation import (
     MeteredLine,
 )
 from domain.invoicing.invoice_line import InvoiceLine as BilledLine
+from domain.invoicing.invoice_line import LinePricing
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
@@ -98,7 +99,7 @@ def _billed_node(line: BilledLine) -> Explanation:
     portions: tuple[Explanation, ...] = ()
     if line.pricing is not None:
         by = line.pricing
-        portions = tuple(_portion_nodes(explain_licensed(by.price, line.quantity, by.share, by.rounding)))
+        portions = tuple(_portion_nodes(_why(line, by)))
         if line.gives_back is not None:
             portions = _given_back(portions, line.gives_back.paid_part, line.amount)
     price = _node(ExplanationKind.PRICE, line.amount, children=portions)
@@ -115,6 +116,15 @@ def _billed_node(line: BilledLine) -> Explanation:
         children=(price, *discounts, *(() if line.tax_inclusive else taxes)),
         of_which=taxes if line.tax_inclusive else (),
     )
+
+
+def _why(line: BilledLine, by: LinePricing) -> Breakdown:
+    """By what was measured exactly, where a meter did; usage that is not counted yet comes to nothing."""
+    if line.usage is None:
+        return explain_licensed(by.price, line.quantity, by.share, by.rounding)
+    if line.usage.snapshot is None:
+        return Breakdown(portions=(), rounding_difference=Fraction(0), amount=line.amount)
+    return explain(by.price, line.usage.snapshot.rated, by.rounding, by.share)
 
 
 def _given_back(portions: tuple[Explanation, ...], paid_part: Fraction, amount: Money) -> tuple[Explanation, ...]:

@@ -7,7 +7,7 @@ or writes it off: `settlement.py`; what is credited of it: `credit_note.py`.
 
 from dataclasses import dataclass
 
-from domain.invoicing import collection, credit_note, draft, imported, settlement, tax_request
+from domain.invoicing import collection, credit_note, draft, imported, settlement, tax_request, usage_request
 from domain.invoicing.booking import recognition_entry
 from domain.invoicing.collection import (
     CollectionEvent,
@@ -49,6 +49,7 @@ from domain.invoicing.settlement import (
 from domain.invoicing.state import Invoice, InvoiceStatus, WaitingFor
 from domain.invoicing.tax_request import InvoiceTaxRequested, InvoiceTaxUnanswered, TaxRequest, TaxRequestEvent
 from domain.invoicing.unused_credit import InvoiceUnusedCredited, together
+from domain.invoicing.usage_request import InvoiceUsageCounted, InvoiceUsageHurried, UsageRequestEvent
 from domain.kernel.accounts import (
     BAD_DEBT,
     RECEIVABLE,
@@ -70,6 +71,7 @@ class InvoiceMetadataSet(MetadataSet):
 
 InvoiceEvent = (
     DraftEvent
+    | UsageRequestEvent
     | TaxRequestEvent
     | InvoiceFinalized
     | ImportedEvent
@@ -103,7 +105,7 @@ class InvoiceNotOpen(Refusal):
 
     def summary(self) -> str:
         if self.details.get("waiting_for") is not None:
-            return "The invoice waits for its tax: it can be paid once that is known."
+            return f"The invoice waits for its {self.details['waiting_for']}: it can be paid once that is known."
         is_draft = self.details.get("status") == InvoiceStatus.DRAFT
         return "The invoice is a draft: finalize it first, then it can be paid." if is_draft else super().summary()
 
@@ -157,6 +159,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 paid_at=None,
                 uncollectible_at=None,
                 voided_at=None,
+                waiting_for=WaitingFor.USAGE if any(line.lacks_usage for line in event.lines) else None,
             )
         case InvoiceFinalized():
             automatic = event.collection is CollectionMethod.CHARGE_AUTOMATICALLY
@@ -213,6 +216,12 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             assert invoice.terms is not None, "it was drafted"
             terms = replace(invoice.terms, days_until_due=event.days_until_due)
             return replace(invoice, memo=event.memo, terms=terms)
+        case InvoiceUsageCounted():
+            return replace(_with_lines(invoice, event.lines), waiting_for=None)
+        case InvoiceUsageHurried():
+            assert invoice.terms is not None, "it was drafted"
+            terms = replace(invoice.terms, finalizes_at=event.finalizes_at, days_until_due=event.days_until_due)
+            return replace(invoice, terms=terms, usage_hurried=True)
         case InvoiceTaxRequested():
             asked = TaxRequest(
                 basis=event.basis,
@@ -418,13 +427,22 @@ def claims(event: InvoiceEvent, invoice: Invoice) -> tuple[Claim, ...]:
 
 def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
     """A draft that is finalized by itself has a timer, on its customer's clock, until it is no draft any more, or waits
-    for its tax alone; that is asked for until it is known, or nobody waits for it any more.
+    for its tax alone; that is asked for until it is known, or nobody waits for it any more. Before all that its usage
+    is counted.
     """
     if invoice.terms is None:
         return ()
     has_timer, clock_id = invoice.terms.finalizes_at is not None, invoice.test_clock_id
     done = (Finish(WorkKind.INVOICE_FINALIZATION, invoice.invoice_id),) if has_timer else ()
+    usage = Finish(WorkKind.INVOICE_USAGE, invoice.invoice_id)
+    bills_usage = any(line.usage is not None for line in invoice.lines)
     match event:
+        case InvoiceDrafted() | InvoiceUsageHurried() if invoice.lacks_usage:
+            return (Schedule(WorkKind.INVOICE_USAGE, event.invoice_id, after_ms=0, clock_id=clock_id),)
+        case InvoiceUsageCounted():
+            due_at = invoice.terms.finalizes_at
+            timer = Schedule(WorkKind.INVOICE_FINALIZATION, event.invoice_id, due_at=due_at, clock_id=clock_id)
+            return (usage, timer)
         case InvoiceDrafted() if has_timer:
             due_at = invoice.terms.finalizes_at
             return (Schedule(WorkKind.INVOICE_FINALIZATION, event.invoice_id, due_at=due_at, clock_id=clock_id),)
@@ -432,13 +450,14 @@ def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
             return (*done, Schedule(WorkKind.INVOICE_TAX, event.invoice_id, after_ms=0, clock_id=clock_id))
         case InvoiceFinalized() | InvoiceVoided():
             asked = () if invoice.tax_request is None else (Finish(WorkKind.INVOICE_TAX, event.invoice_id),)
-            return (*done, *asked)
+            return (*((usage,) if bills_usage else ()), *done, *asked)
         case _:
             return ()
 
 
 EVENTS: dict[str, type] = {
     **draft.EVENTS,
+    **usage_request.EVENTS,
     **tax_request.EVENTS,
     "invoice.finalized": InvoiceFinalized,
     **imported.EVENTS,

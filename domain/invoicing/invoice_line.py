@@ -11,11 +11,12 @@ from domain.invoicing.computation import AmountLine, compute_invoice
 from domain.invoicing.invoice_discount import LineDiscount
 from domain.invoicing.invoice_tax import LineTax
 from domain.invoicing.unused_credit import GivesBack
+from domain.invoicing.usage_line import LineUsage
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
-from domain.pricing.models import Price
+from domain.pricing.models import WHOLE_PERIOD, Price
 
 MAX_INVOICE_LINES = 250
 
@@ -24,13 +25,14 @@ MAX_INVOICE_TOTAL = 999_999_999_999
 
 
 class InvoiceLineKind(StrEnum):
-    """What a line bills: something by itself, a whole period of a subscription, or a part of one; or that it gives
-    back what is unused of such a line.
+    """What a line bills: something by itself, a whole period of a subscription, or a part of one, or what was used in
+    one; or that it gives back what is unused of such a line.
     """
 
     ONE_OFF = "one_off"
     RECURRING = "recurring"
     PRORATED = "prorated"
+    USAGE = "usage"
     CREDIT = "credit"
 
 
@@ -38,7 +40,8 @@ class InvoiceLineKind(StrEnum):
 class LinePricing:
     """What a line's quantity was priced by: the price as it was then, for `share` of a whole period, rounded once.
 
-    With the quantity these give the line's amount again, whatever has become of the catalogue.
+    With the quantity these give the line's amount again, whatever has become of the catalogue. Of usage `share` is that
+    of the price's bounds alone: what was measured never shrinks.
     """
 
     price: Price
@@ -54,7 +57,7 @@ class InvoiceLine:
     `tax_category` is the product's at the time it was sold. `pricing` is None where somebody stated the amount. The
     amount contains the tax if `tax_inclusive`; None: as the tenant's tax settings say when it is finalized. `tax` is
     None in a draft, and where the seller charges none anywhere. A credit says what it `gives_back`, and is priced as
-    that line was.
+    that line was. What bills `usage` has neither amount nor quantity until that is counted.
     """
 
     line_id: str
@@ -73,6 +76,19 @@ class InvoiceLine:
     tax_inclusive: bool | None = None
     tax: LineTax | None = None
     gives_back: GivesBack | None = None
+    usage: LineUsage | None = None
+
+    @property
+    def lacks_usage(self) -> bool:
+        """Whether it bills usage that is not counted yet."""
+        return self.usage is not None and self.usage.snapshot is None
+
+    @property
+    def bills_whole_period(self) -> bool:
+        """Whether it bills a period and not a part of one."""
+        if self.kind is InvoiceLineKind.USAGE:
+            return self.pricing is None or self.pricing.share == WHOLE_PERIOD
+        return self.kind in {InvoiceLineKind.RECURRING, InvoiceLineKind.ONE_OFF}
 
     @property
     def discounted(self) -> Money:

@@ -1,7 +1,8 @@
 """How an invoice comes about: finalized at once, or as a draft that is finalized later, with what waited for it.
 
 Both ways lead through `_finalized`, so that a draft becomes what it would have been at once, by what holds when it
-does. Where a calculator outside computes the tax, what is finalized is a draft first that waits for it alone.
+does. What bills usage is a draft until that is counted. Where a calculator outside computes the tax, what is finalized
+is a draft first that waits for it alone.
 """
 
 from collections.abc import Sequence
@@ -67,13 +68,14 @@ def billed(
     at: datetime,
 ) -> list[Change]:
     """The changes by which a subscription bills these lines, and what waits for the customer's next invoice: finalized
-    at once, or drafted where the billing settings let drafts wait.
+    at once, or drafted where the billing settings let drafts wait, or usage is still to be counted.
     """
     settings = billing_settings(streams)
     waiting: list[Change] = []
     if customer.waiting_items:
         lines, waiting = with_waiting_items(lines, customer, invoice_id)
     grace_s = settings.grace_s
+    waits = bool(grace_s) or any(line.lacks_usage for line in lines)
     drafted = InvoiceDrafted(
         invoice_id=invoice_id,
         customer_id=customer.customer_id,
@@ -83,7 +85,7 @@ def billed(
         currency=currency,
         lines=lines,
         terms=DraftTerms(
-            finalizes_at=at + timedelta(seconds=grace_s) if grace_s else None,
+            finalizes_at=at + timedelta(seconds=grace_s) if waits else None,
             days_until_due=days_until_due,
             rounding=rounding,
             discountable=replace(discountable, of_customer=borne_at(customer, discountable.at)),
@@ -93,7 +95,7 @@ def billed(
         test_clock_id=customer.test_clock_id,
         created_at=at,
     )
-    if grace_s:
+    if waits:
         check_lines(lines, currency, rounding)
         return [INVOICE.change(drafted), *waiting]
     changes = _finalized(streams, settings, drafted, customer, days_until_due, discountable, at)

@@ -21,6 +21,7 @@ from domain.kernel.money import Money, sum_money
 class WaitingFor(StrEnum):
     """What a draft lacks that nobody can add to it by hand."""
 
+    USAGE = "usage"
     TAX = "tax"
 
 
@@ -45,7 +46,8 @@ class Invoice:
     and is due again; `paid_by` are the payments of ours whose money came for it.
     `unused_credits` are what other invoices gave back of its lines. `opening` is what was
     due, when it was brought in, on one that another system billed; None of one that was billed here. `tax_request` is
-    what a calculator outside was asked for its tax; None where nobody was.
+    what a calculator outside was asked for its tax; None where nobody was. With `usage_hurried` it takes the usage that
+    it bills as that is counted, without waiting for what is under way.
     """
 
     invoice_id: str
@@ -88,11 +90,17 @@ class Invoice:
     opening: Money | None = None
     waiting_for: WaitingFor | None = None
     tax_request: TaxRequest | None = None
+    usage_hurried: bool = False
 
     @property
     def awaited_tax(self) -> TaxRequest | None:
         """What it waits for, if it is a draft that lacks nothing but its tax."""
         return self.tax_request if self.waiting_for is WaitingFor.TAX else None
+
+    @property
+    def lacks_usage(self) -> bool:
+        """Whether it is a draft that bills usage which is not counted yet."""
+        return self.waiting_for is WaitingFor.USAGE
 
     @property
     def subscription_ids(self) -> tuple[str, ...]:

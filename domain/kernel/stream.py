@@ -46,6 +46,7 @@ class WorkKind(StrEnum):
 
     SUBSCRIPTION_RENEWAL = "subscription.renewal"
     INVOICE_FINALIZATION = "invoice.finalize"
+    INVOICE_USAGE = "invoice.usage"
     INVOICE_TAX = "invoice.tax"
     PLAN_MIGRATION = "plan.migration"
     PAYMENT_GATEWAY_CALL = "payment.gateway_call"
@@ -59,12 +60,22 @@ class WorkKind(StrEnum):
 
 
 class Take(NamedTuple):
-    """Claim a value for an owner, once in its tenant; `refusal` is what a later taker is told."""
+    """Claim a value for an owner, once in its tenant; `refusal` is what a later taker is told, with who has the value
+    under the name `tells_owner_as`, if there is one.
+    """
 
     kind: str
     value: str
     owner: str
     refusal: Callable[[], Refusal]
+    tells_owner_as: str | None = None
+
+    def refused(self, owner: str) -> Refusal:
+        """What somebody is told who takes what that owner has."""
+        refused = self.refusal()
+        return (
+            refused if self.tells_owner_as is None else type(refused)(**refused.details, **{self.tells_owner_as: owner})
+        )
 
 
 class Free(NamedTuple):

@@ -46,6 +46,7 @@ from domain.subscriptions.state import Subscription
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import (
     DuplicatePrice,
+    MeteredPriceHasNoQuantity,
     PlanIsAddOn,
     SubscriptionItem,
     SubscriptionTerms,
@@ -160,9 +161,12 @@ def changed_terms(command: ChangeSubscription, terms: SubscriptionTerms, streams
         known = items.get(wanted.price_id)
         if known is None:
             plan = sold_plan(streams, plan.plan_id)
-            requested = RequestedItem(price_id=wanted.price_id, quantity=wanted.quantity or Decimal(1))
+            requested = RequestedItem(price_id=wanted.price_id, quantity=wanted.quantity)
             items[wanted.price_id] = sold_item(requested, nth, plan, terms.currency, streams)
         elif wanted.quantity is not None:
+            if known.meter_id is not None:
+                refused = MeteredPriceHasNoQuantity(price=wanted.price_id, meter=known.meter_id)
+                raise refused.at(f"items.{nth}.quantity")
             items[wanted.price_id] = replace(known, quantity=wanted.quantity)
     all_items = told_apart(tuple(items.values()))
     check_items(all_items, terms.rounding)
@@ -206,7 +210,8 @@ def _check_room(subscription: Subscription, terms: SubscriptionTerms) -> None:
 
 
 def _whole(item: SubscriptionItem, terms: SubscriptionTerms) -> int:
-    return abs(amount_of(item.price, item.quantity, terms.rounding).amount)
+    """What is known of it beforehand: of usage nothing is."""
+    return 0 if item.meter_id is not None else abs(amount_of(item.price, item.licensed_quantity, terms.rounding).amount)
 
 
 def _end_of(subscription: Subscription, terms: SubscriptionTerms) -> datetime:

@@ -67,6 +67,9 @@ class _Gathering:
         """A stub that costs nothing is not divided either."""
         return None if is_free(self.subscription, item.interval) else self.policy
 
+    def _is_divided(self, item: SubscriptionItem) -> bool:
+        return item.meter_id is not None or self._policy_for(item) is not None
+
     def line_id(self, what: str) -> str:
         """The same whenever the same change is decided again."""
         subscription = self.subscription
@@ -98,8 +101,7 @@ class _Gathering:
             if all(each.interval != item.interval for each in self.longer):
                 self.longer.append(LongerPeriod(interval=item.interval, start=running.start, end=running.end))
         if item.timing is BillingTiming.IN_ARREARS:
-            policy = self._policy_for(item)
-            self.arrears_from[item.price_id] = running.end if policy is None else min(self.at, running.end)
+            self.arrears_from[item.price_id] = min(self.at, running.end) if self._is_divided(item) else running.end
         elif self.at < running.end:
             self._prorated(item, (), item, running)
 
@@ -111,7 +113,7 @@ class _Gathering:
         policy = self._policy_for(item)
         if policy is not None:
             rounding = policy.rounding
-            price = None if after is None else exact_amount_of(after.price, after.quantity, rounding)
+            price = None if after is None else exact_amount_of(after.price, after.licensed_quantity, rounding)
             done = plan_change(
                 [each.paid for each in charges],
                 Money.zero(self.subscription.terms.currency) if price is None else price,
@@ -135,12 +137,13 @@ class _Gathering:
 
     def _used(self, item: SubscriptionItem, after: SubscriptionItem | None, running: Period) -> None:
         """Of an item in arrears: what was used of it until now is owed, and from here on what it is after the change.
-        Without proration the running period is the old one's alone.
+        Without proration the running period is the old one's alone, but for usage: that is billed by the price of its
+        time.
         """
         since = self.arrears_from.pop(item.price_id, None)
-        is_divided = self.ends_all or self._policy_for(item) is not None
-        until = min(self.at, running.end) if is_divided else running.end
-        used = served_until(self.subscription, item.interval, until, since=since)
+        until = min(self.at, running.end) if self.ends_all or self._is_divided(item) else running.end
+        is_measured = item.meter_id is not None
+        used = served_until(self.subscription, item.interval, until, since=since, is_measured=is_measured)
         if used is not None:
             line_id = self.line_id(f"used/{item.price_id}")
             self.lines.append(line_of(item, used, line_id, self.subscription.terms.rounding))

@@ -7,14 +7,17 @@ one count of periods, and a longer one begins with every n-th of them: a year's 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from typing import TypeAlias
 
 from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
+from domain.invoicing.usage_line import LineUsage
 from domain.kernel.billing_period import BillingCycle, Interval, Period
 from domain.kernel.identifiers import INVOICE, INVOICE_LINE, derived_id
+from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import licensed_amount_of
 from domain.pricing.models import WHOLE_PERIOD
@@ -141,10 +144,12 @@ def served_until(
     *,
     since: datetime | None = None,
     ends: bool = False,
+    is_measured: bool = False,
 ) -> Served | None:
     """What was used before `until` (and from `since` on) of the running period of that interval, by the subscription's
     basis: by local days, say, the last unused; None of one that never ran, or has only begun. What ran before a pause
-    was billed by the pause. With `ends` it is the end of all, whose day one basis bills.
+    was billed by the pause. With `ends` it is the end of all, whose day one basis bills. What is measured counts in
+    however short a time, also where the basis counts nothing.
     """
     running = running_period(subscription, own)
     if running is None or subscription.paused_at is not None or is_free(subscription, own):
@@ -162,7 +167,7 @@ def served_until(
     service = service_period(subscription, own, subscription.period_index)
     by = subscription.terms.proration_basis
     share = used_share_at_cancellation(used.end, service, by, since=used.start) if ends else share_of(used, service, by)
-    return Served(used, share) if share else None
+    return Served(used, share) if share or (is_measured and not used.is_empty) else None
 
 
 def lines_for(
@@ -187,13 +192,15 @@ def line_id(invoice_id: str, timing: BillingTiming, price_id: str) -> str:
 
 
 def line_of(item: SubscriptionItem, of: Served, line_id: str, rounding: Rounding) -> InvoiceLine:
-    """The line that bills an item for that time."""
+    """The line that bills an item for that time; of usage nothing is known yet but whose and when."""
+    if item.meter_id is not None:
+        return _usage_line(item, item.meter_id, of, line_id, rounding)
     is_whole = of.share is WHOLE_PERIOD or of.share == WHOLE_PERIOD
     return InvoiceLine(
         line_id=line_id,
         description=item.description,
-        amount=licensed_amount_of(item.price, item.quantity, of.share, rounding),
-        quantity=item.quantity,
+        amount=licensed_amount_of(item.price, item.licensed_quantity, of.share, rounding),
+        quantity=item.licensed_quantity,
         timing=item.timing,
         kind=InvoiceLineKind.RECURRING if is_whole else InvoiceLineKind.PRORATED,
         product_id=item.product_id,
@@ -203,6 +210,25 @@ def line_of(item: SubscriptionItem, of: Served, line_id: str, rounding: Rounding
         period_end=of.period.end,
         pricing=LinePricing(price=item.price, share=of.share, rounding=rounding),
         tax_inclusive=item.tax_inclusive,
+    )
+
+
+def _usage_line(item: SubscriptionItem, meter_id: str, of: Served, line_id: str, rounding: Rounding) -> InvoiceLine:
+    return InvoiceLine(
+        line_id=line_id,
+        description=item.description,
+        amount=Money.zero(item.price.currency),
+        quantity=Decimal(0),
+        timing=item.timing,
+        kind=InvoiceLineKind.USAGE,
+        product_id=item.product_id,
+        price_id=item.price_id,
+        tax_category=item.tax_category,
+        period_start=of.period.start,
+        period_end=of.period.end,
+        pricing=LinePricing(price=item.price, share=of.share, rounding=rounding),
+        tax_inclusive=item.tax_inclusive,
+        usage=LineUsage(meter_id=meter_id),
     )
 
 
@@ -217,7 +243,14 @@ def arrears_until(
     since = {each.price_id: each.at for each in subscription.arrears_from}
     lines: list[InvoiceLine] = []
     for item in owed:
-        used = served_until(subscription, item.interval, until, since=since.get(item.price_id), ends=ends)
+        used = served_until(
+            subscription,
+            item.interval,
+            until,
+            since=since.get(item.price_id),
+            ends=ends,
+            is_measured=item.meter_id is not None,
+        )
         if used is not None:
             lines.append(line_of(item, used, line_id(invoice_id, item.timing, item.price_id), terms.rounding))
     return tuple(lines)

@@ -99,6 +99,10 @@ def _issued(
                 return Decision(at, changes)
             case InvoiceTaxRequested(invoice_id=invoice_id) if _bills(INVOICE.of(streams, invoice_id), subscription_id):
                 return Decision(at, [*changes, *_with_tax(streams, invoice_id, tax)])
+            case InvoiceDrafted(invoice_id=invoice_id) if INVOICE.of(streams, invoice_id).lacks_usage and _bills(
+                change.event, subscription_id
+            ):
+                return Decision(at, changes)
             case InvoiceDrafted(invoice_id=invoice_id, terms=DraftTerms(finalizes_at=datetime() as finalized_at)) if (
                 _bills(change.event, subscription_id)
             ):

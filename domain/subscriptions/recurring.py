@@ -62,8 +62,8 @@ def recurring_items(terms: SubscriptionTerms) -> tuple[RecurringItem, ...]:
     for item in terms.items:
         interval = item.interval or terms.interval
         amount = NOTHING
-        if not is_measured(item.price):
-            amount = exact_amount_of(item.price, item.quantity, terms.rounding).amount
+        if item.meter_id is None and not is_measured(item.price):
+            amount = exact_amount_of(item.price, item.licensed_quantity, terms.rounding).amount
         found.append(
             RecurringItem(
                 price_id=item.price_id,

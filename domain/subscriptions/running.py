@@ -56,6 +56,14 @@ class ItemPaid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeterBilled:
+    """A meter whose usage it bills, or has billed, and the last invoice that does; None: none has so far."""
+
+    meter_id: str
+    invoice_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ItemFrom:
     """An item in arrears that came in the middle of its period: what of that is owed for it begins here."""
 

@@ -22,6 +22,7 @@ from domain.pricing.models import NoPriceInCurrency
 from domain.subscriptions.alignment import StubPeriod
 from domain.subscriptions.proration_basis import ProrationBasis
 from domain.subscriptions.terms import (
+    MeteredPriceHasNoQuantity,
     OnlyAddOns,
     PriceOfAnotherPlan,
     SubscriptionItem,
@@ -36,8 +37,10 @@ from domain.tax.settings import tax_settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedItem:
+    """A price, and how many of it; None: one, or as many as its meter counts."""
+
     price_id: str
-    quantity: Decimal = Decimal(1)
+    quantity: Decimal | None = None
 
 
 def terms_of(
@@ -102,6 +105,9 @@ def sold_item(
     requested: RequestedItem, nth: int, plan: plans.Plan, currency: CurrencyCode, streams: Streams
 ) -> SubscriptionItem:
     price = prices.on_sale(streams, requested.price_id)
+    quantity = requested.quantity
+    if price.meter_id is not None and quantity is not None:
+        raise MeteredPriceHasNoQuantity(price=price.price_id, meter=price.meter_id).at(f"items.{nth}.quantity")
     try:
         sold = plan if price.plan_id == plan.plan_id else _sold_add_on(price, plan, streams)
         stated = price.stated_in(currency)
@@ -115,8 +121,9 @@ def sold_item(
         tax_category=product.tax_category,
         price=stated,
         timing=price.timing,
-        quantity=requested.quantity,
+        quantity=Decimal(1) if quantity is None and price.meter_id is None else quantity,
         interval=price.interval or sold.terms.interval,
+        meter_id=price.meter_id,
         tax_inclusive=(
             tax_settings(streams).prices_include_tax if price.tax_inclusive is None else price.tax_inclusive
         ),

@@ -10,7 +10,7 @@ from domain.subscriptions.alignment import PeriodAlignment
 from domain.subscriptions.change import (
     ScheduledChange,
 )
-from domain.subscriptions.running import Anchor, BegunPeriod, ItemFrom, ItemPaid, LongerPeriod
+from domain.subscriptions.running import Anchor, BegunPeriod, ItemFrom, ItemPaid, LongerPeriod, MeterBilled
 from domain.subscriptions.terms import SubscriptionTerms
 from domain.subscriptions.transfer import ScheduledTransfer
 
@@ -91,6 +91,7 @@ class Subscription:
     transfer: ScheduledTransfer | None = None
     transferred_from: str | None = None
     transferred_to: str | None = None
+    metered: tuple[MeterBilled, ...] = ()
 
     @property
     def next_period_at(self) -> datetime:

@@ -14,7 +14,7 @@ from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Streams, Take, Topic, WorkKind
 from domain.subscriptions import discounts as discounts_of
-from domain.subscriptions import paying
+from domain.subscriptions import metering, paying
 from domain.subscriptions.alignment import PeriodAlignment
 from domain.subscriptions.billing_date import SubscriptionAnchorChanged
 from domain.subscriptions.cancellation import (
@@ -34,6 +34,7 @@ from domain.subscriptions.discounts import (
     SubscriptionDiscountEnded,
     SubscriptionDiscountEvent,
 )
+from domain.subscriptions.metering import SubscriptionUsageBilled
 from domain.subscriptions.pause import (
     SubscriptionPaused,
     SubscriptionReactivated,
@@ -100,6 +101,7 @@ SubscriptionEvent = (
     | SubscriptionTrialExtended
     | SubscriptionTrialEnded
     | SubscriptionPeriodStarted
+    | SubscriptionUsageBilled
     | SubscriptionChanged
     | SubscriptionChangeScheduled
     | SubscriptionChangeUnscheduled
@@ -216,6 +218,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             metadata=event.metadata,
             created_at=event.created_at,
             transferred_from=event.transferred_from,
+            metered=metering.metered_after((), event.terms),
         )
     assert subscription is not None, "the first event of a subscription is subscription.created"
     match event:
@@ -250,6 +253,7 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 pending=(*withdrawn, *event.lines),
                 changes=subscription.changes + 1,
                 scheduled=None,
+                metered=metering.metered_after(subscription.metered, event.terms),
             )
             if event.resets_anchor:
                 changed = replace(
@@ -263,7 +267,10 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
                 )
             return paying.billed(changed, event.invoice_id)
         case SubscriptionChangeScheduled():
-            return replace(subscription, scheduled=event.change)
+            metered = metering.metered_after(subscription.metered, event.change.terms)
+            return replace(subscription, scheduled=event.change, metered=metered)
+        case SubscriptionUsageBilled():
+            return replace(subscription, metered=metering.billed_after(subscription.metered, event))
         case SubscriptionChangeUnscheduled():
             return replace(subscription, scheduled=None)
         case SubscriptionAnchorChanged():
@@ -369,7 +376,10 @@ def _with(begun: tuple[LongerPeriod, ...], running: tuple[LongerPeriod, ...]) ->
 
 
 def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim, ...]:
-    """A period is billed once, whatever retries or runs twice. Who runs on a plan is found by what they hold of it."""
+    """A period is billed once, whatever retries or runs twice, and a customer's usage by one subscription. Who runs on a
+    plan is found by what they hold of it.
+    """
+    meters = metering.claims_after(subscription) if isinstance(event, _MOVES_METERS) else ()
     match event:
         case SubscriptionPeriodStarted():
             value = f"{event.subscription_id}:{event.index}"
@@ -382,16 +392,16 @@ def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim,
                 ),
             )
         case SubscriptionCreated():
-            return (_on_plan(subscription),)
+            return (_on_plan(subscription), *meters)
         case SubscriptionChanged():
             # It may be the plan that it ran on before. Of another one it keeps its place: whoever looks there sees it.
             held = _on_plan(subscription)
-            return (Free(held.kind, held.value, held.owner), held)
+            return (Free(held.kind, held.value, held.owner), held, *meters)
         case SubscriptionCanceled():
             held = _on_plan(subscription)
-            return (Free(held.kind, held.value, held.owner),)
+            return (Free(held.kind, held.value, held.owner), *meters)
         case _:
-            return ()
+            return meters
 
 
 def _on_plan(subscription: Subscription) -> Take:
@@ -399,6 +409,14 @@ def _on_plan(subscription: Subscription) -> Take:
     value = f"{subscription.terms.plan_id}{ON_PLAN_SEPARATOR}{subscription_id}"
     return Take(ON_PLAN, value, subscription_id, lambda: SubscriptionAlreadyExists(subscription=subscription_id))
 
+
+_MOVES_METERS = (
+    SubscriptionCreated,
+    SubscriptionChanged,
+    SubscriptionChangeScheduled,
+    SubscriptionChangeUnscheduled,
+    SubscriptionCanceled,
+)
 
 _MOVES_THE_BOUNDARY = (
     SubscriptionCreated,
@@ -437,6 +455,7 @@ EVENTS: dict[str, type] = {
     "subscription.trial_extended": SubscriptionTrialExtended,
     "subscription.trial_ended": SubscriptionTrialEnded,
     "subscription.period_started": SubscriptionPeriodStarted,
+    "subscription.usage_billed": SubscriptionUsageBilled,
     "subscription.changed": SubscriptionChanged,
     "subscription.change_scheduled": SubscriptionChangeScheduled,
     "subscription.change_unscheduled": SubscriptionChangeUnscheduled,

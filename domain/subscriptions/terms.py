@@ -25,7 +25,7 @@ MAX_ITEMS = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionItem:
     """A price as it was when it was subscribed to, in the customer's currency, and how many of it; of the plan or of an
-    add-on, whose product it then is.
+    add-on, whose product it then is. With a meter nobody says how many (None): that one counts them.
 
     `interval` is None where it is the subscription's own, and else a whole number of those.
     """
@@ -36,9 +36,16 @@ class SubscriptionItem:
     tax_category: str | None
     price: Price
     timing: BillingTiming
-    quantity: Decimal
+    quantity: Decimal | None
     interval: Interval | None = None
     tax_inclusive: bool = False
+    meter_id: str | None = None
+
+    @property
+    def licensed_quantity(self) -> Decimal:
+        """How many were subscribed to, of an item without a meter."""
+        assert self.quantity is not None, "no meter counts them"
+        return self.quantity
 
 
 class TrialEnd(StrEnum):
@@ -133,6 +140,22 @@ class FlatPriceHasNoQuantity(Refusal):
     param = "items"
 
 
+class MeteredPriceHasNoQuantity(Refusal):
+    """A meter counts what this price is billed for: leave the quantity out."""
+
+    code = "metered_price_has_no_quantity"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
+class MeterTwice(Refusal):
+    """Two of the prices are of what one meter counts, which is billed once: name one of them."""
+
+    code = "meter_twice"
+    kind = RefusalKind.INVALID
+    param = "items"
+
+
 def intervals_of(terms: SubscriptionTerms) -> tuple[Interval, ...]:
     """Its own, and the longer ones of items."""
     return (terms.interval, *longer_intervals(terms))
@@ -144,20 +167,28 @@ def longer_intervals(terms: SubscriptionTerms) -> tuple[Interval, ...]:
 
 
 def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None:
-    """Raises InvalidSubscriptionItems, DuplicatePrice, FlatPriceHasNoQuantity."""
+    """Raises InvalidSubscriptionItems, DuplicatePrice, FlatPriceHasNoQuantity, MeterTwice."""
     if not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidSubscriptionItems(items=len(items))
     named: set[str] = set()
+    meters: set[str] = set()
     for nth, item in enumerate(items):
         if item.price_id in named:
             raise DuplicatePrice(price=item.price_id).at(f"items.{nth}.price")
         named.add(item.price_id)
-        if item.quantity <= 0:
+        if item.meter_id is not None:
+            if item.meter_id in meters:
+                raise MeterTwice(price=item.price_id, meter=item.meter_id).at(f"items.{nth}.price")
+            meters.add(item.meter_id)
+            continue
+        if item.licensed_quantity <= 0:
             raise InvalidSubscriptionItems(price=item.price_id, quantity=str(item.quantity)).at(f"items.{nth}.quantity")
         if isinstance(model_of(item.price), Flat) and item.quantity != 1:
             raise FlatPriceHasNoQuantity(price=item.price_id, quantity=str(item.quantity)).at(f"items.{nth}.quantity")
     # The most that one invoice bills, so that no later renewal is refused for it.
-    amount = sum(amount_of(item.price, item.quantity, rounding).amount for item in items)
+    amount = sum(
+        amount_of(item.price, item.licensed_quantity, rounding).amount for item in items if item.meter_id is None
+    )
     if amount > MAX_INVOICE_TOTAL:
         raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
 

@@ -22,6 +22,7 @@ from domain.kernel.stream import Change, Streams
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionCanceled
 from domain.subscriptions.counting import recounted
 from domain.subscriptions.giving_back import service_of, unused
+from domain.subscriptions.metering import in_turn
 from domain.subscriptions.pause import SubscriptionPaused, SubscriptionResumed
 from domain.subscriptions.periods import (
     OwnInterval,
@@ -307,7 +308,8 @@ def issued(
         return []
     INVOICE.check_new(streams, invoice_id)
     terms = subscription.terms
-    return billed(
+    lines, usage = in_turn(lines, (subscription, *further), invoice_id)
+    invoiced = billed(
         streams,
         invoice_id=invoice_id,
         customer=CUSTOMER.of(streams, subscription.customer_id),
@@ -321,6 +323,7 @@ def issued(
         discountable=_discountable(subscription, further, len(lines), bills, at),
         at=at,
     )
+    return [*(SUBSCRIPTION.change(each) for each in usage), *invoiced]
 
 
 def _discountable(

@@ -50,7 +50,7 @@ class Claims:
             batch.asked.append(key)
             if isinstance(claim, Take):
                 if isinstance(holder, str):
-                    raise claim.refusal()
+                    raise claim.refused(holder)
                 self.taken.add(key)
                 self.holders[key] = claim.owner
             elif not isinstance(holder, str) or holder == claim.owner:

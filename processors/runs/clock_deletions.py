@@ -23,10 +23,11 @@ from processors.states import StateReader
 
 ACTOR: Final = "test-clock"
 
-# How the subject of each kind of timer that runs on test clocks ends with its clock, and what waits for a tax service.
+# How the subject of each kind of timer that runs on test clocks ends with its clock, and what waits for usage or tax.
 ENDS: Final[Mapping[WorkKind, Callable[[str], Command]]] = {
     WorkKind.SUBSCRIPTION_RENEWAL: lambda subject: EndWithTestClock(subscription_id=subject),
     WorkKind.INVOICE_FINALIZATION: lambda subject: VoidInvoice(invoice_id=subject),
+    WorkKind.INVOICE_USAGE: lambda subject: VoidInvoice(invoice_id=subject),
     WorkKind.INVOICE_TAX: lambda subject: VoidInvoice(invoice_id=subject),
 }
 
@@ -66,7 +67,9 @@ class ClockDeletions:
     async def _next(self, work: Work) -> dict[str, Command]:
         """What ends some of what is left, by what it ends."""
         limit = self._settings.clock_batch_rows
-        timers = await self._queue.timers(work.tenant_id, work.subject, limit=limit, also=(WorkKind.INVOICE_TAX,))
+        timers = await self._queue.timers(
+            work.tenant_id, work.subject, limit=limit, also=(WorkKind.INVOICE_USAGE, WorkKind.INVOICE_TAX)
+        )
         if timers:
             return {timer.subject: ENDS[timer.kind](timer.subject) for timer in timers}
         place = f"{work.subject}{ON_CLOCK_SEPARATOR}"

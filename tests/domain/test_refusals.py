@@ -35,7 +35,11 @@ PROMISED = """
     PriceIsArchived              price_archived                 conflict   price
     PriceModelNotBillable        price_model_not_billable       invalid    model
     MeteredPriceInAdvance        metered_price_in_advance       invalid    timing
-    MeteredPriceNotSold          metered_price_not_sold         invalid    price
+    MeteredPriceHasNoQuantity    metered_price_has_no_quantity  invalid    items
+    MeterTwice                   meter_twice                    invalid    items
+    MeterIsBilled                meter_billed_already           conflict   items
+    InvoiceAwaitsNoUsage         invoice_awaits_no_usage        conflict   -
+    UsageNotOfInvoice            usage_not_of_invoice           conflict   -
     SubscriptionNotFound         subscription_not_found         not_found  subscription
     SubscriptionAlreadyExists    subscription_already_exists    conflict   -
     SubscriptionIsCanceled       subscription_canceled          conflict   -

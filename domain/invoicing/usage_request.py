@@ -1,0 +1,67 @@
+"""An invoice that bills usage which is not counted yet: a draft that waits until its periods are closed.
+
+It says so by its lines. What a meter counted comes in by a command, once; a person need not wait for it: they take what
+is counted by then, and what comes later is late usage. The events are of the invoice's stream.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.usage_line import UsageSnapshot
+from domain.kernel.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedUsage:
+    """What the closing of a line's period came to."""
+
+    line_id: str
+    snapshot: UsageSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillUsage:
+    """Bill what was counted: of every line that waits for it."""
+
+    invoice_id: str
+    counted: tuple[CountedUsage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceUsageCounted:
+    """Every line of it, those that bill usage with what was counted and what that comes to."""
+
+    invoice_id: str
+    lines: tuple[InvoiceLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceUsageHurried:
+    """Somebody finalized it without waiting: it bills what is counted by now, and is of the instant `finalizes_at`."""
+
+    invoice_id: str
+    days_until_due: int
+    finalizes_at: datetime
+    hurried_at: datetime
+
+
+UsageRequestEvent = InvoiceUsageCounted | InvoiceUsageHurried
+
+
+class InvoiceAwaitsNoUsage(Refusal):
+    """The invoice waits for no usage: it has been counted, or nobody bills it any more."""
+
+    code = "invoice_awaits_no_usage"
+
+
+class UsageNotOfInvoice(Refusal):
+    """What was counted is not what the invoice waits for: each of its lines of usage once, and no other."""
+
+    code = "usage_not_of_invoice"
+
+
+EVENTS: dict[str, type] = {
+    "invoice.usage_counted": InvoiceUsageCounted,
+    "invoice.usage_hurried": InvoiceUsageHurried,
+}
