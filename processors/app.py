@@ -44,9 +44,12 @@ from processors.runs.renewals import Renewals
 from processors.runs.sweeper import Sweeper
 from processors.runs.tax_requests import TaxRequests
 from processors.runs.test_clocks import TestClocks
+from processors.runs.usage_closings import UsageClosings
 from processors.states import StateReader
 from processors.watch import Watch
 from schemas.codec import default_codec
+from usage.closings import Closings
+from usage.ends import KafkaEnds
 
 log = structlog.get_logger(__name__)
 
@@ -136,6 +139,10 @@ class Processors:
             if tax_service is not None:
                 stack.push_async_callback(tax_service.close)
             runs[WorkKind.INVOICE_TAX] = TaxRequests(writer, states, tax_service, settings.tax_service).ask
+            ends = KafkaEnds(settings, bootstrap=self._bootstrap)
+            stack.push_async_callback(ends.close)
+            closings = Closings(pool, ends, partitions=settings.usage.partitions)
+            runs[WorkKind.INVOICE_USAGE] = UsageClosings(writer, states, closings).close
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance
             runs[WorkKind.CLOCK_DELETION] = ClockDeletions(writer, states, queue, event_log, settings.processors).delete
             runs[WorkKind.PLAN_MIGRATION] = PlanMigrations(writer, states, event_log).run

@@ -9,8 +9,9 @@ from api.http.fields import MoneyResource, money, plain_decimal
 from api.resources.invoice_tax import LineTaxResource, line_tax_resource
 from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.late_usage import LateReason, LateUsage
 from domain.invoicing.unused_credit import GivesBack
-from domain.invoicing.usage_line import LineUsage
+from domain.invoicing.usage_line import LineUsage, told_quantity
 
 
 class CreditedLine(TypedDict):
@@ -20,11 +21,25 @@ class CreditedLine(TypedDict):
     line: str
 
 
+class LateUsageResource(TypedDict):
+    """The line that billed the period before, why that was rated again, and how much more there is. `amount` comes on
+    top of what was `billed_before`; below zero it is given back, as far as discounts had left it to be paid.
+    """
+
+    invoice: str
+    line: str
+    reason: LateReason
+    quantity: str
+    amount: MoneyResource
+    billed_before: MoneyResource
+
+
 class LineUsageResource(TypedDict):
     """The meter that counted a line's quantity, in the line's period; `closing` is null until that is done.
 
     The closing is the meter's and customer's of this number. It covers the records of the partition of the topic of
-    usage below the offset `covers`; `sha256` is of its rows.
+    usage below the offset `covers`; `sha256` is of its rows. Usage is `late` that came after its period was billed, and
+    the closing then the one with which it came.
     """
 
     meter: str
@@ -33,6 +48,7 @@ class LineUsageResource(TypedDict):
     partition: int | None
     covers: int | None
     sha256: str | None
+    late: LateUsageResource | None
 
 
 class LineDiscountResource(TypedDict):
@@ -94,6 +110,17 @@ def line_discount_resources(line: InvoiceLine) -> list[LineDiscountResource]:
     ]
 
 
+def _late(late: LateUsage) -> LateUsageResource:
+    return {
+        "invoice": late.invoice_id,
+        "line": late.line_id,
+        "reason": late.reason,
+        "quantity": plain_decimal(told_quantity(late.quantity)),
+        "amount": money(late.amount),
+        "billed_before": money(late.billed_before),
+    }
+
+
 def line_usage_resource(usage: LineUsage | None) -> LineUsageResource | None:
     """Which meter counted, and what its closing covers, as it is answered."""
     if usage is None:
@@ -106,6 +133,7 @@ def line_usage_resource(usage: LineUsage | None) -> LineUsageResource | None:
         "partition": None if snapshot is None else snapshot.partition,
         "covers": None if snapshot is None else snapshot.covers,
         "sha256": None if snapshot is None else snapshot.sha256,
+        "late": None if usage.late is None else _late(usage.late),
     }
 
 

@@ -1,6 +1,6 @@
 """What is decided about invoices as a whole: finalizing with the next number, voiding."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -9,9 +9,11 @@ from domain.customers.customer import balance_moved, open_for_business, time_of
 from domain.invoicing.billing_settings import check_days_until_due
 from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceVoided, VoidInvoice
+from domain.invoicing.giving_back import unused_credited
 from domain.invoicing.invoice import INVOICE
-from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
+from domain.invoicing.invoice_line import InvalidInvoiceLines
 from domain.invoicing.issuing import finalized_anew, finalized_by_answer, finalized_draft
+from domain.invoicing.rerating import rerated_no_more
 from domain.invoicing.settlement import InvoiceIsCredited, InvoiceIsPartlyPaid
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.tax_request import (
@@ -21,10 +23,8 @@ from domain.invoicing.tax_request import (
     RecordTaxUnanswered,
     TaxRequest,
 )
-from domain.invoicing.unused_credit import InvoiceUnusedCredited, UnusedCredit
 from domain.invoicing.usage_commands import hurried
 from domain.kernel.consequences import After
-from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
 
 
@@ -123,23 +123,9 @@ def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decis
     voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, tax_taken_back=taken_back, voided_at=at))
     moved = balance_moved(invoice.customer_id, -invoice.amount_applied, at, invoice_id=invoice.invoice_id)
     taken_again = unused_credited(invoice.lines, invoice.invoice_id, at, sign=-1)
-    return Decision(at, [*changes, voided, *moved, *taken_again])
-
-
-def unused_credited(
-    lines: Iterable[InvoiceLine], invoice_id: str | None, at: datetime, *, sign: int = 1
-) -> list[Change]:
-    """That these credits give back lines of other invoices than theirs; with `sign` -1, that they do no more."""
-    given: dict[str, list[UnusedCredit]] = {}
-    for line in lines:
-        of = line.gives_back
-        if of is not None and of.invoice_id not in {None, invoice_id}:
-            amount = Money(-sign * line.amount.amount, line.amount.currency)
-            given.setdefault(str(of.invoice_id), []).append(UnusedCredit(line_id=of.line_id, amount=amount))
-    return [
-        INVOICE.change(InvoiceUnusedCredited(invoice_id=credited, lines=tuple(parts), credited_at=at))
-        for credited, parts in given.items()
-    ]
+    after = After(streams, changes)
+    rerated = rerated_no_more(invoice.lines, invoice.invoice_id, after, at)
+    return Decision(at, [*changes, voided, *moved, *taken_again, *rerated])
 
 
 def _overdue_finalization(streams: Streams, invoice: Invoice, at: datetime) -> list[Change]:

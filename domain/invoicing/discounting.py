@@ -69,6 +69,7 @@ def uses_of(
     if not discounts:
         return []
     left = {each.discount_id: each.periods_left for each in discounts}
+    stands_at = _places(lines)
     own = {each.discount_id: range(each.start, each.end) for each in by.own}
     given_back = given_back_beside(lines)
     billed = [
@@ -83,7 +84,8 @@ def uses_of(
     for start, end in pairwise(_bounds(by.bills, len(lines))):
         tried: list[DiscountUse] = []
         for each in discounts:
-            places = tuple([n for n in range(start, end) if n in own.get(each.discount_id, range(start, end))])
+            allowed = own.get(each.discount_id, range(start, end))
+            places = tuple([n for n in range(start, end) if stands_at[n] in allowed])
             is_period = any(lines[n].bills_whole_period for n in places)
             known = left[each.discount_id]
             if known is None or (is_period and known > 0):
@@ -169,6 +171,15 @@ def _end(discount: AttachedDiscount, reason: DiscountEnd, at: datetime) -> Disco
         reason=reason,
         ended_at=at,
     )
+
+
+def _places(lines: Sequence[InvoiceLine]) -> list[int]:
+    """Where each line stands: one of late usage where the usage is with which it came."""
+    by_id = {line.line_id: n for n, line in enumerate(lines)}
+    return [
+        n if line.usage is None or line.usage.late is None else by_id.get(line.usage.late.closed_with, n)
+        for n, line in enumerate(lines)
+    ]
 
 
 def _bounds(bills: Sequence[int], lines: int) -> list[int]:

@@ -24,7 +24,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import explain, explain_licensed
-from domain.pricing.breakdown import Breakdown, PortionKind
+from domain.pricing.breakdown import Breakdown, PortionKind, plain
 
 
 class ExplanationKind(StrEnum):
@@ -124,7 +124,12 @@ def _why(line: BilledLine, by: LinePricing) -> Breakdown:
         return explain_licensed(by.price, line.quantity, by.share, by.rounding)
     if line.usage.snapshot is None:
         return Breakdown(portions=(), rounding_difference=Fraction(0), amount=line.amount)
-    return explain(by.price, line.usage.snapshot.rated, by.rounding, by.share)
+    whole = explain(by.price, line.usage.snapshot.rated, by.rounding, by.share)
+    if line.usage.late is None:
+        return whole
+    before = line.usage.late.billed_before
+    less = plain(PortionKind.BILLED_BEFORE, Fraction(-before.amount))
+    return replace(whole, portions=(*whole.portions, less), amount=whole.amount - before)
 
 
 def _given_back(portions: tuple[Explanation, ...], paid_part: Fraction, amount: Money) -> tuple[Explanation, ...]:

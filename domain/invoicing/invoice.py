@@ -35,6 +35,7 @@ from domain.invoicing.draft import (
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.imported import ImportedEvent, InvoiceImported, InvoicePaymentImported
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.late_usage import InvoiceUsageRerated
 from domain.invoicing.settlement import (
     InvoiceBalanceApplied,
     InvoiceMarkedUncollectible,
@@ -80,6 +81,7 @@ InvoiceEvent = (
     | CreditNoteEvent
     | InvoiceVoided
     | InvoiceUnusedCredited
+    | InvoiceUsageRerated
     | InvoiceMetadataSet
 )
 
@@ -202,6 +204,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 uncollectible_at=None,
                 voided_at=None,
                 tax_request=None if invoice is None else invoice.tax_request,
+                rerated=() if invoice is None else invoice.rerated,
             )
         case InvoiceImported():
             return replace(
@@ -324,6 +327,8 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             )
         case InvoiceUnusedCredited():
             return replace(invoice, unused_credits=together(invoice.unused_credits, event.lines))
+        case InvoiceUsageRerated():
+            return replace(invoice, rerated=(*invoice.rerated, *event.rerated))
         case InvoiceMetadataSet():
             return replace(invoice, metadata=event.metadata)
         case CreditNoteIssued():
@@ -466,6 +471,7 @@ EVENTS: dict[str, type] = {
     **credit_note.EVENTS,
     "invoice.voided": InvoiceVoided,
     "invoice.unused_credited": InvoiceUnusedCredited,
+    "invoice.usage_rerated": InvoiceUsageRerated,
     "invoice.metadata_set": InvoiceMetadataSet,
 }
 

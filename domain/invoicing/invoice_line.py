@@ -87,7 +87,8 @@ class InvoiceLine:
     def bills_whole_period(self) -> bool:
         """Whether it bills a period and not a part of one."""
         if self.kind is InvoiceLineKind.USAGE:
-            return self.pricing is None or self.pricing.share == WHOLE_PERIOD
+            is_late = self.usage is not None and self.usage.late is not None
+            return not is_late and self.pricing is not None and self.pricing.share == WHOLE_PERIOD
         return self.kind in {InvoiceLineKind.RECURRING, InvoiceLineKind.ONE_OFF}
 
     @property

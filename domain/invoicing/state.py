@@ -11,6 +11,7 @@ from domain.invoicing.draft import DraftTerms
 from domain.invoicing.invoice_discount import InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.invoice_tax import TaxFacts
+from domain.invoicing.late_usage import Rerated
 from domain.invoicing.tax_request import TaxRequest
 from domain.invoicing.unused_credit import UnusedCredit
 from domain.kernel.currency import CurrencyCode
@@ -47,7 +48,8 @@ class Invoice:
     `unused_credits` are what other invoices gave back of its lines. `opening` is what was
     due, when it was brought in, on one that another system billed; None of one that was billed here. `tax_request` is
     what a calculator outside was asked for its tax; None where nobody was. With `usage_hurried` it takes the usage that
-    it bills as that is counted, without waiting for what is under way.
+    it bills as that is counted, without waiting for what is under way. `rerated` is what later invoices billed of the
+    usage of its periods.
     """
 
     invoice_id: str
@@ -91,6 +93,7 @@ class Invoice:
     waiting_for: WaitingFor | None = None
     tax_request: TaxRequest | None = None
     usage_hurried: bool = False
+    rerated: tuple[Rerated, ...] = ()
 
     @property
     def awaited_tax(self) -> TaxRequest | None:

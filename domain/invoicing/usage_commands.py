@@ -5,16 +5,20 @@ from datetime import datetime
 from typing import Final
 
 from domain.customers.customer import time_of
+from domain.invoicing.giving_back import unused_credited
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL, InvalidInvoiceLines, InvoiceLine
 from domain.invoicing.issuing import finalized_draft
+from domain.invoicing.rerating import late_lines, rerated_by
 from domain.invoicing.state import Invoice
 from domain.invoicing.usage_line import UsageSnapshot, told_quantity
 from domain.invoicing.usage_request import (
     BillUsage,
+    CountedUsage,
     InvoiceAwaitsNoUsage,
     InvoiceUsageCounted,
     InvoiceUsageHurried,
+    RecountedUsage,
     UsageNotOfInvoice,
 )
 from domain.kernel.consequences import After
@@ -35,17 +39,39 @@ def bill_usage(command: BillUsage, streams: Streams, now: datetime) -> Decision:
     awaited = {line.line_id for line in draft.lines if line.lacks_usage}
     if len(counted) != len(command.counted) or counted.keys() != awaited:
         raise UsageNotOfInvoice(invoice=draft.invoice_id, lines=len(awaited), counted=len(command.counted))
-    lines = tuple(
-        counted_line(line, counted[line.line_id]) if line.line_id in counted else line for line in draft.lines
-    )
-    changes = [INVOICE.change(InvoiceUsageCounted(invoice_id=draft.invoice_id, lines=lines))]
     at = time_of(streams, draft.customer_id, now)
+    lines = _counted_lines(draft, command.counted, streams)
+    changes = [
+        INVOICE.change(InvoiceUsageCounted(invoice_id=draft.invoice_id, lines=lines)),
+        *rerated_by(lines, draft.invoice_id, at),
+        *unused_credited((line for line in lines if line.usage is not None), draft.invoice_id, at),
+    ]
     ends_at = None if draft.terms is None else draft.terms.finalizes_at
     if ends_at is None or ends_at > at:
         return Decision(at, changes)
     after = After(streams, changes)
     issued = finalized_draft(after, INVOICE.of(after, draft.invoice_id), at=ends_at)
     return Decision(ends_at, [*changes, *issued])
+
+
+def _counted_lines(draft: Invoice, counted: tuple[CountedUsage, ...], streams: Streams) -> tuple[InvoiceLine, ...]:
+    """Its lines with what was counted, and behind them what came late. For a period on the invoice itself it is not
+    late: the last closing knows most of it.
+    """
+    snapshots = {each.line_id: each.snapshot for each in counted}
+    late: list[tuple[RecountedUsage, str]] = []
+    for each in counted:
+        for of in each.late:
+            if of.invoice_id == draft.invoice_id:
+                known = snapshots[of.line_id]
+                snapshots[of.line_id] = replace(known, quantity=of.quantity, events=of.events)
+            else:
+                late.append((of, each.line_id))
+    lines = [counted_line(line, snapshots[line.line_id]) if line.line_id in snapshots else line for line in draft.lines]
+    by_id = {line.line_id: line for line in lines}
+    for of, line_id in late:
+        lines += late_lines(of, by_id[line_id], snapshots[line_id], streams, draft.invoice_id)
+    return tuple(lines)
 
 
 def counted_line(line: InvoiceLine, snapshot: UsageSnapshot) -> InvoiceLine:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
+from domain.invoicing.late_usage import LateUsage
 from domain.kernel.rounding import Rounding, round_to_int
 
 TOLD_DECIMALS: Final = 9
@@ -35,15 +36,19 @@ class UsageSnapshot:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineUsage:
     """The meter, and what it counted; None: that is not known yet. The usage that `after_invoice_id` bills of the same
-    meter comes before it, and is closed first.
+    meter comes before it, and is closed first. A line of `late` usage bills a period that is billed already: its
+    snapshot is of all that is known of that.
     """
 
     meter_id: str
     after_invoice_id: str | None = None
     snapshot: UsageSnapshot | None = None
+    late: LateUsage | None = None
 
 
 def told_quantity(quantity: Fraction) -> Decimal:
-    """The quantity, zero or more, as a line tells it: exactly, or half up to TOLD_DECIMALS decimals."""
-    whole, rest = divmod(round_to_int(quantity * 10**TOLD_DECIMALS, Rounding.HALF_UP), 10**TOLD_DECIMALS)
-    return Decimal(f"{whole}.{rest:0{TOLD_DECIMALS}d}".rstrip("0").rstrip("."))
+    """The quantity as a line tells it: exactly, or half up to TOLD_DECIMALS decimals."""
+    scaled = round_to_int(quantity * 10**TOLD_DECIMALS, Rounding.HALF_UP)
+    whole, rest = divmod(abs(scaled), 10**TOLD_DECIMALS)
+    sign = "-" if scaled < 0 else ""
+    return Decimal(f"{sign}{whole}.{rest:0{TOLD_DECIMALS}d}".rstrip("0").rstrip("."))

@@ -6,6 +6,7 @@ is counted by then, and what comes later is late usage. The events are of the in
 
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.usage_line import UsageSnapshot
@@ -13,11 +14,22 @@ from domain.kernel.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecountedUsage:
+    """The period of a line of an earlier invoice, with all that is known of it."""
+
+    invoice_id: str
+    line_id: str
+    quantity: Fraction
+    events: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CountedUsage:
-    """What the closing of a line's period came to."""
+    """What the closing of a line's period came to, and what had come late by then for periods that are billed."""
 
     line_id: str
     snapshot: UsageSnapshot
+    late: tuple[RecountedUsage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +42,9 @@ class BillUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceUsageCounted:
-    """Every line of it, those that bill usage with what was counted and what that comes to."""
+    """Every line of it, those that bill usage with what was counted and what that comes to, and further ones of what
+    came late.
+    """
 
     invoice_id: str
     lines: tuple[InvoiceLine, ...]

@@ -28,6 +28,7 @@ class PortionKind(StrEnum):
     MINIMUM = "minimum"
     MAXIMUM = "maximum"
     SHARE_NOT_BILLED = "share_not_billed"
+    BILLED_BEFORE = "billed_before"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from domain.catalog.price import BillingTiming
-from domain.invoicing.commands import unused_credited
+from domain.invoicing.giving_back import unused_credited
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel import identifiers
 from domain.kernel.billing_period import Period

@@ -376,8 +376,8 @@ def _with(begun: tuple[LongerPeriod, ...], running: tuple[LongerPeriod, ...]) ->
 
 
 def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim, ...]:
-    """A period is billed once, whatever retries or runs twice, and a customer's usage by one subscription. Who runs on a
-    plan is found by what they hold of it.
+    """A period is billed once, whatever retries or runs twice, and a customer's usage by one subscription. Who runs on
+    a plan is found by what they hold of it.
     """
     meters = metering.claims_after(subscription) if isinstance(event, _MOVES_METERS) else ()
     match event:

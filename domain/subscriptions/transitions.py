@@ -7,8 +7,8 @@ from typing import NamedTuple
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CUSTOMER
 from domain.invoicing.collection import CollectionMethod
-from domain.invoicing.commands import unused_credited
 from domain.invoicing.discounting import ended_with_subscription
+from domain.invoicing.giving_back import unused_credited
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_discount import Discountable, OwnDiscount
 from domain.invoicing.invoice_line import InvoiceLine

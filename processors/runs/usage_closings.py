@@ -10,27 +10,27 @@ from fractions import Fraction
 from typing import Final, Protocol
 
 import structlog
-from usage.closings import Closed, NotYet, OutOfOrder, Wanted
 
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
 from domain.invoicing.state import Invoice
 from domain.invoicing.usage_line import UsageSnapshot
-from domain.invoicing.usage_request import BillUsage, CountedUsage
+from domain.invoicing.usage_request import BillUsage, CountedUsage, RecountedUsage
 from infra.event_store.port import Work, Writer
 from processors.issue import issue_for_work
 from processors.outcome import AskAgain, Hold, Unwanted, WorkOutcome
 from processors.states import StateReader
+from usage.closings import Closed, LateWindow, NotYet, OutOfOrder, Wanted
 
 log = structlog.get_logger(__name__)
 
 ACTOR: Final = "usage-closings"
+SEPARATOR: Final = ":"
+"""Between an invoice and its line in what a closing is known by."""
 ASK_AGAIN_MS: Final = 250
 """After how long it is looked again whether the aggregator has come far enough."""
 
-_HOLDS: Final = {
-    InvalidInvoiceLines.code: "with its usage it is more than an invoice holds: void it, bill it by hand"
-}
+_HOLDS: Final = {InvalidInvoiceLines.code: "with its usage it is more than an invoice holds: void it, bill it by hand"}
 
 
 class Closings(Protocol):
@@ -68,7 +68,8 @@ class UsageClosings:
                     log.error("usage_closed_beyond", invoice=invoice.invoice_id, line=line.line_id, until=until)
                     return Hold(f"the meter of {line.line_id} is closed until {until.isoformat()}: void the invoice")
                 case Closed():
-                    counted.append(CountedUsage(line_id=line.line_id, snapshot=_snapshot(closed)))
+                    late = tuple(_recounted(each) for each in closed.late)
+                    counted.append(CountedUsage(line_id=line.line_id, snapshot=_snapshot(closed), late=late))
         command = BillUsage(invoice_id=invoice.invoice_id, counted=tuple(counted))
         key = f"usage:{invoice.invoice_id}"
         return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR, holds=_HOLDS)
@@ -97,8 +98,13 @@ def _wanted(work: Work, invoice: Invoice, line: InvoiceLine) -> Wanted:
         meter_id=line.usage.meter_id,
         since=line.period_start,
         until=line.period_end,
-        reference=f"{invoice.invoice_id}:{line.line_id}",
+        reference=f"{invoice.invoice_id}{SEPARATOR}{line.line_id}",
     )
+
+
+def _recounted(late: LateWindow) -> RecountedUsage:
+    invoice_id, _, line_id = late.reference.partition(SEPARATOR)
+    return RecountedUsage(invoice_id=invoice_id, line_id=line_id, quantity=Fraction(late.quantity), events=late.events)
 
 
 def _snapshot(closed: Closed) -> UsageSnapshot:

@@ -1,0 +1,110 @@
+"""Late usage: what comes, or is taken back, for a period that is billed already, as lines of a later invoice.
+
+The period is rated again with all that is known of it, by the price as it was sold, its minimum included; what that
+comes to more is billed, what it comes to less is given back of what billed it, the last first. The invoice that billed
+the period says, by an event of its stream, what later ones billed of it: so nothing is billed or given back twice.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+
+from domain.kernel.money import Money
+
+
+class LateReason(StrEnum):
+    """Why a period is rated again: more events came, some were taken back, or as many of each."""
+
+    LATE = "late"
+    VOIDED = "voided"
+    CORRECTED = "corrected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateUsage:
+    """The line that billed the period, of an earlier invoice, and why that is rated again: `quantity` is how much more
+    there is, and `amount` what that comes to before discounts, on top of what was `billed_before`; below zero it is
+    given back. `closed_with` is the line with whose closing it came.
+    """
+
+    invoice_id: str
+    line_id: str
+    closed_with: str
+    reason: LateReason
+    quantity: Fraction
+    billed_before: Money
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerated:
+    """What a later invoice billed of a line's period, before discounts; below zero what it gave back. `quantity` and
+    `events` are those of the period as it then stood.
+    """
+
+    line_id: str
+    by_invoice_id: str
+    by_line_id: str
+    amount: Money
+    quantity: Fraction
+    events: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceUsageRerated:
+    """A later invoice bills, or gives back, what came late for the periods of these lines; one that was voided does no
+    more.
+    """
+
+    invoice_id: str
+    rerated: tuple[Rerated, ...]
+    rerated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a period's amount a line of an invoice has billed and nothing has given back so far."""
+
+    invoice_id: str
+    line_id: str
+    amount: Money
+
+
+def parts_of(invoice_id: str, line_id: str, amount: Money, rerated: Iterable[Rerated]) -> list[Part]:
+    """The lines that bill a period by now, the first one first: each credit is of the last that were billed before it.
+    What was voided is as if it had never been.
+    """
+    by_line: dict[tuple[str, str], Money] = {}
+    for each in rerated:
+        place = each.by_invoice_id, each.by_line_id
+        by_line[place] = by_line[place] + each.amount if place in by_line else each.amount
+    parts = [Part(invoice_id, line_id, amount)]
+    for place, billed in by_line.items():
+        if billed.is_negative:
+            parts = _less(parts, -billed)
+        elif not billed.is_zero:
+            parts.append(Part(*place, billed))
+    return parts
+
+
+def given_back(parts: Sequence[Part], amount: Money) -> list[Part]:
+    """How an amount is given back of these lines, the last one first; no more than they billed."""
+    found: list[Part] = []
+    for part in reversed(parts):
+        taken = min(part.amount, amount)
+        amount -= taken
+        if not taken.is_zero:
+            found.append(Part(part.invoice_id, part.line_id, taken))
+    return found
+
+
+def _less(parts: Sequence[Part], amount: Money) -> list[Part]:
+    taken = {(part.invoice_id, part.line_id): part.amount for part in given_back(parts, amount)}
+    nothing = Money.zero(amount.currency)
+    left = (
+        Part(part.invoice_id, part.line_id, part.amount - taken.get((part.invoice_id, part.line_id), nothing))
+        for part in parts
+    )
+    return [part for part in left if not part.amount.is_zero]

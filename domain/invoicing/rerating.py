@@ -1,0 +1,192 @@
+"""The lines of what came late for periods that are billed, and what the invoices that billed them say of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+
+from domain.invoicing.crediting import left_of
+from domain.invoicing.given_back_tax import tax_as_billed
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.issuing import foreseen_lines
+from domain.invoicing.late_usage import InvoiceUsageRerated, LateReason, LateUsage, Part, Rerated, given_back, parts_of
+from domain.invoicing.state import Invoice, InvoiceStatus
+from domain.invoicing.unused_credit import GivesBack
+from domain.invoicing.usage_line import LineUsage, UsageSnapshot, told_quantity
+from domain.invoicing.usage_request import RecountedUsage
+from domain.kernel.frozen import replace
+from domain.kernel.identifiers import INVOICE_LINE, derived_id
+from domain.kernel.money import Money, sum_money
+from domain.kernel.rounding import round_to_int
+from domain.kernel.stream import Change, Streams
+from domain.pricing.amount import amount_of
+
+_UNPAID = frozenset({InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE})
+"""What nobody pays any more has nothing to be given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A period as it was last rated."""
+
+    quantity: Fraction
+    events: int
+    amount: Money
+
+
+def late_lines(
+    of: RecountedUsage, closed: InvoiceLine, snapshot: UsageSnapshot, streams: Streams, invoice_id: str
+) -> list[InvoiceLine]:
+    """What an invoice bills, or gives back, of a period that an earlier one billed: one line of what is more, or for
+    each line that billed it one of what is less. None where nothing is another, and of an invoice that was voided.
+    """
+    invoice = INVOICE.of(streams, of.invoice_id)
+    billed = next((line for line in invoice.lines if line.line_id == of.line_id), None)
+    if billed is None or billed.pricing is None or invoice.status is InvoiceStatus.VOID:
+        return []
+    known = _known(invoice, billed)
+    if known is None:
+        return []
+    recounted = replace(snapshot, quantity=of.quantity, events=of.events)
+    by = billed.pricing
+    more = amount_of(by.price, recounted.rated, by.rounding, by.share) - known.amount
+    quantity = recounted.rated - max(known.quantity, Fraction(0))
+    if more.is_zero and not quantity:
+        return []
+    assert billed.usage is not None, "it billed usage"
+    late = LateUsage(
+        invoice_id=of.invoice_id,
+        line_id=of.line_id,
+        closed_with=closed.line_id,
+        reason=_reason(of.events - known.events),
+        quantity=quantity,
+        billed_before=known.amount,
+        amount=more,
+    )
+    line = replace(
+        billed,
+        line_id=derived_id(INVOICE_LINE, invoice_id, f"late/{billed.line_id}"),
+        amount=more,
+        quantity=told_quantity(quantity),
+        discounts=(),
+        tax=None,
+        usage=LineUsage(meter_id=billed.usage.meter_id, snapshot=recounted, late=late),
+    )
+    if not more.is_negative:
+        return [line]
+    parts = parts_of(invoice.invoice_id, billed.line_id, billed.amount, _of_line(invoice, billed.line_id))
+    credits_ = (_credit(line, part, nth, streams) for nth, part in enumerate(given_back(parts, -more)))
+    return [each for each in credits_ if each is not None]
+
+
+def rerated_by(lines: Iterable[InvoiceLine], invoice_id: str, at: datetime) -> list[Change]:
+    """What the invoices that billed the periods of late lines say of it."""
+    told: dict[str, list[Rerated]] = {}
+    for line in lines:
+        usage = line.usage
+        if usage is None or usage.late is None or usage.snapshot is None:
+            continue
+        told.setdefault(usage.late.invoice_id, []).append(
+            Rerated(
+                line_id=usage.late.line_id,
+                by_invoice_id=invoice_id,
+                by_line_id=line.line_id,
+                amount=usage.late.amount,
+                quantity=usage.snapshot.quantity,
+                events=usage.snapshot.events,
+            )
+        )
+    return _told(told, at)
+
+
+def rerated_no_more(lines: Iterable[InvoiceLine], invoice_id: str, streams: Streams, at: datetime) -> list[Change]:
+    """That an invoice is voided which billed late usage, or gave it back."""
+    told: dict[str, list[Rerated]] = {}
+    for line in lines:
+        usage = line.usage
+        if usage is None or usage.late is None:
+            continue
+        invoice = INVOICE.of(streams, usage.late.invoice_id)
+        before = [each for each in _of_line(invoice, usage.late.line_id) if each.by_invoice_id != invoice_id]
+        billed = next(each for each in invoice.lines if each.line_id == usage.late.line_id)
+        first = None if billed.usage is None else billed.usage.snapshot
+        assert first is not None, "it billed usage"
+        last = before[-1] if before else None
+        told.setdefault(invoice.invoice_id, []).append(
+            Rerated(
+                line_id=usage.late.line_id,
+                by_invoice_id=invoice_id,
+                by_line_id=line.line_id,
+                amount=-usage.late.amount,
+                quantity=first.quantity if last is None else last.quantity,
+                events=first.events if last is None else last.events,
+            )
+        )
+    return _told(told, at)
+
+
+def _told(rerated: dict[str, list[Rerated]], at: datetime) -> list[Change]:
+    return [
+        INVOICE.change(InvoiceUsageRerated(invoice_id=invoice_id, rerated=tuple(each), rerated_at=at))
+        for invoice_id, each in rerated.items()
+    ]
+
+
+def _known(invoice: Invoice, billed: InvoiceLine) -> _Known | None:
+    """The period of a line as it was last rated; None where it is not counted at all yet."""
+    snapshot = None if billed.usage is None else billed.usage.snapshot
+    if snapshot is None:
+        return None
+    rerated = _of_line(invoice, billed.line_id)
+    amount = sum_money((billed.amount, *(each.amount for each in rerated)), invoice.currency)
+    if not rerated:
+        return _Known(snapshot.quantity, snapshot.events, amount)
+    return _Known(rerated[-1].quantity, rerated[-1].events, amount)
+
+
+def _of_line(invoice: Invoice, line_id: str) -> Sequence[Rerated]:
+    return [each for each in invoice.rerated if each.line_id == line_id]
+
+
+def _reason(events: int) -> LateReason:
+    if not events:
+        return LateReason.CORRECTED
+    return LateReason.LATE if events > 0 else LateReason.VOIDED
+
+
+def _credit(line: InvoiceLine, part: Part, nth: int, streams: Streams) -> InvoiceLine | None:
+    """A part of what is less: of what discounts had left of the line that billed it, with the tax that this bore, and
+    no more than is left of it. None where nothing is.
+    """
+    invoice = INVOICE.of(streams, part.invoice_id)
+    if invoice.status in _UNPAID:
+        return None
+    if invoice.status is InvoiceStatus.DRAFT:
+        invoice = replace(invoice, lines=foreseen_lines(streams, invoice))
+    billed = next(each for each in invoice.lines if each.line_id == part.line_id)
+    assert billed.pricing is not None, "a price billed it"
+    assert line.usage is not None, "it is of usage"
+    assert line.usage.late is not None, "it is of late usage"
+    paid_part = Fraction(billed.discounted.amount, billed.amount.amount)
+    of = left_of(invoice)[billed.line_id]
+    left = of.left if billed.tax_inclusive else of.left_net
+    paid = Money(round_to_int(part.amount.amount * paid_part, billed.pricing.rounding), part.amount.currency)
+    amount = -min(paid, left)
+    if amount.is_zero:
+        return None
+    treatment, rates = tax_as_billed(billed, invoice, streams)
+    return replace(
+        line,
+        line_id=line.line_id if nth == 0 else derived_id(INVOICE_LINE, line.line_id, str(nth)),
+        amount=amount,
+        quantity=line.quantity if nth == 0 else Decimal(0),
+        kind=InvoiceLineKind.CREDIT,
+        pricing=None,
+        tax_inclusive=billed.tax_inclusive,
+        gives_back=GivesBack(
+            invoice_id=part.invoice_id, line_id=part.line_id, paid_part=paid_part, treatment=treatment, rates=rates
+        ),
+        usage=replace(line.usage, late=replace(line.usage.late, amount=-part.amount)),
+    )

@@ -1,0 +1,210 @@
+"""Specifications of late usage: what comes, or is taken back, for a period that is billed already."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import given as examples
+from hypothesis import strategies as st
+
+from domain.invoicing.explanation import explain_billed
+from domain.invoicing.finalization import VoidInvoice
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.late_usage import LateReason, Part, Rerated, given_back, parts_of
+from domain.invoicing.settlement import InvoiceIsCredited
+from domain.invoicing.state import Invoice
+from domain.invoicing.usage_request import BillUsage, CountedUsage, RecountedUsage
+from domain.kernel.money import sum_money
+from domain.kernel.rounding import Rounding
+from domain.kernel.stream import Command
+from domain.pricing.amount import amount_of
+from domain.pricing.models import BoundedPrice, Price
+from testing.examples.discounts import apply_to_customer, create_coupon, forever, percent
+from testing.examples.pricing import per_unit, volume
+from testing.examples.streams import USD, create_customer, plan_on_sale, subscribe, usd
+from testing.examples.subscriptions import APRIL, FEBRUARY, MARCH, period_invoice, renew
+from testing.examples.taxes import BERLIN, taxed_in_germany
+from testing.examples.usage import (
+    TIERS,
+    USAGE_PRICE_ID,
+    create_meter,
+    invoice_of,
+    snapshot,
+    usage_price,
+)
+from testing.specification import Given, Result, given
+
+FIRST, SECOND, THIRD = (period_invoice(n) for n in (1, 2, 3))
+
+
+def billed_first(price: Price, quantity: int, *before: Command, **customer: Any) -> Given:
+    """The first period is billed, with so much, and the second is over."""
+    told = given(*before, create_customer(**customer), create_meter(), *plan_on_sale(), usage_price(price=price))
+    told = told.and_then(subscribe(USAGE_PRICE_ID)).and_then(renew(FEBRUARY), at=FEBRUARY)
+    told = told.and_then(bill(told, FIRST, quantity), at=FEBRUARY)
+    return told.and_then(renew(MARCH), at=MARCH)
+
+
+def bill(told: Given, invoice_id: str, quantity: int, *late: RecountedUsage, closing: int = 1) -> BillUsage:
+    (line,) = (line for line in invoice_of(told, invoice_id).lines if line.lacks_usage)
+    counted = CountedUsage(line_id=line.line_id, snapshot=snapshot(quantity, closing), late=late)
+    return BillUsage(invoice_id=invoice_id, counted=(counted,))
+
+
+def recounted(told: Given, invoice_id: str, quantity: int, events: int = 3) -> RecountedUsage:
+    line = invoice_of(told, invoice_id).lines[0]
+    return RecountedUsage(invoice_id=invoice_id, line_id=line.line_id, quantity=Fraction(quantity), events=events)
+
+
+def second(told: Given, quantity: int, *late: RecountedUsage) -> Result:
+    return told.when(bill(told, SECOND, quantity, *late, closing=2), at=MARCH)
+
+
+def late_of(invoice: Invoice) -> Sequence[InvoiceLine]:
+    return [line for line in invoice.lines if line.usage is not None and line.usage.late is not None]
+
+
+def test_what_came_late_is_the_difference_to_what_its_period_billed_by_its_price() -> None:
+    told = billed_first(TIERS, 4)
+    done = second(told, 1, recounted(told, FIRST, 7))
+    (line,) = late_of(invoice_of(done, SECOND))
+    assert line.usage is not None
+    assert line.usage.late is not None
+    assert (line.amount, line.quantity, line.kind) == (usd(70), 3, InvoiceLineKind.USAGE)
+    assert (line.usage.late.invoice_id, line.usage.late.reason) == (FIRST, LateReason.LATE)
+    first = invoice_of(done, FIRST).lines[0]
+    assert (line.period_start, line.period_end) == (first.period_start, first.period_end)
+    assert invoice_of(done, SECOND).total == usd(110 + 70)
+
+
+def test_within_the_minimum_of_its_period_it_costs_nothing_and_is_told() -> None:
+    told = billed_first(BoundedPrice(model=per_unit(10), minimum=usd(500)), 4)
+    done = second(told, 1, recounted(told, FIRST, 7))
+    (line,) = late_of(invoice_of(done, SECOND))
+    assert (line.amount, line.quantity) == (usd(0), 3)
+
+
+def test_what_is_known_by_now_is_explained_less_what_was_billed_before() -> None:
+    told = billed_first(TIERS, 4)
+    done = second(told, 1, recounted(told, FIRST, 7))
+    billed = invoice_of(done, SECOND)
+    for line, node in zip(billed.lines, explain_billed(billed.lines, USD).children, strict=True):
+        assert sum(each.amount for each in node.children[0].children) == line.amount.amount
+    portions = explain_billed(late_of(billed), USD).children[0].children[0].children
+    assert [each.amount for each in portions if each.portion == "billed_before"] == [-140]
+
+
+def test_what_was_taken_back_is_a_credit_of_the_line_that_billed_it() -> None:
+    told = billed_first(per_unit(10), 4)
+    done = second(told, 0, recounted(told, FIRST, 1, events=1))
+    (line,) = late_of(invoice_of(done, SECOND))
+    assert line.gives_back is not None
+    assert (line.amount, line.kind, line.gives_back.invoice_id) == (usd(-30), InvoiceLineKind.CREDIT, FIRST)
+    assert line.usage is not None
+    assert line.usage.late is not None
+    assert line.usage.late.reason is LateReason.VOIDED
+    assert invoice_of(done, FIRST).unused_credits[0].amount == usd(30)
+    done.when(VoidInvoice(invoice_id=FIRST), at=MARCH).then_refused(InvoiceIsCredited)
+
+
+def test_no_more_is_given_back_than_discounts_had_left_to_be_paid_with_the_tax_it_bore() -> None:
+    half = create_coupon(forever(percent(50))), create_customer(tax_location=BERLIN), apply_to_customer()
+    told = given(*taxed_in_germany(), *half, create_meter(), *plan_on_sale(), usage_price(price=per_unit(100)))
+    told = told.and_then(subscribe(USAGE_PRICE_ID)).and_then(renew(FEBRUARY), at=FEBRUARY)
+    told = told.and_then(bill(told, FIRST, 10), at=FEBRUARY).and_then(renew(MARCH), at=MARCH)
+    assert invoice_of(told, FIRST).total == usd(595)
+    done = second(told, 0, recounted(told, FIRST, 0, events=0))
+    assert invoice_of(done, SECOND).total == usd(-595)
+
+
+def test_a_volume_price_may_come_to_less_for_more() -> None:
+    told = billed_first(volume((5, 10, 0), (None, 5, 0)), 5)
+    (line,) = late_of(invoice_of(second(told, 0, recounted(told, FIRST, 6)), SECOND))
+    assert (line.amount, line.quantity) == (usd(-20), 1)
+
+
+def test_a_voided_invoice_bills_no_late_usage_any_more_and_the_next_one_does() -> None:
+    told = billed_first(per_unit(10), 4)
+    told = second(told, 0, recounted(told, FIRST, 7))
+    told = told.when(VoidInvoice(invoice_id=SECOND), at=MARCH).and_then(renew(APRIL), at=APRIL)
+    third = told.when(bill(told, THIRD, 0, recounted(told, FIRST, 8, events=4), closing=3), at=APRIL)
+    assert [line.amount for line in late_of(invoice_of(third, THIRD))] == [usd(40)]
+
+
+def test_of_a_voided_invoice_nothing_is_late() -> None:
+    told = billed_first(per_unit(10), 4).and_then(VoidInvoice(invoice_id=FIRST), at=MARCH)
+    assert late_of(invoice_of(second(told, 1, recounted(told, FIRST, 7)), SECOND)) == []
+
+
+def test_what_came_for_a_period_of_the_same_invoice_is_not_late() -> None:
+    told = given(create_customer(), create_meter(), *plan_on_sale(), usage_price(price=per_unit(10)))
+    told = told.and_then(subscribe(USAGE_PRICE_ID, starts_at=FEBRUARY - timedelta(days=28)), at=MARCH)
+    invoice = next(state for (kind, _), state in told.books.states.items() if kind == "invoice")
+    first, last = invoice.lines
+    late = RecountedUsage(invoice_id=invoice.invoice_id, line_id=first.line_id, quantity=Fraction(5), events=2)
+    counted = (
+        CountedUsage(line_id=first.line_id, snapshot=snapshot(4)),
+        CountedUsage(line_id=last.line_id, snapshot=snapshot(1, 2), late=(late,)),
+    )
+    done = told.when(BillUsage(invoice_id=invoice.invoice_id, counted=counted), at=MARCH)
+    assert [line.amount for line in invoice_of(done, invoice.invoice_id).lines] == [usd(50), usd(10)]
+
+
+PRICES = (TIERS, per_unit(10), volume((5, 10, 0), (None, 5, 0)), BoundedPrice(model=per_unit(10), minimum=usd(60)))
+
+
+@examples(
+    st.sampled_from(PRICES),
+    st.lists(st.lists(st.integers(-3, 9), max_size=4), min_size=2, max_size=6),
+    st.lists(st.booleans(), min_size=6, max_size=6),
+)
+def test_each_period_comes_to_what_one_bill_with_all_that_is_known_would_say(
+    price: Price, said: list[list[int]], voids: list[bool]
+) -> None:
+    """`said[n][k]` is used, or taken back, of period k and told when period n is closed: the model is one bill a period
+    with all of it.
+    """
+    told: Any = given(create_customer(), create_meter(), *plan_on_sale(), usage_price(price=price))
+    told.and_then(subscribe(USAGE_PRICE_ID))
+    known: list[int] = []
+    boundary = FEBRUARY
+    for n, used in enumerate(said):
+        told.and_then(renew(), at=boundary)
+        known.append(0)
+        for k, quantity in enumerate(used[: n + 1]):
+            known[k] += quantity
+        late = [recounted(told, period_invoice(k + 1), known[k], n) for k, quantity in enumerate(used[:n]) if quantity]
+        told.and_then(bill(told, period_invoice(n + 1), known[n], *late, closing=n + 1), at=boundary)
+        boundary = told.books.states["subscription", next(iter(_subscriptions(told)))].period_end
+    for k, quantity in enumerate(known):
+        billed = sum_money((line.amount for each in _invoices(told) for line in _of_period(each, k)), USD)
+        assert billed == amount_of(price, max(quantity, 0), Rounding.HALF_UP), (k, quantity)
+
+
+def _subscriptions(told: Given) -> list[str]:
+    return [stream_id for kind, stream_id in told.books.states if kind == "subscription"]
+
+
+def _invoices(told: Given) -> list[Invoice]:
+    return [state for (kind, _), state in told.books.states.items() if kind == "invoice"]
+
+
+def _of_period(invoice: Invoice, k: int) -> list[InvoiceLine]:
+    of = period_invoice(k + 1)
+    return [
+        line
+        for line in invoice.lines
+        if line.usage is not None and (line.usage.late.invoice_id if line.usage.late else invoice.invoice_id) == of
+    ]
+
+
+def rerated(amount: int, by: str) -> Rerated:
+    return Rerated(line_id="il", by_invoice_id=by, by_line_id="il", amount=usd(amount), quantity=Fraction(0), events=0)
+
+
+def test_the_last_that_was_billed_is_given_back_first() -> None:
+    parts = parts_of("a", "il", usd(100), [rerated(50, "b"), rerated(-20, "c"), rerated(10, "d"), rerated(-10, "d")])
+    assert parts == [Part("a", "il", usd(100)), Part("b", "il", usd(30))]
+    assert given_back(parts, usd(70)) == [Part("b", "il", usd(30)), Part("a", "il", usd(40))]
+    assert sum_money((part.amount for part in given_back(parts, usd(999))), USD) == usd(130)

@@ -1,0 +1,197 @@
+"""Usage from the topic to the invoice, by real aggregators and processors: every event is billed once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from domain.catalog.plan import CreatePlan, PlanTerms
+from domain.catalog.price import BillingTiming, CreatePrice
+from domain.catalog.product import CreateProduct
+from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.commands import FinalizeInvoice
+from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.kernel.identifiers import INVOICE, derived_id
+from domain.metering.aggregation import Aggregation
+from domain.metering.meter import CreateMeter, MeterTerms
+from domain.pricing.models import PerUnit
+from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.commands import CreateSubscription
+from domain.subscriptions.selling import RequestedItem
+from host.embedded.databases import PostgresServer
+from infra.ids import new_id
+from processors.invariants.findings import Invariant
+from testing.processors_cell import EUR, Cell, open_cell, until
+from testing.requests import TENANT
+from testing.services import KafkaServer
+from usage.topic import COMPRESSION
+from usage.wire import WireEvent, encode, headers_of, partition_of_customer, topic_of
+
+PARTITIONS = 3
+AT_REST = (Invariant.BOOKS, Invariant.LOG, Invariant.DOCUMENTS, Invariant.READ_MODELS)
+STARTED = (datetime.now(UTC) - timedelta(days=40)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+@dataclass
+class Usage:
+    """A cell with a meter of gigabytes, at 0.25 each, and a producer of its events."""
+
+    cell: Cell
+    producer: AIOKafkaProducer
+    meter_id: str
+    plan_id: str
+    price_id: str
+
+    async def subscribed(self, customer_id: str, starts_at: datetime = STARTED) -> str:
+        subscription_id = new_id("sub_")
+        await self.cell.do(
+            CreateSubscription(
+                subscription_id=subscription_id,
+                customer_id=customer_id,
+                plan_id=self.plan_id,
+                items=(RequestedItem(price_id=self.price_id),),
+                collection=CollectionMethod.SEND_INVOICE,
+                starts_at=starts_at,
+            )
+        )
+        return subscription_id
+
+    async def send(self, customer_id: str, used: Iterable[tuple[datetime, int]], *, kind: str = "event") -> None:
+        """Events of so many gigabytes, each sent twice under its id."""
+        events = [self._event(customer_id, at, gigabytes, kind) for at, gigabytes in used]
+        for _ in range(2):
+            await self.producer.send_and_wait(
+                topic_of(self.cell.settings.kafka.topic_prefix),
+                encode(events),
+                partition=partition_of_customer(TENANT, customer_id, PARTITIONS),
+                headers=headers_of(TENANT),
+            )
+
+    def _event(self, customer_id: str, at: datetime, gigabytes: int, kind: str) -> WireEvent:
+        return WireEvent(
+            id=f"{at.isoformat()}/{gigabytes}",
+            kind=kind,
+            customer=customer_id,
+            meter=self.meter_id,
+            timestamp_us=int(at.timestamp() * 1_000_000),
+            value=gigabytes * 10**9,
+            properties={"gigabytes": str(gigabytes)},
+        )
+
+    async def lines(self, invoice_id: str) -> Sequence[dict[str, Any]]:
+        """The lines of an invoice once it is finalized, as the read model has them."""
+        await self.cell.reaches(invoice_id, "invoice.finalized")
+        found = "SELECT lines FROM read.invoices WHERE invoice_id = $1 AND status <> 'draft'"
+
+        async def folded() -> bool:
+            return await self.cell.pool.fetchval(found, invoice_id) is not None
+
+        await until(folded, "the invoice's row")
+        lines: list[dict[str, Any]] = await self.cell.pool.fetchval(
+            found.replace("SELECT lines", "SELECT lines::jsonb"), invoice_id
+        )
+        return lines
+
+
+@pytest.fixture(scope="module")
+async def usage(
+    postgres_server: PostgresServer, template_database: str, kafka_server: KafkaServer, services_folder: Path
+) -> AsyncIterator[Usage]:
+    facts = {"TALLYBOOK_USAGE_PARTITIONS": str(PARTITIONS)}
+    async with open_cell(postgres_server, template_database, kafka_server, services_folder, **facts) as cell:
+        await cell.start("relay")
+        await cell.start("projections")
+        await cell.start("metering")
+        await cell.start("processors", instances=2)
+        meter_id, product_id, plan_id, price_id = new_id("mtr_"), new_id("prod_"), new_id("plan_"), new_id("price_")
+        terms = MeterTerms(value_property="gigabytes")
+        made = CreateMeter(meter_id=meter_id, code="traffic", name="Traffic", aggregation=Aggregation.SUM, terms=terms)
+        await cell.do(made)
+        await cell.do(CreateProduct(product_id=product_id, name="Network"))
+        monthly = PlanTerms(name="Network", interval=Interval(IntervalUnit.MONTH))
+        await cell.do(CreatePlan(plan_id=plan_id, product_id=product_id, terms=monthly))
+        price = PerUnit(currency=EUR, unit_amount=Decimal(25))
+        arrears = BillingTiming.IN_ARREARS
+        await cell.do(CreatePrice(price_id=price_id, plan_id=plan_id, price=price, timing=arrears, meter_id=meter_id))
+        producer = AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap, compression_type=COMPRESSION)
+        await producer.start()
+        try:
+            yield Usage(cell, producer, meter_id, plan_id, price_id)
+        finally:
+            await producer.stop()
+
+
+def day(number: int, hour: int = 12) -> datetime:
+    """A time of that day since the subscription began."""
+    return STARTED + timedelta(days=number, hours=hour)
+
+
+async def test_what_was_used_in_a_period_is_billed_when_it_is_over_and_resent_events_once(usage: Usage) -> None:
+    customer_id = await usage.cell.customer(token=None)
+    await usage.send(customer_id, [(day(1), 3), (day(20), 4), (day(39), 100)])
+    subscription_id = await usage.subscribed(customer_id)
+    (line,) = await usage.lines(derived_id(INVOICE, subscription_id, "period/1"))
+    assert (line["amount"]["amount"], line["quantity"], line["kind"]) == (175, "7", "usage")
+    snapshot = line["usage"]["snapshot"]
+    assert (snapshot["closing"], snapshot["events"]) == (1, 2)
+    closing = await usage.cell.pool.fetchrow(
+        "SELECT covers, sha256, partition FROM usage.closings WHERE reference ~ $1", line["line_id"]
+    )
+    assert (closing["covers"], closing["sha256"].hex(), closing["partition"]) == (
+        snapshot["covers"], snapshot["sha256"], snapshot["partition"],
+    )  # fmt: skip
+
+
+async def test_the_end_bills_the_rest_and_what_was_closed_before_is_not_billed_again(usage: Usage) -> None:
+    customer_id = await usage.cell.customer(token=None)
+    await usage.send(customer_id, [(day(1), 3), (day(39), 100)])
+    subscription_id = await usage.subscribed(customer_id)
+    await usage.lines(derived_id(INVOICE, subscription_id, "period/1"))
+    await usage.cell.do(CancelSubscription(subscription_id=subscription_id, at_period_end=False))
+    (line,) = await usage.lines(derived_id(INVOICE, subscription_id, "end"))
+    assert line["amount"]["amount"] == 2_500
+
+
+async def test_an_invoice_waits_while_nothing_counts_and_a_person_need_not(usage: Usage) -> None:
+    waits, hurried = await usage.cell.customer(token=None), await usage.cell.customer(token=None)
+    await usage.cell.supervisor.kill("metering-0")
+    for customer_id in (waits, hurried):
+        await usage.send(customer_id, [(day(1), 3)])
+    first = derived_id(INVOICE, await usage.subscribed(waits), "period/1")
+    second = derived_id(INVOICE, await usage.subscribed(hurried), "period/1")
+    await usage.cell.do(FinalizeInvoice(invoice_id=second))
+    lines = await usage.lines(second)
+    assert lines[0]["amount"]["amount"] in {0, 75}, "what was counted by then"
+    await usage.cell.supervisor.wait_ready("metering-0")
+    lines = await usage.lines(first)
+    assert lines[0]["amount"]["amount"] == 75
+
+
+async def test_processors_and_aggregators_are_killed_and_each_invoice_bills_its_usage_once(usage: Usage) -> None:
+    cell = usage.cell
+    customers = [await cell.customer(token=None) for _ in range(8)]
+    finalized = await cell.count("invoice.finalized")
+    for nth, customer_id in enumerate(customers):
+        await usage.send(customer_id, [(day(2 + nth), nth), (day(10), 1)])
+    invoices = [derived_id(INVOICE, await usage.subscribed(each), "period/1") for each in customers]
+
+    async def begun() -> bool:
+        return await cell.count("invoice.finalized") > finalized
+
+    await until(begun, "the first closing")
+    for name in ("processors-0", "metering-0", "processors-1"):
+        await cell.supervisor.kill(name)
+    billed = await asyncio.gather(*(usage.lines(invoice_id) for invoice_id in invoices))
+    assert [lines[0]["amount"]["amount"] for lines in billed] == [25 * (nth + 1) for nth in range(len(customers))]
+    for invoice_id in invoices:
+        events = await cell.events(invoice_id)
+        assert (events.count("invoice.usage_counted"), events.count("invoice.finalized")) == (1, 1)
+    closings = "SELECT count(*) FROM usage.closings WHERE customer_id = ANY($1)"
+    assert await cell.pool.fetchval(closings, customers) == len(customers)
+    await cell.prove(*AT_REST)
