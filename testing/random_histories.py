@@ -120,6 +120,7 @@ from testing.random_drafts import changes_of_draft, drafted, sharing, waiting_fo
 from testing.random_imports import imported
 from testing.random_meters import metered
 from testing.random_migrations import migrated
+from testing.random_usage import used
 
 ADA, BOB = "user:ada", "user:bob"
 TIERS = (
@@ -211,6 +212,8 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
                 coupons=_of_those(known.get("coupon", []), new, usd.amount),
             )
             yield from sharing(history, customer_id, some("plan"), some("price"), usd)
+            if usd.amount % 4 == 1:
+                yield from used(history, tenant, customer_id, some("plan"), usd)
         case 7 | 8:
             subscription = history.state(tenant, SUBSCRIPTION, some("subscription"))
             if subscription is not None and subscription.next_boundary is not None:
