@@ -13,6 +13,7 @@ quarter hour takes all of it to the period that ends there.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -209,24 +210,19 @@ async def _close_locked(connection: Connection, wanted: Wanted, partition: int, 
     last = earlier[-1] if earlier else None
     if last is not None and wanted.until < last.until:
         raise _Undone(OutOfOrder(last.reference, last.until))
-    first, end = bucket_of(wanted.since), _end_bucket(wanted.until)
-    if last is not None:
-        first, end = max(first, last.bucket), max(end, last.bucket)
-    closing = Closing(
-        wanted.meter_id,
-        len(earlier) + 1,
-        wanted.reference,
-        partition,
-        wanted.since,
-        wanted.until,
-        first,
-        end,
-        row["next_offset"],
-        b"",
-    )
+    closing = following(earlier, wanted, partition, row["next_offset"])
     closing = closing._replace(sha256=await rows_hash(connection, wanted, closing))
     await connection.execute(_INSERT, wanted.tenant_id, wanted.customer_id, row["closings"], *closing)
     return closing
+
+
+def following(earlier: Sequence[Closing], wanted: Wanted, partition: int, covers: int) -> Closing:
+    """The closing that comes after these of the meter, without its rows' hash."""
+    first, end = bucket_of(wanted.since), _end_bucket(wanted.until)
+    if earlier:
+        first, end = max(first, earlier[-1].bucket), max(end, earlier[-1].bucket)
+    place = wanted.meter_id, len(earlier) + 1, wanted.reference, partition
+    return Closing(*place, wanted.since, wanted.until, first, end, covers, b"")
 
 
 def _end_bucket(until: datetime) -> int:

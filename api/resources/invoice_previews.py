@@ -6,9 +6,9 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import Body, SubscriptionId
+from api.http.foreseen_invoices import Usage, foreseen_invoice
 from api.http.operations import Operations
 from api.http.problems import DRY_RUNS_BUSY, TAX_SERVICE_SILENT
-from api.http.taxed_previews import foreseen_with_tax
 from api.resources.invoice_resource import EXAMPLE, InvoiceResource, invoice_resource
 from domain.identity.permissions import Permission
 from domain.invoicing.invoice import INVOICE
@@ -29,11 +29,12 @@ class WantedPreview(Body):
 
 class InvoicePreview(TypedDict):
     """The invoice as it will be issued, if nothing changes until then. It has no number yet, and its id names nothing
-    before it is there.
+    before it is there. With `usage_so_far` it bills usage, of what is counted by now: there may be more.
     """
 
     object: Literal["invoice_preview"]
     invoice: InvoiceResource
+    usage_so_far: bool
 
 
 PREVIEWS: Final = Operations(
@@ -63,6 +64,7 @@ PREVIEWS: Final = Operations(
             "finalized_at": "2026-01-01T00:00:00Z",
             "due_at": "2026-01-01T00:00:00Z",
         },
+        "usage_so_far": False,
     },
     refusals=(SubscriptionNotFound, SubscriptionIsCanceled, NothingUpcoming, BeyondCalendar),
     problems=(DRY_RUNS_BUSY, TAX_SERVICE_SILENT),
@@ -72,7 +74,7 @@ async def preview_invoice(call: Call, body: WantedPreview) -> InvoicePreview:
 
     Nothing is recorded. The renewal itself is tried at its own time, on what is committed now: its lines, amounts and
     times are those of the invoice that will come, to the byte, unless something changes until then. What is overdue
-    comes first. Where a tax service computes your taxes, it is asked for this one.
+    comes first. Usage is what is counted so far; where a tax service computes your taxes, it is asked for this one.
     """
 
     def invoice_of(streams: Streams) -> Invoice:
@@ -81,9 +83,14 @@ async def preview_invoice(call: Call, body: WantedPreview) -> InvoicePreview:
         return INVOICE.of(streams, subscription.latest_invoice_id)
 
     def upcoming(streams: Streams) -> InvoicePreview:
-        return {"object": "invoice_preview", "invoice": {**invoice_resource(invoice_of(streams)), "number": None}}
+        invoice = invoice_of(streams)
+        return {
+            "object": "invoice_preview",
+            "invoice": {**invoice_resource(invoice), "number": None},
+            "usage_so_far": invoice.bills_usage,
+        }
 
-    def command_with(tax: TaxAnswer | None) -> RehearseNextInvoice:
-        return RehearseNextInvoice(subscription_id=body.subscription, tax=tax)
+    def command_with(usage: Usage, tax: TaxAnswer | None) -> RehearseNextInvoice:
+        return RehearseNextInvoice(subscription_id=body.subscription, usage=usage, tax=tax)
 
-    return await foreseen_with_tax(call, command_with, invoice_of, upcoming)
+    return await foreseen_invoice(call, command_with, invoice_of, upcoming)

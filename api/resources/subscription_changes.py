@@ -7,9 +7,9 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import Body, Instant, NoBody, PlanId, PriceId, Quantity
+from api.http.foreseen_invoices import Usage, foreseen_invoice
 from api.http.operations import Intention
 from api.http.problems import DRY_RUNS_BUSY, TAX_SERVICE_SILENT
-from api.http.taxed_previews import foreseen_with_tax
 from api.resources.invoice_resource import EXAMPLE as INVOICE_EXAMPLE
 from api.resources.invoice_resource import InvoiceResource, invoice_resource
 from api.resources.subscription_resource import SubscriptionResource, subscription_resource
@@ -76,12 +76,14 @@ class BillingDate(Body):
 class ChangePreview(TypedDict):
     """The subscription as it will be, and the invoice that bills the change, if nothing else becomes of it until then.
 
-    The invoice has no number yet, and its id names nothing before it is there.
+    The invoice has no number yet, and its id names nothing before it is there. With `usage_so_far` it bills usage, of
+    what is counted by now.
     """
 
     object: Literal["subscription_change_preview"]
     subscription: SubscriptionResource
     invoice: InvoiceResource
+    usage_so_far: bool
 
 
 _REFUSALS: Final = (
@@ -194,6 +196,7 @@ async def change_billing_date(call: Call, body: BillingDate) -> Intention:
         "object": "subscription_change_preview",
         "subscription": SUBSCRIPTIONS.example,
         "invoice": INVOICE_EXAMPLE,
+        "usage_so_far": False,
     },
     refusals=(SubscriptionNotFound, NothingUpcoming, *_REFUSALS),
     problems=(DRY_RUNS_BUSY, TAX_SERVICE_SILENT),
@@ -218,9 +221,10 @@ async def preview_subscription_change(call: Call, body: SubscriptionChange) -> C
             "object": "subscription_change_preview",
             "subscription": subscription_resource(SUBSCRIPTION.of(streams, subscription_id)),
             "invoice": {**invoice_resource(invoice_of(streams)), "number": None},
+            "usage_so_far": invoice_of(streams).bills_usage,
         }
 
-    def command_with(tax: TaxAnswer | None) -> RehearseChange:
-        return RehearseChange(change=_command(subscription_id, body), tax=tax)
+    def command_with(usage: Usage, tax: TaxAnswer | None) -> RehearseChange:
+        return RehearseChange(change=_command(subscription_id, body), usage=usage, tax=tax)
 
-    return await foreseen_with_tax(call, command_with, invoice_of, changed)
+    return await foreseen_invoice(call, command_with, invoice_of, changed)

@@ -12,9 +12,9 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import MoneyResource, TestClockId, money
+from api.http.foreseen_invoices import Usage, foreseen_with_usage
 from api.http.listing import Cursor, Limit, ListResource, Parameters, list_example, list_resource, page_limit
 from api.http.problems import DRY_RUNS_BUSY
-from api.http.rehearsals import foreseen
 from api.resources.tax_report import REPORT
 from domain.customers.test_clock import TestClockNotFound
 from domain.invoicing.collection import CollectionMethod
@@ -181,13 +181,18 @@ async def _next_invoice(call: Call, subscription_id: str, known: dict[str, Rehea
     if subscription_id in known:
         return known[subscription_id]
 
-    def rendered(streams: Streams) -> Rehearsed:
+    def invoice_of(streams: Streams) -> Invoice:
         latest = SUBSCRIPTION.of(streams, subscription_id).latest_invoice_id
         assert latest is not None, "what was rehearsed was invoiced"
-        return _rehearsed(subscription_id, INVOICE.of(streams, latest))
+        return INVOICE.of(streams, latest)
+
+    def command_with(usage: Usage) -> RehearseNextInvoice:
+        return RehearseNextInvoice(subscription_id=subscription_id, usage=usage)
 
     try:
-        found = await foreseen(call, RehearseNextInvoice(subscription_id=subscription_id), rendered)
+        found = await foreseen_with_usage(
+            call, command_with, invoice_of, lambda streams: _rehearsed(subscription_id, invoice_of(streams))
+        )
     except (NothingUpcoming, SubscriptionIsCanceled):
         found = None
     known[subscription_id] = found

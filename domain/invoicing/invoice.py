@@ -440,7 +440,6 @@ def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
     has_timer, clock_id = invoice.terms.finalizes_at is not None, invoice.test_clock_id
     done = (Finish(WorkKind.INVOICE_FINALIZATION, invoice.invoice_id),) if has_timer else ()
     usage = Finish(WorkKind.INVOICE_USAGE, invoice.invoice_id)
-    bills_usage = any(line.usage is not None for line in invoice.lines)
     match event:
         case InvoiceDrafted() | InvoiceUsageHurried() if invoice.lacks_usage:
             return (Schedule(WorkKind.INVOICE_USAGE, event.invoice_id, after_ms=0, clock_id=clock_id),)
@@ -455,7 +454,7 @@ def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
             return (*done, Schedule(WorkKind.INVOICE_TAX, event.invoice_id, after_ms=0, clock_id=clock_id))
         case InvoiceFinalized() | InvoiceVoided():
             asked = () if invoice.tax_request is None else (Finish(WorkKind.INVOICE_TAX, event.invoice_id),)
-            return (*((usage,) if bills_usage else ()), *done, *asked)
+            return (*((usage,) if invoice.bills_usage else ()), *done, *asked)
         case _:
             return ()
 

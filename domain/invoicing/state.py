@@ -106,6 +106,10 @@ class Invoice:
         return self.waiting_for is WaitingFor.USAGE
 
     @property
+    def bills_usage(self) -> bool:
+        return any(line.usage is not None for line in self.lines)
+
+    @property
     def subscription_ids(self) -> tuple[str, ...]:
         """Every subscription that it bills."""
         return () if self.subscription_id is None else (self.subscription_id, *self.further_subscription_ids)

@@ -35,17 +35,11 @@ def bill_usage(command: BillUsage, streams: Streams, now: datetime) -> Decision:
     draft = INVOICE.of(streams, command.invoice_id)
     if not draft.lacks_usage:
         raise InvoiceAwaitsNoUsage(invoice=draft.invoice_id, status=draft.status)
-    counted = {each.line_id: each.snapshot for each in command.counted}
-    awaited = {line.line_id for line in draft.lines if line.lacks_usage}
-    if len(counted) != len(command.counted) or counted.keys() != awaited:
+    awaited = sorted(line.line_id for line in draft.lines if line.lacks_usage)
+    if sorted(each.line_id for each in command.counted) != awaited:
         raise UsageNotOfInvoice(invoice=draft.invoice_id, lines=len(awaited), counted=len(command.counted))
     at = time_of(streams, draft.customer_id, now)
-    lines = _counted_lines(draft, command.counted, streams)
-    changes = [
-        INVOICE.change(InvoiceUsageCounted(invoice_id=draft.invoice_id, lines=lines)),
-        *rerated_by(lines, draft.invoice_id, at),
-        *unused_credited((line for line in lines if line.usage is not None), draft.invoice_id, at),
-    ]
+    changes = counted(draft, command.counted, streams, at)
     ends_at = None if draft.terms is None else draft.terms.finalizes_at
     if ends_at is None or ends_at > at:
         return Decision(at, changes)
@@ -54,13 +48,23 @@ def bill_usage(command: BillUsage, streams: Streams, now: datetime) -> Decision:
     return Decision(ends_at, [*changes, *issued])
 
 
-def _counted_lines(draft: Invoice, counted: tuple[CountedUsage, ...], streams: Streams) -> tuple[InvoiceLine, ...]:
+def counted(draft: Invoice, figures: tuple[CountedUsage, ...], streams: Streams, at: datetime) -> list[Change]:
+    """The draft with what was counted, and what that says of earlier invoices. Raises InvalidInvoiceLines."""
+    lines = _counted_lines(draft, figures, streams)
+    return [
+        INVOICE.change(InvoiceUsageCounted(invoice_id=draft.invoice_id, lines=lines)),
+        *rerated_by(lines, draft.invoice_id, at),
+        *unused_credited((line for line in lines if line.usage is not None), draft.invoice_id, at),
+    ]
+
+
+def _counted_lines(draft: Invoice, figures: tuple[CountedUsage, ...], streams: Streams) -> tuple[InvoiceLine, ...]:
     """Its lines with what was counted, and behind them what came late. For a period on the invoice itself it is not
     late: the last closing knows most of it.
     """
-    snapshots = {each.line_id: each.snapshot for each in counted}
+    snapshots = {each.line_id: each.snapshot for each in figures}
     late: list[tuple[RecountedUsage, str]] = []
-    for each in counted:
+    for each in figures:
         for of in each.late:
             if of.invoice_id == draft.invoice_id:
                 known = snapshots[of.line_id]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
@@ -11,6 +11,8 @@ from domain.invoicing.invoice import INVOICE
 from domain.invoicing.issuing import finalized_by_answer, finalized_draft
 from domain.invoicing.state import Invoice
 from domain.invoicing.tax_request import InvoiceTaxRequested
+from domain.invoicing.usage_commands import counted
+from domain.invoicing.usage_request import CountedUsage
 from domain.kernel.consequences import After
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Change, Decision, Handler, Streams
@@ -24,21 +26,28 @@ from domain.tax.remote import TaxAnswer
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearseNextInvoice:
     """Pass what comes next, each boundary at its own time, until something is billed. It is rehearsed, never submitted:
-    time has not come that far. `tax` is what a calculator outside answered of it; None: nobody has asked yet.
+    time has not come that far. `usage` is what is counted so far of what it bills; `tax` is what a calculator outside
+    answered of it; None: nobody has asked yet.
     """
 
     subscription_id: str
+    usage: tuple[CountedUsage, ...] = ()
     tax: TaxAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearseChange:
-    """Make a change, and then pass what comes next until an invoice bills it. It is rehearsed, never submitted. `tax`
-    is what a calculator outside answered of that invoice.
+    """Make a change, and then pass what comes next until an invoice bills it. It is rehearsed, never submitted. `usage`
+    is what is counted so far of what that invoice bills, `tax` what a calculator outside answered of it.
     """
 
     change: change_commands.ChangeSubscription
+    usage: tuple[CountedUsage, ...] = ()
     tax: TaxAnswer | None = None
+
+
+Known: TypeAlias = RehearseNextInvoice | RehearseChange
+"""What is rehearsed, with what is known of it from outside."""
 
 
 class NothingUpcoming(Refusal):
@@ -51,7 +60,7 @@ def rehearse_next_invoice(command: RehearseNextInvoice, streams: Streams, now: d
     """The events up to the first invoice, whenever it comes, and to its finalization where it is drafted first. What is
     overdue comes first, as it would.
     """
-    passed = _until_billed(streams, command.subscription_id, command.tax)
+    passed = _until_billed(streams, command.subscription_id, command)
     if passed is None:
         raise NothingUpcoming(subscription=command.subscription_id)
     return passed
@@ -67,49 +76,62 @@ def rehearse_change(command: RehearseChange, streams: Streams, now: datetime) ->
     after = After(streams, decision.changes)
     if changed is not None and (changed.invoice_id is not None or changed.resets_anchor):
         subscription_id = command.change.subscription_id
-        return _issued(decision.effective_at, subscription_id, decision.changes, after, command.tax) or decision
-    passed = _until_billed(after, command.change.subscription_id, command.tax)
+        return _issued(decision.effective_at, subscription_id, decision.changes, after, command) or decision
+    passed = _until_billed(after, command.change.subscription_id, command)
     if passed is None:
         raise NothingUpcoming(subscription=command.change.subscription_id)
     return Decision(passed.effective_at, [*decision.changes, *passed.changes])
 
 
-def _until_billed(streams: Streams, subscription_id: str, tax: TaxAnswer | None) -> Decision | None:
+def _until_billed(streams: Streams, subscription_id: str, known: Known) -> Decision | None:
     boundary = subscriptions.living(streams, subscription_id).next_boundary
     for _ in range(MAX_PERIODS_AT_ONCE):
         if boundary is None:
             break
         ahead = caught_up(streams, subscription_id, boundary)
-        if (passed := _issued(boundary, subscription_id, ahead.changes, ahead.streams, tax)) is not None:
+        if (passed := _issued(boundary, subscription_id, ahead.changes, ahead.streams, known)) is not None:
             return passed
         boundary = ahead.subscription.next_boundary
     return None
 
 
 def _issued(
-    at: datetime, subscription_id: str, changes: list[Change], streams: Streams, tax: TaxAnswer | None
+    at: datetime, subscription_id: str, changes: list[Change], streams: Streams, known: Known
 ) -> Decision | None:
     """The changes, if an invoice of the subscription is among them, with its finalization where it is drafted first; of
-    several (what was overdue comes before) the last. One that waits for its tax is finalized with `tax`, if that is
-    known.
+    several (what was overdue comes before) the last. One that waits for usage or for its tax is finalized with what is
+    known of those.
     """
     for change in reversed(changes):
         match change.event:
             case InvoiceFinalized() if _bills(change.event, subscription_id):
                 return Decision(at, changes)
             case InvoiceTaxRequested(invoice_id=invoice_id) if _bills(INVOICE.of(streams, invoice_id), subscription_id):
-                return Decision(at, [*changes, *_with_tax(streams, invoice_id, tax)])
+                return Decision(at, [*changes, *_with_tax(streams, invoice_id, known.tax)])
             case InvoiceDrafted(invoice_id=invoice_id) if INVOICE.of(streams, invoice_id).lacks_usage and _bills(
                 change.event, subscription_id
             ):
-                return Decision(at, changes)
+                return _with_usage(at, changes, streams, invoice_id, known)
             case InvoiceDrafted(invoice_id=invoice_id, terms=DraftTerms(finalizes_at=datetime() as finalized_at)) if (
                 _bills(change.event, subscription_id)
             ):
                 ended = finalized_draft(streams, INVOICE.of(streams, invoice_id), at=finalized_at)
                 after = After(streams, ended)
-                return Decision(finalized_at, [*changes, *ended, *_with_tax(after, invoice_id, tax)])
+                return Decision(finalized_at, [*changes, *ended, *_with_tax(after, invoice_id, known.tax)])
     return None
+
+
+def _with_usage(at: datetime, changes: list[Change], streams: Streams, invoice_id: str, known: Known) -> Decision:
+    """The changes that bill what is counted so far; without that the invoice waits."""
+    draft = INVOICE.of(streams, invoice_id)
+    if not known.usage or draft.terms is None or draft.terms.finalizes_at is None:
+        return Decision(at, changes)
+    finalized_at = draft.terms.finalizes_at
+    billed = counted(draft, known.usage, streams, finalized_at)
+    after = After(streams, billed)
+    ended = finalized_draft(after, INVOICE.of(after, invoice_id), at=finalized_at)
+    after.add(*ended)
+    return Decision(finalized_at, [*changes, *billed, *ended, *_with_tax(after, invoice_id, known.tax)])
 
 
 def _with_tax(streams: Streams, invoice_id: str, tax: TaxAnswer | None) -> list[Change]:

@@ -6,27 +6,23 @@ once, bill it once. Nothing is closed before what the aggregator was given by th
 there is; periods of one meter are closed in their order.
 """
 
-from fractions import Fraction
 from typing import Final, Protocol
 
 import structlog
 
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
-from domain.invoicing.state import Invoice
-from domain.invoicing.usage_line import UsageSnapshot
-from domain.invoicing.usage_request import BillUsage, CountedUsage, RecountedUsage
+from domain.invoicing.usage_request import BillUsage, CountedUsage
 from infra.event_store.port import Work, Writer
 from processors.issue import issue_for_work
 from processors.outcome import AskAgain, Hold, Unwanted, WorkOutcome
 from processors.states import StateReader
-from usage.closings import Closed, LateWindow, NotYet, OutOfOrder, Wanted
+from usage.closings import Closed, NotYet, OutOfOrder, Wanted
+from usage.invoiced import awaited, counted, wanted_of
 
 log = structlog.get_logger(__name__)
 
 ACTOR: Final = "usage-closings"
-SEPARATOR: Final = ":"
-"""Between an invoice and its line in what a closing is known by."""
 ASK_AGAIN_MS: Final = 250
 """After how long it is looked again whether the aggregator has come far enough."""
 
@@ -54,23 +50,22 @@ class UsageClosings:
         invoice = await self._states.read(INVOICE, work.tenant_id, work.subject)
         if invoice is None or not invoice.lacks_usage:
             return Unwanted()
-        lines = sorted((line for line in invoice.lines if line.lacks_usage), key=_place)
-        counted: list[CountedUsage] = []
-        for line in lines:
+        figures: list[CountedUsage] = []
+        for line in awaited(invoice):
             before = await self._not_closed_before(work, line)
             if before is not None:
                 return AskAgain(ASK_AGAIN_MS, f"the usage on {before} is closed first", untouched=True)
-            closed = await self._closings.close(_wanted(work, invoice, line), waits=not invoice.usage_hurried)
+            wanted = wanted_of(work.tenant_id, invoice, line)
+            closed = await self._closings.close(wanted, waits=not invoice.usage_hurried)
             match closed:
-                case NotYet(counted=reached, wanted=wanted):
-                    return AskAgain(ASK_AGAIN_MS, f"usage is counted up to {reached} of {wanted}", untouched=True)
+                case NotYet(counted=reached, wanted=end):
+                    return AskAgain(ASK_AGAIN_MS, f"usage is counted up to {reached} of {end}", untouched=True)
                 case OutOfOrder(until=until):
                     log.error("usage_closed_beyond", invoice=invoice.invoice_id, line=line.line_id, until=until)
                     return Hold(f"the meter of {line.line_id} is closed until {until.isoformat()}: void the invoice")
                 case Closed():
-                    late = tuple(_recounted(each) for each in closed.late)
-                    counted.append(CountedUsage(line_id=line.line_id, snapshot=_snapshot(closed), late=late))
-        command = BillUsage(invoice_id=invoice.invoice_id, counted=tuple(counted))
+                    figures.append(counted(line, closed))
+        command = BillUsage(invoice_id=invoice.invoice_id, counted=tuple(figures))
         key = f"usage:{invoice.invoice_id}"
         return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR, holds=_HOLDS)
 
@@ -82,37 +77,3 @@ class UsageClosings:
             return None
         earlier = await self._states.read(INVOICE, work.tenant_id, before)
         return before if earlier is not None and earlier.lacks_usage else None
-
-
-def _place(line: InvoiceLine) -> tuple[object, ...]:
-    return line.period_end, line.period_start, line.line_id
-
-
-def _wanted(work: Work, invoice: Invoice, line: InvoiceLine) -> Wanted:
-    assert line.usage is not None, "it bills usage"
-    assert line.period_start is not None, "usage is of a period"
-    assert line.period_end is not None, "usage is of a period"
-    return Wanted(
-        tenant_id=work.tenant_id,
-        customer_id=invoice.customer_id,
-        meter_id=line.usage.meter_id,
-        since=line.period_start,
-        until=line.period_end,
-        reference=f"{invoice.invoice_id}{SEPARATOR}{line.line_id}",
-    )
-
-
-def _recounted(late: LateWindow) -> RecountedUsage:
-    invoice_id, _, line_id = late.reference.partition(SEPARATOR)
-    return RecountedUsage(invoice_id=invoice_id, line_id=line_id, quantity=Fraction(late.quantity), events=late.events)
-
-
-def _snapshot(closed: Closed) -> UsageSnapshot:
-    return UsageSnapshot(
-        closing=closed.seq,
-        partition=closed.partition,
-        covers=closed.covers,
-        sha256=closed.sha256.hex(),
-        quantity=Fraction(closed.quantity),
-        events=closed.events,
-    )

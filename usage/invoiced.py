@@ -1,0 +1,56 @@
+"""What an invoice's lines want closed, and what a closing says of them."""
+
+from fractions import Fraction
+from typing import Final
+
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.state import Invoice
+from domain.invoicing.usage_line import UsageSnapshot
+from domain.invoicing.usage_request import CountedUsage, RecountedUsage
+from usage.closings import Closed, LateWindow, Wanted
+
+SEPARATOR: Final = ":"
+"""Between an invoice and its line in what a closing is known by."""
+
+
+def awaited(invoice: Invoice) -> list[InvoiceLine]:
+    """The lines that wait for usage, in the order in which their periods are closed."""
+    return sorted((line for line in invoice.lines if line.lacks_usage), key=_place)
+
+
+def _place(line: InvoiceLine) -> tuple[object, ...]:
+    return line.period_end, line.period_start, line.line_id
+
+
+def wanted_of(tenant_id: str, invoice: Invoice, line: InvoiceLine) -> Wanted:
+    """The closing of a line's period."""
+    assert line.usage is not None, "it bills usage"
+    assert line.period_start is not None, "usage is of a period"
+    assert line.period_end is not None, "usage is of a period"
+    return Wanted(
+        tenant_id=tenant_id,
+        customer_id=invoice.customer_id,
+        meter_id=line.usage.meter_id,
+        since=line.period_start,
+        until=line.period_end,
+        reference=f"{invoice.invoice_id}{SEPARATOR}{line.line_id}",
+    )
+
+
+def counted(line: InvoiceLine, closed: Closed) -> CountedUsage:
+    """What a closing says of the line, and of lines that earlier invoices billed."""
+    snapshot = UsageSnapshot(
+        closing=closed.seq,
+        partition=closed.partition,
+        covers=closed.covers,
+        sha256=closed.sha256.hex(),
+        quantity=Fraction(closed.quantity),
+        events=closed.events,
+    )
+    late = tuple(_recounted(each) for each in closed.late)
+    return CountedUsage(line_id=line.line_id, snapshot=snapshot, late=late)
+
+
+def _recounted(late: LateWindow) -> RecountedUsage:
+    invoice_id, _, line_id = late.reference.partition(SEPARATOR)
+    return RecountedUsage(invoice_id=invoice_id, line_id=line_id, quantity=Fraction(late.quantity), events=late.events)
