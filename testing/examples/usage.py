@@ -49,8 +49,8 @@ def usage_lines(invoice: Invoice) -> list[InvoiceLine]:
 
 
 def snapshot(quantity: int | str | Fraction, closing: int = 1, **facts: Any) -> UsageSnapshot:
-    of = {"partition": 3, "covers": 41, "sha256": "ab" * 32, "events": 2}
-    return UsageSnapshot(**{"closing": closing, "quantity": Fraction(quantity)} | of | facts)
+    of: dict[str, Any] = {"closing": closing, "partition": 3, "covers": 41, "sha256": "ab" * 32, "events": 2}
+    return UsageSnapshot(**of | {"quantity": Fraction(quantity)} | facts)
 
 
 def bill(told: Given | Result, invoice_id: str, *quantities: int | str | Fraction) -> BillUsage:

@@ -1,6 +1,7 @@
 """Usage from the topic to the invoice, by real aggregators and processors: every event is billed once."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -93,9 +94,7 @@ class Usage:
             return await self.cell.pool.fetchval(found, invoice_id) is not None
 
         await until(folded, "the invoice's row")
-        lines: list[dict[str, Any]] = await self.cell.pool.fetchval(
-            found.replace("SELECT lines", "SELECT lines::jsonb"), invoice_id
-        )
+        lines: list[dict[str, Any]] = json.loads(await self.cell.pool.fetchval(found, invoice_id))
         return lines
 
 
@@ -143,6 +142,7 @@ async def test_what_was_used_in_a_period_is_billed_when_it_is_over_and_resent_ev
     closing = await usage.cell.pool.fetchrow(
         "SELECT covers, sha256, partition FROM usage.closings WHERE reference ~ $1", line["line_id"]
     )
+    assert closing is not None
     assert (closing["covers"], closing["sha256"].hex(), closing["partition"]) == (
         snapshot["covers"], snapshot["sha256"], snapshot["partition"],
     )  # fmt: skip

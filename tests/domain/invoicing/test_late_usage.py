@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_what_came_late_is_the_difference_to_what_its_period_billed_by_its_price
     (line,) = late_of(invoice_of(done, SECOND))
     assert line.usage is not None
     assert line.usage.late is not None
-    assert (line.amount, line.quantity, line.kind) == (usd(70), 3, InvoiceLineKind.USAGE)
+    assert (line.amount, line.quantity, line.kind) == (usd(70), Decimal(3), InvoiceLineKind.USAGE)
     assert (line.usage.late.invoice_id, line.usage.late.reason) == (FIRST, LateReason.LATE)
     first = invoice_of(done, FIRST).lines[0]
     assert (line.period_start, line.period_end) == (first.period_start, first.period_end)
@@ -82,7 +83,7 @@ def test_within_the_minimum_of_its_period_it_costs_nothing_and_is_told() -> None
     told = billed_first(BoundedPrice(model=per_unit(10), minimum=usd(500)), 4)
     done = second(told, 1, recounted(told, FIRST, 7))
     (line,) = late_of(invoice_of(done, SECOND))
-    assert (line.amount, line.quantity) == (usd(0), 3)
+    assert (line.amount, line.quantity) == (usd(0), Decimal(3))
 
 
 def test_what_is_known_by_now_is_explained_less_what_was_billed_before() -> None:
@@ -121,7 +122,7 @@ def test_no_more_is_given_back_than_discounts_had_left_to_be_paid_with_the_tax_i
 def test_a_volume_price_may_come_to_less_for_more() -> None:
     told = billed_first(volume((5, 10, 0), (None, 5, 0)), 5)
     (line,) = late_of(invoice_of(second(told, 0, recounted(told, FIRST, 6)), SECOND))
-    assert (line.amount, line.quantity) == (usd(-20), 1)
+    assert (line.amount, line.quantity) == (usd(-20), Decimal(1))
 
 
 def test_a_voided_invoice_bills_no_late_usage_any_more_and_the_next_one_does() -> None:

@@ -348,7 +348,7 @@ class Reference:
 def _items(terms: SubscriptionTerms) -> dict[str, Item]:
     return {
         item.price_id: Item(
-            quantity=int(item.quantity),
+            quantity=int(item.licensed_quantity),
             months=(item.interval or terms.interval).months,
             in_advance=item.timing is BillingTiming.IN_ADVANCE,
         )
