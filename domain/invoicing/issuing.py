@@ -247,8 +247,8 @@ def _given_back_first(
     streams: Streams, draft: Invoice | InvoiceDrafted, at: datetime, *, by_table: bool
 ) -> list[Change]:
     """The changes that issue the drafts of which an invoice gives something back, as it bears the tax that they bear:
-    each at its own time, or now where that is still to come. What waits for a calculator's answer goes on waiting,
-    unless the table computes this one's tax, too.
+    each at its own time, or now where that is still to come. What waits for usage goes on waiting, and what waits for a
+    calculator's answer, unless the table computes this one's tax, too.
 
     Raises InvalidInvoiceLines.
     """
@@ -257,7 +257,7 @@ def _given_back_first(
     for invoice_id in untold(draft.lines, draft.invoice_id):
         known = After(streams, changes)
         billed_by = INVOICE.of(known, invoice_id)
-        if billed_by.status is not InvoiceStatus.DRAFT or billed_by.terms is None:
+        if billed_by.status is not InvoiceStatus.DRAFT or billed_by.terms is None or billed_by.lacks_usage:
             continue
         if (asked := billed_by.awaited_tax) is None:
             ends_at = min(at, billed_by.terms.finalizes_at or at)
