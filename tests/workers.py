@@ -41,6 +41,7 @@ LONG_FILES: Final = (
     "tests/attack/test_costs.py",
     "tests/e2e/test_plan_migration.py",
     "tests/integration/test_tax_requests_running.py",
+    "tests/integration/test_usage_billing.py",
     "tests/integration/test_tax_requests.py",
     "tests/integration/test_reports.py",
     "tests/integration/test_exports.py",
