@@ -47,7 +47,7 @@ def verify(
     ] = GRACE_S,
     as_json: AsJson = False,
 ) -> None:
-    """Check the invariants I1 to I5, I7, I8 and I11, and name every difference.
+    """Check the invariants I1 to I5, I7 to I9 and I11, and name every difference.
 
     Exit code 1 if there is one. Everything goes on meanwhile. [dim]Example:[/dim] [cyan]tallybook audit verify[/cyan]
     """

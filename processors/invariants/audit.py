@@ -16,6 +16,7 @@ from processors.invariants.kafka_topics import check_kafka
 from processors.invariants.log_integrity import Acknowledged, check_log
 from processors.invariants.read_models import check_read_models
 from processors.invariants.unfinished import check_unfinished
+from processors.invariants.usage import check_usage
 from schemas.codec import Codec, default_codec
 
 EVERY_INVARIANT: tuple[Invariant, ...] = tuple(Invariant)
@@ -82,6 +83,8 @@ async def _check(
             )
         case Invariant.SAGAS:
             checked = await check_unfinished(pool, codec, grace=grace, progress=progress)
+        case Invariant.USAGE:
+            checked = await check_usage(pool, codec, progress=progress)
         case Invariant.ACCESS:
             checked = await check_access(pool, codec, progress=progress)
         case Invariant.BOOKS | Invariant.DOCUMENTS:

@@ -26,6 +26,7 @@ class Invariant(StrEnum):
     KAFKA = "I5"
     SAGAS = "I7"
     DOCUMENTS = "I8"
+    USAGE = "I9"
     ACCESS = "I11"
 
     @property
@@ -42,6 +43,7 @@ _CLAIMS: Final = {
     Invariant.KAFKA: "Kafka equals the event store by (stream, version), gapless",
     Invariant.SAGAS: "no saga is unfinished",
     Invariant.DOCUMENTS: "the books say of each customer and each invoice what the documents say",
+    Invariant.USAGE: "usage is billed as it was closed",
     Invariant.ACCESS: "who may do what is what the log says",
 }
 

@@ -35,7 +35,7 @@ from usage.topic import COMPRESSION
 from usage.wire import WireEvent, encode, headers_of, partition_of_customer, topic_of
 
 PARTITIONS = 3
-AT_REST = (Invariant.BOOKS, Invariant.LOG, Invariant.DOCUMENTS, Invariant.READ_MODELS)
+AT_REST = (Invariant.BOOKS, Invariant.LOG, Invariant.DOCUMENTS, Invariant.READ_MODELS, Invariant.USAGE)
 STARTED = (datetime.now(UTC) - timedelta(days=40)).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -195,3 +195,31 @@ async def test_processors_and_aggregators_are_killed_and_each_invoice_bills_its_
     closings = "SELECT count(*) FROM usage.closings WHERE customer_id = ANY($1)"
     assert await cell.pool.fetchval(closings, customers) == len(customers)
     await cell.prove(*AT_REST)
+
+
+async def test_what_comes_late_is_billed_by_the_next_invoice_and_what_is_voided_given_back(usage: Usage) -> None:
+    more, less = await usage.cell.customer(token=None), await usage.cell.customer(token=None)
+    for customer_id in (more, less):
+        await usage.send(customer_id, [(day(1), 3), (day(2), 4)])
+    subscriptions = [await usage.subscribed(more), await usage.subscribed(less)]
+    for each in subscriptions:
+        await usage.lines(derived_id(INVOICE, each, "period/1"))
+    await usage.send(more, [(day(3), 5)])
+    await usage.send(less, [(day(2), 4)], kind="void")
+    for each in subscriptions:
+        await usage.cell.do(CancelSubscription(subscription_id=each, at_period_end=False))
+    for each, amount, reason in zip(subscriptions, (125, -100), ("late", "voided"), strict=True):
+        lines = await usage.lines(derived_id(INVOICE, each, "end"))
+        (late,) = (line for line in lines if line["usage"]["late"] is not None)
+        assert (late["amount"]["amount"], late["usage"]["late"]["reason"]) == (amount, reason)
+    await usage.cell.prove(*AT_REST)
+
+
+async def test_a_row_of_a_closing_that_changes_is_named(usage: Usage) -> None:
+    """The last test here: it leaves the cell as it must not be."""
+    changed = """UPDATE usage.aggregates SET total = total + 1000000000 WHERE (series, bucket) = (
+        SELECT series, bucket FROM usage.aggregates WHERE late = 0 AND bucket < $1 LIMIT 1) AND late = 0"""
+    await usage.cell.pool.execute(changed, int(day(9).timestamp()) // 900)
+    found = (await usage.cell.check(Invariant.USAGE))[Invariant.USAGE]
+    assert found.differences > 0
+    assert {each.kind for each in found.named} == {"closing", "line"}
