@@ -89,7 +89,8 @@ def subscription_items(shown: Row) -> Iterator[Row]:
             "subscription_status": shown["status"],
             "price_id": item["price"],
             "product_id": item["product"],
-            "quantity": Decimal(item["quantity"]),
+            "quantity": None if item["quantity"] is None else Decimal(item["quantity"]),
+            "meter_id": item["meter"],
             "created_at": at(shown["created"]),
             **{name: item[name] for name in ("description", "currency", "timing", "tax_inclusive", "tax_category")},
         }
