@@ -6,6 +6,8 @@ from fractions import Fraction
 from typing import Any
 
 from domain.customers.test_clock import CompleteTestClockAdvance
+from domain.invoicing.usage_line import UsageSnapshot
+from domain.invoicing.usage_request import BillUsage, CountedUsage, RecountedUsage
 from infra.event_store.port import Request
 from testing.api_client import Client
 
@@ -103,6 +105,32 @@ class Shop:
             )
         )
 
+    async def renewed(self, subscription: dict[str, Any]) -> dict[str, Any]:
+        """The subscription once its period is over on the clock."""
+        await self.advance(subscription["current_period_end"])
+        answer = await self.client.post(f"/v1/subscriptions/{subscription['id']}/renew", {})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def counted(self, invoice: object, quantity: int, *late: RecountedUsage) -> dict[str, Any]:
+        """The invoice with what was counted of its one line of usage, and what had come late by then."""
+        (line,) = (line["id"] for line in (await self.billed(invoice))["lines"] if line["kind"] == "usage")
+        seen = UsageSnapshot(closing=1, partition=0, covers=1, sha256="", quantity=Fraction(quantity), events=quantity)
+        counted = CountedUsage(line_id=line, snapshot=seen, late=late)
+        outcome = await self.client.parts.writer.submit(
+            Request(
+                tenant_id=self.client.tenant_id,
+                idempotency_key=f"{invoice}/counted",
+                request_hash=bytes(32),
+                command=BillUsage(invoice_id=str(invoice), counted=(counted,)),
+                actor="test",
+                correlation_id="test",
+            )
+        )
+        assert outcome.refusal_code is None
+        return await self.billed(invoice)
+
     async def periods(self, subscription: dict[str, Any], count: int) -> list[tuple[datetime, datetime, int]]:
         """The first `count` periods of what begins now, each with what its invoice comes to; renewed one by one."""
         found: list[tuple[datetime, datetime, int]] = []
@@ -117,7 +145,4 @@ class Shop:
             found.append((start, end, invoice["total"]["amount"]))
             if len(found) == count:
                 return found
-            await self.advance(subscription["current_period_end"])
-            answer = await self.client.post(f"/v1/subscriptions/{subscription['id']}/renew", {})
-            assert answer.status_code == 200, answer.text
-            subscription = answer.json()
+            subscription = await self.renewed(subscription)

@@ -7,11 +7,13 @@ import ast
 import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
 
+from domain.invoicing.usage_request import RecountedUsage
 from testing.api_client import Api, Client, project, running_api
 from testing.moments import utc
 from testing.services import FreshDatabase
@@ -49,9 +51,9 @@ TABLE: Final[dict[int, Runs]] = {
     16: ALL,
     17: ALL,
     18: Runs(here="quantities above zero", needs="quantities of zero: a subscription's item has at least some"),
-    19: Runs(here="what 15 and 16 units cost", needs=USAGE),
+    19: ALL,
     20: ALL,
-    21: Runs(needs=USAGE),
+    21: Runs(needs="percentages of single events"),
     22: ALL,
     23: ALL,
     24: ALL,
@@ -435,6 +437,32 @@ async def test_vector_18_a_later_tiers_flat_is_due_past_the_bound_before_it(clie
 
 async def test_vector_19_the_tier_reached_prices_everything(client: Client) -> None:
     assert await billed(client, tiered("volume", (15, 10, 0), (None, 5, 0)), "15", "16") == [150, 80]
+
+
+async def test_vector_19_a_late_unit_that_reaches_another_tier_prices_everything_again(client: Client) -> None:
+    shop = await Shop.opened(client)
+    facts = {"code": "units", "name": "Units", "aggregation": "sum", "value_property": "units"}
+    meter = (await client.made("/v1/meters", facts))["id"]
+    price = await shop.price(tiered("volume", (15, 10, 0), (None, 5, 0)), timing="in_arrears", meter=meter)
+    order = {"customer": await shop.customer(), "plan": shop.plan, "items": [{"price": price["id"]}]}
+    begun: dict[str, Any] = await client.made("/v1/subscriptions", {**order, "collection_method": "send_invoice"})
+    assert begun["items"][0]["quantity"] is None
+    first = await shop.renewed(begun)
+    waiting = await shop.billed(first["latest_invoice"])
+    assert (waiting["status"], waiting["waiting_for"]) == ("draft", "usage")
+    billed_first = await shop.counted(waiting["id"], 15)
+    assert (billed_first["status"], billed_first["total"]["amount"]) == ("open", 150)
+    second = await shop.renewed(first)
+    line = billed_first["lines"][0]["id"]
+    late = RecountedUsage(invoice_id=waiting["id"], line_id=line, quantity=Fraction(16), events=16)
+    (_, credited) = (await shop.counted(second["latest_invoice"], 0, late))["lines"]
+    assert (credited["amount"]["amount"], credited["kind"], credited["usage"]["late"]["reason"]) == (
+        -70,
+        "credit",
+        "late",
+    )
+    await shop.explained(waiting["id"])
+    await shop.explained(second["latest_invoice"])
 
 
 async def test_vector_20_package_charges_each_started_block(client: Client) -> None:
