@@ -98,6 +98,7 @@ from api.resources import (
     tenants,
     test_clocks,
     upcoming_invoices,
+    usage_corrections,
     usage_events,
     users,
 )
@@ -116,9 +117,11 @@ from infra.mail.post import Post, mailer_from
 from infra.rate_limits.opening import open_rates
 from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
+from usage.ingest.corrections import Corrections
 from usage.ingest.intake import Intake
 from usage.ingest.known import Known
 from usage.ingest.producer import UsageProducer
+from usage.lookup import CountedEvents
 
 RESOURCES: Final[tuple[Operations, ...]] = (
     stats.STATS,
@@ -188,6 +191,7 @@ DECLARE_MORE: Final = (
     revenue_report,
     customer_statement,
     upcoming_invoices,
+    usage_corrections,
 )
 """Modules with operations on a resource of another: they declare them by being imported."""
 
@@ -273,7 +277,9 @@ async def open_parts(
         stack.push_async_callback(renderer.close)
         users = UserSessions(identity, cache_s=api.key_cache_s, max_users=api.key_cache_max_keys)
         visits = PortalVisits(identity, cache_s=api.key_cache_s, max_visits=api.key_cache_max_keys)
-        intake = await stack.enter_async_context(_intake(settings, reader)) if settings.usage.ingest_in_api else None
+        intake = corrections = None
+        if settings.usage.ingest_in_api:
+            intake, corrections = await stack.enter_async_context(_usage(settings, dsn, reader))
         await stack.enter_async_context(forgetting_changed(reader.pool, keys.forget, users.forget, visits.forget))
         parts = Parts(
             settings=settings,
@@ -295,6 +301,7 @@ async def open_parts(
             auth_log=auth_log,
             heartbeat=heartbeat,
             intake=intake,
+            corrections=corrections,
             certificate=certificate,
         )
         await stack.enter_async_context(health.watching(parts))
@@ -302,7 +309,7 @@ async def open_parts(
 
 
 @contextlib.asynccontextmanager
-async def _intake(settings: Settings, reader: TenantReader) -> AsyncIterator[Intake]:
+async def _usage(settings: Settings, dsn: str, reader: TenantReader) -> AsyncIterator[tuple[Intake, Corrections]]:
     usage = settings.usage
     known = Known(
         UsageDirectory(reader),
@@ -311,8 +318,17 @@ async def _intake(settings: Settings, reader: TenantReader) -> AsyncIterator[Int
         customers_last_s=usage.customer_cache_s,
     )
     producer = UsageProducer(settings.kafka.bootstrap, settings.kafka, usage)
-    async with producer.connecting():
-        yield Intake(known, producer, usage, clock=system_clock)
+    small = settings.database.model_copy(update={"pool_min_connections": 1, "pool_max_connections": 2})
+    pool = await open_pool(dsn, Role.WRITER, small)
+    counted = CountedEvents(pool, settings.kafka, usage)
+    try:
+        async with producer.connecting():
+            yield (
+                Intake(known, producer, usage, clock=system_clock),
+                Corrections(counted, known, producer, usage, clock=system_clock),
+            )
+    finally:
+        await pool.close()
 
 
 class _Server(uvicorn.Server):

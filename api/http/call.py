@@ -39,6 +39,7 @@ from infra.mail.post import Post
 from infra.settings import Settings
 from infra.vault import Vault
 from projections.reading import Reader
+from usage.ingest.corrections import Corrections
 from usage.ingest.intake import Intake
 
 MAX_QUERY_PAIRS = 50
@@ -46,8 +47,8 @@ MAX_QUERY_PAIRS = 50
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """What one API process consists of. `intake` takes usage, where this one does. `in_flight` holds the (tenant,
-    Idempotency-Key) pairs being done here.
+    """What one API process consists of. `intake` takes usage and `corrections` takes it back, where this one does.
+    `in_flight` holds the (tenant, Idempotency-Key) pairs being done here.
     """
 
     settings: Settings
@@ -69,6 +70,7 @@ class Parts:
     auth_log: AuthLog
     heartbeat: Heartbeat
     intake: Intake | None = None
+    corrections: Corrections | None = None
     certificate: ServedCertificate | None = None
     in_flight: set[tuple[str, str]] = field(default_factory=set)
 

@@ -223,6 +223,12 @@ USAGE_REFUSED: Final = ProblemType(
     "None of the events can be taken, or not all of those that were to be taken together; errors[] tells why, by their "
     "places in the request.",
 )
+USAGE_EVENT_NOT_COUNTED: Final = ProblemType(
+    "usage_event_not_counted", 404, "No event under this id counts for this customer; one that was just sent may yet."
+)
+USAGE_EVENT_VOIDED: Final = ProblemType(
+    "usage_event_voided", 409, "The event was taken away before: send what is to count as an event of its own."
+)
 USAGE_BUSY: Final = ProblemType(
     "usage_busy", 503, "As much usage as fits into memory is being taken; send it again after Retry-After."
 )

@@ -1,0 +1,149 @@
+"""Usage that was sent by mistake is found, taken away and replaced, and the figures are as if it had been right."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx2
+import pytest
+
+from infra.settings import KafkaSettings, UsageSettings
+from testing.api_client import Api, Client, running_api
+from testing.projection_stack import until
+from testing.services import FreshDatabase, KafkaServer
+
+PATH = "/v1/usage/events"
+PARTITIONS = 2
+
+
+class Scene:
+    """An API, an aggregator, and a meter with a customer."""
+
+    def __init__(self, api: Api, client: Client, database: FreshDatabase) -> None:
+        self.api, self.client, self.database = api, client, database
+        self.customer = ""
+
+    async def begin(self) -> None:
+        self.customer = str((await self.client.made("/v1/customers", {"currency": "EUR"}))["id"])
+        meter = {"code": "bytes", "name": "B", "aggregation": "sum", "value_property": "bytes"}
+        await self.client.made("/v1/meters", meter)
+
+        async def connected() -> bool:
+            return (await self.send(self.event("first", 1))).status_code == 202
+
+        await until(connected, what="the producer to be connected")
+        await self.total_is(1)
+
+    def event(self, event_id: str, value: object) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat()
+        whose = {"id": event_id, "meter": "bytes", "customer": self.customer}
+        return {**whose, "timestamp": now, "properties": {"bytes": value}}
+
+    async def send(self, body: object, path: str = PATH) -> httpx2.Response:
+        return await self.client.post(path, body)
+
+    async def void(self, event_id: str) -> httpx2.Response:
+        return await self.send({"customer": self.customer, "id": event_id}, f"{PATH}/void")
+
+    async def correct(self, event_id: str, instead: dict[str, Any]) -> httpx2.Response:
+        return await self.send({"customer": self.customer, "id": event_id, "instead": instead}, f"{PATH}/correct")
+
+    async def found(self, event_id: str) -> list[dict[str, Any]]:
+        answer = await self.client.http.get(
+            PATH,
+            params={"customer": self.customer, "id": event_id},
+            headers={"Authorization": f"Bearer {self.client.key}"},
+        )
+        assert answer.status_code == 200, answer.text
+        data: list[dict[str, Any]] = answer.json()["data"]
+        return data
+
+    async def total_is(self, expected: int) -> None:
+        """Wait until the events add up to that."""
+        connection = await asyncpg.connect(self.database.dsn)
+        try:
+
+            async def is_reached() -> bool:
+                found = await connection.fetchval("SELECT coalesce(sum(total), 0) FROM usage.aggregates")
+                return bool(found in (expected, expected * 10**9))
+
+            await until(is_reached, what=f"a total of {expected}")
+        finally:
+            await connection.close()
+
+
+@pytest.fixture
+async def scene(
+    database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[Scene]:
+    kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, topic_prefix=topic_prefix)
+    environment = {
+        **os.environ,
+        "TALLYBOOK_DATABASE_URL": database.dsn,
+        "TALLYBOOK_KAFKA_BOOTSTRAP": kafka_server.bootstrap,
+        "TALLYBOOK_KAFKA_TOPIC_PREFIX": topic_prefix,
+        "TALLYBOOK_KAFKA_SESSION_TIMEOUT_MS": "6000",
+        "TALLYBOOK_USAGE_PARTITIONS": str(PARTITIONS),
+        "TALLYBOOK_METERING_RESTART_BACKOFF_MS": "50",
+        "TALLYBOOK_DATA_DIR": str(tmp_path),
+    }
+    async with running_api(database, kafka=kafka, usage=UsageSettings(partitions=PARTITIONS)) as api:
+        scene = Scene(api, await api.tenant("acme"), database)
+        with (tmp_path / "metering.log").open("wb") as log:
+            metering = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "cli.main", "run", "metering", env=environment, stdout=log, stderr=log
+            )
+        try:
+            await scene.begin()
+            yield scene
+        finally:
+            metering.kill()
+            await metering.wait()
+
+
+async def test_what_was_sent_by_mistake_is_taken_away_once_and_replaced(scene: Scene) -> None:
+    assert (await scene.send([scene.event("a", 100), scene.event("b", 7)])).status_code == 202
+    await scene.total_is(108)
+    (shown,) = await scene.found("a")
+    assert (shown["value"], shown["properties"], shown["voided"]) == ("100", {"bytes": "100"}, False)
+
+    answer = await scene.void("a")
+    assert (answer.status_code, answer.json()["voided"]) == (202, True)
+    await scene.total_is(8)
+    assert [each["voided"] for each in await scene.found("a")] == [True]
+    assert (await scene.void("a")).status_code == 202
+    assert (await scene.send(scene.event("a", 100))).status_code == 202, "its id is used up"
+
+    other = scene.event("b2", "2.0")
+    assert (await scene.correct("b", other)).json()["value"] == "2"
+    await scene.total_is(3)
+    assert (await scene.correct("b", other)).status_code == 202, "the same again does no more"
+    await scene.send(scene.event("c", 10))
+    await scene.total_is(13)
+
+
+async def test_what_cannot_be_taken_back_is_told(scene: Scene) -> None:
+    async def code(answer: httpx2.Response) -> tuple[int, str, str]:
+        problem = answer.json()
+        return answer.status_code, problem["code"], problem["param"]
+
+    assert await code(await scene.void("nothing")) == (404, "usage_event_not_counted", "id")
+    assert await scene.found("nothing") == []
+    assert await code(await scene.correct("nothing", scene.event("x", 1))) == (404, "usage_event_not_counted", "id")
+    assert await code(await scene.correct("first", scene.event("first", 2))) == (422, "validation_failed", "instead.id")
+    wrong = scene.event("x", 1) | {"meter": "nothing"}
+    assert await code(await scene.correct("first", wrong)) == (422, "usage_events_refused", "instead.meter")
+    stranger = scene.event("x", 1) | {"customer": "cus_01m7ywe9z7e398x54gfbrtqnk7"}
+    assert await code(await scene.correct("first", stranger)) == (422, "validation_failed", "instead.customer")
+    await scene.total_is(1)
+    assert (await scene.void("first")).status_code == 202
+    await scene.total_is(0)
+    assert await code(await scene.correct("first", scene.event("x", 1))) == (409, "usage_event_voided", "id")
+    other = await scene.api.tenant("other")
+    answer = await other.post(f"{PATH}/void", {"customer": scene.customer, "id": "first"})
+    assert answer.status_code == 404

@@ -1,0 +1,97 @@
+"""Taking an event away again, and putting another in its place: records that say again what the event said."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from infra.settings import UsageSettings
+from usage.ingest.checking import check
+from usage.ingest.intake import NothingTaken
+from usage.ingest.known import Known
+from usage.ingest.producer import UsageProducer
+from usage.ingest.sent import SentEvent
+from usage.lookup import CountedEvent, CountedEvents
+from usage.wire import VOID, WireEvent, partition_of_customer
+
+
+class NotCounted(Exception):
+    """No event under this id counts for this customer."""
+
+
+class IsVoided(Exception):
+    """The event was taken away before, so there is nothing to put another in place of."""
+
+
+class SameId(Exception):
+    """What is put in an event's place has an id of its own: the old one counts no more."""
+
+
+class Corrections:
+    """What one process takes back. Repeats change nothing: a void counts once, as an event does."""
+
+    def __init__(
+        self,
+        counted: CountedEvents,
+        known: Known,
+        producer: UsageProducer,
+        settings: UsageSettings,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._counted = counted
+        self._known = known
+        self._producer = producer
+        self._settings = settings
+        self._clock = clock
+
+    async def find(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent | None:
+        """The event that counts, or counted, under this id. Raises CannotLook."""
+        return await self._counted.find(tenant_id, customer_id, event_id)
+
+    async def void(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent:
+        """Take it away. Raises NotCounted, CannotLook, BrokersAway."""
+        found = await self._there(tenant_id, customer_id, event_id)
+        if not found.is_voided:
+            await self._append(tenant_id, [_void_of(found.event)])
+        return CountedEvent(found.event, is_voided=True)
+
+    async def correct(self, tenant_id: str, customer_id: str, event_id: str, instead: SentEvent) -> WireEvent:
+        """Put another in its place: both are one record, so neither is ever without the other.
+
+        Raises NotCounted, IsVoided, SameId, NothingTaken (it says what is wrong with the other), CannotLook,
+        BrokersAway.
+        """
+        if instead.id == event_id:
+            raise SameId
+        found = await self._there(tenant_id, customer_id, event_id)
+        checked = await check(
+            tenant_id,
+            [instead],
+            self._known,
+            now=self._clock(),
+            age_max=timedelta(days=self._settings.age_max_days),
+            may_hide=True,
+        )
+        if checked.errors:
+            raise NothingTaken(checked)
+        ((event,),) = checked.by_partition.values()
+        if found.is_voided:
+            # A repeat finds its own event there, under the id that it gave.
+            if await self._counted.find(tenant_id, customer_id, instead.id) is None:
+                raise IsVoided
+            return event
+        await self._append(tenant_id, [_void_of(found.event), event])
+        return event
+
+    async def _there(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent:
+        found = await self._counted.find(tenant_id, customer_id, event_id)
+        if found is None:
+            raise NotCounted
+        return found
+
+    async def _append(self, tenant_id: str, events: list[WireEvent]) -> None:
+        number = partition_of_customer(tenant_id, events[0].customer, self._settings.partitions)
+        await self._producer.append(tenant_id, {number: events})
+
+
+def _void_of(event: WireEvent) -> WireEvent:
+    return event._replace(kind=VOID)

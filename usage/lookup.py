@@ -1,0 +1,91 @@
+"""Finding an event that counts: a block says between which offsets it stands, and the topic has it whole."""
+
+import asyncio
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from infra.database import Pool
+from infra.settings import KafkaSettings, UsageSettings
+from usage.aggregation.dedupe import id_hash, id_prefix
+from usage.wire import EVENT, VOID, MalformedUsage, WireEvent, decode, partition_of_customer, tenant_of, topic_of
+
+LOOK_UPS_MAX: Final = 4
+"""At once, of a process: each looks through the ids of 70 days of a partition."""
+POLL_MS: Final = 500
+
+_BLOCK: Final = """
+SELECT first_offset, next_offset FROM usage.dedupe_blocks WHERE partition = $1 AND position($2::bytea IN hashes) > 0
+ORDER BY first_offset LIMIT 1
+"""
+
+
+class CannotLook(Exception):
+    """No broker gives what it has, or not in time."""
+
+
+class CountedEvent(NamedTuple):
+    """An event that was counted, as it was sent, and whether it was taken away again."""
+
+    event: WireEvent
+    is_voided: bool
+
+
+class CountedEvents:
+    """Looks up what aggregators have counted. What they have not read yet is not there."""
+
+    def __init__(self, pool: Pool, kafka: KafkaSettings, usage: UsageSettings) -> None:
+        """`pool` may read the blocks of ids."""
+        self._pool = pool
+        self._kafka = kafka
+        self._usage = usage
+        self._slots = asyncio.Semaphore(LOOK_UPS_MAX)
+
+    async def find(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent | None:
+        """The event that counts under this id of a customer; None where there is none. Raises CannotLook."""
+        partition = partition_of_customer(tenant_id, customer_id, self._usage.partitions)
+        try:
+            async with asyncio.timeout(self._usage.ack_timeout_ms / 1000), self._slots:
+                block = await self._block(partition, tenant_id, customer_id, EVENT, event_id)
+                if block is None:
+                    return None
+                voided = await self._block(partition, tenant_id, customer_id, VOID, event_id)
+                wanted = (tenant_id, customer_id, event_id)
+                event = await self._read(partition, block["first_offset"], block["next_offset"], wanted)
+        except (KafkaError, TimeoutError) as error:
+            raise CannotLook(str(error) or type(error).__name__) from error
+        return None if event is None else CountedEvent(event, voided is not None)
+
+    async def _block(self, partition: int, tenant_id: str, customer_id: str, kind: str, event_id: str) -> Any:
+        hashed = id_hash(id_prefix(tenant_id, customer_id, kind), event_id)
+        return await self._pool.fetchrow(_BLOCK, partition, hashed)
+
+    async def _read(
+        self, partition: int, first_offset: int, next_offset: int, wanted: tuple[str, str, str]
+    ) -> WireEvent | None:
+        """The first event of that name between two offsets: of two under one id it is the one that counts."""
+        tenant_id, customer_id, event_id = wanted
+        if self._kafka.bootstrap is None:
+            raise CannotLook("no brokers are named")
+        place = TopicPartition(topic_of(self._kafka.topic_prefix), partition)
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._kafka.bootstrap, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            consumer.assign([place])
+            consumer.seek(place, first_offset)
+            while await consumer.position(place) < next_offset:
+                for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
+                    for event in _events(record, tenant_id):
+                        if (event.kind, event.customer, event.id) == (EVENT, customer_id, event_id):
+                            return event
+        finally:
+            await consumer.stop()
+        return None
+
+
+def _events(record: Any, tenant_id: str) -> list[WireEvent]:
+    try:
+        return decode(record.value or b"") if tenant_of(record.headers) == tenant_id else []
+    except MalformedUsage:
+        return []
