@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from typing_extensions import TypedDict
 
 from api.http.call import Call
+from api.http.card_guard import OpaqueId
 from api.http.fields import Body, CustomerId, plain_decimal
 from api.http.listing import ListResource, Parameters, list_example
 from api.http.problems import (
@@ -44,7 +45,7 @@ class UsageEventName(Body):
 class UsageCorrection(UsageEventName):
     """Which event, and what comes in its place: under an id of its own, of the same customer."""
 
-    instead: UsageEventBody
+    instead: Annotated[UsageEventBody, OpaqueId()]
 
 
 class UsageEventFilters(Parameters):

@@ -91,9 +91,9 @@ def test_what_is_declared_opaque_is_what_other_systems_name() -> None:
         if operation.raw is None  # of usage: test_usage_checking.py
         for name in opaque_names(operation.body or operation.parameters) | operation.opaque  # type: ignore[arg-type]
     }
-    theirs, places = {"external_id", "idempotency_key"}, {"starting_after", "ending_before", "stream", "subject"}
+    theirs, places = {"external_id", "idempotency_key", "id"}, {"starting_after", "ending_before", "stream", "subject"}
     secrets = {"password", "current_password", "new_password", "token", "refresh_token", "code", "answer", "passkey"}
-    looked_through_one_by_one = {"commands"}
+    looked_through_one_by_one = {"commands", "instead"}
     assert declared == theirs | places | secrets | looked_through_one_by_one
 
 
