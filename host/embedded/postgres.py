@@ -81,6 +81,8 @@ CONFIGURATION: Mapping[str, str] = {
 }
 # For tests of everything but durability. Answers are the same; only a power cut would tell.
 NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "256MB"}
+WEAKLY_STRETCHED = "--set=scram_iterations=1"
+"""A client of these tests connects in two thirds of the work; their password is random."""
 
 
 class EmbeddedPostgres(PostgresServer, EmbeddedServer):
@@ -209,7 +211,7 @@ class EmbeddedPostgres(PostgresServer, EmbeddedServer):
                     "--locale=C",
                     "--locale-provider=builtin",
                     "--builtin-locale=C.UTF-8",
-                    *([] if self._durable else ["--no-sync"]),
+                    *([] if self._durable else ["--no-sync", WEAKLY_STRETCHED]),
                 ],
                 capture_output=True,
                 text=True,
