@@ -7,9 +7,9 @@ from typing import Final
 import asyncpg
 import pytest
 
+from host.embedded.databases import PostgresServer
 from infra.database import REPORTERS, Connection, Role
 from projections.reports.catalogue import REPORTS
-from testing.services import FreshDatabase
 from tests.integration.reports_scene import Scene, reports_scene
 
 REFUSED: Final = (
@@ -64,8 +64,8 @@ class Attack:
 
 
 @pytest.fixture
-async def attack(database: FreshDatabase) -> AsyncIterator[Attack]:
-    async with reports_scene(database, events=300) as scene:
+async def attack(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[Attack]:
+    async with reports_scene(postgres_server, template_database, events=300) as scene:
         await scene.login("other")
         reader = await asyncpg.connect(await scene.login("acme"))
         await reader.execute(

@@ -2,15 +2,16 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
 from api.http.principal import Principal, PrincipalKind, principal_of
 from domain.identity.permissions import Role
 from domain.kernel.tenant_mode import TenantMode
+from host.embedded.databases import PostgresServer
 from infra.database import Connection
 from infra.settings import ApiSettings, DatabaseSettings, Settings
 from projections.folding.tables import migrate
@@ -21,7 +22,7 @@ from testing.histories import History, write_log
 from testing.made_credentials import MadeCredentials
 from testing.random_histories import scramble
 from testing.reported import KINDS, OF_RESOURCES, Row
-from testing.services import FreshDatabase
+from testing.services import FreshDatabase, fresh_database
 
 TENANTS = ("acme", "other")
 _ALL_FOLDED = """
@@ -74,24 +75,54 @@ class Scene:
         return database.dsn_as(name).replace(database.server.password, password)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A database with both histories and all that is derived of them, to be copied, and each tenant's key."""
+
+    name: str
+    keys: Mapping[str, str]
+
+
+_WRITTEN: Final[dict[int, Written]] = {}
+"""By the length of the histories: made once a process."""
+
+
 @contextlib.asynccontextmanager
 async def reports_scene(
-    database: FreshDatabase, api: ApiSettings | None = None, events: int = 600
+    server: PostgresServer, template: str, api: ApiSettings | None = None, events: int = 600
 ) -> AsyncIterator[Scene]:
-    """The scene; its logins, which are the server's, end with it."""
-    await migrate(database.dsn)
+    """The scene on a database of its own; its logins, which are the server's, end with it."""
+    if events not in _WRITTEN:
+        _WRITTEN[events] = await _written(server, template, events)
+    async with fresh_database(server, _WRITTEN[events].name) as database:
+        await migrate(database.dsn)  # the rights on a database itself are not copied with it
+        admin = await asyncpg.connect(database.dsn)
+        try:
+            async with running_api(database, api) as running:
+                clients = {
+                    tenant: Client(http=running.http, key=key, tenant_id=tenant, parts=running.parts)
+                    for tenant, key in _WRITTEN[events].keys.items()
+                }
+                yield Scene(running, clients, admin)
+        finally:
+            for login in await list_logins(database.dsn, DatabaseSettings()):
+                await revoke_login(database.dsn, DatabaseSettings(), login=login.login)
+            await admin.close()
+
+
+async def _written(server: PostgresServer, template: str, events: int) -> Written:
+    database = FreshDatabase(name=f"reports_{events}", server=server)
+    await server.copy_database(database.name, template=template)
     admin = await asyncpg.connect(database.dsn)
     try:
         await write_log(admin, scramble(History(23), TENANTS, events).events)
-        async with running_api(database, api) as running:
-            clients = {tenant: await running.tenant(tenant) for tenant in TENANTS}
-            await project(database, Settings())
-            await admin.execute(_ALL_FOLDED)
-            yield Scene(running, clients, admin)
+        async with running_api(database) as running:
+            keys = {tenant: (await running.tenant(tenant)).key for tenant in TENANTS}
+        await project(database, Settings())
+        await admin.execute(_ALL_FOLDED)
     finally:
-        for login in await list_logins(database.dsn, DatabaseSettings()):
-            await revoke_login(database.dsn, DatabaseSettings(), login=login.login)
         await admin.close()
+    return Written(name=database.name, keys=keys)
 
 
 async def everything(client: Client, path: str) -> list[Row]:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from testing.services import FreshDatabase
+from host.embedded.databases import PostgresServer
 from tests.integration.reports_scene import TENANTS, Scene, everything, reports_scene
 
 DAYS = "from=2026-01-01&to=2045-12-31"
 
 
 @pytest.fixture
-async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
-    async with reports_scene(database) as scene:
+async def scene(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[Scene]:
+    async with reports_scene(postgres_server, template_database) as scene:
         yield scene
 
 

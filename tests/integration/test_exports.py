@@ -10,6 +10,7 @@ from pyarrow import parquet
 from api.http.reading import TenantReader
 from api.resources.exports import EXPORTS, PERSONAL, SEEN_WITH, path_of
 from domain.identity.permissions import Role
+from host.embedded.databases import PostgresServer
 from infra.settings import ApiSettings, DatabaseSettings, Settings
 from projections.reports.catalogue import REPORTS
 from projections.reports.customers import CUSTOMERS
@@ -17,7 +18,6 @@ from projections.reports.reading import Wanted
 from projections.reports.report import Kind
 from testing.api_client import Client, project
 from testing.reported import KINDS, OF_RESOURCES, Row, at, parsed
-from testing.services import FreshDatabase
 from tests.contracts.test_export_files import cells
 from tests.integration.reports_scene import Scene, as_compared, everything, reports_scene, rows_of_view
 
@@ -25,8 +25,10 @@ BY_NAME = {report.name: report for report in REPORTS}
 
 
 @pytest.fixture
-async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
-    async with reports_scene(database, ApiSettings(exports_max=2, exports_per_tenant_max=1)) as scene:
+async def scene(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[Scene]:
+    async with reports_scene(
+        postgres_server, template_database, ApiSettings(exports_max=2, exports_per_tenant_max=1)
+    ) as scene:
         yield scene
 
 

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from domain.kernel.currency import EXPONENTS
+from host.embedded.databases import PostgresServer
 from infra.database import REPORTERS
 from infra.settings import DatabaseSettings, Settings
 from projections.catalogue import BY_NAME, READ_MODELS
@@ -29,7 +30,6 @@ from projections.reports.logins import (
 )
 from projections.reports.page import reports_markdown
 from testing.reported import KINDS, NOT_IN_THE_API, OF_RESOURCES, SUMMED
-from testing.services import FreshDatabase
 from tests.integration.reports_scene import Scene, as_compared, reports_scene, rows_of_view
 
 NAMES = [report.name for report in REPORTS]
@@ -37,8 +37,8 @@ DATABASE = DatabaseSettings()
 
 
 @pytest.fixture
-async def scene(database: FreshDatabase) -> AsyncIterator[Scene]:
-    async with reports_scene(database) as scene:
+async def scene(postgres_server: PostgresServer, template_database: str) -> AsyncIterator[Scene]:
+    async with reports_scene(postgres_server, template_database) as scene:
         yield scene
 
 
