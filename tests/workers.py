@@ -31,6 +31,8 @@ LONG_FILES: Final = (
     "tests/e2e/test_two_of_each_role.py",
     "tests/faults/test_faults.py",
     "tests/integration/test_processors_sagas.py",
+    "tests/integration/test_usage_counting.py",
+    "tests/integration/test_usage_closings.py",
     "tests/integration/test_processors_gateway.py",
     "tests/integration/test_api_bad_input.py",
     "tests/integration/test_api_matrix.py",
