@@ -30,6 +30,7 @@ SUITES: Final = (
     "reports",
     "http",
     "usage_ingest",
+    "usage_aggregate",
     "log_ins",
     "renewal_run",
     "invoice_wire",
