@@ -112,7 +112,7 @@ def _away() -> Problem:
     parameters=UsageEventFilters,
     problems=(USAGE_UNAVAILABLE, USAGE_ELSEWHERE),
 )
-async def list_usage_events(call: Call, asked: UsageEventFilters) -> object:
+async def find_usage_events(call: Call, asked: UsageEventFilters) -> object:
     """Find a usage event by its customer and id.
 
     It is there once the role `metering` has counted it, and for as long as the topic keeps it.

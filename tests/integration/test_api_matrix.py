@@ -270,8 +270,16 @@ DONE_ONCE = {
 """Whoever asks after the first finds nothing: tests/integration/test_api_users.py asks for each anew, and
 tests/integration/test_api_drafts.py for items."""
 
-OF_OTHER_NAMES = {"get_command", "get_saga", "end_own_session", "remove_second_factor"}
-"""What they show is not found by an id of one of these things; sessions: test_api_own_sessions.py."""
+OF_OTHER_NAMES = {
+    "get_command",
+    "get_saga",
+    "end_own_session",
+    "remove_second_factor",
+    "void_usage_event",
+    "correct_usage_event",
+}
+"""What they show is not found by an id of one of these things; sessions: test_api_own_sessions.py, usage:
+test_api_usage_corrections.py."""
 
 
 def _names_something(operation: Operation, things: Things) -> bool:
