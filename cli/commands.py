@@ -22,7 +22,7 @@ COMMANDS: Final = (
         "demo",
         "cli.demo:demo",
         SERVERS,
-        "Bill 7,043 telecom customers for two months, on real PostgreSQL and Kafka, and prove every cent.",
+        "Bill 7,043 telecom customers and their usage for two months, on real PostgreSQL and Kafka; prove every cent.",
     ),
     Entry(
         "year",

@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import typer
@@ -16,11 +17,16 @@ from cli.api_client import ApiClient, ApiError, Resource
 from cli.audit import DoesNotAddUp, described, show, verified
 from cli.output import AnswerIsNo, AsJson, console_for, print_json, print_table
 from cli.servers import start_roles, tell_happening, tell_servers
+from cli.telecom_counted import CountedUsage, counted_usage, remembered_ids, usage_table, wrong_usage
 from cli.telecom_customers import CURRENCY, TelecomCustomer, read_customers
-from cli.telecom_expected import Ages, Taxes, expected_month
+from cli.telecom_events import Usage
+from cli.telecom_expected import Ages, ExpectedMonth, Taxes, expected_month
 from cli.telecom_month import ENDS_AT, STARTS_AT, Month, MonthStalled, TelecomMonth, progress_bars
+from cli.telecom_rated import expected_usage
+from cli.telecom_usage import Tally, UsageMonth
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
+from host.addresses import owner_pool
 from host.configured import owner_dsn
 from host.stack import NO_LIMITS, Stack, running_stack
 from host.until_stopped import run_until_stopped
@@ -32,17 +38,29 @@ POLL_S: Final = 0.5
 AGES: Final = ("current", "days_1_30", "days_31_60", "days_61_90", "over_90")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Came:
+    """What the month and its usage came to."""
+
+    month: Month
+    tally: Tally
+    counted: CountedUsage
+
+
 def demo(
     *,
     customers: Annotated[
         int | None, typer.Option("--customers", min=1, help="Only the first so many of the 7,043 customers.")
+    ] = None,
+    events: Annotated[
+        int | None, typer.Option("--events", min=1, help="About so many usage events; default: 250 of who has a meter.")
     ] = None,
     stay: Annotated[
         bool | None, typer.Option("--stay/--no-stay", help="Leave it running afterwards; default: if you can see it.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bill 7,043 telecom customers for two months, on real PostgreSQL and Kafka, and prove every cent.
+    """Bill 7,043 telecom customers and their usage for two months, on real PostgreSQL and Kafka; prove every cent.
 
     Exit code 1, with the difference named, if anything does not add up.
     [dim]Example:[/dim] [cyan]tallybook demo --customers 500 --no-stay[/cyan]
@@ -50,15 +68,16 @@ def demo(
     stays = sys.stdout.isatty() and not as_json if stay is None else stay
     on = console_for(as_json=as_json)
     try:
-        if not run_until_stopped(_demo(load_settings(), customers, stays=stays, as_json=as_json)):
+        if not run_until_stopped(_demo(load_settings(), customers, events, stays=stays, as_json=as_json)):
             on.print("Stopped.")
     except (DoesNotAddUp, ApiError, MonthStalled) as wrong:
         raise AnswerIsNo(f"It does not add up. {wrong}") from None
 
 
-async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: bool) -> None:
+async def _demo(settings: Settings, limit: int | None, events: int | None, *, stays: bool, as_json: bool) -> None:
     on = console_for(as_json=as_json)
     rows = read_customers(limit=limit)
+    usage = Usage.of(rows, events)
     async with running_stack(settings, environment=NO_LIMITS, tell=lambda text: tell_happening(text, on=on)) as stack:
         tell_servers(settings, stack.servers, on=on)
         await start_roles(stack, on=on)
@@ -67,9 +86,8 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
             owner_dsn(stack.settings), stack.settings, tenant_id=run_id, name="Telecom month", mode=TenantMode.TEST
         )
         async with ApiClient(stack.api_url, tenant.key.secret, certificate_file=stack.certificate_file) as api:
-            with progress_bars(on) as progress:
-                month = await TelecomMonth(api, rows, tenant=run_id, progress=progress).run()
-            checked = await _summary(api, stack, rows, month, on=on)
+            came = await _run(api, stack, rows, usage, tenant=run_id, on=on)
+            checked = await _summary(api, stack, rows, usage, came, on=on)
         if as_json:
             print_json(
                 {
@@ -79,8 +97,16 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
                     "customers": len(rows),
                     "cycles": [
                         {"invoices": cycle.invoices, "amount": cycle.amount}
-                        for cycle in (month.january, month.february)
+                        for cycle in (came.month.january, came.month.february)
                     ],
+                    "usage": {
+                        "sent": came.tally.sent,
+                        "accepted": came.tally.accepted,
+                        "counted": came.counted.counts,
+                        "duplicates": came.counted.duplicates,
+                        "conflicts": came.counted.conflicts,
+                        "late_lines": came.counted.late_lines,
+                    },
                     "invariants": [described(result) for result in checked],
                 }
             )
@@ -90,18 +116,34 @@ async def _demo(settings: Settings, limit: int | None, *, stays: bool, as_json: 
             await asyncio.Event().wait()
 
 
+async def _run(
+    api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], usage: Usage, *, tenant: str, on: Console
+) -> _Came:
+    """The month, and what was counted of it."""
+    async with owner_pool(stack.settings) as pool:
+        before = await remembered_ids(pool)
+        with progress_bars(on) as progress:
+            using = UsageMonth(api, usage, tenant=tenant, progress=progress)
+            month = await TelecomMonth(api, rows, tenant=tenant, progress=progress, usage=using).run()
+        counted = await counted_usage(pool, api, using, tenant=tenant, ids_before=before)
+    return _Came(month=month, tally=using.tally, counted=counted)
+
+
 async def _summary(
-    api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], month: Month, *, on: Console
+    api: ApiClient, stack: Stack, rows: Sequence[TelecomCustomer], usage: Usage, came: _Came, *, on: Console
 ) -> list[Checked]:
     """Show what the month came to and check all of it; return what was checked. Raises DoesNotAddUp."""
     from processors.invariants.unfinished import swept_share
 
+    expected_of_usage = expected_usage(rows, usage)
+    expected = expected_month(rows, expected_of_usage)
     figures: list[Resource] = (await api.get("/v1/stats/dashboard", fresh=True))["figures"]
     balance = await api.get("/v1/ledger/trial-balance", fresh=True)
     taxes = await api.get("/v1/reports/tax", {"from": STARTS_AT[:10], "to": ENDS_AT[:10]}, fresh=True)
-    ageing = [await api.get("/v1/reports/ageing", {"as_of": day}, fresh=True) for day in expected_month(rows).ages_on]
+    ageing = [await api.get("/v1/reports/ageing", {"as_of": day}, fresh=True) for day in expected.ages_on]
     health = await _settled_health(api)
-    print_table(on, _cycles_table(month))
+    print_table(on, _cycles_table(came.month))
+    print_table(on, usage_table(came.tally, came.counted))
     print_table(on, _figures_table(figures))
     print_table(on, _taxes_table(taxes))
     print_table(on, _ageing_table(ageing))
@@ -110,9 +152,10 @@ async def _summary(
     checked = await verified(stack.settings, on=on)
     show(checked, on)
     wrong = [
-        *_wrong_amounts(rows, month),
-        *_wrong_taxes(rows, taxes),
-        *_wrong_ages(rows, ageing),
+        *_wrong_amounts(expected, came.month),
+        *wrong_usage(expected_of_usage, came.tally, came.counted),
+        *_wrong_taxes(expected, taxes),
+        *_wrong_ages(expected, ageing),
         *(
             f"The trial balance in {each['currency']} is off by {each['difference']['amount']} minor units."
             for each in balance["currencies"]
@@ -130,7 +173,7 @@ async def _summary(
             f"[yellow]{swept:.0%} of the sagas' steps were the sweeper's, as Kafka had not brought them by their "
             "deadline: this machine is busy, or a broker was away. Nothing is wrong with the books.[/yellow]"
         )
-    on.print(_verdict(rows, month, checked))
+    on.print(_verdict(rows, came, checked))
     return checked
 
 
@@ -146,8 +189,7 @@ async def _settled_health(api: ApiClient) -> Resource:
         await asyncio.sleep(POLL_S)
 
 
-def _wrong_amounts(rows: Sequence[TelecomCustomer], month: Month) -> list[str]:
-    expected = expected_month(rows)
+def _wrong_amounts(expected: ExpectedMonth, month: Month) -> list[str]:
     wrong = []
     for name, cycle, counted in (
         ("first cycle", month.january, expected.january),
@@ -164,8 +206,8 @@ def _wrong_amounts(rows: Sequence[TelecomCustomer], month: Month) -> list[str]:
     return wrong
 
 
-def _wrong_taxes(rows: Sequence[TelecomCustomer], taxes: Resource) -> list[str]:
-    expected = expected_month(rows).taxes
+def _wrong_taxes(month: ExpectedMonth, taxes: Resource) -> list[str]:
+    expected = month.taxes
     reported: Taxes = {
         (row["jurisdiction"], row["treatment"]): (row["taxable"]["amount"], row["tax"]["amount"])
         for row in taxes["rows"]
@@ -178,8 +220,8 @@ def _wrong_taxes(rows: Sequence[TelecomCustomer], taxes: Resource) -> list[str]:
     ]
 
 
-def _wrong_ages(rows: Sequence[TelecomCustomer], ageing: Sequence[Resource]) -> list[str]:
-    expected = expected_month(rows).ages_on
+def _wrong_ages(month: ExpectedMonth, ageing: Sequence[Resource]) -> list[str]:
+    expected = month.ages_on
     reported = {report["as_of"]: _ages(report) for report in ageing}
     return [
         f"The ageing report of {day} says {reported.get(day)}, in minor units; the CSV says {ages}."
@@ -194,11 +236,14 @@ def _ages(report: Resource) -> Ages:
     return {age: amount for age, amount in amounts.items() if amount}
 
 
-def _verdict(rows: Sequence[TelecomCustomer], month: Month, checked: Sequence[Checked]) -> Panel:
+def _verdict(rows: Sequence[TelecomCustomer], came: _Came, checked: Sequence[Checked]) -> Panel:
     differences = sum(result.differences for result in checked)
+    month, counted = came.month, came.counted
     return Panel.fit(
         f"{len(rows):,} customers; {money(month.january.amount)} and {money(month.february.amount)} invoiced, "
         f"{money(month.changes.amount)} for changed contracts, {money(month.credited)} credited, as the CSV says.\n"
+        f"{came.tally.sent:,} usage events sent, {counted.counts:,} counted and billed once, with "
+        f"{money(sum(counted.amounts.values()))}; {counted.duplicates:,} dropped as duplicates.\n"
         f"Differences over all invariants: {differences}",
         title="[green]It adds up[/green]",
     )

@@ -20,10 +20,13 @@ CUSTOMERS = (
     ("Grace Hopper", "grace@example.com", "tok_mastercard"),
     ("Alan Turing", "alan@example.com", "tok_decline_insufficient_funds_then_succeed"),
 )
+METERED = ("Katherine Johnson", "katherine@example.com", "tok_visa")
+METER = "pages"
+"""What is counted of her besides: her usage events say it."""
 
 
 async def seed(stack: Stack) -> str:
-    """Make the tenant, a plan and three subscribed customers, unless they are there; return an API key."""
+    """Make the tenant, a plan, a meter and four subscribed customers, unless they are there; return an API key."""
     key = await _key(stack)
     async with ApiClient(stack.api_url, key, certificate_file=stack.certificate_file) as api:
         product = await api.post("/v1/products", {"name": "Notebook"}, key="seed:product")
@@ -37,21 +40,43 @@ async def seed(stack: Stack) -> str:
             {"plan": plan["id"], "model": {"type": "flat", "amount": {"amount": 1999, "currency": "USD"}}},
             key="seed:price",
         )
-        for name, email, token in CUSTOMERS:
-            customer = await api.post(
-                "/v1/customers", {"name": name, "email": email, "currency": "USD"}, key=f"seed:customer:{email}"
-            )
-            await api.post(
-                "/v1/payment-methods",
-                {"customer": customer["id"], "type": "card", "token": token, "set_default": True},
-                key=f"seed:method:{email}",
-            )
-            await api.post(
-                "/v1/subscriptions",
-                {"customer": customer["id"], "plan": plan["id"], "items": [{"price": price["id"]}]},
-                key=f"seed:subscription:{email}",
-            )
+        for each in CUSTOMERS:
+            await _subscribe(api, each, plan["id"], price["id"])
+        meter = await api.post(
+            "/v1/meters",
+            {"code": METER, "name": "Printed pages", "aggregation": "sum", "unit": "pages", "value_property": "pages"},
+            key="seed:meter",
+        )
+        metered = await api.post(
+            "/v1/prices",
+            {
+                "plan": plan["id"],
+                "name": "Printed pages",
+                "timing": "in_arrears",
+                "meter": meter["id"],
+                "model": {"type": "per_unit", "currency": "USD", "unit_amount": "2.5"},
+            },
+            key="seed:metered-price",
+        )
+        await _subscribe(api, METERED, plan["id"], price["id"], metered["id"])
     return key
+
+
+async def _subscribe(api: ApiClient, who: tuple[str, str, str], plan: str, *prices: str) -> None:
+    name, email, token = who
+    customer = await api.post(
+        "/v1/customers", {"name": name, "email": email, "currency": "USD"}, key=f"seed:customer:{email}"
+    )
+    await api.post(
+        "/v1/payment-methods",
+        {"customer": customer["id"], "type": "card", "token": token, "set_default": True},
+        key=f"seed:method:{email}",
+    )
+    await api.post(
+        "/v1/subscriptions",
+        {"customer": customer["id"], "plan": plan, "items": [{"price": price} for price in prices]},
+        key=f"seed:subscription:{email}",
+    )
 
 
 async def sign_in_link(stack: Stack) -> str:

@@ -1,10 +1,11 @@
 """The telecom sample's customers, as the month bills them: one row of the CSV is one customer with one subscription."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 CSV_FILE: Final = Path(__file__).parent.parent / "examples" / "telco" / "telco_customers.csv"
 CURRENCY: Final = "USD"
@@ -28,6 +29,14 @@ CHANGED_MONTHLY: Final = 4230
 PRORATIONS: Final = ("next_invoice", "invoice_now")
 """The first who pay month to month by bank account and stay change their contract: when it is billed, one by one."""
 
+MINUTES: Final = "minutes"
+GIGABYTES: Final = "gigabytes"
+MESSAGES: Final = "messages"
+METERED_EVERY: Final = 5
+"""Every so many rows one has a tariff that counts what its services are used for, if they stay; who changes has it."""
+MISTAKEN_EVERY: Final = 8
+"""Every so many of those an event is taken back, and of another one corrected."""
+
 _SUCCEEDS: Final = {"bank_account": "tok_us_bank_account", "card": "tok_visa"}
 _DECLINES_FIRST: Final = "tok_decline_insufficient_funds_then_succeed"
 _DECLINES_SECOND: Final = "tok_visa_then_decline_insufficient_funds_then_visa"
@@ -47,7 +56,8 @@ class TelecomCustomer:
     """`monthly` is in minor units. `token` is None for the customers who get an invoice to pay by hand. `country` is
     where they are taxed, None where nothing is taxed at all; a `vat_id` is of a business. `welcome`: the coupon is
     theirs, once. `changes` is to what they change in the middle of the month. `credited`: half of their first invoice
-    is given back.
+    is given back. `services` are the meters that count what they use, none without such a tariff; `mistake`: what
+    becomes of one of their events that was none.
     """
 
     external_id: str
@@ -63,16 +73,33 @@ class TelecomCustomer:
     welcome: bool = False
     changes: ContractChange | None = None
     credited: bool = False
+    services: tuple[str, ...] = ()
+    mistake: Literal["voided", "corrected"] | None = None
+
+    @property
+    def billed_at_change(self) -> bool:
+        """Whether an invoice bills what was used until the contract changes; else the next one does."""
+        return self.changes is not None and self.changes.proration == "invoice_now"
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """A customer as the API knows it."""
+
+    row: TelecomCustomer
+    customer: str
+    subscription: str
+    first_invoice: str
 
 
 def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, plain: bool = False) -> list[TelecomCustomer]:
     """The sample's customers in its order. Every so many cards decline once, in the first or in the second cycle.
 
     They live in three countries in turn; one is exempt, and one a business to whom the charge is reversed. Nobody is
-    taxed where it is `plain`, has a coupon, changes anything or is credited.
+    taxed where it is `plain`, has a coupon, changes anything, is credited or has usage counted.
     """
     customers: list[TelecomCustomer] = []
-    cards = changed = 0
+    cards = changed = metered = 0
     with file.open(encoding="utf-8", newline="") as lines:
         for nth, row in enumerate(csv.DictReader(lines)):
             if limit is not None and len(customers) >= limit:
@@ -90,6 +117,12 @@ def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, plain: bo
                     contract=CHANGED_CONTRACT, monthly=CHANGED_MONTHLY, proration=PRORATIONS[changed]
                 )
                 changed += 1
+            services: tuple[str, ...] = ()
+            mistake = None
+            if not plain and stays and (nth % METERED_EVERY == 0 or changes is not None):
+                services = _services(row)
+                mistake = _mistake(metered, changes)
+                metered += 1
             customers.append(
                 TelecomCustomer(
                     external_id=row["customerID"],
@@ -105,6 +138,20 @@ def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, plain: bo
                     welcome=not plain and row["Contract"] == WELCOME_CONTRACT,
                     changes=None if plain else changes,
                     credited=not plain and nth == CREDITED_ROW,
+                    services=services,
+                    mistake=mistake,
                 )
             )
     return customers
+
+
+def _services(row: Mapping[str, str]) -> tuple[str, ...]:
+    by_telephone = (MINUTES, MESSAGES) if row["PhoneService"] == "Yes" else ()
+    return (*by_telephone, *((GIGABYTES,) if row["InternetService"] != "No" else ()))
+
+
+def _mistake(nth: int, changes: ContractChange | None) -> Literal["voided", "corrected"] | None:
+    """Who changes has none that is taken back: what was billed of it would be a credit."""
+    if changes is not None or nth % MISTAKEN_EVERY == 1:
+        return "corrected"
+    return "voided" if nth % MISTAKEN_EVERY == 2 else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cli.telecom_customers import SELLER_COUNTRY, TAX_PERCENT, WELCOME_PERCENT, TelecomCustomer
+from cli.telecom_rated import ExpectedUsage, half_up
 
 DAYS_OF_THE_MONTH: Final = 31
 DAYS_AFTER_CHANGES: Final = 16
@@ -81,22 +82,24 @@ class ExpectedMonth:
         }
 
 
-def expected_month(rows: Iterable[TelecomCustomer]) -> ExpectedMonth:
-    """The whole month."""
+def expected_month(rows: Iterable[TelecomCustomer], usage: ExpectedUsage | None = None) -> ExpectedMonth:
+    """The whole month, with what its usage comes to if it has some."""
+    used = usage or ExpectedUsage()
     month = ExpectedMonth(january=Expected(), changes=Expected(), credit_notes=Expected(), february=Expected())
     for row in rows:
         month.january.bill(row, first_net(row))
         if row.credited:
             month.credit_notes.credit(row, first_net(row), credited(row))
         if row.changes is not None and row.changes.proration == "invoice_now":
-            month.changes.bill(row, change_net(row))
+            month.changes.bill(row, change_net(row) + used.at_change.get(row.external_id, 0))
         if row.token is None and not row.pays_at_once:
             month.unpaid_of_january += first_net(row) + tax_on(row, first_net(row))
         if not row.leaves:
-            month.february.bill(row, second_net(row))
+            net = second_net(row) + used.at_end.get(row.external_id, 0)
+            month.february.bill(row, net)
             if row.token is None:
                 balance = credited(row) if row.credited else 0
-                month.unpaid_of_february += second_net(row) + tax_on(row, second_net(row)) - balance
+                month.unpaid_of_february += net + tax_on(row, net) - balance
     return month
 
 
@@ -139,8 +142,3 @@ def tax_on(row: TelecomCustomer, net: int) -> int:
     if row.country is None or treatment(row) != "taxed":
         return 0
     return half_up(net * TAX_PERCENT[row.country], 100)
-
-
-def half_up(numerator: int, denominator: int) -> int:
-    """A positive fraction to the nearest whole number; a half goes up."""
-    return (2 * numerator + denominator) // (2 * denominator)

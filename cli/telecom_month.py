@@ -5,6 +5,8 @@ PaymentMethod: the two automatic ones are charged by the sandbox gateway, the tw
 advance. Churn=Yes: cancels at the period's end. Every forty cards one declines in each cycle, and recovers. The seller
 is in one country of the European Union and registered in three, where the customers live in turn. Two-year contracts
 begin with a coupon; two customers change their contract in the middle of the month, and half of an invoice is credited.
+PhoneService and InternetService: what is counted of some who stay, minutes, messages and gigabytes: sent in two halves
+of the month, with repeats, conflicts, mistakes and what comes late, and billed by the second cycle.
 """
 
 import asyncio
@@ -19,10 +21,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from cli.api_client import ApiClient, Resource
 from cli.many import for_each
-from cli.telecom_customers import CURRENCY, SELLER_COUNTRY, TAX_PERCENT, WELCOME_PERCENT, TelecomCustomer
+from cli.telecom_customers import CURRENCY, SELLER_COUNTRY, TAX_PERCENT, WELCOME_PERCENT, Account, TelecomCustomer
+from cli.telecom_events import Step
+from cli.telecom_usage import UsageMonth
 
 STARTS_AT: Final = "2026-01-01T00:00:00Z"
 CHANGES_AT: Final = "2026-01-16T00:00:00Z"
+USED_UNTIL: Final = "2026-01-31T23:45:00Z"
 ENDS_AT: Final = "2026-02-01T00:00:00Z"
 REQUESTS_AT_ONCE: Final = 48
 POLL_S: Final = 0.25
@@ -34,16 +39,6 @@ Item = TypeVar("Item")
 
 class MonthStalled(Exception):
     """Nothing moved for too long; the roles' logs say why."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Account:
-    """A customer as the API knows it."""
-
-    row: TelecomCustomer
-    customer: str
-    subscription: str
-    first_invoice: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +64,8 @@ class Month:
 class TelecomMonth:
     """One run, which a tenant of its own is made for.
 
-    `around_renewals` is entered while the second cycle runs: a benchmark measures what it needs there.
+    `usage` is what the customers use besides, if anything. `around_renewals` is entered while the second cycle runs: a
+    benchmark measures what it needs there.
     """
 
     def __init__(
@@ -79,12 +75,14 @@ class TelecomMonth:
         *,
         tenant: str,
         progress: Progress,
+        usage: UsageMonth | None = None,
         around_renewals: AbstractContextManager[object] | None = None,
     ) -> None:
         self._api = api
         self._customers = customers
         self._tenant = tenant
         self._progress = progress
+        self._usage = usage
         self._around_renewals = around_renewals or nullcontext()
         self._accounts: list[Account] = []
         self._clock = ""
@@ -95,12 +93,16 @@ class TelecomMonth:
         if any(row.country for row in self._customers):
             await self._tax_table()
         plans, prices = await self._catalogue()
+        if self._usage is not None:
+            await self._usage.sell(plans)
         january = await self._first_cycle(plans, prices)
         await self._pay_by_hand()
         await self._recover("first")
         credited = await self._credit()
+        await self._use_first_half()
         changes = await self._change(plans, prices)
         await self._cancel()
+        await self._use_second_half()
         february = await self._second_cycle()
         await self._recover("second")
         await self._refund()
@@ -165,7 +167,7 @@ class TelecomMonth:
                 {
                     "customer": customer["id"],
                     "plan": plans[row.contract],
-                    "items": [{"price": prices[row.contract, row.monthly]}],
+                    "items": [{"price": prices[row.contract, row.monthly]}, *self._metered(row, row.contract)],
                     "collection_method": "charge_automatically" if automatic else "send_invoice",
                     **({"coupons": [self._coupon]} if row.welcome else {}),
                 },
@@ -207,8 +209,28 @@ class TelecomMonth:
         await self._each("Half an invoice is credited", [each for each in self._accounts if each.row.credited], credit)
         return total
 
+    def _metered(self, row: TelecomCustomer, contract: str) -> list[dict[str, str]]:
+        return [] if self._usage is None else self._usage.items(row, contract)
+
+    async def _use_first_half(self) -> None:
+        """The clock comes to the middle of the month, and what was used until then is sent."""
+        if any(row.changes is not None or row.services for row in self._customers):
+            await self._advance(CHANGES_AT, "advance-changes")
+            await self._clock_ready()
+        if self._usage is not None:
+            await self._usage.send(self._accounts, Step.BEFORE_CHANGES)
+
+    async def _use_second_half(self) -> None:
+        """What comes late for what is billed already, the rest of the month, and mistakes."""
+        if self._usage is not None:
+            await self._usage.send(self._accounts, Step.LATE)
+            await self._advance(USED_UNTIL, "advance-usage")
+            await self._clock_ready()
+            await self._usage.send(self._accounts, Step.AFTER_CHANGES)
+            await self._usage.take_back(self._accounts)
+
     async def _change(self, plans: dict[str, str], prices: dict[tuple[str, int], str]) -> Cycle:
-        """In the middle of the month some change their contract: billed at once, or with the next invoice."""
+        """Then some change their contract: billed at once, or with the next invoice."""
         before = await self._figures()
         start = time.monotonic()
 
@@ -217,7 +239,7 @@ class TelecomMonth:
             assert to is not None, "they were chosen by it"
             body = {
                 "plan": plans[to.contract],
-                "items": [{"price": prices[to.contract, to.monthly]}],
+                "items": [{"price": prices[to.contract, to.monthly]}, *self._metered(account.row, to.contract)],
                 "proration": to.proration,
             }
             await self._post(
@@ -227,8 +249,6 @@ class TelecomMonth:
         changing = [each for each in self._accounts if each.row.changes is not None]
         at_once = sum(each.row.changes is not None and each.row.changes.proration == "invoice_now" for each in changing)
         if changing:
-            await self._advance(CHANGES_AT, "advance-changes")
-            await self._clock_ready()
             await self._each("Contracts change", changing, change)
             await self._settled("Their invoices and charges", before, invoices=at_once, attempts=at_once)
         return await self._cycle(before, at_once, time.monotonic() - start)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ import aiohttp
 import psutil
 import pytest
 
+from cli.seed import METER, METERED
 from host.embedded.process import free_port
 from host.roster import read_roster
 from testing.services import session_folder
@@ -193,6 +195,29 @@ async def test_everything_tells_of_itself(dev: Dev) -> None:
         assert parts[name]["ok"], parts[name]
     # Kafka knows of a group only once it has joined.
     await dev.until_health(lambda parts: "lag_events" in parts.get("processors-0: sagas", {}), "no lag of the sagas")
+
+
+async def test_usage_of_the_seeded_customer_is_counted(dev: Dev) -> None:
+    await dev.until_well()
+    key = (dev.folder / "dev.key").read_text(encoding="utf-8").strip()
+    headers = {"Authorization": f"Bearer {key}"}
+
+    async def got(path: str, **parameters: str) -> list[dict[str, Any]]:
+        async with dev.http.get(f"{dev.url}{path}", params=parameters, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            found: list[dict[str, Any]] = (await answer.json())["data"]
+            return found
+
+    (meter,) = await got("/v1/meters", code=METER)
+    (customer,) = [each for each in await got("/v1/customers") if each["email"] == METERED[1]]
+    event = {"id": "page-1", "meter": METER, "customer": customer["id"], "timestamp": f"{datetime.now(UTC):%FT%TZ}"}
+    sent = {**event, "properties": {"pages": "3"}}
+    async with dev.http.post(f"{dev.url}/v1/usage/events", json=sent, headers=headers) as answer:
+        assert (answer.status, (await answer.json())["accepted"]) == (202, 1)
+    async with asyncio.timeout(SEEN_LIMIT_S):
+        while not (counted := await got("/v1/usage/events", customer=customer["id"], id="page-1")):
+            await asyncio.sleep(POLL_S)
+    assert (counted[0]["meter"], counted[0]["value"]) == (meter["id"], "3")
 
 
 async def as_written(dev: Dev, page: str) -> list[Any]:

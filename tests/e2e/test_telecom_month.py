@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.telecom_customers import CSV_FILE, read_customers
+from cli.telecom_customers import CSV_FILE, TelecomCustomer, read_customers
+from cli.telecom_events import Usage
 from cli.telecom_expected import expected_month
+from cli.telecom_rated import expected_usage
 from host.embedded.process import free_port
 
 RUN_LIMIT_S = 240
@@ -31,6 +34,51 @@ def cents(amount: Decimal | Fraction) -> Decimal:
     return (Decimal(exact.numerator) / exact.denominator).quantize(CENT, ROUND_HALF_UP)
 
 
+Quantities = Counter[str]
+"""Thousandths, by meter."""
+
+
+@dataclass
+class Used:
+    """What the events of one customer come to, by another road: from what happened, not from what was sent.
+
+    `known` is what had come of the first half when contracts changed, `first` all of it in the end.
+    """
+
+    known: Quantities = field(default_factory=Counter)
+    first: Quantities = field(default_factory=Counter)
+    second: Quantities = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, row: TelecomCustomer, usage: Usage, *, some_late: bool) -> "Used":
+        used = cls()
+        for half in (0, 1):
+            for number, event in usage.events(row, half):
+                quantity = event.thousandths
+                if half == 0 and not (some_late and number % 10 == 0):
+                    used.known[event.meter] += quantity
+                if number == 3 and row.mistake is not None:
+                    counts_only = event.meter == "messages"
+                    quantity *= 0 if row.mistake == "voided" else 1 if counts_only else 2
+                (used.second if half else used.first)[event.meter] += quantity
+        return used
+
+    @property
+    def late_lines(self) -> int:
+        return sum(self.first[meter] != self.known[meter] for meter in self.first)
+
+
+def rated(*slices: Quantities) -> Decimal:
+    """What the tariff says, each slice of time by itself."""
+    cost = Decimal(0)
+    for quantities in slices:
+        gigabytes = Decimal(quantities["gigabytes"]) / 1000
+        cost += cents(Decimal(quantities["minutes"]) / 1000 * Decimal("0.015"))
+        cost += -(-quantities["messages"] // 50_000) * Decimal("0.40")
+        cost += cents(gigabytes * Decimal("0.20") if gigabytes <= 10 else 2 + (gigabytes - 10) * Decimal("0.125"))
+    return cost
+
+
 @dataclass
 class Reading:
     """A reading of the file that shares nothing with the demo's: invoices with their amounts, and what bore tax."""
@@ -42,10 +90,15 @@ class Reading:
     taxes: Taxes = field(default_factory=dict)
     late: list[Decimal] = field(default_factory=list)
     owed: list[Decimal] = field(default_factory=list)
+    usage: Usage | None = None
+    customers: list[TelecomCustomer] = field(default_factory=list)
+    metered: int = 0
+    late_lines: int = 0
 
     @classmethod
-    def of_the_file(cls) -> "Reading":
-        read = cls()
+    def of_the_file(cls, usage: Usage | None = None) -> "Reading":
+        read = cls(usage=usage)
+        read.customers = read_customers()
         with CSV_FILE.open(encoding="utf-8", newline="") as lines:
             for number, row in enumerate(csv.DictReader(lines)):
                 read._row(number, row)
@@ -73,25 +126,47 @@ class Reading:
         if row["PaymentMethod"] == "Mailed check":
             self.late.append(self.january[-1])
         renewed = price
+        until_change, until_end = self._used(number, row)
         if row["customerID"] in ("6865-JZNKO", "7310-EGVHZ"):
             moved = cents(Fraction("42.30") * LEFT_OF_JANUARY) - cents(Fraction(price) * LEFT_OF_JANUARY)
             renewed = Decimal("42.30")
             if row["customerID"] == "7310-EGVHZ":
-                self.changes.append(billed(moved))
+                self.changes.append(billed(moved + until_change))
             else:
                 renewed += moved
         if row["Churn"] == "No":
-            self.february.append(billed(renewed))
+            self.february.append(billed(renewed + until_end))
             if "check" in row["PaymentMethod"]:
                 self.owed.append(self.february[-1] - (self.credited[-1] if number == 0 else 0))
+
+    def _used(self, number: int, row: dict[str, str]) -> tuple[Decimal, Decimal]:
+        """What is billed of usage with a changed contract, and in February."""
+        changes = row["customerID"] in ("6865-JZNKO", "7310-EGVHZ")
+        if self.usage is None or row["Churn"] == "Yes" or not (changes or number % 5 == 0):
+            return Decimal(0), Decimal(0)
+        self.metered += 1
+        at_once = row["customerID"] == "7310-EGVHZ"
+        used = Used.of(self.customers[number], self.usage, some_late=at_once)
+        if not changes:
+            return Decimal(0), rated(used.first + used.second)
+        if not at_once:
+            return Decimal(0), rated(used.first, used.second)
+        self.late_lines += used.late_lines
+        return rated(used.known), rated(used.first, used.second) - rated(used.known)
 
     def _taxed(self, country: str, treatment: str, net: Decimal, tax: Decimal) -> None:
         before = self.taxes.get((country, treatment), (Decimal(0), Decimal(0)))
         self.taxes[country, treatment] = before[0] + net, before[1] + tax
 
 
-def test_the_month_comes_to_what_another_reading_of_the_file_says() -> None:
-    month, read = expected_month(read_customers()), Reading.of_the_file()
+@pytest.mark.parametrize("events", [None, 200_000])
+def test_the_month_comes_to_what_another_reading_of_the_file_says(events: int | None) -> None:
+    customers = read_customers()
+    usage = None if events is None else Usage.of(customers, events)
+    used = None if usage is None else expected_usage(customers, usage)
+    month, read = expected_month(customers, used), Reading.of_the_file(usage)
+    if usage is not None and used is not None:
+        assert (sum(bool(row.services) for row in customers), used.late_lines) == (read.metered, read.late_lines)
     for expected, invoices in (
         (month.january, read.january),
         (month.changes, read.changes),
@@ -108,6 +183,28 @@ def test_the_month_comes_to_what_another_reading_of_the_file_says() -> None:
         "2026-01-31": {"current": late},
         "2026-02-01": {"current": owed, "days_1_30": late},
     }
+
+
+def test_so_many_events_are_sent_again_are_in_conflict_come_late_or_are_taken_back() -> None:
+    customers = read_customers()
+    metered = [row for row in customers if row.services]
+    usage = Usage.of(customers, 300_000)
+    each = usage.each
+    used = expected_usage(customers, usage)
+    assert abs(len(metered) * each - 300_000) < len(metered)
+    assert used.duplicates == len(metered) * len(range(7, each, 50))
+    assert used.conflicts == len(metered) * len(range(11, each, 500))
+    assert used.late == sum(row.billed_at_change for row in metered) * len(range(0, each // 2, 10)) > 0
+    assert used.sent == len(metered) * each + used.duplicates + used.conflicts
+    assert used.counts == len(metered) * each - used.voided
+    assert used.voided == sum(row.mistake == "voided" for row in metered) > 100
+    assert used.corrected == sum(row.mistake == "corrected" for row in metered) > 100
+
+
+def test_usage_is_the_same_in_every_run() -> None:
+    row = read_customers(limit=1)[0]
+    assert list(Usage(40).events(row, 0))[:2] == []
+    assert {event.meter for _, event in Usage(40).events(row, 1)} == {"gigabytes"}
 
 
 def test_a_plain_month_comes_to_the_sums_of_the_file() -> None:
@@ -136,7 +233,22 @@ def test_a_small_month_adds_up_on_real_parts(services_folder: Path, customers: i
     command = [sys.executable, "-m", "cli.main", "demo", "--customers", str(customers), "--no-stay"]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False)
     assert run.returncode == 0, run.stdout[-4_000:] + run.stderr[-4_000:]
-    month = expected_month(read_customers(limit=customers))
+    rows = read_customers(limit=customers)
+    used = expected_usage(rows, Usage.of(rows, None))
+    month = expected_month(rows, used)
+    for what, many in (
+        ("sent", used.sent),
+        ("accepted", used.sent),
+        ("duplicates dropped", used.duplicates),
+        ("conflicts, of which the first counts", used.conflicts),
+        ("voided", used.voided),
+        ("corrected", used.corrected),
+        ("counted in the end", used.counts),
+        ("of them late for their period", used.late),
+        ("lines of late usage", used.late_lines),
+    ):
+        assert many > 0
+        assert re.search(rf"│ {what} +│ +{many:,} +│", run.stdout), f"{many:,} {what}:\n{run.stdout}"
     for expected in (
         month.january.amount,
         month.changes.amount,
