@@ -28,6 +28,8 @@ CHANGED_MONTHLY: Final = 4230
 """What the fourth row pays for its contract: so much is on offer."""
 PRORATIONS: Final = ("next_invoice", "invoice_now")
 """The first who pay month to month by bank account and stay change their contract: when it is billed, one by one."""
+CHANGES_MAX: Final = 20
+"""Those who follow change, too, where the contract costs more than what they had: billed at once."""
 
 MINUTES: Final = "minutes"
 GIGABYTES: Final = "gigabytes"
@@ -111,12 +113,11 @@ def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, plain: bo
                 token = _DECLINES_FIRST if turn == 0 else _DECLINES_SECOND if turn == DECLINES_EVERY // 2 else token
                 cards += 1
             stays = row["Churn"] == "No"
-            changes = None
-            if method == "bank_account" and row["Contract"] == "Month-to-month" and stays and changed < len(PRORATIONS):
-                changes = ContractChange(
-                    contract=CHANGED_CONTRACT, monthly=CHANGED_MONTHLY, proration=PRORATIONS[changed]
-                )
-                changed += 1
+            changes: ContractChange | None = None
+            monthly = int(Decimal(row["MonthlyCharges"]) * 100)
+            if method == "bank_account" and row["Contract"] == "Month-to-month" and stays:
+                changes = _change(changed, monthly)
+                changed += changes is not None
             services: tuple[str, ...] = ()
             mistake = None
             if not plain and stays and (nth % METERED_EVERY == 0 or changes is not None):
@@ -127,7 +128,7 @@ def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, plain: bo
                 TelecomCustomer(
                     external_id=row["customerID"],
                     contract=row["Contract"],
-                    monthly=int(Decimal(row["MonthlyCharges"]) * 100),
+                    monthly=monthly,
                     pays_at_once=row["PaymentMethod"] == PAID_BY_HAND_AT_ONCE,
                     leaves=not stays,
                     method=method,
@@ -143,6 +144,13 @@ def read_customers(file: Path = CSV_FILE, *, limit: int | None = None, plain: bo
                 )
             )
     return customers
+
+
+def _change(nth: int, monthly: int) -> ContractChange | None:
+    if nth >= len(PRORATIONS) and not (nth < CHANGES_MAX and monthly < CHANGED_MONTHLY):
+        return None
+    proration = PRORATIONS[nth] if nth < len(PRORATIONS) else "invoice_now"
+    return ContractChange(contract=CHANGED_CONTRACT, monthly=CHANGED_MONTHLY, proration=proration)
 
 
 def _services(row: Mapping[str, str]) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ class Reading:
     owed: list[Decimal] = field(default_factory=list)
     usage: Usage | None = None
     customers: list[TelecomCustomer] = field(default_factory=list)
+    changed: int = 0
     metered: int = 0
     late_lines: int = 0
 
@@ -126,11 +127,12 @@ class Reading:
         if row["PaymentMethod"] == "Mailed check":
             self.late.append(self.january[-1])
         renewed = price
-        until_change, until_end = self._used(number, row)
-        if row["customerID"] in ("6865-JZNKO", "7310-EGVHZ"):
+        changes = self._changes(row)
+        until_change, until_end = self._used(number, row, changes)
+        if changes is not None:
             moved = cents(Fraction("42.30") * LEFT_OF_JANUARY) - cents(Fraction(price) * LEFT_OF_JANUARY)
             renewed = Decimal("42.30")
-            if row["customerID"] == "7310-EGVHZ":
+            if changes == "at once":
                 self.changes.append(billed(moved + until_change))
             else:
                 renewed += moved
@@ -139,15 +141,26 @@ class Reading:
             if "check" in row["PaymentMethod"]:
                 self.owed.append(self.february[-1] - (self.credited[-1] if number == 0 else 0))
 
-    def _used(self, number: int, row: dict[str, str]) -> tuple[Decimal, Decimal]:
+    def _changes(self, row: dict[str, str]) -> str | None:
+        if row["Churn"] == "Yes" or (row["Contract"], row["PaymentMethod"]) != (
+            "Month-to-month",
+            "Bank transfer (automatic)",
+        ):
+            return None
+        if self.changed >= 2 and (self.changed == 20 or Decimal(row["MonthlyCharges"]) >= Decimal("42.30")):
+            return None
+        self.changed += 1
+        assert self.changed > 2 or row["customerID"] == ("6865-JZNKO", "7310-EGVHZ")[self.changed - 1]
+        return "with the next" if self.changed == 1 else "at once"
+
+    def _used(self, number: int, row: dict[str, str], changes: str | None) -> tuple[Decimal, Decimal]:
         """What is billed of usage with a changed contract, and in February."""
-        changes = row["customerID"] in ("6865-JZNKO", "7310-EGVHZ")
-        if self.usage is None or row["Churn"] == "Yes" or not (changes or number % 5 == 0):
+        if self.usage is None or row["Churn"] == "Yes" or (changes is None and number % 5):
             return Decimal(0), Decimal(0)
         self.metered += 1
-        at_once = row["customerID"] == "7310-EGVHZ"
+        at_once = changes == "at once"
         used = Used.of(self.customers[number], self.usage, some_late=at_once)
-        if not changes:
+        if changes is None:
             return Decimal(0), rated(used.first + used.second)
         if not at_once:
             return Decimal(0), rated(used.first, used.second)
