@@ -4,7 +4,7 @@ PaymentMethod: the two automatic ones are charged by the sandbox gateway, the tw
 (electronic checks pay it at once, mailed ones are still under way). Contract: the plan. MonthlyCharges: the price, in
 advance. Churn=Yes: cancels at the period's end. Every forty cards one declines in each cycle, and recovers. The seller
 is in one country of the European Union and registered in three, where the customers live in turn. Two-year contracts
-begin with a coupon; some customers change their contract in the middle of the month, and half of an invoice is credited.
+begin with a coupon; some change their contract in the middle of the month, and half of an invoice is credited.
 PhoneService and InternetService: what is counted of some who stay, minutes, messages and gigabytes: sent in two halves
 of the month, with repeats, conflicts, mistakes and what comes late, and billed by the second cycle.
 """
