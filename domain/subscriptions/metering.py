@@ -1,7 +1,8 @@
 """The meters whose usage a subscription bills: for a customer it is the only one, so that no event is billed twice."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.frozen import replace
@@ -10,6 +11,7 @@ from domain.kernel.stream import Claim, Free, Take
 from domain.subscriptions.running import MeterBilled
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.terms import SubscriptionTerms
+from domain.subscriptions.transfer import ScheduledTransfer
 
 METER_CLAIM = "customer.meter"
 
@@ -31,6 +33,13 @@ class MeterIsBilled(Refusal):
     param = "items"
 
 
+class MeterIsBilledThere(Refusal):
+    """A subscription of the other customer bills this meter already: end that, or take its price away there first."""
+
+    code = "meter_billed_by_other_customer"
+    param = "customer"
+
+
 def metered_after(known: tuple[MeterBilled, ...], terms: SubscriptionTerms) -> tuple[MeterBilled, ...]:
     """The meters that it bills or has billed, with those of these terms."""
     named = {each.meter_id for each in known}
@@ -48,8 +57,10 @@ def meters_of(terms: SubscriptionTerms) -> tuple[str, ...]:
     return tuple(item.meter_id for item in terms.items if item.meter_id is not None)
 
 
-def claims_after(subscription: Subscription) -> tuple[Claim, ...]:
-    """The meters of what it consists of, and is to consist of, are its own; those that it billed before are free."""
+def claims_after(subscription: Subscription, *, is_taken_over: bool = False) -> tuple[Claim, ...]:
+    """The meters of what it consists of, and is to consist of, are its own; those that it billed before are free. Where
+    it is to be transferred, they are also those of the subscription that goes on then: nobody takes them meanwhile.
+    """
     if not subscription.metered:
         return ()
     wanted: set[str] = set()
@@ -57,22 +68,27 @@ def claims_after(subscription: Subscription) -> tuple[Claim, ...]:
         wanted.update(meters_of(subscription.terms))
         if subscription.scheduled is not None:
             wanted.update(meters_of(subscription.scheduled.terms))
-    found: list[Claim] = []
-    for each in subscription.metered:
-        value = f"{subscription.customer_id}:{each.meter_id}"
-        found.append(Free(METER_CLAIM, value, subscription.subscription_id))
-        if each.meter_id in wanted:
-            found.append(_taken(value, each.meter_id, subscription))
+    own = ScheduledTransfer(customer_id=subscription.customer_id, subscription_id=subscription.subscription_id)
+    found = _claims_of(own, subscription.metered, wanted, MeterIsBilledThere if is_taken_over else MeterIsBilled)
+    heir = subscription.last_transfer
+    if heir is not None:
+        still: Collection[str] = wanted if subscription.transfer == heir else ()
+        found += _claims_of(heir, subscription.metered, still, MeterIsBilledThere)
     return tuple(found)
 
 
-def _taken(value: str, meter_id: str, subscription: Subscription) -> Take:
-    customer_id = subscription.customer_id
-
-    def refusal() -> Refusal:
-        return MeterIsBilled(meter=meter_id, customer=customer_id)
-
-    return Take(METER_CLAIM, value, subscription.subscription_id, refusal, tells_owner_as="subscription")
+def _claims_of(
+    owner: ScheduledTransfer, metered: Iterable[MeterBilled], wanted: Collection[str], refusal: type[Refusal]
+) -> list[Claim]:
+    """All meters are given back, and those that are wanted taken again."""
+    found: list[Claim] = []
+    for each in metered:
+        value = f"{owner.customer_id}:{each.meter_id}"
+        found.append(Free(METER_CLAIM, value, owner.subscription_id))
+        if each.meter_id in wanted:
+            refused = partial(refusal, meter=each.meter_id, customer=owner.customer_id)
+            found.append(Take(METER_CLAIM, value, owner.subscription_id, refused, tells_owner_as="subscription"))
+    return found
 
 
 def in_turn(

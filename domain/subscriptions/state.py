@@ -49,6 +49,7 @@ class Subscription:
     `given_back` paid for what runs until its pause gave it back; `resumed_at` is the end of its last pause.
     `discount_ids` are its own, besides its customer's.
     `past_due_invoice_ids` are the open invoices whose collection failed. `transfer` is who takes it over where it ends;
+    `last_transfer` is who was to do so last, be that taken back by now;
     `transferred_from` is the subscription whose place it took, `transferred_to` the one that took its.
     """
 
@@ -92,6 +93,7 @@ class Subscription:
     transferred_from: str | None = None
     transferred_to: str | None = None
     metered: tuple[MeterBilled, ...] = ()
+    last_transfer: ScheduledTransfer | None = None
 
     @property
     def next_period_at(self) -> datetime:

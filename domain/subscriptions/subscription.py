@@ -324,7 +324,13 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
         case SubscriptionCancellationUndone():
             return replace(subscription, cancel_at=None, ends_with_period=False, end_gives_back=False, transfer=None)
         case SubscriptionTransferScheduled():
-            return replace(subscription, cancel_at=event.transfer_at, ends_with_period=True, transfer=event.to)
+            return replace(
+                subscription,
+                cancel_at=event.transfer_at,
+                ends_with_period=True,
+                transfer=event.to,
+                last_transfer=event.to,
+            )
         case SubscriptionContinued():
             return paying.continued(subscription, event)
         case SubscriptionCanceled():
@@ -392,7 +398,8 @@ def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim,
                 ),
             )
         case SubscriptionCreated():
-            return (_on_plan(subscription), *meters)
+            is_taken_over = event.transferred_from is not None
+            return (_on_plan(subscription), *metering.claims_after(subscription, is_taken_over=is_taken_over))
         case SubscriptionChanged():
             # It may be the plan that it ran on before. Of another one it keeps its place: whoever looks there sees it.
             held = _on_plan(subscription)
@@ -411,10 +418,12 @@ def _on_plan(subscription: Subscription) -> Take:
 
 
 _MOVES_METERS = (
-    SubscriptionCreated,
     SubscriptionChanged,
     SubscriptionChangeScheduled,
     SubscriptionChangeUnscheduled,
+    SubscriptionTransferScheduled,
+    SubscriptionCancellationScheduled,
+    SubscriptionCancellationUndone,
     SubscriptionCanceled,
 )
 

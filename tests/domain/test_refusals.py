@@ -38,6 +38,7 @@ PROMISED = """
     MeteredPriceHasNoQuantity    metered_price_has_no_quantity  invalid    items
     MeterTwice                   meter_twice                    invalid    items
     MeterIsBilled                meter_billed_already           conflict   items
+    MeterIsBilledThere           meter_billed_by_other_customer conflict   customer
     InvoiceAwaitsNoUsage         invoice_awaits_no_usage        conflict   -
     UsageNotOfInvoice            usage_not_of_invoice           conflict   -
     SubscriptionNotFound         subscription_not_found         not_found  subscription

@@ -12,7 +12,7 @@ from domain.identity.browser import PORTAL_COOKIE
 from testing.api_client import Api, Client, project, running_api
 from testing.people import Browser
 from testing.services import FreshDatabase
-from tests.integration.billing_scene import Shop, flat_price
+from tests.integration.billing_scene import Shop, flat_price, per_unit
 from tests.integration.test_api_imported_invoices import the_books_agree
 from tests.integration.test_api_recurring import movements
 
@@ -200,4 +200,31 @@ async def test_at_the_same_moment_as_something_else_each_period_is_billed_once(
         totals += await billed(client, (await got(client, f"/v1/subscriptions/{ended['transferred_to']}"))["customer"])
     whole_periods = [total for total in totals if total >= 3_100]
     assert len(whole_periods) == (1 if ended["status"] == "canceled" and ended["transferred_to"] is None else 2)
+    await the_books_agree(api)
+
+
+async def test_a_transfer_takes_its_meters_when_it_is_scheduled(api: Api, client: Client) -> None:
+    shop = await Shop.opened(client)
+    facts = {"code": "units", "name": "Units", "aggregation": "sum", "value_property": "units"}
+    meter = (await client.made("/v1/meters", facts))["id"]
+    price = await shop.price(per_unit("EUR", "25"), timing="in_arrears", meter=meter)
+    one, other = await shop.customer(), await shop.customer()
+    order = {"plan": shop.plan, "items": [{"price": price["id"]}], "collection_method": "send_invoice"}
+    sold_ = await client.made("/v1/subscriptions", {**order, "customer": one})
+    theirs = await client.made("/v1/subscriptions", {**order, "customer": other})
+    to = {"customer": other, "at_period_end": True}
+    refused = await client.post(f"/v1/subscriptions/{sold_['id']}/transfer", to)
+    assert (refused.status_code, refused.json()["code"]) == (409, "meter_billed_by_other_customer")
+    assert refused.json()["param"] == "customer"
+    assert theirs["id"] in refused.json()["detail"]
+    ended = await client.post(f"/v1/subscriptions/{theirs['id']}/cancel", {"at_period_end": False})
+    assert ended.status_code == 200, ended.text
+    scheduled = await transferred(client, sold_, other, at_period_end=True)
+    again = await client.post("/v1/subscriptions", {**order, "customer": other})
+    assert (again.status_code, again.json()["code"]) == (409, "meter_billed_already")
+    await shop.advance(NEXT)
+    renewed = await client.post(f"/v1/subscriptions/{sold_['id']}/renew", {})
+    assert renewed.status_code == 200, renewed.text
+    assert renewed.json()["transferred_to"] == scheduled["scheduled_transfer"]["subscription"]
+    await project(api.database, api.parts.settings)
     await the_books_agree(api)

@@ -11,6 +11,7 @@ from hypothesis import given as examples
 from hypothesis import strategies as st
 
 from domain.catalog.price import CreatePrice
+from domain.customers.customer import DeleteCustomer
 from domain.invoicing.billing_settings import ChangeBillingSettings
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.draft import InvoiceNotDraft
@@ -28,16 +29,18 @@ from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.pricing.models import BoundedPrice, PerUnit
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
-from domain.subscriptions.metering import METER_CLAIM, MeterIsBilled
+from domain.subscriptions.metering import METER_CLAIM, MeterIsBilled, MeterIsBilledThere
 from domain.subscriptions.pause_commands import PauseSubscription, ResumeSubscription
 from domain.subscriptions.recurring import recurring_revenue
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import MeteredPriceHasNoQuantity, MeterTwice
+from domain.subscriptions.transfer_commands import TransferSubscription
 from testing.examples.discounts import apply_to_customer, create_coupon, percent, terms
 from testing.examples.pricing import package, per_unit, volume
 from testing.examples.streams import (
     CUSTOMER_ID,
+    OTHER_CUSTOMER_ID,
     PLAN_ID,
     PRICE_ID,
     SUBSCRIPTION_ID,
@@ -51,7 +54,16 @@ from testing.examples.streams import (
     subscribe,
     usd,
 )
-from testing.examples.subscriptions import APRIL, FEBRUARY, LAST_INVOICE, MARCH, cancel_now, period_invoice, renew
+from testing.examples.subscriptions import (
+    APRIL,
+    FEBRUARY,
+    LAST_INVOICE,
+    MARCH,
+    cancel_now,
+    period_invoice,
+    renew,
+    undo_cancel,
+)
 from testing.examples.usage import (
     METER_ID,
     OTHER_USAGE_PRICE_ID,
@@ -72,6 +84,10 @@ USAGE = WorkKind.INVOICE_USAGE
 FIRST = period_invoice(1)
 """The invoice that bills the first period, when it is over."""
 MID_FEBRUARY = utc("2026-02-14T10:00")
+HEIR = id_of("sub_", 2)
+TRANSFER = TransferSubscription(
+    subscription_id=SUBSCRIPTION_ID, customer_id=OTHER_CUSTOMER_ID, to_subscription_id=HEIR, at_period_end=True
+)
 
 
 def billed_by(told: Given | Result) -> str | None:
@@ -158,6 +174,69 @@ def test_a_meter_is_free_once_its_price_is_taken_away_and_taken_by_a_change_that
     again = told.when(second)
     again.then_refused(MeterIsBilled, meter=METER_ID, customer=CUSTOMER_ID, subscription=SUBSCRIPTION_ID)
     assert billed_by(told.when(UnscheduleChange(subscription_id=SUBSCRIPTION_ID))) is None
+
+
+def test_a_pause_keeps_the_meter_so_that_nothing_refuses_its_end() -> None:
+    told = subscribed().and_then(PauseSubscription(subscription_id=SUBSCRIPTION_ID), at=MID_FEBRUARY)
+    second = subscribe(USAGE_PRICE_ID, subscription_id=id_of("sub_", 2))
+    refused = told.when(second, at=MID_FEBRUARY)
+    refused.then_refused(MeterIsBilled, subscription=SUBSCRIPTION_ID)
+    assert refused.when(ResumeSubscription(subscription_id=SUBSCRIPTION_ID), at=MARCH).done
+
+
+def to_be_transferred() -> Given:
+    """One customer bills the meter, and is to hand that over to another one with the period."""
+    other = create_customer(customer_id=OTHER_CUSTOMER_ID)
+    return given(create_customer(), other, *on_sale()).and_then(subscribe(USAGE_PRICE_ID))
+
+
+def test_a_transfer_with_the_period_is_refused_at_once_where_the_other_customer_is_billed_the_meter_already() -> None:
+    theirs = subscribe(USAGE_PRICE_ID, subscription_id=id_of("sub_", 3), customer_id=OTHER_CUSTOMER_ID)
+    told = to_be_transferred().and_then(theirs)
+    for at_period_end in (True, False):
+        told.when(replace(TRANSFER, at_period_end=at_period_end)).then_refused(
+            MeterIsBilledThere,
+            meter=METER_ID,
+            customer=OTHER_CUSTOMER_ID,
+            subscription=theirs.subscription_id,
+        )
+
+
+def test_nobody_takes_the_meter_before_a_transfer_that_is_scheduled_and_the_boundary_is_passed() -> None:
+    theirs = subscribe(USAGE_PRICE_ID, subscription_id=id_of("sub_", 3), customer_id=OTHER_CUSTOMER_ID)
+    told = to_be_transferred().and_then(TRANSFER)
+    refused = told.when(theirs)
+    refused.then_refused(MeterIsBilled, meter=METER_ID, customer=OTHER_CUSTOMER_ID, subscription=HEIR)
+    (
+        refused.when(renew(FEBRUARY), at=FEBRUARY)
+        .then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, transferred_to=HEIR)
+        .then_shows(SUBSCRIPTION, HEIR, customer_id=OTHER_CUSTOMER_ID)
+        .when(theirs, at=FEBRUARY)
+        .then_refused(MeterIsBilled, subscription=HEIR)
+    )
+
+
+@pytest.mark.parametrize("taken_back", [undo_cancel(), cancel_now()])
+def test_a_transfer_that_is_taken_back_leaves_the_meter(taken_back: Command) -> None:
+    told = to_be_transferred().and_then(TRANSFER).when(taken_back)
+    assert told.books.claims.get((METER_CLAIM, f"{OTHER_CUSTOMER_ID}:{METER_ID}")) is None
+
+
+def test_a_transfer_to_a_customer_who_is_gone_by_then_leaves_the_meter() -> None:
+    told = to_be_transferred().and_then(TRANSFER, DeleteCustomer(customer_id=OTHER_CUSTOMER_ID))
+    over_ = told.when(renew(FEBRUARY), at=FEBRUARY)
+    over_.then_shows(SUBSCRIPTION, SUBSCRIPTION_ID, transferred_to=None, canceled_at=FEBRUARY)
+    assert [kind for kind, _ in over_.books.claims if kind == METER_CLAIM] == []
+
+
+def test_what_a_scheduled_change_is_to_bill_is_transferred_with_it() -> None:
+    meter, price = id_of("mtr_", 2), id_of("price_", 73)
+    sold = usage_price(price, meter_id=meter), create_meter(meter, "calls")
+    told = to_be_transferred().and_then(*reversed(sold), change(price, at=MID_FEBRUARY), TRANSFER)
+    theirs = subscribe(price, subscription_id=id_of("sub_", 3), customer_id=OTHER_CUSTOMER_ID)
+    told.when(theirs).then_refused(MeterIsBilled, meter=meter, customer=OTHER_CUSTOMER_ID, subscription=HEIR)
+    told.and_then(renew(MID_FEBRUARY), at=MID_FEBRUARY)
+    told.when(renew(FEBRUARY), at=FEBRUARY).then_shows(SUBSCRIPTION, HEIR, customer_id=OTHER_CUSTOMER_ID)
 
 
 def test_usage_is_no_recurring_revenue() -> None:
