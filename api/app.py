@@ -51,6 +51,7 @@ from api.resources import (
     credit_note_documents,
     credit_notes,
     customer_statement,
+    customer_usage,
     customers,
     discounts,
     entitlements,
@@ -117,6 +118,8 @@ from infra.mail.post import Post, mailer_from
 from infra.rate_limits.opening import open_rates
 from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
+from usage.ends import KafkaEnds
+from usage.freshness import Freshness
 from usage.ingest.corrections import Corrections
 from usage.ingest.intake import Intake
 from usage.ingest.known import Known
@@ -190,6 +193,7 @@ DECLARE_MORE: Final = (
     recurring_report,
     revenue_report,
     customer_statement,
+    customer_usage,
     upcoming_invoices,
     usage_corrections,
 )
@@ -280,6 +284,11 @@ async def open_parts(
         intake = corrections = None
         if settings.usage.ingest_in_api:
             intake, corrections = await stack.enter_async_context(_usage(settings, dsn, reader))
+        freshness = None
+        if settings.kafka.bootstrap is not None:
+            ends = KafkaEnds(settings, bootstrap=settings.kafka.bootstrap)
+            stack.push_async_callback(ends.close)
+            freshness = Freshness(ends, clock=system_clock)
         await stack.enter_async_context(forgetting_changed(reader.pool, keys.forget, users.forget, visits.forget))
         parts = Parts(
             settings=settings,
@@ -302,6 +311,7 @@ async def open_parts(
             heartbeat=heartbeat,
             intake=intake,
             corrections=corrections,
+            freshness=freshness,
             certificate=certificate,
         )
         await stack.enter_async_context(health.watching(parts))

@@ -46,6 +46,7 @@ LONG_FILES: Final = (
     "tests/e2e/test_usage_import.py",
     "tests/integration/test_api_usage_events.py",
     "tests/integration/test_api_usage_corrections.py",
+    "tests/integration/test_api_customer_usage.py",
     "tests/integration/test_usage_billing.py",
     "tests/integration/test_tax_requests.py",
     "tests/integration/test_reports.py",

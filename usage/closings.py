@@ -27,6 +27,7 @@ from usage.partials import (
     Connection,
     MeteredSeries,
     bucket_of,
+    end_bucket_of,
     level_before,
     partials,
     series_of_customer,
@@ -218,17 +219,11 @@ async def _close_locked(connection: Connection, wanted: Wanted, partition: int, 
 
 def following(earlier: Sequence[Closing], wanted: Wanted, partition: int, covers: int) -> Closing:
     """The closing that comes after these of the meter, without its rows' hash."""
-    first, end = bucket_of(wanted.since), _end_bucket(wanted.until)
+    first, end = bucket_of(wanted.since), end_bucket_of(wanted.until)
     if earlier:
         first, end = max(first, earlier[-1].bucket), max(end, earlier[-1].bucket)
     place = wanted.meter_id, len(earlier) + 1, wanted.reference, partition
     return Closing(*place, wanted.since, wanted.until, first, end, covers, b"")
-
-
-def _end_bucket(until: datetime) -> int:
-    """The first quarter hour that begins at or after an instant."""
-    bucket = bucket_of(until)
-    return bucket if start_of(bucket) == until else bucket + 1
 
 
 async def _by_reference(connection: Connection, wanted: Wanted) -> Closing | None:

@@ -66,6 +66,11 @@ def bucket_of(at: datetime) -> int:
     return (at - EPOCH) // MICROSECOND // BUCKET_US
 
 
+def end_bucket_of(at: datetime) -> int:
+    """The first quarter hour that begins at or after an instant."""
+    return -((EPOCH - at) // MICROSECOND // BUCKET_US)
+
+
 def start_of(bucket: int) -> datetime:
     """When a bucket begins."""
     return EPOCH + bucket * BUCKET_US * MICROSECOND
@@ -99,7 +104,7 @@ async def partials(
         found[key] = PartialAggregate(
             aggregation=kinds[row["series"]],
             count=row["n"],
-            total=_units(row["total"]),
+            total=units(row["total"]),
             tallies=tuple(tallies.get(key, ())),
         )
     return found
@@ -110,18 +115,19 @@ async def level_before(
 ) -> Decimal:
     """The level that series had where a bucket begins, by what came behind no later closing; zero without one."""
     value = await connection.fetchval(_LEVEL, [each.series for each in series], bucket, late_max)
-    return _units(value or 0)
+    return units(value or 0)
 
 
 def _tally(kind: Aggregation, at_us: int, event_id: str, value: int, member: str, times: int) -> Tally:
     match kind:
         case Aggregation.MAX:
-            return Tally(value=_units(value), times=times)
+            return Tally(value=units(value), times=times)
         case Aggregation.UNIQUE:
             return Tally(key=member, times=times)
         case _:
-            return Tally(at=EPOCH + at_us * MICROSECOND, event_id=event_id, value=_units(value), times=times)
+            return Tally(at=EPOCH + at_us * MICROSECOND, event_id=event_id, value=units(value), times=times)
 
 
-def _units(nanos: int | Decimal) -> Decimal:
+def units(nanos: int | Decimal) -> Decimal:
+    """Units of 10⁻⁹ as the number that they stand for."""
     return Decimal(nanos).scaleb(-PLACES, EXACT)

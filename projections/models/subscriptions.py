@@ -7,7 +7,7 @@ from domain.kernel.money import Money
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.subscription import SUBSCRIPTION
 from projections.read_model import Projection
-from projections.reading import Reader
+from projections.reading import Reader, many
 from projections.status_tally import status_tally
 from projections.stream_rows import stream_model
 
@@ -64,6 +64,24 @@ async def on_older_terms(
     row = await connection.fetchrow(_ON_PLAN, tenant_id, plan_id, version, only, list(replaced), list(added))
     assert row is not None, "an aggregate has a row"
     return OnPlan(row["subscriptions"], row["changeable"])
+
+
+_BILLING_USAGE: Final = """
+SELECT subscription_id FROM read.subscriptions
+WHERE tenant_id = $1 AND customer_id = $2 AND status <> 'canceled'
+    AND EXISTS (SELECT FROM jsonb_array_elements(terms -> 'items') item WHERE item ->> 'meter_id' IS NOT NULL)
+ORDER BY created_at, subscription_id
+"""
+
+
+async def billing_usage(connection: Reader, tenant_id: str, customer_id: str) -> list[Subscription]:
+    """The customer's subscriptions with items that a meter counts, but for those that are cancelled; the oldest first.
+
+    A meter is of one of them at the most.
+    """
+    ids = [row["subscription_id"] for row in await connection.fetch(_BILLING_USAGE, tenant_id, customer_id)]
+    found = {row.state.subscription_id: row.state for row in await many(connection, TABLE, tenant_id, ids)}
+    return [found[each] for each in ids if each in found]
 
 
 class Entitled(NamedTuple):

@@ -1,8 +1,5 @@
 """Usage that was sent by mistake is found, taken away and replaced, and the figures are as if it had been right."""
 
-import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +9,10 @@ import asyncpg
 import httpx2
 import pytest
 
-from infra.settings import KafkaSettings, UsageSettings
-from testing.api_client import Api, Client, running_api
+from testing.api_client import Api, Client
 from testing.projection_stack import until
 from testing.services import FreshDatabase, KafkaServer
+from tests.integration.usage_scene import counting_api
 
 PATH = "/v1/usage/events"
 PARTITIONS = 2
@@ -81,29 +78,10 @@ class Scene:
 async def scene(
     database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path
 ) -> AsyncIterator[Scene]:
-    kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, topic_prefix=topic_prefix)
-    environment = {
-        **os.environ,
-        "TALLYBOOK_DATABASE_URL": database.dsn,
-        "TALLYBOOK_KAFKA_BOOTSTRAP": kafka_server.bootstrap,
-        "TALLYBOOK_KAFKA_TOPIC_PREFIX": topic_prefix,
-        "TALLYBOOK_KAFKA_SESSION_TIMEOUT_MS": "6000",
-        "TALLYBOOK_USAGE_PARTITIONS": str(PARTITIONS),
-        "TALLYBOOK_METERING_RESTART_BACKOFF_MS": "50",
-        "TALLYBOOK_DATA_DIR": str(tmp_path),
-    }
-    async with running_api(database, kafka=kafka, usage=UsageSettings(partitions=PARTITIONS)) as api:
+    async with counting_api(database, kafka_server, topic_prefix, tmp_path, partitions=PARTITIONS) as api:
         scene = Scene(api, await api.tenant("acme"), database)
-        with (tmp_path / "metering.log").open("wb") as log:
-            metering = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "cli.main", "run", "metering", env=environment, stdout=log, stderr=log
-            )
-        try:
-            await scene.begin()
-            yield scene
-        finally:
-            metering.kill()
-            await metering.wait()
+        await scene.begin()
+        yield scene
 
 
 async def test_what_was_sent_by_mistake_is_taken_away_once_and_replaced(scene: Scene) -> None:

@@ -32,6 +32,7 @@ OWN = {
     "usage.series": "customer_id = $2",
     "usage.conflicts": "customer_id = $2",
     "usage.closings": "customer_id = $2",
+    "usage.adopted_meters": "meter_id IN (SELECT meter_id FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
     "usage.aggregates": "series IN (SELECT series FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
     "usage.tallies": "series IN (SELECT series FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
 }
@@ -74,6 +75,8 @@ async def scene(shared_database: FreshDatabase) -> AsyncIterator[Scene]:
         "VALUES ('key_1', 'acme', 'tb_1', '', 'admin', '{}', now());"
         "INSERT INTO usage.series SELECT convert_to(tenant_id || person_id, 'UTF8'), tenant_id, person_id, 'mtr_1', 1, "
         "'{}', 0 FROM vault.people;"
+        "INSERT INTO usage.adopted_meters SELECT DISTINCT 0, tenant_id, meter_id, 1, 0, '{}'::jsonb FROM usage.series;"
+        "INSERT INTO usage.adopted_meters SELECT DISTINCT 0, tenant_id, 'mtr_2', 1, 0, '{}'::jsonb FROM usage.series;"
         "INSERT INTO usage.aggregates SELECT series, 1, 0, tenant_id, 1, 1 FROM usage.series;"
         "INSERT INTO usage.tallies SELECT series, 1, 0, 0, '', 0, 'a', tenant_id, 1 FROM usage.series;"
         "INSERT INTO usage.conflicts SELECT 0, row_number() OVER (), 0, tenant_id, customer_id, 'e', 'event', now() "

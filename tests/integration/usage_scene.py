@@ -17,7 +17,9 @@ from pydantic import SecretStr
 from domain.metering.aggregation import PartialAggregate
 from infra.database import Connection
 from infra.settings import DatabaseSettings, KafkaSettings, Settings, UsageSettings
+from testing.api_client import Api, running_api
 from testing.processors_cell import until
+from testing.services import FreshDatabase, KafkaServer
 from testing.usage import Sent
 from usage.partials import FIRST_BUCKET, LAST_BUCKET, Buckets, MeteredSeries, partials, series_of_customer
 from usage.recount import Recounted, recount
@@ -173,3 +175,31 @@ async def open_scene(dsn: str, bootstrap: str, prefix: str, folder: Path) -> Asy
                 process.kill()
             await process.wait()
         await producer.stop()
+
+
+@contextlib.asynccontextmanager
+async def counting_api(
+    database: FreshDatabase, kafka_server: KafkaServer, prefix: str, folder: Path, *, partitions: int
+) -> AsyncIterator[Api]:
+    """An API that takes usage, and a role `metering` that counts it."""
+    kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, topic_prefix=prefix)
+    environment = {
+        **os.environ,
+        "TALLYBOOK_DATABASE_URL": database.dsn,
+        "TALLYBOOK_KAFKA_BOOTSTRAP": kafka_server.bootstrap,
+        "TALLYBOOK_KAFKA_TOPIC_PREFIX": prefix,
+        "TALLYBOOK_KAFKA_SESSION_TIMEOUT_MS": "6000",
+        "TALLYBOOK_USAGE_PARTITIONS": str(partitions),
+        "TALLYBOOK_METERING_RESTART_BACKOFF_MS": "50",
+        "TALLYBOOK_DATA_DIR": str(folder),
+    }
+    async with running_api(database, kafka=kafka, usage=UsageSettings(partitions=partitions)) as api:
+        with (folder / "metering.log").open("wb") as log:
+            metering = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "cli.main", "run", "metering", env=environment, stdout=log, stderr=log
+            )
+        try:
+            yield api
+        finally:
+            metering.kill()
+            await metering.wait()

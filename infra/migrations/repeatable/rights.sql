@@ -124,6 +124,10 @@ BEGIN
                         'person_id = current_setting(''tallybook.customer'', true)'
                     WHEN place.name IN ('usage.series', 'usage.conflicts', 'usage.closings') THEN
                         'customer_id = current_setting(''tallybook.customer'', true)'
+                    -- What counts something of theirs: a figure is made by the meter's rule.
+                    WHEN place.name = 'usage.adopted_meters' THEN
+                        'EXISTS (SELECT FROM usage.series s WHERE s.tenant_id = adopted_meters.tenant_id '
+                        'AND s.meter_id = adopted_meters.meter_id)'
                     -- Whose the series is; its own policy tells.
                     WHEN place.name IN ('usage.aggregates', 'usage.tallies') THEN
                         format('EXISTS (SELECT FROM usage.series s WHERE s.series = %s.series)',

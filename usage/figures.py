@@ -1,0 +1,126 @@
+"""What usage comes to, window by window and part by part, as it is counted so far: late usage included.
+
+The database adds up, so a month of a busy meter costs a row for each window, not one for each quarter hour. What comes
+out is what `domain.metering.aggregation` makes of the same events.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final, NamedTuple, TypeAlias
+
+from domain.metering.aggregation import ZERO, Aggregation, PartialAggregate, Tally, Window, level_at, quantity_of
+from usage.partials import EPOCH, MICROSECOND, Connection, MeteredSeries, start_of, units
+
+Place: TypeAlias = tuple[int, int]
+"""A part and a window, both counted from zero."""
+
+_PARTS: Final = "unnest($1::bytea[], $2::int[]) AS p (series, part)"
+_WINDOW: Final = "width_bucket(t.bucket, $3::int[]) - 1"
+_INSIDE: Final = "t.series = p.series AND t.bucket >= ($3::int[])[1] AND t.bucket < $4"
+
+_SUMS: Final = f"""
+SELECT p.part, {_WINDOW} AS nth, sum(t.n)::bigint AS events, sum(t.total) AS value
+FROM {_PARTS} JOIN usage.aggregates t ON {_INSIDE} GROUP BY 1, 2
+"""  # noqa: S608  constants
+_MAXIMA: Final = f"""
+SELECT part, nth, max(value) AS value FROM (
+    SELECT p.part, {_WINDOW} AS nth, t.value FROM {_PARTS} JOIN usage.tallies t ON {_INSIDE}
+    GROUP BY 1, 2, 3 HAVING sum(t.times) > 0
+) AS kept GROUP BY 1, 2
+"""  # noqa: S608  constants
+_MEMBERS: Final = f"""
+SELECT part, nth, count(*) AS value FROM (
+    SELECT p.part, {_WINDOW} AS nth, t.member FROM {_PARTS} JOIN usage.tallies t ON {_INSIDE}
+    GROUP BY 1, 2, 3 HAVING sum(t.times) > 0
+) AS kept GROUP BY 1, 2
+"""  # noqa: S608  constants
+_LATEST: Final = f"""
+SELECT DISTINCT ON (part, nth) part, nth, value FROM (
+    SELECT p.part, {_WINDOW} AS nth, t.at_us, t.event_id, t.value FROM {_PARTS} JOIN usage.tallies t ON {_INSIDE}
+    GROUP BY 1, 2, 3, 4, 5 HAVING sum(t.times) > 0
+) AS kept ORDER BY part, nth, at_us DESC, event_id DESC, value DESC
+"""  # noqa: S608  constants
+_POINTS: Final = f"""
+SELECT p.part, {_WINDOW} AS nth, t.at_us, t.event_id, t.value FROM {_PARTS} JOIN usage.tallies t ON {_INSIDE}
+GROUP BY 1, 2, 3, 4, 5 HAVING sum(t.times) > 0 ORDER BY 1, 2, 3, 4, 5
+"""  # noqa: S608  constants
+_LEVELS: Final = f"""
+SELECT DISTINCT ON (part) part, value FROM (
+    SELECT p.part, t.at_us, t.event_id, t.value FROM {_PARTS} JOIN usage.tallies t
+        ON t.series = p.series AND t.bucket < $3
+    GROUP BY 1, 2, 3, 4 HAVING sum(t.times) > 0
+) AS kept ORDER BY part, at_us DESC, event_id DESC, value DESC
+"""  # noqa: S608  constants
+_TALLIED: Final = {Aggregation.MAX: _MAXIMA, Aggregation.UNIQUE: _MEMBERS, Aggregation.LATEST: _LATEST}
+
+
+class Figure(NamedTuple):
+    """A quantity in the meter's unit, exact, and of how many events it is, less their voids."""
+
+    quantity: Decimal | Fraction
+    events: int
+
+
+NOTHING: Final = Figure(ZERO, 0)
+
+
+async def figures(
+    connection: Connection,
+    parts: Sequence[Sequence[MeteredSeries]],
+    starts: Sequence[int],
+    end: int,
+    *,
+    held_until: datetime,
+) -> Mapping[Place, Figure]:
+    """By part and window what the series of a part come to together; where nothing was counted there may be none.
+
+    Windows begin in the buckets `starts`, in order, each ends where the next begins, and the last before `end`. The
+    series are one meter's. Levels are held until `held_until` at the longest, so that no time counts that is to come.
+    """
+    series = [each for part in parts for each in part]
+    if not series:
+        return {}
+    of = [nth for nth, part in enumerate(parts) for _ in part]
+    placed = ([each.series for each in series], of, list(starts), end)
+    sums = {(row["part"], row["nth"]): row for row in await connection.fetch(_SUMS, *placed)}
+    aggregation = series[0].version.aggregation
+    match aggregation:
+        case Aggregation.COUNT:
+            return {place: Figure(Decimal(row["events"]), row["events"]) for place, row in sums.items()}
+        case Aggregation.SUM:
+            return {place: Figure(units(row["value"]), row["events"]) for place, row in sums.items()}
+        case Aggregation.TIME_WEIGHTED_SUM:
+            held = await _held(connection, placed, held_until)
+            return {place: Figure(each, sums[place]["events"] if place in sums else 0) for place, each in held.items()}
+    values = {(row["part"], row["nth"]): row["value"] for row in await connection.fetch(_TALLIED[aggregation], *placed)}
+    is_number = aggregation is Aggregation.UNIQUE
+    return {
+        place: Figure(Decimal(values.get(place, 0)) if is_number else units(values.get(place, 0)), row["events"])
+        for place, row in sums.items()
+    }
+
+
+async def _held(
+    connection: Connection, placed: tuple[list[bytes], list[int], list[int], int], held_until: datetime
+) -> dict[Place, Decimal | Fraction]:
+    """Levels by the time that they were held, in every window of every part."""
+    _, of, starts, end = placed
+    levels = {row["part"]: units(row["value"]) for row in await connection.fetch(_LEVELS, *placed[:2], starts[0])}
+    points: dict[Place, list[Tally]] = {}
+    for row in await connection.fetch(_POINTS, *placed):
+        at = EPOCH + row["at_us"] * MICROSECOND
+        tally = Tally(at=at, event_id=row["event_id"], value=units(row["value"]), times=1)
+        points.setdefault((row["part"], row["nth"]), []).append(tally)
+    found: dict[Place, Decimal | Fraction] = {}
+    ends = [start_of(bucket) for bucket in (*starts[1:], end)]
+    for part in dict.fromkeys(of):
+        level = levels.get(part, ZERO)
+        for nth, (start, until) in enumerate(zip(starts, ends, strict=True)):
+            tallies = tuple(points.get((part, nth), ()))
+            partial = PartialAggregate(aggregation=Aggregation.TIME_WEIGHTED_SUM, tallies=tallies)
+            window = Window(start=start_of(start), end=min(until, held_until))
+            found[part, nth] = quantity_of(partial, window, level)
+            level = level_at(partial, until, level)
+    return found

@@ -1,0 +1,179 @@
+"""A customer's usage as it is counted so far: by meter, window and group, and what it comes to on a bill."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
+from domain.invoicing.usage_commands import counted_line
+from domain.invoicing.usage_line import UsageSnapshot
+from domain.kernel.money import Money
+from domain.metering.aggregation import Window
+from domain.subscriptions.state import Subscription
+from domain.subscriptions.usage_so_far import running_usage_line
+from usage.closings import Wanted, closings_of, following
+from usage.figures import NOTHING, Figure, figures
+from usage.partials import Connection, MeteredSeries, bucket_of, end_bucket_of, series_of_customer
+
+GROUPS_MAX: Final = 50
+"""That are told of one meter: those with the most events."""
+
+_METERS: Final = "SELECT DISTINCT meter_id FROM usage.series WHERE tenant_id = $1 AND customer_id = $2"
+_REACHED: Final = "SELECT next_offset FROM usage.checkpoints WHERE partition = $1"
+
+
+class Metered(NamedTuple):
+    """Whose usage, by which meter."""
+
+    tenant_id: str
+    customer_id: str
+    meter_id: str
+
+
+class WindowFigure(NamedTuple):
+    """What was used in a window."""
+
+    window: Window
+    figure: Figure
+
+
+class GroupFigure(NamedTuple):
+    """What was used in a group: properties that the meter groups by with their values, None where events had none."""
+
+    properties: Mapping[str, str | None]
+    figure: Figure
+    windows: Sequence[WindowFigure]
+
+
+class LiveUsage(NamedTuple):
+    """A meter's figure of a time, of the windows that it is made of, and of groups; `more_groups` are not told."""
+
+    figure: Figure
+    windows: Sequence[WindowFigure]
+    groups: Sequence[GroupFigure]
+    more_groups: int
+
+
+class RunningBill(NamedTuple):
+    """What is billed for the running period, if nothing more is used and nothing changed until its end. There is no
+    `amount` where that is more than an invoice holds. The period's usage begins in `first_bucket`.
+    """
+
+    subscription_id: str
+    price_id: str
+    period: Window
+    first_bucket: int
+    figure: Figure
+    amount: Money | None
+
+
+async def meters_used(connection: Connection, tenant_id: str, customer_id: str) -> set[str]:
+    """The ids of the meters that have counted something of the customer."""
+    return {row["meter_id"] for row in await connection.fetch(_METERS, tenant_id, customer_id)}
+
+
+async def reached(connection: Connection, partition: int) -> int:
+    """The first record of a partition that is not counted yet."""
+    return int(await connection.fetchval(_REACHED, partition) or 0)
+
+
+async def live_usage(
+    connection: Connection,
+    metered: Metered,
+    windows: Sequence[Window],
+    *,
+    first_bucket: int | None = None,
+    held_until: datetime,
+    by_group: bool,
+) -> LiveUsage:
+    """What was used in windows that follow each other, and in all of them.
+
+    A window that ends within a quarter hour has all of it. The first window may begin with another bucket than its own.
+    Levels are held until `held_until`.
+    """
+    series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
+    first = bucket_of(windows[0].start) if first_bucket is None else first_bucket
+    starts = [first, *(max(first, end_bucket_of(each.start)) for each in windows[1:])]
+    end = max(first, end_bucket_of(windows[-1].end))
+    whole = await figures(connection, [series], [first], end, held_until=held_until)
+    by_window = await figures(connection, [series], starts, end, held_until=held_until)
+    told = [WindowFigure(window, by_window.get((0, nth), NOTHING)) for nth, window in enumerate(windows)]
+    groups: list[GroupFigure] = []
+    more = 0
+    if by_group:
+        parts = _by_group(series)
+        sums = await figures(connection, list(parts.values()), [first], end, held_until=held_until)
+        ranked = sorted(
+            ((sums[nth, 0], key) for nth, key in enumerate(parts) if sums.get((nth, 0), NOTHING) != NOTHING),
+            key=lambda each: (-each[0].events, str(each[1])),
+        )
+        kept, more = ranked[:GROUPS_MAX], max(0, len(ranked) - GROUPS_MAX)
+        each_window = await figures(connection, [parts[key] for _, key in kept], starts, end, held_until=held_until)
+        for nth, (figure, key) in enumerate(kept):
+            seen = [
+                WindowFigure(window, each_window[nth, of])
+                for of, window in enumerate(windows)
+                if each_window.get((nth, of), NOTHING) != NOTHING
+            ]
+            groups.append(GroupFigure(dict(key), figure, seen))
+    return LiveUsage(whole.get((0, 0), NOTHING), told, groups, more)
+
+
+async def running_bill(
+    connection: Connection, subscription: Subscription, metered: Metered, *, partition: int
+) -> RunningBill | None:
+    """What the subscription is to bill of the meter for its running period; None where it bills nothing of it now."""
+    line = running_usage_line(subscription, metered.meter_id)
+    if line is None:
+        return None
+    assert line.period_start is not None, "usage is of a period"
+    assert line.period_end is not None, "usage is of a period"
+    assert line.price_id is not None, "a price bills it"
+    wanted = Wanted(
+        tenant_id=metered.tenant_id,
+        customer_id=metered.customer_id,
+        meter_id=metered.meter_id,
+        since=line.period_start,
+        until=line.period_end,
+        reference=line.line_id,
+    )
+    earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
+    closing = following(earlier, wanted, partition, await reached(connection, partition))
+    series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
+    found = await figures(connection, [series], [closing.first_bucket], closing.bucket, held_until=line.period_end)
+    figure = found.get((0, 0), NOTHING)
+    snapshot = UsageSnapshot(
+        closing=closing.seq,
+        partition=partition,
+        covers=closing.covers,
+        sha256="",
+        quantity=Fraction(figure.quantity),
+        events=figure.events,
+    )
+    return RunningBill(
+        subscription_id=subscription.subscription_id,
+        price_id=line.price_id,
+        period=Window(start=line.period_start, end=line.period_end),
+        first_bucket=closing.first_bucket,
+        figure=figure,
+        amount=_amount(line, snapshot),
+    )
+
+
+def _amount(line: InvoiceLine, snapshot: UsageSnapshot) -> Money | None:
+    try:
+        return counted_line(line, snapshot).amount
+    except InvalidInvoiceLines:
+        return None
+
+
+def _by_group(series: Sequence[MeteredSeries]) -> dict[tuple[tuple[str, str | None], ...], list[MeteredSeries]]:
+    """Series by the properties that they are grouped by; those of no group are in none."""
+    parts: dict[tuple[tuple[str, str | None], ...], list[MeteredSeries]] = {}
+    for each in series:
+        values = (value or None for value in each.groups)
+        key = tuple(zip(each.version.group_by, values, strict=True))
+        if key:
+            parts.setdefault(key, []).append(each)
+    return parts
