@@ -187,7 +187,7 @@ def finalized_anew(
     of = assessed_again(lines, draft.discounts, settings=taxes, customer=customer, at=at)
     basis = None if by_table else _to_ask(of, taxes)
     if basis is not None:
-        return [*first, _tax_requested(draft.invoice_id, of, basis, days, at, asked.attempt + 1)]
+        return [*first, _tax_requested(draft, of, basis, days, at, asked.attempt + 1)]
     invoiced = taxed_by_table(of, draft.currency, terms.rounding, taxes)
     return [*first, *_issued(streams, billing_settings(streams), draft, invoiced, customer, days, (), at)]
 
@@ -237,7 +237,7 @@ def _finalized(
     basis = None if by_table else _to_ask(of, taxes)
     if basis is not None:
         begun = [INVOICE.change(draft)] if isinstance(draft, InvoiceDrafted) else []
-        asked = _tax_requested(draft.invoice_id, of, basis, days_until_due, at, 1)
+        asked = _tax_requested(draft, of, basis, days_until_due, at, 1)
         return [*first, *begun, asked, *counted]
     invoiced = taxed_by_table(of, draft.currency, rounding, taxes)
     return [*first, *_issued(streams, settings, draft, invoiced, customer, days_until_due, counted, at)]
@@ -277,11 +277,13 @@ def _to_ask(of: Assessed, taxes: TaxSettings) -> TaxFacts | None:
 
 
 def _tax_requested(
-    invoice_id: str, of: Assessed, basis: TaxFacts, days_until_due: int, at: datetime, attempt: int
+    draft: Invoice | InvoiceDrafted, of: Assessed, basis: TaxFacts, days_until_due: int, at: datetime, attempt: int
 ) -> Change:
     return INVOICE.change(
         InvoiceTaxRequested(
-            invoice_id=invoice_id,
+            invoice_id=draft.invoice_id,
+            subscription_id=draft.subscription_id,
+            further_subscription_ids=draft.further_subscription_ids,
             lines=of.lines,
             discounts=of.discounts,
             basis=basis,

@@ -35,12 +35,15 @@ class RecordTaxUnanswered:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceTaxRequested:
     """The lines are final, with what `discounts` take off them, and so is the instant `finalizes_at` of which the
-    invoice will be. `basis` is what the tax rests on, without any totals; `taxed_on` the customer's local date.
+    invoice will be; `further_subscription_ids` are others that it bills, too. `basis` is what the tax rests on, without
+    any totals; `taxed_on` the customer's local date.
 
     `attempt` counts from 1: it may be asked for anew, by what then holds of the customer and of the taxes.
     """
 
     invoice_id: str
+    subscription_id: str | None
+    further_subscription_ids: tuple[str, ...] = ()
     lines: tuple[InvoiceLine, ...]
     discounts: tuple[InvoiceDiscount, ...]
     basis: TaxFacts

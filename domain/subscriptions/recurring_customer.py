@@ -9,10 +9,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, TypeAlias
 
-from domain.discounts.computation import CouponDuration, Discount
+from domain.discounts.computation import CouponDuration
 from domain.discounts.discount import DiscountAttached, DiscountEnd, DiscountEnded
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.tax_request import InvoiceTaxRequested
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.rounding import Rounding
@@ -25,7 +26,8 @@ from domain.subscriptions.pause import (
     SubscriptionResumed,
     SubscriptionSuspended,
 )
-from domain.subscriptions.recurring import COUNTED, RecurringDiscount, RecurringItem, monthly_revenue, recurring_items
+from domain.subscriptions.recurring import COUNTED, RecurringItem, monthly_revenue, recurring_items
+from domain.subscriptions.recurring_discounts import HeldDiscount, billed_with, discounts_of, not_over, still_held
 from domain.subscriptions.subscription import SubscriptionCreated, SubscriptionPeriodStarted, first_status
 from domain.subscriptions.transfer import SubscriptionContinued
 from domain.subscriptions.trial import SubscriptionTrialStarted
@@ -33,38 +35,15 @@ from domain.subscriptions.trial import SubscriptionTrialStarted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecurringSubscription:
-    """`is_counted`: it runs and is billed. `has_begun`: so has its first period."""
+    """`is_counted`: it runs and is billed. `period_began`: the first of its periods, or the latest that began beside a
+    discount of several periods; None before the first.
+    """
 
     subscription_id: str
     items: tuple[RecurringItem, ...]
     rounding: Rounding
     is_counted: bool
-    has_begun: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiscountedPrice:
-    """Until when a subscription's price is billed with a discount: the end of the last service period that was."""
-
-    subscription_id: str
-    price_id: str
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldDiscount:
-    """A recurring discount; of the customer where `subscription_id` is None.
-
-    One of several periods says with which it was billed, so that it still counts, once `is_used_up`, for what runs.
-    """
-
-    discount_id: str
-    subscription_id: str | None
-    off: Discount
-    product_ids: tuple[str, ...]
-    is_limited: bool
-    is_used_up: bool
-    billed: tuple[DiscountedPrice, ...]
+    period_began: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +79,7 @@ RecurringEvent: TypeAlias = (
     | SubscriptionCanceled
     | DiscountAttached
     | DiscountEnded
+    | InvoiceTaxRequested
     | InvoiceFinalized
 )
 
@@ -117,6 +97,7 @@ EVENTS: Final = frozenset(
         "subscription.canceled",
         "discount.attached",
         "discount.ended",
+        "invoice.tax_requested",
         "invoice.finalized",
     }
 )
@@ -136,15 +117,19 @@ def evolve(customer: CustomerRecurring, event: RecurringEvent, at: datetime) -> 
             return _discounted(_attached(customer, event), event.subscription_id, at)
         case DiscountEnded():
             return _discounted(_ended(customer, event, at), event.subscription_id, at)
+        case InvoiceTaxRequested():
+            return _told_of_discounts(customer, event, at)
         case InvoiceFinalized():
-            return _invoiced(customer, event, at)
+            if event.subscription_id is not None:
+                customer = _taxed(customer, _included(event), at)
+            return _told_of_discounts(customer, event, at)
         case SubscriptionCreated():
             created = RecurringSubscription(
                 subscription_id=event.subscription_id,
                 items=recurring_items(event.terms),
                 rounding=event.terms.rounding,
                 is_counted=first_status(event) in COUNTED,
-                has_begun=False,
+                period_began=None,
             )
             known = replace(customer, currency=event.terms.currency, subscriptions=(*customer.subscriptions, created))
             return _valued(known, created, at.date())
@@ -179,47 +164,20 @@ def _canceled(customer: CustomerRecurring, canceled: RecurringSubscription, at: 
     return replace(
         customer,
         subscriptions=tuple(each for each in customer.subscriptions if each is not canceled),
-        discounts=_still_held(customer.discounts, canceled, None),
+        discounts=still_held(customer.discounts, canceled.subscription_id, None),
         steps=stepped(customer.steps, at.date(), canceled.subscription_id, 0),
     )
 
 
 def _period_started(customer: CustomerRecurring, started: RecurringSubscription, at: datetime) -> CustomerRecurring:
     """The first one ends a trial; with each, a discount that is used up no longer holds for what begins anew."""
-    discounts = _still_held(customer.discounts, started, at)
+    is_first = started.period_began is None
+    if not is_first and not any(held.is_limited for held in customer.discounts):
+        return customer
+    discounts = still_held(customer.discounts, started.subscription_id, at)
     if discounts is not customer.discounts:
         customer = replace(customer, discounts=discounts)
-    elif started.has_begun:
-        return customer
-    if not started.has_begun:
-        started = replace(started, is_counted=True, has_begun=True)
-    return _changed(customer, started, at)
-
-
-def _still_held(
-    discounts: tuple[HeldDiscount, ...], subscription: RecurringSubscription, at: datetime | None
-) -> tuple[HeldDiscount, ...]:
-    """Of those that are used up, what they still hold for: nothing that ended by `at` of this subscription (None: of
-    this subscription nothing). The very same where that changes nothing.
-    """
-    if not any(held.is_used_up for held in discounts):
-        return discounts
-    kept: list[HeldDiscount] = []
-    for held in discounts:
-        if not held.is_used_up:
-            kept.append(held)
-            continue
-        billed = tuple(
-            each
-            for each in held.billed
-            if each.subscription_id != subscription.subscription_id or (at is not None and each.until > at)
-        )
-        if len(billed) == len(held.billed):
-            kept.append(held)
-        elif billed:
-            kept.append(replace(held, billed=billed))
-    unchanged = len(kept) == len(discounts) and all(one is other for one, other in zip(kept, discounts, strict=True))
-    return discounts if unchanged else tuple(kept)
+    return _changed(customer, replace(started, is_counted=is_first or started.is_counted, period_began=at), at)
 
 
 def _attached(customer: CustomerRecurring, event: DiscountAttached) -> CustomerRecurring:
@@ -244,20 +202,37 @@ def _ended(customer: CustomerRecurring, event: DiscountEnded, at: datetime) -> C
         if held.discount_id != event.discount_id:
             kept.append(held)
         elif event.reason is DiscountEnd.USED_UP:
-            billed = tuple(each for each in held.billed if each.until > at)
+            billed = not_over(held.billed, _over_by(customer, at))
             kept += [replace(held, is_used_up=True, billed=billed)] if billed else []
     return replace(customer, discounts=tuple(kept))
 
 
-def _invoiced(customer: CustomerRecurring, event: InvoiceFinalized, at: datetime) -> CustomerRecurring:
-    """What an invoice says of the tax in prices, and for which periods it took discounts off."""
-    if event.subscription_id is None:
+def _over_by(customer: CustomerRecurring, at: datetime) -> dict[str, datetime]:
+    """By subscription, which service periods are over: those that end by the instant, or, where that is told late, by
+    the begin of the period that runs.
+    """
+    return {
+        each.subscription_id: at if each.period_began is None else max(at, each.period_began)
+        for each in customer.subscriptions
+    }
+
+
+def _told_of_discounts(
+    customer: CustomerRecurring, event: InvoiceTaxRequested | InvoiceFinalized, at: datetime
+) -> CustomerRecurring:
+    """With the periods for which an invoice took discounts off. What waits for its tax has used them by then."""
+    if event.subscription_id is None or not event.discounts or not any(each.is_limited for each in customer.discounts):
         return customer
-    customer = _taxed(customer, _included(event), at)
-    if not event.discounts or not any(each.is_limited for each in customer.discounts):
-        return customer
+    invoiced = (event.subscription_id, *event.further_subscription_ids)
+    items = [
+        (each.subscription_id, item.price_id)
+        for each in customer.subscriptions
+        if each.subscription_id in invoiced
+        for item in each.items
+    ]
+    over = _over_by(customer, at)
     discounts = tuple(
-        _billed_with(each, event, customer, at) if each.is_limited else each for each in customer.discounts
+        billed_with(each, event.lines, items, over) if each.is_limited else each for each in customer.discounts
     )
     return replace(customer, discounts=discounts)
 
@@ -303,48 +278,22 @@ def _is_inclusive(line: InvoiceLine) -> bool:
     return line.tax_inclusive is True and line.price_id is not None and line.kind is not InvoiceLineKind.CREDIT
 
 
-def _billed_with(
-    held: HeldDiscount, event: InvoiceFinalized, customer: CustomerRecurring, at: datetime
-) -> HeldDiscount:
-    """The discount with the periods to come for which this invoice took it off."""
-    until: dict[str, datetime] = {}
-    for line in event.lines:
-        is_off = any(each.discount_id == held.discount_id for each in line.discounts)
-        if is_off and line.price_id is not None and line.period_end is not None and line.period_end > at:
-            until[line.price_id] = max(line.period_end, until.get(line.price_id, line.period_end))
-    if not until:
-        return held
-    invoiced = {event.subscription_id, *event.further_subscription_ids}
-    told = {
-        (each.subscription_id, item.price_id): until[item.price_id]
-        for each in customer.subscriptions
-        if each.subscription_id in invoiced
-        for item in each.items
-        if item.price_id in until
-    }
-    known = {(each.subscription_id, each.price_id): each.until for each in held.billed if each.until > at} | told
-    billed = tuple(
-        DiscountedPrice(subscription_id=subscription_id, price_id=price_id, until=end)
-        for (subscription_id, price_id), end in known.items()
-    )
-    return replace(held, billed=billed)
-
-
 def _discounted(customer: CustomerRecurring, subscription_id: str | None, at: datetime) -> CustomerRecurring:
     """With what a change of discounts makes of the subscription, or of all (None)."""
     if subscription_id is None:
         return _all_valued(customer, at)
+    over = _over_by(customer, at)
     for each in customer.subscriptions:
         if each.subscription_id == subscription_id:
-            return _valued(customer, each, at.date())
+            return _valued(customer, each, over[subscription_id].date())
     return customer
 
 
 def _all_valued(customer: CustomerRecurring, at: datetime) -> CustomerRecurring:
     """What is the customer's own changes no step of a subscription that is of a later day."""
-    latest = _latest_steps(customer)
+    latest, over = _latest_steps(customer), _over_by(customer, at)
     for each in customer.subscriptions:
-        day = at.date()
+        day = over[each.subscription_id].date()
         customer = _valued(customer, each, max(day, latest.get(each.subscription_id, day)))
     return customer
 
@@ -359,19 +308,7 @@ def _valued(customer: CustomerRecurring, subscription: RecurringSubscription, da
     amount = 0
     if subscription.is_counted:
         included = {each.tax_category: each.percent for each in customer.included_tax}
-        discounts = _discounts_of(subscription.subscription_id, customer.discounts)
+        discounts = discounts_of(customer.discounts, subscription.subscription_id)
         amount = monthly_revenue(subscription.items, discounts, included, subscription.rounding)
     steps = stepped(customer.steps, day, subscription.subscription_id, amount)
     return customer if steps is customer.steps else replace(customer, steps=steps)
-
-
-def _discounts_of(subscription_id: str, held: tuple[HeldDiscount, ...]) -> list[RecurringDiscount]:
-    found: list[RecurringDiscount] = []
-    for each in held:
-        if each.subscription_id not in {None, subscription_id}:
-            continue
-        prices = None
-        if each.is_used_up:
-            prices = frozenset(billed.price_id for billed in each.billed if billed.subscription_id == subscription_id)
-        found.append(RecurringDiscount(off=each.off, product_ids=each.product_ids, price_ids=prices))
-    return found

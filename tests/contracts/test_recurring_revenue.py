@@ -1,31 +1,61 @@
 """The report of recurring revenue says of any history what its subscriptions, read one by one, come to."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.discounts.computation import CouponDuration
+from domain.catalog.price import BillingTiming, CreatePrice
+from domain.customers.customer import CreateCustomer
+from domain.customers.tax_location import TaxLocation
+from domain.discounts.computation import CouponDuration, PercentOff
+from domain.discounts.coupon import CouponTerms, CreateCoupon
 from domain.discounts.discount import DISCOUNT, AttachedDiscount, DiscountEnd
+from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLineKind
+from domain.invoicing.remote_taxation import question_of
+from domain.invoicing.state import Invoice, WaitingFor
+from domain.invoicing.tax_request import FinalizeWithTax
+from domain.invoicing.usage_line import UsageSnapshot
+from domain.invoicing.usage_request import BillUsage, CountedUsage
+from domain.kernel.stream import Command
+from domain.metering.aggregation import Aggregation
+from domain.metering.meter import CreateMeter, MeterTerms
+from domain.pricing.models import PerUnit
+from domain.subscriptions.commands import CreateSubscription, RenewSubscription, RequestedCoupon
 from domain.subscriptions.recurring import COUNTED, RecurringDiscount, recurring_items, recurring_revenue
 from domain.subscriptions.recurring_customer import CustomerRecurring
+from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
-from domain.tax.settings import TAX_SETTINGS, TAX_SETTINGS_ID, TaxSettings
+from domain.tax.computation import TaxRate
+from domain.tax.remote import TaxCalculator
+from domain.tax.settings import (
+    TAX_SETTINGS,
+    TAX_SETTINGS_ID,
+    ChangeTaxSettings,
+    CreateTaxRate,
+    CreateTaxRegistration,
+    TaxSettings,
+)
 from infra.event_store.port import Recorded
 from projections.catalogue import BY_NAME
 from schemas.codec import decode_event
-from testing.histories import History
+from testing.examples.taxes import answer_to
+from testing.histories import START, USD, History
 from testing.random_histories import scramble
 from tests.contracts.test_read_models import TENANTS, Tables, in_one_go
 from tests.lengths import LENGTH
 
 Key = tuple[Any, ...]
+ACME = "acme"
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def customers_of(tables: Tables) -> Iterator[tuple[str, CustomerRecurring]]:
@@ -57,7 +87,7 @@ class Billing:
     """What a history's invoices and ends of discounts say, found by looking through all of it."""
 
     def __init__(self, history: History) -> None:
-        self.discounted: dict[Key, datetime] = {}
+        self.discounted: dict[Key, tuple[datetime, datetime]] = {}
         self.ended: dict[Key, Recorded] = {}
         self.begun: dict[Key, list[Recorded]] = defaultdict(list)
         self.included: dict[Key, dict[str | None, Decimal]] = defaultdict(dict)
@@ -67,6 +97,10 @@ class Billing:
                 case "invoice.finalized":
                     rates = history.state(event.tenant_id, TAX_SETTINGS, TAX_SETTINGS_ID)
                     self._invoiced(event.tenant_id, decode_event(event.payload), rates)
+                case "invoice.tax_requested":
+                    draft = history.state(event.tenant_id, INVOICE, event.stream_id)
+                    asked: Any = decode_event(event.payload)
+                    self._discounted(event.tenant_id, asked.lines, draft.subscription_ids)
                 case "discount.ended":
                     self.ended[place] = event
                 case "subscription.period_started":
@@ -82,11 +116,16 @@ class Billing:
                 shares = () if line.tax is None else line.tax.shares
                 percent = sum((known[share.rate_id] for share in shares), Decimal(0))
                 self.included[tenant_id, invoice.customer_id][line.tax_category] = percent
+        self._discounted(tenant_id, invoice.lines, (invoice.subscription_id, *invoice.further_subscription_ids))
+
+    def _discounted(self, tenant_id: str, lines: Iterable[Any], subscription_ids: Iterable[str | None]) -> None:
+        """The latest period of each price that is billed with a discount, whichever was said first."""
+        for line in lines:
             for each in line.discounts:
-                for subscription_id in (invoice.subscription_id, *invoice.further_subscription_ids):
+                for subscription_id in subscription_ids:
                     key = (tenant_id, each.discount_id, subscription_id, line.price_id)
-                    until = line.period_end or datetime.min.replace(tzinfo=UTC)
-                    self.discounted[key] = max(until, self.discounted.get(key, until))
+                    period = (line.period_start or NEVER, line.period_end or NEVER)
+                    self.discounted[key] = max(period, self.discounted.get(key, period))
 
     def held(self, tenant_id: str, discount: AttachedDiscount, subscription: Subscription) -> RecurringDiscount | None:
         """The discount as it counts for the subscription now."""
@@ -99,14 +138,14 @@ class Billing:
             return None
         ended = self.ended[tenant_id, discount.discount_id]
         begun = self.begun[tenant_id, subscription.subscription_id]
-        since = max([ended.effective_at, *(each.effective_at for each in begun if each.position > ended.position)])
+        since = max([ended.effective_at, *(each.effective_at for each in begun)])
         prices = {
             item.price_id
             for item in subscription.terms.items
-            for until in [
+            for period in [
                 self.discounted.get((tenant_id, discount.discount_id, subscription.subscription_id, item.price_id))
             ]
-            if until is not None and until > since
+            if period is not None and period[1] > since
         }
         return RecurringDiscount(off=off, product_ids=products, price_ids=frozenset(prices))
 
@@ -229,3 +268,101 @@ def test_some_histories_have_every_movement_and_discounts() -> None:
         kinds += check_sums(tables)
     assert {kind for (kind,) in kinds} == {"new", "expansion", "contraction", "churn", "reactivation"}
     assert discounted
+
+
+# --- discounts that are used up out of turn -------------------------------------------------------------------------
+
+
+class Scene:
+    """A tenant's customer in Germany, a coupon of a fifth off so many periods, and what their MRR came to."""
+
+    def __init__(self, periods: int) -> None:
+        self.history = History()
+        _, self.plan_id, self.price_id = self.history.catalogue(ACME)
+        self.do(CreateCustomer(customer_id="cus_1", currency="USD", tax_location=TaxLocation(country="DE")))
+        off = PercentOff(percent=Decimal(20))
+        terms = CouponTerms(name="Fifth", off=off, duration=CouponDuration.REPEATING, periods=periods)
+        self.do(CreateCoupon(coupon_id="coup_1", terms=terms))
+        self.subscription_id = self.history.new_id("sub_")
+
+    def do(self, command: Command) -> None:
+        """It must be accepted."""
+        before = self.history.refused
+        self.history.do(ACME, command)
+        assert self.history.refused == before, command
+
+    def subscribe(self, *further: str) -> None:
+        """To the price of 70.35, and to these, with the coupon."""
+        self.do(
+            CreateSubscription(
+                subscription_id=self.subscription_id,
+                customer_id="cus_1",
+                plan_id=self.plan_id,
+                items=tuple(RequestedItem(price_id=price_id) for price_id in (self.price_id, *further)),
+                coupons=(RequestedCoupon(coupon_id="coup_1", discount_id="disc_1"),),
+                collection=CollectionMethod.SEND_INVOICE,
+                trial_days=0,
+            )
+        )
+
+    def renew(self) -> None:
+        """At its boundary."""
+        self.history.now = self.history.state(ACME, SUBSCRIPTION, self.subscription_id).next_boundary
+        self.do(RenewSubscription(subscription_id=self.subscription_id))
+
+    def invoices(self) -> list[Invoice]:
+        """In the order in which they were begun."""
+        ids = dict.fromkeys(e.stream_id for e in self.history.events if e.stream_type == INVOICE.name)
+        return [self.history.state(ACME, INVOICE, each) for each in ids]
+
+    def steps(self) -> list[tuple[date, int]]:
+        """Of the one subscription, once all of it was checked."""
+        tables = in_one_go(self.history.events)
+        check_states(self.history, tables)
+        check_amounts(self.history, tables)
+        check_sums(tables)
+        ((_, customer),) = customers_of(tables)
+        return [(step.day, step.amount) for step in customer.steps]
+
+
+def test_a_discount_is_used_up_by_what_waits_for_its_tax() -> None:
+    """The invoice itself is finalized much later, of its own time."""
+    scene = Scene(periods=1)
+    scene.do(ChangeTaxSettings(seller_country="DE", calculator=TaxCalculator.REMOTE))
+    since = START.date()
+    vat = TaxRate(rate_id="txr_1", percent=Decimal(19), country="DE", kind="vat", valid_from=since)
+    scene.do(CreateTaxRate(rate=vat))
+    scene.do(CreateTaxRegistration(registration_id="txreg_1", country="DE", number="DE136695976", valid_from=since))
+    scene.subscribe()
+    (draft,) = scene.invoices()
+    assert draft.waiting_for is WaitingFor.TAX
+    discounted = (START.date(), 5_628)
+    assert scene.steps() == [discounted]
+    scene.renew()
+    begun = (scene.history.now.date(), 7_035)
+    assert scene.steps() == [discounted, begun]
+    answer = answer_to(question_of(draft), "19")
+    scene.do(FinalizeWithTax(invoice_id=draft.invoice_id, attempt=1, answer=answer))
+    assert scene.steps() == [discounted, begun]
+
+
+def test_a_discount_is_used_up_for_its_own_period_by_what_is_counted_late() -> None:
+    """The next period has begun by then, and has no discount any more."""
+    scene = Scene(periods=2)
+    terms = MeterTerms(value_property="amount")
+    scene.do(CreateMeter(meter_id="mtr_1", code="used", name="Used", aggregation=Aggregation.SUM, terms=terms))
+    used = PerUnit(currency=USD, unit_amount=Decimal(5))
+    arrears = BillingTiming.IN_ARREARS
+    scene.do(CreatePrice(price_id="price_used", plan_id=scene.plan_id, price=used, timing=arrears, meter_id="mtr_1"))
+    scene.subscribe("price_used")
+    scene.renew()
+    _, waiting = scene.invoices()
+    assert waiting.waiting_for is WaitingFor.USAGE
+    scene.renew()
+    discounted, begun = (START.date(), 5_628), (scene.history.now.date(), 7_035)
+    assert scene.steps() == [discounted]
+    (line,) = (line for line in waiting.lines if line.lacks_usage)
+    snapshot = UsageSnapshot(closing=1, partition=0, covers=9, sha256="ab" * 32, quantity=Fraction(3), events=3)
+    counted = CountedUsage(line_id=line.line_id, snapshot=snapshot)
+    scene.do(BillUsage(invoice_id=waiting.invoice_id, counted=(counted,)))
+    assert scene.steps() == [discounted, begun]
