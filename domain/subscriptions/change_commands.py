@@ -218,8 +218,8 @@ def _end_of(subscription: Subscription, terms: SubscriptionTerms) -> datetime:
     """When the last period is over of those in which something is to be another; of all, where their count is."""
     if terms.interval != subscription.terms.interval:
         return last_end(subscription)
-    after = {item.price_id: item.quantity for item in terms.items}
-    changed = (item for item in subscription.terms.items if after.get(item.price_id) != item.quantity)
+    after = {item.price_id: (item.quantity, item.interval) for item in terms.items}
+    changed = (item for item in subscription.terms.items if after.get(item.price_id) != (item.quantity, item.interval))
     periods = (running_period(subscription, item.interval) for item in changed)
     return max((period.end for period in periods if period is not None), default=subscription.next_period_at)
 

@@ -210,7 +210,7 @@ def change(
 
 
 def _item_by_item(gathered: _Gathering, terms: SubscriptionTerms, period_end: datetime) -> None:
-    """What is the same as before is left alone."""
+    """What is the same as before is left alone. An item that was sold anew by another interval is over, and begins."""
     subscription = gathered.subscription
     index = subscription.period_index + (gathered.at >= period_end)
     before = {item.price_id: item for item in subscription.terms.items}
@@ -220,11 +220,13 @@ def _item_by_item(gathered: _Gathering, terms: SubscriptionTerms, period_end: da
         if was is None:
             assert will_be is not None, "it is in one of the two"
             gathered.begun(will_be, index)
-        elif will_be is None or will_be.quantity != was.quantity:
+        elif will_be is None or (will_be.quantity, will_be.interval) != (was.quantity, was.interval):
+            goes_on = will_be if will_be is not None and will_be.interval == was.interval else None
             # An item of a longer interval that was to begin with a period to come has nothing to end.
-            if running_period(subscription, was.interval) is None:
-                continue
-            gathered.over(was, will_be)
+            if running_period(subscription, was.interval) is not None:
+                gathered.over(was, goes_on)
+            if will_be is not None and goes_on is None:
+                gathered.begun(will_be, index)
 
 
 def _all_over(gathered: _Gathering) -> None:

@@ -1,20 +1,25 @@
 """Prices of different intervals in one subscription: a year's fee beside what is billed by the month."""
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from domain.catalog.plan import ChangePlanTerms
 from domain.catalog.price import BillingTiming, CreatePrice
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionCancellationScheduled
+from domain.subscriptions.change import Proration
+from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
 from domain.subscriptions.running import LongerPeriod
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import IntervalsDoNotNest
+from testing.examples.pricing import per_unit
 from testing.examples.streams import (
     IN_ADVANCE,
     IN_ARREARS,
@@ -32,6 +37,7 @@ from testing.specification import NOW, Given, given
 
 MONTH, YEAR = Interval(IntervalUnit.MONTH), Interval(IntervalUnit.YEAR)
 QUARTER, HALF_YEAR = Interval(IntervalUnit.QUARTER), Interval(IntervalUnit.MONTH, 6)
+SEATS = id_of("price_", 20)
 DAY, WEEK, FORTNIGHT = Interval(IntervalUnit.DAY), Interval(IntervalUnit.WEEK), Interval(IntervalUnit.WEEK, 2)
 START, FEBRUARY, MARCH, NEXT_YEAR = NOW, utc("2026-02-28T10:00"), utc("2026-03-31T10:00"), utc("2027-01-31T10:00")
 
@@ -71,6 +77,10 @@ def catalogue(*sold: Sold, of_plan: Interval = MONTH, time_zone: str = "UTC", tr
 
 def price_id(nth: int) -> str:
     return id_of("price_", 10 + nth)
+
+
+def change(**facts: Any) -> ChangeSubscription:
+    return ChangeSubscription(subscription_id=SUBSCRIPTION_ID, **facts)
 
 
 def invoices(history: Given) -> list[InvoiceFinalized]:
@@ -161,6 +171,38 @@ def test_cancelled_at_once_each_interval_bills_what_was_used_of_its_own_period()
     history.when(cancel_now(), at=utc("2026-03-14T10:00"))  # 42 of 365 days, and 14 of the second month's 31
     used = [(line.amount.amount, line.period_start, line.kind) for line in invoices(history)[-1].lines]
     assert used == [(115, START, "prorated"), (452, FEBRUARY, "prorated")]
+
+
+@pytest.mark.parametrize("timing", BillingTiming)
+@pytest.mark.parametrize("quantity", [None, Decimal(3)])
+@pytest.mark.parametrize(("before", "after"), [(MONTH, YEAR), (YEAR, MONTH), (QUARTER, YEAR)])
+def test_a_price_sold_anew_by_another_interval_bills_what_taking_it_away_and_adding_it_does(
+    before: Interval, after: Interval, quantity: Decimal | None, timing: BillingTiming
+) -> None:
+    """Its plan's interval was changed, and the one beside it goes on being counted by the month."""
+    seats = CreatePrice(price_id=SEATS, plan_id=PLAN_ID, price=per_unit(500), timing=timing)
+    again = (ChangedItem(price_id=SEATS, quantity=quantity),)
+
+    def billed(*changes: ChangeSubscription) -> list[tuple[int, datetime | None, datetime | None]]:
+        history = catalogue(Sold(MONTH, IN_ADVANCE), of_plan=before)
+        history.and_then(seats, subscribe(SEATS, price_id(0)), ChangePlanTerms(plan_id=PLAN_ID, interval=after))
+        history.and_then(*changes, at=utc("2026-02-14T10:00")).and_then(renew(), at=utc("2028-02-28T10:00"))
+        return sorted(each for invoice in invoices(history) for each in shown(invoice))
+
+    at_once = change(items=again, remove=(SEATS,))
+    assert billed(at_once) == billed(change(remove=(SEATS,)), change(items=again))
+
+
+def test_a_price_sold_anew_by_a_longer_interval_with_the_periods_end_is_billed_from_there() -> None:
+    history = subscribed(Sold(None, IN_ADVANCE), Sold(MONTH, IN_ADVANCE))
+    history.and_then(ChangePlanTerms(plan_id=PLAN_ID, interval=YEAR))
+    again = (ChangedItem(price_id=price_id(0)),)
+    sold_anew = change(items=again, remove=(price_id(0),), proration=Proration.PERIOD_END)
+    history.and_then(sold_anew).and_then(renew(), at=FEBRUARY)
+    (rest, month) = sorted(shown(invoices(history)[-1]))
+    assert (rest[1:], month) == ((FEBRUARY, NEXT_YEAR), (1_001, FEBRUARY, MARCH))
+    history.and_then(renew(), at=NEXT_YEAR)
+    assert (1_000, NEXT_YEAR, utc("2028-01-31T10:00")) in shown(invoices(history)[-1])
 
 
 def test_a_week_that_begins_on_a_skipped_day_is_billed_with_the_day_after_it() -> None:
