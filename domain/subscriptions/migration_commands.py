@@ -189,7 +189,7 @@ def find_subscriptions(command: FindSubscriptions, streams: Streams, now: dateti
     migration = _running(streams, command.migration_id)
     if migration.is_found or command.after != migration.found_to:
         return Decision(now, [])
-    found = {each: standing(migration, SUBSCRIPTION.of(streams, each), streams) for each in command.candidates}
+    found = {each: _stands(each, command, migration, streams) for each in command.candidates}
     event = PlanMigrationSubscriptionsFound(
         migration_id=migration.migration_id,
         subscription_ids=tuple(each for each, stands in found.items() if stands is Standing.BEHIND),
@@ -198,6 +198,19 @@ def find_subscriptions(command: FindSubscriptions, streams: Streams, now: dateti
         is_last=command.is_last,
     )
     return Decision(now, [PLAN_MIGRATION.change(event)])
+
+
+def _stands(subscription_id: str, command: FindSubscriptions, migration: PlanMigration, streams: Streams) -> Standing:
+    """One that was transferred since the candidates were read stands where the one that goes on does, unless that is
+    looked at by itself.
+    """
+    subscription = SUBSCRIPTION.of(streams, subscription_id)
+    while (to := subscription.transferred_to) is not None:
+        comes_later = not command.is_last and to > command.candidates[-1]
+        if comes_later or to in command.candidates:
+            return Standing.OUTSIDE
+        subscription = SUBSCRIPTION.of(streams, to)
+    return standing(migration, subscription, streams)
 
 
 def move_subscription(command: MoveSubscription, streams: Streams, now: datetime) -> Decision:

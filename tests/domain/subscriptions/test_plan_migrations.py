@@ -18,7 +18,13 @@ from domain.kernel.stream import Command, WorkKind
 from domain.kernel.tenant_mode import TenantMode
 from domain.pricing.models import Flat, PerUnit
 from domain.subscriptions.cancel_commands import CancelSubscription
-from domain.subscriptions.change import ChangeNotAhead, ContradictoryChange, Proration
+from domain.subscriptions.change import (
+    ChangeNotAhead,
+    ContradictoryChange,
+    Proration,
+    SubscriptionChanged,
+    SubscriptionChangeScheduled,
+)
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
 from domain.subscriptions.migration import (
     ContradictoryReplacement,
@@ -35,6 +41,7 @@ from domain.subscriptions.migration_commands import (
     RefuseMove,
     TakeBackMove,
 )
+from domain.subscriptions.migration_move import MoveOutcome
 from domain.subscriptions.pause_commands import PauseSubscription, SuspendSubscription
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.state import Subscription
@@ -566,6 +573,44 @@ def test_what_it_has_scheduled_goes_on_with_a_transfer_and_is_taken_back_there()
     scene.and_then(CANCEL)
     assert counts(run(scene)) == {"total": 1, "taken_back": 1}
     assert of(scene, SECOND).scheduled is None
+
+
+@pytest.mark.parametrize("proration", [Proration.INVOICE_NOW, Proration.PERIOD_END])
+def test_what_is_transferred_while_they_are_found_is_changed_once(proration: Proration) -> None:
+    """It is found by both ids: under the second one it is there already."""
+    scene = subscribed().and_then(NEW_VERSION, migrate(proration=proration))
+    finding = steps(scene.books, NOW, page=1)
+    next(finding)
+    transferred(scene)
+    before = len(scene.books.log)
+    for _ in finding:
+        pass
+    outcome = "moved" if proration is Proration.INVOICE_NOW else "scheduled"
+    assert counts(migration_of(scene.books)) == {"total": 2, outcome: 1, "already_there": 1}
+    changes = [type(each.event) for each in scene.books.log[before:]]
+    assert changes.count(SubscriptionChanged) + changes.count(SubscriptionChangeScheduled) == 1
+    if proration is Proration.PERIOD_END:
+        scene.and_then(CANCEL)
+        assert counts(run(scene)) == {"total": 2, "taken_back": 1, "already_there": 1}
+        assert of(scene, SECOND).scheduled is None
+
+
+def test_what_is_transferred_between_the_look_and_its_decision_is_not_missed() -> None:
+    """The candidates were read before, so the one that goes on is not among them."""
+    scene = subscribed().and_then(NEW_VERSION, migrate())
+    transferred(scene)
+    scene.and_then(FindSubscriptions(migration_id=MIGRATION_ID, after="", candidates=(SUBSCRIPTION_ID,), is_last=True))
+    assert counts(run(scene)) == {"total": 1, "moved": 1}
+    assert of(scene, SECOND).terms.plan_version == 2
+
+
+def test_what_is_transferred_then_is_left_to_the_page_on_which_it_goes_on() -> None:
+    scene = subscribed().and_then(NEW_VERSION, migrate())
+    transferred(scene)
+    looked = FindSubscriptions(migration_id=MIGRATION_ID, after="", candidates=(SUBSCRIPTION_ID,), is_last=False)
+    scene.and_then(looked)
+    assert counts(run(scene)) == {"total": 1, "moved": 1}
+    assert outcome_of(scene, SECOND).outcome is MoveOutcome.MOVED
 
 
 @pytest.mark.parametrize("is_passed", [True, False])
