@@ -21,6 +21,8 @@ from api.http.principal import Principal
 from api.http.problems import (
     BUSY,
     ERASED,
+    KEY_REUSED,
+    PARTLY_DONE,
     Problem,
     refusal_reply,
     retry_after,
@@ -53,6 +55,12 @@ from infra.event_store.port import (
 from infra.event_store.storage import PersonKeyMismatch
 
 ParamOf = Callable[[Refusal], str | None]
+_KNOWN: Final = """
+SELECT request_hash, answer, answer_person_id, position FROM log.command_results
+WHERE tenant_id = $1 AND idempotency_key = $2 AND answer IS NOT NULL
+"""
+_SAYS_ALL: Final = frozenset({BUSY, KEY_REUSED, PARTLY_DONE})
+"""Problems behind which nobody looks for an answer: too many ask, or the log was asked."""
 PERSON_TRIES: Final = 30
 """Times a command is made anew because another changed what the vault has of its person meanwhile."""
 
@@ -130,6 +138,30 @@ class CommandEndpoint(Endpoint):
         return dry_run_reply(rendered.reply, come_to.events, call.principal)
 
     async def _execute(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
+        """Do it. A repeat has the answer of what was done, also where what holds by now would keep it from the log."""
+        try:
+            return await self._done(call, key, request_hash, body, sent)
+        except (Problem, Refusal) as error:
+            known = await self._known(call, key, request_hash) if _may_be_known(error) else None
+            if known is None:
+                raise
+            return known
+
+    async def _known(self, call: Call, key: str, request_hash: bytes) -> Reply | None:
+        """The answer that the log has for the key. Raises the 422 of a key that came with another request."""
+        async with self._parts.reader.of(call.tenant_id) as connection:
+            row = await connection.fetchrow(_KNOWN, call.tenant_id, call.stored_key(key))
+            if row is None:
+                return None
+            if row["request_hash"] != request_hash:
+                raise Problem(KEY_REUSED, param="Idempotency-Key")
+            answer = Answer(row["answer"], row["answer_person_id"])
+            stored = await self._parts.vault.open_answer(connection, call.tenant_id, key, answer)
+        if stored is None:
+            raise Problem(ERASED)
+        return _shown_to(call.principal, _replayed(from_stored(stored).reply), row["position"])
+
+    async def _done(self, call: Call, key: str, request_hash: bytes, body: Body, sent: object) -> Reply:
         param_of = self._param_of(call, body, sent)
         intention = await self._intention(call, body, param_of)
         if intention.beforehand is not None:
@@ -142,10 +174,7 @@ class CommandEndpoint(Endpoint):
             reply = await self._recorded(call, key, outcome, rendered)
         else:
             rendered.was_recorded()
-        if call.principal.masked:
-            reply = masked_reply(reply)
-        position: Header = (b"ledger-position", str(outcome.position).encode())
-        return reply._replace(headers=(*reply.headers, position))
+        return _shown_to(call.principal, reply, outcome.position)
 
     async def _recorded(self, call: Call, key: str, outcome: Outcome, rendered: "Rendered") -> Reply:
         assert outcome.answer is not None, "commands of the API are stored with their answers"
@@ -157,8 +186,25 @@ class CommandEndpoint(Endpoint):
         if found.mark == rendered.mark:
             rendered.was_recorded()
             return rendered.shown(found.reply)
-        metrics.REPLAYED.inc()
-        return found.reply._replace(headers=(*found.reply.headers, REPLAYED))
+        return _replayed(found.reply)
+
+
+def _may_be_known(error: Problem | Refusal) -> bool:
+    """Whether what was not done now may have been done before. Whoever may not ask is shown no answer either."""
+    return isinstance(error, Refusal) or (error.kind.status not in {401, 403} and error.kind not in _SAYS_ALL)
+
+
+def _replayed(reply: Reply) -> Reply:
+    metrics.REPLAYED.inc()
+    return reply._replace(headers=(*reply.headers, REPLAYED))
+
+
+def _shown_to(principal: Principal, reply: Reply, position: int) -> Reply:
+    """With where the log had come to; without personal data for whoever may not see them."""
+    if principal.masked:
+        reply = masked_reply(reply)
+    told: Header = (b"ledger-position", str(position).encode())
+    return reply._replace(headers=(*reply.headers, told))
 
 
 async def _with_its_person(do: Callable[[], Awaitable[Reply]]) -> Reply:

@@ -300,3 +300,29 @@ async def test_an_address_says_its_region_where_the_tenants_taxes_are_by_region(
     assert [(each["jurisdiction"], each["tax"]["amount"]) for each in invoice["tax"]["totals"]] == [("US-CA", 725)]
     await client.made("/v1/customers", {**nowhere, "address": {"country": "CA"}})
     await client.made("/v1/customers", {"currency": "EUR", "address": {"city": "Los Angeles"}})
+
+
+async def test_a_repeat_has_its_answer_whatever_the_table_asks_for_by_now(client: Client) -> None:
+    """Under the same key nothing is decided again, and nothing is checked before that either."""
+    await established(client, "ES")
+    path, body = "/v1/customers", {"currency": "EUR", "address": {"country": "ES"}}
+    first = await client.post(path, body, idempotency_key="made")
+    place = f"{path}/{first.json()['id']}"
+    moved = await client.send("PATCH", place, {"address": {"country": "ES"}}, idempotency_key="moved")
+    together = {"mode": "all", "commands": [{"idempotency_key": f"{nth}", "path": path, "body": body} for nth in "ab"]}
+    both = await client.post("/v1/commands", together, idempotency_key="both")
+    assert [each.status_code for each in (first, moved, both)] == [201, 200, 200], both.text
+    await rate(client, "ES", "7", region="CN")
+    for before, again in (
+        (first, await client.post(path, body, idempotency_key="made")),
+        (moved, await client.send("PATCH", place, {"address": {"country": "ES"}}, idempotency_key="moved")),
+    ):
+        assert (again.status_code, again.content) == (before.status_code, before.content)
+        assert again.headers["idempotent-replayed"] == "true"
+        assert again.headers["ledger-position"] == before.headers["ledger-position"]
+    repeated = await client.post("/v1/commands", together, idempotency_key="both")
+    assert [each["answer"] for each in repeated.json()["data"]] == [each["answer"] for each in both.json()["data"]]
+    other = await client.post(path, {**body, "name": "Ada"}, idempotency_key="made")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    fresh = await client.post(path, body, idempotency_key="new")
+    assert fresh.json()["errors"][0]["code"] == "region_missing"
