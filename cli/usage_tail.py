@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
 from usage.wire import MalformedUsage, WireEvent, decode, tenant_of, topic_of
 
@@ -32,6 +33,7 @@ async def tail_events(
     """
     topic = topic_of(settings.kafka.topic_prefix)
     places = [TopicPartition(topic, number) for number in range(settings.usage.partitions)]
+    tolerate_unreadable_batches()
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:

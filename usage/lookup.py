@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from infra.database import Pool
+from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import KafkaSettings, UsageSettings
 from usage.aggregation.dedupe import id_hash, id_prefix
 from usage.wire import EVENT, VOID, MalformedUsage, WireEvent, decode, partition_of_customer, tenant_of, topic_of
@@ -69,6 +70,7 @@ class CountedEvents:
         if self._kafka.bootstrap is None:
             raise CannotLook("no brokers are named")
         place = TopicPartition(topic_of(self._kafka.topic_prefix), partition)
+        tolerate_unreadable_batches()
         consumer = AIOKafkaConsumer(bootstrap_servers=self._kafka.bootstrap, enable_auto_commit=False)
         await consumer.start()
         try:

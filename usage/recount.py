@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.database import Connection
+from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
 from usage.aggregation import store
 from usage.aggregation.fold import BUCKET_US, Closed, ClosingKey, Folded, PartitionState, fold, read
@@ -154,6 +155,7 @@ async def count(
         [*((each.from_offset, 0, each) for each in adoptions), *((each[0], 1, each) for each in closings)],
         key=lambda each: each[:2],
     )
+    tolerate_unreadable_batches()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         group_id=None,

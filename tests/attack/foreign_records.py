@@ -1,7 +1,7 @@
 """Records that nobody should write to our topics, and a client that writes them all the same."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -145,13 +145,18 @@ async def read_all(kafka: KafkaServer, topic: str, partitions: int) -> list[Writ
 
 async def write_unreadable(kafka: KafkaServer, topic: str, partition: int) -> None:
     """Write a batch that the client raises for: its header's name is no text."""
-    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+    await write_batch(kafka.bootstrap, topic, partition, unreadable)
+
+
+async def write_batch(bootstrap: str, topic: str, partition: int, spoil: Callable[[bytes], bytes]) -> None:
+    """Write what is made of a batch of one small record."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
     await producer.start()
     try:
         batch = producer.create_batch()
         batch.append(key=b"k", value=b"v", timestamp=None, headers=[(HEADER_NAME.decode(), b"")])
         batch.close()
-        batch._buffer = bytearray(unreadable(bytes(batch._build())))
+        batch._buffer = bytearray(spoil(bytes(batch._build())))
         acknowledged = await producer.send_batch(batch, topic, partition=partition)
         await acknowledged
     finally:

@@ -4,6 +4,7 @@ import gzip
 import importlib
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cramjam
@@ -27,6 +28,7 @@ from infra.kafka.unreadable import (
 from tests.attack.foreign_records import HEADER_NAME, unreadable
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
+ROOT = Path(__file__).parents[2]
 HEAD_BYTES = 61
 """Of a batch, before its records."""
 TOO_MUCH = bytes(UNPACKED_BYTES_MAX + 1)
@@ -118,6 +120,14 @@ def test_a_batch_is_unpacked_up_to_its_bound(codec: int, unpack: Callable[[bytes
     assert len(unpack(PACKS[codec](TOO_MUCH[1:]))) == UNPACKED_BYTES_MAX
     with pytest.raises(Exception, match=r"more than|whole buffer"):
         unpack(PACKS[codec](TOO_MUCH))
+
+
+def test_whatever_polls_a_topic_tolerates_them() -> None:
+    """Or a batch that nobody can read holds it up for ever."""
+    folders = ("api", "cli", "host", "infra", "processors", "projections", "usage")
+    polls = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if ".getmany(" in path.read_text()]
+    assert len(polls) > 3
+    assert [path.name for path in polls if "tolerate_unreadable_batches()" not in path.read_text()] == []
 
 
 def _read(fetched: bytes) -> list[Any]:
