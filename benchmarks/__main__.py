@@ -31,6 +31,7 @@ SUITES: Final = (
     "http",
     "usage_ingest",
     "usage_aggregate",
+    "entitlement_check",
     "log_ins",
     "renewal_run",
     "invoice_wire",

@@ -98,7 +98,7 @@ async def _rows(target: Target) -> list[Row]:
         headers=authorization,
         body=None,
     )
-    async with _ceiling() as port:
+    async with ceiling() as port:
         bare_post = await _climb(replace(post, host="127.0.0.1", port=port), CEILING_RATES)
         bare_get = await _climb(replace(get, host="127.0.0.1", port=port), CEILING_RATES)
     ours_get = await _climb(get, GET_RATES)
@@ -141,8 +141,8 @@ def _held(measured: Measured) -> bool:
 
 def _row(name: str, unit: str, ours: Sequence[Measured], bare: Sequence[Measured]) -> Row:
     best, ceiling = _best(ours), _best(bare)
-    steps = [f"{each.asked_per_s:.0f}/s: {_latencies(each)}, {each.failed} failed" for each in ours]
-    bare_steps = [f"{each.asked_per_s:.0f}/s: {_latencies(each)}" for each in bare]
+    steps = [f"{each.asked_per_s:.0f}/s: {latencies(each)}, {each.failed} failed" for each in ours]
+    bare_steps = [f"{each.asked_per_s:.0f}/s: {latencies(each)}" for each in bare]
     notes = "; ".join(steps) + " | bare FastAPI: " + "; ".join(bare_steps)
     ratio = round(best.done_per_s / ceiling.done_per_s, 2)
     return Row(name, best.done_per_s, unit, {"bare-fastapi": ratio}, notes)
@@ -153,7 +153,8 @@ def _best(found: Sequence[Measured]) -> Measured:
     return held[-1] if held else found[0]
 
 
-def _latencies(measured: Measured) -> str:
+def latencies(measured: Measured) -> str:
+    """As the notes of a row tell them."""
     return f"p50 {measured.p50_ms} p95 {measured.p95_ms} p99 {measured.p99_ms} ms"
 
 
@@ -213,7 +214,8 @@ async def _visible(client: Client, customer: str, method: str) -> Row:
 
 
 @contextlib.asynccontextmanager
-async def _ceiling() -> AsyncIterator[int]:
+async def ceiling() -> AsyncIterator[int]:
+    """The port of the bare framework."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.http_ceiling", str(port))
     try:

@@ -231,7 +231,11 @@ def plan(shown: Row) -> Iterator[Row]:
         "created_at": at(shown["created"]),
         "archived_at": at(shown["archived_at"]),
         "deleted_at": at(shown["deleted_at"]),
-        **{name: shown[name] for name in ("name", "trial_days", "features", "version", "metadata")},
+        "features": [
+            {"key": each["key"], "limit": each["limit"], "meter_id": each["meter"], "limit_kind": each["limit_kind"]}
+            for each in shown["features"]
+        ],
+        **{name: shown[name] for name in ("name", "trial_days", "version", "metadata")},
     }
 
 

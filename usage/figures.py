@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Final, NamedTuple, TypeAlias
 
 from domain.metering.aggregation import ZERO, Aggregation, PartialAggregate, Tally, Window, level_at, quantity_of
-from usage.partials import EPOCH, MICROSECOND, Connection, MeteredSeries, start_of, units
+from usage.partials import EPOCH, MICROSECOND, MeteredSeries, Queries, start_of, units
 
 Place: TypeAlias = tuple[int, int]
 """A part and a window, both counted from zero."""
@@ -67,7 +67,7 @@ NOTHING: Final = Figure(ZERO, 0)
 
 
 async def figures(
-    connection: Connection,
+    connection: Queries,
     parts: Sequence[Sequence[MeteredSeries]],
     starts: Sequence[int],
     end: int,
@@ -103,7 +103,7 @@ async def figures(
 
 
 async def _held(
-    connection: Connection, placed: tuple[list[bytes], list[int], list[int], int], held_until: datetime
+    connection: Queries, placed: tuple[list[bytes], list[int], list[int], int], held_until: datetime
 ) -> dict[Place, Decimal | Fraction]:
     """Levels by the time that they were held, in every window of every part."""
     _, of, starts, end = placed

@@ -1,9 +1,9 @@
 """Rows of usage as the domain's partial aggregates, from which figures are made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -12,6 +12,15 @@ from domain.kernel.rounding import EXACT
 from domain.metering.aggregation import Aggregation, PartialAggregate, Tally
 from usage.aggregation.fold import BUCKET_US
 from usage.aggregation.meters import MeterVersion, version_from
+
+
+class Queries(Protocol):
+    """A connection that queries run on."""
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Any]: ...
+    async def fetchrow(self, query: str, *args: object) -> Any: ...
+    async def fetchval(self, query: str, *args: object) -> Any: ...
+
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
@@ -77,7 +86,7 @@ def start_of(bucket: int) -> datetime:
 
 
 async def series_of_customer(
-    connection: Connection, tenant_id: str, customer_id: str, meter_ids: Iterable[str]
+    connection: Queries, tenant_id: str, customer_id: str, meter_ids: Iterable[str]
 ) -> list[MeteredSeries]:
     """What is summed of a customer by these meters."""
     rows = await connection.fetch(_SERIES, tenant_id, customer_id, list(meter_ids))

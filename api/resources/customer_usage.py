@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from api.http.call import Call
+from api.http.customer_time import customer_now
 from api.http.fields import Day, MeterId
 from api.http.listing import Limit, ListResource, Parameters, list_example, list_resource, page_limit
 from api.http.problems import FieldError, invalid
@@ -28,7 +29,6 @@ from api.resources.meters import CODE_PATTERN
 from api.resources.report_periods import check_days
 from api.resources.usage_events import USAGE_EVENTS
 from domain.customers.customer import Customer, CustomerNotFound
-from domain.customers.test_clock import TEST_CLOCK
 from domain.kernel.billing_period import local_date_of
 from domain.kernel.identifiers import METER as METER_PREFIX
 from domain.kernel.identifiers import is_id
@@ -38,7 +38,7 @@ from domain.metering.usage_window import WindowLength, days_window, month_window
 from domain.subscriptions.state import Subscription
 from projections.billing_settings import billing_settings
 from projections.current import current
-from projections.models import meters, subscriptions, test_clocks
+from projections.models import meters, subscriptions
 from projections.read_model import Projection
 from projections.reading import Reader
 from usage.figures import Figure
@@ -182,13 +182,10 @@ async def _scene(call: Call, asked: UsageParameters) -> _Scene:
         customer: Customer = (await CUSTOMERS.row(call, connection, customer_id)).state
         bills = await subscriptions.billing_usage(connection, call.tenant_id, customer_id)
         used = await meters_used(connection, call.tenant_id, customer_id)
-    now, time_zone = call.parts.identity.clock(), customer.time_zone
-    async with call.parts.reader.of(call.tenant_id) as reader:  # a customer sees neither settings nor clocks
-        if asked.zone is UsageZone.SELLER:
+    now, time_zone = await customer_now(call, customer), customer.time_zone
+    if asked.zone is UsageZone.SELLER:
+        async with call.parts.reader.of(call.tenant_id) as reader:  # a customer does not see the settings
             time_zone = (await billing_settings(reader, call.tenant_id)).time_zone
-        if customer.test_clock_id is not None:
-            clock = await current(reader, test_clocks.TABLE, TEST_CLOCK, call.tenant_id, customer.test_clock_id)
-            now = now if clock is None else clock.state.frozen_at
     partition = partition_of_customer(call.tenant_id, customer_id, call.parts.settings.usage.partitions)
     if call.parts.freshness is not None:
         await call.parts.freshness.look(partition)

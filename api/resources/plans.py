@@ -8,14 +8,14 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.changes import Change, Kept
-from api.http.fields import MAX_AMOUNT, Body, Line, New, NoBody, PlanId, ProductId
+from api.http.fields import MAX_AMOUNT, Body, Line, MeterId, New, NoBody, PlanId, ProductId
 from api.http.listing import (
     CreatedParameters,
 )
 from api.http.operations import Intention
 from api.http.resource import Resource
 from api.http.validation import form
-from domain.catalog.feature import MAX_FEATURES, Feature, InvalidFeatures
+from domain.catalog.feature import MAX_FEATURES, Feature, InvalidFeatures, LimitKind
 from domain.catalog.plan import (
     MAX_TRIAL_DAYS,
     PLAN,
@@ -35,6 +35,7 @@ from domain.identity.permissions import Permission
 from domain.kernel.billing_period import MAX_INTERVAL_COUNT, Interval, IntervalUnit
 from domain.kernel.identifiers import PLAN as PREFIX
 from domain.kernel.unchanged import Unchanged
+from domain.metering.meter import MeterIsArchived, MeterNotFound
 from infra.ids import new_id
 from projections.models import plans as read
 
@@ -74,29 +75,41 @@ FeatureKey: TypeAlias = Annotated[
 
 
 class FeatureBody(Body):
-    """What customers of the plan may have: up to a limit, or as much as they like where it is null."""
+    """What customers of the plan may have: up to a limit, or as much as they like where it is null. With a meter the
+    limit is of what that counts of a customer in a period.
+    """
 
     key: Annotated[FeatureKey, Field(examples=["seats"])]
     limit: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | None = None
+    meter: Annotated[MeterId | None, Field(description="What counts up to the limit, in the meter's unit.")] = None
+    limit_kind: Annotated[
+        LimitKind,
+        Field(strict=False, description="Whether the feature is granted beyond a limit of a meter: `soft` is."),
+    ] = LimitKind.HARD
 
     @property
     def value(self) -> Feature:
-        return Feature(key=self.key, limit=self.limit)
+        return Feature(key=self.key, limit=self.limit, meter_id=self.meter, limit_kind=self.limit_kind)
 
 
 Features: TypeAlias = Annotated[tuple[FeatureBody, ...], Field(max_length=MAX_FEATURES)]
 
 
 class FeatureResource(TypedDict):
-    """What customers may have; null has no limit."""
+    """What customers may have; null has no limit. `limit_kind` says whether a meter's limit ends it."""
 
     key: str
     limit: int | None
+    meter: str | None
+    limit_kind: LimitKind
 
 
 def feature_resources(features: tuple[Feature, ...]) -> list[FeatureResource]:
     """Features as they are answered."""
-    return [{"key": feature.key, "limit": feature.limit} for feature in features]
+    return [
+        {"key": each.key, "limit": each.limit, "meter": each.meter_id, "limit_kind": each.limit_kind}
+        for each in features
+    ]
 
 
 class NewPlan(New):
@@ -171,7 +184,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "name": "Team, monthly",
     "interval": {"unit": "month", "count": 1},
     "trial_days": 14,
-    "features": [{"key": "seats", "limit": 10}],
+    "features": [{"key": "seats", "limit": 10, "meter": None, "limit_kind": "hard"}],
     "add_on": False,
     "version": 1,
     "active": True,
@@ -200,7 +213,15 @@ PLANS: Final = Resource(
 @PLANS.creates(
     body=NewPlan,
     body_example={name: EXAMPLE[name] for name in ("product", "name", "interval", "trial_days", "features")},
-    refusals=(ProductNotFound, ProductIsArchived, TrialTooLong, AddOnHasNoTrial, InvalidFeatures),
+    refusals=(
+        ProductNotFound,
+        ProductIsArchived,
+        TrialTooLong,
+        AddOnHasNoTrial,
+        InvalidFeatures,
+        MeterNotFound,
+        MeterIsArchived,
+    ),
 )
 async def create_plan(_call: Call, body: NewPlan) -> Intention:
     """Create a plan of a product.
@@ -231,7 +252,7 @@ async def create_plan(_call: Call, body: NewPlan) -> Intention:
     body=PlanChange,
     body_example={"trial_days": 30},
     example={"trial_days": 30, "version": 2},
-    refusals=(PlanIsArchived, TrialTooLong, AddOnHasNoTrial, InvalidFeatures),
+    refusals=(PlanIsArchived, TrialTooLong, AddOnHasNoTrial, InvalidFeatures, MeterNotFound, MeterIsArchived),
 )
 async def update_plan(call: Call, body: PlanChange) -> Intention:
     """Change a plan's terms, which makes a new version for new subscriptions; metadata alone does not.

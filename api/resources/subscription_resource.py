@@ -242,7 +242,7 @@ EXAMPLE: Final[dict[str, object]] = {
             "current_period_end": "2026-01-31T23:00:00Z",
         }
     ],
-    "features": [{"key": "seats", "limit": 10}],
+    "features": [{"key": "seats", "limit": 10, "meter": None, "limit_kind": "hard"}],
     "interval": {"unit": "month", "count": 1},
     "currency": "EUR",
     "time_zone": "Europe/Berlin",

@@ -6,6 +6,7 @@ from typing import Final
 
 from domain.catalog import plan as plans
 from domain.catalog import product as products
+from domain.catalog.feature import check_meters
 from domain.catalog.plan import (
     PLAN,
     ArchivePlan,
@@ -99,10 +100,11 @@ def delete_product(command: DeleteProduct, streams: Streams, now: datetime) -> D
 
 
 def create_plan(command: CreatePlan, streams: Streams, now: datetime) -> Decision:
-    """A new plan needs a product that is on sale."""
+    """A new plan needs a product that is on sale, and the meters that its features name."""
     products.on_sale(streams, command.product_id)
     PLAN.check_new(streams, command.plan_id)
     check_terms(command.terms, is_add_on=command.is_add_on)
+    check_meters(command.terms.features, streams)
     created = PlanCreated(
         plan_id=command.plan_id,
         product_id=command.product_id,
@@ -126,6 +128,8 @@ def change_plan_terms(command: ChangePlanTerms, streams: Streams, now: datetime)
     check_terms(terms, is_add_on=plan.is_add_on)
     if terms == plan.terms:
         return Decision(now, [])
+    if terms.features != plan.terms.features:
+        check_meters(terms.features, streams)
     added = PlanVersionAdded(plan_id=command.plan_id, version=plan.version + 1, terms=terms)
     return Decision(now, [PLAN.change(added)])
 

@@ -77,7 +77,11 @@ PLANS: Final = Report(
         *interval("r.terms -> 'interval'"),
         integer("trial_days", "How long a trial is.", "(r.terms ->> 'trial_days')::bigint"),
         flag("is_add_on", "Whether it is sold beside other plans, and not by itself."),
-        json("features", "What its customers may have, and how much of it.", "r.terms -> 'features'"),
+        json(
+            "features",
+            "What its customers may have, how much, and what counts that.",
+            "r.terms -> 'features'",
+        ),
         integer("version", "Rises by one with every change; a subscription keeps its own."),
         METADATA,
         _CREATED,

@@ -153,7 +153,10 @@ SAMPLES: Final[Mapping[str, Sample]] = {
             "name": "Yearly",
             "interval": {"unit": "year", "count": 1},
             "trial_days": 30,
-            "features": [{"key": "seats", "limit": 20}, {"key": "audit_log", "limit": None}],
+            "features": [
+                {"key": "seats", "limit": 20, "meter": None, "limit_kind": "hard"},
+                {"key": "audit_log", "limit": None, "meter": None, "limit_kind": "hard"},
+            ],
         }
         | OTHER,
     ),

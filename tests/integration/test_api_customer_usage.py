@@ -1,7 +1,6 @@
 """What a customer has used, through the API: by meter, window and group, as it is counted, and what it comes to."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,104 +8,22 @@ from typing import Any
 import pytest
 
 from domain.identity.browser import PORTAL_COOKIE
-from testing.api_client import Api, Client, project
 from testing.people import Browser
 from testing.projection_stack import until
 from testing.services import FreshDatabase, KafkaServer
 from tests.integration.usage_scene import counting_api
-
-PARTITIONS = 2
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-STARTED = TODAY - timedelta(days=10)
-"""So long ago that events of its days are still taken."""
-TIERS = [{"up_to": 10, "unit_amount": "100"}, {"up_to": None, "unit_amount": "50"}]
-
-
-@dataclass
-class Scene:
-    """A tenant whose meter of gigabytes is billed by tiers, and sent usage is counted."""
-
-    api: Api
-    client: Client
-    sent: int = 0
-
-    async def meter(self, code: str, aggregation: str = "sum", **facts: Any) -> str:
-        value = {} if aggregation in {"count", "unique"} else {"value_property": "gb"}
-        made = {"code": code, "name": code.title(), "aggregation": aggregation, **value, **facts}
-        return str((await self.client.made("/v1/meters", made))["id"])
-
-    async def customer(self, time_zone: str = "UTC") -> str:
-        return str((await self.client.made("/v1/customers", {"currency": "EUR", "time_zone": time_zone}))["id"])
-
-    async def subscribed(self, customer: str, meter: str) -> str:
-        product = await self.client.made("/v1/products", {"name": "Network"})
-        interval = {"unit": "month", "count": 1}
-        plan = await self.client.made("/v1/plans", {"product": product["id"], "name": "Network", "interval": interval})
-        model = {"type": "graduated", "currency": "EUR", "tiers": TIERS}
-        price = {"plan": plan["id"], "timing": "in_arrears", "meter": meter, "model": model}
-        items = [{"price": (await self.client.made("/v1/prices", price))["id"]}]
-        order = {"customer": customer, "plan": plan["id"], "items": items, "collection_method": "send_invoice"}
-        made = await self.client.made("/v1/subscriptions", {**order, "starts_at": STARTED.isoformat()})
-        await project(self.api.database, self.api.parts.settings)
-        return str(made["id"])
-
-    async def used(self, customer: str, meter: str, *used: tuple[datetime, object], **properties: str) -> None:
-        """Send events of so many gigabytes, and wait until they are counted: the API says so itself."""
-        events = []
-        for at, value in used:
-            self.sent += 1
-            facts = {"id": f"e{self.sent}", "meter": meter, "customer": customer, "timestamp": at.isoformat()}
-            events.append({**facts, "properties": {"gb": value, **properties}})
-
-        async def taken() -> bool:
-            answer = await self.client.post("/v1/usage/events", events)
-            return answer.status_code == 202 and answer.json()["errors"] == []
-
-        await until(taken, what="the events to be taken")
-        accepted_at = datetime.now(UTC)
-
-        async def counted() -> bool:
-            shown = (await self.shown(customer, meter))["counted_until"]
-            return shown is not None and datetime.fromisoformat(shown) >= accepted_at
-
-        await until(counted, what="the events to be counted")
-
-    async def shown(self, customer: str, meter: str, query: str = "") -> dict[str, Any]:
-        return await self.found(f"/v1/customers/{customer}/usage/{meter}{query}")
-
-    async def listed(self, customer: str, query: str = "") -> dict[str, Any]:
-        return await self.found(f"/v1/customers/{customer}/usage{query}")
-
-    async def found(self, path: str) -> dict[str, Any]:
-        answer = await self.client.get(path)
-        assert answer.status_code == 200, answer.text
-        told: dict[str, Any] = answer.json()
-        return told
+from tests.integration.usage_shop import PARTITIONS, STARTED, UsageShop, at, quantities, utc
 
 
 @pytest.fixture
 async def scene(
     database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[UsageShop]:
     async with counting_api(database, kafka_server, topic_prefix, tmp_path, partitions=PARTITIONS) as api:
-        yield Scene(api, await api.tenant("acme"))
+        yield UsageShop(api, await api.tenant("acme"))
 
 
-def at(day: int, hour: float = 12) -> datetime:
-    """A time of a day since the subscription began."""
-    return STARTED + timedelta(days=day, hours=hour)
-
-
-def quantities(windows: list[dict[str, Any]]) -> dict[str, str]:
-    """By when they begin, of the windows in which there is something."""
-    return {each["start"]: each["quantity"] for each in windows if each["quantity"] != "0"}
-
-
-def utc(instant: datetime) -> str:
-    return instant.isoformat().replace("+00:00", "Z")
-
-
-async def test_what_is_used_is_shown_with_what_the_next_invoice_bills_of_it(scene: Scene) -> None:
+async def test_what_is_used_is_shown_with_what_the_next_invoice_bills_of_it(scene: UsageShop) -> None:
     meter, customer = await scene.meter("traffic", unit="GB", group_by=["region"]), await scene.customer()
     subscription = await scene.subscribed(customer, meter)
     await scene.used(customer, "traffic", (at(-1), 99), (at(1), "7.5"), (at(2), 3), region="eu")
@@ -148,7 +65,7 @@ async def test_what_is_used_is_shown_with_what_the_next_invoice_bills_of_it(scen
     assert {**listed, "counted_until": None} == {**whole, "counted_until": None}
 
 
-async def test_what_is_late_or_taken_back_is_in_the_figures_of_its_own_time(scene: Scene) -> None:
+async def test_what_is_late_or_taken_back_is_in_the_figures_of_its_own_time(scene: UsageShop) -> None:
     customer = await scene.customer()
     await scene.meter("traffic")
     query = f"?from={STARTED:%Y-%m-%d}&interval=day"
@@ -165,7 +82,26 @@ async def test_what_is_late_or_taken_back_is_in_the_figures_of_its_own_time(scen
     assert (shown["quantity"], shown["events"], shown["bill"]) == ("2", 1, None)
 
 
-async def test_days_are_those_of_the_customer_or_of_the_seller(scene: Scene) -> None:
+async def test_of_many_groups_those_with_the_most_events_are_told_and_how_many_there_are_besides(
+    scene: UsageShop,
+) -> None:
+    customer = await scene.customer()
+    await scene.meter("calls", "count", group_by=["region", "plan"])
+    name = {"meter": "calls", "customer": customer, "timestamp": at(1).isoformat()}
+    events: list[dict[str, Any]] = [
+        {**name, "id": f"{region}/{nth}", "properties": {"region": f"r{region}"}}
+        for region in range(60)
+        for nth in range(1 + (region >= 20))
+    ]
+    await scene.counted(customer, "calls", events)
+    shown = await scene.shown(customer, "calls", f"?from={at(0):%Y-%m-%d}")
+    assert (shown["events"], len(shown["groups"]), shown["more_groups"]) == (100, 50, 10)
+    regions = {each["properties"]["region"]: each["events"] for each in shown["groups"]}
+    assert [regions[f"r{region}"] for region in range(20, 60)] == [2] * 40
+    assert {each["properties"]["plan"] for each in shown["groups"]} == {None}
+
+
+async def test_days_are_those_of_the_customer_or_of_the_seller(scene: UsageShop) -> None:
     customer = await scene.customer("Asia/Tokyo")
     await scene.meter("traffic")
     settings = f"/v1/tenants/{scene.client.tenant_id}/billing-settings"
@@ -180,7 +116,7 @@ async def test_days_are_those_of_the_customer_or_of_the_seller(scene: Scene) -> 
         assert quantities(shown["windows"]) == {utc(day): quantity for day, quantity in days.items()}
 
 
-async def test_a_level_is_held_until_now_and_no_longer(scene: Scene) -> None:
+async def test_a_level_is_held_until_now_and_no_longer(scene: UsageShop) -> None:
     customer = await scene.customer()
     await scene.meter("disk", "time_weighted_sum", unit="GB")
     await scene.used(customer, "disk", (at(0, 0), 2), (at(1, 0), 5))
@@ -194,7 +130,7 @@ async def test_a_level_is_held_until_now_and_no_longer(scene: Scene) -> None:
     assert sum(days) == pytest.approx(float(shown["quantity"]))
 
 
-async def test_a_customer_at_the_portal_sees_their_own_usage_and_no_others(scene: Scene) -> None:
+async def test_a_customer_at_the_portal_sees_their_own_usage_and_no_others(scene: UsageShop) -> None:
     ada, bob = await scene.customer(), await scene.customer()
     meter = await scene.meter("traffic", group_by=["region"])
     await scene.meter("secret")
@@ -223,7 +159,7 @@ async def test_a_customer_at_the_portal_sees_their_own_usage_and_no_others(scene
         assert (refused.status_code, refused.json()["code"]) == (404, code), path
 
 
-async def test_meters_are_listed_page_by_page_and_what_is_no_question_is_refused(scene: Scene) -> None:
+async def test_meters_are_listed_page_by_page_and_what_is_no_question_is_refused(scene: UsageShop) -> None:
     customer, billed = await scene.customer(), await scene.meter("never")
     await scene.subscribed(customer, billed)
     for code in ("calls", "traffic"):

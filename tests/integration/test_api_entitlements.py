@@ -35,7 +35,7 @@ async def test_a_customer_has_what_all_their_subscriptions_grant_until_they_end(
     path = f"/v1/plans/{shop.plan}"
     features = [{"key": "seats", "limit": 10}, {"key": "audit_log"}, {"key": "exports", "limit": 0}]
     changed = await shop.client.send("PATCH", path, {"features": features})
-    assert changed.json()["features"][1] == {"key": "audit_log", "limit": None}
+    assert changed.json()["features"][1] == {"key": "audit_log", "limit": None, "meter": None, "limit_kind": "hard"}
     price, customer, other = await shop.price(FLAT), await shop.customer(), await shop.customer()
     first = await shop.subscribed(customer, price)
     assert first["features"] == sorted(changed.json()["features"], key=lambda feature: str(feature["key"]))
@@ -66,6 +66,7 @@ BAD: list[tuple[list[dict[str, Any]], str, str]] = [
     ([{"key": "seats", "limit": -1}], "out_of_range", "features.0.limit"),
     ([{"key": "seats", "limit": True}], "not_a_whole_number", "features.0.limit"),
     ([{"key": "seats", "most": 1}], "unknown_name", "features.0.most"),
+    ([{"key": "seats", "limit_kind": "firm"}], "not_one_of", "features.0.limit_kind"),
     ([{"key": f"f{nth}"} for nth in range(51)], "too_long", "features"),
 ]
 
@@ -80,6 +81,12 @@ async def test_what_is_no_feature_is_refused_and_nothing_is_written(api: Api, sh
     twice = await shop.client.send("PATCH", path, {"features": [{"key": "seats"}, {"key": "seats"}]})
     assert (twice.status_code, twice.json()["code"]) == (422, "invalid_features")
     assert twice.json()["param"] == "features.1.key"
+    for facts, code, param in (
+        ({"limit_kind": "soft"}, "invalid_features", "features.0.limit_kind"),
+        ({"meter": "mtr_01m7ywe9z7e398x54gfbrtqnk7"}, "meter_not_found", "features.0.meter"),
+    ):
+        refused = await shop.client.send("PATCH", path, {"features": [{"key": "seats", "limit": 1, **facts}]})
+        assert (refused.json()["code"], refused.json()["param"]) == (code, param)
     for wrong, code in (
         (f"{customer}/entitlements/Seats", "feature_not_found"),
         (f"{customer}/entitlements/{'s' * 65}", "feature_not_found"),

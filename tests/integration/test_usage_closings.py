@@ -19,6 +19,8 @@ from testing.usage import EPOCH, START_US, TENANTS, Sent, Stream, tenants_meters
 from tests.integration.usage_scene import PARTITIONS, Scene, connected, open_scene
 from usage.closings import Closed, Closings, NotYet, OutOfOrder, Wanted, closings_of, rows_hash
 from usage.ends import KafkaEnds
+from usage.live import Metered
+from usage.used import used_in
 from usage.wire import EVENT, VOID, WireEvent, partition_of_customer
 
 TENANT, CUSTOMER = TENANTS[0], "cus_1"
@@ -112,6 +114,28 @@ async def test_a_closing_does_not_wait_for_what_comes_after_it_was_asked_for(sce
     await scene.start()
     await scene.caught_up()
     assert (await close(closings, asked)).quantity == 2
+
+
+async def test_what_is_used_of_a_period_begins_behind_the_closing_of_the_one_before(
+    scene: Scene, closings: Closings
+) -> None:
+    await scene.start()
+    change, end = START + timedelta(minutes=20), START + timedelta(minutes=50)
+    times = START, START + timedelta(minutes=46), START + timedelta(minutes=52), START + HOUR
+    await scene.send(sent(*(used(nth, at, 2**nth) for nth, at in enumerate(times))))
+    await scene.caught_up()
+
+    async def figure(since: datetime, until: datetime) -> Any:
+        async with connected(scene.dsn) as connection:
+            window = Window(start=since, end=until)
+            found = await used_in(connection, Metered(TENANT, CUSTOMER, "mtr_sum"), window, held_until=until)
+        return found.quantity
+
+    assert (await figure(START, end), await figure(end, end + HOUR)) == (7, 14)
+    await close(closings, wanted("il_1", START, change))
+    assert await figure(START, end) == 7, "a change in the middle of a period does not begin it anew"
+    await close(closings, wanted("il_2", change, end))
+    assert await figure(end, end + HOUR) == 8, "the quarter hour of the boundary is the period's before it"
 
 
 @pytest.mark.parametrize("aggregation", list(Aggregation))
