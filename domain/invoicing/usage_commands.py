@@ -60,20 +60,20 @@ def counted(draft: Invoice, figures: tuple[CountedUsage, ...], streams: Streams,
 
 def _counted_lines(draft: Invoice, figures: tuple[CountedUsage, ...], streams: Streams) -> tuple[InvoiceLine, ...]:
     """Its lines with what was counted, and behind them what came late. For a period on the invoice itself it is not
-    late: the last closing knows most of it.
+    late. Of the closings that tell of one period the last knows all that the others do, and it alone is billed.
     """
     snapshots = {each.line_id: each.snapshot for each in figures}
-    late: list[tuple[RecountedUsage, str]] = []
-    for each in figures:
+    late: dict[tuple[str, str], tuple[RecountedUsage, str]] = {}
+    for each in sorted(figures, key=lambda each: each.snapshot.closing):
         for of in each.late:
             if of.invoice_id == draft.invoice_id:
                 known = snapshots[of.line_id]
                 snapshots[of.line_id] = replace(known, quantity=of.quantity, events=of.events)
             else:
-                late.append((of, each.line_id))
+                late[of.invoice_id, of.line_id] = of, each.line_id
     lines = [counted_line(line, snapshots[line.line_id]) if line.line_id in snapshots else line for line in draft.lines]
     by_id = {line.line_id: line for line in lines}
-    for of, line_id in late:
+    for of, line_id in late.values():
         lines += late_lines(of, by_id[line_id], snapshots[line_id], streams, draft.invoice_id)
     return tuple(lines)
 

@@ -1,7 +1,7 @@
 """Specifications of late usage: what comes, or is taken back, for a period that is billed already."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -21,12 +21,15 @@ from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Command
 from domain.pricing.amount import amount_of
 from domain.pricing.models import BoundedPrice, Price
+from domain.subscriptions.change import Proration
+from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
 from testing.examples.discounts import apply_to_customer, create_coupon, forever, percent
 from testing.examples.pricing import per_unit, volume
-from testing.examples.streams import USD, create_customer, plan_on_sale, subscribe, usd
+from testing.examples.streams import SUBSCRIPTION_ID, USD, create_customer, plan_on_sale, subscribe, usd
 from testing.examples.subscriptions import APRIL, FEBRUARY, MARCH, period_invoice, renew
 from testing.examples.taxes import BERLIN, taxed_in_germany
 from testing.examples.usage import (
+    OTHER_USAGE_PRICE_ID,
     TIERS,
     USAGE_PRICE_ID,
     create_meter,
@@ -39,12 +42,12 @@ from testing.specification import Given, Result, given
 FIRST, SECOND, THIRD = (period_invoice(n) for n in (1, 2, 3))
 
 
-def billed_first(price: Price, quantity: int, *before: Command, **customer: Any) -> Given:
-    """The first period is billed, with so much, and the second is over."""
-    told = given(*before, create_customer(**customer), create_meter(), *plan_on_sale(), usage_price(price=price))
+def billed_first(price: Price, quantity: int, *further: Command, until: datetime = MARCH, **customer: Any) -> Given:
+    """The first period is billed, with so much, and the second is over, unless it is to be as it was before."""
+    told = given(create_customer(**customer), create_meter(), *plan_on_sale(), usage_price(price=price), *further)
     told = told.and_then(subscribe(USAGE_PRICE_ID)).and_then(renew(FEBRUARY), at=FEBRUARY)
     told = told.and_then(bill(told, FIRST, quantity), at=FEBRUARY)
-    return told.and_then(renew(MARCH), at=MARCH)
+    return told if until == FEBRUARY else told.and_then(renew(MARCH), at=MARCH)
 
 
 def bill(told: Given, invoice_id: str, quantity: int, *late: RecountedUsage, closing: int = 1) -> BillUsage:
@@ -123,6 +126,31 @@ def test_a_volume_price_may_come_to_less_for_more() -> None:
     told = billed_first(volume((5, 10, 0), (None, 5, 0)), 5)
     (line,) = late_of(invoice_of(second(told, 0, recounted(told, FIRST, 6)), SECOND))
     assert (line.amount, line.quantity) == (usd(-20), Decimal(1))
+
+
+def test_what_comes_between_two_closings_of_one_invoice_is_billed_once() -> None:
+    """A change leaves two windows of the meter on the next invoice; each closing tells what it knows of the first."""
+    told = billed_first(per_unit(10), 4, usage_price(OTHER_USAGE_PRICE_ID, per_unit(1)), until=FEBRUARY)
+    swap = ChangeSubscription(
+        subscription_id=SUBSCRIPTION_ID,
+        items=(ChangedItem(price_id=OTHER_USAGE_PRICE_ID),),
+        remove=(USAGE_PRICE_ID,),
+        proration=Proration.NONE,
+    )
+    told = told.and_then(swap, at=FEBRUARY + timedelta(days=9)).and_then(renew(MARCH), at=MARCH)
+    windows = sorted(
+        (line for line in invoice_of(told, SECOND).lines if line.lacks_usage), key=lambda line: str(line.period_end)
+    )
+    counted = [
+        CountedUsage(line_id=line.line_id, snapshot=snapshot(1, closing), late=(recounted(told, FIRST, 5 + closing),))
+        for closing, line in enumerate(windows, start=2)
+    ]
+    assert len(counted) == 2
+    for order in (counted, counted[::-1]):
+        done = told.when(BillUsage(invoice_id=SECOND, counted=tuple(order)), at=MARCH)
+        (line,) = late_of(invoice_of(done, SECOND))
+        assert (line.amount, line.quantity) == (usd(40), Decimal(4))
+        assert [each.quantity for each in invoice_of(done, FIRST).rerated] == [Fraction(8)]
 
 
 def test_a_voided_invoice_bills_no_late_usage_any_more_and_the_next_one_does() -> None:
