@@ -1,5 +1,6 @@
 """I9: usage is billed as it was closed: a closing's rows are those that its hash is of and give the figure that its
-line says, and no closing is left that no invoice bills, waits for, or was voided with.
+line says, and no closing is left that no invoice bills, waits for, or was voided with. What it tells of an earlier
+period, for which something came late, stands in the invoice of that, so each event is billed once.
 
 What is counted and not closed yet is open, and what came since for a closed period is late: the next closing's.
 """
@@ -11,10 +12,11 @@ from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_line import UsageSnapshot
+from domain.pricing.amount import amount_of
 from infra.database import Pool
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from schemas.codec import Codec
-from usage.closings import Closing, Wanted, closed, rows_hash
+from usage.closings import Closing, LateWindow, Wanted, closed, rows_hash
 from usage.invoiced import SEPARATOR
 from usage.partials import Connection
 
@@ -73,6 +75,44 @@ async def _check_closing(
         if (snapshot.quantity, snapshot.events) != (Fraction(figure.quantity), figure.events):
             detail = f"it bills {snapshot.quantity} of {snapshot.events} events, and {figure.quantity} were counted"
             findings.differ("line", closing.reference, detail)
+        for each in figure.late if invoice.status is not InvoiceStatus.VOID else ():
+            await _check_late(connection, codec, wanted.tenant_id, invoice, each, findings)
+
+
+async def _check_late(
+    connection: Connection, codec: Codec, tenant_id: str, by: Invoice, late: LateWindow, findings: Findings
+) -> None:
+    """The invoice of a period for which something came late says what this one billed of it; it need not where nothing
+    more was owed, and nothing could be given back.
+    """
+    invoice_id, _, line_id = late.reference.partition(SEPARATOR)
+    if invoice_id == by.invoice_id:
+        return
+    invoice = await _invoice(connection, codec, tenant_id, invoice_id)
+    line = None if invoice is None else _line(invoice, line_id)
+    if invoice is None or line is None or line.usage is None or line.usage.snapshot is None:
+        return  # its own closing says so, where it is wrong
+    if invoice.status is InvoiceStatus.VOID:
+        return
+    findings.count("periods with late usage")
+    told = [each for each in invoice.rerated if each.line_id == line_id]
+    own = next((each for each in told if each.by_invoice_id == by.invoice_id), None)
+    if own is not None:
+        if (own.quantity, own.events) != (Fraction(late.quantity), late.events):
+            detail = f"{own.quantity} of {own.events} events are billed by {by.invoice_id}, and {late.quantity} counted"
+            findings.differ("late usage", late.reference, detail)
+    elif _is_owed(line, Fraction(late.quantity), [line.usage.snapshot.quantity, *(each.quantity for each in told)]):
+        findings.differ("late usage", late.reference, f"{late.quantity} are counted, and {by.invoice_id} bills no more")
+
+
+def _is_owed(line: InvoiceLine, quantity: Fraction, billed: list[Fraction]) -> bool:
+    """Whether a period comes to more units than ever were billed of it, and to no less money."""
+    by = line.pricing
+    most = max(Fraction(0), *billed)
+    if by is None or quantity <= most:
+        return False
+    owed, before = (amount_of(by.price, each, by.rounding, by.share) for each in (quantity, most))
+    return owed >= before
 
 
 def _is_recounted(invoice: Invoice, line: InvoiceLine) -> bool:
