@@ -17,7 +17,8 @@ LOOK_UPS_MAX: Final = 4
 POLL_MS: Final = 500
 
 _BLOCK: Final = """
-SELECT first_offset, next_offset FROM usage.dedupe_blocks WHERE partition = $1 AND position($2::bytea IN hashes) > 0
+SELECT first_offset, next_offset, substring(hashes FROM position($2::bytea IN hashes) + 12 FOR 4) AS checksum
+FROM usage.dedupe_blocks WHERE partition = $1 AND position($2::bytea IN hashes) > 0
 ORDER BY first_offset LIMIT 1
 """
 
@@ -27,10 +28,31 @@ class CannotLook(Exception):
 
 
 class CountedEvent(NamedTuple):
-    """An event that was counted, as it was sent, and whether it was taken away again."""
+    """An event that was counted, as it was sent, when the broker appended it (ms since 1970), and whether it was taken
+    away again.
+    """
 
     event: WireEvent
+    appended_ms: int
     is_voided: bool
+
+
+class _Wanted(NamedTuple):
+    """An event that counted, and its content's checksum."""
+
+    tenant_id: str
+    customer_id: str
+    event_id: str
+    checksum: int
+
+    def is_(self, event: WireEvent) -> bool:
+        """Whether this is it."""
+        return (event.kind, event.customer, event.id, event.checksum) == (
+            EVENT,
+            self.customer_id,
+            self.event_id,
+            self.checksum,
+        )
 
 
 class CountedEvents:
@@ -52,35 +74,38 @@ class CountedEvents:
                 if block is None:
                     return None
                 voided = await self._block(partition, tenant_id, customer_id, VOID, event_id)
-                wanted = (tenant_id, customer_id, event_id)
-                event = await self._read(partition, block["first_offset"], block["next_offset"], wanted)
+                wanted = _Wanted(tenant_id, customer_id, event_id, int.from_bytes(block["checksum"], "little"))
+                found = await self._read(partition, block["first_offset"], block["next_offset"], wanted)
         except (KafkaError, TimeoutError) as error:
             raise CannotLook(str(error) or type(error).__name__) from error
-        return None if event is None else CountedEvent(event, voided is not None)
+        return None if found is None else CountedEvent(*found, voided is not None)
 
     async def _block(self, partition: int, tenant_id: str, customer_id: str, kind: str, event_id: str) -> Any:
         hashed = id_hash(id_prefix(tenant_id, customer_id, kind), event_id)
         return await self._pool.fetchrow(_BLOCK, partition, hashed)
 
     async def _read(
-        self, partition: int, first_offset: int, next_offset: int, wanted: tuple[str, str, str]
-    ) -> WireEvent | None:
-        """The first event of that name between two offsets: of two under one id it is the one that counts."""
-        tenant_id, customer_id, event_id = wanted
+        self, partition: int, first_offset: int, next_offset: int, wanted: "_Wanted"
+    ) -> tuple[WireEvent, int] | None:
+        """The event that counted, of all that two offsets hold, and when it was appended. Others may bear its id: those
+        of another content did not count, and of equal ones it is the first.
+        """
         if self._kafka.bootstrap is None:
             raise CannotLook("no brokers are named")
         place = TopicPartition(topic_of(self._kafka.topic_prefix), partition)
         tolerate_unreadable_batches()
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._kafka.bootstrap, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._kafka.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+        )
         await consumer.start()
         try:
             consumer.assign([place])
             consumer.seek(place, first_offset)
             while await consumer.position(place) < next_offset:
                 for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-                    for event in _events(record, tenant_id):
-                        if (event.kind, event.customer, event.id) == (EVENT, customer_id, event_id):
-                            return event
+                    for event in _events(record, wanted.tenant_id):
+                        if wanted.is_(event):
+                            return event, record.timestamp
         finally:
             await consumer.stop()
         return None

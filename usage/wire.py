@@ -35,6 +35,9 @@ METERING: Final = "metering"
 TENANT: Final = "tenant"
 """The header that names the tenant."""
 
+ORIGINAL_APPENDED: Final = "original-appended-ms"
+"""The header of a record with voids that says when the broker appended what they take away (ms since 1970)."""
+
 EVENT: Final = UsageKind.EVENT.value
 VOID: Final = UsageKind.VOID.value
 
@@ -45,6 +48,7 @@ EVENT_BYTES_MAX: Final = 16_384
 EVENTS_MAX: Final = 10_000
 TIMESTAMP_MIN_US: Final = -62_135_596_800_000_000  # the year 1
 TIMESTAMP_MAX_US: Final = 253_402_300_800_000_000  # the year 10000
+MS_DIGITS_MAX: Final = 15
 _LONG: Final = 2
 """A union's second branch on the wire."""
 _LENGTHS: Final[tuple[Any, ...]] = SMALL_LENGTH
@@ -82,9 +86,12 @@ def topic_of(prefix: str) -> str:
     return full_name(prefix, TOPIC)
 
 
-def headers_of(tenant_id: str) -> list[tuple[str, bytes]]:
-    """The headers of a tenant's record."""
-    return [(TENANT, tenant_id.encode())]
+def headers_of(tenant_id: str, original_appended_ms: int | None = None) -> list[tuple[str, bytes]]:
+    """The headers of a tenant's record; of one with voids also when their events were appended."""
+    headers = [(TENANT, tenant_id.encode())]
+    if original_appended_ms is not None:
+        headers.append((ORIGINAL_APPENDED, b"%d" % original_appended_ms))
+    return headers
 
 
 def tenant_of(headers: Iterable[tuple[str, bytes | None]]) -> str:
@@ -99,6 +106,16 @@ def tenant_of(headers: Iterable[tuple[str, bytes | None]]) -> str:
     if len(tenant) > TEXT_CHARS_MAX or "\0" in tenant or ":" in tenant:
         raise MalformedUsage("the tenant's name cannot be one")
     return tenant
+
+
+def original_appended_of(headers: Iterable[tuple[str, bytes | None]]) -> int | None:
+    """When the events of a record's voids were appended, if it says so. Raises MalformedUsage for what is no time."""
+    found = [value or b"" for name, value in headers if name == ORIGINAL_APPENDED]
+    if not found:
+        return None
+    if len(found) > 1 or not found[0].isdigit() or len(found[0]) > MS_DIGITS_MAX:
+        raise MalformedUsage(f"the header {ORIGINAL_APPENDED} is no number of milliseconds")
+    return int(found[0])
 
 
 def partition_of_customer(tenant_id: str, customer_id: str, partitions: int) -> int:

@@ -21,6 +21,7 @@ from schemas.golden import FOLDER
 from usage.wire import (
     EVENT,
     EVENTS_MAX,
+    ORIGINAL_APPENDED,
     PROPERTIES_MAX,
     VOID,
     MalformedUsage,
@@ -30,6 +31,7 @@ from usage.wire import (
     encode,
     frame,
     headers_of,
+    original_appended_of,
     partition_of_customer,
     tenant_of,
 )
@@ -239,6 +241,16 @@ def test_the_tenant_is_named_once() -> None:
     for name in (b"\xff", b"a:b", b"a\0", b"a" * 256):
         with pytest.raises(MalformedUsage):
             tenant_of([("tenant", name)])
+
+
+def test_a_record_says_when_what_it_voids_was_appended() -> None:
+    assert original_appended_of(headers_of("acme")) is None
+    assert original_appended_of(headers_of("acme", 1_780_000_200_000)) == 1_780_000_200_000
+    for value in (None, b"", b"-1", b"1.5", b"\xd9\xa1", b"9" * 16):
+        with pytest.raises(MalformedUsage):
+            original_appended_of([(ORIGINAL_APPENDED, value)])
+    with pytest.raises(MalformedUsage):
+        original_appended_of([(ORIGINAL_APPENDED, b"1"), (ORIGINAL_APPENDED, b"1")])
 
 
 def test_a_customers_partition_is_that_of_the_java_client() -> None:

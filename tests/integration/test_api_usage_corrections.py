@@ -8,11 +8,13 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from testing.api_client import Api, Client
 from testing.projection_stack import until
 from testing.services import FreshDatabase, KafkaServer
 from tests.integration.usage_scene import counting_api
+from usage.wire import VOID, decode, original_appended_of, topic_of
 
 PATH = "/v1/usage/events"
 PARTITIONS = 2
@@ -125,3 +127,31 @@ async def test_what_cannot_be_taken_back_is_told(scene: Scene) -> None:
     other = await scene.api.tenant("other")
     answer = await other.post(f"{PATH}/void", {"customer": scene.customer, "id": "first"})
     assert answer.status_code == 404
+
+
+async def test_a_void_says_when_its_event_was_appended(
+    scene: Scene, kafka_server: KafkaServer, topic_prefix: str
+) -> None:
+    """By that the meter's version is found that read it."""
+    assert (await scene.send(scene.event("a", 100))).status_code == 202
+    await scene.total_is(101)
+    assert (await scene.void("a")).status_code == 202
+    await scene.total_is(1)
+    consumer = AIOKafkaConsumer(
+        topic_of(topic_prefix), bootstrap_servers=kafka_server.bootstrap, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    appended_ms: dict[str, int] = {}
+    said_ms = None
+    try:
+        while said_ms is None:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                for record in records:
+                    (event,) = decode(record.value)
+                    if event.kind == VOID:
+                        said_ms = original_appended_of(record.headers)
+                    else:
+                        appended_ms[event.id] = record.timestamp
+    finally:
+        await consumer.stop()
+    assert said_ms == appended_ms["a"]

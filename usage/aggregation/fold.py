@@ -13,20 +13,46 @@ from typing import Any, Final, NamedTuple
 from domain.metering.aggregation import Aggregation
 from infra.kafka.records import ConsumerRecord
 from infra.kafka.unreadable import ERROR_HEADER
-from usage.aggregation.dedupe import NEVER, REMEMBERED_DAYS, SeenIds, day_of, entries_of, entry, id_hash, id_prefix
+from usage.aggregation.dedupe import (
+    DAY_MS,
+    NEVER,
+    REMEMBERED_DAYS,
+    SeenIds,
+    day_of,
+    entries_of,
+    entry,
+    id_hash,
+    id_prefix,
+)
 from usage.aggregation.meters import Adoption, MeterKey, Meters, MeterVersion, RefusedEvent, measured, version_at
-from usage.wire import EVENT, VOID, MalformedUsage, WireEvent, decode, partition_of_customer, tenant_of
+from usage.wire import (
+    EVENT,
+    ORIGINAL_APPENDED,
+    VOID,
+    MalformedUsage,
+    WireEvent,
+    decode,
+    original_appended_of,
+    partition_of_customer,
+    tenant_of,
+)
 
 BUCKET_US: Final = 900_000_000
 """A quarter of an hour: every zone's midnight is a multiple of it from UTC."""
 
 SERIES_BYTES: Final = 16
 LANES_MAX: Final = 200_000
+LANE_SERIES_MAX: Final = 1_000
+"""Groups of values that a lane keeps the series of."""
+WRITTEN_SERIES_MAX: Final = 1_000_000
+"""Series that are known to be in the table; another one is written once more, which does nothing."""
 TOLD_MAX: Final = 5
 """Refused events that a record's dead letter names."""
 
 LaneKey = tuple[str, str, str, str]
 """Tenant, customer, meter as events name it, and kind: a void is told apart from its event."""
+Fresh = dict[bytes, tuple[int, int]]
+"""Ids that records of the same fold have counted: their contents' checksums, and the days of their appends."""
 ClosingKey = tuple[str, str, str]
 """Tenant, customer and the meter's id."""
 TallyKey = tuple[bytes, int, int, str, int, str]
@@ -119,12 +145,15 @@ class PartitionState:
 
 
 class Read(NamedTuple):
-    """A record with its events; `error` says why it has none."""
+    """A record with its events; `error` says why it has none. `original_ms`: when what its voids take away was
+    appended, where it says so.
+    """
 
     record: ConsumerRecord
     tenant_id: str
     events: Sequence[WireEvent]
     error: MalformedUsage | None
+    original_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -147,6 +176,8 @@ class Folded:
         for block in self.blocks:
             state.seen.load(bytes(block.entries), block.day)
         state.next_offset = self.next_offset
+        if len(state.written_series) >= WRITTEN_SERIES_MAX:
+            state.written_series.clear()
         state.written_series.update(self.series)
 
 
@@ -158,8 +189,8 @@ def read(records: Iterable[ConsumerRecord]) -> list[Read]:
             for name, value in record.headers:
                 if name == ERROR_HEADER and record.value is None:
                     raise MalformedUsage((value or b"").decode("utf-8", "replace"))
-            tenant_id = tenant_of(record.headers)
-            found.append(Read(record, tenant_id, decode(record.value or b""), None))
+            tenant_id, original_ms = tenant_of(record.headers), original_appended_of(record.headers)
+            found.append(Read(record, tenant_id, decode(record.value or b""), None, original_ms))
         except MalformedUsage as error:
             found.append(Read(record, "", (), error))
     return found
@@ -189,7 +220,7 @@ def fold(state: PartitionState, found: Sequence[Read], next_offset: int) -> Fold
         known_days, known_checksums = state.seen.look_up(entries_of(bytes(offered)))
         days, checksums = known_days.tolist(), known_checksums.tolist()
     at = 0
-    fresh: dict[bytes, int] = {}
+    fresh: Fresh = {}
     for each in found:
         at = _fold_record(state, each, folded, fresh, (lanes, hashes, days, checksums), at)
     return folded
@@ -199,7 +230,7 @@ def _fold_record(
     state: PartitionState,
     each: Read,
     folded: Folded,
-    fresh: dict[bytes, int],
+    fresh: Fresh,
     known: tuple[list[Lane], list[bytes], list[int], list[int]],
     at: int,
 ) -> int:
@@ -211,7 +242,7 @@ def _fold_record(
     for nth, event in enumerate(each.events):
         lane, hashed, seen_on, checksum = lanes[at], hashes[at], days[at], checksums[at]
         at += 1
-        before = fresh.get(hashed)
+        before = fresh[hashed][0] if hashed in fresh else None
         if before is None and seen_on != NEVER and seen_on >= remembered_from:
             before = checksum
         sign = 1
@@ -220,9 +251,11 @@ def _fold_record(
                 raise RefusedEvent(lane.refusal)
             if event.kind == VOID:
                 sign = -1
-                _check_void(state, lane, event, fresh, remembered_from)
-            version = lane.versions[0]
-            if len(lane.versions) > 1:
+                counted_on = _voided(state, lane, event, fresh, remembered_from)
+                version = _version_of_void(lane.versions, event, each, counted_on)
+            elif len(lane.versions) == 1:
+                version = lane.versions[0]
+            else:
                 version = version_at(lane.versions, event.timestamp_us, record.timestamp)
             taken = measured(version, event)
         except RefusedEvent as error:
@@ -235,7 +268,7 @@ def _fold_record(
                     Conflict(record.offset, nth, each.tenant_id, event.customer, event.id, event.kind, record.timestamp)
                 )
             continue
-        fresh[hashed] = event.checksum
+        fresh[hashed] = (event.checksum, day)
         new += entry(hashed, event.checksum)
         folded.counted += 1
         if taken is None:
@@ -243,6 +276,8 @@ def _fold_record(
         series = lane.series.get((version.version, taken.groups))
         if series is None:
             series = series_of(each.tenant_id, event.customer, version.meter_id, version.version, taken.groups)
+            if len(lane.series) >= LANE_SERIES_MAX:
+                lane.series.clear()
             lane.series[version.version, taken.groups] = series
         bucket = event.timestamp_us // BUCKET_US
         sums = folded.sums.get((series.series, bucket))
@@ -275,20 +310,40 @@ def _remember(folded: Folded, offset: int, day: int, new: bytes) -> None:
         folded.blocks.append(Block(offset, offset + 1, day, bytearray(new)))
 
 
-def _check_void(
-    state: PartitionState, lane: Lane, event: WireEvent, fresh: dict[bytes, int], remembered_from: int
-) -> None:
-    """A void takes away what counted, as it counted: else it would bring a bill below what was used."""
+def _voided(state: PartitionState, lane: Lane, event: WireEvent, fresh: Fresh, remembered_from: int) -> int:
+    """The day on which what a void takes away was appended. It counted as the void says: else a void would bring a bill
+    below what was used.
+    """
     original = id_hash(lane.counted_prefix, event.id)
     counted = fresh.get(original)
     if counted is None:
         days, checksums = state.seen.look_up(entries_of(entry(original, 0)))
         if days[0] != NEVER and days[0] >= remembered_from:
-            counted = int(checksums[0])
+            counted = int(checksums[0]), int(days[0])
     if counted is None:
         raise RefusedEvent("it voids an event that was not counted, or is no longer remembered")
-    if counted != event.checksum:
+    checksum, day = counted
+    if checksum != event.checksum:
         raise RefusedEvent("it voids an event that counted with another content")
+    return day
+
+
+def _version_of_void(versions: tuple[MeterVersion, ...], void: WireEvent, each: Read, day: int) -> MeterVersion:
+    """The version that read what a void takes away: by when that was appended. Its day is remembered; where that does
+    not tell, as a version was added on that very day, the void has to say it.
+    """
+    if len(versions) == 1:
+        return versions[0]
+    said_ms = each.original_ms
+    if said_ms is not None:
+        if day_of(said_ms) != day:
+            raise RefusedEvent(f"its event was appended on another day than the header {ORIGINAL_APPENDED} says")
+        return version_at(versions, void.timestamp_us, said_ms)
+    earliest = version_at(versions, void.timestamp_us, day * DAY_MS)
+    latest = version_at(versions, void.timestamp_us, min((day + 1) * DAY_MS - 1, each.record.timestamp))
+    if earliest is not latest:
+        raise RefusedEvent(f"which version of its meter read its event, only the header {ORIGINAL_APPENDED} can tell")
+    return earliest
 
 
 def _lane(state: PartitionState, key: LaneKey) -> Lane:

@@ -51,8 +51,8 @@ class Corrections:
         """Take it away. Raises NotCounted, CannotLook, BrokersAway."""
         found = await self._there(tenant_id, customer_id, event_id)
         if not found.is_voided:
-            await self._append(tenant_id, [_void_of(found.event)])
-        return CountedEvent(found.event, is_voided=True)
+            await self._append(tenant_id, found, [_void_of(found.event)])
+        return found._replace(is_voided=True)
 
     async def correct(self, tenant_id: str, customer_id: str, event_id: str, instead: SentEvent) -> WireEvent:
         """Put another in its place: both are one record, so neither is ever without the other.
@@ -79,7 +79,7 @@ class Corrections:
             if await self._counted.find(tenant_id, customer_id, instead.id) is None:
                 raise IsVoided
             return event
-        await self._append(tenant_id, [_void_of(found.event), event])
+        await self._append(tenant_id, found, [_void_of(found.event), event])
         return event
 
     async def _there(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent:
@@ -88,9 +88,9 @@ class Corrections:
             raise NotCounted
         return found
 
-    async def _append(self, tenant_id: str, events: list[WireEvent]) -> None:
-        number = partition_of_customer(tenant_id, events[0].customer, self._settings.partitions)
-        await self._producer.append(tenant_id, {number: events})
+    async def _append(self, tenant_id: str, found: CountedEvent, events: list[WireEvent]) -> None:
+        number = partition_of_customer(tenant_id, found.event.customer, self._settings.partitions)
+        await self._producer.append(tenant_id, {number: events}, original_appended_ms=found.appended_ms)
 
 
 def _void_of(event: WireEvent) -> WireEvent:

@@ -68,22 +68,30 @@ class UsageProducer:
         """Whether records can be sent now."""
         return self._producer is not None
 
-    async def append(self, tenant_id: str, by_partition: Mapping[int, Sequence[WireEvent]]) -> None:
-        """Return once all of them are where no crash of a broker loses them. Raises BrokersAway: none, some, or all of
-        them may be there then.
+    async def append(
+        self,
+        tenant_id: str,
+        by_partition: Mapping[int, Sequence[WireEvent]],
+        *,
+        original_appended_ms: int | None = None,
+    ) -> None:
+        """Return once all of them are where no crash of a broker loses them; voids among them say when what they take
+        away was appended. Raises BrokersAway: none, some, or all of them may be there then.
         """
-        await self.send(tenant_id, self.made(by_partition))
+        await self.send(tenant_id, self.made(by_partition), original_appended_ms=original_appended_ms)
 
     def made(self, by_partition: Mapping[int, Sequence[WireEvent]]) -> list[tuple[int, bytes]]:
         """The records that hold these events, each with its partition."""
         return [(number, value) for number, events in by_partition.items() for value in records_of(events)]
 
-    async def send(self, tenant_id: str, records: Sequence[tuple[int, bytes]]) -> None:
+    async def send(
+        self, tenant_id: str, records: Sequence[tuple[int, bytes]], *, original_appended_ms: int | None = None
+    ) -> None:
         """The same for records that are made already."""
         producer = self._producer
         if producer is None:
             raise BrokersAway("no broker answers")
-        headers = headers_of(tenant_id)
+        headers = headers_of(tenant_id, original_appended_ms)
         try:
             async with asyncio.timeout(self._usage.ack_timeout_ms / 1000):
                 acknowledged = [
