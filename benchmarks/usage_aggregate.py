@@ -24,7 +24,7 @@ from domain.metering.aggregation import Aggregation
 from domain.metering.usage_record import NANOS
 from infra.settings import Settings
 from usage.aggregation.meters import FixedMeters, MeterVersion
-from usage.aggregation.worker import Metering
+from usage.aggregation.role import Metering
 from usage.topic import COMPRESSION, ensure_usage_topic
 from usage.wire import EVENT, WireEvent, decode, encode, headers_of, partition_of_customer, topic_of
 

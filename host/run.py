@@ -53,7 +53,7 @@ def metering(settings: Settings) -> None:
 
 async def _metering(settings: Settings) -> None:
     from usage.aggregation.log_meters import LogMeters
-    from usage.aggregation.worker import Metering
+    from usage.aggregation.role import Metering
 
     aggregator = Metering(settings, dsn=writer_dsn(settings), bootstrap=bootstrap(settings), meters=LogMeters())
     heartbeat = Heartbeat(

@@ -232,6 +232,9 @@ class MeteringSettings(Part):
     )
     meters_max_age_ms: int = setting(1_000, "ms", "How soon an aggregator notices that a meter has changed.", ge=0)
     restart_backoff_ms: int = setting(500, "ms", "Pause before an aggregator that failed starts over.", ge=1)
+    upkeep_interval_s: float = setting(
+        3_600, "s", "How often ids and conflicts that nobody can ask for any more are removed, and blocks merged.", gt=0
+    )
     probe_port: int = setting(0, "port", "Health and metrics; 0 takes a free one.", ge=0, le=65535)
 
 

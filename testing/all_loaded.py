@@ -18,7 +18,7 @@ OF_ROLES: Final = (
     "sandbox_gateway.server",
     "sandbox_gateway.settings",
     "usage.aggregation.log_meters",
-    "usage.aggregation.worker",
+    "usage.aggregation.role",
 )
 """What `host/run.py` imports when a role needs it."""
 

@@ -1,7 +1,9 @@
-"""How far Kafka's partitions of usage reach: what a closing waits for."""
+"""From where to where Kafka's partitions of usage reach; a closing waits for the end."""
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -21,11 +23,18 @@ class KafkaEnds:
 
     async def end(self, partition: int) -> int:
         """The offset after the last record that was acknowledged. Raises what aiokafka raises."""
+        return await self._asked(partition, lambda consumer, place: consumer.end_offsets([place]))
+
+    async def beginning(self, partition: int) -> int:
+        """The offset of the first record that is kept. Raises what aiokafka raises."""
+        return await self._asked(partition, lambda consumer, place: consumer.beginning_offsets([place]))
+
+    async def _asked(self, partition: int, ask: Callable[[Any, TopicPartition], Awaitable[Any]]) -> int:
         async with self._lock:
             consumer = await self._connected()
             try:
                 place = TopicPartition(self._topic, partition)
-                return int((await consumer.end_offsets([place]))[place])
+                return int((await ask(consumer, place))[place])
             except BaseException:
                 await self._disconnect()
                 raise

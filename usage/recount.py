@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from infra.database import Connection
 from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
 from usage.aggregation import store
 from usage.aggregation.fold import BUCKET_US, Closed, ClosingKey, Folded, PartitionState, fold, read
 from usage.aggregation.meters import Adoption
+from usage.partials import Connection
 from usage.wire import topic_of
 
 POLL_TIMEOUT_MS: Final = 500

@@ -20,7 +20,7 @@ from usage.aggregation.fold import BUCKET_US, Closed, PartitionState, RefusedUsa
 from usage.aggregation.meters import Adoption, version_from
 from usage.aggregation.store import PARTS, sum_rows, tally_rows
 from usage.partials import bucket_of
-from usage.wire import EVENT, VOID, MalformedUsage, WireEvent, encode, headers_of
+from usage.wire import EVENT, ORIGINAL_APPENDED, VOID, MalformedUsage, WireEvent, encode, headers_of
 
 APPENDED_MS: Final = START_US // 1000 + 3_600_000
 
@@ -145,6 +145,62 @@ def test_a_void_of_what_was_not_counted_or_was_counted_otherwise_is_refused() ->
     assert [(row[4], row[6]) for row in sum_rows(state, taken)] == [(-1, PARTS - 2 * NANOS)]
 
 
+DAY_MS: Final = 86_400_000
+SETTLING_MS: Final = 60_000
+
+
+@settings(deadline=None, max_examples=LENGTH.scaled(100))
+@given(data=st.data(), says=st.booleans(), together=st.booleans())
+def test_a_void_takes_away_what_its_event_added_whatever_was_added_to_the_meter_meanwhile(
+    data: st.DataObject, says: bool, together: bool
+) -> None:
+    """Customers of a test clock may be ahead, so a version can begin before events that are counted."""
+    first_ms = APPENDED_MS // DAY_MS * DAY_MS
+    times_ms = st.integers(first_ms, first_ms + 3 * DAY_MS)
+    added_ms, appended_ms = data.draw(times_ms), data.draw(times_ms)
+    voided_ms = data.draw(st.integers(appended_ms, first_ms + 4 * DAY_MS))
+    plain = meter(Aggregation.SUM)
+    state = PartitionState(0, 1, 0)
+    revised = dataclasses.replace(
+        plain, version=2, effective_us=START_US, added_us=added_ms * 1000, group_by=("region",)
+    )
+    state.adopt(Adoption("acme", version, 0) for version in (plain, revised))
+    original, taken_back = Sent("acme", 0, (event(1),)), Sent("acme", 0, (event(1, kind=VOID),))
+    headers = headers_of("acme", appended_ms if says else None)
+    records = [
+        record_of(0, original, timestamp=appended_ms),
+        dataclasses.replace(record_of(1, taken_back, timestamp=voided_ms), headers=headers),
+    ]
+    found = read(records)
+    folds = []
+    for part in [found] if together else [found[:1], found[1:]]:
+        folds.append(fold(state, part, part[-1].record.offset + 1))
+        folds[-1].commit(state)
+    refused = [each for folded in folds for each in folded.refused]
+    sums: dict[bytes, int] = {}
+    for folded in folds:
+        for (name, _), (n, _) in folded.sums.items():
+            sums[name] = sums.get(name, 0) + n
+    if not refused:
+        assert set(sums.values()) == {0}
+        return
+    assert list(sums.values()) == [1]
+    assert not says
+    assert ORIGINAL_APPENDED in str(refused[0][1])
+    begins_ms = added_ms + SETTLING_MS
+    assert day_of(begins_ms) == day_of(appended_ms), "what is remembered tells it apart on every other day"
+    assert begins_ms <= voided_ms
+
+
+def test_a_void_that_says_another_day_than_its_events_is_refused() -> None:
+    state = state_of()
+    folded_of(state, event(1, meter="revised", properties={"region": "eu"}))
+    void = Sent("acme", 0, (event(1, kind=VOID, meter="revised", properties={"region": "eu"}),))
+    headers = headers_of("acme", APPENDED_MS + DAY_MS)
+    refused = fold(state, read([dataclasses.replace(record_of(1, void), headers=headers)]), 2)
+    assert "another day" in str(refused.refused[0][1])
+
+
 def test_a_refused_event_may_come_again_once_its_meter_is_known() -> None:
     state = PartitionState(0, 1, 0)
     assert folded_of(state, event(1)).counted == 0
@@ -209,6 +265,18 @@ def test_a_large_set_forgets_nothing() -> None:
     assert (checksums == entries[:, 1] >> np.uint64(32)).all()
     assert (seen.look_up(chance.integers(0, 2**64, size=(1000, 2), dtype=np.uint64))[0] == NEVER).all()
     assert seen.memory_bytes < 45 * 1_000_000
+
+
+def test_a_set_of_ids_is_no_larger_than_what_is_remembered_needs() -> None:
+    seen, chance = SeenIds(), np.random.default_rng(2)
+    largest = 0
+    for day in range(20_000, 20_000 + 6 * REMEMBERED_DAYS):
+        entries = chance.integers(0, 2**64, size=(1_000, 2), dtype=np.uint64)
+        seen.add(entries, day)
+        assert (seen.look_up(entries)[0] == day).all()
+        if day < 20_000 + 2 * REMEMBERED_DAYS:
+            largest = max(largest, seen.memory_bytes)
+    assert seen.memory_bytes <= largest
 
 
 @pytest.mark.parametrize("kind", [EVENT, VOID])

@@ -27,6 +27,7 @@ from usage.topic import COMPRESSION, ensure_usage_topic
 from usage.wire import encode, headers_of, topic_of
 
 PARTITIONS: Final = 3
+SKEW_VARIABLE: Final = "TALLYBOOK_TESTS_CLOCK_SKEW_S"
 
 
 @dataclass
@@ -45,8 +46,8 @@ class Scene:
         assert self.settings.kafka.bootstrap is not None
         return self.settings.kafka.bootstrap
 
-    async def start(self, aggregators: int = 1) -> None:
-        """Start further aggregators."""
+    async def start(self, aggregators: int = 1, *, skew_s: int = 0) -> None:
+        """Start further aggregators, whose clocks are so far ahead."""
         environment = {
             **os.environ,
             "TALLYBOOK_DATABASE_URL": self.dsn,
@@ -57,6 +58,7 @@ class Scene:
             "TALLYBOOK_METERING_POLL_MAX_RECORDS": "7",
             "TALLYBOOK_METERING_POLL_MAX_BYTES": "4000",
             "TALLYBOOK_METERING_RESTART_BACKOFF_MS": "50",
+            SKEW_VARIABLE: str(skew_s),
         }
         for _ in range(aggregators):
             with (self.folder / f"metering-{len(self.running)}.log").open("wb") as log:

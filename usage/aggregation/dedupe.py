@@ -19,6 +19,8 @@ REMEMBERED_DAYS: Final = 70
 
 START_SLOTS: Final = 1 << 14
 LOAD_MAX: Final = 0.6
+GROWN_LOAD_MAX: Final = 0.45
+"""After it has grown: so it does not grow again at once where a part was forgotten."""
 ADD_MAX: Final = 1 << 18
 """Entries that are added at a time when blocks are loaded."""
 NEVER: Final = -1
@@ -59,6 +61,7 @@ class SeenIds:
     """The ids of one partition."""
 
     def __init__(self, slots: int = START_SLOTS) -> None:
+        self._least_slots = slots
         self._make(slots)
 
     def _make(self, slots: int) -> None:
@@ -82,7 +85,7 @@ class SeenIds:
     def add(self, entries: Entries, day: int) -> None:
         """Remember ids, each of them once in `entries`; one that is there already gets the new day and checksum."""
         if len(self._first) * LOAD_MAX < self.count + len(entries):
-            self._grow(self.count + len(entries), day)
+            self._grow(len(entries), day)
         first, second = _keys(entries)
         while len(first):
             slots = self._find(first, second)
@@ -111,12 +114,14 @@ class SeenIds:
             slots[looking] = (slots[looking] + 1) & int(mask)
         return slots
 
-    def _grow(self, wanted: int, day: int) -> None:
-        """A larger table, without what is forgotten by this day."""
+    def _grow(self, added: int, day: int) -> None:
+        """A table with room for more, without what is forgotten by this day: it is no larger than what is remembered
+        needs.
+        """
         kept = (self._first != 0) & (day - self._days <= REMEMBERED_DAYS)
         first, second, days = self._first[kept], self._second[kept], self._days[kept]
-        slots = len(self._first)
-        while slots * LOAD_MAX < wanted:
+        slots = self._least_slots
+        while slots * GROWN_LOAD_MAX < len(first) + added:
             slots *= 2
         self._make(slots)
         self.count = len(first)

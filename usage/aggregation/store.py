@@ -11,6 +11,7 @@ from typing import Final
 from infra.database import Connection
 from usage.aggregation.fold import Closed, ClosingKey, Folded, PartitionState
 from usage.aggregation.meters import Adoption, Meters, version_from
+from usage.partials import Connection as AnyConnection
 
 BLOCKS_AT_ONCE: Final = 200
 PARTS: Final = 10**18
@@ -77,7 +78,15 @@ async def load(connection: Connection, partition: int, partitions: int, *, begin
     return state
 
 
-async def adoptions(connection: Connection, partition: int) -> list[Adoption]:
+async def next_offsets(connection: Connection, partitions: Sequence[int]) -> dict[int, int]:
+    """How far partitions are counted."""
+    rows = await connection.fetch(
+        "SELECT partition, next_offset FROM usage.checkpoints WHERE partition = ANY($1::int[])", partitions
+    )
+    return {row["partition"]: row["next_offset"] for row in rows}
+
+
+async def adoptions(connection: AnyConnection, partition: int) -> list[Adoption]:
     """The meters' versions that a partition counts by, in the order of their adoption."""
     rows = await connection.fetch(
         "SELECT tenant_id, rule, from_offset FROM usage.adopted_meters WHERE partition = $1 "
@@ -105,11 +114,12 @@ async def _load_ids(connection: Connection, state: PartitionState) -> None:
 
 
 async def _closed(connection: Connection, since: Mapping[int, int]) -> list[tuple[ClosingKey, Closed]]:
-    """Closings beyond a version of each partition, oldest first."""
+    """The last closing of each meter of a customer, of those beyond a version of each partition."""
     rows = await connection.fetch(
-        "SELECT c.tenant_id, c.customer_id, c.meter_id, c.seq, c.bucket FROM usage.closings c "
+        "SELECT DISTINCT ON (c.tenant_id, c.customer_id, c.meter_id) "
+        "c.tenant_id, c.customer_id, c.meter_id, c.seq, c.bucket FROM usage.closings c "
         "JOIN unnest($1::int[], $2::bigint[]) AS u (partition, version) USING (partition) "
-        "WHERE c.version > u.version ORDER BY c.version",
+        "WHERE c.version > u.version ORDER BY c.tenant_id, c.customer_id, c.meter_id, c.seq DESC",
         list(since),
         list(since.values()),
     )

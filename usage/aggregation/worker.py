@@ -1,4 +1,4 @@
-"""The role `metering`: one aggregator a process, which reads its partitions of usage and writes what they add up to.
+"""An aggregator, one a process: it reads its partitions of usage and writes what they add up to.
 
 Offsets are PostgreSQL's, in the transaction of what was counted; Kafka's group only says whose a partition is.
 """
@@ -7,26 +7,22 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic, perf_counter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge, Histogram
 
-from infra.database import CONNECTION_ERRORS, Connection, Role, open_pool, server_settings
+from infra.database import CONNECTION_ERRORS, Connection, Role, server_settings
 from infra.heartbeat import Stall
 from infra.kafka.dead_letters import DeadLetters
-from infra.kafka.probe import KafkaProbe
-from infra.kafka.topics import ensure_topics
-from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
-from infra.telemetry import PartHealth, timed_part
+from infra.telemetry import PartHealth
 from usage.aggregation import store
 from usage.aggregation.fold import Folded, PartitionState, Read, fold, meters_named, read
 from usage.aggregation.meters import Adoption, MeterKey, MeterSource
-from usage.topic import ensure_usage_topic
 from usage.wire import METERING, topic_of
 
 log = structlog.get_logger(__name__)
@@ -35,7 +31,6 @@ ROLE: Final = METERING
 CONSUMER: Final = METERING
 """As dead letters name it."""
 ATTEMPTS: Final = 1  # a fold is pure: what it could not count once it cannot count twice
-PASSING: Final = (KafkaError, store.Overtaken, *CONNECTION_ERRORS)
 
 EVENTS = Counter("tallybook_metering_events_total", "Events of usage that were read.")
 COUNTED = Counter("tallybook_metering_counted_total", "Events of usage that were counted.")
@@ -52,11 +47,23 @@ IDS = Gauge("tallybook_metering_ids", "Ids that this process remembers.")
 Polled = Mapping[PartitionState, Sequence[Any]]
 """Records of each partition, in order; there are none without."""
 KNOWN_METERS_MAX: Final = 100_000
+LOST_LOOK_S: Final = 2.0
+"""How soon an aggregator notices that a lost partition is to go on (s)."""
 BURIED_AT_ONCE: Final = 8
 
 
 class UsageLost(Exception):
     """Records were deleted before they were counted, or the topic was made anew; the message says what to do."""
+
+
+class Lost(NamedTuple):
+    """A partition that is not counted, since its next record is gone: that record's offset, and what is to be told."""
+
+    next_offset: int
+    why: str
+
+
+PASSING: Final = (KafkaError, UsageLost, store.Overtaken, *CONNECTION_ERRORS)
 
 
 class Aggregator:
@@ -72,6 +79,8 @@ class Aggregator:
         self._dead_letters = dead_letters
         self._topic = topic_of(settings.kafka.topic_prefix)
         self._states: dict[int, PartitionState] = {}
+        self._lost: dict[int, Lost] = {}
+        self._looked_at_lost = 0.0
         self._checked: dict[MeterKey, float] = {}
         self._ends: dict[int, int] = {}
         self._stall = Stall(settings.telemetry.stalled_ms)
@@ -89,9 +98,7 @@ class Aggregator:
                     raise
                 self._problem = f"{type(error).__name__}: {error}"
                 RESTARTS.inc()
-                if isinstance(error, UsageLost):
-                    log.critical("usage_lost", why=str(error))
-                elif isinstance(error, PASSING):
+                if isinstance(error, PASSING):
                     log.warning("aggregator_starts_over", why=self._problem)
                 else:
                     log.exception("aggregator_starts_over")
@@ -109,7 +116,7 @@ class Aggregator:
         try:
             await connection.execute(store.TEMPORARY)
             await consumer.start()
-            forget = _Forget(self._states)
+            forget = _Forget(self._states, self._lost)
             consumer.subscribe([self._topic], listener=forget)
             self._states.clear()
             while True:
@@ -142,8 +149,9 @@ class Aggregator:
     async def _poll(self, consumer: AIOKafkaConsumer, connection: Connection) -> None:
         settings = self._settings.metering
         assigned = {place.partition for place in consumer.assignment()}
-        if assigned != set(self._states) and not await self._open(consumer, connection, assigned):
+        if assigned != self._states.keys() | self._lost.keys() and not await self._open(consumer, connection, assigned):
             return
+        await self._look_at_lost(connection)
         polled: Mapping[TopicPartition, Sequence[Any]] = await consumer.getmany(
             timeout_ms=settings.poll_timeout_ms, max_records=settings.poll_max_records
         )
@@ -171,6 +179,7 @@ class Aggregator:
     async def _open(self, consumer: AIOKafkaConsumer, connection: Connection, assigned: set[int]) -> bool:
         """Take on partitions where the database stands, before anything is read. False: they changed meanwhile."""
         self._states.clear()
+        self._lost.clear()
         places = [TopicPartition(self._topic, partition) for partition in sorted(assigned)]
         if not places:
             await asyncio.sleep(0)
@@ -178,22 +187,42 @@ class Aggregator:
         beginnings = await consumer.beginning_offsets(places)
         ends = await consumer.end_offsets(places)
         loaded: dict[int, PartitionState] = {}
+        lost: dict[int, Lost] = {}
         for place in places:
-            state = loaded[place.partition] = await store.load(
+            state = await store.load(
                 connection, place.partition, self._settings.usage.partitions, beginning=beginnings[place]
             )
-            if not beginnings[place] <= state.next_offset <= ends[place]:
-                raise UsageLost(
+            if beginnings[place] <= state.next_offset <= ends[place]:
+                loaded[place.partition] = state
+            else:
+                why = (
                     f"{self._topic}/{place.partition} holds the records {beginnings[place]} to {ends[place]}, and the "
                     f'next to be counted is {state.next_offset}: see docs/guides/usage.md, "When usage is lost"'
                 )
+                lost[place.partition] = Lost(state.next_offset, why)
         if {place.partition for place in consumer.assignment()} != assigned:
             return False
         for place in places:
-            consumer.seek(place, loaded[place.partition].next_offset)
+            if place.partition in loaded:
+                consumer.resume(place)
+                consumer.seek(place, loaded[place.partition].next_offset)
+            else:
+                consumer.pause(place)
+                log.critical("usage_lost", why=lost[place.partition].why)
         self._states.update(loaded)
+        self._lost.update(lost)
+        self._looked_at_lost = monotonic()
         log.info("usage_partitions_taken", partitions=sorted(assigned))
         return True
+
+    async def _look_at_lost(self, connection: Connection) -> None:
+        """Whether somebody has let a partition go on from elsewhere: then all are opened again."""
+        if self._lost and monotonic() - self._looked_at_lost > LOST_LOOK_S:
+            self._looked_at_lost = monotonic()
+            offsets = await store.next_offsets(connection, list(self._lost))
+            if any(offsets.get(partition) != each.next_offset for partition, each in self._lost.items()):
+                self._states.clear()
+                self._lost.clear()
 
     async def _check_gaps(self, consumer: AIOKafkaConsumer, records: Polled) -> None:
         """Offsets may be left out (a transaction's end takes one), but not because the records there are gone."""
@@ -300,7 +329,8 @@ class Aggregator:
         """Whether this aggregator counts."""
         lag = self._lag()
         place = sum(state.next_offset for state in self._states.values())
-        problem = self._problem or self._stall.why(place, lag)
+        lost = "; ".join(each.why for each in self._lost.values())
+        problem = lost or self._problem or self._stall.why(place, lag)
         return PartHealth(name=ROLE, ok=not problem, detail=problem, lag_events=lag)
 
 
@@ -321,73 +351,15 @@ def _portions(records: Polled, bytes_max: int) -> Iterator[Polled]:
 class _Forget(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
     """After any rebalance every partition is opened again: another aggregator may have moved its checkpoint."""
 
-    def __init__(self, states: dict[int, PartitionState]) -> None:
-        self._states = states
+    def __init__(self, *held: dict[int, Any]) -> None:
+        self._held = held
         self.joined = False
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        self._states.clear()
+        for each in self._held:
+            each.clear()
 
     def on_partitions_assigned(self, assigned: object) -> None:
-        self._states.clear()
+        for each in self._held:
+            each.clear()
         self.joined = True
-
-
-class Metering:
-    """The role: an aggregator with what it needs."""
-
-    def __init__(self, settings: Settings, *, dsn: str, bootstrap: str, meters: MeterSource) -> None:
-        self._settings = settings
-        self._dsn = dsn
-        self._bootstrap = bootstrap
-        self._meters = meters
-        self._aggregator: Aggregator | None = None
-        topic = topic_of(settings.kafka.topic_prefix)
-        self._kafka = KafkaProbe(bootstrap, [topic], timeout_ms=settings.telemetry.health_timeout_ms)
-
-    async def run(self) -> None:
-        """Count until cancelled; a poll under way is then committed, or dropped whole."""
-        settings = self._settings
-        tolerate_unreadable_batches()
-        kafka = settings.kafka
-        await ensure_topics(  # of which it needs the dead letters'
-            self._bootstrap,
-            prefix=kafka.topic_prefix,
-            partitions=kafka.partitions,
-            replication_factor=kafka.replication_factor,
-            request_timeout_ms=kafka.request_timeout_ms,
-        )
-        await ensure_usage_topic(
-            self._bootstrap,
-            prefix=settings.kafka.topic_prefix,
-            partitions=settings.usage.partitions,
-            replication_factor=settings.kafka.replication_factor,
-            retention_days=settings.usage.retention_days,
-            request_timeout_ms=settings.kafka.request_timeout_ms,
-        )
-        pool = await open_pool(self._dsn, Role.METERING, settings.database)
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap, acks="all", request_timeout_ms=settings.kafka.request_timeout_ms
-        )
-        await producer.start()
-        try:
-            dead_letters = DeadLetters(pool, producer, topic_prefix=settings.kafka.topic_prefix)
-            self._aggregator = Aggregator(
-                settings,
-                dsn=self._dsn,
-                bootstrap=self._bootstrap,
-                meters=self._meters,
-                dead_letters=dead_letters,
-            )
-            await self._aggregator.run()
-        finally:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(producer.stop(), timeout=settings.kafka.session_timeout_ms / 1000)
-            pool.terminate()
-
-    async def health(self, connection: "Connection | None") -> tuple[PartHealth, ...]:
-        """Kafka, and the aggregator."""
-        kafka = await timed_part("kafka", self._kafka.check)
-        if self._aggregator is None:
-            return kafka, PartHealth(name=ROLE, ok=False, detail="starting")
-        return kafka, self._aggregator.health()

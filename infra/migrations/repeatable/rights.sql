@@ -65,7 +65,7 @@ BEGIN
         ('usage.adopted_meters',    'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT'),
         ('usage.series',            'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT'),
         ('usage.aggregates',        'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE'),
-        ('usage.tallies',           'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE'),
+        ('usage.tallies',           'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE, DELETE'),
         ('usage.conflicts',         'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, DELETE'),
         ('usage.closings',          'SELECT, INSERT',                  '',       '',                       'SELECT', '', 'SELECT'),
         ('usage.meter_events',      '',                                '',       '',                       '',       '', 'EXECUTE'),
