@@ -32,6 +32,7 @@ PROBE_TIMEOUT_S = 5.0
 # The variable that tells a role's process on which port it answers /health/ready.
 PORT_VARIABLES: Mapping[str, str] = {
     "api": "TALLYBOOK_API_PORT",
+    "ingest": "TALLYBOOK_USAGE_INGEST_PORT",
     "relay": "TALLYBOOK_RELAY_PROBE_PORT",
     "projections": "TALLYBOOK_PROJECTIONS_PROBE_PORT",
     "processors": "TALLYBOOK_PROCESSORS_PROBE_PORT",
@@ -41,7 +42,7 @@ PORT_VARIABLES: Mapping[str, str] = {
 
 
 # The variable that names the certificate with which a role's process answers there by HTTPS, where it is set.
-CERTIFICATE_VARIABLES: Mapping[str, str] = {"api": "TALLYBOOK_API_TLS_CERTIFICATE_FILE"}
+CERTIFICATE_VARIABLES: Mapping[str, str] = dict.fromkeys(("api", "ingest"), "TALLYBOOK_API_TLS_CERTIFICATE_FILE")
 
 # The variable that gives a role's process the name under which its heartbeats go on when it is started again.
 INSTANCE_VARIABLE = "TALLYBOOK_INSTANCE"

@@ -36,6 +36,8 @@ STATUS_FAILING: Final = 500
 STATUS_DEFECT: Final = 500
 STATUS_TOO_MANY: Final = 429
 REPEATABLE_MAX: Final = 2_000
+USAGE_PATH: Final = "/v1/usage/events"
+"""What the role `ingest` takes, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +60,9 @@ class Told:
 
 
 class FaultClient:
-    """Speaks for one tenant to several APIs. `seed` makes its keys; other tenants' clients use the same ones.
+    """Speaks for one tenant to several APIs; usage is sent to those of `usage_urls`. `seed` makes its keys; other
+    tenants' clients use the same ones. `counts` is shared by all of them.
 
-    `counts` is shared by all of them.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class FaultClient:
         session: aiohttp.ClientSession,
         urls: Sequence[str],
         *,
+        usage_urls: Sequence[str],
         tenant_id: str,
         key: str,
         seed: int,
@@ -75,6 +78,7 @@ class FaultClient:
     ) -> None:
         self._session = session
         self._urls = urls
+        self._usage_urls = usage_urls
         self.tenant_id = tenant_id
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._numbers = itertools.count(1)
@@ -92,7 +96,9 @@ class FaultClient:
         self.counts = counts
         self.differences: list[Difference] = []
 
-    async def command(self, method: str, path: str, body: Mapping[str, object]) -> Told:
+    async def command(
+        self, method: str, path: str, body: Mapping[str, object] | Sequence[Mapping[str, object]]
+    ) -> Told:
         """Have a command acknowledged, whatever it takes; accepted or refused is in the answer."""
         return await self._have_told(method, path, json.dumps(body).encode(), self._next_key())
 
@@ -100,7 +106,7 @@ class FaultClient:
         """Begin a command and go away, after some of its bytes; then come back with all of it, or give it up."""
         key, sent = self._next_key(), json.dumps(body).encode()
         headers = {**self._headers, "Idempotency-Key": key}
-        for url, share in [(self._next_url(), chance.random()) for _ in range(CUTS)]:
+        for url, share in [(self._next_url(path), chance.random()) for _ in range(CUTS)]:
             self.counts["requests broken off"] += await begin_and_go(url, method, path, headers, sent, share)
         if chance.random() < 1 / 2:
             await self._have_told(method, path, sent, key)
@@ -110,8 +116,9 @@ class FaultClient:
     def _next_key(self) -> str:
         return f"faults-{self._seed}-{next(self._numbers)}"
 
-    def _next_url(self) -> str:
-        return self._urls[next(self._turns) % len(self._urls)]
+    def _next_url(self, path: str) -> str:
+        urls = self._usage_urls if path == USAGE_PATH else self._urls
+        return urls[next(self._turns) % len(urls)]
 
     async def _have_told(self, method: str, path: str, sent: bytes, key: str) -> Told:
         told, _ = await self._until_told(method, path, sent, key)
@@ -164,7 +171,7 @@ class FaultClient:
     async def _until_told(self, method: str, path: str, sent: bytes, key: str) -> tuple[Told, bool]:
         headers = {**self._headers, "Idempotency-Key": key}
         while True:
-            url = self._next_url()
+            url = self._next_url(path)
             self.counts["requests"] += 1
             try:
                 async with self._session.request(method, url + path, data=sent, headers=headers) as answer:

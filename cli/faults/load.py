@@ -12,6 +12,7 @@ from cli.faults.discounting import Discounting
 from cli.faults.drafting import Drafting
 from cli.faults.migrating import Migrating
 from cli.faults.races import Races, a_part, other_items
+from cli.faults.usage import Usage
 from cli.faults.world import CURRENCIES, Person, World
 
 ACTORS: Final = 3
@@ -108,6 +109,7 @@ class Load:
         self._credits = Credits(client, self._world)
         self._drafting = Drafting(client, self._world)
         self._migrating = Migrating(client, self._world)
+        self.usage = Usage(client)
         self._actions: dict[str, tuple[int, Action]] = {
             "join": (14, self._join),
             "subscribe": (10, self._subscribe),
@@ -159,6 +161,7 @@ class Load:
         for price in PRICES:
             self._world.prices.append((await self._made("/v1/prices", {"plan": plan["id"], **price}))["id"])
         await self._discounting.prepare()
+        await self.usage.prepare()
         chance = random.Random(f"{self._who}:first")  # noqa: S311  a schedule, not a secret
         for _ in range(ACTORS):
             await self._join(chance)
@@ -169,6 +172,9 @@ class Load:
             for actor in range(ACTORS):
                 chance = random.Random(f"{self._who}:{number}:{actor}")  # noqa: S311
                 actors.create_task(self._act(chance, enough))
+            for user in range(len(self.usage.users)):
+                chance = random.Random(f"{self._who}:{number}:user {user}")  # noqa: S311
+                actors.create_task(self.usage.run(user, chance, enough))
 
     async def _act(self, chance: random.Random, enough: asyncio.Event) -> None:
         weights = [weight for weight, _ in self._actions.values()]

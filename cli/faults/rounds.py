@@ -15,6 +15,7 @@ from cli.faults.disk import Disk
 from cli.faults.load import Load
 from cli.faults.schedule import LOAD_S, FaultKind, Round, schedule
 from cli.faults.stage import NotAtRest, Stage, set_stage
+from cli.faults.usage_proof import recount_differences, usage_differences
 from gateway_adapters.registry import gateways_from
 from host.configured import owner_dsn
 from infra.database import Pool
@@ -92,7 +93,7 @@ class Totals:
             *broken,
             f"{asked['requests']} requests",
             f"{asked['acknowledged']} acknowledged ({asked['refused']} refused)",
-            *(f"{asked[name]} {name}" for name in ("answers lost", "requests broken off", "races", "repeats compared")),
+            *(f"{asked[name]} {name}" for name in _TOLD),
             f"{self.charges} charges",
             f"{self.refunds} refunds",
             f"{self.differences} differences",
@@ -100,6 +101,14 @@ class Totals:
         return f"faults: {', '.join(told)}"
 
 
+_TOLD: Final = (
+    "answers lost",
+    "requests broken off",
+    "races",
+    "repeats compared",
+    "usage events",
+    "usage taken back",
+)
 _DONE_ALL_THE_SAME: Final = """
 SELECT idempotency_key FROM log.command_results WHERE tenant_id = $1 AND idempotency_key = ANY($2::text[])
 """
@@ -143,7 +152,15 @@ class Crowd:
         self.carried = self.swept = 0
         totals.done = stage.misfortunes.done
         self.clients = [
-            FaultClient(session, stage.api_urls, tenant_id=tenant_id, key=key, seed=seed, counts=totals.asked)
+            FaultClient(
+                session,
+                stage.api_urls,
+                usage_urls=stage.usage_urls,
+                tenant_id=tenant_id,
+                key=key,
+                seed=seed,
+                counts=totals.asked,
+            )
             for tenant_id, key in stage.api_keys.items()
         ]
         self._loads = [Load(client, seed) for client in self.clients]
@@ -161,12 +178,16 @@ class Crowd:
                 tenants.create_task(load.run(number, enough))
 
     async def differences(self, pool: Pool) -> list[Difference]:
-        """What was answered otherwise than it may be, and what was done without having been asked for whole."""
+        """What was answered otherwise than it may be, what was done without having been asked for whole, and usage that
+        is counted or billed otherwise than it was acknowledged.
+        """
         found = [difference for client in self.clients for difference in client.differences]
         for client in self.clients:
             for (key,) in await pool.fetch(_DONE_ALL_THE_SAME, client.tenant_id, client.given_up):
                 detail = "it never arrived whole, and something was decided under its key"
                 found.append(Difference(kind="half a request", subject=f"{client.tenant_id} {key}", detail=detail))
+        for client, load in zip(self.clients, self._loads, strict=True):
+            found += await usage_differences(pool, client.tenant_id, load.usage)
         return found
 
 
@@ -188,6 +209,7 @@ async def _play(stage: Stage, crowd: Crowd, part: Round) -> Report:
     loaded = time.monotonic()
     at_rest = await stage.heal()
     differences = await crowd.differences(stage.pool)
+    differences += await recount_differences(stage.pool, stage.settings, stage.bootstrap)
     carried = at_rest.counts[BY_KAFKA] - crowd.carried
     swept = at_rest.counts[BY_SWEEPER] - crowd.swept
     if carried == 0 and swept >= SWEPT_TO_JUDGE_BY:

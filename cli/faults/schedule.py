@@ -8,7 +8,7 @@ from typing import Final
 LOAD_S: Final = 3.5
 """How long a round's load runs, at least (s)."""
 
-INSTANCES: Final = {"api": 2, "relay": 2, "processors": 2, "projections": 2, "gateway": 1}
+INSTANCES: Final = {"api": 2, "relay": 2, "processors": 2, "projections": 2, "metering": 2, "ingest": 1, "gateway": 1}
 """Processes of each role under test."""
 
 SERVERS: Final = ("kafka", "postgres")

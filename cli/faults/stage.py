@@ -10,6 +10,7 @@ from typing import Final
 
 import aiohttp
 import asyncpg
+from aiokafka.errors import KafkaError
 
 from cli.faults.disk import Disk
 from cli.faults.misfortunes import Misfortunes
@@ -26,12 +27,14 @@ from processors.invariants.findings import Checked
 from processors.invariants.unfinished import check_unfinished
 from projections.read_model import Projection
 from schemas.codec import default_codec
+from usage.ends import KafkaEnds
 
 TENANTS: Final = ("faults-a", "faults-b", "faults-c")
 HEAL_LIMIT_S: Final = 240.0
 """How long everything may take to come to rest once nothing is broken any more (s); beyond it something is stuck."""
 
 POLL_S: Final = 0.1
+USAGE_PARTITIONS: Final = 3
 
 _LEASE_MS: Final = str(int(SHORT_LEASE_S * 1000))
 SHORT_LEASES: Final[Mapping[str, str]] = {
@@ -51,6 +54,7 @@ ROLE_SETTINGS: Final[Mapping[str, str]] = {
     # What is broken here are processes and servers; clients that go away do so by plain HTTP, at any byte of a request.
     "TALLYBOOK_API_TLS_CERTIFICATE_FILE": "",
     "TALLYBOOK_API_TLS_KEY_FILE": "",
+    "TALLYBOOK_USAGE_PARTITIONS": str(USAGE_PARTITIONS),
     **NO_LIMITS,
 }
 READY_LIMIT_S: Final = 120.0
@@ -96,6 +100,11 @@ class Stage:
     def api_urls(self) -> list[str]:
         """The APIs' addresses."""
         return [role.endpoint.url for role in self._stack.supervisor.roles if role.role == "api"]
+
+    @property
+    def usage_urls(self) -> list[str]:
+        """The addresses of all that take usage."""
+        return [role.endpoint.url for role in self._stack.supervisor.roles if role.role in ("api", "ingest")]
 
     @property
     def gateway_url(self) -> str:
@@ -155,9 +164,14 @@ class Stage:
         deadline = time.monotonic() + HEAL_LIMIT_S
         left: list[str] = []
         while time.monotonic() < deadline:
-            with contextlib.suppress(*CONNECTION_ERRORS):
+            with contextlib.suppress(*CONNECTION_ERRORS, KafkaError):
                 left = await self.misfortunes.unburied()
-                if not left and await self._is_published_and_folded() and not await self._has_work():
+                if (
+                    not left
+                    and await self._is_published_and_folded()
+                    and not await self._has_work()
+                    and await self._is_counted()
+                ):
                     checked = await check_unfinished(self.pool, default_codec())
                     # What that check read may have grown since: at rest is what stands still.
                     if checked.holds and await self._is_published_and_folded():
@@ -179,6 +193,19 @@ class Stage:
                 "SELECT EXISTS (SELECT FROM log.due_work WHERE NOT runs_on_clock AND kind <> 'subscription.renewal')"
             )
         )
+
+    async def _is_counted(self) -> bool:
+        """Whether all usage that the broker has is."""
+        rows = await self.pool.fetch("SELECT partition, next_offset FROM usage.checkpoints")
+        reached = {row[0]: row[1] for row in rows}
+        ends = KafkaEnds(self.settings, bootstrap=self.bootstrap)
+        try:
+            for partition in range(self.settings.usage.partitions):
+                if reached.get(partition, 0) < await ends.end(partition):
+                    return False
+        finally:
+            await ends.close()
+        return True
 
     async def _why_not(self) -> str:
         checked = await check_unfinished(self.pool, default_codec())
@@ -208,6 +235,7 @@ async def set_stage(settings: Settings, folder: Path, disk: Disk | None = None) 
             update={"restarts_max": RESTARTS_MAX, "ready_timeout_s": READY_LIMIT_S}
         ),
         database=settings.database.model_copy(update={"pool_max_connections": 4}),
+        usage=settings.usage.model_copy(update={"partitions": USAGE_PARTITIONS}),
     )
     async with contextlib.AsyncExitStack() as exits:
         stack = await exits.enter_async_context(running_stack(own, environment={**ROLE_SETTINGS, **SHORT_LEASES}))

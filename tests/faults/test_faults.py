@@ -6,7 +6,7 @@ import pytest
 
 from cli.faults.disk import Disk, mounted_disk
 from cli.faults.rounds import Report, Totals, play_rounds
-from cli.faults.schedule import SHORT_LEASE_S, FaultKind, schedule
+from cli.faults.schedule import INSTANCES, SERVERS, SHORT_LEASE_S, FaultKind, schedule
 from infra.settings import Settings
 from tests.lengths import LENGTH
 
@@ -26,8 +26,11 @@ def test_thirty_rounds_break_everything_that_can_break() -> None:
         kind: {fault.target.partition("-")[0] for fault in faults if fault.kind is kind}
         for kind in (FaultKind.KILL, FaultKind.FREEZE)
     }
-    assert hit[FaultKind.KILL] == {"api", "relay", "processors", "projections", "gateway", "kafka", "postgres"}
-    assert hit[FaultKind.FREEZE] == {"api", "relay", "processors", "projections", "gateway", "kafka", "postgres"}
+    everything = {*INSTANCES, *SERVERS}
+    assert everything == {
+        "api", "ingest", "relay", "processors", "projections", "metering", "gateway", "kafka", "postgres",
+    }  # fmt: skip
+    assert hit == {FaultKind.KILL: everything, FaultKind.FREEZE: everything}
     for kind in FaultKind:
         assert sum(fault.kind is kind for fault in faults) >= 4, kind
     assert sum(bool(part.gateway) for part in rounds) >= 10
@@ -68,3 +71,4 @@ async def _play(folder: Path, disk: Disk | None, totals: Totals) -> None:
     assert totals.charges > 0
     assert totals.asked["acknowledged"] > 0
     assert totals.asked["requests broken off"] > 0
+    assert totals.asked["usage events"] > 0

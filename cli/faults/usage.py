@@ -1,0 +1,222 @@
+"""The load of usage: events that are sent, sent again, taken back and replaced, for customers whose clocks bill them.
+
+What the API has acknowledged is kept, and nothing else: it is the model that `cli.faults.usage_proof` holds counters
+and invoices against.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from cli.faults.client import USAGE_PATH as PATH
+from cli.faults.client import FaultClient, Told
+
+USERS: Final = 2
+"""Of each tenant; each is on a clock of its own, which nobody else advances."""
+EVENTS_MAX: Final = 25
+THINK_S: Final = 0.1
+"""Longest pause of a user (s)."""
+STARTED: Final = datetime(2026, 1, 1, tzinfo=UTC)
+BACK_MAX: Final = timedelta(days=14)
+STEP_MAX: Final = timedelta(days=16)
+"""Together less than an event may be old, so one that is sent again while its clock moves is never too old."""
+EMPLOYEES: Final = 9
+
+AHEAD: Final = "timestamp_ahead"
+REFUSED: Final = "usage_events_refused"
+NOT_COUNTED: Final = "usage_event_not_counted"
+
+UNITS, EMPLOYED = "units", "employed"
+_METERS: Final[Mapping[str, Mapping[str, object]]] = {
+    UNITS: {"aggregation": "sum", "value_property": "units"},
+    EMPLOYED: {"aggregation": "unique", "unique_property": "employee"},
+}
+_TIERS: Final = [{"up_to": 3, "unit_amount": "100"}, {"up_to": None, "unit_amount": "70"}]
+_MODELS: Final[Mapping[str, Mapping[str, object]]] = {
+    UNITS: {"type": "per_unit", "currency": "EUR", "unit_amount": "1"},
+    EMPLOYED: {"type": "graduated", "currency": "EUR", "tiers": _TIERS},
+}
+
+
+class Used(NamedTuple):
+    """What an event says: its meter's code, its time, how many units, and by which employee."""
+
+    meter: str
+    at: datetime
+    units: int
+    employee: str
+
+
+@dataclass(slots=True)
+class Figure:
+    """What a meter's events come to."""
+
+    events: int = 0
+    units: int = 0
+    employees: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class User:
+    """A customer who uses: what was acknowledged of it and not taken back, and all ids. One does one thing after
+    another, or nobody could tell what came first.
+    """
+
+    customer_id: str
+    clock_id: str
+    now: datetime = STARTED
+    used: dict[str, Used] = field(default_factory=dict)
+    ids: list[str] = field(default_factory=list)
+
+    def figure(self, meter: str) -> Figure:
+        """What the meter has to show."""
+        found = Figure()
+        for each in self.used.values():
+            if each.meter == meter:
+                found.events += 1
+                found.units += each.units
+                found.employees[each.employee] += 1
+        return found
+
+
+class Usage:
+    """What the users of one tenant do. `meters` are their ids by code."""
+
+    def __init__(self, client: FaultClient) -> None:
+        self._client = client
+        self._made = 0
+        self.users: list[User] = []
+        self.meters: dict[str, str] = {}
+
+    async def prepare(self) -> None:
+        """Meters, a plan that bills them, and users who are subscribed to it."""
+        product = await self._new("/v1/products", {"name": "Usage"})
+        plan = await self._new("/v1/plans", {"product": product, "name": "Metered", "interval": {"unit": "month"}})
+        prices = []
+        for code, reads in _METERS.items():
+            self.meters[code] = await self._new("/v1/meters", {"code": code, "name": code, **reads})
+            price = {"plan": plan, "name": code, "timing": "in_arrears", "meter": self.meters[code]}
+            prices.append(await self._new("/v1/prices", {**price, "model": _MODELS[code]}))
+        for nth in range(USERS):
+            clock = await self._new("/v1/test-clocks", {"name": f"user {nth}", "frozen_time": STARTED.isoformat()})
+            person = {"name": f"User {nth}", "currency": "EUR", "address": {"country": "CH"}, "test_clock": clock}
+            user = User(await self._new("/v1/customers", person), clock)
+            order = {"customer": user.customer_id, "plan": plan, "collection_method": "send_invoice"}
+            await self._new("/v1/subscriptions", {**order, "items": [{"price": price} for price in prices]})
+            self.users.append(user)
+
+    async def _new(self, path: str, body: Mapping[str, object]) -> str:
+        told = await self._client.command("POST", path, body)
+        if not told.accepted:
+            raise RuntimeError(f"POST {path} was refused, and should not have been: {told.body}")
+        return str(told.body["id"])
+
+    async def run(self, nth: int, chance: random.Random, enough: asyncio.Event) -> None:
+        """What one user does, one thing after the other, until `enough`."""
+        user = self.users[nth]
+        deeds = (self._send, self._send_twice, self._void, self._correct, self._advance)
+        while not enough.is_set():
+            await chance.choices(deeds, (8, 3, 3, 2, 4))[0](chance, user)
+            await asyncio.sleep(chance.uniform(0, THINK_S))
+
+    async def _send(self, chance: random.Random, user: User) -> None:
+        """New events, some twice; old ones as they were, and other content under an old id: the first one counts."""
+        batch = [self._event(chance, user) for _ in range(chance.randint(1, EVENTS_MAX))]
+        batch += chance.sample(batch, chance.randrange(len(batch)))
+        self._taken(user, batch, await self._client.command("POST", PATH, _bodies(user, batch + _old(chance, user))))
+
+    async def _send_twice(self, chance: random.Random, user: User) -> None:
+        """The same request at two processes at once."""
+        batch = [self._event(chance, user) for _ in range(chance.randint(1, EVENTS_MAX))]
+        bodies = _bodies(user, batch)
+        for told in await asyncio.gather(*(self._client.command("POST", PATH, bodies) for _ in range(2))):
+            self._taken(user, batch, told)
+
+    def _event(self, chance: random.Random, user: User) -> tuple[str, Used]:
+        self._made += 1
+        at = max(STARTED, user.now - BACK_MAX * chance.random() ** 2)
+        employee = f"employee {chance.randrange(EMPLOYEES)}"
+        return f"u-{self._made}", Used(chance.choice(tuple(_METERS)), at, chance.randrange(100), employee)
+
+    def _taken(self, user: User, batch: list[tuple[str, Used]], told: Told) -> None:
+        """Keep what is acknowledged. While a clock is on its way to where it was sent, some is ahead of it."""
+        errors = told.body.get("errors", [])
+        refused = {_place(each, is_problem=not told.accepted) for each in errors}
+        codes = {each["code"] for each in errors}
+        if not told.accepted:
+            self._client.must(told, "usage was refused", holds=told.body.get("code") == REFUSED)
+        self._client.must(told, f"events were refused: {codes}", holds=codes <= {AHEAD})
+        for place, (event_id, used) in enumerate(batch):
+            if place not in refused and event_id not in user.ids:
+                user.used[event_id] = used
+                user.ids.append(event_id)
+        self._client.counts["usage events"] += len(batch) - len(refused)
+
+    async def _void(self, chance: random.Random, user: User) -> None:
+        """Also what is void already, which changes nothing, and what is not counted yet, which cannot be taken back."""
+        if not user.ids:
+            return
+        event_id = chance.choice(user.ids)
+        told = await self._client.command("POST", f"{PATH}/void", {"customer": user.customer_id, "id": event_id})
+        if told.accepted:
+            user.used.pop(event_id, None)
+            self._client.counts["usage taken back"] += 1
+        else:
+            self._client.must(told, "a void was refused", holds=told.body.get("code") == NOT_COUNTED)
+
+    async def _correct(self, chance: random.Random, user: User) -> None:
+        """Something else in an event's place: the one goes and the other comes."""
+        if not user.used:
+            return
+        event_id = chance.choice(list(user.used))
+        other_id, other = self._event(chance, user)
+        instead = _bodies(user, [(other_id, other)])[0]
+        body = {"customer": user.customer_id, "id": event_id, "instead": instead}
+        told = await self._client.command("POST", f"{PATH}/correct", body)
+        if told.accepted:
+            del user.used[event_id]
+            user.used[other_id] = other
+            user.ids.append(other_id)
+            self._client.counts["usage taken back"] += 1
+        else:
+            code = told.body.get("code")
+            self._client.must(told, "a correction was refused", holds=code in {NOT_COUNTED, REFUSED})
+
+    async def _advance(self, chance: random.Random, user: User) -> None:
+        """Days pass, and periods end; refused while the last ones are still passing."""
+        goal = user.now + max(STEP_MAX * chance.random(), timedelta(days=1))
+        path = f"/v1/test-clocks/{user.clock_id}/advance"
+        told = await self._client.command("POST", path, {"frozen_time": goal.isoformat()})
+        if told.accepted:
+            user.now = goal
+
+
+def _old(chance: random.Random, user: User) -> list[tuple[str, Used]]:
+    """Some that counted, again, and some whose id counted with something else."""
+    young = [(event_id, used) for event_id, used in user.used.items() if used.at > user.now - BACK_MAX]
+    found = chance.sample(young, min(len(young), chance.randrange(6)))
+    return [
+        (event_id, used if chance.random() < 2 / 3 else used._replace(units=used.units + 1)) for event_id, used in found
+    ]
+
+
+def _bodies(user: User, batch: list[tuple[str, Used]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": event_id,
+            "meter": used.meter,
+            "customer": user.customer_id,
+            "timestamp": used.at.isoformat(),
+            "properties": {"units": str(used.units), "employee": used.employee},
+        }
+        for event_id, used in batch
+    ]
+
+
+def _place(error: Mapping[str, Any], *, is_problem: bool) -> int:
+    """Which event of a request an error is about."""
+    return int(str(error["param"]).partition(".")[0]) if is_problem else int(error["index"])

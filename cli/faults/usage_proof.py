@@ -1,0 +1,114 @@
+"""The proof of usage: counted is what was acknowledged, billed is what was counted, and a recount finds the same."""
+
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from cli.faults.usage import UNITS, Figure, Usage, User
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.state import Invoice
+from domain.metering.usage_record import NANOS
+from infra.database import Pool
+from infra.settings import Settings
+from processors.invariants.findings import Difference
+from schemas.codec import Codec, default_codec
+from usage.closings import Closing, closings_of
+from usage.partials import Connection
+from usage.recount import recount
+
+_SUMS: Final = """
+SELECT a.bucket, a.late, a.n, a.total FROM usage.aggregates a JOIN usage.series s USING (series)
+WHERE s.tenant_id = $1 AND s.customer_id = $2 AND s.meter_id = $3
+"""
+_MEMBERS: Final = """
+SELECT t.member, sum(t.times)::bigint FROM usage.tallies t JOIN usage.series s USING (series)
+WHERE s.tenant_id = $1 AND s.customer_id = $2 AND s.meter_id = $3 GROUP BY t.member HAVING sum(t.times) <> 0
+"""
+_INVOICES: Final = "SELECT invoice_id FROM read.invoices WHERE tenant_id = $1 AND customer_id = $2"
+_EVENTS: Final = """
+SELECT payload FROM log.events WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 ORDER BY stream_version
+"""
+
+
+class _Row(NamedTuple):
+    bucket: int
+    late: int
+    events: int
+    units: Fraction
+
+
+async def usage_differences(pool: Pool, tenant_id: str, usage: Usage) -> list[Difference]:
+    """Where counters or invoices of a tenant say otherwise than was acknowledged. The pool's role is the owner's."""
+    found: list[Difference] = []
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        for user in usage.users:
+            for code, meter_id in usage.meters.items():
+                who = f"{tenant_id} {user.customer_id} {code}"
+                rows = [
+                    _Row(row[0], row[1], row[2], Fraction(row[3]) / NANOS)
+                    for row in await connection.fetch(_SUMS, tenant_id, user.customer_id, meter_id)
+                ]
+                members = await connection.fetch(_MEMBERS, tenant_id, user.customer_id, meter_id)
+                found += _counted(who, code, user, rows, {row[0]: row[1] for row in members})
+                if code == UNITS:
+                    closings = await closings_of(connection, tenant_id, user.customer_id, meter_id)
+                    billed = await _billed(connection, default_codec(), tenant_id, user, meter_id)
+                    found += _is_billed(who, rows, closings, billed)
+    return found
+
+
+def _counted(who: str, code: str, user: User, rows: list[_Row], members: dict[str, int]) -> list[Difference]:
+    """A sum counts units, and the count of different employees those that are named."""
+    wanted = user.figure(code)
+    if code == UNITS:
+        counted = Figure(sum(row.events for row in rows), int(sum(row.units for row in rows)), wanted.employees)
+    else:
+        counted = Figure(sum(row.events for row in rows), wanted.units)
+        counted.employees.update(members)
+    if counted == wanted:
+        return []
+    return [Difference(kind="usage counted", subject=who, detail=f"{wanted} was acknowledged, {counted} is counted")]
+
+
+async def _billed(connection: Connection, codec: Codec, tenant_id: str, user: User, meter_id: str) -> Fraction:
+    """What invoices say that was used: each period as it was last rated."""
+    total = Fraction(0)
+    for (invoice_id,) in await connection.fetch(_INVOICES, tenant_id, user.customer_id):
+        invoice: Invoice | None = None
+        for row in await connection.fetch(_EVENTS, tenant_id, INVOICE.name, invoice_id):
+            invoice = INVOICE.evolve(invoice, codec.decode_event(row[0]))
+        assert invoice is not None, "a row of the read model has a stream"
+        rerated = {each.line_id: each.quantity for each in invoice.rerated}
+        for line in invoice.lines:
+            usage = line.usage
+            if usage is None or usage.meter_id != meter_id or usage.snapshot is None or usage.late is not None:
+                continue
+            total += rerated.get(line.line_id, usage.snapshot.quantity)
+    return total
+
+
+def _is_billed(who: str, rows: list[_Row], closings: list[Closing], billed: Fraction) -> list[Difference]:
+    """Billed, open and late usage is all that is counted: I9, for a meter of which figures add up."""
+    last = closings[-1] if closings else None
+    counted = open_ = late = Fraction(0)
+    for row in rows:
+        counted += row.units
+        if last is None or (row.late == 0 and row.bucket >= last.bucket):
+            open_ += row.units
+        elif row.late == last.seq:
+            late += row.units
+    if billed + open_ + late == counted:
+        return []
+    detail = f"{billed} billed, {open_} open and {late} late are not the {counted} that are counted"
+    return [Difference(kind="usage billed", subject=who, detail=detail)]
+
+
+async def recount_differences(pool: Pool, settings: Settings, bootstrap: str) -> list[Difference]:
+    """Where the topic, read once more, comes to something else than is kept. The pool's role is the owner's."""
+    found: list[Difference] = []
+    async with pool.acquire() as connection:
+        for partition in range(settings.usage.partitions):
+            counted = await recount(settings, connection, bootstrap=bootstrap, partition=partition)
+            for each in () if counted is None else counted.differences:
+                detail = f"{each.kept} is kept, {each.counted} is counted"
+                found.append(Difference(kind=f"recounted {each.what}", subject=each.key, detail=detail))
+    return found
