@@ -103,7 +103,7 @@ async def test_the_time_of_an_event_says_which_version_of_its_meter_reads_it(usa
     meter_id = new_id("mtr_")
     database = usage.cell.settings.database.url
     assert database is not None
-    writer = open_writer(database.get_secret_value(), WriterSettings(), clock=lambda: MADE)
+    writer = open_writer(database.get_secret_value(), WriterSettings(clock_apart_max_ms=3_600_000), clock=lambda: MADE)
     try:
         for command in (meter(meter_id, "revised"), ReviseMeter(meter_id=meter_id, group_by=("region",))):
             outcome = await writer.submit(request(command))
