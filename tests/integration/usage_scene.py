@@ -27,7 +27,7 @@ from usage.topic import COMPRESSION, ensure_usage_topic
 from usage.wire import encode, headers_of, topic_of
 
 PARTITIONS: Final = 3
-SKEW_VARIABLE: Final = "TALLYBOOK_TESTS_CLOCK_SKEW_S"
+SKEW_VARIABLE: Final = "CLOCK_SKEW_S"
 
 
 @dataclass
