@@ -1,6 +1,8 @@
 """The API as a process of its own, on a database: started, killed, started again."""
 
 import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -42,21 +44,34 @@ class ApiProcess:
             **({} if certificate is None else certificate.settings(folder)),
             **settings,
         }
-        self._process: Forked | None = None
+        self._process: Forked | subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
-        self._process = self.launch()
+        process = self.launch()
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the API did not start:\n{self._log.read_text()[-4000:]}")
             time.sleep(POLL_S)
 
-    def launch(self) -> Forked:
-        """Start it and wait for nothing: it may never be ready."""
-        streams = Streams(Path(os.devnull), self._log, self._log)
-        self._process = Forked(self._environment, ("run", self._role), streams)
+    def launch(self) -> Forked | subprocess.Popen[bytes]:
+        """Start it and wait for nothing: it may never be ready. With a PYTHONPATH of its own an interpreter is started,
+        which heeds it.
+        """
+        arguments = ("run", self._role)
+        if self._environment.get("PYTHONPATH") == os.environ.get("PYTHONPATH"):
+            streams = Streams(Path(os.devnull), self._log, self._log)
+            self._process = Forked(self._environment, arguments, streams)
+        else:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "cli.main", *arguments],
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
         return self._process
 
     def _is_ready(self) -> bool:

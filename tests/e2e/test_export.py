@@ -123,8 +123,8 @@ def test_a_table_comes_into_a_file_whole_or_not_at_all(scene: Scene) -> None:
     assert scene.left() == kept
     assert target.read_bytes() == content, "what was there stays until the new one is whole"
 
-    refused = scene.run("everything", "--out", str(scene.folder / "none.csv"), code=1)
-    assert refused["error"]["kind"] == "refused"
+    refused = scene.run("everything", "--out", str(scene.folder / "none.csv"), code=2)
+    assert refused["error"]["kind"] == "not_understood"
     process = scene.begun(target)
     scene.api.kill()
     out, err = process.communicate()

@@ -62,6 +62,7 @@ async def raw(client: Client, operation: Operation, body: bytes) -> httpx2.Respo
 
 STANDS_ALONE = {
     "create_customer",
+    "create_meter",
     "create_product",
     "create_test_clock",
     "post_journal_entry",
