@@ -120,7 +120,7 @@ class Usage:
         user = self.users[nth]
         deeds = (self._send, self._send_twice, self._void, self._correct, self._advance)
         while not enough.is_set():
-            await chance.choices(deeds, (8, 3, 3, 2, 4))[0](chance, user)
+            await chance.choices(deeds, (8, 3, 3, 2, 8))[0](chance, user)
             await asyncio.sleep(chance.uniform(0, THINK_S))
 
     async def _send(self, chance: random.Random, user: User) -> None:
@@ -188,7 +188,7 @@ class Usage:
 
     async def _advance(self, chance: random.Random, user: User) -> None:
         """Days pass, and periods end; refused while the last ones are still passing."""
-        goal = user.now + max(STEP_MAX * chance.random(), timedelta(days=1))
+        goal = user.now + STEP_MAX * chance.uniform(0.5, 1)
         path = f"/v1/test-clocks/{user.clock_id}/advance"
         told = await self._client.command("POST", path, {"frozen_time": goal.isoformat()})
         if told.accepted:
