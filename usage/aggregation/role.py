@@ -9,7 +9,6 @@ from infra.database import Connection, Role, open_pool
 from infra.kafka.dead_letters import DeadLetters
 from infra.kafka.probe import KafkaProbe
 from infra.kafka.topics import ensure_topics
-from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
 from infra.telemetry import PartHealth, timed_part
 from usage.aggregation.meters import MeterSource
@@ -34,7 +33,6 @@ class Metering:
     async def run(self) -> None:
         """Count until cancelled; a poll under way is then committed, or dropped whole."""
         settings = self._settings
-        tolerate_unreadable_batches()
         kafka = settings.kafka
         await ensure_topics(  # of which it needs the dead letters'
             self._bootstrap,

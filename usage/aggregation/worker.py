@@ -18,6 +18,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from infra.database import CONNECTION_ERRORS, Connection, Role, server_settings
 from infra.heartbeat import Stall
 from infra.kafka.dead_letters import DeadLetters
+from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
 from infra.telemetry import PartHealth
 from usage.aggregation import store
@@ -88,6 +89,7 @@ class Aggregator:
 
     async def run(self) -> None:
         """Count until cancelled; whatever breaks, it starts over from what the database holds."""
+        tolerate_unreadable_batches()
         while True:
             try:
                 await self._consume()
