@@ -3,14 +3,10 @@
 `python -m benchmarks.http_ceiling PORT` serves one POST with the payment's body model, and one GET, from nothing.
 """
 
-import sys
-
-import uvicorn
-import uvloop
 from fastapi import FastAPI
 
 from api.resources.payments import EXAMPLE, NewPayment
-from infra.settings import ApiSettings
+from benchmarks.bare_server import serve
 
 app = FastAPI(openapi_url=None)
 
@@ -27,21 +23,5 @@ async def get(payment_id: str) -> dict[str, object]:
     return EXAMPLE | {"id": payment_id}
 
 
-def main() -> None:
-    """Serve until killed."""
-    config = uvicorn.Config(
-        app,
-        port=int(sys.argv[1]),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=ApiSettings().idle_timeout_s,
-    )
-    uvloop.run(uvicorn.Server(config).serve())
-
-
 if __name__ == "__main__":
-    main()
+    serve(app)

@@ -3,13 +3,9 @@
 `python -m benchmarks.usage_ingest_bare PORT` serves one POST, from nothing.
 """
 
-import sys
-
-import uvicorn
-import uvloop
 from fastapi import FastAPI, Request
 
-from infra.settings import ApiSettings
+from benchmarks.bare_server import serve
 
 app = FastAPI(openapi_url=None)
 
@@ -21,21 +17,5 @@ async def take(request: Request) -> dict[str, object]:
     return {"object": "usage_events", "accepted": 1_000, "errors": []}
 
 
-def main() -> None:
-    """Serve until killed."""
-    config = uvicorn.Config(
-        app,
-        port=int(sys.argv[1]),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=ApiSettings().idle_timeout_s,
-    )
-    uvloop.run(uvicorn.Server(config).serve())
-
-
 if __name__ == "__main__":
-    main()
+    serve(app)

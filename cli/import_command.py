@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,7 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from cli.api_client import ApiError
-from cli.import_files import Errors, Reached, digest, errors_file, progress_file, reached_before
+from cli.import_ending import exit_by, stop_on_interrupt, tidy
+from cli.import_files import Errors, Reached, digest, errors_file, reached_before
 from cli.import_kinds import ImportKind
 from cli.import_progress import import_bar
 from cli.import_run import Check, Import, Stuck, check_file
@@ -21,8 +21,6 @@ from cli.reached_api import reached_api
 from infra.settings import load_settings
 
 WRONG_LINES_SHOWN: Final = 20
-STOPPED: Final = 130
-"""Exit code of what Ctrl-C ended, as shells have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,23 +97,13 @@ def _how_on(asked: _Asked) -> str:
 
 
 async def _run(asked: _Asked, before: Reached) -> Reached:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stopping() -> None:
-        stop.set()
-        loop.remove_signal_handler(signal.SIGINT)  # the second time it ends at once
-
-    loop.add_signal_handler(signal.SIGINT, stopping)
+    stop = stop_on_interrupt()
     errors = Errors(asked.file, before.errors_bytes)
     async with reached_api(asked.url, asked.key, certificate_file=asked.certificate_file) as api:
         with import_bar(before.lines, "Trying" if asked.is_dry else "Importing") as tell:
             run = Import(api, asked.kind, asked.file, is_dry=asked.is_dry)
             reached = await run.run(before, errors, tell=tell, stop=stop)
-    if not asked.is_dry and reached.is_whole:
-        progress_file(asked.file).unlink(missing_ok=True)
-    if not reached.failed:
-        errors_file(asked.file).unlink(missing_ok=True)
+    tidy(asked.file, reached, is_dry=asked.is_dry)
     return reached
 
 
@@ -146,7 +134,4 @@ def _report(asked: _Asked, reached: Reached, *, before: int, as_json: bool) -> N
             )
         if not reached.is_whole:
             console.print(f"Stopped after line {reached.line}.{_how_on(asked)}", soft_wrap=True)
-    if not reached.is_whole:
-        raise typer.Exit(STOPPED)
-    if reached.failed:
-        raise typer.Exit(1)
+    exit_by(reached)

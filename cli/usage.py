@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.api_client import ApiClient, ApiError
-from cli.import_files import Errors, Reached, digest, errors_file, keep, progress_file, reached_before
+from cli.import_ending import exit_by, stop_on_interrupt, tidy
+from cli.import_files import Errors, Reached, digest, errors_file, keep, reached_before
 from cli.import_progress import import_bar
 from cli.key_file import key_in
 from cli.line_file import Unreadable
@@ -30,8 +30,6 @@ from infra.settings import load_settings
 KIND: Final = "usage"
 PATH: Final = "/v1/usage/events"
 WRONG_LINES_SHOWN: Final = 20
-STOPPED: Final = 130
-"""Exit code of what Ctrl-C ended, as shells have it."""
 
 app = typer.Typer(help="Usage events: from a file, as they come in, and counted once more.", no_args_is_help=True)
 app.command("recount")(recount)
@@ -106,22 +104,12 @@ def _checked(asked: _Asked) -> int:
 
 
 async def _import(asked: _Asked, before: Reached) -> Reached:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stopping() -> None:
-        stop.set()
-        loop.remove_signal_handler(signal.SIGINT)  # the second time it ends at once
-
-    loop.add_signal_handler(signal.SIGINT, stopping)
+    stop = stop_on_interrupt()
     errors = Errors(asked.file, before.errors_bytes)
     async with reached_api(asked.url, asked.key, certificate_file=asked.certificate_file) as api:
         with import_bar(before.lines, "Checking" if asked.is_dry else "Sending") as tell:
             reached = await _send(api, asked, before, errors, tell, stop)
-    if not asked.is_dry and reached.is_whole:
-        progress_file(asked.file).unlink(missing_ok=True)
-    if not reached.failed:
-        errors_file(asked.file).unlink(missing_ok=True)
+    tidy(asked.file, reached, is_dry=asked.is_dry)
     return reached
 
 
@@ -185,10 +173,7 @@ def _report(asked: _Asked, reached: Reached, *, before: int, as_json: bool) -> N
         if not reached.is_whole:
             told.append(f"Stopped after line {reached.line}; the same command goes on from there.")
         console_for(as_json=False).print(" ".join(told), soft_wrap=True)
-    if not reached.is_whole:
-        raise typer.Exit(STOPPED)
-    if reached.failed:
-        raise typer.Exit(1)
+    exit_by(reached)
 
 
 @app.command("tail")
