@@ -142,7 +142,7 @@ class Processors:
             ends = KafkaEnds(settings, bootstrap=self._bootstrap)
             stack.push_async_callback(ends.close)
             closings = Closings(pool, ends, partitions=settings.usage.partitions)
-            runs[WorkKind.INVOICE_USAGE] = UsageClosings(writer, states, closings).close
+            runs[WorkKind.INVOICE_USAGE] = UsageClosings(writer, states, event_log, closings).close
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance
             runs[WorkKind.CLOCK_DELETION] = ClockDeletions(writer, states, queue, event_log, settings.processors).delete
             runs[WorkKind.PLAN_MIGRATION] = PlanMigrations(writer, states, event_log).run

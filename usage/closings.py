@@ -3,8 +3,10 @@
 `Closings.close(wanted)` gives what a customer's meter comes to in a period: `Closed`, with the figure, what the closing
 covers and the hash of its rows, which go into the invoice's event; and what came late for periods that earlier closings
 have billed, each recounted. `NotYet`: not everything that Kafka held when the closing was first asked for is counted:
-ask again, as due work does. `OutOfOrder`: the meter is closed beyond that period. To ask again under the same reference
-gives the same answer, whatever came since.
+ask again, as due work does. To ask again under the same reference gives the same answer, whatever came since.
+
+Periods may be closed in any order: a quarter hour belongs to the closing that takes it first. Where a later period was
+closed before, what came since for this one is late by its number, and this one's all the same: nobody else took it.
 
 A closing's rows never change: an event that comes after it for one of its quarter hours, or for one before, bears the
 closing's number (`late`) and is the next one's. Which events are late is a function of their offsets and of `covers`
@@ -13,7 +15,7 @@ quarter hour takes all of it to the period that ends there.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -41,7 +43,7 @@ PINNED_MAX: Final = 100_000
 _LOCK: Final = """
 UPDATE usage.checkpoints SET closings = closings + 1 WHERE partition = $1 RETURNING next_offset, closings
 """
-_COLUMNS: Final = "meter_id, seq, reference, partition, since, until, first_bucket, bucket, covers, sha256"
+_COLUMNS: Final = "meter_id, seq, reference, partition, since, until, first_bucket, end_bucket, bucket, covers, sha256"
 _BY_REFERENCE: Final = f"""
 SELECT {_COLUMNS} FROM usage.closings WHERE tenant_id = $1 AND reference = $2
 """  # noqa: S608  constants
@@ -50,20 +52,22 @@ SELECT {_COLUMNS} FROM usage.closings WHERE tenant_id = $1 AND customer_id = $2 
 """  # noqa: S608  constants
 _INSERT: Final = f"""
 INSERT INTO usage.closings (tenant_id, customer_id, version, {_COLUMNS})
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """  # noqa: S608  constants
 _ROWS: Final = """
+WITH taken AS (SELECT t.first, t.past FROM unnest($4::int[], $5::int[]) AS t (first, past))
 SELECT 'sum', encode(series, 'hex'), bucket, late, n::text, trim_scale(total)::text, '', '', '' FROM usage.aggregates
-WHERE series = ANY($1::bytea[]) AND (late = 0 AND bucket >= $2 AND bucket < $3 OR late = $4 AND $4 > 0)
-    AND (n <> 0 OR total <> 0)
+WHERE series = ANY($1::bytea[]) AND (late = $6 AND $6 > 0 OR late <= $6 AND bucket >= $2 AND bucket < $3
+    AND NOT EXISTS (SELECT 1 FROM taken WHERE bucket >= taken.first AND bucket < taken.past)) AND (n <> 0 OR total <> 0)
 UNION ALL
 SELECT 'tally', encode(series, 'hex'), bucket, late, at_us::text, event_id, value::text, member, times::text
 FROM usage.tallies
-WHERE series = ANY($1::bytea[]) AND (late = 0 AND bucket >= $2 AND bucket < $3 OR late = $4 AND $4 > 0) AND times <> 0
+WHERE series = ANY($1::bytea[]) AND (late = $6 AND $6 > 0 OR late <= $6 AND bucket >= $2 AND bucket < $3
+    AND NOT EXISTS (SELECT 1 FROM taken WHERE bucket >= taken.first AND bucket < taken.past)) AND times <> 0
 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
 """
 _LATE_BUCKETS: Final = """
-SELECT DISTINCT bucket FROM usage.aggregates WHERE series = ANY($1::bytea[]) AND late = $2
+SELECT DISTINCT bucket FROM usage.aggregates WHERE series = ANY($1::bytea[]) AND late BETWEEN $2 AND $3
 """
 
 
@@ -110,13 +114,6 @@ class NotYet(NamedTuple):
     wanted: int
 
 
-class OutOfOrder(NamedTuple):
-    """The meter is closed up to `until` already, under another reference: nothing was closed."""
-
-    reference: str
-    until: datetime
-
-
 class Ends(Protocol):
     """Knows how far Kafka's partitions of usage reach."""
 
@@ -126,7 +123,9 @@ class Ends(Protocol):
 
 
 class Closing(NamedTuple):
-    """A row of usage.closings."""
+    """A row of usage.closings. Its period's quarter hours are from `first_bucket` to before `end_bucket`, without those
+    that closings before it took; `bucket` is the first that no closing has closed by then.
+    """
 
     meter_id: str
     seq: int
@@ -135,13 +134,14 @@ class Closing(NamedTuple):
     since: datetime
     until: datetime
     first_bucket: int
+    end_bucket: int
     bucket: int
     covers: int
     sha256: bytes
 
     @property
     def buckets(self) -> Buckets:
-        return Buckets(self.first_bucket, self.bucket)
+        return Buckets(self.first_bucket, self.end_bucket)
 
 
 class Closings:
@@ -153,8 +153,9 @@ class Closings:
         self._partitions = partitions
         self._pinned: dict[tuple[str, str], int] = {}
 
-    async def close(self, wanted: Wanted, *, waits: bool = True) -> Closed | NotYet | OutOfOrder:
-        """Close a period, or say why it cannot be closed. `waits=False`: with what is counted by now.
+    async def close(self, wanted: Wanted, *, waits: bool = True, tells_all: bool = False) -> Closed | NotYet:
+        """Close a period, or say why it cannot be closed. `waits=False`: with what is counted by now; `tells_all`: as
+        `closed` has it.
 
         Raises ValueError for a reference that has closed another period, and what the database raises.
         """
@@ -162,13 +163,13 @@ class Closings:
         async with self._pool.acquire() as connection:
             known = await _by_reference(connection, wanted)
             if known is not None:
-                return await closed(connection, wanted, known)
+                return await closed(connection, wanted, known, tells_all=tells_all)
             until = await self._watermark(wanted, partition) if waits else 0
             outcome = await _close(connection, wanted, partition, until)
-            if not isinstance(outcome, Closing):
+            if isinstance(outcome, NotYet):
                 return outcome
             self._pinned.pop((wanted.tenant_id, wanted.reference), None)
-            return await closed(connection, wanted, outcome)
+            return await closed(connection, wanted, outcome, tells_all=tells_all)
 
     async def _watermark(self, wanted: Wanted, partition: int) -> int:
         """Where the partition ended when this closing was first asked for: what comes meanwhile is not waited for."""
@@ -184,14 +185,12 @@ class Closings:
 class _Undone(Exception):
     """Leaves the transaction without a change."""
 
-    def __init__(self, outcome: NotYet | OutOfOrder | Closing) -> None:
+    def __init__(self, outcome: NotYet | Closing) -> None:
         self.outcome = outcome
         super().__init__()
 
 
-async def _close(
-    connection: Connection, wanted: Wanted, partition: int, watermark: int
-) -> Closing | NotYet | OutOfOrder:
+async def _close(connection: Connection, wanted: Wanted, partition: int, watermark: int) -> Closing | NotYet:
     try:
         async with connection.transaction():
             return await _close_locked(connection, wanted, partition, watermark)
@@ -208,11 +207,8 @@ async def _close_locked(connection: Connection, wanted: Wanted, partition: int, 
     if known is not None:
         raise _Undone(known)
     earlier = await closings_of(connection, wanted.tenant_id, wanted.customer_id, wanted.meter_id)
-    last = earlier[-1] if earlier else None
-    if last is not None and wanted.until < last.until:
-        raise _Undone(OutOfOrder(last.reference, last.until))
     closing = following(earlier, wanted, partition, row["next_offset"])
-    closing = closing._replace(sha256=await rows_hash(connection, wanted, closing))
+    closing = closing._replace(sha256=await rows_hash(connection, wanted, earlier, closing))
     await connection.execute(_INSERT, wanted.tenant_id, wanted.customer_id, row["closings"], *closing)
     return closing
 
@@ -220,10 +216,30 @@ async def _close_locked(connection: Connection, wanted: Wanted, partition: int, 
 def following(earlier: Sequence[Closing], wanted: Wanted, partition: int, covers: int) -> Closing:
     """The closing that comes after these of the meter, without its rows' hash."""
     first, end = bucket_of(wanted.since), end_bucket_of(wanted.until)
-    if earlier:
-        first, end = max(first, earlier[-1].bucket), max(end, earlier[-1].bucket)
+    pieces = _left_by(earlier, Buckets(first, end))
+    first, end = (pieces[0].first, pieces[-1].end) if pieces else (end, end)
+    bucket = max(end, earlier[-1].bucket) if earlier else end
     place = wanted.meter_id, len(earlier) + 1, wanted.reference, partition
-    return Closing(*place, wanted.since, wanted.until, first, end, covers, b"")
+    return Closing(*place, wanted.since, wanted.until, first, end, bucket, covers, b"")
+
+
+def pieces_of(closings: Iterable[Closing], closing: Closing) -> list[Buckets]:
+    """What a closing took: its period, without what those before it took. One piece, but where one of them was for a
+    time within it. `closings`: at least those before it of its meter and customer.
+    """
+    return _left_by((each for each in closings if each.seq < closing.seq), closing.buckets)
+
+
+def _left_by(earlier: Iterable[Closing], wanted: Buckets) -> list[Buckets]:
+    pieces = [wanted] if wanted.first < wanted.end else []
+    for each in earlier:
+        taken = each.buckets
+        if taken.first >= taken.end or taken.end <= wanted.first or taken.first >= wanted.end:
+            continue
+        before = [Buckets(piece.first, min(piece.end, taken.first)) for piece in pieces]
+        behind = [Buckets(max(piece.first, taken.end), piece.end) for piece in pieces]
+        pieces = sorted(piece for piece in (*before, *behind) if piece.first < piece.end)
+    return pieces
 
 
 async def _by_reference(connection: Connection, wanted: Wanted) -> Closing | None:
@@ -241,50 +257,83 @@ async def closings_of(connection: Connection, tenant_id: str, customer_id: str, 
     return [Closing(*row) for row in await connection.fetch(_OF_METER, tenant_id, customer_id, meter_id)]
 
 
-async def rows_hash(connection: Connection, wanted: Wanted, closing: Closing) -> bytes:
-    """SHA-256 of a closing's rows in one order, parts behind their lengths, so that no two closings look alike."""
+async def rows_hash(connection: Connection, wanted: Wanted, closings: Iterable[Closing], closing: Closing) -> bytes:
+    """SHA-256 of a closing's rows in one order, parts behind their lengths, so that no two closings look alike.
+    `closings`: at least those before it.
+    """
     series = await series_of_customer(connection, wanted.tenant_id, wanted.customer_id, [wanted.meter_id])
+    taken = [each.buckets for each in closings if each.seq < closing.seq and _meet(each.buckets, closing.buckets)]
+    bounds = [each.first for each in taken], [each.end for each in taken]
     digest = hashlib.sha256()
-    for row in await connection.fetch(_ROWS, [each.series for each in series], *closing.buckets, closing.seq - 1):
+    names = [each.series for each in series]
+    for row in await connection.fetch(_ROWS, names, *closing.buckets, *bounds, closing.seq - 1):
         for part in row:
             text = str(part).encode()
             digest.update(b"%d:%b" % (len(text), text))
     return digest.digest()
 
 
-async def closed(connection: Connection, wanted: Wanted, closing: Closing) -> Closed:
-    """What a closing says; the same whenever it is asked."""
+def _meet(one: Buckets, other: Buckets) -> bool:
+    return one.first < other.end and other.first < one.end
+
+
+async def closed(connection: Connection, wanted: Wanted, closing: Closing, *, tells_all: bool = False) -> Closed:
+    """What a closing says; the same whenever it is asked. With `tells_all` it tells of every earlier period that
+    anything ever came late for, be that told by closings before it: their invoices may have been voided.
+    """
     series = await series_of_customer(connection, wanted.tenant_id, wanted.customer_id, [wanted.meter_id])
-    own = await _figure(connection, series, closing.buckets, late_max=closing.seq - 1)
-    late = []
+    earlier: Sequence[Closing] = ()
     if closing.seq > 1:
         earlier = await closings_of(connection, wanted.tenant_id, wanted.customer_id, wanted.meter_id)
+        earlier = earlier[: closing.seq - 1]
+    late = closing.seq - 1
+    own = await _figure(connection, series, pieces_of(earlier, closing), late_max=late)
+    windows = []
+    if earlier:
         names = [each.series for each in series]
-        touched = [row[0] for row in await connection.fetch(_LATE_BUCKETS, names, closing.seq - 1)]
-        for each in earlier[: closing.seq - 1]:
-            if _is_touched(series, each.buckets, touched):
-                figure = await _figure(connection, series, each.buckets, late_max=closing.seq - 1)
-                late.append(LateWindow(each.reference, *figure))
-    return Closed(closing.seq, closing.partition, closing.covers, closing.sha256, *own, tuple(late))
+        rows = await connection.fetch(_LATE_BUCKETS, names, 1 if tells_all else late, late)
+        touched = [row[0] for row in rows]
+        for each in earlier:
+            pieces = pieces_of(earlier, each)
+            if _is_touched(series, pieces, touched):
+                windows.append(LateWindow(each.reference, *await _figure(connection, series, pieces, late_max=late)))
+    return Closed(closing.seq, closing.partition, closing.covers, closing.sha256, *own, tuple(windows))
 
 
-def _is_touched(series: list[MeteredSeries], window: Buckets, touched: list[int]) -> bool:
+async def figure_of(
+    connection: Connection, wanted: Wanted, closings: Sequence[Closing], closing: Closing, late_max: int
+) -> tuple[Decimal | Fraction, int]:
+    """What a closing's period comes to with what came behind no closing after `late_max`, and of how many events."""
+    series = await series_of_customer(connection, wanted.tenant_id, wanted.customer_id, [wanted.meter_id])
+    return await _figure(connection, series, pieces_of(closings, closing), late_max=late_max)
+
+
+def _is_touched(series: list[MeteredSeries], pieces: Sequence[Buckets], touched: list[int]) -> bool:
     """Whether something came late for a window; a level goes on into the windows that follow."""
     holds_on = any(each.version.aggregation is Aggregation.TIME_WEIGHTED_SUM for each in series)
-    return any(bucket < window.end and (holds_on or bucket >= window.first) for bucket in touched)
+    return any(bucket < piece.end and (holds_on or bucket >= piece.first) for piece in pieces for bucket in touched)
 
 
 async def _figure(
-    connection: Connection, series: list[MeteredSeries], buckets: Buckets, *, late_max: int
+    connection: Connection, series: list[MeteredSeries], pieces: Sequence[Buckets], *, late_max: int
 ) -> tuple[Decimal | Fraction, int]:
     """The meter's quantity over a window, of all groups and versions together, and how many events it is of."""
-    if not series:
+    if not series or not pieces:
         return ZERO, 0
     aggregation = series[0].version.aggregation
-    parts = await partials(connection, series, buckets, late=(0, late_max))
-    partial = merge(PartialAggregate(aggregation=aggregation), *parts.values())
-    carried_in = ZERO
-    if aggregation is Aggregation.TIME_WEIGHTED_SUM:
-        carried_in = await level_before(connection, series, buckets.first, late_max=late_max)
-    window = Window(start=start_of(buckets.first), end=start_of(buckets.end))
-    return quantity_of(partial, window, carried_in), partial.count
+    nothing = PartialAggregate(aggregation=aggregation)
+    found = [
+        merge(nothing, *(await partials(connection, series, piece, late=(0, late_max))).values()) for piece in pieces
+    ]
+    events = sum(each.count for each in found)
+    if aggregation is not Aggregation.TIME_WEIGHTED_SUM:
+        return quantity_of(merge(nothing, *found), _window(Buckets(pieces[0].first, pieces[-1].end)), ZERO), events
+    weighted = Fraction(0)
+    for piece, partial in zip(pieces, found, strict=True):
+        carried_in = await level_before(connection, series, piece.first, late_max=late_max)
+        weighted += Fraction(quantity_of(partial, _window(piece), carried_in))
+    return weighted, events
+
+
+def _window(buckets: Buckets) -> Window:
+    return Window(start=start_of(buckets.first), end=start_of(buckets.end))

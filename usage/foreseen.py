@@ -20,7 +20,7 @@ async def foreseen(connection: Connection, wanted: Sequence[Wanted], *, partitio
         if each.meter_id not in before:
             before[each.meter_id] = await closings_of(connection, each.tenant_id, each.customer_id, each.meter_id)
         closing = following(before[each.meter_id], each, partition, reached)
-        closing = closing._replace(sha256=await rows_hash(connection, each, closing))
-        found.append(await closed(connection, each, closing))
+        closing = closing._replace(sha256=await rows_hash(connection, each, before[each.meter_id], closing))
+        found.append(await closed(connection, each, closing, tells_all=True))
         before[each.meter_id].append(closing)
     return found

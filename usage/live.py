@@ -141,7 +141,7 @@ async def running_bill(
     earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
     closing = following(earlier, wanted, partition, await reached(connection, partition))
     series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
-    found = await figures(connection, [series], [closing.first_bucket], closing.bucket, held_until=line.period_end)
+    found = await figures(connection, [series], [closing.first_bucket], closing.end_bucket, held_until=line.period_end)
     figure = found.get((0, 0), NOTHING)
     snapshot = UsageSnapshot(
         closing=closing.seq,

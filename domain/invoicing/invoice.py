@@ -420,8 +420,12 @@ def _owed_on(invoice: Invoice) -> Account:
 
 
 def claims(event: InvoiceEvent, invoice: Invoice) -> tuple[Claim, ...]:
-    """Those of its credit notes, and of one that was imported its number."""
+    """Those of its credit notes, of one that was imported its number, and of one that is voided the meters that it
+    billed.
+    """
     match event:
+        case InvoiceVoided():
+            return usage_request.claims_of_voided(invoice.invoice_id, invoice.customer_id, invoice.lines)
         case CreditNoteIssued():
             return credit_note.claims(event)
         case InvoiceImported():

@@ -40,14 +40,15 @@ def late_lines(
     of: RecountedUsage, closed: InvoiceLine, snapshot: UsageSnapshot, streams: Streams, invoice_id: str
 ) -> list[InvoiceLine]:
     """What an invoice bills, or gives back, of a period that an earlier one billed: one line of what is more, or for
-    each line that billed it one of what is less. None where nothing is another, and of an invoice that was voided.
+    each line that billed it one of what is less. None where nothing is another, of an invoice that was voided, and
+    where a later closing has told more of it by now.
     """
     invoice = INVOICE.of(streams, of.invoice_id)
     billed = next((line for line in invoice.lines if line.line_id == of.line_id), None)
     if billed is None or billed.pricing is None or invoice.status is InvoiceStatus.VOID:
         return []
     known = _known(invoice, billed)
-    if known is None:
+    if known is None or _rated_with(invoice, billed, streams) > snapshot.closing:
         return []
     recounted = replace(snapshot, quantity=of.quantity, events=of.events)
     by = billed.pricing
@@ -109,7 +110,12 @@ def rerated_no_more(lines: Iterable[InvoiceLine], invoice_id: str, streams: Stre
         if usage is None or usage.late is None:
             continue
         invoice = INVOICE.of(streams, usage.late.invoice_id)
-        before = [each for each in _of_line(invoice, usage.late.line_id) if each.by_invoice_id != invoice_id]
+        before = [
+            each
+            for each in _of_line(invoice, usage.late.line_id)
+            if each.by_invoice_id != invoice_id
+            and INVOICE.of(streams, each.by_invoice_id).status is not InvoiceStatus.VOID
+        ]
         billed = next(each for each in invoice.lines if each.line_id == usage.late.line_id)
         first = None if billed.usage is None else billed.usage.snapshot
         assert first is not None, "it billed usage"
@@ -144,6 +150,20 @@ def _known(invoice: Invoice, billed: InvoiceLine) -> _Known | None:
     if not rerated:
         return _Known(snapshot.quantity, snapshot.events, amount)
     return _Known(rerated[-1].quantity, rerated[-1].events, amount)
+
+
+def _rated_with(invoice: Invoice, billed: InvoiceLine, streams: Streams) -> int:
+    """The number of the closing by which a period was rated last, of those that were not voided."""
+    found = [0]
+    for each in _of_line(invoice, billed.line_id):
+        by = INVOICE.of(streams, each.by_invoice_id)
+        if by.status is not InvoiceStatus.VOID:
+            found += [
+                line.usage.snapshot.closing
+                for line in by.lines
+                if line.line_id == each.by_line_id and line.usage is not None and line.usage.snapshot is not None
+            ]
+    return max(found)
 
 
 def _of_line(invoice: Invoice, line_id: str) -> Sequence[Rerated]:

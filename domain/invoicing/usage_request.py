@@ -7,10 +7,15 @@ is counted by then, and what comes later is late usage. The events are of the in
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from typing import Final
 
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.usage_line import UsageSnapshot
 from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Claim, Take
+
+VOIDED_USAGE: Final = "invoice.usage_voided"
+"""The kind of claim by which the invoices are found that were voided with usage of a customer's meter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,25 @@ class UsageNotOfInvoice(Refusal):
     """What was counted is not what the invoice waits for: each of its lines of usage once, and no other."""
 
     code = "usage_not_of_invoice"
+
+
+def voided_usage_of(customer_id: str, meter_id: str) -> str:
+    """With what the values of VOIDED_USAGE of a customer's meter begin."""
+    return f"{customer_id}:{meter_id}:"
+
+
+def claims_of_voided(invoice_id: str, customer_id: str, lines: tuple[InvoiceLine, ...]) -> tuple[Claim, ...]:
+    """What came late, and this invoice billed or was to bill, is the meter's next one's, which looks for these."""
+    meters = dict.fromkeys(line.usage.meter_id for line in lines if line.usage is not None)
+    return tuple(
+        Take(
+            VOIDED_USAGE,
+            f"{voided_usage_of(customer_id, meter_id)}{invoice_id}",
+            invoice_id,
+            lambda: InvoiceAwaitsNoUsage(invoice=invoice_id, status="void"),
+        )
+        for meter_id in meters
+    )
 
 
 EVENTS: dict[str, type] = {

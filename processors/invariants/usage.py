@@ -1,142 +1,262 @@
-"""I9: usage is billed as it was closed: a closing's rows are those that its hash is of and give the figure that its
-line says, and no closing is left that no invoice bills, waits for, or was voided with. What it tells of an earlier
-period, for which something came late, stands in the invoice of that, so each event is billed once.
+"""I9: usage is billed as it was closed, and every event is accounted for: of each meter and customer, what was counted
+is what is billed, waits to be billed, is open, late, or given up.
 
-What is counted and not closed yet is open, and what came since for a closed period is late: the next closing's.
+A closing's rows are those that its hash is of, and give the figure that its line says; no closing is left that no
+invoice bills, waits for, or was voided with. `billed`: lines say so, those of late usage included. `waiting`: closed,
+for an invoice that is not counted yet. `open`: in no closed period. `late`: behind the closing of its period, and the
+next closing's. `given up`: of a period whose invoice was voided.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.late_usage import Rerated
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_line import UsageSnapshot
 from domain.pricing.amount import amount_of
 from infra.database import Pool
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from schemas.codec import Codec
-from usage.closings import Closing, LateWindow, Wanted, closed, rows_hash
+from usage.closings import Closing, Wanted, closings_of, figure_of, pieces_of, rows_hash
 from usage.invoiced import SEPARATOR
-from usage.partials import Connection
+from usage.partials import Connection, series_of_customer
 
-_CLOSINGS: Final = """
-SELECT tenant_id, customer_id, meter_id, seq, reference, partition, since, until, first_bucket, bucket, covers, sha256
-FROM usage.closings ORDER BY tenant_id, customer_id, meter_id, seq
+_PLACES: Final = ("billed", "waiting", "open", "late", "given_up")
+
+_METERED: Final = """
+SELECT tenant_id, customer_id, meter_id FROM usage.series
+UNION SELECT tenant_id, customer_id, meter_id FROM usage.closings ORDER BY 1, 2, 3
+"""
+_COUNTED: Final = """
+SELECT bucket, late, sum(n)::bigint FROM usage.aggregates WHERE series = ANY($1::bytea[]) GROUP BY bucket, late
 """
 _EVENTS: Final = """
 SELECT payload FROM log.events WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 ORDER BY stream_version
 """
 
 
+class _Of(NamedTuple):
+    """A customer's meter."""
+
+    tenant_id: str
+    customer_id: str
+    meter_id: str
+
+
+@dataclass(slots=True)
+class _Events:
+    """How many events of a meter and customer, less their voids, are where."""
+
+    counted: int = 0
+    billed: int = 0
+    waiting: int = 0
+    open: int = 0
+    late: int = 0
+    given_up: int = 0
+
+    @property
+    def accounted(self) -> int:
+        return self.billed + self.waiting + self.open + self.late + self.given_up
+
+
 async def check_usage(pool: Pool, codec: Codec, *, progress: Progress = silent) -> Checked:
     """Compare every closing with the invoice that it was made for. The pool's role is the owner's."""
     findings = Findings(Invariant.USAGE)
+    for what in _PLACES:
+        findings.count(f"events {what.replace('_', ' ')}", 0)
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        rows = await connection.fetch(_CLOSINGS)
-        for done, row in enumerate(rows, start=1):
-            tenant_id, customer_id, closing = row[0], row[1], Closing(*row[2:])
-            findings.count("closings")
-            wanted = Wanted(
-                tenant_id=tenant_id,
-                customer_id=customer_id,
-                meter_id=closing.meter_id,
-                since=closing.since,
-                until=closing.until,
-                reference=closing.reference,
-            )
-            await _check_closing(connection, codec, wanted, closing, findings)
-            progress(done, len(rows))
+        metered = [_Of(*row) for row in await connection.fetch(_METERED)]
+        for done, of in enumerate(metered, start=1):
+            events = await _Check(connection, codec, findings, of).all()
+            for what in _PLACES:
+                findings.count(f"events {what.replace('_', ' ')}", getattr(events, what))
+            if events.accounted != events.counted:
+                named = f"{of.customer_id}/{of.meter_id}"
+                findings.differ("meter", named, f"{events.counted} events were counted, and accounted for are {events}")
+            progress(done, len(metered))
     return findings.checked()
 
 
-async def _check_closing(
-    connection: Connection, codec: Codec, wanted: Wanted, closing: Closing, findings: Findings
-) -> None:
-    if await rows_hash(connection, wanted, closing) != closing.sha256:
-        findings.differ("closing", closing.reference, "its rows are not those that it was made of")
-    invoice_id, _, line_id = closing.reference.partition(SEPARATOR)
-    invoice = await _invoice(connection, codec, wanted.tenant_id, invoice_id)
-    line = None if invoice is None else _line(invoice, line_id)
-    if invoice is None or line is None or line.usage is None:
-        findings.differ("closing", closing.reference, "no invoice has a line of it")
-        return
-    snapshot = line.usage.snapshot
-    if snapshot is None:
-        if invoice.status is not InvoiceStatus.VOID and not invoice.lacks_usage:
-            findings.differ("line", closing.reference, "it was never counted")
-        return
-    findings.count("lines of usage")
-    says = (snapshot.closing, snapshot.partition, snapshot.covers, snapshot.sha256)
-    if says != (closing.seq, closing.partition, closing.covers, closing.sha256.hex()):
-        findings.differ("line", closing.reference, f"it says {says}, and its closing is {closing}")
-    if not _is_recounted(invoice, line):
-        figure = await closed(connection, wanted, closing)
-        if (snapshot.quantity, snapshot.events) != (Fraction(figure.quantity), figure.events):
-            detail = f"it bills {snapshot.quantity} of {snapshot.events} events, and {figure.quantity} were counted"
+class _Check:
+    """The closings of one customer's meter."""
+
+    def __init__(self, connection: Connection, codec: Codec, findings: Findings, of: _Of) -> None:
+        self._connection = connection
+        self._codec = codec
+        self._findings = findings
+        self._of = of
+        self._events = _Events()
+        self._closings: list[Closing] = []
+        self._invoices: dict[str, Invoice | None] = {}
+
+    async def all(self) -> _Events:
+        """Check every closing; where the events are."""
+        connection, events = self._connection, self._events
+        self._closings = await closings_of(connection, *self._of)
+        series = await series_of_customer(connection, self._of.tenant_id, self._of.customer_id, [self._of.meter_id])
+        rows = [tuple(row) for row in await connection.fetch(_COUNTED, [each.series for each in series])]
+        events.counted = events.open = sum(n for _, _, n in rows)
+        for closing in self._closings:
+            self._findings.count("closings")
+            pieces = pieces_of(self._closings, closing)
+            late: dict[int, int] = {}
+            for bucket, behind, n in rows:
+                if any(piece.first <= bucket < piece.end for piece in pieces):
+                    late[behind] = late.get(behind, 0) + n
+            events.open -= sum(late.values())
+            await self._check(closing, late)
+        return events
+
+    async def _check(self, closing: Closing, by_late: dict[int, int]) -> None:
+        """One closing; `by_late`: the events of its period by the closing that they came behind."""
+        findings, events, of_all = self._findings, self._events, sum(by_late.values())
+        wanted = self._wanted(closing)
+        if await rows_hash(self._connection, wanted, self._closings, closing) != closing.sha256:
+            findings.differ("closing", closing.reference, "its rows are not those that it was made of")
+        invoice, line = await self._line(closing)
+        if invoice is None or line is None or line.usage is None:
+            findings.differ("closing", closing.reference, "no invoice has a line of it")
+            return
+        is_void, snapshot = invoice.status is InvoiceStatus.VOID, line.usage.snapshot
+        if snapshot is None:
+            if is_void:
+                events.given_up += of_all
+                return
+            events.waiting += of_all
+            if not invoice.lacks_usage:
+                findings.differ("line", closing.reference, "it was never counted")
+            return
+        findings.count("lines of usage")
+        says = (snapshot.closing, snapshot.partition, snapshot.covers, snapshot.sha256)
+        if says != (closing.seq, closing.partition, closing.covers, closing.sha256.hex()):
+            findings.differ("line", closing.reference, f"it says {says}, and its closing is {closing}")
+        level = _recounted_by(invoice, line)
+        figure = await figure_of(self._connection, wanted, self._closings, closing, level - 1)
+        if (snapshot.quantity, snapshot.events) != (Fraction(figure[0]), figure[1]):
+            detail = f"it bills {snapshot.quantity} of {snapshot.events} events, and {figure[0]} were counted"
             findings.differ("line", closing.reference, detail)
-        for each in figure.late if invoice.status is not InvoiceStatus.VOID else ():
-            await _check_late(connection, codec, wanted.tenant_id, invoice, each, findings)
+        last = await self._last_rated(invoice, line)
+        rated = snapshot.events if last is None else last.rerated.events
+        if is_void:
+            later = 0 if last is None else rated - snapshot.events
+            events.billed += later
+            events.given_up += of_all - later
+            return
+        level = level if last is None else last.closing
+        quantity = snapshot.quantity if last is None else last.rerated.quantity
+        if last is not None:
+            findings.count("periods with late usage")
+            recounted, _ = await figure_of(self._connection, wanted, self._closings, closing, level - 1)
+            if Fraction(recounted) != quantity:
+                detail = f"{quantity} are billed by {last.rerated.by_invoice_id}, and {recounted} were counted"
+                findings.differ("late usage", closing.reference, detail)
+        await self._late(closing, line, by_late, level, rated, quantity)
+
+    async def _late(
+        self,
+        closing: Closing,
+        billed: InvoiceLine,
+        by_late: dict[int, int],
+        level: int,
+        rated: int,
+        quantity: Fraction,
+    ) -> None:
+        """What is billed of a period, rated last with the closing numbered `level`, and what is behind that: told by a
+        closing whose invoice is counted, it came to nothing else, or nobody bills it.
+        """
+        findings, events = self._findings, self._events
+        for behind in sorted(each for each in by_late if each >= level):
+            told_by = self._closings[behind] if behind < len(self._closings) else None
+            invoice, line = (None, None) if told_by is None else await self._line(told_by)
+            if invoice is None or line is None or line.lacks_usage or invoice.status is InvoiceStatus.VOID:
+                continue
+            figure, _ = await figure_of(self._connection, self._wanted(closing), self._closings, closing, behind)
+            if Fraction(figure) == quantity:  # such as what is below a maximum, or was taken back at once
+                rated += sum(n for each, n in by_late.items() if level <= each <= behind)
+                level = behind + 1
+            elif _is_owed(billed, Fraction(figure), quantity):
+                detail = f"{figure} were counted by closing {behind + 1}, and {quantity} are billed"
+                findings.differ("late usage", closing.reference, detail)
+        within = sum(n for behind, n in by_late.items() if behind < level)
+        if within != rated:
+            detail = f"it bills {rated} events, and {within} were counted by closing {level}"
+            findings.differ("line", closing.reference, detail)
+        events.billed += rated
+        events.late += sum(n for behind, n in by_late.items() if behind >= level)
+
+    async def _last_rated(self, invoice: Invoice, line: InvoiceLine) -> "_LastRated | None":
+        """By which line of a later invoice, that was not voided, a line's period was rated last."""
+        for each in reversed([each for each in invoice.rerated if each.line_id == line.line_id]):
+            by = await self._invoice(each.by_invoice_id)
+            found = None if by is None else _line(by, each.by_line_id)
+            if by is None or by.status is InvoiceStatus.VOID or found is None or found.usage is None:
+                continue
+            if found.usage.snapshot is not None:
+                return _LastRated(each, found.usage.snapshot.closing)
+        return None
+
+    async def _line(self, closing: Closing) -> tuple[Invoice | None, InvoiceLine | None]:
+        invoice_id, _, line_id = closing.reference.partition(SEPARATOR)
+        invoice = await self._invoice(invoice_id)
+        return invoice, None if invoice is None else _line(invoice, line_id)
+
+    async def _invoice(self, invoice_id: str) -> Invoice | None:
+        if invoice_id not in self._invoices:
+            invoice: Invoice | None = None
+            for row in await self._connection.fetch(_EVENTS, self._of.tenant_id, INVOICE.name, invoice_id):
+                invoice = INVOICE.evolve(invoice, self._codec.decode_event(row[0]))
+            self._invoices[invoice_id] = invoice
+        return self._invoices[invoice_id]
+
+    def _wanted(self, closing: Closing) -> Wanted:
+        return Wanted(
+            tenant_id=self._of.tenant_id,
+            customer_id=self._of.customer_id,
+            meter_id=closing.meter_id,
+            since=closing.since,
+            until=closing.until,
+            reference=closing.reference,
+        )
 
 
-async def _check_late(
-    connection: Connection, codec: Codec, tenant_id: str, by: Invoice, late: LateWindow, findings: Findings
-) -> None:
-    """The invoice of a period for which something came late says what this one billed of it; it need not where nothing
-    more was owed, and nothing could be given back.
+def _is_owed(line: InvoiceLine, quantity: Fraction, billed: Fraction) -> bool:
+    """Whether a period comes to more units than were billed of it, and to no less money: of less, there may be nothing
+    that was paid and can be given back.
     """
-    invoice_id, _, line_id = late.reference.partition(SEPARATOR)
-    if invoice_id == by.invoice_id:
-        return
-    invoice = await _invoice(connection, codec, tenant_id, invoice_id)
-    line = None if invoice is None else _line(invoice, line_id)
-    if invoice is None or line is None or line.usage is None or line.usage.snapshot is None:
-        return  # its own closing says so, where it is wrong
-    if invoice.status is InvoiceStatus.VOID:
-        return
-    findings.count("periods with late usage")
-    told = [each for each in invoice.rerated if each.line_id == line_id]
-    own = next((each for each in told if each.by_invoice_id == by.invoice_id), None)
-    if own is not None:
-        if (own.quantity, own.events) != (Fraction(late.quantity), late.events):
-            detail = f"{own.quantity} of {own.events} events are billed by {by.invoice_id}, and {late.quantity} counted"
-            findings.differ("late usage", late.reference, detail)
-    elif _is_owed(line, Fraction(late.quantity), [line.usage.snapshot.quantity, *(each.quantity for each in told)]):
-        findings.differ("late usage", late.reference, f"{late.quantity} are counted, and {by.invoice_id} bills no more")
-
-
-def _is_owed(line: InvoiceLine, quantity: Fraction, billed: list[Fraction]) -> bool:
-    """Whether a period comes to more units than ever were billed of it, and to no less money."""
     by = line.pricing
-    most = max(Fraction(0), *billed)
-    if by is None or quantity <= most:
+    if by is None or quantity <= billed:
         return False
-    owed, before = (amount_of(by.price, each, by.rounding, by.share) for each in (quantity, most))
+    owed, before = (amount_of(by.price, max(each, Fraction(0)), by.rounding, by.share) for each in (quantity, billed))
     return owed >= before
 
 
-def _is_recounted(invoice: Invoice, line: InvoiceLine) -> bool:
-    """Whether a further period of the meter is on the same invoice: with its closing, this one is counted once more."""
+class _LastRated(NamedTuple):
+    """What a later invoice billed last of a period, and the closing that it rests on."""
+
+    rerated: Rerated
+    closing: int
+
+
+def _recounted_by(invoice: Invoice, line: InvoiceLine) -> int:
+    """The number of the closing that counted a line's period for its invoice: with that of each further period of the
+    meter on the same invoice, it is counted once more.
+    """
     assert line.usage is not None, "it bills usage"
     meter_id = line.usage.meter_id
-    return any(
-        each.usage is not None
-        and each.usage.late is None
-        and each.usage.meter_id == meter_id
-        and _number(each.usage.snapshot) > _number(line.usage.snapshot)
-        for each in invoice.lines
-    )
+    return max(_numbers([each for each in invoice.lines if each.usage is not None and each.usage.meter_id == meter_id]))
+
+
+def _numbers(lines: Sequence[InvoiceLine]) -> list[int]:
+    own = (each.usage.snapshot for each in lines if each.usage is not None and each.usage.late is None)
+    return [_number(each) for each in own]
 
 
 def _number(snapshot: UsageSnapshot | None) -> int:
     return 0 if snapshot is None else snapshot.closing
-
-
-async def _invoice(connection: Connection, codec: Codec, tenant_id: str, invoice_id: str) -> Invoice | None:
-    invoice: Invoice | None = None
-    for row in await connection.fetch(_EVENTS, tenant_id, INVOICE.name, invoice_id):
-        invoice = INVOICE.evolve(invoice, codec.decode_event(row[0]))
-    return invoice
 
 
 def _line(invoice: Invoice, line_id: str) -> InvoiceLine | None:

@@ -3,7 +3,7 @@
 Closing changes the counters alone, and gives the same answer for the same line however often it is asked for; what it
 came to comes in by a command that one invoice takes once. So a worker that dies between the two, or two that close at
 once, bill it once. Nothing is closed before what the aggregator was given by then is counted, unless a person took what
-there is; periods of one meter are closed in their order.
+there is; one subscription's periods of a meter are closed in their order.
 """
 
 from typing import Final, Protocol
@@ -12,12 +12,12 @@ import structlog
 
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
-from domain.invoicing.usage_request import BillUsage, CountedUsage
-from infra.event_store.port import Work, Writer
+from domain.invoicing.usage_request import VOIDED_USAGE, BillUsage, CountedUsage, voided_usage_of
+from infra.event_store.port import Log, Work, Writer
 from processors.issue import issue_for_work
 from processors.outcome import AskAgain, Hold, Unwanted, WorkOutcome
 from processors.states import StateReader
-from usage.closings import Closed, NotYet, OutOfOrder, Wanted
+from usage.closings import Closed, NotYet, Wanted
 from usage.invoiced import awaited, counted, wanted_of
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,9 @@ _HOLDS: Final = {InvalidInvoiceLines.code: "with its usage it is more than an in
 class Closings(Protocol):
     """Closes periods of usage (`usage.closings`)."""
 
-    async def close(self, wanted: Wanted, *, waits: bool = True) -> Closed | NotYet | OutOfOrder:
+    async def close(
+        self, wanted: Wanted, *, waits: bool = True, tells_all: bool = False
+    ) -> Closed | NotYet:
         """What a period comes to; the same for the same reference."""
         ...
 
@@ -40,9 +42,10 @@ class Closings(Protocol):
 class UsageClosings:
     """Runs INVOICE_USAGE."""
 
-    def __init__(self, writer: Writer, states: StateReader, closings: Closings) -> None:
+    def __init__(self, writer: Writer, states: StateReader, log: Log, closings: Closings) -> None:
         self._writer = writer
         self._states = states
+        self._log = log
         self._closings = closings
 
     async def close(self, work: Work) -> WorkOutcome:
@@ -56,18 +59,35 @@ class UsageClosings:
             if before is not None:
                 return AskAgain(ASK_AGAIN_MS, f"the usage on {before} is closed first", untouched=True)
             wanted = wanted_of(work.tenant_id, invoice, line)
-            closed = await self._closings.close(wanted, waits=not invoice.usage_hurried)
+            tells_all = await self._was_voided(wanted)
+            closed = await self._closings.close(wanted, waits=not invoice.usage_hurried, tells_all=tells_all)
             match closed:
                 case NotYet(counted=reached, wanted=end):
                     return AskAgain(ASK_AGAIN_MS, f"usage is counted up to {reached} of {end}", untouched=True)
-                case OutOfOrder(until=until):
-                    log.error("usage_closed_beyond", invoice=invoice.invoice_id, line=line.line_id, until=until)
-                    return Hold(f"the meter of {line.line_id} is closed until {until.isoformat()}: void the invoice")
                 case Closed():
-                    figures.append(counted(line, closed))
+                    figure = counted(line, closed)
+                    before = await self._not_counted_of(work, figure)
+                    if before is not None:
+                        return AskAgain(ASK_AGAIN_MS, f"the usage on {before} is billed first", untouched=True)
+                    figures.append(figure)
         command = BillUsage(invoice_id=invoice.invoice_id, counted=tuple(figures))
         key = f"usage:{invoice.invoice_id}"
         return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR, holds=_HOLDS)
+
+    async def _was_voided(self, wanted: Wanted) -> bool:
+        """Whether an invoice of the meter was voided, which may have told of late usage that is billed by none now."""
+        prefix = voided_usage_of(wanted.customer_id, wanted.meter_id)
+        return bool(await self._log.owners(wanted.tenant_id, VOIDED_USAGE, value_prefix=prefix, limit=1))
+
+    async def _not_counted_of(self, work: Work, figure: CountedUsage) -> str | None:
+        """An earlier invoice that something is late for and that is closed, and not billed yet: what it bills is known
+        only then.
+        """
+        for invoice_id in dict.fromkeys(each.invoice_id for each in figure.late):
+            earlier = None if invoice_id == work.subject else await self._states.read(INVOICE, work.tenant_id, invoice_id)
+            if earlier is not None and earlier.lacks_usage:
+                return invoice_id
+        return None
 
     async def _not_closed_before(self, work: Work, line: InvoiceLine) -> str | None:
         """The invoice that bills the meter's usage before, if it waits for that itself."""

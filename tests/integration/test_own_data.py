@@ -82,7 +82,7 @@ async def scene(shared_database: FreshDatabase) -> AsyncIterator[Scene]:
         "INSERT INTO usage.conflicts SELECT 0, row_number() OVER (), 0, tenant_id, customer_id, 'e', 'event', now() "
         "FROM usage.series;"
         "INSERT INTO usage.closings SELECT tenant_id, customer_id, 'mtr_1', 1, customer_id, 0, 1, now(), "
-        "now(), 0, 1, 1, '' FROM usage.series"
+        "now(), 0, 1, 1, '', now(), 1 FROM usage.series"
     )
     settings = DatabaseSettings(pool_min_connections=1, pool_max_connections=1)
     reader = await TenantReader.open(shared_database.dsn, settings)

@@ -17,6 +17,7 @@ from domain.catalog.price import BillingTiming, CreatePrice
 from domain.catalog.product import CreateProduct
 from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
+from domain.invoicing.finalization import VoidInvoice
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE, derived_id
 from domain.metering.aggregation import Aggregation
@@ -24,6 +25,7 @@ from domain.metering.meter import CreateMeter, MeterTerms
 from domain.pricing.models import PerUnit
 from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.commands import CreateSubscription
+from domain.subscriptions.pause_commands import PauseSubscription, ResumeSubscription
 from domain.subscriptions.selling import RequestedItem
 from host.embedded.databases import PostgresServer
 from infra.ids import new_id
@@ -84,6 +86,12 @@ class Usage:
             value=gigabytes * 10**9,
             properties={"gigabytes": str(gigabytes)},
         )
+
+    async def unbilled(self) -> tuple[int, int]:
+        """How many events are given up, and late, by the audit."""
+        found = (await self.cell.check(Invariant.USAGE))[Invariant.USAGE]
+        assert found.holds, found.named
+        return found.counts["events given up"], found.counts["events late"]
 
     async def lines(self, invoice_id: str) -> Sequence[dict[str, Any]]:
         """The lines of an invoice once it is finalized, as the read model has them."""
@@ -212,6 +220,42 @@ async def test_what_comes_late_is_billed_by_the_next_invoice_and_what_is_voided_
         lines = await usage.lines(derived_id(INVOICE, each, "end"))
         (late,) = (line for line in lines if line["usage"]["late"] is not None)
         assert (late["amount"]["amount"], late["usage"]["late"]["reason"]) == (amount, reason)
+    await usage.cell.prove(*AT_REST)
+
+
+async def test_what_was_late_for_an_invoice_that_is_voided_is_billed_by_the_next_and_its_own_usage_given_up(
+    usage: Usage,
+) -> None:
+    customer_id, do = await usage.cell.customer(token=None), usage.cell.do
+    given_up, late = await usage.unbilled()
+    await usage.send(customer_id, [(day(1), 3)])
+    subscription_id = await usage.subscribed(customer_id)
+    await usage.lines(derived_id(INVOICE, subscription_id, "period/1"))
+    await usage.send(customer_id, [(day(3), 5), (day(35), 2)])
+    await do(PauseSubscription(subscription_id=subscription_id))
+    voided = derived_id(INVOICE, subscription_id, "pause/0")
+    assert sorted(line["amount"]["amount"] for line in await usage.lines(voided)) == [50, 125]
+    await do(VoidInvoice(invoice_id=voided))
+    assert await usage.unbilled() == (given_up + 1, late + 1)
+    await do(ResumeSubscription(subscription_id=subscription_id))
+    await do(CancelSubscription(subscription_id=subscription_id, at_period_end=False))
+    lines = await usage.lines(derived_id(INVOICE, subscription_id, "end"))
+    assert sorted(line["amount"]["amount"] for line in lines) == [0, 125]
+    assert await usage.unbilled() == (given_up + 1, late)
+    await usage.cell.prove(*AT_REST)
+
+
+async def test_a_subscription_that_begins_before_the_last_one_was_closed_is_billed_what_that_one_was_not(
+    usage: Usage,
+) -> None:
+    customer_id = await usage.cell.customer(token=None)
+    await usage.send(customer_id, [(day(1), 3), (day(20), 4)])
+    first = await usage.subscribed(customer_id, day(15, 0))
+    await usage.cell.do(CancelSubscription(subscription_id=first, at_period_end=False))
+    assert [line["amount"]["amount"] for line in await usage.lines(derived_id(INVOICE, first, "end"))] == [100]
+    second = await usage.subscribed(customer_id)
+    (line,) = await usage.lines(derived_id(INVOICE, second, "period/1"))
+    assert line["amount"]["amount"] == 75, "what was used before the first one began, and nothing twice"
     await usage.cell.prove(*AT_REST)
 
 

@@ -17,7 +17,7 @@ from testing.processors_cell import until
 from testing.services import FreshDatabase, KafkaServer
 from testing.usage import EPOCH, START_US, TENANTS, Sent, Stream, tenants_meters
 from tests.integration.usage_scene import PARTITIONS, Scene, connected, open_scene
-from usage.closings import Closed, Closings, NotYet, OutOfOrder, Wanted, closings_of, rows_hash
+from usage.closings import Closed, Closings, NotYet, Wanted, closings_of, rows_hash
 from usage.ends import KafkaEnds
 from usage.live import Metered
 from usage.used import used_in
@@ -95,11 +95,80 @@ async def test_a_closing_waits_for_what_was_acknowledged_and_bills_what_is_late_
     assert three.late == ()  # what was late is billed once
     assert await closings.close(first) == one
     assert await closings.close(wanted("il_2", START + HOUR, START + 2 * HOUR)) == two
-    out = await closings.close(wanted("il_0", START, START + HOUR))
-    assert out == OutOfOrder("il_3", START + 3 * HOUR)
+    taken = await close(closings, wanted("il_0", START, START + HOUR))
+    assert (taken.seq, taken.quantity, taken.late) == (4, Decimal(0), ()), "every quarter hour belongs to the one that took it"
     with pytest.raises(ValueError, match="il_1 has closed another period"):
         await closings.close(wanted("il_1", START, START + 2 * HOUR))
     assert [each for one in await scene.recounted() for each in one.differences] == []
+
+
+@pytest.mark.parametrize("aggregation", list(Aggregation))
+async def test_periods_are_closed_in_any_order_and_each_event_is_in_one(
+    scene: Scene, closings: Closings, aggregation: Aggregation
+) -> None:
+    """As when one subscription's last invoice is closed after the next one's first, which may begin within its time."""
+    await scene.start()
+    meter = aggregation.value
+    before = [used(1, START, 4, meter=meter), used(2, START + 5 * HOUR / 2, 9, meter=meter)]
+    await scene.send(sent(*before, used(3, START + HOUR, 2, meter=meter)))
+    inner = await close(closings, wanted("il_new", START + HOUR, START + 2 * HOUR, f"mtr_{meter}"))
+    assert inner.events == 1
+    late = [used(4, START + HOUR / 2, 3, meter=meter)]
+    await scene.send(sent(*late))
+    whole = await close(closings, wanted("il_old", START, START + 3 * HOUR, f"mtr_{meter}"))
+    assert (whole.seq, whole.events, whole.late) == (2, 3, _levels(inner, aggregation))
+
+    kept = sorted((*before, *late), key=lambda each: each.timestamp_us)
+    pieces = [
+        _quantity(aggregation, [each for each in kept if since <= _at(each) < since + HOUR], since, carried)
+        for since, carried in ((START, 0), (START + 2 * HOUR, 2))
+    ]
+    if aggregation is Aggregation.TIME_WEIGHTED_SUM:
+        assert whole.quantity == sum(pieces)
+    else:
+        assert whole.quantity == _quantity(aggregation, kept, START, 0)
+
+    await scene.send(sent(used(5, START + HOUR / 4, 1, meter=meter), used(6, START + 3 * HOUR / 2, 1, meter=meter)))
+    last = await close(closings, wanted("il_last", START + 3 * HOUR, START + 4 * HOUR, f"mtr_{meter}"))
+    assert [(each.reference, each.events) for each in last.late] == [("il_new", 2), ("il_old", 4)]
+    assert await close(closings, wanted("il_old", START, START + 3 * HOUR, f"mtr_{meter}")) == whole
+    assert [each for one in await scene.recounted() for each in one.differences] == []
+
+
+def _levels(inner: Closed, aggregation: Aggregation) -> tuple[Any, ...]:
+    """What came for the time before a level's window is a level that it begins with, had it none of its own there."""
+    return (("il_new", inner.quantity, 1),) if aggregation is Aggregation.TIME_WEIGHTED_SUM else ()
+
+
+def _at(event: WireEvent) -> datetime:
+    return EPOCH + timedelta(microseconds=event.timestamp_us)
+
+
+def _quantity(aggregation: Aggregation, events: list[WireEvent], since: datetime, carried: int) -> Any:
+    kept = [
+        UsageEvent(
+            event_id=each.id,
+            at=_at(each),
+            value=Decimal(each.value or 0) / NANOS,
+            key="u" if aggregation is Aggregation.UNIQUE else "",
+        )
+        for each in events
+    ]
+    return quantity_of(aggregate(aggregation, kept), Window(start=since, end=since + HOUR), Decimal(carried))
+
+
+async def test_what_a_voided_invoice_told_of_is_told_again(scene: Scene, closings: Closings) -> None:
+    await scene.start()
+    await scene.send(sent(used(1, START, 5)))
+    await close(closings, wanted("il_1", START, START + HOUR))
+    await scene.send(sent(used(2, START, 3)))
+    two = await close(closings, wanted("il_2", START + HOUR, START + 2 * HOUR))
+    assert two.late == (("il_1", Decimal(8), 2),)
+    third = wanted("il_3", START + 2 * HOUR, START + 3 * HOUR)
+    assert (await close(closings, third)).late == ()
+    told = await closings.close(third, tells_all=True)
+    assert isinstance(told, Closed)
+    assert told.late == two.late
 
 
 async def test_a_closing_does_not_wait_for_what_comes_after_it_was_asked_for(scene: Scene, closings: Closings) -> None:
@@ -197,7 +266,8 @@ async def test_closings_among_events_are_where_a_recount_finds_them(scene: Scene
         assert await connection.fetchval("SELECT count(*) FROM usage.aggregates WHERE late > 0") > 0
         for customer in range(4):
             for meter in meters:
-                for each in await closings_of(connection, TENANT, f"cus_{customer}", meter):
+                made = await closings_of(connection, TENANT, f"cus_{customer}", meter)
+                for each in made:
                     asked = Wanted(
                         tenant_id=TENANT,
                         customer_id=f"cus_{customer}",
@@ -206,4 +276,4 @@ async def test_closings_among_events_are_where_a_recount_finds_them(scene: Scene
                         until=each.until,
                         reference=each.reference,
                     )
-                    assert await rows_hash(connection, asked, each) == each.sha256
+                    assert await rows_hash(connection, asked, made, each) == each.sha256

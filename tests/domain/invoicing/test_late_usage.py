@@ -15,7 +15,13 @@ from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
 from domain.invoicing.late_usage import LateReason, Part, Rerated, given_back, parts_of
 from domain.invoicing.settlement import InvoiceIsCredited
 from domain.invoicing.state import Invoice
-from domain.invoicing.usage_request import BillUsage, CountedUsage, RecountedUsage
+from domain.invoicing.usage_request import (
+    VOIDED_USAGE,
+    BillUsage,
+    CountedUsage,
+    RecountedUsage,
+    voided_usage_of,
+)
 from domain.kernel.money import sum_money
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Command
@@ -25,10 +31,19 @@ from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
 from testing.examples.discounts import apply_to_customer, create_coupon, forever, percent
 from testing.examples.pricing import per_unit, volume
-from testing.examples.streams import SUBSCRIPTION_ID, USD, create_customer, plan_on_sale, subscribe, usd
+from testing.examples.streams import (
+    CUSTOMER_ID,
+    SUBSCRIPTION_ID,
+    USD,
+    create_customer,
+    plan_on_sale,
+    subscribe,
+    usd,
+)
 from testing.examples.subscriptions import APRIL, FEBRUARY, MARCH, period_invoice, renew
 from testing.examples.taxes import BERLIN, taxed_in_germany
 from testing.examples.usage import (
+    METER_ID,
     OTHER_USAGE_PRICE_ID,
     TIERS,
     USAGE_PRICE_ID,
@@ -37,7 +52,7 @@ from testing.examples.usage import (
     snapshot,
     usage_price,
 )
-from testing.specification import Given, Result, given
+from testing.specification import Claimed, Given, Result, given
 
 FIRST, SECOND, THIRD = (period_invoice(n) for n in (1, 2, 3))
 
@@ -159,6 +174,61 @@ def test_a_voided_invoice_bills_no_late_usage_any_more_and_the_next_one_does() -
     told = told.when(VoidInvoice(invoice_id=SECOND), at=MARCH).and_then(renew(APRIL), at=APRIL)
     third = told.when(bill(told, THIRD, 0, recounted(told, FIRST, 8, events=4), closing=3), at=APRIL)
     assert [line.amount for line in late_of(invoice_of(third, THIRD))] == [usd(40)]
+
+
+def test_what_several_voided_invoices_billed_of_a_period_is_billed_by_the_next_with_its_quantity() -> None:
+    told = billed_first(per_unit(10), 4)
+    told = second(told, 0, recounted(told, FIRST, 7)).and_then(renew(APRIL), at=APRIL)
+    told = told.and_then(bill(told, THIRD, 0, recounted(told, FIRST, 9, events=4), closing=3), at=APRIL)
+    told = told.and_then(VoidInvoice(invoice_id=SECOND), VoidInvoice(invoice_id=THIRD), at=APRIL)
+    may = told.books.states["subscription", SUBSCRIPTION_ID].period_end
+    told = told.and_then(renew(may), at=may)
+    done = told.when(bill(told, period_invoice(4), 0, recounted(told, FIRST, 9, events=4), closing=4), at=may)
+    (line,) = late_of(invoice_of(done, period_invoice(4)))
+    assert (line.amount, line.quantity) == (usd(50), Decimal(5))
+    assert line.usage is not None
+    assert line.usage.late is not None
+    assert line.usage.late.reason is LateReason.LATE
+
+
+def test_invoices_that_were_voided_with_usage_are_found_by_their_meter() -> None:
+    told = billed_first(per_unit(10), 4)
+    voided = second(told, 0, recounted(told, FIRST, 7)).when(VoidInvoice(invoice_id=SECOND), at=MARCH)
+    assert voided_usage_of(CUSTOMER_ID, METER_ID) == f"{CUSTOMER_ID}:{METER_ID}:"
+    voided.then_claims(Claimed(VOIDED_USAGE, f"{CUSTOMER_ID}:{METER_ID}:{SECOND}", SECOND))
+
+
+def test_a_period_that_two_closings_of_one_invoice_tell_of_is_rated_once_with_what_the_last_one_says() -> None:
+    told = given(create_customer(), create_meter(), *plan_on_sale(), usage_price(price=per_unit(10)))
+    told = told.and_then(usage_price(OTHER_USAGE_PRICE_ID, price=per_unit(10)), subscribe(USAGE_PRICE_ID))
+    told = told.and_then(renew(FEBRUARY), at=FEBRUARY).and_then(bill(told, FIRST, 4), at=FEBRUARY)
+    swap = ChangeSubscription(
+        subscription_id=SUBSCRIPTION_ID,
+        items=(ChangedItem(price_id=OTHER_USAGE_PRICE_ID),),
+        remove=(USAGE_PRICE_ID,),
+        proration=Proration.NEXT_INVOICE,
+    )
+    told = told.and_then(swap, at=FEBRUARY + timedelta(days=9)).and_then(renew(MARCH), at=MARCH)
+    waiting = sorted((line for line in invoice_of(told, SECOND).lines if line.lacks_usage), key=_began)
+    counted = tuple(
+        CountedUsage(line_id=line.line_id, snapshot=snapshot(1, closing), late=(recounted(told, FIRST, quantity),))
+        for line, closing, quantity in zip(waiting, (2, 3), (5, 7), strict=True)
+    )
+    done = told.when(BillUsage(invoice_id=SECOND, counted=counted), at=MARCH)
+    assert [line.amount for line in late_of(invoice_of(done, SECOND))] == [usd(30)]
+    assert [each.amount for each in invoice_of(done, FIRST).rerated] == [usd(30)]
+
+
+def _began(line: InvoiceLine) -> str:
+    return str(line.period_start)
+
+
+def test_what_an_earlier_closing_told_says_nothing_once_a_later_one_has_rated_the_period() -> None:
+    told = billed_first(per_unit(10), 4)
+    done = told.when(bill(told, SECOND, 0, recounted(told, FIRST, 7), closing=3), at=MARCH)
+    third = done.and_then(renew(APRIL), at=APRIL)
+    before = third.when(bill(third, THIRD, 0, recounted(third, FIRST, 5), closing=2), at=APRIL)
+    assert late_of(invoice_of(before, THIRD)) == []
 
 
 def test_of_a_voided_invoice_nothing_is_late() -> None:
