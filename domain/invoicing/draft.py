@@ -68,7 +68,9 @@ class DraftTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceDrafted:
-    """`series` is the one that it will be numbered in. `further_subscription_ids` are others that it bills, too."""
+    """`series` is the one that it will be numbered in. `further_subscription_ids` are others that it bills, too. With
+    `behind_usage` it gives back a line of a draft whose usage is not counted yet, and is finalized behind that.
+    """
 
     invoice_id: str
     customer_id: str
@@ -81,6 +83,7 @@ class InvoiceDrafted:
     series: str
     memo: str | None = None
     test_clock_id: str | None
+    behind_usage: bool = False
     metadata: Metadata = ()
     created_at: datetime
 

@@ -39,6 +39,13 @@ def untold(lines: Iterable[InvoiceLine], invoice_id: str) -> tuple[str, ...]:
     )
 
 
+def behind_usage(lines: Iterable[InvoiceLine], invoice_id: str, streams: Streams) -> bool:
+    """Whether these lines give back one of a draft whose usage is not counted yet: what discounts leave of it, and with
+    what tax, is known only then.
+    """
+    return any(INVOICE.of(streams, each).lacks_usage for each in untold(lines, invoice_id))
+
+
 def told_by_now(lines: tuple[InvoiceLine, ...], invoice_id: str, streams: Streams) -> tuple[InvoiceLine, ...]:
     """The lines, of which credits say the tax of what they give back, where that is known by now."""
     invoices = {each: INVOICE.of(streams, each) for each in untold(lines, invoice_id)}

@@ -161,7 +161,9 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 paid_at=None,
                 uncollectible_at=None,
                 voided_at=None,
-                waiting_for=WaitingFor.USAGE if any(line.lacks_usage for line in event.lines) else None,
+                waiting_for=WaitingFor.USAGE
+                if event.behind_usage or any(line.lacks_usage for line in event.lines)
+                else None,
             )
         case InvoiceFinalized():
             automatic = event.collection is CollectionMethod.CHARGE_AUTOMATICALLY

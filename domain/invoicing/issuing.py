@@ -16,7 +16,7 @@ from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.discounting import borne_at, discounts_of, used, uses_of
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
-from domain.invoicing.given_back_tax import told_by_now, untold
+from domain.invoicing.given_back_tax import behind_usage, told_by_now, untold
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_discount import Discountable
 from domain.invoicing.invoice_line import (
@@ -28,6 +28,7 @@ from domain.invoicing.invoice_line import (
 )
 from domain.invoicing.invoice_tax import TaxFacts
 from domain.invoicing.numbering import take_number
+from domain.invoicing.recrediting import recredited
 from domain.invoicing.remote_taxation import taxed_by_answer
 from domain.invoicing.settlement import paid_by_nothing
 from domain.invoicing.state import Invoice, InvoiceStatus
@@ -68,14 +69,16 @@ def billed(
     at: datetime,
 ) -> list[Change]:
     """The changes by which a subscription bills these lines, and what waits for the customer's next invoice: finalized
-    at once, or drafted where the billing settings let drafts wait, or usage is still to be counted.
+    at once, or drafted where the billing settings let drafts wait, or usage is still to be counted, be it of a draft
+    that they give something back of.
     """
     settings = billing_settings(streams)
     waiting: list[Change] = []
     if customer.waiting_items:
         lines, waiting = with_waiting_items(lines, customer, invoice_id)
     grace_s = settings.grace_s
-    waits = bool(grace_s) or any(line.lacks_usage for line in lines)
+    is_behind = behind_usage(lines, invoice_id, streams)
+    waits = bool(grace_s) or is_behind or any(line.lacks_usage for line in lines)
     drafted = InvoiceDrafted(
         invoice_id=invoice_id,
         customer_id=customer.customer_id,
@@ -93,6 +96,7 @@ def billed(
         series=settings.invoice_series,
         memo=settings.memo,
         test_clock_id=customer.test_clock_id,
+        behind_usage=is_behind,
         created_at=at,
     )
     if waits:
@@ -229,7 +233,9 @@ def _finalized(
     if first:
         streams = After(streams, first)
         customer = CUSTOMER.of(streams, draft.customer_id)
-    lines = told_by_now(draft.lines, draft.invoice_id, streams)
+    lines, told = recredited(draft.lines, draft.invoice_id, streams, at)
+    first = [*first, *told]
+    lines = told_by_now(lines, draft.invoice_id, streams)
     held = discounts_of(streams, customer, discountable)
     uses = uses_of(held, lines, discountable, draft.currency, rounding)
     of = assessed(lines, draft.currency, rounding, settings=taxes, customer=customer, uses=uses, at=at)

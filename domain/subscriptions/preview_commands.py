@@ -124,7 +124,8 @@ def _issued(
 def _with_usage(at: datetime, changes: list[Change], streams: Streams, invoice_id: str, known: Known) -> Decision:
     """The changes that bill what is counted so far; without that the invoice waits."""
     draft = INVOICE.of(streams, invoice_id)
-    if not known.usage or draft.terms is None or draft.terms.finalizes_at is None:
+    waits = not known.usage and any(line.lacks_usage for line in draft.lines)
+    if waits or draft.terms is None or draft.terms.finalizes_at is None:
         return Decision(at, changes)
     finalized_at = draft.terms.finalizes_at
     billed = counted(draft, known.usage, streams, finalized_at)

@@ -8,19 +8,17 @@ there is; one subscription's periods of a meter are closed in their order.
 
 from typing import Final, Protocol
 
-import structlog
-
+from domain.invoicing.given_back_tax import untold
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
+from domain.invoicing.state import Invoice
 from domain.invoicing.usage_request import VOIDED_USAGE, BillUsage, CountedUsage, voided_usage_of
 from infra.event_store.port import Log, Work, Writer
 from processors.issue import issue_for_work
-from processors.outcome import AskAgain, Hold, Unwanted, WorkOutcome
+from processors.outcome import AskAgain, Unwanted, WorkOutcome
 from processors.states import StateReader
 from usage.closings import Closed, NotYet, Wanted
 from usage.invoiced import awaited, counted, wanted_of
-
-log = structlog.get_logger(__name__)
 
 ACTOR: Final = "usage-closings"
 ASK_AGAIN_MS: Final = 250
@@ -32,9 +30,7 @@ _HOLDS: Final = {InvalidInvoiceLines.code: "with its usage it is more than an in
 class Closings(Protocol):
     """Closes periods of usage (`usage.closings`)."""
 
-    async def close(
-        self, wanted: Wanted, *, waits: bool = True, tells_all: bool = False
-    ) -> Closed | NotYet:
+    async def close(self, wanted: Wanted, *, waits: bool = True, tells_all: bool = False) -> Closed | NotYet:
         """What a period comes to; the same for the same reference."""
         ...
 
@@ -53,6 +49,11 @@ class UsageClosings:
         invoice = await self._states.read(INVOICE, work.tenant_id, work.subject)
         if invoice is None or not invoice.lacks_usage:
             return Unwanted()
+        behind = None if invoice.usage_hurried else await self._behind(work, invoice)
+        if behind is not None:
+            return AskAgain(
+                ASK_AGAIN_MS, f"the usage on {behind}, which it gives back, is billed first", untouched=True
+            )
         figures: list[CountedUsage] = []
         for line in awaited(invoice):
             before = await self._not_closed_before(work, line)
@@ -74,6 +75,14 @@ class UsageClosings:
         key = f"usage:{invoice.invoice_id}"
         return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR, holds=_HOLDS)
 
+    async def _behind(self, work: Work, invoice: Invoice) -> str | None:
+        """A draft of which it gives back a line, and whose usage is not counted yet."""
+        for invoice_id in untold(invoice.lines, invoice.invoice_id):
+            billed_by = await self._states.read(INVOICE, work.tenant_id, invoice_id)
+            if billed_by is not None and billed_by.lacks_usage:
+                return invoice_id
+        return None
+
     async def _was_voided(self, wanted: Wanted) -> bool:
         """Whether an invoice of the meter was voided, which may have told of late usage that is billed by none now."""
         prefix = voided_usage_of(wanted.customer_id, wanted.meter_id)
@@ -84,7 +93,9 @@ class UsageClosings:
         only then.
         """
         for invoice_id in dict.fromkeys(each.invoice_id for each in figure.late):
-            earlier = None if invoice_id == work.subject else await self._states.read(INVOICE, work.tenant_id, invoice_id)
+            if invoice_id == work.subject:
+                continue
+            earlier = await self._states.read(INVOICE, work.tenant_id, invoice_id)
             if earlier is not None and earlier.lacks_usage:
                 return invoice_id
         return None

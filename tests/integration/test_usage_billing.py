@@ -20,10 +20,12 @@ from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.finalization import VoidInvoice
 from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE, derived_id
+from domain.kernel.money import Money
 from domain.metering.aggregation import Aggregation
 from domain.metering.meter import CreateMeter, MeterTerms
-from domain.pricing.models import PerUnit
+from domain.pricing.models import Flat, PerUnit
 from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.change_commands import ChangeSubscription
 from domain.subscriptions.commands import CreateSubscription
 from domain.subscriptions.pause_commands import PauseSubscription, ResumeSubscription
 from domain.subscriptions.selling import RequestedItem
@@ -179,6 +181,34 @@ async def test_an_invoice_waits_while_nothing_counts_and_a_person_need_not(usage
     await usage.cell.supervisor.wait_ready("metering-0")
     lines = await usage.lines(first)
     assert lines[0]["amount"]["amount"] == 75
+
+
+async def test_what_gives_back_a_line_of_an_invoice_that_waits_is_finalized_behind_it(usage: Usage) -> None:
+    cell, fee = usage.cell, new_id("price_")
+    in_advance = Flat(amount=Money(3_000, EUR))
+    await cell.do(CreatePrice(price_id=fee, plan_id=usage.plan_id, name="Fee", price=in_advance))
+    customer_id, subscription_id = await cell.customer(token=None), new_id("sub_")
+    await cell.supervisor.kill("metering-0")
+    await usage.send(customer_id, [(day(1), 3)])
+    items = (RequestedItem(price_id=usage.price_id), RequestedItem(price_id=fee))
+    await cell.do(
+        CreateSubscription(
+            subscription_id=subscription_id,
+            customer_id=customer_id,
+            plan_id=usage.plan_id,
+            items=items,
+            collection=CollectionMethod.SEND_INVOICE,
+            starts_at=STARTED,
+        )
+    )
+    await cell.do(ChangeSubscription(subscription_id=subscription_id, remove=(fee,)))
+    (credit,) = await usage.lines(derived_id(INVOICE, subscription_id, "change/0"))
+    assert credit["amount"]["amount"] < 0
+    first = await usage.lines(derived_id(INVOICE, subscription_id, "period/1"))
+    assert sorted(line["amount"]["amount"] for line in first) == [75, 3_000, 3_000]
+    finalized = "SELECT invoice_id FROM read.invoices WHERE subscription_id = $1 ORDER BY number"
+    found = [row[0] for row in await cell.pool.fetch(finalized, subscription_id)]
+    assert found == [derived_id(INVOICE, subscription_id, each) for each in ("period/1", "change/0")]
 
 
 async def test_processors_and_aggregators_are_killed_and_each_invoice_bills_its_usage_once(usage: Usage) -> None:

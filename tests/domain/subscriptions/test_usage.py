@@ -22,11 +22,18 @@ from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL, InvalidInvoiceLines
 from domain.invoicing.settlement import PayInvoiceOutOfBand
 from domain.invoicing.state import InvoiceStatus, WaitingFor
 from domain.invoicing.usage_line import LineUsage, told_quantity
-from domain.invoicing.usage_request import CountedUsage, InvoiceAwaitsNoUsage, InvoiceUsageHurried, UsageNotOfInvoice
+from domain.invoicing.usage_request import (
+    BillUsage,
+    CountedUsage,
+    InvoiceAwaitsNoUsage,
+    InvoiceUsageHurried,
+    UsageNotOfInvoice,
+)
 from domain.kernel.accounts import RECEIVABLE, REVENUE
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
 from domain.pricing.models import BoundedPrice, PerUnit
+from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
 from domain.subscriptions.metering import METER_CLAIM, MeterIsBilled, MeterIsBilledThere
@@ -36,7 +43,7 @@ from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import MeteredPriceHasNoQuantity, MeterTwice
 from domain.subscriptions.transfer_commands import TransferSubscription
-from testing.examples.discounts import apply_to_customer, create_coupon, percent, terms
+from testing.examples.discounts import amount, apply_to_customer, create_coupon, percent, terms
 from testing.examples.pricing import package, per_unit, volume
 from testing.examples.streams import (
     CUSTOMER_ID,
@@ -64,6 +71,7 @@ from testing.examples.subscriptions import (
     renew,
     undo_cancel,
 )
+from testing.examples.taxes import BERLIN, taxed_in_germany
 from testing.examples.usage import (
     METER_ID,
     OTHER_USAGE_PRICE_ID,
@@ -514,6 +522,58 @@ def _joined(windows: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         elif start != until:
             joined.append((start, until))
     return joined
+
+
+# --- what gives back a line of a draft that waits ----------------------------------------------------------------
+
+
+def discounted_and_over(*before: Command) -> Given:
+    """A period of usage and of 10.00 in advance is over, and a coupon takes 5.00 off its invoice."""
+    told = given(*before, create_customer(tax_location=BERLIN), *on_sale(usage_price(price=per_unit(100))))
+    told = told.and_then(subscribe(USAGE_PRICE_ID, PRICE_ID))
+    told = told.and_then(create_coupon(terms(amount(500))), apply_to_customer(), at=MID_FEBRUARY)
+    return told.and_then(renew(FEBRUARY), at=FEBRUARY)
+
+
+NO_MORE_IN_ADVANCE = ChangeSubscription(subscription_id=SUBSCRIPTION_ID, remove=(PRICE_ID,))
+NOW_GIVES_BACK = CancelSubscription(subscription_id=SUBSCRIPTION_ID, at_period_end=False, gives_back=True)
+PAUSE_GIVES_BACK = PauseSubscription(subscription_id=SUBSCRIPTION_ID, gives_back=True)
+
+
+@pytest.mark.parametrize("command", [NO_MORE_IN_ADVANCE, NOW_GIVES_BACK, PAUSE_GIVES_BACK])
+def test_what_gives_back_a_line_is_the_same_before_its_usage_is_counted_and_after(command: Command) -> None:
+    """The usage takes its part of the discount, so more of what was billed in advance is paid than was foreseen."""
+    ends_at = utc("2026-03-14T10:00")
+    counted = discounted_and_over(*taxed_in_germany())
+    counted = counted.and_then(bill(counted, FIRST, 10), at=FEBRUARY).and_then(command, at=ends_at)
+    last = invoices_of(counted)[-1].invoice_id
+    if invoice_of(counted, last).lacks_usage:
+        counted = counted.and_then(bill(counted, last, 3), at=ends_at)
+
+    waiting = discounted_and_over(*taxed_in_germany()).and_then(command, at=ends_at)
+    behind = invoice_of(waiting, last)
+    assert (behind.status, behind.waiting_for) == (InvoiceStatus.DRAFT, WaitingFor.USAGE)
+    at = ends_at + timedelta(hours=1)
+    waiting = waiting.and_then(bill(waiting, FIRST, 10), at=at)
+    own = [3 for line in behind.lines if line.lacks_usage]
+    waiting = waiting.and_then(bill(waiting, last, *own), at=at)
+
+    one, other = invoice_of(counted, last), invoice_of(waiting, last)
+    assert (one.total, one.lines) == (other.total, other.lines)
+    assert (one.finalized_at, other.finalized_at) == (ends_at, ends_at)
+    (credit_,) = (line for line in other.lines if line.gives_back is not None)
+    assert credit_.amount == usd(-411), "17 of 31 days of 7.50, which the discount left of 10.00 beside 10.00 of usage"
+    assert invoice_of(counted, FIRST).unused_credits == invoice_of(waiting, FIRST).unused_credits
+    assert counted.books.states["customer", CUSTOMER_ID] == waiting.books.states["customer", CUSTOMER_ID]
+
+
+def test_a_person_need_not_wait_for_what_is_given_back_either() -> None:
+    told = discounted_and_over(*taxed_in_germany()).and_then(NO_MORE_IN_ADVANCE, at=utc("2026-03-14T10:00"))
+    last = invoices_of(told)[-1].invoice_id
+    told = told.and_then(FinalizeInvoice(invoice_id=last), at=utc("2026-03-14T11:00"))
+    assert invoice_of(told, last).usage_hurried
+    told = told.and_then(BillUsage(invoice_id=last, counted=()), at=utc("2026-03-14T11:00"))
+    assert invoice_of(told, last).status is not InvoiceStatus.DRAFT
 
 
 @examples(st.fractions(min_value=0, max_value=10**9))
