@@ -28,7 +28,7 @@ from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.state import Invoice
 from domain.kernel.rounding import Rounding
 from domain.pricing.breakdown import PortionKind
-from domain.pricing.models import Graduated, Price, Volume, model_of
+from domain.pricing.models import Graduated, GraduatedPercentage, Price, Volume, model_of
 
 
 class TierReached(TypedDict):
@@ -40,7 +40,9 @@ class TierReached(TypedDict):
 
 
 class PortionResource(TypedDict):
-    """A part of what a line costs: `quantity` × `rate` is its `amount`, in minor units."""
+    """A part of what a line costs: `quantity` × `rate` is its `amount`, in minor units; of a `percent` the rate is per
+    cent.
+    """
 
     kind: PortionKind
     quantity: str
@@ -268,7 +270,7 @@ def _portion(node: Explanation, price: Price) -> PortionResource:
 
 def _tier(number: int, price: Price) -> TierReached:
     model = model_of(price)
-    assert isinstance(model, Graduated | Volume), "no other price of a quantity has tiers"
+    assert isinstance(model, Graduated | Volume | GraduatedPercentage), "no other price has tiers"
     tier = model.tiers[number - 1]
     return {
         "number": number,

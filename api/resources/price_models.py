@@ -1,7 +1,7 @@
-"""The models of prices as they are sent and answered: flat, per unit, graduated, volume, package.
+"""The models of prices as they are sent and answered: flat, per unit, graduated, volume, package, percentages of tiers.
 
 `unit_amount` is minor units with decimals; it and quantities are sent as whole numbers or as plain decimals in quotes,
-and answered as plain decimals in quotes. Models that count usage have no form here: nothing measures it yet.
+and answered as plain decimals in quotes. What takes a percentage of single events has no form here: nobody keeps those.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -15,6 +15,7 @@ from api.http.fields import (
     Currency,
     MoneyBody,
     MoneyResource,
+    Percent,
     Quantity,
     UnitAmount,
     money,
@@ -27,10 +28,12 @@ from domain.pricing.models import (
     BoundedPrice,
     Flat,
     Graduated,
+    GraduatedPercentage,
     Package,
     PerUnit,
     Price,
     PriceModel,
+    RateTier,
     Tier,
     Volume,
     model_of,
@@ -142,9 +145,45 @@ class PackageModel(Body):
         )
 
 
+class RateTierBody(Body):
+    """A range of amounts in minor units: from where the tier before ends, up to and with `up_to`; null has no end.
+
+    `flat_amount` is due once when the tier is reached; the first is reached at zero.
+    """
+
+    up_to: UnitAmount | None
+    percent: Percent
+    flat_amount: MinorUnits = 0
+
+
+RateTiers: TypeAlias = Annotated[
+    tuple[RateTierBody, ...],
+    Field(min_length=1, max_length=MAX_TIERS, description="In order of their ends; the last, and only it, has none."),
+]
+
+
+class GraduatedPercentageModel(Body):
+    """Each tier takes its percentage of its own slice of the amounts, in minor units, that a meter sums; one tier of no
+    end is a plain percentage.
+    """
+
+    type: Literal["graduated_percentage"]
+    currency: Currency
+    tiers: RateTiers
+
+    @property
+    def value(self) -> PriceModel:
+        ends = (None, *(tier.up_to for tier in self.tiers[:-1]))
+        tiers = tuple(
+            RateTier(above=end or ZERO, up_to=tier.up_to, percent=tier.percent, flat_amount=tier.flat_amount)
+            for end, tier in zip(ends, self.tiers, strict=True)
+        )
+        return GraduatedPercentage(currency=CurrencyCode(self.currency), tiers=tiers)
+
+
 ModelBody: TypeAlias = Annotated[
-    FlatModel | PerUnitModel | GraduatedModel | VolumeModel | PackageModel,
-    told_by_type(FlatModel, PerUnitModel, GraduatedModel, VolumeModel, PackageModel),
+    FlatModel | PerUnitModel | GraduatedModel | VolumeModel | PackageModel | GraduatedPercentageModel,
+    told_by_type(FlatModel, PerUnitModel, GraduatedModel, VolumeModel, PackageModel, GraduatedPercentageModel),
 ]
 
 
@@ -220,7 +259,30 @@ class PackageResource(TypedDict):
     free_units: str
 
 
-ModelResource: TypeAlias = FlatResource | PerUnitResource | GraduatedResource | VolumeResource | PackageResource
+class RateTierResource(TypedDict):
+    """A range of amounts, up to and with `up_to`; null has no end."""
+
+    up_to: str | None
+    percent: str
+    flat_amount: int
+
+
+class GraduatedPercentageResource(TypedDict):
+    """Each tier takes its percentage of its own slice of a sum of amounts."""
+
+    type: Literal["graduated_percentage"]
+    currency: str
+    tiers: list[RateTierResource]
+
+
+ModelResource: TypeAlias = (
+    FlatResource
+    | PerUnitResource
+    | GraduatedResource
+    | VolumeResource
+    | PackageResource
+    | GraduatedPercentageResource
+)
 
 
 class StatedResource(TypedDict):
@@ -276,7 +338,20 @@ def _model(model: PriceModel) -> ModelResource:
                 "package_amount": model.package_amount,
                 "free_units": plain_decimal(model.free_units),
             }
-    raise TypeError(f"a {type(model).__name__} price cannot be created: it counts usage")
+        case GraduatedPercentage():
+            return {
+                "type": "graduated_percentage",
+                "currency": model.currency,
+                "tiers": [
+                    {
+                        "up_to": None if tier.up_to is None else plain_decimal(tier.up_to),
+                        "percent": plain_decimal(tier.percent),
+                        "flat_amount": tier.flat_amount,
+                    }
+                    for tier in model.tiers
+                ],
+            }
+    raise TypeError(f"a {type(model).__name__} price cannot be created: it counts single events")
 
 
 def _tier(tier: Tier) -> TierResource:

@@ -155,9 +155,8 @@ def create_price(command: CreatePrice, streams: Streams, now: datetime) -> Decis
     """A new price needs a plan that is on sale, and the meter that it names."""
     plans.on_sale(streams, command.plan_id)
     PRICE.check_new(streams, command.price_id)
-    check_billable(command.price, command.currency_options, is_metered=command.meter_id is not None)
-    if command.meter_id is not None:
-        check_metered(streams, command.meter_id, command.timing)
+    counted_by = None if command.meter_id is None else check_metered(streams, command.meter_id, command.timing)
+    check_billable(command.price, command.currency_options, counted_by=counted_by)
     created = PriceCreated(
         price_id=command.price_id,
         plan_id=command.plan_id,

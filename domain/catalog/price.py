@@ -12,6 +12,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import ExternalIdTaken, Refusal, RefusalKind
 from domain.kernel.stream import Claim, Stream, Streams, Take, Topic
+from domain.metering.aggregation import Aggregation
 from domain.metering.meter import METER, MeterIsArchived
 from domain.pricing.models import (
     BoundedPrice,
@@ -137,7 +138,7 @@ class PriceInUse(Refusal):
 
 
 class PriceModelNotBillable(Refusal):
-    """The model counts what nothing measures: take per_unit, graduated, volume or package, or without a meter flat."""
+    """The model counts what nothing measures: flat is for what has no meter, graduated_percentage for what one sums."""
 
     code = "price_model_not_billable"
     kind = RefusalKind.INVALID
@@ -194,23 +195,26 @@ def on_sale(streams: Streams, price_id: str) -> PlanPrice:
     return price
 
 
-def check_metered(streams: Streams, meter_id: str, timing: BillingTiming) -> None:
-    """Raises MeterNotFound, MeterIsArchived, MeteredPriceInAdvance."""
-    if METER.of(streams, meter_id).archived_at is not None:
+def check_metered(streams: Streams, meter_id: str, timing: BillingTiming) -> Aggregation:
+    """How the meter counts that is priced. Raises MeterNotFound, MeterIsArchived, MeteredPriceInAdvance."""
+    meter = METER.of(streams, meter_id)
+    if meter.archived_at is not None:
         raise MeterIsArchived(meter=meter_id)
     if timing is not BillingTiming.IN_ARREARS:
         raise MeteredPriceInAdvance(meter=meter_id)
+    return meter.aggregation
 
 
-def check_billable(price: Price, currency_options: tuple[Price, ...], *, is_metered: bool = False) -> None:
+def check_billable(price: Price, currency_options: tuple[Price, ...], *, counted_by: Aggregation | None = None) -> None:
     """Raises what `check_price` raises, the one gate for prices, PriceModelNotBillable, and InvalidPrice for two prices
-    in one currency: each where it lies in the command, `currency_options.0.model.tiers.2.up_to`.
+    in one currency: each where it lies in the command, `currency_options.0.model.tiers.2.up_to`. `counted_by` is how
+    the meter counts whose quantities it prices.
     """
     stated: set[CurrencyCode] = set()
     for nth, each in enumerate((price, *currency_options)):
         try:
             check_price(each)
-            _check_measurable(each, is_metered=is_metered)
+            _check_measurable(each, counted_by)
             if each.currency in stated:
                 raise InvalidPrice(reason="stated in this currency already", currency=each.currency).at("model")
         except Refusal as refused:
@@ -218,13 +222,24 @@ def check_billable(price: Price, currency_options: tuple[Price, ...], *, is_mete
         stated.add(each.currency)
 
 
-def _check_measurable(price: Price, *, is_metered: bool) -> None:
-    """Whether it prices what is subscribed to, or what a meter counts: a percentage takes amounts, which nobody counts,
-    and with a flat amount nothing is counted at all. Raises PriceModelNotBillable.
+def _check_measurable(price: Price, counted_by: Aggregation | None) -> None:
+    """Whether it prices what is subscribed to, or what a meter counts: percentages of tiers take a sum of amounts, one
+    of single events takes each of them, which nobody keeps, and with a flat amount nothing is counted at all.
+
+    Raises PriceModelNotBillable.
     """
     model = model_of(price)
-    if isinstance(model, Percentage | GraduatedPercentage) or (is_metered and isinstance(model, Flat)):
-        raise PriceModelNotBillable(model=type(model).__name__).at("model")
+    match model:
+        case Percentage():
+            is_measured = False
+        case GraduatedPercentage():
+            is_measured = counted_by is Aggregation.SUM
+        case Flat():
+            is_measured = counted_by is None
+        case _:
+            is_measured = True
+    if not is_measured:
+        raise PriceModelNotBillable(model=type(model).__name__, counted_by=counted_by).at("model")
     if isinstance(price, BoundedPrice) and price.commitment is not None:
         raise PriceModelNotBillable(model=type(price.commitment).__name__).at("commitment")
 

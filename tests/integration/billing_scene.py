@@ -113,10 +113,12 @@ class Shop:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def counted(self, invoice: object, quantity: int, *late: RecountedUsage) -> dict[str, Any]:
+    async def counted(self, invoice: object, quantity: int | Fraction, *late: RecountedUsage) -> dict[str, Any]:
         """The invoice with what was counted of its one line of usage, and what had come late by then."""
         (line,) = (line["id"] for line in (await self.billed(invoice))["lines"] if line["kind"] == "usage")
-        seen = UsageSnapshot(closing=1, partition=0, covers=1, sha256="", quantity=Fraction(quantity), events=quantity)
+        seen = UsageSnapshot(
+            closing=1, partition=0, covers=1, sha256="", quantity=Fraction(quantity), events=int(quantity)
+        )
         counted = CountedUsage(line_id=line, snapshot=seen, late=late)
         outcome = await self.client.parts.writer.submit(
             Request(

@@ -6,7 +6,8 @@ Every vector runs against the function that computes it, in the `test_vectors_*`
 import ast
 import re
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,14 +15,13 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from domain.invoicing.usage_request import RecountedUsage
+from domain.metering.aggregation import Aggregation, UsageEvent, Window, aggregate, quantity_of
 from testing.api_client import Api, Client, project, running_api
 from testing.moments import utc
 from testing.services import FreshDatabase
 from tests.integration.billing_scene import Shop, flat_price, package, per_unit, tiered
 
 DOMAIN: Final = Path(__file__).parents[1] / "domain"
-
-USAGE = "usage"
 
 
 class Runs(NamedTuple):
@@ -71,7 +71,7 @@ TABLE: Final[dict[int, Runs]] = {
     36: ALL,
     37: Runs(needs="recognition of revenue"),
     38: ALL,
-    39: Runs(needs=USAGE),
+    39: ALL,
 }
 
 
@@ -468,6 +468,55 @@ async def test_vector_19_a_late_unit_that_reaches_another_tier_prices_everything
 async def test_vector_20_package_charges_each_started_block(client: Client) -> None:
     assert await billed(client, package(5), "3", "12") == [0, 100]
     assert await billed(client, package(0), "15") == [200]
+
+
+async def metered(client: Client, at: str, unit: str, aggregation: str, model: dict[str, Any]) -> tuple[Shop, str]:
+    """A shop, and the invoice of a customer's first period in New York, which waits for its usage."""
+    shop = await Shop.opened(client, at, unit)
+    facts = {"code": "stored", "name": "Stored", "aggregation": aggregation, "value_property": "stored"}
+    meter = (await client.made("/v1/meters", facts))["id"]
+    price = await shop.price(model, timing="in_arrears", meter=meter)
+    items = [{"price": price["id"]}]
+    order = {"customer": await shop.customer(), "plan": shop.plan, "items": items, "time_zone": "America/New_York"}
+    begun = await client.made("/v1/subscriptions", {**order, "collection_method": "send_invoice"})
+    return shop, str((await shop.renewed(begun))["latest_invoice"])
+
+
+async def test_vector_39_a_gauge_is_weighted_by_elapsed_time_over_a_day_of_25_hours_and_one_of_23(
+    client: Client, api: Api
+) -> None:
+    hour = datetime(2024, 11, 3, tzinfo=UTC)
+    levels = ((hour.replace(hour=5, minute=30), 20), (hour.replace(hour=6, minute=30), 5), (hour.replace(hour=17), 0))
+    changes = [UsageEvent(event_id=str(at), at=at, value=Decimal(level)) for at, level in levels]
+    spring = await api.tenant("spring")
+    for of, start, events, amount, quantity in (
+        (client, "2024-11-03T04:00:00Z", changes, 263, "87.5"),
+        (spring, "2024-03-10T05:00:00Z", [], 690, "230"),
+    ):
+        shop, invoice = await metered(of, start, "day", "time_weighted_sum", per_unit("EUR", "3"))
+        (line,) = (await shop.billed(invoice))["lines"]
+        start_, end = (datetime.fromisoformat(line[each]) for each in ("period_start", "period_end"))
+        day = Window(start=start_, end=end)
+        gauge = aggregate(Aggregation.TIME_WEIGHTED_SUM, events)
+        billed_ = await shop.counted(invoice, Fraction(quantity_of(gauge, day, carried_in=Decimal(10))))
+        assert (billed_["total"]["amount"], billed_["lines"][0]["quantity"]) == (amount, quantity)
+        await shop.explained(invoice)
+
+
+async def test_percentages_of_tiers_of_what_a_meter_sums(client: Client) -> None:
+    tiers = [{"up_to": "10000", "percent": "2.5", "flat_amount": 0}, {"up_to": None, "percent": "1", "flat_amount": 30}]
+    model = {"type": "graduated_percentage", "currency": "EUR", "tiers": tiers}
+    shop, invoice = await metered(client, "2026-01-01T00:00:00Z", "month", "sum", model)
+    assert (await shop.counted(invoice, 25_050))["total"]["amount"] == 431  # 250 + 30 + 150.50
+    (line,) = (await shop.explained(invoice))["lines"]
+    assert line["pricing"]["model"] == model
+    assert [(each["kind"], each["amount"]) for each in line["portions"]] == [
+        ("percent", "250"),
+        ("tier_flat", "30"),
+        ("percent", "150.5"),
+    ]
+    refused = await client.post("/v1/prices", {"plan": shop.plan, "model": model})
+    assert (refused.status_code, refused.json()["code"]) == (422, "price_model_not_billable")
 
 
 async def test_vector_28_prices_round_half_up_in_yen_and_count_dinars_by_the_thousandth(client: Client) -> None:

@@ -295,6 +295,21 @@ def test_a_price_of_what_a_meter_counts_is_in_arrears() -> None:
     )
 
 
+RATES = graduated_percentage((100_000, 3, 0), (None, 1, 0))
+
+
+def test_percentages_of_tiers_price_what_a_meter_sums_and_nothing_else() -> None:
+    known = given(CREATE_PRODUCT, CREATE_PLAN, CREATE_METER)
+    known.when(replace(METERED, price=RATES)).then_shows(PRICE, PRICE_ID, price=RATES)
+    highest = replace(CREATE_METER, aggregation=Aggregation.MAX)
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN, highest)
+        .when(replace(METERED, price=RATES))
+        .then_refused(PriceModelNotBillable, model="GraduatedPercentage", counted_by="max")
+        .then_is_about("model")
+    )
+
+
 @pytest.mark.parametrize("price", [flat(), BoundedPrice(model=flat(), minimum=usd(100)), percentage(1)])
 def test_what_counts_no_units_prices_no_meter(price: Price) -> None:
     (

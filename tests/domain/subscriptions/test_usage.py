@@ -44,7 +44,7 @@ from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import MeteredPriceHasNoQuantity, MeterTwice
 from domain.subscriptions.transfer_commands import TransferSubscription
 from testing.examples.discounts import amount, apply_to_customer, create_coupon, percent, terms
-from testing.examples.pricing import package, per_unit, volume
+from testing.examples.pricing import graduated_percentage, package, per_unit, volume
 from testing.examples.streams import (
     CUSTOMER_ID,
     OTHER_CUSTOMER_ID,
@@ -372,6 +372,7 @@ def test_a_draft_that_has_time_is_counted_first_and_finalized_by_its_timer() -> 
         (BoundedPrice(model=per_unit(10), minimum=usd(500)), 7, 500),
         (BoundedPrice(model=per_unit(10), maximum=usd(50)), 7, 50),
         (PerUnit(currency=USD, unit_amount=Decimal("0.25"), free_units=Decimal(2)), 8, 2),
+        (graduated_percentage((10_000, "2.5", 0), (None, 1, 0)), 25_050, 401),
     ],
 )
 def test_every_model_prices_what_was_counted(price: Any, quantity: int | str, amount: int) -> None:
