@@ -20,7 +20,7 @@ from api.resources.invoice_line_resource import (
 from api.resources.invoice_resource import InvoiceDiscountResource, invoice_discount_resources
 from api.resources.invoice_tax import InvoiceTaxResource, LineTaxResource, invoice_tax_resource, line_tax_resource
 from api.resources.invoices import INVOICES
-from api.resources.price_models import ModelResource, stated_resource
+from api.resources.price_models import CommitmentResource, ModelResource, stated_resource
 from domain.identity.permissions import Permission
 from domain.invoicing.explanation import Explanation, ExplanationKind, explain_billed
 from domain.invoicing.invoice import InvoiceNotFound
@@ -58,6 +58,7 @@ class PricedBy(TypedDict):
     model: ModelResource
     minimum: MoneyResource | None
     maximum: MoneyResource | None
+    commitment: CommitmentResource | None
     share: str
     rounding: Rounding
 
@@ -153,6 +154,7 @@ _EXAMPLE: Final[dict[str, object]] = {
                 },
                 "minimum": None,
                 "maximum": None,
+                "commitment": None,
                 "share": "10/31",
                 "rounding": "half_up",
             },

@@ -24,8 +24,10 @@ from api.http.fields import (
 from api.http.validation import told_by_type
 from domain.kernel.currency import CurrencyCode
 from domain.pricing.models import (
+    ONE,
     ZERO,
     BoundedPrice,
+    Commitment,
     Flat,
     Graduated,
     GraduatedPercentage,
@@ -187,6 +189,15 @@ ModelBody: TypeAlias = Annotated[
 ]
 
 
+class CommitmentBody(Body):
+    """What a whole period's usage is to come to: less is raised to it, and what is beyond costs `overage_factor` times
+    its price.
+    """
+
+    amount: PriceAmount
+    overage_factor: UnitAmount = ONE
+
+
 class StatedPrice(Body):
     """A price in one currency. It is never less than the minimum nor more than the maximum; all of it shrinks alike
     where a period is billed in part.
@@ -195,15 +206,20 @@ class StatedPrice(Body):
     model: ModelBody
     minimum: Annotated[PriceAmount | None, Field(description="What a whole period costs at least.")] = None
     maximum: Annotated[PriceAmount | None, Field(description="What a whole period costs at most.")] = None
+    commitment: Annotated[CommitmentBody | None, Field(description="Of a price with a meter.")] = None
 
     @property
     def value(self) -> Price:
-        if self.minimum is None and self.maximum is None:
+        committed = self.commitment
+        if self.minimum is None and self.maximum is None and committed is None:
             return self.model.value
         return BoundedPrice(
             model=self.model.value,
             minimum=None if self.minimum is None else self.minimum.value,
             maximum=None if self.maximum is None else self.maximum.value,
+            commitment=None
+            if committed is None
+            else Commitment(amount=committed.amount.value, overage_factor=committed.overage_factor, prepaid=False),
         )
 
 
@@ -276,13 +292,15 @@ class GraduatedPercentageResource(TypedDict):
 
 
 ModelResource: TypeAlias = (
-    FlatResource
-    | PerUnitResource
-    | GraduatedResource
-    | VolumeResource
-    | PackageResource
-    | GraduatedPercentageResource
+    FlatResource | PerUnitResource | GraduatedResource | VolumeResource | PackageResource | GraduatedPercentageResource
 )
+
+
+class CommitmentResource(TypedDict):
+    """What a whole period's usage is to come to, and what usage beyond it costs of its price."""
+
+    amount: MoneyResource
+    overage_factor: str
 
 
 class StatedResource(TypedDict):
@@ -292,6 +310,7 @@ class StatedResource(TypedDict):
     model: ModelResource
     minimum: MoneyResource | None
     maximum: MoneyResource | None
+    commitment: CommitmentResource | None
 
 
 def stated_resource(price: Price) -> StatedResource:
@@ -302,7 +321,12 @@ def stated_resource(price: Price) -> StatedResource:
         "model": _model(model_of(price)),
         "minimum": None if bounds is None or bounds.minimum is None else money(bounds.minimum),
         "maximum": None if bounds is None or bounds.maximum is None else money(bounds.maximum),
+        "commitment": None if bounds is None or bounds.commitment is None else _commitment(bounds.commitment),
     }
+
+
+def _commitment(commitment: Commitment) -> CommitmentResource:
+    return {"amount": money(commitment.amount), "overage_factor": plain_decimal(commitment.overage_factor)}
 
 
 def _model(model: PriceModel) -> ModelResource:

@@ -23,7 +23,7 @@ from api.http.listing import (
 from api.http.operations import Intention
 from api.http.resource import Resource
 from api.resources.plans import IntervalBody, IntervalResource, interval_resource
-from api.resources.price_models import ModelResource, StatedPrice, StatedResource, stated_resource
+from api.resources.price_models import CommitmentResource, ModelResource, StatedPrice, StatedResource, stated_resource
 from api.resources.tax_fields import TaxInclusive
 from domain.catalog.plan import PlanIsArchived, PlanNotFound
 from domain.catalog.price import (
@@ -97,6 +97,7 @@ class PriceResource(TypedDict):
     model: ModelResource
     minimum: MoneyResource | None
     maximum: MoneyResource | None
+    commitment: CommitmentResource | None
     currency_options: list[StatedResource]
     interval: IntervalResource | None
     timing: BillingTiming
@@ -149,12 +150,14 @@ EXAMPLE: Final[dict[str, object]] = {
     },
     "minimum": {"amount": 9900, "currency": "EUR"},
     "maximum": None,
+    "commitment": None,
     "currency_options": [
         {
             "currency": "USD",
             "model": {"type": "per_unit", "currency": "USD", "unit_amount": "1150.25", "free_units": "1"},
             "minimum": None,
             "maximum": None,
+            "commitment": None,
         }
     ],
     "interval": None,

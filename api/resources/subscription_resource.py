@@ -14,7 +14,7 @@ from api.http.fields import (
 from api.resources.customers import CustomerResource
 from api.resources.invoice_line_resource import InvoiceLineResource, invoice_line_resource
 from api.resources.plans import FeatureResource, IntervalResource, feature_resources, interval_resource
-from api.resources.price_models import ModelResource, stated_resource
+from api.resources.price_models import CommitmentResource, ModelResource, stated_resource
 from domain.catalog.price import BillingTiming
 from domain.invoicing.collection import CollectionMethod
 from domain.subscriptions.alignment import PeriodAlignment, StubPeriod
@@ -46,6 +46,7 @@ class SubscriptionItemResource(TypedDict):
     model: ModelResource
     minimum: MoneyResource | None
     maximum: MoneyResource | None
+    commitment: CommitmentResource | None
     timing: BillingTiming
     tax_inclusive: bool
     quantity: str | None
@@ -233,6 +234,7 @@ EXAMPLE: Final[dict[str, object]] = {
             "model": {"type": "flat", "amount": {"amount": 4900, "currency": "EUR"}},
             "minimum": None,
             "maximum": None,
+            "commitment": None,
             "timing": "in_advance",
             "tax_inclusive": False,
             "quantity": "1",

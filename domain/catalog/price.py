@@ -138,7 +138,7 @@ class PriceInUse(Refusal):
 
 
 class PriceModelNotBillable(Refusal):
-    """The model counts what nothing measures: flat is for what has no meter, graduated_percentage for what one sums."""
+    """What it counts nothing measures: flat has no meter, a commitment has any, graduated_percentage one that sums."""
 
     code = "price_model_not_billable"
     kind = RefusalKind.INVALID
@@ -224,7 +224,8 @@ def check_billable(price: Price, currency_options: tuple[Price, ...], *, counted
 
 def _check_measurable(price: Price, counted_by: Aggregation | None) -> None:
     """Whether it prices what is subscribed to, or what a meter counts: percentages of tiers take a sum of amounts, one
-    of single events takes each of them, which nobody keeps, and with a flat amount nothing is counted at all.
+    of single events takes each of them, which nobody keeps, and with a flat amount nothing is counted at all. A
+    commitment is to usage, and due with it: none is paid ahead.
 
     Raises PriceModelNotBillable.
     """
@@ -240,8 +241,9 @@ def _check_measurable(price: Price, counted_by: Aggregation | None) -> None:
             is_measured = True
     if not is_measured:
         raise PriceModelNotBillable(model=type(model).__name__, counted_by=counted_by).at("model")
-    if isinstance(price, BoundedPrice) and price.commitment is not None:
-        raise PriceModelNotBillable(model=type(price.commitment).__name__).at("commitment")
+    commitment = price.commitment if isinstance(price, BoundedPrice) else None
+    if commitment is not None and (counted_by is None or commitment.prepaid):
+        raise PriceModelNotBillable(model=type(commitment).__name__, counted_by=counted_by).at("commitment")
 
 
 def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:

@@ -470,12 +470,14 @@ async def test_vector_20_package_charges_each_started_block(client: Client) -> N
     assert await billed(client, package(0), "15") == [200]
 
 
-async def metered(client: Client, at: str, unit: str, aggregation: str, model: dict[str, Any]) -> tuple[Shop, str]:
+async def metered(
+    client: Client, at: str, unit: str, aggregation: str, model: dict[str, Any], **bounds: Any
+) -> tuple[Shop, str]:
     """A shop, and the invoice of a customer's first period in New York, which waits for its usage."""
     shop = await Shop.opened(client, at, unit)
     facts = {"code": "stored", "name": "Stored", "aggregation": aggregation, "value_property": "stored"}
     meter = (await client.made("/v1/meters", facts))["id"]
-    price = await shop.price(model, timing="in_arrears", meter=meter)
+    price = await shop.price(model, timing="in_arrears", meter=meter, **bounds)
     items = [{"price": price["id"]}]
     order = {"customer": await shop.customer(), "plan": shop.plan, "items": items, "time_zone": "America/New_York"}
     begun = await client.made("/v1/subscriptions", {**order, "collection_method": "send_invoice"})
@@ -517,6 +519,20 @@ async def test_percentages_of_tiers_of_what_a_meter_sums(client: Client) -> None
     ]
     refused = await client.post("/v1/prices", {"plan": shop.plan, "model": model})
     assert (refused.status_code, refused.json()["code"]) == (422, "price_model_not_billable")
+
+
+async def test_usage_that_is_committed_to_is_trued_up_when_its_period_is_over(client: Client, api: Api) -> None:
+    committed = {"amount": {"amount": 5_000, "currency": "EUR"}, "overage_factor": "1.5"}
+    other = await api.tenant("beyond")
+    for of, quantity, amount in ((client, 70, 5_000), (other, 600, 6_500)):
+        model = per_unit("EUR", "10")
+        shop, invoice = await metered(of, "2026-01-01T00:00:00Z", "month", "sum", model, commitment=committed)
+        assert (await shop.counted(invoice, quantity))["total"]["amount"] == amount
+        (line,) = (await shop.explained(invoice))["lines"]
+        assert line["pricing"]["commitment"] == committed
+        assert "commitment" in [each["kind"] for each in line["portions"]]
+    refused = await other.post("/v1/prices", {"plan": shop.plan, "model": model, "commitment": committed})
+    assert (refused.status_code, refused.json()["param"]) == (422, "commitment"), "without a meter there is no usage"
 
 
 async def test_vector_28_prices_round_half_up_in_yen_and_count_dinars_by_the_thousandth(client: Client) -> None:

@@ -310,6 +310,15 @@ def test_percentages_of_tiers_price_what_a_meter_sums_and_nothing_else() -> None
     )
 
 
+def test_usage_is_committed_to_and_nothing_is_paid_ahead() -> None:
+    known = given(CREATE_PRODUCT, CREATE_PLAN, CREATE_METER)
+    ahead = BoundedPrice(model=per_unit(1), commitment=Commitment(amount=usd(7)))
+    due = BoundedPrice(model=per_unit(1), commitment=Commitment(amount=usd(7), prepaid=False))
+    known.when(replace(METERED, price=ahead)).then_refused(PriceModelNotBillable).then_is_about("commitment")
+    known.when(replace(CREATE_PRICE, price=due)).then_refused(PriceModelNotBillable).then_is_about("commitment")
+    known.when(replace(METERED, price=due)).then_shows(PRICE, PRICE_ID, price=due)
+
+
 @pytest.mark.parametrize("price", [flat(), BoundedPrice(model=flat(), minimum=usd(100)), percentage(1)])
 def test_what_counts_no_units_prices_no_meter(price: Price) -> None:
     (

@@ -26,7 +26,7 @@ from domain.kernel.money import sum_money
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Command
 from domain.pricing.amount import amount_of
-from domain.pricing.models import BoundedPrice, Price
+from domain.pricing.models import BoundedPrice, Commitment, Price
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
 from testing.examples.discounts import apply_to_customer, create_coupon, forever, percent
@@ -250,7 +250,13 @@ def test_what_came_for_a_period_of_the_same_invoice_is_not_late() -> None:
     assert [line.amount for line in invoice_of(done, invoice.invoice_id).lines] == [usd(50), usd(10)]
 
 
-PRICES = (TIERS, per_unit(10), volume((5, 10, 0), (None, 5, 0)), BoundedPrice(model=per_unit(10), minimum=usd(60)))
+PRICES = (
+    TIERS,
+    per_unit(10),
+    volume((5, 10, 0), (None, 5, 0)),
+    BoundedPrice(model=per_unit(10), minimum=usd(60)),
+    BoundedPrice(model=per_unit(10), commitment=Commitment(amount=usd(60), overage_factor=Decimal(2), prepaid=False)),
+)
 
 
 @examples(

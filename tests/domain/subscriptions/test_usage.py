@@ -32,7 +32,7 @@ from domain.invoicing.usage_request import (
 from domain.kernel.accounts import RECEIVABLE, REVENUE
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Command, Finish, Schedule, WorkKind
-from domain.pricing.models import BoundedPrice, PerUnit
+from domain.pricing.models import BoundedPrice, Commitment, PerUnit
 from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription, UnscheduleChange
@@ -92,6 +92,10 @@ USAGE = WorkKind.INVOICE_USAGE
 FIRST = period_invoice(1)
 """The invoice that bills the first period, when it is over."""
 MID_FEBRUARY = utc("2026-02-14T10:00")
+COMMITTED = BoundedPrice(
+    model=per_unit(10), commitment=Commitment(amount=usd(500), overage_factor=Decimal("1.5"), prepaid=False)
+)
+"""10 each for what comes to 5.00 at least, and half as much again beyond that."""
 HEIR = id_of("sub_", 2)
 TRANSFER = TransferSubscription(
     subscription_id=SUBSCRIPTION_ID, customer_id=OTHER_CUSTOMER_ID, to_subscription_id=HEIR, at_period_end=True
@@ -373,6 +377,8 @@ def test_a_draft_that_has_time_is_counted_first_and_finalized_by_its_timer() -> 
         (BoundedPrice(model=per_unit(10), maximum=usd(50)), 7, 50),
         (PerUnit(currency=USD, unit_amount=Decimal("0.25"), free_units=Decimal(2)), 8, 2),
         (graduated_percentage((10_000, "2.5", 0), (None, 1, 0)), 25_050, 401),
+        (COMMITTED, 7, 500),
+        (COMMITTED, 70, 800),
     ],
 )
 def test_every_model_prices_what_was_counted(price: Any, quantity: int | str, amount: int) -> None:
@@ -401,6 +407,14 @@ def test_a_price_that_is_taken_away_bills_its_usage_until_then_and_its_bounds_sh
     assert (line.period_start, line.period_end) == (NOW, MID_FEBRUARY)
     billed = invoice_of(told.when(bill(told, waiting.invoice_id, 7), at=MID_FEBRUARY), waiting.invoice_id)
     assert billed.total == usd(1_400), "half of the period's minimum, and all seven units within it"
+
+
+def test_a_commitment_shrinks_with_its_period_and_its_usage_does_not() -> None:
+    told = subscribed(usage_price(price=COMMITTED), to=(USAGE_PRICE_ID, PRICE_ID))
+    told = told.when(ChangeSubscription(subscription_id=SUBSCRIPTION_ID, remove=(USAGE_PRICE_ID,)), at=MID_FEBRUARY)
+    waiting = invoices_of(told)[-1].invoice_id
+    billed = invoice_of(told.when(bill(told, waiting, 35), at=MID_FEBRUARY), waiting)
+    assert billed.total == usd(400), "2.50 of half a period, and 1.00 beyond it at half as much again"
 
 
 @pytest.mark.parametrize("proration", [Proration.INVOICE_NOW, Proration.NEXT_INVOICE, Proration.NONE])
