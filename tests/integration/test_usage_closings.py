@@ -96,7 +96,7 @@ async def test_a_closing_waits_for_what_was_acknowledged_and_bills_what_is_late_
     assert await closings.close(first) == one
     assert await closings.close(wanted("il_2", START + HOUR, START + 2 * HOUR)) == two
     taken = await close(closings, wanted("il_0", START, START + HOUR))
-    assert (taken.seq, taken.quantity, taken.late) == (4, Decimal(0), ()), "every quarter hour belongs to the one that took it"
+    assert (taken.seq, taken.quantity, taken.late) == (4, Decimal(0), ()), "a quarter hour has one closing"
     with pytest.raises(ValueError, match="il_1 has closed another period"):
         await closings.close(wanted("il_1", START, START + 2 * HOUR))
     assert [each for one in await scene.recounted() for each in one.differences] == []
