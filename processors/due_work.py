@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
+from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 
 from domain.kernel.stream import WorkKind
@@ -30,7 +31,7 @@ ROWS = Gauge("tallybook_due_work_rows", "Due work by kind and state", ["kind", "
 Run = Callable[[Work], Awaitable[WorkOutcome]]
 
 # Nobody's fault but the surroundings': such a run never counts towards being held.
-_PASSING = (*CONNECTION_ERRORS, StoreUnavailable, QueueFull)
+_PASSING = (*CONNECTION_ERRORS, StoreUnavailable, QueueFull, KafkaError)
 
 
 class DueWorkRunner:
