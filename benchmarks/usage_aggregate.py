@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers
 from domain.metering.aggregation import Aggregation
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import NANOS
 from infra.settings import Settings
 from usage.aggregation.meters import FixedMeters, MeterVersion
 from usage.aggregation.role import Metering

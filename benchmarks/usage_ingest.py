@@ -28,7 +28,7 @@ from benchmarks.servers import bench_servers
 from cli.api_client import ApiClient
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import NANOS
 from host.configured import bootstrap, owner_dsn
 from host.embedded.process import free_port
 from host.stack import NO_LIMITS

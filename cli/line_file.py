@@ -32,15 +32,20 @@ def is_csv(path: Path) -> bool:
 
 @contextlib.contextmanager
 def opened_lines(
-    path: Path, *, check_columns: Callable[[list[str]], str | None], line_max_chars: int = LINE_MAX_CHARS
+    path: Path,
+    *,
+    check_columns: Callable[[list[str]], str | None],
+    line_max_chars: int = LINE_MAX_CHARS,
+    parse_float: Callable[[str], object] = float,
 ) -> Iterator[Iterator[tuple[int, object]]]:
     """The entries of a file by the numbers of their lines, one at a time; of CSV, texts by column, without empty ones.
 
-    `check_columns` tells what the header of CSV lacks, if anything. Raises Unreadable, also while lines are taken.
+    `check_columns` tells what the header of CSV lacks, if anything; `parse_float` reads numbers of JSON that have a
+    point or an exponent. Raises Unreadable, also while lines are taken.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield _csv_lines(file, check_columns) if is_csv(path) else _json_lines(file, line_max_chars)
+            yield _csv_lines(file, check_columns) if is_csv(path) else _json_lines(file, line_max_chars, parse_float)
     except UnicodeDecodeError:
         raise Unreadable(f"{path} is not text in UTF-8") from None
     except csv.Error as error:
@@ -64,7 +69,7 @@ def _csv_lines(file: Any, check_columns: Callable[[list[str]], str | None]) -> I
             yield reader.line_num, {name: value for name, value in row.items() if value}
 
 
-def _json_lines(file: Any, line_max_chars: int) -> Iterator[tuple[int, object]]:
+def _json_lines(file: Any, line_max_chars: int, parse_float: Callable[[str], object]) -> Iterator[tuple[int, object]]:
     number = 0
     while line := file.readline(line_max_chars + 2):
         number += 1
@@ -73,12 +78,12 @@ def _json_lines(file: Any, line_max_chars: int) -> Iterator[tuple[int, object]]:
                 pass
             yield number, Wrong(f"It is longer than {line_max_chars} characters")
         elif line.strip():
-            yield number, _json(line)
+            yield number, _json(line, parse_float)
 
 
-def _json(line: str) -> object:
+def _json(line: str, parse_float: Callable[[str], object]) -> object:
     try:
-        value: object = json.loads(line)
+        value: object = json.loads(line, parse_float=parse_float)
     except (ValueError, RecursionError):
         return Wrong("It is no JSON object")
     return value if _is_flat(value, DEPTH_MAX) else Wrong(f"It is nested more than {DEPTH_MAX} deep")

@@ -13,7 +13,7 @@ from cli.telecom_customers import MESSAGES
 from cli.telecom_events import ONE
 from cli.telecom_rated import ExpectedUsage
 from cli.telecom_usage import METERS, Tally, UsageMonth
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import NANOS
 from infra.database import Pool
 
 _COUNTED: Final = """

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -23,6 +22,7 @@ from cli.reached_api import reached_api
 from cli.usage_file import UsageLine, check_usage_file, parts_of, problems_of
 from cli.usage_recount import recount
 from cli.usage_tail import NoUsage, TailedEvent, tail_events
+from domain.metering.usage_value import units
 from host.addresses import reached_settings
 from host.until_stopped import run_until_stopped
 from infra.settings import load_settings
@@ -238,4 +238,5 @@ def _time(timestamp_us: int) -> str:
 
 
 def _value(nanos: int) -> str:
-    return format(Decimal(nanos).scaleb(-9).normalize(), "f")
+    text = format(units(nanos), "f")
+    return text.rstrip("0").rstrip(".")

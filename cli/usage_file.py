@@ -33,8 +33,10 @@ def lacking(columns: list[str]) -> str | None:
 
 
 def lines_of(file: Path) -> Iterator[tuple[int, object]]:
-    """The entries of a file by the numbers of their lines, as the API takes them. Raises Unreadable."""
-    with opened_lines(file, check_columns=lacking) as lines:
+    """The entries of a file by the numbers of their lines, as the API takes them; numbers with a point are the texts
+    that they were. Raises Unreadable.
+    """
+    with opened_lines(file, check_columns=lacking, parse_float=str) as lines:
         for number, entry in lines:
             yield number, _of_csv(entry) if is_csv(file) and isinstance(entry, dict) else entry
 

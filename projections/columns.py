@@ -18,6 +18,7 @@ from domain.kernel.money import Money
 from projections.read_model import Column, Key
 from schemas.shapes import (
     TEXT,
+    NumberOrText,
     OneOf,
     Optional,
     Record,
@@ -212,7 +213,7 @@ def _json_pieces(names: _Names, shape: Shape, value: str) -> list[str]:
             members = f"','.join([{member} for {key}, {item} in {pairs}])"
             table = _joined(["'{'", members, "'}'"])
             return [f"({table} if {value} else '{{}}')"]
-        case Row() | Table():
+        case Row() | Table() | NumberOrText():
             raise TypeError(f"{shape} has no form in a read model")
 
 
@@ -263,7 +264,7 @@ def _from_json(names: _Names, shape: Shape, value: str) -> str:
             key, item = names.loop(), names.loop()
             pairs = f"[({key}, {_from_json(names, shape.value, item)}) for {key}, {item} in {value}.items()]"
             return f"dict({pairs})" if shape.build == "dict" else f"tuple(sorted({pairs}))"
-        case Row() | Table():
+        case Row() | Table() | NumberOrText():
             raise TypeError(f"{shape} has no form in a read model")
 
 

@@ -1,11 +1,11 @@
 """Compiles a shape into the function that reads its Avro bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import MemberDescriptorType
 
 from schemas import wire
 from schemas.compiler import Source, title_of
-from schemas.shapes import OneOf, Optional, Record, Row, Scalar, Sequence, Shape, Symbol, Table
+from schemas.shapes import TEXT, NumberOrText, OneOf, Optional, Record, Row, Scalar, Sequence, Shape, Symbol, Table
 
 Decoder = Callable[[bytes], object]
 
@@ -57,6 +57,8 @@ class _Reader(Source):
                 return self._table(shape)
             case OneOf():
                 return self._one_of(shape)
+            case NumberOrText(nullable=nullable):
+                return self._branches((Scalar("long"), TEXT), nullable=nullable)
             case Optional(shape=inner):
                 return self._optional(inner)
 
@@ -186,18 +188,23 @@ class _Reader(Source):
         return result
 
     def _one_of(self, shape: OneOf) -> str:
+        return self._branches(shape.branches, nullable=shape.nullable)
+
+    def _branches(self, branches: Iterable[Record | Scalar], *, nullable: bool) -> str:
         result = self.fresh("v")
         self.line(f"{result} = payload[at]")
         self.line("at += 1")
         keyword = "if"
-        if shape.nullable:
+        if nullable:
             self.line(f"if {result} == 0:")
             self.line(f"    {result} = None")
             keyword = "elif"
-        for index, branch in enumerate(shape.branches):
-            self.indent(f"{keyword} {result} == {2 * (index + shape.nullable)}:")
+        for index, branch in enumerate(branches):
+            self.indent(f"{keyword} {result} == {2 * (index + nullable)}:")
             value = self.value(branch)
-            self.line(f"{result} = {value if branch.cls is not None else f'({branch.name!r}, {value})'}")
+            if isinstance(branch, Record) and branch.cls is None:
+                value = f"({branch.name!r}, {value})"
+            self.line(f"{result} = {value}")
             self.dedent()
             keyword = "elif"
         self.line("else:")

@@ -5,7 +5,20 @@ from typing import cast
 
 from schemas import wire
 from schemas.compiler import MAX_BRANCHES, Source, title_of
-from schemas.shapes import MISSING, OneOf, Optional, Record, Row, Scalar, Sequence, Shape, Symbol, Table
+from schemas.shapes import (
+    MISSING,
+    TEXT,
+    NumberOrText,
+    OneOf,
+    Optional,
+    Record,
+    Row,
+    Scalar,
+    Sequence,
+    Shape,
+    Symbol,
+    Table,
+)
 
 Encoder = Callable[[object], bytes]
 
@@ -50,6 +63,8 @@ class _Writer(Source):
                 return self._table(shape, given)
             case OneOf():
                 return self._one_of(shape, given)
+            case NumberOrText():
+                return self._number_or_text(shape, given)
             case Optional(shape=inner):
                 return self._optional(inner, given)
 
@@ -163,6 +178,23 @@ class _Writer(Source):
         self.indent("else:")
         self.line(f"{result} = {_joined(['b' + repr(chr(2)), *self.value(inner, local)])}")
         self.dedent()
+        return [result]
+
+    def _number_or_text(self, shape: NumberOrText, given: str) -> list[str]:
+        local, result = self._local(given), self.fresh("b")
+        keyword = "if"
+        if shape.nullable:
+            self.line(f"if {local} is None:")
+            self.line(f"    {result} = b'\\x00'")
+            keyword = "elif"
+        for index, (scalar, cls) in enumerate(((Scalar("long"), "int"), (TEXT, "str"))):
+            self.indent(f"{keyword} type({local}) is {cls}:")
+            marker = bytes((2 * (index + shape.nullable),))
+            self.line(f"{result} = {_joined([repr(marker), *self._scalar(scalar, local)])}")
+            self.dedent()
+            keyword = "elif"
+        self.line("else:")
+        self.line(f"    raise UnencodableValue(type({local}).__name__ + ' is neither a whole number nor text')")
         return [result]
 
     def _one_of(self, shape: OneOf, given: str) -> list[str]:

@@ -12,6 +12,7 @@ from schemas.shapes import (
     NAMESPACE,
     TEXT,
     Field,
+    NumberOrText,
     OneOf,
     Optional,
     Record,
@@ -95,6 +96,8 @@ def _schema(shape: Shape, defined: dict[str, type | None]) -> Json:
             return {"type": "map", "values": _schema(value, defined)}
         case OneOf(branches=branches, nullable=nullable):
             return [*(["null"] if nullable else []), *(_schema(branch, defined) for branch in branches)]
+        case NumberOrText(nullable=nullable):
+            return [*(["null"] if nullable else []), "long", "string"]
         case Optional(shape=inner):
             return ["null", _schema(inner, defined)]
         case Row():
@@ -117,7 +120,9 @@ def _record_schema(record: Record, defined: dict[str, type | None]) -> Json:
         doc = _doc(field.shape)
         if doc:
             entry["doc"] = doc
-        if isinstance(field.shape, Optional) or (isinstance(field.shape, OneOf) and field.shape.nullable):
+        if isinstance(field.shape, Optional) or (
+            isinstance(field.shape, OneOf | NumberOrText) and field.shape.nullable
+        ):
             if field.default is not MISSING and field.default is not None:
                 raise UnsupportedType(f"{record.name}.{field.name}: a field that may be None has no other default")
             entry["default"] = None
@@ -180,6 +185,8 @@ def _plain(schema: Json, defined: dict[str, Record]) -> Shape:
             record = Record(f"{namespace}.{name}", tuple(_plain_field(field, defined) for field in fields), None)
             defined[record.name] = record
             return record
+        case ["long", "string"] | ["null", "long", "string"]:
+            return NumberOrText(schema[0] == "null")
         case ["null", inner]:
             return Optional(_plain(inner, defined))
         case list():

@@ -22,7 +22,7 @@ from schemas.codec import FRAME_BYTES, Codec, event_classes
 from schemas.committed import EventSchema, SchemaSet
 from schemas.decoder import compile_decoder
 from schemas.generator import Json, plain_shape, record_name
-from schemas.shapes import OneOf, Optional, Record, Row, Scalar, Sequence, Shape, Symbol, Table, record_of
+from schemas.shapes import NumberOrText, OneOf, Optional, Record, Row, Scalar, Sequence, Shape, Symbol, Table, record_of
 
 FOLDER: Final = Path(__file__).parent / "golden"
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,6 +102,8 @@ def sample(shape: Shape, path: str) -> object:
             return tuple(sample(item, f"{path}.{index}") for index, item in enumerate(items))
         case OneOf(branches=branches):
             return sample(branches[number % len(branches)], path)
+        case NumberOrText():
+            return str(10**20 + number) if number % 3 == 0 else _scalar("long", path, number)
         case Optional(shape=inner):
             return None if number % 5 == 0 else sample(inner, path)
     raise TypeError(f"no sample of {shape!r}")

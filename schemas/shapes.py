@@ -2,7 +2,7 @@
 
 A shape is the middle between three things: the Python type, the Avro schema (`generator.py`) and the compiled
 functions (`compiler.py`). `shape_of` accepts what events and states are made of and refuses the rest by name, so a
-type that cannot be written exactly (float, Any, a union of scalars) is found when schemas are made, not in production.
+type that cannot be written exactly (float, Any, a union of instants) is found when schemas are made, not in production.
 """
 
 import dataclasses
@@ -100,13 +100,20 @@ class OneOf:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberOrText:
+    """A whole number or a text, told apart by class; None as well where `nullable`."""
+
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Optional:
     """A value or None; on the wire None comes first."""
 
     shape: "Shape"
 
 
-Shape: TypeAlias = Scalar | Symbol | Record | Sequence | Row | Table | OneOf | Optional
+Shape: TypeAlias = Scalar | Symbol | Record | Sequence | Row | Table | OneOf | NumberOrText | Optional
 
 TEXT: Final = Scalar("text")
 _SCALARS: Final[dict[object, Scalar]] = {
@@ -206,9 +213,11 @@ def _union(members: tuple[object, ...], path: tuple[str, ...], open_classes: tup
     nullable = len(shapes) < len(members)
     if len(shapes) == 1:
         return Optional(shapes[0])
+    if set(members) - {types.NoneType} == {int, str}:
+        return NumberOrText(nullable)
     branches = tuple(shape for shape in shapes if isinstance(shape, Record))
     if len(branches) < len(shapes):
-        raise UnsupportedType(f"{'.'.join(path)}: a union is of dataclasses, or of one type and None")
+        raise UnsupportedType(f"{'.'.join(path)}: a union is of dataclasses, of int and str, or of one type and None")
     return OneOf(branches, nullable)
 
 

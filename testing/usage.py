@@ -8,11 +8,10 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Final, NamedTuple
 
 from domain.metering.aggregation import Aggregation, PartialAggregate, UsageEvent, aggregate, merge, void
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import NANOS, units
 from usage.aggregation.fold import BUCKET_US
 from usage.aggregation.meters import MeterVersion, measured, version_at
 from usage.wire import EVENT, VOID, WireEvent, partition_of_customer
@@ -117,7 +116,7 @@ class Stream:
         self._made += 1
         version = self._random.choice(METERS)
         code = "unknown" if self._random.random() < 0.01 else self._random.choice((version.code, version.meter_id))
-        value = None if self._random.random() < 0.02 else self._random.randint(-5, 50) * NANOS // 4
+        value = None if self._random.random() < 0.02 else self._value()
         properties = {"region": self._random.choice(REGIONS)}
         if self._random.random() < 0.95:
             properties["user"] = f"user {self._random.randint(1, 12)}"
@@ -130,6 +129,12 @@ class Stream:
             value=value,
             properties=properties,
         )
+
+    def _value(self) -> int:
+        """Mostly few different ones, and some from 10⁻⁹ to 10²⁰ and beyond 64 bits."""
+        if self._random.random() < 0.8:
+            return self._random.randint(-5, 50) * NANOS // 4
+        return self._random.choice((1, 1, -1)) * self._random.randint(1, 10 ** self._random.randint(0, 29))
 
 
 @dataclass
@@ -178,7 +183,7 @@ class Model:
         usage = UsageEvent(
             event_id=event.id,
             at=EPOCH + timedelta(microseconds=event.timestamp_us),
-            value=Decimal(taken.value) / NANOS,
+            value=units(taken.value),
             key=taken.member,
         )
         adds = void(version.aggregation, usage) if event.kind == VOID else aggregate(version.aggregation, [usage])

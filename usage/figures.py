@@ -11,7 +11,8 @@ from fractions import Fraction
 from typing import Final, NamedTuple, TypeAlias
 
 from domain.metering.aggregation import ZERO, Aggregation, PartialAggregate, Tally, Window, level_at, quantity_of
-from usage.partials import EPOCH, MICROSECOND, MeteredSeries, Queries, start_of, units
+from domain.metering.usage_value import units
+from usage.partials import EPOCH, MICROSECOND, MeteredSeries, Queries, start_of
 
 Place: TypeAlias = tuple[int, int]
 """A part and a window, both counted from zero."""

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from domain.kernel.rounding import EXACT
 from domain.metering.aggregation import Aggregation, PartialAggregate, Tally
+from domain.metering.usage_value import units
 from usage.aggregation.fold import BUCKET_US
 from usage.aggregation.meters import MeterVersion, version_from
 
@@ -26,7 +26,6 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
-PLACES: Final = 9
 LAST_BUCKET: Final = 2**31 - 1
 FIRST_BUCKET: Final = -(2**31)
 
@@ -127,7 +126,7 @@ async def level_before(
     return units(value or 0)
 
 
-def _tally(kind: Aggregation, at_us: int, event_id: str, value: int, member: str, times: int) -> Tally:
+def _tally(kind: Aggregation, at_us: int, event_id: str, value: Decimal, member: str, times: int) -> Tally:
     match kind:
         case Aggregation.MAX:
             return Tally(value=units(value), times=times)
@@ -135,8 +134,3 @@ def _tally(kind: Aggregation, at_us: int, event_id: str, value: int, member: str
             return Tally(key=member, times=times)
         case _:
             return Tally(at=EPOCH + at_us * MICROSECOND, event_id=event_id, value=units(value), times=times)
-
-
-def units(nanos: int | Decimal) -> Decimal:
-    """Units of 10⁻⁹ as the number that they stand for."""
-    return Decimal(nanos).scaleb(-PLACES, EXACT)

@@ -64,8 +64,9 @@ class Counted:
             had = self.sums.get((name, bucket, late), (0, 0))  # type: ignore[arg-type]  # rows are untyped
             total = high * store.PARTS + low  # type: ignore[operator]
             self.sums[name, bucket, late] = (had[0] + n, had[1] + total)  # type: ignore[index,operator]
-        for *key, _, times in store.tally_rows(state, folded):
-            self.tallies[tuple(key)] = self.tallies.get(tuple(key), 0) + times  # type: ignore[operator]
+        for *place, high, low, member, _, times in store.tally_rows(state, folded):
+            key = (*place, high * store.PARTS + low, member)  # type: ignore[operator]
+            self.tallies[key] = self.tallies.get(key, 0) + times  # type: ignore[operator]
         for each in folded.conflicts:
             self.conflicts.add((each.offset, each.nth, each.tenant_id, each.customer_id, each.event_id, each.kind))
         self.events += folded.events
@@ -112,7 +113,7 @@ async def recount(settings: Settings, connection: Connection, *, bootstrap: str,
         ]
         kept = Counted()
         kept.sums = {tuple(row[:3]): (row[3], int(row[4])) for row in await connection.fetch(_SUMS, partition)}
-        kept.tallies = {tuple(row[:7]): row[7] for row in await connection.fetch(_TALLIES, partition)}
+        kept.tallies = {(*row[:5], int(row[5]), row[6]): row[7] for row in await connection.fetch(_TALLIES, partition)}
         kept.conflicts = {tuple(row) for row in await connection.fetch(_CONFLICTS, partition)}
     counted = await count(
         settings, bootstrap=bootstrap, partition=partition, upto=upto, adoptions=adoptions, closings=closings

@@ -5,9 +5,10 @@ from decimal import Decimal
 from typing import Final
 
 from domain.metering.aggregation import Aggregation, Window
+from domain.metering.usage_value import units
 from usage.figures import NOTHING, Figure, figures
 from usage.live import Metered
-from usage.partials import Queries, bucket_of, end_bucket_of, series_of_customer, units
+from usage.partials import Queries, bucket_of, end_bucket_of, series_of_customer
 
 _USED: Final = """
 WITH own AS MATERIALIZED (

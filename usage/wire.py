@@ -6,16 +6,20 @@ MalformedUsage, after work and memory in proportion to their length. An event's 
 order of their names), so that a repeat can be told from another event under the same id by a checksum.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from domain.metering.usage_record import UsageKind
+from domain.metering.usage_value import DIGITS_MAX, NANOS_MAX
 from infra.kafka.topics import full_name, partition_of
 from schemas.codec import FRAME_BYTES, USAGE_RECORDED
 from schemas.committed import committed
 from schemas.wire import (
+    INT64_MAX,
+    INT64_MIN,
     SMALL,
     SMALL_COUNT,
     SMALL_LENGTH,
@@ -50,7 +54,9 @@ TIMESTAMP_MIN_US: Final = -62_135_596_800_000_000  # the year 1
 TIMESTAMP_MAX_US: Final = 253_402_300_800_000_000  # the year 10000
 MS_DIGITS_MAX: Final = 15
 _LONG: Final = 2
-"""A union's second branch on the wire."""
+_TEXT: Final = 4
+"""A value's branches on the wire: what 64 bits hold, and the digits of what they do not."""
+_DIGITS: Final = re.compile(rb"-?[0-9]{1,%d}" % DIGITS_MAX)
 _LENGTHS: Final[tuple[Any, ...]] = SMALL_LENGTH
 """None of a negative one, which no sum accepts."""
 _KINDS: Final = {EVENT.encode(): EVENT, VOID.encode(): VOID}
@@ -66,7 +72,8 @@ class UnencodableUsage(ValueError):
 
 
 class WireEvent(NamedTuple):
-    """An event as it travels. `timestamp_us`: microseconds since 1970 in UTC. `value`: in units of 10⁻⁹.
+    """An event as it travels. `timestamp_us`: microseconds since 1970 in UTC. `value`: in units of 10⁻⁹, of at most
+    30 digits.
 
     `checksum` is of the content (meter, time, value, properties) and is set by `decode` alone.
     """
@@ -153,8 +160,12 @@ def encode_content(event: WireEvent) -> bytes:
     parts = [_meters.get(meter) or _meter(meter), long_bytes(timestamp_us)]
     if value is None:
         parts.append(b"\x00")
-    else:
+    elif INT64_MIN <= value <= INT64_MAX:
         parts += (b"\x02", long_bytes(value))
+    elif -NANOS_MAX <= value <= NANOS_MAX:
+        parts += (b"\x04", _octets(str(value)))
+    else:
+        raise UnencodableUsage(f"a value has at most {DIGITS_MAX} digits, in units of 10⁻⁹")
     if properties:
         if len(properties) > PROPERTIES_MAX:
             raise UnencodableUsage(f"an event has at most {PROPERTIES_MAX} properties, not {len(properties)}")
@@ -212,6 +223,12 @@ def _kind_and_customer(kind: str, customer: str) -> bytes:
             _heads.clear()
         head = _heads[kind, customer] = _text(kind) + _text(customer)
     return head
+
+
+def _large(digits: bytes) -> int:
+    if _DIGITS.fullmatch(digits) is None:
+        raise MalformedUsage(f"a value that is no whole number of at most {DIGITS_MAX} digits")
+    return int(digits)
 
 
 def decode(payload: bytes) -> list[WireEvent]:
@@ -279,15 +296,20 @@ def _decode(payload: bytes) -> list[WireEvent]:
             else:
                 at += 8
             value: int | None = None
+            is_canonical = True
             branch = payload[at]
             at += 1
             if branch == _LONG:
                 value, at = long_at(payload, at)
+            elif branch == _TEXT:
+                size, start = length_at(payload, at)
+                at = start + size
+                value = _large(payload[start:at])
+                is_canonical = payload[start:at] == b"%d" % value and not INT64_MIN <= value <= INT64_MAX
             elif branch:
                 raise MalformedUsage("a value that is neither null nor a number")
 
             properties: dict[str, str] = {}
-            is_canonical = True
             before = None
             left = payload[at]
             at += 1

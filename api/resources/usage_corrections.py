@@ -1,7 +1,6 @@
 """Usage events that are looked at, taken away again, or replaced."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 from typing_extensions import TypedDict
@@ -23,7 +22,7 @@ from api.http.problems import (
 )
 from api.resources.usage_events import USAGE_EVENTS, EventId, UsageEventBody
 from domain.identity.permissions import Permission
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import units
 from usage.ingest.corrections import Corrections, IsVoided, NotCounted, SameId
 from usage.ingest.intake import NothingTaken
 from usage.ingest.producer import BrokersAway
@@ -88,7 +87,7 @@ def _resource(event: WireEvent, *, voided: bool) -> UsageEventResource:
         "customer": event.customer,
         "meter": event.meter,
         "timestamp": _EPOCH + timedelta(microseconds=event.timestamp_us),
-        "value": None if event.value is None else plain_decimal(Decimal(event.value) / NANOS),
+        "value": None if event.value is None else plain_decimal(units(event.value)),
         "properties": dict(event.properties),
         "voided": voided,
     }

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from cli.faults.usage import UNITS, Figure, Usage, User
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.state import Invoice
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import NANOS
 from infra.database import Pool
 from infra.settings import Settings
 from processors.invariants.findings import Difference

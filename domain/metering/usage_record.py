@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-NANOS: int = 10**9
-"""Values are whole numbers of 10⁻⁹: nine places after the point, exactly."""
-
 
 class UsageKind(StrEnum):
     """Whether an event counts, or takes one away that counted."""
@@ -21,8 +18,9 @@ class UsageKind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeteredEvent:
     """One thing that was used, or the void of one: that says again all that the event said. It is told apart by tenant,
-    customer, kind and id, and counts once however often it comes. `meter` is the meter's id or its code. `value` is in
-    units of 10⁻⁹, null where the event has none. `properties` are what meters filter, group and count by.
+    customer, kind and id, and counts once however often it comes. `meter` is the meter's id or its code. `value` is a
+    whole number of 10⁻⁹, as text of digits where 64 bits do not hold it, null where the event has none.
+    `properties` are what meters filter, group and count by.
     """
 
     id: str
@@ -30,7 +28,7 @@ class MeteredEvent:
     customer: str
     meter: str
     timestamp: datetime
-    value: int | None
+    value: int | str | None
     properties: dict[str, str]
 
 

@@ -68,12 +68,13 @@ CREATE TABLE usage.tallies (
     late integer NOT NULL,
     at_us bigint NOT NULL,
     event_id text COLLATE "C" NOT NULL,
-    value bigint NOT NULL,
+    value numeric NOT NULL,
     member text COLLATE "C" NOT NULL,
     tenant_id text COLLATE "C" NOT NULL,
     times bigint NOT NULL,
     PRIMARY KEY (series, bucket, late, at_us, event_id, value, member)
 ) WITH (fillfactor = 90);
+COMMENT ON COLUMN usage.tallies.value IS 'a whole number of 10^-9';
 COMMENT ON COLUMN usage.tallies.times IS 'events less voids; what has come to 0 counts no more';
 
 -- The same id with other content: the first one counts, and this shows the others.

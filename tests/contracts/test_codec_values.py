@@ -58,6 +58,8 @@ class Everything:
     line_id: LineId
     amount: Money
     maybe: Money | None
+    number_or_text: int | str
+    either_or_none: int | str | None
     flag: bool
     raw: bytes
     rate: Decimal
@@ -161,7 +163,7 @@ class Mixed(Enum):
         (float, "float"),
         (Any, "Any"),
         (object, "object"),
-        (str | int, "a union is of dataclasses"),
+        (str | Decimal, "a union is of dataclasses"),
         (Stream, "no exact form|contains|Callable"),
         (Tree, "Tree contains itself"),
         (Derived, "outside __init__"),

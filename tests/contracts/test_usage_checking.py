@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from api.resources.usage_events import UsageEventBody
 from domain.metering.aggregation import Aggregation
 from domain.metering.meter import Meter, MeterTerms, MeterVersion
+from domain.metering.usage_value import NANOS_MAX, InvalidValue, nanos, units
 from testing.growth import grows_linearly
 from usage.ingest.checking import AHEAD_MAX, Checked, check
 from usage.ingest.known import CustomerFacts, Known
 from usage.ingest.sent import EVENTS_MAX, ID_CHARS_MAX, Failed, Form, NotJson, SentEvent, WrongCount, decode
-from usage.ingest.values import NAME_CHARS_MAX, PROPERTIES_MAX, TEXT_CHARS_MAX, InvalidValue, nanos
+from usage.ingest.values import NAME_CHARS_MAX, PROPERTIES_MAX, TEXT_CHARS_MAX
 from usage.wire import WireEvent, encode, partition_of_customer
 
 NOW = datetime(2026, 1, 31, 10, tzinfo=UTC)
@@ -147,8 +148,14 @@ async def test_a_good_event_goes_where_its_customer_belongs() -> None:
         ("2.5E3", 2_500 * 10**9),
         ('"00012.50"', 125 * 10**8),
         ("9223372036.854775807", 2**63 - 1),
+        ("10000000000", 10**19),
+        ("-123456789012345678.123456789", -123456789012345678123456789),
+        ('"999999999999999999999.999999999"', 10**30 - 1),
+        ("999999999999999999999", 10**30 - 10**9),
+        ("1e20", 10**29),
         ("0", 0),
         ('"-0"', 0),
+        ("0e999", 0),
         ("123456789.123456789", 123456789123456789),
     ],
 )
@@ -161,8 +168,8 @@ async def test_values_are_kept_exactly(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["1e-10", "0.1234567891", "9223372036.854775808", "1e30", "1e999", '""', '"x"', '"1_0"', '" 1"', '"NaN"', '"+1"',
-     '"１"', "true", "null", "[]", "{}", '"1e99999"', "1" * 200, '"0x10"', '"1."', '".5"'],
+    ["1e-10", "0.1234567891", "1000000000000000000000", "-1e21", "1e30", "1e999", '""', '"x"', '"1_0"', '" 1"',
+     '"NaN"', '"+1"', '"１"', "true", "null", "[]", "{}", '"1e99999"', "1" * 200, '"0x10"', '"1."', '".5"'],
 )  # fmt: skip
 async def test_other_values_are_refused(text: str) -> None:
     raw = json.dumps(bytes_of("?")).replace('"?"', text).encode()
@@ -171,9 +178,9 @@ async def test_other_values_are_refused(text: str) -> None:
     assert code in ("invalid_value", "invalid_property", "property_missing")
 
 
-@given(st.decimals(min_value="-9223372036", max_value="9223372036", places=9))
+@given(st.integers(-NANOS_MAX, NANOS_MAX).map(units))
 def test_a_value_in_billionths_is_the_decimal(value: Decimal) -> None:
-    assert Decimal(nanos(format(value, "f"))).scaleb(-9) == value
+    assert units(nanos(format(value, "f"))) == value
     assert nanos(format(value, "f")) == nanos(format(value, "e"))
 
 
@@ -183,7 +190,7 @@ def test_whatever_is_taken_for_a_value_is_a_decimal_of_nine_places(text: str) ->
         found = nanos(text)
     except InvalidValue:
         return
-    assert Decimal(text).scaleb(9) == found
+    assert Decimal(text) == units(found)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +252,13 @@ async def test_the_ends_of_the_window_belong_to_it_and_a_test_clock_has_its_own(
 async def test_an_id_may_look_like_a_card_number() -> None:
     found = await checked([event("4242424242424242"), event("a", properties={"a": "\u00fc"})])
     assert found.accepted == 2
+
+
+async def test_a_value_may_look_like_a_card_number_and_nothing_beside_it() -> None:
+    (found,) = taken(await checked(bytes_of("4242424242424242")))
+    assert found.value == 4242424242424242 * 10**9
+    beside = event(meter="bytes", properties={"bytes": 1, "card": "4242424242424242"})
+    assert await why(beside) == ("properties", "card_number_refused")
 
 
 async def test_the_version_of_an_events_time_says_which_property_is_read() -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import random
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.metering.aggregation import Aggregation, PartialAggregate, Tally
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import NANOS, units
 from testing.usage import EPOCH, START_US, TENANTS, Sent, Stream, counted_by, meter, tenants_meters
 from tests.lengths import LENGTH
 from usage.aggregation.dedupe import NEVER, REMEMBERED_DAYS, SeenIds, day_of, entries_of, entry, id_hash, id_prefix
@@ -59,9 +58,9 @@ def written(folds: list[tuple[PartitionState, Any]]) -> dict[Any, PartialAggrega
             kept = sums.setdefault((name, bucket, late), [0, 0])
             kept[0] += n
             kept[1] += high * PARTS + low
-        for *place, at_us, event_id, value, member, _, times in map(tuple[Any, ...], tally_rows(state, folded)):
+        for *place, at_us, event_id, high, low, member, _, times in map(tuple[Any, ...], tally_rows(state, folded)):
             held = tallies.setdefault(tuple(place), {})
-            key = (at_us, event_id, value, member)
+            key = (at_us, event_id, high * PARTS + low, member)
             held[key] = held.get(key, 0) + times
     versions = {(tenant, each.meter_id, each.version): each for tenant, each in tenants_meters()}
     found = {}
@@ -73,7 +72,7 @@ def written(folds: list[tuple[PartitionState, Any]]) -> dict[Any, PartialAggrega
         )
         if n or total or own:
             found[each.tenant_id, each.customer_id, each.meter_id, each.version, each.groups, bucket] = (
-                PartialAggregate(aggregation=kind, count=n, total=Decimal(total) / NANOS, tallies=own)
+                PartialAggregate(aggregation=kind, count=n, total=units(total), tallies=own)
             )
     return found
 
@@ -83,9 +82,9 @@ def _tally(kind: Aggregation, key: tuple[int, str, int, str], times: int) -> Tal
     if kind is Aggregation.UNIQUE:
         return Tally(key=member, times=times)
     if kind is Aggregation.MAX:
-        return Tally(value=Decimal(value) / NANOS, times=times)
+        return Tally(value=units(value), times=times)
     at = EPOCH + timedelta(microseconds=at_us)
-    return Tally(at=at, event_id=event_id, value=Decimal(value) / NANOS, times=times)
+    return Tally(at=at, event_id=event_id, value=units(value), times=times)
 
 
 @settings(deadline=None, max_examples=LENGTH.scaled(60))

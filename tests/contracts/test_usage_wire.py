@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.metering.usage_record import MeteredEvent, UsageKind, UsageRecorded
+from domain.metering.usage_value import NANOS_MAX
 from infra.kafka.topics import partition_of
 from schemas import wire as avro_wire
 from schemas.codec import USAGE_RECORDED, decode_event, encode_event
@@ -42,6 +43,7 @@ PARSED: Final[Any] = fastavro.parse_schema(json.loads(SCHEMA.text))
 CONTENT: Final = slice(3, 7)
 """Meter, time, value and properties."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LONGS: Final = range(-(2**63), 2**63)
 
 ids = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=255)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -52,7 +54,7 @@ wire_events = st.builds(
     customer=ids,
     meter=ids,
     timestamp_us=st.integers(-(10**15), 253_402_300_799_999_999),
-    value=st.none() | st.integers(-(2**63), 2**63 - 1),
+    value=st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-NANOS_MAX, NANOS_MAX),
     properties=st.dictionaries(texts, texts, max_size=6),
     checksum=st.just(0),
 )
@@ -70,13 +72,19 @@ def bare(events: list[WireEvent]) -> list[WireEvent]:
     return [event._replace(checksum=0) for event in events]
 
 
+def told(value: int | None) -> int | str | None:
+    """A value as other libraries see it."""
+    return value if value is None or value in LONGS else str(value)
+
+
 def by_fastavro(events: list[WireEvent], *, turned: bool = False) -> bytes:
     out = io.BytesIO()
     out.write(frame())
     rows = []
     for event in events:
         properties = dict(reversed(event.properties.items())) if turned else event.properties
-        rows.append({**event._asdict(), "timestamp": event.timestamp_us, "properties": properties})
+        row = {**event._asdict(), "timestamp": event.timestamp_us, "properties": properties, "value": told(event.value)}
+        rows.append(row)
     fastavro.schemaless_writer(out, PARSED, {"events": rows})
     return out.getvalue()
 
@@ -92,7 +100,7 @@ def test_what_is_written_is_read_back(events: list[WireEvent]) -> None:
 def test_another_library_reads_what_we_write_and_we_what_it_writes(events: list[WireEvent]) -> None:
     payload = encode(events)
     read: Any = fastavro.schemaless_reader(io.BytesIO(payload[5:]), PARSED, None)
-    expected = [{**event._asdict(), "timestamp": event.timestamp_us} for event in events]
+    expected = [{**event._asdict(), "timestamp": event.timestamp_us, "value": told(event.value)} for event in events]
     for row in expected:
         del row["timestamp_us"], row["checksum"]
     assert read == {"events": expected}
@@ -111,7 +119,7 @@ def test_the_compiled_codec_reads_the_same(events: list[WireEvent]) -> None:
                 customer=event.customer,
                 meter=event.meter,
                 timestamp=EPOCH + timedelta(microseconds=event.timestamp_us),
-                value=event.value,
+                value=told(event.value),
                 properties=event.properties,
             )
             for event in events
@@ -137,14 +145,40 @@ def test_the_checksum_is_of_the_content_and_not_of_the_identity(first: WireEvent
 
 def test_the_golden_record_is_read() -> None:
     payload = (FOLDER / "usage.recorded.v1.bin").read_bytes()
-    told = json.loads((FOLDER / "usage.recorded.v1.json").read_text())["events"]
+    shown = json.loads((FOLDER / "usage.recorded.v1.json").read_text())["events"]
     read = decode(payload)
     assert [(each.id, each.kind, each.customer, each.meter) for each in read] == [
-        (each["id"], each["kind"], each["customer"], each["meter"]) for each in told
+        (each["id"], each["kind"], each["customer"], each["meter"]) for each in shown
     ]
-    assert [(each.timestamp_us, each.value, each.properties) for each in read] == [
-        (each["timestamp"], each["value"], each["properties"]) for each in told
+    assert [(each.timestamp_us, told(each.value), each.properties) for each in read] == [
+        (each["timestamp"], each["value"], each["properties"]) for each in shown
     ]
+    assert {type(each["value"]) for each in shown} == {int, str}, "it shows both forms of a value"
+
+
+def value_as(text: str) -> bytes:
+    """A record of one event whose value is text."""
+    written = encode([sample(value=10**20)])
+    digits = str(10**20).encode()
+    assert written.count(digits) == 1
+    before, after = written.split(digits)
+    return before[:-1] + avro_wire.long_bytes(len(text)) + text.encode() + after
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("7", 7), ("-7", -7), ("0", 0), ("-0", 0), (str(2**63 - 1), 2**63 - 1), ("000" + str(10**25), 10**25)],
+)
+def test_a_value_in_another_spelling_is_the_same_content(text: str, value: int) -> None:
+    assert decode(value_as(text)) == decode(encode([sample(value=value)]))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-", "+1", " 1", "1_0", "1.5", "1e9", "\u0661", "1" * 31, "-" + "1" * 31, "9" * 9_000]
+)
+def test_a_value_that_is_no_whole_number_of_thirty_digits_is_malformed(text: str) -> None:
+    with pytest.raises(MalformedUsage):
+        decode(value_as(text))
 
 
 @settings(deadline=None)
@@ -213,7 +247,8 @@ def test_hostile_bytes_are_refused_in_little_memory(body: bytes) -> None:
         sample(customer="\0"),
         sample(meter=""),
         sample(kind="undo"),
-        sample(value=2**63),
+        sample(value=NANOS_MAX + 1),
+        sample(value=-NANOS_MAX - 1),
         sample(timestamp_us=10**18),
         sample(id="\ud800"),
         sample(properties={str(nth): "" for nth in range(PROPERTIES_MAX + 1)}),

@@ -147,6 +147,25 @@ def test_events_that_are_not_taken_are_told_by_their_lines(scene: Scene) -> None
     assert scene.told(scene.sending(only_bad), code=1)["failed"] == 1
 
 
+def test_numbers_of_a_file_keep_all_their_digits(scene: Scene) -> None:
+    values = ["123456789012345678901.123456789", "-0.000000001", "1e20", "10000000000"]
+    lines = [
+        {"id": f"e{nth}", "meter": "bytes", "customer": scene.customer, "timestamp": datetime.now(UTC).isoformat()}
+        | {"properties": {"bytes": f"<{value}>"}}
+        for nth, value in enumerate(values)
+    ]
+    file = scene.file("usage.ndjson", lines)
+    file.write_text(file.read_text().replace('"<', "").replace('>"', ""))
+    assert scene.told(scene.sending(file))["sent"] == len(values)
+    shown = scene.told(scene.start("tail", "--no-follow", "--tenant", "acme"))
+    assert sorted((each["id"], each["value"], each["properties"]["bytes"]) for each in shown) == [
+        ("e0", "123456789012345678901.123456789", "123456789012345678901.123456789"),
+        ("e1", "-0.000000001", "-0.000000001"),
+        ("e2", "100000000000000000000", "1e20"),
+        ("e3", "10000000000", "10000000000"),
+    ]
+
+
 def test_a_file_with_a_line_that_is_no_event_is_not_sent(scene: Scene) -> None:
     lines = [{"id": "a"}, *scene.events(1)]
     told = scene.told(scene.sending(scene.file("usage.ndjson", lines)), code=1)

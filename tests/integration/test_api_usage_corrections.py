@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx2
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from domain.metering.usage_value import units
 from testing.api_client import Api, Client
 from testing.projection_stack import until
 from testing.services import FreshDatabase, KafkaServer
@@ -62,14 +64,14 @@ class Scene:
         data: list[dict[str, Any]] = answer.json()["data"]
         return data
 
-    async def total_is(self, expected: int) -> None:
+    async def total_is(self, expected: int | Decimal) -> None:
         """Wait until the events add up to that."""
         connection = await asyncpg.connect(self.database.dsn)
         try:
 
             async def is_reached() -> bool:
                 found = await connection.fetchval("SELECT coalesce(sum(total), 0) FROM usage.aggregates")
-                return bool(found in (expected, expected * 10**9))
+                return bool(units(found) == expected)
 
             await until(is_reached, what=f"a total of {expected}")
         finally:
@@ -105,6 +107,24 @@ async def test_what_was_sent_by_mistake_is_taken_away_once_and_replaced(scene: S
     assert (await scene.correct("b", other)).status_code == 202, "the same again does no more"
     await scene.send(scene.event("c", 10))
     await scene.total_is(13)
+
+
+async def test_a_value_beyond_64_bits_is_counted_shown_and_taken_away(scene: Scene) -> None:
+    sent = [
+        scene.event("ten gigabytes", 10_000_000_000),
+        scene.event("large", "123456789012345678901.123456789"),
+        scene.event("minus", -(10**20)),
+    ]
+    assert (await scene.send(sent)).json()["accepted"] == 3
+    await scene.total_is(Decimal("23456789022345678902.123456789"))
+    (shown,) = await scene.found("large")
+    assert shown["value"] == "123456789012345678901.123456789"
+    assert (await scene.correct("minus", scene.event("smaller", "-0.123456789"))).json()["value"] == "-0.123456789"
+    await scene.total_is(Decimal("123456789022345678902"))
+    assert (await scene.void("large")).status_code == 202
+    await scene.total_is(Decimal("10000000000.876543211"))
+    answer = await scene.send(scene.event("too large", "1e21"))
+    assert answer.json()["errors"][0]["code"] == "invalid_value"
 
 
 async def test_what_cannot_be_taken_back_is_told(scene: Scene) -> None:

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from domain.metering.aggregation import Aggregation, UsageEvent, Window, aggregate, quantity_of
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import NANOS, units
 from infra.database import Role
 from testing.processors_cell import until
 from testing.services import FreshDatabase, KafkaServer
@@ -212,7 +212,7 @@ async def test_a_closings_figure_is_the_domains(scene: Scene, closings: Closings
     """Of each aggregation: the period's own, and the one before it, with what came late."""
     await scene.start()
     meter = aggregation.value
-    early = [used(1, START, 4, meter=meter), used(2, START + HOUR / 4, 9, meter=meter)]
+    early = [used(1, START, 4 * 10**18, meter=meter), used(2, START + HOUR / 4, 9, meter=meter)]
     late = [used(3, START + HOUR / 2, 2, meter=meter), used(2, START + HOUR / 4, 9, meter=meter, kind=VOID)]
     own = [used(4, START + HOUR + HOUR / 2, 3, meter=meter)]
     await scene.send(sent(*early))
@@ -225,7 +225,7 @@ async def test_a_closings_figure_is_the_domains(scene: Scene, closings: Closings
             UsageEvent(
                 event_id=each.id,
                 at=EPOCH + timedelta(microseconds=each.timestamp_us),
-                value=Decimal(each.value or 0) / NANOS,
+                value=units(each.value or 0),
                 key="u" if aggregation is Aggregation.UNIQUE else "",
             )
             for each in events

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 
 from domain.metering.aggregation import Aggregation
 from domain.metering.meter import CreateMeter, MeterTerms, ReviseMeter
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import NANOS
 from host.embedded.databases import PostgresServer
 from infra.event_store.opening import open_writer
 from infra.ids import new_id

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import units
 from infra.database import Role
 from testing.services import FreshDatabase, KafkaServer
 from testing.usage import EPOCH, TENANTS, Sent
@@ -59,7 +59,7 @@ class Customer:
         found: dict[str, Counted] = {}
         for each in sorted(self.acknowledged):
             number = (_time(each.event) - START) // PERIOD + 1
-            found.setdefault(each.event.id, Counted(each.offset, number, Decimal(each.event.value or 0) / NANOS))
+            found.setdefault(each.event.id, Counted(each.offset, number, units(each.event.value or 0)))
         return list(found.values())
 
 

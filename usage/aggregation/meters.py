@@ -9,19 +9,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple, Protocol
 
 from domain.metering.aggregation import Aggregation
 from domain.metering.meter import SETTLING
-from domain.metering.usage_record import NANOS
+from domain.metering.usage_value import InvalidValue, nanos
 from infra.database import Connection
 from usage.wire import WireEvent
 
 SETTLING_US: Final = SETTLING // timedelta(microseconds=1)
 GROUP_CHARS_MAX: Final = 255
-VALUE_CHARS_MAX: Final = 40
-BIGINT: Final = range(-(2**63), 2**63)
 
 MeterKey = tuple[str, str]
 """A tenant, and a meter's id or its code."""
@@ -189,10 +186,6 @@ def _decimal(name: str, properties: Mapping[str, str]) -> int | None:
     if text is None:
         return None
     try:
-        nanos = Decimal(text) * NANOS if len(text) <= VALUE_CHARS_MAX else Decimal("NaN")
-        whole = int(nanos)
-    except (InvalidOperation, ValueError, OverflowError):
-        whole, nanos = 0, Decimal("NaN")
-    if whole != nanos or whole not in BIGINT:
-        raise RefusedEvent(f"{name} is no decimal number of at most nine places in 64 bits")
-    return whole
+        return nanos(text)
+    except InvalidValue as error:
+        raise RefusedEvent(f"{name} is no value: {error}") from None

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from domain.metering.meter import MeterTerms
+from domain.metering.usage_value import InvalidValue, nanos
 from infra.card_numbers import SHORTEST, holds_card_number
 from usage.ingest.known import Known, KnownCustomer, KnownMeter
 from usage.ingest.sent import Failed, Sent, SentEvent
-from usage.ingest.values import InvalidProperties, InvalidValue, are_plain, nanos, texts
+from usage.ingest.values import InvalidProperties, are_plain, texts
 from usage.wire import EVENT, WireEvent
 
 LOOKED_AT_ONCE: Final = 10
@@ -129,7 +130,7 @@ class _Check:
             try:
                 partition, taken = self._taken(event)
                 if looks_close:
-                    _look_close(taken)
+                    _look_close(taken, self._read_of(event))
             except _Refused as refused:
                 told = "" if _CONTROL.search(event.id) else event.id
                 errors.append(Failed(place, told, refused.param, refused.code, refused.message))
@@ -158,6 +159,11 @@ class _Check:
         timestamp_us = (since.days * _DAY_S + since.seconds) * 1_000_000 + since.microseconds
         fields = (event.id, EVENT, event.customer, meter.meter_id, timestamp_us, value, properties, 0)
         return partition, tuple.__new__(WireEvent, fields)
+
+    def _read_of(self, event: SentEvent) -> str | None:
+        """The property that the meter reads as a number, if any."""
+        meter = self._meters[event.meter]
+        return (meter.terms or meter.terms_at(event.timestamp, self._now)).value_property
 
 
 def _unknown(customer: KnownCustomer | None, meter: KnownMeter | None) -> _Refused:
@@ -205,12 +211,14 @@ def _shown(value: object) -> str:
     return str(value) if type(value) is int else ""
 
 
-def _look_close(event: WireEvent) -> None:
-    """Control characters and card numbers; an id is another system's, and may look like a card number."""
+def _look_close(event: WireEvent, read: str | None) -> None:
+    """Control characters and card numbers. An id is another system's, and the property `read` a number: either may look
+    like a card number.
+    """
     if _CONTROL.search(event.id):
         raise _Refused("id", "invalid_id", "An id holds no control characters")
     for name, value in event.properties.items():
-        for text in (name, value):
+        for text in (name,) if name == read else (name, value):
             if _CONTROL.search(text):
                 raise _Refused("properties", "invalid_property", "Properties hold no control characters")
             if holds_card_number(text):
