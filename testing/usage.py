@@ -57,8 +57,21 @@ METERS: Final[tuple[MeterVersion, ...]] = (
         effective_us=REVISED_US,
         group_by=("region",),
     ),
+    meter(Aggregation.TIME_WEIGHTED_SUM, meter_id="mtr_disks", code="disks", group_by=("region",)),
+    meter(
+        Aggregation.TIME_WEIGHTED_SUM,
+        meter_id="mtr_disks",
+        code="disks",
+        version=2,
+        effective_us=REVISED_US,
+        group_by=("region",),
+        value_property="gigabytes",
+    ),
+    meter(Aggregation.LATEST, meter_id="mtr_seats", code="seats", group_by=("region",)),
 )
-"""Every aggregation, a meter that groups, one that filters, and one that was revised."""
+"""Every aggregation, meters that group, one that filters, and two that were revised: levels go on from one version into
+the next.
+"""
 
 
 def tenants_meters() -> list[tuple[str, MeterVersion]]:

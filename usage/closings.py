@@ -22,7 +22,16 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple, Protocol
 
-from domain.metering.aggregation import ZERO, Aggregation, PartialAggregate, Window, merge, quantity_of
+from domain.metering.aggregation import (
+    ZERO,
+    Aggregation,
+    GroupUsage,
+    PartialAggregate,
+    Window,
+    merge,
+    quantity_of_groups,
+    total_of,
+)
 from infra.database import Pool
 from usage.partials import (
     Buckets,
@@ -30,7 +39,8 @@ from usage.partials import (
     MeteredSeries,
     bucket_of,
     end_bucket_of,
-    level_before,
+    grouped,
+    levels_before,
     partials,
     series_of_customer,
     start_of,
@@ -94,7 +104,7 @@ class LateWindow(NamedTuple):
 class Closed(NamedTuple):
     """What a closing says. `covers`: the records of the partition below this offset are in it, and no others.
 
-    `quantity` is in the meter's unit (value-hours for a time-weighted sum), exact.
+    `quantity` is in the meter's unit (value-hours for a time-weighted sum), exact, of all groups together.
     """
 
     seq: int
@@ -321,18 +331,30 @@ async def _figure(
     if not series or not pieces:
         return ZERO, 0
     aggregation = series[0].version.aggregation
-    nothing = PartialAggregate(aggregation=aggregation)
-    found = [
-        merge(nothing, *(await partials(connection, series, piece, late=(0, late_max))).values()) for piece in pieces
-    ]
-    events = sum(each.count for each in found)
+    groups = list(grouped(series).values())
+    found = [await _by_group(connection, groups, piece, late_max) for piece in pieces]
+    events = sum(each.count for parts in found for each in parts)
     if aggregation is not Aggregation.TIME_WEIGHTED_SUM:
-        return quantity_of(merge(nothing, *found), _window(Buckets(pieces[0].first, pieces[-1].end)), ZERO), events
-    weighted = Fraction(0)
-    for piece, partial in zip(pieces, found, strict=True):
-        carried_in = await level_before(connection, series, piece.first, late_max=late_max)
-        weighted += Fraction(quantity_of(partial, _window(piece), carried_in))
-    return weighted, events
+        whole = [GroupUsage(partial=merge(*parts)) for parts in zip(*found, strict=True)]
+        return quantity_of_groups(aggregation, whole, _window(Buckets(pieces[0].first, pieces[-1].end))), events
+    held = []
+    for piece, parts in zip(pieces, found, strict=True):
+        levels = await levels_before(connection, groups, piece.first, late_max=late_max)
+        used = [GroupUsage(partial=partial, carried_in=levels.get(nth, ZERO)) for nth, partial in enumerate(parts)]
+        held.append(quantity_of_groups(aggregation, used, _window(piece)))
+    return total_of(held), events
+
+
+async def _by_group(
+    connection: Connection, groups: Sequence[Sequence[MeteredSeries]], piece: Buckets, late_max: int
+) -> list[PartialAggregate]:
+    """What each group's events of these quarter hours add, of those behind no later closing."""
+    of = {each.series: nth for nth, group in enumerate(groups) for each in group}
+    parts = [[PartialAggregate(aggregation=group[0].version.aggregation)] for group in groups]
+    series = [each for group in groups for each in group]
+    for (name, _), partial in (await partials(connection, series, piece, late=(0, late_max))).items():
+        parts[of[name]].append(partial)
+    return [merge(*each) for each in parts]
 
 
 def _window(buckets: Buckets) -> Window:

@@ -10,9 +10,19 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple, TypeAlias
 
-from domain.metering.aggregation import ZERO, Aggregation, PartialAggregate, Tally, Window, level_at, quantity_of
+from domain.metering.aggregation import (
+    ADDED_BY_GROUP,
+    ZERO,
+    Aggregation,
+    PartialAggregate,
+    Tally,
+    Window,
+    level_at,
+    quantity_of,
+    total_of,
+)
 from domain.metering.usage_value import units
-from usage.partials import EPOCH, MICROSECOND, MeteredSeries, Queries, start_of
+from usage.partials import EPOCH, MICROSECOND, MeteredSeries, Queries, grouped, levels_before, start_of
 
 Place: TypeAlias = tuple[int, int]
 """A part and a window, both counted from zero."""
@@ -47,13 +57,6 @@ _POINTS: Final = f"""
 SELECT p.part, {_WINDOW} AS nth, t.at_us, t.event_id, t.value FROM {_PARTS} JOIN usage.tallies t ON {_INSIDE}
 GROUP BY 1, 2, 3, 4, 5 HAVING sum(t.times) > 0 ORDER BY 1, 2, 3, 4, 5
 """  # noqa: S608  constants
-_LEVELS: Final = f"""
-SELECT DISTINCT ON (part) part, value FROM (
-    SELECT p.part, t.at_us, t.event_id, t.value FROM {_PARTS} JOIN usage.tallies t
-        ON t.series = p.series AND t.bucket < $3
-    GROUP BY 1, 2, 3, 4 HAVING sum(t.times) > 0
-) AS kept ORDER BY part, at_us DESC, event_id DESC, value DESC
-"""  # noqa: S608  constants
 _TALLIED: Final = {Aggregation.MAX: _MAXIMA, Aggregation.UNIQUE: _MEMBERS, Aggregation.LATEST: _LATEST}
 
 
@@ -83,6 +86,30 @@ async def figures(
     series = [each for part in parts for each in part]
     if not series:
         return {}
+    if series[0].version.aggregation not in ADDED_BY_GROUP:
+        return await _figures(connection, parts, starts, end, held_until=held_until)
+    groups = [(nth, group) for nth, part in enumerate(parts) for group in grouped(part).values()]
+    found = await _figures(connection, [group for _, group in groups], starts, end, held_until=held_until)
+    of_parts: dict[Place, list[Figure]] = {}
+    for (nth, window), figure in found.items():
+        of_parts.setdefault((groups[nth][0], window), []).append(figure)
+    return {place: _total(each) for place, each in of_parts.items()}
+
+
+def _total(figures_: Sequence[Figure]) -> Figure:
+    return Figure(total_of(each.quantity for each in figures_), sum(each.events for each in figures_))
+
+
+async def _figures(
+    connection: Queries,
+    parts: Sequence[Sequence[MeteredSeries]],
+    starts: Sequence[int],
+    end: int,
+    *,
+    held_until: datetime,
+) -> Mapping[Place, Figure]:
+    """As `figures`, of parts that are counted alike: where each group has a level of its own, of one group each."""
+    series = [each for part in parts for each in part]
     of = [nth for nth, part in enumerate(parts) for _ in part]
     placed = ([each.series for each in series], of, list(starts), end)
     sums = {(row["part"], row["nth"]): row for row in await connection.fetch(_SUMS, *placed)}
@@ -93,7 +120,7 @@ async def figures(
         case Aggregation.SUM:
             return {place: Figure(units(row["value"]), row["events"]) for place, row in sums.items()}
         case Aggregation.TIME_WEIGHTED_SUM:
-            held = await _held(connection, placed, held_until)
+            held = await _held(connection, parts, placed, held_until)
             return {place: Figure(each, sums[place]["events"] if place in sums else 0) for place, each in held.items()}
     values = {(row["part"], row["nth"]): row["value"] for row in await connection.fetch(_TALLIED[aggregation], *placed)}
     is_number = aggregation is Aggregation.UNIQUE
@@ -104,11 +131,14 @@ async def figures(
 
 
 async def _held(
-    connection: Queries, placed: tuple[list[bytes], list[int], list[int], int], held_until: datetime
+    connection: Queries,
+    parts: Sequence[Sequence[MeteredSeries]],
+    placed: tuple[list[bytes], list[int], list[int], int],
+    held_until: datetime,
 ) -> dict[Place, Decimal | Fraction]:
     """Levels by the time that they were held, in every window of every part."""
-    _, of, starts, end = placed
-    levels = {row["part"]: units(row["value"]) for row in await connection.fetch(_LEVELS, *placed[:2], starts[0])}
+    _, _, starts, end = placed
+    levels = await levels_before(connection, parts, starts[0])
     points: dict[Place, list[Tally]] = {}
     for row in await connection.fetch(_POINTS, *placed):
         at = EPOCH + row["at_us"] * MICROSECOND
@@ -116,7 +146,7 @@ async def _held(
         points.setdefault((row["part"], row["nth"]), []).append(tally)
     found: dict[Place, Decimal | Fraction] = {}
     ends = [start_of(bucket) for bucket in (*starts[1:], end)]
-    for part in dict.fromkeys(of):
+    for part in range(len(parts)):
         level = levels.get(part, ZERO)
         for nth, (start, until) in enumerate(zip(starts, ends, strict=True)):
             tallies = tuple(points.get((part, nth), ()))

@@ -14,7 +14,7 @@ from domain.subscriptions.state import Subscription
 from domain.subscriptions.usage_so_far import running_usage_line
 from usage.closings import Wanted, closings_of, following
 from usage.figures import NOTHING, Figure, figures
-from usage.partials import Connection, MeteredSeries, bucket_of, end_bucket_of, series_of_customer
+from usage.partials import Connection, bucket_of, end_bucket_of, grouped, series_of_customer
 
 GROUPS_MAX: Final = 50
 """That are told of one meter: those with the most events."""
@@ -102,7 +102,7 @@ async def live_usage(
     groups: list[GroupFigure] = []
     more = 0
     if by_group:
-        parts = _by_group(series)
+        parts = {group: of for group, of in grouped(series).items() if group}
         sums = await figures(connection, list(parts.values()), [first], end, held_until=held_until)
         ranked = sorted(
             ((sums[nth, 0], key) for nth, key in enumerate(parts) if sums.get((nth, 0), NOTHING) != NOTHING),
@@ -116,7 +116,8 @@ async def live_usage(
                 for of, window in enumerate(windows)
                 if each_window.get((nth, of), NOTHING) != NOTHING
             ]
-            groups.append(GroupFigure(dict(key), figure, seen))
+            properties = {name: value or None for name, value in key}
+            groups.append(GroupFigure(properties, figure, seen))
     return LiveUsage(whole.get((0, 0), NOTHING), told, groups, more)
 
 
@@ -166,14 +167,3 @@ def _amount(line: InvoiceLine, snapshot: UsageSnapshot) -> Money | None:
         return counted_line(line, snapshot).amount
     except InvalidInvoiceLines:
         return None
-
-
-def _by_group(series: Sequence[MeteredSeries]) -> dict[tuple[tuple[str, str | None], ...], list[MeteredSeries]]:
-    """Series by the properties that they are grouped by; those of no group are in none."""
-    parts: dict[tuple[tuple[str, str | None], ...], list[MeteredSeries]] = {}
-    for each in series:
-        values = (value or None for value in each.groups)
-        key = tuple(zip(each.version.group_by, values, strict=True))
-        if key:
-            parts.setdefault(key, []).append(each)
-    return parts

@@ -47,11 +47,20 @@ WHERE series = ANY($1::bytea[]) AND bucket >= $2 AND bucket < $3 AND late BETWEE
 GROUP BY series, bucket, at_us, event_id, value, member HAVING sum(times) <> 0
 ORDER BY series, bucket, at_us, event_id, value, member
 """
-_LEVEL: Final = """
-SELECT value FROM usage.tallies WHERE series = ANY($1::bytea[]) AND bucket < $2 AND late <= $3
-GROUP BY at_us, event_id, value HAVING sum(times) > 0 ORDER BY at_us DESC, event_id DESC, value DESC LIMIT 1
+_LEVELS: Final = """
+SELECT DISTINCT ON (p.nth) p.nth, last.value FROM unnest($1::bytea[], $2::int[]) AS p (series, nth)
+CROSS JOIN LATERAL (
+    SELECT t.at_us, t.event_id, t.value FROM usage.tallies t
+    WHERE t.series = p.series AND t.bucket < $3 AND t.late <= $4
+    GROUP BY t.bucket, t.at_us, t.event_id, t.value HAVING sum(t.times) > 0
+    ORDER BY t.bucket DESC, t.at_us DESC, t.event_id DESC, t.value DESC LIMIT 1
+) AS last ORDER BY p.nth, last.at_us DESC, last.event_id DESC, last.value DESC
 """
 ANY_LATE: Final = (0, LAST_BUCKET)
+
+
+Group: TypeAlias = tuple[tuple[str, str], ...]
+"""Properties that a meter groups by, with their values; empty text where events had none."""
 
 
 class MeteredSeries(NamedTuple):
@@ -60,6 +69,11 @@ class MeteredSeries(NamedTuple):
     series: bytes
     version: MeterVersion
     groups: tuple[str, ...]
+
+    @property
+    def group(self) -> Group:
+        """Which group it is of, whatever version of the meter reads it."""
+        return tuple(zip(self.version.group_by, self.groups, strict=True))
 
 
 class Buckets(NamedTuple):
@@ -92,6 +106,14 @@ async def series_of_customer(
     return [MeteredSeries(row["series"], version_from(row["rule"]), tuple(row["groups"])) for row in rows]
 
 
+def grouped(series: Iterable[MeteredSeries]) -> dict[Group, list[MeteredSeries]]:
+    """One meter's series by their groups: a level goes on from one version of the meter into the next."""
+    found: dict[Group, list[MeteredSeries]] = {}
+    for each in series:
+        found.setdefault(each.group, []).append(each)
+    return found
+
+
 async def partials(
     connection: Connection,
     series: Iterable[MeteredSeries],
@@ -118,12 +140,16 @@ async def partials(
     return found
 
 
-async def level_before(
-    connection: Connection, series: Iterable[MeteredSeries], bucket: int, *, late_max: int
-) -> Decimal:
-    """The level that series had where a bucket begins, by what came behind no later closing; zero without one."""
-    value = await connection.fetchval(_LEVEL, [each.series for each in series], bucket, late_max)
-    return units(value or 0)
+async def levels_before(
+    connection: Queries, groups: Sequence[Sequence[MeteredSeries]], bucket: int, *, late_max: int = LAST_BUCKET
+) -> dict[int, Decimal]:
+    """By its place the level that a group had where a bucket begins, by what came behind no later closing; groups that
+    had none are left out.
+    """
+    series = [each.series for group in groups for each in group]
+    of = [nth for nth, group in enumerate(groups) for _ in group]
+    rows = await connection.fetch(_LEVELS, series, of, bucket, late_max)
+    return {row["nth"]: units(row["value"]) for row in rows}
 
 
 def _tally(kind: Aggregation, at_us: int, event_id: str, value: Decimal, member: str, times: int) -> Tally:

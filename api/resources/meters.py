@@ -28,6 +28,7 @@ from domain.metering.meter import (
     Meter,
     MeterCodeTaken,
     MeterIsArchived,
+    MeterKeepsGroups,
     MeterTerms,
     MeterVersion,
     MeterVersionNotAhead,
@@ -66,7 +67,11 @@ class FilterBody(Body):
 Filters: TypeAlias = Annotated[tuple[FilterBody, ...], Field(max_length=MAX_FILTERS)]
 GroupBy: TypeAlias = Annotated[
     tuple[PropertyName, ...],
-    Field(max_length=MAX_GROUPS, description="Usage is told for each group of their values, too."),
+    Field(
+        max_length=MAX_GROUPS,
+        description="Usage is told for each group of their values, too. Of latest and time_weighted_sum each group has "
+        "a value of its own, and the total is their sum.",
+    ),
 ]
 
 
@@ -287,12 +292,13 @@ async def update_meter(call: Call, body: MeterChange) -> Intention:
             },
         ]
     },
-    refusals=(MeterIsArchived, InvalidMeter, MeterVersionNotAhead, TooManyMeterVersions),
+    refusals=(MeterIsArchived, InvalidMeter, MeterKeepsGroups, MeterVersionNotAhead, TooManyMeterVersions),
 )
 async def revise_meter(call: Call, body: MeterRevision) -> Intention:
     """Read something else of events, from a time ahead on.
 
-    The time that events say decides which version reads them. Without `effective_from` it begins in 15 minutes.
+    The time that events say decides which version reads them. Without `effective_from` it begins in 15 minutes. A meter
+    of latest or time_weighted_sum keeps its groups.
     """
     meter_id = METERS.id_of(call)
     command = ReviseMeter(

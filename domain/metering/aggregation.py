@@ -4,9 +4,13 @@ A partial aggregate is a signed tally: an event adds to it, its void takes the s
 so hours add up to days and months, late events and corrections land where they belong, and the order in which parts
 arrive does not matter. What a figure needs is kept and no more: a number for count and sum; the distinct values for
 max; the distinct keys for unique; the instants with their values for latest and for the time-weighted sum.
+
+Where a meter groups, the total is of all events alike for count, sum, max and unique. Of latest and of the
+time-weighted sum each group is a counter of its own, such as one of three disks: it has a last value and a level of its
+own, and the total is their sum.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +21,7 @@ from itertools import chain
 from domain.kernel.rounding import EXACT
 
 ZERO = Decimal(0)
+NOTHING = Fraction(0)
 HOUR = timedelta(hours=1)
 
 
@@ -29,6 +34,10 @@ class Aggregation(StrEnum):
     LATEST = "latest"
     UNIQUE = "unique"
     TIME_WEIGHTED_SUM = "time_weighted_sum"
+
+
+ADDED_BY_GROUP = frozenset({Aggregation.LATEST, Aggregation.TIME_WEIGHTED_SUM})
+"""Of these each group is a counter of its own, and the total is the sum of the groups' figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +77,14 @@ class Window:
 
     start: datetime
     end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupUsage:
+    """What the events of one group add in a window, and the level that the group carries into it."""
+
+    partial: PartialAggregate
+    carried_in: Decimal = ZERO
 
 
 def aggregate(aggregation: Aggregation, events: Iterable[UsageEvent]) -> PartialAggregate:
@@ -149,6 +166,31 @@ def quantity_of(
             return time_weighted_sum(partial, window, carried_in, unit)
 
 
+def quantity_of_groups(
+    aggregation: Aggregation, groups: Sequence[GroupUsage], window: Window, unit: timedelta = HOUR
+) -> Decimal | Fraction:
+    """The figure of all groups of a meter over the window, exactly, as `quantity_of` has that of one.
+
+    Of ADDED_BY_GROUP a group without events in the window counts, too, where it carries a level in. Raises ValueError
+    for a group that is aggregated differently.
+    """
+    if aggregation in ADDED_BY_GROUP:
+        return total_of(quantity_of(each.partial, window, each.carried_in, unit) for each in groups)
+    nothing = PartialAggregate(aggregation=aggregation)
+    return quantity_of(merge(nothing, *(each.partial for each in groups)), window, unit=unit)
+
+
+def total_of(quantities: Iterable[Decimal | Fraction]) -> Decimal | Fraction:
+    """Quantities added up, exactly."""
+    whole, parts = ZERO, NOTHING
+    for quantity in quantities:
+        if isinstance(quantity, Decimal):
+            whole = EXACT.add(whole, quantity)
+        else:
+            parts += quantity
+    return Fraction(whole) + parts if parts else whole
+
+
 def time_weighted_sum(
     partial: PartialAggregate, window: Window, carried_in: Decimal = ZERO, unit: timedelta = HOUR
 ) -> Fraction:
@@ -159,7 +201,7 @@ def time_weighted_sum(
     """
     level = carried_in
     since, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
-    weighted = Fraction(0)
+    weighted = NOTHING
     for tally in _points(partial):
         at = _instant(tally)
         if at >= end:

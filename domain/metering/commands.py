@@ -23,6 +23,7 @@ from domain.metering.meter import (
     RenameMeter,
     ReviseMeter,
     TooManyMeterVersions,
+    check_goes_on,
     check_terms,
 )
 
@@ -45,7 +46,7 @@ def create_meter(command: CreateMeter, streams: Streams, now: datetime) -> Decis
 
 
 def revise_meter(command: ReviseMeter, streams: Streams, now: datetime) -> Decision:
-    """Nothing happens where the newest version says the same. Raises MeterIsArchived, InvalidMeter,
+    """Nothing happens where the newest version says the same. Raises MeterIsArchived, InvalidMeter, MeterKeepsGroups,
     MeterVersionNotAhead, TooManyMeterVersions.
     """
     meter = _in_use(streams, command.meter_id)
@@ -59,6 +60,7 @@ def revise_meter(command: ReviseMeter, streams: Streams, now: datetime) -> Decis
     check_terms(meter.aggregation, terms)
     if terms == newest.terms:
         return Decision(now, [])
+    check_goes_on(meter.aggregation, newest.terms, terms)
     if len(meter.versions) >= MAX_VERSIONS:
         raise TooManyMeterVersions(meter=meter.meter_id, most=MAX_VERSIONS)
     earliest = now + VERSION_LEAD

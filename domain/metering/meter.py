@@ -14,7 +14,7 @@ from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, Stream, Take, Topic
 from domain.kernel.unchanged import UNCHANGED, Unchanged
-from domain.metering.aggregation import Aggregation
+from domain.metering.aggregation import ADDED_BY_GROUP, Aggregation
 
 CODE_CLAIM: Final = "meter.code"
 MAX_FILTERS: Final = 10
@@ -43,7 +43,7 @@ class MeterTerms:
 
     `value_property` names the one that is summed, compared or held; `unique_property` the one of which different values
     are counted. An event counts where all filters let it. A figure is told for each group of the values of `group_by`,
-    too.
+    too; what the groups come to together says `domain.metering.aggregation`.
     """
 
     value_property: str | None = None
@@ -173,6 +173,16 @@ class MeterVersionNotAhead(Refusal):
     param = "effective_from"
 
 
+class MeterKeepsGroups(Refusal):
+    """Levels go on into the next version: a meter of latest or time_weighted_sum keeps its group_by, and with it its
+    filters. Create another meter.
+    """
+
+    code = "meter_keeps_groups"
+    kind = RefusalKind.INVALID
+    param = "group_by"
+
+
 class TooManyMeterVersions(Refusal):
     """A meter has at most 100 versions: create another meter."""
 
@@ -230,6 +240,18 @@ def check_terms(aggregation: Aggregation, terms: MeterTerms) -> None:
     if len(terms.group_by) > MAX_GROUPS:
         raise InvalidMeter(properties=len(terms.group_by), most=MAX_GROUPS).at("group_by")
     _check_once(terms.group_by, "group_by")
+
+
+def check_goes_on(aggregation: Aggregation, before: MeterTerms, after: MeterTerms) -> None:
+    """Whether what groups have come to can go on by other terms. A level that nothing reads any more would be held for
+    ever, and one under another name twice. Raises MeterKeepsGroups.
+    """
+    if aggregation not in ADDED_BY_GROUP:
+        return
+    if after.group_by != before.group_by:
+        raise MeterKeepsGroups(aggregation=aggregation.value, group_by=", ".join(before.group_by))
+    if after.group_by and after.filters != before.filters:
+        raise MeterKeepsGroups(aggregation=aggregation.value, group_by=", ".join(before.group_by)).at("filters")
 
 
 def _check_filters(filters: tuple[PropertyFilter, ...]) -> None:

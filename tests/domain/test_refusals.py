@@ -150,6 +150,7 @@ PROMISED = """
     MeterCodeTaken               meter_code_taken               conflict   code
     InvalidMeter                 invalid_meter                  invalid    aggregation
     MeterVersionNotAhead         meter_version_not_ahead        invalid    effective_from
+    MeterKeepsGroups             meter_keeps_groups             invalid    group_by
     TooManyMeterVersions         too_many_meter_versions        conflict   -
     TooManyMetadataKeys          too_many_metadata_keys         invalid    metadata
     InvalidDunningSchedule       invalid_dunning_schedule       invalid    -

@@ -130,6 +130,30 @@ async def test_a_level_is_held_until_now_and_no_longer(scene: UsageShop) -> None
     assert sum(days) == pytest.approx(float(shown["quantity"]))
 
 
+async def test_each_group_has_a_level_or_a_last_value_of_its_own_and_the_total_is_their_sum(scene: UsageShop) -> None:
+    customer = await scene.customer()
+    disks = await scene.meter("disks", "time_weighted_sum", unit="GB", group_by=["disk"])
+    subscription = await scene.subscribed(customer, disks)
+    await scene.meter("seats", "latest", group_by=["team"])
+    for disk, gigabytes in (("a", 100), ("b", 200), ("c", 300)):
+        await scene.used(customer, "disks", (at(0, 0), gigabytes), disk=disk)
+        await scene.used(customer, "seats", (at(1), 9), (at(2), gigabytes / 100), team=disk)
+    shown = await scene.shown(customer, "disks", f"?interval=day&from={at(0):%Y-%m-%d}&to={at(1):%Y-%m-%d}")
+    assert [each["quantity"] for each in shown["windows"]] == [str(600 * 24)] * 2
+    groups = {each["properties"]["disk"]: each["quantity"] for each in shown["groups"]}
+    assert groups == {"a": "4800", "b": "9600", "c": "14400"}
+    seats = await scene.shown(customer, "seats", f"?from={at(0):%Y-%m-%d}")
+    assert (seats["quantity"], sorted(each["quantity"] for each in seats["groups"])) == ("6", ["1", "2", "3"])
+
+    bill = (await scene.shown(customer, "disks"))["bill"]
+    begun, over = (datetime.fromisoformat(bill[name]) for name in ("period_start", "period_end"))
+    assert int(bill["quantity"]) == 600 * ((over - begun) // timedelta(hours=1))
+    preview = (await scene.client.post("/v1/invoices/preview", {"subscription": subscription})).json()["invoice"]
+    assert [(each["quantity"], each["amount"]) for each in preview["lines"]] == [(bill["quantity"], bill["amount"])]
+    refused = await scene.client.post(f"/v1/meters/{disks}/revise", {"group_by": ["disk", "region"]})
+    assert (refused.status_code, refused.json()["code"]) == (422, "meter_keeps_groups")
+
+
 async def test_a_customer_at_the_portal_sees_their_own_usage_and_no_others(scene: UsageShop) -> None:
     ada, bob = await scene.customer(), await scene.customer()
     meter = await scene.meter("traffic", group_by=["region"])

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from testing.usage import EPOCH, START_US, TENANTS, Sent, Stream, tenants_meters
 from tests.integration.usage_scene import PARTITIONS, Scene, connected, open_scene
 from usage.closings import Closed, Closings, NotYet, Wanted, closings_of, rows_hash
 from usage.ends import KafkaEnds
-from usage.live import Metered
+from usage.live import Metered, live_usage
 from usage.used import used_in
 from usage.wire import EVENT, VOID, WireEvent, partition_of_customer
 
@@ -155,6 +156,34 @@ def _quantity(aggregation: Aggregation, events: list[WireEvent], since: datetime
         for each in events
     ]
     return quantity_of(aggregate(aggregation, kept), Window(start=since, end=since + HOUR), Decimal(carried))
+
+
+async def test_three_disks_are_three_levels_and_each_goes_on_into_the_periods_that_follow(
+    scene: Scene, closings: Closings
+) -> None:
+    def disk(nth: int, at: datetime, gigabytes: int, name: str) -> WireEvent:
+        return used(nth, at, gigabytes, meter="disks")._replace(properties={"region": name})
+
+    await scene.start()
+    made = disk(1, START - HOUR, 100, "eu"), disk(2, START, 200, "us"), disk(3, START + HOUR / 2, 300, "ap")
+    await scene.send(sent(*made))
+    one = await close(closings, wanted("il_1", START, START + HOUR, "mtr_disks"))
+    assert (one.quantity, one.events) == (Fraction(100 + 200 + 150), 2)
+    two = await close(closings, wanted("il_2", START + HOUR, START + 2 * HOUR, "mtr_disks"))
+    assert (two.quantity, two.events, two.late) == (Fraction(600), 0, ()), "nothing was sent, and all three are there"
+    await scene.send(sent(disk(4, START + 3 * HOUR / 2, 0, "eu")))
+    three = await close(closings, wanted("il_3", START + 2 * HOUR, START + 3 * HOUR, "mtr_disks"))
+    assert (three.quantity, three.late) == (Fraction(500), (("il_2", Fraction(550), 1),))
+    async with connected(scene.dsn) as connection:
+        window, metered = Window(start=START, end=START + 3 * HOUR), Metered(TENANT, CUSTOMER, "mtr_disks")
+        live = await live_usage(connection, metered, [window], held_until=window.end, by_group=True)
+    assert live.figure.quantity == 450 + 550 + 500
+    assert {each.properties["region"]: each.figure.quantity for each in live.groups} == {
+        "eu": 150,
+        "us": 600,
+        "ap": 750,
+    }
+    assert [each for one in await scene.recounted() for each in one.differences] == []
 
 
 async def test_what_a_voided_invoice_told_of_is_told_again(scene: Scene, closings: Closings) -> None:

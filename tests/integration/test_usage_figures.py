@@ -6,7 +6,16 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from domain.metering.aggregation import ZERO, Aggregation, PartialAggregate, Window, level_at, merge, quantity_of
+from domain.metering.aggregation import (
+    ZERO,
+    Aggregation,
+    GroupUsage,
+    PartialAggregate,
+    Window,
+    level_at,
+    merge,
+    quantity_of_groups,
+)
 from testing.services import FreshDatabase, KafkaServer
 from testing.usage import METERS, SPAN_US, START_US, TENANTS, Model, Stream, counted_by, tenants_meters
 from tests.integration.usage_scene import PARTITIONS, all_series, connected, open_scene
@@ -28,23 +37,28 @@ def expected(
 ) -> list[Figure]:
     """By window what counts of those groups, or of all."""
     aggregation = next(each.aggregation for each in METERS if each.meter_id == whose[2])
+    parts: dict[tuple[str, ...], list[tuple[int, PartialAggregate]]] = {}
+    for (*place, _version, group, bucket), added in model.parts.items():
+        if tuple(place) == whose and (groups is None or group in groups):
+            parts.setdefault(group, []).extend((bucket, part) for part in added)
 
-    def counted(first: int, end: int) -> PartialAggregate:
-        parts = [
-            part
-            for (*place, _version, group, bucket), added in model.parts.items()
-            if tuple(place) == whose and first <= bucket < end and (groups is None or group in groups)
-            for part in added
-        ]
-        return merge(PartialAggregate(aggregation=aggregation), *parts)
+    def counted(group: tuple[str, ...], first: int, end: int) -> PartialAggregate:
+        kept = (part for bucket, part in parts[group] if first <= bucket < end)
+        return merge(PartialAggregate(aggregation=aggregation), *kept)
 
     found = []
     for first, end in pairwise(ends):
         held = aggregation is Aggregation.TIME_WEIGHTED_SUM
-        level = level_at(counted(FIRST_BUCKET, first), start_of(first)) if held else ZERO
         window = Window(start=start_of(first), end=min(start_of(end), held_until) if held else start_of(end))
-        partial = counted(first, end)
-        found.append(Figure(quantity_of(partial, window, level), partial.count))
+        used = [
+            GroupUsage(
+                partial=counted(group, first, end),
+                carried_in=level_at(counted(group, FIRST_BUCKET, first), start_of(first)) if held else ZERO,
+            )
+            for group in parts
+        ]
+        quantity = quantity_of_groups(aggregation, used, window)
+        found.append(Figure(quantity, sum(each.partial.count for each in used)))
     return found
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from domain.metering.aggregation import (
     Aggregation,
+    GroupUsage,
     PartialAggregate,
     Tally,
     UsageEvent,
@@ -21,6 +22,7 @@ from domain.metering.aggregation import (
     level_at,
     merge,
     quantity_of,
+    quantity_of_groups,
     settled,
     time_weighted_average,
     time_weighted_sum,
@@ -159,6 +161,30 @@ def test_an_empty_window_weighs_nothing() -> None:
     assert time_weighted_sum(gauge, empty) == 0
     backwards = Window(start=NEW_YEAR + 2 * HOUR, end=NEW_YEAR + HOUR)
     assert time_weighted_sum(gauge, backwards, Decimal(7)) == 0
+
+
+def test_three_disks_are_three_levels_and_two_teams_two_numbers_of_seats() -> None:
+    disks = [
+        GroupUsage(partial=aggregate(Aggregation.TIME_WEIGHTED_SUM, [event("a", 0, 100)])),
+        GroupUsage(partial=aggregate(Aggregation.TIME_WEIGHTED_SUM, [event("b", 6, 0)]), carried_in=Decimal(200)),
+        GroupUsage(partial=aggregate(Aggregation.TIME_WEIGHTED_SUM, []), carried_in=Decimal(300)),
+    ]
+    assert quantity_of_groups(Aggregation.TIME_WEIGHTED_SUM, disks, DAY) == 24 * 100 + 6 * 200 + 24 * 300
+    teams = [
+        GroupUsage(partial=aggregate(Aggregation.LATEST, [event("a", 1, 7), event("c", 9, 5)])),
+        GroupUsage(partial=aggregate(Aggregation.LATEST, [event("b", 2, "2.5")])),
+    ]
+    assert quantity_of_groups(Aggregation.LATEST, teams, DAY) == Decimal("7.5")
+    assert quantity_of_groups(Aggregation.LATEST, [], DAY) == 0
+
+
+def test_a_peak_is_that_of_all_groups_and_who_is_in_two_groups_counts_once() -> None:
+    for aggregation, quantity in ((Aggregation.MAX, 7), (Aggregation.UNIQUE, 3)):
+        groups = [GroupUsage(partial=aggregate(aggregation, each)) for each in (EVENTS[:2], EVENTS[2:])]
+        assert quantity_of_groups(aggregation, groups, DAY) == quantity
+    peak = GroupUsage(partial=aggregate(Aggregation.MAX, EVENTS))
+    with pytest.raises(ValueError, match="cannot merge count with max"):
+        quantity_of_groups(Aggregation.COUNT, [peak], DAY)
 
 
 def test_local_times_on_both_sides_of_a_fold_are_an_hour_apart() -> None:

@@ -25,6 +25,7 @@ from domain.metering.meter import (
     MeterCodeTaken,
     MeterCreated,
     MeterIsArchived,
+    MeterKeepsGroups,
     MeterNotFound,
     MeterRenamed,
     MeterRevised,
@@ -132,6 +133,22 @@ def test_a_revision_begins_ahead_and_leaves_alone_what_it_does_not_name() -> Non
 
 def test_a_revision_must_fit_too() -> None:
     given(CREATE).when(replace(REVISE, value_property=None)).then_refused(InvalidMeter).then_is_about("value_property")
+
+
+@pytest.mark.parametrize("aggregation", [Aggregation.LATEST, Aggregation.TIME_WEIGHTED_SUM])
+def test_groups_that_have_levels_of_their_own_are_kept(aggregation: Aggregation) -> None:
+    made = given(replace(CREATE, aggregation=aggregation))
+    for change, param in (
+        (replace(REVISE, filters=(OUT,), group_by=()), "group_by"),
+        (replace(REVISE, filters=(OUT,), group_by=("region", "disk")), "group_by"),
+        (replace(REVISE, filters=()), "filters"),
+    ):
+        made.when(change).then_refused(MeterKeepsGroups).then_is_about(param)
+    octets = MeterTerms(value_property="octets", filters=(OUT,), group_by=("region",))
+    made.when(replace(REVISE, value_property="octets", filters=(OUT,))).then(revised(terms=octets))
+    alone = MeterTerms(value_property="bytes", filters=(OUT,))
+    one_level = given(replace(CREATE, aggregation=aggregation, terms=alone))
+    one_level.when(REVISE).then(revised(terms=MeterTerms(value_property="bytes")))
 
 
 def test_no_version_begins_before_what_may_be_counted_or_before_another() -> None:

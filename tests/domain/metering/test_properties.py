@@ -10,7 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.metering.aggregation import (
+    ZERO,
     Aggregation,
+    GroupUsage,
     PartialAggregate,
     UsageEvent,
     Window,
@@ -19,6 +21,7 @@ from domain.metering.aggregation import (
     level_at,
     merge,
     quantity_of,
+    quantity_of_groups,
     settled,
     time_weighted_sum,
     void,
@@ -26,6 +29,7 @@ from domain.metering.aggregation import (
 from testing.examples.pricing import NEW_YEAR
 
 aggregations = st.sampled_from(Aggregation)
+MINUTE = timedelta(minutes=1)
 DAY = Window(start=NEW_YEAR, end=NEW_YEAR + timedelta(days=1))
 
 
@@ -98,3 +102,69 @@ def test_time_weighted_sums_of_adjacent_windows_add_up(
         inside = aggregate(Aggregation.TIME_WEIGHTED_SUM, [event for event in events if start <= event.at < end])
         pieces += time_weighted_sum(inside, Window(start=start, end=end), level)
     assert pieces == time_weighted_sum(gauge, DAY, carried_in)
+
+
+def plainly(aggregation: Aggregation, groups: dict[str, list[UsageEvent]], levels: dict[str, Decimal]) -> Fraction:
+    """What groups come to in a day, a minute at a time; events are on whole minutes."""
+    events = [event for group in groups.values() for event in group]
+    match aggregation:
+        case Aggregation.COUNT:
+            return Fraction(len(events))
+        case Aggregation.SUM:
+            return sum((Fraction(event.value) for event in events), Fraction(0))
+        case Aggregation.MAX:
+            return Fraction(max((event.value for event in events), default=ZERO))
+        case Aggregation.UNIQUE:
+            return Fraction(len({event.key for event in events}))
+        case Aggregation.LATEST:
+            return sum((Fraction(last(group)) for group in groups.values() if group), Fraction(0))
+    held = Fraction(0)
+    for name in groups.keys() | levels.keys():
+        level = levels.get(name, ZERO)
+        by_minute: dict[int, list[UsageEvent]] = {}
+        for event in groups.get(name, ()):
+            by_minute.setdefault((event.at - DAY.start) // MINUTE, []).append(event)
+        for minute in range(min((*by_minute, 0)), 24 * 60):
+            if minute in by_minute:
+                level = last(by_minute[minute])
+            if minute >= 0:
+                held += Fraction(level)
+    return held / 60
+
+
+def last(events: list[UsageEvent]) -> Decimal:
+    return max(events, key=lambda event: (event.at, event.event_id)).value
+
+
+groups_of = st.dictionaries(st.sampled_from("abc"), usage())
+levels_of = st.dictionaries(st.sampled_from("abcd"), st.decimals(0, 50, places=2))
+
+
+@given(aggregations, groups_of, levels_of)
+def test_groups_come_to_what_a_plain_model_says_minute_by_minute(
+    aggregation: Aggregation, groups: dict[str, list[UsageEvent]], levels: dict[str, Decimal]
+) -> None:
+    used = [
+        GroupUsage(partial=aggregate(aggregation, groups.get(name, [])), carried_in=levels.get(name, ZERO))
+        for name in groups.keys() | levels.keys()
+    ]
+    assert quantity_of_groups(aggregation, used, DAY) == plainly(aggregation, groups, levels)
+
+
+@given(groups_of, levels_of, st.integers(1, 24 * 60 - 1))
+def test_levels_of_groups_go_on_into_the_window_that_follows(
+    groups: dict[str, list[UsageEvent]], levels: dict[str, Decimal], cut: int
+) -> None:
+    kind, at = Aggregation.TIME_WEIGHTED_SUM, DAY.start + cut * MINUTE
+    first, second = [], []
+    for name in groups.keys() | levels.keys():
+        events, level = groups.get(name, []), levels.get(name, ZERO)
+        before = aggregate(kind, [event for event in events if event.at < at])
+        first.append(GroupUsage(partial=before, carried_in=level))
+        after = aggregate(kind, [event for event in events if event.at >= at])
+        second.append(GroupUsage(partial=after, carried_in=level_at(before, at, level)))
+    halves = (
+        quantity_of_groups(kind, first, Window(start=DAY.start, end=at)),
+        quantity_of_groups(kind, second, Window(start=at, end=DAY.end)),
+    )
+    assert sum((Fraction(half) for half in halves), Fraction(0)) == plainly(kind, groups, levels)
