@@ -83,10 +83,23 @@ def _json_lines(file: Any, line_max_chars: int, parse_float: Callable[[str], obj
 
 def _json(line: str, parse_float: Callable[[str], object]) -> object:
     try:
-        value: object = json.loads(line, parse_float=parse_float)
+        value: object = json.loads(line, parse_float=parse_float, object_pairs_hook=_object)
+    except _Twice:
+        return Wrong("A name stands twice in one of its objects")
     except (ValueError, RecursionError):
         return Wrong("It is no JSON object")
     return value if _is_flat(value, DEPTH_MAX) else Wrong(f"It is nested more than {DEPTH_MAX} deep")
+
+
+class _Twice(ValueError):
+    """A name stands twice in one object."""
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _Twice
+    return made
 
 
 def _is_flat(value: object, levels: int) -> bool:

@@ -287,6 +287,71 @@ async def test_a_cloud_event_is_an_event() -> None:
     assert await why([cloud], Form.CLOUD_EVENTS) == ("subject", "required")
 
 
+ONE = json.dumps(event("a", properties={"user": "u1", "n": 1}))
+ALIKE = (
+    ONE,
+    ONE.replace(": ", ":"),
+    ONE.replace(": ", " :\n\t"),
+    ONE.replace(": ", "\t\r\n:"),
+    json.dumps(json.loads(ONE), indent=2),
+    ONE.replace("u1", '\\":\\":'),
+    ONE.replace("u1", ":x"),
+    json.dumps(event("a", properties={})),
+    json.dumps(event("a")),
+)
+
+
+@pytest.mark.parametrize("text", ALIKE)
+def test_names_that_stand_once_are_taken_however_they_are_written(text: str) -> None:
+    (expected,) = [SentEvent(**{**json.loads(text), "timestamp": datetime(2026, 1, 31, 10, tzinfo=UTC)})]
+    assert decode(text.encode(), Form.NATIVE) == [expected]
+    assert decode(f"[{text},{ONE}]".encode(), Form.NATIVE)[0] == expected
+
+
+def test_events_that_were_sent_without_properties_have_none_and_keep_what_others_get() -> None:
+    without = json.dumps(event("b"))
+    sent = decode(f"[{without},{ONE},{without}]".encode(), Form.NATIVE)
+    assert [each.properties for each in sent if isinstance(each, SentEvent)] == [{}, {"user": "u1", "n": 1}, {}]
+
+
+@pytest.mark.parametrize("text", ALIKE)
+@pytest.mark.parametrize("more", ['"id":"b"', '"id" : "b"', '"i\\u0064"\n:"b"', '"customer":"x"', '"properties":{}'])
+def test_a_name_that_stands_twice_is_told_and_the_other_events_are_taken(text: str, more: str) -> None:
+    doubled = text[: text.rindex("}")] + "," + more + "}"
+    if more == '"properties":{}' and "properties" not in text:
+        return
+    for spelled in (doubled, "{" + more + "," + text.lstrip()[1:]):
+        assert [type(each) for each in decode(spelled.encode(), Form.NATIVE)] == [Failed]
+        found = decode(f"[{ONE},{spelled},{ONE}]".encode(), Form.NATIVE)
+        assert [each.code if isinstance(each, Failed) else "" for each in found] == ["", "duplicate_name", ""]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(("a", "b", "é", '"', ":", '":')), st.text(max_size=5)), max_size=6), st.data()
+)
+def test_properties_are_taken_if_their_names_stand_once(pairs: list[tuple[str, str]], data: st.DataObject) -> None:
+    spaces = st.text(st.sampled_from(" \n\t\r"), max_size=2)
+    members = [f"{json.dumps(name)}{data.draw(spaces)}:{data.draw(spaces)}{json.dumps(value)}" for name, value in pairs]
+    native = ONE.replace('"user": "u1", "n": 1', ",".join(members))
+    context = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "subject": "c", "traceparent": "x"}
+    cloud = json.dumps({**context, "time": "2026-01-31T10:00:00Z", "data": {}})
+    cloud = cloud.replace("{}", f"{{{','.join(members)}}}")
+    is_once = len({name for name, _ in pairs}) == len(pairs)
+    bodies = (
+        (native, Form.NATIVE),
+        (f"[{native},{ONE}]", Form.NATIVE),
+        (cloud, Form.CLOUD_EVENT),
+        (f"[{cloud}]", Form.CLOUD_EVENTS),
+    )
+    for raw, form in bodies:
+        first = decode(raw.encode(), form)[0]
+        assert isinstance(first, SentEvent) is is_once
+        if isinstance(first, SentEvent):
+            assert first.properties == dict(pairs)
+        else:
+            assert first.code == "duplicate_name"
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"nonsense", b"\xff\xfe", b'{"id":"\\ud800"}', b"[" * 100_000, b"[1,]",
                                  b'{"id":"a"} x', b"[]x", b'{"id":"\x01"}'])  # fmt: skip
 def test_what_is_no_json_is_no_request(raw: bytes) -> None:

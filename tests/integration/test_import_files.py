@@ -106,6 +106,12 @@ def test_a_line_of_json_with_other_values_is_told_to_be_wrong_without_them(
     assert MARK not in told.replace(f"metadata.{MARK}", ""), "only a key of metadata is told, by which it is found"
 
 
+def test_a_line_in_which_a_name_stands_twice_is_told_to_be_wrong() -> None:
+    found, told = checked(ImportKind.CUSTOMERS, "a.ndjson", b'{"currency": "EUR", "currency": "USD"}')
+    assert found is not None
+    assert (found.wrong, "stands twice" in told) == (1, True)
+
+
 HOSTILE: Final = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12) | st.sampled_from(
     [
         MARK,

@@ -1,9 +1,11 @@
 """Usage events as clients send them: our own JSON and CloudEvents, one or many.
 
 A body is decoded whole, by a compiled decoder. Where one event in it has another form, each is decoded by itself, so
-that it alone is refused.
+that it alone is refused. The decoder takes the last of two values under one name, so the names are counted: where there
+are more than it found, each event is looked at by itself.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,6 +20,8 @@ ID_CHARS_MAX: Final = 255
 CLOUD_EVENTS_VERSION: Final = "1.0"
 
 _REQUIRED: Final = re.compile(r"missing required field `([a-z]+)`")
+_NAMES_END: Final = b'":'
+_SPACES: Final = (b" ", b"\n", b"\t", b"\r")
 _AT: Final = re.compile(r"at `\$\.([a-z]+)")
 
 
@@ -49,6 +53,10 @@ class Failed(NamedTuple):
     message: str
 
 
+NO_PROPERTIES: Final[dict[str, Any]] = {}
+"""Those of every event that was sent without any, and of none that was sent with an empty object: so it can be told."""
+
+
 class SentEvent(Struct, forbid_unknown_fields=True, gc=False):
     """One event. `properties` hold texts, whole numbers, truth values; numbers with a point are the text they had."""
 
@@ -56,7 +64,7 @@ class SentEvent(Struct, forbid_unknown_fields=True, gc=False):
     meter: str
     customer: str
     timestamp: Annotated[datetime, Meta(tz=True)]
-    properties: dict[str, Any] = {}
+    properties: dict[str, Any] = msgspec.field(default_factory=lambda: NO_PROPERTIES)
 
 
 class _CloudEvent(Struct, gc=False):
@@ -76,7 +84,7 @@ _EVENT: Final = msgspec.json.Decoder(SentEvent, float_hook=str)
 _EVENTS: Final = msgspec.json.Decoder(list[SentEvent], float_hook=str)
 _CLOUD_EVENT: Final = msgspec.json.Decoder(_CloudEvent, float_hook=str)
 _APART: Final = msgspec.json.Decoder(list[Raw])
-_ID_ALONE: Final = msgspec.json.Decoder(dict[str, Any], float_hook=str)
+_OBJECT: Final = msgspec.json.Decoder(dict[str, Any], float_hook=str)
 
 Sent = Sequence[SentEvent | Failed]
 
@@ -90,7 +98,7 @@ def decode(raw: bytes, form: Form) -> Sent:
         if form is Form.NATIVE and raw.lstrip(b" \t\r\n")[:1] == b"[":
             return _many(raw)
         if form is Form.CLOUD_EVENTS:
-            return [_cloud_event(place, each) for place, each in enumerate(_bounded(_APART.decode(raw)))]
+            return [_cloud_event(place, bytes(each)) for place, each in enumerate(_bounded(_APART.decode(raw)))]
         _parse(raw)
         return [_event(0, raw) if form is Form.NATIVE else _cloud_event(0, raw)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -99,9 +107,48 @@ def decode(raw: bytes, form: Form) -> Sent:
 
 def _many(raw: bytes) -> Sent:
     try:
-        return _bounded(_EVENTS.decode(raw))
+        events = _bounded(_EVENTS.decode(raw))
     except msgspec.ValidationError:
-        return [_event(place, each) for place, each in enumerate(_bounded(_APART.decode(raw)))]
+        events = []
+    if events and not _may_repeat(raw, sum([_names(event) for event in events])):
+        return events
+    return [_event(place, bytes(each)) for place, each in enumerate(_bounded(_APART.decode(raw)))]
+
+
+def _names(event: SentEvent) -> int:
+    """How many names an event has."""
+    properties = event.properties
+    return 4 if properties is NO_PROPERTIES else 5 + len(properties)
+
+
+def _may_repeat(raw: bytes, names: int) -> bool:
+    """Whether a name may stand twice in an object of a text in which so many different ones were found. Each name ends
+    in a quote and a colon, and texts may hold these too; so equal numbers say that all were found, unless a space
+    stands between.
+    """
+    return raw.count(_NAMES_END) != names or any(space in raw and space + b":" in raw for space in _SPACES)
+
+
+class _Twice(ValueError):
+    """A name stands twice in one object."""
+
+
+def _repeats(raw: bytes) -> bool:
+    """Whether a name does stand twice in an object."""
+    try:
+        json.loads(raw.decode(), object_pairs_hook=_once, parse_int=str, parse_float=str)
+    except _Twice:
+        return True
+    return False
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise _Twice
+
+
+def _twice(place: int, event_id: str) -> Failed:
+    return Failed(place, event_id[:ID_CHARS_MAX], "", "duplicate_name", "A name stands twice in it")
 
 
 def _bounded(events: list[Any]) -> list[Any]:
@@ -115,14 +162,17 @@ def _parse(raw: bytes) -> None:
     msgspec.json.decode(raw, type=Raw)
 
 
-def _event(place: int, raw: bytes | Raw) -> SentEvent | Failed:
+def _event(place: int, raw: bytes) -> SentEvent | Failed:
     try:
-        return _EVENT.decode(raw)
+        event = _EVENT.decode(raw)
     except msgspec.ValidationError as error:
         return _failed(place, raw, str(error))
+    if _may_repeat(raw, _names(event)) and _repeats(raw):
+        return _twice(place, event.id)
+    return event
 
 
-def _cloud_event(place: int, raw: bytes | Raw) -> SentEvent | Failed:
+def _cloud_event(place: int, raw: bytes) -> SentEvent | Failed:
     """The event of a CloudEvent: its type is the meter's code, its subject the customer. A source and an id are unique
     together; no source holds a space.
     """
@@ -130,6 +180,8 @@ def _cloud_event(place: int, raw: bytes | Raw) -> SentEvent | Failed:
         sent = _CLOUD_EVENT.decode(raw)
     except msgspec.ValidationError as error:
         return _failed(place, raw, str(error))
+    if _may_repeat(raw, len(_OBJECT.decode(raw)) + len(sent.data)) and _repeats(raw):
+        return _twice(place, sent.id)
     event_id = f"{sent.source} {sent.id}"
     if sent.specversion != CLOUD_EVENTS_VERSION:
         return Failed(place, sent.id, "specversion", "unknown_version", "There is specversion 1.0")
@@ -139,7 +191,7 @@ def _cloud_event(place: int, raw: bytes | Raw) -> SentEvent | Failed:
     return SentEvent(event_id, sent.type, sent.subject, sent.time, sent.data)
 
 
-def _failed(place: int, raw: bytes | Raw, why: str) -> Failed:
+def _failed(place: int, raw: bytes, why: str) -> Failed:
     """What is wrong, in words of our own: the decoder's may repeat what was sent."""
     event_id = _id_of(raw)
     required = _REQUIRED.search(why)
@@ -158,10 +210,10 @@ def _failed(place: int, raw: bytes | Raw, why: str) -> Failed:
     return Failed(place, event_id, param, "wrong_type", message)
 
 
-def _id_of(raw: bytes | Raw) -> str:
+def _id_of(raw: bytes) -> str:
     """The id that somebody finds the event by; empty where it has none that could be one."""
     try:
-        found = _ID_ALONE.decode(raw).get("id")
+        found = _OBJECT.decode(raw).get("id")
     except msgspec.ValidationError:
         return ""
     return found if isinstance(found, str) and len(found) <= ID_CHARS_MAX else ""
