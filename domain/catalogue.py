@@ -11,6 +11,9 @@ from domain.customers.payment_method import PAYMENT_METHOD
 from domain.customers.test_clock import TEST_CLOCK
 from domain.discounts.coupon import COUPON
 from domain.discounts.discount import DISCOUNT
+from domain.entitlements.entitlement import ENTITLEMENT
+from domain.entitlements.triggered_alert import TRIGGERED_ALERT
+from domain.entitlements.usage_alert import USAGE_ALERT
 from domain.identity.api_key import API_KEY
 from domain.identity.session import SESSION
 from domain.identity.team import TEAM
@@ -37,6 +40,9 @@ STREAMS: Final[dict[str, Stream[Any]]] = {
         COUPON,
         DISCOUNT,
         METER,
+        USAGE_ALERT,
+        TRIGGERED_ALERT,
+        ENTITLEMENT,
         TAX_SETTINGS,
         SUBSCRIPTION,
         PLAN_MIGRATION,

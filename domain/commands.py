@@ -17,6 +17,7 @@ from domain.customers import commands as customers
 from domain.customers.customer import time_of
 from domain.discounts import commands as coupons
 from domain.discounts import consequences as of_discounts
+from domain.entitlements import commands as entitlements
 from domain.identity import commands as tenants
 from domain.identity import team_commands as teams
 from domain.identity import user_commands as users
@@ -182,6 +183,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         coupons,
         discounts,
         metering,
+        entitlements,
         subscriptions,
         subscriptions_changing,
         migrations,

@@ -259,6 +259,9 @@ class ProcessorSettings(Part):
     work_failures_max: int = setting(10, "runs", "Failed runs in a row after which due work is held.", ge=1)
     work_backoff_ms: int = setting(250, "ms", "First pause before due work is run again; doubles.", ge=1)
     work_backoff_max_ms: int = setting(30_000, "ms", "Longest such pause.", ge=1)
+    usage_look_interval_ms: int = setting(
+        500, "ms", "Pause between looks whether what was counted reaches a threshold.", ge=1
+    )
     authentication_timeout_s: float = setting(
         86_400, "s", "How long a payment waits for its customer to authenticate before it is given up.", gt=0
     )

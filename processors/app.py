@@ -46,6 +46,8 @@ from processors.runs.tax_requests import TaxRequests
 from processors.runs.test_clocks import TestClocks
 from processors.runs.usage_closings import UsageClosings
 from processors.states import StateReader
+from processors.thresholds import changes
+from processors.thresholds.watch import ThresholdWatch
 from processors.watch import Watch
 from schemas.codec import default_codec
 from usage.closings import Closings
@@ -57,7 +59,7 @@ ROLE = "processors"
 MEASURE_INTERVAL_S = 5.0
 
 
-CONSUMERS: Final[tuple[Consumers, ...]] = (sagas.consumers_of,)
+CONSUMERS: Final[tuple[Consumers, ...]] = (sagas.consumers_of, changes.consumers_of)
 """Whatever wants events: a line each."""
 
 
@@ -149,6 +151,10 @@ class Processors:
             runner = DueWorkRunner(queue, runs, settings.processors)
             clocks.run_with(runner)
 
+            seen = await open_pool(self._dsn, Role.READER, settings.database)
+            stack.push_async_callback(seen.close)
+            thresholds = ThresholdWatch(writer, pool, seen, settings.processors, topic_prefix=kafka.topic_prefix)
+
             cell = kafka.topic_prefix or "tallybook"
             folder = data_dir(settings) / "faust"
             app = faust_app(f"{cell}-processors", self._bootstrap, kafka, settings.processors, folder=folder)
@@ -161,15 +167,15 @@ class Processors:
 
             topics = sorted({topic for each in delivered for topic in each.topics})
             named = tax_service if settings.tax_service.url is not None else None
-            watch = Watch(settings, self._bootstrap, topics, app, runner, journeys, gateways, named)
+            watch = Watch(settings, self._bootstrap, topics, app, runner, journeys, gateways, named, thresholds)
             stack.push_async_callback(watch.close)
             heartbeat = Heartbeat(settings, dsn=self._dsn, role=ROLE, database_role=Role.WRITER, parts=watch.parts)
             await stack.enter_async_context(heartbeat.beating())
             probe = await heartbeat.serve(settings.processors.probe_port)
             stack.push_async_callback(probe.stop)
-            await self._serve(app, runner, pool)
+            await self._serve(app, runner, thresholds, pool)
 
-    async def _serve(self, app: faust.App, runner: DueWorkRunner, pool: Pool) -> None:
+    async def _serve(self, app: faust.App, runner: DueWorkRunner, thresholds: ThresholdWatch, pool: Pool) -> None:
         stop_s = self._settings.general.stop_timeout_s
         grown = asyncio.Event()
         listener = Listener(pool, grown)
@@ -177,13 +183,15 @@ class Processors:
         log.info("processors_run")
         running = asyncio.create_task(runner.run(listener, grown))
         measuring = asyncio.create_task(_measure(runner))
+        watching = asyncio.create_task(thresholds.run())
         stopping = asyncio.create_task(self._stop.wait())
         faust_ended = asyncio.ensure_future(app.wait_until_stopped())
-        ended, _ = await asyncio.wait({running, stopping, faust_ended}, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait({running, watching, stopping, faust_ended}, return_when=asyncio.FIRST_COMPLETED)
         if stopping not in ended:
             error = running.exception() if running in ended else app.crash_reason
             end_process("a_part_ended", error=repr(error))
         measuring.cancel()
+        watching.cancel()
         runner.stop()
         try:
             await asyncio.wait_for(app.stop(), timeout=stop_s)

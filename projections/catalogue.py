@@ -9,6 +9,7 @@ from projections.models import (
     credit_notes,
     customers,
     discounts,
+    entitlements,
     invoices,
     journal_entries,
     ledger_entries,
@@ -31,6 +32,8 @@ from projections.models import (
     tax_rates,
     tax_registrations,
     test_clocks,
+    triggered_alerts,
+    usage_alerts,
 )
 from projections.read_model import Projection, ReadModel
 
@@ -42,6 +45,9 @@ READ_MODELS: Final[tuple[ReadModel[Any], ...]] = (
     coupons.TABLE,
     discounts.TABLE,
     meters.TABLE,
+    usage_alerts.TABLE,
+    triggered_alerts.TABLE,
+    entitlements.TABLE,
     tax_rates.TABLE,
     tax_registrations.TABLE,
     subscriptions.TABLE,

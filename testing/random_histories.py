@@ -116,6 +116,7 @@ from domain.tax.settings import (
     EndTaxRegistration,
 )
 from testing.histories import MONTH, START, USD, WITH_METADATA, History
+from testing.random_alerts import alerted
 from testing.random_drafts import changes_of_draft, drafted, sharing, waiting_for_tax
 from testing.random_imports import imported
 from testing.random_meters import metered
@@ -194,6 +195,7 @@ def _random_commands(history: History, tenant: str, known: dict[str, list[str]])
             yield from _random_taxes(known, usd.amount)
             yield from _random_coupons(known, new, usd.amount)
             yield from metered(known, new, history.now, usd.amount)
+            yield from alerted(known, new, customer_id, history.now, usd.amount)
             latest = tuple(known.get("subscription", ())[-6:])
             yield from migrated(history, tenant, new("mig_"), some("plan"), latest, usd.amount)
             if draw.random() < 0.05:

@@ -31,6 +31,8 @@ MAX_AMOUNT: Final = 999_999_999_999
 MAX_UNIT_AMOUNT: Final = Decimal(99_999_999_999)
 MAX_QUANTITY: Final = Decimal(1_000_000)
 MAX_PERCENT: Final = Decimal(100)
+MAX_PERCENT_OF_LIMIT: Final = Decimal(10_000)
+MAX_USAGE: Final = Decimal(MAX_AMOUNT)
 MAX_DECIMALS: Final = 12
 MAX_METADATA_KEY_CHARS: Final = 40
 MAX_METADATA_VALUE_CHARS: Final = 500
@@ -97,6 +99,8 @@ PriceId: TypeAlias = Annotated[str, _id(identifiers.PRICE)]
 CouponId: TypeAlias = Annotated[str, _id(identifiers.COUPON)]
 DiscountId: TypeAlias = Annotated[str, _id(identifiers.DISCOUNT)]
 MeterId: TypeAlias = Annotated[str, _id(identifiers.METER)]
+UsageAlertId: TypeAlias = Annotated[str, _id(identifiers.USAGE_ALERT)]
+TriggeredAlertId: TypeAlias = Annotated[str, _id(identifiers.TRIGGERED_ALERT)]
 SubscriptionId: TypeAlias = Annotated[str, _id(identifiers.SUBSCRIPTION)]
 PlanMigrationId: TypeAlias = Annotated[str, _id(identifiers.PLAN_MIGRATION)]
 InvoiceId: TypeAlias = Annotated[str, _id(identifiers.INVOICE)]
@@ -241,6 +245,13 @@ Quantity: TypeAlias = Annotated[
 ]
 UnitAmount: TypeAlias = Annotated[
     Decimal, PlainValidator(_decimal(Decimal(0), MAX_UNIT_AMOUNT)), _decimal_schema(MAX_UNIT_AMOUNT)
+]
+
+UsageQuantity: TypeAlias = Annotated[
+    Decimal, PlainValidator(_decimal(Decimal(0), MAX_USAGE)), _decimal_schema(MAX_USAGE)
+]
+PercentOfLimit: TypeAlias = Annotated[
+    Decimal, PlainValidator(_decimal(Decimal(0), MAX_PERCENT_OF_LIMIT)), _decimal_schema(MAX_PERCENT_OF_LIMIT)
 ]
 
 Percent: TypeAlias = Annotated[Decimal, PlainValidator(_decimal(Decimal(0), MAX_PERCENT)), _decimal_schema(MAX_PERCENT)]

@@ -38,7 +38,7 @@ from domain.metering.usage_window import WindowLength, days_window, month_window
 from domain.subscriptions.state import Subscription
 from projections.billing_settings import billing_settings
 from projections.current import current
-from projections.models import meters, subscriptions
+from projections.models import meters, subscriptions, triggered_alerts
 from projections.read_model import Projection
 from projections.reading import Reader
 from usage.figures import Figure
@@ -288,4 +288,9 @@ async def _shown(
     freshness, counted_until = call.parts.freshness, None
     if freshness is not None:
         counted_until = freshness.counted_until(scene.partition, await reached(connection, scene.partition))
-    return meter_usage_resource(meter, whole, figure, bill, time_zone=scene.time_zone, counted_until=counted_until)
+    told = await triggered_alerts.triggered_in(
+        connection, scene.tenant_id, scene.customer_id, meter.meter_id, whole.start, whole.end
+    )
+    return meter_usage_resource(
+        meter, whole, figure, bill, time_zone=scene.time_zone, counted_until=counted_until, triggered=told
+    )

@@ -1,5 +1,6 @@
 """A customer's usage as it is answered: figures of a meter, by window and group, and what they are billed at."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Final, Literal
@@ -7,6 +8,7 @@ from typing import Final, Literal
 from typing_extensions import TypedDict
 
 from api.http.fields import MoneyResource, eur, money, plain_decimal
+from domain.entitlements.triggered_alert import TriggeredAlert
 from domain.invoicing.usage_line import told_quantity
 from domain.metering.aggregation import Aggregation, Window
 from domain.metering.meter import Meter
@@ -29,11 +31,22 @@ class UsageBill(TypedDict):
     amount: MoneyResource | None
 
 
+class UsageAlertReached(TypedDict):
+    """A threshold of an alert that was reached, in the meter's unit, and what was used by then."""
+
+    usage_alert: str
+    triggered_alert: str
+    threshold: str
+    used: str
+    triggered_at: datetime
+
+
 class MeterUsageResource(TypedDict):
     """A meter's figure of a time, of so many events less their voids. Quantities are in the meter's unit.
 
     Whatever was accepted before `counted_until` is counted; null: that is not known now. `bill` is null where no
-    subscription bills the meter at this time.
+    subscription bills the meter at this time. `alerts` tells what was reached of usage alerts in periods that share a
+    part of this time, the latest period first.
     """
 
     object: Literal["meter_usage"]
@@ -49,6 +62,7 @@ class MeterUsageResource(TypedDict):
     events: int
     counted_until: datetime | None
     bill: UsageBill | None
+    alerts: list[UsageAlertReached]
 
 
 class UsageWindowResource(TypedDict):
@@ -103,6 +117,15 @@ EXAMPLE: Final[dict[str, object]] = {
         "events": 348,
         "amount": eur(2756),
     },
+    "alerts": [
+        {
+            "usage_alert": "alrt_01m7ywe9z7e398x54gfbrtqnk7",
+            "triggered_alert": "trig_01m7ywe9z7e398x54gfbrtqnk7",
+            "threshold": "100",
+            "used": "100.5",
+            "triggered_at": "2026-01-20T12:00:00Z",
+        }
+    ],
 }
 _WINDOW: Final = {"start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z", "quantity": "120.5", "events": 348}
 DETAIL_EXAMPLE: Final[dict[str, object]] = EXAMPLE | {
@@ -120,6 +143,7 @@ def meter_usage_resource(
     *,
     time_zone: str,
     counted_until: datetime | None,
+    triggered: Sequence[TriggeredAlert],
 ) -> MeterUsageResource:
     """A meter's figure of a time."""
     return {
@@ -136,6 +160,17 @@ def meter_usage_resource(
         "events": figure.events,
         "counted_until": counted_until,
         "bill": None if bill is None else _bill(bill),
+        "alerts": [
+            {
+                "usage_alert": each.usage_alert_id,
+                "triggered_alert": each.trigger_id,
+                "threshold": plain_decimal(reached.threshold),
+                "used": plain_decimal(reached.used),
+                "triggered_at": reached.triggered_at,
+            }
+            for each in triggered
+            for reached in each.reached
+        ],
     }
 
 

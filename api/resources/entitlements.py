@@ -3,22 +3,35 @@
 import re
 from datetime import datetime
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.customer_time import customer_now
-from api.http.fields import plain_decimal
+from api.http.fields import NoBody, plain_decimal
 from api.http.listing import NoParameters
-from api.http.operations import Operations
+from api.http.operations import Intention, Operations
 from api.resources.customers import CUSTOMERS
 from api.resources.plans import FEATURE_PATTERN
 from domain.catalog.feature import FeatureNotFound, LimitKind
-from domain.customers.customer import Customer, CustomerNotFound
+from domain.customers.customer import Customer, CustomerIsDeleted, CustomerNotFound
+from domain.entitlements.entitlement import (
+    ENTITLEMENT,
+    Entitlement,
+    EntitlementNotMetered,
+    EntitlementNotResettable,
+    ResetEntitlement,
+    entitlement_id_of,
+    since_of,
+    used_since,
+)
 from domain.identity.permissions import Permission
 from domain.invoicing.usage_line import told_quantity
 from domain.metering.aggregation import Window
+from domain.metering.meter import METER
+from projections.current import current
+from projections.models import entitlements, meters
 from projections.models import subscriptions as read
 from usage.live import Metered
 from usage.used import used_in
@@ -39,6 +52,9 @@ class EntitlementResource(TypedDict):
     What is not granted has the limit 0. With a `meter`, `used` of the limit is what that has counted of the customer in
     the period, and `remaining` what is left of it, null where there is no limit; once nothing is left, a `hard` limit
     grants no more, and a `soft` one does. Without a meter nothing is counted, and these are null.
+
+    Where the counter was reset in the period, `used` is counted since `reset_at`. `limit_reached_at` is when the log
+    told that this limit is reached.
     """
 
     object: Literal["entitlement"]
@@ -53,25 +69,49 @@ class EntitlementResource(TypedDict):
     remaining: str | None
     period_start: datetime | None
     period_end: datetime | None
+    reset_at: datetime | None
+    limit_reached_at: datetime | None
+
+
+EXAMPLE: Final[dict[str, object]] = {
+    "object": "entitlement",
+    "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
+    "feature": "api_calls",
+    "granted": True,
+    "limit": 10_000,
+    "subscriptions": 1,
+    "meter": "mtr_01m7ywe9z7e398x54gfbrtqnk7",
+    "limit_kind": "hard",
+    "used": "9200",
+    "remaining": "800",
+    "period_start": "2026-01-01T00:00:00Z",
+    "period_end": "2026-02-01T00:00:00Z",
+    "reset_at": None,
+    "limit_reached_at": None,
+}
+
+
+class _Looked(NamedTuple):
+    """A customer's entitlement as it is found, with what its meter has counted of the whole period by now."""
+
+    customer: Customer
+    found: read.Entitled
+    metered: "_Metered | None"
+
+
+class _Metered(NamedTuple):
+    """What a meter has counted in a period, and what the log says of the feature."""
+
+    meter_id: str
+    period: Window
+    used: Fraction
+    entitlement: Entitlement | None
 
 
 @ENTITLEMENTS.query(
     f"{CUSTOMERS.path_of_one}/entitlements/{{feature}}",
     answers=EntitlementResource,
-    example={
-        "object": "entitlement",
-        "customer": "cus_01m7ywe9z7e398x54gfbrtqnk7",
-        "feature": "api_calls",
-        "granted": True,
-        "limit": 10_000,
-        "subscriptions": 1,
-        "meter": "mtr_01m7ywe9z7e398x54gfbrtqnk7",
-        "limit_kind": "hard",
-        "used": "9200",
-        "remaining": "800",
-        "period_start": "2026-01-01T00:00:00Z",
-        "period_end": "2026-02-01T00:00:00Z",
-    },
+    example=EXAMPLE,
     parameters=NoParameters,
     refusals=(CustomerNotFound, FeatureNotFound),
     reads=(read.TABLE.projection,),
@@ -83,15 +123,79 @@ async def get_entitlement(call: Call, _asked: NoParameters) -> EntitlementResour
     limits of several add up, and one without a limit makes it endless. A feature that no subscription has is not
     granted. What a meter counts is as new as its figures, usually within a second.
     """
+    looked = await _look(call)
+    return _told(call.path["feature"], looked, None if looked.metered is None else looked.metered.entitlement)
+
+
+@ENTITLEMENTS.command(
+    "POST",
+    f"{CUSTOMERS.path_of_one}/entitlements/{{feature}}/reset",
+    body=NoBody,
+    answers=EntitlementResource,
+    example=EXAMPLE | {"used": "0", "remaining": "10000", "reset_at": "2026-01-20T12:00:00Z"},
+    refusals=(
+        CustomerNotFound,
+        CustomerIsDeleted,
+        FeatureNotFound,
+        EntitlementNotMetered,
+        EntitlementNotResettable,
+    ),
+    needs=Permission.USAGE_WRITE,
+)
+async def reset_entitlement(call: Call, _body: NoBody) -> Intention:
+    """Begin a metered feature's counter anew within the running period.
+
+    What is counted by now no longer counts towards the limit, and the limit and the alerts of the feature are told of
+    again once they are reached anew. What is billed stays as it is.
+    """
+    feature, looked = call.path["feature"], await _look(call)
+    metered = looked.metered
+    if metered is None:
+        raise EntitlementNotMetered(feature=feature)
+    async with call.parts.reader.of(call.tenant_id) as connection:  # a customer does not see the meters themselves
+        meter = await current(connection, meters.TABLE, METER, call.tenant_id, metered.meter_id)
+    assert meter is not None, "a feature's meter exists"
+    customer_id = looked.customer.customer_id
+    command = ResetEntitlement(
+        customer_id=customer_id,
+        feature=feature,
+        meter_id=metered.meter_id,
+        aggregation=meter.state.aggregation,
+        period_start=metered.period.start,
+        period_end=metered.period.end,
+        used=metered.used,
+    )
+    entitlement_id = entitlement_id_of(customer_id, feature)
+    return Intention(
+        command=command, render=lambda streams: _told(feature, looked, streams.get(ENTITLEMENT, entitlement_id))
+    )
+
+
+async def _look(call: Call) -> _Looked:
     wanted, feature = CUSTOMERS.id_of(call), call.path["feature"]
     if not _KEY.fullmatch(feature):
         raise FeatureNotFound
     async with call.reading() as connection:
         customer: Customer = (await CUSTOMERS.row(call, connection, wanted)).state
         found = await read.entitled(connection, call.tenant_id, wanted, feature)
+    if found.meter_id is None:
+        return _Looked(customer, found, None)
+    assert found.start is not None, "what runs began"
+    assert found.end is not None, "what runs has a period, or a trial"
+    now, period = await customer_now(call, customer), Window(start=found.start, end=found.end)
+    async with call.reading() as connection:
+        figure = await used_in(connection, Metered(call.tenant_id, wanted, found.meter_id), period, held_until=now)
+        entitlement_id = entitlement_id_of(wanted, feature)
+        row = await current(connection, entitlements.TABLE, ENTITLEMENT, call.tenant_id, entitlement_id)
+    known = None if row is None else row.state
+    return _Looked(customer, found, _Metered(found.meter_id, period, Fraction(figure.quantity), known))
+
+
+def _told(feature: str, looked: _Looked, entitlement: Entitlement | None) -> EntitlementResource:
+    found, metered = looked.found, looked.metered
     told: EntitlementResource = {
         "object": "entitlement",
-        "customer": wanted,
+        "customer": looked.customer.customer_id,
         "feature": feature,
         "granted": found.subscriptions > 0 and found.limit != 0,
         "limit": found.limit,
@@ -102,27 +206,22 @@ async def get_entitlement(call: Call, _asked: NoParameters) -> EntitlementResour
         "remaining": None,
         "period_start": found.start,
         "period_end": found.end,
+        "reset_at": None,
+        "limit_reached_at": None,
     }
-    return told if found.meter_id is None else await _measured(call, customer, found, told)
-
-
-async def _measured(
-    call: Call, customer: Customer, found: read.Entitled, told: EntitlementResource
-) -> EntitlementResource:
-    """The same with what its meter has counted."""
-    assert found.meter_id is not None, "a meter counts it"
-    assert found.start is not None, "what runs began"
-    assert found.end is not None, "what runs has a period, or a trial"
-    now = await customer_now(call, customer)
-    metered = Metered(call.tenant_id, customer.customer_id, found.meter_id)
-    async with call.reading() as connection:
-        figure = await used_in(connection, metered, Window(start=found.start, end=found.end), held_until=now)
-    used = Fraction(figure.quantity)
+    if metered is None:
+        return told
+    start = metered.period.start
+    used = used_since(entitlement, metered.meter_id, start, metered.used)
+    since = since_of(entitlement, metered.meter_id, start)
     left = None if found.limit is None else max(found.limit - used, Fraction(0))
+    if entitlement is not None and found.limit is not None:
+        told["limit_reached_at"] = entitlement.reached_at(metered.meter_id, since, found.limit)
     return {
         **told,
         "granted": told["granted"] and (left != 0 or not found.is_hard),
         "limit_kind": LimitKind.HARD if found.is_hard else LimitKind.SOFT,
         "used": plain_decimal(told_quantity(used)),
         "remaining": None if left is None else plain_decimal(told_quantity(left)),
+        "reset_at": None if since == start else since,
     }

@@ -152,6 +152,13 @@ PROMISED = """
     MeterVersionNotAhead         meter_version_not_ahead        invalid    effective_from
     MeterKeepsGroups             meter_keeps_groups             invalid    group_by
     TooManyMeterVersions         too_many_meter_versions        conflict   -
+    UsageAlertNotFound           usage_alert_not_found          not_found  usage_alert
+    UsageAlertAlreadyExists      usage_alert_already_exists     conflict   -
+    UsageAlertIsArchived         usage_alert_archived           conflict   -
+    InvalidUsageAlert            invalid_usage_alert            invalid    thresholds
+    TriggeredAlertNotFound       triggered_alert_not_found      not_found  triggered_alert
+    EntitlementNotMetered        entitlement_not_metered        conflict   feature
+    EntitlementNotResettable     entitlement_not_resettable     conflict   feature
     TooManyMetadataKeys          too_many_metadata_keys         invalid    metadata
     InvalidDunningSchedule       invalid_dunning_schedule       invalid    -
     CreditExceedsLine            credit_exceeds_line            conflict   amount

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 import httpx2
@@ -10,6 +11,7 @@ import pytest
 from api.app import RESOURCES
 from api.http.operations import Operation
 from api.http.resource import Resource
+from domain.entitlements.triggered_alert import Counted, TriggerAlert
 from domain.identity.permissions import Permission, Role
 from domain.identity.team import AddMember
 from infra.event_store.port import Request
@@ -66,9 +68,11 @@ OF_ANOTHER = {
     "leave_team",
     "change_approval_limits",
     "change_billing_settings",
+    "reset_entitlement",
 }
 """Whoever asked does not decide: test_api_approvals.py. No key is a member (test_api_users.py), or changes limits
-(test_api_approval_limits.py). Settings have no id (test_api_invoice_pdf.py).
+(test_api_approval_limits.py). Settings have no id (test_api_invoice_pdf.py), nor have entitlements
+(test_api_usage_alerts.py).
 """
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 
@@ -83,6 +87,29 @@ async def _put_right(story: Story, one_off: Mapping[str, object], other_id: str)
     await story.do("apply_balance", invoice_id=other_id)
     left = {"amount": {"amount": due * 8, "currency": "EUR"}}
     await story.do("reverse_payment", left, invoice_id=mistaken["id"])
+
+
+async def _alerted(story: Story, meter_id: str, customer_id: str) -> None:
+    """An alert that is triggered, and one that is over."""
+    much = {"name": "Much", "meter": meter_id, "thresholds": [{"quantity": 10}, {"quantity": "20.5"}]}
+    alert = await story.do("create_usage_alert", {**much, "customer": customer_id, "every": 5, **ORDER})
+    await story.do("update_usage_alert", {"name": "More", "every": None, **MOVED}, usage_alert_id=alert["id"])
+    percent = {"name": "Nearly", "feature": "calls", "thresholds": [{"percent": 80}]}
+    over = await story.do("create_usage_alert", percent)
+    await story.do("archive_usage_alert", usage_alert_id=over["id"])
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    counted = Counted(
+        customer_id=customer_id,
+        meter_id=meter_id,
+        feature=None,
+        period_start=since,
+        period_end=since + timedelta(days=31),
+        since=since,
+        limit=None,
+        used=Fraction(15),
+    )
+    triggered = TriggerAlert(usage_alert_id=alert["id"], counted=counted)
+    await story.api.parts.writer.submit(request(triggered, tenant_id=story.client.tenant_id))
 
 
 async def _credit(story: Story, invoice_id: str) -> None:
@@ -180,6 +207,7 @@ async def tell(story: Story) -> None:
     users = {"code": "users", "name": "Users", "aggregation": "unique", "unique_property": "user"}
     unused = await story.do("create_meter", users)
     await story.do("archive_meter", meter_id=unused["id"])
+    await _alerted(story, meter["id"], ada["id"])
     saves = await story.do("create_customer", {"name": "Saves", "currency": "EUR"})
     discount = await story.do("create_discount", {"coupon": coupon["id"], "customer": saves["id"], **ORDER})
     await story.do("update_discount", MOVED, discount_id=discount["id"])

@@ -72,6 +72,11 @@ async def _meter(client: Client) -> Mapping[str, object]:
     return await client.made("/v1/meters", {"code": "calls", "name": "Calls", "aggregation": "count"} | KEPT)
 
 
+async def _usage_alert(client: Client) -> Mapping[str, object]:
+    watched = {"name": "Much", "meter": (await _meter(client))["id"], "thresholds": [{"quantity": 10}], "every": 5}
+    return await client.made("/v1/usage/alerts", watched | KEPT)
+
+
 async def _subscription(client: Client) -> Mapping[str, object]:
     price, customer = await _price(client), await _customer(client)
     order = {"customer": customer["id"], "plan": price["plan"], "items": [{"price": price["id"]}]}
@@ -165,6 +170,10 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     "/v1/coupons/{coupon_id}": Sample(_coupon, OTHER),
     "/v1/discounts/{discount_id}": Sample(_discount, OTHER),
     "/v1/meters/{meter_id}": Sample(_meter, {"name": "API calls"} | OTHER),
+    "/v1/usage/alerts/{usage_alert_id}": Sample(
+        _usage_alert,
+        {"name": "More", "thresholds": [{"quantity": "20.5", "percent": None}], "every": None} | OTHER,
+    ),
     "/v1/subscriptions/{subscription_id}": Sample(_subscription, OTHER),
     "/v1/credit-notes/{credit_note_id}": Sample(_credit_note, OTHER),
     "/v1/invoices/{invoice_id}": Sample(_invoice, {"memo": "Thank you", "days_until_due": 7} | OTHER),

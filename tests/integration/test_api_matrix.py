@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any
 
 import httpx2
@@ -19,6 +20,7 @@ from api.http.dry_runs import NAME
 from api.http.operations import Operation
 from api.http.principal import PrincipalKind, principal_of
 from cli.api_keys import EVERYTHING, create_key
+from domain.entitlements.triggered_alert import Counted, TriggerAlert, trigger_id_of
 from domain.identity.permissions import HOLDERS, Holder, Permission, Role, Scope, Thing, allows, permissions_of
 from domain.identity.team import AddMember
 from domain.identity.tenant import PLATFORM, EnterTenant
@@ -134,6 +136,9 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
     }  # fmt: skip
     wanted = {"refund": {"payment": payment["id"], "amount": {"amount": 6, "currency": "EUR"}}}
     made["apr_"] = str((await client.made("/v1/approvals", wanted))["id"])
+    watched = {"name": "Much", "meter": catalogue["mtr_"], "customer": customer, "thresholds": [{"quantity": 1}]}
+    made["alrt_"] = str((await client.made("/v1/usage/alerts", watched))["id"])
+    made["trig_"] = await _triggered(client, made["alrt_"], customer, catalogue["mtr_"])
     coupon = await client.made("/v1/coupons", {"name": "Ten", "percent_off": 10, "duration": "forever"})
     given = await client.made("/v1/discounts", {"coupon": coupon["id"], "customer": customer})
     made |= {"coup_": str(coupon["id"]), "disc_": str(given["id"])}
@@ -147,6 +152,23 @@ async def _things(client: Client, catalogue: Mapping[str, str]) -> Things:
     made["key_"] = str(key["id"])
     events = (await client.get(f"/v1/events?stream={payment['id']}&type=payment.captured")).json()["data"]
     return Things(tenant_id=client.tenant_id, ids={**made, **catalogue, "evt_": events[0]["id"]})
+
+
+async def _triggered(client: Client, alert_id: str, customer_id: str, meter_id: str) -> str:
+    """The id of what a customer reached of an alert."""
+    counted = Counted(
+        customer_id=customer_id,
+        meter_id=meter_id,
+        feature=None,
+        period_start=None,
+        period_end=None,
+        since=None,
+        limit=None,
+        used=Fraction(1),
+    )
+    triggered = TriggerAlert(usage_alert_id=alert_id, counted=counted)
+    assert (await client.parts.writer.submit(request(triggered, tenant_id=client.tenant_id))).refusal_code is None
+    return trigger_id_of(alert_id, counted)
 
 
 async def _catalogue(client: Client) -> dict[str, str]:

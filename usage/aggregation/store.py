@@ -11,6 +11,7 @@ from typing import Final
 from infra.database import Connection
 from usage.aggregation.fold import Closed, ClosingKey, Folded, PartitionState
 from usage.aggregation.meters import Adoption, Meters, version_from
+from usage.partials import LAST_BUCKET
 from usage.partials import Connection as AnyConnection
 
 BLOCKS_AT_ONCE: Final = 200
@@ -55,6 +56,7 @@ _ADOPTION: Final = """
 INSERT INTO usage.adopted_meters (partition, tenant_id, meter_id, version, from_offset, rule)
 VALUES ($1, $2, $3, $4, $5, $6)
 """
+_TOUCHED: Final = "INSERT INTO usage.touched (series, first_buckets) VALUES ($1, $2)"
 
 
 class Overtaken(Exception):
@@ -188,8 +190,19 @@ async def write(
             for rule in (each.version.as_json(),)
         ],
     )
+    touched = [first for _, folded in polled if (first := first_buckets(folded))]
+    await _many(connection, _TOUCHED, [(list(first), list(first.values())) for first in touched])
     await _merge(connection, "poll_sums", _MERGE_SUMS, [row for each in polled for row in sum_rows(*each)])
     await _merge(connection, "poll_tallies", _MERGE_TALLIES, [row for each in polled for row in tally_rows(*each)])
+
+
+def first_buckets(folded: Folded) -> dict[bytes, int]:
+    """The series in which something was counted, each with the first bucket of it: for whoever watches thresholds."""
+    found: dict[bytes, int] = {}
+    for series, bucket in folded.sums:
+        if bucket < found.get(series, LAST_BUCKET):
+            found[series] = bucket
+    return found
 
 
 def sum_rows(state: PartitionState, folded: Folded) -> list[tuple[object, ...]]:

@@ -68,6 +68,8 @@ BEGIN
         ('usage.tallies',           'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE, DELETE'),
         ('usage.conflicts',         'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, DELETE'),
         ('usage.closings',          'SELECT, INSERT',                  '',       '',                       'SELECT', '', 'SELECT'),
+        ('usage.touched',           'SELECT, UPDATE, DELETE',          '',       '',                       '',       '', 'INSERT'),
+        ('usage.looks',             'SELECT, INSERT, UPDATE, DELETE',  '',       '',                       '',       '', ''),
         ('usage.meter_events',      '',                                '',       '',                       '',       '', 'EXECUTE'),
         ('log.append',              'EXECUTE',                         '',       '',                       '',       '', ''),
         ('log.is_own_stream',       '',                                '',       '',                       'EXECUTE','', ''),

@@ -1,0 +1,1 @@
+"""Thresholds of usage: whose figures are looked at, and what the log is told of."""

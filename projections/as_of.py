@@ -1,0 +1,31 @@
+"""Subscriptions as they were at an instant of their own time: folded from the log, which is seldom asked for."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from domain.subscriptions.state import Subscription
+from domain.subscriptions.subscription import SUBSCRIPTION
+from projections.reading import Reader
+from schemas.codec import decode_event
+
+_EVENTS: Final = """
+SELECT effective_at, payload FROM log.events WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3
+ORDER BY stream_version
+"""
+
+
+async def subscriptions_before(
+    connection: Reader, tenant_id: str, subscription_ids: Sequence[str], at: datetime
+) -> list[Subscription]:
+    """As they were right before `at`; those that did not exist are left out."""
+    found: list[Subscription] = []
+    for subscription_id in subscription_ids:
+        state: Subscription | None = None
+        for row in await connection.fetch(_EVENTS, tenant_id, SUBSCRIPTION.name, subscription_id):
+            if row["effective_at"] >= at:
+                break
+            state = SUBSCRIPTION.evolve(state, decode_event(row["payload"]))
+        if state is not None:
+            found.append(state)
+    return found
