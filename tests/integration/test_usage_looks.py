@@ -17,7 +17,7 @@ ADA, BOB = Look("acme", "cus_ada", "mtr_1", 5, 1), Look("acme", "cus_bob", "mtr_
 
 @pytest.fixture
 async def writer(database: FreshDatabase) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(database.dsn, server_settings={"role": Role.WRITER})
+    connection = await asyncpg.connect(database.dsn, server_settings={"role": Role.WRITER.value})
     owner = await asyncpg.connect(database.dsn)
     for series, (customer_id, meter_id) in SERIES.items():
         statement = "INSERT INTO usage.series VALUES ($1, 'acme', $2, $3, 1, ARRAY[$4], 0)"
@@ -29,7 +29,7 @@ async def writer(database: FreshDatabase) -> AsyncIterator[Connection]:
 
 async def touch(database: FreshDatabase, **buckets: int) -> None:
     """As an aggregator notes a poll."""
-    connection = await asyncpg.connect(database.dsn, server_settings={"role": Role.METERING})
+    connection = await asyncpg.connect(database.dsn, server_settings={"role": Role.METERING.value})
     names = [name.replace("_", "/").encode() for name in buckets]
     statement = "INSERT INTO usage.touched (series, first_buckets) VALUES ($1, $2)"
     await connection.execute(statement, names, list(buckets.values()))
