@@ -15,6 +15,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from testing.skew import skew_clock
+
 _forks: Final = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["testing.all_loaded"])
 
@@ -108,6 +110,7 @@ def _run(environment: Mapping[str, str], arguments: Sequence[str], streams: Stre
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["tallybook", *arguments]
+    skew_clock()
     from cli.main import main
 
     try:

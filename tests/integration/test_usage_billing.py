@@ -5,25 +5,19 @@ import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from domain.catalog.plan import CreatePlan, PlanTerms
-from domain.catalog.price import BillingTiming, CreatePrice
-from domain.catalog.product import CreateProduct
+from domain.catalog.price import CreatePrice
 from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.finalization import VoidInvoice
-from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.identifiers import INVOICE, derived_id
 from domain.kernel.money import Money
-from domain.metering.aggregation import Aggregation
-from domain.metering.meter import CreateMeter, MeterTerms
-from domain.pricing.models import Flat, PerUnit
+from domain.pricing.models import Flat
 from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.change_commands import ChangeSubscription
 from domain.subscriptions.commands import CreateSubscription
@@ -35,10 +29,10 @@ from processors.invariants.findings import Invariant
 from testing.processors_cell import EUR, Cell, open_cell, until
 from testing.requests import TENANT
 from testing.services import KafkaServer
+from tests.integration.usage_scene import PARTITIONS, metered_plan
 from usage.topic import COMPRESSION
 from usage.wire import WireEvent, encode, headers_of, partition_of_customer, topic_of
 
-PARTITIONS = 3
 AT_REST = (Invariant.BOOKS, Invariant.LOG, Invariant.DOCUMENTS, Invariant.READ_MODELS, Invariant.USAGE)
 STARTED = (datetime.now(UTC) - timedelta(days=40)).replace(hour=0, minute=0, second=0, microsecond=0)
 
@@ -118,20 +112,11 @@ async def usage(
         await cell.start("projections")
         await cell.start("metering")
         await cell.start("processors", instances=2)
-        meter_id, product_id, plan_id, price_id = new_id("mtr_"), new_id("prod_"), new_id("plan_"), new_id("price_")
-        terms = MeterTerms(value_property="gigabytes")
-        made = CreateMeter(meter_id=meter_id, code="traffic", name="Traffic", aggregation=Aggregation.SUM, terms=terms)
-        await cell.do(made)
-        await cell.do(CreateProduct(product_id=product_id, name="Network"))
-        monthly = PlanTerms(name="Network", interval=Interval(IntervalUnit.MONTH))
-        await cell.do(CreatePlan(plan_id=plan_id, product_id=product_id, terms=monthly))
-        price = PerUnit(currency=EUR, unit_amount=Decimal(25))
-        arrears = BillingTiming.IN_ARREARS
-        await cell.do(CreatePrice(price_id=price_id, plan_id=plan_id, price=price, timing=arrears, meter_id=meter_id))
+        plan = await metered_plan(cell, unit_amount=25)
         producer = AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap, compression_type=COMPRESSION)
         await producer.start()
         try:
-            yield Usage(cell, producer, meter_id, plan_id, price_id)
+            yield Usage(cell, producer, *plan)
         finally:
             await producer.stop()
 

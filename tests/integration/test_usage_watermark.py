@@ -1,66 +1,59 @@
-"""The watermark: whatever is acknowledged before a period is closed is in it, what comes later is the next one's, and
-each event is billed once; with aggregators whose clocks differ and that stand still, and partitions that lag.
+"""The watermark: whatever is acknowledged before a period is billed is in its invoice, what comes later is the next
+one's, and each event is billed once; with aggregators whose clocks differ and that stand still, and partitions that
+lag.
 """
 
 import asyncio
 import random
-import signal
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-import asyncpg
 import pytest
+from aiokafka import AIOKafkaProducer
 
-from domain.metering.usage_value import units
-from infra.database import Role
-from testing.services import FreshDatabase, KafkaServer
-from testing.usage import EPOCH, TENANTS, Sent
-from tests.integration.usage_scene import PARTITIONS, Scene, open_scene
+from domain.customers.test_clock import AdvanceTestClock, CreateTestClock
+from domain.invoicing.collection import CollectionMethod
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.state import Invoice
+from domain.kernel.tenant_mode import TenantMode
+from domain.metering.usage_value import NANOS
+from domain.subscriptions.commands import CreateSubscription
+from domain.subscriptions.selling import RequestedItem
+from host.embedded.databases import PostgresServer
+from infra.ids import new_id
+from infra.settings import UsageSettings
+from processors.invariants.findings import Invariant
+from schemas.codec import decode_event
+from testing.processors_cell import START, Cell, open_cell, until
+from testing.requests import TENANT
+from testing.services import KafkaServer
+from testing.skew import SKEW_VARIABLE
+from testing.usage import EPOCH
+from tests.integration.usage_scene import PARTITIONS, MeteredPlan, metered_plan, recounted
 from tests.lengths import LENGTH
-from usage.closings import Closed, Closings, Wanted
-from usage.ends import KafkaEnds
+from usage.invoiced import SEPARATOR
+from usage.topic import COMPRESSION
 from usage.wire import EVENT, WireEvent, encode, headers_of, partition_of_customer, topic_of
 
-TENANT = TENANTS[0]
-START = datetime(2026, 5, 28, tzinfo=UTC)
-PERIOD = timedelta(hours=1)
-PERIODS = 12
-CUSTOMERS = [f"cus_{nth}" for nth in range(5)]
-SKEWS_S = (0, 7_200, -90_000)
+PERIODS: Final = 12
+CUSTOMERS: Final = 5
+SKEWS_S: Final = (0, 7_200, -90_000)
 """How far the clocks of the aggregators are from ours."""
+PAUSED_EVERY: Final = 3
+"""In one of so many periods an aggregator stands still, for longer than its session: others take its partitions on."""
+PILE_RECORDS, PILE_EVENTS = 60, 20
+"""What a partition has to count before its period can be closed: a commit a record."""
+METERING: Final = {"TALLYBOOK_METERING_POLL_MAX_RECORDS": "7", "TALLYBOOK_METERING_POLL_MAX_BYTES": "2000"}
+AT_REST: Final = (Invariant.BOOKS, Invariant.LOG, Invariant.DOCUMENTS, Invariant.USAGE)
 
-
-class Appended(NamedTuple):
-    """An event where the broker has it."""
-
-    offset: int
-    event: WireEvent
-
-
-@dataclass
-class Customer:
-    """What was acknowledged of a customer, and how its periods were closed."""
-
-    customer_id: str
-    acknowledged: list[Appended] = field(default_factory=list)
-    closed: list[Closed] = field(default_factory=list)
-
-    @property
-    def partition(self) -> int:
-        return partition_of_customer(TENANT, self.customer_id, PARTITIONS)
-
-    def counted(self) -> list["Counted"]:
-        """Each event once, where it stands first."""
-        found: dict[str, Counted] = {}
-        for each in sorted(self.acknowledged):
-            number = (_time(each.event) - START) // PERIOD + 1
-            found.setdefault(each.event.id, Counted(each.offset, number, units(each.event.value or 0)))
-        return list(found.values())
+_CLOSINGS: Final = "SELECT reference FROM usage.closings WHERE customer_id = $1 ORDER BY seq"
+_EVENTS: Final = "SELECT payload FROM log.events WHERE stream_id = $1 ORDER BY stream_version"
 
 
 class Counted(NamedTuple):
@@ -68,146 +61,204 @@ class Counted(NamedTuple):
 
     offset: int
     period: int
-    units: Decimal
+    units: int
 
 
-def _time(event: WireEvent) -> datetime:
-    return EPOCH + timedelta(microseconds=event.timestamp_us)
+@dataclass
+class Customer:
+    """What was acknowledged of a customer; `before`: up to where, when the end of each period was asked for."""
+
+    customer_id: str
+    acknowledged: dict[str, Counted] = field(default_factory=dict)
+    before: list[int] = field(default_factory=list)
+
+    @property
+    def partition(self) -> int:
+        return partition_of_customer(TENANT, self.customer_id, PARTITIONS)
+
+    def takes(self, offset: int, event: WireEvent) -> None:
+        """Keep it where it stands first."""
+        at = EPOCH + timedelta(microseconds=event.timestamp_us)
+        period = (at.year - START.year) * 12 + at.month
+        counted = Counted(offset, period, (event.value or 0) // NANOS)
+        self.acknowledged[event.id] = min(counted, self.acknowledged.get(event.id, counted))
+
+    def of(self, period: int, since: int, until: int) -> list[Counted]:
+        """The events of a period from an offset on, and below another."""
+        return [each for each in self.acknowledged.values() if each.period == period and since <= each.offset < until]
 
 
-def _decimal(quantity: Decimal | Fraction) -> Decimal:
-    assert isinstance(quantity, Decimal), "a sum of decimals is one"
-    return quantity
-
-
-def _total(events: Iterable[Counted]) -> tuple[Decimal, int]:
+def _total(events: Iterable[Counted]) -> tuple[int, int]:
     found = list(events)
-    return sum((each.units for each in found), Decimal(0)), len(found)
+    return sum(each.units for each in found), len(found)
 
 
-class Sender:
-    """Sends events of one customer for the period that runs, those before and the one after it, until told to stop."""
+def _begins(period: int) -> datetime:
+    years, months = divmod(period - 1, 12)
+    return START.replace(year=START.year + years, month=months + 1)
 
-    def __init__(self, scene: Scene, customer: Customer, chance: random.Random) -> None:
-        self._scene, self._customer, self._chance = scene, customer, chance
-        self._made = 0
-        self.running = 1
-        self.is_over = False
 
-    async def run(self) -> None:
-        while not self.is_over:
-            batch = tuple(self._event() for _ in range(self._chance.randint(1, 4)))
-            for _ in range(self._chance.choice((1, 1, 2))):  # some are sent again
-                await self.send(batch)
-            await asyncio.sleep(self._chance.random() / 20)
+def _microseconds(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
 
-    async def send(self, events: tuple[WireEvent, ...]) -> None:
-        """Append a record, and keep where it stands once the broker says so."""
-        appended = await self._scene.producer.send_and_wait(
-            topic_of(self._scene.settings.kafka.topic_prefix),
-            encode(events),
-            partition=self._customer.partition,
-            headers=headers_of(TENANT),
-        )
-        self._scene.sent.append(Sent(TENANT, self._customer.partition, events))
-        self._customer.acknowledged += [Appended(appended.offset, each) for each in events]
 
-    def _event(self) -> WireEvent:
-        self._made += 1
-        latest = START + (self.running + 1) * PERIOD
-        at = max(START, latest - PERIOD * 4 * self._chance.random())
-        value = self._chance.randrange(10**12)
-        microseconds = (at - EPOCH) // timedelta(microseconds=1)
-        return WireEvent(f"e{self._made}", EVENT, self._customer.customer_id, "sum", microseconds, value, {})
+@dataclass
+class Year:
+    """Customers on one clock, each with a subscription that bills a meter, and a producer of its events."""
+
+    cell: Cell
+    plan: MeteredPlan
+    producer: AIOKafkaProducer
+    clock_id: str
+    customers: Sequence[Customer]
+    running: int = 1
+    is_over: bool = False
+
+    async def advance(self) -> None:
+        """The running period ends, and every customer is billed for it."""
+        for each in self.customers:
+            each.before.append(max((one.offset for one in each.acknowledged.values()), default=-1))
+        await self.cell.do(AdvanceTestClock(clock_id=self.clock_id, to=_begins(self.running + 1)))
+
+        async def is_billed() -> bool:
+            billed = await self.cell.count("invoice.finalized") >= self.running * CUSTOMERS
+            return billed and await self.cell.count("test_clock.advanced") == self.running
+
+        await until(is_billed, f"the invoices of period {self.running}")
+        self.running += 1
+
+    async def use(self, customer: Customer, chance: random.Random) -> None:
+        """Events for the period that runs, those before and the one after it, some sent again, until told to stop."""
+        for nth in count():
+            if self.is_over:
+                return
+            batch = tuple(self._event(customer, f"e{nth}-{each}", chance) for each in range(chance.randint(1, 4)))
+            for _ in range(chance.choice((1, 1, 2))):
+                offset = await self._send(customer.partition, batch)
+                for event in batch:
+                    customer.takes(offset, event)
+            await asyncio.sleep(chance.random() / 20)
+
+    def _event(self, customer: Customer, event_id: str, chance: random.Random) -> WireEvent:
+        first, end = _begins(max(1, self.running - 2)), _begins(min(self.running, PERIODS) + 2)
+        at = first + (end - first) * chance.random()
+        value = chance.randrange(1, 1_000) * NANOS
+        return WireEvent(event_id, EVENT, customer.customer_id, self.plan.meter_id, _microseconds(at), value, {})
+
+    async def pile(self, partition: int) -> None:
+        """Events of somebody who is not billed, so that a partition lags behind the others."""
+        named = (f"cus_{nth}" for nth in count())
+        somebody = next(each for each in named if partition_of_customer(TENANT, each, PARTITIONS) == partition)
+        at = _microseconds(_begins(self.running))
+        for nth in range(PILE_RECORDS):
+            ids = (f"pile {self.running}/{nth}/{each}" for each in range(PILE_EVENTS))
+            batch = tuple(WireEvent(each, EVENT, somebody, self.plan.meter_id, at, NANOS, {}) for each in ids)
+            await self._send(partition, batch)
+
+    async def _send(self, partition: int, events: Sequence[WireEvent]) -> int:
+        """Where the record stands, once the broker has it."""
+        topic = topic_of(self.cell.settings.kafka.topic_prefix)
+        headers = headers_of(TENANT)
+        appended = await self.producer.send_and_wait(topic, encode(events), partition=partition, headers=headers)
+        return int(appended.offset)
+
+    async def lines(self, customer: Customer) -> list[list[InvoiceLine]]:
+        """The lines of each invoice that closed a period of a customer, in their order."""
+        found = []
+        for (reference,) in await self.cell.pool.fetch(_CLOSINGS, customer.customer_id):
+            invoice: Invoice | None = None
+            for row in await self.cell.pool.fetch(_EVENTS, reference.partition(SEPARATOR)[0]):
+                invoice = INVOICE.evolve(invoice, decode_event(row[0]))
+            assert invoice is not None, "a closing is an invoice's"
+            found.append(list(invoice.lines))
+        return found
 
 
 @pytest.fixture
-async def scene(
-    database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path
-) -> AsyncIterator[Scene]:
-    async with open_scene(database.dsn, kafka_server.bootstrap, topic_prefix, tmp_path) as opened:
-        yield opened
+async def year(
+    postgres_server: PostgresServer, template_database: str, kafka_server: KafkaServer, services_folder: Path
+) -> AsyncIterator[Year]:
+    facts = METERING | {"TALLYBOOK_USAGE_PARTITIONS": str(PARTITIONS)}
+    async with open_cell(postgres_server, template_database, kafka_server, services_folder, **facts) as cell:
+        for skew_s in SKEWS_S:
+            await cell.supervisor.start("metering", environment={**cell.environment, SKEW_VARIABLE: str(skew_s)})
+        await cell.start("relay", "processors")  # those with wrong clocks say so, and never are ready
 
+        async def are_taken() -> bool:
+            return bool(await cell.pool.fetchval("SELECT count(*) = $1 FROM usage.checkpoints", PARTITIONS))
 
-@pytest.fixture
-async def closings(scene: Scene) -> AsyncIterator[Closings]:
-    pool = await asyncpg.create_pool(scene.dsn, min_size=1, max_size=6, server_settings={"role": Role.WRITER.value})
-    ends = KafkaEnds(scene.settings, bootstrap=scene.bootstrap)
-    yield Closings(pool, ends, partitions=PARTITIONS)
-    await ends.close()
-    await pool.close()
-
-
-async def close(closings: Closings, customer: Customer, number: int) -> None:
-    """Close a period: nothing that was acknowledged by now is left out."""
-    wanted = Wanted(
-        tenant_id=TENANT,
-        customer_id=customer.customer_id,
-        meter_id="mtr_sum",
-        since=START + (number - 1) * PERIOD,
-        until=START + number * PERIOD,
-        reference=f"{customer.customer_id}/{number}",
-    )
-    acknowledged = max((each.offset for each in customer.acknowledged), default=-1)
-    async with asyncio.timeout(60):
-        while not isinstance(closed := await closings.close(wanted), Closed):
-            await asyncio.sleep(0.02)
-    assert closed.covers > acknowledged
-    customer.closed.append(closed)
+        await until(are_taken, "every partition to be taken")
+        plan, clock_id = await metered_plan(cell, unit_amount=1), new_id("clock_")
+        await cell.do(CreateTestClock(clock_id=clock_id, name="a year", frozen_at=START, mode=TenantMode.TEST))
+        customers = [Customer(await cell.customer(token=None, clock_id=clock_id)) for _ in range(CUSTOMERS)]
+        for each in customers:
+            await cell.do(
+                CreateSubscription(
+                    subscription_id=new_id("sub_"),
+                    customer_id=each.customer_id,
+                    plan_id=plan.plan_id,
+                    items=(RequestedItem(price_id=plan.price_id),),
+                    collection=CollectionMethod.SEND_INVOICE,
+                )
+            )
+        async with AIOKafkaProducer(
+            bootstrap_servers=kafka_server.bootstrap, acks="all", compression_type=COMPRESSION
+        ) as producer:
+            yield Year(cell, plan, producer, clock_id, customers)
 
 
 @pytest.mark.parametrize("seed", range(LENGTH.scaled(1)))
-async def test_every_event_is_billed_once_over_twelve_periods(scene: Scene, closings: Closings, seed: int) -> None:
-    chance = random.Random(seed)
-    customers = [Customer(name) for name in CUSTOMERS]
-    senders = [Sender(scene, each, random.Random(f"{seed}:{each.customer_id}")) for each in customers]
-    for skew_s in SKEWS_S:
-        await scene.start(skew_s=skew_s)
-    sending = [asyncio.create_task(each.run()) for each in senders]
-    for number in range(1, PERIODS + 1):
-        for each in senders:
-            each.running = number
-        await asyncio.sleep(chance.random() / 5)
-        paused = chance.choice(scene.running) if number % 4 == 0 else None
-        if paused is not None:  # for longer than its session: others take its partitions on
-            paused.send_signal(signal.SIGSTOP)
-        await asyncio.gather(*(close(closings, each, number) for each in customers))
-        if paused is not None:
-            paused.send_signal(signal.SIGCONT)
-    for each in senders:
-        each.is_over = True
-    await asyncio.gather(*sending)
-    await scene.caught_up()
-    await asyncio.gather(*(close(closings, each, PERIODS + 1) for each in customers))
-    for customer in customers:
-        prove(customer)
-    assert [each for one in await scene.recounted() for each in one.differences] == []
+async def test_every_event_is_billed_once_over_twelve_periods(year: Year, seed: int) -> None:
+    chance, cell = random.Random(seed), year.cell
+    aggregators = [each.name for each in cell.supervisor.roles if each.role == "metering"]
+    async with asyncio.TaskGroup() as using:
+        for each in year.customers:
+            using.create_task(year.use(each, random.Random(f"{seed}:{each.customer_id}")))
+        for number in range(1, PERIODS + 1):
+            await asyncio.sleep(chance.random() / 5)
+            await year.pile(chance.randrange(PARTITIONS))
+            paused = chance.choice(aggregators) if number % PAUSED_EVERY == 0 else None
+            if paused is not None:
+                cell.supervisor.pause(paused)
+            await year.advance()
+            if paused is not None:
+                cell.supervisor.resume(paused)
+        year.is_over = True
+    await year.advance()
+    for customer in year.customers:
+        prove(customer, await year.lines(customer))
+    settings = replace(cell.settings, usage=UsageSettings(partitions=PARTITIONS))
+    assert [each for one in await recounted(settings) for each in one.differences] == []
+    await cell.prove(*AT_REST)
 
 
-def prove(customer: Customer) -> None:
-    """Each closing against the offsets at which events stand."""
-    events = customer.counted()
-
-    def period(number: int, covers: int) -> list[Counted]:
-        return [each for each in events if each.offset < covers and each.period == number]
-
-    billed: dict[str, tuple[Decimal | Fraction, int]] = {}
-    before = late_windows = 0
-    for number, closed in enumerate(customer.closed, start=1):
-        assert (closed.quantity, closed.events) == _total(period(number, closed.covers))
-        billed[f"{customer.customer_id}/{number}"] = closed.quantity, closed.events
-        late = {
-            f"{customer.customer_id}/{earlier}": _total(period(earlier, closed.covers))
-            for earlier in range(1, number)
-            if any(each.offset >= before for each in period(earlier, closed.covers))
+def prove(customer: Customer, invoices: Sequence[Sequence[InvoiceLine]]) -> None:
+    """Each invoice against the offsets at which events stand: what it covers, and what came late since the last one."""
+    assert len(invoices) == PERIODS + 1
+    covered = late_lines = 0
+    billed: dict[int, int] = {}
+    for number, lines in enumerate(invoices, start=1):
+        (own,) = (line for line in lines if line.usage is not None and line.usage.late is None)
+        assert own.usage is not None
+        assert own.usage.snapshot is not None
+        assert own.period_start == _begins(number)
+        covers = own.usage.snapshot.covers
+        assert covers > customer.before[number - 1], "what was acknowledged before is in it"
+        units, events = _total(customer.of(number, 0, covers))
+        assert (own.usage.snapshot.quantity, own.usage.snapshot.events) == (Fraction(units), events)
+        assert own.amount.amount == own.usage.snapshot.quantity
+        late = {line.period_start: line.amount.amount for line in lines if line is not own}
+        assert late == {
+            _begins(period): _total(came_late)[0]
+            for period in range(1, number)
+            if (came_late := customer.of(period, covered, covers))
         }
-        assert {each.reference: (each.quantity, each.events) for each in closed.late} == late
-        billed |= late
-        late_windows += len(late)
-        before = closed.covers
-    assert late_windows
-    covered = [each for each in events if each.offset < before and each.period <= PERIODS + 1]
-    assert (
-        sum((_decimal(quantity) for quantity, _ in billed.values()), Decimal(0)),
-        sum(n for _, n in billed.values()),
-    ) == _total(covered)
+        late_lines += len(late)
+        for line in lines:
+            assert line.period_start is not None
+            period = (line.period_start.year - START.year) * 12 + line.period_start.month
+            billed[period] = billed.get(period, 0) + line.amount.amount
+        covered = covers
+    assert late_lines
+    assert billed == {period: _total(customer.of(period, 0, covered))[0] for period in range(1, PERIODS + 2)}
+    assert max(each.offset for each in customer.acknowledged.values()) < covered, "everything is billed"

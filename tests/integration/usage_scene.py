@@ -7,18 +7,26 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
 
-from domain.metering.aggregation import PartialAggregate
+from domain.catalog.plan import CreatePlan, PlanTerms
+from domain.catalog.price import BillingTiming, CreatePrice
+from domain.catalog.product import CreateProduct
+from domain.kernel.billing_period import Interval, IntervalUnit
+from domain.metering.aggregation import Aggregation, PartialAggregate
+from domain.metering.meter import CreateMeter, MeterTerms
+from domain.pricing.models import PerUnit
 from infra.database import Connection
+from infra.ids import new_id
 from infra.settings import DatabaseSettings, KafkaSettings, Settings, UsageSettings
 from testing.api_client import Api, running_api
-from testing.processors_cell import until
+from testing.processors_cell import EUR, Cell, until
 from testing.services import FreshDatabase, KafkaServer
 from testing.usage import Sent
 from usage.partials import FIRST_BUCKET, LAST_BUCKET, Buckets, MeteredSeries, partials, series_of_customer
@@ -27,7 +35,6 @@ from usage.topic import COMPRESSION, ensure_usage_topic
 from usage.wire import encode, headers_of, topic_of
 
 PARTITIONS: Final = 3
-SKEW_VARIABLE: Final = "CLOCK_SKEW_S"
 
 
 @dataclass
@@ -46,8 +53,8 @@ class Scene:
         assert self.settings.kafka.bootstrap is not None
         return self.settings.kafka.bootstrap
 
-    async def start(self, aggregators: int = 1, *, skew_s: int = 0) -> None:
-        """Start further aggregators, whose clocks are so far ahead."""
+    async def start(self, aggregators: int = 1) -> None:
+        """Start further aggregators."""
         environment = {
             **os.environ,
             "TALLYBOOK_DATABASE_URL": self.dsn,
@@ -58,7 +65,6 @@ class Scene:
             "TALLYBOOK_METERING_POLL_MAX_RECORDS": "7",
             "TALLYBOOK_METERING_POLL_MAX_BYTES": "4000",
             "TALLYBOOK_METERING_RESTART_BACKOFF_MS": "50",
-            SKEW_VARIABLE: str(skew_s),
         }
         for _ in range(aggregators):
             with (self.folder / f"metering-{len(self.running)}.log").open("wb") as log:
@@ -123,13 +129,45 @@ class Scene:
 
     async def recounted(self) -> list[Recounted]:
         """Every partition's recount."""
-        found = []
-        async with connected(self.dsn) as connection:
-            for partition in range(PARTITIONS):
-                one = await recount(self.settings, connection, bootstrap=self.bootstrap, partition=partition)
-                if one is not None:
-                    found.append(one)
-        return found
+        return await recounted(self.settings)
+
+
+async def recounted(settings: Settings) -> list[Recounted]:
+    """The recount of every partition of the servers that are named."""
+    assert settings.database.url is not None
+    assert settings.kafka.bootstrap is not None
+    async with connected(settings.database.url.get_secret_value()) as connection:
+        found = [
+            await recount(settings, connection, bootstrap=settings.kafka.bootstrap, partition=partition)
+            for partition in range(settings.usage.partitions)
+        ]
+    return [each for each in found if each is not None]
+
+
+class MeteredPlan(NamedTuple):
+    """A monthly plan with a price of what a meter sums."""
+
+    meter_id: str
+    plan_id: str
+    price_id: str
+
+
+async def metered_plan(cell: Cell, *, unit_amount: int) -> MeteredPlan:
+    """Make one, of gigabytes at so many cents each."""
+    made = MeteredPlan(new_id("mtr_"), new_id("plan_"), new_id("price_"))
+    product_id, terms = new_id("prod_"), MeterTerms(value_property="gigabytes")
+    await cell.do(
+        CreateMeter(meter_id=made.meter_id, code="traffic", name="Traffic", aggregation=Aggregation.SUM, terms=terms)
+    )
+    await cell.do(CreateProduct(product_id=product_id, name="Network"))
+    monthly = PlanTerms(name="Network", interval=Interval(IntervalUnit.MONTH))
+    await cell.do(CreatePlan(plan_id=made.plan_id, product_id=product_id, terms=monthly))
+    price = PerUnit(currency=EUR, unit_amount=Decimal(unit_amount))
+    arrears = BillingTiming.IN_ARREARS
+    await cell.do(
+        CreatePrice(price_id=made.price_id, plan_id=made.plan_id, price=price, timing=arrears, meter_id=made.meter_id)
+    )
+    return made
 
 
 @contextlib.asynccontextmanager
