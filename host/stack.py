@@ -12,7 +12,7 @@ from host.embedded.process import claim_port
 from host.embedded.servers import Servers
 from host.registry import MIGRATE, load
 from host.roster import roles_folder
-from host.supervisor import Supervisor, end_leftovers
+from host.supervisor import Launch, Supervisor, end_leftovers, launch_process
 from infra.settings import Settings, data_dir
 
 _ANY_RATE: Final = "1000000000"
@@ -55,12 +55,13 @@ async def running_stack(
     *,
     environment: Mapping[str, str] | None = None,
     tell: Callable[[str], None] = lambda _text: None,
+    launch: Launch = launch_process,
 ) -> AsyncIterator[Stack]:
     """Start the servers that are not configured, migrate, and enter a supervisor; no role is started yet.
 
     On leaving, also by cancellation, roles and then servers are stopped: exactly those that were started here.
-    `environment` goes to every role; `tell` hears of every restart. Raises EmbeddedServerError and SupervisorError,
-    whose messages say what to do.
+    `environment` goes to every role; `tell` hears of every restart; `launch` (for tests) is how a role becomes a
+    process. Raises EmbeddedServerError and SupervisorError, whose messages say what to do.
     """
     data_dir(settings)
     folder = roles_folder(settings)
@@ -88,6 +89,7 @@ async def running_stack(
             environment=variables,
             stop_timeout_s=settings.general.stop_timeout_s,
             tell=tell,
+            launch=launch,
         ) as supervisor:
             yield Stack(settings=connected, servers=servers, supervisor=supervisor)
     finally:

@@ -196,11 +196,12 @@ class Supervisor:
         return started
 
     async def wait_ready(self, *names: str) -> None:
-        """Wait until these processes (all, if none is named) answer /health/ready with 200.
+        """Wait until these processes (if none is named, all but those that were stopped) answer /health/ready with 200.
 
         Raises SupervisorError, with the end of the log, if one ends for good or takes too long.
         """
-        wanted = [self._roles[name] for name in names] if names else list(self._roles.values())
+        running = [each for each in self._roles.values() if each.state is not RoleState.STOPPED]
+        wanted = [self._roles[name] for name in names] if names else running
         deadline = time.monotonic() + self._settings.ready_timeout_s
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)) as session:
             for process in wanted:

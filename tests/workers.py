@@ -30,6 +30,7 @@ LONG_FILES: Final = (
     "tests/integration/test_cli_answers.py",
     "tests/e2e/test_two_of_each_role.py",
     "tests/faults/test_faults.py",
+    "tests/faults/test_usage_kills.py",
     "tests/integration/test_processors_sagas.py",
     "tests/integration/test_usage_counting.py",
     "tests/integration/test_usage_watermark.py",

@@ -16,11 +16,8 @@ from cli.faults.load import Load
 from cli.faults.schedule import LOAD_S, FaultKind, Round, schedule
 from cli.faults.stage import NotAtRest, Stage, set_stage
 from cli.faults.usage_proof import recount_differences, usage_differences
-from gateway_adapters.registry import gateways_from
-from host.configured import owner_dsn
 from infra.database import Pool
 from infra.settings import Settings
-from processors.invariants.audit import Audited, audit
 from processors.invariants.findings import Checked, Difference, Invariant
 from processors.invariants.unfinished import BY_KAFKA, BY_SWEEPER
 
@@ -30,8 +27,6 @@ ACKNOWLEDGE_LIMIT_S: Final = 120.0
 SWEPT_TO_JUDGE_BY: Final = 20
 """Sagas of one round that only the sweeper drove, which say that Kafka brings none: a few are one outage's. What share
 of them it drives besides is a matter of how fast the machine is."""
-
-BEFORE_REST: Final = tuple(each for each in Invariant if each is not Invariant.SAGAS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,20 +212,7 @@ async def _play(stage: Stage, crowd: Crowd, part: Round) -> Report:
         differences.append(Difference(kind="not carried", subject="sagas", detail=detail))
     crowd.carried, crowd.swept = at_rest.counts[BY_KAFKA], at_rest.counts[BY_SWEEPER]
     rested = time.monotonic()
-    gateways = gateways_from(stage.settings)
-    try:
-        parts = Audited(
-            pool=stage.pool,
-            settings=stage.settings,
-            gateways=gateways,
-            bootstrap=stage.bootstrap,
-            owner_dsn=owner_dsn(stage.settings),
-        )
-        acknowledged = [each for client in crowd.clients for each in client.acknowledged]
-        checks = [check async for check in audit(parts, only=BEFORE_REST, acknowledged=acknowledged)]
-    finally:
-        for gateway in gateways.values():
-            await gateway.close()
+    checks = await stage.audited([each for client in crowd.clients for each in client.acknowledged])
     return Report(
         part=part,
         load_s=loaded - started,

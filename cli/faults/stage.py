@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -17,13 +17,17 @@ from cli.faults.misfortunes import Misfortunes
 from cli.faults.schedule import INSTANCES, SHORT_LEASE_S, Round
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
+from gateway_adapters.registry import gateways_from
 from host.configured import owner_dsn
 from host.stack import NO_LIMITS, Stack, running_stack
+from host.supervisor import Launch, Supervisor, launch_process
 from host.watch import Watch
 from infra.database import CONNECTION_ERRORS, Pool
 from infra.kafka.topics import full_name
 from infra.settings import Settings, SettingsError, gateway_api_key
-from processors.invariants.findings import Checked
+from processors.invariants.audit import Audited, audit
+from processors.invariants.findings import Checked, Invariant
+from processors.invariants.log_integrity import Acknowledged
 from processors.invariants.unfinished import check_unfinished
 from projections.read_model import Projection
 from schemas.codec import default_codec
@@ -33,6 +37,7 @@ TENANTS: Final = ("faults-a", "faults-b", "faults-c")
 HEAL_LIMIT_S: Final = 240.0
 """How long everything may take to come to rest once nothing is broken any more (s); beyond it something is stuck."""
 
+AT_REST: Final = tuple(each for each in Invariant if each is not Invariant.SAGAS)
 POLL_S: Final = 0.1
 USAGE_PARTITIONS: Final = 3
 
@@ -55,6 +60,8 @@ ROLE_SETTINGS: Final[Mapping[str, str]] = {
     "TALLYBOOK_API_TLS_CERTIFICATE_FILE": "",
     "TALLYBOOK_API_TLS_KEY_FILE": "",
     "TALLYBOOK_USAGE_PARTITIONS": str(USAGE_PARTITIONS),
+    # So that what aggregators tidy up is what others count by, look up and recount.
+    "TALLYBOOK_METERING_UPKEEP_INTERVAL_S": "2",
     **NO_LIMITS,
 }
 READY_LIMIT_S: Final = 120.0
@@ -99,12 +106,17 @@ class Stage:
     @property
     def api_urls(self) -> list[str]:
         """The APIs' addresses."""
-        return [role.endpoint.url for role in self._stack.supervisor.roles if role.role == "api"]
+        return [role.endpoint.url for role in self.supervisor.roles if role.role == "api"]
 
     @property
     def usage_urls(self) -> list[str]:
         """The addresses of all that take usage."""
-        return [role.endpoint.url for role in self._stack.supervisor.roles if role.role in ("api", "ingest")]
+        return [role.endpoint.url for role in self.supervisor.roles if role.role in ("api", "ingest")]
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """What runs the roles."""
+        return self._stack.supervisor
 
     @property
     def gateway_url(self) -> str:
@@ -120,14 +132,13 @@ class Stage:
         if default is self._has_default_leases:
             return
         self._has_default_leases = default
-        supervisor = self._stack.supervisor
-        for role in supervisor.roles:
+        for role in self.supervisor.roles:
             for name, value in SHORT_LEASES.items():
                 role.environment.pop(name, None)
                 if not default:
                     role.environment[name] = value
-        await asyncio.gather(*(supervisor.kill(role.name) for role in supervisor.roles))
-        await supervisor.wait_ready()
+        await asyncio.gather(*(self.supervisor.kill(role.name) for role in self.supervisor.roles))
+        await self.supervisor.wait_ready()
 
     async def play(self, part: Round) -> None:
         """Let a round's faults happen, each at its time; returns when the last is over."""
@@ -160,7 +171,7 @@ class Stage:
         """
         await self.misfortunes.set_right()
         await self.switch_gateway({})
-        await self._stack.supervisor.wait_ready()
+        await self.supervisor.wait_ready()
         deadline = time.monotonic() + HEAL_LIMIT_S
         left: list[str] = []
         while time.monotonic() < deadline:
@@ -179,8 +190,24 @@ class Stage:
                     left = [str(difference) for difference in checked.named]
             await asyncio.sleep(POLL_S)
         left = left or [await self._why_not()]
-        logs = self._stack.supervisor.folder / "logs"
+        logs = self.supervisor.folder / "logs"
         raise NotAtRest(f"not at rest within {HEAL_LIMIT_S:.0f} s; left: {'; '.join(left[:5])}. Logs: {logs}")
+
+    async def audited(self, acknowledged: Sequence[Acknowledged]) -> list[Checked]:
+        """Every invariant but I7, which `heal` has checked; `acknowledged` is what clients hold."""
+        gateways = gateways_from(self.settings)
+        parts = Audited(
+            pool=self.pool,
+            settings=self.settings,
+            gateways=gateways,
+            bootstrap=self.bootstrap,
+            owner_dsn=owner_dsn(self.settings),
+        )
+        try:
+            return [check async for check in audit(parts, only=AT_REST, acknowledged=acknowledged)]
+        finally:
+            for gateway in gateways.values():
+                await gateway.close()
 
     async def _is_published_and_folded(self) -> bool:
         prefix = self.settings.kafka.topic_prefix
@@ -216,10 +243,18 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def set_stage(settings: Settings, folder: Path, disk: Disk | None = None) -> AsyncIterator[Stage]:
+async def set_stage(
+    settings: Settings,
+    folder: Path,
+    disk: Disk | None = None,
+    *,
+    instances: Mapping[str, int] = INSTANCES,
+    launch: Launch = launch_process,
+) -> AsyncIterator[Stage]:
     """Start everything, twice where there may be two, in a folder of its own; stop it on leaving.
 
-    `disk` is the disk of that folder, where it has one that can be filled.
+    `disk` is the disk of that folder, where it has one that can be filled; `instances` says how many processes there
+    are of each role, `launch` how they are started.
     """
     if settings.database.url is not None or settings.kafka.bootstrap is not None:
         raise SettingsError(
@@ -238,9 +273,10 @@ async def set_stage(settings: Settings, folder: Path, disk: Disk | None = None) 
         usage=settings.usage.model_copy(update={"partitions": USAGE_PARTITIONS}),
     )
     async with contextlib.AsyncExitStack() as exits:
-        stack = await exits.enter_async_context(running_stack(own, environment={**ROLE_SETTINGS, **SHORT_LEASES}))
-        for role, instances in INSTANCES.items():
-            await stack.supervisor.start(role, instances=instances)
+        environment = {**ROLE_SETTINGS, **SHORT_LEASES}
+        stack = await exits.enter_async_context(running_stack(own, environment=environment, launch=launch))
+        for role, count in instances.items():
+            await stack.supervisor.start(role, instances=count)
         dsn = owner_dsn(stack.settings)
         watching = asyncio.create_task(Watch(stack.servers, stack.supervisor, own.supervisor).run())
         exits.push_async_callback(_stopped, watching)

@@ -1,19 +1,21 @@
 """The load of usage: events that are sent, sent again, taken back and replaced, for customers whose clocks bill them.
 
-What the API has acknowledged is kept, and nothing else: it is the model that `cli.faults.usage_proof` holds counters
-and invoices against.
+There is a meter of every aggregation. What the API has acknowledged is kept, and nothing else: it is the model that
+`cli.faults.usage_proof` holds counters and invoices against.
 """
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from cli.faults.client import USAGE_PATH as PATH
 from cli.faults.client import FaultClient, Told
+from domain.metering.aggregation import Aggregation, PartialAggregate, UsageEvent, aggregate
+from usage.partials import bucket_of
 
 USERS: Final = 2
 """Of each tenant; each is on a clock of its own, which nobody else advances."""
@@ -30,16 +32,28 @@ AHEAD: Final = "timestamp_ahead"
 REFUSED: Final = "usage_events_refused"
 NOT_COUNTED: Final = "usage_event_not_counted"
 
-UNITS, EMPLOYED = "units", "employed"
-_METERS: Final[Mapping[str, Mapping[str, object]]] = {
+UNITS, CALLS, EMPLOYED = "units", "calls", "employed"
+_COUNTED: Final = ("employee 0", "employee 1", "employee 2", "employee 3", "employee 4")
+"""Whose calls the meter of calls counts, each apart."""
+_CALLERS: Final = [{"property": "employee", "values": list(_COUNTED)}]
+_READS: Final[Mapping[str, Mapping[str, object]]] = {
     UNITS: {"aggregation": "sum", "value_property": "units"},
+    CALLS: {"aggregation": "count", "filters": _CALLERS, "group_by": ["employee"]},
     EMPLOYED: {"aggregation": "unique", "unique_property": "employee"},
+    "peak": {"aggregation": "max", "value_property": "units"},
+    "last": {"aggregation": "latest", "value_property": "units"},
+    "level": {"aggregation": "time_weighted_sum", "value_property": "units"},
 }
+"""The meters by their codes."""
 _TIERS: Final = [{"up_to": 3, "unit_amount": "100"}, {"up_to": None, "unit_amount": "70"}]
+_BY_UNIT: Final[Mapping[str, object]] = {"type": "per_unit", "currency": "EUR", "unit_amount": "1"}
 _MODELS: Final[Mapping[str, Mapping[str, object]]] = {
-    UNITS: {"type": "per_unit", "currency": "EUR", "unit_amount": "1"},
     EMPLOYED: {"type": "graduated", "currency": "EUR", "tiers": _TIERS},
 }
+"""How a meter is billed that is not billed by the unit."""
+
+Place = tuple[tuple[str, ...], int]
+"""A group of a meter's, and a quarter hour since 1970."""
 
 
 class Used(NamedTuple):
@@ -50,14 +64,11 @@ class Used(NamedTuple):
     units: int
     employee: str
 
-
-@dataclass(slots=True)
-class Figure:
-    """What a meter's events come to."""
-
-    events: int = 0
-    units: int = 0
-    employees: Counter[str] = field(default_factory=Counter)
+    def of(self, event_id: str) -> UsageEvent:
+        """What its meter takes of it."""
+        reads = _READS[self.meter]
+        value = Decimal(self.units) if "value_property" in reads else Decimal(0)
+        return UsageEvent(event_id=event_id, at=self.at, value=value, key=self.employee * ("unique_property" in reads))
 
 
 @dataclass(slots=True)
@@ -72,22 +83,23 @@ class User:
     used: dict[str, Used] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
 
-    def figure(self, meter: str) -> Figure:
-        """What the meter has to show."""
-        found = Figure()
-        for each in self.used.values():
-            if each.meter == meter:
-                found.events += 1
-                found.units += each.units
-                found.employees[each.employee] += 1
-        return found
+    def counted(self, meter: str) -> dict[Place, PartialAggregate]:
+        """What the meter has to show, of each of its groups in each quarter hour."""
+        found: dict[Place, list[UsageEvent]] = {}
+        for event_id, used in self.used.items():
+            if used.meter == meter and (meter != CALLS or used.employee in _COUNTED):
+                group = (used.employee,) if meter == CALLS else ()
+                found.setdefault((group, bucket_of(used.at)), []).append(used.of(event_id))
+        kind = Aggregation(str(_READS[meter]["aggregation"]))
+        return {place: aggregate(kind, events) for place, events in found.items()}
 
 
 class Usage:
-    """What the users of one tenant do. `meters` are their ids by code."""
+    """What so many users of one tenant do. `meters` are their ids by code."""
 
-    def __init__(self, client: FaultClient) -> None:
+    def __init__(self, client: FaultClient, users: int = USERS) -> None:
         self._client = client
+        self._count = users
         self._made = 0
         self.users: list[User] = []
         self.meters: dict[str, str] = {}
@@ -97,11 +109,11 @@ class Usage:
         product = await self._new("/v1/products", {"name": "Usage"})
         plan = await self._new("/v1/plans", {"product": product, "name": "Metered", "interval": {"unit": "month"}})
         prices = []
-        for code, reads in _METERS.items():
+        for code, reads in _READS.items():
             self.meters[code] = await self._new("/v1/meters", {"code": code, "name": code, **reads})
             price = {"plan": plan, "name": code, "timing": "in_arrears", "meter": self.meters[code]}
-            prices.append(await self._new("/v1/prices", {**price, "model": _MODELS[code]}))
-        for nth in range(USERS):
+            prices.append(await self._new("/v1/prices", {**price, "model": _MODELS.get(code, _BY_UNIT)}))
+        for nth in range(self._count):
             clock = await self._new("/v1/test-clocks", {"name": f"user {nth}", "frozen_time": STARTED.isoformat()})
             person = {"name": f"User {nth}", "currency": "EUR", "address": {"country": "CH"}, "test_clock": clock}
             user = User(await self._new("/v1/customers", person), clock)
@@ -140,7 +152,7 @@ class Usage:
         self._made += 1
         at = max(STARTED, user.now - BACK_MAX * chance.random() ** 2)
         employee = f"employee {chance.randrange(EMPLOYEES)}"
-        return f"u-{self._made}", Used(chance.choice(tuple(_METERS)), at, chance.randrange(100), employee)
+        return f"u-{self._made}", Used(chance.choice(tuple(_READS)), at, chance.randrange(100), employee)
 
     def _taken(self, user: User, batch: list[tuple[str, Used]], told: Told) -> None:
         """Keep what is acknowledged. While a clock is on its way to where it was sent, some is ahead of it."""

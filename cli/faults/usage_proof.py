@@ -1,27 +1,27 @@
 """The proof of usage: counted is what was acknowledged, billed is what was counted, and a recount finds the same."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from cli.faults.usage import UNITS, Figure, Usage, User
+from cli.faults.usage import CALLS, UNITS, Place, Usage, User
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.state import Invoice
+from domain.metering.aggregation import PartialAggregate, merge
 from domain.metering.usage_value import NANOS
 from infra.database import Pool
 from infra.settings import Settings
 from processors.invariants.findings import Difference
 from schemas.codec import Codec, default_codec
 from usage.closings import Closing, closings_of
-from usage.partials import Connection
+from usage.partials import FIRST_BUCKET, LAST_BUCKET, Buckets, Connection, partials, series_of_customer
 from usage.recount import recount
 
+NAMED_MAX: Final = 5
+"""Places of a meter's of which each difference is told."""
 _SUMS: Final = """
 SELECT a.bucket, a.late, a.n, a.total FROM usage.aggregates a JOIN usage.series s USING (series)
 WHERE s.tenant_id = $1 AND s.customer_id = $2 AND s.meter_id = $3
-"""
-_MEMBERS: Final = """
-SELECT t.member, sum(t.times)::bigint FROM usage.tallies t JOIN usage.series s USING (series)
-WHERE s.tenant_id = $1 AND s.customer_id = $2 AND s.meter_id = $3 GROUP BY t.member HAVING sum(t.times) <> 0
 """
 _INVOICES: Final = "SELECT invoice_id FROM read.invoices WHERE tenant_id = $1 AND customer_id = $2"
 _EVENTS: Final = """
@@ -30,10 +30,11 @@ SELECT payload FROM log.events WHERE tenant_id = $1 AND stream_type = $2 AND str
 
 
 class _Row(NamedTuple):
+    """A sum, in the unit of its meter."""
+
     bucket: int
     late: int
-    events: int
-    units: Fraction
+    quantity: Fraction
 
 
 async def usage_differences(pool: Pool, tenant_id: str, usage: Usage) -> list[Difference]:
@@ -43,30 +44,48 @@ async def usage_differences(pool: Pool, tenant_id: str, usage: Usage) -> list[Di
         for user in usage.users:
             for code, meter_id in usage.meters.items():
                 who = f"{tenant_id} {user.customer_id} {code}"
-                rows = [
-                    _Row(row[0], row[1], row[2], Fraction(row[3]) / NANOS)
-                    for row in await connection.fetch(_SUMS, tenant_id, user.customer_id, meter_id)
-                ]
-                members = await connection.fetch(_MEMBERS, tenant_id, user.customer_id, meter_id)
-                found += _counted(who, code, user, rows, {row[0]: row[1] for row in members})
-                if code == UNITS:
+                kept = await _kept(connection, tenant_id, user, meter_id)
+                found += _compared(who, kept, user.counted(code))
+                if code in (UNITS, CALLS):
+                    rows = await _rows(connection, tenant_id, user, code, meter_id)
                     closings = await closings_of(connection, tenant_id, user.customer_id, meter_id)
                     billed = await _billed(connection, default_codec(), tenant_id, user, meter_id)
                     found += _is_billed(who, rows, closings, billed)
     return found
 
 
-def _counted(who: str, code: str, user: User, rows: list[_Row], members: dict[str, int]) -> list[Difference]:
-    """A sum counts units, and the count of different employees those that are named."""
-    wanted = user.figure(code)
-    if code == UNITS:
-        counted = Figure(sum(row.events for row in rows), int(sum(row.units for row in rows)), wanted.employees)
-    else:
-        counted = Figure(sum(row.events for row in rows), wanted.units)
-        counted.employees.update(members)
-    if counted == wanted:
-        return []
-    return [Difference(kind="usage counted", subject=who, detail=f"{wanted} was acknowledged, {counted} is counted")]
+async def _kept(connection: Connection, tenant_id: str, user: User, meter_id: str) -> dict[Place, PartialAggregate]:
+    """What is kept of each group in each quarter hour, without what voids have brought to nothing."""
+    series = await series_of_customer(connection, tenant_id, user.customer_id, [meter_id])
+    groups = {each.series: each.groups for each in series}
+    found = await partials(connection, series, Buckets(FIRST_BUCKET, LAST_BUCKET))
+    return {
+        (groups[name], bucket): merge(partial)
+        for (name, bucket), partial in found.items()
+        if partial.count or partial.total or partial.tallies
+    }
+
+
+def _compared(
+    who: str, kept: Mapping[Place, PartialAggregate], acknowledged: Mapping[Place, PartialAggregate]
+) -> list[Difference]:
+    places = [place for place in kept.keys() | acknowledged.keys() if kept.get(place) != acknowledged.get(place)]
+    return [
+        Difference(
+            kind="usage counted",
+            subject=f"{who} {place}",
+            detail=f"{acknowledged.get(place)} was acknowledged, {kept.get(place)} is kept; {len(places)} such places",
+        )
+        for place in sorted(places)[:NAMED_MAX]
+    ]
+
+
+async def _rows(connection: Connection, tenant_id: str, user: User, code: str, meter_id: str) -> list[_Row]:
+    """The sums of a meter whose figures add up."""
+    rows = await connection.fetch(_SUMS, tenant_id, user.customer_id, meter_id)
+    return [
+        _Row(bucket, late, Fraction(n) if code == CALLS else Fraction(total) / NANOS) for bucket, late, n, total in rows
+    ]
 
 
 async def _billed(connection: Connection, codec: Codec, tenant_id: str, user: User, meter_id: str) -> Fraction:
@@ -91,11 +110,11 @@ def _is_billed(who: str, rows: list[_Row], closings: list[Closing], billed: Frac
     last = closings[-1] if closings else None
     counted = open_ = late = Fraction(0)
     for row in rows:
-        counted += row.units
+        counted += row.quantity
         if last is None or (row.late == 0 and row.bucket >= last.bucket):
-            open_ += row.units
+            open_ += row.quantity
         elif row.late == last.seq:
-            late += row.units
+            late += row.quantity
     if billed + open_ + late == counted:
         return []
     detail = f"{billed} billed, {open_} open and {late} late are not the {counted} that are counted"

@@ -95,6 +95,8 @@ async def test_it_starts_as_many_as_asked_and_stops_them_gracefully(make: Callab
         roster = read_roster(supervisor.folder)
         assert roster is not None
         assert [role.pid for role in roster.roles] == pids
+        assert await supervisor.stop("relay-1")
+        await supervisor.wait_ready()  # for the other one
         assert await supervisor.stop_all()
     assert all(is_dead(pid) for pid in pids)
     assert "hello from relay relays" in started[0].log_file.read_text()

@@ -8,15 +8,12 @@ from typing import cast
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from host.embedded.kafka import EmbeddedKafka
-from host.embedded.postgres import EmbeddedPostgres
 from infra.database import Pool
 from infra.kafka.unreadable import UNPACKED_BYTES_MAX
 from testing.processors_cell import until
 from testing.services import FreshDatabase, KafkaServer
 from testing.usage import Stream, counted_by, tenants_meters
 from tests.attack.foreign_records import write_batch
-from tests.conftest import migrate
 from tests.integration.usage_scene import PARTITIONS, Scene, connected, open_scene
 from tests.lengths import LENGTH
 from usage.lookup import CountedEvents
@@ -118,21 +115,3 @@ async def wait_for(scene: Scene, records: int) -> None:
     """Wait until so many are counted: the kill then comes in the middle of the others."""
     while await scene.counted() < min(records, len(scene.sent)):
         await asyncio.sleep(0.02)
-
-
-async def test_a_broker_and_a_database_that_start_again_cost_nothing(
-    durable_postgres: EmbeddedPostgres, own_kafka: EmbeddedKafka, topic_prefix: str, tmp_path: Path
-) -> None:
-    dsn = durable_postgres.dsn()
-    await migrate(dsn)
-    stream = Stream(21, customers=6, partitions=PARTITIONS)
-    async with open_scene(dsn, own_kafka.bootstrap, topic_prefix, tmp_path) as scene:
-        await scene.start(2)
-        for server in (own_kafka, durable_postgres):
-            before = await scene.counted()
-            await scene.send(stream.records(400))
-            await wait_for(scene, before + 5)
-            await asyncio.to_thread(server.kill)
-            await asyncio.to_thread(server.start)
-        await scene.send(stream.records(100))
-        await prove(scene)
