@@ -14,7 +14,7 @@ from domain.metering.aggregation import Aggregation, PartialAggregate, UsageEven
 from domain.metering.usage_value import NANOS, units
 from usage.aggregation.fold import BUCKET_US
 from usage.aggregation.meters import MeterVersion, measured, version_at
-from usage.wire import EVENT, VOID, WireEvent, partition_of_customer
+from usage.wire import EVENT, INSTEAD, VOID, WireEvent, partition_of_customer
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 START_US: Final = 1_780_000_200_000_000  # a quarter hour's beginning
@@ -88,13 +88,14 @@ class Sent(NamedTuple):
 
 
 class Stream:
-    """Random events, with repeats, conflicts, voids and events that no meter takes."""
+    """Random events, with repeats, conflicts, voids, corrections and events that no meter takes."""
 
     def __init__(self, seed: int, *, customers: int, partitions: int) -> None:
         self._random = random.Random(seed)
         self._customers = [f"cus_{nth}" for nth in range(customers)]
         self._partitions = partitions
         self._sent: list[tuple[str, WireEvent]] = []
+        self._corrections: list[tuple[str, tuple[WireEvent, WireEvent]]] = []
         self._made = 0
 
     def records(self, events: int, *, most: int = 20) -> list[Sent]:
@@ -104,26 +105,43 @@ class Stream:
         while left > 0:
             by_place: dict[tuple[str, int], list[WireEvent]] = {}
             for _ in range(self._random.randint(1, most)):
-                tenant_id, event = self._event()
-                place = tenant_id, partition_of_customer(tenant_id, event.customer, self._partitions)
-                by_place.setdefault(place, []).append(event)
-                left -= 1
-            made += [Sent(*place, tuple(found)) for place, found in by_place.items()]
+                tenant_id, found = self._correction() if self._sent and self._random.random() < 0.05 else self._event()
+                place = tenant_id, partition_of_customer(tenant_id, found[0].customer, self._partitions)
+                by_place.setdefault(place, []).extend(found)
+                left -= len(found)
+            made += [Sent(*place, tuple(events)) for place, events in by_place.items()]
         return made
 
-    def _event(self) -> tuple[str, WireEvent]:
+    def _correction(self) -> tuple[str, tuple[WireEvent, ...]]:
+        """A void and what stands in its place: of one event several times, under one id or several, or sent again."""
+        if self._corrections and self._random.random() < 0.5:
+            tenant_id, (void, instead) = self._random.choice(self._corrections)
+            if self._random.random() < 0.5:
+                return tenant_id, (void, instead)
+        else:
+            tenant_id, event = self._random.choice(self._sent)
+            void = event._replace(kind=VOID)
+        instead = self._fresh()._replace(kind=INSTEAD, customer=void.customer)
+        if self._random.random() < 0.05:
+            return tenant_id, (instead,)
+        self._sent.append((tenant_id, instead._replace(kind=EVENT)))
+        self._corrections.append((tenant_id, (void, instead)))
+        return tenant_id, (void, instead)
+
+    def _event(self) -> tuple[str, tuple[WireEvent, ...]]:
         chance = self._random.random()
         if self._sent and chance < 0.15:  # sent again
-            return self._random.choice(self._sent)
+            tenant_id, event = self._random.choice(self._sent)
+            return tenant_id, (event,)
         if self._sent and chance < 0.19:  # the same id with other content
             tenant_id, event = self._random.choice(self._sent)
-            return tenant_id, event._replace(timestamp_us=event.timestamp_us + 1)
+            return tenant_id, (event._replace(timestamp_us=event.timestamp_us + 1),)
         if self._sent and chance < 0.27:
             tenant_id, event = self._random.choice(self._sent)
-            return tenant_id, event._replace(kind=VOID)
+            return tenant_id, (event._replace(kind=VOID),)
         tenant_id, event = self._random.choice(TENANTS), self._fresh()
         self._sent.append((tenant_id, event))
-        return tenant_id, event
+        return tenant_id, (event,)
 
     def _fresh(self) -> WireEvent:
         self._made += 1
@@ -157,6 +175,8 @@ class Model:
     meters: Sequence[tuple[str, MeterVersion]]
     counted: dict[tuple[str, str, str, str], WireEvent] = field(default_factory=dict)
     """By tenant, customer, kind and id the first event that counted."""
+    replaced_by: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """By tenant, customer and id of what was taken away, the id that stands in its place; empty where none does."""
     conflicts: int = 0
     duplicates: int = 0
     refused: int = 0
@@ -165,10 +185,15 @@ class Model:
 
     def take(self, sent: Sent) -> None:
         """Count a record."""
-        for event in sent.events:
-            self._take(sent.tenant_id, event)
+        for nth, event in enumerate(sent.events):
+            void = sent.events[nth - 1] if nth else event
+            instead = sent.events[nth + 1] if nth + 1 < len(sent.events) else event
+            beside = void if event.kind == INSTEAD else instead
+            is_pair = {event.kind, beside.kind} == {VOID, INSTEAD} and event.customer == beside.customer
+            self._take(sent.tenant_id, event, beside.id if is_pair else "")
 
-    def _take(self, tenant_id: str, event: WireEvent) -> None:
+    def _take(self, tenant_id: str, event: WireEvent, beside: str) -> None:
+        """`beside`: the id of the other one, where a void and an event in its place stand side by side."""
         versions = tuple(
             version
             for owner, version in self.meters
@@ -178,19 +203,31 @@ class Model:
         if not versions or (event.kind == VOID and (original is None or _content(original) != _content(event))):
             self.refused += 1
             return
+        kind = VOID if event.kind == VOID else EVENT
+        key = tenant_id, event.customer, kind, event.id
+        known = self.counted.get(key)
+        placed = self.replaced_by.get((tenant_id, event.customer, beside)) if event.kind == INSTEAD else event.id
+        if known is None and placed is None:
+            self.refused += 1
+            return
         version = version_at(versions, event.timestamp_us, NOW_MS)
         try:
             taken = measured(version, event)
         except Exception:
             self.refused += 1
             return
-        key = tenant_id, event.customer, event.kind, event.id
-        known = self.counted.get(key)
+        if known is None and placed != event.id:
+            self.duplicates += 1
+            self.conflicts += 1
+            return
         if known is not None:
             self.duplicates += 1
-            self.conflicts += _content(known) != _content(event)
+            is_other = event.kind == VOID and self.replaced_by[tenant_id, event.customer, event.id] != beside
+            self.conflicts += is_other or _content(known) != _content(event)
             return
         self.counted[key] = event
+        if event.kind == VOID:
+            self.replaced_by[tenant_id, event.customer, event.id] = beside
         if taken is None:
             return
         usage = UsageEvent(

@@ -47,12 +47,8 @@ class _Wanted(NamedTuple):
 
     def is_(self, event: WireEvent) -> bool:
         """Whether this is it."""
-        return (event.kind, event.customer, event.id, event.checksum) == (
-            EVENT,
-            self.customer_id,
-            self.event_id,
-            self.checksum,
-        )
+        wanted = self.customer_id, self.event_id, self.checksum
+        return event.kind != VOID and (event.customer, event.id, event.checksum) == wanted
 
 
 class CountedEvents:
@@ -105,7 +101,7 @@ class CountedEvents:
                 for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
                     for event in _events(record, wanted.tenant_id):
                         if wanted.is_(event):
-                            return event, record.timestamp
+                            return event._replace(kind=EVENT), record.timestamp
         finally:
             await consumer.stop()
         return None

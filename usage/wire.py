@@ -44,6 +44,7 @@ ORIGINAL_APPENDED: Final = "original-appended-ms"
 
 EVENT: Final = UsageKind.EVENT.value
 VOID: Final = UsageKind.VOID.value
+INSTEAD: Final = UsageKind.INSTEAD.value
 
 TEXT_CHARS_MAX: Final = 255
 """Longest id of an event, of a customer or a meter, or code of a meter."""
@@ -59,7 +60,7 @@ _TEXT: Final = 4
 _DIGITS: Final = re.compile(rb"-?[0-9]{1,%d}" % DIGITS_MAX)
 _LENGTHS: Final[tuple[Any, ...]] = SMALL_LENGTH
 """None of a negative one, which no sum accepts."""
-_KINDS: Final = {EVENT.encode(): EVENT, VOID.encode(): VOID}
+_KINDS: Final = {kind.encode(): kind for kind in (EVENT, VOID, INSTEAD)}
 _CACHED_HEADS: Final = 10_000
 
 
@@ -217,8 +218,8 @@ def _kept(known: dict[str, bytes], text: str, encoded: bytes) -> bytes:
 def _kind_and_customer(kind: str, customer: str) -> bytes:
     head = _heads.get((kind, customer))
     if head is None:
-        if kind not in (EVENT, VOID):
-            raise UnencodableUsage(f"an event's kind is {EVENT} or {VOID}, not {kind}")
+        if kind not in (EVENT, VOID, INSTEAD):
+            raise UnencodableUsage(f"an event's kind is {EVENT}, {VOID} or {INSTEAD}, not {kind}")
         if len(_heads) >= _CACHED_HEADS:
             _heads.clear()
         head = _heads[kind, customer] = _text(kind) + _text(customer)

@@ -9,10 +9,13 @@ from enum import StrEnum
 
 
 class UsageKind(StrEnum):
-    """Whether an event counts, or takes one away that counted."""
+    """Whether an event counts, takes one away that counted, or counts in the place of the one that the void right
+    before it in its record takes away: only if no other void has.
+    """
 
     EVENT = "event"
     VOID = "void"
+    INSTEAD = "instead"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

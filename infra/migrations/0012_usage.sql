@@ -77,7 +77,7 @@ CREATE TABLE usage.tallies (
 COMMENT ON COLUMN usage.tallies.value IS 'a whole number of 10^-9';
 COMMENT ON COLUMN usage.tallies.times IS 'events less voids; what has come to 0 counts no more';
 
--- The same id with other content: the first one counts, and this shows the others.
+-- The same id with other content, or one place for two corrections: the first one counts, and this shows the others.
 CREATE TABLE usage.conflicts (
     partition integer NOT NULL,
     record_offset bigint NOT NULL,

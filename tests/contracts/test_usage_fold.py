@@ -19,7 +19,7 @@ from usage.aggregation.fold import BUCKET_US, Closed, PartitionState, RefusedUsa
 from usage.aggregation.meters import Adoption, version_from
 from usage.aggregation.store import PARTS, sum_rows, tally_rows
 from usage.partials import bucket_of
-from usage.wire import EVENT, ORIGINAL_APPENDED, VOID, MalformedUsage, WireEvent, encode, headers_of
+from usage.wire import EVENT, INSTEAD, ORIGINAL_APPENDED, VOID, MalformedUsage, WireEvent, encode, headers_of
 
 APPENDED_MS: Final = START_US // 1000 + 3_600_000
 
@@ -198,6 +198,69 @@ def test_a_void_that_says_another_day_than_its_events_is_refused() -> None:
     headers = headers_of("acme", APPENDED_MS + DAY_MS)
     refused = fold(state, read([dataclasses.replace(record_of(1, void), headers=headers)]), 2)
     assert "another day" in str(refused.refused[0][1])
+
+
+def total_of(*folds: Any) -> int:
+    """Of a meter that sums, in whole units."""
+    return int(sum(sum(total for _, total in folded.sums.values()) for folded in folds) // NANOS)
+
+
+def correction(nth: int, value: int, *, of: int = 1) -> tuple[WireEvent, WireEvent]:
+    return event(of, kind=VOID), event(nth, kind=INSTEAD, value=value * NANOS)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_of_two_corrections_of_one_event_the_first_alone_counts(cut: bool) -> None:
+    """In one poll or in two; each may come again, and the one that lost is shown."""
+    state = state_of()
+    first, other = correction(2, 10), correction(3, 100)
+    if cut:
+        folds = [folded_of(state, *events) for events in ((event(1),), first, other, first, other)]
+    else:
+        folds = [folded_of(state, event(1), *first, *other, *first, *other)]
+    assert total_of(*folds) == 10
+    assert sum(each.counted for each in folds) == 3
+    conflicts = [(each.kind, each.event_id) for folded in folds for each in folded.conflicts]
+    assert conflicts == [(VOID, "e1"), (INSTEAD, "e3")] * 2
+    assert not any(each.refused for each in folds)
+    assert total_of(folded_of(state, event(3, value=100 * NANOS))) == 100, "by itself it is an event like any other"
+
+
+def test_what_comes_behind_a_void_that_stands_alone_does_not_count() -> None:
+    state = state_of()
+    folds = [folded_of(state, event(1)), folded_of(state, event(1, kind=VOID)), folded_of(state, *correction(2, 10))]
+    assert total_of(*folds) == 0
+    assert [(each.kind, each.event_id) for each in folds[-1].conflicts] == [(VOID, "e1"), (INSTEAD, "e2")]
+
+
+def test_what_stands_in_for_an_event_is_itself_corrected_and_sent_again() -> None:
+    state = state_of()
+    void, instead = correction(2, 10)
+    again = (instead._replace(kind=VOID), event(3, kind=INSTEAD, value=5 * NANOS))
+    folds = [folded_of(state, event(1), void, instead), folded_of(state, *again), folded_of(state, void, instead)]
+    assert total_of(*folds) == 5
+    assert (folds[-1].duplicates, folds[-1].conflicts) == (2, [])
+
+
+def test_what_stands_in_for_nothing_is_refused_until_its_void_counts() -> None:
+    state = state_of()
+    void, instead = correction(2, 10)
+    stranger = event(1, kind=VOID, customer="cus_2")
+    for events in ((instead,), (event(5), instead), (stranger, instead), (void, instead)):
+        refused = folded_of(state, *events)
+        assert "no void that was counted" in str(refused.refused[0][1])
+    assert total_of(folded_of(state, event(1), void, instead)) == 10
+
+
+def test_what_its_meter_refused_counts_once_it_can() -> None:
+    """The void of its record counted then, and is known to be its own."""
+    state = state_of()
+    void, instead = event(1, kind=VOID), event(2, kind=INSTEAD, meter="later", value=10 * NANOS)
+    folds = [folded_of(state, event(1)), folded_of(state, void, instead)]
+    assert len(folds[-1].refused) == 1
+    state.adopt([Adoption("acme", meter(Aggregation.SUM, meter_id="mtr_later", code="later"), 2)])
+    folds.append(folded_of(state, void, instead))
+    assert total_of(*folds) == 10
 
 
 def test_a_refused_event_may_come_again_once_its_meter_is_known() -> None:

@@ -22,6 +22,7 @@ from schemas.golden import FOLDER
 from usage.wire import (
     EVENT,
     EVENTS_MAX,
+    INSTEAD,
     ORIGINAL_APPENDED,
     PROPERTIES_MAX,
     VOID,
@@ -50,7 +51,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 wire_events = st.builds(
     WireEvent,
     id=ids,
-    kind=st.sampled_from([EVENT, VOID]),
+    kind=st.sampled_from([EVENT, VOID, INSTEAD]),
     customer=ids,
     meter=ids,
     timestamp_us=st.integers(-(10**15), 253_402_300_799_999_999),

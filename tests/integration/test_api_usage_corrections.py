@@ -1,5 +1,6 @@
 """Usage that was sent by mistake is found, taken away and replaced, and the figures are as if it had been right."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -125,6 +126,28 @@ async def test_a_value_beyond_64_bits_is_counted_shown_and_taken_away(scene: Sce
     await scene.total_is(Decimal("10000000000.876543211"))
     answer = await scene.send(scene.event("too large", "1e21"))
     assert answer.json()["errors"][0]["code"] == "invalid_value"
+
+
+async def test_of_two_corrections_at_the_same_time_one_counts(scene: Scene) -> None:
+    """Both are taken, as neither sees the other; the topic's order decides."""
+    assert (await scene.send(scene.event("a", 100))).status_code == 202
+    await scene.total_is(101)
+    others = {f"a{nth}": 10**nth for nth in range(1, 5)}
+    answers = await asyncio.gather(*(scene.correct("a", scene.event(name, value)) for name, value in others.items()))
+    taken = [name for name, answer in zip(others, answers, strict=True) if answer.status_code == 202]
+    assert taken
+    assert (await scene.send(scene.event("last", 50_000))).status_code == 202
+
+    async def is_counted() -> bool:
+        return bool(await scene.found("last"))
+
+    await until(is_counted, what="what came last to be counted")
+    (counted,) = [name for name in others if await scene.found(name)]
+    assert counted in taken
+    await scene.total_is(50_001 + others[counted])
+    assert (await scene.correct("a", scene.event(counted, others[counted]))).status_code == 202
+    assert (await scene.void(counted)).status_code == 202
+    await scene.total_is(50_001)
 
 
 async def test_what_cannot_be_taken_back_is_told(scene: Scene) -> None:

@@ -14,7 +14,6 @@ from domain.metering.aggregation import Aggregation
 from infra.kafka.records import ConsumerRecord
 from infra.kafka.unreadable import ERROR_HEADER
 from usage.aggregation.dedupe import (
-    DAY_MS,
     NEVER,
     REMEMBERED_DAYS,
     SeenIds,
@@ -25,9 +24,10 @@ from usage.aggregation.dedupe import (
     id_prefix,
 )
 from usage.aggregation.meters import Adoption, MeterKey, Meters, MeterVersion, RefusedEvent, measured, version_at
+from usage.aggregation.voids import overtaken, version_of_void, void_mark
 from usage.wire import (
     EVENT,
-    ORIGINAL_APPENDED,
+    INSTEAD,
     VOID,
     MalformedUsage,
     WireEvent,
@@ -52,7 +52,9 @@ TOLD_MAX: Final = 5
 LaneKey = tuple[str, str, str, str]
 """Tenant, customer, meter as events name it, and kind: a void is told apart from its event."""
 Fresh = dict[bytes, tuple[int, int]]
-"""Ids that records of the same fold have counted: their contents' checksums, and the days of their appends."""
+"""Ids that records of the same fold have counted: what they are remembered with, and the days of their appends."""
+Known = tuple[list["Lane"], list[bytes], list[int], list[int]]
+"""Of the events of a poll: their lanes, the hashes of their ids, and what was remembered of these before it."""
 ClosingKey = tuple[str, str, str]
 """Tenant, customer and the meter's id."""
 TallyKey = tuple[bytes, int, int, str, int, str]
@@ -86,7 +88,7 @@ class Series(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """An event under an id that counts with another content."""
+    """An event under an id that counts with another content, or in a place that another one had taken."""
 
     offset: int
     nth: int
@@ -231,7 +233,7 @@ def _fold_record(
     each: Read,
     folded: Folded,
     fresh: Fresh,
-    known: tuple[list[Lane], list[bytes], list[int], list[int]],
+    known: Known,
     at: int,
 ) -> int:
     """One record's events, in order; returns where the next one's stand in `known`."""
@@ -245,31 +247,35 @@ def _fold_record(
         before = fresh[hashed][0] if hashed in fresh else None
         if before is None and seen_on != NEVER and seen_on >= remembered_from:
             before = checksum
-        sign = 1
+        sign, mark = 1, event.checksum
         try:
             if lane.refusal:
                 raise RefusedEvent(lane.refusal)
             if event.kind == VOID:
-                sign = -1
+                sign, mark = -1, void_mark(each.events, nth)
                 counted_on = _voided(state, lane, event, fresh, remembered_from)
-                version = _version_of_void(lane.versions, event, each, counted_on)
-            elif len(lane.versions) == 1:
-                version = lane.versions[0]
+                version = version_of_void(
+                    lane.versions, event, said_ms=each.original_ms, appended_ms=record.timestamp, day=counted_on
+                )
             else:
-                version = version_at(lane.versions, event.timestamp_us, record.timestamp)
+                if event.kind == INSTEAD and before is None:
+                    before = overtaken(each.events, nth, _mark_of(fresh, known, at - 2, remembered_from))
+                version = lane.versions[0]
+                if len(lane.versions) > 1:
+                    version = version_at(lane.versions, event.timestamp_us, record.timestamp)
             taken = measured(version, event)
         except RefusedEvent as error:
             refusals.append(f"event {nth} ({event.id[:80]}): {error}")
             continue
         if before is not None:
             folded.duplicates += 1
-            if before != event.checksum:
+            if before != mark:
                 folded.conflicts.append(
                     Conflict(record.offset, nth, each.tenant_id, event.customer, event.id, event.kind, record.timestamp)
                 )
             continue
-        fresh[hashed] = (event.checksum, day)
-        new += entry(hashed, event.checksum)
+        fresh[hashed] = (mark, day)
+        new += entry(hashed, mark)
         folded.counted += 1
         if taken is None:
             continue
@@ -310,6 +316,14 @@ def _remember(folded: Folded, offset: int, day: int, new: bytes) -> None:
         folded.blocks.append(Block(offset, offset + 1, day, bytearray(new)))
 
 
+def _mark_of(fresh: Fresh, known: Known, at: int, remembered_from: int) -> int | None:
+    """What the id of an event of the poll is remembered with."""
+    _, hashes, days, checksums = known
+    if hashes[at] in fresh:
+        return fresh[hashes[at]][0]
+    return checksums[at] if days[at] != NEVER and days[at] >= remembered_from else None
+
+
 def _voided(state: PartitionState, lane: Lane, event: WireEvent, fresh: Fresh, remembered_from: int) -> int:
     """The day on which what a void takes away was appended. It counted as the void says: else a void would bring a bill
     below what was used.
@@ -328,24 +342,6 @@ def _voided(state: PartitionState, lane: Lane, event: WireEvent, fresh: Fresh, r
     return day
 
 
-def _version_of_void(versions: tuple[MeterVersion, ...], void: WireEvent, each: Read, day: int) -> MeterVersion:
-    """The version that read what a void takes away: by when that was appended. Its day is remembered; where that does
-    not tell, as a version was added on that very day, the void has to say it.
-    """
-    if len(versions) == 1:
-        return versions[0]
-    said_ms = each.original_ms
-    if said_ms is not None:
-        if day_of(said_ms) != day:
-            raise RefusedEvent(f"its event was appended on another day than the header {ORIGINAL_APPENDED} says")
-        return version_at(versions, void.timestamp_us, said_ms)
-    earliest = version_at(versions, void.timestamp_us, day * DAY_MS)
-    latest = version_at(versions, void.timestamp_us, min((day + 1) * DAY_MS - 1, each.record.timestamp))
-    if earliest is not latest:
-        raise RefusedEvent(f"which version of its meter read its event, only the header {ORIGINAL_APPENDED} can tell")
-    return earliest
-
-
 def _lane(state: PartitionState, key: LaneKey) -> Lane:
     """Kept for the events that follow, until another meter version is adopted."""
     tenant_id, customer_id, meter, kind = key
@@ -355,7 +351,8 @@ def _lane(state: PartitionState, key: LaneKey) -> Lane:
         refusal = "its customer belongs to another partition"
     elif not versions:
         refusal = f"no meter is named {meter[:80]}"
-    prefix, counted = id_prefix(tenant_id, customer_id, kind), id_prefix(tenant_id, customer_id, EVENT)
+    counted = id_prefix(tenant_id, customer_id, EVENT)
+    prefix = id_prefix(tenant_id, customer_id, VOID) if kind == VOID else counted
     if len(state.lanes) >= LANES_MAX:
         state.lanes.clear()
     lane = state.lanes[key] = Lane(prefix, counted, versions, refusal)

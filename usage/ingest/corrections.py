@@ -10,7 +10,7 @@ from usage.ingest.known import Known
 from usage.ingest.producer import UsageProducer
 from usage.ingest.sent import SentEvent
 from usage.lookup import CountedEvent, CountedEvents
-from usage.wire import VOID, WireEvent, partition_of_customer
+from usage.wire import INSTEAD, VOID, WireEvent, partition_of_customer
 
 
 class NotCounted(Exception):
@@ -55,7 +55,8 @@ class Corrections:
         return found._replace(is_voided=True)
 
     async def correct(self, tenant_id: str, customer_id: str, event_id: str, instead: SentEvent) -> WireEvent:
-        """Put another in its place: both are one record, so neither is ever without the other.
+        """Put another in its place: both are one record, so neither is ever without the other. Of several corrections
+        of one event the first alone counts.
 
         Raises NotCounted, IsVoided, SameId, NothingTaken (it says what is wrong with the other), CannotLook,
         BrokersAway.
@@ -79,7 +80,7 @@ class Corrections:
             if await self._counted.find(tenant_id, customer_id, instead.id) is None:
                 raise IsVoided
             return event
-        await self._append(tenant_id, found, [_void_of(found.event), event])
+        await self._append(tenant_id, found, [_void_of(found.event), event._replace(kind=INSTEAD)])
         return event
 
     async def _there(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent:
