@@ -102,6 +102,7 @@ from api.resources import (
     upcoming_invoices,
     usage_alerts,
     usage_corrections,
+    usage_event_list,
     usage_events,
     users,
 )
@@ -121,6 +122,7 @@ from infra.rate_limits.opening import open_rates
 from infra.settings import ApiSettings, Settings, vault_master_key
 from infra.vault import Vault
 from usage.ends import KafkaEnds
+from usage.event_list import UsageEventList
 from usage.freshness import Freshness
 from usage.ingest.corrections import Corrections
 from usage.ingest.intake import Intake
@@ -200,6 +202,7 @@ DECLARE_MORE: Final = (
     customer_usage,
     upcoming_invoices,
     usage_corrections,
+    usage_event_list,
 )
 """Modules with operations on a resource of another: they declare them by being imported."""
 
@@ -285,9 +288,9 @@ async def open_parts(
         stack.push_async_callback(renderer.close)
         users = UserSessions(identity, cache_s=api.key_cache_s, max_users=api.key_cache_max_keys)
         visits = PortalVisits(identity, cache_s=api.key_cache_s, max_visits=api.key_cache_max_keys)
-        intake = corrections = None
+        intake = corrections = event_list = None
         if settings.usage.ingest_in_api:
-            intake, corrections = await stack.enter_async_context(_usage(settings, dsn, reader))
+            intake, corrections, event_list = await stack.enter_async_context(_usage(settings, dsn, reader))
         freshness = None
         if settings.kafka.bootstrap is not None:
             ends = KafkaEnds(settings, bootstrap=settings.kafka.bootstrap)
@@ -315,6 +318,7 @@ async def open_parts(
             heartbeat=heartbeat,
             intake=intake,
             corrections=corrections,
+            usage_event_list=event_list,
             freshness=freshness,
             certificate=certificate,
         )
@@ -323,7 +327,9 @@ async def open_parts(
 
 
 @contextlib.asynccontextmanager
-async def _usage(settings: Settings, dsn: str, reader: TenantReader) -> AsyncIterator[tuple[Intake, Corrections]]:
+async def _usage(
+    settings: Settings, dsn: str, reader: TenantReader
+) -> AsyncIterator[tuple[Intake, Corrections, UsageEventList]]:
     usage = settings.usage
     known = Known(
         UsageDirectory(reader),
@@ -340,6 +346,7 @@ async def _usage(settings: Settings, dsn: str, reader: TenantReader) -> AsyncIte
             yield (
                 Intake(known, producer, usage, clock=system_clock),
                 Corrections(counted, known, producer, usage, clock=system_clock),
+                UsageEventList(counted, pool, settings.kafka, usage),
             )
     finally:
         await pool.close()

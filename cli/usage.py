@@ -21,7 +21,7 @@ from cli.output import AnswerIsNo, AsJson, console_for, print_json
 from cli.reached_api import reached_api
 from cli.usage_file import UsageLine, check_usage_file, parts_of, problems_of
 from cli.usage_recount import recount
-from cli.usage_tail import NoUsage, TailedEvent, tail_events
+from cli.usage_tail import NoUsage, Tailed, TailedEvent, tail_events
 from domain.metering.usage_value import units
 from host.addresses import reached_settings
 from host.until_stopped import run_until_stopped
@@ -30,6 +30,7 @@ from infra.settings import load_settings
 KIND: Final = "usage"
 PATH: Final = "/v1/usage/events"
 WRONG_LINES_SHOWN: Final = 20
+SINCE_FORMATS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 app = typer.Typer(help="Usage events: from a file, as they come in, and counted once more.", no_args_is_help=True)
 app.command("recount")(recount)
@@ -180,14 +181,18 @@ def _report(asked: _Asked, reached: Reached, *, before: int, as_json: bool) -> N
 def tail(
     *,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    customer: Annotated[str | None, typer.Option(help="Only this customer's, by id.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only what came in then (UTC) or later.", formats=SINCE_FORMATS)
+    ] = None,
     last: Annotated[int, typer.Option(help="So many of those that came before.", min=0, max=10_000)] = 20,
     follow: Annotated[bool, typer.Option(help="Wait for more, until Ctrl-C.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Show usage events as the topic has them, the newest last. With --json and --no-follow one list; following, a
-    JSON object a line.
+    JSON object a line. What became of each tells `GET /v1/usage/events`.
 
-    [dim]Example:[/dim] [cyan]tallybook usage tail --tenant acme --last 5[/cyan]
+    [dim]Example:[/dim] [cyan]tallybook usage tail --tenant acme --customer cus_… --since 2026-01-31 --no-follow[/cyan]
     """
     console = console_for(as_json=False)
     listed: list[dict[str, Any]] = []
@@ -201,7 +206,8 @@ def tail(
             console.print(_line(event), soft_wrap=True, highlight=False, markup=False)
 
     try:
-        run_until_stopped(tail_events(reached_settings(), show, tenant_id=tenant, last=last, follow=follow))
+        of = Tailed(tenant, customer, None if since is None else int(since.replace(tzinfo=UTC).timestamp() * 1000))
+        run_until_stopped(tail_events(reached_settings(), show, of=of, last=last, follow=follow))
     except NoUsage as error:
         raise AnswerIsNo(f"{error}.") from None
     if as_json and not follow:

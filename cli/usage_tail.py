@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
-from usage.wire import MalformedUsage, WireEvent, decode, tenant_of, topic_of
+from usage.wire import MalformedUsage, WireEvent, decode, partition_of_customer, tenant_of, topic_of
 
 POLL_MS: Final = 500
 RECORDS_MAX: Final = 200
@@ -25,14 +25,25 @@ class TailedEvent(NamedTuple):
     event: WireEvent
 
 
+class Tailed(NamedTuple):
+    """Whose events, of those that came in at a time or later (ms since 1970). None: all."""
+
+    tenant_id: str | None = None
+    customer_id: str | None = None
+    since_ms: int | None = None
+
+
 async def tail_events(
-    settings: Settings, show: Callable[[TailedEvent], None], *, tenant_id: str | None, last: int, follow: bool
+    settings: Settings, show: Callable[[TailedEvent], None], *, of: Tailed, last: int, follow: bool
 ) -> None:
     """Show the last events, the order being that of the topic's partitions, and then those that come. Records that are
     none of usage are passed over; the role `metering` keeps them as dead letters.
     """
     topic = topic_of(settings.kafka.topic_prefix)
-    places = [TopicPartition(topic, number) for number in range(settings.usage.partitions)]
+    numbers: Sequence[int] = range(settings.usage.partitions)
+    if of.tenant_id is not None and of.customer_id is not None:
+        numbers = [partition_of_customer(of.tenant_id, of.customer_id, settings.usage.partitions)]
+    places = [TopicPartition(topic, number) for number in numbers]
     tolerate_unreadable_batches()
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False)
     await consumer.start()
@@ -40,41 +51,46 @@ async def tail_events(
         if topic not in await consumer.topics():
             raise NoUsage(f"There is no topic {topic}: nobody has sent usage yet")
         consumer.assign(places)
-        for event in await _last(consumer, places, tenant_id=tenant_id, last=last):
+        for event in await _last(consumer, places, of=of, last=last):
             show(event)
         while follow:
             for records in (await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)).values():
                 for record in records:
-                    for event in _events(record, tenant_id):
+                    for event in _events(record, of):
                         show(event)
     finally:
         await consumer.stop()
 
 
 async def _last(
-    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], *, tenant_id: str | None, last: int
+    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], *, of: Tailed, last: int
 ) -> list[TailedEvent]:
-    """The last events of all partitions by the times of their records. A record holds one at least, so no more of them
-    are read than events are wanted, from each partition.
+    """The last events of all partitions by the times of their records. Where all of them are wanted no more records are
+    read of a partition than events, as each holds one at least; else all that are kept, or came in since then.
     """
     found: list[tuple[int, TailedEvent]] = []
     beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    if of.since_ms is not None:
+        since = await consumer.offsets_for_times(dict.fromkeys(places, of.since_ms))
+        beginnings = {place: ends[place] if since[place] is None else since[place].offset for place in places}
+    reads_all = of.since_ms is not None or of.customer_id is not None
     for place in places:
-        consumer.seek(place, max(beginnings[place], ends[place] - last))
+        consumer.seek(place, beginnings[place] if reads_all else max(beginnings[place], ends[place] - last))
         newest: deque[tuple[int, TailedEvent]] = deque(maxlen=last)
         while await consumer.position(place) < ends[place]:
             for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-                newest += [(record.timestamp, event) for event in _events(record, tenant_id)]
+                newest += [(record.timestamp, event) for event in _events(record, of)]
         found += newest
     found.sort(key=lambda each: each[0])
     return [event for _, event in found[len(found) - min(last, len(found)) :]]
 
 
-def _events(record: Any, tenant_id: str | None) -> Iterator[TailedEvent]:
+def _events(record: Any, of: Tailed) -> Iterator[TailedEvent]:
     try:
         whose = tenant_of(record.headers)
-        events = decode(record.value or b"") if tenant_id in (None, whose) else []
+        events = decode(record.value or b"") if of.tenant_id in (None, whose) else []
     except MalformedUsage:
         return
     for event in events:
-        yield TailedEvent(whose, event)
+        if of.customer_id in (None, event.customer):
+            yield TailedEvent(whose, event)

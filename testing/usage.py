@@ -180,6 +180,9 @@ class Model:
     conflicts: int = 0
     duplicates: int = 0
     refused: int = 0
+    left_out: int = 0
+    became: list[tuple[str, WireEvent, str]] = field(default_factory=list)
+    """Every event in the order in which it was sent, with its tenant and what became of it."""
     parts: dict[tuple[str, str, str, int, tuple[str, ...], int], list[PartialAggregate]] = field(default_factory=dict)
     """By tenant, customer, meter, version, group and bucket."""
 
@@ -190,7 +193,14 @@ class Model:
             instead = sent.events[nth + 1] if nth + 1 < len(sent.events) else event
             beside = void if event.kind == INSTEAD else instead
             is_pair = {event.kind, beside.kind} == {VOID, INSTEAD} and event.customer == beside.customer
+            before = self._told()
             self._take(sent.tenant_id, event, beside.id if is_pair else "")
+            told = (what for (what, one), (_, other) in zip(self._told(), before, strict=True) if one > other)
+            self.became.append((sent.tenant_id, event, next(told, "counted")))
+
+    def _told(self) -> list[tuple[str, int]]:
+        counts = self.refused, self.conflicts, self.duplicates, self.left_out
+        return list(zip(("refused", "conflict", "duplicate", "left_out"), counts, strict=True))
 
     def _take(self, tenant_id: str, event: WireEvent, beside: str) -> None:
         """`beside`: the id of the other one, where a void and an event in its place stand side by side."""
@@ -229,6 +239,7 @@ class Model:
         if event.kind == VOID:
             self.replaced_by[tenant_id, event.customer, event.id] = beside
         if taken is None:
+            self.left_out += 1
             return
         usage = UsageEvent(
             event_id=event.id,

@@ -52,6 +52,8 @@ LONG_FILES: Final = (
     "tests/integration/test_usage_billing.py",
     "tests/integration/test_usage_thresholds.py",
     "tests/integration/test_api_usage_alerts.py",
+    "tests/integration/test_usage_event_list.py",
+    "tests/integration/test_api_usage_event_list.py",
     "tests/integration/test_usage_topic.py",
     "tests/integration/test_usage_upkeep.py",
     "tests/integration/test_usage_meters.py",

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from infra.database import Pool
 from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import KafkaSettings, UsageSettings
-from usage.aggregation.dedupe import id_hash, id_prefix
+from usage.aggregation.dedupe import id_hash, id_prefix, place_in
 from usage.wire import EVENT, VOID, MalformedUsage, WireEvent, decode, partition_of_customer, tenant_of, topic_of
 
 LOOK_UPS_MAX: Final = 4
@@ -17,7 +17,8 @@ LOOK_UPS_MAX: Final = 4
 POLL_MS: Final = 500
 
 _BLOCK: Final = """
-SELECT first_offset, next_offset, substring(hashes FROM position($2::bytea IN hashes) + 12 FOR 4) AS checksum
+SELECT first_offset, next_offset, substring(hashes FROM position($2::bytea IN hashes) + 12 FOR 4) AS checksum,
+    substring(places FROM (position($2::bytea IN hashes) - 1) * 3 / 8 + 1 FOR 6) AS place
 FROM usage.dedupe_blocks WHERE partition = $1 AND position($2::bytea IN hashes) > 0
 ORDER BY first_offset LIMIT 1
 """
@@ -29,11 +30,14 @@ class CannotLook(Exception):
 
 class CountedEvent(NamedTuple):
     """An event that was counted, as it was sent, when the broker appended it (ms since 1970), and whether it was taken
-    away again.
+    away again; and where it stands, `nth` in its record.
     """
 
     event: WireEvent
     appended_ms: int
+    partition: int
+    offset: int
+    nth: int
     is_voided: bool
 
 
@@ -71,10 +75,10 @@ class CountedEvents:
                     return None
                 voided = await self._block(partition, tenant_id, customer_id, VOID, event_id)
                 wanted = _Wanted(tenant_id, customer_id, event_id, int.from_bytes(block["checksum"], "little"))
-                found = await self._read(partition, block["first_offset"], block["next_offset"], wanted)
+                found = await self._read(partition, *_between(block), wanted)
         except (KafkaError, TimeoutError) as error:
             raise CannotLook(str(error) or type(error).__name__) from error
-        return None if found is None else CountedEvent(*found, voided is not None)
+        return None if found is None else found._replace(is_voided=voided is not None)
 
     async def _block(self, partition: int, tenant_id: str, customer_id: str, kind: str, event_id: str) -> Any:
         hashed = id_hash(id_prefix(tenant_id, customer_id, kind), event_id)
@@ -82,9 +86,9 @@ class CountedEvents:
 
     async def _read(
         self, partition: int, first_offset: int, next_offset: int, wanted: "_Wanted"
-    ) -> tuple[WireEvent, int] | None:
-        """The event that counted, of all that two offsets hold, and when it was appended. Others may bear its id: those
-        of another content did not count, and of equal ones it is the first.
+    ) -> CountedEvent | None:
+        """The event that counted, of all that two offsets hold. Others may bear its id: those of another content did
+        not count, and of equal ones it is the first.
         """
         if self._kafka.bootstrap is None:
             raise CannotLook("no brokers are named")
@@ -99,12 +103,22 @@ class CountedEvents:
             consumer.seek(place, first_offset)
             while await consumer.position(place) < next_offset:
                 for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-                    for event in _events(record, wanted.tenant_id):
+                    for nth, event in enumerate(_events(record, wanted.tenant_id)):
                         if wanted.is_(event):
-                            return event._replace(kind=EVENT), record.timestamp
+                            found = event._replace(kind=EVENT)
+                            return CountedEvent(found, record.timestamp, partition, record.offset, nth, is_voided=False)
         finally:
             await consumer.stop()
         return None
+
+
+def _between(block: Any) -> tuple[int, int]:
+    """The offsets between which an id's record stands: right behind the first, unless its block is of before places."""
+    first_offset, next_offset, place = block["first_offset"], block["next_offset"], block["place"]
+    if not place:
+        return first_offset, next_offset
+    offset, _ = place_in(place, first_offset)
+    return offset, offset + 1
 
 
 def _events(record: Any, tenant_id: str) -> list[WireEvent]:

@@ -39,6 +39,7 @@ from infra.mail.post import Post
 from infra.settings import Settings
 from infra.vault import Vault
 from projections.reading import Reader
+from usage.event_list import UsageEventList
 from usage.freshness import Freshness
 from usage.ingest.corrections import Corrections
 from usage.ingest.intake import Intake
@@ -48,7 +49,8 @@ MAX_QUERY_PAIRS = 50
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """What one API process consists of. `intake` takes usage and `corrections` takes it back, where this one does.
+    """What one API process consists of. `intake` takes usage, `corrections` takes it back and `usage_event_list` tells
+    what became of it, where this one does.
     `freshness` knows up to when usage is counted, where brokers are named. `in_flight` holds the (tenant,
     Idempotency-Key) pairs being done here.
     """
@@ -73,6 +75,7 @@ class Parts:
     heartbeat: Heartbeat
     intake: Intake | None = None
     corrections: Corrections | None = None
+    usage_event_list: UsageEventList | None = None
     freshness: Freshness | None = None
     certificate: ServedCertificate | None = None
     in_flight: set[tuple[str, str]] = field(default_factory=set)

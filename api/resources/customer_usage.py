@@ -1,6 +1,5 @@
 """What a customer has used, meter by meter, as it is counted so far, and what it will be billed at."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -25,22 +24,18 @@ from api.resources.customer_usage_resource import (
     meter_usage_resource,
 )
 from api.resources.customers import CUSTOMERS
-from api.resources.meters import CODE_PATTERN
+from api.resources.named_meters import current_meter, meter_named
 from api.resources.report_periods import check_days
 from api.resources.usage_events import USAGE_EVENTS
 from domain.customers.customer import Customer, CustomerNotFound
 from domain.kernel.billing_period import local_date_of
-from domain.kernel.identifiers import METER as METER_PREFIX
-from domain.kernel.identifiers import is_id
 from domain.metering.aggregation import Window
-from domain.metering.meter import CODE_CLAIM, METER, Meter, MeterNotFound
+from domain.metering.meter import Meter, MeterNotFound
 from domain.metering.usage_window import WindowLength, days_window, month_window, windows_in
 from domain.subscriptions.state import Subscription
 from projections.billing_settings import billing_settings
-from projections.current import current
-from projections.models import meters, subscriptions, triggered_alerts
+from projections.models import subscriptions, triggered_alerts
 from projections.read_model import Projection
-from projections.reading import Reader
 from usage.figures import Figure
 from usage.live import LiveUsage, Metered, RunningBill, live_usage, meters_used, reached, running_bill
 from usage.partials import Connection
@@ -49,8 +44,6 @@ from usage.wire import partition_of_customer
 WINDOWS_MAX: Final = 750
 """A month of hours, also of one in which the clocks are put back."""
 DAYS_MAX: Final = 3_660
-CODE: Final = re.compile(CODE_PATTERN[1:-1])
-_BY_CODE: Final = "SELECT owner FROM log.claims WHERE tenant_id = $1 AND kind = $2 AND value = $3"
 
 
 class UsageZone(StrEnum):
@@ -143,7 +136,7 @@ async def get_customer_usage(call: Call, asked: UsageListParameters) -> ListReso
     scene = await _scene(call, asked)
     ids = [each for each in sorted(scene.meter_ids) if asked.starting_after is None or each > asked.starting_after]
     async with call.parts.reader.of(call.tenant_id) as reader:  # a customer does not see the meters themselves
-        found = [await _current(reader, call.tenant_id, each) for each in ids[:limit]]
+        found = [await current_meter(reader, call.tenant_id, each) for each in ids[:limit]]
     async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
         data = [await _listed(call, connection, scene, meter) for meter in found if meter is not None]
     return list_resource(data, has_more=len(ids) > limit, next_cursor=data[-1]["meter"] if data else None)
@@ -164,7 +157,7 @@ async def get_customer_meter_usage(call: Call, asked: MeterUsageParameters) -> M
     Days are those of the time zone, so one may have 23 or 25 hours. At most 750 windows are told at once.
     """
     scene = await _scene(call, asked)
-    meter = await _meter(call, call.path["meter"])
+    meter = await meter_named(call, call.path["meter"])
     if call.principal.customer_id is not None and meter.meter_id not in scene.meter_ids:
         raise MeterNotFound(meter=call.path["meter"])
     async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
@@ -208,23 +201,6 @@ def _days(asked: UsageParameters, now: datetime, time_zone: str) -> Window | Non
     if (last_day - asked.first_day).days >= DAYS_MAX:
         raise invalid([FieldError("to", "too_many_days", f"Ask for at most {DAYS_MAX} days")])
     return days_window(asked.first_day, last_day, time_zone)
-
-
-async def _meter(call: Call, named: str) -> Meter:
-    """The meter of that id or code, as new as the log. Raises MeterNotFound."""
-    async with call.parts.reader.of(call.tenant_id) as reader:
-        meter_id = named if is_id(named, METER_PREFIX) else None
-        if meter_id is None and CODE.fullmatch(named):
-            meter_id = await reader.fetchval(_BY_CODE, call.tenant_id, CODE_CLAIM, named)
-        found = None if meter_id is None else await _current(reader, call.tenant_id, meter_id)
-    if found is None:
-        raise MeterNotFound(meter=named)
-    return found
-
-
-async def _current(reader: Reader, tenant_id: str, meter_id: str) -> Meter | None:
-    row = await current(reader, meters.TABLE, METER, tenant_id, meter_id)
-    return None if row is None else row.state
 
 
 async def _listed(call: Call, connection: Connection, scene: _Scene, meter: Meter) -> MeterUsageResource:

@@ -31,6 +31,7 @@ OWN = {
     "vault.search_terms": "person_id = $2",
     "usage.series": "customer_id = $2",
     "usage.conflicts": "customer_id = $2",
+    "usage.voids": "customer_id = $2",
     "usage.closings": "customer_id = $2",
     "usage.adopted_meters": "meter_id IN (SELECT meter_id FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
     "usage.aggregates": "series IN (SELECT series FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
@@ -80,6 +81,8 @@ async def scene(shared_database: FreshDatabase) -> AsyncIterator[Scene]:
         "INSERT INTO usage.aggregates SELECT series, 1, 0, tenant_id, 1, 1 FROM usage.series;"
         "INSERT INTO usage.tallies SELECT series, 1, 0, 0, '', 0, 'a', tenant_id, 1 FROM usage.series;"
         "INSERT INTO usage.conflicts SELECT 0, row_number() OVER (), 0, tenant_id, customer_id, 'e', 'event', now() "
+        "FROM usage.series;"
+        "INSERT INTO usage.voids SELECT 0, row_number() OVER (), 0, tenant_id, customer_id, 'e', '', now() "
         "FROM usage.series;"
         "INSERT INTO usage.closings SELECT tenant_id, customer_id, 'mtr_1', 1, customer_id, 0, 1, now(), "
         "now(), 0, 1, 1, '', now(), 1 FROM usage.series"

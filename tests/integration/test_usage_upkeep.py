@@ -33,15 +33,19 @@ async def keep(scene: Scene) -> Kept:
         await pool.close()
 
 
-async def ids(scene: Scene) -> list[tuple[int, bytes]]:
+async def ids(scene: Scene) -> list[tuple[int, bytes, bytes]]:
+    """By partition the ids that are remembered, and where their records stand."""
     async with connected(scene.dsn) as connection:
         rows = await connection.fetch(
-            "SELECT partition, hashes FROM usage.dedupe_blocks ORDER BY partition, first_offset"
+            "SELECT partition, hashes, places FROM usage.dedupe_blocks ORDER BY partition, first_offset"
         )
-    found: dict[int, bytes] = {}
-    for partition, hashes in rows:
-        found[partition] = found.get(partition, b"") + hashes
-    return sorted(found.items())
+    hashes: dict[int, bytes] = {}
+    places: dict[int, bytes] = {}
+    for partition, some, where in rows:
+        hashes[partition] = hashes.get(partition, b"") + some
+        places[partition] = places.get(partition, b"") + where
+    assert all(6 * len(hashes[each]) == 16 * len(places[each]) for each in hashes)
+    return [(each, hashes[each], places[each]) for each in sorted(hashes)]
 
 
 async def test_an_upkeep_changes_no_figure_and_forgets_no_id(scene: Scene) -> None:

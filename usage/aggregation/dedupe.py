@@ -14,6 +14,10 @@ import numpy.typing as npt
 
 ID_BYTES: Final = 12
 ENTRY_BYTES: Final = 16
+PLACE_BYTES: Final = 6
+"""In which it is kept where an id stands: 4 of its record's offset modulo 2 ** 32, as fewer records are of one day, and
+2 of which event of the record it is.
+"""
 REMEMBERED_DAYS: Final = 70
 """No longer than the topic keeps records: what a recount cannot read must not have been remembered."""
 
@@ -24,6 +28,7 @@ GROWN_LOAD_MAX: Final = 0.45
 ADD_MAX: Final = 1 << 18
 """Entries that are added at a time when blocks are loaded."""
 NEVER: Final = -1
+OFFSET_MASK: Final = (1 << 32) - 1
 DAY_MS: Final = 86_400_000
 _LOW: Final = np.uint64(0xFFFF_FFFF)
 _32: Final = np.uint64(32)
@@ -45,6 +50,17 @@ def id_hash(prefix: bytes, event_id: str) -> bytes:
 def entry(hashed: bytes, checksum: int) -> bytes:
     """An id with its content's checksum, as a block holds it."""
     return hashed + checksum.to_bytes(4, "little")
+
+
+def place_of(offset: int, nth: int) -> bytes:
+    """Where an id stands, as a block holds it."""
+    return (nth << 32 | offset & OFFSET_MASK).to_bytes(PLACE_BYTES, "little")
+
+
+def place_in(place: bytes, first_offset: int) -> tuple[int, int]:
+    """The inverse of `place_of`, in a block that begins with an offset."""
+    number = int.from_bytes(place, "little")
+    return first_offset + ((number & OFFSET_MASK) - first_offset & OFFSET_MASK), number >> 32
 
 
 def day_of(timestamp_ms: int) -> int:

@@ -22,9 +22,10 @@ from usage.aggregation.dedupe import (
     entry,
     id_hash,
     id_prefix,
+    place_of,
 )
 from usage.aggregation.meters import Adoption, MeterKey, Meters, MeterVersion, RefusedEvent, measured, version_at
-from usage.aggregation.voids import overtaken, version_of_void, void_mark
+from usage.aggregation.voids import Voided, in_its_place, overtaken, version_of_void, void_mark
 from usage.wire import (
     EVENT,
     INSTEAD,
@@ -101,12 +102,13 @@ class Conflict(NamedTuple):
 
 @dataclass(slots=True)
 class Block:
-    """The new ids of records that the broker appended on one day."""
+    """The new ids of records that the broker appended on one day, and where each of them stands."""
 
     first_offset: int
     next_offset: int
     day: int
     entries: bytearray
+    places: bytearray
 
 
 @dataclass(slots=True)
@@ -168,6 +170,7 @@ class Folded:
     series: dict[bytes, Series] = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
+    voids: list[Voided] = field(default_factory=list)
     refused: list[tuple[ConsumerRecord, Exception]] = field(default_factory=list)
     events: int = 0
     counted: int = 0
@@ -238,7 +241,7 @@ def _fold_record(
 ) -> int:
     """One record's events, in order; returns where the next one's stand in `known`."""
     lanes, hashes, days, checksums = known
-    record, refusals, new = each.record, [], bytearray()
+    record, refusals, new, places = each.record, [], bytearray(), bytearray()
     day = day_of(record.timestamp)
     remembered_from = day - REMEMBERED_DAYS
     for nth, event in enumerate(each.events):
@@ -276,7 +279,11 @@ def _fold_record(
             continue
         fresh[hashed] = (mark, day)
         new += entry(hashed, mark)
+        places += place_of(record.offset, nth)
         folded.counted += 1
+        if sign < 0:
+            whose = each.tenant_id, event.customer, event.id
+            folded.voids.append(Voided(record.offset, nth, *whose, in_its_place(each.events, nth), record.timestamp))
         if taken is None:
             continue
         series = lane.series.get((version.version, taken.groups))
@@ -303,17 +310,18 @@ def _fold_record(
         told = "; ".join(refusals[:TOLD_MAX])
         folded.refused.append((record, RefusedUsage(f"{len(refusals)} of {len(each.events)} events: {told}")))
     if new:
-        _remember(folded, record.offset, day, bytes(new))
+        _remember(folded, record.offset, day, new, places)
     return at
 
 
-def _remember(folded: Folded, offset: int, day: int, new: bytes) -> None:
+def _remember(folded: Folded, offset: int, day: int, new: bytearray, places: bytearray) -> None:
     last = folded.blocks[-1] if folded.blocks else None
     if last is not None and last.day == day:
         last.next_offset = offset + 1
         last.entries += new
+        last.places += places
     else:
-        folded.blocks.append(Block(offset, offset + 1, day, bytearray(new)))
+        folded.blocks.append(Block(offset, offset + 1, day, new, places))
 
 
 def _mark_of(fresh: Fresh, known: Known, at: int, remembered_from: int) -> int | None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from infra.database import Connection
+from usage.aggregation.dedupe import ENTRY_BYTES
 from usage.aggregation.fold import Closed, ClosingKey, Folded, PartitionState
 from usage.aggregation.meters import Adoption, Meters, version_from
 from usage.partials import LAST_BUCKET
@@ -46,10 +47,15 @@ INSERT INTO usage.series (series, tenant_id, customer_id, meter_id, version, gro
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
 """
 _BLOCK: Final = """
-INSERT INTO usage.dedupe_blocks (partition, first_offset, next_offset, day, ids, hashes) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO usage.dedupe_blocks (partition, first_offset, next_offset, day, ids, hashes, places)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _CONFLICT: Final = """
 INSERT INTO usage.conflicts (partition, record_offset, nth, tenant_id, customer_id, event_id, kind, appended_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+_VOID: Final = """
+INSERT INTO usage.voids (partition, record_offset, nth, tenant_id, customer_id, event_id, instead_id, appended_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 _ADOPTION: Final = """
@@ -161,7 +167,15 @@ async def write(
     ]
     await _many(connection, _SERIES, new)
     blocks = [
-        (state.partition, each.first_offset, each.next_offset, each.day, len(each.entries) // 16, bytes(each.entries))
+        (
+            state.partition,
+            each.first_offset,
+            each.next_offset,
+            each.day,
+            len(each.entries) // ENTRY_BYTES,
+            bytes(each.entries),
+            bytes(each.places),
+        )
         for state, folded in polled
         for each in folded.blocks
     ]
@@ -175,12 +189,16 @@ async def write(
             each.customer_id,
             each.event_id,
             each.kind,
-            datetime.fromtimestamp(each.appended_ms / 1000, UTC),
+            _instant(each.appended_ms),
         )
         for state, folded in polled
         for each in folded.conflicts
     ]
     await _many(connection, _CONFLICT, conflicts)
+    voids = [
+        (state.partition, *each[:-1], _instant(each.appended_ms)) for state, folded in polled for each in folded.voids
+    ]
+    await _many(connection, _VOID, voids)
     await _many(
         connection,
         _ADOPTION,
@@ -203,6 +221,10 @@ def first_buckets(folded: Folded) -> dict[bytes, int]:
         if bucket < found.get(series, LAST_BUCKET):
             found[series] = bucket
     return found
+
+
+def _instant(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def sum_rows(state: PartitionState, folded: Folded) -> list[tuple[object, ...]]:

@@ -3,7 +3,7 @@
 - Ids that are no longer remembered, by the broker's time as `dedupe` reckons it: nothing that comes looks for them.
 - Small blocks of ids, one a poll, become large ones: a partition is taken on in one read of a few thousand rows.
 - Tallies that events and their voids have brought to nothing: they are in no figure, no hash and no recount.
-- Conflicts of records that the topic no longer holds: no recount finds them.
+- Conflicts, and what tells of voids, of records that the topic no longer holds: no recount and no list finds them.
 
 Sums and tallies of closed periods stay: they are the evidence of what was billed (0126).
 """
@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from infra.database import CONNECTION_ERRORS, Pool
 from infra.settings import Settings
-from usage.aggregation.dedupe import REMEMBERED_DAYS
+from usage.aggregation.dedupe import PLACE_BYTES, REMEMBERED_DAYS
 from usage.ends import KafkaEnds
 from usage.partials import Connection
 
@@ -34,19 +34,22 @@ _EXPIRE: Final = "DELETE FROM usage.dedupe_blocks WHERE partition = $1 AND day <
 _BLOCKS: Final = """
 SELECT first_offset, day, ids FROM usage.dedupe_blocks WHERE partition = $1 ORDER BY first_offset
 """
-_MERGE: Final = """
+_MERGE: Final = f"""
 WITH gone AS (DELETE FROM usage.dedupe_blocks WHERE partition = $1 AND first_offset = ANY($2::bigint[]) RETURNING *)
-INSERT INTO usage.dedupe_blocks (partition, first_offset, next_offset, day, ids, hashes)
+INSERT INTO usage.dedupe_blocks (partition, first_offset, next_offset, day, ids, hashes, places)
 SELECT partition, min(first_offset), max(next_offset), day, sum(ids),
-    string_agg(hashes, ''::bytea ORDER BY first_offset)
+    string_agg(hashes, ''::bytea ORDER BY first_offset),
+    CASE WHEN bool_and(length(places) = {PLACE_BYTES} * ids) THEN string_agg(places, ''::bytea ORDER BY first_offset)
+        ELSE '' END
 FROM gone GROUP BY partition, day
-"""
+"""  # noqa: S608  constants
 _PRUNE_TALLIES: Final = """
 DELETE FROM usage.tallies WHERE times = 0 AND ctid = ANY(ARRAY(
     SELECT ctid FROM usage.tallies WHERE times = 0 LIMIT $1 FOR UPDATE SKIP LOCKED))
 """
 """It waits for no aggregator, so none waits for it crosswise."""
 _PRUNE_CONFLICTS: Final = "DELETE FROM usage.conflicts WHERE partition = $1 AND record_offset < $2"
+_PRUNE_VOIDS: Final = "DELETE FROM usage.voids WHERE partition = $1 AND record_offset < $2"
 _LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('usage.upkeep', $1))"
 
 
@@ -65,6 +68,7 @@ class Kept(NamedTuple):
     merged: int = 0
     tallies: int = 0
     conflicts: int = 0
+    voids: int = 0
 
 
 class Upkeep:
@@ -105,20 +109,21 @@ class Upkeep:
 
 
 async def _keep(connection: Connection, partition: int, beginning: int) -> Kept:
-    """One partition's ids and conflicts, unless another aggregator is at it."""
+    """One partition's ids, conflicts and voids, unless another aggregator is at it."""
     async with connection.transaction():
         if not await connection.fetchval(_LOCK, partition):
             return Kept()
         conflicts = _rows(await connection.execute(_PRUNE_CONFLICTS, partition, beginning))
+        voids = _rows(await connection.execute(_PRUNE_VOIDS, partition, beginning))
         last = await connection.fetchval(_LAST_DAY, partition)
         if last is None:
-            return Kept(conflicts=conflicts)
+            return Kept(conflicts=conflicts, voids=voids)
         expired = _rows(await connection.execute(_EXPIRE, partition, last - REMEMBERED_DAYS - SPARE_DAYS))
         merged = 0
         for group in groups(Block(*row) for row in await connection.fetch(_BLOCKS, partition)):
             await connection.execute(_MERGE, partition, [each.first_offset for each in group])
             merged += len(group)
-        return Kept(expired, merged, 0, conflicts)
+        return Kept(expired, merged, 0, conflicts, voids)
 
 
 def groups(blocks: Iterable[Block]) -> list[list[Block]]:

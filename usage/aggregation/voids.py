@@ -1,11 +1,24 @@
 """What a void takes away, by which version of the meter, and what may come in its place."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from zlib import crc32
 
 from usage.aggregation.dedupe import DAY_MS, NEVER, day_of
 from usage.aggregation.meters import MeterVersion, RefusedEvent, version_at
 from usage.wire import INSTEAD, ORIGINAL_APPENDED, VOID, WireEvent
+
+
+class Voided(NamedTuple):
+    """A void that counted, and what its record puts in the place of what it took away: an id, or nothing."""
+
+    offset: int
+    nth: int
+    tenant_id: str
+    customer_id: str
+    event_id: str
+    instead_id: str
+    appended_ms: int
 
 
 def version_of_void(
@@ -31,11 +44,16 @@ def void_mark(events: Sequence[WireEvent], nth: int) -> int:
     """What a void is remembered with: its content, and whom it makes room for, so that of several voids of one event it
     is known which one counted.
     """
-    void = events[nth]
+    void, follows = events[nth], in_its_place(events, nth)
+    return crc32(follows.encode(), void.checksum) if follows else void.checksum
+
+
+def in_its_place(events: Sequence[WireEvent], nth: int) -> str:
+    """The id of the event that stands in the place of what a void takes away; empty where none does."""
     follows = events[nth + 1] if nth + 1 < len(events) else None
-    if follows is None or follows.kind != INSTEAD or follows.customer != void.customer:
-        return void.checksum
-    return crc32(follows.id.encode(), void.checksum)
+    if follows is None or follows.kind != INSTEAD or follows.customer != events[nth].customer:
+        return ""
+    return follows.id
 
 
 def overtaken(events: Sequence[WireEvent], nth: int, counted: int | None) -> int | None:

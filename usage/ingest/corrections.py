@@ -43,10 +43,6 @@ class Corrections:
         self._settings = settings
         self._clock = clock
 
-    async def find(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent | None:
-        """The event that counts, or counted, under this id. Raises CannotLook."""
-        return await self._counted.find(tenant_id, customer_id, event_id)
-
     async def void(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent:
         """Take it away. Raises NotCounted, CannotLook, BrokersAway."""
         found = await self._there(tenant_id, customer_id, event_id)

@@ -67,6 +67,7 @@ BEGIN
         ('usage.aggregates',        'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE'),
         ('usage.tallies',           'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE, DELETE'),
         ('usage.conflicts',         'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, DELETE'),
+        ('usage.voids',             'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, DELETE'),
         ('usage.closings',          'SELECT, INSERT',                  '',       '',                       'SELECT', '', 'SELECT'),
         ('usage.touched',           'SELECT, UPDATE, DELETE',          '',       '',                       '',       '', 'INSERT'),
         ('usage.looks',             'SELECT, INSERT, UPDATE, DELETE',  '',       '',                       '',       '', ''),
@@ -124,7 +125,7 @@ BEGIN
                     WHEN place.name = 'log.claims' THEN 'log.is_own_claim(tenant_id, owner)'
                     WHEN place.name IN ('vault.people', 'vault.personal_data', 'vault.search_terms') THEN
                         'person_id = current_setting(''tallybook.customer'', true)'
-                    WHEN place.name IN ('usage.series', 'usage.conflicts', 'usage.closings') THEN
+                    WHEN place.name IN ('usage.series', 'usage.conflicts', 'usage.voids', 'usage.closings') THEN
                         'customer_id = current_setting(''tallybook.customer'', true)'
                     -- What counts something of theirs: a figure is made by the meter's rule.
                     WHEN place.name = 'usage.adopted_meters' THEN
