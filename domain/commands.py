@@ -51,6 +51,7 @@ from domain.subscriptions import pause_commands as pauses
 from domain.subscriptions import preview_commands as previews
 from domain.subscriptions import transfer_commands as transfers
 from domain.subscriptions import trial_commands as trials
+from domain.subscriptions import usage_threshold_commands as thresholds
 from domain.tax import commands as taxes
 
 CONSEQUENCES: Final[Mapping[type, Consequence]] = together(
@@ -191,6 +192,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         subscriptions_ending,
         transfers,
         trials,
+        thresholds,
         pauses,
         previews,
         drafts,

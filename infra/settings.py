@@ -274,6 +274,9 @@ class ProcessorSettings(Part):
     clock_batch_rows: int = setting(500, "rows", "Most due rows of a test clock run side by side.", ge=1)
     clock_settle_poll_ms: int = setting(25, "ms", "Pause between looks whether a test clock has settled.", ge=1)
     sweep_interval_s: float = setting(15.0, "s", "Pause before an unfinished saga is driven again.", gt=0)
+    usage_look_interval_s: float = setting(
+        60.0, "s", "Pause between looks whether the usage of a subscription has reached its threshold.", gt=0
+    )
     swept_window_s: float = setting(60.0, "s", "How far back health looks at who started sagas.", gt=0)
     swept_share_max: float = setting(
         0.25, "share", "Larger shares of sagas that the sweeper started are failing health.", ge=0, le=1

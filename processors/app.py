@@ -45,6 +45,7 @@ from processors.runs.sweeper import Sweeper
 from processors.runs.tax_requests import TaxRequests
 from processors.runs.test_clocks import TestClocks
 from processors.runs.usage_closings import UsageClosings
+from processors.runs.usage_thresholds import UsageThresholds
 from processors.states import StateReader
 from processors.thresholds import changes
 from processors.thresholds.watch import ThresholdWatch
@@ -135,7 +136,6 @@ class Processors:
             states = StateReader(reading, codec, writer.held)
             tokens = PaymentTokens(Vault(vault_master_key(settings)), pool)
             runs = runs_of(writer, states, gateways, tokens, settings.processors)
-            clocks = TestClocks(writer, states, queue, settings.processors)
             runs[WorkKind.SAGA_DEADLINE] = Sweeper(writer, journeys, event_log, codec, settings.processors).sweep
             tax_service = tax_service_from(settings)
             if tax_service is not None:
@@ -145,6 +145,9 @@ class Processors:
             stack.push_async_callback(ends.close)
             closings = Closings(pool, ends, partitions=settings.usage.partitions)
             runs[WorkKind.INVOICE_USAGE] = UsageClosings(writer, states, event_log, closings).close
+            so_far = UsageThresholds(writer, states, event_log, pool, ends, settings)
+            runs[WorkKind.SUBSCRIPTION_USAGE] = so_far.look
+            clocks = TestClocks(writer, states, queue, settings.processors, is_settled=so_far.is_settled)
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance
             runs[WorkKind.CLOCK_DELETION] = ClockDeletions(writer, states, queue, event_log, settings.processors).delete
             runs[WorkKind.PLAN_MIGRATION] = PlanMigrations(writer, states, event_log).run

@@ -53,7 +53,8 @@ PINNED_MAX: Final = 100_000
 _LOCK: Final = """
 UPDATE usage.checkpoints SET closings = closings + 1 WHERE partition = $1 RETURNING next_offset, closings
 """
-_COLUMNS: Final = "meter_id, seq, reference, partition, since, until, first_bucket, end_bucket, bucket, covers, sha256"
+_PERIOD: Final = "since, until, charge, is_last, first_bucket, end_bucket"
+_COLUMNS: Final = f"meter_id, seq, reference, partition, {_PERIOD}, bucket, covers, sha256"
 _BY_REFERENCE: Final = f"""
 SELECT {_COLUMNS} FROM usage.closings WHERE tenant_id = $1 AND reference = $2
 """  # noqa: S608  constants
@@ -62,7 +63,7 @@ SELECT {_COLUMNS} FROM usage.closings WHERE tenant_id = $1 AND customer_id = $2 
 """  # noqa: S608  constants
 _INSERT: Final = f"""
 INSERT INTO usage.closings (tenant_id, customer_id, version, {_COLUMNS})
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 """  # noqa: S608  constants
 _ROWS: Final = """
 WITH taken AS (SELECT t.first, t.past FROM unnest($4::int[], $5::int[]) AS t (first, past))
@@ -83,7 +84,11 @@ SELECT DISTINCT bucket FROM usage.aggregates WHERE series = ANY($1::bytea[]) AND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A period [since, until) of a customer's meter. `reference` is whom it is closed for; it names one closing."""
+    """A period [since, until) of a customer's meter. `reference` is whom it is closed for; it names one closing.
+
+    Closings of one `charge` count one period together, each what it came to until then: all begin with it, and the one
+    that `is_last` ends with it. What comes late for one that is not, the next of them counts.
+    """
 
     tenant_id: str
     customer_id: str
@@ -91,6 +96,8 @@ class Wanted:
     since: datetime
     until: datetime
     reference: str
+    charge: str | None = None
+    is_last: bool = True
 
 
 class LateWindow(NamedTuple):
@@ -143,6 +150,8 @@ class Closing(NamedTuple):
     partition: int
     since: datetime
     until: datetime
+    charge: str | None
+    is_last: bool
     first_bucket: int
     end_bucket: int
     bucket: int
@@ -230,7 +239,8 @@ def following(earlier: Sequence[Closing], wanted: Wanted, partition: int, covers
     first, end = (pieces[0].first, pieces[-1].end) if pieces else (end, end)
     bucket = max(end, earlier[-1].bucket) if earlier else end
     place = wanted.meter_id, len(earlier) + 1, wanted.reference, partition
-    return Closing(*place, wanted.since, wanted.until, first, end, bucket, covers, b"")
+    period = wanted.since, wanted.until, wanted.charge, wanted.is_last
+    return Closing(*place, *period, first, end, bucket, covers, b"")
 
 
 def pieces_of(closings: Iterable[Closing], closing: Closing) -> list[Buckets]:
@@ -238,6 +248,16 @@ def pieces_of(closings: Iterable[Closing], closing: Closing) -> list[Buckets]:
     time within it. `closings`: at least those before it of its meter and customer.
     """
     return _left_by((each for each in closings if each.seq < closing.seq), closing.buckets)
+
+
+def counted_pieces(closings: Sequence[Closing], closing: Closing) -> list[Buckets]:
+    """What a closing counts: what it took, and with it what those before it took of the same charge. `closings`: at
+    least those before it.
+    """
+    if closing.charge is None:
+        return pieces_of(closings, closing)
+    of_charge = [each for each in closings if each.charge == closing.charge and each.seq < closing.seq]
+    return sorted(piece for each in (*of_charge, closing) for piece in pieces_of(closings, each))
 
 
 def _left_by(earlier: Iterable[Closing], wanted: Buckets) -> list[Buckets]:
@@ -297,15 +317,15 @@ async def closed(connection: Connection, wanted: Wanted, closing: Closing, *, te
         earlier = await closings_of(connection, wanted.tenant_id, wanted.customer_id, wanted.meter_id)
         earlier = earlier[: closing.seq - 1]
     late = closing.seq - 1
-    own = await _figure(connection, series, pieces_of(earlier, closing), late_max=late)
+    own = await _figure(connection, series, counted_pieces(earlier, closing), late_max=late)
     windows = []
     if earlier:
         names = [each.series for each in series]
         rows = await connection.fetch(_LATE_BUCKETS, names, 1 if tells_all else late, late)
         touched = [row[0] for row in rows]
         for each in earlier:
-            pieces = pieces_of(earlier, each)
-            if _is_touched(series, pieces, touched):
+            pieces = counted_pieces(earlier, each)
+            if each.is_last and _is_touched(series, pieces, touched):
                 windows.append(LateWindow(each.reference, *await _figure(connection, series, pieces, late_max=late)))
     return Closed(closing.seq, closing.partition, closing.covers, closing.sha256, *own, tuple(windows))
 
@@ -315,7 +335,7 @@ async def figure_of(
 ) -> tuple[Decimal | Fraction, int]:
     """What a closing's period comes to with what came behind no closing after `late_max`, and of how many events."""
     series = await series_of_customer(connection, wanted.tenant_id, wanted.customer_id, [wanted.meter_id])
-    return await _figure(connection, series, pieces_of(closings, closing), late_max=late_max)
+    return await _figure(connection, series, counted_pieces(closings, closing), late_max=late_max)
 
 
 def _is_touched(series: list[MeteredSeries], pieces: Sequence[Buckets], touched: list[int]) -> bool:

@@ -22,19 +22,28 @@ def _place(line: InvoiceLine) -> tuple[object, ...]:
     return line.period_end, line.period_start, line.line_id
 
 
-def wanted_of(tenant_id: str, invoice: Invoice, line: InvoiceLine) -> Wanted:
+def wanted_of(tenant_id: str, customer_id: str, invoice_id: str, line: InvoiceLine) -> Wanted:
     """The closing of a line's period."""
     assert line.usage is not None, "it bills usage"
     assert line.period_start is not None, "usage is of a period"
     assert line.period_end is not None, "usage is of a period"
+    reference, progress = _reference(invoice_id, line.line_id), line.usage.progress
+    first = None if progress is None or not progress.before else progress.before[0]
+    charge = reference if first is None else _reference(first.invoice_id, first.line_id)
     return Wanted(
         tenant_id=tenant_id,
-        customer_id=invoice.customer_id,
+        customer_id=customer_id,
         meter_id=line.usage.meter_id,
         since=line.period_start,
         until=line.period_end,
-        reference=f"{invoice.invoice_id}{SEPARATOR}{line.line_id}",
+        reference=reference,
+        charge=None if progress is None else charge,
+        is_last=not line.bills_so_far,
     )
+
+
+def _reference(invoice_id: str, line_id: str) -> str:
+    return f"{invoice_id}{SEPARATOR}{line_id}"
 
 
 def counted(line: InvoiceLine, closed: Closed) -> CountedUsage:

@@ -6,14 +6,17 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
+from domain.invoicing.progressive import charge_to_date
 from domain.invoicing.usage_commands import counted_line
 from domain.invoicing.usage_line import UsageSnapshot
+from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.metering.aggregation import Window
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.usage_so_far import running_usage_line
-from usage.closings import Wanted, closings_of, following
+from usage.closings import Closing, closings_of, counted_pieces, following
 from usage.figures import NOTHING, Figure, figures
+from usage.invoiced import wanted_of
 from usage.partials import Connection, bucket_of, end_bucket_of, grouped, series_of_customer
 
 GROUPS_MAX: Final = 50
@@ -56,8 +59,9 @@ class LiveUsage(NamedTuple):
 
 
 class RunningBill(NamedTuple):
-    """What is billed for the running period, if nothing more is used and nothing changed until its end. There is no
-    `amount` where that is more than an invoice holds. The period's usage begins in `first_bucket`.
+    """What the running period is to come to, if nothing more is used and nothing changed until its end; some of it may
+    be billed already. There is no `amount` where that is more than an invoice holds. The period's usage begins in
+    `first_bucket`.
     """
 
     subscription_id: str
@@ -131,39 +135,58 @@ async def running_bill(
     assert line.period_start is not None, "usage is of a period"
     assert line.period_end is not None, "usage is of a period"
     assert line.price_id is not None, "a price bills it"
-    wanted = Wanted(
-        tenant_id=metered.tenant_id,
-        customer_id=metered.customer_id,
-        meter_id=metered.meter_id,
-        since=line.period_start,
-        until=line.period_end,
-        reference=line.line_id,
-    )
     earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
+    wanted = wanted_of(metered.tenant_id, metered.customer_id, "", line)
     closing = following(earlier, wanted, partition, await reached(connection, partition))
+    first = _first_bucket(earlier, closing)
     series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
-    found = await figures(connection, [series], [closing.first_bucket], closing.end_bucket, held_until=line.period_end)
+    found = await figures(connection, [series], [first], closing.end_bucket, held_until=line.period_end)
     figure = found.get((0, 0), NOTHING)
+    return RunningBill(
+        subscription_id=subscription.subscription_id,
+        price_id=line.price_id,
+        period=Window(start=line.period_start, end=line.period_end),
+        first_bucket=first,
+        figure=figure,
+        amount=_amount(line, figure, closing),
+    )
+
+
+async def charge_so_far(
+    connection: Connection, line: InvoiceLine, metered: Metered, *, partition: int, at: datetime
+) -> Money:
+    """What the period of a line of usage has come to by `at`, as it is counted so far; before it is over nothing is
+    raised to what it promises at least. Levels are held until then.
+    """
+    by = line.pricing
+    assert by is not None, "a price bills it"
+    so_far = replace(line, period_end=at)
+    earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
+    closing = following(earlier, wanted_of(metered.tenant_id, metered.customer_id, "", so_far), partition, 0)
+    series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
+    starts = [_first_bucket(earlier, closing)]
+    found = await figures(connection, [series], starts, max(starts[0], closing.end_bucket), held_until=at)
+    figure = found.get((0, 0), NOTHING)
+    rated = max(Fraction(figure.quantity), Fraction(0))
+    before = Money.zero(line.amount.currency)
+    return charge_to_date(by.price, rated, before, by.rounding, by.share, is_last=False).due
+
+
+def _first_bucket(earlier: Sequence[Closing], closing: Closing) -> int:
+    pieces = counted_pieces(earlier, closing)
+    return pieces[0].first if pieces else closing.first_bucket
+
+
+def _amount(line: InvoiceLine, figure: Figure, closing: Closing) -> Money | None:
     snapshot = UsageSnapshot(
         closing=closing.seq,
-        partition=partition,
+        partition=closing.partition,
         covers=closing.covers,
         sha256="",
         quantity=Fraction(figure.quantity),
         events=figure.events,
     )
-    return RunningBill(
-        subscription_id=subscription.subscription_id,
-        price_id=line.price_id,
-        period=Window(start=line.period_start, end=line.period_end),
-        first_bucket=closing.first_bucket,
-        figure=figure,
-        amount=_amount(line, snapshot),
-    )
-
-
-def _amount(line: InvoiceLine, snapshot: UsageSnapshot) -> Money | None:
     try:
-        return counted_line(line, snapshot).amount
+        return counted_line(line, snapshot, Money.zero(line.amount.currency)).amount
     except InvalidInvoiceLines:
         return None

@@ -76,7 +76,7 @@ async def _with_usage(
 async def _counted_so_far(call: Call, invoice: Invoice) -> Usage:
     """What closing its periods would say now."""
     lines = awaited(invoice)
-    wanted = [wanted_of(call.tenant_id, invoice, line) for line in lines]
+    wanted = [wanted_of(call.tenant_id, invoice.customer_id, invoice.invoice_id, line) for line in lines]
     async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
         closed = await closings_foreseen(connection, wanted, partitions=call.parts.settings.usage.partitions)
     return tuple(counted(line, each) for line, each in zip(lines, closed, strict=True))

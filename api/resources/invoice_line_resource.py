@@ -11,7 +11,7 @@ from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
 from domain.invoicing.late_usage import LateReason, LateUsage
 from domain.invoicing.unused_credit import GivesBack
-from domain.invoicing.usage_line import LineUsage, told_quantity
+from domain.invoicing.usage_line import LineUsage, UsageProgress, told_quantity
 
 
 class CreditedLine(TypedDict):
@@ -34,12 +34,23 @@ class LateUsageResource(TypedDict):
     billed_before: MoneyResource
 
 
+class UsageProgressResource(TypedDict):
+    """Several lines bill the period: each what it had come to (`charge`) when it was counted, less what those of
+    `invoices` before it billed. The last one bills the rest when the period is over.
+    """
+
+    invoices: list[str]
+    charge: MoneyResource | None
+    billed_before: MoneyResource | None
+    is_last: bool
+
+
 class LineUsageResource(TypedDict):
     """The meter that counted a line's quantity, in the line's period; `closing` is null until that is done.
 
     The closing is the meter's and customer's of this number. It covers the records of the partition of the topic of
     usage below the offset `covers`; `sha256` is of its rows. Usage is `late` that came after its period was billed, and
-    the closing then the one with which it came.
+    the closing then the one with which it came. With `progress` the quantity is all that the period had come to.
     """
 
     meter: str
@@ -49,6 +60,7 @@ class LineUsageResource(TypedDict):
     covers: int | None
     sha256: str | None
     late: LateUsageResource | None
+    progress: UsageProgressResource | None
 
 
 class LineDiscountResource(TypedDict):
@@ -121,6 +133,15 @@ def _late(late: LateUsage) -> LateUsageResource:
     }
 
 
+def _progress(progress: UsageProgress) -> UsageProgressResource:
+    return {
+        "invoices": [each.invoice_id for each in progress.before],
+        "charge": None if progress.charge is None else money(progress.charge),
+        "billed_before": None if progress.billed_before is None else money(progress.billed_before),
+        "is_last": progress.is_last,
+    }
+
+
 def line_usage_resource(usage: LineUsage | None) -> LineUsageResource | None:
     """Which meter counted, and what its closing covers, as it is answered."""
     if usage is None:
@@ -134,6 +155,7 @@ def line_usage_resource(usage: LineUsage | None) -> LineUsageResource | None:
         "covers": None if snapshot is None else snapshot.covers,
         "sha256": None if snapshot is None else snapshot.sha256,
         "late": None if usage.late is None else _late(usage.late),
+        "progress": None if usage.progress is None else _progress(usage.progress),
     }
 
 

@@ -14,6 +14,7 @@ from api.resources.invoice_resource import EXAMPLE as INVOICE_EXAMPLE
 from api.resources.invoice_resource import InvoiceResource, invoice_resource
 from api.resources.subscription_resource import SubscriptionResource, subscription_resource
 from api.resources.subscriptions import NOT_SOLD, SUBSCRIPTIONS
+from api.resources.usage_thresholds import UsageThresholdBody
 from domain.customers.customer import CustomerIsDeleted
 from domain.customers.test_clock import TestClockIsDeleted
 from domain.identity.permissions import Permission
@@ -41,7 +42,9 @@ from domain.subscriptions.proration import AnchorMustBeReset
 from domain.subscriptions.subscription import SUBSCRIPTION, PeriodIsBilled, SubscriptionIsOverdue, SubscriptionNotFound
 from domain.subscriptions.terms import (
     MAX_ITEMS,
+    InvalidUsageThreshold,
 )
+from domain.subscriptions.usage_threshold import SetUsageThreshold
 from domain.tax.remote import TaxAnswer
 
 
@@ -65,6 +68,12 @@ class SubscriptionChange(Body):
     proration: Proration = Proration.INVOICE_NOW
     reset_anchor: bool = Field(default=False, description="Whether a new period begins with the change, billed whole")
     effective_at: Instant | None = Field(default=None, description="A time ahead; null: now, or at the period's end")
+
+
+class WantedThreshold(Body):
+    """From which amount on usage is invoiced while its period runs."""
+
+    usage_threshold: UsageThresholdBody | None
 
 
 class BillingDate(Body):
@@ -184,6 +193,37 @@ async def change_billing_date(call: Call, body: BillingDate) -> Intention:
     subscription_id = SUBSCRIPTIONS.id_of(call)
     command = ChangeBillingDate(subscription_id=subscription_id, anchor_at=body.billing_anchor)
     return SUBSCRIPTIONS.changed(subscription_id, command)
+
+
+@SUBSCRIPTIONS.changes(
+    "POST",
+    "set-usage-threshold",
+    body=WantedThreshold,
+    body_example={"usage_threshold": {"amount": {"amount": 50000, "currency": "EUR"}, "recurring": True}},
+    example={"usage_threshold": {"amount": {"amount": 50000, "currency": "EUR"}, "recurring": True}},
+    refusals=(
+        InvalidUsageThreshold,
+        SubscriptionIsCanceled,
+        SubscriptionIsOverdue,
+        CustomerIsDeleted,
+        TestClockIsDeleted,
+        PeriodIsBilled,
+        BeyondCalendar,
+    ),
+    needs=Permission.INVOICES_WRITE,
+)
+async def set_usage_threshold(call: Call, body: WantedThreshold) -> Intention:
+    """Say from which amount on the usage of a subscription is invoiced while its period runs.
+
+    What all its metered prices have come to in their running periods, and no invoice has billed, is looked at again and
+    again; once that reaches the amount, an invoice of its own bills it. The period's end bills the rest, so that all of
+    them come to what one invoice would. With null, usage is invoiced when its period is over.
+    """
+    subscription_id = SUBSCRIPTIONS.id_of(call)
+    threshold = None if body.usage_threshold is None else body.usage_threshold.value
+    return SUBSCRIPTIONS.changed(
+        subscription_id, SetUsageThreshold(subscription_id=subscription_id, threshold=threshold)
+    )
 
 
 @SUBSCRIPTIONS.unstored(

@@ -15,6 +15,7 @@ from api.resources.customers import CustomerResource
 from api.resources.invoice_line_resource import InvoiceLineResource, invoice_line_resource
 from api.resources.plans import FeatureResource, IntervalResource, feature_resources, interval_resource
 from api.resources.price_models import CommitmentResource, ModelResource, stated_resource
+from api.resources.usage_thresholds import UsageThresholdResource, threshold_resource
 from domain.catalog.price import BillingTiming
 from domain.invoicing.collection import CollectionMethod
 from domain.subscriptions.alignment import PeriodAlignment, StubPeriod
@@ -106,6 +107,7 @@ class SubscriptionResource(TypedDict):
     billed_together: bool
     proration_basis: ProrationBasis
     trial_end_behavior: TrialEnd
+    usage_threshold: UsageThresholdResource | None
     starts_at: datetime
     period_alignment: PeriodAlignment
     billing_anchor: datetime
@@ -150,6 +152,7 @@ def subscription_resource(subscription: Subscription) -> SubscriptionResource:
         "billed_together": terms.billed_together,
         "proration_basis": terms.proration_basis,
         "trial_end_behavior": terms.trial_end,
+        "usage_threshold": threshold_resource(terms.usage_threshold),
         "starts_at": subscription.starts_at,
         "period_alignment": subscription.alignment,
         "billing_anchor": subscription.anchor_at,
@@ -253,6 +256,7 @@ EXAMPLE: Final[dict[str, object]] = {
     "billed_together": False,
     "proration_basis": "day",
     "trial_end_behavior": "invoice",
+    "usage_threshold": None,
     "starts_at": "2026-01-01T00:00:00Z",
     "period_alignment": "start",
     "stub_period": "prorated",

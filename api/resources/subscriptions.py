@@ -26,6 +26,7 @@ from api.http.resource import Resource
 from api.resources.customers import CUSTOMERS
 from api.resources.discounts import NOT_REDEEMABLE
 from api.resources.subscription_resource import EXAMPLE, SubscriptionResource, subscription_resource
+from api.resources.usage_thresholds import UsageThresholdBody
 from domain.catalog.plan import MAX_TRIAL_DAYS, PlanIsArchived, PlanNotFound
 from domain.catalog.price import PriceIsArchived, PriceNotFound
 from domain.catalog.product import ProductIsArchived
@@ -54,6 +55,7 @@ from domain.subscriptions.terms import (
     FlatPriceHasNoQuantity,
     IntervalsDoNotNest,
     InvalidSubscriptionItems,
+    InvalidUsageThreshold,
     MeteredPriceHasNoQuantity,
     MeterTwice,
     OnlyAddOns,
@@ -93,6 +95,7 @@ class NewSubscription(New):
                 "proration_basis",
                 "billed_together",
                 "trial_end_behavior",
+                "usage_threshold",
                 "metadata",
             ),
             Permission.INVOICES_WRITE,
@@ -113,6 +116,9 @@ class NewSubscription(New):
     trial_end_behavior: TrialEnd = Field(
         default=TrialEnd.INVOICE,
         description="What becomes of it where its trial ends and there is no payment method to charge",
+    )
+    usage_threshold: UsageThresholdBody | None = Field(
+        default=None, description="From which amount on its usage is invoiced while its period runs"
     )
     starts_at: Instant | None = Field(default=None, description="When it begins, later or in the past; null: now")
     billing_anchor: Instant | None = Field(
@@ -204,6 +210,7 @@ NOT_SOLD: Final = (
         ContradictoryAnchor,
         BeyondCalendar,
         TooManyBilledTogether,
+        InvalidUsageThreshold,
         *NOT_REDEEMABLE,
     ),
 )
@@ -231,6 +238,7 @@ async def create_subscription(_call: Call, body: NewSubscription) -> Intention:
             proration_basis=body.proration_basis,
             billed_together=body.billed_together,
             trial_end=body.trial_end_behavior,
+            usage_threshold=None if body.usage_threshold is None else body.usage_threshold.value,
             starts_at=body.starts_at,
             alignment=body.alignment,
             anchor_at=body.billing_anchor,

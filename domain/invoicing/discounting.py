@@ -3,7 +3,8 @@
 A coupon covers invoices of whole periods, and those that bill something by itself: each uses one of its periods where
 it takes something off. What prorates a period (the rest of one after a pause, the used days of a last one) is
 discounted by coupons without an end alone, and uses nothing. Periods billed late on one invoice count one by one, each
-as if it had been billed in time.
+as if it had been billed in time. What usage came to while its period runs is discounted by percentages, and uses
+nothing: the rest does when the period is over, from which fixed amounts come off.
 """
 
 from collections import Counter
@@ -85,10 +86,14 @@ def uses_of(
         tried: list[DiscountUse] = []
         for each in discounts:
             allowed = own.get(each.discount_id, range(start, end))
-            places = tuple([n for n in range(start, end) if stands_at[n] in allowed])
+            waits = isinstance(each.terms.off, AmountOff)
+            places = tuple(
+                [n for n in range(start, end) if stands_at[n] in allowed and not (waits and lines[n].bills_so_far)]
+            )
             is_period = any(lines[n].bills_whole_period for n in places)
             known = left[each.discount_id]
-            if known is None or (is_period and known > 0):
+            is_due = is_period or any(lines[n].bills_so_far for n in places)
+            if known is None or (is_due and known > 0):
                 tried.append(DiscountUse(discount=each, lines=places, is_period=is_period))
         taken = discounts_on(billed, [use.coupon for use in tried], currency, rounding)
         for use, applied in zip(tried, taken, strict=True):
@@ -97,7 +102,7 @@ def uses_of(
             uses.append(use)
             known = left[use.discount.discount_id]
             if known is not None:
-                left[use.discount.discount_id] = known - 1
+                left[use.discount.discount_id] = known - use.is_period
     # The computation applies them in this order, in which they are told what they took off.
     return sorted(uses, key=lambda use: isinstance(use.discount.terms.off, AmountOff))
 

@@ -124,10 +124,16 @@ def _why(line: BilledLine, by: LinePricing) -> Breakdown:
         return explain_licensed(by.price, line.quantity, by.share, by.rounding)
     if line.usage.snapshot is None:
         return Breakdown(portions=(), rounding_difference=Fraction(0), amount=line.amount)
-    whole = explain(by.price, line.usage.snapshot.rated, by.rounding, by.share)
-    if line.usage.late is None:
+    rated = line.usage.snapshot.rated
+    whole = explain(by.price, rated, by.rounding, by.share, period_is_over=not line.bills_so_far)
+    if line.usage.late is not None:
+        before = line.usage.late.billed_before
+    elif line.usage.progress is not None:
+        before = whole.amount - line.amount
+    else:
         return whole
-    before = line.usage.late.billed_before
+    if before.is_zero and line.usage.late is None:
+        return whole
     less = plain(PortionKind.BILLED_BEFORE, Fraction(-before.amount))
     return replace(whole, portions=(*whole.portions, less), amount=whole.amount - before)
 

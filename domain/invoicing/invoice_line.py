@@ -88,8 +88,15 @@ class InvoiceLine:
         """Whether it bills a period and not a part of one."""
         if self.kind is InvoiceLineKind.USAGE:
             is_late = self.usage is not None and self.usage.late is not None
-            return not is_late and self.pricing is not None and self.pricing.share == WHOLE_PERIOD
+            is_whole = self.pricing is not None and self.pricing.share == WHOLE_PERIOD
+            return is_whole and not is_late and not self.bills_so_far
         return self.kind in {InvoiceLineKind.RECURRING, InvoiceLineKind.ONE_OFF}
+
+    @property
+    def bills_so_far(self) -> bool:
+        """Whether it bills what a period came to while that runs: another line bills the rest."""
+        progress = None if self.usage is None else self.usage.progress
+        return progress is not None and not progress.is_last
 
     @property
     def discounted(self) -> Money:

@@ -72,18 +72,18 @@ class Part:
     amount: Money
 
 
-def parts_of(invoice_id: str, line_id: str, amount: Money, rerated: Iterable[Rerated]) -> list[Part]:
-    """The lines that bill a period by now, the first one first: each credit is of the last that were billed before it.
-    What was voided is as if it had never been.
+def parts_of(first: Sequence[Part], rerated: Iterable[Rerated]) -> list[Part]:
+    """The lines that bill a period by now, those of its own time `first`: each credit is of the last that were billed
+    before it. What was voided is as if it had never been.
     """
     by_line: dict[tuple[str, str], Money] = {}
     for each in rerated:
         place = each.by_invoice_id, each.by_line_id
         by_line[place] = by_line[place] + each.amount if place in by_line else each.amount
-    parts = [Part(invoice_id, line_id, amount)]
+    parts = list(first)
     for place, billed in by_line.items():
         if billed.is_negative:
-            parts = _less(parts, -billed)
+            parts = less(parts, -billed)
         elif not billed.is_zero:
             parts.append(Part(*place, billed))
     return parts
@@ -100,7 +100,8 @@ def given_back(parts: Sequence[Part], amount: Money) -> list[Part]:
     return found
 
 
-def _less(parts: Sequence[Part], amount: Money) -> list[Part]:
+def less(parts: Sequence[Part], amount: Money) -> list[Part]:
+    """What is left of these lines once so much is given back of them."""
     taken = {(part.invoice_id, part.line_id): part.amount for part in given_back(parts, amount)}
     nothing = Money.zero(amount.currency)
     left = (

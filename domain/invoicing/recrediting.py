@@ -51,12 +51,12 @@ def _by_now(credit: InvoiceLine, invoice_id: str, streams: Streams) -> InvoiceLi
 
 
 def _paid(credit: InvoiceLine, billed: InvoiceLine, paid_part: Fraction) -> Money:
-    """What of the credited part of a line was paid: of unused time by its price and share, of late usage by amount."""
+    """What of the credited part of a line was paid: of unused time by its price and share, of usage by amount."""
     assert billed.pricing is not None, "a price billed it"
     rounding = billed.pricing.rounding
-    late = None if credit.usage is None else credit.usage.late
-    if late is not None:
-        return times(-late.amount, paid_part, rounding)
+    gross = None if credit.gives_back is None else credit.gives_back.gross
+    if gross is not None:
+        return times(gross, paid_part, rounding)
     assert credit.pricing is not None, "it is a part of a price"
     price = exact_amount_of(credit.pricing.price, credit.quantity, rounding)
     return times(price, credit.pricing.share * paid_part, rounding)

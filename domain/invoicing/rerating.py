@@ -6,25 +6,19 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from domain.invoicing.crediting import left_of
-from domain.invoicing.given_back_tax import tax_as_billed
 from domain.invoicing.invoice import INVOICE
-from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
-from domain.invoicing.issuing import foreseen_lines
+from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.late_usage import InvoiceUsageRerated, LateReason, LateUsage, Part, Rerated, given_back, parts_of
+from domain.invoicing.slices import parts_after
 from domain.invoicing.state import Invoice, InvoiceStatus
-from domain.invoicing.unused_credit import GivesBack
+from domain.invoicing.usage_credit import usage_credit
 from domain.invoicing.usage_line import LineUsage, UsageSnapshot, told_quantity
 from domain.invoicing.usage_request import RecountedUsage
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
 from domain.kernel.money import Money, sum_money
-from domain.kernel.rounding import round_to_int
 from domain.kernel.stream import Change, Streams
 from domain.pricing.amount import amount_of
-
-_UNPAID = frozenset({InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE})
-"""What nobody pays any more has nothing to be given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +39,8 @@ def late_lines(
     """
     invoice = INVOICE.of(streams, of.invoice_id)
     billed = next((line for line in invoice.lines if line.line_id == of.line_id), None)
-    if billed is None or billed.pricing is None or invoice.status is InvoiceStatus.VOID:
+    is_over = billed is not None and not billed.bills_so_far
+    if billed is None or billed.pricing is None or not is_over or invoice.status is InvoiceStatus.VOID:
         return []
     known = _known(invoice, billed)
     if known is None or _rated_with(invoice, billed, streams) > snapshot.closing:
@@ -77,7 +72,7 @@ def late_lines(
     )
     if not more.is_negative:
         return [line]
-    parts = parts_of(invoice.invoice_id, billed.line_id, billed.amount, _of_line(invoice, billed.line_id))
+    parts = parts_of(parts_after(billed, invoice.invoice_id, streams), _of_line(invoice, billed.line_id))
     credits_ = (_credit(line, part, nth, streams) for nth, part in enumerate(given_back(parts, -more)))
     return [each for each in credits_ if each is not None]
 
@@ -142,12 +137,14 @@ def _told(rerated: dict[str, list[Rerated]], at: datetime) -> list[Change]:
 
 
 def _known(invoice: Invoice, billed: InvoiceLine) -> _Known | None:
-    """The period of a line as it was last rated; None where it is not counted at all yet."""
+    """The period of a line as it was last rated, by whatever lines; None where it is not counted at all yet."""
     snapshot = None if billed.usage is None else billed.usage.snapshot
     if snapshot is None:
         return None
     rerated = _of_line(invoice, billed.line_id)
-    amount = sum_money((billed.amount, *(each.amount for each in rerated)), invoice.currency)
+    progress = None if billed.usage is None else billed.usage.progress
+    charge = billed.amount if progress is None or progress.charge is None else progress.charge
+    amount = sum_money((charge, *(each.amount for each in rerated)), invoice.currency)
     if not rerated:
         return _Known(snapshot.quantity, snapshot.events, amount)
     return _Known(rerated[-1].quantity, rerated[-1].events, amount)
@@ -178,36 +175,15 @@ def _reason(events: int) -> LateReason:
 
 
 def _credit(line: InvoiceLine, part: Part, nth: int, streams: Streams) -> InvoiceLine | None:
-    """A part of what is less: of what discounts had left of the line that billed it, with the tax that this bore, and
-    no more than is left of it. None where nothing is.
-    """
-    invoice = INVOICE.of(streams, part.invoice_id)
-    if invoice.status in _UNPAID:
+    """A part of what is less; None where nothing of it is to be given back."""
+    line_id = line.line_id if nth == 0 else derived_id(INVOICE_LINE, line.line_id, str(nth))
+    credit = usage_credit(line, part, line_id, streams)
+    if credit is None:
         return None
-    if invoice.status is InvoiceStatus.DRAFT:
-        invoice = replace(invoice, lines=foreseen_lines(streams, invoice))
-    billed = next(each for each in invoice.lines if each.line_id == part.line_id)
-    assert billed.pricing is not None, "a price billed it"
     assert line.usage is not None, "it is of usage"
     assert line.usage.late is not None, "it is of late usage"
-    paid_part = Fraction(billed.discounted.amount, billed.amount.amount)
-    of = left_of(invoice)[billed.line_id]
-    left = of.left if billed.tax_inclusive else of.left_net
-    paid = Money(round_to_int(part.amount.amount * paid_part, billed.pricing.rounding), part.amount.currency)
-    amount = -min(paid, left)
-    if amount.is_zero:
-        return None
-    treatment, rates = tax_as_billed(billed, invoice, streams)
     return replace(
-        line,
-        line_id=line.line_id if nth == 0 else derived_id(INVOICE_LINE, line.line_id, str(nth)),
-        amount=amount,
+        credit,
         quantity=line.quantity if nth == 0 else Decimal(0),
-        kind=InvoiceLineKind.CREDIT,
-        pricing=None,
-        tax_inclusive=billed.tax_inclusive,
-        gives_back=GivesBack(
-            invoice_id=part.invoice_id, line_id=part.line_id, paid_part=paid_part, treatment=treatment, rates=rates
-        ),
         usage=replace(line.usage, late=replace(line.usage.late, amount=-part.amount)),
     )

@@ -17,7 +17,8 @@ class GivesBack:
     """The line that a credit gives back, of which discounts had left `paid_part` to be paid; the credit bears the tax
     that the line was billed with, whatever holds today. `treatment` is None where no tax was spoken of.
 
-    `invoice_id` is None as long as the line waits for an invoice itself; they leave for the same one.
+    `invoice_id` is None as long as the line waits for an invoice itself; they leave for the same one. `gross` is what
+    is given back before discounts, where no quantity and share say so.
     """
 
     invoice_id: str | None
@@ -25,6 +26,7 @@ class GivesBack:
     paid_part: Fraction
     treatment: TaxTreatment | None = None
     rates: tuple[TaxRate, ...] = ()
+    gross: Money | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL, InvalidInvoiceLines, InvoiceLine
 from domain.invoicing.issuing import finalized_draft
 from domain.invoicing.rerating import late_lines, rerated_by
+from domain.invoicing.slices import billed_before, charged, credits_of
 from domain.invoicing.state import Invoice
 from domain.invoicing.usage_line import UsageSnapshot, told_quantity
 from domain.invoicing.usage_request import (
@@ -23,6 +24,7 @@ from domain.invoicing.usage_request import (
 )
 from domain.kernel.consequences import After
 from domain.kernel.frozen import replace
+from domain.kernel.money import Money
 from domain.kernel.stream import Change, Decision, Handler, Streams
 from domain.pricing.amount import amount_of
 
@@ -54,13 +56,14 @@ def counted(draft: Invoice, figures: tuple[CountedUsage, ...], streams: Streams,
     return [
         INVOICE.change(InvoiceUsageCounted(invoice_id=draft.invoice_id, lines=lines)),
         *rerated_by(lines, draft.invoice_id, at),
-        *unused_credited((line for line in lines if line.usage is not None), draft.invoice_id, at),
+        *unused_credited(lines[len(draft.lines) :], draft.invoice_id, at),
     ]
 
 
 def _counted_lines(draft: Invoice, figures: tuple[CountedUsage, ...], streams: Streams) -> tuple[InvoiceLine, ...]:
-    """Its lines with what was counted, and behind them what came late. For a period on the invoice itself it is not
-    late. Of the closings that tell of one period the last knows all that the others do, and it alone is billed.
+    """Its lines with what was counted, and behind them what they give back and what came late. For a period on the
+    invoice itself it is not late. Of the closings that tell of one period the last knows all that the others do, and it
+    alone is billed.
     """
     snapshots = {each.line_id: each.snapshot for each in figures}
     late: dict[tuple[str, str], tuple[RecountedUsage, str]] = {}
@@ -71,25 +74,36 @@ def _counted_lines(draft: Invoice, figures: tuple[CountedUsage, ...], streams: S
                 snapshots[of.line_id] = replace(known, quantity=of.quantity, events=of.events)
             else:
                 late[of.invoice_id, of.line_id] = of, each.line_id
-    lines = [counted_line(line, snapshots[line.line_id]) if line.line_id in snapshots else line for line in draft.lines]
+    lines = [
+        counted_line(line, snapshots[line.line_id], billed_before(line, streams)) if line.line_id in snapshots else line
+        for line in draft.lines
+    ]
     by_id = {line.line_id: line for line in lines}
+    for each in figures:
+        lines += credits_of(by_id[each.line_id], streams, draft.invoice_id)
     for of, line_id in late.values():
         lines += late_lines(of, by_id[line_id], snapshots[line_id], streams, draft.invoice_id)
     return tuple(lines)
 
 
-def counted_line(line: InvoiceLine, snapshot: UsageSnapshot) -> InvoiceLine:
-    """The line with what was counted, and what that comes to by the price as it was sold.
+def counted_line(line: InvoiceLine, snapshot: UsageSnapshot, before: Money) -> InvoiceLine:
+    """The line with what was counted, and what that comes to by the price as it was sold, less what was billed of the
+    period `before`.
 
     Raises InvalidInvoiceLines where that is more than an invoice holds.
     """
     by, usage = line.pricing, line.usage
     assert by is not None, "a price is sold with a meter"
     assert usage is not None, "it bills usage"
-    amount = amount_of(by.price, snapshot.rated, by.rounding, by.share)
+    progress = usage.progress
+    if progress is None:
+        amount = amount_of(by.price, snapshot.rated, by.rounding, by.share)
+    else:
+        amount, progress = charged(line, progress, snapshot, before)
     if abs(amount.amount) > MAX_INVOICE_TOTAL:
         raise InvalidInvoiceLines(total=amount.amount, most=MAX_INVOICE_TOTAL)
-    return replace(line, amount=amount, quantity=told_quantity(snapshot.rated), usage=replace(usage, snapshot=snapshot))
+    counted = replace(usage, snapshot=snapshot, progress=progress)
+    return replace(line, amount=amount, quantity=told_quantity(snapshot.rated), usage=counted)
 
 
 def hurried(draft: Invoice, days_until_due: int | None, streams: Streams, now: datetime) -> Decision:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Final
 
 from domain.invoicing.late_usage import LateUsage
+from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding, round_to_int
 
 TOLD_DECIMALS: Final = 9
@@ -34,16 +35,39 @@ class UsageSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageSlice:
+    """A line that billed what a period came to so far, while it ran."""
+
+    invoice_id: str
+    line_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageProgress:
+    """The line is one of those that bill one period together: it bills what the period came to (`charge`) when it was
+    counted, less what those `before` it billed of that (`billed_before`; of invoices that were voided by then nothing
+    is). Both are None until it is counted. Whatever else the period comes to is billed by the line that `is_last`.
+    """
+
+    before: tuple[UsageSlice, ...] = ()
+    is_last: bool
+    charge: Money | None = None
+    billed_before: Money | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineUsage:
     """The meter, and what it counted; None: that is not known yet. The usage that `after_invoice_id` bills of the same
     meter comes before it, and is closed first. A line of `late` usage bills a period that is billed already: its
-    snapshot is of all that is known of that.
+    snapshot is of all that is known of that. Where several lines bill one period (`progress`), the snapshot is of all
+    that the period had come to.
     """
 
     meter_id: str
     after_invoice_id: str | None = None
     snapshot: UsageSnapshot | None = None
     late: LateUsage | None = None
+    progress: UsageProgress | None = None
 
 
 def told_quantity(quantity: Fraction) -> Decimal:

@@ -33,7 +33,7 @@ from domain.subscriptions.proration_basis import ProrationBasis
 from domain.subscriptions.renewal import caught_up
 from domain.subscriptions.selling import RequestedItem, sold_plan, terms_of
 from domain.subscriptions.subscription import SUBSCRIPTION, RenewalNotDue, SubscriptionCreated
-from domain.subscriptions.terms import PlanIsAddOn, TrialEnd, intervals_of
+from domain.subscriptions.terms import PlanIsAddOn, TrialEnd, UsageThreshold, intervals_of
 
 CLOCK_LAG_MAX = timedelta(hours=1)
 """How far the clock of the machine that decides may be behind the one that timers run on."""
@@ -67,6 +67,7 @@ class CreateSubscription:
     time_zone: str | None = None
     proration_basis: ProrationBasis = ProrationBasis.DAY
     trial_end: TrialEnd = TrialEnd.INVOICE
+    usage_threshold: UsageThreshold | None = None
     metadata: Metadata = ()
 
 
@@ -98,6 +99,7 @@ def create_subscription(command: CreateSubscription, streams: Streams, now: date
         billed_together=command.billed_together,
         trial_end=command.trial_end,
         stub=command.stub,
+        usage_threshold=command.usage_threshold,
     )
     trial_days = plan.terms.trial_days if command.trial_days is None else command.trial_days
     check_trial_days(trial_days)

@@ -2,13 +2,15 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.usage_line import UsageProgress, UsageSlice
 from domain.kernel.frozen import replace
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, Free, Take
-from domain.subscriptions.running import MeterBilled
+from domain.subscriptions.running import ItemBilledSoFar, MeterBilled
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.terms import SubscriptionTerms
 from domain.subscriptions.transfer import ScheduledTransfer
@@ -17,12 +19,25 @@ METER_CLAIM = "customer.meter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BillingInSlices:
+    """A line of an item's period that several bill: of its usage so far, or with `is_last` of the rest."""
+
+    price_id: str
+    since: datetime
+    line_id: str
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionUsageBilled:
-    """`invoice_id` bills what these meters counted, once that is closed."""
+    """`invoice_id` bills what these meters counted, once that is closed; `slices` are its lines of periods that several
+    bill.
+    """
 
     subscription_id: str
     meter_ids: tuple[str, ...]
     invoice_id: str
+    slices: tuple[BillingInSlices, ...] = ()
 
 
 class MeterIsBilled(Refusal):
@@ -50,6 +65,29 @@ def billed_after(known: tuple[MeterBilled, ...], event: SubscriptionUsageBilled)
     return tuple(
         replace(each, invoice_id=event.invoice_id) if each.meter_id in event.meter_ids else each for each in known
     )
+
+
+def after_billing(subscription: Subscription, event: SubscriptionUsageBilled) -> Subscription:
+    """Once an invoice bills usage: of its periods, or so far of those that are not over."""
+    billed = replace(subscription, metered=billed_after(subscription.metered, event))
+    if not event.slices:
+        return billed
+    so_far = {(each.price_id, each.since): each.slices for each in subscription.billed_so_far}
+    for each in event.slices:
+        before = so_far.pop((each.price_id, each.since), ())
+        if not each.is_last:
+            billed_by = UsageSlice(invoice_id=event.invoice_id, line_id=each.line_id)
+            so_far[each.price_id, each.since] = (*before, billed_by)
+    billed = replace(
+        billed,
+        billed_so_far=tuple(
+            ItemBilledSoFar(price_id=price_id, since=since, slices=slices)
+            for (price_id, since), slices in so_far.items()
+        ),
+    )
+    if all(each.is_last for each in event.slices):
+        return billed
+    return replace(billed, billings_so_far=billed.billings_so_far + 1, latest_invoice_id=event.invoice_id)
 
 
 def meters_of(terms: SubscriptionTerms) -> tuple[str, ...]:
@@ -100,8 +138,10 @@ def in_turn(
         for subscription in subscriptions
         for each in subscription.metered
     }
+    states = {each.subscription_id: each for each in subscriptions}
     placed: list[InvoiceLine] = []
     billed: dict[str, dict[str, None]] = {}
+    slices: dict[str, list[BillingInSlices]] = {}
     for line in lines:
         usage = line.usage
         if usage is None:
@@ -109,8 +149,34 @@ def in_turn(
             continue
         subscription_id, before = billed_before[usage.meter_id]
         billed.setdefault(subscription_id, {})[usage.meter_id] = None
-        placed.append(replace(line, usage=replace(usage, after_invoice_id=before)))
+        usage = replace(usage, after_invoice_id=before, progress=progress_of(line, states[subscription_id]))
+        placed.append(replace(line, usage=usage))
+        if usage.progress is not None:
+            slices.setdefault(subscription_id, []).append(_slice_of(line, usage.progress))
     return tuple(placed), [
-        SubscriptionUsageBilled(subscription_id=subscription_id, meter_ids=tuple(meter_ids), invoice_id=invoice_id)
+        SubscriptionUsageBilled(
+            subscription_id=subscription_id,
+            meter_ids=tuple(meter_ids),
+            invoice_id=invoice_id,
+            slices=tuple(slices.get(subscription_id, ())),
+        )
         for subscription_id, meter_ids in billed.items()
     ]
+
+
+def progress_of(line: InvoiceLine, subscription: Subscription) -> UsageProgress | None:
+    """What a line of usage says of those that billed its period before it; None where it bills all of that."""
+    known = None if line.usage is None else line.usage.progress
+    period = line.price_id, line.period_start
+    before = next((each.slices for each in subscription.billed_so_far if (each.price_id, each.since) == period), ())
+    if known is not None:
+        return replace(known, before=before)
+    return UsageProgress(before=before, is_last=True) if before else None
+
+
+def _slice_of(line: InvoiceLine, progress: UsageProgress) -> BillingInSlices:
+    assert line.price_id is not None, "a price is sold with a meter"
+    assert line.period_start is not None, "usage is of a period"
+    return BillingInSlices(
+        price_id=line.price_id, since=line.period_start, line_id=line.line_id, is_last=progress.is_last
+    )

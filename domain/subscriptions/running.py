@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from domain.invoicing.usage_line import UsageSlice
 from domain.kernel.billing_period import Interval
 
 
@@ -69,3 +70,12 @@ class ItemFrom:
 
     price_id: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemBilledSoFar:
+    """What lines billed of the usage of an item's period, which begins at `since`, before that is over."""
+
+    price_id: str
+    since: datetime
+    slices: tuple[UsageSlice, ...]

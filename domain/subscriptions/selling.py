@@ -28,8 +28,10 @@ from domain.subscriptions.terms import (
     SubscriptionItem,
     SubscriptionTerms,
     TrialEnd,
+    UsageThreshold,
     check_basis,
     check_items,
+    check_threshold,
     shortest_of,
 )
 from domain.tax.settings import tax_settings
@@ -56,6 +58,7 @@ def terms_of(
     billed_together: bool,
     trial_end: TrialEnd,
     stub: StubPeriod,
+    usage_threshold: UsageThreshold | None,
 ) -> SubscriptionTerms:
     """The terms of somebody who subscribes to the plan now."""
     items = told_apart(
@@ -70,6 +73,7 @@ def terms_of(
     if days_until_due is None:
         days_until_due = billing_settings(streams).days_until_due
     check_days_until_due(days_until_due)
+    check_threshold(usage_threshold, currency)
     return SubscriptionTerms(
         plan_id=plan.plan_id,
         plan_version=plan.version,
@@ -84,6 +88,7 @@ def terms_of(
         billed_together=billed_together,
         trial_end=trial_end,
         stub=stub,
+        usage_threshold=usage_threshold,
         features=features_of(sold, streams),
     )
 

@@ -10,7 +10,15 @@ from domain.subscriptions.alignment import PeriodAlignment
 from domain.subscriptions.change import (
     ScheduledChange,
 )
-from domain.subscriptions.running import Anchor, BegunPeriod, ItemFrom, ItemPaid, LongerPeriod, MeterBilled
+from domain.subscriptions.running import (
+    Anchor,
+    BegunPeriod,
+    ItemBilledSoFar,
+    ItemFrom,
+    ItemPaid,
+    LongerPeriod,
+    MeterBilled,
+)
 from domain.subscriptions.terms import SubscriptionTerms
 from domain.subscriptions.transfer import ScheduledTransfer
 
@@ -50,7 +58,8 @@ class Subscription:
     `discount_ids` are its own, besides its customer's.
     `past_due_invoice_ids` are the open invoices whose collection failed. `transfer` is who takes it over where it ends;
     `last_transfer` is who was to do so last, be that taken back by now;
-    `transferred_from` is the subscription whose place it took, `transferred_to` the one that took its.
+    `transferred_from` is the subscription whose place it took, `transferred_to` the one that took its. `billed_so_far`
+    is what was billed of usage while its period runs, and `billings_so_far` counts the invoices that did so.
     """
 
     subscription_id: str
@@ -94,6 +103,8 @@ class Subscription:
     transferred_to: str | None = None
     metered: tuple[MeterBilled, ...] = ()
     last_transfer: ScheduledTransfer | None = None
+    billed_so_far: tuple[ItemBilledSoFar, ...] = ()
+    billings_so_far: int = 0
 
     @property
     def next_period_at(self) -> datetime:

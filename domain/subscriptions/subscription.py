@@ -14,7 +14,7 @@ from domain.kernel.metadata import Metadata, MetadataSet
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Stream, Streams, Take, Topic, WorkKind
 from domain.subscriptions import discounts as discounts_of
-from domain.subscriptions import metering, paying
+from domain.subscriptions import metering, paying, usage_threshold
 from domain.subscriptions.alignment import PeriodAlignment
 from domain.subscriptions.billing_date import SubscriptionAnchorChanged
 from domain.subscriptions.cancellation import (
@@ -46,6 +46,7 @@ from domain.subscriptions.state import BEFORE_FIRST_PERIOD, NEVER, Subscription,
 from domain.subscriptions.terms import SubscriptionTerms
 from domain.subscriptions.transfer import SubscriptionContinued, SubscriptionTransferScheduled
 from domain.subscriptions.trial import SubscriptionTrialEnded, SubscriptionTrialExtended, SubscriptionTrialStarted
+from domain.subscriptions.usage_threshold import SubscriptionUsageThresholdSet
 
 ON_PLAN: Final = "subscription.plan"
 """The kind of claim by which the subscriptions that were sold a plan are found."""
@@ -102,6 +103,7 @@ SubscriptionEvent = (
     | SubscriptionTrialEnded
     | SubscriptionPeriodStarted
     | SubscriptionUsageBilled
+    | SubscriptionUsageThresholdSet
     | SubscriptionChanged
     | SubscriptionChangeScheduled
     | SubscriptionChangeUnscheduled
@@ -270,7 +272,9 @@ def evolve(subscription: Subscription | None, event: SubscriptionEvent) -> Subsc
             metered = metering.metered_after(subscription.metered, event.change.terms)
             return replace(subscription, scheduled=event.change, metered=metered)
         case SubscriptionUsageBilled():
-            return replace(subscription, metered=metering.billed_after(subscription.metered, event))
+            return metering.after_billing(subscription, event)
+        case SubscriptionUsageThresholdSet():
+            return usage_threshold.with_threshold(subscription, event.threshold)
         case SubscriptionChangeUnscheduled():
             return replace(subscription, scheduled=None)
         case SubscriptionAnchorChanged():
@@ -399,14 +403,17 @@ def claims(event: SubscriptionEvent, subscription: Subscription) -> tuple[Claim,
             )
         case SubscriptionCreated():
             is_taken_over = event.transferred_from is not None
-            return (_on_plan(subscription), *metering.claims_after(subscription, is_taken_over=is_taken_over))
+            begun = metering.claims_after(subscription, is_taken_over=is_taken_over)
+            return (_on_plan(subscription), *begun, *usage_threshold.claims_on_clock(subscription, is_new=True))
+        case SubscriptionUsageThresholdSet():
+            return usage_threshold.claims_on_clock(subscription)
         case SubscriptionChanged():
             # It may be the plan that it ran on before. Of another one it keeps its place: whoever looks there sees it.
             held = _on_plan(subscription)
             return (Free(held.kind, held.value, held.owner), held, *meters)
         case SubscriptionCanceled():
             held = _on_plan(subscription)
-            return (Free(held.kind, held.value, held.owner), *meters)
+            return (Free(held.kind, held.value, held.owner), *meters, *usage_threshold.claims_on_clock(subscription))
         case _:
             return meters
 
@@ -426,6 +433,8 @@ _MOVES_METERS = (
     SubscriptionCancellationUndone,
     SubscriptionCanceled,
 )
+
+_MOVES_THE_THRESHOLD = (SubscriptionCreated, SubscriptionUsageThresholdSet, SubscriptionCanceled)
 
 _MOVES_THE_BOUNDARY = (
     SubscriptionCreated,
@@ -447,15 +456,20 @@ _MOVES_THE_BOUNDARY = (
 
 
 def due_work(event: SubscriptionEvent, subscription: Subscription) -> tuple[DueWork, ...]:
-    """One timer, for whatever comes next: it runs on the subscription's own clock."""
+    """One timer, for whatever comes next: it runs on the subscription's own clock. Beside it usage is looked at, where
+    it is invoiced while its period runs.
+    """
+    watched: tuple[DueWork, ...] = ()
+    if isinstance(event, _MOVES_THE_THRESHOLD):
+        watched = usage_threshold.watched(subscription, is_set=isinstance(event, SubscriptionUsageThresholdSet))
     if not isinstance(event, _MOVES_THE_BOUNDARY):
-        return ()
+        return watched
     kind = WorkKind.SUBSCRIPTION_RENEWAL
     if subscription.status is SubscriptionStatus.CANCELED:
-        return (Finish(kind, event.subscription_id),)
+        return (Finish(kind, event.subscription_id), *watched)
     # Whoever deletes a test clock finds what lives on it by what is due there, if only at the end of time.
     due_at = subscription.next_boundary or NEVER
-    return (Schedule(kind, event.subscription_id, due_at=due_at, clock_id=subscription.test_clock_id),)
+    return (Schedule(kind, event.subscription_id, due_at=due_at, clock_id=subscription.test_clock_id), *watched)
 
 
 EVENTS: dict[str, type] = {
@@ -465,6 +479,7 @@ EVENTS: dict[str, type] = {
     "subscription.trial_ended": SubscriptionTrialEnded,
     "subscription.period_started": SubscriptionPeriodStarted,
     "subscription.usage_billed": SubscriptionUsageBilled,
+    **usage_threshold.EVENTS,
     "subscription.changed": SubscriptionChanged,
     "subscription.change_scheduled": SubscriptionChangeScheduled,
     "subscription.change_unscheduled": SubscriptionChangeUnscheduled,

@@ -12,6 +12,7 @@ from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL
 from domain.kernel.billing_period import Interval
 from domain.kernel.currency import CurrencyCode
+from domain.kernel.money import Money
 from domain.kernel.refusal import Refusal, RefusalKind
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import amount_of
@@ -59,13 +60,24 @@ class TrialEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageThreshold:
+    """Usage is invoiced before its period is over once so much of it is not billed yet: each time, or with
+    `recurring=False` once a period.
+    """
+
+    amount: Money
+    recurring: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionTerms:
     """What is agreed until it is changed: `days_until_due` counts from finalization for invoices paid by hand.
 
     `interval` is the shortest of the items': by it the subscription's periods are counted. `features` are those of its
     plan and its add-ons together. `proration_basis` counts what share of a whole a part of a period is. Renewals of
     one instant of those that are `billed_together` share an invoice. `trial_end` is for a trial that ends without a
-    payment method. `stub` is what a period costs that begins within one of the schedule.
+    payment method. `stub` is what a period costs that begins within one of the schedule. With a `usage_threshold` usage
+    is invoiced while its period runs.
     """
 
     plan_id: str
@@ -82,6 +94,15 @@ class SubscriptionTerms:
     features: tuple[Feature, ...] = ()
     billed_together: bool = False
     stub: StubPeriod = StubPeriod.PRORATED
+    usage_threshold: UsageThreshold | None = None
+
+
+class InvalidUsageThreshold(Refusal):
+    """A threshold of usage is above zero, in the subscription's currency, and no more than an invoice can hold."""
+
+    code = "invalid_usage_threshold"
+    kind = RefusalKind.INVALID
+    param = "usage_threshold"
 
 
 class InvalidSubscriptionItems(Refusal):
@@ -191,6 +212,17 @@ def check_items(items: tuple[SubscriptionItem, ...], rounding: Rounding) -> None
     )
     if amount > MAX_INVOICE_TOTAL:
         raise InvalidSubscriptionItems(amount=amount, most=MAX_INVOICE_TOTAL)
+
+
+def check_threshold(threshold: UsageThreshold | None, currency: CurrencyCode) -> None:
+    """Raises InvalidUsageThreshold."""
+    if threshold is None:
+        return
+    if threshold.amount.currency != currency:
+        refused = InvalidUsageThreshold(currency=threshold.amount.currency, subscriptions_currency=currency)
+        raise refused.at("usage_threshold.amount.currency")
+    if not 0 < threshold.amount.amount <= MAX_INVOICE_TOTAL:
+        raise InvalidUsageThreshold(amount=threshold.amount.amount).at("usage_threshold.amount.amount")
 
 
 def check_basis(basis: ProrationBasis, interval: Interval) -> None:

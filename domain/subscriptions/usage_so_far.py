@@ -1,6 +1,8 @@
 """What a subscription bills of the usage of its running period, before that is over."""
 
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.kernel.frozen import replace
+from domain.subscriptions.metering import progress_of
 from domain.subscriptions.periods import arrears_until, period_invoice_id, running_period
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 
@@ -22,4 +24,7 @@ def running_usage_line(subscription: Subscription, meter_id: str) -> InvoiceLine
         until = ends_at
     invoice_id = period_invoice_id(subscription, subscription.period_index + 1)
     lines = arrears_until(subscription, (item.interval,), until, invoice_id, ends=is_cut_short)
-    return next((line for line in lines if line.price_id == item.price_id), None)
+    line = next((line for line in lines if line.price_id == item.price_id), None)
+    if line is None or line.usage is None:
+        return None
+    return replace(line, usage=replace(line.usage, progress=progress_of(line, subscription)))

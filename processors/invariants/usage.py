@@ -4,11 +4,13 @@ is what is billed, waits to be billed, is open, late, or given up.
 A closing's rows are those that its hash is of, and give the figure that its line says; no closing is left that no
 invoice bills, waits for, or was voided with. `billed`: lines say so, those of late usage included. `waiting`: closed,
 for an invoice that is not counted yet. `open`: in no closed period. `late`: behind the closing of its period, and the
-next closing's. `given up`: of a period whose invoice was voided.
+next closing's. `given up`: of a period whose invoice was voided. What several invoices bill of one period, the last of
+them tells.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 
@@ -16,12 +18,12 @@ from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.late_usage import Rerated
 from domain.invoicing.state import Invoice, InvoiceStatus
-from domain.invoicing.usage_line import UsageSnapshot
+from domain.invoicing.usage_line import LineUsage, UsageSnapshot
 from domain.pricing.amount import amount_of
 from infra.database import Pool
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from schemas.codec import Codec
-from usage.closings import Closing, Wanted, closings_of, figure_of, pieces_of, rows_hash
+from usage.closings import Closing, Wanted, closings_of, counted_pieces, figure_of, rows_hash
 from usage.invoiced import SEPARATOR
 from usage.partials import Connection, series_of_customer
 
@@ -100,9 +102,13 @@ class _Check:
         series = await series_of_customer(connection, self._of.tenant_id, self._of.customer_id, [self._of.meter_id])
         rows = [tuple(row) for row in await connection.fetch(_COUNTED, [each.series for each in series])]
         events.counted = events.open = sum(n for _, _, n in rows)
+        ends = {closing.charge or closing.reference: closing.seq for closing in self._closings}
         for closing in self._closings:
             self._findings.count("closings")
-            pieces = pieces_of(self._closings, closing)
+            if ends[closing.charge or closing.reference] != closing.seq:
+                await self._counted(closing)
+                continue
+            pieces = counted_pieces(self._closings, closing)
             late: dict[int, int] = {}
             for bucket, behind, n in rows:
                 if any(piece.first <= bucket < piece.end for piece in pieces):
@@ -114,47 +120,71 @@ class _Check:
     async def _check(self, closing: Closing, by_late: dict[int, int]) -> None:
         """One closing; `by_late`: the events of its period by the closing that they came behind."""
         findings, events, of_all = self._findings, self._events, sum(by_late.values())
-        wanted = self._wanted(closing)
+        invoice, line = await self._counted(closing)
+        if invoice is None or line is None or line.usage is None:
+            return
+        is_void, snapshot = invoice.status is InvoiceStatus.VOID, line.usage.snapshot
+        if is_void or snapshot is None:
+            so_far = await self._billed_so_far(line.usage)
+            events.billed += so_far
+            if not is_void or not closing.is_last:
+                events.waiting += of_all - so_far
+                return
+            last = None if snapshot is None else await self._last_rated(invoice, line)
+            later = 0 if last is None or snapshot is None else last.rerated.events - snapshot.events
+            events.billed += later
+            events.given_up += of_all - so_far - later
+            return
+        last, level = await self._last_rated(invoice, line), _recounted_by(invoice, line)
+        rated = snapshot.events if last is None else last.rerated.events
+        level = level if last is None else last.closing
+        quantity = snapshot.quantity if last is None else last.rerated.quantity
+        if last is not None:
+            findings.count("periods with late usage")
+            recounted, _ = await self._figure(closing, level)
+            if Fraction(recounted) != quantity:
+                detail = f"{quantity} are billed by {last.rerated.by_invoice_id}, and {recounted} were counted"
+                findings.differ("late usage", closing.reference, detail)
+        await self._late(closing, line, by_late, level, rated, quantity)
+
+    async def _counted(self, closing: Closing) -> tuple[Invoice | None, InvoiceLine | None]:
+        """The line of a closing, once it was seen that its rows and its figure are those of the closing."""
+        findings, wanted = self._findings, self._wanted(closing)
         if await rows_hash(self._connection, wanted, self._closings, closing) != closing.sha256:
             findings.differ("closing", closing.reference, "its rows are not those that it was made of")
         invoice, line = await self._line(closing)
         if invoice is None or line is None or line.usage is None:
             findings.differ("closing", closing.reference, "no invoice has a line of it")
-            return
-        is_void, snapshot = invoice.status is InvoiceStatus.VOID, line.usage.snapshot
+            return None, None
+        snapshot = line.usage.snapshot
         if snapshot is None:
-            if is_void:
-                events.given_up += of_all
-                return
-            events.waiting += of_all
-            if not invoice.lacks_usage:
+            if invoice.status is not InvoiceStatus.VOID and not invoice.lacks_usage:
                 findings.differ("line", closing.reference, "it was never counted")
-            return
+            return invoice, line
         findings.count("lines of usage")
         says = (snapshot.closing, snapshot.partition, snapshot.covers, snapshot.sha256)
         if says != (closing.seq, closing.partition, closing.covers, closing.sha256.hex()):
             findings.differ("line", closing.reference, f"it says {says}, and its closing is {closing}")
-        level = _recounted_by(invoice, line)
-        figure = await figure_of(self._connection, wanted, self._closings, closing, level - 1)
+        figure = await self._figure(closing, _recounted_by(invoice, line))
         if (snapshot.quantity, snapshot.events) != (Fraction(figure[0]), figure[1]):
             detail = f"it bills {snapshot.quantity} of {snapshot.events} events, and {figure[0]} were counted"
             findings.differ("line", closing.reference, detail)
-        last = await self._last_rated(invoice, line)
-        rated = snapshot.events if last is None else last.rerated.events
-        if is_void:
-            later = 0 if last is None else rated - snapshot.events
-            events.billed += later
-            events.given_up += of_all - later
-            return
-        level = level if last is None else last.closing
-        quantity = snapshot.quantity if last is None else last.rerated.quantity
-        if last is not None:
-            findings.count("periods with late usage")
-            recounted, _ = await figure_of(self._connection, wanted, self._closings, closing, level - 1)
-            if Fraction(recounted) != quantity:
-                detail = f"{quantity} are billed by {last.rerated.by_invoice_id}, and {recounted} were counted"
-                findings.differ("late usage", closing.reference, detail)
-        await self._late(closing, line, by_late, level, rated, quantity)
+        return invoice, line
+
+    async def _figure(self, closing: Closing, level: int) -> tuple[Decimal | Fraction, int]:
+        """What its period comes to with what came before the closing numbered `level`."""
+        return await figure_of(self._connection, self._wanted(closing), self._closings, closing, level - 1)
+
+    async def _billed_so_far(self, usage: LineUsage) -> int:
+        """Of how many events the last line is that billed the period before this one, and is not void."""
+        for before in reversed(() if usage.progress is None else usage.progress.before):
+            invoice = await self._invoice(before.invoice_id)
+            line = None if invoice is None else _line(invoice, before.line_id)
+            if invoice is None or invoice.status is InvoiceStatus.VOID or line is None or line.usage is None:
+                continue
+            if line.usage.snapshot is not None:
+                return line.usage.snapshot.events
+        return 0
 
     async def _late(
         self,
@@ -169,12 +199,13 @@ class _Check:
         closing whose invoice is counted, it came to nothing else, or nobody bills it.
         """
         findings, events = self._findings, self._events
-        for behind in sorted(each for each in by_late if each >= level):
+        told = sorted(each for each in by_late if each >= level) if closing.is_last else ()
+        for behind in told:
             told_by = self._closings[behind] if behind < len(self._closings) else None
             invoice, line = (None, None) if told_by is None else await self._line(told_by)
             if invoice is None or line is None or line.lacks_usage or invoice.status is InvoiceStatus.VOID:
                 continue
-            figure, _ = await figure_of(self._connection, self._wanted(closing), self._closings, closing, behind)
+            figure, _ = await self._figure(closing, behind + 1)
             if Fraction(figure) == quantity:  # such as what is below a maximum, or was taken back at once
                 rated += sum(n for each, n in by_late.items() if level <= each <= behind)
                 level = behind + 1

@@ -6,6 +6,7 @@ that it caused is outstanding. An advance runs in slices, each a short lease, so
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from domain.customers.test_clock import TEST_CLOCK, CompleteTestClockAdvance, MoveTestClock, TestClock
@@ -19,17 +20,29 @@ from processors.states import StateReader
 
 ACTOR = "test-clock"
 
+Settled = Callable[[Work, TestClock], Awaitable[bool]]
+"""Whether a clock may move on, as far as what is found by looking is concerned; it does what is to be done for that."""
+
 
 class TestClocks:
     """Runs CLOCK_ADVANCE."""
 
     __test__ = False  # its name starts like a test's
 
-    def __init__(self, writer: Writer, states: StateReader, queue: DueWorkQueue, settings: ProcessorSettings) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        states: StateReader,
+        queue: DueWorkQueue,
+        settings: ProcessorSettings,
+        *,
+        is_settled: Settled | None = None,
+    ) -> None:
         self._writer = writer
         self._states = states
         self._queue = queue
         self._settings = settings
+        self._is_settled = is_settled
         self._runner: DueWorkRunner | None = None
 
     def run_with(self, runner: DueWorkRunner) -> None:
@@ -58,6 +71,8 @@ class TestClocks:
         to = goal if due_at is None else due_at
         # A step of an advance that was cancelled meanwhile has its answer for ever, so the next advance has other keys.
         advance = f"clock:{clock.clock_id}:{clock.advances}"
+        if to > clock.frozen_at and self._is_settled is not None and not await self._is_settled(work, clock):
+            return False
         if to > clock.frozen_at:
             # Also to the goal, before it is reached for good: what was decided at an earlier time is in the log then,
             # its timers among the due ones, and what comes after has none that are due.

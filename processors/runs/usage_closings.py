@@ -59,7 +59,7 @@ class UsageClosings:
             before = await self._not_closed_before(work, line)
             if before is not None:
                 return AskAgain(ASK_AGAIN_MS, f"the usage on {before} is closed first", untouched=True)
-            wanted = wanted_of(work.tenant_id, invoice, line)
+            wanted = wanted_of(work.tenant_id, invoice.customer_id, invoice.invoice_id, line)
             tells_all = await self._was_voided(wanted)
             closed = await self._closings.close(wanted, waits=not invoice.usage_hurried, tells_all=tells_all)
             match closed:

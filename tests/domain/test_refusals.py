@@ -37,6 +37,8 @@ PROMISED = """
     MeteredPriceInAdvance        metered_price_in_advance       invalid    timing
     MeteredPriceHasNoQuantity    metered_price_has_no_quantity  invalid    items
     MeterTwice                   meter_twice                    invalid    items
+    InvalidUsageThreshold        invalid_usage_threshold        invalid    usage_threshold
+    NoUsageToBill                no_usage_to_bill               conflict   -
     MeterIsBilled                meter_billed_already           conflict   items
     MeterIsBilledThere           meter_billed_by_other_customer conflict   customer
     InvoiceAwaitsNoUsage         invoice_awaits_no_usage        conflict   -

@@ -252,6 +252,8 @@ async def tell(story: Story) -> None:
     await story.do("suspend_subscription", subscription_id=bought["id"])
     plain = await story.do("create_subscription", order | {"items": [{"price": price["id"]}]})
     await story.do("change_billing_date", {"billing_anchor": "2026-01-15T00:00:00Z"}, subscription_id=plain["id"])
+    threshold = {"amount": {"amount": 50_000, "currency": "EUR"}, "recurring": False}
+    await story.do("set_usage_threshold", {"usage_threshold": threshold}, subscription_id=plain["id"])
     heir = await story.do("create_customer", {"name": "Heir", "currency": "EUR"})
     await story.do(
         "transfer_subscription", {"customer": heir["id"], "credit_unused": True}, subscription_id=plain["id"]

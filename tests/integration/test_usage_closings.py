@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -136,6 +137,43 @@ async def test_periods_are_closed_in_any_order_and_each_event_is_in_one(
     assert [each for one in await scene.recounted() for each in one.differences] == []
 
 
+@pytest.mark.parametrize("aggregation", list(Aggregation))
+async def test_closings_of_one_charge_count_one_period_each_until_then_with_what_came_late(
+    scene: Scene, closings: Closings, aggregation: Aggregation
+) -> None:
+    await scene.start()
+    meter, kept = aggregation.value, list[WireEvent]()
+
+    async def come(*events: tuple[datetime, int]) -> None:
+        new = [used(len(kept) + nth, at, value, meter=meter) for nth, (at, value) in enumerate(events)]
+        kept.extend(new)
+        await scene.send(sent(*new))
+
+    async def closed_at(hours: int, *, is_last: bool = False) -> Closed:
+        asked = wanted(f"il_{hours}", START, START + hours * HOUR, f"mtr_{meter}")
+        return await close(closings, replace(asked, charge="il_1", is_last=is_last))
+
+    def figure(hours: int) -> Any:
+        until_then = [each for each in kept if _at(each) < START + hours * HOUR]
+        return _quantity(aggregation, sorted(until_then, key=_at), START, 0, hours)
+
+    await come((START, 4), (START + HOUR / 2, 9), (START + 3 * HOUR / 2, 2))
+    first = await closed_at(1)
+    assert (first.seq, first.events, first.quantity, first.late) == (1, 2, figure(1), ())
+    await come((START + HOUR / 4, 3), (START + 5 * HOUR / 4, 7))
+    second = await closed_at(2)
+    assert (second.seq, second.events, second.quantity, second.late) == (2, 5, figure(2), ())
+    await come((START + HOUR / 3, 1), (START + 5 * HOUR / 2, 5))
+    last = await closed_at(3, is_last=True)
+    assert (last.events, last.quantity, last.late) == (7, figure(3), ())
+
+    await come((START + HOUR / 5, 6))
+    after = await close(closings, wanted("il_next", START + 3 * HOUR, START + 4 * HOUR, f"mtr_{meter}"))
+    assert after.late == (("il_3", figure(3), 8),), "the whole period, as its last closing names it"
+    assert await closed_at(1) == first
+    assert [each for one in await scene.recounted() for each in one.differences] == []
+
+
 def _levels(inner: Closed, aggregation: Aggregation) -> tuple[Any, ...]:
     """What came for the time before a level's window is a level that it begins with, had it none of its own there."""
     return (("il_new", inner.quantity, 1),) if aggregation is Aggregation.TIME_WEIGHTED_SUM else ()
@@ -145,7 +183,7 @@ def _at(event: WireEvent) -> datetime:
     return EPOCH + timedelta(microseconds=event.timestamp_us)
 
 
-def _quantity(aggregation: Aggregation, events: list[WireEvent], since: datetime, carried: int) -> Any:
+def _quantity(aggregation: Aggregation, events: list[WireEvent], since: datetime, carried: int, hours: int = 1) -> Any:
     kept = [
         UsageEvent(
             event_id=each.id,
@@ -155,7 +193,7 @@ def _quantity(aggregation: Aggregation, events: list[WireEvent], since: datetime
         )
         for each in events
     ]
-    return quantity_of(aggregate(aggregation, kept), Window(start=since, end=since + HOUR), Decimal(carried))
+    return quantity_of(aggregate(aggregation, kept), Window(start=since, end=since + hours * HOUR), Decimal(carried))
 
 
 async def test_three_disks_are_three_levels_and_each_goes_on_into_the_periods_that_follow(

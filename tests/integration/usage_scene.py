@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -219,9 +219,15 @@ async def open_scene(dsn: str, bootstrap: str, prefix: str, folder: Path) -> Asy
 
 @contextlib.asynccontextmanager
 async def counting_api(
-    database: FreshDatabase, kafka_server: KafkaServer, prefix: str, folder: Path, *, partitions: int
+    database: FreshDatabase,
+    kafka_server: KafkaServer,
+    prefix: str,
+    folder: Path,
+    *,
+    partitions: int,
+    further: Sequence[str] = (),
 ) -> AsyncIterator[Api]:
-    """An API that takes usage, and a role `metering` that counts it."""
+    """An API that takes usage, and a role `metering` that counts it; with processes of further roles."""
     kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, topic_prefix=prefix)
     environment = {
         **os.environ,
@@ -234,12 +240,17 @@ async def counting_api(
         "TALLYBOOK_DATA_DIR": str(folder),
     }
     async with running_api(database, kafka=kafka, usage=UsageSettings(partitions=partitions)) as api:
-        with (folder / "metering.log").open("wb") as log:
-            metering = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "cli.main", "run", "metering", env=environment, stdout=log, stderr=log
-            )
+        started = []
+        for role in ("metering", *further):
+            with (folder / f"{role}.log").open("wb") as log:
+                started.append(
+                    await asyncio.create_subprocess_exec(
+                        sys.executable, "-m", "cli.main", "run", role, env=environment, stdout=log, stderr=log
+                    )
+                )
         try:
             yield api
         finally:
-            metering.kill()
-            await metering.wait()
+            for process in started:
+                process.kill()
+                await process.wait()

@@ -309,7 +309,9 @@ def rerated(amount: int, by: str) -> Rerated:
 
 
 def test_the_last_that_was_billed_is_given_back_first() -> None:
-    parts = parts_of("a", "il", usd(100), [rerated(50, "b"), rerated(-20, "c"), rerated(10, "d"), rerated(-10, "d")])
+    parts = parts_of(
+        [Part("a", "il", usd(100))], [rerated(50, "b"), rerated(-20, "c"), rerated(10, "d"), rerated(-10, "d")]
+    )
     assert parts == [Part("a", "il", usd(100)), Part("b", "il", usd(30))]
     assert given_back(parts, usd(70)) == [Part("b", "il", usd(30)), Part("a", "il", usd(40))]
     assert sum_money((part.amount for part in given_back(parts, usd(999))), USD) == usd(130)

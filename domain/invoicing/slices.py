@@ -1,0 +1,76 @@
+"""Periods of usage that several lines bill, each what the period came to so far less what those before it billed."""
+
+from domain.invoicing.invoice import INVOICE
+from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.late_usage import Part, given_back, less
+from domain.invoicing.progressive import charge_to_date
+from domain.invoicing.state import InvoiceStatus
+from domain.invoicing.usage_credit import usage_credit
+from domain.invoicing.usage_line import UsageProgress, UsageSnapshot
+from domain.kernel.frozen import replace
+from domain.kernel.identifiers import INVOICE_LINE, derived_id
+from domain.kernel.money import Money, sum_money
+from domain.kernel.stream import Streams
+
+
+def billed_by(progress: UsageProgress, streams: Streams) -> list[Part]:
+    """What the lines before it billed of the period; nothing of an invoice that is void, or not counted yet."""
+    found: list[Part] = []
+    for each in progress.before:
+        invoice = INVOICE.of(streams, each.invoice_id)
+        if invoice.status is not InvoiceStatus.VOID:
+            found += [
+                Part(each.invoice_id, line.line_id, line.amount)
+                for line in invoice.lines
+                if line.line_id == each.line_id and not line.amount.is_zero
+            ]
+    return found
+
+
+def billed_before(line: InvoiceLine, streams: Streams) -> Money:
+    """What lines before this one billed of its period."""
+    progress = None if line.usage is None else line.usage.progress
+    parts = () if progress is None else billed_by(progress, streams)
+    return sum_money((part.amount for part in parts), line.amount.currency)
+
+
+def charged(
+    line: InvoiceLine, progress: UsageProgress, snapshot: UsageSnapshot, before: Money
+) -> tuple[Money, UsageProgress]:
+    """What a line bills of a period of which so much was billed `before`, never less than nothing, and what it says of
+    that. What the period promises at least counts on its last line.
+    """
+    by = line.pricing
+    assert by is not None, "a price is sold with a meter"
+    found = charge_to_date(by.price, snapshot.rated, before, by.rounding, by.share, is_last=progress.is_last)
+    amount = max(found.due, Money.zero(before.currency))
+    return amount, replace(progress, charge=found.so_far.amount, billed_before=before)
+
+
+def credits_of(line: InvoiceLine, streams: Streams, invoice_id: str) -> list[InvoiceLine]:
+    """What a period's last line gives back of those before it, where they billed more than the period came to: of what
+    was billed last first.
+    """
+    progress = None if line.usage is None else line.usage.progress
+    if progress is None or not progress.is_last or progress.charge is None or progress.billed_before is None:
+        return []
+    surplus = progress.billed_before - progress.charge
+    if surplus.amount <= 0:
+        return []
+    back = given_back(billed_by(progress, streams), surplus)
+    found = (
+        usage_credit(line, part, derived_id(INVOICE_LINE, invoice_id, f"slices/{line.line_id}/{nth}"), streams)
+        for nth, part in enumerate(back)
+    )
+    return [each for each in found if each is not None]
+
+
+def parts_after(line: InvoiceLine, invoice_id: str, streams: Streams) -> list[Part]:
+    """The lines that bill the period of a counted line, the first one first."""
+    progress = None if line.usage is None else line.usage.progress
+    own = [] if line.amount.is_zero else [Part(invoice_id, line.line_id, line.amount)]
+    if progress is None or progress.charge is None or progress.billed_before is None:
+        return own
+    before = billed_by(progress, streams)
+    surplus = progress.billed_before - progress.charge
+    return [*(less(before, surplus) if surplus.amount > 0 else before), *own]

@@ -1,0 +1,90 @@
+"""Usage that is invoiced while its period runs, once so much of it is not billed yet.
+
+What it comes to is known outside any decision, so it is looked at by due work, in real time, for as long as the
+subscription has a threshold. The events are of the subscription's stream.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from domain.kernel.frozen import replace
+from domain.kernel.refusal import Refusal
+from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Take, WorkKind
+from domain.subscriptions.state import Subscription, SubscriptionStatus
+from domain.subscriptions.terms import UsageThreshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetUsageThreshold:
+    """None: usage is billed when its period is over."""
+
+    subscription_id: str
+    threshold: UsageThreshold | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillUsageSoFar:
+    """Bill what the meters of these prices have counted so far of their running periods. It was looked at when the
+    subscription's period was the one of `period_index`, and it had changed and billed so far as often as these say:
+    where it is another by now, it is looked at again.
+    """
+
+    subscription_id: str
+    price_ids: tuple[str, ...]
+    period_index: int
+    changes: int
+    billings_so_far: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionUsageThresholdSet:
+    subscription_id: str
+    threshold: UsageThreshold | None
+    set_at: datetime
+
+
+WATCHED_ON_CLOCK: Final = "subscription.usage_threshold"
+"""The kind of claim by which the subscriptions with a threshold are found that live on a test clock."""
+WATCHED_SEPARATOR: Final = "/"
+"""Between the clock's id and the subscription's in that."""
+
+
+class NoUsageToBill(Refusal):
+    """What was looked at runs no more, or was billed meanwhile, or no threshold is left to be reached."""
+
+    code = "no_usage_to_bill"
+
+
+def with_threshold(subscription: Subscription, threshold: UsageThreshold | None) -> Subscription:
+    """With another threshold, also once a change that is scheduled has come."""
+    terms, scheduled = replace(subscription.terms, usage_threshold=threshold), subscription.scheduled
+    if scheduled is not None:
+        scheduled = replace(scheduled, terms=replace(scheduled.terms, usage_threshold=threshold))
+    return replace(subscription, terms=terms, scheduled=scheduled)
+
+
+def watched(subscription: Subscription, *, is_set: bool) -> tuple[DueWork, ...]:
+    """Usage is looked at for as long as there is a threshold, in real time whatever the subscription's clock."""
+    has_threshold = subscription.terms.usage_threshold is not None
+    if has_threshold and subscription.status is not SubscriptionStatus.CANCELED:
+        return (Schedule(WorkKind.SUBSCRIPTION_USAGE, subscription.subscription_id, after_ms=0),)
+    if has_threshold or is_set:
+        return (Finish(WorkKind.SUBSCRIPTION_USAGE, subscription.subscription_id),)
+    return ()
+
+
+def claims_on_clock(subscription: Subscription, *, is_new: bool = False) -> tuple[Claim, ...]:
+    """A clock does not move on before what has reached a threshold at its time is billed, and finds those by this."""
+    if subscription.test_clock_id is None:
+        return ()
+    named = subscription.subscription_id
+    value = f"{subscription.test_clock_id}{WATCHED_SEPARATOR}{named}"
+    is_watched = (
+        subscription.terms.usage_threshold is not None and subscription.status is not SubscriptionStatus.CANCELED
+    )
+    held = (Take(WATCHED_ON_CLOCK, value, named, lambda: NoUsageToBill(subscription=named)),) if is_watched else ()
+    return held if is_new else (Free(WATCHED_ON_CLOCK, value, named), *held)
+
+
+EVENTS: dict[str, type] = {"subscription.usage_threshold_set": SubscriptionUsageThresholdSet}

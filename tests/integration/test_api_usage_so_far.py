@@ -1,0 +1,122 @@
+"""A threshold of usage through the API, on a test clock: what is sent before the clock moves on is billed first."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testing.api_client import project
+from testing.projection_stack import until
+from testing.services import FreshDatabase, KafkaServer
+from tests.integration.billing_scene import Shop
+from tests.integration.usage_scene import counting_api
+from tests.integration.usage_shop import PARTITIONS, TIERS, UsageShop
+
+START = "2026-01-01T00:00:00Z"
+GRADUATED = {"type": "graduated", "currency": "EUR", "tiers": TIERS}
+"""1.00 each for ten, 0.50 for each of the others."""
+
+
+@pytest.fixture
+async def scene(
+    database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[UsageShop]:
+    async with counting_api(
+        database, kafka_server, topic_prefix, tmp_path, partitions=PARTITIONS, further=["processors"]
+    ) as api:
+        yield UsageShop(api, await api.tenant("acme"))
+
+
+async def test_usage_is_invoiced_above_a_threshold_and_the_rest_when_its_period_is_over(scene: UsageShop) -> None:
+    client, meter = scene.client, await scene.meter("traffic")
+    shop = await Shop.opened(client, START)
+    customer = await shop.customer()
+    price = await shop.price(GRADUATED, timing="in_arrears", meter=meter)
+    threshold = {"amount": {"amount": 800, "currency": "EUR"}, "recurring": True}
+    subscription = await client.made("/v1/subscriptions", {
+        "customer": customer, "plan": shop.plan, "items": [{"price": price["id"]}],
+        "collection_method": "send_invoice", "usage_threshold": threshold,
+    })  # fmt: skip
+    assert subscription["usage_threshold"] == threshold
+
+    await _advanced(shop, "2026-01-05T00:00:00Z")
+    await _used(scene, customer, ("2026-01-02T00:00:00Z", 4), ("2026-01-03T00:00:00Z", 8))
+    await _advanced(shop, "2026-01-10T00:00:00Z")
+    (first,) = await _invoices(scene, subscription)
+    (line,) = first["lines"]
+    assert (first["total"]["amount"], line["period_end"], line["quantity"]) == (1_100, "2026-01-05T00:00:00Z", "12")
+    assert line["usage"]["progress"] == {
+        "invoices": [], "charge": first["total"], "billed_before": {"amount": 0, "currency": "EUR"}, "is_last": False,
+    }  # fmt: skip
+    assert (await shop.explained(first["id"]))["lines"][0]["rounding_difference"] == "0"
+
+    await _used(scene, customer, ("2026-01-04T00:00:00Z", 2), ("2026-01-08T00:00:00Z", 15))
+    await _advanced(shop, "2026-01-20T00:00:00Z")
+    _, second = await _invoices(scene, subscription)
+    assert (second["total"]["amount"], second["lines"][0]["quantity"]) == (850, "29")
+    await _used(scene, customer, ("2026-01-15T00:00:00Z", 4))
+
+    async def counted() -> bool:
+        return bool((await scene.shown(customer, "traffic"))["quantity"] == "33")
+
+    await until(counted, what="what was used to be counted")
+    preview = (await client.post("/v1/invoices/preview", {"subscription": subscription["id"]})).json()["invoice"]
+    assert preview["total"]["amount"] == 200
+    usage = await scene.shown(customer, "traffic")
+    assert usage["bill"]["amount"]["amount"] == 10 * 100 + 23 * 50
+
+    await _advanced(shop, "2026-02-02T00:00:00Z")
+    *_, last = await _invoices(scene, subscription)
+    assert [last["total"]["amount"], last["lines"][0]["quantity"]] == [200, "33"]
+    assert last["lines"][0]["usage"]["progress"]["invoices"] == [first["id"], second["id"]]
+    await shop.explained(last["id"])
+
+
+async def test_a_threshold_is_set_and_taken_away(scene: UsageShop) -> None:
+    client = scene.client
+    shop = await Shop.opened(client, START)
+    price = await shop.price(GRADUATED, timing="in_arrears", meter=await scene.meter("traffic"))
+    order = {"customer": await shop.customer(), "plan": shop.plan, "items": [{"price": price["id"]}]}
+    subscription = await client.made("/v1/subscriptions", order)
+    path = f"/v1/subscriptions/{subscription['id']}/set-usage-threshold"
+    wanted = {"amount": {"amount": 5, "currency": "EUR"}, "recurring": False}
+    assert (await client.post(path, {"usage_threshold": wanted})).json()["usage_threshold"] == wanted
+    assert (await client.post(path, {"usage_threshold": None})).json()["usage_threshold"] is None
+    refused = await client.post(path, {"usage_threshold": {"amount": {"amount": 5, "currency": "USD"}}})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_usage_threshold")
+
+
+async def _advanced(shop: Shop, to: str) -> None:
+    """The clock comes to a time, with everything that is due by then."""
+    answer = await shop.client.post(f"/v1/test-clocks/{shop.clock}/advance", {"frozen_time": to})
+    assert answer.status_code == 200, answer.text
+
+    async def is_there() -> bool:
+        clock = (await shop.client.get(f"/v1/test-clocks/{shop.clock}")).json()
+        return clock["status"] == "ready" and datetime.fromisoformat(clock["frozen_time"]) == datetime.fromisoformat(to)
+
+    await until(is_there, what="the clock to be there")
+
+
+async def _used(scene: UsageShop, customer: str, *used: tuple[str, int]) -> None:
+    """Events are taken, and not waited for: the clock waits until they are counted."""
+    events: list[dict[str, Any]] = []
+    for at, value in used:
+        scene.sent += 1
+        facts = {"id": f"e{scene.sent}", "meter": "traffic", "customer": customer, "timestamp": at}
+        events.append({**facts, "properties": {"gb": value}})
+
+    async def taken() -> bool:
+        answer = await scene.client.post("/v1/usage/events", events)
+        return answer.status_code == 202 and answer.json()["errors"] == []
+
+    await until(taken, what="the events to be taken")
+
+
+async def _invoices(scene: UsageShop, subscription: dict[str, Any]) -> list[dict[str, Any]]:
+    """The subscription's, the first one first."""
+    await project(scene.api.database, scene.api.parts.settings)
+    listed = await scene.found(f"/v1/invoices?subscription={subscription['id']}")
+    return sorted(listed["data"], key=lambda invoice: str(invoice["finalized_at"]))

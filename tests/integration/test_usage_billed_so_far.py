@@ -1,0 +1,144 @@
+"""Usage that reaches a threshold is invoiced while its period runs, by real aggregators and processors."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from domain.invoicing.finalization import VoidInvoice
+from domain.kernel.identifiers import INVOICE, derived_id
+from domain.kernel.money import Money
+from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.terms import UsageThreshold
+from domain.subscriptions.usage_threshold import SetUsageThreshold
+from host.embedded.databases import PostgresServer
+from testing.processors_cell import EUR, until
+from testing.services import KafkaServer
+from tests.integration.usage_cell import AT_REST, Usage, usage_cell
+
+THRESHOLD = UsageThreshold(amount=Money(500, EUR))
+"""Of 20 gigabytes."""
+NOW = datetime.now(UTC).replace(microsecond=0)
+STARTED = NOW - timedelta(days=10)
+
+
+@pytest.fixture(scope="module")
+async def usage(
+    postgres_server: PostgresServer, template_database: str, kafka_server: KafkaServer, services_folder: Path
+) -> AsyncIterator[Usage]:
+    quick = {"TALLYBOOK_PROCESSORS_USAGE_LOOK_INTERVAL_S": "0.2"}
+    async with usage_cell(postgres_server, template_database, kafka_server, services_folder, **quick) as opened:
+        yield opened
+
+
+def so_far(subscription_id: str, nth: int) -> str:
+    return derived_id(INVOICE, subscription_id, f"usage/{nth}")
+
+
+def end_of(subscription_id: str) -> str:
+    return derived_id(INVOICE, subscription_id, "end")
+
+
+async def ended(usage: Usage, subscription_id: str) -> int:
+    """What the last invoice comes to."""
+    await usage.cell.do(CancelSubscription(subscription_id=subscription_id, at_period_end=False))
+    return sum(line["amount"]["amount"] for line in await usage.lines(end_of(subscription_id)))
+
+
+def hour(number: int) -> datetime:
+    return STARTED + timedelta(hours=number)
+
+
+async def test_each_time_that_so_much_more_was_used_an_invoice_bills_it_and_the_end_the_rest(usage: Usage) -> None:
+    customer_id = await usage.cell.customer(token=None)
+    await usage.send(customer_id, [(hour(1), 19)])
+    subscription_id = await usage.subscribed(customer_id, STARTED, threshold=THRESHOLD)
+    await usage.send(customer_id, [(hour(2), 3)])
+    (first,) = await usage.lines(so_far(subscription_id, 0))
+    assert (first["amount"]["amount"], first["quantity"]) == (550, "22")
+    assert first["usage"]["snapshot"]["closing"] == 1
+    await usage.send(customer_id, [(hour(0), 1), (hour(3), 20)])
+    (second,) = await usage.lines(so_far(subscription_id, 1))
+    assert (second["amount"]["amount"], second["quantity"]) == (525, "43"), "with what came late for the first"
+    await usage.send(customer_id, [(hour(4), 2)])
+    assert await ended(usage, subscription_id) == 50
+    await usage.cell.prove(*AT_REST)
+
+
+async def test_once_a_period_where_it_does_not_recur(usage: Usage) -> None:
+    customer_id = await usage.cell.customer(token=None)
+    subscription_id = await usage.subscribed(customer_id, STARTED)
+    once = UsageThreshold(amount=Money(500, EUR), recurring=False)
+    await usage.send(customer_id, [(hour(1), 30)])
+    await usage.cell.do(SetUsageThreshold(subscription_id=subscription_id, threshold=once))
+    await usage.lines(so_far(subscription_id, 0))
+    await usage.send(customer_id, [(hour(2), 30)])
+    assert await ended(usage, subscription_id) == 750
+    assert await usage.cell.events(so_far(subscription_id, 1)) == []
+
+
+async def test_of_what_was_voided_nothing_is_lost_and_the_threshold_is_not_reached_again(usage: Usage) -> None:
+    customer_id = await usage.cell.customer(token=None)
+    subscription_id = await usage.subscribed(customer_id, STARTED, threshold=THRESHOLD)
+    await usage.send(customer_id, [(hour(1), 30)])
+    await usage.lines(so_far(subscription_id, 0))
+    await usage.cell.do(VoidInvoice(invoice_id=so_far(subscription_id, 0)))
+    await usage.send(customer_id, [(hour(2), 10)])
+    await _looked_at(usage, customer_id, subscription_id, events=2)
+    assert await usage.cell.events(so_far(subscription_id, 1)) == []
+    await usage.cell.prove(*AT_REST)
+    assert await ended(usage, subscription_id) == 1_000
+    await usage.cell.prove(*AT_REST)
+
+
+async def test_processors_and_aggregators_are_killed_and_every_event_is_billed_once(usage: Usage) -> None:
+    cell = usage.cell
+    customers = [await cell.customer(token=None) for _ in range(8)]
+    subscriptions = [await usage.subscribed(each, STARTED, threshold=THRESHOLD) for each in customers]
+    billed = await cell.count("invoice.usage_counted")
+
+    async def sent() -> None:
+        for round_ in range(6):
+            for nth, customer_id in enumerate(customers):
+                await usage.send(customer_id, [(hour(10 + round_), 5 + nth), (hour(round_), 7)])
+            await asyncio.sleep(0.2)
+
+    async def begun() -> bool:
+        return await cell.count("invoice.usage_counted") > billed
+
+    sending = asyncio.create_task(sent())
+    await until(begun, "the first of them to be counted")
+    for name in ("processors-0", "metering-0", "processors-1"):
+        await cell.supervisor.kill(name)
+    await sending
+    for subscription_id in subscriptions:
+        await cell.do(CancelSubscription(subscription_id=subscription_id, at_period_end=False))
+    for nth, subscription_id in enumerate(subscriptions):
+        await usage.lines(end_of(subscription_id))
+        assert await _invoiced(usage, subscription_id) == 25 * 6 * (12 + nth)
+    await cell.prove(*AT_REST)
+
+
+async def _looked_at(usage: Usage, customer_id: str, subscription_id: str, *, events: int) -> None:
+    """So many events are counted, and since then it was looked whether the threshold is reached."""
+    pool = usage.cell.pool
+    counted = "SELECT sum(n) FROM usage.aggregates JOIN usage.series USING (series) WHERE customer_id = $1"
+    next_look = "SELECT due_at FROM log.due_work WHERE kind = 'subscription.usage' AND subject = $1"
+
+    async def are_counted() -> bool:
+        return bool(await pool.fetchval(counted, customer_id) == events)
+
+    await until(are_counted, "the events to be counted")
+    after = await pool.fetchval(next_look, subscription_id) + timedelta(seconds=1)
+
+    async def is_looked_at() -> bool:
+        return bool(await pool.fetchval(next_look, subscription_id) > after)
+
+    await until(is_looked_at, "a look")
+
+
+async def _invoiced(usage: Usage, subscription_id: str) -> int:
+    billed = "SELECT sum(total) FROM read.invoices WHERE subscription_id = $1"
+    return int(await usage.cell.pool.fetchval(billed, subscription_id))
