@@ -16,14 +16,12 @@ from typing import Any, Final
 from cli.api_client import ApiClient
 from cli.import_files import Errors, Reached, keep
 from cli.import_kinds import KINDS, ImportKind, Kind, LineProblem
+from cli.import_names import Names
 from cli.line_file import Wrong, is_csv, opened_lines
 
 PART_LINES: Final = 250
 PART_BYTES: Final = 600_000
 """Of the lines of one request, which may be 1 MiB long."""
-LOOK_UPS_MAX: Final = 16
-KNOWN_MAX: Final = 100_000
-"""Ids that are kept of what lines name, before they are looked up anew."""
 TRIES_MAX: Final = 120
 PAUSE_S: Final = 0.25
 PAUSE_MAX_S: Final = 60.0
@@ -99,8 +97,8 @@ class Import:
         self._reads = KINDS[kind]
         self._file = file
         self._is_dry = is_dry
-        self._known: dict[str, str] = {}
-        self._look_ups = asyncio.Semaphore(LOOK_UPS_MAX)
+        reference = self._reads.reference
+        self._names = None if reference is None else Names(api, reference)
 
     async def run(
         self, reached: Reached, errors: Errors, *, tell: Callable[[int], None], stop: asyncio.Event
@@ -185,8 +183,8 @@ class Import:
         """The command of a line, once what it names is found."""
         reference, body, path = self._reads.reference, dict(line.body), self._reads.path
         named = None if reference is None else body.pop(reference.column, None)
-        if reference is not None and named is not None:
-            found = await self._found(named)
+        if reference is not None and self._names is not None and named is not None:
+            found = await self._names.id_of(named)
             if found is None:
                 return LineProblem(
                     line=line.number, param=reference.column, code="not_found", message=reference.not_found
@@ -196,20 +194,6 @@ class Import:
             else:
                 body[reference.field] = found
         return {"idempotency_key": line.key, "path": path, "body": body}
-
-    async def _found(self, name: str) -> str | None:
-        reference = self._reads.reference
-        assert reference is not None, "the line names something"
-        known = self._known.get(name)
-        if known is None:
-            async with self._look_ups:
-                page = await self._api.get(reference.path, {reference.parameter: name, "limit": 1}, fresh=True)
-            if not page["data"]:
-                return None
-            if len(self._known) >= KNOWN_MAX:
-                self._known.clear()
-            known = self._known[name] = str(page["data"][0]["id"])
-        return known
 
 
 def _refused(line: int, problem: dict[str, Any]) -> Iterator[LineProblem]:

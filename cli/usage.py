@@ -14,12 +14,14 @@ import typer
 from cli.api_client import ApiClient, ApiError
 from cli.import_ending import exit_by, stop_on_interrupt, tidy
 from cli.import_files import Errors, Reached, digest, errors_file, keep, reached_before
+from cli.import_kinds import OF_CUSTOMER
+from cli.import_names import Names
 from cli.import_progress import import_bar
 from cli.key_file import key_in
 from cli.line_file import Unreadable
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
 from cli.reached_api import reached_api
-from cli.usage_file import UsageLine, check_usage_file, parts_of, problems_of
+from cli.usage_file import UsageLine, check_usage_file, parts_of, problems_of, with_customers
 from cli.usage_recount import recount
 from cli.usage_tail import NoUsage, Tailed, TailedEvent, tail_events
 from domain.metering.usage_value import units
@@ -54,7 +56,8 @@ def import_usage(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every line, and send nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send the usage events of a file: id, meter, customer, timestamp and properties (CSV: properties.NAME).
+    """Send the usage events of a file: id, meter, customer (or customer_external_id), timestamp and properties (CSV:
+    properties.NAME).
 
     The file is looked through before anything is sent. Events that are not taken are told in FILE.errors.ndjson, the
     others are. Ctrl-C stops after those that are under way; the same command goes on from there, and nothing counts
@@ -118,11 +121,13 @@ async def _send(
     api: ApiClient, asked: _Asked, reached: Reached, errors: Errors, tell: Callable[[int], None], stop: asyncio.Event
 ) -> Reached:
     tell(reached.imported + reached.failed)
+    names = Names(api, OF_CUSTOMER)
     for part in parts_of(asked.file, after=reached.line):
         if stop.is_set():
             break
-        refused = await _refused(api, part, is_dry=asked.is_dry)
-        problems = list(problems_of(part, refused))
+        named, unknown = await with_customers(part, names)
+        refused = await _refused(api, named, is_dry=asked.is_dry) if named else []
+        problems = sorted([*unknown, *problems_of(named, refused)], key=lambda each: each.line)
         length = errors.add(problems)
         reached = reached.after(
             part[-1].number, imported=len(part) - len(problems), failed=len(problems), errors_bytes=length

@@ -1,6 +1,7 @@
 """A file of usage comes in through the role `ingest`: stopped, killed, refused events, and what the topic then has."""
 
 import asyncio
+import contextlib
 import csv
 import json
 import os
@@ -19,6 +20,7 @@ from cli.import_files import errors_file, progress_file
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from infra.settings import Settings
+from testing.api_client import project
 from testing.services import FreshDatabase, KafkaServer
 from tests.e2e.api_process import ApiProcess
 
@@ -35,7 +37,9 @@ class Scene:
 
     async def begin(self) -> None:
         async with ApiClient(self.api.url, self.key_file.read_text()) as api:
-            self.customer = str((await api.post("/v1/customers", {"currency": "EUR"}, key="customer"))["id"])
+            self.customer = str(
+                (await api.post("/v1/customers", {"currency": "EUR", "external_id": "crm-1"}, key="customer"))["id"]
+            )
             meter = {"code": "bytes", "name": "Bytes", "aggregation": "sum", "value_property": "bytes"}
             await api.post("/v1/meters", meter, key="meter")
 
@@ -81,25 +85,44 @@ class Scene:
 
 @pytest.fixture
 def scene(database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path) -> Iterator[Scene]:
+    with running(database, kafka_server, topic_prefix, tmp_path, has_ingest=True) as made:
+        yield made
+
+
+@pytest.fixture
+def direct(database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path) -> Iterator[Scene]:
+    with running(database, kafka_server, topic_prefix, tmp_path, has_ingest=False) as made:
+        asyncio.run(project(database, Settings()))
+        yield made
+
+
+@contextlib.contextmanager
+def running(
+    database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path, *, has_ingest: bool
+) -> Iterator[Scene]:
+    """An API, and beside it the role that takes usage, unless the API does."""
     brokers = {
         "TALLYBOOK_KAFKA_BOOTSTRAP": kafka_server.bootstrap,
         "TALLYBOOK_KAFKA_TOPIC_PREFIX": topic_prefix,
         "TALLYBOOK_USAGE_PARTITIONS": "2",
     }
-    api = ApiProcess(database.dsn, tmp_path, TALLYBOOK_USAGE_INGEST_IN_API="false", **brokers)
-    ingest = ApiProcess(database.dsn, tmp_path, role="ingest", **brokers)
+    in_api = "false" if has_ingest else "true"
+    api = ApiProcess(database.dsn, tmp_path, TALLYBOOK_USAGE_INGEST_IN_API=in_api, **brokers)
+    ingest = ApiProcess(database.dsn, tmp_path, role="ingest", **brokers) if has_ingest else api
     environment = {**os.environ, **brokers, "TALLYBOOK_DATABASE_URL": database.dsn, "TALLYBOOK_DATA_DIR": str(tmp_path)}
     tenant = asyncio.run(create_tenant(database.dsn, Settings(), tenant_id="acme", name="Acme", mode=TenantMode.TEST))
     made = Scene(api, ingest, tmp_path, environment)
     made.key_file.write_text(tenant.key.secret)
     try:
         api.start()
-        ingest.start()
+        if has_ingest:
+            ingest.start()
         asyncio.run(made.begin())
         yield made
     finally:
         api.kill()
-        ingest.kill()
+        if has_ingest:
+            ingest.kill()
 
 
 def test_an_import_that_is_killed_and_stopped_goes_on_and_nothing_is_missing(scene: Scene) -> None:
@@ -164,6 +187,31 @@ def test_numbers_of_a_file_keep_all_their_digits(scene: Scene) -> None:
         ("e2", "100000000000000000000", "1e20"),
         ("e3", "10000000000", "10000000000"),
     ]
+
+
+def test_customers_are_named_by_their_external_ids(direct: Scene) -> None:
+    """Where the API takes usage itself: the role `ingest` knows no customers by other names."""
+    now = datetime.now(UTC).isoformat()
+    lines = [
+        {"id": f"e{nth}", "meter": "bytes", "customer_external_id": name, "timestamp": now, "properties.bytes": 1}
+        for nth, name in enumerate(["crm-1", "crm-0", "crm-1"])
+    ]
+    told = direct.told(direct.sending(direct.file("usage.csv", lines)), code=1)
+    assert (told["sent"], told["failed"]) == (2, 1)
+    (error,) = [json.loads(line) for line in errors_file(direct.folder / "usage.csv").read_text().splitlines()]
+    assert (error["line"], error["param"], error["code"]) == (3, "customer_external_id", "not_found")
+    shown = direct.told(direct.start("tail", "--no-follow", "--tenant", "acme"))
+    assert sorted((each["id"], each["customer"]) for each in shown) == [
+        ("e0", direct.customer),
+        ("e2", direct.customer),
+    ]
+    both = {"id": "a", "meter": "bytes", "customer": direct.customer, "customer_external_id": "crm-1", "timestamp": now}
+    told = direct.told(direct.sending(direct.file("both.ndjson", [both])), code=1)
+    assert "and not both" in told["error"]["message"]
+    nobodys = {**both, "customer_external_id": ""}
+    del nobodys["customer"]
+    told = direct.told(direct.sending(direct.file("nobodys.ndjson", [nobodys])), code=1)
+    assert "No customer can have this external id" in told["error"]["message"]
 
 
 def test_a_file_with_a_line_that_is_no_event_is_not_sent(scene: Scene) -> None:
