@@ -61,7 +61,8 @@ NO_BODIES: Final = [
 
 def path_of(operation: Operation) -> str:
     """The operation's path, with ids of the right form that nothing has."""
-    return operation.path.format(tenant="nobody", **{name: prefix + SOMEBODYS_ID for name, prefix in PREFIXES.items()})
+    named = {"tenant": "nobody", "feature": "api_calls"}
+    return operation.path.format(**named, **{name: prefix + SOMEBODYS_ID for name, prefix in PREFIXES.items()})
 
 
 def check_problem(response: httpx2.Response) -> dict[str, Any]:

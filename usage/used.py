@@ -16,7 +16,7 @@ WITH own AS MATERIALIZED (
         AND a.tenant_id = s.tenant_id AND a.meter_id = s.meter_id AND a.version = s.version) AS aggregation
     FROM usage.series s WHERE s.tenant_id = $1 AND s.customer_id = $2 AND s.meter_id = $3
 ), first AS MATERIALIZED (
-    SELECT greatest($4::int, max(c.bucket)) AS bucket FROM usage.closings c
+    SELECT greatest($4::int, max(c.end_bucket)) AS bucket FROM usage.closings c
     WHERE c.tenant_id = $1 AND c.customer_id = $2 AND c.meter_id = $3 AND c.until <= $6
 )
 SELECT min(own.aggregation) AS aggregation, (SELECT bucket FROM first) AS first,

@@ -174,8 +174,9 @@ class MeterVersionNotAhead(Refusal):
 
 
 class MeterKeepsGroups(Refusal):
-    """Levels go on into the next version: a meter of latest or time_weighted_sum keeps its group_by, and with it its
-    filters. Create another meter.
+    """A meter of latest or time_weighted_sum keeps its group_by, and with it its filters: create another meter.
+
+    Its levels go on into the next version.
     """
 
     code = "meter_keeps_groups"

@@ -272,6 +272,11 @@ async def test_what_is_used_of_a_period_begins_behind_the_closing_of_the_one_bef
     assert await figure(START, end) == 7, "a change in the middle of a period does not begin it anew"
     await close(closings, wanted("il_2", change, end))
     assert await figure(end, end + HOUR) == 8, "the quarter hour of the boundary is the period's before it"
+    await close(closings, wanted("il_4", end + HOUR, end + 2 * HOUR))
+    await close(closings, wanted("il_3", end, end + HOUR))
+    await close(closings, wanted("il_0", START - HOUR, START))
+    assert await figure(end, end + HOUR) == 8, "in whatever order periods are closed"
+    assert await figure(START, end) == 7
 
 
 @pytest.mark.parametrize("aggregation", list(Aggregation))
