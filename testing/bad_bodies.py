@@ -59,9 +59,9 @@ NO_BODIES: Final = [
 """What is no JSON, or no object that any operation has a use for."""
 
 
-def path_of(operation: Operation) -> str:
+def path_of(operation: Operation, tenant_id: str = "nobody") -> str:
     """The operation's path, with ids of the right form that nothing has."""
-    named = {"tenant": "nobody", "feature": "api_calls"}
+    named = {"tenant": tenant_id, "feature": "api_calls"}
     return operation.path.format(**named, **{name: prefix + SOMEBODYS_ID for name, prefix in PREFIXES.items()})
 
 

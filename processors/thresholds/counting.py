@@ -61,7 +61,7 @@ def of_month(time_zone: str) -> Lookup:
 
 @dataclass(slots=True)
 class History:
-    """A customer's metered subscriptions, as they are and, where that is asked for, as they were."""
+    """A customer's subscriptions with features or meters, as they are and, where that is asked for, as they were."""
 
     connection: Reader
     tenant_id: str

@@ -72,7 +72,7 @@ async def scene_of(connection: Connection, tenant_id: str, looks: Sequence[Look]
     found = {row.state.customer_id: row.state for row in await many(connection, customers.TABLE, tenant_id, ids)}
     clock_ids = [each.test_clock_id for each in found.values() if each.test_clock_id is not None]
     by_customer: dict[str, list[Subscription]] = {}
-    for subscription in await subscriptions.metering(connection, tenant_id, ids):
+    for subscription in await subscriptions.counting(connection, tenant_id, ids):
         by_customer.setdefault(subscription.customer_id, []).append(subscription)
     named = {
         entitlement_id_of(look.customer_id, feature)

@@ -85,16 +85,19 @@ async def billing_usage(connection: Reader, tenant_id: str, customer_id: str) ->
     return [found[each] for each in ids if each in found]
 
 
-_OF_CUSTOMERS: Final = """
+_COUNTING: Final = """
 SELECT subscription_id FROM read.subscriptions WHERE tenant_id = $1 AND customer_id = ANY($2::text[])
-    AND (EXISTS (SELECT FROM jsonb_array_elements(terms -> 'items') item WHERE item ->> 'meter_id' IS NOT NULL)
-        OR EXISTS (SELECT FROM jsonb_array_elements(terms -> 'features') each WHERE each ->> 'meter_id' IS NOT NULL))
+    AND (terms -> 'features' <> '[]'
+        OR EXISTS (SELECT FROM jsonb_array_elements(terms -> 'items') item WHERE item ->> 'meter_id' IS NOT NULL))
 """
 
 
-async def metering(connection: Reader, tenant_id: str, customer_ids: Sequence[str]) -> list[Subscription]:
-    """The customers' subscriptions with an item or a feature that a meter counts, in whatever state; in no order."""
-    ids = [row["subscription_id"] for row in await connection.fetch(_OF_CUSTOMERS, tenant_id, list(customer_ids))]
+async def counting(connection: Reader, tenant_id: str, customer_ids: Sequence[str]) -> list[Subscription]:
+    """The customers' subscriptions with a feature or an item that a meter counts, in whatever state; in no order.
+
+    A feature that is not metered adds to the limit of one that is.
+    """
+    ids = [row["subscription_id"] for row in await connection.fetch(_COUNTING, tenant_id, list(customer_ids))]
     return [row.state for row in await many(connection, TABLE, tenant_id, ids)]
 
 

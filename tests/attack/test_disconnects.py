@@ -9,7 +9,7 @@ import pytest
 from api.app import RESOURCES
 from api.http.operations import Operation
 from domain.identity.permissions import Scope, permissions_of
-from testing.bad_bodies import PREFIXES, SOMEBODYS_ID
+from testing.bad_bodies import path_of
 from tests.attack.target import Target, head
 
 COMMANDS: list[Operation] = [
@@ -18,11 +18,6 @@ COMMANDS: list[Operation] = [
     for operation in resource.declared
     if operation.is_command and operation.needs in permissions_of(Scope.ADMIN)
 ]
-
-
-def path_of(operation: Operation, tenant_id: str) -> str:
-    ids = {name: prefix + SOMEBODYS_ID for name, prefix in PREFIXES.items()}
-    return operation.path.format(tenant=tenant_id, **ids)
 
 
 def chunked(body: bytes) -> bytes:

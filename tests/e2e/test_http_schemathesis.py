@@ -64,6 +64,7 @@ BEYOND_SCHEMA = {
     "resumption_not_ahead",
     "unknown_cursor",
     "unbalanced_entry",
+    "invalid_usage_alert",
     "unknown_time_zone",
     "invalid_invoice_lines",
     "invalid_credit",
