@@ -68,11 +68,9 @@ OF_ANOTHER = {
     "leave_team",
     "change_approval_limits",
     "change_billing_settings",
-    "reset_entitlement",
 }
 """Whoever asked does not decide: test_api_approvals.py. No key is a member (test_api_users.py), or changes limits
-(test_api_approval_limits.py). Settings have no id (test_api_invoice_pdf.py), nor have entitlements
-(test_api_usage_alerts.py).
+(test_api_approval_limits.py). Settings have no id (test_api_invoice_pdf.py).
 """
 MOVED: dict[str, Any] = {"metadata": {"order": "4712", "channel": None}}
 
@@ -97,6 +95,7 @@ async def _alerted(story: Story, meter_id: str, customer_id: str) -> None:
     percent = {"name": "Nearly", "feature": "calls", "thresholds": [{"percent": 80}]}
     over = await story.do("create_usage_alert", percent)
     await story.do("archive_usage_alert", usage_alert_id=over["id"])
+    await _reset(story, meter_id)
     since = datetime(2026, 1, 1, tzinfo=UTC)
     counted = Counted(
         customer_id=customer_id,
@@ -110,6 +109,21 @@ async def _alerted(story: Story, meter_id: str, customer_id: str) -> None:
     )
     triggered = TriggerAlert(usage_alert_id=alert["id"], counted=counted)
     await story.api.parts.writer.submit(request(triggered, tenant_id=story.client.tenant_id))
+
+
+async def _reset(story: Story, meter_id: str) -> None:
+    """Somebody whose counter begins anew. What they may have is asked of the read models."""
+    limited = [{"key": "calls", "limit": 9, "meter": meter_id}]
+    product = await story.do("create_product", {"name": "Limited"})
+    terms = {"name": "Limited", "interval": {"unit": "month"}, "features": limited}
+    plan = await story.do("create_plan", {"product": product["id"], **terms})
+    flat = {"type": "flat", "amount": {"amount": 100, "currency": "EUR"}}
+    price = await story.do("create_price", {"plan": plan["id"], "model": flat})
+    limited_one = await story.do("create_customer", {"name": "Limited", "currency": "EUR"})
+    order = {"customer": limited_one["id"], "plan": plan["id"], "items": [{"price": price["id"]}]}
+    await story.do("create_subscription", {**order, "collection_method": "send_invoice"})
+    await project(story.api.database, story.api.parts.settings)
+    await story.do("reset_entitlement", customer_id=limited_one["id"], feature="calls")
 
 
 async def _credit(story: Story, invoice_id: str) -> None:

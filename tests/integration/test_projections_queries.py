@@ -111,7 +111,7 @@ def owe_each_other(history: History) -> None:
 
 @pytest.fixture(scope="module")
 async def projected(shared_database: FreshDatabase) -> AsyncIterator[Projected]:
-    history = scramble(History(25), TENANTS, 400)
+    history = scramble(History(26), TENANTS, 400)
     owe_each_other(history)
     connection = await asyncpg.connect(
         shared_database.dsn, server_settings=server_settings(Role.PROJECTOR, DatabaseSettings()) | KEYPLAN
