@@ -25,7 +25,7 @@ def subscription(*features: Feature, since: datetime = NOW, meter: str | None = 
 
 def test_limits_of_what_runs_add_up_over_the_period_of_the_oldest_that_names_a_meter() -> None:
     plain = subscription(Feature(key="calls", limit=5), since=NOW - timedelta(days=9))
-    longer = {"period_end": MONTH_LATER + timedelta(days=1)}
+    longer: dict[str, Any] = {"period_end": MONTH_LATER + timedelta(days=1)}
     younger = subscription(CALLS, since=NOW + timedelta(days=1), **longer)
     other = subscription(Feature(key="seats", limit=7))
     assert metered_limit([subscription(CALLS)], "calls") == MeteredLimit(
@@ -47,7 +47,7 @@ def test_what_does_not_run_or_is_not_counted_has_no_limit() -> None:
 
 
 def test_a_trial_is_the_period_while_it_runs() -> None:
-    trial = {"status": SubscriptionStatus.TRIALING, "period_start": None, "period_end": None}
+    trial: dict[str, Any] = {"status": SubscriptionStatus.TRIALING, "period_start": None, "period_end": None}
     found = metered_limit([subscription(CALLS, trial_end=NOW + timedelta(days=14), **trial)], "calls")
     assert found is not None
     assert found.period == Window(start=NOW, end=NOW + timedelta(days=14))
@@ -55,7 +55,7 @@ def test_a_trial_is_the_period_while_it_runs() -> None:
 
 
 def test_who_bills_a_meter_says_its_period_before_who_limits_it() -> None:
-    later = {"period_start": NOW + timedelta(days=3), "period_end": MONTH_LATER + timedelta(days=3)}
+    later: dict[str, Any] = {"period_start": NOW + timedelta(days=3), "period_end": MONTH_LATER + timedelta(days=3)}
     limiting = subscription(CALLS, **later)
     billing = subscription(meter="mtr_calls", since=NOW + timedelta(days=1))
     assert metered_period([limiting, billing], "mtr_calls") == RUNNING
