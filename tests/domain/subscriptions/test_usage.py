@@ -432,6 +432,25 @@ def test_another_price_of_the_meter_bills_from_the_change_on_and_the_old_one_unt
     assert len(invoices_of(told)) == (2 if proration is Proration.INVOICE_NOW else 1)
 
 
+def test_each_price_goes_through_its_tiers_with_what_was_used_while_it_held() -> None:
+    """One bill of 14 comes to 245; 7 by the old price and 7 by the new one, of the same tiers, to 210 each."""
+    told = subscribed(usage_price(), usage_price(OTHER_USAGE_PRICE_ID))
+    swap = replace(change(OTHER_USAGE_PRICE_ID), remove=(USAGE_PRICE_ID,))
+    told = told.when(swap, at=MID_FEBRUARY)
+    first = invoices_of(told)[-1].invoice_id
+    told = told.when(bill(told, first, 7), at=MID_FEBRUARY).when(renew(FEBRUARY), at=FEBRUARY)
+    told = told.when(bill(told, FIRST, 7), at=FEBRUARY)
+    assert [invoice_of(told, each).total for each in (first, FIRST)] == [usd(210), usd(210)]
+
+
+def test_a_change_of_something_else_leaves_the_metered_period_whole() -> None:
+    more = ChangedItem(price_id=PRICE_ID, quantity=Decimal(3))
+    changed = ChangeSubscription(subscription_id=SUBSCRIPTION_ID, items=(more,))
+    told = subscribed(to=(USAGE_PRICE_ID, PRICE_ID)).when(changed, at=MID_FEBRUARY).when(renew(FEBRUARY), at=FEBRUARY)
+    (line,) = (line for each in invoices_of(told) for line in usage_lines(each))
+    assert (line.period_start, line.period_end) == (NOW, FEBRUARY)
+
+
 def test_a_change_that_gives_back_what_a_waiting_invoice_bills_does_not_finalize_it_without_its_usage() -> None:
     told = over(to=(USAGE_PRICE_ID, PRICE_ID))
     dearer = CreatePrice(price_id=id_of("price_", 9), plan_id=PLAN_ID, price=flat(2_000))
