@@ -47,8 +47,8 @@ from processors.runs.test_clocks import TestClocks
 from processors.runs.usage_closings import UsageClosings
 from processors.runs.usage_thresholds import UsageThresholds
 from processors.states import StateReader
-from processors.thresholds import changes
-from processors.thresholds.watch import ThresholdWatch
+from processors.usage_alerts import changes
+from processors.usage_alerts.watch import UsageAlertWatch
 from processors.watch import Watch
 from schemas.codec import default_codec
 from usage.closings import Closings
@@ -156,7 +156,7 @@ class Processors:
 
             seen = await open_pool(self._dsn, Role.READER, settings.database)
             stack.push_async_callback(seen.close)
-            thresholds = ThresholdWatch(writer, pool, seen, settings.processors, topic_prefix=kafka.topic_prefix)
+            alerts = UsageAlertWatch(writer, pool, seen, settings.processors, topic_prefix=kafka.topic_prefix)
 
             cell = kafka.topic_prefix or "tallybook"
             folder = data_dir(settings) / "faust"
@@ -170,15 +170,15 @@ class Processors:
 
             topics = sorted({topic for each in delivered for topic in each.topics})
             named = tax_service if settings.tax_service.url is not None else None
-            watch = Watch(settings, self._bootstrap, topics, app, runner, journeys, gateways, named, thresholds)
+            watch = Watch(settings, self._bootstrap, topics, app, runner, journeys, gateways, named, alerts)
             stack.push_async_callback(watch.close)
             heartbeat = Heartbeat(settings, dsn=self._dsn, role=ROLE, database_role=Role.WRITER, parts=watch.parts)
             await stack.enter_async_context(heartbeat.beating())
             probe = await heartbeat.serve(settings.processors.probe_port)
             stack.push_async_callback(probe.stop)
-            await self._serve(app, runner, thresholds, pool)
+            await self._serve(app, runner, alerts, pool)
 
-    async def _serve(self, app: faust.App, runner: DueWorkRunner, thresholds: ThresholdWatch, pool: Pool) -> None:
+    async def _serve(self, app: faust.App, runner: DueWorkRunner, alerts: UsageAlertWatch, pool: Pool) -> None:
         stop_s = self._settings.general.stop_timeout_s
         grown = asyncio.Event()
         listener = Listener(pool, grown)
@@ -186,7 +186,7 @@ class Processors:
         log.info("processors_run")
         running = asyncio.create_task(runner.run(listener, grown))
         measuring = asyncio.create_task(_measure(runner))
-        watching = asyncio.create_task(thresholds.run())
+        watching = asyncio.create_task(alerts.run())
         stopping = asyncio.create_task(self._stop.wait())
         faust_ended = asyncio.ensure_future(app.wait_until_stopped())
         ended, _ = await asyncio.wait({running, watching, stopping, faust_ended}, return_when=asyncio.FIRST_COMPLETED)

@@ -16,7 +16,7 @@ from infra.settings import Settings
 from infra.telemetry import PartHealth, timed_part
 from processors.due_work import DueWorkRunner
 from processors.journeys import Journeys
-from processors.thresholds.watch import ThresholdWatch
+from processors.usage_alerts.watch import UsageAlertWatch
 
 COUNTED_ROWS_MAX: Final = 10_000
 DUE: Final = """
@@ -39,13 +39,13 @@ class Watch:
         journeys: Journeys,
         gateways: Mapping[str, Gateway],
         tax_service: TaxService | None,
-        thresholds: ThresholdWatch,
+        alerts: UsageAlertWatch,
     ) -> None:
         self._app = app
         self._runner = runner
         self._journeys = journeys
         self._gateways = gateways
-        self._thresholds = thresholds
+        self._alerts = alerts
         self._tax_services = () if tax_service is None else (tax_service,)
         self._timeout_s = settings.telemetry.health_timeout_ms / 1000
         timeout_ms = settings.telemetry.health_timeout_ms
@@ -62,7 +62,7 @@ class Watch:
             *(timed_part(f"gateway {name}", gateway.check) for name, gateway in self._gateways.items()),
             *(timed_part("tax service", service.check) for service in self._tax_services),
         ]
-        return (*await asyncio.gather(*looks), self._journeys.health(), self._thresholds.health())
+        return (*await asyncio.gather(*looks), self._journeys.health(), self._alerts.health())
 
     async def _sagas(self) -> PartHealth:
         if self._app.crashed:

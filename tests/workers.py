@@ -50,7 +50,7 @@ LONG_FILES: Final = (
     "tests/integration/test_api_usage_corrections.py",
     "tests/integration/test_api_customer_usage.py",
     "tests/integration/test_usage_billing.py",
-    "tests/integration/test_usage_thresholds.py",
+    "tests/integration/test_usage_alerts_running.py",
     "tests/integration/test_api_usage_alerts.py",
     "tests/integration/test_usage_event_list.py",
     "tests/integration/test_api_usage_event_list.py",

@@ -143,10 +143,10 @@ def test_every_row_gives_back_the_state_that_the_domain_has(seed: int) -> None:
 
 
 def test_the_histories_have_events_of_every_type() -> None:
-    history = scramble(History(1), TENANTS, 2500)
-    missing = {each for name in PROJECTION_OF_STREAM for each in STREAMS[name].events} - {
-        e.event_type for e in history.events
-    }
+    """Of three, as what is rare in one is in another, whichever commands were added."""
+    missing = {each for name in PROJECTION_OF_STREAM for each in STREAMS[name].events}
+    for seed in (1, 3, 6):
+        missing -= {event.event_type for event in scramble(History(seed), TENANTS, 2_000).events}
     assert missing == set()
 
 

@@ -13,7 +13,7 @@ import pytest
 from domain.customers.test_clock import CompleteTestClockAdvance
 from domain.identity.browser import PORTAL_COOKIE
 from infra.database import Pool, Role, open_pool
-from processors.thresholds.watch import ThresholdWatch
+from processors.usage_alerts.watch import UsageAlertWatch
 from testing.api_client import project
 from testing.people import Browser
 from testing.requests import request
@@ -29,7 +29,7 @@ class Watched(UsageShop):
     """A shop whose thresholds are watched by two processes, whenever a test says so."""
 
     pool: "Pool | None" = None
-    watches: tuple[ThresholdWatch, ...] = ()
+    watches: tuple[UsageAlertWatch, ...] = ()
 
     async def look(self) -> None:
         """Both look at once at whatever was counted."""
@@ -75,7 +75,7 @@ async def shop(
         for pool in pools.values():
             stack.push_async_callback(pool.close)
         watches = tuple(
-            ThresholdWatch(
+            UsageAlertWatch(
                 api.parts.writer,
                 pools[Role.WRITER],
                 pools[Role.READER],

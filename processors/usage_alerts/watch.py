@@ -22,7 +22,7 @@ from infra.ids import new_id
 from infra.settings import ProcessorSettings
 from infra.telemetry import PartHealth
 from processors.issue import Cause, issue
-from processors.thresholds.looking import Found, look_at, scene_of
+from processors.usage_alerts.looking import Found, look_at, scene_of
 from projections.reached import reached
 from projections.read_model import Projection
 from usage.looks import TOUCHED_AT_ONCE, Look, claim, done, gather, later
@@ -32,8 +32,8 @@ log = structlog.get_logger(__name__)
 LOOKS = Counter("tallybook_usage_looks_total", "Looks at customers' meters whether a threshold is reached.")
 FAILED = Counter("tallybook_usage_looks_failed_total", "Looks that failed, and are tried again.")
 
-ACTOR: Final = "usage-thresholds"
-PART: Final = "usage_thresholds"
+ACTOR: Final = "usage-alerts"
+PART: Final = "usage_alerts"
 LOOKS_AT_ONCE: Final = 200
 LEVEL_LOOK_MS: Final = 60_000
 """How soon a level that is held is looked at again: it adds up though nothing is counted."""
@@ -48,7 +48,7 @@ _PASSING: Final = (*CONNECTION_ERRORS, StoreUnavailable, QueueFull)
 _SEE: Final = "SELECT set_config('tallybook.tenant', $1, true), set_config('tallybook.customer', '', true)"
 
 
-class ThresholdWatch:
+class UsageAlertWatch:
     """`pool` is the writer's, `reading` the reader's."""
 
     def __init__(

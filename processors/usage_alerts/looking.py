@@ -20,7 +20,7 @@ from domain.metering.meter import Meter
 from domain.subscriptions.limits import metered_features
 from domain.subscriptions.state import Subscription
 from infra.database import Connection
-from processors.thresholds.counting import Counting, History, Lookup, of_feature, of_meter, of_month
+from processors.usage_alerts.counting import Counting, History, Lookup, of_feature, of_meter, of_month
 from projections.models import (
     customers,
     entitlements,
