@@ -14,7 +14,7 @@ from cli.import_kinds import CUSTOMER_EXTERNAL_ID, OF_CUSTOMER, LineProblem
 from cli.import_names import Names
 from cli.import_run import Check
 from cli.line_file import Wrong, is_csv, opened_lines
-from usage.ingest.sent import EVENTS_MAX, Failed, Form, decode
+from usage.ingest.sent import EVENTS_MAX, Failed, Form, NotJson, decode
 
 PART_BYTES: Final = 900_000
 """Of the events of one request, which may be 1 MiB long."""
@@ -84,7 +84,10 @@ def _problem(number: int, entry: object) -> LineProblem | None:
             code, message = wrong
             return LineProblem(line=number, param=CUSTOMER_EXTERNAL_ID, code=code, message=message)
         entry = _of_customer(entry, named)
-    (found,) = decode(json.dumps(entry).encode(), Form.NATIVE)
+    try:
+        (found,) = decode(json.dumps(entry).encode(), Form.NATIVE)
+    except NotJson:  # Python takes more for JSON than there is: NaN, halves of characters
+        return LineProblem(line=number, param="", code="malformed", message="It is no JSON object")
     if isinstance(found, Failed):
         return LineProblem(line=number, param=found.param, code=found.code, message=found.message)
     return None

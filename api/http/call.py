@@ -82,7 +82,9 @@ class Parts:
 
 
 class Call:
-    """A request, authenticated. Raw values are parsed by whoever needs them; `caller` is there in unstored ones."""
+    """A request, authenticated. Raw values are parsed by whoever needs them; `caller`, and the body's JSON as it was
+    `sent`, are there in unstored ones.
+    """
 
     __slots__ = (
         "caller",
@@ -94,6 +96,7 @@ class Call:
         "principal",
         "query",
         "request_id",
+        "sent",
         "tenant_id",
         "writer",
     )
@@ -119,6 +122,7 @@ class Call:
         self.path = path
         self.query = query
         self.caller = caller
+        self.sent: object = None
         self.is_dry_run = False
 
     @property

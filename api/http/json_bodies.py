@@ -1,12 +1,24 @@
 """Reads a body's JSON once: strictly UTF-8 and RFC 8259, no name twice in one object, nothing deeper than the limit."""
 
 import json
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Self
 
 from api.http.problems import CARD_NUMBER, DUPLICATE_NAME, MALFORMED_JSON, Problem
 from infra.card_numbers import holds_card_number
 
 MAX_NAME_CHARS: Final = 64
+
+
+class Written(float):
+    """A number with a point or an exponent, and the `text` that it was: that may say more than a float holds."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
 
 
 class _Twice(ValueError):
@@ -18,9 +30,12 @@ class _Twice(ValueError):
 
 
 def read_json(raw: bytes) -> object:
-    """The value. Raises the problem of a body that is none."""
+    """The value; of its numbers, those with a point or an exponent are Written. Raises the problem of a body that is
+    none.
+    """
     try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+        text = raw.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_object, parse_float=Written, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise Problem(MALFORMED_JSON, f"Byte {error.start + 1} is not UTF-8.") from None
     except json.JSONDecodeError as error:

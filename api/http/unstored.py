@@ -27,6 +27,7 @@ class UnstoredEndpoint(Endpoint):
             raise not_possible()
         call.caller = caller_of(scope, self._trusted)
         body, sent = await self.body_of(call, receive)
+        call.sent = sent
         try:
             answer = await self._operation.handler(call, body)
         except Refusal as refusal:

@@ -1,10 +1,11 @@
 """Usage events that are taken away again, or replaced."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, cast
 
 from api.http.call import Call
 from api.http.card_guard import OpaqueId
 from api.http.fields import Body, CustomerId
+from api.http.json_bodies import Written
 from api.http.problems import (
     USAGE_ELSEWHERE,
     USAGE_EVENT_NOT_COUNTED,
@@ -50,6 +51,12 @@ def _corrections(call: Call) -> Corrections:
     if found is None:
         raise Problem(USAGE_ELSEWHERE)
     return found
+
+
+def _properties(sent: object) -> dict[str, Any]:
+    """Those of what comes in an event's place, with numbers as they were written: a value is kept exactly."""
+    properties = cast("dict[str, Any]", sent)["instead"].get("properties", {})
+    return {name: value.text if isinstance(value, Written) else value for name, value in properties.items()}
 
 
 @USAGE_EVENTS.unstored(
@@ -107,7 +114,7 @@ async def correct_usage_event(call: Call, body: UsageCorrection) -> UsageEventRe
     if body.instead.customer != body.customer:
         raise invalid([FieldError("instead.customer", "other_customer", "It must be the same customer's")])
     other = body.instead
-    instead = SentEvent(other.id, other.meter, other.customer, other.timestamp, dict(other.properties))
+    instead = SentEvent(other.id, other.meter, other.customer, other.timestamp, _properties(call.sent))
     try:
         event = await _corrections(call).correct(call.tenant_id, body.customer, body.id, instead)
     except SameId:

@@ -1,6 +1,7 @@
 """Usage that was sent by mistake is found, taken away and replaced, and the figures are as if it had been right."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -126,6 +127,20 @@ async def test_a_value_beyond_64_bits_is_counted_shown_and_taken_away(scene: Sce
     await scene.total_is(Decimal("10000000000.876543211"))
     answer = await scene.send(scene.event("too large", "1e21"))
     assert answer.json()["errors"][0]["code"] == "invalid_value"
+
+
+async def test_numbers_of_a_correction_keep_all_their_digits(scene: Scene) -> None:
+    assert (await scene.send(scene.event("a", 100))).status_code == 202
+    await scene.total_is(101)
+    body = {"customer": scene.customer, "id": "a", "instead": scene.event("b", 1.5)}
+    raw = json.dumps(body).replace("1.5", "12345678901234567.123456789")
+    answer = await scene.client.http.post(
+        f"{PATH}/correct",
+        content=raw,
+        headers={"Authorization": f"Bearer {scene.client.key}", "Content-Type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["value"]) == (202, "12345678901234567.123456789")
+    await scene.total_is(Decimal("12345678901234568.123456789"))
 
 
 async def test_of_two_corrections_at_the_same_time_one_counts(scene: Scene) -> None:

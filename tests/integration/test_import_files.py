@@ -17,6 +17,7 @@ from cli.import_files import Errors, errors_file
 from cli.import_kinds import KINDS, ImportKind
 from cli.import_run import Check, check_file
 from cli.line_file import LINE_MAX_CHARS, Unreadable
+from cli.usage_file import check_usage_file
 
 MARK: Final = "zebra4711"
 """Stands in values, and never in what is told of them."""
@@ -110,6 +111,17 @@ def test_a_line_in_which_a_name_stands_twice_is_told_to_be_wrong() -> None:
     found, told = checked(ImportKind.CUSTOMERS, "a.ndjson", b'{"currency": "EUR", "currency": "USD"}')
     assert found is not None
     assert (found.wrong, "stands twice" in told) == (1, True)
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", '"\\ud800"', "1" * 5_000, '{"a": 1, "a": 2}'])
+def test_a_line_of_usage_that_is_no_json_is_told_to_be_wrong(value: str, tmp_path: Path) -> None:
+    """Python's parser takes some of it."""
+    file = tmp_path / "usage.ndjson"
+    event = {"id": "a", "meter": "m", "customer": "c", "timestamp": "2026-01-31T00:00:00Z", "properties": {"n": 1.5}}
+    good = json.dumps(event)
+    file.write_text(good + "\n" + good.replace("1.5", value) + "\n", encoding="utf-8")
+    found = check_usage_file(file, Errors(file), shown_max=5)
+    assert (found.lines, [(each.line, each.code) for each in found.first_wrong]) == (2, [(2, "malformed")])
 
 
 HOSTILE: Final = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12) | st.sampled_from(
