@@ -21,7 +21,7 @@ from api.resources.usage_event_resource import EXAMPLE, UsageEventResource, usag
 from api.resources.usage_events import USAGE_EVENTS, EventId, UsageEventBody
 from domain.identity.permissions import Permission
 from usage.fates import Fate
-from usage.ingest.corrections import Corrections, IsVoided, NotCounted, SameId
+from usage.ingest.corrections import Corrections, IdTaken, IsVoided, NotCounted, SameId
 from usage.ingest.intake import NothingTaken
 from usage.ingest.producer import BrokersAway
 from usage.ingest.sent import SentEvent
@@ -119,6 +119,8 @@ async def correct_usage_event(call: Call, body: UsageCorrection) -> UsageEventRe
         event = await _corrections(call).correct(call.tenant_id, body.customer, body.id, instead)
     except SameId:
         raise invalid([FieldError("instead.id", "same_id", "It needs an id of its own")]) from None
+    except IdTaken:
+        raise invalid([FieldError("instead.id", "id_taken", "Another event counts under this id")]) from None
     except NotCounted:
         raise Problem(USAGE_EVENT_NOT_COUNTED, param="id") from None
     except IsVoided:

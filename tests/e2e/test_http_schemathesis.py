@@ -36,6 +36,7 @@ from tests.lengths import LENGTH
 KEY = re.compile(r"[!-~]{1,255}")
 BEYOND_SCHEMA = {
     "same_id",
+    "id_taken",
     "ambiguous_page",
     "ambiguous_moment",
     "ambiguous_period",

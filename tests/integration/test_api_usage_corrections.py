@@ -178,6 +178,16 @@ async def test_what_cannot_be_taken_back_is_told(scene: Scene) -> None:
     assert await code(await scene.correct("first", wrong)) == (422, "usage_events_refused", "instead.meter")
     stranger = scene.event("x", 1) | {"customer": "cus_01m7ywe9z7e398x54gfbrtqnk7"}
     assert await code(await scene.correct("first", stranger)) == (422, "validation_failed", "instead.customer")
+    assert (await scene.send(scene.event("other", 2))).status_code == 202
+    await scene.total_is(3)
+    answer = await scene.correct("first", scene.event("other", 5))
+    assert (*(await code(answer)), answer.json()["errors"][0]["code"]) == (
+        422,
+        "validation_failed",
+        "instead.id",
+        "id_taken",
+    )
+    assert (await scene.void("other")).status_code == 202
     await scene.total_is(1)
     assert (await scene.void("first")).status_code == 202
     await scene.total_is(0)

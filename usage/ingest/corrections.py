@@ -25,6 +25,10 @@ class SameId(Exception):
     """What is put in an event's place has an id of its own: the old one counts no more."""
 
 
+class IdTaken(Exception):
+    """Another event counts under the id of what is to come in an event's place: nothing would come there."""
+
+
 class Corrections:
     """What one process takes back. Repeats change nothing: a void counts once, as an event does."""
 
@@ -54,7 +58,7 @@ class Corrections:
         """Put another in its place: both are one record, so neither is ever without the other. Of several corrections
         of one event the first alone counts.
 
-        Raises NotCounted, IsVoided, SameId, NothingTaken (it says what is wrong with the other), CannotLook,
+        Raises NotCounted, IsVoided, SameId, IdTaken, NothingTaken (it says what is wrong with the other), CannotLook,
         BrokersAway.
         """
         if instead.id == event_id:
@@ -71,11 +75,16 @@ class Corrections:
         if checked.errors:
             raise NothingTaken(checked)
         ((event,),) = checked.by_partition.values()
+        other = await self._counted.find(tenant_id, customer_id, instead.id)
+        if other is not None:
+            found = await self._there(tenant_id, customer_id, event_id)
         if found.is_voided:
             # A repeat finds its own event there, under the id that it gave.
-            if await self._counted.find(tenant_id, customer_id, instead.id) is None:
+            if other is None:
                 raise IsVoided
             return event
+        if other is not None:
+            raise IdTaken
         await self._append(tenant_id, found, [_void_of(found.event), event._replace(kind=INSTEAD)])
         return event
 
