@@ -218,7 +218,15 @@ class Application(FastAPI):
     """FastAPI's routes inside one layer of ours, which does what its own six would do."""
 
     def __init__(self, parts: Parts, resources: Sequence[Operations] = RESOURCES) -> None:
-        super().__init__(title="Tallybook", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+        super().__init__(
+            title="Tallybook",
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            # Ours is in `infra.telemetry`; FastAPI's looks at every request for somebody who traces it by other means.
+            telemetry={"tracing": False, "metrics": False, "logs": False},
+        )
         self._parts = parts
         for resource in resources:
             for operation in resource.declared:

@@ -98,7 +98,7 @@ class UsageProducer:
                     await producer.send(self._topic, value, partition=number, headers=headers)
                     for number, value in records
                 ]
-                await asyncio.gather(*acknowledged)
+                await (acknowledged[0] if len(acknowledged) == 1 else asyncio.gather(*acknowledged))
         except (KafkaError, OSError, TimeoutError) as error:
             self._give_up(producer, error)
             raise BrokersAway(str(error) or type(error).__name__) from error
