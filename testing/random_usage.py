@@ -20,6 +20,8 @@ from domain.pricing.models import PerUnit
 from domain.subscriptions.commands import CreateSubscription, RenewSubscription
 from domain.subscriptions.selling import RequestedItem
 from domain.subscriptions.subscription import SUBSCRIPTION
+from domain.subscriptions.terms import UsageThreshold
+from domain.subscriptions.usage_threshold import BillUsageSoFar, SetUsageThreshold
 from testing.histories import USD, History
 from testing.random_drafts import waiting_for_tax
 
@@ -53,6 +55,8 @@ def used(history: History, tenant: str, customer_id: str, plan_id: str, usd: Mon
     if first is None:
         return
     yield from _counted(history, tenant, first, usd)
+    if usd.amount % 2:
+        yield from _billed_so_far(history, tenant, subscription_id, usd)
     subscription = history.state(tenant, SUBSCRIPTION, subscription_id)
     history.now = max(history.now, subscription.next_boundary or history.now)
     yield RenewSubscription(subscription_id=subscription_id)
@@ -63,6 +67,24 @@ def used(history: History, tenant: str, customer_id: str, plan_id: str, usd: Mon
             invoice_id=first.invoice_id, line_id=line.line_id, quantity=Fraction(usd.amount % 40), events=3
         )
         yield from _counted(history, tenant, second, usd, late)
+
+
+def _billed_so_far(history: History, tenant: str, subscription_id: str, usd: Money) -> Iterator[Command]:
+    """What was used of the running period is billed while that runs, up to twice."""
+    threshold = UsageThreshold(amount=Money(max(usd.amount, 1), USD), recurring=usd.amount % 5 != 0)
+    yield SetUsageThreshold(subscription_id=subscription_id, threshold=threshold)
+    for _ in range(1 + usd.amount % 2):
+        seen = history.state(tenant, SUBSCRIPTION, subscription_id)
+        yield BillUsageSoFar(
+            subscription_id=subscription_id,
+            price_ids=tuple(item.price_id for item in seen.terms.items),
+            period_index=seen.period_index,
+            changes=seen.changes,
+            billings_so_far=seen.billings_so_far,
+        )
+        billed = _latest(history, tenant, subscription_id)
+        if billed is not None and billed.lacks_usage:
+            yield from _counted(history, tenant, billed, usd)
 
 
 def _latest(history: History, tenant: str, subscription_id: str) -> Invoice | None:
