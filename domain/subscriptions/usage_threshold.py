@@ -4,11 +4,13 @@ What it comes to is known outside any decision, so it is looked at by due work, 
 subscription has a threshold. The events are of the subscription's stream.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from domain.kernel.frozen import replace
+from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Take, WorkKind
 from domain.subscriptions.state import Subscription, SubscriptionStatus
@@ -37,6 +39,15 @@ class BillUsageSoFar:
     billings_so_far: int
 
 
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """How much more an item's running period has come to since it was billed last, if it was."""
+
+    price_id: str
+    more: Money
+    was_billed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionUsageThresholdSet:
     subscription_id: str
@@ -54,6 +65,23 @@ class NoUsageToBill(Refusal):
     """What was looked at runs no more, or was billed meanwhile, or no threshold is left to be reached."""
 
     code = "no_usage_to_bill"
+
+
+def reached(subscription: Subscription, so_far: Sequence[SoFar]) -> BillUsageSoFar | None:
+    """What is to be billed of these items, of which there is no other with a meter; None where that is nothing yet."""
+    threshold = subscription.terms.usage_threshold
+    if threshold is None or (not threshold.recurring and any(each.was_billed for each in so_far)):
+        return None
+    more = [each for each in so_far if each.more.amount > 0]
+    if sum_money((each.more for each in more), threshold.amount.currency) < threshold.amount:
+        return None
+    return BillUsageSoFar(
+        subscription_id=subscription.subscription_id,
+        price_ids=tuple(each.price_id for each in more),
+        period_index=subscription.period_index,
+        changes=subscription.changes,
+        billings_so_far=subscription.billings_so_far,
+    )
 
 
 def with_threshold(subscription: Subscription, threshold: UsageThreshold | None) -> Subscription:

@@ -8,16 +8,22 @@ was not billed before its period was over is billed with the rest.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from domain.customers.test_clock import TEST_CLOCK, TestClock
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.kernel.money import Money, sum_money
+from domain.kernel.money import Money
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.usage_so_far import running_usage_line
-from domain.subscriptions.usage_threshold import WATCHED_ON_CLOCK, WATCHED_SEPARATOR, BillUsageSoFar
+from domain.subscriptions.usage_threshold import (
+    WATCHED_ON_CLOCK,
+    WATCHED_SEPARATOR,
+    BillUsageSoFar,
+    SoFar,
+    reached,
+)
 from infra.database import Pool
 from infra.event_store.port import Log, Work, Writer
 from infra.settings import Settings
@@ -25,20 +31,13 @@ from processors.issue import Cause, issue
 from processors.outcome import AskAgain, Unwanted, WorkOutcome
 from processors.states import StateReader
 from usage.closings import PINNED_MAX, Ends
-from usage.live import Metered, charge_so_far, reached
+from usage.live import Metered, charge_so_far
+from usage.live import reached as counted_up_to
 from usage.wire import partition_of_customer
 
 ACTOR: Final = "usage-threshold"
 LOOKED_AT_ONCE_MAX: Final = 500
 """How many subscriptions of a clock are found by one query."""
-
-
-class _SoFar(NamedTuple):
-    """What an item's running period has come to since it was billed last, if it was."""
-
-    price_id: str
-    more: Money
-    was_billed: bool
 
 
 class UsageThresholds:
@@ -96,7 +95,7 @@ class UsageThresholds:
                 self._pinned.clear()
             self._pinned[place] = await self._ends.end(partition)
         async with self._pool.acquire() as connection:
-            return await reached(connection, partition) >= self._pinned[place]
+            return await counted_up_to(connection, partition) >= self._pinned[place]
 
     async def _bill(self, work: Work, subscription: Subscription, at: datetime) -> bool:
         """Whether something was to be billed, and now is, as far as it still is as it was seen."""
@@ -122,26 +121,14 @@ class UsageThresholds:
         return work.claimed_at
 
     async def _reached(self, tenant_id: str, subscription: Subscription, at: datetime) -> BillUsageSoFar | None:
-        threshold, boundary = subscription.terms.usage_threshold, subscription.next_boundary
-        if threshold is None or (boundary is not None and boundary <= at):
+        boundary = subscription.next_boundary
+        if boundary is not None and boundary <= at:
             return None
-        so_far = await self._so_far(tenant_id, subscription, at)
-        if not threshold.recurring and any(each.was_billed for each in so_far):
-            return None
-        more = [each for each in so_far if each.more.amount > 0]
-        if sum_money((each.more for each in more), threshold.amount.currency) < threshold.amount:
-            return None
-        return BillUsageSoFar(
-            subscription_id=subscription.subscription_id,
-            price_ids=tuple(each.price_id for each in more),
-            period_index=subscription.period_index,
-            changes=subscription.changes,
-            billings_so_far=subscription.billings_so_far,
-        )
+        return reached(subscription, await self._so_far(tenant_id, subscription, at))
 
-    async def _so_far(self, tenant_id: str, subscription: Subscription, at: datetime) -> Sequence[_SoFar]:
+    async def _so_far(self, tenant_id: str, subscription: Subscription, at: datetime) -> Sequence[SoFar]:
         """Of each metered item; of none as long as what was billed last is not known."""
-        found: list[_SoFar] = []
+        found: list[SoFar] = []
         partition = partition_of_customer(tenant_id, subscription.customer_id, self._partitions)
         for item in subscription.terms.items:
             line = None if item.meter_id is None else running_usage_line(subscription, item.meter_id)
@@ -154,7 +141,7 @@ class UsageThresholds:
             async with self._pool.acquire() as connection:
                 charge = await charge_so_far(connection, line, metered, partition=partition, at=at)
             was_billed = line.usage is not None and line.usage.progress is not None
-            found.append(_SoFar(item.price_id, charge - billed, was_billed))
+            found.append(SoFar(item.price_id, charge - billed, was_billed))
         return found
 
     async def _charged_last(self, tenant_id: str, line: InvoiceLine) -> Money | None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from domain.invoicing.explanation import explain_billed
 from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.progressive import charge_to_date
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_line import UsageProgress, UsageSlice
 from domain.invoicing.usage_request import BillUsage, CountedUsage, RecountedUsage
@@ -31,8 +32,10 @@ from domain.subscriptions.usage_threshold import (
     BillUsageSoFar,
     NoUsageToBill,
     SetUsageThreshold,
+    SoFar,
     SubscriptionUsageThresholdSet,
 )
+from domain.subscriptions.usage_threshold import reached as looked_at
 from testing.examples.discounts import amount, apply_to_customer, create_coupon, forever, percent, terms
 from testing.examples.pricing import package, per_unit, volume
 from testing.examples.streams import (
@@ -359,3 +362,27 @@ def test_all_invoices_of_a_period_come_to_the_charge_of_all_that_was_used_in_it(
     told = told.and_then(counted(told, SECOND, 0, slices + 2, found), at=MARCH)
     of_second = amount_of(price, 0, Rounding.HALF_UP).amount
     assert of_usage(invoices_of(told)) - of_second == amount_of(price, max(used + late, 0), Rounding.HALF_UP).amount
+
+
+@examples(st.sampled_from(PRICES), st.lists(st.integers(-4, 12), max_size=9), st.integers(1, 90), st.booleans())
+def test_whatever_the_threshold_no_more_than_that_is_unbilled_after_a_look_and_the_end_bills_the_rest(
+    price: Price, arrivals: list[int], minor: int, recurring: bool
+) -> None:
+    """The model: all comes to the price of all; a look bills once what is not billed comes to the threshold."""
+    told, used, last, at = subscribed(price), 0, 0, NOW
+    threshold = UsageThreshold(amount=usd(minor), recurring=recurring)
+    told = told.and_then(SetUsageThreshold(subscription_id=SUBSCRIPTION_ID, threshold=threshold))
+    for more in arrivals:
+        used, at = used + more, at + DAY
+        charge = charge_to_date(price, max(used, 0), usd(0), Rounding.HALF_UP, is_last=False).due.amount
+        seen = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID]
+        nth = seen.billings_so_far
+        command = looked_at(seen, [SoFar(USAGE_PRICE_ID, usd(charge - last), was_billed=nth > 0)])
+        is_due = charge - last >= minor and (recurring or nth == 0)
+        assert (command is not None) == is_due
+        if command is not None:
+            told = told.and_then(command, at=at)
+            told = told.and_then(counted(told, so_far(nth), used, nth + 1), at=at)
+            last = charge
+    ended(told, used, len(arrivals) + 1)
+    assert of_usage(invoices_of(told)) == amount_of(price, max(used, 0), Rounding.HALF_UP).amount
