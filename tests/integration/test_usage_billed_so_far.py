@@ -125,16 +125,16 @@ async def _looked_at(usage: Usage, customer_id: str, subscription_id: str, *, ev
     """So many events are counted, and since then it was looked whether the threshold is reached."""
     pool = usage.cell.pool
     counted = "SELECT sum(n) FROM usage.aggregates JOIN usage.series USING (series) WHERE customer_id = $1"
-    next_look = "SELECT due_at FROM log.due_work WHERE kind = 'subscription.usage' AND subject = $1"
+    looks = "SELECT attempts FROM log.due_work WHERE kind = 'subscription.usage' AND subject = $1"
 
     async def are_counted() -> bool:
         return bool(await pool.fetchval(counted, customer_id) == events)
 
     await until(are_counted, "the events to be counted")
-    after = await pool.fetchval(next_look, subscription_id) + timedelta(seconds=1)
+    by_then = await pool.fetchval(looks, subscription_id)
 
     async def is_looked_at() -> bool:
-        return bool(await pool.fetchval(next_look, subscription_id) > after)
+        return bool(await pool.fetchval(looks, subscription_id) > by_then + 1)
 
     await until(is_looked_at, "a look")
 
