@@ -81,7 +81,7 @@ class User:
     clock_id: str
     now: datetime = STARTED
     used: dict[str, Used] = field(default_factory=dict)
-    ids: list[str] = field(default_factory=list)
+    ids: dict[str, None] = field(default_factory=dict)
 
     def counted(self, meter: str) -> dict[Place, PartialAggregate]:
         """What the meter has to show, of each of its groups in each quarter hour."""
@@ -95,11 +95,12 @@ class User:
 
 
 class Usage:
-    """What so many users of one tenant do. `meters` are their ids by code."""
+    """What so many users of one tenant do, with so many events a request at most. `meters` are their ids by code."""
 
-    def __init__(self, client: FaultClient, users: int = USERS) -> None:
+    def __init__(self, client: FaultClient, users: int = USERS, events_max: int = EVENTS_MAX) -> None:
         self._client = client
         self._count = users
+        self._events_max = events_max
         self._made = 0
         self.users: list[User] = []
         self.meters: dict[str, str] = {}
@@ -137,13 +138,13 @@ class Usage:
 
     async def _send(self, chance: random.Random, user: User) -> None:
         """New events, some twice; old ones as they were, and other content under an old id: the first one counts."""
-        batch = [self._event(chance, user) for _ in range(chance.randint(1, EVENTS_MAX))]
+        batch = [self._event(chance, user) for _ in range(chance.randint(1, self._events_max))]
         batch += chance.sample(batch, chance.randrange(len(batch)))
         self._taken(user, batch, await self._client.command("POST", PATH, _bodies(user, batch + _old(chance, user))))
 
     async def _send_twice(self, chance: random.Random, user: User) -> None:
         """The same request at two processes at once."""
-        batch = [self._event(chance, user) for _ in range(chance.randint(1, EVENTS_MAX))]
+        batch = [self._event(chance, user) for _ in range(chance.randint(1, self._events_max))]
         bodies = _bodies(user, batch)
         for told in await asyncio.gather(*(self._client.command("POST", PATH, bodies) for _ in range(2))):
             self._taken(user, batch, told)
@@ -165,14 +166,14 @@ class Usage:
         for place, (event_id, used) in enumerate(batch):
             if place not in refused and event_id not in user.ids:
                 user.used[event_id] = used
-                user.ids.append(event_id)
+                user.ids[event_id] = None
         self._client.counts["usage events"] += len(batch) - len(refused)
 
     async def _void(self, chance: random.Random, user: User) -> None:
         """Also what is void already, which changes nothing, and what is not counted yet, which cannot be taken back."""
         if not user.ids:
             return
-        event_id = chance.choice(user.ids)
+        event_id = chance.choice(list(user.ids))
         told = await self._client.command("POST", f"{PATH}/void", {"customer": user.customer_id, "id": event_id})
         if told.accepted:
             user.used.pop(event_id, None)
@@ -192,7 +193,7 @@ class Usage:
         if told.accepted:
             del user.used[event_id]
             user.used[other_id] = other
-            user.ids.append(other_id)
+            user.ids[other_id] = None
             self._client.counts["usage taken back"] += 1
         else:
             code = told.body.get("code")

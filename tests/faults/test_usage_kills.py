@@ -35,6 +35,8 @@ INSTANCES: Final = {
 }  # fmt: skip
 USERS: Final = 4
 """Of each of three tenants."""
+EVENTS_MAX: Final = 100
+"""Of a request."""
 METERING: Final = "metering"
 DECK: Final = ("api", "ingest", METERING, METERING, *SERVERS)
 """What is killed, in an order that is drawn anew each time."""
@@ -110,7 +112,7 @@ async def test_what_was_acknowledged_counts_once_whatever_is_killed(services_fol
         asked: Counter[str] = Counter()
         timeout = aiohttp.ClientTimeout(total=TRY_TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            loads = {client: Usage(client, USERS) for client in clients(stage, session, seed, asked)}
+            loads = {client: Usage(client, USERS, EVENTS_MAX) for client in clients(stage, session, seed, asked)}
             await asyncio.gather(*(load.prepare() for load in loads.values()))
             killer = Killer(stage, random.Random(f"{seed}:kills"))
             await under_load(list(loads.values()), seed, killer)
