@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from domain.invoicing.computation import AvailableCredits, InvoiceLine, MeteredLine
 from domain.kernel.money import Money
-from domain.pricing.measured import EventAmounts, Measured
+from domain.pricing.measured import ChargedEvents, EventAmounts, Measured
 from domain.pricing.models import (
     BoundedPrice,
     Flat,
@@ -115,6 +115,7 @@ def price_pair(name: str, price: Price, measures: Sequence[Measured], naive: Cal
 def as_fraction(measured: Measured) -> Fraction:
     if isinstance(measured, EventAmounts):
         return sum((Fraction(amount) for amount in measured.amounts), Fraction(0))
+    assert not isinstance(measured, ChargedEvents), "no pair is of what was charged already"
     return Fraction(measured)
 
 

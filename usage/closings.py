@@ -28,6 +28,7 @@ from domain.metering.aggregation import (
     GroupUsage,
     PartialAggregate,
     Window,
+    amounts_of,
     merge,
     quantity_of_groups,
     total_of,
@@ -101,17 +102,21 @@ class Wanted:
 
 
 class LateWindow(NamedTuple):
-    """An earlier closing's period, as it stands with all that came until this one. `events` less their voids."""
+    """An earlier closing's period, as it stands with all that came until this one. `events` less their voids, and each
+    one's amount where the meter keeps it, in order of time.
+    """
 
     reference: str
     quantity: Decimal | Fraction
     events: int
+    amounts: tuple[Decimal, ...] = ()
 
 
 class Closed(NamedTuple):
     """What a closing says. `covers`: the records of the partition below this offset are in it, and no others.
 
-    `quantity` is in the meter's unit (value-hours for a time-weighted sum), exact, of all groups together.
+    `quantity` is in the meter's unit (value-hours for a time-weighted sum), exact, of all groups together. `amounts` as
+    in LateWindow.
     """
 
     seq: int
@@ -121,6 +126,15 @@ class Closed(NamedTuple):
     quantity: Decimal | Fraction
     events: int
     late: tuple[LateWindow, ...]
+    amounts: tuple[Decimal, ...] = ()
+
+
+class ClosedFigure(NamedTuple):
+    """A period's quantity, of how many events, and the amounts of these as in LateWindow."""
+
+    quantity: Decimal | Fraction
+    events: int
+    amounts: tuple[Decimal, ...] = ()
 
 
 class NotYet(NamedTuple):
@@ -327,13 +341,14 @@ async def closed(connection: Connection, wanted: Wanted, closing: Closing, *, te
             pieces = counted_pieces(earlier, each)
             if each.is_last and _is_touched(series, pieces, touched):
                 windows.append(LateWindow(each.reference, *await _figure(connection, series, pieces, late_max=late)))
-    return Closed(closing.seq, closing.partition, closing.covers, closing.sha256, *own, tuple(windows))
+    place = closing.seq, closing.partition, closing.covers, closing.sha256
+    return Closed(*place, own.quantity, own.events, tuple(windows), own.amounts)
 
 
 async def figure_of(
     connection: Connection, wanted: Wanted, closings: Sequence[Closing], closing: Closing, late_max: int
-) -> tuple[Decimal | Fraction, int]:
-    """What a closing's period comes to with what came behind no closing after `late_max`, and of how many events."""
+) -> ClosedFigure:
+    """What a closing's period comes to with what came behind no closing after `late_max`."""
     series = await series_of_customer(connection, wanted.tenant_id, wanted.customer_id, [wanted.meter_id])
     return await _figure(connection, series, counted_pieces(closings, closing), late_max=late_max)
 
@@ -346,23 +361,26 @@ def _is_touched(series: list[MeteredSeries], pieces: Sequence[Buckets], touched:
 
 async def _figure(
     connection: Connection, series: list[MeteredSeries], pieces: Sequence[Buckets], *, late_max: int
-) -> tuple[Decimal | Fraction, int]:
-    """The meter's quantity over a window, of all groups and versions together, and how many events it is of."""
+) -> ClosedFigure:
+    """What a window comes to, of all groups and versions of the meter together."""
     if not series or not pieces:
-        return ZERO, 0
+        return ClosedFigure(ZERO, 0)
     aggregation = series[0].version.aggregation
     groups = list(grouped(series).values())
     found = [await _by_group(connection, groups, piece, late_max) for piece in pieces]
     events = sum(each.count for parts in found for each in parts)
     if aggregation is not Aggregation.TIME_WEIGHTED_SUM:
         whole = [GroupUsage(partial=merge(*parts)) for parts in zip(*found, strict=True)]
-        return quantity_of_groups(aggregation, whole, _window(Buckets(pieces[0].first, pieces[-1].end))), events
+        quantity = quantity_of_groups(aggregation, whole, _window(Buckets(pieces[0].first, pieces[-1].end)))
+        if aggregation is not Aggregation.AMOUNTS:
+            return ClosedFigure(quantity, events)
+        return ClosedFigure(quantity, events, amounts_of(merge(*(each.partial for each in whole))))
     held = []
     for piece, parts in zip(pieces, found, strict=True):
         levels = await levels_before(connection, groups, piece.first, late_max=late_max)
         used = [GroupUsage(partial=partial, carried_in=levels.get(nth, ZERO)) for nth, partial in enumerate(parts)]
         held.append(quantity_of_groups(aggregation, used, _window(piece)))
-    return total_of(held), events
+    return ClosedFigure(total_of(held), events)
 
 
 async def _by_group(

@@ -117,7 +117,7 @@ async def _figures(
     match aggregation:
         case Aggregation.COUNT:
             return {place: Figure(Decimal(row["events"]), row["events"]) for place, row in sums.items()}
-        case Aggregation.SUM:
+        case Aggregation.SUM | Aggregation.AMOUNTS:
             return {place: Figure(units(row["value"]), row["events"]) for place, row in sums.items()}
         case Aggregation.TIME_WEIGHTED_SUM:
             held = await _held(connection, parts, placed, held_until)

@@ -57,9 +57,15 @@ def counted(line: InvoiceLine, closed: Closed) -> CountedUsage:
         events=closed.events,
     )
     late = tuple(_recounted(each) for each in closed.late)
-    return CountedUsage(line_id=line.line_id, snapshot=snapshot, late=late)
+    return CountedUsage(line_id=line.line_id, snapshot=snapshot, amounts=closed.amounts, late=late)
 
 
 def _recounted(late: LateWindow) -> RecountedUsage:
     invoice_id, _, line_id = late.reference.partition(SEPARATOR)
-    return RecountedUsage(invoice_id=invoice_id, line_id=line_id, quantity=Fraction(late.quantity), events=late.events)
+    return RecountedUsage(
+        invoice_id=invoice_id,
+        line_id=line_id,
+        quantity=Fraction(late.quantity),
+        events=late.events,
+        amounts=late.amounts,
+    )

@@ -2,22 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
 from domain.invoicing.progressive import charge_to_date
 from domain.invoicing.usage_commands import counted_line
-from domain.invoicing.usage_line import UsageSnapshot
+from domain.invoicing.usage_line import UsageSnapshot, priced
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.metering.aggregation import Window
+from domain.pricing.models import Percentage, model_of
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.usage_so_far import running_usage_line
-from usage.closings import Closing, closings_of, counted_pieces, following
+from usage.closings import Closing, Wanted, closings_of, counted_pieces, figure_of, following
 from usage.figures import NOTHING, Figure, figures
 from usage.invoiced import wanted_of
-from usage.partials import Connection, bucket_of, end_bucket_of, grouped, series_of_customer
+from usage.partials import LAST_BUCKET, Connection, bucket_of, end_bucket_of, grouped, series_of_customer
 
 GROUPS_MAX: Final = 50
 """That are told of one meter: those with the most events."""
@@ -148,7 +150,7 @@ async def running_bill(
         period=Window(start=line.period_start, end=line.period_end),
         first_bucket=first,
         figure=figure,
-        amount=_amount(line, figure, closing),
+        amount=_amount(line, figure, closing, await _amounts(connection, line, wanted, earlier, closing)),
     )
 
 
@@ -162,14 +164,15 @@ async def charge_so_far(
     assert by is not None, "a price bills it"
     so_far = replace(line, period_end=at)
     earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
-    closing = following(earlier, wanted_of(metered.tenant_id, metered.customer_id, "", so_far), partition, 0)
+    wanted = wanted_of(metered.tenant_id, metered.customer_id, "", so_far)
+    closing = following(earlier, wanted, partition, 0)
     series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
     starts = [_first_bucket(earlier, closing)]
     found = await figures(connection, [series], starts, max(starts[0], closing.end_bucket), held_until=at)
-    figure = found.get((0, 0), NOTHING)
-    rated = max(Fraction(figure.quantity), Fraction(0))
+    amounts = await _amounts(connection, line, wanted, earlier, closing)
+    snapshot = priced(_snapshot(found.get((0, 0), NOTHING), closing), by.price, amounts)
     before = Money.zero(line.amount.currency)
-    return charge_to_date(by.price, rated, before, by.rounding, by.share, is_last=False).due
+    return charge_to_date(by.price, snapshot.measured, before, by.rounding, by.share, is_last=False).due
 
 
 def _first_bucket(earlier: Sequence[Closing], closing: Closing) -> int:
@@ -177,8 +180,24 @@ def _first_bucket(earlier: Sequence[Closing], closing: Closing) -> int:
     return pieces[0].first if pieces else closing.first_bucket
 
 
-def _amount(line: InvoiceLine, figure: Figure, closing: Closing) -> Money | None:
-    snapshot = UsageSnapshot(
+async def _amounts(
+    connection: Connection, line: InvoiceLine, wanted: Wanted, earlier: Sequence[Closing], closing: Closing
+) -> tuple[Decimal, ...]:
+    """Those of the single events in order of time, where the price takes a percentage of each."""
+    if line.pricing is None or not isinstance(model_of(line.pricing.price), Percentage):
+        return ()
+    return (await figure_of(connection, wanted, [*earlier, closing], closing, LAST_BUCKET)).amounts
+
+
+def _amount(line: InvoiceLine, figure: Figure, closing: Closing, amounts: tuple[Decimal, ...]) -> Money | None:
+    try:
+        return counted_line(line, _snapshot(figure, closing), amounts, Money.zero(line.amount.currency)).amount
+    except InvalidInvoiceLines:
+        return None
+
+
+def _snapshot(figure: Figure, closing: Closing) -> UsageSnapshot:
+    return UsageSnapshot(
         closing=closing.seq,
         partition=closing.partition,
         covers=closing.covers,
@@ -186,7 +205,3 @@ def _amount(line: InvoiceLine, figure: Figure, closing: Closing) -> Money | None
         quantity=Fraction(figure.quantity),
         events=figure.events,
     )
-    try:
-        return counted_line(line, snapshot, Money.zero(line.amount.currency)).amount
-    except InvalidInvoiceLines:
-        return None

@@ -40,7 +40,7 @@ async def used_in(connection: Queries, metered: Metered, period: Window, *, held
             return NOTHING
         case Aggregation.COUNT:
             return Figure(Decimal(row["events"]), row["events"])
-        case Aggregation.SUM:
+        case Aggregation.SUM | Aggregation.AMOUNTS:
             return Figure(units(row["total"]), row["events"])
     series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
     found = await figures(connection, [series], [row["first"]], max(row["first"], end), held_until=held_until)

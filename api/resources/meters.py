@@ -239,7 +239,8 @@ async def create_meter(_call: Call, body: NewMeter) -> Intention:
 
     Events that say its code are counted from then on, also those of before that are still accepted. `count` counts
     events, `sum` adds up a property, `max` takes its greatest value, `latest` its last one, `unique` counts different
-    values of a property, and `time_weighted_sum` adds up how long each level was held, in hours.
+    values of a property, and `time_weighted_sum` adds up how long each level was held, in hours. `amounts` adds up,
+    too, and keeps each event's value, for prices of percentages of single events.
     """
     meter_id = new_id(PREFIX)
     terms = MeterTerms(

@@ -1,10 +1,11 @@
-"""The models of prices as they are sent and answered: flat, per unit, graduated, volume, package, percentages of tiers.
+"""The models of prices as they are sent and answered: flat, per unit, graduated, volume, package, percentages of single
+events and of tiers.
 
 `unit_amount` is minor units with decimals; it and quantities are sent as whole numbers or as plain decimals in quotes,
-and answered as plain decimals in quotes. What takes a percentage of single events has no form here: nobody keeps those.
+and answered as plain decimals in quotes.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -32,6 +33,7 @@ from domain.pricing.models import (
     Graduated,
     GraduatedPercentage,
     Package,
+    Percentage,
     PerUnit,
     Price,
     PriceModel,
@@ -43,6 +45,7 @@ from domain.pricing.models import (
 from domain.pricing.validation import MAX_TIERS
 
 MinorUnits: TypeAlias = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
+MAX_FREE_EVENTS: Final = 1_000_000
 
 
 class PriceAmount(MoneyBody):
@@ -183,9 +186,42 @@ class GraduatedPercentageModel(Body):
         return GraduatedPercentage(currency=CurrencyCode(self.currency), tiers=tiers)
 
 
+class PercentageModel(Body):
+    """A percentage of each event's amount, in minor units, and a fixed amount for each event, after the free ones: of a
+    meter that counts `amounts`. `event_minimum` and `event_maximum` bound what one event costs.
+    """
+
+    type: Literal["percentage"]
+    currency: Currency
+    percent: Percent
+    fixed_amount: UnitAmount = ZERO
+    free_events: Annotated[int, Field(ge=0, le=MAX_FREE_EVENTS)] = 0
+    event_minimum: MinorUnits | None = None
+    event_maximum: MinorUnits | None = None
+
+    @property
+    def value(self) -> PriceModel:
+        return Percentage(
+            currency=CurrencyCode(self.currency),
+            percent=self.percent,
+            fixed_amount=self.fixed_amount,
+            free_events=self.free_events,
+            event_minimum=self.event_minimum,
+            event_maximum=self.event_maximum,
+        )
+
+
 ModelBody: TypeAlias = Annotated[
-    FlatModel | PerUnitModel | GraduatedModel | VolumeModel | PackageModel | GraduatedPercentageModel,
-    told_by_type(FlatModel, PerUnitModel, GraduatedModel, VolumeModel, PackageModel, GraduatedPercentageModel),
+    FlatModel | PerUnitModel | GraduatedModel | VolumeModel | PackageModel | PercentageModel | GraduatedPercentageModel,
+    told_by_type(
+        FlatModel,
+        PerUnitModel,
+        GraduatedModel,
+        VolumeModel,
+        PackageModel,
+        PercentageModel,
+        GraduatedPercentageModel,
+    ),
 ]
 
 
@@ -291,8 +327,26 @@ class GraduatedPercentageResource(TypedDict):
     tiers: list[RateTierResource]
 
 
+class PercentageResource(TypedDict):
+    """A percentage of each event's amount and a fixed amount for it, after the free ones, within bounds."""
+
+    type: Literal["percentage"]
+    currency: str
+    percent: str
+    fixed_amount: str
+    free_events: int
+    event_minimum: int | None
+    event_maximum: int | None
+
+
 ModelResource: TypeAlias = (
-    FlatResource | PerUnitResource | GraduatedResource | VolumeResource | PackageResource | GraduatedPercentageResource
+    FlatResource
+    | PerUnitResource
+    | GraduatedResource
+    | VolumeResource
+    | PackageResource
+    | PercentageResource
+    | GraduatedPercentageResource
 )
 
 
@@ -362,6 +416,16 @@ def _model(model: PriceModel) -> ModelResource:
                 "package_amount": model.package_amount,
                 "free_units": plain_decimal(model.free_units),
             }
+        case Percentage():
+            return {
+                "type": "percentage",
+                "currency": model.currency,
+                "percent": plain_decimal(model.percent),
+                "fixed_amount": plain_decimal(model.fixed_amount),
+                "free_events": model.free_events,
+                "event_minimum": model.event_minimum,
+                "event_maximum": model.event_maximum,
+            }
         case GraduatedPercentage():
             return {
                 "type": "graduated_percentage",
@@ -375,7 +439,6 @@ def _model(model: PriceModel) -> ModelResource:
                     for tier in model.tiers
                 ],
             }
-    raise TypeError(f"a {type(model).__name__} price cannot be created: it counts single events")
 
 
 def _tier(tier: Tier) -> TierResource:

@@ -138,7 +138,9 @@ class PriceInUse(Refusal):
 
 
 class PriceModelNotBillable(Refusal):
-    """What it counts nothing measures: flat has no meter, a commitment has any, graduated_percentage one that sums."""
+    """What it counts nothing measures: flat has no meter, a commitment has any, graduated_percentage one that sums, and
+    percentage one of amounts.
+    """
 
     code = "price_model_not_billable"
     kind = RefusalKind.INVALID
@@ -224,17 +226,17 @@ def check_billable(price: Price, currency_options: tuple[Price, ...], *, counted
 
 def _check_measurable(price: Price, counted_by: Aggregation | None) -> None:
     """Whether it prices what is subscribed to, or what a meter counts: percentages of tiers take a sum of amounts, one
-    of single events takes each of them, which nobody keeps, and with a flat amount nothing is counted at all. A
-    commitment is to usage, and due with it: none is paid ahead.
+    of single events each of them, and with a flat amount nothing is counted at all. A commitment is to usage, and due
+    with it: none is paid ahead.
 
     Raises PriceModelNotBillable.
     """
     model = model_of(price)
     match model:
         case Percentage():
-            is_measured = False
+            is_measured = counted_by is Aggregation.AMOUNTS
         case GraduatedPercentage():
-            is_measured = counted_by is Aggregation.SUM
+            is_measured = counted_by in (Aggregation.SUM, Aggregation.AMOUNTS)
         case Flat():
             is_measured = counted_by is None
         case _:

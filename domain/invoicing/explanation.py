@@ -124,8 +124,8 @@ def _why(line: BilledLine, by: LinePricing) -> Breakdown:
         return explain_licensed(by.price, line.quantity, by.share, by.rounding)
     if line.usage.snapshot is None:
         return Breakdown(portions=(), rounding_difference=Fraction(0), amount=line.amount)
-    rated = line.usage.snapshot.rated
-    whole = explain(by.price, rated, by.rounding, by.share, period_is_over=not line.bills_so_far)
+    measured = line.usage.snapshot.measured
+    whole = explain(by.price, measured, by.rounding, by.share, period_is_over=not line.bills_so_far)
     if line.usage.late is not None:
         before = line.usage.late.billed_before
     elif line.usage.progress is not None:

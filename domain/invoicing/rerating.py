@@ -12,7 +12,7 @@ from domain.invoicing.late_usage import InvoiceUsageRerated, LateReason, LateUsa
 from domain.invoicing.slices import parts_after
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_credit import usage_credit
-from domain.invoicing.usage_line import LineUsage, UsageSnapshot, told_quantity
+from domain.invoicing.usage_line import LineUsage, UsageSnapshot, priced, told_quantity
 from domain.invoicing.usage_request import RecountedUsage
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
@@ -45,9 +45,9 @@ def late_lines(
     known = _known(invoice, billed)
     if known is None or _rated_with(invoice, billed, streams) > snapshot.closing:
         return []
-    recounted = replace(snapshot, quantity=of.quantity, events=of.events)
     by = billed.pricing
-    more = amount_of(by.price, recounted.rated, by.rounding, by.share) - known.amount
+    recounted = priced(replace(snapshot, quantity=of.quantity, events=of.events), by.price, of.amounts)
+    more = amount_of(by.price, recounted.measured, by.rounding, by.share) - known.amount
     quantity = recounted.rated - max(known.quantity, Fraction(0))
     if more.is_zero and not quantity:
         return []

@@ -42,7 +42,7 @@ def charged(
     """
     by = line.pricing
     assert by is not None, "a price is sold with a meter"
-    found = charge_to_date(by.price, snapshot.rated, before, by.rounding, by.share, is_last=progress.is_last)
+    found = charge_to_date(by.price, snapshot.measured, before, by.rounding, by.share, is_last=progress.is_last)
     amount = max(found.due, Money.zero(before.currency))
     return amount, replace(progress, charge=found.so_far.amount, billed_before=before)
 

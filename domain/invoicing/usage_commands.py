@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from domain.customers.customer import time_of
@@ -12,7 +13,7 @@ from domain.invoicing.issuing import finalized_draft
 from domain.invoicing.rerating import late_lines, rerated_by
 from domain.invoicing.slices import billed_before, charged, credits_of
 from domain.invoicing.state import Invoice
-from domain.invoicing.usage_line import UsageSnapshot, told_quantity
+from domain.invoicing.usage_line import UsageSnapshot, priced, told_quantity
 from domain.invoicing.usage_request import (
     BillUsage,
     CountedUsage,
@@ -66,16 +67,20 @@ def _counted_lines(draft: Invoice, figures: tuple[CountedUsage, ...], streams: S
     alone is billed.
     """
     snapshots = {each.line_id: each.snapshot for each in figures}
+    amounts = {each.line_id: each.amounts for each in figures}
     late: dict[tuple[str, str], tuple[RecountedUsage, str]] = {}
     for each in sorted(figures, key=lambda each: each.snapshot.closing):
         for of in each.late:
             if of.invoice_id == draft.invoice_id:
                 known = snapshots[of.line_id]
                 snapshots[of.line_id] = replace(known, quantity=of.quantity, events=of.events)
+                amounts[of.line_id] = of.amounts
             else:
                 late[of.invoice_id, of.line_id] = of, each.line_id
     lines = [
-        counted_line(line, snapshots[line.line_id], billed_before(line, streams)) if line.line_id in snapshots else line
+        counted_line(line, snapshots[line.line_id], amounts[line.line_id], billed_before(line, streams))
+        if line.line_id in snapshots
+        else line
         for line in draft.lines
     ]
     by_id = {line.line_id: line for line in lines}
@@ -86,18 +91,20 @@ def _counted_lines(draft: Invoice, figures: tuple[CountedUsage, ...], streams: S
     return tuple(lines)
 
 
-def counted_line(line: InvoiceLine, snapshot: UsageSnapshot, before: Money) -> InvoiceLine:
+def counted_line(
+    line: InvoiceLine, counted_: UsageSnapshot, amounts: tuple[Decimal, ...], before: Money
+) -> InvoiceLine:
     """The line with what was counted, and what that comes to by the price as it was sold, less what was billed of the
-    period `before`.
+    period `before`. `amounts` are those of the single events, where the meter keeps them.
 
     Raises InvalidInvoiceLines where that is more than an invoice holds.
     """
     by, usage = line.pricing, line.usage
     assert by is not None, "a price is sold with a meter"
     assert usage is not None, "it bills usage"
-    progress = usage.progress
+    snapshot, progress = priced(counted_, by.price, amounts), usage.progress
     if progress is None:
-        amount = amount_of(by.price, snapshot.rated, by.rounding, by.share)
+        amount = amount_of(by.price, snapshot.measured, by.rounding, by.share)
     else:
         amount, progress = charged(line, progress, snapshot, before)
     if abs(amount.amount) > MAX_INVOICE_TOTAL:

@@ -6,8 +6,12 @@ from fractions import Fraction
 from typing import Final
 
 from domain.invoicing.late_usage import LateUsage
+from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding, round_to_int
+from domain.pricing.measured import ChargedEvents, Measured
+from domain.pricing.models import Percentage, Price, model_of
+from domain.pricing.percentage import charged_events
 
 TOLD_DECIMALS: Final = 9
 """With how many decimals a line tells a quantity that does not come out even, such as a third of an hour."""
@@ -18,7 +22,8 @@ class UsageSnapshot:
     """What the closing of the period counted, exactly: `quantity`, of so many `events`.
 
     It is the meter's and customer's closing of this number, covers the records of the `partition` below the offset
-    `covers` and no others, and its rows have this SHA-256, so that a replay comes to the same.
+    `covers` and no others, and its rows have this SHA-256, so that a replay comes to the same. `charged` is
+    what a percentage of single events made of them.
     """
 
     closing: int
@@ -27,11 +32,17 @@ class UsageSnapshot:
     sha256: str
     quantity: Fraction
     events: int
+    charged: ChargedEvents | None = None
 
     @property
     def rated(self) -> Fraction:
-        """What is priced: corrections may outweigh events, and yet nobody is owed for using less than nothing."""
+        """How much is priced: corrections may outweigh events, and yet nobody is owed for using less than nothing."""
         return max(self.quantity, Fraction(0))
+
+    @property
+    def measured(self) -> Measured:
+        """What is priced: how much it is, or what a percentage made of the single events."""
+        return self.rated if self.charged is None else self.charged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +79,12 @@ class LineUsage:
     snapshot: UsageSnapshot | None = None
     late: LateUsage | None = None
     progress: UsageProgress | None = None
+
+
+def priced(snapshot: UsageSnapshot, price: Price, amounts: tuple[Decimal, ...]) -> UsageSnapshot:
+    """The snapshot with what is priced of it; `amounts` are those of its single events, where the meter keeps them."""
+    model = model_of(price)
+    return replace(snapshot, charged=charged_events(model, amounts) if isinstance(model, Percentage) else None)
 
 
 def told_quantity(quantity: Fraction) -> Decimal:

@@ -6,6 +6,7 @@ is counted by then, and what comes later is late usage. The events are of the in
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
@@ -20,20 +21,24 @@ VOIDED_USAGE: Final = "invoice.usage_voided"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecountedUsage:
-    """The period of a line of an earlier invoice, with all that is known of it."""
+    """The period of a line of an earlier invoice, with all that is known of it; `amounts` as in CountedUsage."""
 
     invoice_id: str
     line_id: str
     quantity: Fraction
     events: int
+    amounts: tuple[Decimal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedUsage:
-    """What the closing of a line's period came to, and what had come late by then for periods that are billed."""
+    """What the closing of a line's period came to, and what had come late by then for periods that are billed.
+    `amounts` are those of the single events in order of time, where the meter keeps them.
+    """
 
     line_id: str
     snapshot: UsageSnapshot
+    amounts: tuple[Decimal, ...] = ()
     late: tuple[RecountedUsage, ...] = ()
 
 

@@ -3,9 +3,9 @@
 A partial aggregate is a signed tally: an event adds to it, its void takes the same away again. Tallies merge by adding,
 so hours add up to days and months, late events and corrections land where they belong, and the order in which parts
 arrive does not matter. What a figure needs is kept and no more: a number for count and sum; the distinct values for
-max; the distinct keys for unique; the instants with their values for latest and for the time-weighted sum.
+max; the distinct keys for unique; the instants with their values for latest, for the time-weighted sum and for amounts.
 
-Where a meter groups, the total is of all events alike for count, sum, max and unique. Of latest and of the
+Where a meter groups, the total is of all events alike for count, sum, max, unique and amounts. Of latest and of the
 time-weighted sum each group is a counter of its own, such as one of three disks: it has a last value and a level of its
 own, and the total is their sum.
 """
@@ -34,6 +34,7 @@ class Aggregation(StrEnum):
     LATEST = "latest"
     UNIQUE = "unique"
     TIME_WEIGHTED_SUM = "time_weighted_sum"
+    AMOUNTS = "amounts"
 
 
 ADDED_BY_GROUP = frozenset({Aggregation.LATEST, Aggregation.TIME_WEIGHTED_SUM})
@@ -146,14 +147,14 @@ def quantity_of(
 
     The events of `partial` are those of the window, except that a time-weighted sum also takes earlier ones for the
     level it starts from (else `carried_in`), and leaves out those at or after the end. COUNT and SUM may be below zero
-    when corrections outweigh events. MAX and LATEST of nothing are zero; so is UNIQUE. LATEST: at one instant the
-    greater event id wins. TIME_WEIGHTED_SUM: level × time held, in value-`unit`s (GB-hours), by elapsed time, so a day
-    of 25 hours weighs 25 (vector 39); a Fraction, for it need not come out even.
+    when corrections outweigh events; AMOUNTS is the sum, too. MAX and LATEST of nothing are zero; so is UNIQUE. LATEST:
+    at one instant the greater event id wins. TIME_WEIGHTED_SUM: level × time held, in value-`unit`s (GB-hours), by
+    elapsed time, so a day of 25 hours weighs 25 (vector 39); a Fraction, for it need not come out even.
     """
     match partial.aggregation:
         case Aggregation.COUNT:
             return Decimal(partial.count)
-        case Aggregation.SUM:
+        case Aggregation.SUM | Aggregation.AMOUNTS:
             return partial.total
         case Aggregation.MAX:
             return max((tally.value for tally in partial.tallies if tally.times > 0), default=ZERO)
@@ -164,6 +165,11 @@ def quantity_of(
             return points[-1].value if points else ZERO
         case Aggregation.TIME_WEIGHTED_SUM:
             return time_weighted_sum(partial, window, carried_in, unit)
+
+
+def amounts_of(partial: PartialAggregate) -> tuple[Decimal, ...]:
+    """The values of the events of an AMOUNTS, in the order of their times, of one instant in that of their ids."""
+    return tuple([tally.value for tally in _points(partial) for _ in range(tally.times)])
 
 
 def quantity_of_groups(
@@ -241,7 +247,7 @@ def settled(partial: PartialAggregate) -> PartialAggregate:
             kept = [max(kept, key=lambda tally: tally.value)] if kept else []
         case Aggregation.LATEST:
             kept = kept[-1:]
-        case Aggregation.COUNT | Aggregation.SUM | Aggregation.UNIQUE | Aggregation.TIME_WEIGHTED_SUM:
+        case _:
             pass
     return PartialAggregate(
         aggregation=partial.aggregation, count=partial.count, total=partial.total, tallies=tuple(kept)
@@ -261,7 +267,7 @@ def _tally(aggregation: Aggregation, event: UsageEvent) -> Tally | None:
             return Tally(value=event.value, times=1)
         case Aggregation.UNIQUE:
             return Tally(key=event.key, times=1)
-        case Aggregation.LATEST | Aggregation.TIME_WEIGHTED_SUM:
+        case Aggregation.LATEST | Aggregation.TIME_WEIGHTED_SUM | Aggregation.AMOUNTS:
             # in UTC: two times of one zone are compared and subtracted by the clock's face, not by elapsed time
             return Tally(at=event.at.astimezone(UTC), event_id=event.event_id, value=event.value, times=1)
 

@@ -227,7 +227,7 @@ class Meter:
         return self.versions[0]
 
 
-_NEEDS_VALUE: Final = frozenset({Aggregation.SUM, Aggregation.MAX, Aggregation.LATEST, Aggregation.TIME_WEIGHTED_SUM})
+_NEEDS_VALUE: Final = frozenset(Aggregation) - {Aggregation.COUNT, Aggregation.UNIQUE}
 
 
 def check_terms(aggregation: Aggregation, terms: MeterTerms) -> None:

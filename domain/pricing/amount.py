@@ -9,7 +9,14 @@ from domain.pricing.bounds import bound_portions
 from domain.pricing.breakdown import Breakdown, Portion, PortionKind, plain
 from domain.pricing.graduated import graduated_portions
 from domain.pricing.graduated_percentage import graduated_percentage_portions
-from domain.pricing.measured import Measured, checked_decimal, event_amounts_of, total_amount_of, units_of
+from domain.pricing.measured import (
+    ChargedEvents,
+    Measured,
+    checked_decimal,
+    event_amounts_of,
+    total_amount_of,
+    units_of,
+)
 from domain.pricing.models import (
     NOTHING,
     WHOLE_PERIOD,
@@ -25,18 +32,18 @@ from domain.pricing.models import (
     Volume,
 )
 from domain.pricing.package import package_portions
-from domain.pricing.percentage import percentage_portions
+from domain.pricing.percentage import charged_events, percentage_portions
 from domain.pricing.volume import volume_portions
 
 
 def amount_of(price: Price, measured: Measured, rounding: Rounding, period_share: Fraction = WHOLE_PERIOD) -> Money:
     """The amount due for a period's measured quantity: computed exactly, rounded once to minor units by `rounding`.
 
-    `measured` is a number of units; for Percentage the events' amounts; for GraduatedPercentage either, in minor
-    units. `period_share` prorates minimum, maximum and commitment, nothing else. A negative quantity gives back what
-    its units cost, before any bounds, and never a tier's flat amount or a part of a block: those belong to the period,
-    and the first tier's flat amount is due at zero and below. Rounding a line once, half up away from zero, is
-    what vectors 17 to 21 show of other engines' suites.
+    `measured` is a number of units; for Percentage the events' amounts, or what it made of them; for
+    GraduatedPercentage a number or the amounts, in minor units. `period_share` prorates minimum, maximum and
+    commitment, nothing else. A negative quantity gives back what its units cost, before any bounds, and never a tier's
+    flat amount or a part of a block: those belong to the period, and the first tier's flat amount is due at zero and
+    below. Rounding a line once, half up away from zero, is what vectors 17 to 21 show of other engines' suites.
     Raises WrongMeasure, InvalidQuantity, NotRoundable.
     """
     if isinstance(price, Flat):
@@ -119,7 +126,9 @@ def _model_portions(model: PriceModel, measured: Measured) -> list[Portion]:
         case Flat():
             return [plain(PortionKind.FLAT, Fraction(model.amount.amount))]
         case Percentage():
-            return percentage_portions(model, event_amounts_of(measured))
+            if not isinstance(measured, ChargedEvents):
+                measured = charged_events(model, event_amounts_of(measured))
+            return percentage_portions(model, measured)
         case GraduatedPercentage():
             total = total_amount_of(measured)
             if total >= 0:

@@ -19,7 +19,24 @@ class EventAmounts:
     amounts: tuple[Decimal, ...]
 
 
-Measured: TypeAlias = Decimal | int | Fraction | EventAmounts
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargedEvents:
+    """What a percentage makes of the amounts of single events, all of them together: with it they need not be kept.
+
+    `free` of them cost nothing. Of the `charged` ones `base` is the sum of their amounts (minor units), and `events`
+    how many fixed amounts they bear: those of negative amounts, which give back, count against the others. `raised_by`
+    and `cut_by` are what the bounds of single events add to it all, the latter below zero.
+    """
+
+    free: int
+    charged: int
+    base: Fraction
+    events: int
+    raised_by: Fraction
+    cut_by: Fraction
+
+
+Measured: TypeAlias = Decimal | int | Fraction | EventAmounts | ChargedEvents
 """A quantity that does not come out even, such as a third of an hour, is a Fraction: nothing is cut off it."""
 
 
@@ -58,7 +75,7 @@ def checked_number(value: Decimal | Fraction | int) -> Fraction:
 
 def units_of(measured: Measured) -> Fraction:
     """The number of units. Raises WrongMeasure for events' amounts, which are not units, and InvalidQuantity."""
-    if isinstance(measured, EventAmounts):
+    if isinstance(measured, EventAmounts | ChargedEvents):
         raise WrongMeasure(wanted="a quantity", got="amounts of events")
     return checked_number(measured)
 
@@ -73,7 +90,7 @@ def event_amounts_of(measured: Measured) -> tuple[Decimal, ...]:
 def total_amount_of(measured: Measured) -> Fraction:
     """The sum of the events' amounts, or the quantity itself where it already is such a sum. Raises InvalidQuantity."""
     if not isinstance(measured, EventAmounts):
-        return checked_number(measured)
+        return units_of(measured)
     total = Decimal(0)
     for amount in event_amounts_of(measured):
         total = EXACT.add(total, amount)

@@ -7,19 +7,18 @@ from fractions import Fraction
 from domain.kernel.percent import factor_of, percent_of
 from domain.kernel.rounding import EXACT, exactly
 from domain.pricing.breakdown import Portion, PortionKind, plain
+from domain.pricing.measured import ChargedEvents
 from domain.pricing.models import NOTHING, ZERO, Percentage
 
 
-def percentage_portions(price: Percentage, amounts: Sequence[Decimal]) -> list[Portion]:
-    """What the events cost together, exactly; `amounts` are minor units, in order of time.
+def charged_events(price: Percentage, amounts: Sequence[Decimal]) -> ChargedEvents:
+    """What the events come to together, exactly; `amounts` are minor units, in order of time.
 
     The first `free_events` are free of the rate and of the fixed amount (vector 21, from another engine's suite).
     An event with a negative amount vacates the last place taken: a free one is free again and gives back nothing, for a
-    charged one it gives back what its mirror image costs. Together the events never come to less than nothing: what was
-    not charged is not given back (this project's policy). Never falls as events of positive amounts are added.
+    charged one it gives back what its mirror image costs.
     """
     charged = _charged(amounts, price.free_events)
-    free = len(amounts) - len(charged)
     base, signed_events, raised_by, cut_by = ZERO, 0, ZERO, ZERO
     bounded = price.event_minimum is not None or price.event_maximum is not None
     factor = factor_of(price.percent)
@@ -34,20 +33,33 @@ def percentage_portions(price: Percentage, amounts: Sequence[Decimal]) -> list[P
             raised_by = EXACT.add(raised_by, EXACT.multiply(sign, EXACT.subtract(price.event_minimum, cost)))
         elif price.event_maximum is not None and cost > price.event_maximum:
             cut_by = EXACT.add(cut_by, EXACT.multiply(sign, EXACT.subtract(price.event_maximum, cost)))
+    return ChargedEvents(
+        free=len(amounts) - len(charged),
+        charged=len(charged),
+        base=Fraction(base),
+        events=signed_events,
+        raised_by=Fraction(raised_by),
+        cut_by=Fraction(cut_by),
+    )
+
+
+def percentage_portions(price: Percentage, of: ChargedEvents) -> list[Portion]:
+    """What the events cost together, exactly. They never come to less than nothing: what was not charged is not given
+    back (this project's policy). Never falls as events of positive amounts are added.
+    """
     portions: list[Portion] = []
-    if free:
-        portions.append(Portion(PortionKind.FREE_EVENTS, Fraction(free), NOTHING, NOTHING))
-    if charged:
-        exact_base = Fraction(base)
-        rate, amount_taken = exactly(price.percent), percent_of(exact_base, price.percent)
-        portions.append(Portion(PortionKind.PERCENT, exact_base, rate, amount_taken))
+    if of.free:
+        portions.append(Portion(PortionKind.FREE_EVENTS, Fraction(of.free), NOTHING, NOTHING))
+    if of.charged:
+        rate, amount_taken = exactly(price.percent), percent_of(of.base, price.percent)
+        portions.append(Portion(PortionKind.PERCENT, of.base, rate, amount_taken))
         if price.fixed_amount:
-            fixed, events = exactly(price.fixed_amount), Fraction(signed_events)
+            fixed, events = exactly(price.fixed_amount), Fraction(of.events)
             portions.append(Portion(PortionKind.FIXED_PER_EVENT, events, fixed, events * fixed))
-    if raised_by:
-        portions.append(plain(PortionKind.EVENT_MINIMUM, Fraction(raised_by)))
-    if cut_by:
-        portions.append(plain(PortionKind.EVENT_MAXIMUM, Fraction(cut_by)))
+    if of.raised_by:
+        portions.append(plain(PortionKind.EVENT_MINIMUM, of.raised_by))
+    if of.cut_by:
+        portions.append(plain(PortionKind.EVENT_MAXIMUM, of.cut_by))
     total = sum((portion.amount for portion in portions), NOTHING)
     if total < 0:
         portions.append(plain(PortionKind.NEVER_CHARGED, -total))

@@ -10,7 +10,6 @@ them tells.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 
@@ -20,10 +19,11 @@ from domain.invoicing.late_usage import Rerated
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_line import LineUsage, UsageSnapshot
 from domain.pricing.amount import amount_of
+from domain.pricing.models import Percentage, model_of
 from infra.database import Pool
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from schemas.codec import Codec
-from usage.closings import Closing, Wanted, closings_of, counted_pieces, figure_of, rows_hash
+from usage.closings import ClosedFigure, Closing, Wanted, closings_of, counted_pieces, figure_of, rows_hash
 from usage.invoiced import SEPARATOR
 from usage.partials import Connection, series_of_customer
 
@@ -141,7 +141,7 @@ class _Check:
         quantity = snapshot.quantity if last is None else last.rerated.quantity
         if last is not None:
             findings.count("periods with late usage")
-            recounted, _ = await self._figure(closing, level)
+            recounted = (await self._figure(closing, level)).quantity
             if Fraction(recounted) != quantity:
                 detail = f"{quantity} are billed by {last.rerated.by_invoice_id}, and {recounted} were counted"
                 findings.differ("late usage", closing.reference, detail)
@@ -166,12 +166,12 @@ class _Check:
         if says != (closing.seq, closing.partition, closing.covers, closing.sha256.hex()):
             findings.differ("line", closing.reference, f"it says {says}, and its closing is {closing}")
         figure = await self._figure(closing, _recounted_by(invoice, line))
-        if (snapshot.quantity, snapshot.events) != (Fraction(figure[0]), figure[1]):
-            detail = f"it bills {snapshot.quantity} of {snapshot.events} events, and {figure[0]} were counted"
+        if (snapshot.quantity, snapshot.events) != (Fraction(figure.quantity), figure.events):
+            detail = f"it bills {snapshot.quantity} of {snapshot.events} events, and {figure.quantity} were counted"
             findings.differ("line", closing.reference, detail)
         return invoice, line
 
-    async def _figure(self, closing: Closing, level: int) -> tuple[Decimal | Fraction, int]:
+    async def _figure(self, closing: Closing, level: int) -> ClosedFigure:
         """What its period comes to with what came before the closing numbered `level`."""
         return await figure_of(self._connection, self._wanted(closing), self._closings, closing, level - 1)
 
@@ -205,7 +205,7 @@ class _Check:
             invoice, line = (None, None) if told_by is None else await self._line(told_by)
             if invoice is None or line is None or line.lacks_usage or invoice.status is InvoiceStatus.VOID:
                 continue
-            figure, _ = await self._figure(closing, behind + 1)
+            figure = (await self._figure(closing, behind + 1)).quantity
             if Fraction(figure) == quantity:  # such as what is below a maximum, or was taken back at once
                 rated += sum(n for each, n in by_late.items() if level <= each <= behind)
                 level = behind + 1
@@ -261,6 +261,8 @@ def _is_owed(line: InvoiceLine, quantity: Fraction, billed: Fraction) -> bool:
     by = line.pricing
     if by is None or quantity <= billed:
         return False
+    if isinstance(model_of(by.price), Percentage):
+        return True  # of single events, each of which costs something or is free
     owed, before = (amount_of(by.price, max(each, Fraction(0)), by.rounding, by.share) for each in (quantity, billed))
     return owed >= before
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -54,8 +55,8 @@ class Shop:
     async def price(self, model: dict[str, Any], **facts: Any) -> dict[str, Any]:
         return await self.client.made("/v1/prices", {"plan": self.plan, "model": model, **facts})
 
-    async def customer(self, currency: str = "EUR") -> str:
-        person = {"currency": currency, "test_clock": self.clock}
+    async def customer(self, currency: str = "EUR", **facts: Any) -> str:
+        person = {"currency": currency, "test_clock": self.clock, **facts}
         return str((await self.client.made("/v1/customers", person))["id"])
 
     async def subscribed(
@@ -113,13 +114,17 @@ class Shop:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def counted(self, invoice: object, quantity: int | Fraction, *late: RecountedUsage) -> dict[str, Any]:
-        """The invoice with what was counted of its one line of usage, and what had come late by then."""
+    async def counted(
+        self, invoice: object, quantity: int | Fraction, *late: RecountedUsage, amounts: tuple[Decimal, ...] = ()
+    ) -> dict[str, Any]:
+        """The invoice with what was counted of its one line of usage, and what had come late by then. `amounts` are
+        those of the single events.
+        """
         (line,) = (line["id"] for line in (await self.billed(invoice))["lines"] if line["kind"] == "usage")
         seen = UsageSnapshot(
             closing=1, partition=0, covers=1, sha256="", quantity=Fraction(quantity), events=int(quantity)
         )
-        counted = CountedUsage(line_id=line, snapshot=seen, late=late)
+        counted = CountedUsage(line_id=line, snapshot=seen, amounts=amounts, late=late)
         outcome = await self.client.parts.writer.submit(
             Request(
                 tenant_id=self.client.tenant_id,

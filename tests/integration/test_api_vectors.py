@@ -53,7 +53,7 @@ TABLE: Final[dict[int, Runs]] = {
     18: Runs(here="quantities above zero", needs="quantities of zero: a subscription's item has at least some"),
     19: ALL,
     20: ALL,
-    21: Runs(needs="percentages of single events"),
+    21: ALL,
     22: ALL,
     23: ALL,
     24: ALL,
@@ -471,7 +471,13 @@ async def test_vector_20_package_charges_each_started_block(client: Client) -> N
 
 
 async def metered(
-    client: Client, at: str, unit: str, aggregation: str, model: dict[str, Any], **bounds: Any
+    client: Client,
+    at: str,
+    unit: str,
+    aggregation: str,
+    model: dict[str, Any],
+    country: str | None = None,
+    **bounds: Any,
 ) -> tuple[Shop, str]:
     """A shop, and the invoice of a customer's first period in New York, which waits for its usage."""
     shop = await Shop.opened(client, at, unit)
@@ -479,9 +485,29 @@ async def metered(
     meter = (await client.made("/v1/meters", facts))["id"]
     price = await shop.price(model, timing="in_arrears", meter=meter, **bounds)
     items = [{"price": price["id"]}]
-    order = {"customer": await shop.customer(), "plan": shop.plan, "items": items, "time_zone": "America/New_York"}
+    customer = await shop.customer(address=None if country is None else {"country": country})
+    order = {"customer": customer, "plan": shop.plan, "items": items, "time_zone": "America/New_York"}
     begun = await client.made("/v1/subscriptions", {**order, "collection_method": "send_invoice"})
     return shop, str((await shop.renewed(begun))["latest_invoice"])
+
+
+async def test_vector_21_percentages_of_single_events_free_the_first_ones_of_rate_and_fixed_amount(
+    client: Client,
+) -> None:
+    await taxes(client, included=False)
+    model = {"type": "percentage", "currency": "EUR", "percent": "1", "fixed_amount": "500", "free_events": 3}
+    shop, invoice = await metered(client, "2026-01-01T00:00:00Z", "month", "amounts", model, country="DE")
+    billed_ = await shop.counted(invoice, 4_000, amounts=(Decimal(1_000),) * 4)
+    assert (billed_["subtotal"]["amount"], billed_["total"]["amount"]) == (510, 612)
+    (line,) = (await shop.explained(invoice))["lines"]
+    assert line["pricing"]["model"] == model | {"event_minimum": None, "event_maximum": None}
+    assert [(each["kind"], each["quantity"], each["amount"]) for each in line["portions"]] == [
+        ("free_events", "3", "0"),
+        ("percent", "1000", "10"),
+        ("fixed_per_event", "1", "500"),
+    ]
+    refused = await client.post("/v1/prices", {"plan": shop.plan, "model": model})
+    assert (refused.status_code, refused.json()["code"]) == (422, "price_model_not_billable")
 
 
 async def test_vector_39_a_gauge_is_weighted_by_elapsed_time_over_a_day_of_25_hours_and_one_of_23(
@@ -543,6 +569,24 @@ async def test_vector_28_prices_round_half_up_in_yen_and_count_dinars_by_the_tho
 # --- taxes -------------------------------------------------------------------------------------------------------
 
 
+async def taxes(client: Client, *percents: str, included: bool) -> dict[str | None, Any]:
+    """20 % in Germany, and products of further percentages there, by these."""
+    path = f"/v1/tenants/{client.tenant_id}/tax-settings"
+    answer = await client.send("PATCH", path, {"seller_country": "DE", "prices_include_tax": included})
+    assert answer.status_code == 200, answer.text
+    rate = {"country": "DE", "valid_from": "2020-01-01"}
+    await client.made("/v1/tax-rates", rate | {"percent": "20"})
+    products: dict[str | None, Any] = {None: None}
+    for percent in dict.fromkeys(percents):
+        category = f"at-{percent}"
+        await client.made("/v1/tax-rates", rate | {"percent": percent, "category": category})
+        product = await client.made("/v1/products", {"name": category, "tax_category": category})
+        products[percent] = product["id"]
+    where = {"country": "DE", "number": "DE136695976", "valid_from": "2020-01-01"}
+    await client.made("/v1/tax-registrations", where)
+    return products
+
+
 async def taxed(
     client: Client,
     currency: str,
@@ -553,19 +597,7 @@ async def taxed(
     """An invoice of lines of an amount and a percentage each (None: that of everything else, 20); by category. The
     customer has the coupons, in their order.
     """
-    path = f"/v1/tenants/{client.tenant_id}/tax-settings"
-    answer = await client.send("PATCH", path, {"seller_country": "DE", "prices_include_tax": included})
-    assert answer.status_code == 200, answer.text
-    rate = {"country": "DE", "valid_from": "2020-01-01"}
-    await client.made("/v1/tax-rates", rate | {"percent": "20"})
-    products: dict[str | None, Any] = {None: None}
-    for percent in dict.fromkeys(percent for _, percent in lines if percent is not None):
-        category = f"at-{percent}"
-        await client.made("/v1/tax-rates", rate | {"percent": percent, "category": category})
-        product = await client.made("/v1/products", {"name": category, "tax_category": category})
-        products[percent] = product["id"]
-    where = {"country": "DE", "number": "DE136695976", "valid_from": "2020-01-01"}
-    await client.made("/v1/tax-registrations", where)
+    products = await taxes(client, *(percent for _, percent in lines if percent is not None), included=included)
     berlin = await client.made("/v1/customers", {"currency": currency, "address": {"country": "DE"}})
     return await invoiced(client, berlin, [(amount, products[percent]) for amount, percent in lines], coupons)
 

@@ -90,7 +90,7 @@ async def test_a_closing_waits_for_what_was_acknowledged_and_bills_what_is_late_
     await scene.send(sent(used(4, START, 3), used(2, START + HOUR / 2, 7, kind=VOID), used(5, START + HOUR, 1)))
     two = await close(closings, wanted("il_2", START + HOUR, START + 2 * HOUR))
     assert (two.seq, two.quantity, two.events) == (2, Decimal(101), 2)
-    assert two.late == (("il_1", Decimal(8), 2),)  # 5 + 7 + 3 - 7, recounted
+    assert two.late == (("il_1", Decimal(8), 2, ()),)  # 5 + 7 + 3 - 7, recounted
 
     three = await close(closings, wanted("il_3", START + 2 * HOUR, START + 3 * HOUR))
     assert three.quantity == 0
@@ -169,14 +169,16 @@ async def test_closings_of_one_charge_count_one_period_each_until_then_with_what
 
     await come((START + HOUR / 5, 6))
     after = await close(closings, wanted("il_next", START + 3 * HOUR, START + 4 * HOUR, f"mtr_{meter}"))
-    assert after.late == (("il_3", figure(3), 8),), "the whole period, as its last closing names it"
+    assert [each[:3] for each in after.late] == [("il_3", figure(3), 8)], (
+        "the whole period, as its last closing names it"
+    )
     assert await closed_at(1) == first
     assert [each for one in await scene.recounted() for each in one.differences] == []
 
 
 def _levels(inner: Closed, aggregation: Aggregation) -> tuple[Any, ...]:
     """What came for the time before a level's window is a level that it begins with, had it none of its own there."""
-    return (("il_new", inner.quantity, 1),) if aggregation is Aggregation.TIME_WEIGHTED_SUM else ()
+    return (("il_new", inner.quantity, 1, ()),) if aggregation is Aggregation.TIME_WEIGHTED_SUM else ()
 
 
 def _at(event: WireEvent) -> datetime:
@@ -196,6 +198,19 @@ def _quantity(aggregation: Aggregation, events: list[WireEvent], since: datetime
     return quantity_of(aggregate(aggregation, kept), Window(start=since, end=since + hours * HOUR), Decimal(carried))
 
 
+async def test_amounts_of_single_events_are_told_in_the_order_of_their_times(scene: Scene, closings: Closings) -> None:
+    await scene.start()
+    taken_back = used(3, START, 5, meter="amounts")
+    made = used(1, START + HOUR / 2, 7, meter="amounts"), used(2, START, 4, meter="amounts"), taken_back
+    await scene.send(sent(*made, taken_back._replace(kind=VOID)))
+    one = await close(closings, wanted("il_1", START, START + HOUR, "mtr_amounts"))
+    assert (one.quantity, one.events, one.amounts) == (Decimal(11), 2, (Decimal(4), Decimal(7)))
+    await scene.send(sent(used(4, START + HOUR / 4, 9, meter="amounts")))
+    two = await close(closings, wanted("il_2", START + HOUR, START + 2 * HOUR, "mtr_amounts"))
+    assert two.late == (("il_1", Decimal(20), 3, (Decimal(4), Decimal(9), Decimal(7))),)
+    assert await close(closings, wanted("il_1", START, START + HOUR, "mtr_amounts")) == one
+
+
 async def test_three_disks_are_three_levels_and_each_goes_on_into_the_periods_that_follow(
     scene: Scene, closings: Closings
 ) -> None:
@@ -211,7 +226,7 @@ async def test_three_disks_are_three_levels_and_each_goes_on_into_the_periods_th
     assert (two.quantity, two.events, two.late) == (Fraction(600), 0, ()), "nothing was sent, and all three are there"
     await scene.send(sent(disk(4, START + 3 * HOUR / 2, 0, "eu")))
     three = await close(closings, wanted("il_3", START + 2 * HOUR, START + 3 * HOUR, "mtr_disks"))
-    assert (three.quantity, three.late) == (Fraction(500), (("il_2", Fraction(550), 1),))
+    assert (three.quantity, three.late) == (Fraction(500), (("il_2", Fraction(550), 1, ()),))
     async with connected(scene.dsn) as connection:
         window, metered = Window(start=START, end=START + 3 * HOUR), Metered(TENANT, CUSTOMER, "mtr_disks")
         live = await live_usage(connection, metered, [window], held_until=window.end, by_group=True)
@@ -230,7 +245,7 @@ async def test_what_a_voided_invoice_told_of_is_told_again(scene: Scene, closing
     await close(closings, wanted("il_1", START, START + HOUR))
     await scene.send(sent(used(2, START, 3)))
     two = await close(closings, wanted("il_2", START + HOUR, START + 2 * HOUR))
-    assert two.late == (("il_1", Decimal(8), 2),)
+    assert two.late == (("il_1", Decimal(8), 2, ()),)
     third = wanted("il_3", START + 2 * HOUR, START + 3 * HOUR)
     assert (await close(closings, third)).late == ()
     told = await closings.close(third, tells_all=True)
@@ -305,7 +320,7 @@ async def test_a_closings_figure_is_the_domains(scene: Scene, closings: Closings
         return quantity_of(aggregate(aggregation, kept), Window(start=since, end=since + HOUR), carried)
 
     assert one.quantity == figure(*early, since=START)
-    assert two.late == (("il_1", figure(early[0], late[0], since=START), 2),)
+    assert [each[:3] for each in two.late] == [("il_1", figure(early[0], late[0], since=START), 2)]
     assert two.quantity == figure(*own, since=START + HOUR, carried=Decimal(2))
 
 

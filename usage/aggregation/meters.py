@@ -147,7 +147,7 @@ class Measured(NamedTuple):
 
 
 NOTHING: Final = Measured((), 0, "")
-NEEDS_VALUE: Final = frozenset({Aggregation.SUM, Aggregation.MAX, Aggregation.LATEST, Aggregation.TIME_WEIGHTED_SUM})
+NEEDS_VALUE: Final = frozenset(Aggregation) - {Aggregation.COUNT, Aggregation.UNIQUE}
 
 
 def measured(version: MeterVersion, event: WireEvent) -> Measured | None:

@@ -310,6 +310,18 @@ def test_percentages_of_tiers_price_what_a_meter_sums_and_nothing_else() -> None
     )
 
 
+def test_percentages_of_single_events_price_a_meter_of_amounts_and_nothing_else() -> None:
+    amounts = replace(CREATE_METER, aggregation=Aggregation.AMOUNTS)
+    price = replace(METERED, price=percentage(1))
+    given(CREATE_PRODUCT, CREATE_PLAN, amounts).when(price).then_shows(PRICE, PRICE_ID, price=percentage(1))
+    (
+        given(CREATE_PRODUCT, CREATE_PLAN, CREATE_METER)
+        .when(price)
+        .then_refused(PriceModelNotBillable, model="Percentage", counted_by="sum")
+        .then_is_about("model")
+    )
+
+
 def test_usage_is_committed_to_and_nothing_is_paid_ahead() -> None:
     known = given(CREATE_PRODUCT, CREATE_PLAN, CREATE_METER)
     ahead = BoundedPrice(model=per_unit(1), commitment=Commitment(amount=usd(7)))

@@ -1,6 +1,7 @@
 """Specifications of late usage: what comes, or is taken back, for a period that is billed already."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -25,12 +26,13 @@ from domain.invoicing.usage_request import (
 from domain.kernel.money import sum_money
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Command
+from domain.metering.aggregation import Aggregation
 from domain.pricing.amount import amount_of
 from domain.pricing.models import BoundedPrice, Commitment, Price
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
 from testing.examples.discounts import apply_to_customer, create_coupon, forever, percent
-from testing.examples.pricing import per_unit, volume
+from testing.examples.pricing import per_unit, percentage, volume
 from testing.examples.streams import (
     CUSTOMER_ID,
     SUBSCRIPTION_ID,
@@ -65,9 +67,12 @@ def billed_first(price: Price, quantity: int, *further: Command, until: datetime
     return told if until == FEBRUARY else told.and_then(renew(MARCH), at=MARCH)
 
 
-def bill(told: Given, invoice_id: str, quantity: int, *late: RecountedUsage, closing: int = 1) -> BillUsage:
+def bill(
+    told: Given, invoice_id: str, quantity: int, *late: RecountedUsage, closing: int = 1, amounts: Sequence[int] = ()
+) -> BillUsage:
     (line,) = (line for line in invoice_of(told, invoice_id).lines if line.lacks_usage)
-    counted = CountedUsage(line_id=line.line_id, snapshot=snapshot(quantity, closing), late=late)
+    seen = snapshot(quantity, closing)
+    counted = CountedUsage(line_id=line.line_id, snapshot=seen, amounts=tuple(map(Decimal, amounts)), late=late)
     return BillUsage(invoice_id=invoice_id, counted=(counted,))
 
 
@@ -112,6 +117,19 @@ def test_what_is_known_by_now_is_explained_less_what_was_billed_before() -> None
         assert sum(each.amount for each in node.children[0].children) == line.amount.amount
     portions = explain_billed(late_of(billed), USD).children[0].children[0].children
     assert [each.amount for each in portions if each.portion == "billed_before"] == [-140]
+
+
+def test_of_single_events_a_late_one_that_was_the_first_is_free_in_place_of_another() -> None:
+    price, meter = percentage(10, 100, free_events=1), replace(create_meter(), aggregation=Aggregation.AMOUNTS)
+    told = given(create_customer(), meter, *plan_on_sale(), usage_price(price=price))
+    told = told.and_then(subscribe(USAGE_PRICE_ID)).and_then(renew(FEBRUARY), at=FEBRUARY)
+    told = told.and_then(bill(told, FIRST, 3_000, amounts=(1_000, 2_000)), at=FEBRUARY).and_then(renew(MARCH), at=MARCH)
+    assert invoice_of(told, FIRST).total == usd(200 + 100)
+    known = replace(recounted(told, FIRST, 8_000), amounts=tuple(map(Decimal, (5_000, 1_000, 2_000))))
+    done = second(told, 0, known)
+    (line,) = late_of(invoice_of(done, SECOND))
+    assert (line.amount, line.quantity) == (usd(100 + 100), Decimal(5_000))
+    assert sum(each.amount for each in explain_billed([line], USD).children[0].children[0].children) == 200
 
 
 def test_what_was_taken_back_is_a_credit_of_the_line_that_billed_it() -> None:

@@ -18,6 +18,7 @@ from domain.metering.aggregation import (
     UsageEvent,
     Window,
     aggregate,
+    amounts_of,
     correction,
     level_at,
     merge,
@@ -48,6 +49,7 @@ EVENTS = [event("a", 1, "2.5", "x"), event("b", 2, 7, "y"), event("c", 3, 4, "x"
     [
         (Aggregation.COUNT, "4"),
         (Aggregation.SUM, "12.5"),
+        (Aggregation.AMOUNTS, "12.5"),
         (Aggregation.MAX, "7"),
         (Aggregation.LATEST, "-1"),
         (Aggregation.UNIQUE, "3"),
@@ -185,6 +187,13 @@ def test_a_peak_is_that_of_all_groups_and_who_is_in_two_groups_counts_once() -> 
     peak = GroupUsage(partial=aggregate(Aggregation.MAX, EVENTS))
     with pytest.raises(ValueError, match="cannot merge count with max"):
         quantity_of_groups(Aggregation.COUNT, [peak], DAY)
+
+
+def test_amounts_are_those_of_the_events_that_count_in_the_order_of_their_times() -> None:
+    whole = aggregate(Aggregation.AMOUNTS, [event("c", 3, 4), event("b", 1, 7), event("a", 1, "2.5"), event("d", 2, 9)])
+    kept = merge(whole, void(Aggregation.AMOUNTS, event("d", 2, 9)))
+    assert amounts_of(kept) == (Decimal("2.5"), Decimal(7), Decimal(4))
+    assert amounts_of(settled(kept)) == amounts_of(kept)
 
 
 def test_local_times_on_both_sides_of_a_fold_are_an_hour_apart() -> None:

@@ -110,7 +110,7 @@ def plainly(aggregation: Aggregation, groups: dict[str, list[UsageEvent]], level
     match aggregation:
         case Aggregation.COUNT:
             return Fraction(len(events))
-        case Aggregation.SUM:
+        case Aggregation.SUM | Aggregation.AMOUNTS:
             return sum((Fraction(event.value) for event in events), Fraction(0))
         case Aggregation.MAX:
             return Fraction(max((event.value for event in events), default=ZERO))
