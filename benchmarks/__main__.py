@@ -31,6 +31,7 @@ SUITES: Final = (
     "http",
     "usage_ingest",
     "usage_aggregate",
+    "usage_end_to_end",
     "entitlement_check",
     "log_ins",
     "renewal_run",

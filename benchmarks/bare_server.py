@@ -11,6 +11,11 @@ from infra.settings import ApiSettings
 
 def serve(app: FastAPI) -> None:
     """Serve at the port that the command line names, until killed."""
+    uvloop.run(serving(app))
+
+
+async def serving(app: FastAPI) -> None:
+    """The same in a loop that runs."""
     config = uvicorn.Config(
         app,
         port=int(sys.argv[1]),
@@ -22,4 +27,4 @@ def serve(app: FastAPI) -> None:
         server_header=False,
         timeout_keep_alive=ApiSettings().idle_timeout_s,
     )
-    uvloop.run(uvicorn.Server(config).serve())
+    await uvicorn.Server(config).serve()

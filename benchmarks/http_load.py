@@ -28,7 +28,7 @@ class Load:
     """What to send: `requests_per_s` for `duration_s` over at most `connections`.
 
     `path`, `body` and headers may hold `{n}`, the request's number; `paths` are taken in turn where there are several,
-    and so are `bodies`, which stand for `body` then.
+    and so are `bodies`, which stand for `body` then. `drain_s` is the longest wait for answers after the last is due.
     """
 
     host: str
@@ -41,13 +41,15 @@ class Load:
     duration_s: float
     connections: int = 64
     bodies: Sequence[str] = ()
+    drain_s: float = DRAIN_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """What came of it. Milliseconds from the intended start; `failed` counts answers that are no 2xx, and none.
 
-    `latencies_ms` are all of those answered with 2xx, sorted: for percentiles of several runs together.
+    `latencies_ms` are all of those answered with 2xx, sorted: for percentiles of several runs together. `began_at_s`
+    is when the first request was due, since 1970; `cpu_s` the processor time that sending took.
     """
 
     asked_per_s: float
@@ -58,6 +60,8 @@ class Measured:
     failed: int
     first_failure: str
     latencies_ms: Sequence[float]
+    began_at_s: float
+    cpu_s: float
 
 
 class _Connection:
@@ -104,7 +108,7 @@ class Generator:
             self._free.append(await _Connection.open(load))
         total = int(load.requests_per_s * load.duration_s)
         requests = [self._request(number) for number in range(total)]
-        started = time.perf_counter() + 0.1
+        started, began_at_s, cpu_s = time.perf_counter() + 0.1, time.time() + 0.1, time.process_time()
         tasks: set[asyncio.Task[None]] = set()
         for number, request in enumerate(requests):
             due = started + number / load.requests_per_s
@@ -116,12 +120,12 @@ class Generator:
             else:
                 self._late.append((due, request))
         if tasks:
-            await asyncio.wait(tasks, timeout=DRAIN_S)
+            await asyncio.wait(tasks, timeout=load.drain_s)
         elapsed_s = time.perf_counter() - started
         self._failed += total - len(self._latencies_s) - self._failed
         for connection in self._free:
             connection.close()
-        return self._measured(elapsed_s)
+        return self._measured(elapsed_s, began_at_s, time.process_time() - cpu_s)
 
     async def _serve(self, connection: _Connection, due: float, request: bytes) -> None:
         """Send a request, then whatever waits for a connection."""
@@ -156,7 +160,7 @@ class Generator:
             lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         return "\r\n".join([*lines, "", ""]).encode() + body
 
-    def _measured(self, elapsed_s: float) -> Measured:
+    def _measured(self, elapsed_s: float, began_at_s: float, cpu_s: float) -> Measured:
         found = sorted(self._latencies_s)
         return Measured(
             asked_per_s=self._load.requests_per_s,
@@ -167,6 +171,8 @@ class Generator:
             failed=self._failed,
             first_failure=self._first_failure,
             latencies_ms=[round(each * 1000, 2) for each in found],
+            began_at_s=began_at_s,
+            cpu_s=cpu_s,
         )
 
 

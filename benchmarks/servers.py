@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from cli.servers import start_roles
 from host.embedded.process import free_port
 from host.embedded.servers import Servers
+from host.registry import ROLES
 from host.stack import NO_LIMITS, Stack, migrate, running_stack
 from infra.settings import Settings, load_settings
 
@@ -34,8 +34,10 @@ async def bench_servers() -> AsyncIterator[Settings]:
 
 
 @contextlib.asynccontextmanager
-async def bench_stack(environment: Mapping[str, str] = MappingProxyType({})) -> AsyncIterator[Stack]:
-    """The servers and one process of each role, on free ports, without a limit on requests per key."""
+async def bench_stack(
+    environment: Mapping[str, str] = MappingProxyType({}), roles: Sequence[str] = tuple(ROLES)
+) -> AsyncIterator[Stack]:
+    """The servers and one process of each of these roles, on free ports, without a limit on requests per key."""
     with tempfile.TemporaryDirectory(prefix="tallybook-bench-") as folder:
         os.chmod(folder, 0o711)  # noqa: PTH101, S103 - the servers' own user passes through it
         base = load_settings()
@@ -46,5 +48,7 @@ async def bench_stack(environment: Mapping[str, str] = MappingProxyType({})) -> 
             gateway=base.gateway.model_copy(update={"port": free_port()}),
         )
         async with running_stack(settings, environment={**NO_LIMITS, **environment}) as stack:
-            await start_roles(stack)
+            for role in roles:
+                await stack.supervisor.start(role)
+            await stack.supervisor.wait_ready()
             yield stack
