@@ -41,11 +41,11 @@ class BillUsageSoFar:
 
 @dataclass(frozen=True, slots=True)
 class SoFar:
-    """How much more an item's running period has come to since it was billed last, if it was."""
+    """How much more an item's running period has come to since it was billed last, of so many times."""
 
     price_id: str
     more: Money
-    was_billed: bool
+    times_billed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,9 @@ class SubscriptionUsageThresholdSet:
     threshold: UsageThreshold | None
     set_at: datetime
 
+
+MAX_TIMES_BILLED: Final = 100
+"""How often a period is billed before it is over, as each line names those before it; its end bills the rest."""
 
 WATCHED_ON_CLOCK: Final = "subscription.usage_threshold"
 """The kind of claim by which the subscriptions with a threshold are found that live on a test clock."""
@@ -70,7 +73,10 @@ class NoUsageToBill(Refusal):
 def reached(subscription: Subscription, so_far: Sequence[SoFar]) -> BillUsageSoFar | None:
     """What is to be billed of these items, of which there is no other with a meter; None where that is nothing yet."""
     threshold = subscription.terms.usage_threshold
-    if threshold is None or (not threshold.recurring and any(each.was_billed for each in so_far)):
+    if threshold is None:
+        return None
+    most = MAX_TIMES_BILLED if threshold.recurring else 1
+    if any(each.times_billed >= most for each in so_far):
         return None
     more = [each for each in so_far if each.more.amount > 0]
     if sum_money((each.more for each in more), threshold.amount.currency) < threshold.amount:

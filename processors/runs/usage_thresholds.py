@@ -140,8 +140,9 @@ class UsageThresholds:
             metered = Metered(tenant_id, subscription.customer_id, item.meter_id)
             async with self._pool.acquire() as connection:
                 charge = await charge_so_far(connection, line, metered, partition=partition, at=at)
-            was_billed = line.usage is not None and line.usage.progress is not None
-            found.append(SoFar(item.price_id, charge - billed, was_billed))
+            progress = None if line.usage is None else line.usage.progress
+            times_billed = 0 if progress is None else len(progress.before)
+            found.append(SoFar(item.price_id, charge - billed, times_billed))
         return found
 
     async def _charged_last(self, tenant_id: str, line: InvoiceLine) -> Money | None:

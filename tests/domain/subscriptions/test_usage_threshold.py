@@ -29,6 +29,7 @@ from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import InvalidUsageThreshold, UsageThreshold
 from domain.subscriptions.usage_threshold import (
+    MAX_TIMES_BILLED,
     BillUsageSoFar,
     NoUsageToBill,
     SetUsageThreshold,
@@ -325,6 +326,14 @@ def test_a_threshold_is_an_amount_that_can_be_invoiced(threshold: UsageThreshold
     told.when(wanted).then_refused(InvalidUsageThreshold).then_is_about(about)
 
 
+def test_a_period_is_billed_a_hundred_times_at_most_before_its_end() -> None:
+    told = subscribed(per_unit(10))
+    seen = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID]
+    enough = usd(THRESHOLD.amount.amount)
+    assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=MAX_TIMES_BILLED - 1)]) is not None
+    assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=MAX_TIMES_BILLED)]) is None
+
+
 PRICES = (
     TIERS,
     per_unit(10),
@@ -377,7 +386,7 @@ def test_whatever_the_threshold_no_more_than_that_is_unbilled_after_a_look_and_t
         charge = charge_to_date(price, max(used, 0), usd(0), Rounding.HALF_UP, is_last=False).due.amount
         seen = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID]
         nth = seen.billings_so_far
-        command = looked_at(seen, [SoFar(USAGE_PRICE_ID, usd(charge - last), was_billed=nth > 0)])
+        command = looked_at(seen, [SoFar(USAGE_PRICE_ID, usd(charge - last), times_billed=nth)])
         is_due = charge - last >= minor and (recurring or nth == 0)
         assert (command is not None) == is_due
         if command is not None:
