@@ -18,7 +18,7 @@ from domain.kernel.refusal import Refusal
 from domain.kernel.stream import Stream, Topic
 from domain.metering.aggregation import Aggregation
 
-RESETTABLE = frozenset({Aggregation.COUNT, Aggregation.SUM, Aggregation.TIME_WEIGHTED_SUM})
+RESETTABLE = frozenset({Aggregation.COUNT, Aggregation.SUM, Aggregation.AMOUNTS, Aggregation.TIME_WEIGHTED_SUM})
 """Of which what was used before can be taken off what is used in all."""
 REMEMBERED = timedelta(days=100)
 """For how long it is known what was told: longer than any event may come late."""
