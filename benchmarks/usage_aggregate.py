@@ -23,9 +23,10 @@ from benchmarks.servers import bench_servers
 from domain.metering.aggregation import Aggregation
 from domain.metering.usage_value import NANOS
 from infra.settings import Settings
+from testing.usage_topic import usage_topic
 from usage.aggregation.meters import FixedMeters, MeterVersion
 from usage.aggregation.role import Metering
-from usage.topic import COMPRESSION, ensure_usage_topic
+from usage.topic import COMPRESSION
 from usage.wire import EVENT, WireEvent, decode, encode, headers_of, partition_of_customer, topic_of
 
 EVENTS: Final = 200_000
@@ -66,14 +67,7 @@ async def _fill(settings: Settings, events: int, seed: int) -> None:
     """A topic with records as the API makes them."""
     chance = random.Random(seed)
     now_us = int(datetime.now(UTC).timestamp()) * 1_000_000
-    await ensure_usage_topic(
-        _bootstrap(settings),
-        prefix=settings.kafka.topic_prefix,
-        partitions=settings.usage.partitions,
-        replication_factor=1,
-        retention_days=settings.usage.retention_days,
-        request_timeout_ms=settings.kafka.request_timeout_ms,
-    )
+    await usage_topic(settings.kafka, settings.usage)
     by_partition: dict[int, list[WireEvent]] = {}
     for nth in range(events):
         customer = f"cus_{chance.randrange(CUSTOMERS):026d}"

@@ -54,7 +54,7 @@ class UsageEventFilters(Parameters):
     def _in_order(cls, end: datetime | None, info: ValidationInfo) -> datetime | None:
         start = info.data.get("since" if info.field_name == "until" else "received_from")
         if end is not None and start is not None and end <= start:
-            raise PydanticCustomError("not_after", "Must be after the time from which on")
+            raise PydanticCustomError("empty_period", "Must be after the time from which on")
         return end
 
     @property

@@ -85,7 +85,7 @@ async def _poison(cell: Cell, key: bytes) -> None:
         await producer.stop()
 
     async def buried() -> bool:
-        return int(await cell.pool.fetchval("SELECT count(DISTINCT consumer) FROM ops.dead_letters")) == 2
+        return int(await cell.pool.fetchval("SELECT count(DISTINCT consumer) FROM ops.dead_letters")) == 3
 
-    await until(buried, "two dead letters")
+    await until(buried, "a dead letter of each consumer")
     await cell.pool.execute("UPDATE ops.dead_letters SET replayed_at = now()")

@@ -27,9 +27,10 @@ from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
 from host.embedded.process import free_port
 from host.stack import NO_LIMITS
-from infra.settings import Settings
+from infra.settings import KafkaSettings, Settings
 from projections.folding.tables import prepare
-from testing.services import FreshDatabase
+from testing.services import FreshDatabase, KafkaServer
+from testing.usage_topic import usage_topic
 from tests.e2e.api_process import ApiProcess
 from tests.lengths import LENGTH
 
@@ -127,7 +128,10 @@ def documented() -> OpenApiSchema:
 
 @pytest.fixture(scope="module")
 def served(
-    postgres_server: PostgresServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
+    postgres_server: PostgresServer,
+    template_database: str,
+    kafka_server: KafkaServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[str, str]]:
     """A running API's address and a key."""
     folder: Path = tmp_path_factory.mktemp("api")
@@ -139,11 +143,17 @@ def served(
         [sys.executable, "-m", "cli.main", "run", "gateway"],
         env={**os.environ, **address, "TALLYBOOK_DATA_DIR": str(folder)},
     )
-    process = ApiProcess(fresh.dsn, folder, **no_limits, **address)
+    kafka = KafkaSettings(bootstrap=kafka_server.bootstrap, topic_prefix="schemathesis.")
+    brokers = {
+        "TALLYBOOK_KAFKA_BOOTSTRAP": kafka_server.bootstrap,
+        "TALLYBOOK_KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
+    }
+    process = ApiProcess(fresh.dsn, folder, **no_limits, **address, **brokers)
 
     async def make() -> str:
         await postgres_server.copy_database(fresh.name, template=template_database)
         await prepare(fresh.dsn, Settings().database)
+        await usage_topic(kafka, Settings().usage)
         return (
             await create_tenant(fresh.dsn, Settings(), tenant_id="acme", name="Acme", mode=TenantMode.TEST)
         ).key.secret

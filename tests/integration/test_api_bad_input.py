@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from api.app import RESOURCES
 from api.http.operations import Operation
 from domain.identity.permissions import Scope, permissions_of
+from infra.settings import KafkaSettings, UsageSettings
 from testing.api_client import Api, Client, project, running_api
 from testing.bad_bodies import NO_BODIES, PREFIXES, SOMEBODYS_ID, broken, check_problem, path_of
-from testing.services import FreshDatabase
+from testing.services import FreshDatabase, KafkaServer
+from testing.usage_topic import usage_topic
 from tests.lengths import LENGTH
 
 COMMANDS: list[Operation] = [
@@ -39,9 +41,11 @@ HARMLESS = settings(
 
 
 @pytest.fixture(scope="module")
-async def api(shared_database: FreshDatabase) -> AsyncIterator[Api]:
+async def api(shared_database: FreshDatabase, kafka_server: KafkaServer) -> AsyncIterator[Api]:
     """One API for all: no test leaves anything behind that another one sees."""
-    async with running_api(shared_database) as running:
+    kafka, usage = KafkaSettings(bootstrap=kafka_server.bootstrap, topic_prefix="bad-input."), UsageSettings()
+    await usage_topic(kafka, usage)
+    async with running_api(shared_database, kafka=kafka, usage=usage) as running:
         await project(shared_database, running.parts.settings)
         yield running
 

@@ -38,7 +38,15 @@ WITHOUT: Final[Mapping[str, Sequence[str]]] = {
     "gateway": (*HTTP_FRAMEWORKS, "faust", "webauthn", "joserfc", "api", "processors", "projections", "infra.kafka"),
     "relay": (*HTTP_FRAMEWORKS, "faust", "webauthn", "joserfc", "api", "processors", "projections", "gateway_adapters"),
     "projections": (*HTTP_FRAMEWORKS, "faust", "webauthn", "joserfc", "api", "processors", "gateway_adapters"),
-    "processors": (*HTTP_FRAMEWORKS, "webauthn", "joserfc", "api", "projections", "sandbox_gateway"),
+    "processors": (
+        *HTTP_FRAMEWORKS,
+        "webauthn",
+        "joserfc",
+        "api",
+        "projections.folding",
+        "projections.reports",
+        "sandbox_gateway",
+    ),
     "metering": (
         *HTTP_FRAMEWORKS,
         "faust",

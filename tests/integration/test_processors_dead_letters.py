@@ -77,6 +77,10 @@ async def on_topic(cell: Cell, topic: TopicName) -> list[tuple[bytes, dict[str, 
         await consumer.stop()
 
 
+OF_BILLING = ("saga-charge", "saga-charge", "usage-looks")
+"""Who keeps the garbage: whoever reads the topic keeps what says nothing, and those who want its type what says one."""
+
+
 async def test_garbage_is_kept_and_the_partition_goes_on(cell: Cell) -> None:
     customer_id = await cell.customer()
     key = f"acme:{customer_id}".encode()
@@ -84,11 +88,14 @@ async def test_garbage_is_kept_and_the_partition_goes_on(cell: Cell) -> None:
     await produce(cell, key, b"\x00\x00\x00\xff\xff nor this", [("ce_type", b"invoice.finalized"), ("ce_id", b"\xc3(")])
     invoice_id = await cell.invoice(customer_id)  # the same key, so the same partition, behind the garbage
     await cell.reaches(invoice_id, "invoice.paid")
-    found = [(consumer, error) for _, consumer, error in await letters(cell)]
-    assert [consumer for consumer, _ in found] == ["saga-charge"] * 2
-    assert all("NotOurRecord" in error for _, error in found)
+
+    async def is_kept() -> bool:
+        return sorted(consumer for _, consumer, _ in await letters(cell)) == list(OF_BILLING)
+
+    await until(is_kept, "each consumer's letters")
+    assert all("NotOurRecord" in error for _, _, error in await letters(cell))
     for _, headers in await on_topic(cell, TopicName.DEAD_LETTERS):
-        assert headers["dead_letter_consumer"] == b"saga-charge"
+        assert headers["dead_letter_consumer"].decode() in OF_BILLING
         assert b"NotOurRecord" in headers["dead_letter_error"]
         assert headers["dead_letter_topic"] == full_name(cell.settings.kafka.topic_prefix, TopicName.BILLING).encode()
     code, output = await tallybook(cell, "dead-letters", "list")
@@ -135,10 +142,11 @@ async def test_a_saga_whose_event_died_is_held_and_goes_on_once_it_is_replayed(c
     try:
         invoice_id = await cell.invoice(customer_id)
 
-        async def buried() -> bool:
-            return any("poisoned" in error for _, _, error in await letters(cell))
+        async def is_held() -> bool:
+            return bool(await PostgresDueWork(cell.pool).held(limit=10))
 
-        await until(buried, "the letter")
+        await until(is_held, "the held work")
+        assert any("poisoned" in error for _, _, error in await letters(cell))
         held = await PostgresDueWork(cell.pool).held(limit=10)
         assert [(work.kind, work.subject) for work in held] == [(WorkKind.SAGA_DEADLINE, f"charge:{invoice_id}")]
         assert "poisoned" in (held[0].last_error or "")

@@ -29,9 +29,10 @@ from testing.api_client import Api, running_api
 from testing.processors_cell import EUR, Cell, until
 from testing.services import FreshDatabase, KafkaServer
 from testing.usage import Sent
+from testing.usage_topic import usage_topic
 from usage.partials import FIRST_BUCKET, LAST_BUCKET, Buckets, MeteredSeries, partials, series_of_customer
 from usage.recount import Recounted, recount
-from usage.topic import COMPRESSION, ensure_usage_topic
+from usage.topic import COMPRESSION
 from usage.wire import encode, headers_of, topic_of
 
 PARTITIONS: Final = 3
@@ -194,14 +195,7 @@ async def open_scene(dsn: str, bootstrap: str, prefix: str, folder: Path) -> Asy
         kafka=KafkaSettings(bootstrap=bootstrap, topic_prefix=prefix),
         usage=UsageSettings(partitions=PARTITIONS),
     )
-    await ensure_usage_topic(
-        bootstrap,
-        prefix=prefix,
-        partitions=PARTITIONS,
-        replication_factor=1,
-        retention_days=settings.usage.retention_days,
-        request_timeout_ms=settings.kafka.request_timeout_ms,
-    )
+    await usage_topic(settings.kafka, settings.usage)
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, compression_type=COMPRESSION
     )
