@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from infra.kafka.unreadable import tolerate_unreadable_batches
+
 RUN_FIRST: Final = 8
 """Records of the first run, each of which may have a megabyte."""
 RUN_MAX: Final = 1_024
@@ -112,6 +114,7 @@ class Backwards:
         cls, consumer: AIOKafkaConsumer, topic: str, first: dict[int, int], upto: dict[int, Place], wants: Wants
     ) -> "Backwards":
         """From these places back to the first offsets that are told."""
+        tolerate_unreadable_batches()
         found = []
         for number, place in upto.items():
             partition = _Partition(consumer, TopicPartition(topic, number), first[number], place, wants)

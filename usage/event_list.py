@@ -14,7 +14,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from infra.database import Pool
-from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import KafkaSettings, UsageSettings
 from usage.backwards import Backwards, Passed, Place
 from usage.fates import Fate, Found, Void, fates, voids
@@ -123,7 +122,6 @@ class UsageEventList:
     ) -> tuple[list[Found], Mapping[int, Place]]:
         if self._kafka.bootstrap is None:
             raise CannotLook("no brokers are named")
-        tolerate_unreadable_batches()
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._kafka.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
         )

@@ -313,7 +313,7 @@ class Problem(Exception):
 
 def refusal_type(refusal: type[Refusal]) -> ProblemType:
     """The problem that a refusal becomes."""
-    summary = " ".join((inspect.getdoc(refusal) or refusal.code).partition("\n\n")[0].split())
+    summary = (inspect.getdoc(refusal) or refusal.code).splitlines()[0]
     return ProblemType(refusal.code, STATUS_OF_KIND[refusal.kind], summary)
 
 

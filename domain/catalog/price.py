@@ -138,8 +138,9 @@ class PriceInUse(Refusal):
 
 
 class PriceModelNotBillable(Refusal):
-    """What it counts nothing measures: flat has no meter, a commitment has any, graduated_percentage one that sums, and
-    percentage one of amounts.
+    """Nothing measures what its model counts, which says what meters it may have.
+
+    Flat has none, a commitment any, graduated_percentage one that sums, and percentage one of amounts.
     """
 
     code = "price_model_not_billable"
