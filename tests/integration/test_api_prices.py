@@ -230,7 +230,7 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({**TIERED, "tiers": [{"up_to": None, "above": 0}]}, "unknown_name", "model.tiers.0.above"),
     ({**TIERED, "tiers": [{"up_to": None}] * 101}, "too_long", "model.tiers"),
     ({**TIERED, "type": "tiered"}, "not_one_of", "model.type"),
-    ({"type": "percentage", "currency": "EUR", "percent": 1}, "not_one_of", "model.type"),
+    ({"type": "share", "currency": "EUR", "percent": 1}, "not_one_of", "model.type"),
     ({**package(), "package_amount": -1}, "out_of_range", "model.package_amount"),
     ({**package(), "package_size": "1e3"}, "invalid_decimal", "model.package_size"),
 ]
