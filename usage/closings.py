@@ -271,7 +271,21 @@ def counted_pieces(closings: Sequence[Closing], closing: Closing) -> list[Bucket
     if closing.charge is None:
         return pieces_of(closings, closing)
     of_charge = [each for each in closings if each.charge == closing.charge and each.seq < closing.seq]
-    return sorted(piece for each in (*of_charge, closing) for piece in pieces_of(closings, each))
+    of_charge.append(closing)
+    whole = Buckets(min(each.first_bucket for each in of_charge), max(each.end_bucket for each in of_charge))
+    near = [each for each in closings if _meet(each.buckets, whole)]
+    return _joined(piece for each in of_charge for piece in pieces_of(near, each))
+
+
+def _joined(pieces: Iterable[Buckets]) -> list[Buckets]:
+    """The same time in as few pieces as there can be."""
+    joined: list[Buckets] = []
+    for piece in sorted(pieces):
+        if joined and piece.first <= joined[-1].end:
+            joined[-1] = Buckets(joined[-1].first, max(joined[-1].end, piece.end))
+        else:
+            joined.append(piece)
+    return joined
 
 
 def _left_by(earlier: Iterable[Closing], wanted: Buckets) -> list[Buckets]:
@@ -337,9 +351,9 @@ async def closed(connection: Connection, wanted: Wanted, closing: Closing, *, te
         names = [each.series for each in series]
         rows = await connection.fetch(_LATE_BUCKETS, names, 1 if tells_all else late, late)
         touched = [row[0] for row in rows]
-        for each in earlier:
+        for each in (each for each in earlier if each.is_last):
             pieces = counted_pieces(earlier, each)
-            if each.is_last and _is_touched(series, pieces, touched):
+            if _is_touched(series, pieces, touched):
                 windows.append(LateWindow(each.reference, *await _figure(connection, series, pieces, late_max=late)))
     place = closing.seq, closing.partition, closing.covers, closing.sha256
     return Closed(*place, own.quantity, own.events, tuple(windows), own.amounts)

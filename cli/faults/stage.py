@@ -217,7 +217,8 @@ class Stage:
     async def _has_work(self) -> bool:
         return bool(
             await self.pool.fetchval(
-                "SELECT EXISTS (SELECT FROM log.due_work WHERE NOT runs_on_clock AND kind <> 'subscription.renewal')"
+                "SELECT EXISTS (SELECT FROM log.due_work WHERE NOT runs_on_clock "
+                "AND kind NOT IN ('subscription.renewal', 'subscription.usage'))"
             )
         )
 

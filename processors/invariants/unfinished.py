@@ -67,7 +67,8 @@ SELECT w.tenant_id, w.kind, w.subject, w.due_at, w.clock_id, w.runs_on_clock, w.
        w.lease_owner IS NULL AND w.ready_at > clock_timestamp() AS is_put_off,
        CASE WHEN w.lease_owner IS NULL THEN w.ready_at WHEN w.attempts <= $5 THEN w.claimed_at END
            > clock_timestamp() - $1::interval AS is_just_ready,
-       w.due_at > clock_timestamp() AS is_later
+       w.due_at > clock_timestamp() AS is_later,
+       w.kind = $6 AND NOT w.held AND w.ready_at > clock_timestamp() - $1::interval - $7::interval AS goes_on
 FROM log.due_work w LEFT JOIN log.events e ON e.position = w.caused_by_position
 WHERE w.held OR NOT w.kind = ANY($2) OR w.runs_on_clock OR w.due_at <= clock_timestamp() - $1::interval
 ORDER BY w.tenant_id, w.kind, w.subject
@@ -86,6 +87,10 @@ ORDER BY 1, 2 LIMIT $1
 RUNS_OF_A_PAUSE_MAX: Final = 3
 """One run plans a pause and one ends it; a third where the clocks of two machines differ. More begin and come to
 nothing."""
+
+
+LOOK_LATE_MAX: Final = timedelta(minutes=1)
+"""Usage with a threshold is looked at again and again; a look that is so late nobody takes."""
 
 
 class _Open(NamedTuple):
@@ -107,7 +112,8 @@ async def check_unfinished(
         for recorded in page:
             log.take(recorded)
     now: datetime = await pool.fetchval("SELECT clock_timestamp()")
-    rows = await pool.fetch(_WORK, grace, TIMERS, WorkKind.REFUND_RETRY.value, PAUSES, RUNS_OF_A_PAUSE_MAX)
+    looks = WorkKind.SUBSCRIPTION_USAGE.value, LOOK_LATE_MAX
+    rows = await pool.fetch(_WORK, grace, TIMERS, WorkKind.REFUND_RETRY.value, PAUSES, RUNS_OF_A_PAUSE_MAX, *looks)
     patient = frozenset(log.waiting.values())
     paused = {f"{REFUND_SAGA.name}:{row['subject']}" for row in rows if _pauses(row)}
     for subject, each in log.open.items():
@@ -165,6 +171,8 @@ async def _due_work(
                 findings.differ("overdue on its clock", f"{kind} {subject}", detail)
             else:
                 findings.count("timers on test clocks, not due yet")
+        elif row["goes_on"]:
+            findings.count("subscriptions whose usage is looked at")
         elif _pauses(row):
             findings.count("refunds that wait to be asked for again")
         elif subject in patient.get(kind, ()):

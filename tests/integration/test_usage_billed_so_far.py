@@ -14,6 +14,7 @@ from domain.subscriptions.cancel_commands import CancelSubscription
 from domain.subscriptions.terms import UsageThreshold
 from domain.subscriptions.usage_threshold import SetUsageThreshold
 from host.embedded.databases import PostgresServer
+from processors.invariants.findings import Invariant
 from testing.processors_cell import EUR, until
 from testing.services import KafkaServer
 from tests.integration.usage_cell import AT_REST, Usage, usage_cell
@@ -89,6 +90,9 @@ async def test_of_what_was_voided_nothing_is_lost_and_the_threshold_is_not_reach
     await _looked_at(usage, customer_id, subscription_id, events=2)
     assert await usage.cell.events(so_far(subscription_id, 1)) == []
     await usage.cell.prove(*AT_REST)
+    unfinished = (await usage.cell.check(Invariant.SAGAS))[Invariant.SAGAS]
+    assert unfinished.counts["subscriptions whose usage is looked at"] == 1
+    assert [each for each in unfinished.named if "subscription.usage" in each.subject] == []
     assert await ended(usage, subscription_id) == 1_000
     await usage.cell.prove(*AT_REST)
 
