@@ -39,10 +39,10 @@ Declared = Callable[[Call, B], Awaitable[Intention]]
 
 
 class Detail(NamedTuple):
-    """What a resource asked for by its id shows more than it shows in a list."""
+    """What a resource asked for by its id shows more than it shows in a list; `show` makes it of its row."""
 
     shows: Any
-    render: Callable[[Any], object]
+    show: Callable[[Call, Reader, Any], Awaitable[Any]]
     example: Mapping[str, object]
 
 
@@ -264,7 +264,10 @@ class Resource(Operations, Generic[State]):
             self.check_expansions(call, asked)
             async with call.reading() as connection:
                 row = await self.row(call, connection, wanted)
-                resource = detail.render(row) if detail else (await self.shown(call, connection, [row]))[0]
+                if detail is None:
+                    (resource,) = await self.shown(call, connection, [row])
+                else:
+                    resource = await detail.show(call, connection, row)
                 await expand(call, connection, [resource], asked, self.expands)
             return resource
 

@@ -48,6 +48,7 @@ from domain.payments.payment import (
 )
 from infra.ids import new_id
 from projections.models import payments as read
+from projections.reading import Reader
 
 _ID: Final = "pay_01m7ywe9z7e398x54gfbrtqnk7"
 
@@ -193,7 +194,7 @@ def _step(step: read.Step) -> StepResource:
     }
 
 
-def _with_steps(found: read.FoundPayment) -> PaymentWithSteps:
+async def _with_steps(_call: Call, _connection: Reader, found: read.FoundPayment) -> PaymentWithSteps:
     return {**payment_resource(found.state), "steps": [_step(step) for step in found.steps]}
 
 

@@ -22,8 +22,10 @@ from api.http.fields import (
 )
 from api.http.listing import CreatedParameters
 from api.http.operations import Intention
-from api.http.resource import Resource
+from api.http.resource import Detail, Resource
 from api.resources.plans import FeatureKey
+from api.resources.triggered_alert_resource import EXAMPLE as TRIGGERED_EXAMPLE
+from api.resources.triggered_alert_resource import TriggeredAlertResource, triggered_alert_resource
 from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.entitlements.usage_alert import (
     MAX_THRESHOLDS,
@@ -43,7 +45,10 @@ from domain.kernel.identifiers import USAGE_ALERT as PREFIX
 from domain.kernel.unchanged import Unchanged
 from domain.metering.meter import MeterIsArchived, MeterNotFound
 from infra.ids import new_id
+from projections.models import triggered_alerts
 from projections.models import usage_alerts as read
+from projections.reading import Reader
+from projections.stream_rows import Found
 
 _ID: Final = "alrt_01m7ywe9z7e398x54gfbrtqnk7"
 
@@ -122,6 +127,12 @@ class UsageAlertResource(TypedDict):
     archived_at: datetime | None
 
 
+class UsageAlertDetail(UsageAlertResource):
+    """The same with what it told of: the latest 20 of customers and periods, the others in the list of them."""
+
+    triggered: list[TriggeredAlertResource]
+
+
 def usage_alert_resource(alert: UsageAlert) -> UsageAlertResource:
     """A usage alert as it is answered."""
     terms = alert.terms
@@ -164,6 +175,12 @@ EXAMPLE: Final[dict[str, object]] = {
     "archived_at": None,
 }
 
+
+async def _with_triggered(call: Call, connection: Reader, found: Found[UsageAlert]) -> UsageAlertDetail:
+    told = await triggered_alerts.latest_of(connection, call.tenant_id, found.state.usage_alert_id)
+    return {**usage_alert_resource(found.state), "triggered": [triggered_alert_resource(each) for each in told]}
+
+
 USAGE_ALERTS: Final = Resource(
     tag="usage alerts",
     about="Thresholds of usage, and what was reached of them.",
@@ -177,6 +194,7 @@ USAGE_ALERTS: Final = Resource(
     render=usage_alert_resource,
     example=EXAMPLE,
     filters=UsageAlertFilters,
+    detail=Detail(UsageAlertDetail, _with_triggered, EXAMPLE | {"triggered": [TRIGGERED_EXAMPLE]}),
 )
 
 
@@ -193,7 +211,7 @@ async def create_usage_alert(_call: Call, body: NewUsageAlert) -> Intention:
     """Create a usage alert.
 
     Each threshold that a customer has reached in a period is told of once, by an event `usage_alert.triggered`, within
-    seconds of its being counted; what is used already counts, too. `GET /v1/usage/triggered-alerts` shows them.
+    seconds of its being counted; what is used already counts, too. The alert shows what it told of.
     """
     usage_alert_id = new_id(PREFIX)
     command = CreateUsageAlert(

@@ -5,7 +5,7 @@ from typing import Final
 
 from domain.entitlements.triggered_alert import TRIGGERED_ALERT, TriggeredAlert
 from projections.read_model import Projection
-from projections.reading import Reader, many
+from projections.reading import ANY_TIME, PageRequest, Reader, many, page
 from projections.stream_rows import stream_model
 
 TABLE = stream_model(
@@ -22,7 +22,7 @@ TABLE = stream_model(
 )
 
 SHOWN_MAX: Final = 20
-"""That are told of one meter and time: the latest."""
+"""That are told of one meter and time, or of one alert: the latest."""
 
 _IN: Final = """
 SELECT trigger_id FROM read.triggered_alerts WHERE tenant_id = $1 AND customer_id = $2 AND meter_id = $3
@@ -39,3 +39,12 @@ async def triggered_in(
     ids = [row["trigger_id"] for row in rows]
     found = {row.state.trigger_id: row.state for row in await many(connection, TABLE, tenant_id, ids)}
     return [found[each] for each in ids if each in found]
+
+
+async def latest_of(connection: Reader, tenant_id: str, usage_alert_id: str) -> list[TriggeredAlert]:
+    """What an alert told of, by customer and period, the latest first."""
+    where = {"usage_alert_id": usage_alert_id}
+    found = await page(
+        connection, TABLE, tenant_id, where=where, created=ANY_TIME, request=PageRequest(limit=SHOWN_MAX)
+    )
+    return [row.state for row in found.items]

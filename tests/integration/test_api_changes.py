@@ -220,7 +220,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     ),
 }
 NOT_SHOWN: Final = frozenset({"token"})
-SHOWN_BY_ID_ALONE: Final = frozenset({"steps"})
+SHOWN_BY_ID_ALONE: Final = frozenset({"steps", "triggered"})
 COUNTS_CHANGES: Final = frozenset({"version"})
 
 

@@ -104,6 +104,7 @@ async def test_each_threshold_is_told_once_in_a_period_whatever_is_voided(shop: 
     )  # fmt: skip
     assert [(each["threshold"], each["used"], each["percent"]) for each in told["reached"]] == [("10", "10", None)]
     assert await shop.found(f"/v1/usage/triggered-alerts/{told['id']}") == told
+    assert (await shop.found(f"/v1/usage/alerts/{alert}"))["triggered"] == [told]
 
     void = await shop.client.post("/v1/usage/events/void", {"customer": customer, "id": "e2"})
     assert void.status_code == 202, void.text
