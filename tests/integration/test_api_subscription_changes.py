@@ -48,8 +48,9 @@ async def test_a_preview_of_a_change_is_the_invoice_that_bills_it_to_the_byte(cl
     subscription = str((await shop.subscribed(await shop.customer(), prices[0], **facts))["id"])
     at = datetime.fromisoformat(start)
     for _ in range(CHANGES_EACH):
-        at += timedelta(hours=draw.randrange(0, 500))
-        await shop.advance(at.isoformat())
+        if hours := draw.randrange(0, 500):
+            at += timedelta(hours=hours)
+            await shop.advance(at.isoformat())
         body = other_items(prices, draw)
         preview = await previewed(client, subscription, body)
         answer = await client.post(f"/v1/subscriptions/{subscription}/change", body)
