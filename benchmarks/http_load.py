@@ -44,6 +44,25 @@ class Load:
     drain_s: float = DRAIN_S
 
 
+def all_at_once(
+    port: int, path: str, *, key: str, bodies: Sequence[str], requests: int, connections: int, drain_s: float = DRAIN_S
+) -> Load:
+    """Posts, all of which are due at once, so each connection sends the next as soon as it has its answer."""
+    return Load(
+        host="127.0.0.1",
+        port=port,
+        method="POST",
+        paths=[path],
+        headers={"Authorization": f"Bearer {key}"},
+        body="",
+        bodies=bodies,
+        requests_per_s=requests * 10,
+        duration_s=0.1,
+        connections=connections,
+        drain_s=drain_s,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """What came of it. Milliseconds from the intended start; `failed` counts answers that are no 2xx, and none.

@@ -30,7 +30,7 @@ import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from benchmarks.http_load import Load, Measured, measure, percentile_ms
+from benchmarks.http_load import Load, Measured, all_at_once, measure, percentile_ms
 from benchmarks.processor_time import ProcessorTime
 from benchmarks.results import Row
 from benchmarks.servers import bench_stack
@@ -130,17 +130,12 @@ class _Bench:
         }
 
     def load(self, requests: int, bodies: Sequence[str], port: int) -> Load:
-        """All of them are due at once, so each connection sends the next as soon as it has its answer."""
-        return Load(
-            host="127.0.0.1",
-            port=port,
-            method="POST",
-            paths=[PATH],
-            headers={"Authorization": f"Bearer {self.key}"},
-            body="",
+        return all_at_once(
+            port,
+            PATH,
+            key=self.key,
             bodies=bodies,
-            requests_per_s=requests * 10,
-            duration_s=0.1,
+            requests=requests,
             connections=CONNECTIONS,
             drain_s=DRAIN_S,
         )

@@ -22,7 +22,7 @@ from typing import Any, Final
 import aiohttp
 import psutil
 
-from benchmarks.http_load import Load, Measured, measure
+from benchmarks.http_load import Load, Measured, all_at_once, measure
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers
 from cli.api_client import ApiClient
@@ -126,19 +126,7 @@ def _events(customers: Sequence[str], count: int, seed: int) -> list[dict[str, A
 
 
 def _load(port: int, key: str, bodies: Sequence[str], requests: int) -> Load:
-    """All of them are due at once, so each connection sends the next as soon as it has its answer."""
-    return Load(
-        host="127.0.0.1",
-        port=port,
-        method="POST",
-        paths=[PATH],
-        headers={"Authorization": f"Bearer {key}"},
-        body="",
-        bodies=bodies,
-        requests_per_s=requests * 10,
-        duration_s=0.1,
-        connections=CONNECTIONS,
-    )
+    return all_at_once(port, PATH, key=key, bodies=bodies, requests=requests, connections=CONNECTIONS)
 
 
 async def _measured(served: _Served, load: Load, events: int) -> tuple[Measured, float]:
