@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from domain.metering.aggregation import (
     ZERO,
@@ -46,10 +46,8 @@ from usage.partials import (
     series_of_customer,
     start_of,
 )
+from usage.watermarks import Ends, Watermarks
 from usage.wire import partition_of_customer
-
-PINNED_MAX: Final = 100_000
-"""References whose watermark is remembered while they wait."""
 
 _LOCK: Final = """
 UPDATE usage.checkpoints SET closings = closings + 1 WHERE partition = $1 RETURNING next_offset, closings
@@ -145,14 +143,6 @@ class NotYet(NamedTuple):
     wanted: int
 
 
-class Ends(Protocol):
-    """Knows how far Kafka's partitions of usage reach."""
-
-    async def end(self, partition: int) -> int:
-        """The offset after the last record that was acknowledged."""
-        ...
-
-
 class Closing(NamedTuple):
     """A row of usage.closings. Its period's quarter hours are from `first_bucket` to before `end_bucket`, without those
     that closings before it took; `bucket` is the first that no closing has closed by then.
@@ -182,9 +172,8 @@ class Closings:
 
     def __init__(self, pool: Pool, ends: Ends, *, partitions: int) -> None:
         self._pool = pool
-        self._ends = ends
+        self._watermarks = Watermarks(ends)
         self._partitions = partitions
-        self._pinned: dict[tuple[str, str], int] = {}
 
     async def close(self, wanted: Wanted, *, waits: bool = True, tells_all: bool = False) -> Closed | NotYet:
         """Close a period, or say why it cannot be closed. `waits=False`: with what is counted by now; `tells_all`: as
@@ -197,22 +186,13 @@ class Closings:
             known = await _by_reference(connection, wanted)
             if known is not None:
                 return await closed(connection, wanted, known, tells_all=tells_all)
-            until = await self._watermark(wanted, partition) if waits else 0
+            waiting = wanted.tenant_id, wanted.reference
+            until = await self._watermarks.of(waiting, partition) if waits else 0
             outcome = await _close(connection, wanted, partition, until)
             if isinstance(outcome, NotYet):
                 return outcome
-            self._pinned.pop((wanted.tenant_id, wanted.reference), None)
+            self._watermarks.forget(waiting)
             return await closed(connection, wanted, outcome, tells_all=tells_all)
-
-    async def _watermark(self, wanted: Wanted, partition: int) -> int:
-        """Where the partition ended when this closing was first asked for: what comes meanwhile is not waited for."""
-        key = (wanted.tenant_id, wanted.reference)
-        pinned = self._pinned.get(key)
-        if pinned is None:
-            if len(self._pinned) >= PINNED_MAX:
-                self._pinned.clear()
-            pinned = self._pinned[key] = await self._ends.end(partition)
-        return pinned
 
 
 class _Undone(Exception):

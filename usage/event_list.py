@@ -16,8 +16,8 @@ from aiokafka.errors import KafkaError
 from infra.database import Pool
 from infra.settings import KafkaSettings, UsageSettings
 from usage.backwards import Backwards, Passed, Place
-from usage.fates import Fate, Found, Void, fates, voids
-from usage.lookup import CannotLook, CountedEvents
+from usage.fates import Fate, Found, fates, voids
+from usage.lookup import CannotLook, CountedEvents, reading
 from usage.wire import TENANT, VOID, MalformedUsage, WireEvent, decode, partition_of_customer, topic_of
 
 RECORDS_MAX: Final = 10_000
@@ -120,16 +120,8 @@ class UsageEventList:
     async def _read(
         self, asked: Asked, limit: int, cursor: str | None, now_ms: int
     ) -> tuple[list[Found], Mapping[int, Place]]:
-        if self._kafka.bootstrap is None:
-            raise CannotLook("no brokers are named")
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._kafka.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
-        )
-        await consumer.start()
-        try:
+        async with reading(self._kafka) as consumer:
             return await self._newest(consumer, asked, limit, cursor, now_ms)
-        finally:
-            await consumer.stop()
 
     async def _newest(
         self, consumer: AIOKafkaConsumer, asked: Asked, limit: int, cursor: str | None, now_ms: int
@@ -167,11 +159,11 @@ class UsageEventList:
         return [_listed(each, became[each.partition, each.place], taken_away) for each in found]
 
 
-def _listed(found: Found, fate: Fate, taken_away: Mapping[tuple[str, str], Void]) -> ListedEvent:
+def _listed(found: Found, fate: Fate, taken_away: Mapping[tuple[str, str], str]) -> ListedEvent:
     """An event that is not the one that counts under its id is not the one that was taken away either."""
     counts = fate in (Fate.COUNTED, Fate.LEFT_OUT)
-    void = taken_away.get((found.event.customer, found.event.id)) if counts else None
-    return ListedEvent(found.event, found.appended_ms, fate, void is not None, "" if void is None else void.instead_id)
+    instead_id = taken_away.get((found.event.customer, found.event.id)) if counts else None
+    return ListedEvent(found.event, found.appended_ms, fate, instead_id is not None, instead_id or "")
 
 
 def _events(record: Passed, asked: Asked) -> list[Found]:

@@ -11,10 +11,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from usage.aggregation.dedupe import id_hash, id_prefix, place_in
 from usage.aggregation.meters import Adoption, Meters, MeterVersion, RefusedEvent, measured, version_at, version_from
-from usage.partials import Connection
+from usage.partials import Connection, counted_up_to
 from usage.wire import EVENT, INSTEAD, WireEvent
 
-_REACHED: Final = "SELECT next_offset FROM usage.checkpoints WHERE partition = $1"
 _ADOPTED: Final = """
 SELECT tenant_id, rule, from_offset FROM usage.adopted_meters WHERE partition = $1 AND tenant_id = $2
 ORDER BY from_offset, meter_id, version
@@ -73,12 +72,6 @@ class Found(NamedTuple):
         return self.offset, self.nth
 
 
-class Void(NamedTuple):
-    """That an event was taken away; `instead_id` is the one in its place, empty where there is none."""
-
-    instead_id: str
-
-
 _Place: TypeAlias = tuple[int, int]
 """An offset, and which event of the record there."""
 
@@ -100,7 +93,7 @@ class _Adopted:
 
 async def fates(connection: Connection, tenant_id: str, partition: int, found: Sequence[Found]) -> list[Fate]:
     """What became of each of these events of one partition. The connection's role is the writer's."""
-    reached = await connection.fetchval(_REACHED, partition) or 0
+    reached = await counted_up_to(connection, partition)
     adopted = _Adopted(await connection.fetch(_ADOPTED, partition, tenant_id))
     offsets = [each.offset for each in found]
     hashes = [id_hash(id_prefix(tenant_id, each.event.customer, EVENT), each.event.id) for each in found]
@@ -142,8 +135,10 @@ def _fate(each: Found, versions: tuple[MeterVersion, ...], counted: _Place | Non
     return Fate.DUPLICATE
 
 
-async def voids(connection: Connection, tenant_id: str, found: Sequence[WireEvent]) -> dict[tuple[str, str], Void]:
-    """Which of these events were taken away, by customer and id."""
+async def voids(connection: Connection, tenant_id: str, found: Sequence[WireEvent]) -> dict[tuple[str, str], str]:
+    """Which of these events were taken away, by customer and id: the id of the one in its place, empty where there is
+    none.
+    """
     customers, ids = [each.customer for each in found], [each.id for each in found]
     rows = await connection.fetch(_VOIDS, tenant_id, customers, ids)
-    return {(row["customer_id"], row["event_id"]): Void(row["instead_id"]) for row in rows}
+    return {(row["customer_id"], row["event_id"]): row["instead_id"] for row in rows}

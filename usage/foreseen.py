@@ -1,13 +1,11 @@
 """What a closing would come to now: nothing is closed, and everything is as it is counted so far."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from infra.database import Connection
 from usage.closings import Closed, Closing, Wanted, closed, closings_of, following, rows_hash
+from usage.partials import counted_up_to
 from usage.wire import partition_of_customer
-
-_REACHED: Final = "SELECT next_offset FROM usage.checkpoints WHERE partition = $1"
 
 
 async def foreseen(connection: Connection, wanted: Sequence[Wanted], *, partitions: int) -> list[Closed]:
@@ -16,7 +14,7 @@ async def foreseen(connection: Connection, wanted: Sequence[Wanted], *, partitio
     before: dict[str, list[Closing]] = {}
     for each in wanted:
         partition = partition_of_customer(each.tenant_id, each.customer_id, partitions)
-        reached = await connection.fetchval(_REACHED, partition) or 0
+        reached = await counted_up_to(connection, partition)
         if each.meter_id not in before:
             before[each.meter_id] = await closings_of(connection, each.tenant_id, each.customer_id, each.meter_id)
         closing = following(before[each.meter_id], each, partition, reached)

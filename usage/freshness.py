@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from aiokafka.errors import KafkaError
 
-from usage.closings import Ends
+from usage.watermarks import Ends
 
 SEEN_MAX: Final = 600
 """Ends of a partition that are remembered."""

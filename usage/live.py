@@ -19,13 +19,19 @@ from domain.subscriptions.usage_so_far import running_usage_line
 from usage.closings import Closing, Wanted, closings_of, counted_pieces, figure_of, following
 from usage.figures import NOTHING, Figure, figures
 from usage.invoiced import wanted_of
-from usage.partials import LAST_BUCKET, Connection, bucket_of, end_bucket_of, grouped, series_of_customer
+from usage.partials import (
+    LAST_BUCKET,
+    Connection,
+    bucket_of,
+    end_bucket_of,
+    grouped,
+    series_of_customer,
+)
 
 GROUPS_MAX: Final = 50
 """That are told of one meter: those with the most events."""
 
 _METERS: Final = "SELECT DISTINCT meter_id FROM usage.series WHERE tenant_id = $1 AND customer_id = $2"
-_REACHED: Final = "SELECT next_offset FROM usage.checkpoints WHERE partition = $1"
 
 
 class Metered(NamedTuple):
@@ -77,11 +83,6 @@ class RunningBill(NamedTuple):
 async def meters_used(connection: Connection, tenant_id: str, customer_id: str) -> set[str]:
     """The ids of the meters that have counted something of the customer."""
     return {row["meter_id"] for row in await connection.fetch(_METERS, tenant_id, customer_id)}
-
-
-async def reached(connection: Connection, partition: int) -> int:
-    """The first record of a partition that is not counted yet."""
-    return int(await connection.fetchval(_REACHED, partition) or 0)
 
 
 async def live_usage(
@@ -137,20 +138,14 @@ async def running_bill(
     assert line.period_start is not None, "usage is of a period"
     assert line.period_end is not None, "usage is of a period"
     assert line.price_id is not None, "a price bills it"
-    earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
-    wanted = wanted_of(metered.tenant_id, metered.customer_id, "", line)
-    closing = following(earlier, wanted, partition, await reached(connection, partition))
-    first = _first_bucket(earlier, closing)
-    series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
-    found = await figures(connection, [series], [first], closing.end_bucket, held_until=line.period_end)
-    figure = found.get((0, 0), NOTHING)
+    so_far = await _counted(connection, line, metered, partition=partition)
     return RunningBill(
         subscription_id=subscription.subscription_id,
         price_id=line.price_id,
         period=Window(start=line.period_start, end=line.period_end),
-        first_bucket=first,
-        figure=figure,
-        amount=_amount(line, figure, closing, await _amounts(connection, line, wanted, earlier, closing)),
+        first_bucket=so_far.first_bucket,
+        figure=so_far.figure,
+        amount=_amount(line, so_far),
     )
 
 
@@ -162,22 +157,45 @@ async def charge_so_far(
     """
     by = line.pricing
     assert by is not None, "a price bills it"
-    so_far = replace(line, period_end=at)
-    earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
-    wanted = wanted_of(metered.tenant_id, metered.customer_id, "", so_far)
-    closing = following(earlier, wanted, partition, 0)
-    series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
-    starts = [_first_bucket(earlier, closing)]
-    found = await figures(connection, [series], starts, max(starts[0], closing.end_bucket), held_until=at)
-    amounts = await _amounts(connection, line, wanted, earlier, closing)
-    snapshot = priced(_snapshot(found.get((0, 0), NOTHING), closing), by.price, amounts)
+    so_far = await _counted(connection, replace(line, period_end=at), metered, partition=partition)
+    snapshot = priced(so_far.snapshot, by.price, so_far.amounts)
     before = Money.zero(line.amount.currency)
     return charge_to_date(by.price, snapshot.measured, before, by.rounding, by.share, is_last=False).due
 
 
-def _first_bucket(earlier: Sequence[Closing], closing: Closing) -> int:
+class _Counted(NamedTuple):
+    """What a line's period has come to, and the closing that would say so, which covers nothing."""
+
+    closing: Closing
+    first_bucket: int
+    figure: Figure
+    amounts: tuple[Decimal, ...]
+
+    @property
+    def snapshot(self) -> UsageSnapshot:
+        return UsageSnapshot(
+            closing=self.closing.seq,
+            partition=self.closing.partition,
+            covers=self.closing.covers,
+            sha256="",
+            quantity=Fraction(self.figure.quantity),
+            events=self.figure.events,
+        )
+
+
+async def _counted(connection: Connection, line: InvoiceLine, metered: Metered, *, partition: int) -> _Counted:
+    """As it is counted so far, levels held until the period's end."""
+    assert line.period_end is not None, "usage is of a period"
+    earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
+    wanted = wanted_of(metered.tenant_id, metered.customer_id, "", line)
+    closing = following(earlier, wanted, partition, covers=0)
     pieces = counted_pieces(earlier, closing)
-    return pieces[0].first if pieces else closing.first_bucket
+    first = pieces[0].first if pieces else closing.first_bucket
+    series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
+    end = max(first, closing.end_bucket)
+    found = await figures(connection, [series], [first], end, held_until=line.period_end)
+    amounts = await _amounts(connection, line, wanted, earlier, closing)
+    return _Counted(closing, first, found.get((0, 0), NOTHING), amounts)
 
 
 async def _amounts(
@@ -189,19 +207,8 @@ async def _amounts(
     return (await figure_of(connection, wanted, [*earlier, closing], closing, LAST_BUCKET)).amounts
 
 
-def _amount(line: InvoiceLine, figure: Figure, closing: Closing, amounts: tuple[Decimal, ...]) -> Money | None:
+def _amount(line: InvoiceLine, so_far: _Counted) -> Money | None:
     try:
-        return counted_line(line, _snapshot(figure, closing), amounts, Money.zero(line.amount.currency)).amount
+        return counted_line(line, so_far.snapshot, so_far.amounts, Money.zero(line.amount.currency)).amount
     except InvalidInvoiceLines:
         return None
-
-
-def _snapshot(figure: Figure, closing: Closing) -> UsageSnapshot:
-    return UsageSnapshot(
-        closing=closing.seq,
-        partition=closing.partition,
-        covers=closing.covers,
-        sha256="",
-        quantity=Fraction(figure.quantity),
-        events=figure.events,
-    )

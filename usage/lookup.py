@@ -1,6 +1,8 @@
 """Finding an event that counts: a block says between which offsets it stands, and the topic has it whole."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -26,6 +28,22 @@ ORDER BY first_offset LIMIT 1
 
 class CannotLook(Exception):
     """No broker gives what it has, or not in time."""
+
+
+@contextlib.asynccontextmanager
+async def reading(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
+    """Reads what was committed again, of places that whoever asks assigns. Raises CannotLook without brokers."""
+    if kafka.bootstrap is None:
+        raise CannotLook("no brokers are named")
+    tolerate_unreadable_batches()
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
 
 
 class CountedEvent(NamedTuple):
@@ -90,15 +108,8 @@ class CountedEvents:
         """The event that counted, of all that two offsets hold. Others may bear its id: those of another content did
         not count, and of equal ones it is the first.
         """
-        if self._kafka.bootstrap is None:
-            raise CannotLook("no brokers are named")
         place = TopicPartition(topic_of(self._kafka.topic_prefix), partition)
-        tolerate_unreadable_batches()
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._kafka.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
-        )
-        await consumer.start()
-        try:
+        async with reading(self._kafka) as consumer:
             consumer.assign([place])
             consumer.seek(place, first_offset)
             while await consumer.position(place) < next_offset:
@@ -107,8 +118,6 @@ class CountedEvents:
                         if wanted.is_(event):
                             found = event._replace(kind=EVENT)
                             return CountedEvent(found, record.timestamp, partition, record.offset, nth, is_voided=False)
-        finally:
-            await consumer.stop()
         return None
 
 

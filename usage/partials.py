@@ -56,6 +56,7 @@ CROSS JOIN LATERAL (
     ORDER BY t.bucket DESC, t.at_us DESC, t.event_id DESC, t.value DESC LIMIT 1
 ) AS last ORDER BY p.nth, last.at_us DESC, last.event_id DESC, last.value DESC
 """
+_COUNTED_UP_TO: Final = "SELECT next_offset FROM usage.checkpoints WHERE partition = $1"
 ANY_LATE: Final = (0, LAST_BUCKET)
 
 
@@ -96,6 +97,11 @@ def end_bucket_of(at: datetime) -> int:
 def start_of(bucket: int) -> datetime:
     """When a bucket begins."""
     return EPOCH + bucket * BUCKET_US * MICROSECOND
+
+
+async def counted_up_to(connection: Queries, partition: int) -> int:
+    """The first record of a partition that is not counted yet."""
+    return int(await connection.fetchval(_COUNTED_UP_TO, partition) or 0)
 
 
 async def series_of_customer(

@@ -37,8 +37,8 @@ from projections.billing_settings import billing_settings
 from projections.models import subscriptions, triggered_alerts
 from projections.read_model import Projection
 from usage.figures import Figure
-from usage.live import LiveUsage, Metered, RunningBill, live_usage, meters_used, reached, running_bill
-from usage.partials import Connection
+from usage.live import LiveUsage, Metered, RunningBill, live_usage, meters_used, running_bill
+from usage.partials import Connection, counted_up_to
 from usage.wire import partition_of_customer
 
 WINDOWS_MAX: Final = 750
@@ -263,7 +263,7 @@ async def _shown(
 ) -> MeterUsageResource:
     freshness, counted_until = call.parts.freshness, None
     if freshness is not None:
-        counted_until = freshness.counted_until(scene.partition, await reached(connection, scene.partition))
+        counted_until = freshness.counted_until(scene.partition, await counted_up_to(connection, scene.partition))
     told = await triggered_alerts.triggered_in(
         connection, scene.tenant_id, scene.customer_id, meter.meter_id, whole.start, whole.end
     )

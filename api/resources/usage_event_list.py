@@ -1,6 +1,6 @@
 """The list of usage events: what came in, and what became of each, for whoever asks why a figure is what it is."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -21,9 +21,8 @@ from infra.clock import system_clock
 from projections.reading import UnknownCursor
 from usage.event_list import Asked, ListedEvent, UnknownPlace, UsageEventList
 from usage.lookup import CannotLook
+from usage.partials import EPOCH, MICROSECOND
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 PageCursor: TypeAlias = Annotated[
@@ -105,7 +104,7 @@ async def list_usage_events(call: Call, asked: UsageEventFilters) -> object:
         wanted = await _wanted(call, asked)
         if wanted is None:
             return list_resource([], has_more=False, next_cursor=None)
-        now_ms = (system_clock() - _EPOCH) // _MILLISECOND
+        now_ms = (system_clock() - EPOCH) // _MILLISECOND
         page = await events.page(
             wanted, limit=page_limit(call, asked.limit), cursor=asked.starting_after, now_ms=now_ms
         )
@@ -131,8 +130,8 @@ async def _wanted(call: Call, asked: UsageEventFilters) -> Asked | None:
         customer_id=call.principal.customer_id or asked.customer,
         event_id=asked.id,
         meters=meters,
-        since_us=_since_epoch(asked.since, _MICROSECOND),
-        until_us=_since_epoch(asked.until, _MICROSECOND),
+        since_us=_since_epoch(asked.since, MICROSECOND),
+        until_us=_since_epoch(asked.until, MICROSECOND),
         received_since_ms=_since_epoch(asked.received_from, _MILLISECOND),
         received_until_ms=_since_epoch(asked.received_to, _MILLISECOND),
     )
@@ -140,7 +139,7 @@ async def _wanted(call: Call, asked: UsageEventFilters) -> Asked | None:
 
 def _since_epoch(at: datetime | None, unit: timedelta) -> int | None:
     """In whole units, rounded up: what is before an instant is before the next unit, too."""
-    return None if at is None else -((_EPOCH - at) // unit)
+    return None if at is None else -((EPOCH - at) // unit)
 
 
 def _resource(listed: ListedEvent) -> UsageEventResource:

@@ -1,6 +1,6 @@
 """A usage event as it is answered."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from typing_extensions import TypedDict
@@ -8,9 +8,8 @@ from typing_extensions import TypedDict
 from api.http.fields import plain_decimal
 from domain.metering.usage_value import units
 from usage.fates import Fate
+from usage.partials import EPOCH, MICROSECOND
 from usage.wire import WireEvent
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UsageEventResource(TypedDict):
@@ -59,8 +58,8 @@ def usage_event_resource(
         "id": event.id,
         "customer": event.customer,
         "meter": event.meter,
-        "timestamp": _EPOCH + timedelta(microseconds=event.timestamp_us),
-        "received_at": None if received_ms is None else _EPOCH + timedelta(milliseconds=received_ms),
+        "timestamp": EPOCH + event.timestamp_us * MICROSECOND,
+        "received_at": None if received_ms is None else EPOCH + timedelta(milliseconds=received_ms),
         "value": None if event.value is None else plain_decimal(units(event.value)),
         "properties": dict(event.properties),
         "status": status,

@@ -30,9 +30,9 @@ from infra.settings import Settings
 from processors.issue import Cause, issue
 from processors.outcome import AskAgain, Unwanted, WorkOutcome
 from processors.states import StateReader
-from usage.closings import PINNED_MAX, Ends
 from usage.live import Metered, charge_so_far
-from usage.live import reached as counted_up_to
+from usage.partials import counted_up_to
+from usage.watermarks import Ends, Watermarks
 from usage.wire import partition_of_customer
 
 ACTOR: Final = "usage-threshold"
@@ -50,10 +50,9 @@ class UsageThresholds:
         self._states = states
         self._log = log
         self._pool = pool
-        self._ends = ends
+        self._watermarks = Watermarks(ends)
         self._partitions = settings.usage.partitions
         self._look_interval_ms = int(settings.processors.usage_look_interval_s * 1_000)
-        self._pinned: dict[tuple[str, int, datetime, int], int] = {}
 
     async def look(self, work: Work) -> WorkOutcome:
         """Bill what has reached the threshold of a subscription, for as long as it has one."""
@@ -90,12 +89,9 @@ class UsageThresholds:
         """Whether the aggregator has come to where the customer's partition ended when it was to move on."""
         partition = partition_of_customer(tenant_id, subscription.customer_id, self._partitions)
         place = clock.clock_id, clock.advances, clock.frozen_at, partition
-        if place not in self._pinned:
-            if len(self._pinned) >= PINNED_MAX:
-                self._pinned.clear()
-            self._pinned[place] = await self._ends.end(partition)
+        watermark = await self._watermarks.of(place, partition)
         async with self._pool.acquire() as connection:
-            return await counted_up_to(connection, partition) >= self._pinned[place]
+            return await counted_up_to(connection, partition) >= watermark
 
     async def _bill(self, work: Work, subscription: Subscription, at: datetime) -> bool:
         """Whether something was to be billed, and now is, as far as it still is as it was seen."""
