@@ -5,13 +5,12 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from cli.faults.usage import CALLS, UNITS, Place, Usage, User
-from domain.invoicing.invoice import INVOICE
-from domain.invoicing.state import Invoice
 from domain.metering.aggregation import PartialAggregate, merge
 from domain.metering.usage_value import NANOS
 from infra.database import Pool
 from infra.settings import Settings
 from processors.invariants.findings import Difference
+from processors.invariants.usage import invoice_of
 from schemas.codec import Codec, default_codec
 from usage.closings import Closing, closings_of
 from usage.partials import FIRST_BUCKET, LAST_BUCKET, Buckets, Connection, partials, series_of_customer
@@ -24,9 +23,6 @@ SELECT a.bucket, a.late, a.n, a.total FROM usage.aggregates a JOIN usage.series 
 WHERE s.tenant_id = $1 AND s.customer_id = $2 AND s.meter_id = $3
 """
 _INVOICES: Final = "SELECT invoice_id FROM read.invoices WHERE tenant_id = $1 AND customer_id = $2"
-_EVENTS: Final = """
-SELECT payload FROM log.events WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 ORDER BY stream_version
-"""
 
 
 class _Row(NamedTuple):
@@ -92,9 +88,7 @@ async def _billed(connection: Connection, codec: Codec, tenant_id: str, user: Us
     """What invoices say that was used: each period as it was last rated."""
     total = Fraction(0)
     for (invoice_id,) in await connection.fetch(_INVOICES, tenant_id, user.customer_id):
-        invoice: Invoice | None = None
-        for row in await connection.fetch(_EVENTS, tenant_id, INVOICE.name, invoice_id):
-            invoice = INVOICE.evolve(invoice, codec.decode_event(row[0]))
+        invoice = await invoice_of(connection, codec, tenant_id, invoice_id)
         assert invoice is not None, "a row of the read model has a stream"
         rerated = {each.line_id: each.quantity for each in invoice.rerated}
         for line in invoice.lines:

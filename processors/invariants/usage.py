@@ -83,6 +83,14 @@ async def check_usage(pool: Pool, codec: Codec, *, progress: Progress = silent) 
     return findings.checked()
 
 
+async def invoice_of(connection: Connection, codec: Codec, tenant_id: str, invoice_id: str) -> Invoice | None:
+    """As the log has it; None where it has none. The connection's role is the owner's."""
+    invoice: Invoice | None = None
+    for row in await connection.fetch(_EVENTS, tenant_id, INVOICE.name, invoice_id):
+        invoice = INVOICE.evolve(invoice, codec.decode_event(row[0]))
+    return invoice
+
+
 class _Check:
     """The closings of one customer's meter."""
 
@@ -237,10 +245,7 @@ class _Check:
 
     async def _invoice(self, invoice_id: str) -> Invoice | None:
         if invoice_id not in self._invoices:
-            invoice: Invoice | None = None
-            for row in await self._connection.fetch(_EVENTS, self._of.tenant_id, INVOICE.name, invoice_id):
-                invoice = INVOICE.evolve(invoice, self._codec.decode_event(row[0]))
-            self._invoices[invoice_id] = invoice
+            self._invoices[invoice_id] = await invoice_of(self._connection, self._codec, self._of.tenant_id, invoice_id)
         return self._invoices[invoice_id]
 
     def _wanted(self, closing: Closing) -> Wanted:
