@@ -191,7 +191,7 @@ class Processors:
         faust_ended = asyncio.ensure_future(app.wait_until_stopped())
         ended, _ = await asyncio.wait({running, watching, stopping, faust_ended}, return_when=asyncio.FIRST_COMPLETED)
         if stopping not in ended:
-            error = running.exception() if running in ended else app.crash_reason
+            error = next((each.exception() for each in (running, watching) if each in ended), app.crash_reason)
             end_process("a_part_ended", error=repr(error))
         measuring.cancel()
         watching.cancel()
