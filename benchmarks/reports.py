@@ -21,6 +21,7 @@ from api.http.reading import TenantReader
 from benchmarks.results import Row
 from benchmarks.servers import bench_servers
 from domain.invoicing.receivable import Receivable
+from domain.kernel.billing_period import start_of_day
 from domain.kernel.currency import currency_code
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
@@ -71,7 +72,7 @@ async def _ageing(settings: Settings, customers: int) -> list[Row]:
                         "SELECT coalesce(sum(amount), 0)::bigint FROM read.receivables WHERE tenant_id = $1 "
                         "AND since < $2 AND (until IS NULL OR until >= $2) AND amount <> 0",
                         TENANT,
-                        receivables.start_of_day(as_of + timedelta(days=1), "Europe/Berlin"),
+                        start_of_day(as_of + timedelta(days=1), "Europe/Berlin"),
                     )
                 )
 

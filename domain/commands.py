@@ -76,8 +76,7 @@ def change_metadata(command: ChangeMetadata, streams: Streams, now: datetime) ->
     stream, stream_id = command.stream, command.stream_id
     assert stream.metadata_set is not None, f"the metadata of a {stream.name} never change"
     state = stream.of(streams, stream_id)
-    customer_id = stream.customer_of(state)
-    at = now if customer_id is None else time_of(streams, customer_id, now)
+    at = time_of(streams, stream.customer_of(state), now)
     changes = [] if command.along_with is None else decide(command.along_with, streams, now).changes
     metadata = with_change(state.metadata, command.change)
     if metadata == state.metadata:

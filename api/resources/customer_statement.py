@@ -12,9 +12,8 @@ from api.http.listing import Cursor, Limit, ListResource, Parameters, list_resou
 from api.resources.customers import CUSTOMERS
 from api.resources.report_periods import check_days
 from domain.customers.customer import CustomerNotFound
-from domain.kernel.billing_period import local_date_of
+from domain.kernel.billing_period import local_date_of, start_of_day
 from projections.billing_settings import billing_settings
-from projections.models.receivables import start_of_day
 from projections.read_model import Projection
 from projections.reading import PageRequest
 from projections.statement import CurrencyBalance, Line, StatementMovement, statement

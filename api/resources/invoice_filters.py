@@ -11,10 +11,10 @@ from api.http.fields import CustomerId, Instant, Line, SubscriptionId, TestClock
 from api.http.listing import CreatedParameters, between
 from domain.invoicing.collection import CollectionStatus
 from domain.invoicing.state import InvoiceStatus, WaitingFor
-from domain.kernel.billing_period import local_date_of
+from domain.kernel.billing_period import local_date_of, start_of_day
 from projections.billing_settings import billing_settings
 from projections.models import test_clocks
-from projections.models.receivables import OWED, start_of_day
+from projections.models.receivables import OWED
 from projections.reading import Condition, conditions_of, one
 
 _TRUTHS: Final = {"true": True, "false": False}

@@ -249,9 +249,9 @@ def customer_time(streams: Streams, customer: Customer, now: datetime) -> dateti
     return business_time(streams, customer.test_clock_id, now)
 
 
-def time_of(streams: Streams, customer_id: str, now: datetime) -> datetime:
-    """What "now" means for the customer of this id."""
-    return customer_time(streams, CUSTOMER.of(streams, customer_id), now)
+def time_of(streams: Streams, customer_id: str | None, now: datetime) -> datetime:
+    """What "now" means for the customer of this id; for what is nobody's it is now."""
+    return now if customer_id is None else customer_time(streams, CUSTOMER.of(streams, customer_id), now)
 
 
 def check_currency(customer: Customer, currency: CurrencyCode) -> None:

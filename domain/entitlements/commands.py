@@ -85,7 +85,7 @@ def change_usage_alert(command: ChangeUsageAlert, streams: Streams, now: datetim
         every=changed(command.every, alert.terms.every),
     )
     check_terms(terms, of_feature=alert.feature is not None)
-    at = _time_of(streams, alert.customer_id, now)
+    at = time_of(streams, alert.customer_id, now)
     if terms == alert.terms:
         return Decision(at, [])
     return Decision(at, [USAGE_ALERT.change(UsageAlertChanged(usage_alert_id=alert.usage_alert_id, terms=terms))])
@@ -93,7 +93,7 @@ def change_usage_alert(command: ChangeUsageAlert, streams: Streams, now: datetim
 
 def archive_usage_alert(command: ArchiveUsageAlert, streams: Streams, now: datetime) -> Decision:
     alert = USAGE_ALERT.of(streams, command.usage_alert_id)
-    at = _time_of(streams, alert.customer_id, now)
+    at = time_of(streams, alert.customer_id, now)
     if alert.archived_at is not None:
         return Decision(at, [])
     return Decision(at, [USAGE_ALERT.change(UsageAlertArchived(usage_alert_id=alert.usage_alert_id, archived_at=at))])
@@ -186,10 +186,6 @@ def _holds(counted: Counted, streams: Streams) -> bool:
         return True
     entitlement = streams.get(ENTITLEMENT, entitlement_id_of(counted.customer_id, counted.feature))
     return since_of(entitlement, counted.meter_id, counted.period_start) == counted.since
-
-
-def _time_of(streams: Streams, customer_id: str | None, now: datetime) -> datetime:
-    return now if customer_id is None else time_of(streams, customer_id, now)
 
 
 HANDLERS: Final[Mapping[type, Handler]] = {

@@ -11,7 +11,7 @@ so what was billed is recorded as instants in events and is not computed again f
 
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Self
@@ -150,6 +150,11 @@ def instant_of_local(local: datetime, time_zone: str) -> datetime:
         return local.replace(tzinfo=zone_of(time_zone), fold=0).astimezone(UTC)
     except OverflowError:
         raise BeyondCalendar(local=local.isoformat()) from None
+
+
+def start_of_day(day: date, time_zone: str) -> datetime:
+    """The day's first instant there."""
+    return instant_of_local(datetime.combine(day, time.min), time_zone)
 
 
 def local_of_instant(instant: datetime, time_zone: str) -> datetime:

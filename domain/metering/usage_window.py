@@ -1,12 +1,12 @@
 """Windows in which usage is told: the hours or days of a calendar in a time zone, one after the other without a gap."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
-from domain.kernel.billing_period import instant_of_local, local_date_of
+from domain.kernel.billing_period import local_date_of, start_of_day
 from domain.metering.aggregation import HOUR, Window
 
 DAY: Final = timedelta(days=1)
@@ -42,11 +42,6 @@ def windows_in(whole: Window, length: WindowLength, time_zone: str) -> Iterator[
     for end in [whole.end] if length is WindowLength.PERIOD else _ends(whole, length, time_zone):
         yield Window(start=start, end=end)
         start = end
-
-
-def start_of_day(day: date, time_zone: str) -> datetime:
-    """The day's first instant there."""
-    return instant_of_local(datetime.combine(day, time.min), time_zone)
 
 
 def _ends(whole: Window, length: WindowLength, time_zone: str) -> Iterator[datetime]:

@@ -10,13 +10,13 @@ each power, however long ago the moment is and however much has been paid since.
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Final, NamedTuple
 
 from domain.invoicing import receivable as receivables
 from domain.invoicing.receivable import Receivable
-from domain.kernel.billing_period import instant_of_local
+from domain.kernel.billing_period import start_of_day
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
@@ -158,11 +158,6 @@ async def ageing(
     totals = found.pop(None, [])
     customers = [CustomerAgeing(debtor, found[debtor]) for debtor in sorted(filter(None, found))]
     return AgeingReport(totals, Page(customers[: request.limit], len(customers) > request.limit))
-
-
-def start_of_day(day: date, time_zone: str) -> datetime:
-    """The day's first instant there."""
-    return instant_of_local(datetime.combine(day, time.min), time_zone)
 
 
 _STOOD: Final = "tenant_id = $1 AND since < $2{filters}"

@@ -13,12 +13,12 @@ from api.http.reading import TenantReader
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.kernel.accounts import RECEIVABLE
-from domain.kernel.billing_period import local_date_of
+from domain.kernel.billing_period import local_date_of, start_of_day
 from domain.kernel.currency import CurrencyCode
 from domain.reporting.ageing import Ageing, OpenAmount, age
 from projections.models import account_balances, receivables
 from projections.models.ledger_entries import AsOf
-from projections.models.receivables import CROWD, start_of_day
+from projections.models.receivables import CROWD
 from projections.reading import PageRequest
 from schemas.codec import decode_event
 from testing.api_client import projected
