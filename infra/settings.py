@@ -275,7 +275,7 @@ class ProcessorSettings(Part):
     clock_settle_poll_ms: int = setting(25, "ms", "Pause between looks whether a test clock has settled.", ge=1)
     sweep_interval_s: float = setting(15.0, "s", "Pause before an unfinished saga is driven again.", gt=0)
     usage_look_interval_s: float = setting(
-        60.0, "s", "Pause between looks whether the usage of a subscription has reached its threshold.", gt=0
+        60.0, "s", "Least pause between looks whether the usage of one subscription has reached its threshold.", gt=0
     )
     swept_window_s: float = setting(60.0, "s", "How far back health looks at who started sagas.", gt=0)
     swept_share_max: float = setting(

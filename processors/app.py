@@ -45,10 +45,10 @@ from processors.runs.sweeper import Sweeper
 from processors.runs.tax_requests import TaxRequests
 from processors.runs.test_clocks import TestClocks
 from processors.runs.usage_closings import UsageClosings
-from processors.runs.usage_thresholds import UsageThresholds
 from processors.states import StateReader
 from processors.usage_alerts import changes
 from processors.usage_alerts.watch import UsageAlertWatch
+from processors.usage_thresholds import UsageThresholds
 from processors.watch import Watch
 from schemas.codec import default_codec
 from usage.closings import Closings
@@ -145,9 +145,8 @@ class Processors:
             stack.push_async_callback(ends.close)
             closings = Closings(pool, ends, partitions=settings.usage.partitions)
             runs[WorkKind.INVOICE_USAGE] = UsageClosings(writer, states, event_log, closings).close
-            so_far = UsageThresholds(writer, states, event_log, pool, ends, settings)
-            runs[WorkKind.SUBSCRIPTION_USAGE] = so_far.look
-            clocks = TestClocks(writer, states, queue, settings.processors, is_settled=so_far.is_settled)
+            thresholds = UsageThresholds(writer, states, event_log, pool, ends, settings)
+            clocks = TestClocks(writer, states, queue, settings.processors, is_settled=thresholds.is_settled)
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance
             runs[WorkKind.CLOCK_DELETION] = ClockDeletions(writer, states, queue, event_log, settings.processors).delete
             runs[WorkKind.PLAN_MIGRATION] = PlanMigrations(writer, states, event_log).run
@@ -156,7 +155,9 @@ class Processors:
 
             seen = await open_pool(self._dsn, Role.READER, settings.database)
             stack.push_async_callback(seen.close)
-            alerts = UsageAlertWatch(writer, pool, seen, settings.processors, topic_prefix=kafka.topic_prefix)
+            alerts = UsageAlertWatch(
+                writer, pool, seen, thresholds, settings.processors, topic_prefix=kafka.topic_prefix
+            )
 
             cell = kafka.topic_prefix or "tallybook"
             folder = data_dir(settings) / "faust"

@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
 from domain.invoicing.progressive import charge_to_date
 from domain.invoicing.usage_commands import counted_line
-from domain.invoicing.usage_line import UsageSnapshot, priced
+from domain.invoicing.usage_line import UsageSlice, UsageSnapshot, priced
+from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
-from domain.metering.aggregation import Window
+from domain.metering.aggregation import Aggregation, Window
 from domain.pricing.models import Percentage, model_of
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.usage_so_far import running_usage_line
@@ -32,6 +33,9 @@ GROUPS_MAX: Final = 50
 """That are told of one meter: those with the most events."""
 
 _METERS: Final = "SELECT DISTINCT meter_id FROM usage.series WHERE tenant_id = $1 AND customer_id = $2"
+_AHEAD: Final = """
+SELECT DISTINCT series FROM usage.aggregates WHERE series = ANY($1::bytea[]) AND bucket >= $2 AND n <> 0
+"""
 
 
 class Metered(NamedTuple):
@@ -67,9 +71,9 @@ class LiveUsage(NamedTuple):
 
 
 class RunningBill(NamedTuple):
-    """What the running period is to come to, if nothing more is used and nothing changed until its end; some of it may
-    be billed already. There is no `amount` where that is more than an invoice holds. The period's usage begins in
-    `first_bucket`.
+    """What the running period is to come to, if nothing more is used and nothing changed until its end; `slices` have
+    billed some of it already. There is no `amount` where that is more than an invoice holds. The period's usage begins
+    in `first_bucket`.
     """
 
     subscription_id: str
@@ -77,7 +81,9 @@ class RunningBill(NamedTuple):
     period: Window
     first_bucket: int
     figure: Figure
+    currency: CurrencyCode
     amount: Money | None
+    slices: Sequence[UsageSlice]
 
 
 async def meters_used(connection: Connection, tenant_id: str, customer_id: str) -> set[str]:
@@ -145,7 +151,9 @@ async def running_bill(
         period=Window(start=line.period_start, end=line.period_end),
         first_bucket=so_far.first_bucket,
         figure=so_far.figure,
+        currency=line.amount.currency,
         amount=_amount(line, so_far),
+        slices=() if line.usage is None or line.usage.progress is None else line.usage.progress.before,
     )
 
 
@@ -161,6 +169,22 @@ async def charge_so_far(
     snapshot = priced(so_far.snapshot, by.price, so_far.amounts)
     before = Money.zero(line.amount.currency)
     return charge_to_date(by.price, snapshot.measured, before, by.rounding, by.share, is_last=False).due
+
+
+async def going_on(
+    connection: Connection, tenant_id: str, customer_id: str, meter_ids: Sequence[str], at: datetime
+) -> set[str]:
+    """The meters of which more may have been used after `at`, though nothing more is counted: levels are held on, and
+    events may be of a time that is to come.
+    """
+    series = await series_of_customer(connection, tenant_id, customer_id, meter_ids)
+    rows = await connection.fetch(_AHEAD, [each.series for each in series], end_bucket_of(at)) if series else []
+    ahead = {row["series"] for row in rows}
+    return {
+        each.version.meter_id
+        for each in series
+        if each.version.aggregation is Aggregation.TIME_WEIGHTED_SUM or each.series in ahead
+    }
 
 
 class _Counted(NamedTuple):

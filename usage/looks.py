@@ -15,6 +15,8 @@ from usage.partials import Connection, bucket_of
 TOUCHED_AT_ONCE: Final = 20
 NO_EARLIER: Final = bucket_of(datetime(9999, 1, 1, tzinfo=UTC))
 """A first quarter hour behind all that is counted: periods before the running one are not looked at."""
+LEVEL_LOOK_MS: Final = 60_000
+"""How soon is looked again at what adds up by itself, such as a level that is held, though nothing is counted."""
 
 _ASKED_FOR: Final = """
 ON CONFLICT (tenant_id, customer_id, meter_id) DO UPDATE SET touches = kept.touches + 1,

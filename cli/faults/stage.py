@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,8 @@ HEAL_LIMIT_S: Final = 240.0
 
 AT_REST: Final = tuple(each for each in Invariant if each is not Invariant.SAGAS)
 POLL_S: Final = 0.1
+SOON: Final = timedelta(seconds=6)
+"""Looks at what was counted that are put off so little are under way; levels, which are held, are so for ever."""
 USAGE_PARTITIONS: Final = 3
 
 _LEASE_MS: Final = str(int(SHORT_LEASE_S * 1000))
@@ -62,6 +65,7 @@ ROLE_SETTINGS: Final[Mapping[str, str]] = {
     "TALLYBOOK_USAGE_PARTITIONS": str(USAGE_PARTITIONS),
     # So that what aggregators tidy up is what others count by, look up and recount.
     "TALLYBOOK_METERING_UPKEEP_INTERVAL_S": "2",
+    "TALLYBOOK_PROCESSORS_USAGE_LOOK_INTERVAL_S": "0.5",
     **NO_LIMITS,
 }
 READY_LIMIT_S: Final = 120.0
@@ -217,8 +221,12 @@ class Stage:
     async def _has_work(self) -> bool:
         return bool(
             await self.pool.fetchval(
-                "SELECT EXISTS (SELECT FROM log.due_work WHERE NOT runs_on_clock "
-                "AND kind NOT IN ('subscription.renewal', 'subscription.usage'))"
+                "SELECT EXISTS (SELECT FROM log.due_work WHERE NOT runs_on_clock AND kind <> 'subscription.renewal') "
+                "OR EXISTS (SELECT FROM usage.touched) OR EXISTS (SELECT FROM usage.looks l "
+                "WHERE look_at < clock_timestamp() + $1::interval AND NOT (look_at > clock_timestamp() "
+                "AND EXISTS (SELECT FROM read.meters m WHERE m.tenant_id = l.tenant_id AND m.meter_id = l.meter_id "
+                "AND m.aggregation = 'time_weighted_sum')))",
+                SOON,
             )
         )
 

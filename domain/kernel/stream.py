@@ -45,7 +45,6 @@ class WorkKind(StrEnum):
     """Kinds of due work. Each has a bounded number of runs at once and one file in `processors/`."""
 
     SUBSCRIPTION_RENEWAL = "subscription.renewal"
-    SUBSCRIPTION_USAGE = "subscription.usage"
     INVOICE_FINALIZATION = "invoice.finalize"
     INVOICE_USAGE = "invoice.usage"
     INVOICE_TAX = "invoice.tax"

@@ -434,8 +434,6 @@ _MOVES_METERS = (
     SubscriptionCanceled,
 )
 
-_MOVES_THE_THRESHOLD = (SubscriptionCreated, SubscriptionUsageThresholdSet, SubscriptionCanceled)
-
 _MOVES_THE_BOUNDARY = (
     SubscriptionCreated,
     SubscriptionTrialStarted,
@@ -456,20 +454,15 @@ _MOVES_THE_BOUNDARY = (
 
 
 def due_work(event: SubscriptionEvent, subscription: Subscription) -> tuple[DueWork, ...]:
-    """One timer, for whatever comes next: it runs on the subscription's own clock. Beside it usage is looked at, where
-    it is invoiced while its period runs.
-    """
-    watched: tuple[DueWork, ...] = ()
-    if isinstance(event, _MOVES_THE_THRESHOLD):
-        watched = usage_threshold.watched(subscription, is_set=isinstance(event, SubscriptionUsageThresholdSet))
+    """One timer, for whatever comes next: it runs on the subscription's own clock."""
     if not isinstance(event, _MOVES_THE_BOUNDARY):
-        return watched
+        return ()
     kind = WorkKind.SUBSCRIPTION_RENEWAL
     if subscription.status is SubscriptionStatus.CANCELED:
-        return (Finish(kind, event.subscription_id), *watched)
+        return (Finish(kind, event.subscription_id),)
     # Whoever deletes a test clock finds what lives on it by what is due there, if only at the end of time.
     due_at = subscription.next_boundary or NEVER
-    return (Schedule(kind, event.subscription_id, due_at=due_at, clock_id=subscription.test_clock_id), *watched)
+    return (Schedule(kind, event.subscription_id, due_at=due_at, clock_id=subscription.test_clock_id),)
 
 
 EVENTS: dict[str, type] = {

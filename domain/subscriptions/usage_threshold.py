@@ -1,7 +1,7 @@
 """Usage that is invoiced while its period runs, once so much of it is not billed yet.
 
-What it comes to is known outside any decision, so it is looked at by due work, in real time, for as long as the
-subscription has a threshold. The events are of the subscription's stream.
+What it comes to is known outside any decision, so whoever looks at what is counted tells it by a command. The events
+are of the subscription's stream.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Final
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal
-from domain.kernel.stream import Claim, DueWork, Finish, Free, Schedule, Take, WorkKind
+from domain.kernel.stream import Claim, Free, Take
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.terms import UsageThreshold
 
@@ -75,10 +75,7 @@ def reached(subscription: Subscription, so_far: Sequence[SoFar]) -> BillUsageSoF
     threshold = subscription.terms.usage_threshold
     if threshold is None:
         return None
-    most = MAX_TIMES_BILLED if threshold.recurring else 1
-    if any(each.times_billed >= most for each in so_far):
-        return None
-    more = [each for each in so_far if each.more.amount > 0]
+    more = [each for each in still_watched(subscription, so_far) if each.more.amount > 0]
     if sum_money((each.more for each in more), threshold.amount.currency) < threshold.amount:
         return None
     return BillUsageSoFar(
@@ -90,22 +87,26 @@ def reached(subscription: Subscription, so_far: Sequence[SoFar]) -> BillUsageSoF
     )
 
 
+def still_watched(subscription: Subscription, so_far: Sequence[SoFar]) -> Sequence[SoFar]:
+    """The items that may still be billed before their periods are over. Items of one interval share their periods, so
+    a threshold that does not recur is used up for all of them by one; those of other intervals go on.
+    """
+    threshold = subscription.terms.usage_threshold
+    if threshold is None:
+        return ()
+    if threshold.recurring:
+        return [each for each in so_far if each.times_billed < MAX_TIMES_BILLED]
+    interval_of = {item.price_id: item.interval for item in subscription.terms.items}
+    used_up = {interval_of[each.price_id] for each in so_far if each.times_billed}
+    return [each for each in so_far if interval_of[each.price_id] not in used_up]
+
+
 def with_threshold(subscription: Subscription, threshold: UsageThreshold | None) -> Subscription:
     """With another threshold, also once a change that is scheduled has come."""
     terms, scheduled = replace(subscription.terms, usage_threshold=threshold), subscription.scheduled
     if scheduled is not None:
         scheduled = replace(scheduled, terms=replace(scheduled.terms, usage_threshold=threshold))
     return replace(subscription, terms=terms, scheduled=scheduled)
-
-
-def watched(subscription: Subscription, *, is_set: bool) -> tuple[DueWork, ...]:
-    """Usage is looked at for as long as there is a threshold, in real time whatever the subscription's clock."""
-    has_threshold = subscription.terms.usage_threshold is not None
-    if has_threshold and subscription.status is not SubscriptionStatus.CANCELED:
-        return (Schedule(WorkKind.SUBSCRIPTION_USAGE, subscription.subscription_id, after_ms=0),)
-    if has_threshold or is_set:
-        return (Finish(WorkKind.SUBSCRIPTION_USAGE, subscription.subscription_id),)
-    return ()
 
 
 def claims_on_clock(subscription: Subscription, *, is_new: bool = False) -> tuple[Claim, ...]:

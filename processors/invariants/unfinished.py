@@ -67,8 +67,7 @@ SELECT w.tenant_id, w.kind, w.subject, w.due_at, w.clock_id, w.runs_on_clock, w.
        w.lease_owner IS NULL AND w.ready_at > clock_timestamp() AS is_put_off,
        CASE WHEN w.lease_owner IS NULL THEN w.ready_at WHEN w.attempts <= $5 THEN w.claimed_at END
            > clock_timestamp() - $1::interval AS is_just_ready,
-       w.due_at > clock_timestamp() AS is_later,
-       w.kind = $6 AND NOT w.held AND w.ready_at > clock_timestamp() - $1::interval - $7::interval AS goes_on
+       w.due_at > clock_timestamp() AS is_later
 FROM log.due_work w LEFT JOIN log.events e ON e.position = w.caused_by_position
 WHERE w.held OR NOT w.kind = ANY($2) OR w.runs_on_clock OR w.due_at <= clock_timestamp() - $1::interval
 ORDER BY w.tenant_id, w.kind, w.subject
@@ -90,7 +89,11 @@ nothing."""
 
 
 LOOK_LATE_MAX: Final = timedelta(minutes=1)
-"""Usage with a threshold is looked at again and again; a look that is so late nobody takes."""
+"""Once usage is counted it is looked at whether it has reached a threshold; a look that is so late nobody takes."""
+_LATE_LOOKS: Final = """
+SELECT tenant_id, customer_id, meter_id, look_at FROM usage.looks
+WHERE look_at < clock_timestamp() - $1::interval - $2::interval ORDER BY look_at LIMIT $3
+"""
 
 
 class _Open(NamedTuple):
@@ -112,8 +115,7 @@ async def check_unfinished(
         for recorded in page:
             log.take(recorded)
     now: datetime = await pool.fetchval("SELECT clock_timestamp()")
-    looks = WorkKind.SUBSCRIPTION_USAGE.value, LOOK_LATE_MAX
-    rows = await pool.fetch(_WORK, grace, TIMERS, WorkKind.REFUND_RETRY.value, PAUSES, RUNS_OF_A_PAUSE_MAX, *looks)
+    rows = await pool.fetch(_WORK, grace, TIMERS, WorkKind.REFUND_RETRY.value, PAUSES, RUNS_OF_A_PAUSE_MAX)
     patient = frozenset(log.waiting.values())
     paused = {f"{REFUND_SAGA.name}:{row['subject']}" for row in rows if _pauses(row)}
     for subject, each in log.open.items():
@@ -130,6 +132,8 @@ async def check_unfinished(
     findings.count(BY_SWEEPER, log.driven[Driver.SWEEPER])
     findings.count("payments that wait for their customer", len(log.waiting))
     await _due_work(pool, rows, log, grace, findings, now=now)
+    for look in await pool.fetch(_LATE_LOOKS, grace, LOOK_LATE_MAX, ROWS_MAX):
+        findings.differ("look", f"{look['customer_id']}/{look['meter_id']}", f"due {look['look_at'].isoformat()}")
     for letter in await pool.fetch(_LETTERS, ROWS_MAX):
         detail = f"{letter['consumer']} gave up {letter['topic']}/{letter['partition']}@{letter['record_offset']}: "
         findings.differ("dead letter", str(letter["dead_letter_id"]), detail + letter["error"])
@@ -171,8 +175,6 @@ async def _due_work(
                 findings.differ("overdue on its clock", f"{kind} {subject}", detail)
             else:
                 findings.count("timers on test clocks, not due yet")
-        elif row["goes_on"]:
-            findings.count("subscriptions whose usage is looked at")
         elif _pauses(row):
             findings.count("refunds that wait to be asked for again")
         elif subject in patient.get(kind, ()):

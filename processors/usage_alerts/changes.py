@@ -18,6 +18,7 @@ _OF_SUBSCRIPTIONS: Final = frozenset(
         "subscription.reactivated",
         "subscription.continued",
         "subscription.canceled",
+        "subscription.usage_threshold_set",
     }
 )
 _OF_ALERTS: Final = frozenset({"usage_alert.created", "usage_alert.changed"})

@@ -21,6 +21,7 @@ from domain.subscriptions.limits import metered_features
 from domain.subscriptions.state import Subscription
 from infra.database import Connection
 from processors.usage_alerts.counting import Counting, History, Lookup, of_feature, of_meter, of_month
+from processors.usage_thresholds import watched
 from projections.models import (
     customers,
     entitlements,
@@ -41,10 +42,13 @@ AHEAD: Final = timedelta(days=1)
 
 
 class Found(NamedTuple):
-    """What a look comes to. `again`: levels go on, so that something may be reached though nothing more is counted."""
+    """What a look comes to. `again`: levels go on, so that something may be reached though nothing more is counted.
+    `subscriptions` are invoiced once usage of the meter comes to so much.
+    """
 
     commands: Sequence[Command]
     again: bool = False
+    subscriptions: Sequence[str] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,7 +107,8 @@ async def look_at(scene: Scene, look: Look) -> Found:
     looking = _Looking(scene, look, customer)
     await looking.all()
     is_level = meter.aggregation is Aggregation.TIME_WEIGHTED_SUM
-    return Found(looking.commands, is_level and looking.may_come)
+    billed = watched(scene.subscriptions.get(look.customer_id, ()), look.meter_id)
+    return Found(looking.commands, is_level and looking.may_come, billed)
 
 
 class _Looking:

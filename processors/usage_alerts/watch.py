@@ -1,4 +1,5 @@
-"""Watches thresholds of usage in each process: gathers what was counted, looks at it, and lets the log tell.
+"""Watches thresholds of usage in each process: gathers what was counted, looks at it, and lets the log tell, and bills
+what is to be billed before its period is over.
 
 A look goes only once what it found is in the log, and what the log was told once it is not told again. So a process
 may die anywhere, several may look at the same, and what was counted while none ran is found by the first that does.
@@ -6,7 +7,7 @@ may die anywhere, several may look at the same, and what was counted while none 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from time import monotonic
@@ -23,9 +24,10 @@ from infra.settings import ProcessorSettings
 from infra.telemetry import PartHealth
 from processors.issue import Cause, issue
 from processors.usage_alerts.looking import Found, look_at, scene_of
+from processors.usage_thresholds import Again, UsageThresholds
 from projections.reached import reached
 from projections.read_model import Projection
-from usage.looks import TOUCHED_AT_ONCE, Look, claim, done, gather, later
+from usage.looks import LEVEL_LOOK_MS, TOUCHED_AT_ONCE, Look, claim, done, gather, later
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +37,8 @@ FAILED = Counter("tallybook_usage_looks_failed_total", "Looks that failed, and a
 ACTOR: Final = "usage-alerts"
 PART: Final = "usage_alerts"
 LOOKS_AT_ONCE: Final = 200
-LEVEL_LOOK_MS: Final = 60_000
-"""How soon a level that is held is looked at again: it adds up though nothing is counted."""
+THRESHOLDS_AT_ONCE: Final = 4
+"""Subscriptions whose usage is looked at side by side: each takes a connection."""
 FAILED_LOOK_MS: Final = 5_000
 TOLD_S: Final = 15.0
 """For how long health tells of a failure: longer than until the next try."""
@@ -56,6 +58,7 @@ class UsageAlertWatch:
         writer: Writer,
         pool: Pool,
         reading: Pool,
+        thresholds: UsageThresholds,
         settings: ProcessorSettings,
         *,
         topic_prefix: str,
@@ -64,6 +67,7 @@ class UsageAlertWatch:
         self._writer = writer
         self._pool = pool
         self._reading = reading
+        self._thresholds = thresholds
         self._settings = settings
         self._topic_prefix = topic_prefix
         self._clock = clock
@@ -102,20 +106,43 @@ class UsageAlertWatch:
             self._failed(error)
             await self._later(looks, after_ms=FAILED_LOOK_MS)
             return
-        again: dict[int, list[Look]] = {0: [], LEVEL_LOOK_MS: [], FAILED_LOOK_MS: []}
+        billed = await self._billed(tenant_id, {each for one in found for each in one.subscriptions})
+        again: dict[int, list[Look]] = {0: []}
         for look, each in zip(looks, found, strict=True):
             LOOKS.inc()
             try:
                 for command in each.commands:
                     await self._issue(tenant_id, command)
-                again[LEVEL_LOOK_MS if each.again else 0].append(look)
+                pauses = [LEVEL_LOOK_MS] if each.again else []
+                pauses += [
+                    one.after_ms
+                    for one in map(billed.__getitem__, each.subscriptions)
+                    if one is not None and (one.meter_ids is None or look.meter_id in one.meter_ids)
+                ]
+                again.setdefault(min(pauses, default=0), []).append(look)
             except Exception as error:
                 self._failed(error)
-                again[FAILED_LOOK_MS].append(look)
+                again.setdefault(FAILED_LOOK_MS, []).append(look)
         async with self._pool.acquire() as connection:
             await done(connection, again.pop(0))
             for after_ms, left in again.items():
                 await later(connection, left, after_ms=after_ms)
+
+    async def _billed(self, tenant_id: str, subscription_ids: Iterable[str]) -> Mapping[str, Again | None]:
+        """Bill what has reached the thresholds of these subscriptions; when each is to be looked at again. What fails
+        holds up nobody else's.
+        """
+        free, now = asyncio.Semaphore(THRESHOLDS_AT_ONCE), self._clock()
+
+        async def look(subscription_id: str) -> tuple[str, Again | None]:
+            async with free:
+                try:
+                    return subscription_id, await self._thresholds.look(tenant_id, subscription_id, now)
+                except Exception as error:
+                    self._failed(error)
+                    return subscription_id, Again(FAILED_LOOK_MS)
+
+        return dict(await asyncio.gather(*map(look, subscription_ids)))
 
     async def _find(self, tenant_id: str, looks: Sequence[Look]) -> list[Found]:
         async with self._seeing(tenant_id) as connection:

@@ -18,6 +18,7 @@ from testing.api_client import project
 from testing.people import Browser
 from testing.requests import request
 from testing.services import FreshDatabase, KafkaServer
+from testing.usage_thresholds import usage_thresholds
 from tests.integration.usage_scene import counting_api
 from tests.integration.usage_shop import PARTITIONS, STARTED, UsageShop, at, utc
 from usage.looks import NO_EARLIER, ask
@@ -74,17 +75,21 @@ async def shop(
         pools = {role: await open_pool(database.dsn, role, settings.database) for role in (Role.WRITER, Role.READER)}
         for pool in pools.values():
             stack.push_async_callback(pool.close)
+        writer, pool = api.parts.writer, pools[Role.WRITER]
+        opened = usage_thresholds(database.dsn, settings, writer, pool, bootstrap=kafka_server.bootstrap)
+        thresholds = await stack.enter_async_context(opened)
         watches = tuple(
             UsageAlertWatch(
-                api.parts.writer,
-                pools[Role.WRITER],
+                writer,
+                pool,
                 pools[Role.READER],
+                thresholds,
                 settings.processors,
                 topic_prefix=settings.kafka.topic_prefix,
             )
             for _ in range(2)
         )
-        yield Watched(api, await api.tenant("acme"), pool=pools[Role.WRITER], watches=watches)
+        yield Watched(api, await api.tenant("acme"), pool=pool, watches=watches)
 
 
 async def test_each_threshold_is_told_once_in_a_period_whatever_is_voided(shop: Watched) -> None:

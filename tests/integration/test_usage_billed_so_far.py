@@ -29,7 +29,7 @@ STARTED = NOW - timedelta(days=10)
 async def usage(
     postgres_server: PostgresServer, template_database: str, kafka_server: KafkaServer, services_folder: Path
 ) -> AsyncIterator[Usage]:
-    quick = {"TALLYBOOK_PROCESSORS_USAGE_LOOK_INTERVAL_S": "0.2"}
+    quick = {"TALLYBOOK_PROCESSORS_USAGE_LOOK_INTERVAL_S": "0.1", "TALLYBOOK_PROCESSORS_USAGE_LOOK_INTERVAL_MS": "50"}
     async with usage_cell(postgres_server, template_database, kafka_server, services_folder, **quick) as opened:
         yield opened
 
@@ -87,12 +87,11 @@ async def test_of_what_was_voided_nothing_is_lost_and_the_threshold_is_not_reach
     await usage.lines(so_far(subscription_id, 0))
     await usage.cell.do(VoidInvoice(invoice_id=so_far(subscription_id, 0)))
     await usage.send(customer_id, [(hour(2), 10)])
-    await _looked_at(usage, customer_id, subscription_id, events=2)
+    await _looked_at(usage, customer_id, events=2)
     assert await usage.cell.events(so_far(subscription_id, 1)) == []
     await usage.cell.prove(*AT_REST)
     unfinished = (await usage.cell.check(Invariant.SAGAS))[Invariant.SAGAS]
-    assert unfinished.counts["subscriptions whose usage is looked at"] == 1
-    assert [each for each in unfinished.named if "subscription.usage" in each.subject] == []
+    assert [each for each in unfinished.named if each.kind == "look"] == []
     assert await ended(usage, subscription_id) == 1_000
     await usage.cell.prove(*AT_REST)
 
@@ -125,22 +124,17 @@ async def test_processors_and_aggregators_are_killed_and_every_event_is_billed_o
     await cell.prove(*AT_REST)
 
 
-async def _looked_at(usage: Usage, customer_id: str, subscription_id: str, *, events: int) -> None:
-    """So many events are counted, and since then it was looked whether the threshold is reached."""
+async def _looked_at(usage: Usage, customer_id: str, *, events: int) -> None:
+    """So many events are counted, and it was looked whether the threshold is reached."""
     pool = usage.cell.pool
     counted = "SELECT sum(n) FROM usage.aggregates JOIN usage.series USING (series) WHERE customer_id = $1"
-    looks = "SELECT attempts FROM log.due_work WHERE kind = 'subscription.usage' AND subject = $1"
+    looks = "SELECT (SELECT count(*) FROM usage.looks WHERE customer_id = $1) + (SELECT count(*) FROM usage.touched)"
 
-    async def are_counted() -> bool:
-        return bool(await pool.fetchval(counted, customer_id) == events)
+    async def are_looked_at() -> bool:
+        is_counted = await pool.fetchval(counted, customer_id) == events
+        return bool(is_counted and await pool.fetchval(looks, customer_id) == 0)
 
-    await until(are_counted, "the events to be counted")
-    by_then = await pool.fetchval(looks, subscription_id)
-
-    async def is_looked_at() -> bool:
-        return bool(await pool.fetchval(looks, subscription_id) > by_then + 1)
-
-    await until(is_looked_at, "a look")
+    await until(are_looked_at, "the events to be counted and looked at")
 
 
 async def _invoiced(usage: Usage, subscription_id: str) -> int:

@@ -102,15 +102,18 @@ async def usage_cell(
     template_database: str,
     kafka_server: KafkaServer,
     services_folder: Path,
+    *,
+    processors: int = 2,
     **more: str,
 ) -> AsyncIterator[Usage]:
-    """The cell with all its processes."""
+    """The cell with all its processes, and so many processors."""
     facts = {"TALLYBOOK_USAGE_PARTITIONS": str(PARTITIONS), **more}
     async with open_cell(postgres_server, template_database, kafka_server, services_folder, **facts) as cell:
         await cell.start("relay")
         await cell.start("projections")
         await cell.start("metering")
-        await cell.start("processors", instances=2)
+        if processors:
+            await cell.start("processors", instances=processors)
         plan = await metered_plan(cell, unit_amount=25)
         producer = AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap, compression_type=COMPRESSION)
         await producer.start()

@@ -17,15 +17,17 @@ from domain.invoicing.progressive import charge_to_date
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_line import UsageProgress, UsageSlice
 from domain.invoicing.usage_request import BillUsage, CountedUsage, RecountedUsage
+from domain.kernel.billing_period import Interval, IntervalUnit
 from domain.kernel.currency import currency_code
 from domain.kernel.identifiers import INVOICE, derived_id
 from domain.kernel.money import Money, sum_money
 from domain.kernel.rounding import Rounding
-from domain.kernel.stream import Command, Finish, Schedule, WorkKind
+from domain.kernel.stream import Command, Finish, WorkKind
 from domain.pricing.amount import amount_of
 from domain.pricing.models import BoundedPrice, Commitment, Price
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
+from domain.subscriptions.state import Subscription
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import InvalidUsageThreshold, UsageThreshold
 from domain.subscriptions.usage_threshold import (
@@ -44,6 +46,7 @@ from testing.examples.streams import (
     SUBSCRIPTION_ID,
     USD,
     create_customer,
+    id_of,
     plan_on_sale,
     subscribe,
     usd,
@@ -64,7 +67,6 @@ from testing.examples.usage import (
 from testing.moments import utc
 from testing.specification import NOW, Given, Result, given
 
-WATCH = WorkKind.SUBSCRIPTION_USAGE
 THRESHOLD = UsageThreshold(amount=usd(100))
 FIRST, SECOND = period_invoice(1), period_invoice(2)
 DAY = timedelta(days=1)
@@ -105,6 +107,11 @@ def ended(told: Given, quantity: int, closing: int) -> Invoice:
     told.and_then(renew(FEBRUARY), at=FEBRUARY)
     told.and_then(counted(told, FIRST, quantity, closing), at=FEBRUARY)
     return invoice_of(told, FIRST)
+
+
+def state_of(told: Given | Result) -> Subscription:
+    found: Subscription = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID]
+    return found
 
 
 def line_of(told: Given | Result, invoice_id: str) -> InvoiceLine:
@@ -262,7 +269,7 @@ def test_a_change_bills_the_rest_of_the_old_price_and_the_new_one_begins_anew() 
 
 def test_the_end_of_the_subscription_bills_the_rest() -> None:
     told = billed(subscribed(per_unit(10)), 0, 20, NOW + DAY).when(cancel_now(), at=NOW + 2 * DAY)
-    told.then_finishes(Finish(WorkKind.SUBSCRIPTION_RENEWAL, SUBSCRIPTION_ID), Finish(WATCH, SUBSCRIPTION_ID))
+    told.then_finishes(Finish(WorkKind.SUBSCRIPTION_RENEWAL, SUBSCRIPTION_ID))
     told = told.when(counted(told, LAST_INVOICE, 21, 2), at=NOW + 2 * DAY)
     assert invoice_of(told, LAST_INVOICE).total == usd(10)
 
@@ -287,17 +294,15 @@ def test_the_timer_that_is_late_changes_nothing() -> None:
     assert of_usage(invoices_of(told)) == 300
 
 
-def test_usage_is_looked_at_for_as_long_as_there_is_a_threshold() -> None:
-    told = given(create_customer(), create_meter(), *plan_on_sale(), usage_price())
-    begun = told.when(subscribe(USAGE_PRICE_ID, usage_threshold=THRESHOLD))
-    assert Schedule(WATCH, SUBSCRIPTION_ID, after_ms=0) in begun.done.scheduled
+def test_a_threshold_is_taken_away_and_another_one_set() -> None:
+    begun = given(create_customer(), create_meter(), *plan_on_sale(), usage_price())
+    begun = begun.and_then(subscribe(USAGE_PRICE_ID, usage_threshold=THRESHOLD))
     no_more = begun.when(SetUsageThreshold(subscription_id=SUBSCRIPTION_ID, threshold=None))
     no_more.then(SubscriptionUsageThresholdSet(subscription_id=SUBSCRIPTION_ID, threshold=None, set_at=NOW))
-    no_more.then_finishes(Finish(WATCH, SUBSCRIPTION_ID))
+    assert looked_at(state_of(no_more), [SoFar(USAGE_PRICE_ID, THRESHOLD.amount, times_billed=0)]) is None
     other = UsageThreshold(amount=usd(7), recurring=False)
     again = no_more.when(SetUsageThreshold(subscription_id=SUBSCRIPTION_ID, threshold=other))
-    again.then_schedules(Schedule(WATCH, SUBSCRIPTION_ID, after_ms=0))
-    assert again.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID].terms.usage_threshold == other
+    assert state_of(again).terms.usage_threshold == other
 
 
 def test_a_threshold_stays_through_a_change_that_was_scheduled_before_it() -> None:
@@ -332,6 +337,52 @@ def test_a_period_is_billed_a_hundred_times_at_most_before_its_end() -> None:
     enough = usd(THRESHOLD.amount.amount)
     assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=MAX_TIMES_BILLED - 1)]) is not None
     assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=MAX_TIMES_BILLED)]) is None
+
+
+OTHER_METER_ID = id_of("mtr_", 2)
+YEAR = Interval(IntervalUnit.YEAR)
+YEARLY = (OTHER_USAGE_PRICE_ID,)
+
+
+def two_meters() -> Given:
+    meters = create_meter(), create_meter(OTHER_METER_ID, "calls")
+    return given(create_customer(), *meters, *plan_on_sale(), usage_price())
+
+
+def with_a_yearly_price(threshold: UsageThreshold) -> Subscription:
+    """Beside the monthly one."""
+    told = two_meters().and_then(usage_price(OTHER_USAGE_PRICE_ID, per_unit(1), meter_id=OTHER_METER_ID, interval=YEAR))
+    return state_of(told.and_then(subscribe(USAGE_PRICE_ID, OTHER_USAGE_PRICE_ID, usage_threshold=threshold)))
+
+
+@pytest.mark.parametrize(
+    ("recurring", "monthly", "yearly", "billed"),
+    [
+        (False, (60, 0), (40, 0), (USAGE_PRICE_ID, OTHER_USAGE_PRICE_ID)),
+        (False, (100, 0), (900, 1), (USAGE_PRICE_ID,)),
+        (False, (99, 0), (900, 1), ()),
+        (False, (100, 1), (100, 0), YEARLY),
+        (False, (900, 1), (900, 1), ()),
+        (True, (60, 7), (40, MAX_TIMES_BILLED - 1), (USAGE_PRICE_ID, OTHER_USAGE_PRICE_ID)),
+        (True, (100, 7), (900, MAX_TIMES_BILLED), (USAGE_PRICE_ID,)),
+        (True, (99, 7), (900, MAX_TIMES_BILLED), ()),
+    ],
+)
+def test_a_threshold_is_used_up_by_the_periods_of_each_interval(
+    recurring: bool, monthly: tuple[int, int], yearly: tuple[int, int], billed: tuple[str, ...]
+) -> None:
+    seen = with_a_yearly_price(UsageThreshold(amount=usd(100), recurring=recurring))
+    so_far_of = {USAGE_PRICE_ID: monthly, OTHER_USAGE_PRICE_ID: yearly}
+    command = looked_at(seen, [SoFar(price_id, usd(more), times) for price_id, (more, times) in so_far_of.items()])
+    assert (() if command is None else command.price_ids) == billed
+
+
+def test_prices_of_one_interval_share_a_threshold_that_does_not_recur() -> None:
+    told = two_meters().and_then(usage_price(OTHER_USAGE_PRICE_ID, per_unit(1), meter_id=OTHER_METER_ID))
+    once = UsageThreshold(amount=usd(100), recurring=False)
+    seen = state_of(told.and_then(subscribe(USAGE_PRICE_ID, OTHER_USAGE_PRICE_ID, usage_threshold=once)))
+    billed = SoFar(USAGE_PRICE_ID, usd(0), times_billed=1)
+    assert looked_at(seen, [billed, SoFar(OTHER_USAGE_PRICE_ID, usd(900), times_billed=0)]) is None
 
 
 PRICES = (
