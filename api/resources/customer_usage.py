@@ -28,14 +28,17 @@ from api.resources.named_meters import current_meter, meter_named
 from api.resources.report_periods import check_days
 from api.resources.usage_events import USAGE_EVENTS
 from domain.customers.customer import Customer, CustomerNotFound
+from domain.invoicing.slices import billed_by_slice
 from domain.kernel.billing_period import local_date_of
+from domain.kernel.money import Money, sum_money
 from domain.metering.aggregation import Window
 from domain.metering.meter import Meter, MeterNotFound
 from domain.metering.usage_window import WindowLength, days_window, month_window, windows_in
 from domain.subscriptions.state import Subscription
 from projections.billing_settings import billing_settings
-from projections.models import subscriptions, triggered_alerts
+from projections.models import invoices, subscriptions, triggered_alerts
 from projections.read_model import Projection
+from projections.reading import many
 from usage.figures import Figure
 from usage.live import LiveUsage, Metered, RunningBill, live_usage, meters_used, running_bill
 from usage.partials import Connection, counted_up_to
@@ -264,9 +267,26 @@ async def _shown(
     freshness, counted_until = call.parts.freshness, None
     if freshness is not None:
         counted_until = freshness.counted_until(scene.partition, await counted_up_to(connection, scene.partition))
+    invoiced = None if bill is None else await _invoiced(connection, scene, bill)
     told = await triggered_alerts.triggered_in(
         connection, scene.tenant_id, scene.customer_id, meter.meter_id, whole.start, whole.end
     )
     return meter_usage_resource(
-        meter, whole, figure, bill, time_zone=scene.time_zone, counted_until=counted_until, triggered=told
+        meter,
+        whole,
+        figure,
+        bill,
+        invoiced=invoiced,
+        time_zone=scene.time_zone,
+        counted_until=counted_until,
+        triggered=told,
     )
+
+
+async def _invoiced(connection: Connection, scene: _Scene, bill: RunningBill) -> Money:
+    """What invoices have billed of a running period by now."""
+    ids = {each.invoice_id for each in bill.slices}
+    rows = await many(connection, invoices.TABLE, scene.tenant_id, sorted(ids)) if ids else []
+    found = {row.state.invoice_id: row.state for row in rows}
+    parts = (part for each in bill.slices for part in billed_by_slice(each, found[each.invoice_id]))
+    return sum_money((part.amount for part in parts), bill.currency)

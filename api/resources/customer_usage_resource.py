@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from api.http.fields import MoneyResource, eur, money, plain_decimal
 from domain.entitlements.triggered_alert import TriggeredAlert
 from domain.invoicing.usage_line import told_quantity
+from domain.kernel.money import Money
 from domain.metering.aggregation import Aggregation, Window
 from domain.metering.meter import Meter
 from usage.figures import Figure
@@ -20,6 +21,9 @@ class UsageBill(TypedDict):
     """What a subscription bills for its running period by what is counted so far, if nothing more is used and nothing
     changed until its end: before discounts and taxes. A level is billed as if it were held until then. `amount` is null
     where it is more than an invoice holds.
+
+    `invoiced` is what invoices have billed of it while the period runs (see `usage_threshold` of the subscription), and
+    `remaining` what is still to be billed; below zero, what the end of the period gives back.
     """
 
     subscription: str
@@ -29,6 +33,8 @@ class UsageBill(TypedDict):
     quantity: str
     events: int
     amount: MoneyResource | None
+    invoiced: MoneyResource
+    remaining: MoneyResource | None
 
 
 class UsageAlertReached(TypedDict):
@@ -116,6 +122,8 @@ EXAMPLE: Final[dict[str, object]] = {
         "quantity": "120.5",
         "events": 348,
         "amount": eur(2756),
+        "invoiced": eur(2000),
+        "remaining": eur(756),
     },
     "alerts": [
         {
@@ -141,6 +149,7 @@ def meter_usage_resource(
     figure: Figure,
     bill: RunningBill | None,
     *,
+    invoiced: Money | None,
     time_zone: str,
     counted_until: datetime | None,
     triggered: Sequence[TriggeredAlert],
@@ -159,7 +168,7 @@ def meter_usage_resource(
         "quantity": told(figure),
         "events": figure.events,
         "counted_until": counted_until,
-        "bill": None if bill is None else _bill(bill),
+        "bill": None if bill is None or invoiced is None else _bill(bill, invoiced),
         "alerts": [
             {
                 "usage_alert": each.usage_alert_id,
@@ -189,7 +198,7 @@ def told(figure: Figure) -> str:
     return plain_decimal(told_quantity(Fraction(figure.quantity)))
 
 
-def _bill(bill: RunningBill) -> UsageBill:
+def _bill(bill: RunningBill, invoiced: Money) -> UsageBill:
     return {
         "subscription": bill.subscription_id,
         "price": bill.price_id,
@@ -198,6 +207,8 @@ def _bill(bill: RunningBill) -> UsageBill:
         "quantity": told(bill.figure),
         "events": bill.figure.events,
         "amount": None if bill.amount is None else money(bill.amount),
+        "invoiced": money(invoiced),
+        "remaining": None if bill.amount is None else money(bill.amount - invoiced),
     }
 
 

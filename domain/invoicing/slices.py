@@ -4,9 +4,9 @@ from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.late_usage import Part, given_back, less
 from domain.invoicing.progressive import charge_to_date
-from domain.invoicing.state import InvoiceStatus
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_credit import usage_credit
-from domain.invoicing.usage_line import UsageProgress, UsageSnapshot
+from domain.invoicing.usage_line import UsageProgress, UsageSlice, UsageSnapshot
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
 from domain.kernel.money import Money, sum_money
@@ -15,16 +15,18 @@ from domain.kernel.stream import Streams
 
 def billed_by(progress: UsageProgress, streams: Streams) -> list[Part]:
     """What the lines before it billed of the period; nothing of an invoice that is void, or not counted yet."""
-    found: list[Part] = []
-    for each in progress.before:
-        invoice = INVOICE.of(streams, each.invoice_id)
-        if invoice.status is not InvoiceStatus.VOID:
-            found += [
-                Part(each.invoice_id, line.line_id, line.amount)
-                for line in invoice.lines
-                if line.line_id == each.line_id and not line.amount.is_zero
-            ]
-    return found
+    return [part for each in progress.before for part in billed_by_slice(each, INVOICE.of(streams, each.invoice_id))]
+
+
+def billed_by_slice(slice_: UsageSlice, invoice: Invoice) -> list[Part]:
+    """The same of one of them, which is on this invoice."""
+    if invoice.status is InvoiceStatus.VOID:
+        return []
+    return [
+        Part(slice_.invoice_id, line.line_id, line.amount)
+        for line in invoice.lines
+        if line.line_id == slice_.line_id and not line.amount.is_zero
+    ]
 
 
 def billed_before(line: InvoiceLine, streams: Streams) -> Money:

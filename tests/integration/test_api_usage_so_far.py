@@ -65,11 +65,16 @@ async def test_usage_is_invoiced_above_a_threshold_and_the_rest_when_its_period_
     preview = (await client.post("/v1/invoices/preview", {"subscription": subscription["id"]})).json()["invoice"]
     assert preview["total"]["amount"] == 200
     usage = await scene.shown(customer, "traffic")
-    assert usage["bill"]["amount"]["amount"] == 10 * 100 + 23 * 50
+    bill = {name: usage["bill"][name]["amount"] for name in ("amount", "invoiced", "remaining")}
+    assert bill == {"amount": 10 * 100 + 23 * 50, "invoiced": 1_100 + 850, "remaining": 200}
+    assert (await scene.client.post(f"/v1/invoices/{second['id']}/void", {})).status_code == 200
+    await project(scene.api.database, scene.api.parts.settings)
+    bill = (await scene.shown(customer, "traffic"))["bill"]
+    assert (bill["invoiced"]["amount"], bill["remaining"]["amount"]) == (1_100, 1_050)
 
     await _advanced(shop, "2026-02-02T00:00:00Z")
     *_, last = await _invoices(scene, subscription)
-    assert [last["total"]["amount"], last["lines"][0]["quantity"]] == [200, "33"]
+    assert [last["total"]["amount"], last["lines"][0]["quantity"]] == [1_050, "33"], "with what was voided"
     assert last["lines"][0]["usage"]["progress"]["invoices"] == [first["id"], second["id"]]
     await shop.explained(last["id"])
 
