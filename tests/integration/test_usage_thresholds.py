@@ -144,7 +144,7 @@ class Looking:
 async def usage(
     postgres_server: PostgresServer, template_database: str, kafka_server: KafkaServer, services_folder: Path
 ) -> AsyncIterator[Usage]:
-    async with usage_cell(postgres_server, template_database, kafka_server, services_folder, processors=0) as opened:
+    async with usage_cell(postgres_server, template_database, kafka_server, services_folder, 0) as opened:
         yield opened
 
 

@@ -102,8 +102,8 @@ async def usage_cell(
     template_database: str,
     kafka_server: KafkaServer,
     services_folder: Path,
-    *,
     processors: int = 2,
+    /,
     **more: str,
 ) -> AsyncIterator[Usage]:
     """The cell with all its processes, and so many processors."""
