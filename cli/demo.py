@@ -53,7 +53,8 @@ def demo(
         int | None, typer.Option("--customers", min=1, help="Only the first so many of the 7,043 customers.")
     ] = None,
     events: Annotated[
-        int | None, typer.Option("--events", min=1, help="About so many usage events; default: 250 of who has a meter.")
+        int | None,
+        typer.Option("--events", min=1, help="About so many usage events; default: 1,000 of each with a meter."),
     ] = None,
     stay: Annotated[
         bool | None, typer.Option("--stay/--no-stay", help="Leave it running afterwards; default: if you can see it.")

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from cli.telecom_customers import GIGABYTES, MESSAGES, MINUTES, TelecomCustomer
 
 SEED: Final = 2026
-EACH: Final = 250
+EACH: Final = 1_000
 """Events of a customer, unless somebody wants another number of all."""
 EACH_MIN: Final = 40
 """So few have one of each kind."""
