@@ -34,6 +34,7 @@ from benchmarks.http_load import Load, Measured, all_at_once, measure, percentil
 from benchmarks.processor_time import ProcessorTime
 from benchmarks.results import Row
 from benchmarks.servers import bench_stack
+from benchmarks.usage_ingest import connected
 from cli.api_client import ApiClient
 from cli.faults.stage import CAUGHT_UP
 from cli.tenants import create_tenant
@@ -174,22 +175,11 @@ async def _prepared(stack: Stack, width: Width) -> AsyncIterator[_Bench]:
         await asyncio.gather(*(stack.supervisor.stop(f"{role}-0") for role in PREPARING))
         bench = _Bench(stack, width, tenant.key.secret, customers, connection)
         await bench.reaches(_CHECKPOINTS, settings.usage.partitions)
-        await _sent(bench, bench.event(random.Random(2), "first"))
+        await connected(bench.port, bench.key, json.dumps(bench.event(random.Random(2), "first")))
         await bench.reaches(_IDS, 1)
         yield bench
     finally:
         await connection.close()
-
-
-async def _sent(bench: _Bench, event: dict[str, Any]) -> None:
-    """Send one event until it is accepted: the producer may just be connecting."""
-    headers = {"Authorization": f"Bearer {bench.key}"}
-    async with asyncio.timeout(START_TIMEOUT_S), aiohttp.ClientSession(headers=headers) as session:
-        while True:
-            async with session.post(f"http://127.0.0.1:{bench.port}{PATH}", json=event) as answer:
-                if answer.status == 202:
-                    return
-            await asyncio.sleep(0.1)
 
 
 async def _end_to_end(bench: _Bench, events: int) -> Row:

@@ -57,7 +57,7 @@ async def rows() -> list[Row]:
             customers = await _prepared(api.port, key)
             bodies = [json.dumps(_events(customers, EVENTS, nth)) for nth in range(BODIES)]
             singles = [json.dumps(event) for event in _events(customers, EVENTS, BODIES)]
-            await _connected(ingest.port, key, singles[0])
+            await connected(ingest.port, key, singles[0])
             batch = _load(ingest.port, key, bodies, BATCHES)
             single = _load(ingest.port, key, singles, SINGLES)
             await measure(replace(batch, requests_per_s=40, duration_s=1))
@@ -173,7 +173,8 @@ async def _appended(settings: Settings, customers: Sequence[str]) -> float:
         return BATCHES * EVENTS / (time.perf_counter() - started)
 
 
-async def _connected(port: int, key: str, body: str) -> None:
+async def connected(port: int, key: str, body: str) -> None:
+    """Send one request until it is accepted: the producer may just be connecting."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     async with asyncio.timeout(START_TIMEOUT_S), aiohttp.ClientSession(headers=headers) as session:
         while True:

@@ -1,6 +1,7 @@
 """Compiles a shape into the function that writes its Avro bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import cast
 
 from schemas import wire
@@ -181,41 +182,47 @@ class _Writer(Source):
         return [result]
 
     def _number_or_text(self, shape: NumberOrText, given: str) -> list[str]:
-        local, result = self._local(given), self.fresh("b")
-        keyword = "if"
-        if shape.nullable:
-            self.line(f"if {local} is None:")
-            self.line(f"    {result} = b'\\x00'")
-            keyword = "elif"
-        for index, (scalar, cls) in enumerate(((Scalar("long"), "int"), (TEXT, "str"))):
-            self.indent(f"{keyword} type({local}) is {cls}:")
-            marker = bytes((2 * (index + shape.nullable),))
-            self.line(f"{result} = {_joined([repr(marker), *self._scalar(scalar, local)])}")
-            self.dedent()
-            keyword = "elif"
-        self.line("else:")
-        self.line(f"    raise UnencodableValue(type({local}).__name__ + ' is neither a whole number nor text')")
-        return [result]
+        local = self._local(given)
+        branches = [
+            (f"type({local}) is {cls}", partial(self._scalar, scalar, local))
+            for scalar, cls in ((Scalar("long"), "int"), (TEXT, "str"))
+        ]
+        return self._union(local, branches, nullable=shape.nullable, otherwise="neither a whole number nor text")
 
     def _one_of(self, shape: OneOf, given: str) -> list[str]:
         if len(shape.branches) > MAX_BRANCHES:
             raise wire.UnencodableValue(f"a union of more than {MAX_BRANCHES} records")
-        local, result = self._local(given), self.fresh("b")
-        keyword = "if"
-        if shape.nullable:
-            self.line(f"if {local} is None:")
-            self.line(f"    {result} = b'\\x00'")
-            keyword = "elif"
-        for index, branch in enumerate(shape.branches):
+        local = self._local(given)
+        branches: list[tuple[str, Callable[[], list[str]]]] = []
+        for branch in shape.branches:
             if branch.cls is None:  # a plain dict cannot say which record it is: it comes behind the record's name
                 test, inside = f"{local}[0] == {branch.name!r}", f"{local}[1]"
             else:
                 test, inside = f"type({local}) is {self.constant(branch.cls)}", local
+            branches.append((test, partial(self.value, branch, inside)))
+        return self._union(local, branches, nullable=shape.nullable, otherwise="none of the declared classes")
+
+    def _union(
+        self,
+        local: str,
+        branches: Iterable[tuple[str, Callable[[], list[str]]]],
+        *,
+        nullable: bool,
+        otherwise: str,
+    ) -> list[str]:
+        """The branch whose test holds, behind its number; a null comes first where there is one."""
+        result = self.fresh("b")
+        keyword = "if"
+        if nullable:
+            self.line(f"if {local} is None:")
+            self.line(f"    {result} = b'\\x00'")
+            keyword = "elif"
+        for index, (test, parts) in enumerate(branches):
             self.indent(f"{keyword} {test}:")
-            marker = bytes((2 * (index + shape.nullable),))
-            self.line(f"{result} = {_joined([repr(marker), *self.value(branch, inside)])}")
+            marker = bytes((2 * (index + nullable),))
+            self.line(f"{result} = {_joined([repr(marker), *parts()])}")
             self.dedent()
             keyword = "elif"
         self.line("else:")
-        self.line(f"    raise UnencodableValue(type({local}).__name__ + ' is none of the declared classes')")
+        self.line(f"    raise UnencodableValue(type({local}).__name__ + ' is {otherwise}')")
         return [result]

@@ -32,8 +32,9 @@ from schemas.codec import decode_event
 from testing.processors_cell import EUR, Cell, open_cell, until
 from testing.requests import TENANT
 from testing.services import KafkaServer
+from tests.integration.usage_cell import sent_twice
 from usage.topic import COMPRESSION
-from usage.wire import WireEvent, encode, headers_of, partition_of_customer, topic_of
+from usage.wire import WireEvent
 
 PARTITIONS = 3
 STARTED = (datetime.now(UTC) - timedelta(days=10)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -83,13 +84,7 @@ class Watched:
             facts = {"gigabytes": str(each)}
             name = f"e{self.sent}"
             events.append(WireEvent(name, "event", customer_id, self.meter_id, stamp, each * 10**9, facts))
-        for _ in range(2):
-            await self.producer.send_and_wait(
-                topic_of(self.cell.settings.kafka.topic_prefix),
-                encode(events),
-                partition=partition_of_customer(TENANT, customer_id, PARTITIONS),
-                headers=headers_of(TENANT),
-            )
+        await sent_twice(self.producer, self.cell, customer_id, events, partitions=PARTITIONS)
 
     async def told(self, alert_id: str) -> dict[str, list[Decimal]]:
         """The thresholds that the log tells of, in its order, by customer."""

@@ -28,6 +28,19 @@ AT_REST = (Invariant.BOOKS, Invariant.LOG, Invariant.DOCUMENTS, Invariant.READ_M
 STARTED = (datetime.now(UTC) - timedelta(days=40)).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
+async def sent_twice(
+    producer: AIOKafkaProducer, cell: Cell, customer_id: str, events: Sequence[WireEvent], *, partitions: int
+) -> None:
+    """Each under its id, as whoever did not hear an answer sends again."""
+    for _ in range(2):
+        await producer.send_and_wait(
+            topic_of(cell.settings.kafka.topic_prefix),
+            encode(events),
+            partition=partition_of_customer(TENANT, customer_id, partitions),
+            headers=headers_of(TENANT),
+        )
+
+
 @dataclass
 class Usage:
     """A cell with a meter of gigabytes, at 0.25 each, and a producer of its events."""
@@ -58,13 +71,7 @@ class Usage:
     async def send(self, customer_id: str, used: Iterable[tuple[datetime, int]], *, kind: str = "event") -> None:
         """Events of so many gigabytes, each sent twice under its id."""
         events = [self._event(customer_id, at, gigabytes, kind) for at, gigabytes in used]
-        for _ in range(2):
-            await self.producer.send_and_wait(
-                topic_of(self.cell.settings.kafka.topic_prefix),
-                encode(events),
-                partition=partition_of_customer(TENANT, customer_id, PARTITIONS),
-                headers=headers_of(TENANT),
-            )
+        await sent_twice(self.producer, self.cell, customer_id, events, partitions=PARTITIONS)
 
     def _event(self, customer_id: str, at: datetime, gigabytes: int, kind: str) -> WireEvent:
         return WireEvent(
