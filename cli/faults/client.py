@@ -102,6 +102,17 @@ class FaultClient:
         """Have a command acknowledged, whatever it takes; accepted or refused is in the answer."""
         return await self._have_told(method, path, json.dumps(body).encode(), self._next_key())
 
+    async def post(self, path: str, body: Mapping[str, object]) -> Told:
+        """The same of a POST."""
+        return await self.command("POST", path, body)
+
+    async def made(self, path: str, body: Mapping[str, object]) -> Mapping[str, Any]:
+        """What is made by a POST that must be accepted."""
+        told = await self.post(path, body)
+        if not told.accepted:
+            raise RuntimeError(f"POST {path} was refused, and should not have been: {told.body}")
+        return told.body
+
     async def leave(self, method: str, path: str, body: Mapping[str, object], chance: random.Random) -> None:
         """Begin a command and go away, after some of its bytes; then come back with all of it, or give it up."""
         key, sent = self._next_key(), json.dumps(body).encode()

@@ -15,6 +15,7 @@ from cli.faults.disk import Disk
 from cli.faults.load import Load
 from cli.faults.schedule import LOAD_S, FaultKind, Round, schedule
 from cli.faults.stage import NotAtRest, Stage, set_stage
+from cli.faults.threshold_proof import threshold_differences
 from cli.faults.usage_proof import recount_differences, usage_differences
 from infra.database import Pool
 from infra.settings import Settings
@@ -103,6 +104,7 @@ _TOLD: Final = (
     "repeats compared",
     "usage events",
     "usage taken back",
+    "resets",
 )
 _DONE_ALL_THE_SAME: Final = """
 SELECT idempotency_key FROM log.command_results WHERE tenant_id = $1 AND idempotency_key = ANY($2::text[])
@@ -173,8 +175,8 @@ class Crowd:
                 tenants.create_task(load.run(number, enough))
 
     async def differences(self, pool: Pool) -> list[Difference]:
-        """What was answered otherwise than it may be, what was done without having been asked for whole, and usage that
-        is counted or billed otherwise than it was acknowledged.
+        """What was answered otherwise than it may be, what was done without having been asked for whole, usage that is
+        counted or billed otherwise than it was acknowledged, and thresholds of it that are told of or billed otherwise.
         """
         found = [difference for client in self.clients for difference in client.differences]
         for client in self.clients:
@@ -183,6 +185,7 @@ class Crowd:
                 found.append(Difference(kind="half a request", subject=f"{client.tenant_id} {key}", detail=detail))
         for client, load in zip(self.clients, self._loads, strict=True):
             found += await usage_differences(pool, client.tenant_id, load.usage)
+            found += await threshold_differences(pool, client.tenant_id, load.usage)
         return found
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from cli.faults.client import USAGE_PATH as PATH
 from cli.faults.client import FaultClient, Told
+from cli.faults.watching import Watching, feature, threshold_of
 from domain.metering.aggregation import Aggregation, PartialAggregate, UsageEvent, aggregate
 from usage.partials import bucket_of
 
@@ -27,6 +28,8 @@ BACK_MAX: Final = timedelta(days=14)
 STEP_MAX: Final = timedelta(days=16)
 """Together less than an event may be old, so one that is sent again while its clock moves is never too old."""
 EMPLOYEES: Final = 9
+VOIDERS: Final = 2
+"""One user of so many voids invoices of usage."""
 
 AHEAD: Final = "timestamp_ahead"
 REFUSED: Final = "usage_events_refused"
@@ -74,11 +77,13 @@ class Used(NamedTuple):
 @dataclass(slots=True)
 class User:
     """A customer who uses: what was acknowledged of it and not taken back, and all ids. One does one thing after
-    another, or nobody could tell what came first.
+    another, or nobody could tell what came first. One who `voids` takes back invoices of usage.
     """
 
     customer_id: str
     clock_id: str
+    subscription_id: str
+    voids: bool = False
     now: datetime = STARTED
     used: dict[str, Used] = field(default_factory=dict)
     ids: dict[str, None] = field(default_factory=dict)
@@ -104,37 +109,51 @@ class Usage:
         self._made = 0
         self.users: list[User] = []
         self.meters: dict[str, str] = {}
+        self.watching = Watching(client)
 
     async def prepare(self) -> None:
-        """Meters, a plan that bills them, and users who are subscribed to it."""
+        """Meters, a plan that bills them, and users who are subscribed to it, with alerts and thresholds."""
         product = await self._new("/v1/products", {"name": "Usage"})
-        plan = await self._new("/v1/plans", {"product": product, "name": "Metered", "interval": {"unit": "month"}})
-        prices = []
         for code, reads in _READS.items():
             self.meters[code] = await self._new("/v1/meters", {"code": code, "name": code, **reads})
-            price = {"plan": plan, "name": code, "timing": "in_arrears", "meter": self.meters[code]}
+        terms = {"interval": {"unit": "month"}, "features": [feature(self.meters[UNITS])]}
+        plan = await self._new("/v1/plans", {"product": product, "name": "Metered", **terms})
+        prices = []
+        for code, meter in self.meters.items():
+            price = {"plan": plan, "name": code, "timing": "in_arrears", "meter": meter}
             prices.append(await self._new("/v1/prices", {**price, "model": _MODELS.get(code, _BY_UNIT)}))
+        await self.watching.prepare(self.meters[UNITS], self.meters[CALLS])
         for nth in range(self._count):
             clock = await self._new("/v1/test-clocks", {"name": f"user {nth}", "frozen_time": STARTED.isoformat()})
             person = {"name": f"User {nth}", "currency": "EUR", "address": {"country": "CH"}, "test_clock": clock}
-            user = User(await self._new("/v1/customers", person), clock)
-            order = {"customer": user.customer_id, "plan": plan, "collection_method": "send_invoice"}
-            await self._new("/v1/subscriptions", {**order, "items": [{"price": price} for price in prices]})
-            self.users.append(user)
+            customer = await self._new("/v1/customers", person)
+            order: dict[str, object] = {"customer": customer, "plan": plan, "collection_method": "send_invoice"}
+            items = [{"price": price} for price in prices]
+            subscription = await self._new(
+                "/v1/subscriptions", {**order, "items": items, "usage_threshold": threshold_of(nth)}
+            )
+            self.users.append(User(customer, clock, subscription, voids=nth % VOIDERS == VOIDERS - 1))
 
     async def _new(self, path: str, body: Mapping[str, object]) -> str:
-        told = await self._client.command("POST", path, body)
-        if not told.accepted:
-            raise RuntimeError(f"POST {path} was refused, and should not have been: {told.body}")
-        return str(told.body["id"])
+        return str((await self._client.made(path, body))["id"])
 
     async def run(self, nth: int, chance: random.Random, enough: asyncio.Event) -> None:
         """What one user does, one thing after the other, until `enough`."""
         user = self.users[nth]
-        deeds = (self._send, self._send_twice, self._void, self._correct, self._advance)
+        deeds = (self._send, self._send_twice, self._void, self._correct, self._advance, self._reset, self._give_up)
         while not enough.is_set():
-            await chance.choices(deeds, (8, 3, 3, 2, 8))[0](chance, user)
+            await chance.choices(deeds, (8, 3, 3, 2, 8, 1, 2))[0](chance, user)
             await asyncio.sleep(chance.uniform(0, THINK_S))
+
+    async def _reset(self, chance: random.Random, user: User) -> None:
+        await self.watching.reset(user.customer_id)
+
+    async def _give_up(self, chance: random.Random, user: User) -> None:
+        """An invoice of usage so far is voided, or the threshold that leads to it is set anew."""
+        if user.voids:
+            await self.watching.void(chance, user.subscription_id)
+        else:
+            await self.watching.set_anew(chance, user.subscription_id)
 
     async def _send(self, chance: random.Random, user: User) -> None:
         """New events, some twice; old ones as they were, and other content under an old id: the first one counts."""

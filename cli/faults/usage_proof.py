@@ -12,7 +12,7 @@ from infra.settings import Settings
 from processors.invariants.findings import Difference
 from processors.invariants.usage import invoice_of
 from schemas.codec import Codec, default_codec
-from usage.closings import Closing, closings_of
+from usage.closings import Closing, closings_of, counted_pieces
 from usage.partials import FIRST_BUCKET, LAST_BUCKET, Buckets, Connection, partials, series_of_customer
 from usage.recount import recount
 
@@ -42,7 +42,7 @@ async def usage_differences(pool: Pool, tenant_id: str, usage: Usage) -> list[Di
                 who = f"{tenant_id} {user.customer_id} {code}"
                 kept = await _kept(connection, tenant_id, user, meter_id)
                 found += _compared(who, kept, user.counted(code))
-                if code in (UNITS, CALLS):
+                if code in (UNITS, CALLS) and not user.voids:  # what is given up is counted by I9
                     rows = await _rows(connection, tenant_id, user, code, meter_id)
                     closings = await closings_of(connection, tenant_id, user.customer_id, meter_id)
                     billed = await _billed(connection, default_codec(), tenant_id, user, meter_id)
@@ -95,17 +95,23 @@ async def _billed(connection: Connection, codec: Codec, tenant_id: str, user: Us
             usage = line.usage
             if usage is None or usage.meter_id != meter_id or usage.snapshot is None or usage.late is not None:
                 continue
+            if line.bills_so_far:
+                continue  # its period's last line is of all of it
             total += rerated.get(line.line_id, usage.snapshot.quantity)
     return total
 
 
 def _is_billed(who: str, rows: list[_Row], closings: list[Closing], billed: Fraction) -> list[Difference]:
-    """Billed, open and late usage is all that is counted: I9, for a meter of which figures add up."""
+    """Billed, open and late usage is all that is counted: I9, for a meter of which figures add up. What is billed of a
+    period that runs is open, until its last line.
+    """
     last = closings[-1] if closings else None
+    running = _running(closings)
     counted = open_ = late = Fraction(0)
     for row in rows:
         counted += row.quantity
-        if last is None or (row.late == 0 and row.bucket >= last.bucket):
+        is_running = any(piece.first <= row.bucket < piece.end for piece in running)
+        if last is None or is_running or (row.late == 0 and row.bucket >= last.bucket):
             open_ += row.quantity
         elif row.late == last.seq:
             late += row.quantity
@@ -113,6 +119,12 @@ def _is_billed(who: str, rows: list[_Row], closings: list[Closing], billed: Frac
         return []
     detail = f"{billed} billed, {open_} open and {late} late are not the {counted} that are counted"
     return [Difference(kind="usage billed", subject=who, detail=detail)]
+
+
+def _running(closings: list[Closing]) -> list[Buckets]:
+    """What is closed of periods whose last line is still to come."""
+    ends = {each.charge: each for each in closings if each.charge is not None}
+    return [piece for each in ends.values() if not each.is_last for piece in counted_pieces(closings, each)]
 
 
 async def recount_differences(pool: Pool, settings: Settings, bootstrap: str) -> list[Difference]:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 CURRENCIES: Final = ("EUR", "JPY")
+KEPT_MAX: Final = 200
+"""Things of a kind that the actors remember; older ones are left alone."""
 
 
 @dataclass(slots=True)
@@ -30,3 +32,10 @@ class World:
     discounts: list[str] = field(default_factory=list)
     plan: str = ""
     prices: list[str] = field(default_factory=list)
+
+
+def keep(things: list[Any], thing: object) -> None:
+    """Remember one more of a kind."""
+    things.append(thing)
+    if len(things) > KEPT_MAX:
+        del things[0]
