@@ -21,6 +21,7 @@ from cli.faults.client import TRY_TIMEOUT_S, FaultClient
 from cli.faults.rounds import ACKNOWLEDGE_LIMIT_S
 from cli.faults.schedule import SERVERS, Fault, FaultKind, Round
 from cli.faults.stage import Stage, set_stage
+from cli.faults.threshold_proof import threshold_differences
 from cli.faults.usage import Usage
 from cli.faults.usage_proof import recount_differences, usage_differences
 from host.supervisor import RoleState
@@ -154,7 +155,7 @@ async def under_load(loads: list[Usage], seed: int, killer: Killer, asked: Count
             for nth in range(len(load.users)):
                 acting.create_task(load.run(nth, random.Random(f"{seed}:{number}:{nth}"), enough))
         await killer.run(KILLS)
-        await until(lambda: has_all(killer.stage, asked), "late usage, conflicts and corrections")
+        await until(lambda: has_all(killer.stage, asked), "late usage, conflicts, corrections and thresholds")
         enough.set()
         limit.reschedule(asyncio.get_running_loop().time() + ACKNOWLEDGE_LIMIT_S)
 
@@ -164,6 +165,7 @@ async def differences(stage: Stage, loads: dict[FaultClient, Usage]) -> list[Dif
     found = [each for client in loads for each in client.differences]
     for client, load in loads.items():
         found += await usage_differences(stage.pool, client.tenant_id, load)
+        found += await threshold_differences(stage.pool, client.tenant_id, load)
     return found
 
 
@@ -182,5 +184,8 @@ async def counted(stage: Stage) -> dict[str, int]:
         "conflicts": "SELECT count(*) FROM usage.conflicts",
         "closings": "SELECT count(*) FROM usage.closings",
         "late sums": "SELECT count(*) FROM usage.aggregates WHERE late > 0",
+        "thresholds told": "SELECT count(*) FROM log.events WHERE event_type = 'usage_alert.triggered'",
+        "invoices of usage so far": "SELECT count(*) FROM log.events WHERE event_type = 'invoice.drafted' "
+        "AND actor = 'usage-threshold'",
     }
     return {what: int(await stage.pool.fetchval(statement)) for what, statement in statements.items()}
