@@ -3,7 +3,6 @@
 Writes benchmarks/results.json and benchmarks/RESULTS.md. `python -m benchmarks append relay` runs only those.
 """
 
-import asyncio
 import importlib
 import inspect
 import json
@@ -21,6 +20,7 @@ import psutil
 from rich.console import Console
 
 from benchmarks.results import Row
+from benchmarks.servers import found_by
 
 HERE: Final = Path(__file__).parent
 SUITES: Final = (
@@ -56,7 +56,7 @@ console = Console(stderr=True)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the suites; results of suites that are not run are kept from the last run."""
+    """Run the suites; results of suites that are not run, or not to their end, are kept from the last run."""
     unknown = set(arguments) - set(SUITES)
     if unknown:
         console.print(f"[red]Not a benchmark:[/red] {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}.")
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(suite: str) -> list[dict[str, Any]]:
     rows = importlib.import_module(f"benchmarks.{suite}").rows
-    found = asyncio.run(rows()) if inspect.iscoroutinefunction(rows) else rows()
+    found = found_by(rows()) if inspect.iscoroutinefunction(rows) else rows()
     return [_as_json(row) for row in found]
 
 

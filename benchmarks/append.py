@@ -24,6 +24,7 @@ import uvloop
 
 from benchmarks.accepted import accepted
 from benchmarks.append_contenders import ANSWER, HASH, TENANT, ZONES, closed_loop, eventsourcing, naive, raw
+from benchmarks.servers import running
 from domain.customers.customer import CreateCustomer, UpdateCustomer
 from domain.kernel.identifiers import CUSTOMER as CUSTOMER_ID
 from host.embedded.postgres import EmbeddedPostgres
@@ -110,8 +111,7 @@ async def rows(report: Report = lambda _: None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="tallybook-bench-") as folder:
         os.chmod(folder, 0o711)  # noqa: PTH101, S103  the server's user passes through
         server = EmbeddedPostgres(Path(folder) / "postgres", cache=cache_dir(Settings()))
-        await asyncio.to_thread(server.start)
-        try:
+        async with running(server.start, server.stop):
             contenders = []
             for name, run in (("ours", ours), ("naive", naive), ("eventsourcing", eventsourcing), ("raw", raw)):
                 await server.ensure_database(name)
@@ -122,8 +122,6 @@ async def rows(report: Report = lambda _: None) -> list[dict[str, Any]]:
                 *[await _row(contenders, callers, report) for callers in CALLERS],
                 *[await _two_process_row(contenders[0], hot=hot, report=report) for hot in (False, True)],
             ]
-        finally:
-            await asyncio.to_thread(server.stop)
 
 
 async def _row(contenders: list[Contender], callers: int, report: Report) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import aiohttp
 from benchmarks.http import Client, Target, ceiling, latencies
 from benchmarks.http_load import Load, measure
 from benchmarks.results import Row
-from benchmarks.servers import bench_stack
+from benchmarks.servers import bench_stack, found_by
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.configured import owner_dsn
@@ -121,5 +121,5 @@ async def _counted(session: aiohttp.ClientSession, target: Target, paths: list[s
 
 
 if __name__ == "__main__":
-    for row in asyncio.run(rows()):
+    for row in found_by(rows()):
         sys.stdout.write(f"{row.id} {row.ours} {row.unit} {row.ratios} {row.notes}\n")

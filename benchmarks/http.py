@@ -23,7 +23,7 @@ import aiohttp
 
 from benchmarks.http_load import Load, Measured, measure, percentile_ms
 from benchmarks.results import Row
-from benchmarks.servers import bench_stack
+from benchmarks.servers import bench_stack, found_by
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.configured import owner_dsn
@@ -230,14 +230,15 @@ async def ceiling() -> AsyncIterator[int]:
                     break
         yield port
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):  # a Ctrl-C reaches it, too
+            process.terminate()
         await process.wait()
 
 
 def main() -> None:
     """Print the table."""
     arguments = sys.argv[1:3]
-    for row in asyncio.run(rows(*arguments)):
+    for row in found_by(rows(*arguments)):
         print(f"{row.id:10} {row.ours:>10} {row.unit:12} {row.ratios}")
         for note in row.notes.split("; "):
             print(f"           {note}")

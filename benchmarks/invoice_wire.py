@@ -5,7 +5,6 @@ computed, a number is taken, and all of it is recorded. Beside it, in turn, invo
 writer, nothing downstream.
 """
 
-import asyncio
 import statistics
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Final
 
 from benchmarks.accepted import accepted, request_of
 from benchmarks.results import Row
-from benchmarks.servers import bench_servers
+from benchmarks.servers import bench_servers, found_by
 from domain.catalog.price import BillingTiming
 from domain.customers.customer import CreateCustomer
 from domain.customers.tax_location import TaxLocation
@@ -147,5 +146,5 @@ def _lines(count: int) -> tuple[InvoiceLine, ...]:
 
 
 if __name__ == "__main__":
-    for row in asyncio.run(rows()):
+    for row in found_by(rows()):
         print(row)

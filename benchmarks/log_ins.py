@@ -23,7 +23,7 @@ import aiohttp
 from benchmarks.http import Client, Target, payment_body
 from benchmarks.http_load import Load, Measured, measure, percentile_ms
 from benchmarks.results import Row
-from benchmarks.servers import bench_stack
+from benchmarks.servers import bench_stack, found_by
 from cli.tenants import create_tenant
 from cli.users import create_admin
 from domain.kernel.tenant_mode import TenantMode
@@ -167,6 +167,6 @@ def _p95_ms(runs: Iterable[Measured]) -> float:
 
 
 if __name__ == "__main__":
-    for row in asyncio.run(rows()):
+    for row in found_by(rows()):
         print(row.id, row.ours, row.unit, row.ratios)
         print(row.notes.replace("; ", "\n"))

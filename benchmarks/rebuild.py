@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from benchmarks.servers import bench_servers
+from benchmarks.servers import bench_servers, found_by
 from domain.catalogue import STREAMS
 from infra.event_store.log import READ
 from infra.kafka.relay import Relay
@@ -168,4 +168,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    found_by(main())

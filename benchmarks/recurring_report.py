@@ -4,7 +4,6 @@
 third change their plan, a tenth leave and some of those come back. The rows are made by the read models' own rule.
 """
 
-import asyncio
 import random
 import statistics
 import sys
@@ -17,7 +16,7 @@ from typing import Any, Final
 import asyncpg
 
 from api.http.reading import TenantReader
-from benchmarks.servers import bench_servers
+from benchmarks.servers import bench_servers, found_by
 from domain.kernel.frozen import replace
 from domain.pricing.models import PerUnit
 from domain.subscriptions.cancellation import CancellationReason, SubscriptionCanceled
@@ -192,4 +191,4 @@ def _canceled(subscription_id: str, at: datetime) -> SubscriptionCanceled:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(rows(*map(int, sys.argv[1:]))))
+    print(found_by(rows(*map(int, sys.argv[1:]))))

@@ -17,7 +17,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from benchmarks.accepted import accepted
 from benchmarks.results import Row
-from benchmarks.servers import bench_servers
+from benchmarks.servers import bench_servers, found_by
 from domain.catalogue import STREAMS
 from domain.kernel.accounts import CASH, REVENUE, credit, debit
 from domain.kernel.currency import currency_code
@@ -153,5 +153,5 @@ async def _bare(bootstrap: str, prefix: str, records: list[Bytes]) -> float:
 
 
 if __name__ == "__main__":
-    for row in asyncio.run(rows(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS)):
+    for row in found_by(rows(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS)):
         print(row)

@@ -5,7 +5,6 @@ automatic, posted, published and projected. Beside it, the commands alone: the s
 nothing downstream. Memory of each role is read at the end.
 """
 
-import asyncio
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from rich.progress import Progress
 from benchmarks.accepted import TENANT, accepted, request_of
 from benchmarks.processor_time import ProcessorTime
 from benchmarks.results import Row
-from benchmarks.servers import bench_servers, bench_stack
+from benchmarks.servers import bench_servers, bench_stack, found_by
 from cli.api_client import ApiClient
 from cli.telecom_customers import TelecomCustomer, read_customers
 from cli.telecom_expected import expected_month
@@ -123,5 +122,5 @@ async def _commands_alone(count: int) -> float:
 
 
 if __name__ == "__main__":
-    for row in asyncio.run(rows(int(sys.argv[1]) if len(sys.argv) > 1 else None)):
+    for row in found_by(rows(int(sys.argv[1]) if len(sys.argv) > 1 else None)):
         print(row)

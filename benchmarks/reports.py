@@ -6,7 +6,6 @@ timed is the query in the API's own role, with its answer made; beside it, addin
 no report made of it.
 """
 
-import asyncio
 import statistics
 import sys
 import time
@@ -19,7 +18,7 @@ import asyncpg
 
 from api.http.reading import TenantReader
 from benchmarks.results import Row
-from benchmarks.servers import bench_servers
+from benchmarks.servers import bench_servers, found_by
 from domain.invoicing.receivable import Receivable
 from domain.kernel.billing_period import start_of_day
 from domain.kernel.currency import currency_code
@@ -142,4 +141,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    found_by(main())

@@ -4,16 +4,47 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 from host.embedded.process import free_port
 from host.embedded.servers import Servers
 from host.registry import ROLES
 from host.stack import NO_LIMITS, Stack, migrate, running_stack
+from host.until_stopped import run_until_stopped
 from infra.settings import Settings, load_settings
+
+STOPPED: Final = 130
+"""What a shell says of a program that Ctrl-C ended."""
+
+Found = TypeVar("Found")
+
+
+def found_by(work: Coroutine[Any, Any, Found]) -> Found:
+    """What work finds. Where Ctrl-C or SIGTERM ends it, it first stops what it started; then this process ends."""
+    found: list[Found] = []
+
+    async def find() -> None:
+        found.append(await work)
+
+    if not run_until_stopped(find()):
+        raise SystemExit(STOPPED)
+    return found[0]
+
+
+@contextlib.asynccontextmanager
+async def running(start: Callable[[], object], stop: Callable[[], object]) -> AsyncIterator[None]:
+    """What these start and stop in threads. A thread cannot be cancelled: what is just starting is stopped, too."""
+    starting = asyncio.create_task(asyncio.to_thread(start))
+    try:
+        await asyncio.shield(starting)
+        yield
+    finally:
+        await asyncio.gather(starting, return_exceptions=True)
+        await asyncio.to_thread(stop)
 
 
 @contextlib.asynccontextmanager
@@ -24,13 +55,10 @@ async def bench_servers() -> AsyncIterator[Settings]:
         base = load_settings()
         settings = replace(base, general=base.general.model_copy(update={"data_dir": Path(folder)}))
         servers = Servers.from_settings(settings)
-        await asyncio.to_thread(servers.start)
-        try:
+        async with running(servers.start, servers.stop):
             connected = servers.connected(settings)
             await migrate(connected, servers)
             yield connected
-        finally:
-            await asyncio.to_thread(servers.stop)
 
 
 @contextlib.asynccontextmanager

@@ -19,7 +19,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.results import Row
-from benchmarks.servers import bench_servers
+from benchmarks.servers import bench_servers, found_by
 from domain.metering.aggregation import Aggregation
 from domain.metering.usage_value import NANOS
 from infra.settings import Settings
@@ -145,5 +145,5 @@ async def _until(connection: "asyncpg.Connection[asyncpg.Record]", number: str, 
 
 
 if __name__ == "__main__":
-    for row in asyncio.run(rows(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS)):
+    for row in found_by(rows(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS)):
         print(row)

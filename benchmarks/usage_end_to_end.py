@@ -33,7 +33,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from benchmarks.http_load import Load, Measured, all_at_once, measure, percentile_ms
 from benchmarks.processor_time import ProcessorTime
 from benchmarks.results import Row
-from benchmarks.servers import bench_stack
+from benchmarks.servers import bench_stack, found_by
 from benchmarks.usage_ingest import connected
 from cli.api_client import ApiClient
 from cli.faults.stage import CAUGHT_UP
@@ -253,7 +253,8 @@ async def _bare(bench: _Bench, requests: int, bodies: Sequence[str]) -> float:
             await asyncio.wait_for(reading, DRAIN_S)
             return time.time() - measured.began_at_s
         finally:
-            process.terminate()
+            with contextlib.suppress(ProcessLookupError):  # a Ctrl-C reaches it, too
+                process.terminate()
             await process.wait()
 
 
@@ -325,5 +326,5 @@ async def _visible(bench: _Bench) -> Row:
 
 
 if __name__ == "__main__":
-    for row in asyncio.run(rows(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS)):
+    for row in found_by(rows(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS)):
         print(row)
