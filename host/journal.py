@@ -31,10 +31,15 @@ class Journal:
 
     def _write(self, line: str) -> None:
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.file.exists() and self.file.stat().st_size > self._bytes_max:
-            self.file.replace(self.file.with_suffix(".log.1"))
+        roll_over(self.file, self._bytes_max)
         with self.file.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
+
+
+def roll_over(log_file: Path, bytes_max: int) -> None:
+    """Put a log file that is longer than that aside, as `….log.1`."""
+    if log_file.exists() and log_file.stat().st_size > bytes_max:
+        log_file.replace(log_file.with_suffix(".log.1"))
 
 
 def how_it_ended(code: int | None) -> str:

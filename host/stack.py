@@ -10,9 +10,10 @@ from typing import Final
 
 from host.embedded.process import claim_port
 from host.embedded.servers import Servers
+from host.launch import Launch, launch_process
 from host.registry import MIGRATE, load
 from host.roster import roles_folder
-from host.supervisor import Launch, Supervisor, end_leftovers, launch_process
+from host.supervisor import Supervisor, end_leftovers
 from infra.settings import Settings, data_dir
 
 _ANY_RATE: Final = "1000000000"

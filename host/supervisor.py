@@ -12,17 +12,18 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeAlias
 
 import aiohttp
 import psutil
 
 from host.embedded.process import find_process, free_port, log_tail
-from host.journal import Journal, how_it_ended
-from host.readiness import Endpoint
+from host.journal import Journal, how_it_ended, roll_over
+from host.launch import Launch, Launched, launch_process
+from host.patience import Patience
+from host.readiness import Endpoint, Readiness
 from host.roster import Roster, RunningRole, forget_roster, read_roster, write_roster
 from infra.settings import SupervisorSettings
 
@@ -58,35 +59,6 @@ class RoleState(StrEnum):
     WAITING = "waiting to start again"
     STOPPED = "stopped"
     FAILED = "failed"
-
-
-class Launched(Protocol):
-    """A process as it was launched: in a session and a group of its own, of its own id."""
-
-    @property
-    def pid(self) -> int: ...
-
-    @property
-    def returncode(self) -> int | None: ...
-
-    async def wait(self) -> int: ...
-
-
-Launch: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Awaitable[Launched]]
-"""Launches a command with an environment; what it says is added to a file."""
-
-
-async def launch_process(command: Sequence[str], environment: Mapping[str, str], log_file: Path) -> Launched:
-    """Launch a command as every supervisor does but those of most tests."""
-    with log_file.open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=dict(environment),
-            start_new_session=True,
-        )
 
 
 class RoleProcess:
@@ -198,24 +170,34 @@ class Supervisor:
     async def wait_ready(self, *names: str) -> None:
         """Wait until these processes (if none is named, all but those that were stopped) answer /health/ready with 200.
 
-        Raises SupervisorError, with the end of the log, if one ends for good or takes too long.
+        All are asked side by side, and each has a time of its own: to answer, and as long again to become ready once
+        it does. Raises SupervisorError, with the end of the log, if one ends for good or takes too long.
         """
         running = [each for each in self._roles.values() if each.state is not RoleState.STOPPED]
         wanted = [self._roles[name] for name in names] if names else running
-        deadline = time.monotonic() + self._settings.ready_timeout_s
+        waiting = {each: Patience(self._settings.ready_timeout_s) for each in wanted}
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)) as session:
-            for process in wanted:
-                while not await _is_ready(session, process):
-                    if process.state in (RoleState.FAILED, RoleState.STOPPED):
-                        raise SupervisorError(f"{process.name} {process.state}.\n{log_tail(process.log_file)}")
-                    if time.monotonic() > deadline:
-                        raise SupervisorError(
-                            f"{process.name} was not ready within {self._settings.ready_timeout_s:.0f} s "
-                            f"(TALLYBOOK_SUPERVISOR_READY_TIMEOUT_S). The end of {process.log_file}:\n"
-                            f"{log_tail(process.log_file)}"
-                        )
+            while waiting:
+                told = await asyncio.gather(*(_readiness(session, each) for each in waiting))
+                for process, readiness in zip(list(waiting), told, strict=True):
+                    if readiness.state == "ready":
+                        process.has_started()
+                        del waiting[process]
+                    else:
+                        self._go_on_waiting(process, readiness, waiting[process])
+                if waiting:
                     await asyncio.sleep(READY_POLL_S)
-                process.has_started()
+
+    def _go_on_waiting(self, process: RoleProcess, readiness: Readiness, patience: Patience) -> None:
+        """Raise SupervisorError where there is nothing to wait for any more."""
+        if process.state in (RoleState.FAILED, RoleState.STOPPED):
+            raise SupervisorError(f"{process.name} {process.state}.\n{log_tail(process.log_file)}")
+        if patience.is_over(readiness.state):
+            raise SupervisorError(
+                f"{process.name} was not ready within {self._settings.ready_timeout_s:.0f} s "
+                f"(TALLYBOOK_SUPERVISOR_READY_TIMEOUT_S): {readiness.failure}. The end of {process.log_file}:\n"
+                f"{log_tail(process.log_file)}"
+            )
 
     async def wait_failed(self) -> str:
         """Wait until a role is given up; return what to tell the user. Never returns while all goes well."""
@@ -262,7 +244,7 @@ class Supervisor:
         logs = self.folder / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
         process.log_file = logs / f"{process.name}.log"
-        _roll_over(process.log_file, self._settings.log_max_bytes)
+        roll_over(process.log_file, self._settings.log_max_bytes)
         environment = {**os.environ, **process.environment}
         process.process = await self._launch(process.command, environment, process.log_file)
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -383,10 +365,10 @@ async def end_leftovers(folder: Path, *, patience_s: float) -> None:
     forget_roster(folder)
 
 
-async def _is_ready(session: aiohttp.ClientSession, process: RoleProcess) -> bool:
+async def _readiness(session: aiohttp.ClientSession, process: RoleProcess) -> Readiness:
     if process.pid is None:
-        return False
-    return not process.port or (await process.endpoint.readiness(session)).state == "ready"
+        return Readiness("does not answer", "it does not run")
+    return await process.endpoint.readiness(session) if process.port else Readiness("ready")
 
 
 def _certificate_file(role: str, environment: Mapping[str, str]) -> str:
@@ -394,8 +376,3 @@ def _certificate_file(role: str, environment: Mapping[str, str]) -> str:
     variable = CERTIFICATE_VARIABLES.get(role, "")
     file = environment.get(variable, os.environ.get(variable, ""))
     return str(Path(file).absolute()) if file else ""
-
-
-def _roll_over(log_file: Path, bytes_max: int) -> None:
-    if log_file.exists() and log_file.stat().st_size > bytes_max:
-        log_file.replace(log_file.with_suffix(".log.1"))

@@ -10,7 +10,7 @@ import aiohttp
 from cli.tenants import create_tenant
 from domain.kernel.tenant_mode import TenantMode
 from host.embedded.databases import PostgresServer
-from host.supervisor import Launch
+from host.launch import Launch
 from infra.ids import new_id
 from processors.invariants.findings import Invariant
 from testing.forked import fork_role

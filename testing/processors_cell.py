@@ -37,7 +37,8 @@ from gateway_adapters.port import GatewayTransaction, TransactionKind
 from gateway_adapters.registry import gateways_from
 from gateway_adapters.sandbox.adapter import SandboxAdapter
 from host.embedded.databases import PostgresServer
-from host.supervisor import Launch, Supervisor
+from host.launch import Launch
+from host.supervisor import Supervisor
 from infra.database import Pool
 from infra.event_store.port import Outcome, SealedPerson, Writer
 from infra.ids import new_id

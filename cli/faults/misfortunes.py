@@ -23,7 +23,7 @@ from infra.event_store.log import COLUMNS, recorded
 from infra.kafka.topics import full_name
 from projections.read_model import Projection
 
-TRY_LIMIT_S: Final = 120.0
+TRY_LIMIT_S: Final = 300.0
 """How long something is tried that another fault is in the way of (s)."""
 
 PAUSE_S: Final = 0.2

@@ -17,13 +17,16 @@ from cli.faults.schedule import LOAD_S, FaultKind, Round, schedule
 from cli.faults.stage import NotAtRest, Stage, set_stage
 from cli.faults.threshold_proof import threshold_differences
 from cli.faults.usage_proof import recount_differences, usage_differences
+from host.patience import Patience
 from infra.database import Pool
 from infra.settings import Settings
 from processors.invariants.findings import Checked, Difference, Invariant
 from processors.invariants.unfinished import BY_KAFKA, BY_SWEEPER
 
 ACKNOWLEDGE_LIMIT_S: Final = 120.0
-"""How long the last commands of a round may take to be acknowledged (s)."""
+"""How long none of a round's last commands may be acknowledged while some are still to be (s)."""
+
+POLL_S: Final = 0.5
 
 SWEPT_TO_JUDGE_BY: Final = 20
 """Sagas of one round that only the sweeper drove, which say that Kafka brings none: a few are one outage's. What share
@@ -199,9 +202,11 @@ async def _play(stage: Stage, crowd: Crowd, part: Round) -> Report:
     asyncio.get_running_loop().call_later(LOAD_S, enough.set)
     try:
         await stage.play(part)
-        await asyncio.wait_for(acting, timeout=ACKNOWLEDGE_LIMIT_S)
-    except TimeoutError:
-        raise NotAtRest(f"a command was not acknowledged within {ACKNOWLEDGE_LIMIT_S:.0f} s") from None
+        patience = Patience(ACKNOWLEDGE_LIMIT_S)
+        while not (await asyncio.wait([acting], timeout=POLL_S))[0]:
+            if patience.is_over(crowd.counts["acknowledged"]):
+                raise NotAtRest(f"no command was acknowledged for {ACKNOWLEDGE_LIMIT_S:.0f} s, and some are still to be")
+        await acting
     finally:
         acting.cancel()
     loaded = time.monotonic()

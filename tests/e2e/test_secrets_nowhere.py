@@ -11,7 +11,7 @@ import pytest
 from api.http.callers import own_origin
 from host.embedded.databases import PostgresServer
 from host.embedded.postgres import EmbeddedPostgres
-from host.supervisor import launch_process
+from host.launch import launch_process
 from infra.database import Role, open_pool
 from infra.identity.opening import open_identity
 from testing.cell import open_whole

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from host.journal import Journal
+from host.patience import Patience
 from host.roster import read_roster
 from host.supervisor import RoleState, Supervisor, SupervisorError
 from infra.settings import SupervisorSettings
@@ -30,7 +31,9 @@ ROLE = """
             sys.exit(3)
         child = subprocess.Popen(["sleep", "1000"])
         async def health():
-            return Health(role=sys.argv[1], parts=(PartHealth(name="all", ok=True),))
+            waits = os.environ.get("WAITS_FOR", "")
+            ok = not waits or os.path.exists(waits)
+            return Health(role=sys.argv[1], parts=(PartHealth(name="all", ok=ok, detail="" if ok else "it waits"),))
         server = await start_probe_server(int(os.environ["TALLYBOOK_RELAY_PROBE_PORT"]), health)
         stop = asyncio.Event()
         if os.environ.get("STUBBORN"):
@@ -58,10 +61,15 @@ def make(tmp_path: Path) -> Callable[..., Supervisor]:
     program = tmp_path / "role.py"
     program.write_text(textwrap.dedent(ROLE))
 
-    def build(*, stop_timeout_s: float = LIMIT_S, tell: Callable[[str], None] = lambda _text: None) -> Supervisor:
+    def build(
+        *,
+        stop_timeout_s: float = LIMIT_S,
+        ready_timeout_s: float = LIMIT_S,
+        tell: Callable[[str], None] = lambda _text: None,
+    ) -> Supervisor:
         return Supervisor(
             tmp_path / "roles",
-            SETTINGS,
+            SETTINGS.model_copy(update={"ready_timeout_s": ready_timeout_s}),
             environment={"PYTHONPATH": str(Path(__file__).parents[2]), "WHO": "everybody"},
             stop_timeout_s=stop_timeout_s,
             command=[sys.executable, str(program)],
@@ -114,6 +122,44 @@ async def test_a_killed_process_comes_back_on_its_port(make: Callable[..., Super
         await supervisor.wait_ready()
         assert process.port == port
         assert process.restarts == 1
+
+
+async def test_one_that_waits_keeps_no_other_from_being_ready(
+    make: Callable[..., Supervisor], tmp_path: Path
+) -> None:
+    """Each has its own time: what the first takes is not taken from the second."""
+    async with make() as supervisor:
+        (first,) = await supervisor.start("relay", environment={"WAITS_FOR": str(tmp_path / "go")})
+        (second,) = await supervisor.start("relay")
+        waiting = asyncio.create_task(supervisor.wait_ready())
+        await until(lambda: second.state is RoleState.RUNNING)
+        assert first.state is RoleState.STARTING
+        assert not waiting.done()
+        (tmp_path / "go").touch()
+        await waiting
+        assert first.state is RoleState.RUNNING
+
+
+async def test_one_that_is_not_ready_in_its_time_is_told_with_the_reason(
+    make: Callable[..., Supervisor], tmp_path: Path
+) -> None:
+    async with make(ready_timeout_s=0.6) as supervisor:
+        (process,) = await supervisor.start("relay", environment={"WAITS_FOR": str(tmp_path / "never")})
+        with pytest.raises(SupervisorError):
+            await supervisor.wait_ready()
+        await until(lambda: "child" in process.log_file.read_text())
+        with pytest.raises(SupervisorError, match=r"relay-0 was not ready within 1 s .*: is not ready: all: it waits"):
+            await supervisor.wait_ready()
+
+
+def test_patience_ends_where_nothing_new_is_seen() -> None:
+    now = 0.0
+    patience = Patience(10.0, lambda: now)
+    sights = [(9.0, "a"), (18.0, "b"), (27.0, "c"), (30.0, "a"), (36.0, "b")]
+    for now, sight in sights:
+        assert not patience.is_over(sight), sight
+    now = 38.0
+    assert patience.is_over("a")  # "c" was the last that was new, at 27
 
 
 async def test_a_kill_takes_the_children_along(make: Callable[..., Supervisor]) -> None:
