@@ -560,7 +560,9 @@ class SupervisorSettings(Part):
     restart_backoff_max_ms: int = setting(10_000, "ms", "Longest such pause.", ge=1)
     restarts_max: int = setting(20, "restarts", "Restarts of one process in the window before giving up.", ge=0)
     restart_window_s: float = setting(60.0, "s", "Window in which restarts are counted.", gt=0)
-    ready_timeout_s: float = setting(60.0, "s", "How long a role may take to answer, and from then on to become ready.", gt=0)
+    ready_timeout_s: float = setting(
+        60.0, "s", "How long a role may take to answer, and from then on to become ready.", gt=0
+    )
     watch_interval_ms: int = setting(2_000, "ms", "Pause between two looks at servers and roles in `dev`.", ge=1)
     watch_timeout_ms: int = setting(5_000, "ms", "A server or role silent for this long does not answer.", ge=1)
     log_max_bytes: int = setting(20_000_000, "bytes", "A role's log file is rolled over at start beyond this.", ge=1)

@@ -21,6 +21,9 @@ from infra.settings import GeneralSettings, Settings, cache_dir
 POSTGRES_IMAGE = "postgres:18"
 KAFKA_IMAGE = "apache/kafka:4.3.1"
 FOLDER_PREFIX = "tallybook-tests-"
+MEMORY = Path("/dev/shm")  # noqa: S108  a folder of random name is made in it
+MEMORY_MIN_BYTES = 8 * 2**30
+"""Room in memory without which the servers' files are better on a disk."""
 
 
 class KafkaServer(Protocol):
@@ -62,7 +65,7 @@ async def fresh_database(server: PostgresServer, template: str) -> AsyncIterator
 def session_folder() -> Iterator[Path]:
     """Yield a folder for the servers of this process; first end the servers that a killed one left behind."""
     end_leftovers()
-    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.geteuid()}-{os.getpid()}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.geteuid()}-{os.getpid()}-", dir=_place()))
     folder.chmod(0o711)
     try:
         yield folder
@@ -72,12 +75,26 @@ def session_folder() -> Iterator[Path]:
 
 def end_leftovers() -> None:
     """End the servers of processes that are dead and could not end them, and remove their folders."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}{os.geteuid()}-*"):
+    name = f"{FOLDER_PREFIX}{os.geteuid()}-*"
+    for folder in (*Path(tempfile.gettempdir()).glob(name), *MEMORY.glob(name)):
         owner = folder.name.split("-")[3]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             # Several processes of a run may find it; one is enough.
             with contextlib.suppress(FileNotFoundError), start_lock(folder):
                 _end_servers_in(folder)
+
+
+def _place() -> Path:
+    """Where the servers' files lie: in memory if that has room and nobody said otherwise by TMPDIR.
+
+    A fresh database is eight hundred files, and there are hundreds of them: on a disk the kernel is busy with little
+    else. Kafka runs programs from its folder, which not every such place allows.
+    """
+    given = Path(tempfile.gettempdir())
+    if "TMPDIR" in os.environ or not MEMORY.is_dir() or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        return given
+    room = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+    return MEMORY if room >= MEMORY_MIN_BYTES and os.access(MEMORY, os.W_OK | os.X_OK) else given
 
 
 def embedded_postgres(folder: Path, *, durable: bool) -> EmbeddedPostgres:

@@ -205,7 +205,7 @@ async def _play(stage: Stage, crowd: Crowd, part: Round) -> Report:
         patience = Patience(ACKNOWLEDGE_LIMIT_S)
         while not (await asyncio.wait([acting], timeout=POLL_S))[0]:
             if patience.is_over(crowd.counts["acknowledged"]):
-                raise NotAtRest(f"no command was acknowledged for {ACKNOWLEDGE_LIMIT_S:.0f} s, and some are still to be")
+                raise NotAtRest(f"no command was acknowledged for {ACKNOWLEDGE_LIMIT_S:.0f} s; some still wait")
         await acting
     finally:
         acting.cancel()

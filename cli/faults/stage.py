@@ -207,7 +207,8 @@ class Stage:
             await asyncio.sleep(POLL_S)
         left = left or [await self._why_not()]
         logs = self.supervisor.folder / "logs"
-        how = f"nothing moved for {STANDSTILL_S:.0f} s" if time.monotonic() < deadline else f"{REST_LIMIT_S:.0f} s passed"
+        stands = time.monotonic() < deadline
+        how = f"nothing moved for {STANDSTILL_S:.0f} s" if stands else f"{REST_LIMIT_S:.0f} s passed"
         raise NotAtRest(f"not at rest, and {how}; left: {'; '.join(left[:5])}. Logs: {logs}")
 
     async def audited(self, acknowledged: Sequence[Acknowledged]) -> list[Checked]:

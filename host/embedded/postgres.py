@@ -80,7 +80,12 @@ CONFIGURATION: Mapping[str, str] = {
     "password_encryption": "scram-sha-256",
 }
 # For tests of everything but durability. Answers are the same; only a power cut would tell.
-NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "256MB"}
+NOT_DURABLE: Mapping[str, str] = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "256MB",
+    "file_copy_method": "clone",  # a copy of a database is the kernel's work, with half as much of it
+}
 WEAKLY_STRETCHED = "--set=scram_iterations=1"
 """A client of these tests connects in two thirds of the work; their password is random."""
 
