@@ -394,7 +394,8 @@ class TestClassArchive:
         for number in range(KEPT_MAX):
             (tmp_path / f"{PREFIX}{number}.jsa").touch()
             os.utime(tmp_path / f"{PREFIX}{number}.jsa", (number, number))
-        broker = EmbeddedKafka(services_folder / f"kafka-{tmp_path.name}", cache=tmp_path)
+        # Writing it is ten seconds' work of a processor, and one that has to be killed leaves none.
+        broker = EmbeddedKafka(services_folder / f"kafka-{tmp_path.name}", cache=tmp_path, stop_timeout_s=600.0)
         broker.start()
         assert broker.records_classes
         broker.stop()
