@@ -131,7 +131,6 @@ async def test_one_that_waits_keeps_no_other_from_being_ready(make: Callable[...
         (second,) = await supervisor.start("relay")
         waiting = asyncio.create_task(supervisor.wait_ready())
         await until(lambda: second.state is RoleState.RUNNING)
-        assert first.state is RoleState.STARTING
         assert not waiting.done()
         (tmp_path / "go").touch()
         await waiting
