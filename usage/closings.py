@@ -10,8 +10,8 @@ closed before, what came since for this one is late by its number, and this one'
 
 A closing's rows never change: an event that comes after it for one of its quarter hours, or for one before, bears the
 closing's number (`late`) and is the next one's. Which events are late is a function of their offsets and of `covers`
-alone, so `usage.recount` finds the same (docs/decisions/0126-a-period-is-closed-by-a-watermark.md). A boundary within a
-quarter hour takes all of it to the period that ends there.
+alone, so `usage.recount` finds the same (docs/decisions/0126-a-period-is-closed-by-a-watermark.md). A quarter hour is
+of the period that it begins in.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ from usage.partials import (
     Buckets,
     Connection,
     MeteredSeries,
-    bucket_of,
-    end_bucket_of,
+    buckets_of,
     grouped,
+    left_of,
     levels_before,
     partials,
     series_of_customer,
@@ -228,9 +228,9 @@ async def _close_locked(connection: Connection, wanted: Wanted, partition: int, 
 
 def following(earlier: Sequence[Closing], wanted: Wanted, partition: int, covers: int) -> Closing:
     """The closing that comes after these of the meter, without its rows' hash."""
-    first, end = bucket_of(wanted.since), end_bucket_of(wanted.until)
-    pieces = _left_by(earlier, Buckets(first, end))
-    first, end = (pieces[0].first, pieces[-1].end) if pieces else (end, end)
+    whole = buckets_of(wanted.since, wanted.until)
+    pieces = _left_by(earlier, whole)
+    first, end = (pieces[0].first, pieces[-1].end) if pieces else (whole.end, whole.end)
     bucket = max(end, earlier[-1].bucket) if earlier else end
     place = wanted.meter_id, len(earlier) + 1, wanted.reference, partition
     period = wanted.since, wanted.until, wanted.charge, wanted.is_last
@@ -269,15 +269,7 @@ def _joined(pieces: Iterable[Buckets]) -> list[Buckets]:
 
 
 def _left_by(earlier: Iterable[Closing], wanted: Buckets) -> list[Buckets]:
-    pieces = [wanted] if wanted.first < wanted.end else []
-    for each in earlier:
-        taken = each.buckets
-        if taken.first >= taken.end or taken.end <= wanted.first or taken.first >= wanted.end:
-            continue
-        before = [Buckets(piece.first, min(piece.end, taken.first)) for piece in pieces]
-        behind = [Buckets(max(piece.first, taken.end), piece.end) for piece in pieces]
-        pieces = sorted(piece for piece in (*before, *behind) if piece.first < piece.end)
-    return pieces
+    return left_of(wanted, (each.buckets for each in earlier))
 
 
 async def _by_reference(connection: Connection, wanted: Wanted) -> Closing | None:
@@ -317,7 +309,8 @@ def _meet(one: Buckets, other: Buckets) -> bool:
 
 async def closed(connection: Connection, wanted: Wanted, closing: Closing, *, tells_all: bool = False) -> Closed:
     """What a closing says; the same whenever it is asked. With `tells_all` it tells of every earlier period that
-    anything ever came late for, be that told by closings before it: their invoices may have been voided.
+    anything ever came late for, be that told by closings before it: their invoices may have been voided, and so may
+    those be that closed the rest of a charge.
     """
     series = await series_of_customer(connection, wanted.tenant_id, wanted.customer_id, [wanted.meter_id])
     earlier: Sequence[Closing] = ()
@@ -331,7 +324,7 @@ async def closed(connection: Connection, wanted: Wanted, closing: Closing, *, te
         names = [each.series for each in series]
         rows = await connection.fetch(_LATE_BUCKETS, names, 1 if tells_all else late, late)
         touched = [row[0] for row in rows]
-        for each in (each for each in earlier if each.is_last):
+        for each in (each for each in earlier if each.is_last or tells_all):
             pieces = counted_pieces(earlier, each)
             if _is_touched(series, pieces, touched):
                 windows.append(LateWindow(each.reference, *await _figure(connection, series, pieces, late_max=late)))

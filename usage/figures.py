@@ -10,6 +10,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple, TypeAlias
 
+from asyncpg import Range
+
 from domain.metering.aggregation import (
     ADDED_BY_GROUP,
     ZERO,
@@ -22,14 +24,25 @@ from domain.metering.aggregation import (
     total_of,
 )
 from domain.metering.usage_value import units
-from usage.partials import EPOCH, MICROSECOND, MeteredSeries, Queries, grouped, levels_before, start_of
+from usage.partials import (
+    EPOCH,
+    MICROSECOND,
+    Buckets,
+    MeteredSeries,
+    Queries,
+    grouped,
+    left_of,
+    levels_before,
+    start_of,
+)
 
 Place: TypeAlias = tuple[int, int]
 """A part and a window, both counted from zero."""
 
 _PARTS: Final = "unnest($1::bytea[], $2::int[]) AS p (series, part)"
 _WINDOW: Final = "width_bucket(t.bucket, $3::int[]) - 1"
-_INSIDE: Final = "t.series = p.series AND t.bucket >= ($3::int[])[1] AND t.bucket < $4"
+_BETWEEN: Final = "t.series = p.series AND t.bucket >= ($3::int[])[1] AND t.bucket < $4"
+_INSIDE: Final = f"{_BETWEEN} AND NOT t.bucket <@ $5::int4multirange"
 
 _SUMS: Final = f"""
 SELECT p.part, {_WINDOW} AS nth, sum(t.n)::bigint AS events, sum(t.total) AS value
@@ -54,7 +67,7 @@ SELECT DISTINCT ON (part, nth) part, nth, value FROM (
 ) AS kept ORDER BY part, nth, at_us DESC, event_id DESC, value DESC
 """  # noqa: S608  constants
 _POINTS: Final = f"""
-SELECT p.part, {_WINDOW} AS nth, t.at_us, t.event_id, t.value FROM {_PARTS} JOIN usage.tallies t ON {_INSIDE}
+SELECT p.part, {_WINDOW} AS nth, t.at_us, t.event_id, t.value FROM {_PARTS} JOIN usage.tallies t ON {_BETWEEN}
 GROUP BY 1, 2, 3, 4, 5 HAVING sum(t.times) > 0 ORDER BY 1, 2, 3, 4, 5
 """  # noqa: S608  constants
 _TALLIED: Final = {Aggregation.MAX: _MAXIMA, Aggregation.UNIQUE: _MEMBERS, Aggregation.LATEST: _LATEST}
@@ -77,19 +90,22 @@ async def figures(
     end: int,
     *,
     held_until: datetime,
+    without: Sequence[Buckets] = (),
 ) -> Mapping[Place, Figure]:
     """By part and window what the series of a part come to together; where nothing was counted there may be none.
 
-    Windows begin in the buckets `starts`, in order, each ends where the next begins, and the last before `end`. The
-    series are one meter's. Levels are held until `held_until` at the longest, so that no time counts that is to come.
+    Windows begin in the buckets `starts`, in order, each ends where the next begins, and the last before `end`; what is
+    `without` counts in none. The series are one meter's. Levels are held until `held_until` at the longest, so that no
+    time counts that is to come.
     """
     series = [each for part in parts for each in part]
     if not series:
         return {}
     if series[0].version.aggregation not in ADDED_BY_GROUP:
-        return await _figures(connection, parts, starts, end, held_until=held_until)
+        return await _figures(connection, parts, starts, end, held_until=held_until, without=without)
     groups = [(nth, group) for nth, part in enumerate(parts) for group in grouped(part).values()]
-    found = await _figures(connection, [group for _, group in groups], starts, end, held_until=held_until)
+    own = [group for _, group in groups]
+    found = await _figures(connection, own, starts, end, held_until=held_until, without=without)
     of_parts: dict[Place, list[Figure]] = {}
     for (nth, window), figure in found.items():
         of_parts.setdefault((groups[nth][0], window), []).append(figure)
@@ -107,11 +123,13 @@ async def _figures(
     end: int,
     *,
     held_until: datetime,
+    without: Sequence[Buckets],
 ) -> Mapping[Place, Figure]:
     """As `figures`, of parts that are counted alike: where each group has a level of its own, of one group each."""
     series = [each for part in parts for each in part]
     of = [nth for nth, part in enumerate(parts) for _ in part]
-    placed = ([each.series for each in series], of, list(starts), end)
+    between = ([each.series for each in series], of, list(starts), end)
+    placed = (*between, [Range(each.first, each.end) for each in without])
     sums = {(row["part"], row["nth"]): row for row in await connection.fetch(_SUMS, *placed)}
     aggregation = series[0].version.aggregation
     match aggregation:
@@ -120,7 +138,7 @@ async def _figures(
         case Aggregation.SUM | Aggregation.AMOUNTS:
             return {place: Figure(units(row["value"]), row["events"]) for place, row in sums.items()}
         case Aggregation.TIME_WEIGHTED_SUM:
-            held = await _held(connection, parts, placed, held_until)
+            held = await _held(connection, parts, between, held_until, without)
             return {place: Figure(each, sums[place]["events"] if place in sums else 0) for place, each in held.items()}
     values = {(row["part"], row["nth"]): row["value"] for row in await connection.fetch(_TALLIED[aggregation], *placed)}
     is_number = aggregation is Aggregation.UNIQUE
@@ -133,25 +151,30 @@ async def _figures(
 async def _held(
     connection: Queries,
     parts: Sequence[Sequence[MeteredSeries]],
-    placed: tuple[list[bytes], list[int], list[int], int],
+    between: tuple[list[bytes], list[int], list[int], int],
     held_until: datetime,
+    without: Sequence[Buckets],
 ) -> dict[Place, Decimal | Fraction]:
-    """Levels by the time that they were held, in every window of every part."""
-    _, _, starts, end = placed
+    """Levels by the time that they were held, in every window of every part. What is told in a time that does not count
+    goes on behind it.
+    """
+    _, _, starts, end = between
     levels = await levels_before(connection, parts, starts[0])
     points: dict[Place, list[Tally]] = {}
-    for row in await connection.fetch(_POINTS, *placed):
+    for row in await connection.fetch(_POINTS, *between):
         at = EPOCH + row["at_us"] * MICROSECOND
         tally = Tally(at=at, event_id=row["event_id"], value=units(row["value"]), times=1)
         points.setdefault((row["part"], row["nth"]), []).append(tally)
     found: dict[Place, Decimal | Fraction] = {}
-    ends = [start_of(bucket) for bucket in (*starts[1:], end)]
     for part in range(len(parts)):
         level = levels.get(part, ZERO)
-        for nth, (start, until) in enumerate(zip(starts, ends, strict=True)):
+        for nth, window in enumerate(map(Buckets, starts, (*starts[1:], end))):
             tallies = tuple(points.get((part, nth), ()))
             partial = PartialAggregate(aggregation=Aggregation.TIME_WEIGHTED_SUM, tallies=tallies)
-            window = Window(start=start_of(start), end=min(until, held_until))
-            found[part, nth] = quantity_of(partial, window, level)
-            level = level_at(partial, until, level)
+            pieces = (
+                Window(start=start_of(each.first), end=min(start_of(each.end), held_until))
+                for each in left_of(window, without)
+            )
+            found[part, nth] = total_of(quantity_of(partial, piece, level) for piece in pieces)
+            level = level_at(partial, start_of(window.end), level)
     return found

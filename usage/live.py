@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Final, NamedTuple
 
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
@@ -22,11 +23,14 @@ from usage.figures import NOTHING, Figure, figures
 from usage.invoiced import wanted_of
 from usage.partials import (
     LAST_BUCKET,
+    Buckets,
     Connection,
-    bucket_of,
+    buckets_of,
     end_bucket_of,
     grouped,
+    left_of,
     series_of_customer,
+    start_of,
 )
 
 GROUPS_MAX: Final = 50
@@ -72,14 +76,14 @@ class LiveUsage(NamedTuple):
 
 class RunningBill(NamedTuple):
     """What the running period is to come to, if nothing more is used and nothing changed until its end; `slices` have
-    billed some of it already. There is no `amount` where that is more than an invoice holds. The period's usage begins
-    in `first_bucket`.
+    billed some of it already. There is no `amount` where that is more than an invoice holds. Of the period's quarter
+    hours it bills `pieces`: those that no other subscription's closing took.
     """
 
     subscription_id: str
     price_id: str
     period: Window
-    first_bucket: int
+    pieces: Sequence[Buckets]
     figure: Figure
     currency: CurrencyCode
     amount: Money | None
@@ -96,33 +100,32 @@ async def live_usage(
     metered: Metered,
     windows: Sequence[Window],
     *,
-    first_bucket: int | None = None,
+    pieces: Sequence[Buckets] | None = None,
     held_until: datetime,
     by_group: bool,
 ) -> LiveUsage:
-    """What was used in windows that follow each other, and in all of them.
-
-    A window that ends within a quarter hour has all of it. The first window may begin with another bucket than its own.
-    Levels are held until `held_until`.
+    """What was used in windows that follow each other, and in all of them; of their quarter hours in `pieces` alone,
+    where these are given. Levels are held until `held_until`.
     """
     series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
-    first = bucket_of(windows[0].start) if first_bucket is None else first_bucket
-    starts = [first, *(max(first, end_bucket_of(each.start)) for each in windows[1:])]
-    end = max(first, end_bucket_of(windows[-1].end))
-    whole = await figures(connection, [series], [first], end, held_until=held_until)
-    by_window = await figures(connection, [series], starts, end, held_until=held_until)
+    of_all = buckets_of(windows[0].start, windows[-1].end)
+    starts = [buckets_of(each.start, each.end).first for each in windows]
+    without = () if pieces is None else left_of(of_all, pieces)
+    counted = partial(figures, connection, end=of_all.end, held_until=held_until, without=without)
+    whole = await counted([series], [of_all.first])
+    by_window = await counted([series], starts)
     told = [WindowFigure(window, by_window.get((0, nth), NOTHING)) for nth, window in enumerate(windows)]
     groups: list[GroupFigure] = []
     more = 0
     if by_group:
         parts = {group: of for group, of in grouped(series).items() if group}
-        sums = await figures(connection, list(parts.values()), [first], end, held_until=held_until)
+        sums = await counted(list(parts.values()), [of_all.first])
         ranked = sorted(
             ((sums[nth, 0], key) for nth, key in enumerate(parts) if sums.get((nth, 0), NOTHING) != NOTHING),
             key=lambda each: (-each[0].events, str(each[1])),
         )
         kept, more = ranked[:GROUPS_MAX], max(0, len(ranked) - GROUPS_MAX)
-        each_window = await figures(connection, [parts[key] for _, key in kept], starts, end, held_until=held_until)
+        each_window = await counted([parts[key] for _, key in kept], starts)
         for nth, (figure, key) in enumerate(kept):
             seen = [
                 WindowFigure(window, each_window[nth, of])
@@ -149,7 +152,7 @@ async def running_bill(
         subscription_id=subscription.subscription_id,
         price_id=line.price_id,
         period=Window(start=line.period_start, end=line.period_end),
-        first_bucket=so_far.first_bucket,
+        pieces=so_far.pieces,
         figure=so_far.figure,
         currency=line.amount.currency,
         amount=_amount(line, so_far),
@@ -160,8 +163,8 @@ async def running_bill(
 async def charge_so_far(
     connection: Connection, line: InvoiceLine, metered: Metered, *, partition: int, at: datetime
 ) -> Money:
-    """What the period of a line of usage has come to by `at`, as it is counted so far; before it is over nothing is
-    raised to what it promises at least. Levels are held until then.
+    """What the period of a line of usage would come to if it were closed `at` then, as it is counted so far; before it
+    is over nothing is raised to what it promises at least.
     """
     by = line.pricing
     assert by is not None, "a price bills it"
@@ -188,10 +191,12 @@ async def going_on(
 
 
 class _Counted(NamedTuple):
-    """What a line's period has come to, and the closing that would say so, which covers nothing."""
+    """What a line's period has come to, of which quarter hours, and the closing that would say so, which covers
+    nothing.
+    """
 
     closing: Closing
-    first_bucket: int
+    pieces: Sequence[Buckets]
     figure: Figure
     amounts: tuple[Decimal, ...]
 
@@ -208,18 +213,19 @@ class _Counted(NamedTuple):
 
 
 async def _counted(connection: Connection, line: InvoiceLine, metered: Metered, *, partition: int) -> _Counted:
-    """As it is counted so far, levels held until the period's end."""
-    assert line.period_end is not None, "usage is of a period"
+    """What its closing is to say if nothing more comes: levels are held until the period's end."""
     earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
     wanted = wanted_of(metered.tenant_id, metered.customer_id, "", line)
     closing = following(earlier, wanted, partition, covers=0)
     pieces = counted_pieces(earlier, closing)
-    first = pieces[0].first if pieces else closing.first_bucket
+    if not pieces:
+        return _Counted(closing, pieces, NOTHING, ())
     series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
-    end = max(first, closing.end_bucket)
-    found = await figures(connection, [series], [first], end, held_until=line.period_end)
+    whole = Buckets(pieces[0].first, pieces[-1].end)
+    without, held_until = left_of(whole, pieces), start_of(whole.end)
+    found = await figures(connection, [series], [whole.first], whole.end, held_until=held_until, without=without)
     amounts = await _amounts(connection, line, wanted, earlier, closing)
-    return _Counted(closing, first, found.get((0, 0), NOTHING), amounts)
+    return _Counted(closing, pieces, found.get((0, 0), NOTHING), amounts)
 
 
 async def _amounts(

@@ -94,9 +94,30 @@ def end_bucket_of(at: datetime) -> int:
     return -((EPOCH - at) // MICROSECOND // BUCKET_US)
 
 
+def buckets_of(since: datetime, until: datetime) -> Buckets:
+    """The quarter hours of a period [since, until): those that begin in it.
+
+    So where periods touch, each quarter hour is of one of them, and where a period follows a trial, a pause or nothing
+    at all, the one that it begins in is not its own.
+    """
+    return Buckets(end_bucket_of(since), end_bucket_of(until))
+
+
 def start_of(bucket: int) -> datetime:
     """When a bucket begins."""
     return EPOCH + bucket * BUCKET_US * MICROSECOND
+
+
+def left_of(whole: Buckets, taken: Iterable[Buckets]) -> list[Buckets]:
+    """What is left of it, in order, in as few pieces as there can be."""
+    pieces = [whole] if whole.first < whole.end else []
+    for each in taken:
+        if each.first >= each.end or each.end <= whole.first or each.first >= whole.end:
+            continue
+        before = [Buckets(piece.first, min(piece.end, each.first)) for piece in pieces]
+        behind = [Buckets(max(piece.first, each.end), piece.end) for piece in pieces]
+        pieces = sorted(piece for piece in (*before, *behind) if piece.first < piece.end)
+    return pieces
 
 
 async def counted_up_to(connection: Queries, partition: int) -> int:

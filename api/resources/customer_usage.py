@@ -249,7 +249,7 @@ async def _live(
         connection,
         Metered(scene.tenant_id, scene.customer_id, meter_id),
         windows,
-        first_bucket=bill.first_bucket if bill is not None and scene.days is None else None,
+        pieces=bill.pieces if bill is not None and scene.days is None else None,
         held_until=scene.now,
         by_group=by_group,
     )

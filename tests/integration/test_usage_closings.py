@@ -12,16 +12,25 @@ from typing import Any
 import asyncpg
 import pytest
 
+from domain.catalog.price import BillingTiming
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
+from domain.invoicing.usage_commands import counted_line
+from domain.invoicing.usage_line import LineUsage
+from domain.kernel.currency import currency_code
+from domain.kernel.money import Money
+from domain.kernel.rounding import Rounding
 from domain.metering.aggregation import Aggregation, UsageEvent, Window, aggregate, quantity_of
 from domain.metering.usage_value import NANOS, units
+from domain.pricing.models import PerUnit
 from infra.database import Role
 from testing.processors_cell import until
 from testing.services import FreshDatabase, KafkaServer
 from testing.usage import EPOCH, START_US, TENANTS, Sent, Stream, tenants_meters
 from tests.integration.usage_scene import PARTITIONS, Scene, connected, open_scene
-from usage.closings import Closed, Closings, NotYet, Wanted, closings_of, rows_hash
+from usage.closings import Closed, Closings, NotYet, Wanted, closings_of, following, pieces_of, rows_hash
 from usage.ends import KafkaEnds
-from usage.live import Metered, live_usage
+from usage.invoiced import counted, wanted_of
+from usage.live import Metered, charge_so_far, live_usage
 from usage.used import used_in
 from usage.wire import EVENT, VOID, WireEvent, partition_of_customer
 
@@ -267,7 +276,7 @@ async def test_a_closing_does_not_wait_for_what_comes_after_it_was_asked_for(sce
     assert (await close(closings, asked)).quantity == 2
 
 
-async def test_what_is_used_of_a_period_begins_behind_the_closing_of_the_one_before(
+async def test_what_is_used_of_a_period_begins_with_the_quarter_hours_that_begin_in_it(
     scene: Scene, closings: Closings
 ) -> None:
     await scene.start()
@@ -282,16 +291,64 @@ async def test_what_is_used_of_a_period_begins_behind_the_closing_of_the_one_bef
             found = await used_in(connection, Metered(TENANT, CUSTOMER, "mtr_sum"), window, held_until=until)
         return found.quantity
 
-    assert (await figure(START, end), await figure(end, end + HOUR)) == (7, 14)
-    await close(closings, wanted("il_1", START, change))
-    assert await figure(START, end) == 7, "a change in the middle of a period does not begin it anew"
-    await close(closings, wanted("il_2", change, end))
-    assert await figure(end, end + HOUR) == 8, "the quarter hour of the boundary is the period's before it"
-    await close(closings, wanted("il_4", end + HOUR, end + 2 * HOUR))
-    await close(closings, wanted("il_3", end, end + HOUR))
-    await close(closings, wanted("il_0", START - HOUR, START))
-    assert await figure(end, end + HOUR) == 8, "in whatever order periods are closed"
-    assert await figure(START, end) == 7
+    assert (await figure(START, end), await figure(end, end + HOUR)) == (7, 8), "whether anything is closed or not"
+    assert await figure(change, end) == 6
+    assert (await close(closings, wanted("il_2", end, end + HOUR))).quantity == 8
+    assert (await close(closings, wanted("il_1", START, end))).quantity == 7, "in whatever order periods are closed"
+    assert (await figure(START, end), await figure(end, end + HOUR)) == (7, 8)
+
+
+async def test_what_is_used_before_a_period_that_follows_none_is_not_its_own(scene: Scene, closings: Closings) -> None:
+    """As at the end of a trial or of a pause, or where a subscription starts, within a quarter hour."""
+    await scene.start()
+    since = START + timedelta(minutes=5)
+    times = START + timedelta(minutes=1), START + timedelta(minutes=15)
+    await scene.send(sent(*(used(nth, at, 2**nth) for nth, at in enumerate(times))))
+    closed = await close(closings, wanted("il_1", since, since + HOUR))
+    assert (closed.quantity, closed.events) == (Decimal(2), 1)
+
+
+@pytest.mark.parametrize("aggregation", list(Aggregation))
+async def test_what_is_shown_of_a_period_is_what_it_is_closed_with(
+    scene: Scene, closings: Closings, aggregation: Aggregation
+) -> None:
+    """Though another subscription's closing took time within it, and it begins and ends within quarter hours."""
+    await scene.start()
+    meter, since, until_ = aggregation.value, START + timedelta(minutes=5), START + timedelta(minutes=230)
+    hours = (0.05, 4), (0.5, 9), (1.25, 2), (1.5, 20), (2.5, 3), (3.85, 8), (4.1, 100)
+    await scene.send(sent(*(used(nth, START + at * HOUR, value, meter=meter) for nth, (at, value) in enumerate(hours))))
+    await close(closings, wanted("il_other", START + HOUR, START + 2 * HOUR, f"mtr_{meter}"))
+    line, metered = _line(f"mtr_{meter}", since, until_), Metered(TENANT, CUSTOMER, f"mtr_{meter}")
+    asked = wanted_of(TENANT, CUSTOMER, "in_1", line)
+    async with connected(scene.dsn) as connection:
+        charge = await charge_so_far(connection, line, metered, partition=PARTITION, at=until_)
+        earlier = await closings_of(connection, TENANT, CUSTOMER, f"mtr_{meter}")
+        pieces = pieces_of(earlier, following(earlier, asked, PARTITION, 0))
+        window = Window(start=since, end=until_)
+        live = await live_usage(
+            connection, metered, [window], pieces=pieces, held_until=START + 4 * HOUR, by_group=False
+        )
+    closed = await close(closings, asked)
+    billed = counted_line(line, counted(line, closed).snapshot, closed.amounts, Money.zero(charge.currency))
+    assert closed.quantity > 0
+    assert live.figure == (closed.quantity, closed.events)
+    assert charge == billed.amount
+
+
+def _line(meter_id: str, since: datetime, until_: datetime) -> InvoiceLine:
+    price = PerUnit(currency=currency_code("EUR"), unit_amount=Decimal(100))
+    return InvoiceLine(
+        line_id="il_1",
+        description="Usage",
+        amount=Money(0, price.currency),
+        quantity=Decimal(0),
+        timing=BillingTiming.IN_ARREARS,
+        kind=InvoiceLineKind.USAGE,
+        period_start=since,
+        period_end=until_,
+        pricing=LinePricing(price=price, share=Fraction(1), rounding=Rounding.HALF_UP),
+        usage=LineUsage(meter_id=meter_id),
+    )
 
 
 @pytest.mark.parametrize("aggregation", list(Aggregation))
