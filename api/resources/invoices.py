@@ -43,7 +43,7 @@ from domain.invoicing.billing_settings import MAX_DAYS_UNTIL_DUE
 from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.draft import ChangeDraft, DraftInvoice, InvoiceNotDraft
-from domain.invoicing.finalization import InvoiceCannotBeVoided, VoidInvoice
+from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceIsRatedAgain, VoidInvoice
 from domain.invoicing.invoice import INVOICE, InvoiceNotOpen
 from domain.invoicing.invoice_line import (
     MAX_INVOICE_LINES,
@@ -299,7 +299,7 @@ async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     body=NoBody,
     example=OPEN_EXAMPLE
     | {"status": "void", "amount_due": {"amount": 0, "currency": "EUR"}, "voided_at": "2026-01-02T00:00:00Z"},
-    refusals=(InvoiceCannotBeVoided, InvoiceIsPartlyPaid, InvoiceIsCredited),
+    refusals=(InvoiceCannotBeVoided, InvoiceIsPartlyPaid, InvoiceIsCredited, InvoiceIsRatedAgain),
 )
 async def void_invoice(call: Call, _body: NoBody) -> Intention:
     """Take an invoice back on which nothing was paid, for good.

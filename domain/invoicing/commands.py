@@ -8,13 +8,19 @@ from typing import Final
 from domain.customers.customer import balance_moved, open_for_business, time_of
 from domain.invoicing.billing_settings import check_days_until_due
 from domain.invoicing.draft import InvoiceNotDraft
-from domain.invoicing.finalization import InvoiceCannotBeVoided, InvoiceVoided, VoidInvoice
+from domain.invoicing.finalization import (
+    InvoiceCannotBeVoided,
+    InvoiceIsRatedAgain,
+    InvoiceVoided,
+    VoidInvoice,
+)
 from domain.invoicing.giving_back import unused_credited
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvalidInvoiceLines
 from domain.invoicing.issuing import finalized_anew, finalized_by_answer, finalized_draft
 from domain.invoicing.rerating import rerated_no_more
 from domain.invoicing.settlement import InvoiceIsCredited, InvoiceIsPartlyPaid
+from domain.invoicing.slices import cut_short_by, rated_by_later
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.tax_request import (
     FinalizeWithTax,
@@ -119,13 +125,17 @@ def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decis
     if invoice.unused_credits:
         given_back = sum(each.amount.amount for each in invoice.unused_credits)
         raise InvoiceIsCredited(invoice=command.invoice_id, credited=given_back)
+    rated = () if invoice.status is InvoiceStatus.DRAFT else rated_by_later(invoice, streams)
+    if rated:
+        raise InvoiceIsRatedAgain(invoice=command.invoice_id, by=rated[-1].by_invoice_id)
     taken_back = () if invoice.tax is None else invoice.tax.totals
     voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, tax_taken_back=taken_back, voided_at=at))
     moved = balance_moved(invoice.customer_id, -invoice.amount_applied, at, invoice_id=invoice.invoice_id)
     taken_again = unused_credited(invoice.lines, invoice.invoice_id, at, sign=-1)
     after = After(streams, changes)
     rerated = rerated_no_more(invoice.lines, invoice.invoice_id, after, at)
-    return Decision(at, [*changes, voided, *moved, *taken_again, *rerated])
+    cut_short = cut_short_by(invoice, after, at)
+    return Decision(at, [*changes, voided, *moved, *taken_again, *rerated, *cut_short])
 
 
 def _overdue_finalization(streams: Streams, invoice: Invoice, at: datetime) -> list[Change]:

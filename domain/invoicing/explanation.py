@@ -125,7 +125,9 @@ def _why(line: BilledLine, by: LinePricing) -> Breakdown:
     if line.usage.snapshot is None:
         return Breakdown(portions=(), rounding_difference=Fraction(0), amount=line.amount)
     measured = line.usage.snapshot.measured
-    whole = explain(by.price, measured, by.rounding, by.share, period_is_over=not line.bills_so_far)
+    is_cut_short = line.usage.late is not None and line.usage.late.is_cut_short
+    is_over = not (line.bills_so_far or is_cut_short)
+    whole = explain(by.price, measured, by.rounding, by.share, period_is_over=is_over)
     if line.usage.late is not None:
         before = line.usage.late.billed_before
     elif line.usage.progress is not None:

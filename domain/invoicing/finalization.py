@@ -64,6 +64,12 @@ class InvoiceVoided:
     voided_at: datetime
 
 
+class InvoiceIsRatedAgain(Refusal):
+    """A later invoice bills, or gives back, late usage of its periods: void that one first, or credit this one."""
+
+    code = "invoice_rated_again"
+
+
 class InvoiceCannotBeVoided(Refusal):
     """Only an invoice that is not paid can be voided, and once; credit or refund a paid one."""
 

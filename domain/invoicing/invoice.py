@@ -35,7 +35,7 @@ from domain.invoicing.draft import (
 from domain.invoicing.finalization import InvoiceFinalized, InvoiceVoided
 from domain.invoicing.imported import ImportedEvent, InvoiceImported, InvoicePaymentImported
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.late_usage import InvoiceUsageRerated
+from domain.invoicing.late_usage import InvoiceUsageCutShort, InvoiceUsageRerated
 from domain.invoicing.settlement import (
     InvoiceBalanceApplied,
     InvoiceMarkedUncollectible,
@@ -82,6 +82,7 @@ InvoiceEvent = (
     | InvoiceVoided
     | InvoiceUnusedCredited
     | InvoiceUsageRerated
+    | InvoiceUsageCutShort
     | InvoiceMetadataSet
 )
 
@@ -207,6 +208,7 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
                 voided_at=None,
                 tax_request=None if invoice is None else invoice.tax_request,
                 rerated=() if invoice is None else invoice.rerated,
+                cut_short=() if invoice is None else invoice.cut_short,
             )
         case InvoiceImported():
             return replace(
@@ -331,6 +333,8 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             return replace(invoice, unused_credits=together(invoice.unused_credits, event.lines))
         case InvoiceUsageRerated():
             return replace(invoice, rerated=(*invoice.rerated, *event.rerated))
+        case InvoiceUsageCutShort():
+            return replace(invoice, cut_short=(*invoice.cut_short, *event.line_ids))
         case InvoiceMetadataSet():
             return replace(invoice, metadata=event.metadata)
         case CreditNoteIssued():
@@ -477,6 +481,7 @@ EVENTS: dict[str, type] = {
     "invoice.voided": InvoiceVoided,
     "invoice.unused_credited": InvoiceUnusedCredited,
     "invoice.usage_rerated": InvoiceUsageRerated,
+    "invoice.usage_cut_short": InvoiceUsageCutShort,
     "invoice.metadata_set": InvoiceMetadataSet,
 }
 

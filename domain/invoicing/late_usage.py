@@ -26,7 +26,8 @@ class LateReason(StrEnum):
 class LateUsage:
     """The line that billed the period, of an earlier invoice, and why that is rated again: `quantity` is how much more
     there is, and `amount` what that comes to before discounts, on top of what was `billed_before`; below zero it is
-    given back. `closed_with` is the line with whose closing it came.
+    given back. `closed_with` is the line with whose closing it came. `is_cut_short`: that line billed its period so
+    far, and what was to bill the rest is void; so nothing is raised to what the period promises at least.
     """
 
     invoice_id: str
@@ -36,6 +37,7 @@ class LateUsage:
     quantity: Fraction
     billed_before: Money
     amount: Money
+    is_cut_short: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,16 @@ class InvoiceUsageRerated:
     invoice_id: str
     rerated: tuple[Rerated, ...]
     rerated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceUsageCutShort:
+    """What was to bill the rest of these lines' periods is void: they are the last that bill them, and end them."""
+
+    invoice_id: str
+    line_ids: tuple[str, ...]
+    voided_invoice_id: str
+    cut_short_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

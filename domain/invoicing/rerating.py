@@ -18,7 +18,7 @@ from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
 from domain.kernel.money import Money, sum_money
 from domain.kernel.stream import Change, Streams
-from domain.pricing.amount import amount_of
+from domain.pricing.amount import explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,23 @@ def late_lines(
     of: RecountedUsage, closed: InvoiceLine, snapshot: UsageSnapshot, streams: Streams, invoice_id: str
 ) -> list[InvoiceLine]:
     """What an invoice bills, or gives back, of a period that an earlier one billed: one line of what is more, or for
-    each line that billed it one of what is less. None where nothing is another, of an invoice that was voided, and
-    where a later closing has told more of it by now.
+    each line that billed it one of what is less. None where nothing is another, of an invoice that was voided, of a
+    period that runs or that a later line bills, and where a later closing has told more of it by now.
     """
     invoice = INVOICE.of(streams, of.invoice_id)
     billed = next((line for line in invoice.lines if line.line_id == of.line_id), None)
-    is_over = billed is not None and not billed.bills_so_far
-    if billed is None or billed.pricing is None or not is_over or invoice.status is InvoiceStatus.VOID:
+    if billed is None or billed.pricing is None or invoice.status is InvoiceStatus.VOID:
+        return []
+    is_cut_short = billed.line_id in invoice.cut_short
+    if billed.bills_so_far and not is_cut_short:
         return []
     known = _known(invoice, billed)
     if known is None or _rated_with(invoice, billed, streams) > snapshot.closing:
         return []
     by = billed.pricing
     recounted = priced(replace(snapshot, quantity=of.quantity, events=of.events), by.price, of.amounts)
-    more = amount_of(by.price, recounted.measured, by.rounding, by.share) - known.amount
+    whole = explain(by.price, recounted.measured, by.rounding, by.share, period_is_over=not is_cut_short)
+    more = whole.amount - known.amount
     quantity = recounted.rated - max(known.quantity, Fraction(0))
     if more.is_zero and not quantity:
         return []
@@ -60,6 +63,7 @@ def late_lines(
         quantity=quantity,
         billed_before=known.amount,
         amount=more,
+        is_cut_short=is_cut_short,
     )
     line = replace(
         billed,

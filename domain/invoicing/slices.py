@@ -1,8 +1,10 @@
 """Periods of usage that several lines bill, each what the period came to so far less what those before it billed."""
 
+from datetime import datetime
+
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.late_usage import Part, given_back, less
+from domain.invoicing.late_usage import InvoiceUsageCutShort, Part, Rerated, given_back, less
 from domain.invoicing.progressive import charge_to_date
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_credit import usage_credit
@@ -10,7 +12,7 @@ from domain.invoicing.usage_line import UsageProgress, UsageSlice, UsageSnapshot
 from domain.kernel.frozen import replace
 from domain.kernel.identifiers import INVOICE_LINE, derived_id
 from domain.kernel.money import Money, sum_money
-from domain.kernel.stream import Streams
+from domain.kernel.stream import Change, Streams
 
 
 def billed_by(progress: UsageProgress, streams: Streams) -> list[Part]:
@@ -76,3 +78,41 @@ def parts_after(line: InvoiceLine, invoice_id: str, streams: Streams) -> list[Pa
     before = billed_by(progress, streams)
     surplus = progress.billed_before - progress.charge
     return [*(less(before, surplus) if surplus.amount > 0 else before), *own]
+
+
+def cut_short_by(voided: Invoice, streams: Streams, at: datetime) -> list[Change]:
+    """That periods end with the last lines that bill them and are not void, as those are void that billed the rest: so
+    what comes late for their own time is still billed, and what is taken back of it given back. Not where a later
+    invoice has billed some of that with the rest.
+    """
+    told: dict[str, list[str]] = {}
+    rated = {each.line_id for each in rated_by_later(voided, streams)}
+    for line in voided.lines:
+        progress = None if line.usage is None else line.usage.progress
+        is_last = progress is not None and (progress.is_last or line.line_id in voided.cut_short)
+        if progress is None or not is_last or line.line_id in rated:
+            continue
+        for before in reversed(progress.before):
+            if INVOICE.of(streams, before.invoice_id).status is not InvoiceStatus.VOID:
+                told.setdefault(before.invoice_id, []).append(before.line_id)
+                break
+    return [
+        INVOICE.change(
+            InvoiceUsageCutShort(
+                invoice_id=invoice_id,
+                line_ids=tuple(line_ids),
+                voided_invoice_id=voided.invoice_id,
+                cut_short_at=at,
+            )
+        )
+        for invoice_id, line_ids in told.items()
+    ]
+
+
+def rated_by_later(invoice: Invoice, streams: Streams) -> list[Rerated]:
+    """What later invoices that are not void billed, or gave back, of its periods."""
+    return [
+        each
+        for each in invoice.rerated
+        if not each.amount.is_zero and INVOICE.of(streams, each.by_invoice_id).status is not InvoiceStatus.VOID
+    ]

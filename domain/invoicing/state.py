@@ -49,7 +49,7 @@ class Invoice:
     due, when it was brought in, on one that another system billed; None of one that was billed here. `tax_request` is
     what a calculator outside was asked for its tax; None where nobody was. With `usage_hurried` it takes the usage that
     it bills as that is counted, without waiting for what is under way. `rerated` is what later invoices billed of the
-    usage of its periods.
+    usage of its periods; `cut_short` are those of its lines of usage so far of which the rest was voided.
     """
 
     invoice_id: str
@@ -94,6 +94,7 @@ class Invoice:
     tax_request: TaxRequest | None = None
     usage_hurried: bool = False
     rerated: tuple[Rerated, ...] = ()
+    cut_short: tuple[str, ...] = ()
 
     @property
     def awaited_tax(self) -> TaxRequest | None:

@@ -5,7 +5,7 @@ A closing's rows are those that its hash is of, and give the figure that its lin
 invoice bills, waits for, or was voided with. `billed`: lines say so, those of late usage included. `waiting`: closed,
 for an invoice that is not counted yet. `open`: in no closed period. `late`: behind the closing of its period, and the
 next closing's. `given up`: of a period whose invoice was voided. What several invoices bill of one period, the last of
-them tells.
+them tells; where that is void, the last one before it that is not ends the period.
 """
 
 from collections.abc import Sequence
@@ -108,29 +108,54 @@ class _Check:
         connection, events = self._connection, self._events
         self._closings = await closings_of(connection, *self._of)
         series = await series_of_customer(connection, self._of.tenant_id, self._of.customer_id, [self._of.meter_id])
-        rows = [tuple(row) for row in await connection.fetch(_COUNTED, [each.series for each in series])]
+        fetched = await connection.fetch(_COUNTED, [each.series for each in series])
+        rows = [(row[0], row[1], row[2]) for row in fetched]
         events.counted = events.open = sum(n for _, _, n in rows)
         ends = {closing.charge or closing.reference: closing.seq for closing in self._closings}
         for closing in self._closings:
             self._findings.count("closings")
+            invoice, line = await self._counted(closing)
             if ends[closing.charge or closing.reference] != closing.seq:
-                await self._counted(closing)
                 continue
-            pieces = counted_pieces(self._closings, closing)
-            late: dict[int, int] = {}
-            for bucket, behind, n in rows:
-                if any(piece.first <= bucket < piece.end for piece in pieces):
-                    late[behind] = late.get(behind, 0) + n
-            events.open -= sum(late.values())
-            await self._check(closing, late)
+            by_late = self._by_late(closing, rows)
+            events.open -= sum(by_late.values())
+            if invoice is None or line is None:
+                continue
+            cut_short = await self._cut_short(closing, invoice)
+            if cut_short is None:
+                await self._check(closing, invoice, line, by_late)
+            else:
+                own = self._by_late(cut_short.closing, rows)
+                events.given_up += sum(by_late.values()) - sum(own.values())
+                await self._check(*cut_short, own)
         return events
 
-    async def _check(self, closing: Closing, by_late: dict[int, int]) -> None:
+    def _by_late(self, closing: Closing, rows: Sequence[tuple[int, int, int]]) -> dict[int, int]:
+        """The events of a closing's period by the closing that they came behind."""
+        pieces = counted_pieces(self._closings, closing)
+        found: dict[int, int] = {}
+        for bucket, behind, n in rows:
+            if any(piece.first <= bucket < piece.end for piece in pieces):
+                found[behind] = found.get(behind, 0) + n
+        return found
+
+    async def _cut_short(self, closing: Closing, invoice: Invoice) -> "_CutShort | None":
+        """With which closing of its charge a period ends, where the invoice of its last one is void."""
+        if invoice.status is not InvoiceStatus.VOID or closing.charge is None:
+            return None
+        for each in reversed(self._closings[: closing.seq - 1]):
+            if each.charge != closing.charge:
+                continue
+            before, line = await self._line(each)
+            if before is None or line is None or before.status is InvoiceStatus.VOID:
+                continue
+            return _CutShort(each, before, line) if line.line_id in before.cut_short else None
+        return None
+
+    async def _check(self, closing: Closing, invoice: Invoice, line: InvoiceLine, by_late: dict[int, int]) -> None:
         """One closing; `by_late`: the events of its period by the closing that they came behind."""
         findings, events, of_all = self._findings, self._events, sum(by_late.values())
-        invoice, line = await self._counted(closing)
-        if invoice is None or line is None or line.usage is None:
-            return
+        assert line.usage is not None, "it bills usage"
         is_void, snapshot = invoice.status is InvoiceStatus.VOID, line.usage.snapshot
         if is_void or snapshot is None:
             so_far = await self._billed_so_far(line.usage)
@@ -270,6 +295,14 @@ def _is_owed(line: InvoiceLine, quantity: Fraction, billed: Fraction) -> bool:
         return True  # of single events, each of which costs something or is free
     owed, before = (amount_of(by.price, max(each, Fraction(0)), by.rounding, by.share) for each in (quantity, billed))
     return owed >= before
+
+
+class _CutShort(NamedTuple):
+    """A closing whose line is the last that bills a period, as the rest of that was voided."""
+
+    closing: Closing
+    invoice: Invoice
+    line: InvoiceLine
 
 
 class _LastRated(NamedTuple):

@@ -180,6 +180,7 @@ PROMISED = """
     TooManyCreditNotes           too_many_credit_notes          conflict   invoice
     CreditNoteNotVoidable        credit_note_not_voidable       conflict   -
     InvoiceIsCredited            invoice_credited               conflict   -
+    InvoiceIsRatedAgain          invoice_rated_again            conflict   -
     NotPaidOutOfBand             not_paid_out_of_band           conflict   amount
     SurplusIsSpent               surplus_spent                  conflict   amount
     NothingToApply               nothing_to_apply               conflict   -

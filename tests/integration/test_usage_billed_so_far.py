@@ -11,6 +11,7 @@ from domain.invoicing.finalization import VoidInvoice
 from domain.kernel.identifiers import INVOICE, derived_id
 from domain.kernel.money import Money
 from domain.subscriptions.cancel_commands import CancelSubscription
+from domain.subscriptions.pause_commands import PauseSubscription, ResumeSubscription
 from domain.subscriptions.terms import UsageThreshold
 from domain.subscriptions.usage_threshold import SetUsageThreshold
 from host.embedded.databases import PostgresServer
@@ -22,7 +23,7 @@ from tests.integration.usage_cell import AT_REST, Usage, usage_cell
 THRESHOLD = UsageThreshold(amount=Money(500, EUR))
 """Of 20 gigabytes."""
 NOW = datetime.now(UTC).replace(microsecond=0)
-STARTED = NOW - timedelta(days=10)
+STARTED = (NOW - timedelta(days=10)).replace(minute=0, second=0)
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,31 @@ async def _looked_at(usage: Usage, customer_id: str, *, events: int) -> None:
 async def _invoiced(usage: Usage, subscription_id: str) -> int:
     billed = "SELECT sum(total) FROM read.invoices WHERE subscription_id = $1"
     return int(await usage.cell.pool.fetchval(billed, subscription_id))
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+async def test_what_is_taken_back_of_a_period_whose_last_invoice_is_voided_is_given_back_of_those_before(
+    usage: Usage, is_counted: bool
+) -> None:
+    cell = usage.cell
+    customer_id = await cell.customer(token=None)
+    subscription_id = await usage.subscribed(customer_id, STARTED, threshold=THRESHOLD)
+    await usage.send(customer_id, [(hour(1), 20), (hour(2), 4)])
+    await usage.lines(so_far(subscription_id, 0))
+    await cell.do(SetUsageThreshold(subscription_id=subscription_id, threshold=None))
+    await usage.send(customer_id, [(hour(3), 7)])
+    last = derived_id(INVOICE, subscription_id, "pause/0")
+    if not is_counted:
+        await cell.supervisor.kill("metering-0")
+    await cell.do(PauseSubscription(subscription_id=subscription_id))
+    if is_counted:
+        await usage.lines(last)
+    await cell.do(VoidInvoice(invoice_id=last))
+    await cell.supervisor.wait_ready("metering-0")
+    await cell.do(ResumeSubscription(subscription_id=subscription_id))
+    await usage.send(customer_id, [(hour(2), 4), (hour(3), 7)], kind="void")
+    await cell.do(CancelSubscription(subscription_id=subscription_id, at_period_end=False))
+    back = [line for line in await usage.lines(end_of(subscription_id)) if line["amount"]["amount"]]
+    assert [line["amount"]["amount"] for line in back] == [-100], "the four gigabytes that were billed, and no more"
+    assert back[0]["gives_back"]["invoice_id"] == so_far(subscription_id, 0)
+    await cell.prove(*AT_REST)

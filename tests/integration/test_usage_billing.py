@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,31 @@ async def test_a_subscription_that_begins_before_the_last_one_was_closed_is_bill
     second = await usage.subscribed(customer_id)
     (line,) = await usage.lines(derived_id(INVOICE, second, "period/1"))
     assert line["amount"]["amount"] == 75, "what was used before the first one began, and nothing twice"
+    await usage.cell.prove(*AT_REST)
+
+
+async def test_what_comes_after_the_last_invoice_is_late_until_another_subscription_bills_the_meter(
+    usage: Usage,
+) -> None:
+    customer_id, do = await usage.cell.customer(token=None), usage.cell.do
+    given_up, late = await usage.unbilled()
+    await usage.send(customer_id, [(day(1), 3), (day(2), 4)])
+    first = await usage.subscribed(customer_id)
+    await do(CancelSubscription(subscription_id=first, at_period_end=False))
+    await usage.lines(derived_id(INVOICE, first, "end"))
+    await usage.send(customer_id, [(day(3), 5), (day(4), 1)])
+    await usage.send(customer_id, [(day(2), 4)], kind="void")
+
+    async def are_counted() -> bool:
+        return await usage.unbilled() == (given_up, late + 1)  # two more, and one less
+
+    await until(are_counted, "the late events to be counted")
+    second = await usage.subscribed(customer_id, datetime.now(UTC))
+    await do(CancelSubscription(subscription_id=second, at_period_end=False))
+    (line,) = [each for each in await usage.lines(derived_id(INVOICE, second, "end")) if each["usage"]["late"]]
+    assert (line["amount"]["amount"], line["usage"]["late"]["invoice_id"]) == (
+        50, derived_id(INVOICE, first, "period/1"),
+    )  # fmt: skip
     await usage.cell.prove(*AT_REST)
 
 
