@@ -43,6 +43,8 @@ async def test_what_is_used_is_shown_with_what_the_next_invoice_bills_of_it(scen
         "quantity": line["quantity"],
         "events": line["usage"]["events"],
         "amount": line["amount"],
+        "invoiced": {"amount": 0, "currency": "EUR"},
+        "remaining": line["amount"],
     }
     assert bill["amount"]["amount"] == 10 * 100 + 2 * 50
 
