@@ -1,11 +1,13 @@
 """The topic of usage read backwards: the newest records first, of one partition or several, as far as somebody asks.
 
 Kafka reads forwards, so records are read in runs, each before the one that was read last. A run begins small and grows
-while records are small: whoever wants a few events of now reads a few records, and no run takes much memory.
+while records are small; one that turns out to be too long is given up, and a shorter one is read. So whoever wants a
+few events of now reads a few records, and what is held is bounded, however large records are.
 """
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heapreplace
+from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,9 +17,29 @@ from infra.kafka.unreadable import tolerate_unreadable_batches
 RUN_FIRST: Final = 8
 """Records of the first run, each of which may have a megabyte."""
 RUN_MAX: Final = 1_024
-RUN_BYTES: Final = 4_000_000
-"""No run grows beyond about as many bytes of records."""
+RUN_BYTES_MAX: Final = 4_000_000
+RUN_BYTES_MIN: Final = 250_000
+HELD_BYTES_MAX: Final = 16_000_000
+"""About so many bytes are held at a time, parted among the partitions, and what one poll brings."""
 POLL_MS: Final = 500
+
+
+class Budget:
+    """What somebody may read: so many bytes, for so long (s)."""
+
+    def __init__(self, bytes_max: int, lasts_s: float, *, clock: Callable[[], float] = monotonic) -> None:
+        self._bytes_left = bytes_max
+        self._clock = clock
+        self._until = clock() + lasts_s
+
+    def spend(self, size: int) -> None:
+        """So many bytes were read."""
+        self._bytes_left -= size
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no more is to be read."""
+        return self._bytes_left <= 0 or self._clock() >= self._until
 
 
 class Place(NamedTuple):
@@ -43,6 +65,11 @@ class Passed(NamedTuple):
     value: bytes | None
     nth: int = 0
 
+    @property
+    def place(self) -> Place:
+        """From where on it is read, it included."""
+        return Place(self.offset, self.nth) if self.nth else Place(self.offset + 1)
+
 
 Wants = Callable[[Any], bool]
 """Whether a record may hold something that is asked for: then its value is kept."""
@@ -52,7 +79,14 @@ class _Partition:
     """One partition's records from a place on, back to its beginning."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, place: TopicPartition, first: int, upto: Place, wants: Wants
+        self,
+        consumer: AIOKafkaConsumer,
+        place: TopicPartition,
+        first: int,
+        upto: Place,
+        wants: Wants,
+        *,
+        run_bytes_max: int,
     ) -> None:
         self._consumer = consumer
         self._place = place
@@ -61,53 +95,77 @@ class _Partition:
         self._wants = wants
         self._unread = upto.past
         self._run = RUN_FIRST
-        self._kept: list[Passed] = []
+        self._run_bytes_max = run_bytes_max
+        self._held: list[Passed] = []
 
     @property
-    def newest(self) -> Passed:
-        """The newest that was not taken yet."""
-        return self._kept[-1]
+    def number(self) -> int:
+        """Which partition it is."""
+        return int(self._place.partition)
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Newer ones come first; of one instant those of the lower partition."""
-        return -self.newest.timestamp_ms, self.newest.partition
+    def newest(self) -> Passed | None:
+        """The newest that was not taken yet, where one is held."""
+        return self._held[-1] if self._held else None
 
-    async def fill(self) -> bool:
-        """Whether there is a newest one."""
-        while not self._kept and self._unread > self._first:
-            await self._read()
-        return bool(self._kept)
+    @property
+    def rest(self) -> Place | None:
+        """What is still to be read of it; None where that is nothing."""
+        if self._held:
+            return self._held[-1].place
+        if self._unread <= self._first:
+            return None
+        return self._upto if self._unread == self._upto.past else Place(self._unread)
 
-    async def take(self) -> bool:
-        """Let the newest go; whether there is another one."""
-        self._kept.pop()
-        return await self.fill()
+    async def fill(self, budget: Budget | None = None) -> Passed | None:
+        """The newest. None where there is none, or the budget is spent before it is found."""
+        while not self._held and self._unread > self._first and not (budget is not None and budget.is_spent):
+            await self._read(budget)
+        return self.newest
 
-    async def _read(self) -> None:
+    async def take(self, budget: Budget) -> Passed | None:
+        """Let the newest go, and give the next one, as `fill` does."""
+        self._held.pop()
+        return await self.fill(budget)
+
+    async def _read(self, budget: Budget | None) -> None:
         first = max(self._first, self._unread - self._run)
-        consumer, place, size = self._consumer, self._place, 0
+        consumer, place = self._consumer, self._place
+        held: list[Passed] = []
+        size = 0
         consumer.assign([place])
         consumer.seek(place, first)
         while await consumer.position(place) < self._unread:
+            if size > self._run_bytes_max and self._run > 1:
+                self._run = max(1, min(self._run // 2, self._fitting(size, len(held))))
+                return
+            polled = 0
             for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
                 if record.offset >= self._unread:
                     break
-                size += len(record.value or b"")
+                polled += len(record.value or b"")
                 value = record.value if self._wants(record) else None
                 nth = self._upto.nth if record.offset == self._upto.offset else 0
-                self._kept.append(Passed(place.partition, record.offset, record.timestamp, value, nth))
-        self._unread = first
-        average = size // max(1, len(self._kept)) + 1
-        self._run = max(1, min(2 * self._run, RUN_MAX, RUN_BYTES // average))
+                held.append(Passed(place.partition, record.offset, record.timestamp, value, nth))
+            size += polled
+            if budget is not None:
+                budget.spend(polled)
+        self._unread, self._held = first, held
+        self._run = max(1, min(2 * self._run, RUN_MAX, self._fitting(size, len(held))))
+
+    def _fitting(self, size: int, count: int) -> int:
+        """How many records a run may have, if they are as large as these."""
+        return self._run_bytes_max // (size // max(1, count) + 1)
 
 
 class Backwards:
     """Records of several partitions, the newest first by the times at which the broker appended them."""
 
     def __init__(self, partitions: list[_Partition]) -> None:
-        self._heap = [(each.order, each) for each in partitions]
+        self._partitions = partitions
+        self._heap = [(_order(newest), each) for each in partitions if (newest := each.newest) is not None]
         heapify(self._heap)
+        self._is_cut = False
 
     @classmethod
     async def begin(
@@ -115,32 +173,40 @@ class Backwards:
     ) -> "Backwards":
         """From these places back to the first offsets that are told."""
         tolerate_unreadable_batches()
+        run_bytes_max = max(RUN_BYTES_MIN, min(RUN_BYTES_MAX, HELD_BYTES_MAX // max(1, len(upto))))
         found = []
         for number, place in upto.items():
-            partition = _Partition(consumer, TopicPartition(topic, number), first[number], place, wants)
-            if await partition.fill():
-                found.append(partition)
+            partition = _Partition(
+                consumer, TopicPartition(topic, number), first[number], place, wants, run_bytes_max=run_bytes_max
+            )
+            await partition.fill()
+            found.append(partition)
         return cls(found)
 
     @property
     def newest(self) -> Passed | None:
-        """The newest record that was not taken yet, if there is one."""
-        return self._heap[0][1].newest if self._heap else None
+        """The newest record that was not taken yet. None where there is none, or the budget is spent before it is known
+        which one it is.
+        """
+        return self._heap[0][1].newest if self._heap and not self._is_cut else None
 
     @property
     def places(self) -> dict[int, Place]:
         """What is still to be read of each partition; of one that has nothing more there is none."""
-        return {each.newest.partition: _place_before(each.newest) for _, each in self._heap}
+        found = ((each.number, each.rest) for each in self._partitions)
+        return {number: rest for number, rest in found if rest is not None}
 
-    async def take(self) -> None:
+    async def take(self, budget: Budget) -> None:
         """Let the newest go."""
         _, partition = self._heap[0]
-        if await partition.take():
-            heapreplace(self._heap, (partition.order, partition))
+        newest = await partition.take(budget)
+        if newest is not None:
+            heapreplace(self._heap, (_order(newest), partition))
         else:
             heappop(self._heap)
+            self._is_cut = partition.rest is not None
 
 
-def _place_before(record: Passed) -> Place:
-    """From where on a record is read, it included."""
-    return Place(record.offset, record.nth) if record.nth else Place(record.offset + 1)
+def _order(record: Passed) -> tuple[int, int]:
+    """Newer ones come first; of one instant those of the lower partition."""
+    return -record.timestamp_ms, record.partition

@@ -1,8 +1,9 @@
 """The events of a tenant as they came in, the newest first, each with what became of it: for whoever asks why a figure
 is what it is.
 
-The topic alone has them, so it is read, backwards, and what a page costs is bounded: after so many records it ends,
-however much it has found, and the next one goes on from there.
+The topic alone has them, so it is read, backwards, and what a page costs is bounded: after so many records, bytes or
+seconds it ends, however much it has found, and the next one goes on from there. So a page is a short turn, and tenants
+take turns.
 """
 
 import asyncio
@@ -15,15 +16,22 @@ from aiokafka.errors import KafkaError
 
 from infra.database import Pool
 from infra.settings import KafkaSettings, UsageSettings
-from usage.backwards import Backwards, Passed, Place
-from usage.fates import Fate, Found, fates, voids
+from usage.backwards import Backwards, Budget, Passed, Place
+from usage.fates import Fate, Found, fates, overtaken, voids
 from usage.lookup import CannotLook, CountedEvents, reading
+from usage.turns import TooManyWait, Turns
 from usage.wire import TENANT, VOID, MalformedUsage, WireEvent, decode, partition_of_customer, topic_of
 
 RECORDS_MAX: Final = 10_000
-"""Records that are looked at for one page."""
-LISTS_MAX: Final = 2
-"""Pages that a process reads at a time."""
+"""Records that are looked at for one page; at least one is, whatever else is spent."""
+BYTES_MAX: Final = 32_000_000
+"""Bytes that are read for one page, about."""
+READING_S: Final = 1.0
+"""For so long a page reads on, once it has begun (s)."""
+LISTS_MAX: Final = 3
+"""Pages that a process reads at a time, of one tenant one."""
+WAITING_MAX: Final = 16
+"""Pages of one tenant that wait for their turn."""
 DAY_MS: Final = 86_400_000
 LISTED_DAYS: Final = 35
 """How far back events are listed, by when they came in."""
@@ -61,10 +69,16 @@ class Asked(NamedTuple):
         )
 
     def may_be_in(self, record: Any) -> bool:
-        """Whether a record may hold such an event, by a look at its bytes."""
+        """Whether a record may hold such an event, by a look at when it came in and at its bytes."""
+        if not self._is_of(record.timestamp):
+            return False
         value, texts = record.value or b"", (self.customer_id, self.event_id)
         is_own = any(name == TENANT and whose == self.tenant_id.encode() for name, whose in record.headers)
         return is_own and all(text is None or text.encode() in value for text in texts)
+
+    def _is_of(self, received_ms: int) -> bool:
+        since_ms, until_ms = self.received_since_ms, self.received_until_ms
+        return (since_ms is None or since_ms <= received_ms) and (until_ms is None or received_ms < until_ms)
 
 
 class ListedEvent(NamedTuple):
@@ -94,27 +108,38 @@ class UsageEventList:
         self._pool = pool
         self._kafka = kafka
         self._usage = usage
-        self._slots = asyncio.Semaphore(LISTS_MAX)
+        self._turns = Turns(LISTS_MAX, each_max=1, waiting_max=WAITING_MAX)
 
-    async def counted(self, tenant_id: str, customer_id: str, event_id: str) -> ListedEvent | None:
-        """The event that counts under this id of a customer, for as long as the topic keeps it. Raises CannotLook."""
+    async def named(self, tenant_id: str, customer_id: str, event_id: str) -> ListedEvent | None:
+        """The event that counts under this id of a customer; where none does, the last one that was to come in the
+        place of another and was too late for it. For as long as the topic keeps them. Raises CannotLook.
+        """
         one = await self._counted.find(tenant_id, customer_id, event_id)
         if one is None:
-            return None
+            return await self._overtaken(tenant_id, customer_id, event_id)
         found = Found(one.partition, one.offset, one.nth, one.appended_ms, one.event)
         (listed,) = await self._told(tenant_id, [found])
         return listed._replace(is_voided=one.is_voided)
 
+    async def _overtaken(self, tenant_id: str, customer_id: str, event_id: str) -> ListedEvent | None:
+        async with self._pool.acquire() as connection:
+            place = await overtaken(connection, tenant_id, customer_id, event_id)
+        if place is None:
+            return None
+        partition = partition_of_customer(tenant_id, customer_id, self._usage.partitions)
+        one = await self._counted.at(tenant_id, partition, *place)
+        return None if one is None else (await self._told(tenant_id, [one]))[0]
+
     async def page(self, asked: Asked, *, limit: int, cursor: str | None, now_ms: int) -> EventPage:
         """A page, from its beginning or a cursor on. It may be empty, and yet others follow.
 
-        Raises UnknownPlace, and CannotLook where no broker answers, or not in time.
+        Raises UnknownPlace, and CannotLook where no broker answers, not in time, or too many pages wait.
         """
         try:
-            async with asyncio.timeout(self._usage.ack_timeout_ms / 1000), self._slots:
+            async with asyncio.timeout(self._usage.ack_timeout_ms / 1000), self._turns.taken(asked.tenant_id):
                 found, places = await self._read(asked, limit, cursor, now_ms)
                 return EventPage(await self._told(asked.tenant_id, found), _cursor_of(places))
-        except (KafkaError, TimeoutError) as error:
+        except (KafkaError, TimeoutError, TooManyWait) as error:
             raise CannotLook(str(error) or type(error).__name__) from error
 
     async def _read(
@@ -134,16 +159,20 @@ class UsageEventList:
         upto = ends if cursor is None else _places_in(cursor, ends)
         backwards = await Backwards.begin(consumer, topic, first, upto, asked.may_be_in)
         found: list[Found] = []
-        looked_at = 0
-        while (record := backwards.newest) is not None and looked_at < RECORDS_MAX and len(found) < limit:
-            looked_at += 1
+        looked_at, budget = 0, Budget(BYTES_MAX, READING_S)
+        while len(found) < limit and (record := backwards.newest) is not None:
             events = _events(record, asked)
             room = limit - len(found)
             found += events[:room]
             if len(events) > room:
                 rest = Place(record.offset, found[-1].nth)
                 return found, {**backwards.places, record.partition: rest}
-            await backwards.take()
+            await backwards.take(budget)
+            looked_at += 1
+            if looked_at == RECORDS_MAX or budget.is_spent:
+                break
+            if record.value is not None:
+                await asyncio.sleep(0)  # it was decoded: others have their turn
         return found, backwards.places
 
     async def _told(self, tenant_id: str, found: Sequence[Found]) -> list[ListedEvent]:
@@ -168,11 +197,7 @@ def _listed(found: Found, fate: Fate, taken_away: Mapping[tuple[str, str], str])
 
 def _events(record: Passed, asked: Asked) -> list[Found]:
     """The events of a record that are asked for, the last one first."""
-    since_ms, until_ms = asked.received_since_ms, asked.received_until_ms
-    is_of_then = (since_ms is None or since_ms <= record.timestamp_ms) and (
-        until_ms is None or record.timestamp_ms < until_ms
-    )
-    if record.value is None or not is_of_then:
+    if record.value is None:
         return []
     try:
         events = decode(record.value)

@@ -30,12 +30,18 @@ CROSS JOIN LATERAL (
 ) AS b
 """
 _EARLIER: Final = """
-SELECT EXISTS (SELECT FROM usage.dedupe_blocks
-    WHERE partition = $1 AND first_offset < $2 AND position($3::bytea IN hashes) > 0)
+SELECT e.nth - 1 AS nth FROM unnest($2::bigint[], $3::bytea[]) WITH ORDINALITY AS e (record_offset, hash, nth)
+WHERE EXISTS (SELECT FROM usage.dedupe_blocks
+    WHERE partition = $1 AND first_offset < e.record_offset AND position(e.hash IN hashes) > 0)
 """
+"""Of each id it goes through those of 70 days: it is asked of events in the place of others alone."""
 _CONFLICTS: Final = """
 SELECT record_offset, nth FROM usage.conflicts WHERE partition = $1 AND tenant_id = $2
 AND record_offset = ANY($3::bigint[])
+"""
+_OVERTAKEN: Final = """
+SELECT record_offset, nth FROM usage.conflicts
+WHERE tenant_id = $1 AND customer_id = $2 AND event_id = $3 AND kind = $4 ORDER BY appended_at DESC, nth DESC LIMIT 1
 """
 _VOIDS: Final = """
 SELECT v.customer_id, v.event_id, v.instead_id FROM usage.voids v
@@ -103,7 +109,8 @@ async def fates(connection: Connection, tenant_id: str, partition: int, found: S
     for row in await connection.fetch(_BLOCKS, partition, offsets, hashes):
         # a block of before there were places does not tell a repeat
         counted[row["nth"]] = place_in(row["place"], row["first_offset"]) if row["place"] else found[row["nth"]].place
-    told = []
+    told: list[Fate] = []
+    unsure: list[int] = []
     for nth, each in enumerate(found):
         if each.offset >= reached:
             told.append(Fate.PENDING)
@@ -112,9 +119,14 @@ async def fates(connection: Connection, tenant_id: str, partition: int, found: S
         else:
             fate = _fate(each, adopted.at(each.offset).of(tenant_id, each.event.meter), counted.get(nth))
             if fate is Fate.DUPLICATE and each.event.kind == INSTEAD and nth not in counted:
-                is_known = await connection.fetchval(_EARLIER, partition, each.offset, hashes[nth])
-                fate = fate if is_known else Fate.REFUSED  # no void stood before it that counted
+                unsure.append(nth)
             told.append(fate)
+    if unsure:
+        some = [offsets[nth] for nth in unsure], [hashes[nth] for nth in unsure]
+        known = {row["nth"] for row in await connection.fetch(_EARLIER, partition, *some)}
+        for place, nth in enumerate(unsure):
+            if place not in known:
+                told[nth] = Fate.REFUSED  # no void stood before it that counted
     return told
 
 
@@ -133,6 +145,14 @@ def _fate(each: Found, versions: tuple[MeterVersion, ...], counted: _Place | Non
     if counted is not None and counted > each.place:
         return Fate.REFUSED  # what it lacked came later, and it was sent again
     return Fate.DUPLICATE
+
+
+async def overtaken(connection: Connection, tenant_id: str, customer_id: str, event_id: str) -> tuple[int, int] | None:
+    """Where the last event with this id of a customer stands that was to come in the place of another, when that had
+    been taken: an offset, and which event of the record there.
+    """
+    row = await connection.fetchrow(_OVERTAKEN, tenant_id, customer_id, event_id, INSTEAD)
+    return None if row is None else (row["record_offset"], row["nth"])
 
 
 async def voids(connection: Connection, tenant_id: str, found: Sequence[WireEvent]) -> dict[tuple[str, str], str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,11 +12,19 @@ from infra.database import Pool
 from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import KafkaSettings, UsageSettings
 from usage.aggregation.dedupe import id_hash, id_prefix, place_in
+from usage.fates import Found
+from usage.turns import TooManyWait, Turns
 from usage.wire import EVENT, VOID, MalformedUsage, WireEvent, decode, partition_of_customer, tenant_of, topic_of
 
 LOOK_UPS_MAX: Final = 4
 """At once, of a process: each looks through the ids of 70 days of a partition."""
+LOOK_UPS_EACH_MAX: Final = 2
+"""Of these, for one tenant."""
+WAITING_MAX: Final = 256
+"""Look-ups for one tenant that wait for their turn."""
 POLL_MS: Final = 500
+FETCH_WAIT_MS: Final = 20
+"""How long a broker may wait for a record at the end of a partition: what is asked for next waits behind that."""
 
 _BLOCK: Final = """
 SELECT first_offset, next_offset, substring(hashes FROM position($2::bytea IN hashes) + 12 FOR 4) AS checksum,
@@ -37,7 +45,10 @@ async def reading(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
         raise CannotLook("no brokers are named")
     tolerate_unreadable_batches()
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka.bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+        bootstrap_servers=kafka.bootstrap,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
     )
     await consumer.start()
     try:
@@ -81,44 +92,67 @@ class CountedEvents:
         self._pool = pool
         self._kafka = kafka
         self._usage = usage
-        self._slots = asyncio.Semaphore(LOOK_UPS_MAX)
+        self._turns = Turns(LOOK_UPS_MAX, each_max=LOOK_UPS_EACH_MAX, waiting_max=WAITING_MAX)
 
     async def find(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent | None:
         """The event that counts under this id of a customer; None where there is none. Raises CannotLook."""
         partition = partition_of_customer(tenant_id, customer_id, self._usage.partitions)
-        try:
-            async with asyncio.timeout(self._usage.ack_timeout_ms / 1000), self._slots:
-                block = await self._block(partition, tenant_id, customer_id, EVENT, event_id)
-                if block is None:
-                    return None
-                voided = await self._block(partition, tenant_id, customer_id, VOID, event_id)
-                wanted = _Wanted(tenant_id, customer_id, event_id, int.from_bytes(block["checksum"], "little"))
-                found = await self._read(partition, *_between(block), wanted)
-        except (KafkaError, TimeoutError) as error:
-            raise CannotLook(str(error) or type(error).__name__) from error
+        async with self._looking(tenant_id):
+            block = await self._block(partition, tenant_id, customer_id, EVENT, event_id)
+            if block is None:
+                return None
+            voided = await self._block(partition, tenant_id, customer_id, VOID, event_id)
+            wanted = _Wanted(tenant_id, customer_id, event_id, int.from_bytes(block["checksum"], "little"))
+            found = await self._read(partition, *_between(block), wanted)
         return None if found is None else found._replace(is_voided=voided is not None)
+
+    async def at(self, tenant_id: str, partition: int, offset: int, nth: int) -> Found | None:
+        """The event of a tenant at a place, while the topic keeps it. Raises CannotLook."""
+        async with self._looking(tenant_id):
+            offsets = range(offset, offset + 1)
+            return await _first(self._kafka, tenant_id, partition, offsets, lambda found: found.nth == nth)
+
+    @contextlib.asynccontextmanager
+    async def _looking(self, tenant_id: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._usage.ack_timeout_ms / 1000), self._turns.taken(tenant_id):
+                yield
+        except (KafkaError, TimeoutError, TooManyWait) as error:
+            raise CannotLook(str(error) or type(error).__name__) from error
 
     async def _block(self, partition: int, tenant_id: str, customer_id: str, kind: str, event_id: str) -> Any:
         hashed = id_hash(id_prefix(tenant_id, customer_id, kind), event_id)
         return await self._pool.fetchrow(_BLOCK, partition, hashed)
 
-    async def _read(
-        self, partition: int, first_offset: int, next_offset: int, wanted: "_Wanted"
-    ) -> CountedEvent | None:
+    async def _read(self, partition: int, first_offset: int, next_offset: int, wanted: _Wanted) -> CountedEvent | None:
         """The event that counted, of all that two offsets hold. Others may bear its id: those of another content did
         not count, and of equal ones it is the first.
         """
-        place = TopicPartition(topic_of(self._kafka.topic_prefix), partition)
-        async with reading(self._kafka) as consumer:
-            consumer.assign([place])
-            consumer.seek(place, first_offset)
-            while await consumer.position(place) < next_offset:
-                for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-                    for nth, event in enumerate(_events(record, wanted.tenant_id)):
-                        if wanted.is_(event):
-                            found = event._replace(kind=EVENT)
-                            return CountedEvent(found, record.timestamp, partition, record.offset, nth, is_voided=False)
-        return None
+        offsets = range(first_offset, next_offset)
+        one = await _first(self._kafka, wanted.tenant_id, partition, offsets, lambda found: wanted.is_(found.event))
+        if one is None:
+            return None
+        event = one.event._replace(kind=EVENT)
+        return CountedEvent(event, one.appended_ms, partition, one.offset, one.nth, is_voided=False)
+
+
+async def _first(
+    kafka: KafkaSettings, tenant_id: str, partition: int, offsets: range, wants: Callable[[Found], bool]
+) -> Found | None:
+    """The first one that is wanted of a tenant's events at these offsets; None where the topic has it no longer."""
+    place = TopicPartition(topic_of(kafka.topic_prefix), partition)
+    async with reading(kafka) as consumer:
+        consumer.assign([place])
+        consumer.seek(place, offsets.start)
+        while await consumer.position(place) < offsets.stop:
+            for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
+                if record.offset not in offsets:
+                    return None
+                for nth, event in enumerate(_events(record, tenant_id)):
+                    found = Found(partition, record.offset, nth, record.timestamp, event)
+                    if wants(found):
+                        return found
+    return None
 
 
 def _between(block: Any) -> tuple[int, int]:

@@ -109,7 +109,8 @@ async def correct_usage_event(call: Call, body: UsageCorrection) -> UsageEventRe
     """Put another usage event in the place of one.
 
     It has an id of its own, is the same customer's, and is checked as any event is. Both are counted together. To send
-    the same again does no more.
+    the same again does no more. Of several corrections of one event at the same time the first counts: `GET
+    /v1/usage/events` with the customer and the new id says whether it is yours (`counted`), or not (`conflict`).
     """
     if body.instead.customer != body.customer:
         raise invalid([FieldError("instead.customer", "other_customer", "It must be the same customer's")])

@@ -86,10 +86,10 @@ def unavailable() -> Problem:
 async def list_usage_events(call: Call, asked: UsageEventFilters) -> object:
     """List usage events, the newest first by when they came in, each with what became of it.
 
-    Those of the last 35 days. A page looks at 10,000 records of the topic at most, so it may have few events, or none,
-    and yet `has_more`: go on from its `next_cursor`. A customer makes it quick, and so do `received_from` and
-    `received_to`. With a customer and an id alone it is the event that counts under that id, for as long as the topic
-    keeps it.
+    Those of the last 35 days. A page looks at 10,000 records of the topic at most, and for a second, so it may have few
+    events, or none, and yet `has_more`: go on from its `next_cursor`. A customer makes it quick, and so do
+    `received_from` and `received_to`. With a customer and an id alone it is the event that counts under that id, or
+    else a correction under it that was too late, for as long as the topic keeps it.
     """
     events = _events_of(call)
     own = call.principal.customer_id
@@ -99,7 +99,7 @@ async def list_usage_events(call: Call, asked: UsageEventFilters) -> object:
         if asked.names_one:
             assert asked.customer is not None, "it names one"
             assert asked.id is not None, "it names one"
-            one = await events.counted(call.tenant_id, asked.customer, asked.id)
+            one = await events.named(call.tenant_id, asked.customer, asked.id)
             return list_resource([] if one is None else [_resource(one)], has_more=False, next_cursor=None)
         wanted = await _wanted(call, asked)
         if wanted is None:

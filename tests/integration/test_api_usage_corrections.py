@@ -157,8 +157,15 @@ async def test_of_two_corrections_at_the_same_time_one_counts(scene: Scene) -> N
         return bool(await scene.found("last"))
 
     await until(is_counted, what="what came last to be counted")
-    (counted,) = [name for name in others if await scene.found(name)]
-    assert counted in taken
+    became = {name: (await scene.found(name))[0]["status"] for name in taken}
+    (counted,) = [name for name, status in became.items() if status == "counted"]
+    assert {status for name, status in became.items() if name != counted} <= {"conflict"}, (
+        "each can see what it came to"
+    )
+    assert [each["replaced_by"] for each in await scene.found("a")] == [counted]
+    for name in others.keys() - {counted}:
+        again = await scene.correct("a", scene.event(name, others[name]))
+        assert (again.status_code, again.json()["code"]) == (409, "usage_event_voided")
     await scene.total_is(50_001 + others[counted])
     assert (await scene.correct("a", scene.event(counted, others[counted]))).status_code == 202
     assert (await scene.void(counted)).status_code == 202

@@ -1,23 +1,27 @@
 """The list of usage events tells of each what became of it, as a plain model of what was sent says."""
 
+import asyncio
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from infra.database import Role
 from testing.services import FreshDatabase, KafkaServer
-from testing.usage import TENANTS, Stream, counted_by, tenants_meters
+from testing.usage import TENANTS, Sent, Stream, counted_by, tenants_meters
 from tests.integration.usage_scene import PARTITIONS, Scene, connected, open_scene
-from usage import event_list
+from usage import backwards, event_list
 from usage.aggregation.upkeep import Upkeep
 from usage.event_list import Asked, EventPage, ListedEvent, UnknownPlace, UsageEventList
 from usage.fates import Fate
-from usage.lookup import CountedEvents
-from usage.wire import EVENT, VOID, WireEvent
+from usage.lookup import CannotLook, CountedEvents
+from usage.wire import EVENT, VOID, WireEvent, partition_of_customer
 
 CUSTOMERS = [f"cus_{nth}" for nth in range(4)]
 
@@ -115,6 +119,90 @@ async def test_a_page_reads_a_bounded_number_of_records_and_says_where_to_go_on(
     monkeypatch.setattr(event_list, "RECORDS_MAX", 7)
     assert (await page(events, asked)).cursor is not None
     assert await everything(events, asked, limit=100) == whole
+
+
+def slow_brokers(monkeypatch: pytest.MonkeyPatch, delay_s: float) -> None:
+    """Every poll takes so long."""
+    getmany = AIOKafkaConsumer.getmany
+
+    async def slowly(consumer: AIOKafkaConsumer, *places: Any, **asked: Any) -> Any:
+        await asyncio.sleep(delay_s)
+        return await getmany(consumer, *places, **asked)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", slowly)
+
+
+async def test_a_page_that_takes_too_long_is_what_was_found_with_a_cursor_that_goes_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.send(Stream(15, customers=len(CUSTOMERS), partitions=PARTITIONS).records(400, most=3))
+    pool = await asyncpg.create_pool(scene.dsn, min_size=1, max_size=2, server_settings={"role": Role.WRITER.value})
+    kafka = scene.settings.kafka
+    usage = scene.settings.usage.model_copy(update={"ack_timeout_ms": 6_000})
+    events = UsageEventList(CountedEvents(pool, kafka, usage), pool, kafka, usage)
+    asked = Asked(TENANTS[0])
+    try:
+        whole = await everything(events, asked, limit=1_000)
+        slow_brokers(monkeypatch, 0.3)
+        monkeypatch.setattr(backwards, "RUN_MAX", 8)
+        pages = [await page(events, asked, limit=1_000)]
+        while (cursor := pages[-1].cursor) is not None:
+            pages.append(await page(events, asked, limit=1_000, cursor=cursor))
+        nothing = await page(events, Asked(TENANTS[0], event_id="nobody's"), limit=1)
+    finally:
+        await pool.close()
+    assert len(pages) > 1
+    assert [each for one in pages for each in one.events] == whole
+    assert not nothing.events
+    assert nothing.cursor is not None
+
+
+async def test_however_large_records_are_a_page_holds_few_bytes_of_them(
+    scene: Scene, events: UsageEventList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small ones are the newest, so runs have grown when the large ones come."""
+    monkeypatch.setattr(backwards, "HELD_BYTES_MAX", 2_000_000)
+    large = {f"p{nth}": "x" * 250 for nth in range(50)}
+    customer = CUSTOMERS[0]
+    number = partition_of_customer(TENANTS[0], customer, PARTITIONS)
+    plain = WireEvent("e", EVENT, customer, "sum", 1_780_000_300_000_000, 10**9, {})
+    records = [
+        Sent(TENANTS[0], number, tuple(plain._replace(id=f"{nth}.{at}", properties=large) for at in range(60)))
+        for nth in range(40)
+    ]
+    small = [Sent(TENANTS[0], number, (plain._replace(id=f"s{nth}"),)) for nth in range(300)]
+    await scene.send([*records, *small])
+    asked = Asked(TENANTS[0], customer)
+    tracemalloc.start()
+    try:
+        first = await page(events, asked, limit=301)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(first.events) == 301
+    assert peak < 12_000_000, "40 records of 800 kB are 32 MB"
+    monkeypatch.setattr(event_list, "BYTES_MAX", 1_000_000)
+    found = await everything(events, asked, limit=500)
+    assert [each.event.id for each in found] == [
+        *(f"s{nth}" for nth in reversed(range(300))),
+        *(f"{nth}.{at}" for nth in reversed(range(40)) for at in reversed(range(60))),
+    ]
+    assert (await page(events, asked._replace(event_id="nobody's"))).cursor is not None
+
+
+async def test_slow_lists_of_one_tenant_keep_no_other_waiting(
+    scene: Scene, events: UsageEventList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.send(Stream(16, customers=len(CUSTOMERS), partitions=PARTITIONS).records(100))
+    slow_brokers(monkeypatch, 0.1)
+    slow = [asyncio.create_task(page(events, Asked(TENANTS[0], event_id=f"{nth}"))) for nth in range(8)]
+    await asyncio.sleep(0.05)
+    assert (await page(events, Asked(TENANTS[1]))).events
+    assert sum(each.done() for each in slow) <= 2
+    await asyncio.gather(*slow)
+    many = [asyncio.create_task(page(events, Asked(TENANTS[0]))) for _ in range(event_list.WAITING_MAX + 5)]
+    refused = [each for each in await asyncio.gather(*many, return_exceptions=True) if isinstance(each, CannotLook)]
+    assert len(refused) == 4, "one is at it, so many wait"
 
 
 async def test_what_is_asked_for_alone_is_listed(scene: Scene, events: UsageEventList) -> None:

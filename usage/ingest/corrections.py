@@ -56,7 +56,7 @@ class Corrections:
 
     async def correct(self, tenant_id: str, customer_id: str, event_id: str, instead: SentEvent) -> WireEvent:
         """Put another in its place: both are one record, so neither is ever without the other. Of several corrections
-        of one event the first alone counts.
+        of one event the first alone counts; `usage.event_list` tells the others as conflicts.
 
         Raises NotCounted, IsVoided, SameId, IdTaken, NothingTaken (it says what is wrong with the other), CannotLook,
         BrokersAway.
