@@ -56,6 +56,7 @@ LONG_FILES: Final = (
     "tests/integration/test_api_usage_event_list.py",
     "tests/integration/test_usage_topic.py",
     "tests/integration/test_usage_upkeep.py",
+    "tests/integration/test_usage_recount.py",
     "tests/integration/test_usage_meters.py",
     "tests/integration/test_tax_requests.py",
     "tests/integration/test_reports.py",

@@ -142,10 +142,14 @@ async def test_an_event_of_a_meter_that_is_made_later_counts_once_its_letter_is_
     await usage.sums_are(meter_id, {(1, ()): 8})
 
 
-async def test_a_recount_names_what_was_changed_by_hand(usage: Usage) -> None:
-    """The last test here: it leaves the cell as it must not be."""
+async def test_a_recount_names_what_was_changed_by_hand_and_mends_it(usage: Usage) -> None:
     await usage.cell.pool.execute("UPDATE usage.aggregates SET total = total + 1 WHERE late = 0")
     code, told = await usage.tallybook("usage", "recount", "--json")
     differences = [one for each in json.loads(told) for one in each["differences"]]
     assert code == 1
     assert {one["what"] for one in differences} == {"sum"}
+    code, told = await usage.tallybook("usage", "recount", "--mend")
+    assert code == 0, told
+    assert told.count("; mended") == len(differences)
+    code, told = await usage.tallybook("usage", "recount", "--json")
+    assert (code, [each["differences"] for each in json.loads(told)]) == (0, [[]] * len(json.loads(told)))

@@ -42,6 +42,7 @@ UPDATE usage.checkpoints AS c SET next_offset = u.upto, moved_at = clock_timesta
 FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS u (partition, since, upto)
 WHERE c.partition = u.partition AND c.next_offset = u.since RETURNING c.partition, c.closings
 """
+_CLOSED_SINCE: Final = "SELECT count(*) FROM usage.closings WHERE partition = $1 AND version > $2"
 _SERIES: Final = """
 INSERT INTO usage.series (series, tenant_id, customer_id, meter_id, version, groups, partition)
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
@@ -137,7 +138,9 @@ async def _closed(connection: Connection, since: Mapping[int, int]) -> list[tupl
 
 
 async def move(connection: Connection, polled: Sequence[tuple[PartitionState, int]]) -> None:
-    """Move checkpoints to new offsets, and learn of closings. Inside a transaction; raises Overtaken."""
+    """Move checkpoints to new offsets, and learn of closings. Inside a transaction; raises Overtaken, also where a
+    number of closings is nobody's: rows were mended, and what is known of them is old.
+    """
     rows = await connection.fetch(
         _MOVE,
         [state.partition for state, _ in polled],
@@ -149,6 +152,9 @@ async def move(connection: Connection, polled: Sequence[tuple[PartitionState, in
     versions = {row["partition"]: row["closings"] for row in rows}
     moved = {state.partition: state for state, _ in polled if versions[state.partition] != state.closings}
     for partition, state in moved.items():
+        closed = await connection.fetchval(_CLOSED_SINCE, partition, state.closings)
+        if closed < versions[partition] - state.closings:
+            raise Overtaken(f"what is kept of partition {partition} was mended")
         state.closed.update(await _closed(connection, {partition: state.closings}))
         state.closings = versions[partition]
 

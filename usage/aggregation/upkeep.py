@@ -50,7 +50,9 @@ DELETE FROM usage.tallies WHERE times = 0 AND ctid = ANY(ARRAY(
 """It waits for no aggregator, so none waits for it crosswise."""
 _PRUNE_CONFLICTS: Final = "DELETE FROM usage.conflicts WHERE partition = $1 AND record_offset < $2"
 _PRUNE_VOIDS: Final = "DELETE FROM usage.voids WHERE partition = $1 AND record_offset < $2"
-_LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('usage.upkeep', $1))"
+_TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('usage.upkeep', $1))"
+LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('usage.upkeep', $1))"
+"""For whoever else changes what an upkeep does; it waits."""
 
 
 class Block(NamedTuple):
@@ -111,7 +113,7 @@ class Upkeep:
 async def _keep(connection: Connection, partition: int, beginning: int) -> Kept:
     """One partition's ids, conflicts and voids, unless another aggregator is at it."""
     async with connection.transaction():
-        if not await connection.fetchval(_LOCK, partition):
+        if not await connection.fetchval(_TRY_LOCK, partition):
             return Kept()
         conflicts = _rows(await connection.execute(_PRUNE_CONFLICTS, partition, beginning))
         voids = _rows(await connection.execute(_PRUNE_VOIDS, partition, beginning))
