@@ -34,6 +34,7 @@ from api.http.portal_visits import PortalVisits
 from api.http.queries import QueryEndpoint
 from api.http.raw_bodies import RawEndpoint
 from api.http.reading import TenantReader
+from api.http.routing import DirectRoutes
 from api.http.served_certificate import ServedCertificate, served_certificate
 from api.http.unstored import UnstoredEndpoint
 from api.http.user_sessions import UserSessions
@@ -236,7 +237,7 @@ class Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """The one layer."""
-        return Edge(self.router, parts=self._parts)
+        return Edge(DirectRoutes(self.router), parts=self._parts)
 
     def openapi(self) -> dict[str, Any]:
         """The document of what is served."""
