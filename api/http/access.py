@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import ip_network
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from api.http.principal import Principal, PrincipalKind, principal_of
 from api.http.remembered import Remembered
@@ -35,26 +35,20 @@ _HOURLY: Final = {Scope.READ: "reads_per_hour", Scope.WRITE: "writes_per_hour", 
 _KEY: Final = re.compile(r"tbk_(?:live|test)_([a-z2-7]{8})_[a-z2-7]{52}")
 
 
-class _Held(NamedTuple):
-    principal: Principal
-    prefix: str
-
-
 class ApiKeys:
     """Checks keys against the database; a checked key is believed for `cache_s`, or until `forget` or its own end."""
 
     def __init__(self, pool: Pool, *, cache_s: float, max_keys: int) -> None:
         self._pool = pool
-        self._found: Remembered[_Held] = Remembered(lasts_s=cache_s, entries_max=max_keys)
+        self._found: Remembered[Principal] = Remembered(lasts_s=cache_s, entries_max=max_keys)
 
     def forget(self) -> None:
         """Believe nothing that was found before: who may do what has changed."""
         self._found.forget()
 
     def held(self, secret: str) -> Principal | None:
-        """The principal of a key that was checked a moment ago."""
-        held = self._found.get(hashlib.sha256(secret.encode()).digest())
-        return None if held is None or not _same_prefix(secret, held.prefix) else held.principal
+        """The principal of a key that was checked a moment ago, its prefix with it."""
+        return self._found.get(hashlib.sha256(secret.encode()).digest())
 
     async def find(self, secret: str) -> Principal | None:
         """The principal of a key, None if there is no such key or it was revoked."""
@@ -78,8 +72,7 @@ class ApiKeys:
             allowed_networks=tuple(ip_network(each) for each in row["allowed_networks"]),
             hourly=MappingProxyType({scope: row[column] for scope, column in _HOURLY.items() if row[column]}),
         )
-        held = _Held(principal, row["prefix"])
-        self._found.put(digest, held, ends_in_s=row["lasts_s"], forgotten=forgotten)
+        self._found.put(digest, principal, ends_in_s=row["lasts_s"], forgotten=forgotten)
         return principal
 
 

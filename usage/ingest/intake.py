@@ -1,7 +1,6 @@
 """One request's usage on its way: decoded, checked, and appended to the topic, within bounded memory."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -50,7 +49,9 @@ class Intake:
         self._producer = producer
         self._settings = settings
         self._clock = clock
+        self._age_max = timedelta(days=settings.age_max_days)
         self._in_flight_bytes = 0
+        IN_FLIGHT.set_function(lambda: self._in_flight_bytes)
 
     async def take(self, tenant_id: str, raw: bytes, form: Form, *, all_or_nothing: bool, is_dry: bool) -> Checked:
         """What became of a body's events, once the brokers have the good ones; in a dry run they get none.
@@ -58,13 +59,17 @@ class Intake:
         Raises NotJson, WrongCount, NothingTaken, Busy, BrokersAway. A caller who gives up waiting takes nothing
         back: what was handed over may be there.
         """
-        with self._room(len(raw)):
+        length = len(raw)
+        if self._in_flight_bytes + length > self._settings.in_flight_max_bytes:
+            raise Busy
+        self._in_flight_bytes += length
+        try:
             checked = await check(
                 tenant_id,
                 decode(raw, form),
                 self._known,
                 now=self._clock(),
-                age_max=timedelta(days=self._settings.age_max_days),
+                age_max=self._age_max,
                 may_hide=b"\\" in raw or b"\x7f" in raw,
             )
             if checked.errors and (all_or_nothing or not checked.accepted):
@@ -74,18 +79,8 @@ class Intake:
                 await self._producer.append(tenant_id, checked.by_partition)
                 _count(checked, checked.accepted)
             return checked
-
-    @contextlib.contextmanager
-    def _room(self, length: int) -> Iterator[None]:
-        if self._in_flight_bytes + length > self._settings.in_flight_max_bytes:
-            raise Busy
-        self._in_flight_bytes += length
-        IN_FLIGHT.inc(length)
-        try:
-            yield
         finally:
             self._in_flight_bytes -= length
-            IN_FLIGHT.dec(length)
 
 
 def _count(checked: Checked, accepted: int) -> None:

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 
 from infra.settings import KafkaSettings, UsageSettings
+from usage.ingest.deadlines import Deadlines
 from usage.topic import ensure_usage_topic
 from usage.wire import WireEvent, encode, headers_of, topic_of
 
@@ -44,6 +45,7 @@ class UsageProducer:
         self._kafka = kafka
         self._usage = usage
         self._topic = topic_of(kafka.topic_prefix)
+        self._deadlines = Deadlines(usage.ack_timeout_ms / 1000)
         self._producer: AIOKafkaProducer | None = None
         self._wanted = asyncio.Event()
 
@@ -93,16 +95,19 @@ class UsageProducer:
             raise BrokersAway("no broker answers")
         headers = headers_of(tenant_id, original_appended_ms)
         try:
-            async with asyncio.timeout(self._usage.ack_timeout_ms / 1000):
-                acknowledged = [
-                    await producer.send(self._topic, value, partition=number, headers=headers)
-                    for number, value in records
-                ]
-                await (acknowledged[0] if len(acknowledged) == 1 else asyncio.gather(*acknowledged))
+            await self._deadlines.within(self._acknowledged(producer, records, headers))
         except (KafkaError, OSError, TimeoutError) as error:
             self._give_up(producer, error)
             raise BrokersAway(str(error) or type(error).__name__) from error
         RECORDS.inc(len(records))
+
+    async def _acknowledged(
+        self, producer: AIOKafkaProducer, records: Sequence[tuple[int, bytes]], headers: Sequence[tuple[str, bytes]]
+    ) -> None:
+        waiting = [
+            await producer.send(self._topic, value, partition=number, headers=headers) for number, value in records
+        ]
+        await (waiting[0] if len(waiting) == 1 else asyncio.gather(*waiting))
 
     def _give_up(self, producer: AIOKafkaProducer, error: Exception) -> None:
         if self._producer is producer:
