@@ -21,6 +21,9 @@ RUN_BYTES_MAX: Final = 4_000_000
 RUN_BYTES_MIN: Final = 250_000
 HELD_BYTES_MAX: Final = 16_000_000
 """About so many bytes are held at a time, parted among the partitions, and what one poll brings."""
+POLL_FIRST: Final = 4
+POLL_MAX: Final = 128
+"""Records of a run's polls, the first of which find out how large they are: a few fetched bytes may unpack into many."""
 POLL_MS: Final = 500
 
 
@@ -139,8 +142,9 @@ class _Partition:
             if size > self._run_bytes_max and self._run > 1:
                 self._run = max(1, min(self._run // 2, self._fitting(size, len(held))))
                 return
-            polled = 0
-            for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
+            polled, most = 0, min(POLL_FIRST + len(held), POLL_MAX)
+            found = await consumer.getmany(place, timeout_ms=POLL_MS, max_records=most)
+            for record in found.get(place, ()):
                 if record.offset >= self._unread:
                     break
                 polled += len(record.value or b"")

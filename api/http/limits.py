@@ -11,7 +11,7 @@ from api.http.problems import RATE_LIMITED, Problem, retry_after
 from api.http.replies import Header
 from domain.identity.permissions import Scope
 from infra.rate_limits.buckets import Bucket, OwnBuckets, bucket_of
-from infra.rate_limits.shared import SharedRates
+from infra.rate_limits.shared import SharedRates, Taken
 from infra.settings import ApiSettings
 
 MINUTE_S: Final = 60
@@ -88,10 +88,10 @@ class Limits:
         name = f"{principal.id}/{of_class}/{per_hour}"
         allowance = (await self._take(name, of_class, bucket_of(per_hour))).checked()
         if principal.tenant_id:
-            of_tenant = await self._take(f"{TENANT}/{principal.tenant_id}", TENANT, self._tenant)
+            of_tenant = await self._rates.take(f"{TENANT}/{principal.tenant_id}", self._tenant)
             if not of_tenant.allowed:
                 self._rates.give_back(name)
-                of_tenant.checked()
+                _allowance(of_tenant, TENANT, self._tenant).checked()
         return allowance
 
     async def log_in(self, address: str) -> None:
@@ -99,6 +99,9 @@ class Limits:
         (await self._take(f"{LOG_IN}/{limited_as(address)}", LOG_IN, self._log_in)).checked()
 
     async def _take(self, name: str, policy: str, bucket: Bucket) -> Allowance:
-        taken = await self._rates.take(name, bucket)
-        retry_after_s = 0 if taken.allowed else max(1, ceil(taken.next_in_s))
-        return Allowance(taken.allowed, policy, bucket, taken.left, ceil(taken.full_in_s), retry_after_s)
+        return _allowance(await self._rates.take(name, bucket), policy, bucket)
+
+
+def _allowance(taken: Taken, policy: str, bucket: Bucket) -> Allowance:
+    retry_after_s = 0 if taken.allowed else max(1, ceil(taken.next_in_s))
+    return Allowance(taken.allowed, policy, bucket, taken.left, ceil(taken.full_in_s), retry_after_s)

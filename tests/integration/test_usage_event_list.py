@@ -162,6 +162,7 @@ async def test_however_large_records_are_a_page_holds_few_bytes_of_them(
 ) -> None:
     """Small ones are the newest, so runs have grown when the large ones come."""
     monkeypatch.setattr(backwards, "HELD_BYTES_MAX", 2_000_000)
+    monkeypatch.setattr(event_list, "READING_S", 60)
     large = {f"p{nth}": "x" * 250 for nth in range(50)}
     customer = CUSTOMERS[0]
     number = partition_of_customer(TENANTS[0], customer, PARTITIONS)

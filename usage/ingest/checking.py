@@ -81,6 +81,8 @@ async def _windows(
         for customer_id in {event.customer for event in events}
         if (customer := customers.get(customer_id)) is not None and customer.clock_id is not None
     }
+    if not clock_ids:
+        return {None: Window.at(now, age_max)}
     clocks = await known.clocks(tenant_id, clock_ids)
     return {
         None: Window.at(now, age_max),
