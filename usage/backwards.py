@@ -23,7 +23,7 @@ HELD_BYTES_MAX: Final = 16_000_000
 """About so many bytes are held at a time, parted among the partitions, and what one poll brings."""
 POLL_FIRST: Final = 4
 POLL_MAX: Final = 128
-"""Records of a run's polls, the first of which find out how large they are: a few fetched bytes may unpack into many."""
+"""Records of a run's polls, the first of which find out how large they are: few bytes may unpack into many."""
 POLL_MS: Final = 500
 
 
