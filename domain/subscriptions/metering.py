@@ -130,43 +130,46 @@ def _claims_of(
 
 
 def in_turn(
-    lines: Iterable[InvoiceLine], subscriptions: Sequence[Subscription], invoice_id: str
+    owed: Iterable[tuple[Subscription, Sequence[InvoiceLine]]], invoice_id: str
 ) -> tuple[tuple[InvoiceLine, ...], list[SubscriptionUsageBilled]]:
-    """The lines, of which each that bills usage says what bills the usage before it; and that this invoice bills it."""
-    billed_before = {
-        each.meter_id: (subscription.subscription_id, each.invoice_id)
-        for subscription in subscriptions
-        for each in subscription.metered
-    }
-    states = {each.subscription_id: each for each in subscriptions}
+    """The lines of each subscription, of which each that bills usage says what of that subscription bills the usage
+    before it; and that this invoice bills it. Two of them may know one meter: a price of it went from one to the other.
+    """
     placed: list[InvoiceLine] = []
-    billed: dict[str, dict[str, None]] = {}
-    slices: dict[str, list[BillingInSlices]] = {}
-    for line in lines:
-        usage = line.usage
-        if usage is None:
-            placed.append(line)
-            continue
-        subscription_id, before = billed_before[usage.meter_id]
-        billed.setdefault(subscription_id, {})[usage.meter_id] = None
-        usage = replace(usage, after_invoice_id=before, progress=progress_of(line, states[subscription_id]))
-        placed.append(replace(line, usage=usage))
-        if usage.progress is not None:
-            slices.setdefault(subscription_id, []).append(_slice_of(line, usage.progress))
-    return tuple(placed), [
-        SubscriptionUsageBilled(
-            subscription_id=subscription_id,
-            meter_ids=tuple(meter_ids),
-            invoice_id=invoice_id,
-            slices=tuple(slices.get(subscription_id, ())),
-        )
-        for subscription_id, meter_ids in billed.items()
-    ]
+    billed: list[SubscriptionUsageBilled] = []
+    for subscription, lines in owed:
+        in_place = [_in_place(line, subscription) for line in lines]
+        placed += in_place
+        usage = [line.usage for line in in_place if line.usage is not None]
+        if usage:
+            event = SubscriptionUsageBilled(
+                subscription_id=subscription.subscription_id,
+                meter_ids=tuple(dict.fromkeys(each.meter_id for each in usage)),
+                invoice_id=invoice_id,
+                slices=tuple(
+                    _slice_of(line, progress) for line in in_place if (progress := _progress(line)) is not None
+                ),
+            )
+            billed.append(event)
+    return tuple(placed), billed
+
+
+def _in_place(line: InvoiceLine, subscription: Subscription) -> InvoiceLine:
+    """A line of the subscription that says, if it bills usage, what bills the usage before it."""
+    usage = line.usage
+    if usage is None:
+        return line
+    before = next(each.invoice_id for each in subscription.metered if each.meter_id == usage.meter_id)
+    return replace(line, usage=replace(usage, after_invoice_id=before, progress=progress_of(line, subscription)))
+
+
+def _progress(line: InvoiceLine) -> UsageProgress | None:
+    return None if line.usage is None else line.usage.progress
 
 
 def progress_of(line: InvoiceLine, subscription: Subscription) -> UsageProgress | None:
     """What a line of usage says of those that billed its period before it; None where it bills all of that."""
-    known = None if line.usage is None else line.usage.progress
+    known = _progress(line)
     period = line.price_id, line.period_start
     before = next((each.slices for each in subscription.billed_so_far if (each.price_id, each.since) == period), ())
     if known is not None:

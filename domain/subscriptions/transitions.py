@@ -1,6 +1,6 @@
 """What becomes of a subscription, with the invoice that bills it: a period begins, a pause, its end, the end of all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -308,7 +308,8 @@ def issued(
         return []
     INVOICE.check_new(streams, invoice_id)
     terms = subscription.terms
-    lines, usage = in_turn(lines, (subscription, *further), invoice_id)
+    lengths = bills if further else (len(lines),)
+    lines, usage = in_turn(_of_each((subscription, *further), lines, lengths), invoice_id)
     invoiced = billed(
         streams,
         invoice_id=invoice_id,
@@ -324,6 +325,16 @@ def issued(
         at=at,
     )
     return [*(SUBSCRIPTION.change(each) for each in usage), *invoiced]
+
+
+def _of_each(
+    subscriptions: Sequence[Subscription], lines: Sequence[InvoiceLine], lengths: Sequence[int]
+) -> Iterator[tuple[Subscription, Sequence[InvoiceLine]]]:
+    """Each subscription with its own lines, of which there are so many."""
+    start = 0
+    for subscription, length in zip(subscriptions, lengths, strict=True):
+        yield subscription, lines[start : start + length]
+        start += length
 
 
 def _discountable(
