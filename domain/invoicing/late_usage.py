@@ -42,8 +42,8 @@ class LateUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerated:
-    """What a later invoice billed of a line's period, before discounts; below zero what it gave back. `quantity` and
-    `events` are those of the period as it then stood.
+    """What a later invoice billed of a line's period, before discounts; below zero what it gave back of the line `of`,
+    which had billed it. `quantity` and `events` are those of the period as it then stood.
     """
 
     line_id: str
@@ -52,6 +52,8 @@ class Rerated:
     amount: Money
     quantity: Fraction
     events: int
+    of_invoice_id: str | None = None
+    of_line_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,20 +87,14 @@ class Part:
 
 
 def parts_of(first: Sequence[Part], rerated: Iterable[Rerated]) -> list[Part]:
-    """The lines that bill a period by now, those of its own time `first`: each credit is of the last that were billed
-    before it. What was voided is as if it had never been.
+    """The lines that bill a period by now, those of its own time `first`, each less what credits gave back of it. What
+    was voided is as if it had never been.
     """
-    by_line: dict[tuple[str, str], Money] = {}
+    left = {(part.invoice_id, part.line_id): part.amount for part in first}
     for each in rerated:
-        place = each.by_invoice_id, each.by_line_id
-        by_line[place] = by_line[place] + each.amount if place in by_line else each.amount
-    parts = list(first)
-    for place, billed in by_line.items():
-        if billed.is_negative:
-            parts = less(parts, -billed)
-        elif not billed.is_zero:
-            parts.append(Part(*place, billed))
-    return parts
+        place = each.of_invoice_id or each.by_invoice_id, each.of_line_id or each.by_line_id
+        left[place] = left[place] + each.amount if place in left else each.amount
+    return [Part(*place, amount) for place, amount in left.items() if amount.amount > 0]
 
 
 def given_back(parts: Sequence[Part], amount: Money) -> list[Part]:
@@ -112,12 +108,11 @@ def given_back(parts: Sequence[Part], amount: Money) -> list[Part]:
     return found
 
 
-def less(parts: Sequence[Part], amount: Money) -> list[Part]:
+def less(parts: Iterable[Part], taken: Iterable[Part]) -> list[Part]:
     """What is left of these lines once so much is given back of them."""
-    taken = {(part.invoice_id, part.line_id): part.amount for part in given_back(parts, amount)}
-    nothing = Money.zero(amount.currency)
-    left = (
-        Part(part.invoice_id, part.line_id, part.amount - taken.get((part.invoice_id, part.line_id), nothing))
-        for part in parts
-    )
-    return [part for part in left if not part.amount.is_zero]
+    left = {(part.invoice_id, part.line_id): part.amount for part in parts}
+    for part in taken:
+        place = part.invoice_id, part.line_id
+        if place in left:
+            left[place] -= part.amount
+    return [Part(*place, amount) for place, amount in left.items() if amount.amount > 0]

@@ -9,7 +9,7 @@ from fractions import Fraction
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.late_usage import InvoiceUsageRerated, LateReason, LateUsage, Part, Rerated, given_back, parts_of
-from domain.invoicing.slices import parts_after
+from domain.invoicing.slices import billed_with, parts_after
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_credit import usage_credit
 from domain.invoicing.usage_line import LineUsage, UsageSnapshot, priced, told_quantity
@@ -76,7 +76,7 @@ def late_lines(
     )
     if not more.is_negative:
         return [line]
-    parts = parts_of(parts_after(billed, invoice.invoice_id, streams), _of_line(invoice, billed.line_id))
+    parts = parts_of(parts_after(billed, invoice, streams), _of_line(invoice, billed.line_id))
     credits_ = (_credit(line, part, nth, streams) for nth, part in enumerate(given_back(parts, -more)))
     return [each for each in credits_ if each is not None]
 
@@ -88,16 +88,8 @@ def rerated_by(lines: Iterable[InvoiceLine], invoice_id: str, at: datetime) -> l
         usage = line.usage
         if usage is None or usage.late is None or usage.snapshot is None:
             continue
-        told.setdefault(usage.late.invoice_id, []).append(
-            Rerated(
-                line_id=usage.late.line_id,
-                by_invoice_id=invoice_id,
-                by_line_id=line.line_id,
-                amount=usage.late.amount,
-                quantity=usage.snapshot.quantity,
-                events=usage.snapshot.events,
-            )
-        )
+        rerated = _rerated(line, usage.late, invoice_id, usage.late.amount, usage.snapshot)
+        told.setdefault(usage.late.invoice_id, []).append(rerated)
     return _told(told, at)
 
 
@@ -119,18 +111,25 @@ def rerated_no_more(lines: Iterable[InvoiceLine], invoice_id: str, streams: Stre
         first = None if billed.usage is None else billed.usage.snapshot
         if first is None:
             continue  # an outdated state, from before that was counted: it is decided again
-        last = before[-1] if before else None
-        told.setdefault(invoice.invoice_id, []).append(
-            Rerated(
-                line_id=usage.late.line_id,
-                by_invoice_id=invoice_id,
-                by_line_id=line.line_id,
-                amount=-usage.late.amount,
-                quantity=first.quantity if last is None else last.quantity,
-                events=first.events if last is None else last.events,
-            )
-        )
+        rerated = _rerated(line, usage.late, invoice_id, -usage.late.amount, before[-1] if before else first)
+        told.setdefault(invoice.invoice_id, []).append(rerated)
     return _told(told, at)
+
+
+def _rerated(
+    line: InvoiceLine, late: LateUsage, invoice_id: str, amount: Money, known: Rerated | UsageSnapshot
+) -> Rerated:
+    of = line.gives_back
+    return Rerated(
+        line_id=late.line_id,
+        by_invoice_id=invoice_id,
+        by_line_id=line.line_id,
+        amount=amount,
+        quantity=known.quantity,
+        events=known.events,
+        of_invoice_id=None if of is None else of.invoice_id,
+        of_line_id=None if of is None else of.line_id,
+    )
 
 
 def _told(rerated: dict[str, list[Rerated]], at: datetime) -> list[Change]:
@@ -146,9 +145,7 @@ def _known(invoice: Invoice, billed: InvoiceLine) -> _Known | None:
     if snapshot is None:
         return None
     rerated = _of_line(invoice, billed.line_id)
-    progress = None if billed.usage is None else billed.usage.progress
-    charge = billed.amount if progress is None or progress.charge is None else progress.charge
-    amount = sum_money((charge, *(each.amount for each in rerated)), invoice.currency)
+    amount = sum_money((billed_with(billed, invoice), *(each.amount for each in rerated)), invoice.currency)
     if not rerated:
         return _Known(snapshot.quantity, snapshot.events, amount)
     return _Known(rerated[-1].quantity, rerated[-1].events, amount)
@@ -186,8 +183,10 @@ def _credit(line: InvoiceLine, part: Part, nth: int, streams: Streams) -> Invoic
         return None
     assert line.usage is not None, "it is of usage"
     assert line.usage.late is not None, "it is of late usage"
+    assert credit.gives_back is not None, "it is a credit"
+    assert credit.gives_back.gross is not None, "it is of usage"
     return replace(
         credit,
         quantity=line.quantity if nth == 0 else Decimal(0),
-        usage=replace(line.usage, late=replace(line.usage.late, amount=-part.amount)),
+        usage=replace(line.usage, late=replace(line.usage.late, amount=-credit.gives_back.gross)),
     )

@@ -69,15 +69,38 @@ def credits_of(line: InvoiceLine, streams: Streams, invoice_id: str) -> list[Inv
     return [each for each in found if each is not None]
 
 
-def parts_after(line: InvoiceLine, invoice_id: str, streams: Streams) -> list[Part]:
-    """The lines that bill the period of a counted line, the first one first."""
+def parts_after(line: InvoiceLine, invoice: Invoice, streams: Streams) -> list[Part]:
+    """The lines that bill the period of a counted line of this invoice, the first one first."""
     progress = None if line.usage is None else line.usage.progress
-    own = [] if line.amount.is_zero else [Part(invoice_id, line.line_id, line.amount)]
-    if progress is None or progress.charge is None or progress.billed_before is None:
+    own = [] if line.amount.is_zero else [Part(invoice.invoice_id, line.line_id, line.amount)]
+    if progress is None:
         return own
-    before = billed_by(progress, streams)
-    surplus = progress.billed_before - progress.charge
-    return [*(less(before, surplus) if surplus.amount > 0 else before), *own]
+    return [*less(billed_by(progress, streams), _credited_beside(progress, invoice)), *own]
+
+
+def billed_with(line: InvoiceLine, invoice: Invoice) -> Money:
+    """What a counted line of this invoice and those before it bill of its period: the charge, or more where less was
+    left of those before than was to be given back.
+    """
+    progress = None if line.usage is None else line.usage.progress
+    if progress is None or progress.billed_before is None:
+        return line.amount
+    credited = (part.amount for part in _credited_beside(progress, invoice))
+    return progress.billed_before + line.amount - sum_money(credited, invoice.currency)
+
+
+def _credited_beside(progress: UsageProgress, invoice: Invoice) -> list[Part]:
+    """What the invoice of a period's last line gives back of the lines before it."""
+    before = {(each.invoice_id, each.line_id) for each in progress.before}
+    return [
+        Part(of.invoice_id, of.line_id, of.gross)
+        for line in invoice.lines
+        if (of := line.gives_back) is not None
+        and line.usage is None
+        and of.invoice_id is not None
+        and of.gross is not None
+        and (of.invoice_id, of.line_id) in before
+    ]
 
 
 def cut_short_by(voided: Invoice, streams: Streams, at: datetime) -> list[Change]:

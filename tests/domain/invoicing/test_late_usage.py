@@ -7,15 +7,18 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from domain.invoicing.credit_note import IssueCreditNote
+from domain.invoicing.crediting import left_of
 from domain.invoicing.explanation import explain_billed
 from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
 from domain.invoicing.late_usage import LateReason, Part, Rerated, given_back, parts_of
 from domain.invoicing.settlement import InvoiceIsCredited
-from domain.invoicing.state import Invoice
+from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_request import (
     VOIDED_USAGE,
     BillUsage,
@@ -38,6 +41,7 @@ from testing.examples.streams import (
     SUBSCRIPTION_ID,
     USD,
     create_customer,
+    id_of,
     plan_on_sale,
     subscribe,
     usd,
@@ -153,6 +157,77 @@ def test_no_more_is_given_back_than_discounts_had_left_to_be_paid_with_the_tax_i
     assert invoice_of(told, FIRST).total == usd(595)
     done = second(told, 0, recounted(told, FIRST, 0, events=0))
     assert invoice_of(done, SECOND).total == usd(-595)
+
+
+def credit_note(invoice_id: str, minor: int) -> IssueCreditNote:
+    return IssueCreditNote(credit_note_id=id_of("cn_"), invoice_id=invoice_id, amount=usd(minor))
+
+
+@pytest.mark.parametrize(("credited", "given_back"), [(30, 20), (50, 0)])
+def test_what_comes_back_is_billed_as_far_as_it_was_given_back(credited: int, given_back: int) -> None:
+    """A credit note had given the rest of it back before, which is nobody's reason to bill that once more."""
+    told = billed_first(per_unit(10), 5).and_then(credit_note(FIRST, credited), at=MARCH)
+    told = second(told, 0, recounted(told, FIRST, 0, events=0)).and_then(renew(APRIL), at=APRIL)
+    assert invoice_of(told, SECOND).total == usd(-given_back)
+    done = told.when(bill(told, THIRD, 0, recounted(told, FIRST, 5), closing=3), at=APRIL)
+    assert invoice_of(done, THIRD).total == usd(given_back)
+    invoices = (invoice_of(done, each) for each in (FIRST, SECOND, THIRD))
+    assert sum(each.total.amount for each in invoices) - credited == 50 - credited
+
+
+def test_of_several_lines_each_is_given_back_as_far_as_something_is_left_of_it() -> None:
+    """5 units, then 3 more with the next invoice, of which a credit note gave back 20: so 10 are left of the 30."""
+    told = billed_first(per_unit(10), 5)
+    told = second(told, 0, recounted(told, FIRST, 8)).and_then(credit_note(SECOND, 20), renew(APRIL), at=APRIL)
+    told = told.and_then(bill(told, THIRD, 0, recounted(told, FIRST, 4), closing=3), at=APRIL)
+    given_back_ = [
+        (line.amount, line.gives_back and line.gives_back.invoice_id) for line in late_of(invoice_of(told, THIRD))
+    ]
+    assert given_back_ == [(usd(-10), SECOND), (usd(-10), FIRST)]
+    may = told.books.states["subscription", SUBSCRIPTION_ID].period_end
+    told = told.and_then(renew(may), at=may)
+    done = told.when(bill(told, period_invoice(4), 0, recounted(told, FIRST, 0, events=0), closing=4), at=may)
+    (line,) = late_of(invoice_of(done, period_invoice(4)))
+    assert (line.amount, line.gives_back and line.gives_back.invoice_id) == (usd(-40), FIRST)
+
+
+@examples(
+    st.integers(1, 9),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 60)), max_size=5),
+    st.sampled_from([None, 50, 10]),
+)
+def test_nobody_pays_more_for_a_period_than_it_comes_to_nor_is_given_back_more_than_they_paid(
+    quantity: int, told_later: list[tuple[int, int]], off: int | None
+) -> None:
+    """However much comes late and is taken back, and credit notes give back of it meanwhile. The model: what credit
+    notes gave back stays given; so all invoices come to what the period comes to, or more by at most that much.
+    """
+    coupon = () if off is None else (create_coupon(forever(percent(off))), apply_to_customer())
+    told = billed_first(per_unit(100), quantity, *coupon, until=FEBRUARY)
+    factor = Fraction(100 - (off or 0), 100)
+    noted, at = 0, FEBRUARY
+    for nth, (known, minor) in enumerate(told_later, start=2):
+        for invoice in _invoices(told):
+            left = sum(each.left.amount for each in left_of(invoice).values())
+            if invoice.status is not InvoiceStatus.DRAFT and (wanted := min(minor * 10, left)) > 0:
+                note = replace(
+                    credit_note(invoice.invoice_id, wanted), credit_note_id=id_of("cn_", len(told.books.log))
+                )
+                told.and_then(note, at=at)
+                noted += wanted
+        at = told.books.states["subscription", SUBSCRIPTION_ID].period_end
+        told.and_then(renew(at), at=at)
+        late = recounted(told, FIRST, known, nth)
+        told.and_then(bill(told, period_invoice(nth), 0, late, closing=nth), at=at)
+        billed = sum(each.total.amount for each in _invoices(told))
+        assert known * 100 * factor <= billed <= known * 100 * factor + noted
+        lefts = (
+            left_of(each)[line.line_id].left
+            for each in _invoices(told)
+            for line in each.lines
+            if line.amount.amount > 0
+        )
+        assert all(left.amount >= 0 for left in lefts)
 
 
 def test_a_volume_price_may_come_to_less_for_more() -> None:
@@ -322,13 +397,22 @@ def _of_period(invoice: Invoice, k: int) -> list[InvoiceLine]:
     ]
 
 
-def rerated(amount: int, by: str) -> Rerated:
-    return Rerated(line_id="il", by_invoice_id=by, by_line_id="il", amount=usd(amount), quantity=Fraction(0), events=0)
+def rerated(amount: int, by: str, of: str | None = None) -> Rerated:
+    return Rerated(
+        line_id="il",
+        by_invoice_id=by,
+        by_line_id="il",
+        amount=usd(amount),
+        quantity=Fraction(0),
+        events=0,
+        of_invoice_id=of,
+        of_line_id=None if of is None else "il",
+    )
 
 
 def test_the_last_that_was_billed_is_given_back_first() -> None:
     parts = parts_of(
-        [Part("a", "il", usd(100))], [rerated(50, "b"), rerated(-20, "c"), rerated(10, "d"), rerated(-10, "d")]
+        [Part("a", "il", usd(100))], [rerated(50, "b"), rerated(-20, "c", of="b"), rerated(10, "d"), rerated(-10, "d")]
     )
     assert parts == [Part("a", "il", usd(100)), Part("b", "il", usd(30))]
     assert given_back(parts, usd(70)) == [Part("b", "il", usd(30)), Part("a", "il", usd(40))]
