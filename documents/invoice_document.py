@@ -209,9 +209,10 @@ def _unit_price(line: InvoiceLine, formats: Formats) -> str:
 
 def _discounts(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:
     """The sum of the lines and what each discount takes off it, by its coupon's name and terms; nothing without any."""
-    if not invoice.discounts:
+    discounts = [each for each in invoice.discounts if not each.amount.is_zero]
+    if not discounts:
         return []
-    taken = [Pair(_discount_label(each, formats, words), formats.money(-each.amount)) for each in invoice.discounts]
+    taken = [Pair(_discount_label(each, formats, words), formats.money(-each.amount)) for each in discounts]
     return [Pair(words.subtotal, formats.money(invoice.subtotal)), *taken]
 
 

@@ -143,8 +143,10 @@ class AttachedDiscount:
                 return max(0, (self.terms.periods or 0) - self.periods_used)
 
     def holds_at(self, at: datetime) -> bool:
-        """Whether what is billed at that instant is discounted by it, as far as it has periods left."""
-        return self.created_at <= at and (self.ended_at is None or at < self.ended_at)
+        """Whether what is billed at that instant is discounted by it, as far as it has periods left and whoever is
+        billed has it: what it ends with is billed first, and so is what was before its end in the same instant.
+        """
+        return self.created_at <= at and (self.ended_at is None or at <= self.ended_at)
 
     def used_up_after(self, periods: int) -> bool:
         """Whether it ends with so many further periods."""

@@ -3,12 +3,15 @@
 A coupon covers invoices of whole periods, and those that bill something by itself: each uses one of its periods where
 it takes something off. What prorates a period (the rest of one after a pause, the used days of a last one) is
 discounted by coupons without an end alone, and uses nothing. Periods billed late on one invoice count one by one, each
-as if it had been billed in time. What usage came to while its period runs is discounted by percentages, and uses
-nothing: the rest does when the period is over, from which fixed amounts come off.
+as if it had been billed in time.
+
+Usage that is billed while its period runs is discounted, and uses nothing: the line that bills the rest does, once for
+all of them, also where nothing is left to bill or the period ended early. Together they are discounted as one line of
+the whole period would be: a fixed amount takes off each what those before it have left of it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -17,26 +20,38 @@ from domain.customers.customer import Customer
 from domain.discounts.computation import AmountOff, CouponOnLines, DiscountableLine, discounts_on
 from domain.discounts.coupon import computable
 from domain.discounts.discount import DISCOUNT, AttachedDiscount, DiscountApplied, DiscountEnd, DiscountEnded
+from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_discount import Discountable, InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.state import InvoiceStatus
 from domain.kernel.currency import CurrencyCode
-from domain.kernel.money import Money
+from domain.kernel.frozen import replace
+from domain.kernel.money import Money, sum_money
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscountUse:
-    """A discount on some lines, by their places, and whether that uses one of its periods."""
+    """A discount on some lines, by their places, and whether that uses one of its periods; `ends_period`: one of which
+    it took something off before (`off_before`), by lines that billed a part of it.
+    """
 
     discount: AttachedDiscount
     lines: tuple[int, ...]
     is_period: bool
+    ends_period: bool
+    off_before: tuple[Money, ...]
 
     @property
     def coupon(self) -> CouponOnLines:
-        """As the computation knows it."""
-        return CouponOnLines(coupon=computable(self.discount.coupon_id, self.discount.terms), lines=self.lines)
+        """As the computation knows it: of a fixed amount what is left of it for the period."""
+        terms = self.discount.terms
+        if isinstance(terms.off, AmountOff) and self.off_before:
+            whole = terms.off.amount
+            left = max(whole - sum_money(self.off_before, whole.currency), Money.zero(whole.currency))
+            terms = replace(terms, off=AmountOff(amount=left))
+        return CouponOnLines(coupon=computable(self.discount.coupon_id, terms), lines=self.lines)
 
 
 def discounts_of(streams: Streams, customer: Customer, by: Discountable) -> list[AttachedDiscount]:
@@ -65,14 +80,16 @@ def uses_of(
     by: Discountable,
     currency: CurrencyCode,
     rounding: Rounding,
+    streams: Streams,
 ) -> list[DiscountUse]:
-    """Where the discounts take something off, in their order."""
+    """Where the discounts take something off, or end a period that they took something off before, in their order."""
     if not discounts:
         return []
     left = {each.discount_id: each.periods_left for each in discounts}
     stands_at = _places(lines)
     own = {each.discount_id: range(each.start, each.end) for each in by.own}
     given_back = given_back_beside(lines)
+    before = [_off_before(line, streams) for line in lines]
     billed = [
         DiscountableLine(
             line.product_id or line.line_id,
@@ -86,18 +103,13 @@ def uses_of(
         tried: list[DiscountUse] = []
         for each in discounts:
             allowed = own.get(each.discount_id, range(start, end))
-            waits = isinstance(each.terms.off, AmountOff)
-            places = tuple(
-                [n for n in range(start, end) if stands_at[n] in allowed and not (waits and lines[n].bills_so_far)]
-            )
-            is_period = any(lines[n].bills_whole_period for n in places)
-            known = left[each.discount_id]
-            is_due = is_period or any(lines[n].bills_so_far for n in places)
-            if known is None or (is_due and known > 0):
-                tried.append(DiscountUse(discount=each, lines=places, is_period=is_period))
+            places = [n for n in range(start, end) if stands_at[n] in allowed]
+            use = _use_of(each, left[each.discount_id], places, lines, before)
+            if use is not None:
+                tried.append(use)
         taken = discounts_on(billed, [use.coupon for use in tried], currency, rounding)
         for use, applied in zip(tried, taken, strict=True):
-            if applied.amount.is_zero:
+            if applied.amount.is_zero and not use.ends_period:
                 continue
             uses.append(use)
             known = left[use.discount.discount_id]
@@ -105,6 +117,59 @@ def uses_of(
                 left[use.discount.discount_id] = known - use.is_period
     # The computation applies them in this order, in which they are told what they took off.
     return sorted(uses, key=lambda use: isinstance(use.discount.terms.off, AmountOff))
+
+
+def _use_of(
+    discount: AttachedDiscount,
+    left: int | None,
+    places: Sequence[int],
+    lines: Sequence[InvoiceLine],
+    before: Sequence[Mapping[str, Money]],
+) -> DiscountUse | None:
+    """A discount on lines of one bill; None where it does not touch it. `left`: how many periods are, if they end;
+    `before`: what each discount took off each line's period before it.
+    """
+    goes_on = [n for n in places if discount.discount_id in before[n]]
+    ended = [n for n in goes_on if _ends_period(lines[n])]
+    is_whole = any(lines[n].bills_whole_period for n in places)
+    if left is not None and not is_whole and not any(lines[n].bills_so_far for n in places):
+        places = ended
+    if left == 0 or not places:
+        return None
+    return DiscountUse(
+        discount=discount,
+        lines=tuple(places),
+        is_period=is_whole or bool(ended),
+        ends_period=bool(ended),
+        off_before=tuple(before[n][discount.discount_id] for n in goes_on),
+    )
+
+
+def _ends_period(line: InvoiceLine) -> bool:
+    """Whether it is the last of several lines that bill a period, which came to something."""
+    progress = None if line.usage is None else line.usage.progress
+    return progress is not None and progress.is_last and progress.charge is not None and progress.charge.amount > 0
+
+
+def invoices_before(lines: Iterable[InvoiceLine]) -> Iterator[str]:
+    """The invoices that bill parts of these lines' periods before them, the first one first."""
+    for line in lines:
+        if line.usage is not None and line.usage.progress is not None:
+            yield from (each.invoice_id for each in line.usage.progress.before)
+
+
+def _off_before(line: InvoiceLine, streams: Streams) -> Mapping[str, Money]:
+    """What each discount took off the lines that billed a line's period before it, without invoices that are void."""
+    progress = None if line.usage is None else line.usage.progress
+    off: dict[str, Money] = {}
+    for each in () if progress is None else progress.before:
+        invoice = INVOICE.of(streams, each.invoice_id)
+        if invoice.status is InvoiceStatus.VOID:
+            continue
+        for taken in (taken for one in invoice.lines if one.line_id == each.line_id for taken in one.discounts):
+            known = off.get(taken.discount_id)
+            off[taken.discount_id] = taken.amount if known is None else known + taken.amount
+    return off
 
 
 def given_back_beside(lines: Iterable[InvoiceLine]) -> dict[str, Money]:

@@ -13,7 +13,7 @@ from domain.customers.customer import CUSTOMER, Customer, balance_moved
 from domain.customers.waiting_items import CustomerItemsBilled, WaitingItem
 from domain.invoicing.billing_settings import BillingSettings, billing_settings
 from domain.invoicing.collection import CollectionMethod
-from domain.invoicing.discounting import borne_at, discounts_of, used, uses_of
+from domain.invoicing.discounting import borne_at, discounts_of, invoices_before, used, uses_of
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.given_back_tax import behind_usage, told_by_now, untold
@@ -148,7 +148,7 @@ def foreseen_lines(streams: Streams, draft: Invoice) -> tuple[InvoiceLine, ...]:
     if by is None or draft.awaited_tax is not None:
         return draft.lines
     discounts = discounts_of(streams, CUSTOMER.of(streams, draft.customer_id), by)
-    uses = uses_of(discounts, draft.lines, by, draft.currency, rounding)
+    uses = uses_of(discounts, draft.lines, by, draft.currency, rounding, streams)
     return lines_discounted(draft.lines, draft.currency, rounding, uses)
 
 
@@ -183,7 +183,7 @@ def finalized_anew(
     assert asked is not None, "its tax is waited for"
     assert terms is not None, "it is a draft"
     taxes, at = tax_settings(streams), asked.finalizes_at
-    first = _given_back_first(streams, draft, at, by_table=by_table)
+    first = _drafts_before(streams, draft, at, by_table=by_table)
     streams = After(streams, first)
     customer = CUSTOMER.of(streams, draft.customer_id)
     days = asked.days_until_due if days_until_due is None else days_until_due
@@ -229,7 +229,7 @@ def _finalized(
     """
     assert draft.terms is not None, "it is a draft"
     taxes, rounding = tax_settings(streams), draft.terms.rounding
-    first = _given_back_first(streams, draft, at, by_table=by_table)
+    first = _drafts_before(streams, draft, at, by_table=by_table)
     if first:
         streams = After(streams, first)
         customer = CUSTOMER.of(streams, draft.customer_id)
@@ -237,7 +237,7 @@ def _finalized(
     first = [*first, *told]
     lines = told_by_now(lines, draft.invoice_id, streams)
     held = discounts_of(streams, customer, discountable)
-    uses = uses_of(held, lines, discountable, draft.currency, rounding)
+    uses = uses_of(held, lines, discountable, draft.currency, rounding, streams)
     of = assessed(lines, draft.currency, rounding, settings=taxes, customer=customer, uses=uses, at=at)
     counted = used(draft.invoice_id, of.discounts, held, at)
     basis = None if by_table else _to_ask(of, taxes)
@@ -249,18 +249,18 @@ def _finalized(
     return [*first, *_issued(streams, settings, draft, invoiced, customer, days_until_due, counted, at)]
 
 
-def _given_back_first(
-    streams: Streams, draft: Invoice | InvoiceDrafted, at: datetime, *, by_table: bool
-) -> list[Change]:
-    """The changes that issue the drafts of which an invoice gives something back, as it bears the tax that they bear:
-    each at its own time, or now where that is still to come. What waits for usage goes on waiting, and what waits for a
-    calculator's answer, unless the table computes this one's tax, too.
+def _drafts_before(streams: Streams, draft: Invoice | InvoiceDrafted, at: datetime, *, by_table: bool) -> list[Change]:
+    """The changes that issue the drafts of which an invoice gives something back, as it bears the tax that they bear,
+    and those that bill parts of its periods before it, as its discounts go on from theirs: each at its own time, or now
+    where that is still to come. What waits for usage goes on waiting, and what waits for a calculator's answer, unless
+    the table computes the tax of what gives it back, too.
 
     Raises InvalidInvoiceLines.
     """
     changes: list[Change] = []
     by_table = by_table or tax_settings(streams).calculator is TaxCalculator.TABLE
-    for invoice_id in untold(draft.lines, draft.invoice_id):
+    given_back = untold(draft.lines, draft.invoice_id)
+    for invoice_id in dict.fromkeys((*given_back, *invoices_before(draft.lines))):
         known = After(streams, changes)
         billed_by = INVOICE.of(known, invoice_id)
         if billed_by.status is not InvoiceStatus.DRAFT or billed_by.terms is None or billed_by.lacks_usage:
@@ -268,7 +268,7 @@ def _given_back_first(
         if (asked := billed_by.awaited_tax) is None:
             ends_at = min(at, billed_by.terms.finalizes_at or at)
             issued = finalized_draft(known, billed_by, by_table=by_table, at=ends_at)
-        elif by_table:
+        elif by_table and invoice_id in given_back:
             ends_at = asked.finalizes_at
             issued = finalized_anew(known, billed_by, by_table=True)
         else:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from domain.invoicing.credit_note import IssueCreditNote
 from domain.invoicing.explanation import explain_billed
 from domain.invoicing.finalization import VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
@@ -39,7 +40,7 @@ from domain.subscriptions.usage_threshold import (
     SubscriptionUsageThresholdSet,
 )
 from domain.subscriptions.usage_threshold import reached as looked_at
-from testing.examples.discounts import amount, apply_to_customer, create_coupon, forever, percent, terms
+from testing.examples.discounts import apply_to_customer, create_coupon, forever, percent
 from testing.examples.pricing import package, per_unit, volume
 from testing.examples.streams import (
     PRICE_ID,
@@ -188,6 +189,18 @@ def test_where_the_period_comes_to_less_than_was_billed_the_end_gives_it_back_of
     assert of_usage(invoices_of(told)) == 200
 
 
+def test_what_comes_back_of_a_period_is_billed_as_far_as_its_end_had_given_it_back() -> None:
+    """Most of it a credit note had given back before."""
+    told = billed(subscribed(per_unit(10)), 0, 20, NOW + DAY)
+    note = IssueCreditNote(credit_note_id=id_of("cn_"), invoice_id=so_far(0), amount=usd(150))
+    told = told.and_then(note, at=NOW + 2 * DAY)
+    assert ended(told, 0, 2).total == usd(-50)
+    told = told.and_then(renew(MARCH), at=MARCH)
+    late = RecountedUsage(invoice_id=FIRST, line_id=line_of(told, FIRST).line_id, quantity=Fraction(20), events=3)
+    told = told.and_then(counted(told, SECOND, 0, 3, late), at=MARCH)
+    assert invoice_of(told, SECOND).total == usd(50)
+
+
 def test_what_is_given_back_bears_the_tax_and_the_discount_that_it_was_billed_with() -> None:
     half = create_coupon(forever(percent(50)))
     told = given(*taxed_in_germany(), half, create_customer(tax_location=BERLIN), apply_to_customer(), create_meter())
@@ -226,26 +239,6 @@ def test_late_usage_rates_the_whole_period_again_whatever_invoices_billed_it(qua
     if quantity == 10:
         first, second = (each.gives_back for each in invoice_of(told, SECOND).lines if each.gives_back is not None)
         assert (first.invoice_id, second.invoice_id) == (FIRST, so_far(0)), "what was billed last first"
-
-
-def test_percentages_come_off_usage_so_far_and_a_period_of_them_is_used_by_the_end() -> None:
-    coupon = create_coupon(terms(percent(50), periods=1))
-    told = given(coupon, create_customer(), apply_to_customer(), create_meter(), *plan_on_sale(), usage_price())
-    told = told.and_then(subscribe(USAGE_PRICE_ID, usage_threshold=THRESHOLD))
-    told = billed(told, 0, 4, NOW + DAY)
-    assert invoice_of(told, so_far(0)).total == usd(70)
-    assert ended(told, 7, 2).total == usd(35)
-    told.and_then(renew(MARCH), at=MARCH)
-    assert invoice_of(told.and_then(counted(told, SECOND, 4, 3), at=MARCH), SECOND).total == usd(140)
-
-
-def test_fixed_amounts_come_off_when_the_period_is_over() -> None:
-    coupon = create_coupon(terms(amount(30), periods=1))
-    told = given(coupon, create_customer(), apply_to_customer(), create_meter(), *plan_on_sale(), usage_price())
-    told = told.and_then(subscribe(USAGE_PRICE_ID, usage_threshold=THRESHOLD))
-    told = billed(told, 0, 4, NOW + DAY)
-    assert invoice_of(told, so_far(0)).total == usd(140)
-    assert ended(told, 7, 2).total == usd(40)
 
 
 def test_a_change_bills_the_rest_of_the_old_price_and_the_new_one_begins_anew() -> None:
