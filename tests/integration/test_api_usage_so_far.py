@@ -10,7 +10,7 @@ import pytest
 from testing.api_client import project
 from testing.projection_stack import until
 from testing.services import FreshDatabase, KafkaServer
-from tests.integration.billing_scene import Shop
+from tests.integration.billing_scene import Shop, flat_price
 from tests.integration.usage_scene import counting_api
 from tests.integration.usage_shop import PARTITIONS, TIERS, UsageShop
 
@@ -77,6 +77,78 @@ async def test_usage_is_invoiced_above_a_threshold_and_the_rest_when_its_period_
     assert [last["total"]["amount"], last["lines"][0]["quantity"]] == [1_050, "33"], "with what was voided"
     assert last["lines"][0]["usage"]["progress"]["invoices"] == [first["id"], second["id"]]
     await shop.explained(last["id"])
+
+
+async def test_a_percentage_of_single_events_is_invoiced_above_a_threshold(scene: UsageShop) -> None:
+    """10 % and 0.50 of each event, the first of the period by its time free; a coupon of one period halves it."""
+    client, meter = scene.client, await scene.meter("traffic", "amounts")
+    shop = await Shop.opened(client, START)
+    customer = await shop.customer()
+    model = {"type": "percentage", "currency": "EUR", "percent": "10", "fixed_amount": "50", "free_events": 1}
+    price = await shop.price(model, timing="in_arrears", meter=meter)
+    coupon = await client.made("/v1/coupons", {"name": "Half", "percent_off": "50", "duration": "once"})
+    subscription = await client.made("/v1/subscriptions", {
+        "customer": customer, "plan": shop.plan, "items": [{"price": price["id"]}], "collection_method": "send_invoice",
+        "usage_threshold": {"amount": {"amount": 400, "currency": "EUR"}}, "coupons": [coupon["id"]],
+    })  # fmt: skip
+
+    await _advanced(shop, "2026-01-05T00:00:00Z")
+    await _used(scene, customer, ("2026-01-03T00:00:00Z", 2_000), ("2026-01-04T00:00:00Z", 4_000))
+    await _advanced(shop, "2026-01-10T00:00:00Z")
+    (first,) = await _invoices(scene, subscription)
+    assert first["lines"][0]["amount"]["amount"] == 450, "the second alone"
+    await _used(scene, customer, ("2026-01-02T00:00:00Z", 9_000), ("2026-01-08T00:00:00Z", 3_000))
+    await _advanced(shop, "2026-01-20T00:00:00Z")
+    _, second = await _invoices(scene, subscription)
+    assert second["lines"][0]["amount"]["amount"] == 250 + 350, "the one that came late is the free one"
+    await _advanced(shop, "2026-02-02T00:00:00Z")
+    invoices = await _invoices(scene, subscription)
+    assert [invoice["total"]["amount"] for invoice in invoices] == [225, 300, 0]
+    assert [[each["periods_used"] for each in invoice["discounts"]] for invoice in invoices] == [[0], [0], [1]]
+    assert invoices[-1]["lines"][0]["usage"]["progress"]["charge"]["amount"] == 1_050
+    for invoice in invoices:
+        await shop.explained(invoice["id"])
+
+    await _advanced(shop, "2026-02-05T00:00:00Z")
+    await _used(scene, customer, ("2026-02-03T00:00:00Z", 9_000), ("2026-02-04T00:00:00Z", 1_000))
+    await _advanced(shop, "2026-03-02T00:00:00Z")
+    *_, last = await _invoices(scene, subscription)
+    assert (last["total"]["amount"], last["discounts"]) == (150, []), "the coupon is used up"
+
+
+async def test_a_metered_price_goes_to_another_subscription_and_each_bills_the_rest_of_its_own(
+    scene: UsageShop,
+) -> None:
+    client, meter = scene.client, await scene.meter("traffic")
+    shop = await Shop.opened(client, START)
+    customer = await shop.customer()
+    flat, price = await shop.price(flat_price(10)), await shop.price(GRADUATED, timing="in_arrears", meter=meter)
+    threshold = {"amount": {"amount": 800, "currency": "EUR"}, "recurring": True}
+    terms = {"customer": customer, "plan": shop.plan, "collection_method": "send_invoice", "billed_together": True}
+    items = [{"price": flat["id"]}, {"price": price["id"]}]
+    one = await client.made("/v1/subscriptions", {**terms, "items": items, "usage_threshold": threshold})
+    other = await client.made("/v1/subscriptions", {**terms, "items": items[:1]})
+
+    await _advanced(shop, "2026-01-05T00:00:00Z")
+    await _used(scene, customer, ("2026-01-02T00:00:00Z", 12))
+    await _advanced(shop, "2026-01-10T00:00:00Z")
+    await _used(scene, customer, ("2026-01-06T00:00:00Z", 4))
+    await shop.changed(one, {"remove": [price["id"]], "proration": "next_invoice"})
+    await shop.changed(other, {"items": [{"price": price["id"]}]})
+    await _advanced(shop, "2026-01-20T00:00:00Z")
+    await _used(scene, customer, ("2026-01-15T00:00:00Z", 3))
+    await _advanced(shop, "2026-02-02T00:00:00Z")
+    _, so_far, shared = await _invoices(scene, one)
+    assert so_far["total"]["amount"] == 1_100
+    rest, own = sorted((line for line in shared["lines"] if line["usage"]), key=lambda line: str(line["period_end"]))
+    assert (rest["amount"]["amount"], rest["quantity"], own["amount"]["amount"]) == (200, "16", 300)
+    assert rest["usage"]["progress"]["invoices"] == [so_far["id"]]
+
+    await _used(scene, customer, ("2026-01-08T00:00:00Z", 2))
+    await _advanced(shop, "2026-03-02T00:00:00Z")
+    *_, last = await _invoices(scene, one)
+    (late,) = [line for line in last["lines"] if line["usage"] and line["usage"]["late"]]
+    assert (late["amount"]["amount"], late["usage"]["late"]["line"]) == (100, rest["id"])
 
 
 async def test_a_threshold_is_set_and_taken_away(scene: UsageShop) -> None:
