@@ -1,7 +1,8 @@
 """The proof of thresholds: each is told of once, and invoices of a period that runs come to what the period does."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -27,10 +28,14 @@ _INVOICES: Final = "SELECT invoice_id FROM read.invoices WHERE tenant_id = $1 AN
 async def threshold_differences(pool: Pool, tenant_id: str, usage: Usage) -> list[Difference]:
     """Where alerts or invoices of a tenant say otherwise than they may. The pool's role is the owner's."""
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        found = _told(tenant_id, usage, await _triggered(connection, tenant_id))
+        calls = {
+            each.customer_id: sum(partial.count for partial in each.counted(CALLS).values()) for each in usage.users
+        }
+        found = told_otherwise(await _triggered(connection, tenant_id), usage.watching.of_all_time, calls)
         for user in usage.users:
-            found += _invoiced(f"{tenant_id} {user.customer_id}", usage, user, await _of(connection, tenant_id, user))
-    return found
+            invoices = await _of(connection, tenant_id, user)
+            found += billed_otherwise(invoices, units=usage.meters[UNITS], voids=user.voids)
+    return [replace(each, subject=f"{tenant_id} {each.subject}") for each in found]
 
 
 async def _triggered(connection: Connection, tenant_id: str) -> list[UsageAlertTriggered]:
@@ -45,29 +50,27 @@ async def _of(connection: Connection, tenant_id: str, user: User) -> list[Invoic
     return [each for each in invoices if each is not None]
 
 
-def _told(tenant_id: str, usage: Usage, told: list[UsageAlertTriggered]) -> list[Difference]:
-    """Each threshold once in a period, and since a reset; what is reached is told of, and nothing else."""
+def told_otherwise(told: Sequence[UsageAlertTriggered], of_all_time: str, calls: Mapping[str, int]) -> list[Difference]:
+    """Each threshold once in a period, and since a reset, and none that is not reached; of the alert of all time each
+    that is. `calls`: how many each customer ever made.
+    """
     found: list[Difference] = []
     times = Counter((each.usage_alert_id, each.customer_id, each.since, each.threshold) for each in told)
-    for of, count in times.items():
+    for (alert, customer_id, since, threshold), count in times.items():
         if count > 1:
-            found.append(Difference(kind="alert", subject=f"{tenant_id} {of}", detail=f"it was told of {count} times"))
+            subject = f"{alert} {customer_id} since {since}"
+            found.append(Difference(kind="alert", subject=subject, detail=f"{threshold} was told of {count} times"))
     for each in told:
         if each.used < each.threshold:
             detail = f"{each.used} is below {each.threshold}"
-            found.append(Difference(kind="alert", subject=f"{tenant_id} {each.trigger_id}", detail=detail))
-    for user in usage.users:
-        used = sum(partial.count for partial in user.counted(CALLS).values())
-        of_user = {
-            each.threshold
-            for each in told
-            if (each.usage_alert_id, each.customer_id) == (usage.watching.of_all_time, user.customer_id)
-        }
-        missed = [each for each in _reached(used) if each > max(of_user, default=Decimal(0))]
-        missed += [Decimal(each) for each in EVER if each <= used and Decimal(each) not in of_user]
+            found.append(Difference(kind="alert", subject=each.trigger_id, detail=detail))
+    for customer_id, used in calls.items():
+        of = {each.threshold for each in told if (each.usage_alert_id, each.customer_id) == (of_all_time, customer_id)}
+        missed = {each for each in _reached(used) if each > max(of, default=Decimal(0))}
+        missed |= {Decimal(each) for each in EVER if each <= used and Decimal(each) not in of}
         if missed:
-            detail = f"{used} calls were made, and {sorted(set(missed))} not told of"
-            found.append(Difference(kind="alert", subject=f"{tenant_id} {user.customer_id}", detail=detail))
+            detail = f"{used} calls were made, and {sorted(missed)} not told of"
+            found.append(Difference(kind="alert", subject=customer_id, detail=detail))
     return found
 
 
@@ -77,9 +80,10 @@ def _reached(used: int) -> list[Decimal]:
     return [Decimal(EVER[-1] + times * EVER_EVERY)] if times > 0 else []
 
 
-def _invoiced(who: str, usage: Usage, user: User, invoices: list[Invoice]) -> list[Difference]:
+def billed_otherwise(invoices: Sequence[Invoice], *, units: str, voids: bool) -> list[Difference]:
     """Each line bills what its period had come to, less what those before it billed, and never less than nothing. All
-    of a period that is over come to its charge; where one was voided, what it billed may be given up.
+    of a period that is over come to its charge; where somebody `voids` some, what they billed may be given up. The
+    meter `units` costs 1 for each.
     """
     found: list[Difference] = []
     lines = {(each.invoice_id, line.line_id): (each, line) for each in invoices for line in each.lines}
@@ -87,35 +91,30 @@ def _invoiced(who: str, usage: Usage, user: User, invoices: list[Invoice]) -> li
         progress = None if line.usage is None else line.usage.progress
         if progress is None or progress.charge is None or progress.billed_before is None:
             continue
-        subject = f"{who} {invoice_id}/{line_id}"
-        more = (progress.charge - progress.billed_before).amount
-        if line.amount.amount != max(more, 0):
-            detail = f"{line.amount} is billed of {progress.charge}, and {progress.billed_before} was before"
-            found.append(Difference(kind="usage so far", subject=subject, detail=detail))
-        if not user.voids:
-            found += _adds_up(subject, invoice, line, progress, lines)
-        if line.usage is not None and line.usage.meter_id == usage.meters[UNITS] and line.usage.snapshot is not None:
+        told = [] if voids else _adds_up(invoice, progress, lines)
+        amount, charge, before = (each.amount for each in (line.amount, progress.charge, progress.billed_before))
+        if amount != max(charge - before, 0):
+            told.append(f"{amount} is billed of {charge}, and {before} was before")
+        if line.usage is not None and line.usage.meter_id == units and line.usage.snapshot is not None:
             comes_to = round_to_int(line.usage.snapshot.rated, Rounding.HALF_UP)
-            if progress.charge.amount != comes_to:
-                detail = f"{comes_to} units at 1 each are charged at {progress.charge}"
-                found.append(Difference(kind="usage so far", subject=subject, detail=detail))
+            if charge != comes_to:
+                told.append(f"{comes_to} units at 1 each are charged at {charge}")
+        subject = f"{invoice_id}/{line_id}"
+        found += [Difference(kind="usage so far", subject=subject, detail=detail) for detail in told]
     return found
 
 
 def _adds_up(
-    subject: str,
-    invoice: Invoice,
-    line: InvoiceLine,
-    progress: UsageProgress,
-    lines: Mapping[tuple[str, str], tuple[Invoice, InvoiceLine]],
-) -> Iterable[Difference]:
-    before = [lines[each.invoice_id, each.line_id] for each in progress.before]
-    billed = sum(each.amount.amount for of, each in before if of.status is not InvoiceStatus.VOID)
+    invoice: Invoice, progress: UsageProgress, lines: Mapping[tuple[str, str], tuple[Invoice, InvoiceLine]]
+) -> list[str]:
+    """Why the lines before one, and what its invoice gives back of them, are not what it says they are."""
     assert progress.charge is not None, "it is counted"
     assert progress.billed_before is not None, "it is counted"
+    before = [lines[each.invoice_id, each.line_id] for each in progress.before]
+    billed = sum(each.amount.amount for of, each in before if of.status is not InvoiceStatus.VOID)
+    found: list[str] = []
     if billed != progress.billed_before.amount:
-        detail = f"those before it billed {billed}, and it says {progress.billed_before}"
-        yield Difference(kind="usage so far", subject=subject, detail=detail)
+        found.append(f"those before it billed {billed}, and it says {progress.billed_before.amount}")
     surplus = billed - progress.charge.amount
     if progress.is_last and surplus > 0:
         slices = {(each.invoice_id, each.line_id) for each in progress.before}
@@ -127,5 +126,5 @@ def _adds_up(
             and (each.usage is None or each.usage.late is None)
         )
         if back != -surplus:
-            detail = f"{surplus} was billed too much, and {-back} is given back"
-            yield Difference(kind="usage so far", subject=subject, detail=detail)
+            found.append(f"{surplus} was billed too much, and {-back} is given back")
+    return found
