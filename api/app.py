@@ -113,7 +113,7 @@ from documents.renderer import Renderer
 from gateway_adapters.registry import gateways_from
 from gateway_adapters.tax.opening import tax_service_from
 from infra.clock import system_clock
-from infra.database import Role, open_pool
+from infra.database import Pool, Role, open_pool
 from infra.event_store.opening import open_writer
 from infra.heartbeat import Heartbeat
 from infra.identity.auth_log import AuthLog
@@ -130,6 +130,7 @@ from usage.ingest.intake import Intake
 from usage.ingest.known import Known
 from usage.ingest.producer import UsageProducer
 from usage.lookup import CountedEvents
+from usage.taken_back import TakenBack
 
 RESOURCES: Final[tuple[Operations, ...]] = (
     stats.STATS,
@@ -297,9 +298,12 @@ async def open_parts(
         stack.push_async_callback(renderer.close)
         users = UserSessions(identity, cache_s=api.key_cache_s, max_users=api.key_cache_max_keys)
         visits = PortalVisits(identity, cache_s=api.key_cache_s, max_visits=api.key_cache_max_keys)
+        small = settings.database.model_copy(update={"pool_min_connections": 1, "pool_max_connections": 2})
+        usage_pool = await open_pool(dsn, Role.WRITER, small)
+        stack.push_async_callback(usage_pool.close)
         intake = corrections = event_list = None
         if settings.usage.ingest_in_api:
-            intake, corrections, event_list = await stack.enter_async_context(_usage(settings, dsn, reader))
+            intake, corrections, event_list = await stack.enter_async_context(_usage(settings, usage_pool, reader))
         freshness = None
         if settings.kafka.bootstrap is not None:
             ends = KafkaEnds(settings, bootstrap=settings.kafka.bootstrap)
@@ -329,6 +333,7 @@ async def open_parts(
             corrections=corrections,
             usage_event_list=event_list,
             freshness=freshness,
+            taken_back=TakenBack(usage_pool, settings.kafka, settings.usage),
             certificate=certificate,
         )
         await stack.enter_async_context(health.watching(parts))
@@ -337,8 +342,9 @@ async def open_parts(
 
 @contextlib.asynccontextmanager
 async def _usage(
-    settings: Settings, dsn: str, reader: TenantReader
+    settings: Settings, pool: Pool, reader: TenantReader
 ) -> AsyncIterator[tuple[Intake, Corrections, UsageEventList]]:
+    """The pool's role is the writer's."""
     usage = settings.usage
     known = Known(
         UsageDirectory(reader),
@@ -347,18 +353,13 @@ async def _usage(
         customers_last_s=usage.customer_cache_s,
     )
     producer = UsageProducer(settings.kafka.bootstrap, settings.kafka, usage)
-    small = settings.database.model_copy(update={"pool_min_connections": 1, "pool_max_connections": 2})
-    pool = await open_pool(dsn, Role.WRITER, small)
     counted = CountedEvents(pool, settings.kafka, usage)
-    try:
-        async with producer.connecting():
-            yield (
-                Intake(known, producer, usage, clock=system_clock),
-                Corrections(counted, known, producer, usage, clock=system_clock),
-                UsageEventList(counted, pool, settings.kafka, usage),
-            )
-    finally:
-        await pool.close()
+    async with producer.connecting():
+        yield (
+            Intake(known, producer, usage, clock=system_clock),
+            Corrections(counted, known, producer, usage, clock=system_clock),
+            UsageEventList(counted, pool, settings.kafka, usage),
+        )
 
 
 class _Server(uvicorn.Server):

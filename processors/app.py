@@ -53,6 +53,7 @@ from processors.watch import Watch
 from schemas.codec import default_codec
 from usage.closings import Closings
 from usage.ends import KafkaEnds
+from usage.taken_back import TakenBack
 
 log = structlog.get_logger(__name__)
 
@@ -155,8 +156,9 @@ class Processors:
 
             seen = await open_pool(self._dsn, Role.READER, settings.database)
             stack.push_async_callback(seen.close)
+            taken_back = TakenBack(pool, kafka, settings.usage)
             alerts = UsageAlertWatch(
-                writer, pool, seen, thresholds, settings.processors, topic_prefix=kafka.topic_prefix
+                writer, pool, seen, thresholds, taken_back, settings.processors, topic_prefix=kafka.topic_prefix
             )
 
             cell = kafka.topic_prefix or "tallybook"

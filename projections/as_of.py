@@ -1,4 +1,6 @@
-"""Subscriptions as they were at an instant of their own time: folded from the log, which is seldom asked for."""
+"""Subscriptions as they were at an instant of their own time: folded from the log, which is seldom asked for; and when
+they changed.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,6 +15,16 @@ _EVENTS: Final = """
 SELECT effective_at, payload FROM log.events WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3
 ORDER BY stream_version
 """
+_CHANGES: Final = """
+SELECT DISTINCT last.effective_at FROM unnest($3::text[]) AS of (stream_id)
+CROSS JOIN LATERAL (
+    SELECT e.effective_at FROM log.events e
+    WHERE e.tenant_id = $1 AND e.stream_type = $2 AND e.stream_id = of.stream_id
+    ORDER BY e.stream_version DESC LIMIT $5
+) AS last WHERE last.effective_at >= $4 ORDER BY 1 DESC
+"""
+CHANGES_MAX: Final = 20
+"""The last ones of a subscription that are looked through."""
 
 
 async def subscriptions_before(
@@ -29,3 +41,11 @@ async def subscriptions_before(
         if state is not None:
             found.append(state)
     return found
+
+
+async def changed_since(
+    connection: Reader, tenant_id: str, subscription_ids: Sequence[str], since: datetime
+) -> list[datetime]:
+    """When something happened to one of them, from an instant on: by its own time, the latest first."""
+    rows = await connection.fetch(_CHANGES, tenant_id, SUBSCRIPTION.name, list(subscription_ids), since, CHANGES_MAX)
+    return [row["effective_at"] for row in rows]

@@ -61,6 +61,7 @@ def alerted(
             period_start=start,
             period_end=start + timedelta(days=30),
             used=counted.used,
+            counted_to=n,
         )
     yield ChangeUsageAlert(usage_alert_id=created.usage_alert_id, name=f"Alert {n % 7}", every=Decimal(5))
     yield TriggerAlert(usage_alert_id=created.usage_alert_id, counted=counted)

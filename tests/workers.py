@@ -52,6 +52,8 @@ LONG_FILES: Final = (
     "tests/integration/test_usage_billing.py",
     "tests/integration/test_usage_alerts_running.py",
     "tests/integration/test_api_usage_alerts.py",
+    "tests/integration/test_usage_alert_periods.py",
+    "tests/integration/test_usage_alert_stories.py",
     "tests/integration/test_usage_event_list.py",
     "tests/integration/test_api_usage_event_list.py",
     "tests/integration/test_usage_topic.py",

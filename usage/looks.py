@@ -6,13 +6,17 @@ many customers there are. A look is leased, and goes once somebody has looked si
 in between leaves it to the next one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from domain.customers.customer import ON_CLOCK, ON_CLOCK_SEPARATOR
 from usage.partials import Connection, bucket_of
 
 TOUCHED_AT_ONCE: Final = 20
+AGAIN_MS_MIN: Final = 1_000
+AGAIN_MS_MAX: Final = 86_400_000
+"""At the latest a look that is put off is taken again, whatever it waits for."""
 NO_EARLIER: Final = bucket_of(datetime(9999, 1, 1, tzinfo=UTC))
 """A first quarter hour behind all that is counted: periods before the running one are not looked at."""
 LEVEL_LOOK_MS: Final = 60_000
@@ -38,7 +42,7 @@ SELECT count(*) FROM taken
 _ASK: Final = f"""
 INSERT INTO usage.looks AS kept (tenant_id, customer_id, meter_id, first_bucket)
 SELECT DISTINCT s.tenant_id, s.customer_id, s.meter_id, $4::int FROM usage.series s
-WHERE s.tenant_id = $1 AND ($2::text IS NULL OR s.customer_id = $2) AND ($3::text IS NULL OR s.meter_id = $3)
+WHERE s.tenant_id = $1 AND ($2::text IS NULL OR s.customer_id = $2) AND ($3::text[] IS NULL OR s.meter_id = ANY($3))
 ORDER BY 1, 2, 3 {_ASKED_FOR}
 """  # noqa: S608  constants
 _CLAIM: Final = """
@@ -49,14 +53,24 @@ WHERE (tenant_id, customer_id, meter_id) IN (
     ORDER BY look_at LIMIT $1 FOR UPDATE SKIP LOCKED)
 RETURNING tenant_id, customer_id, meter_id, first_bucket, touches
 """
+_WAKE: Final = """
+WITH due AS (
+    SELECT k.tenant_id, k.customer_id, k.meter_id FROM usage.looks k
+        JOIN log.claims c ON c.tenant_id = k.tenant_id AND c.kind = $2 AND c.value = $3 || k.customer_id
+    WHERE k.tenant_id = $1 ORDER BY 1, 2, 3 FOR UPDATE OF k
+)
+UPDATE usage.looks AS kept SET touches = kept.touches + 1, look_at = least(kept.look_at, clock_timestamp()) FROM due
+WHERE (kept.tenant_id, kept.customer_id, kept.meter_id) = (due.tenant_id, due.customer_id, due.meter_id)
+"""
 _LOOKED: Final = """
-unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS looked (tenant_id, customer_id, meter_id, touches)
+unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::int[], $6::bigint[])
+    AS looked (tenant_id, customer_id, meter_id, touches, first_bucket, after_ms)
 WHERE (kept.tenant_id, kept.customer_id, kept.meter_id) = (looked.tenant_id, looked.customer_id, looked.meter_id)
 """
 _DONE: Final = f"DELETE FROM usage.looks AS kept USING {_LOOKED} AND kept.touches = looked.touches"  # noqa: S608  constants
 _LATER: Final = f"""
-UPDATE usage.looks AS kept SET look_at = clock_timestamp() + $5 * interval '1 millisecond' FROM {_LOOKED}
-    AND kept.touches = looked.touches
+UPDATE usage.looks AS kept SET look_at = clock_timestamp() + looked.after_ms * interval '1 millisecond',
+    first_bucket = looked.first_bucket FROM {_LOOKED} AND kept.touches = looked.touches
 """  # noqa: S608  constants
 _LOCK: Final = """
 SELECT FROM usage.looks WHERE (tenant_id, customer_id, meter_id) IN (
@@ -81,10 +95,23 @@ async def gather(connection: Connection) -> int:
 
 
 async def ask(
-    connection: Connection, tenant_id: str, *, customer_id: str | None, meter_id: str | None, first_bucket: int
+    connection: Connection,
+    tenant_id: str,
+    *,
+    customer_id: str | None,
+    meter_ids: Sequence[str] | None,
+    first_bucket: int,
 ) -> None:
-    """Have looked at what was ever counted: of a tenant, a customer, a meter."""
-    await connection.execute(_ASK, tenant_id, customer_id, meter_id, first_bucket)
+    """Have looked at what was ever counted, of one customer or each, by these meters or all; at periods that have
+    quarter hours from `first_bucket` on, the running one at any rate.
+    """
+    meters = None if meter_ids is None else list(meter_ids)
+    await connection.execute(_ASK, tenant_id, customer_id, meters, first_bucket)
+
+
+async def wake(connection: Connection, tenant_id: str, *, clock_id: str) -> None:
+    """Take looks of a test clock's customers that were put off, as it has moved."""
+    await connection.execute(_WAKE, tenant_id, ON_CLOCK, f"{clock_id}{ON_CLOCK_SEPARATOR}")
 
 
 async def claim(connection: Connection, *, limit: int, lease_ms: int) -> list[Look]:
@@ -94,21 +121,21 @@ async def claim(connection: Connection, *, limit: int, lease_ms: int) -> list[Lo
 
 async def done(connection: Connection, looks: Sequence[Look]) -> None:
     """They were looked at. One that was asked for again meanwhile is looked at again."""
-    await _settle(connection, looks, _DONE)
+    await _settle(connection, dict.fromkeys(looks, 0), _DONE)
 
 
-async def later(connection: Connection, looks: Sequence[Look], *, after_ms: int) -> None:
-    """Look again so much later, or as soon as something is counted."""
-    await _settle(connection, looks, _LATER, after_ms)
+async def later(connection: Connection, looks: Mapping[Look, int]) -> None:
+    """Look again after so many milliseconds, or as soon as it is asked for; then from each one's `first_bucket` on."""
+    await _settle(connection, looks, _LATER)
 
 
-async def _settle(connection: Connection, looks: Sequence[Look], statement: str, *values: object) -> None:
+async def _settle(connection: Connection, looks: Mapping[Look, int], statement: str) -> None:
     """In the order of their keys, as whoever gathers: so nobody waits crosswise."""
     if not looks:
         return
     keys = [[look[nth] for look in looks] for nth in range(3)]
-    touches = [look.touches for look in looks]
+    asked = [look.touches for look in looks], [look.first_bucket for look in looks], list(looks.values())
     async with connection.transaction():
         await connection.execute(_LOCK, *keys)
-        await connection.execute(statement, *keys, touches, *values)
-        await connection.execute(_RELEASE, *keys, touches)
+        await connection.execute(statement, *keys, *asked)
+        await connection.execute(_RELEASE, *keys, *asked)

@@ -43,6 +43,7 @@ from usage.event_list import UsageEventList
 from usage.freshness import Freshness
 from usage.ingest.corrections import Corrections
 from usage.ingest.intake import Intake
+from usage.taken_back import TakenBack
 
 MAX_QUERY_PAIRS = 50
 
@@ -50,7 +51,7 @@ MAX_QUERY_PAIRS = 50
 @dataclass(slots=True, kw_only=True)
 class Parts:
     """What one API process consists of. `intake` takes usage, `corrections` takes it back and `usage_event_list` tells
-    what became of it, where this one does.
+    what became of it, where this one does; `taken_back` tells what counters are to leave out of that.
     `freshness` knows up to when usage is counted, where brokers are named. `in_flight` holds the (tenant,
     Idempotency-Key) pairs being done here.
     """
@@ -73,6 +74,7 @@ class Parts:
     access_pool: Pool
     auth_log: AuthLog
     heartbeat: Heartbeat
+    taken_back: TakenBack
     intake: Intake | None = None
     corrections: Corrections | None = None
     usage_event_list: UsageEventList | None = None

@@ -12,6 +12,7 @@ from api.http.customer_time import customer_now
 from api.http.fields import NoBody, plain_decimal
 from api.http.listing import NoParameters
 from api.http.operations import Intention, Operations
+from api.http.problems import USAGE_UNAVAILABLE, Problem, retry_after
 from api.resources.customers import CUSTOMERS
 from api.resources.plans import FEATURE_PATTERN
 from domain.catalog.feature import FeatureNotFound, LimitKind
@@ -24,17 +25,20 @@ from domain.entitlements.entitlement import (
     ResetEntitlement,
     entitlement_id_of,
     since_of,
-    used_since,
 )
 from domain.identity.permissions import Permission
 from domain.invoicing.usage_line import told_quantity
 from domain.metering.aggregation import Window
-from domain.metering.meter import METER
+from domain.metering.meter import METER, Meter
 from projections.current import current
 from projections.models import entitlements, meters
 from projections.models import subscriptions as read
 from usage.live import Metered
+from usage.lookup import CannotLook
+from usage.meter_usage import MeterUsage
+from usage.partials import counted_up_to
 from usage.used import used_in
+from usage.wire import partition_of_customer
 
 _KEY: Final = re.compile(FEATURE_PATTERN[1:-1])
 
@@ -100,11 +104,15 @@ class _Looked(NamedTuple):
 
 
 class _Metered(NamedTuple):
-    """What a meter has counted in a period, and what the log says of the feature."""
+    """What a meter has counted in a period by the records before `counted_to`, all of it and since the counter was
+    reset, and what the log says of the feature.
+    """
 
     meter_id: str
     period: Window
     used: Fraction
+    counted_to: int
+    used_since: Fraction
     entitlement: Entitlement | None
 
 
@@ -114,6 +122,7 @@ class _Metered(NamedTuple):
     example=EXAMPLE,
     parameters=NoParameters,
     refusals=(CustomerNotFound, FeatureNotFound),
+    problems=(USAGE_UNAVAILABLE,),
     reads=(read.TABLE.projection,),
 )
 async def get_entitlement(call: Call, _asked: NoParameters) -> EntitlementResource:
@@ -124,7 +133,10 @@ async def get_entitlement(call: Call, _asked: NoParameters) -> EntitlementResour
     granted. What a meter counts is as new as its figures, usually within a second.
     """
     looked = await _look(call)
-    return _told(call.path["feature"], looked, None if looked.metered is None else looked.metered.entitlement)
+    metered = looked.metered
+    if metered is None:
+        return _told(call.path["feature"], looked, None, Fraction(0))
+    return _told(call.path["feature"], looked, metered.entitlement, metered.used_since)
 
 
 @ENTITLEMENTS.command(
@@ -140,6 +152,7 @@ async def get_entitlement(call: Call, _asked: NoParameters) -> EntitlementResour
         EntitlementNotMetered,
         EntitlementNotResettable,
     ),
+    problems=(USAGE_UNAVAILABLE,),
     needs=Permission.USAGE_WRITE,
 )
 async def reset_entitlement(call: Call, _body: NoBody) -> Intention:
@@ -152,22 +165,21 @@ async def reset_entitlement(call: Call, _body: NoBody) -> Intention:
     metered = looked.metered
     if metered is None:
         raise EntitlementNotMetered(feature=feature)
-    async with call.parts.reader.of(call.tenant_id) as connection:  # a customer does not see the meters themselves
-        meter = await current(connection, meters.TABLE, METER, call.tenant_id, metered.meter_id)
-    assert meter is not None, "a feature's meter exists"
-    customer_id = looked.customer.customer_id
+    meter, customer_id = await _meter(call, metered.meter_id), looked.customer.customer_id
     command = ResetEntitlement(
         customer_id=customer_id,
         feature=feature,
         meter_id=metered.meter_id,
-        aggregation=meter.state.aggregation,
+        aggregation=meter.aggregation,
         period_start=metered.period.start,
         period_end=metered.period.end,
         used=metered.used,
+        counted_to=metered.counted_to,
     )
     entitlement_id = entitlement_id_of(customer_id, feature)
     return Intention(
-        command=command, render=lambda streams: _told(feature, looked, streams.get(ENTITLEMENT, entitlement_id))
+        command=command,
+        render=lambda streams: _told(feature, looked, streams.get(ENTITLEMENT, entitlement_id), Fraction(0)),
     )
 
 
@@ -183,15 +195,33 @@ async def _look(call: Call) -> _Looked:
     assert found.start is not None, "what runs began"
     assert found.end is not None, "what runs has a period, or a trial"
     now, period = await customer_now(call, customer), Window(start=found.start, end=found.end)
-    async with call.reading() as connection:
-        figure = await used_in(connection, Metered(call.tenant_id, wanted, found.meter_id), period, held_until=now)
-        entitlement_id = entitlement_id_of(wanted, feature)
+    metered, entitlement_id = Metered(call.tenant_id, wanted, found.meter_id), entitlement_id_of(wanted, feature)
+    partition = partition_of_customer(call.tenant_id, wanted, call.parts.settings.usage.partitions)
+    async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
         row = await current(connection, entitlements.TABLE, ENTITLEMENT, call.tenant_id, entitlement_id)
+        used = Fraction((await used_in(connection, metered, period, held_until=now)).quantity)
+        counted_to = await counted_up_to(connection, partition)
     known = None if row is None else row.state
-    return _Looked(customer, found, _Metered(found.meter_id, period, Fraction(figure.quantity), known))
+    reset, used_since = None if known is None else known.reset_in(found.meter_id, period.start), used
+    if reset is not None:
+        meter = await _meter(call, found.meter_id)
+        try:
+            async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
+                usage = MeterUsage(connection, metered, meter.aggregation, call.parts.taken_back, now)
+                used_since = await usage.since(reset, period)
+        except CannotLook:
+            raise Problem(USAGE_UNAVAILABLE, headers=retry_after(1)) from None
+    return _Looked(customer, found, _Metered(found.meter_id, period, used, counted_to, used_since, known))
 
 
-def _told(feature: str, looked: _Looked, entitlement: Entitlement | None) -> EntitlementResource:
+async def _meter(call: Call, meter_id: str) -> Meter:
+    async with call.parts.reader.of(call.tenant_id) as connection:  # a customer does not see the meters themselves
+        row = await current(connection, meters.TABLE, METER, call.tenant_id, meter_id)
+    assert row is not None, "a feature's meter exists"
+    return row.state
+
+
+def _told(feature: str, looked: _Looked, entitlement: Entitlement | None, used: Fraction) -> EntitlementResource:
     found, metered = looked.found, looked.metered
     told: EntitlementResource = {
         "object": "entitlement",
@@ -212,7 +242,6 @@ def _told(feature: str, looked: _Looked, entitlement: Entitlement | None) -> Ent
     if metered is None:
         return told
     start = metered.period.start
-    used = used_since(entitlement, metered.meter_id, start, metered.used)
     since = since_of(entitlement, metered.meter_id, start)
     left = None if found.limit is None else max(found.limit - used, Fraction(0))
     if entitlement is not None and found.limit is not None:

@@ -5,7 +5,7 @@ told of again, and nothing is where it does not hold any more.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from domain.customers.customer import CUSTOMER, customer_time, open_for_business, time_of
@@ -125,6 +125,7 @@ def trigger_alert(command: TriggerAlert, streams: Streams, now: datetime) -> Dec
             limit=None if each.percent is None else counted.limit,
             used=told_quantity(counted.used),
             triggered_at=at,
+            recurring=each.recurring,
         )
         for each in due_thresholds(alert.terms, counted, told)
     ]
@@ -167,15 +168,19 @@ def reset_entitlement(command: ResetEntitlement, streams: Streams, now: datetime
     if command.aggregation not in RESETTABLE:
         raise EntitlementNotResettable(feature=command.feature, aggregation=command.aggregation)
     at = customer_time(streams, open_for_business(streams, command.customer_id), now)
+    entitlement_id = entitlement_id_of(command.customer_id, command.feature)
+    counted_since = since_of(streams.get(ENTITLEMENT, entitlement_id), command.meter_id, command.period_start)
     reset = EntitlementReset(
-        entitlement_id=entitlement_id_of(command.customer_id, command.feature),
+        entitlement_id=entitlement_id,
         customer_id=command.customer_id,
         feature=command.feature,
         meter_id=command.meter_id,
         period_start=command.period_start,
         period_end=command.period_end,
         used_before=command.used,
-        reset_at=at,
+        counted_to=command.counted_to,
+        # What is told since is told apart by it, and a test clock stands still.
+        reset_at=max(at, counted_since + timedelta(microseconds=1)),
     )
     return Decision(at, [ENTITLEMENT.change(reset)])
 

@@ -21,7 +21,7 @@ from domain.metering.aggregation import Aggregation
 RESETTABLE = frozenset({Aggregation.COUNT, Aggregation.SUM, Aggregation.AMOUNTS, Aggregation.TIME_WEIGHTED_SUM})
 """Of which what was used before can be taken off what is used in all."""
 REMEMBERED = timedelta(days=100)
-"""For how long it is known what was told: longer than any event may come late."""
+"""For how long after its period it is known what was told: longer than any event may come late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,9 @@ class ReachLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetEntitlement:
-    """From now on count anew. `used` of the meter is counted of the whole period by now."""
+    """From now on count anew. `used` of the meter is counted of the whole period by now, by the usage records before
+    `counted_to`.
+    """
 
     customer_id: str
     feature: str
@@ -43,6 +45,7 @@ class ResetEntitlement:
     period_start: datetime
     period_end: datetime
     used: Fraction
+    counted_to: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,9 @@ class EntitlementLimitReached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntitlementReset:
-    """`used_before` of the meter was counted of the period by then, and no longer counts towards the limit."""
+    """`used_before` of the meter was counted of the period by then, by the usage records before `counted_to`, and no
+    longer counts towards the limit.
+    """
 
     entitlement_id: str
     customer_id: str
@@ -73,6 +78,7 @@ class EntitlementReset:
     period_start: datetime
     period_end: datetime
     used_before: Fraction
+    counted_to: int
     reset_at: datetime
 
 
@@ -95,39 +101,46 @@ class EntitlementNotResettable(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterReset:
-    """The last reset of a feature's counter: in which period of which meter, and what was used of that by then."""
+    """The last reset of a feature's counter: in which period of which meter, and what was used of that by then, by the
+    usage records before `counted_to`.
+    """
 
     meter_id: str
     period_start: datetime
+    period_end: datetime
     used_before: Fraction
+    counted_to: int
     reset_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached:
-    """A limit that was told of as reached, counted since then."""
+    """A limit that was told of as reached, counted since then, in a period that ends at `until`."""
 
     meter_id: str
     since: datetime
+    until: datetime
     limit: int
     at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entitlement:
-    """`reached` holds what was told of the last hundred days' counts: what comes late is of one of them."""
+    """The last reset of each period, and what was told of it, of those that were not over a hundred days ago: what
+    comes late is of one of them.
+    """
 
     entitlement_id: str
     customer_id: str
     feature: str
-    reset: CounterReset | None
+    resets: tuple[CounterReset, ...]
     reached: tuple[LimitReached, ...]
     created_at: datetime
 
     def reset_in(self, meter_id: str, period_start: datetime) -> CounterReset | None:
         """The last reset in that period of that meter."""
-        reset = self.reset
-        return reset if reset is not None and (reset.meter_id, reset.period_start) == (meter_id, period_start) else None
+        wanted = (meter_id, period_start)
+        return next((each for each in self.resets if (each.meter_id, each.period_start) == wanted), None)
 
     def reached_at(self, meter_id: str, since: datetime, limit: int) -> datetime | None:
         """When that limit was reached of what is counted since then; None where nobody told so."""
@@ -141,10 +154,11 @@ def since_of(entitlement: Entitlement | None, meter_id: str, period_start: datet
     return period_start if reset is None else reset.reset_at
 
 
-def used_since(entitlement: Entitlement | None, meter_id: str, period_start: datetime, used: Fraction) -> Fraction:
-    """What counts towards the limit of what is used in the period: without what a reset took off, never below zero."""
-    reset = None if entitlement is None else entitlement.reset_in(meter_id, period_start)
-    return used if reset is None else max(used - reset.used_before, Fraction(0))
+def used_after(reset: CounterReset, used: Fraction, taken_back: Decimal) -> Fraction:
+    """What counts towards the limit of what is used in the period: without what a reset took off, as far as that still
+    is there. `taken_back` of it was voided since; never below zero.
+    """
+    return max(used - (reset.used_before - Fraction(taken_back)), Fraction(0))
 
 
 def entitlement_id_of(customer_id: str, feature: str) -> str:
@@ -158,7 +172,7 @@ def evolve(entitlement: Entitlement | None, event: EntitlementEvent) -> Entitlem
             entitlement_id=event.entitlement_id,
             customer_id=event.customer_id,
             feature=event.feature,
-            reset=None,
+            resets=(),
             reached=(),
             created_at=event.reset_at if isinstance(event, EntitlementReset) else event.reached_at,
         )
@@ -167,14 +181,25 @@ def evolve(entitlement: Entitlement | None, event: EntitlementEvent) -> Entitlem
             reset = CounterReset(
                 meter_id=event.meter_id,
                 period_start=event.period_start,
+                period_end=event.period_end,
                 used_before=event.used_before,
+                counted_to=event.counted_to,
                 reset_at=event.reset_at,
             )
-            return replace(entitlement, reset=reset)
+            before = entitlement.reset_in(event.meter_id, event.period_start)
+            oldest = event.reset_at - REMEMBERED
+            kept_resets = (each for each in entitlement.resets if each is not before and each.period_end >= oldest)
+            return replace(entitlement, resets=(*kept_resets, reset))
         case EntitlementLimitReached():
-            reached = LimitReached(meter_id=event.meter_id, since=event.since, limit=event.limit, at=event.reached_at)
+            reached = LimitReached(
+                meter_id=event.meter_id,
+                since=event.since,
+                until=event.period_end,
+                limit=event.limit,
+                at=event.reached_at,
+            )
             oldest = max(each.since for each in (*entitlement.reached, reached)) - REMEMBERED
-            kept = tuple(each for each in entitlement.reached if each.since >= oldest)
+            kept = tuple(each for each in entitlement.reached if each.until >= oldest)
             return replace(entitlement, reached=(*kept, reached))
 
 

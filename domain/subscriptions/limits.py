@@ -1,14 +1,20 @@
 """Over which period a customer's subscriptions count a meter, and up to which limit together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from domain.catalog.feature import Feature, LimitKind, together
+from domain.kernel.frozen import replace
 from domain.metering.aggregation import Window
-from domain.subscriptions.periods import running_period
+from domain.subscriptions.periods import next_period, running_period
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 
 GRANTING = frozenset({SubscriptionStatus.TRIALING, SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
+RENEWED = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE, SubscriptionStatus.SUSPENDED})
+LATE_MAX = 400
+"""Periods by which a renewal may be late: a year of days, and more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +58,89 @@ def metered_features(subscriptions: Sequence[Subscription], meter_id: str) -> se
     }
 
 
-def metered_period(subscriptions: Sequence[Subscription], meter_id: str) -> Window | None:
-    """The running period of the subscription that bills the meter, else of the oldest that limits it."""
+class MeteredPeriod(NamedTuple):
+    """The subscription's period that an instant is in; None where it is in none, with when the last of them ended."""
+
+    period: Window | None
+    ended_at: datetime | None = None
+
+
+def metered_period(subscriptions: Sequence[Subscription], meter_id: str, at: datetime) -> MeteredPeriod:
+    """In which period a meter is counted at an instant: that of the subscription that bills it; else of those that
+    limit it, or did so or billed it until they ended, the period that began last; else of one that billed it before.
+
+    A period that has begun goes on to its end, whatever becomes of its subscription, and what follows it begins there:
+    else the end of one, or a pause, would begin another period with usage that was counted in this one.
+    """
+    ended: list[Window] = []
+    subscriptions = [_as_due(each, at) for each in subscriptions]
+    for counting in _COUNTING:
+        periods = [each for each in counting(subscriptions, meter_id) if each.start <= at]
+        running = [each for each in periods if at < each.end]
+        if running:
+            latest = max(running, key=lambda each: each.start)
+            ended += [each for each in periods if each.end <= at and each.start > latest.start]
+            return MeteredPeriod(replace(latest, start=max([latest.start, *(each.end for each in ended)])))
+        ended += periods
+    return MeteredPeriod(None, max((each.end for each in ended), default=None))
+
+
+def _of_billing(subscriptions: Sequence[Subscription], meter_id: str) -> Iterator[Window]:
     for subscription in subscriptions:
-        item = next((item for item in subscription.terms.items if item.meter_id == meter_id), None)
-        if item is not None and subscription.status is not SubscriptionStatus.CANCELED:
-            running = running_period(subscription, item.interval)
-            return _own_period(subscription) if running is None else Window(start=running.start, end=running.end)
-    for subscription in _oldest_first(subscriptions):
-        if subscription.status in GRANTING and metered_features([subscription], meter_id):
-            return _own_period(subscription)
-    return None
+        if subscription.status is not SubscriptionStatus.CANCELED:
+            yield from _item_period(subscription, meter_id)
+
+
+def _of_limiting_or_ended(subscriptions: Sequence[Subscription], meter_id: str) -> Iterator[Window]:
+    """Of those that grant it the oldest alone, which is the one whose period its limit is of."""
+    limiting = [each for each in _oldest_first(subscriptions) if metered_features([each], meter_id)]
+    granting = [each for each in limiting if each.status in GRANTING]
+    for subscription in (*granting[:1], *(each for each in limiting if each.status not in GRANTING)):
+        period = _own_period(subscription)
+        if period is not None:
+            yield period
+    for subscription in subscriptions:
+        if subscription.status is SubscriptionStatus.CANCELED:
+            yield from _item_period(subscription, meter_id)
+
+
+def _of_billing_before(subscriptions: Sequence[Subscription], meter_id: str) -> Iterator[Window]:
+    for subscription in subscriptions:
+        period = _own_period(subscription)
+        if period is not None and any(each.meter_id == meter_id for each in subscription.metered):
+            yield period
+
+
+_COUNTING: Final[tuple[Callable[[Sequence[Subscription], str], Iterator[Window]], ...]] = (
+    _of_billing,
+    _of_limiting_or_ended,
+    _of_billing_before,
+)
+"""Whose periods go before whose."""
+
+
+def _as_due(subscription: Subscription, at: datetime) -> Subscription:
+    """As its renewals are to leave it at an instant, if they have not come to it yet: they are late then."""
+    for _ in range(LATE_MAX):
+        end, ends_at = subscription.period_end, subscription.cancel_at
+        if subscription.status not in RENEWED or end is None or at < end or (ends_at is not None and ends_at <= end):
+            break
+        index, period = next_period(subscription)
+        subscription = replace(
+            subscription, period_index=index, period_start=period.start, period_end=period.end, former_anchor=None
+        )
+    return subscription
+
+
+def _item_period(subscription: Subscription, meter_id: str) -> Iterator[Window]:
+    """The running period of the item that the meter counts, or the trial."""
+    item = next((item for item in subscription.terms.items if item.meter_id == meter_id), None)
+    if item is None:
+        return
+    running = running_period(subscription, item.interval)
+    period = _own_period(subscription) if running is None else Window(start=running.start, end=running.end)
+    if period is not None:
+        yield period
 
 
 def _oldest_first(subscriptions: Sequence[Subscription]) -> list[Subscription]:

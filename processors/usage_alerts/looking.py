@@ -1,21 +1,29 @@
 """What a look at customers' meters finds: thresholds of alerts, and limits of features, that what is used has reached.
 
 Figures are asked of the rows that a bill takes, on one snapshot. What is found goes to the log by commands that look
-again at what was told before, so it does no harm to find it twice.
+again at what was told before, so it does no harm to find it twice. What time alone may bring is looked at again when it
+has done so: a level that is held adds up, and an event may be of the period that comes next.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fractions import Fraction
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from domain.customers.customer import Customer
-from domain.entitlements.entitlement import Entitlement, ReachLimit, entitlement_id_of, since_of, used_since
-from domain.entitlements.triggered_alert import Counted, TriggerAlert, due_thresholds, trigger_id_of
+from domain.entitlements.entitlement import Entitlement, ReachLimit, entitlement_id_of, since_of
+from domain.entitlements.triggered_alert import (
+    Counted,
+    TriggerAlert,
+    due_thresholds,
+    next_threshold,
+    trigger_id_of,
+)
 from domain.entitlements.usage_alert import AlertPeriod, UsageAlert
+from domain.kernel.rounding import exactly
 from domain.kernel.stream import Command
-from domain.metering.aggregation import Aggregation, Window
+from domain.metering.aggregation import Window
 from domain.metering.meter import Meter
 from domain.subscriptions.limits import metered_features
 from domain.subscriptions.state import Subscription
@@ -33,21 +41,24 @@ from projections.models import (
 )
 from projections.reading import many
 from usage.live import Metered
-from usage.looks import Look
-from usage.partials import EPOCH
-from usage.used import used_in
+from usage.looks import AGAIN_MS_MAX, AGAIN_MS_MIN, NO_EARLIER, Look
+from usage.meter_usage import AHEAD_OF_TIME, MeterUsage
+from usage.partials import EPOCH, bucket_of
+from usage.taken_back import TakenBack
 
 AHEAD: Final = timedelta(days=1)
 """Further than an event's time may lie ahead."""
 
 
 class Found(NamedTuple):
-    """What a look comes to. `again`: levels go on, so that something may be reached though nothing more is counted.
-    `subscriptions` are invoiced once usage of the meter comes to so much.
+    """What a look comes to, at the quarter hour `bucket` of the customer's time. `again_ms`: how soon to look again,
+    from there on, though nothing more is counted; None: only once something is. `subscriptions` are invoiced once usage
+    of the meter comes to so much.
     """
 
     commands: Sequence[Command]
-    again: bool = False
+    bucket: int = NO_EARLIER
+    again_ms: int | None = None
     subscriptions: Sequence[str] = ()
 
 
@@ -58,6 +69,7 @@ class Scene:
     connection: Connection
     tenant_id: str
     now: datetime
+    taken_back: TakenBack
     alerts: Sequence[UsageAlert]
     customers: Mapping[str, Customer]
     clocks: Mapping[str, datetime]
@@ -70,7 +82,9 @@ class Scene:
         return self.now if clock_id is None else self.clocks.get(clock_id, self.now)
 
 
-async def scene_of(connection: Connection, tenant_id: str, looks: Sequence[Look], now: datetime) -> Scene:
+async def scene_of(
+    connection: Connection, tenant_id: str, looks: Sequence[Look], taken_back: TakenBack, now: datetime
+) -> Scene:
     """Everything in a few queries, however many looks there are."""
     ids = sorted({look.customer_id for look in looks})
     found = {row.state.customer_id: row.state for row in await many(connection, customers.TABLE, tenant_id, ids)}
@@ -78,19 +92,22 @@ async def scene_of(connection: Connection, tenant_id: str, looks: Sequence[Look]
     by_customer: dict[str, list[Subscription]] = {}
     for subscription in await subscriptions.counting(connection, tenant_id, ids):
         by_customer.setdefault(subscription.customer_id, []).append(subscription)
-    named = {
-        entitlement_id_of(look.customer_id, feature)
+    counted_of = {
+        (look.customer_id, feature)
         for look in looks
         for feature in metered_features(by_customer.get(look.customer_id, ()), look.meter_id)
     }
-    told = await many(connection, entitlements.TABLE, tenant_id, sorted(named))
+    features, meter_ids = {feature for _, feature in counted_of}, sorted({look.meter_id for look in looks})
+    named = sorted(entitlement_id_of(customer_id, feature) for customer_id, feature in counted_of)
+    told = await many(connection, entitlements.TABLE, tenant_id, named)
     clocks = await many(connection, test_clocks.TABLE, tenant_id, clock_ids)
-    counted = await many(connection, meters.TABLE, tenant_id, sorted({look.meter_id for look in looks}))
+    counted = await many(connection, meters.TABLE, tenant_id, meter_ids)
     return Scene(
         connection=connection,
         tenant_id=tenant_id,
         now=now,
-        alerts=await usage_alerts.watching(connection, tenant_id, ids),
+        taken_back=taken_back,
+        alerts=await usage_alerts.watching(connection, tenant_id, ids, meter_ids, sorted(features)),
         customers=found,
         clocks={row.state.clock_id: row.state.frozen_at for row in clocks},
         meters={row.state.meter_id: row.state for row in counted},
@@ -104,27 +121,29 @@ async def look_at(scene: Scene, look: Look) -> Found:
     customer, meter = scene.customers.get(look.customer_id), scene.meters.get(look.meter_id)
     if customer is None or meter is None or customer.deleted_at is not None:
         return Found(())
-    looking = _Looking(scene, look, customer)
+    looking = _Looking(scene, look, customer, meter)
     await looking.all()
-    is_level = meter.aggregation is Aggregation.TIME_WEIGHTED_SUM
     billed = watched(scene.subscriptions.get(look.customer_id, ()), look.meter_id)
-    return Found(looking.commands, is_level and looking.may_come, billed)
+    return Found(looking.commands, bucket_of(looking.now), looking.again_ms(), billed)
 
 
 class _Looking:
-    """One look under way. `may_come`: something is watched that is not reached yet."""
+    """One look under way. `again_at`: when time alone may have brought something that is watched."""
 
-    def __init__(self, scene: Scene, look: Look, customer: Customer) -> None:
+    def __init__(self, scene: Scene, look: Look, customer: Customer, meter: Meter) -> None:
         self._scene = scene
         self._look = look
         self._zone = customer.time_zone
-        self._now = scene.now_of(customer)
+        self._on_clock = customer.test_clock_id is not None
+        self.now = scene.now_of(customer)
         owned = scene.subscriptions.get(look.customer_id, ())
         self._features = metered_features(owned, look.meter_id)
-        self._history = History(scene.connection, scene.tenant_id, owned, self._now)
+        self._history = History(scene.connection, scene.tenant_id, owned, self.now)
         self._alerts = [each for each in scene.alerts if each.customer_id in (None, look.customer_id)]
+        metered = Metered(look.tenant_id, look.customer_id, look.meter_id)
+        self._usage = MeterUsage(scene.connection, metered, meter.aggregation, scene.taken_back, self.now)
         self.commands: list[Command] = []
-        self.may_come = False
+        self.again_at: list[datetime] = []
 
     async def all(self) -> None:
         """Features with their limits and alerts, then the alerts of the meter itself, by the time that each counts."""
@@ -141,28 +160,38 @@ class _Looking:
                 await self._each(look_up, alerts, None)
         ever = [each for each in of_meter_itself if each.period is AlertPeriod.LIFETIME]
         if ever:
-            await self._told(ever, await self._counted(Window(start=EPOCH, end=self._now + AHEAD), ever=True))
+            whole = Window(start=EPOCH, end=self.now + AHEAD)
+            counted = await self._counted(Counting(whole), ever=True)
+            await self._grows(whole, counted, await self._told(ever, counted))
+
+    def again_ms(self) -> int | None:
+        """How soon to look again. A test clock wakes those that wait for it."""
+        if not self.again_at:
+            return None
+        if self._on_clock:
+            return AGAIN_MS_MAX
+        wait_ms = (min(self.again_at) - self.now) // timedelta(milliseconds=1) + 1
+        return min(max(wait_ms, AGAIN_MS_MIN), AGAIN_MS_MAX)
 
     async def _each(self, look_up: Lookup, alerts: Sequence[UsageAlert], feature: str | None) -> None:
         async for counting in self._history.countings(look_up, self._look.first_bucket):
             if not alerts and not counting.limit:
                 continue
-            counted = await self._counted(counting.period, feature=feature, counting=counting)
-            await self._told(alerts, counted)
+            counted = await self._counted(counting, feature=feature)
+            ahead = await self._told(alerts, counted)
             if feature is not None and counting.limit:
-                self._limited(counted, counting)
+                ahead += self._limited(counted, counting)
+            await self._grows(counting.period, counted, ahead)
 
-    async def _counted(
-        self, period: Window, *, feature: str | None = None, counting: Counting | None = None, ever: bool = False
-    ) -> Counted:
-        look = self._look
-        metered = Metered(look.tenant_id, look.customer_id, look.meter_id)
-        figure = await used_in(self._scene.connection, metered, period, held_until=self._now)
-        used, since = Fraction(figure.quantity), period.start
+    async def _counted(self, counting: Counting, *, feature: str | None = None, ever: bool = False) -> Counted:
+        look, period = self._look, counting.period
+        used, since = await self._usage.in_period(period), period.start
         if feature is not None:
             entitlement = self._entitlement(feature)
             since = since_of(entitlement, look.meter_id, period.start)
-            used = used_since(entitlement, look.meter_id, period.start, used)
+            reset = None if entitlement is None else entitlement.reset_in(look.meter_id, period.start)
+            if reset is not None:
+                used = await self._usage.since(reset, period)
         return Counted(
             customer_id=look.customer_id,
             meter_id=look.meter_id,
@@ -170,32 +199,47 @@ class _Looking:
             period_start=None if ever else period.start,
             period_end=None if ever else period.end,
             since=None if ever else since,
-            limit=None if counting is None else counting.limit,
+            limit=counting.limit,
             used=used,
+            month=counting.month,
         )
 
-    async def _told(self, alerts: Sequence[UsageAlert], counted: Counted) -> None:
-        """The alerts of which a threshold is reached that the log has not told of."""
+    async def _told(self, alerts: Sequence[UsageAlert], counted: Counted) -> list[Decimal]:
+        """The alerts of which a threshold is reached that the log has not told of; which comes next of each."""
         ids = {trigger_id_of(each.usage_alert_id, counted): each for each in alerts}
         rows = await many(self._scene.connection, triggered_alerts.TABLE, self._scene.tenant_id, list(ids))
         reached = {row.state.trigger_id: [each.threshold for each in row.state.reached] for row in rows}
+        ahead: list[Decimal] = []
         for trigger_id, alert in ids.items():
             told = reached.get(trigger_id, [])
             due = due_thresholds(alert.terms, counted, told)
             if due:
                 self.commands.append(TriggerAlert(usage_alert_id=alert.usage_alert_id, counted=counted))
-            if alert.terms.every is not None or len(told) + len(due) < len(alert.terms.thresholds):
-                self.may_come = True
+            following = next_threshold(alert.terms, counted, [*told, *(each.threshold for each in due)])
+            ahead += [] if following is None else [following]
+        return ahead
 
-    def _limited(self, counted: Counted, counting: Counting) -> None:
+    def _limited(self, counted: Counted, counting: Counting) -> list[Decimal]:
+        """The limit, where it is not reached yet; else the log is to have told of it."""
         assert counting.limit is not None, "there is a limit"
         assert counted.feature is not None, "a feature has it"
         assert counted.since is not None, "a limit is of a period"
-        entitlement = self._entitlement(counted.feature)
         if counted.used < counting.limit:
-            self.may_come = True
-        elif entitlement is None or not entitlement.reached_at(counted.meter_id, counted.since, counting.limit):
+            return [Decimal(counting.limit)]
+        entitlement = self._entitlement(counted.feature)
+        if entitlement is None or not entitlement.reached_at(counted.meter_id, counted.since, counting.limit):
             self.commands.append(ReachLimit(counted=counted, limit_kind=counting.limit_kind))
+        return []
+
+    async def _grows(self, period: Window, counted: Counted, ahead: Sequence[Decimal]) -> None:
+        """When to look again though nothing more is counted: at what is `ahead`, and at what follows the period."""
+        if period.end <= self.now:
+            return
+        growth = await self._usage.growth(period)
+        if ahead and growth is not None:
+            self.again_at.append(growth.reaches(exactly(min(ahead)) - counted.used))
+        if growth is not None or period.end - self.now <= AHEAD_OF_TIME:
+            self.again_at.append(period.end)
 
     def _entitlement(self, feature: str) -> Entitlement | None:
         return self._scene.entitlements.get(entitlement_id_of(self._look.customer_id, feature))

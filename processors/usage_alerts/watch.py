@@ -27,7 +27,8 @@ from processors.usage_alerts.looking import Found, look_at, scene_of
 from processors.usage_thresholds import Again, UsageThresholds
 from projections.reached import reached
 from projections.read_model import Projection
-from usage.looks import LEVEL_LOOK_MS, TOUCHED_AT_ONCE, Look, claim, done, gather, later
+from usage.looks import TOUCHED_AT_ONCE, Look, claim, done, gather, later
+from usage.taken_back import TakenBack
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +60,7 @@ class UsageAlertWatch:
         pool: Pool,
         reading: Pool,
         thresholds: UsageThresholds,
+        taken_back: TakenBack,
         settings: ProcessorSettings,
         *,
         topic_prefix: str,
@@ -68,6 +70,7 @@ class UsageAlertWatch:
         self._pool = pool
         self._reading = reading
         self._thresholds = thresholds
+        self._taken_back = taken_back
         self._settings = settings
         self._topic_prefix = topic_prefix
         self._clock = clock
@@ -99,34 +102,37 @@ class UsageAlertWatch:
         return gathered == TOUCHED_AT_ONCE or len(looks) == LOOKS_AT_ONCE
 
     async def _look_at(self, tenant_id: str, looks: Sequence[Look]) -> None:
-        """What fails is looked at again, and holds up nobody else's."""
+        """What fails is looked at again, and holds up nobody else's: then each is looked at by itself."""
         try:
             found = await self._find(tenant_id, looks)
         except Exception as error:
             self._failed(error)
-            await self._later(looks, after_ms=FAILED_LOOK_MS)
+            if len(looks) == 1 or isinstance(error, _PASSING):
+                await self._later(looks, after_ms=FAILED_LOOK_MS)
+            else:
+                for look in looks:
+                    await self._look_at(tenant_id, [look])
             return
         billed = await self._billed(tenant_id, {each for one in found for each in one.subscriptions})
-        again: dict[int, list[Look]] = {0: []}
+        over: list[Look] = []
+        again: dict[Look, int] = {}
         for look, each in zip(looks, found, strict=True):
             LOOKS.inc()
             try:
                 for command in each.commands:
                     await self._issue(tenant_id, command)
-                pauses = [LEVEL_LOOK_MS] if each.again else []
-                pauses += [
-                    one.after_ms
-                    for one in map(billed.__getitem__, each.subscriptions)
-                    if one is not None and (one.meter_ids is None or look.meter_id in one.meter_ids)
-                ]
-                again.setdefault(min(pauses, default=0), []).append(look)
             except Exception as error:
                 self._failed(error)
-                again.setdefault(FAILED_LOOK_MS, []).append(look)
+                again[look] = FAILED_LOOK_MS
+                continue
+            after_ms = _again_ms(look, each, billed)
+            if after_ms is None:
+                over.append(look)
+            else:
+                again[look._replace(first_bucket=each.bucket)] = after_ms
         async with self._pool.acquire() as connection:
-            await done(connection, again.pop(0))
-            for after_ms, left in again.items():
-                await later(connection, left, after_ms=after_ms)
+            await done(connection, over)
+            await later(connection, again)
 
     async def _billed(self, tenant_id: str, subscription_ids: Iterable[str]) -> Mapping[str, Again | None]:
         """Bill what has reached the thresholds of these subscriptions; when each is to be looked at again. What fails
@@ -146,7 +152,7 @@ class UsageAlertWatch:
 
     async def _find(self, tenant_id: str, looks: Sequence[Look]) -> list[Found]:
         async with self._seeing(tenant_id) as connection:
-            scene = await scene_of(connection, tenant_id, looks, self._clock())
+            scene = await scene_of(connection, tenant_id, looks, self._taken_back, self._clock())
             return [await look_at(scene, look) for look in looks]
 
     def _failed(self, error: Exception) -> None:
@@ -162,7 +168,7 @@ class UsageAlertWatch:
 
     async def _later(self, looks: Sequence[Look], *, after_ms: int) -> None:
         async with self._pool.acquire() as connection:
-            await later(connection, looks, after_ms=after_ms)
+            await later(connection, dict.fromkeys(looks, after_ms))
 
     async def _is_folded(self) -> bool:
         """Wait until the read models have all that the log has: alerts and subscriptions that are there are looked at.
@@ -194,3 +200,14 @@ class UsageAlertWatch:
         """Whether thresholds are watched: nothing has failed of late."""
         is_over = monotonic() - self._problem_at > TOLD_S
         return PartHealth(name=PART, ok=not self._problem or is_over, detail="" if is_over else self._problem)
+
+
+def _again_ms(look: Look, found: Found, billed: Mapping[str, Again | None]) -> int | None:
+    """How soon to look again though nothing more is counted, for whoever wants it first."""
+    pauses = [] if found.again_ms is None else [found.again_ms]
+    pauses += [
+        each.after_ms
+        for each in map(billed.__getitem__, found.subscriptions)
+        if each is not None and (each.meter_ids is None or look.meter_id in each.meter_ids)
+    ]
+    return min(pauses, default=None)

@@ -1,95 +1,24 @@
 """Alerts and limits through the API: usage is counted by a real aggregator, and each threshold is told of once."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from domain.customers.test_clock import CompleteTestClockAdvance
 from domain.identity.browser import PORTAL_COOKIE
-from infra.database import Pool, Role, open_pool
-from processors.usage_alerts.watch import UsageAlertWatch
-from testing.api_client import project
 from testing.people import Browser
-from testing.requests import request
 from testing.services import FreshDatabase, KafkaServer
-from testing.usage_thresholds import usage_thresholds
-from tests.integration.usage_scene import counting_api
-from tests.integration.usage_shop import PARTITIONS, STARTED, UsageShop, at, utc
-from usage.looks import NO_EARLIER, ask
-from usage.partials import Connection
-
-
-@dataclass
-class Watched(UsageShop):
-    """A shop whose thresholds are watched by two processes, whenever a test says so."""
-
-    pool: "Pool | None" = None
-    watches: tuple[UsageAlertWatch, ...] = ()
-
-    async def look(self) -> None:
-        """Both look at once at whatever was counted."""
-        await project(self.api.database, self.api.parts.settings)
-        while any(await asyncio.gather(*(watch.look() for watch in self.watches))):
-            pass
-        await project(self.api.database, self.api.parts.settings)
-
-    @asynccontextmanager
-    async def connected(self) -> AsyncIterator[Connection]:
-        """A connection in the writer's role."""
-        assert self.pool is not None
-        async with self.pool.acquire() as connection:
-            yield connection
-
-    async def alert(self, **facts: Any) -> str:
-        return str((await self.client.made("/v1/usage/alerts", {"name": "Much", **facts}))["id"])
-
-    async def told(self, query: str = "") -> list[dict[str, Any]]:
-        listed = await self.found(f"/v1/usage/triggered-alerts?limit=100{query}")
-        data: list[dict[str, Any]] = listed["data"]
-        return data
-
-    async def reached(self, query: str = "") -> list[tuple[str, str]]:
-        """Thresholds with what was used, the latest period first."""
-        return [(each["threshold"], each["used"]) for told in await self.told(query) for each in told["reached"]]
-
-    async def events(self, kind: str) -> list[dict[str, Any]]:
-        data: list[dict[str, Any]] = (await self.found(f"/v1/events?type={kind}&limit=100"))["data"]
-        return data
+from tests.integration.usage_shop import STARTED, at, utc
+from tests.integration.watched_shop import Watched, watched_shop
 
 
 @pytest.fixture
 async def shop(
     database: FreshDatabase, kafka_server: KafkaServer, topic_prefix: str, tmp_path: Path
 ) -> AsyncIterator[Watched]:
-    async with (
-        counting_api(database, kafka_server, topic_prefix, tmp_path, partitions=PARTITIONS) as api,
-        AsyncExitStack() as stack,
-    ):
-        settings = api.parts.settings
-        pools = {role: await open_pool(database.dsn, role, settings.database) for role in (Role.WRITER, Role.READER)}
-        for pool in pools.values():
-            stack.push_async_callback(pool.close)
-        writer, pool = api.parts.writer, pools[Role.WRITER]
-        opened = usage_thresholds(database.dsn, settings, writer, pool, bootstrap=kafka_server.bootstrap)
-        thresholds = await stack.enter_async_context(opened)
-        watches = tuple(
-            UsageAlertWatch(
-                writer,
-                pool,
-                pools[Role.READER],
-                thresholds,
-                settings.processors,
-                topic_prefix=settings.kafka.topic_prefix,
-            )
-            for _ in range(2)
-        )
-        yield Watched(api, await api.tenant("acme"), pool=pool, watches=watches)
+    async with watched_shop(database, kafka_server, topic_prefix, tmp_path) as opened:
+        yield opened
 
 
 async def test_each_threshold_is_told_once_in_a_period_whatever_is_voided(shop: Watched) -> None:
@@ -208,8 +137,7 @@ async def test_what_is_used_already_is_told_once_an_alert_is_there(shop: Watched
     alert = await shop.alert(meter=meter, thresholds=[{"quantity": 10}])
     await shop.look()
     assert await shop.told() == []
-    async with shop.connected() as connection:  # as the consumer of `usage_alert.created` does
-        await ask(connection, "acme", customer_id=None, meter_id=None, first_bucket=NO_EARLIER)
+    await shop.hear()
     await shop.look()
     assert [each["usage_alert"] for each in await shop.told()] == [alert]
     lower = await shop.client.send("PATCH", f"/v1/usage/alerts/{alert}", {"thresholds": [{"quantity": 5}], "every": 40})
@@ -220,17 +148,15 @@ async def test_what_is_used_already_is_told_once_an_alert_is_there(shop: Watched
 
 
 async def test_who_looks_after_a_boundary_finds_the_period_before_it_as_it_was(shop: Watched) -> None:
-    frozen = {"name": "C", "frozen_time": STARTED.isoformat()}
-    clock = str((await shop.client.made("/v1/test-clocks", frozen))["id"])
-    person = {"currency": "EUR", "test_clock": clock}
-    customer, meter = str((await shop.client.made("/v1/customers", person))["id"]), await shop.meter("traffic")
+    customer, clock = await shop.customer_on_clock(STARTED)
+    meter = await shop.meter("traffic")
     features = [{"key": "traffic", "limit": 10, "meter": meter}]
     subscription = await shop.subscribed(customer, meter, features)
     alert = await shop.alert(meter=meter, thresholds=[{"quantity": 5}, {"quantity": 100}])
-    await _advanced(shop, clock, 1, at(1, 13))
+    await shop.advance(clock, 1, at(1, 13))
     await shop.used(customer, "traffic", (at(1), 60))
     end = datetime.fromisoformat((await shop.found(f"/v1/subscriptions/{subscription}"))["current_period_end"])
-    await _advanced(shop, clock, 2, end)
+    await shop.advance(clock, 2, end)
     assert (await shop.client.post(f"/v1/subscriptions/{subscription}/renew")).status_code == 200
     await shop.look()
     (told,) = await shop.told(f"&usage_alert={alert}")
@@ -239,20 +165,12 @@ async def test_who_looks_after_a_boundary_finds_the_period_before_it_as_it_was(s
     (limit,) = await shop.events("entitlement.limit_reached")
     assert (limit["data"]["since"], limit["data"]["limit_kind"]) == (utc(STARTED), "hard")
 
-    await _advanced(shop, clock, 3, end + timedelta(hours=2))
+    await shop.advance(clock, 3, end + timedelta(hours=2))
     await shop.used(customer, "traffic", (end + timedelta(hours=1), 7), (end - timedelta(hours=1), 41))
     await shop.look()
     assert await shop.reached(f"&usage_alert={alert}") == [("5", "7"), ("5", "60"), ("100", "101")]
     (running, before) = await shop.told(f"&usage_alert={alert}")
     assert (running["since"], before["since"]) == (utc(end), utc(STARTED))
-
-
-async def _advanced(shop: Watched, clock: str, nth: int, to: datetime) -> None:
-    answer = await shop.client.post(f"/v1/test-clocks/{clock}/advance", {"frozen_time": to.isoformat()})
-    assert answer.status_code == 200, answer.text
-    completed = CompleteTestClockAdvance(clock_id=clock, advance=nth)
-    await shop.api.parts.writer.submit(request(completed, tenant_id="acme"))
-    await project(shop.api.database, shop.api.parts.settings)
 
 
 async def test_a_customer_at_the_portal_sees_what_was_told_of_them(shop: Watched) -> None:
@@ -273,14 +191,3 @@ async def test_a_customer_at_the_portal_sees_what_was_told_of_them(shop: Watched
     stranger = await shop.api.tenant("other")
     assert (await stranger.get("/v1/usage/triggered-alerts")).json()["data"] == []
     assert (await stranger.get(f"/v1/usage/alerts/{own}")).status_code == 404
-
-
-async def test_a_level_is_looked_at_again_though_nothing_more_is_counted(shop: Watched) -> None:
-    customer, meter = await shop.customer(), await shop.meter("stored", "time_weighted_sum")
-    await shop.alert(meter=meter, thresholds=[{"quantity": 1}], period="lifetime", customer=customer)
-    await shop.used(customer, "stored", (datetime.now(UTC), "0.5"))
-    await shop.look()
-    due = "SELECT look_at - clock_timestamp() FROM usage.looks"
-    async with shop.connected() as connection:
-        left = await connection.fetchval(due)
-        assert timedelta() < left <= timedelta(minutes=1)

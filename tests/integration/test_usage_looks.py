@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from domain.customers.customer import ON_CLOCK, ON_CLOCK_SEPARATOR
 from infra.database import Role
 from testing.services import FreshDatabase
-from usage.looks import NO_EARLIER, Look, ask, claim, done, gather, later
+from usage.looks import NO_EARLIER, Look, ask, claim, done, gather, later, wake
 from usage.partials import Connection
 
 LEASE_MS = 60_000
@@ -75,21 +76,49 @@ async def test_a_look_of_who_died_is_anothers_once_its_lease_is_over(
     assert await claimed(writer) == [BOB]
 
 
-async def test_a_level_waits_unless_something_is_counted(database: FreshDatabase, writer: Connection) -> None:
+async def test_what_is_put_off_waits_unless_something_is_counted(database: FreshDatabase, writer: Connection) -> None:
     await touch(database, ada_1=5, bob_1=9)
     await gather(writer)
-    await later(writer, await claimed(writer), after_ms=LEASE_MS)
+    await later(writer, {each._replace(first_bucket=11): LEASE_MS for each in await claimed(writer)})
     assert await claimed(writer) == []
+    await touch(database, bob_1=12)
+    await gather(writer)
+    assert await claimed(writer) == [BOB._replace(touches=2, first_bucket=11)], "from where it was looked at last"
+
+
+async def test_what_is_asked_for_while_somebody_looks_is_not_put_off(
+    database: FreshDatabase, writer: Connection
+) -> None:
     await touch(database, bob_1=9)
     await gather(writer)
+    looks = await claimed(writer)
+    await touch(database, bob_1=12)
+    await gather(writer)
+    await later(writer, {each._replace(first_bucket=11): LEASE_MS for each in looks})
     assert await claimed(writer) == [BOB._replace(touches=2)]
 
 
-async def test_what_was_ever_counted_of_a_customer_is_asked_for(writer: Connection) -> None:
-    await ask(writer, "acme", customer_id="cus_bob", meter_id=None, first_bucket=NO_EARLIER)
-    assert await claimed(writer) == [BOB._replace(first_bucket=NO_EARLIER)]
-    await ask(writer, "acme", customer_id=None, meter_id="mtr_2", first_bucket=NO_EARLIER)
-    await ask(writer, "other", customer_id=None, meter_id=None, first_bucket=NO_EARLIER)
+async def test_a_test_clock_that_moves_wakes_the_looks_of_its_customers(
+    database: FreshDatabase, writer: Connection
+) -> None:
+    claim_of = "INSERT INTO log.claims (tenant_id, kind, value, owner) VALUES ('acme', $1, $2, $3)"
+    await writer.execute(claim_of, ON_CLOCK, f"clock_1{ON_CLOCK_SEPARATOR}cus_ada", "cus_ada")
+    await touch(database, ada_1=5, bob_1=9)
+    await gather(writer)
+    await later(writer, dict.fromkeys(await claimed(writer), LEASE_MS))
+    await wake(writer, "acme", clock_id="clock_2")
+    await wake(writer, "other", clock_id="clock_1")
     assert await claimed(writer) == []
-    await ask(writer, "acme", customer_id=None, meter_id=None, first_bucket=NO_EARLIER)
+    await wake(writer, "acme", clock_id="clock_1")
+    assert await claimed(writer) == [ADA._replace(touches=2)]
+
+
+async def test_what_was_ever_counted_of_a_customer_is_asked_for(writer: Connection) -> None:
+    await ask(writer, "acme", customer_id="cus_bob", meter_ids=None, first_bucket=NO_EARLIER)
+    assert await claimed(writer) == [BOB._replace(first_bucket=NO_EARLIER)]
+    await ask(writer, "acme", customer_id=None, meter_ids=["mtr_2"], first_bucket=NO_EARLIER)
+    await ask(writer, "acme", customer_id=None, meter_ids=[], first_bucket=NO_EARLIER)
+    await ask(writer, "other", customer_id=None, meter_ids=None, first_bucket=NO_EARLIER)
+    assert await claimed(writer) == []
+    await ask(writer, "acme", customer_id=None, meter_ids=["mtr_1", "mtr_2"], first_bucket=NO_EARLIER)
     assert await claimed(writer) == [ADA._replace(first_bucket=NO_EARLIER)], "Bob's is leased"

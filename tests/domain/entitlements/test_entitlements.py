@@ -20,7 +20,7 @@ from domain.entitlements.entitlement import (
     ResetEntitlement,
     entitlement_id_of,
     since_of,
-    used_since,
+    used_after,
 )
 from domain.entitlements.triggered_alert import Counted
 from domain.metering.aggregation import Aggregation
@@ -62,6 +62,7 @@ RESET = ResetEntitlement(
     period_start=START,
     period_end=END,
     used=Fraction(1_200),
+    counted_to=77,
 )
 WAS_RESET = EntitlementReset(
     entitlement_id=ENTITLEMENT_ID,
@@ -71,6 +72,7 @@ WAS_RESET = EntitlementReset(
     period_start=START,
     period_end=END,
     used_before=Fraction(1_200),
+    counted_to=77,
     reset_at=NOW,
 )
 
@@ -113,8 +115,11 @@ def test_a_reset_begins_the_counter_anew_and_what_was_seen_before_it_is_not_told
     reset = there().when(REACH).when(RESET).then(WAS_RESET)
     state = state_of(reset)
     assert since_of(state, METER_ID, START) == NOW
-    assert used_since(state, METER_ID, START, Fraction(1_500)) == 300
-    assert used_since(state, METER_ID, START, Fraction(1_100)) == 0, "something was voided since"
+    counter = state.reset_in(METER_ID, START)
+    assert counter is not None
+    assert used_after(counter, Fraction(1_500), Decimal(0)) == 300
+    assert used_after(counter, Fraction(1_100), Decimal(400)) == 300, "of what was used by then"
+    assert used_after(counter, Fraction(1_100), Decimal(0)) == 0
     reset.when(reach(used=Fraction(3_000))).then_nothing()
     again = reset.when(reach(since=NOW)).then(replace(REACHED, since=NOW))
     assert state_of(again).reached_at(METER_ID, NOW, 1_000) == NOW
@@ -124,9 +129,26 @@ def test_a_reset_is_of_its_period_and_its_meter() -> None:
     state = state_of(there().when(RESET))
     for meter_id, start in ((METER_ID, END), ("mtr_other", START)):
         assert since_of(state, meter_id, start) == start
-        assert used_since(state, meter_id, start, Fraction(7)) == 7
+        assert state.reset_in(meter_id, start) is None
     assert since_of(None, METER_ID, START) == START
-    assert used_since(None, METER_ID, START, Fraction(7)) == 7
+
+
+def test_a_reset_stays_known_when_another_period_has_one() -> None:
+    following = replace(RESET, period_start=END, period_end=END + timedelta(days=31))
+    both = state_of(there().when(RESET).when(RESET).when(following))
+    assert [each.period_start for each in both.resets] == [START, END]
+    assert since_of(both, METER_ID, START) == NOW + timedelta(microseconds=1), "what comes late for it is counted so"
+
+
+def test_counters_that_are_reset_at_one_instant_as_a_test_clock_stands_still_are_told_apart() -> None:
+    begun = replace(RESET, period_start=NOW)
+    first = there().when(begun)
+    at = [since_of(state_of(first), METER_ID, NOW)]
+    second = first.when(begun)
+    at += [since_of(state_of(second), METER_ID, NOW)]
+    assert NOW < at[0] < at[1] < NOW + timedelta(seconds=1)
+    counted = {"period_start": NOW, "since": at[1]}
+    second.when(reach(**counted)).then(replace(REACHED, **counted))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("aggregation", [Aggregation.MAX, Aggregation.LATEST, Aggregation.UNIQUE])
@@ -143,4 +165,16 @@ def test_what_was_reached_long_ago_is_forgotten() -> None:
     told = there().when(REACH)
     later = START + REMEMBERED + timedelta(seconds=1)
     told = told.when(reach(period_start=later, since=later, period_end=later + timedelta(days=30)))
-    assert [each.since for each in state_of(told).reached] == [later]
+    assert [each.since for each in state_of(told).reached] == [START, later], "it was not over"
+    later = END + REMEMBERED + timedelta(seconds=1)
+    told = told.when(reach(period_start=later, since=later, period_end=later + timedelta(days=30)))
+    assert [each.since for each in state_of(told).reached][-1] == later
+    assert START not in [each.since for each in state_of(told).reached]
+
+
+def test_what_comes_late_for_a_year_does_not_tell_its_limit_again() -> None:
+    year = {"period_end": START + timedelta(days=365)}
+    told = there().when(reach(**year)).then(replace(REACHED, **year))  # type: ignore[arg-type]
+    following = {"period_start": year["period_end"], "since": year["period_end"]}
+    told = told.when(reach(**following, period_end=year["period_end"] + timedelta(days=365)))
+    told.when(reach(**year)).then_nothing()

@@ -1,7 +1,7 @@
 """Specifications of usage alerts: which are made, and of which thresholds the log tells, each once."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -16,6 +16,7 @@ from domain.entitlements.triggered_alert import (
     TriggerAlert,
     UsageAlertTriggered,
     due_thresholds,
+    next_threshold,
     trigger_id_of,
 )
 from domain.entitlements.usage_alert import (
@@ -166,14 +167,24 @@ def test_a_new_period_begins_anew() -> None:
 def test_behind_the_last_threshold_every_further_one_is_told_of_but_none_that_is_passed_over() -> None:
     alert = watched(replace(CREATE, terms=quantities(100, every=50)))
     told = alert.when(used(149)).then(triggered(100, 149))
-    told = told.when(used(150)).then(triggered(150, 150))
-    told = told.when(used(1_020)).then(triggered(1_000, "1020"))
+    told = told.when(used(150)).then(triggered(150, 150, recurring=True))
+    told = told.when(used(1_020)).then(triggered(1_000, "1020", recurring=True))
     told.when(used(300)).then_nothing()
     told.when(used(300)).when(used(1_049)).then_nothing()
-    told.when(used(1_050)).then(triggered(1_050, "1050"))
+    told = told.when(used(1_050)).then(triggered(1_050, "1050", recurring=True))
+    state = told.books.states[TRIGGERED_ALERT.name, trigger_id_of(ALERT_ID, COUNTED)]
+    assert [each.threshold for each in state.reached] == [100, 1_050], "the stream of what recurs stays small"
     only = watched(replace(CREATE, terms=quantities(every=10)))
     only.when(used(9)).then_nothing()
-    only.when(used(25)).then(triggered(20, 25))
+    only.when(used(25)).then(triggered(20, 25, recurring=True))
+
+
+def test_a_calendar_month_is_the_same_in_another_time_zone() -> None:
+    in_utc = replace(COUNTED, month=date(2026, 1, 1))
+    in_tokyo = replace(in_utc, since=NOW - timedelta(hours=9), period_start=NOW - timedelta(hours=9))
+    assert trigger_id_of(ALERT_ID, in_utc) == trigger_id_of(ALERT_ID, in_tokyo)
+    assert trigger_id_of(ALERT_ID, in_utc) != trigger_id_of(ALERT_ID, replace(in_utc, month=date(2026, 2, 1)))
+    assert trigger_id_of(ALERT_ID, in_utc) != trigger_id_of(ALERT_ID, COUNTED)
 
 
 def test_percentages_are_of_the_limit_as_it_is() -> None:
@@ -235,3 +246,8 @@ def test_whatever_is_used_each_fixed_threshold_is_told_once_and_every_one_is_gre
         assert due == sorted(newly)
         told += due
         greatest = max(greatest, quantity)
+        ahead = next_threshold(terms, replace(COUNTED, used=Fraction(quantity)), told)
+        behind = max([greatest, last]) if every is not None else greatest
+        wanted = [each for each in fixed if each > greatest]
+        wanted += [] if every is None else [last + every * ((behind - last) // every + 1)]
+        assert ahead == min(wanted, default=None)

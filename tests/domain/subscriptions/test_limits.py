@@ -4,12 +4,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from domain.catalog.feature import Feature, LimitKind
 from domain.metering.aggregation import Window
 from domain.subscriptions.limits import MeteredLimit, metered_features, metered_limit, metered_period
+from domain.subscriptions.running import MeterBilled
 from domain.subscriptions.state import Subscription, SubscriptionStatus
 from domain.subscriptions.subscription import SUBSCRIPTION
 from testing.examples.streams import MONTH_LATER, SUBSCRIPTION_ID, create_customer, plan_on_sale, subscribe
+from testing.moments import utc
 from testing.specification import NOW, given
 
 CALLS = Feature(key="calls", limit=100, meter_id="mtr_calls", limit_kind=LimitKind.SOFT)
@@ -54,13 +58,64 @@ def test_a_trial_is_the_period_while_it_runs() -> None:
     assert metered_limit([subscription(CALLS, **trial)], "calls") is None, "it has no end"
 
 
+def period_at(at: datetime, *subscriptions: Subscription) -> Window | datetime | None:
+    """The period that an instant is in, or else when the last one before it ended."""
+    found = metered_period(subscriptions, "mtr_calls", at)
+    return found.ended_at if found.period is None else found.period
+
+
+DAY = timedelta(days=1)
+
+
+def running(day: int, until: int) -> dict[str, Any]:
+    """Facts of a period between two days from now."""
+    start = NOW + day * DAY
+    return {"period_start": start, "period_end": NOW + until * DAY, "since": start}
+
+
 def test_who_bills_a_meter_says_its_period_before_who_limits_it() -> None:
-    later: dict[str, Any] = {"period_start": NOW + timedelta(days=3), "period_end": MONTH_LATER + timedelta(days=3)}
-    limiting = subscription(CALLS, **later)
+    limiting = subscription(CALLS, **running(3, 33))
     billing = subscription(meter="mtr_calls", since=NOW + timedelta(days=1))
-    assert metered_period([limiting, billing], "mtr_calls") == RUNNING
-    assert metered_period([limiting], "mtr_calls") == Window(start=later["period_start"], end=later["period_end"])
-    ended = replace(billing, status=SubscriptionStatus.CANCELED)
-    assert metered_period([ended], "mtr_calls") is None
-    assert metered_period([limiting], "mtr_other") is None
+    assert period_at(NOW + 4 * DAY, limiting, billing) == RUNNING
+    assert period_at(NOW + 4 * DAY, limiting) == Window(start=NOW + 3 * DAY, end=NOW + 33 * DAY)
+    assert period_at(NOW + 2 * DAY, limiting) is None, "it is still to begin"
+    assert metered_period([limiting], "mtr_other", NOW + 4 * DAY) == (None, None)
     assert metered_features([limiting, billing], "mtr_calls") == {"calls"}
+
+
+@pytest.mark.parametrize(
+    "status", [SubscriptionStatus.CANCELED, SubscriptionStatus.PAUSED, SubscriptionStatus.SUSPENDED]
+)
+def test_a_period_that_has_begun_goes_on_whatever_becomes_of_its_subscription(status: SubscriptionStatus) -> None:
+    for ended in (subscription(meter="mtr_calls", status=status), subscription(CALLS, status=status)):
+        assert period_at(NOW + DAY, ended) == RUNNING
+        following = period_at(MONTH_LATER + DAY, ended)
+        start = following.start if isinstance(following, Window) else following
+        assert start == MONTH_LATER, "what follows begins there"
+        assert isinstance(following, Window) is (status is SubscriptionStatus.SUSPENDED), "that one is renewed"
+
+
+def test_a_renewal_that_is_late_begins_no_other_period_than_it_will() -> None:
+    overdue, end = subscription(meter="mtr_calls"), utc("2026-03-31T10:00")
+    for late in (overdue, subscription(CALLS)):
+        assert period_at(MONTH_LATER, late) == Window(start=MONTH_LATER, end=end)
+        assert period_at(end, late) == Window(start=end, end=utc("2026-04-30T10:00"))
+    over = subscription(meter="mtr_calls", cancel_at=MONTH_LATER, ends_with_period=True)
+    assert period_at(MONTH_LATER, over) == MONTH_LATER, "it is to end then"
+
+
+def test_the_period_of_one_that_ended_is_cut_where_anothers_begins_and_cuts_what_began_before_it() -> None:
+    ended = subscription(meter="mtr_calls", status=SubscriptionStatus.CANCELED)
+    following = subscription(meter="mtr_calls", **running(5, 35))
+    assert period_at(NOW + 6 * DAY, ended, following) == Window(start=NOW + 5 * DAY, end=NOW + 35 * DAY)
+    longer = subscription(CALLS, **running(-5, 55))
+    assert period_at(NOW + DAY, ended, longer) == RUNNING
+    assert period_at(MONTH_LATER, ended, longer) == Window(start=MONTH_LATER, end=NOW + 55 * DAY)
+
+
+def test_one_that_no_longer_bills_a_meter_goes_on_with_its_periods() -> None:
+    changed = subscription(metered=(MeterBilled(meter_id="mtr_calls"),))
+    assert period_at(NOW + DAY, changed) == RUNNING
+    assert period_at(NOW + DAY, changed, subscription(CALLS, **running(1, 31))) == Window(
+        start=NOW + DAY, end=NOW + 31 * DAY
+    )

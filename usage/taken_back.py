@@ -1,0 +1,181 @@
+"""What was counted before a counter was reset and taken back since: no use since the reset is less for that.
+
+What is used since a reset is all that is used less what was by then, so what is taken away later of what was there by
+then would be taken off twice. The voids that were counted since the reset tell it: each says again what its event said,
+and what stands in that one's place, which belongs to the time before as it did.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from domain.kernel.rounding import EXACT
+from domain.metering.aggregation import ZERO, Aggregation
+from domain.metering.usage_value import units
+from infra.database import Pool
+from infra.settings import KafkaSettings, UsageSettings
+from usage.aggregation.dedupe import id_hash, id_prefix, place_in
+from usage.aggregation.fold import BUCKET_US
+from usage.aggregation.meters import Adoption, Meters, measured, version_at, version_from
+from usage.live import Metered
+from usage.lookup import POLL_MS, CannotLook, reading
+from usage.partials import Buckets, Queries
+from usage.wire import EVENT, WireEvent, decode, original_appended_of, partition_of_customer, topic_of
+
+READ_MAX: Final = 100_000
+"""Voids of which a process remembers what they took away."""
+
+_VOIDS: Final = """
+SELECT record_offset, nth, event_id, instead_id FROM usage.voids
+WHERE tenant_id = $1 AND customer_id = $2 AND record_offset >= $3 ORDER BY record_offset, nth
+"""
+_SINCE: Final = """
+SELECT e.nth - 1 AS nth, b.first_offset, substring(b.places FROM (b.at - 1) * 3 / 8 + 1 FOR 6) AS place
+FROM unnest($3::bytea[]) WITH ORDINALITY AS e (hash, nth) CROSS JOIN LATERAL (
+    SELECT k.first_offset, k.places, position(e.hash IN k.hashes) AS at FROM usage.dedupe_blocks k
+    WHERE k.partition = $1 AND k.next_offset > $2 AND position(e.hash IN k.hashes) > 0
+) AS b WHERE b.places <> ''
+"""
+_ADOPTED: Final = """
+SELECT tenant_id, rule, from_offset FROM usage.adopted_meters WHERE partition = $1 AND tenant_id = $2 AND meter_id = $3
+ORDER BY from_offset, version
+"""
+
+
+class _Void(NamedTuple):
+    """A void that counted, where it stands, and whom it makes room for, if anybody."""
+
+    offset: int
+    nth: int
+    event_id: str
+    instead_id: str
+
+    @property
+    def place_of_other(self) -> tuple[int, int]:
+        """Where what comes in its event's place stands."""
+        return self.offset, self.nth + 1
+
+
+class _Read(NamedTuple):
+    """The events of a void's record that it is about, and when what it takes away was appended (ms since 1970)."""
+
+    voided: WireEvent
+    instead: WireEvent | None
+    appended_ms: int
+
+
+class TakenBack:
+    """Looks at voids. The pool's role is the writer's: it reads the blocks of ids."""
+
+    def __init__(self, pool: Pool, kafka: KafkaSettings, usage: UsageSettings) -> None:
+        self._pool = pool
+        self._kafka = kafka
+        self._usage = usage
+        self._read: dict[tuple[int, int, int], _Read] = {}
+
+    async def since(self, connection: Queries, metered: Metered, buckets: Buckets, counted_to: int) -> Decimal:
+        """How much less is counted of these quarter hours by what was taken away since the record `counted_to`, of what
+        the records before it brought. In the meter's unit, of a count, a sum or amounts. Raises CannotLook.
+        """
+        rows = await connection.fetch(_VOIDS, metered.tenant_id, metered.customer_id, counted_to)
+        if not rows:
+            return ZERO
+        voids = [_Void(*row) for row in rows]
+        partition = partition_of_customer(metered.tenant_id, metered.customer_id, self._usage.partitions)
+        try:
+            async with asyncio.timeout(self._usage.ack_timeout_ms / 1000):
+                await self._look_up(partition, voids)
+                counted_at = await self._counted_since(partition, metered, voids, counted_to)
+                meter = await self._meter(partition, metered)
+        except (KafkaError, TimeoutError) as error:
+            raise CannotLook(str(error) or type(error).__name__) from error
+        total, placed = ZERO, set[str]()
+        for void in voids:
+            if void.event_id in counted_at and void.event_id not in placed:
+                continue
+            read = self._read[partition, void.offset, void.nth]
+            total = EXACT.add(total, meter.takes(read.voided, read.appended_ms, buckets))
+            if read.instead is not None and counted_at.get(void.instead_id) == void.place_of_other:
+                total = EXACT.subtract(total, meter.takes(read.instead, read.appended_ms, buckets))
+                placed.add(void.instead_id)
+        return total
+
+    async def _look_up(self, partition: int, voids: Sequence[_Void]) -> None:
+        """Read the records of voids that this process has not read yet; they never change."""
+        lacking = [each for each in voids if (partition, each.offset, each.nth) not in self._read]
+        if not lacking:
+            return
+        if len(self._read) + len(lacking) > READ_MAX:
+            self._read.clear()
+            lacking = list(voids)
+        place = TopicPartition(topic_of(self._kafka.topic_prefix), partition)
+        async with reading(self._kafka) as consumer:
+            consumer.assign([place])
+            record: Any = None
+            for void in lacking:
+                if record is None or record.offset != void.offset:
+                    record = await _record_at(consumer, place, void.offset)
+                self._read[partition, void.offset, void.nth] = _read(record, void)
+
+    async def _counted_since(
+        self, partition: int, metered: Metered, voids: Sequence[_Void], counted_to: int
+    ) -> Mapping[str, tuple[int, int]]:
+        """Of the events that voids name those that were counted since that record, each with its place."""
+        names = sorted({name for each in voids for name in (each.event_id, each.instead_id) if name})
+        prefix = id_prefix(metered.tenant_id, metered.customer_id, EVENT)
+        hashes = [id_hash(prefix, name) for name in names]
+        found: dict[str, tuple[int, int]] = {}
+        for row in await self._pool.fetch(_SINCE, partition, counted_to, hashes):
+            place = place_in(row["place"], row["first_offset"])
+            if place[0] >= counted_to:
+                found[names[row["nth"]]] = place
+        return found
+
+    async def _meter(self, partition: int, metered: Metered) -> "_Meter":
+        rows = await self._pool.fetch(_ADOPTED, partition, metered.tenant_id, metered.meter_id)
+        adopted = (Adoption(row["tenant_id"], version_from(row["rule"]), row["from_offset"]) for row in rows)
+        return _Meter(metered, Meters(adopted))
+
+
+class _Meter(NamedTuple):
+    """What a meter takes from events, by the versions that its partition counts by."""
+
+    metered: Metered
+    versions: Meters
+
+    def takes(self, event: WireEvent, appended_ms: int, buckets: Buckets) -> Decimal:
+        """What the event adds to those quarter hours; nothing where it is another meter's, or left out by this one."""
+        versions = self.versions.of(self.metered.tenant_id, event.meter)
+        if not versions or not buckets.first <= event.timestamp_us // BUCKET_US < buckets.end:
+            return ZERO
+        version = version_at(versions, event.timestamp_us, appended_ms)
+        taken = measured(version, event)
+        if taken is None:
+            return ZERO
+        return Decimal(1) if version.aggregation is Aggregation.COUNT else units(taken.value)
+
+
+async def _record_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Any:
+    """Raises CannotLook where the topic no longer has it."""
+    consumer.seek(place, offset)
+    while await consumer.position(place) <= offset:
+        for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
+            if record.offset == offset:
+                return record
+            if record.offset > offset:
+                break
+    raise CannotLook(f"{place.topic}/{place.partition} has no record {offset} any more")
+
+
+def _read(record: Any, void: _Void) -> _Read:
+    events = decode(record.value or b"")
+    appended_ms = original_appended_of(record.headers)
+    return _Read(
+        voided=events[void.nth],
+        instead=events[void.nth + 1] if void.instead_id else None,
+        appended_ms=record.timestamp if appended_ms is None else appended_ms,
+    )
