@@ -165,6 +165,37 @@ async def test_a_threshold_is_set_and_taken_away(scene: UsageShop) -> None:
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_usage_threshold")
 
 
+async def test_a_period_has_the_quarter_hours_that_begin_in_it_and_nothing_of_a_trial(scene: UsageShop) -> None:
+    client, meter = scene.client, await scene.meter("traffic")
+    shop = await Shop.opened(client, "2026-01-01T00:07:00Z")
+    customer = await shop.customer()
+    price = await shop.price(GRADUATED, timing="in_arrears", meter=meter)
+    subscription = await client.made("/v1/subscriptions", {
+        "customer": customer, "plan": shop.plan, "items": [{"price": price["id"]}],
+        "collection_method": "send_invoice", "trial_days": 1,
+    })  # fmt: skip
+    await _advanced(shop, "2026-01-03T00:00:00Z")
+    await _used(scene, customer, ("2026-01-02T00:05:00Z", 4), ("2026-01-02T00:16:00Z", 2))
+    await project(scene.api.database, scene.api.parts.settings)
+
+    async def counted() -> bool:
+        return bool((await scene.shown(customer, "traffic"))["quantity"] == "2")
+
+    await until(counted, what="what was used in the period to be counted")
+    assert (await scene.shown(customer, "traffic"))["bill"]["quantity"] == "2"
+    await _advanced(shop, "2026-02-02T00:06:00Z")
+    await _used(scene, customer, ("2026-02-02T00:10:00Z", 3))
+    await _advanced(shop, "2026-02-02T01:00:00Z")
+    await _used(scene, customer, ("2026-02-02T00:30:00Z", 9))
+    (first,) = await _invoices(scene, subscription)
+    assert [(line["quantity"], line["period_end"]) for line in first["lines"]] == [("5", "2026-02-02T00:07:00Z")]
+
+    async def next_counted() -> bool:
+        return bool((await scene.shown(customer, "traffic"))["quantity"] == "9")
+
+    await until(next_counted, what="what was used in the next period to be counted")
+
+
 async def _advanced(shop: Shop, to: str) -> None:
     """The clock comes to a time, with everything that is due by then."""
     answer = await shop.client.post(f"/v1/test-clocks/{shop.clock}/advance", {"frozen_time": to})
