@@ -52,7 +52,7 @@ async def current(
     record = await connection.fetchrow(_row_and_version(model), tenant_id, stream.name, stream_id)
     if record is None:
         return None
-    return await _as_logged(connection, model, stream, stream_id, (tenant_id, stream_id), record)
+    return await as_logged(connection, model, stream, stream_id, (tenant_id, stream_id), record)
 
 
 async def current_part(
@@ -65,13 +65,16 @@ async def current_part(
     record = await connection.fetchrow(_part_and_version(model), tenant_id, stream.name, part_id, claim)
     if record is None:
         return None
-    return await _as_logged(connection, model, stream, record["whole"], (tenant_id, part_id), record)
+    return await as_logged(connection, model, stream, record["whole"], (tenant_id, part_id), record)
 
 
-async def _as_logged(
+async def as_logged(
     connection: Reader, model: ReadModel[Row], stream: Stream[Any], stream_id: str, key: tuple[str, str], record: Record
 ) -> Row:
-    """The row with what it lacks: the stream's events since its own last one, as far as they are about it."""
+    """The row with what it lacks: the stream's events since its own last one, as far as they are about it.
+
+    `record` has the model's columns, all null where there is no row yet, and the stream's version as `log_version`.
+    """
     version: int = record["stream_version"] or 0
     rows: Rows[Row] = {} if version == 0 else {key: model.read(record)}
     if version < record["log_version"]:

@@ -2,7 +2,8 @@
 
 Each closing is applied at the offset that it covers, each meter's version at the offset from which it was adopted: what
 comes out must be what is kept, row by row, whatever was killed, sent twice or read by whom. What is kept otherwise can
-be mended: written as it is counted, while nobody else writes it, but for what a closing has billed.
+be mended: written as it is counted, while nobody else writes it, but for what a closing has billed. Days are held
+against the quarter hours that are kept, and mended after these.
 """
 
 from bisect import bisect_right

@@ -11,6 +11,7 @@ from usage.aggregation import store
 from usage.aggregation.dedupe import ENTRY_BYTES, PLACE_BYTES
 from usage.aggregation.fold import Block, Closed, ClosingKey, Folded, PartitionState
 from usage.aggregation.meters import Adoption
+from usage.days import DAY_BUCKETS, day_in_sql, day_of
 from usage.partials import LAST_BUCKET, Connection
 from usage.recounted_ids import IdPlaces, blocks, differ
 
@@ -77,11 +78,19 @@ TALLIES: Final = Table(
     f"{_OF_SERIES} AND times <> 0",
     names_partition=False,
 )
+DAYS: Final = Table(
+    "day",
+    "days",
+    ("series", "day"),
+    ("tenant_id", "n", "total"),
+    f"{_OF_SERIES} AND (n <> 0 OR total <> 0)",
+    names_partition=False,
+)
 CONFLICTS: Final = Table(
     "conflict", "conflicts", _PLACE, ("tenant_id", "customer_id", "event_id", "kind", "appended_at")
 )
 VOIDS: Final = Table("void", "voids", _PLACE, ("tenant_id", "customer_id", "event_id", "instead_id", "appended_at"))
-TABLES: Final = (SERIES, SUMS, TALLIES, CONFLICTS, VOIDS)
+TABLES: Final = (SERIES, SUMS, TALLIES, DAYS, CONFLICTS, VOIDS)
 ADDED_UP: Final = (SUMS, TALLIES)
 IDS: Final = "ids"
 
@@ -99,6 +108,12 @@ _ADD_BLOCK: Final = """
 INSERT INTO usage.dedupe_blocks (partition, first_offset, next_offset, day, ids, hashes, places)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
+_DROP_DAYS: Final = "DELETE FROM usage.days WHERE series = ANY($1::bytea[])"
+_ADD_DAYS: Final = f"""
+INSERT INTO usage.days (series, day, tenant_id, n, total)
+SELECT series, {day_in_sql("bucket")}, min(tenant_id), sum(n), sum(total) FROM usage.aggregates
+WHERE series = ANY($1::bytea[]) GROUP BY 1, 2
+"""  # noqa: S608  constants
 _TOUCH: Final = "INSERT INTO usage.touched (series, first_buckets) VALUES ($1, $2)"
 
 
@@ -236,14 +251,19 @@ class Known(NamedTuple):
 
     def compares(self, table: Table, key: Row) -> bool:
         """Whether a row can be told from such records."""
+        if table is DAYS:
+            return True
         return table is not SERIES and (key[1] >= self.floor if table in ADDED_UP else key in self.recent)
 
 
 def unlike(kept: Kept, counted: Rows, known: Known | None) -> list[Unlike]:
-    """Where kept rows are others than counted ones; `known` is None where the topic has all that ever was."""
+    """Where kept rows are others than counted ones; `known` is None where the topic has all that ever was. Days are
+    held against the quarter hours that are kept: what these should be is told of them.
+    """
     found: list[Unlike] = []
     for table in TABLES:
-        mine, other = kept.rows.of[table.what], counted.of[table.what]
+        mine = kept.rows.of[table.what]
+        other = _by_day(kept.rows.of[SUMS.what]) if table is DAYS else counted.of[table.what]
         others = [key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key)]
         for key in sorted(others):
             if known is None or known.compares(table, key):
@@ -253,6 +273,15 @@ def unlike(kept: Kept, counted: Rows, known: Known | None) -> list[Unlike]:
     if ids is not None:
         found.append(Unlike(IDS, (ids.offset,), (ids.kept,), (ids.counted,)))
     return found
+
+
+def _by_day(sums: Mapping[Row, Row]) -> dict[Row, Row]:
+    found: dict[Row, Row] = {}
+    for (series, bucket, _), (tenant_id, n, total) in sums.items():
+        key = series, day_of(bucket)
+        before = found.get(key, (tenant_id, 0, 0))
+        found[key] = min(tenant_id, before[0]), before[1] + n, before[2] + int(total)
+    return {key: row for key, row in found.items() if any(row[1:])}
 
 
 def _billed_by(kept: Kept, counted: Rows, key: Row) -> int:
@@ -277,11 +306,14 @@ async def mend(connection: Connection, partition: int, differing: Sequence[Unlik
             await _mend_ids(connection, partition, counted)
             continue
         table = tables[each.what]
-        await table.write(connection, partition, each.key, each.counted)
-        if table in ADDED_UP:
-            series, bucket = each.key[:2]
+        if table is not DAYS:
+            await table.write(connection, partition, each.key, each.counted)
+        if table in ADDED_UP or table is DAYS:
+            series, bucket = each.key[0], each.key[1] * (DAY_BUCKETS if table is DAYS else 1)
             first_buckets[series] = min(bucket, first_buckets.get(series, LAST_BUCKET))
     if first_buckets:
+        await connection.execute(_DROP_DAYS, list(first_buckets))
+        await connection.execute(_ADD_DAYS, list(first_buckets))
         await connection.execute(_TOUCH, list(first_buckets), list(first_buckets.values()))
 
 

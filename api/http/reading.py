@@ -14,6 +14,11 @@ from projections.reading import Reader
 
 _SEE: Final = "SELECT set_config('tallybook.tenant', $1, false), set_config('tallybook.customer', $2, false)"
 
+QUERIES_MAX: Final = 1_000_000_000
+"""Of a connection before the pool makes another. Nothing of theirs adds up, and whoever waits for a new one waits for a
+handshake, and for all of its plans.
+"""
+
 
 class Whose(NamedTuple):
     """Whose rows a connection sees: a tenant's, or those of one of its customers; empty for all of them."""
@@ -50,6 +55,7 @@ class TenantReader:
             dsn,
             min_size=settings.pool_min_connections,
             max_size=settings.pool_max_connections,
+            max_queries=QUERIES_MAX,
             timeout=settings.connect_timeout_s,
             server_settings=server_settings(Role.READER, settings),
             init=fresh,

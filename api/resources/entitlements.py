@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from typing_extensions import TypedDict
 
 from api.http.call import Call
-from api.http.customer_time import customer_now
+from api.http.customer_time import now_by
 from api.http.fields import NoBody, plain_decimal
 from api.http.listing import NoParameters
 from api.http.operations import Intention, Operations
@@ -16,7 +16,7 @@ from api.http.problems import USAGE_UNAVAILABLE, Problem, retry_after
 from api.resources.customers import CUSTOMERS
 from api.resources.plans import FEATURE_PATTERN
 from domain.catalog.feature import FeatureNotFound, LimitKind
-from domain.customers.customer import Customer, CustomerIsDeleted, CustomerNotFound
+from domain.customers.customer import CustomerIsDeleted, CustomerNotFound
 from domain.entitlements.entitlement import (
     ENTITLEMENT,
     Entitlement,
@@ -31,13 +31,13 @@ from domain.invoicing.usage_line import told_quantity
 from domain.metering.aggregation import Window
 from domain.metering.meter import METER, Meter
 from projections.current import current
+from projections.entitled import Granted, entitled
 from projections.models import entitlements, meters
-from projections.models import subscriptions as read
 from usage.live import Metered
 from usage.lookup import CannotLook
 from usage.meter_usage import MeterUsage
 from usage.partials import counted_up_to
-from usage.used import used_in
+from usage.used import summed_in, used_in
 from usage.wire import partition_of_customer
 
 _KEY: Final = re.compile(FEATURE_PATTERN[1:-1])
@@ -96,24 +96,23 @@ EXAMPLE: Final[dict[str, object]] = {
 
 
 class _Looked(NamedTuple):
-    """A customer's entitlement as it is found, with what its meter has counted of the whole period by now."""
+    """A customer's entitlement as it is found, with what its meter counts, if it has one."""
 
-    customer: Customer
-    found: read.Entitled
-    metered: "_Metered | None"
+    customer_id: str
+    found: Granted
+    counted: "_Counted | None"
 
 
-class _Metered(NamedTuple):
-    """What a meter has counted in a period by the records before `counted_to`, all of it and since the counter was
-    reset, and what the log says of the feature.
+class _Counted(NamedTuple):
+    """Which meter counts in which period, by which clock, and what the log says of the feature. `summed` is used of the
+    whole period, where it is a sum.
     """
 
-    meter_id: str
+    metered: Metered
     period: Window
-    used: Fraction
-    counted_to: int
-    used_since: Fraction
+    test_clock_id: str | None
     entitlement: Entitlement | None
+    summed: Fraction | None
 
 
 @ENTITLEMENTS.query(
@@ -123,7 +122,7 @@ class _Metered(NamedTuple):
     parameters=NoParameters,
     refusals=(CustomerNotFound, FeatureNotFound),
     problems=(USAGE_UNAVAILABLE,),
-    reads=(read.TABLE.projection,),
+    reads=(entitlements.TABLE.projection,),
 )
 async def get_entitlement(call: Call, _asked: NoParameters) -> EntitlementResource:
     """Show whether a customer has a feature, and how much of it is left.
@@ -133,10 +132,10 @@ async def get_entitlement(call: Call, _asked: NoParameters) -> EntitlementResour
     granted. What a meter counts is as new as its figures, usually within a second.
     """
     looked = await _look(call)
-    metered = looked.metered
-    if metered is None:
+    counted = looked.counted
+    if counted is None:
         return _told(call.path["feature"], looked, None, Fraction(0))
-    return _told(call.path["feature"], looked, metered.entitlement, metered.used_since)
+    return _told(call.path["feature"], looked, counted.entitlement, await _used_since(call, counted))
 
 
 @ENTITLEMENTS.command(
@@ -162,19 +161,23 @@ async def reset_entitlement(call: Call, _body: NoBody) -> Intention:
     again once they are reached anew. What is billed stays as it is.
     """
     feature, looked = call.path["feature"], await _look(call)
-    metered = looked.metered
-    if metered is None:
+    customer_id, counted = looked.customer_id, looked.counted
+    if counted is None:
         raise EntitlementNotMetered(feature=feature)
-    meter, customer_id = await _meter(call, metered.meter_id), looked.customer.customer_id
+    meter, now = await _meter(call, counted.metered.meter_id), await now_by(call, counted.test_clock_id)
+    partition = partition_of_customer(call.tenant_id, customer_id, call.parts.settings.usage.partitions)
+    async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
+        used = await used_in(connection, counted.metered, counted.period, held_until=now)
+        counted_to = await counted_up_to(connection, partition)
     command = ResetEntitlement(
         customer_id=customer_id,
         feature=feature,
-        meter_id=metered.meter_id,
+        meter_id=counted.metered.meter_id,
         aggregation=meter.aggregation,
-        period_start=metered.period.start,
-        period_end=metered.period.end,
-        used=metered.used,
-        counted_to=metered.counted_to,
+        period_start=counted.period.start,
+        period_end=counted.period.end,
+        used=Fraction(used.quantity),
+        counted_to=counted_to,
     )
     entitlement_id = entitlement_id_of(customer_id, feature)
     return Intention(
@@ -184,34 +187,42 @@ async def reset_entitlement(call: Call, _body: NoBody) -> Intention:
 
 
 async def _look(call: Call) -> _Looked:
-    wanted, feature = CUSTOMERS.id_of(call), call.path["feature"]
+    customer_id, feature = CUSTOMERS.id_of(call), call.path["feature"]
     if not _KEY.fullmatch(feature):
         raise FeatureNotFound
     async with call.reading() as connection:
-        customer: Customer = (await CUSTOMERS.row(call, connection, wanted)).state
-        found = await read.entitled(connection, call.tenant_id, wanted, feature)
-    if found.meter_id is None:
-        return _Looked(customer, found, None)
-    assert found.start is not None, "what runs began"
-    assert found.end is not None, "what runs has a period, or a trial"
-    now, period = await customer_now(call, customer), Window(start=found.start, end=found.end)
-    metered, entitlement_id = Metered(call.tenant_id, wanted, found.meter_id), entitlement_id_of(wanted, feature)
-    partition = partition_of_customer(call.tenant_id, wanted, call.parts.settings.usage.partitions)
-    async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
-        row = await current(connection, entitlements.TABLE, ENTITLEMENT, call.tenant_id, entitlement_id)
-        used = Fraction((await used_in(connection, metered, period, held_until=now)).quantity)
-        counted_to = await counted_up_to(connection, partition)
-    known = None if row is None else row.state
-    reset, used_since = None if known is None else known.reset_in(found.meter_id, period.start), used
-    if reset is not None:
-        meter = await _meter(call, found.meter_id)
-        try:
-            async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
-                usage = MeterUsage(connection, metered, meter.aggregation, call.parts.taken_back, now)
-                used_since = await usage.since(reset, period)
-        except CannotLook:
-            raise Problem(USAGE_UNAVAILABLE, headers=retry_after(1)) from None
-    return _Looked(customer, found, _Metered(found.meter_id, period, used, counted_to, used_since, known))
+        found = await entitled(connection, call.tenant_id, customer_id, feature)
+        if found is None:
+            raise CustomerNotFound(customer=customer_id)
+        granted = found.granted
+        if granted.meter_id is None:
+            return _Looked(customer_id, granted, None)
+        assert granted.start is not None, "what runs began"
+        assert granted.end is not None, "what runs has a period, or a trial"
+        metered = Metered(call.tenant_id, customer_id, granted.meter_id)
+        period = Window(start=granted.start, end=granted.end)
+        figure = await summed_in(connection, metered, period)
+    summed = None if figure is None else Fraction(figure.quantity)
+    return _Looked(customer_id, granted, _Counted(metered, period, found.test_clock_id, found.entitlement, summed))
+
+
+async def _used_since(call: Call, counted: _Counted) -> Fraction:
+    """What is used of the period, or since the counter was reset in it."""
+    metered, period, known = counted.metered, counted.period, counted.entitlement
+    reset = None if known is None else known.reset_in(metered.meter_id, period.start)
+    if reset is None and counted.summed is not None:
+        return counted.summed
+    now = await now_by(call, counted.test_clock_id)
+    if reset is None:
+        async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
+            return Fraction((await used_in(connection, metered, period, held_until=now)).quantity)
+    meter = await _meter(call, metered.meter_id)
+    try:
+        async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
+            usage = MeterUsage(connection, metered, meter.aggregation, call.parts.taken_back, now)
+            return await usage.since(reset, period)
+    except CannotLook:
+        raise Problem(USAGE_UNAVAILABLE, headers=retry_after(1)) from None
 
 
 async def _meter(call: Call, meter_id: str) -> Meter:
@@ -222,10 +233,10 @@ async def _meter(call: Call, meter_id: str) -> Meter:
 
 
 def _told(feature: str, looked: _Looked, entitlement: Entitlement | None, used: Fraction) -> EntitlementResource:
-    found, metered = looked.found, looked.metered
+    found, counted = looked.found, looked.counted
     told: EntitlementResource = {
         "object": "entitlement",
-        "customer": looked.customer.customer_id,
+        "customer": looked.customer_id,
         "feature": feature,
         "granted": found.subscriptions > 0 and found.limit != 0,
         "limit": found.limit,
@@ -239,13 +250,13 @@ def _told(feature: str, looked: _Looked, entitlement: Entitlement | None, used: 
         "reset_at": None,
         "limit_reached_at": None,
     }
-    if metered is None:
+    if counted is None:
         return told
-    start = metered.period.start
-    since = since_of(entitlement, metered.meter_id, start)
+    meter_id, start = counted.metered.meter_id, counted.period.start
+    since = since_of(entitlement, meter_id, start)
     left = None if found.limit is None else max(found.limit - used, Fraction(0))
     if entitlement is not None and found.limit is not None:
-        told["limit_reached_at"] = entitlement.reached_at(metered.meter_id, since, found.limit)
+        told["limit_reached_at"] = entitlement.reached_at(meter_id, since, found.limit)
     return {
         **told,
         "granted": told["granted"] and (left != 0 or not found.is_hard),

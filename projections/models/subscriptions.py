@@ -1,7 +1,6 @@
-"""Subscriptions as they are now, and what their customers may have by them."""
+"""Subscriptions as they are now."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final, NamedTuple
 
 from domain.kernel.money import Money
@@ -99,42 +98,3 @@ async def counting(connection: Reader, tenant_id: str, customer_ids: Sequence[st
     """
     ids = [row["subscription_id"] for row in await connection.fetch(_COUNTING, tenant_id, list(customer_ids))]
     return [row.state for row in await many(connection, TABLE, tenant_id, ids)]
-
-
-class Entitled(NamedTuple):
-    """By how many subscriptions that run a customer has a feature, and up to which limit together; None has none.
-
-    `meter_id` counts up to the limit, in the period [start, end) of the oldest of them that names one.
-    """
-
-    subscriptions: int
-    limit: int | None
-    is_hard: bool
-    meter_id: str | None
-    start: datetime | None
-    end: datetime | None
-
-
-_ENTITLED: Final = """
-SELECT count(*) AS subscriptions, count(*) FILTER (WHERE feature ->> 'limit' IS NULL) AS endless,
-    coalesce(sum((feature ->> 'limit')::bigint), 0)::bigint AS most,
-    coalesce(bool_or(feature ->> 'limit_kind' IS DISTINCT FROM 'soft'), true) AS is_hard,
-    (array_agg(feature ->> 'meter_id' ORDER BY created_at, subscription_id)
-        FILTER (WHERE feature ->> 'meter_id' IS NOT NULL))[1] AS meter_id,
-    (array_agg(coalesce(period_start, starts_at) ORDER BY created_at, subscription_id)
-        FILTER (WHERE feature ->> 'meter_id' IS NOT NULL))[1] AS period_start,
-    (array_agg(coalesce(period_end, trial_end) ORDER BY created_at, subscription_id)
-        FILTER (WHERE feature ->> 'meter_id' IS NOT NULL))[1] AS period_end
-FROM read.subscriptions, jsonb_array_elements(terms -> 'features') feature
-WHERE tenant_id = $1 AND customer_id = $2 AND status IN ('trialing', 'active', 'past_due') AND feature ->> 'key' = $3
-"""
-
-
-async def entitled(connection: Reader, tenant_id: str, customer_id: str, key: str) -> Entitled:
-    """What the customer's subscriptions that run say of a feature: limits add up, and without one there is none."""
-    row = await connection.fetchrow(_ENTITLED, tenant_id, customer_id, key)
-    assert row is not None, "an aggregate has a row"
-    limit = None if row["endless"] else row["most"]
-    return Entitled(
-        row["subscriptions"], limit, row["is_hard"], row["meter_id"], row["period_start"], row["period_end"]
-    )

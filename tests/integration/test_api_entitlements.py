@@ -95,3 +95,13 @@ async def test_what_is_no_feature_is_refused_and_nothing_is_written(api: Api, sh
         missing = await shop.client.get(f"/v1/customers/{wrong}")
         assert (missing.status_code, missing.json()["code"]) == (404, code)
     assert await api.head() == head
+
+
+async def test_a_customer_has_nothing_before_the_read_models_have_them_and_one_that_is_not_there_is_not_found(
+    shop: Shop,
+) -> None:
+    customer = await shop.customer()
+    assert await entitled(shop, customer, "seats") == (False, 0, 0)
+    for other in ("cus_01m7ywe9z7e398x54gfbrtqnk7", customer.replace("cus_", "inv_")):
+        answer = await shop.client.get(f"/v1/customers/{other}/entitlements/seats")
+        assert (answer.status_code, answer.json()["code"]) == (404, "customer_not_found")

@@ -35,6 +35,7 @@ OWN = {
     "usage.closings": "customer_id = $2",
     "usage.adopted_meters": "meter_id IN (SELECT meter_id FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
     "usage.aggregates": "series IN (SELECT series FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
+    "usage.days": "series IN (SELECT series FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
     "usage.tallies": "series IN (SELECT series FROM usage.series WHERE tenant_id = $1 AND customer_id = $2)",
 }
 """Which rows of a table outside of the read models are a customer's ($2) of a tenant ($1)."""
@@ -79,6 +80,7 @@ async def scene(shared_database: FreshDatabase) -> AsyncIterator[Scene]:
         "INSERT INTO usage.adopted_meters SELECT DISTINCT 0, tenant_id, meter_id, 1, 0, '{}'::jsonb FROM usage.series;"
         "INSERT INTO usage.adopted_meters SELECT DISTINCT 0, tenant_id, 'mtr_2', 1, 0, '{}'::jsonb FROM usage.series;"
         "INSERT INTO usage.aggregates SELECT series, 1, 0, tenant_id, 1, 1 FROM usage.series;"
+        "INSERT INTO usage.days SELECT series, 0, tenant_id, 1, 1 FROM usage.series;"
         "INSERT INTO usage.tallies SELECT series, 1, 0, 0, '', 0, 'a', tenant_id, 1 FROM usage.series;"
         "INSERT INTO usage.conflicts SELECT 0, row_number() OVER (), 0, tenant_id, customer_id, 'e', 'event', now() "
         "FROM usage.series;"

@@ -27,6 +27,7 @@ CUSTOMERS = 5
 TAMPERED = {
     "series": "UPDATE usage.series SET customer_id = 'cus_x' WHERE series = (SELECT min(series) FROM usage.series)",
     "sum": "DELETE FROM usage.aggregates WHERE (n <> 0 OR total <> 0) AND bucket % 3 = 0",
+    "day": "UPDATE usage.days SET n = n + 1 WHERE series > (SELECT min(series) FROM usage.days)",
     "tally": "UPDATE usage.tallies SET times = times + 1 WHERE bucket % 3 = 1",
     "conflict": "UPDATE usage.conflicts SET appended_at = appended_at + interval '1 s' WHERE record_offset % 2 = 0",
     "void": "DELETE FROM usage.voids WHERE record_offset % 2 = 0",
@@ -122,7 +123,9 @@ async def test_what_a_closing_has_billed_is_told_and_left_as_it_is(scene: Scene)
         TENANTS[0],
     )
     told = await differences(scene, mends=True)
-    assert {(each.what, each.billed_by, each.mended) for each in told} == {("sum", 1, False), ("sum", 0, True)}
+    assert {(each.what, each.billed_by, each.mended) for each in told} == {
+        ("sum", 1, False), ("sum", 0, True), ("day", 0, True),
+    }  # fmt: skip
     left = await differences(scene)
     assert left == [each for each in told if each.billed_by]
 

@@ -12,6 +12,7 @@ from infra.database import Connection
 from usage.aggregation.dedupe import ENTRY_BYTES
 from usage.aggregation.fold import Closed, ClosingKey, Folded, PartitionState
 from usage.aggregation.meters import Adoption, Meters, version_from
+from usage.days import day_in_sql
 from usage.partials import LAST_BUCKET
 from usage.partials import Connection as AnyConnection
 
@@ -30,7 +31,11 @@ CREATE TEMPORARY TABLE poll_tallies (series bytea, bucket integer, late integer,
 _MERGE_SUMS: Final = f"""
 INSERT INTO usage.aggregates AS kept (series, bucket, late, tenant_id, n, total)
 SELECT series, bucket, late, tenant_id, n, high::numeric * {PARTS} + low FROM poll_sums
-ON CONFLICT (series, bucket, late) DO UPDATE SET n = kept.n + excluded.n, total = kept.total + excluded.total
+ON CONFLICT (series, bucket, late) DO UPDATE SET n = kept.n + excluded.n, total = kept.total + excluded.total;
+INSERT INTO usage.days AS kept (series, day, tenant_id, n, total)
+SELECT series, {day_in_sql("bucket")}, tenant_id, sum(n), sum(high) * {PARTS} + sum(low) FROM poll_sums
+GROUP BY 1, 2, 3 ORDER BY 1, 2
+ON CONFLICT (series, day) DO UPDATE SET n = kept.n + excluded.n, total = kept.total + excluded.total
 """  # noqa: S608  constants
 _MERGE_TALLIES: Final = f"""
 INSERT INTO usage.tallies AS kept (series, bucket, late, at_us, event_id, value, member, tenant_id, times)

@@ -65,6 +65,7 @@ BEGIN
         ('usage.adopted_meters',    'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT'),
         ('usage.series',            'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT'),
         ('usage.aggregates',        'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE'),
+        ('usage.days',              'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE'),
         ('usage.tallies',           'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, UPDATE, DELETE'),
         ('usage.conflicts',         'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, DELETE'),
         ('usage.voids',             'SELECT',                          '',       '',                       'SELECT', '', 'SELECT, INSERT, DELETE'),
@@ -132,7 +133,7 @@ BEGIN
                         'EXISTS (SELECT FROM usage.series s WHERE s.tenant_id = adopted_meters.tenant_id '
                         'AND s.meter_id = adopted_meters.meter_id)'
                     -- Whose the series is; its own policy tells.
-                    WHEN place.name IN ('usage.aggregates', 'usage.tallies') THEN
+                    WHEN place.name IN ('usage.aggregates', 'usage.days', 'usage.tallies') THEN
                         format('EXISTS (SELECT FROM usage.series s WHERE s.series = %s.series)',
                                split_part(place.name, '.', 2))
                     ELSE 'false' END;
