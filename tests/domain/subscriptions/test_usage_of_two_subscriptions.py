@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from hypothesis import given as examples
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from domain.catalog.price import BillingTiming
@@ -23,11 +24,12 @@ from domain.subscriptions.metering import SubscriptionUsageBilled
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import UsageThreshold
 from domain.subscriptions.usage_threshold import BillUsageSoFar
+from testing.examples.discounts import begins_with, create_coupon, forever, percent
+from testing.examples.pricing import graduated
 from testing.examples.streams import PRICE_ID, USD, create_customer, flat, id_of, plan_on_sale, subscribe, usd
 from testing.examples.subscriptions import FEBRUARY, MARCH
 from testing.examples.usage import (
     METER_ID,
-    TIERS,
     USAGE_PRICE_ID,
     create_meter,
     invoice_of,
@@ -37,18 +39,21 @@ from testing.examples.usage import (
     usage_price,
 )
 from testing.specification import NOW, Given, given
+from tests.lengths import LENGTH
 
 A, B = id_of("sub_", 71), id_of("sub_", 72)
 DAY = timedelta(days=1)
 THRESHOLD = UsageThreshold(amount=usd(100))
+TENS = graduated((5, 10, 100), (None, 20, 50))
 
 
 def both() -> Given:
-    """Two that share their invoices; the first one bills the meter."""
-    told = given(create_customer(), create_meter(), *plan_on_sale(in_advance=flat(1_000)), usage_price(price=TIERS))
-    for subscription_id, prices in ((A, (PRICE_ID, USAGE_PRICE_ID)), (B, (PRICE_ID,))):
+    """Two that share their invoices; the first one bills the meter, and everything at half price."""
+    told = given(create_customer(), create_meter(), *plan_on_sale(in_advance=flat(1_000)), usage_price(price=TENS))
+    told.and_then(create_coupon(forever(percent(50))))
+    for subscription_id, prices, coupons in ((A, (PRICE_ID, USAGE_PRICE_ID), begins_with(1)), (B, (PRICE_ID,), ())):
         sharing = replace(subscribe(*prices, usage_threshold=THRESHOLD), subscription_id=subscription_id)
-        told.and_then(replace(sharing, billed_together=True))
+        told.and_then(replace(sharing, billed_together=True, coupons=coupons))
     return told
 
 
@@ -59,7 +64,7 @@ class Scene:
         self.told = both()
         self.has_it, self.not_it = A, B
         self.used: list[tuple[datetime, int]] = []
-        self.spans: list[tuple[datetime, datetime]] = []
+        self.spans: list[tuple[str, datetime, datetime]] = []
         self.since, self.closings = NOW, 0
 
     def use(self, quantity: int, at: datetime) -> None:
@@ -88,14 +93,14 @@ class Scene:
         given_to = ChangedItem(price_id=USAGE_PRICE_ID)
         self.told.and_then(taken, at=at)
         self.told.and_then(ChangeSubscription(subscription_id=self.not_it, items=(given_to,)), at=at)
+        self.spans.append((self.has_it, self.since, at))
         self.has_it, self.not_it = self.not_it, self.has_it
-        self.spans.append((self.since, at))
         self.since = at
         self.count(at)
 
     def renew(self, at: datetime) -> None:
         self.told.and_then(RenewSubscription(subscription_id=A), at=at)
-        self.spans.append((self.since, at))
+        self.spans.append((self.has_it, self.since, at))
         self.since = at
         self.count(at)
 
@@ -112,13 +117,14 @@ class Scene:
         return CountedUsage(line_id=line.line_id, snapshot=snapshot(quantity, self.closings))
 
     def billed(self) -> int:
+        """After discounts."""
         lines = (line for invoice in invoices_of(self.told) for line in _of_usage(invoice))
-        return sum_money((line.amount for line in lines), USD).amount
+        return sum_money((line.discounted for line in lines), USD).amount
 
     def owed(self) -> int:
         """Each time in which one of them had the price is a charge of its own."""
-        charges = (amount_of(TIERS, self.within(*span), Rounding.HALF_UP) for span in self.spans)
-        return sum_money(charges, USD).amount
+        charges = ((by, amount_of(TENS, self.within(*span), Rounding.HALF_UP)) for by, *span in self.spans)
+        return sum(charge.amount // 2 if by == A else charge.amount for by, charge in charges)
 
 
 def _ends(line: InvoiceLine) -> str:
@@ -139,14 +145,15 @@ def test_the_last_line_of_one_that_gave_the_price_away_knows_what_its_own_invoic
     scene.renew(FEBRUARY)
     shared = invoice_of(scene.told, derived_id(INVOICE, A, "period/1"))
     rest, own = sorted(usage_lines(shared), key=_ends)
-    assert (rest.amount, rest.quantity, own.amount) == (usd(70), Decimal(7), usd(110))
+    assert (rest.amount, rest.quantity, own.amount) == (usd(100), Decimal(7), usd(110))
+    assert (rest.discounted, own.discounted) == (usd(50), usd(110))
     assert rest.usage is not None
     assert rest.usage.progress is not None
     assert (rest.usage.progress.is_last, rest.usage.progress.billed_before) == (True, usd(140))
     billed = [each.event for each in scene.told.books.log if isinstance(each.event, SubscriptionUsageBilled)]
     assert [(each.subscription_id, each.meter_ids) for each in billed[-2:]] == [(A, (METER_ID,)), (B, (METER_ID,))]
     assert scene.told.books.states[SUBSCRIPTION.name, A].billed_so_far == ()
-    assert scene.billed() == scene.owed() == 210 + 110
+    assert scene.billed() == scene.owed() == 240 // 2 + 110
 
 
 def test_one_that_gets_the_price_back_bills_each_of_its_times() -> None:
@@ -169,6 +176,7 @@ STEPS = st.lists(
 """How much is used, what becomes of it, and how many days pass."""
 
 
+@settings(max_examples=LENGTH.scaled(60))
 @examples(STEPS, STEPS)
 def test_whoever_has_the_price_when_all_that_is_used_is_billed_once(
     first: Sequence[tuple[int, str, int]], second: Sequence[tuple[int, str, int]]

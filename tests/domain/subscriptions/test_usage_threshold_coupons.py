@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
 from hypothesis import given as examples
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from domain.discounts.computation import AmountOff, CouponDuration, PercentOff
@@ -55,6 +57,7 @@ from testing.examples.usage import (
     usage_price,
 )
 from testing.specification import NOW, Given, Result, given
+from tests.lengths import LENGTH
 
 DAY = timedelta(days=1)
 THRESHOLD = UsageThreshold(amount=usd(100))
@@ -212,6 +215,25 @@ def test_whoever_finalizes_the_rest_of_a_period_finalizes_what_billed_it_before(
     assert discount(told).periods_left == 0
 
 
+@pytest.mark.parametrize("off", [percent(50), amount(150)])
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_in_whichever_order_drafts_are_finalized_each_comes_to_the_same(
+    off: PercentOff | AmountOff, order: tuple[int, ...]
+) -> None:
+    told = with_coupon(terms(off, periods=1), TIERS, ChangeBillingSettings(grace_s=30 * 86_400))
+    for used in (4, 7, 8):
+        billed(told, used, NOW + used * DAY)
+    over(told, 9)
+    invoice_ids = [so_far(0), so_far(1), so_far(2), FIRST]
+    for nth in order:
+        if invoice_of(told, invoice_ids[nth]).status is InvoiceStatus.DRAFT:
+            told.and_then(FinalizeInvoice(invoice_id=invoice_ids[nth]), at=FEBRUARY + DAY)
+    by_percentage = isinstance(off, PercentOff)
+    totals = [invoice_of(told, each).total.amount for each in invoice_ids]
+    assert totals == ([70, 35, 2, 2] if by_percentage else [0, 60, 5, 5])
+    assert discount(told).periods_left == 0
+
+
 TENS = (
     per_unit(10),
     package(100, 4),
@@ -229,6 +251,7 @@ SLICES = st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=3)
 PERIODS = st.lists(st.tuples(SLICES, st.integers(0, 12)), min_size=1, max_size=4)
 
 
+@settings(max_examples=LENGTH.scaled(60))
 @examples(st.sampled_from(TENS), st.one_of(PERCENTAGES, st.integers(1, 300).map(amount)), DURATIONS, PERIODS)
 def test_each_period_is_discounted_as_one_bill_of_all_would_be_and_uses_one_of_the_coupon(
     price: Price,
@@ -239,6 +262,7 @@ def test_each_period_is_discounted_as_one_bill_of_all_would_be_and_uses_one_of_t
     _held_against_one_bill_each(price, terms(off, **lasts), periods)
 
 
+@settings(max_examples=LENGTH.scaled(60))
 @examples(
     st.sampled_from(FALLING),
     PERCENTAGES,
