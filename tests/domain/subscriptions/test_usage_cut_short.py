@@ -26,7 +26,7 @@ from domain.pricing.models import BoundedPrice, Price
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.terms import UsageThreshold
 from domain.subscriptions.usage_threshold import BillUsageSoFar
-from testing.examples.pricing import package, per_unit
+from testing.examples.pricing import package, per_unit, volume
 from testing.examples.streams import SUBSCRIPTION_ID, USD, create_customer, plan_on_sale, subscribe, usd
 from testing.examples.subscriptions import APRIL, FEBRUARY, MARCH, period_invoice, renew
 from testing.examples.usage import TIERS, USAGE_PRICE_ID, create_meter, invoice_of, invoices_of, snapshot, usage_price
@@ -159,6 +159,7 @@ PRICES = (
     TIERS,
     per_unit(10),
     package(100, 4),
+    volume((5, 10, 0), (None, 5, 0)),
     BoundedPrice(model=per_unit(10), minimum=usd(60)),
     BoundedPrice(model=per_unit(10), maximum=usd(80)),
 )
@@ -193,14 +194,10 @@ def test_what_stands_is_the_price_of_what_is_known_of_the_time_until_the_last_va
         assert more == 0
         return
     last = valid[-1]
-    charge, now = (charge_of(price, quantity) for quantity in (sums[last], max(sums[last] + late, 0)))
     amounts = [invoice_of(told, SLICES[nth]).lines[0].amount.amount for nth in range(last + 1)]
     most = sum(amounts[nth] for nth in valid)
-    assert more == max(now - charge, -most), "no more is given back than what is valid billed"
-
-
-def charge_of(price: Price, quantity: int) -> int:
-    return explain(price, quantity, Rounding.HALF_UP, period_is_over=False).amount.amount
+    now = explain(price, max(sums[last] + late, 0), Rounding.HALF_UP, period_is_over=False).amount.amount
+    assert more == max(now - sum(amounts), -most), "no more is given back than what is valid billed"
 
 
 def stands(told: Given | Result) -> int:
