@@ -72,6 +72,15 @@ class _Seen(NamedTuple):
 NOTHING: Final = _Seen()
 
 
+class _ChargedLast(NamedTuple):
+    """What a period had come to when it was billed last, be that voided since: what was is billed by the next line. So
+    many lines behind that were `voided` before they were counted, and billed nothing.
+    """
+
+    charge: Money
+    voided: int
+
+
 def watched(subscriptions: Iterable[Subscription], meter_id: str) -> list[str]:
     """Those of a customer's subscriptions that a meter may bring to their thresholds."""
     return [each.subscription_id for each in subscriptions if _is_watched(each) and meter_id in meters_of(each.terms)]
@@ -206,25 +215,24 @@ class UsageThresholds:
             metered = Metered(tenant_id, subscription.customer_id, line.usage.meter_id)
             async with self._pool.acquire() as connection:
                 charge = await charge_so_far(connection, line, metered, partition=partition, at=at)
-            times_billed = 0 if line.usage.progress is None else len(line.usage.progress.before)
-            found.append(SoFar(line.price_id, charge - last, times_billed))
+            times = 0 if line.usage.progress is None else len(line.usage.progress.before)
+            found.append(SoFar(line.price_id, charge - last.charge, times - last.voided, last.voided))
         return found
 
-    async def _charged_last(self, tenant_id: str, line: InvoiceLine) -> Money | None:
-        """What the period had come to when it was billed last, be that voided since: what was is billed by the next
-        line. None while that invoice waits for its usage; one that was voided before it was counted billed nothing.
-        """
-        progress = None if line.usage is None else line.usage.progress
+    async def _charged_last(self, tenant_id: str, line: InvoiceLine) -> _ChargedLast | None:
+        """None while an invoice of the period waits for its usage."""
+        progress, voided = None if line.usage is None else line.usage.progress, 0
         for before in reversed(() if progress is None else progress.before):
             invoice = await self._states.read(INVOICE, tenant_id, before.invoice_id)
             assert invoice is not None, "it came with what names it"
             usage = next(each.usage for each in invoice.lines if each.line_id == before.line_id)
             charge = None if usage is None or usage.progress is None else usage.progress.charge
             if charge is not None:
-                return charge
+                return _ChargedLast(charge, voided)
             if invoice.status is not InvoiceStatus.VOID:
                 return None
-        return Money.zero(line.amount.currency)
+            voided += 1
+        return _ChargedLast(Money.zero(line.amount.currency), voided)
 
 
 def _running(subscription: Subscription, at: datetime) -> list[InvoiceLine]:

@@ -41,11 +41,14 @@ class BillUsageSoFar:
 
 @dataclass(frozen=True, slots=True)
 class SoFar:
-    """How much more an item's running period has come to since it was billed last, of so many times."""
+    """How much more an item's running period has come to since it was billed last, of so many times. `voided` lines
+    that were to bill it came to nothing, as they were voided before they were counted.
+    """
 
     price_id: str
     more: Money
     times_billed: int
+    voided: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +97,12 @@ def still_watched(subscription: Subscription, so_far: Sequence[SoFar]) -> Sequen
     threshold = subscription.terms.usage_threshold
     if threshold is None:
         return ()
+    left = [each for each in so_far if each.times_billed + each.voided < MAX_TIMES_BILLED]
     if threshold.recurring:
-        return [each for each in so_far if each.times_billed < MAX_TIMES_BILLED]
+        return left
     interval_of = {item.price_id: item.interval for item in subscription.terms.items}
     used_up = {interval_of[each.price_id] for each in so_far if each.times_billed}
-    return [each for each in so_far if interval_of[each.price_id] not in used_up]
+    return [each for each in left if interval_of[each.price_id] not in used_up]
 
 
 def with_threshold(subscription: Subscription, threshold: UsageThreshold | None) -> Subscription:

@@ -185,8 +185,11 @@ async def test_of_two_who_look_at_once_one_bills(looking: Looking) -> None:
     assert await looking.billed() == 1
 
 
-async def test_nothing_follows_an_invoice_that_is_not_counted_unless_it_is_voided(looking: Looking) -> None:
-    await looking.subscribed()
+@pytest.mark.parametrize("recurring", [True, False])
+async def test_nothing_follows_an_invoice_that_is_not_counted_unless_it_is_voided(
+    looking: Looking, recurring: bool
+) -> None:
+    await looking.subscribed(UsageThreshold(amount=Money(500, EUR), recurring=recurring))
     await looking.used(30)
     thresholds = await looking.thresholds()
     assert not await looking.is_settled(thresholds)

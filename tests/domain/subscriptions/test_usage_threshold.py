@@ -330,6 +330,7 @@ def test_a_period_is_billed_a_hundred_times_at_most_before_its_end() -> None:
     enough = usd(THRESHOLD.amount.amount)
     assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=MAX_TIMES_BILLED - 1)]) is not None
     assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=MAX_TIMES_BILLED)]) is None
+    assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=1, voided=MAX_TIMES_BILLED - 1)]) is None
 
 
 OTHER_METER_ID = id_of("mtr_", 2)
@@ -374,8 +375,10 @@ def test_prices_of_one_interval_share_a_threshold_that_does_not_recur() -> None:
     told = two_meters().and_then(usage_price(OTHER_USAGE_PRICE_ID, per_unit(1), meter_id=OTHER_METER_ID))
     once = UsageThreshold(amount=usd(100), recurring=False)
     seen = state_of(told.and_then(subscribe(USAGE_PRICE_ID, OTHER_USAGE_PRICE_ID, usage_threshold=once)))
-    billed = SoFar(USAGE_PRICE_ID, usd(0), times_billed=1)
-    assert looked_at(seen, [billed, SoFar(OTHER_USAGE_PRICE_ID, usd(900), times_billed=0)]) is None
+    billed, other = SoFar(USAGE_PRICE_ID, usd(0), times_billed=1), SoFar(OTHER_USAGE_PRICE_ID, usd(900), times_billed=0)
+    assert looked_at(seen, [billed, other]) is None
+    voided_uncounted = SoFar(USAGE_PRICE_ID, usd(0), times_billed=0, voided=1)
+    assert looked_at(seen, [voided_uncounted, other]) is not None
 
 
 PRICES = (
