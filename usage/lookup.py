@@ -12,7 +12,7 @@ from infra.database import Pool
 from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import KafkaSettings, UsageSettings
 from usage.aggregation.dedupe import id_hash, id_prefix, place_in
-from usage.fates import Found
+from usage.fates import Found, voids
 from usage.turns import TooManyWait, Turns
 from usage.wire import EVENT, VOID, MalformedUsage, WireEvent, decode, partition_of_customer, tenant_of, topic_of
 
@@ -59,7 +59,8 @@ async def reading(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
 
 class CountedEvent(NamedTuple):
     """An event that was counted, as it was sent, when the broker appended it (ms since 1970), and whether it was taken
-    away again; and where it stands, `nth` in its record.
+    away again; and where it stands, `nth` in its record. `instead_id` is the id of what the void that counted put in
+    its place, empty where that was nothing.
     """
 
     event: WireEvent
@@ -68,6 +69,7 @@ class CountedEvent(NamedTuple):
     offset: int
     nth: int
     is_voided: bool
+    instead_id: str = ""
 
 
 class _Wanted(NamedTuple):
@@ -104,7 +106,11 @@ class CountedEvents:
             voided = await self._block(partition, tenant_id, customer_id, VOID, event_id)
             wanted = _Wanted(tenant_id, customer_id, event_id, int.from_bytes(block["checksum"], "little"))
             found = await self._read(partition, *_between(block), wanted)
-        return None if found is None else found._replace(is_voided=voided is not None)
+        if found is None or voided is None:
+            return found
+        async with self._pool.acquire() as connection:
+            taken_away = await voids(connection, tenant_id, [found.event])
+        return found._replace(is_voided=True, instead_id=taken_away.get((customer_id, event_id), ""))
 
     async def at(self, tenant_id: str, partition: int, offset: int, nth: int) -> Found | None:
         """The event of a tenant at a place, while the topic keeps it. Raises CannotLook."""

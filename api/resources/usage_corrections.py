@@ -53,6 +53,12 @@ def _corrections(call: Call) -> Corrections:
     return found
 
 
+def _told(voided: IsVoided) -> str:
+    if not voided.instead_id:
+        return USAGE_EVENT_VOIDED.title
+    return f"The event was replaced before, by {voided.instead_id}: correct that one."
+
+
 def _properties(sent: object) -> dict[str, Any]:
     """Those of what comes in an event's place, with numbers as they were written: a value is kept exactly."""
     properties = cast("dict[str, Any]", sent)["instead"].get("properties", {})
@@ -121,11 +127,12 @@ async def correct_usage_event(call: Call, body: UsageCorrection) -> UsageEventRe
     except SameId:
         raise invalid([FieldError("instead.id", "same_id", "It needs an id of its own")]) from None
     except IdTaken:
-        raise invalid([FieldError("instead.id", "id_taken", "Another event counts under this id")]) from None
+        message = "An event with another content counts under this id: give what comes in its place a new one"
+        raise invalid([FieldError("instead.id", "id_taken", message)]) from None
     except NotCounted:
         raise Problem(USAGE_EVENT_NOT_COUNTED, param="id") from None
-    except IsVoided:
-        raise Problem(USAGE_EVENT_VOIDED, param="id") from None
+    except IsVoided as voided:
+        raise Problem(USAGE_EVENT_VOIDED, _told(voided), param="id") from None
     except NothingTaken as refused:
         errors = [
             FieldError(f"instead.{each.param}" if each.param else "instead", each.code, each.message)

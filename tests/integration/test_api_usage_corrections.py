@@ -148,7 +148,8 @@ async def test_of_two_corrections_at_the_same_time_one_counts(scene: Scene) -> N
     assert (await scene.send(scene.event("a", 100))).status_code == 202
     await scene.total_is(101)
     others = {f"a{nth}": 10**nth for nth in range(1, 5)}
-    answers = await asyncio.gather(*(scene.correct("a", scene.event(name, value)) for name, value in others.items()))
+    events = {name: scene.event(name, value) for name, value in others.items()}
+    answers = await asyncio.gather(*(scene.correct("a", event) for event in events.values()))
     taken = [name for name, answer in zip(others, answers, strict=True) if answer.status_code == 202]
     assert taken
     assert (await scene.send(scene.event("last", 50_000))).status_code == 202
@@ -164,12 +165,46 @@ async def test_of_two_corrections_at_the_same_time_one_counts(scene: Scene) -> N
     )
     assert [each["replaced_by"] for each in await scene.found("a")] == [counted]
     for name in others.keys() - {counted}:
-        again = await scene.correct("a", scene.event(name, others[name]))
+        again = await scene.correct("a", events[name])
         assert (again.status_code, again.json()["code"]) == (409, "usage_event_voided")
     await scene.total_is(50_001 + others[counted])
-    assert (await scene.correct("a", scene.event(counted, others[counted]))).status_code == 202
+    assert (await scene.correct("a", events[counted])).status_code == 202
     assert (await scene.void(counted)).status_code == 202
     await scene.total_is(50_001)
+
+
+async def test_a_correction_is_answered_as_taken_only_where_it_is_what_counts(scene: Scene) -> None:
+    """An event that was replaced is corrected no more, whatever counts under the id of what was to come there."""
+    await scene.client.made("/v1/meters", {"code": "calls", "name": "C", "aggregation": "count"})
+    sent = [scene.event("a", 100), scene.event("gone", 20), scene.event("other", 7)]
+    assert (await scene.send(sent)).status_code == 202
+    await scene.total_is(128)
+    wrote, right = scene.event("a2", 9), scene.event("a3", 10)
+    assert (await scene.correct("a", wrote)).status_code == 202
+    await scene.total_is(37)
+    for changed in ({"properties": {"bytes": 11}}, {"timestamp": datetime.now(UTC).isoformat()}, {"meter": "calls"}):
+        answer = await scene.correct("a", wrote | changed)
+        problem = answer.json()
+        assert (answer.status_code, problem["errors"][0]["code"]) == (422, "id_taken"), "not what stands there"
+        assert problem["param"] == "instead.id"
+    answer = await scene.correct("a", scene.event("other", 7))
+    assert (answer.status_code, answer.json()["code"]) == (409, "usage_event_voided"), "it counts, but not there"
+    assert "by a2:" in answer.json()["detail"], "what to correct instead"
+    assert (await scene.correct("a", wrote)).status_code == 202, "the same again does no more"
+
+    assert (await scene.correct("a2", right)).status_code == 202
+    await scene.total_is(38)
+    assert (await scene.correct("a", wrote)).status_code == 202, "what was replaced since was there"
+    assert (await scene.correct("a2", right)).status_code == 202
+    answer = await scene.correct("a2", wrote | {"id": "other"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "usage_event_voided")
+
+    assert (await scene.void("gone")).status_code == 202
+    await scene.total_is(18)
+    answer = await scene.correct("gone", scene.event("other", 7))
+    assert (answer.status_code, answer.json()["code"]) == (409, "usage_event_voided")
+    assert "of its own" in answer.json()["detail"]
+    await scene.total_is(18)
 
 
 async def test_what_cannot_be_taken_back_is_told(scene: Scene) -> None:

@@ -10,7 +10,7 @@ from usage.ingest.known import Known
 from usage.ingest.producer import UsageProducer
 from usage.ingest.sent import SentEvent
 from usage.lookup import CountedEvent, CountedEvents
-from usage.wire import INSTEAD, VOID, WireEvent, partition_of_customer
+from usage.wire import INSTEAD, VOID, WireEvent, encode_content, partition_of_customer
 
 
 class NotCounted(Exception):
@@ -18,7 +18,13 @@ class NotCounted(Exception):
 
 
 class IsVoided(Exception):
-    """The event was taken away before, so there is nothing to put another in place of."""
+    """The event was taken away before, so there is nothing to put another in place of. `instead_id` is the id of what
+    stands there already, empty where that is nothing.
+    """
+
+    def __init__(self, instead_id: str) -> None:
+        self.instead_id = instead_id
+        super().__init__(instead_id)
 
 
 class SameId(Exception):
@@ -56,7 +62,9 @@ class Corrections:
 
     async def correct(self, tenant_id: str, customer_id: str, event_id: str, instead: SentEvent) -> WireEvent:
         """Put another in its place: both are one record, so neither is ever without the other. Of several corrections
-        of one event the first alone counts; `usage.event_list` tells the others as conflicts.
+        of one event the first alone counts; `usage.event_list` tells the others as conflicts. A repeat is one that
+        finds its own event there, with this very content: it changes nothing. Any other one is refused, whatever counts
+        under its id, since nothing of it would ever count.
 
         Raises NotCounted, IsVoided, SameId, IdTaken, NothingTaken (it says what is wrong with the other), CannotLook,
         BrokersAway.
@@ -79,9 +87,10 @@ class Corrections:
         if other is not None:
             found = await self._there(tenant_id, customer_id, event_id)
         if found.is_voided:
-            # A repeat finds its own event there, under the id that it gave.
-            if other is None:
-                raise IsVoided
+            if other is None or found.instead_id != instead.id:
+                raise IsVoided(found.instead_id)
+            if not _is_same(other.event, event):
+                raise IdTaken
             return event
         if other is not None:
             raise IdTaken
@@ -97,6 +106,11 @@ class Corrections:
     async def _append(self, tenant_id: str, found: CountedEvent, events: list[WireEvent]) -> None:
         number = partition_of_customer(tenant_id, found.event.customer, self._settings.partitions)
         await self._producer.append(tenant_id, {number: events}, original_appended_ms=found.appended_ms)
+
+
+def _is_same(counted: WireEvent, event: WireEvent) -> bool:
+    """Whether the content of an event that counts is this one's: what its checksum is of."""
+    return encode_content(counted) == encode_content(event)
 
 
 def _void_of(event: WireEvent) -> WireEvent:
