@@ -15,9 +15,10 @@ from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money
 from domain.metering.aggregation import Aggregation, Window
-from domain.pricing.models import Percentage, model_of
+from domain.pricing.models import Percentage, Price, model_of
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.usage_so_far import running_usage_line
+from usage.charged import charged_together
 from usage.closings import Closing, Wanted, closings_of, counted_pieces, figure_of, following
 from usage.figures import NOTHING, Figure, figures
 from usage.invoiced import wanted_of
@@ -168,8 +169,7 @@ async def charge_so_far(
     """
     by = line.pricing
     assert by is not None, "a price bills it"
-    so_far = await _counted(connection, replace(line, period_end=at), metered, partition=partition)
-    snapshot = priced(so_far.snapshot, by.price, so_far.amounts)
+    snapshot = await _charged(connection, replace(line, period_end=at), by.price, metered, partition=partition)
     before = Money.zero(line.amount.currency)
     return charge_to_date(by.price, snapshot.measured, before, by.rounding, by.share, is_last=False).due
 
@@ -212,7 +212,25 @@ class _Counted(NamedTuple):
         )
 
 
-async def _counted(connection: Connection, line: InvoiceLine, metered: Metered, *, partition: int) -> _Counted:
+async def _charged(
+    connection: Connection, line: InvoiceLine, price: Price, metered: Metered, *, partition: int
+) -> UsageSnapshot:
+    """What is counted with what is priced of it; of single events without a look at each, where that does."""
+    model = model_of(price)
+    if not isinstance(model, Percentage):
+        return (await _counted(connection, line, metered, partition=partition)).snapshot
+    so_far = await _counted(connection, line, metered, partition=partition, has_amounts=False)
+    series = await series_of_customer(connection, metered.tenant_id, metered.customer_id, [metered.meter_id])
+    charged = await charged_together(connection, series, so_far.pieces, model)
+    if charged is not None:
+        return replace(so_far.snapshot, charged=charged)
+    so_far = await _counted(connection, line, metered, partition=partition)
+    return priced(so_far.snapshot, price, so_far.amounts)
+
+
+async def _counted(
+    connection: Connection, line: InvoiceLine, metered: Metered, *, partition: int, has_amounts: bool = True
+) -> _Counted:
     """What its closing is to say if nothing more comes: levels are held until the period's end."""
     earlier = await closings_of(connection, metered.tenant_id, metered.customer_id, metered.meter_id)
     wanted = wanted_of(metered.tenant_id, metered.customer_id, "", line)
@@ -224,7 +242,7 @@ async def _counted(connection: Connection, line: InvoiceLine, metered: Metered, 
     whole = Buckets(pieces[0].first, pieces[-1].end)
     without, held_until = left_of(whole, pieces), start_of(whole.end)
     found = await figures(connection, [series], [whole.first], whole.end, held_until=held_until, without=without)
-    amounts = await _amounts(connection, line, wanted, earlier, closing)
+    amounts = await _amounts(connection, line, wanted, earlier, closing) if has_amounts else ()
     return _Counted(closing, pieces, found.get((0, 0), NOTHING), amounts)
 
 

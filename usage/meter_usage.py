@@ -11,10 +11,8 @@ from usage.live import Metered
 from usage.partials import (
     LAST_BUCKET,
     MICROSECOND,
-    Buckets,
     Queries,
-    bucket_of,
-    end_bucket_of,
+    buckets_of,
     grouped,
     levels_before,
     series_of_customer,
@@ -76,7 +74,7 @@ class MeterUsage:
         used = await self.in_period(period)
         if self._is_level:
             return max(used - await self._until(period, reset.reset_at), Fraction(0))
-        buckets = Buckets(bucket_of(period.start), end_bucket_of(period.end))
+        buckets = buckets_of(period.start, period.end)
         taken_back = await self._taken_back.since(self._connection, self._metered, buckets, reset.counted_to)
         return used_after(reset, used, taken_back)
 
