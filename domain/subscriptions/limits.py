@@ -96,9 +96,7 @@ def _of_limiting_or_ended(subscriptions: Sequence[Subscription], meter_id: str) 
     limiting = [each for each in _oldest_first(subscriptions) if metered_features([each], meter_id)]
     granting = [each for each in limiting if each.status in GRANTING]
     for subscription in (*granting[:1], *(each for each in limiting if each.status not in GRANTING)):
-        period = _own_period(subscription)
-        if period is not None:
-            yield period
+        yield from _begun(subscription, _own_period(subscription))
     for subscription in subscriptions:
         if subscription.status is SubscriptionStatus.CANCELED:
             yield from _item_period(subscription, meter_id)
@@ -106,9 +104,8 @@ def _of_limiting_or_ended(subscriptions: Sequence[Subscription], meter_id: str) 
 
 def _of_billing_before(subscriptions: Sequence[Subscription], meter_id: str) -> Iterator[Window]:
     for subscription in subscriptions:
-        period = _own_period(subscription)
-        if period is not None and any(each.meter_id == meter_id for each in subscription.metered):
-            yield period
+        if any(each.meter_id == meter_id for each in subscription.metered):
+            yield from _begun(subscription, _own_period(subscription))
 
 
 _COUNTING: Final[tuple[Callable[[Sequence[Subscription], str], Iterator[Window]], ...]] = (
@@ -139,8 +136,13 @@ def _item_period(subscription: Subscription, meter_id: str) -> Iterator[Window]:
         return
     running = running_period(subscription, item.interval)
     period = _own_period(subscription) if running is None else Window(start=running.start, end=running.end)
+    yield from _begun(subscription, period)
+
+
+def _begun(subscription: Subscription, period: Window | None) -> Iterator[Window]:
+    """Not before the subscription itself began: what it took over from another customer began for that one."""
     if period is not None:
-        yield period
+        yield replace(period, start=max(period.start, subscription.starts_at))
 
 
 def _oldest_first(subscriptions: Sequence[Subscription]) -> list[Subscription]:

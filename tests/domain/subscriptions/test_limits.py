@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
 from domain.catalog.feature import Feature, LimitKind
 from domain.metering.aggregation import Window
@@ -70,7 +72,7 @@ DAY = timedelta(days=1)
 def running(day: int, until: int) -> dict[str, Any]:
     """Facts of a period between two days from now."""
     start = NOW + day * DAY
-    return {"period_start": start, "period_end": NOW + until * DAY, "since": start}
+    return {"period_start": start, "period_end": NOW + until * DAY, "since": start, "starts_at": start}
 
 
 def test_who_bills_a_meter_says_its_period_before_who_limits_it() -> None:
@@ -119,3 +121,37 @@ def test_one_that_no_longer_bills_a_meter_goes_on_with_its_periods() -> None:
     assert period_at(NOW + DAY, changed, subscription(CALLS, **running(1, 31))) == Window(
         start=NOW + DAY, end=NOW + 31 * DAY
     )
+
+
+def test_what_was_taken_over_within_a_period_is_counted_from_then_on() -> None:
+    taken_over = subscription(meter="mtr_calls", starts_at=NOW + 5 * DAY, transferred_from="sub_other")
+    assert period_at(NOW + 6 * DAY, taken_over) == Window(start=NOW + 5 * DAY, end=MONTH_LATER)
+    assert period_at(NOW + DAY, taken_over) is None
+
+
+@st.composite
+def drawn(draw: st.DrawFn) -> Subscription:
+    """A subscription that bills the meter, limits it, or did so, with a period of some days."""
+    first = draw(st.integers(-40, 20))
+    facts = running(first, first + draw(st.integers(1, 40)))
+    features = draw(st.sampled_from([(), (CALLS,)]))
+    meter = draw(st.sampled_from([None, "mtr_calls"]))
+    ended = draw(st.sampled_from([SubscriptionStatus.CANCELED, SubscriptionStatus.PAUSED]))
+    metered = draw(st.sampled_from([(), (MeterBilled(meter_id="mtr_calls"),)]))
+    return subscription(*features, meter=meter, status=ended, metered=metered, **facts)
+
+
+@for_all(st.lists(drawn(), max_size=4), st.integers(-50, 70), st.integers(0, 40))
+def test_an_instant_after_the_beginning_of_a_period_is_in_it(ended: list[Subscription], day: int, earlier: int) -> None:
+    """So one begins where another ends, or cuts it: nothing is counted in two."""
+    at = NOW + day * DAY
+    found = metered_period(ended, "mtr_calls", at)
+    if found.period is None:
+        assert found.ended_at is None or found.ended_at <= at
+        return
+    assert found.period.start <= at < found.period.end
+    before = at - earlier * DAY
+    if found.period.start <= before:
+        same = metered_period(ended, "mtr_calls", before).period
+        assert same is not None
+        assert same.start == found.period.start
