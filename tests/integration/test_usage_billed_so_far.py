@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from domain.discounts.commands import ApplyCouponToCustomer
+from domain.discounts.computation import CouponDuration, PercentOff
+from domain.discounts.coupon import CouponTerms, CreateCoupon
 from domain.invoicing.finalization import VoidInvoice
 from domain.kernel.identifiers import INVOICE, derived_id
 from domain.kernel.money import Money
@@ -15,6 +19,7 @@ from domain.subscriptions.pause_commands import PauseSubscription, ResumeSubscri
 from domain.subscriptions.terms import UsageThreshold
 from domain.subscriptions.usage_threshold import SetUsageThreshold
 from host.embedded.databases import PostgresServer
+from infra.ids import new_id
 from processors.invariants.findings import Invariant
 from testing.processors_cell import EUR, until
 from testing.services import KafkaServer
@@ -67,6 +72,21 @@ async def test_each_time_that_so_much_more_was_used_an_invoice_bills_it_and_the_
     await usage.send(customer_id, [(hour(4), 2)])
     assert await ended(usage, subscription_id) == 50
     await usage.cell.prove(*AT_REST)
+
+
+async def test_a_coupon_is_used_once_by_the_end_of_what_it_was_taken_off_though_nothing_is_left(usage: Usage) -> None:
+    cell, customer_id = usage.cell, await usage.cell.customer(token=None)
+    coupon_id, discount_id = new_id("coup_"), new_id("disc_")
+    half = CouponTerms(name="Half", off=PercentOff(percent=Decimal(50)), duration=CouponDuration.ONCE)
+    await cell.do(CreateCoupon(coupon_id=coupon_id, terms=half))
+    await cell.do(ApplyCouponToCustomer(discount_id=discount_id, coupon_id=coupon_id, customer_id=customer_id))
+    subscription_id = await usage.subscribed(customer_id, STARTED, threshold=THRESHOLD)
+    await usage.send(customer_id, [(hour(1), 22)])
+    (first,) = await usage.lines(so_far(subscription_id, 0))
+    assert [each["amount"]["amount"] for each in first["discounts"]] == [275]
+    assert await ended(usage, subscription_id) == 0
+    await cell.reaches(discount_id, "discount.ended")
+    await cell.prove(*AT_REST)
 
 
 async def test_once_a_period_where_it_does_not_recur(usage: Usage) -> None:
