@@ -56,7 +56,7 @@ async def _recount(settings: Settings, partitions: "range | list[int]", *, mends
     from infra.database import Connection, Role
     from usage.recount import recount as recount_partition
 
-    role = {} if mends else {"role": Role.WRITER.value}
+    role = {} if mends else {"role": Role.METERING.value}
     connection: Connection = await asyncpg.connect(
         owner_dsn(settings) if mends else writer_dsn(settings),
         timeout=settings.database.connect_timeout_s,

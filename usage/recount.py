@@ -65,7 +65,7 @@ async def recount(
 ) -> Recounted | None:
     """Recount one partition up to its checkpoint, while everything goes on. None where nothing was ever counted.
 
-    The connection may be any that reads the schema `usage` of all tenants; to mend, it must be the owner's.
+    The connection is the aggregator's, or to mend, the owner's.
     """
     async with _topic(settings, bootstrap, partition) as topic:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -76,7 +76,7 @@ async def recount(
         await counting.upto(kept)
         found = counting.unlike(kept)
         if not (found and mends):
-            return counting.told(kept, found, mended=False)
+            return counting.told(kept, found, mended=())
         async with connection.transaction():
             await connection.execute(LOCK, partition)
             await connection.execute(_CLAIM, partition)
@@ -84,8 +84,8 @@ async def recount(
             assert kept is not None, "a checkpoint stays"
             await counting.upto(kept)
             found = counting.unlike(kept)
-            await mend(connection, partition, found, counting.rows)
-        return counting.told(kept, found, mended=True)
+            mended = await mend(connection, partition, kept, found, counting.rows)
+        return counting.told(kept, found, mended=mended)
 
 
 class _Topic(NamedTuple):
@@ -153,7 +153,7 @@ class _Counting:
 
     async def upto(self, kept: Kept) -> None:
         """Count on, up to where it is kept."""
-        adoptions = [(each.from_offset, 0, each) for each in kept.adoptions]
+        adoptions = [(each.from_offset, 0, each) for each in kept.adopted.adoptions]
         closings = [(each[0], 1, each) for each in kept.closings]
         deciding: list[tuple[int, int, Any]] = sorted([*adoptions, *closings], key=lambda each: each[:2])
         placed = kept.rows.of[CONFLICTS.what].keys() | kept.rows.of[VOIDS.what].keys()
@@ -187,10 +187,11 @@ class _Counting:
         known = None if self._floor is None else Known(self._floor, self._recent)
         return unlike(kept, self.rows, known)
 
-    def told(self, kept: Kept, found: Sequence[Unlike], *, mended: bool) -> Recounted:
+    def told(self, kept: Kept, found: Sequence[Unlike], *, mended: Sequence[Unlike]) -> Recounted:
         """What became of it."""
         rows = sum(len(self.rows.of[each.what]) for each in TABLES)
-        differences = tuple(each.told(mended=mended and not each.billed_by) for each in found)
+        done = {(each.what, each.key) for each in mended}
+        differences = tuple(each.told(mended=(each.what, each.key) in done) for each in found)
         return Recounted(self._topic.place.partition, kept.upto, self._events, rows, differences)
 
 

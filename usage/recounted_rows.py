@@ -14,6 +14,7 @@ from usage.aggregation.meters import Adoption
 from usage.days import DAY_BUCKETS, day_in_sql, day_of
 from usage.partials import LAST_BUCKET, Connection
 from usage.recounted_ids import IdPlaces, blocks, differ
+from usage.recounted_meters import Adopted, adopted, mend_rule
 
 Row = tuple[Any, ...]
 
@@ -93,6 +94,7 @@ VOIDS: Final = Table("void", "voids", _PLACE, ("tenant_id", "customer_id", "even
 TABLES: Final = (SERIES, SUMS, TALLIES, DAYS, CONFLICTS, VOIDS)
 ADDED_UP: Final = (SUMS, TALLIES)
 IDS: Final = "ids"
+METER: Final = "meter"
 
 _UPTO: Final = "SELECT next_offset FROM usage.checkpoints WHERE partition = $1"
 _CLOSINGS: Final = """
@@ -207,7 +209,7 @@ class Kept(NamedTuple):
     upto: int
     rows: Rows
     places_from: int
-    adoptions: Sequence[Adoption]
+    adopted: Adopted
     closings: Sequence[tuple[int, ClosingKey, Closed]]
     taken: Mapping[ClosingKey, Sequence[Taken]]
 
@@ -238,7 +240,9 @@ async def kept_rows(connection: Connection, partition: int) -> Kept | None:
         key = tenant_id, customer_id, meter_id
         closings.append((covers, key, Closed(seq, bucket)))
         taken.setdefault(key, []).append(Taken(seq, first, end))
-    return Kept(upto, rows, places_from, await store.adoptions(connection, partition), closings, taken)
+    counted_by = {(row[0], row[2], row[3]) for row in rows.of[SERIES.what].values()}
+    meters = await adopted(connection, await store.adoptions(connection, partition), counted_by)
+    return Kept(upto, rows, places_from, meters, closings, taken)
 
 
 class Known(NamedTuple):
@@ -260,7 +264,11 @@ def unlike(kept: Kept, counted: Rows, known: Known | None) -> list[Unlike]:
     """Where kept rows are others than counted ones; `known` is None where the topic has all that ever was. Days are
     held against the quarter hours that are kept: what these should be is told of them.
     """
-    found: list[Unlike] = []
+    found = [
+        Unlike(METER, (one.tenant_id, one.version.meter_id, one.version.version), _rule(one), _rule(two))
+        for one, two in kept.adopted.altered
+    ]
+    found += [Unlike(METER, key, None, ("adopted", "from somewhere on")) for key in kept.adopted.lost]
     for table in TABLES:
         mine = kept.rows.of[table.what]
         other = _by_day(kept.rows.of[SUMS.what]) if table is DAYS else counted.of[table.what]
@@ -284,6 +292,10 @@ def _by_day(sums: Mapping[Row, Row]) -> dict[Row, Row]:
     return {key: row for key, row in found.items() if any(row[1:])}
 
 
+def _rule(adoption: Adoption) -> Row:
+    return adoption.version.as_json(), adoption.from_offset
+
+
 def _billed_by(kept: Kept, counted: Rows, key: Row) -> int:
     """The closing whose rows a sum or a tally is among: they are the evidence of what was billed."""
     series, bucket, late = key[:3]
@@ -294,16 +306,24 @@ def _billed_by(kept: Kept, counted: Rows, key: Row) -> int:
     return 0
 
 
-async def mend(connection: Connection, partition: int, differing: Sequence[Unlike], counted: Rows) -> None:
-    """Write what is kept otherwise as it is counted, but for what was billed. Inside a transaction in which nobody else
-    writes what is the partition's.
+async def mend(
+    connection: Connection, partition: int, kept: Kept, differing: Sequence[Unlike], counted: Rows
+) -> Sequence[Unlike]:
+    """Write what is kept otherwise as it is counted, and say what that was: all but what was billed; but nothing where
+    an adoption is lost, since what was counted by it would go. Inside a transaction in which nobody else writes what is
+    the partition's.
     """
+    if kept.adopted.lost:
+        return []
     tables = {each.what: each for each in TABLES}
     mended = [each for each in differing if not each.billed_by]
+    for _, told in kept.adopted.altered:
+        await mend_rule(connection, partition, told)
     first_buckets: dict[bytes, int] = {}
     for each in mended:
         if each.what == IDS:
             await _mend_ids(connection, partition, counted)
+        if each.what not in tables:
             continue
         table = tables[each.what]
         if table is not DAYS:
@@ -315,6 +335,7 @@ async def mend(connection: Connection, partition: int, differing: Sequence[Unlik
         await connection.execute(_DROP_DAYS, list(first_buckets))
         await connection.execute(_ADD_DAYS, list(first_buckets))
         await connection.execute(_TOUCH, list(first_buckets), list(first_buckets.values()))
+    return mended
 
 
 async def _mend_ids(connection: Connection, partition: int, counted: Rows) -> None:

@@ -161,3 +161,19 @@ async def test_of_a_topic_that_has_lost_its_beginning_what_is_recent_is_compared
     assert {each.what for each in await differences(scene)} == {"void"}
     assert all(each.mended for each in await differences(scene, mends=True))
     assert await differences(scene) == []
+
+
+async def test_nothing_is_mended_where_it_is_lost_from_where_on_a_version_counts(scene: Scene) -> None:
+    await counted(scene)
+    written = await scene.written()
+    async with connected(scene.dsn) as connection:
+        adopted = await connection.fetch("SELECT * FROM usage.adopted_meters")
+    await execute(scene, "DELETE FROM usage.adopted_meters WHERE meter_id = 'mtr_sum'")
+    told = await differences(scene, mends=True)
+    assert {"meter", "sum"} <= {each.what for each in told}
+    assert not any(each.mended for each in told if each.what in {"meter", "sum"})
+    async with connected(scene.dsn) as connection:
+        await connection.execute("TRUNCATE usage.adopted_meters")
+        await connection.copy_records_to_table("adopted_meters", schema_name="usage", records=[*map(tuple, adopted)])
+    assert await differences(scene) == []
+    assert await scene.written() == written
