@@ -67,11 +67,11 @@ async def recount(
 
     The connection is the aggregator's, or to mend, the owner's.
     """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        kept = await kept_rows(connection, partition)
+    if kept is None:
+        return None
     async with _topic(settings, bootstrap, partition) as topic:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            kept = await kept_rows(connection, partition)
-        if kept is None:
-            return None
         counting = _Counting(settings, topic, kept)
         await counting.upto(kept)
         found = counting.unlike(kept)
