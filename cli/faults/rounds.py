@@ -108,6 +108,7 @@ _TOLD: Final = (
     "usage events",
     "usage taken back",
     "resets",
+    "invoices of usage so far voided",
 )
 _DONE_ALL_THE_SAME: Final = """
 SELECT idempotency_key FROM log.command_results WHERE tenant_id = $1 AND idempotency_key = ANY($2::text[])

@@ -73,6 +73,7 @@ class Watching:
         known = self._invoiced.setdefault(subscription_id, 0)
         nth = known if chance.random() < 2 / 3 else chance.randrange(known + 1)
         told = await self._client.post(f"/v1/invoices/{so_far_of(subscription_id, nth)}/void", {})
+        self._client.counts["invoices of usage so far voided"] += told.accepted
         if told.body.get("code") != NO_INVOICE:
             self._invoiced[subscription_id] = max(known, nth + 1)
 
