@@ -17,8 +17,8 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from cli.api_client import ApiClient, ApiError, BrokenOff
 from cli.key_file import key_in
 from cli.output import AnswerIsNo, AsJson, console_for, print_failure, print_json
+from cli.reached_api import address_of_api
 from host.until_stopped import run_until_stopped
-from infra.settings import load_settings
 from projections.reports.catalogue import REPORTS
 
 STOPPED: Final = 130
@@ -76,7 +76,7 @@ def export(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Only what was created before then.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Escape no formulas: for programs, not spreadsheets.")] = False,
-    url: Annotated[str | None, typer.Option(help="Where the API is; else where the settings have it.")] = None,
+    url: Annotated[str | None, typer.Option(help="Where the API is; else where it runs.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a whole table into a file, as CSV or Parquet: everything as of one moment.
@@ -90,17 +90,13 @@ def export(
     name = resource.replace("_", "-")
     if name not in RESOURCES:
         raise typer.BadParameter(f"{resource} is none of {', '.join(RESOURCES)}.", param_hint="RESOURCE")
-    api = load_settings().api
+    address, certificate_file = address_of_api(url)
     target = out or Path(f"{resource}.{file_format}")
     parameters = {"format": file_format, **({"formulas": "plain"} if plain else {})}
     prefix = "effective_at" if name.startswith("ledger-") else "created"
     parameters |= {f"{prefix}[gte]": _instant(since, "--since")} if since else {}
     parameters |= {f"{prefix}[lt]": _instant(until, "--until")} if until else {}
-    client = ApiClient(
-        url or f"{api.scheme}://{api.host}:{api.port}",
-        key_in(key_file),
-        certificate_file=None if url else api.tls_certificate_file,
-    )
+    client = ApiClient(address, key_in(key_file), certificate_file=certificate_file)
     written = Written()
     try:
         is_whole = run_until_stopped(_write(client, f"/v1/exports/{name}", parameters, target, written))

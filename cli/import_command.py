@@ -17,8 +17,7 @@ from cli.import_run import Check, Import, Stuck, check_file
 from cli.key_file import key_in
 from cli.line_file import Unreadable
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
-from cli.reached_api import reached_api
-from infra.settings import load_settings
+from cli.reached_api import address_of_api, how_on, reached_api
 
 WRONG_LINES_SHOWN: Final = 20
 
@@ -38,7 +37,7 @@ def import_file(
     file: Annotated[Path, typer.Argument(help="CSV with a header (.csv), or a JSON object a line.")],
     *,
     key_file: Annotated[Path, typer.Option(help="A file that holds an API key of the scope `write`.")],
-    url: Annotated[str | None, typer.Option(help="Where the API is; else where the settings have it.")] = None,
+    url: Annotated[str | None, typer.Option(help="Where the API is; else where it runs.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Try every line, and do nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -50,13 +49,13 @@ def import_file(
     [dim]Example:[/dim] [cyan]tallybook import customers crm.csv --key-file acme.key --dry-run[/cyan], or
     [cyan]tallybook import invoices open.ndjson --key-file acme.key --url https://billing.example.com[/cyan]
     """
-    api = load_settings().api
+    address, certificate_file = address_of_api(url)
     asked = _Asked(
         kind=kind,
         file=file,
-        url=url or f"{api.scheme}://{api.host}:{api.port}",
+        url=address,
         key=key_in(key_file),
-        certificate_file=None if url else api.tls_certificate_file,
+        certificate_file=certificate_file,
         is_dry=dry_run,
     )
     try:
@@ -70,7 +69,7 @@ def import_file(
     except Unreadable as unreadable:
         raise AnswerIsNo(f"{unreadable}; nothing was imported.") from None
     except ApiError as error:
-        raise AnswerIsNo(f"The API says no: {error}.{_how_on(asked)}") from None
+        raise AnswerIsNo(f"The API says no: {error}.{how_on(error, is_dry=dry_run)}") from None
     except Stuck as stuck:
         raise AnswerIsNo(f"The API takes no more now: {stuck}{_how_on(asked)}") from None
     _report(asked, reached, before=before.line, as_json=as_json)

@@ -6,8 +6,28 @@ from pathlib import Path
 
 import stamina.instrumentation
 
-from cli.api_client import ApiClient
+from cli.api_client import ApiClient, ApiError, TryAgain
 from cli.output import console_for
+from host.addresses import reached_api_url
+from infra.settings import load_settings
+
+
+def address_of_api(url: str | None) -> tuple[str, Path | None]:
+    """Where the API is that a command asks, and the certificate that it is told by: what `--url` says, else what runs.
+    Raises SettingsError.
+    """
+    if url is not None:
+        return url, None
+    found, certificate_file = reached_api_url(load_settings())
+    return found, Path(certificate_file) if certificate_file else None
+
+
+def how_on(error: ApiError, *, is_dry: bool) -> str:
+    """What to do after the API said no to a part of a file."""
+    if is_dry:
+        return ""
+    first = "Run" if isinstance(error, TryAgain) else "Once that is mended, run"
+    return f" {first} the same command again: it goes on from where it is, and does nothing twice."
 
 
 @contextlib.asynccontextmanager

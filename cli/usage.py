@@ -20,14 +20,13 @@ from cli.import_progress import import_bar
 from cli.key_file import key_in
 from cli.line_file import Unreadable
 from cli.output import AnswerIsNo, AsJson, console_for, print_json
-from cli.reached_api import reached_api
+from cli.reached_api import address_of_api, how_on, reached_api
 from cli.usage_file import UsageLine, check_usage_file, parts_of, problems_of, with_customers
 from cli.usage_recount import recount
 from cli.usage_tail import NoUsage, Tailed, TailedEvent, tail_events
 from domain.metering.usage_value import units
 from host.addresses import reached_settings
 from host.until_stopped import run_until_stopped
-from infra.settings import load_settings
 
 KIND: Final = "usage"
 PATH: Final = "/v1/usage/events"
@@ -52,7 +51,7 @@ def import_usage(
     file: Annotated[Path, typer.Argument(help="CSV with a header (.csv), or a JSON object a line.")],
     *,
     key_file: Annotated[Path, typer.Option(help="A file that holds an API key of the scope `write`.")],
-    url: Annotated[str | None, typer.Option(help="Where usage is taken; else where the settings have the API.")] = None,
+    url: Annotated[str | None, typer.Option(help="Where usage is taken; else where the API runs.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every line, and send nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,14 +63,8 @@ def import_usage(
     twice, as each event has an id.
     [dim]Example:[/dim] [cyan]tallybook usage import january.ndjson --key-file acme.key --dry-run[/cyan]
     """
-    api = load_settings().api
-    asked = _Asked(
-        file=file,
-        url=url or f"{api.scheme}://{api.host}:{api.port}",
-        key=key_in(key_file),
-        certificate_file=None if url else api.tls_certificate_file,
-        is_dry=dry_run,
-    )
+    address, certificate_file = address_of_api(url)
+    asked = _Asked(file=file, url=address, key=key_in(key_file), certificate_file=certificate_file, is_dry=dry_run)
     try:
         beginning = Reached(kind=KIND, whose=_whose(asked), sha256=digest(file))
         before = beginning if dry_run else reached_before(beginning, file)
@@ -83,9 +76,7 @@ def import_usage(
     except OSError as error:
         raise AnswerIsNo(f"{file} cannot be read: {error.strerror}; nothing was sent.") from None
     except ApiError as error:
-        raise AnswerIsNo(
-            f"The API says no: {error}. Run the same command again: it goes on from where it is."
-        ) from None
+        raise AnswerIsNo(f"The API says no: {error}.{how_on(error, is_dry=dry_run)}") from None
     _report(asked, reached, before=before.line, as_json=as_json)
 
 

@@ -45,6 +45,21 @@ def _with_gateway(settings: Settings) -> Settings:
     return settings
 
 
+def reached_api_url(settings: Settings) -> tuple[str, str]:
+    """Where the API is, and the file of the certificate that it answers with, empty for plain HTTP: on the port that
+    the settings name, else where the API runs that the supervisor of this data folder started, which may have taken a
+    free port, else on the settings' own port.
+    """
+    api = settings.api
+    is_named = "port" in api.model_fields_set and api.port != 0
+    roster = None if is_named else read_roster(roles_folder(settings))
+    for role in () if roster is None else roster.roles:
+        if role.name == "api" and role.port and find_process(role.pid, role.started_at):
+            scheme = "https" if role.certificate_file else "http"
+            return f"{scheme}://{LOOPBACK}:{role.port}", role.certificate_file
+    return f"{api.scheme}://{api.host}:{api.port}", str(api.tls_certificate_file or "")
+
+
 @contextlib.asynccontextmanager
 async def owner_pool(settings: Settings, *, statement_timeout_ms: int | None = None) -> AsyncIterator[Pool]:
     """Connections that read every schema. Reports over everything may take longer than a query may."""

@@ -12,7 +12,7 @@ from infra.database import Pool
 from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import KafkaSettings, UsageSettings
 from usage.aggregation.dedupe import id_hash, id_prefix, place_in
-from usage.fates import Found, voids
+from usage.fates import Fate, Found, fates, voids
 from usage.turns import TooManyWait, Turns
 from usage.wire import EVENT, VOID, MalformedUsage, WireEvent, decode, partition_of_customer, tenant_of, topic_of
 
@@ -111,6 +111,13 @@ class CountedEvents:
         async with self._pool.acquire() as connection:
             taken_away = await voids(connection, tenant_id, [found.event])
         return found._replace(is_voided=True, instead_id=taken_away.get((customer_id, event_id), ""))
+
+    async def fate(self, tenant_id: str, one: CountedEvent) -> Fate:
+        """What became of an event that was found: it is in the figures, or its meter's filters leave it out."""
+        found = Found(one.partition, one.offset, one.nth, one.appended_ms, one.event)
+        async with self._pool.acquire() as connection:
+            (fate,) = await fates(connection, tenant_id, one.partition, [found])
+        return fate
 
     async def at(self, tenant_id: str, partition: int, offset: int, nth: int) -> Found | None:
         """The event of a tenant at a place, while the topic keeps it. Raises CannotLook."""

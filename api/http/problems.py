@@ -48,8 +48,8 @@ MISSING_KEY: Final = ProblemType(
 DRY_RUN_NOT_POSSIBLE: Final = ProblemType(
     "dry_run_not_possible",
     400,
-    "This cannot be tried: it asks a gateway before it is decided, or its answer is never kept. Nothing was done; send "
-    "it without Tallybook-Dry-Run to have it done.",
+    "This cannot be tried: it asks a gateway before it is decided, takes usage back, or its answer is never kept. "
+    "Nothing was done; send it without Tallybook-Dry-Run to have it done.",
 )
 UNKNOWN_VERSION: Final = ProblemType("unknown_version", 400, "The header Tallybook-Version names no version there is.")
 TENANT_REQUIRED: Final = ProblemType(

@@ -83,12 +83,14 @@ async def void_usage_event(call: Call, body: UsageEventName) -> UsageEventResour
     closing. No Idempotency-Key is needed: an event is taken away once. Its id is used up.
     """
     try:
-        found = await _corrections(call).void(call.tenant_id, body.customer, body.id)
+        found, fate = await _corrections(call).void(call.tenant_id, body.customer, body.id)
     except NotCounted:
         raise Problem(USAGE_EVENT_NOT_COUNTED, param="id") from None
     except (BrokersAway, CannotLook):
         raise unavailable() from None
-    return usage_event_resource(found.event, received_ms=found.appended_ms, status=Fate.COUNTED, voided=True)
+    return usage_event_resource(
+        found.event, received_ms=found.appended_ms, status=fate, voided=True, replaced_by=found.instead_id
+    )
 
 
 @USAGE_EVENTS.unstored(

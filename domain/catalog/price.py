@@ -138,7 +138,7 @@ class PriceInUse(Refusal):
 
 
 class PriceModelNotBillable(Refusal):
-    """Nothing measures what its model counts, which says what meters it may have.
+    """Nothing measures what its model counts: the message says which meter it needs.
 
     Flat has none, a commitment any, graduated_percentage one that sums, and percentage one of amounts.
     """
@@ -146,6 +146,21 @@ class PriceModelNotBillable(Refusal):
     code = "price_model_not_billable"
     kind = RefusalKind.INVALID
     param = "model"
+
+    def summary(self) -> str:
+        match self.details:
+            case {"commitment": "without a meter"}:
+                return "A commitment is to usage: give the price a `meter`, whose figures draw it down."
+            case {"commitment": str()}:
+                return "A commitment is due with its usage, when the period is over: none is paid ahead."
+            case {"model": "Percentage"}:
+                return "`percentage` is of single events: give the price a `meter` that counts by `amounts`."
+            case {"model": "GraduatedPercentage"}:
+                return "`graduated_percentage` is of a sum: give the price a `meter` that counts by `sum` or `amounts`."
+            case {"model": "Flat"}:
+                return "`flat` counts nothing: leave `meter` out, or take a model that counts, such as `per_unit`."
+            case _:
+                return super().summary()
 
 
 class MeteredPriceInAdvance(Refusal):
@@ -246,7 +261,9 @@ def _check_measurable(price: Price, counted_by: Aggregation | None) -> None:
         raise PriceModelNotBillable(model=type(model).__name__, counted_by=counted_by).at("model")
     commitment = price.commitment if isinstance(price, BoundedPrice) else None
     if commitment is not None and (counted_by is None or commitment.prepaid):
-        raise PriceModelNotBillable(model=type(commitment).__name__, counted_by=counted_by).at("commitment")
+        why = "without a meter" if counted_by is None else "prepaid"
+        refused = PriceModelNotBillable(model=type(model).__name__, commitment=why, counted_by=counted_by)
+        raise refused.at("commitment")
 
 
 def evolve(price: PlanPrice | None, event: PriceEvent) -> PlanPrice:

@@ -79,6 +79,12 @@ async def test_support_sees_what_was_counted_repeated_left_out_taken_back_and_re
     assert e2 == found[6]
     assert (e2["meter"], e2["value"], e2["timestamp"], e2["properties"]["gb"]) == (meter, "2", utc(at(2)), "2")
     assert (await scene.shown(customer, "traffic", f"?from={at(0):%Y-%m-%d}"))["quantity"] == "3"
+    gone_too = [{"customer": customer, "id": each} for each in ("e3", "e4")]
+    voided = [(await scene.client.post(f"{PATH}/void", each)).json() for each in gone_too]
+    assert [(each["status"], each["voided"], each["replaced_by"]) for each in voided] == [
+        ("left_out", True, None),
+        ("counted", True, "e6"),
+    ], "as the list tells them"
 
 
 async def test_events_are_found_by_meter_time_and_id_and_no_tenant_or_customer_sees_anothers(scene: UsageShop) -> None:

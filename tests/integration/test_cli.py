@@ -14,10 +14,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from cli.api_client import ApiError, TryAgain
 from cli.deferred import flowing
 from cli.failures import explain
 from cli.main import app
 from cli.output import print_rows
+from cli.reached_api import address_of_api, how_on
 from host.addresses import reached_settings
 from host.embedded.databases import PostgresServer
 from infra.settings import SettingsError, setting_rows
@@ -308,17 +310,11 @@ def test_no_table_breaks_an_id_in_however_little_room(is_terminal: bool) -> None
     assert (words in shown.getvalue()) is not is_terminal
 
 
-def supervise(folder: Path, *, gateway_port: int) -> None:
-    """Write down this process as what supervises the folder's roles, and as its gateway."""
+def supervise(folder: Path, *, port: int, role: str = "gateway-0") -> None:
+    """Write down this process as what supervises the folder's roles, and as its gateway or another role."""
     ours = psutil.Process()
-    role = {
-        "name": "gateway-0",
-        "pid": ours.pid,
-        "started_at": ours.create_time(),
-        "port": gateway_port,
-        "log_file": "",
-    }
-    roster = {"supervisor_pid": ours.pid, "supervisor_started_at": ours.create_time(), "roles": [role]}
+    running = {"name": role, "pid": ours.pid, "started_at": ours.create_time(), "port": port, "log_file": ""}
+    roster = {"supervisor_pid": ours.pid, "supervisor_started_at": ours.create_time(), "roles": [running]}
     (folder / "roles").mkdir()
     (folder / "roles" / "roster.json").write_text(json.dumps(roster), encoding="utf-8")
 
@@ -330,7 +326,7 @@ def test_a_server_that_a_supervisor_starts_again_is_to_be_waited_for(
     monkeypatch.delenv("TALLYBOOK_DATABASE_URL", raising=False)
     with pytest.raises(SettingsError, match="tallybook up"):
         reached_settings()
-    supervise(tmp_path, gateway_port=0)
+    supervise(tmp_path, port=0)
     with pytest.raises(SettingsError, match="Try again in a moment"):
         reached_settings()
 
@@ -339,8 +335,39 @@ def test_the_gateway_is_found_where_the_supervisor_runs_it(monkeypatch: pytest.M
     monkeypatch.setenv("TALLYBOOK_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("TALLYBOOK_DATABASE_URL", "postgresql://somewhere/else")
     monkeypatch.setenv("TALLYBOOK_KAFKA_BOOTSTRAP", "somewhere:9092")
-    supervise(tmp_path, gateway_port=23_456)
+    supervise(tmp_path, port=23_456)
     assert reached_settings().gateway.url == "http://127.0.0.1:23456"
+
+
+def test_the_api_is_found_where_the_supervisor_runs_it_unless_the_settings_name_a_port(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def address() -> str:
+        return address_of_api(None)[0]
+
+    monkeypatch.setenv("TALLYBOOK_DATA_DIR", str(tmp_path))
+    for name in ("PORT", "HOST", "TLS_CERTIFICATE_FILE"):
+        monkeypatch.delenv(f"TALLYBOOK_API_{name}", raising=False)
+    assert address() == "http://127.0.0.1:8080"
+    supervise(tmp_path, role="api", port=23_457)
+    assert address() == "http://127.0.0.1:23457"
+    monkeypatch.setenv("TALLYBOOK_API_PORT", "0")
+    assert address() == "http://127.0.0.1:23457", "0 was any free one"
+    monkeypatch.setenv("TALLYBOOK_API_PORT", "9090")
+    assert address() == "http://127.0.0.1:9090"
+    assert address_of_api("https://billing.example.com") == ("https://billing.example.com", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ApiError(403, {"code": "permission_denied"}, "POST /v1/usage/events"), " Once that is mended, run the same"),
+        (TryAgain(503, {"code": "usage_unavailable"}, "POST /v1/usage/events"), " Run the same"),
+    ],
+)
+def test_a_file_that_the_api_refuses_is_not_to_be_sent_again_as_it_is(error: ApiError, words: str) -> None:
+    assert how_on(error, is_dry=False).startswith(words)
+    assert not how_on(error, is_dry=True)
 
 
 def test_nobody_can_be_asked_to_migrate_nothing(environment: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from domain.metering.usage_value import InvalidValue, nanos
 from infra.card_numbers import SHORTEST, holds_card_number
 from usage.ingest.known import Known, KnownCustomer, KnownMeter
 from usage.ingest.sent import Failed, Sent, SentEvent
-from usage.ingest.values import InvalidProperties, are_plain, texts
+from usage.ingest.values import NAME_CHARS_MAX, InvalidProperties, are_plain, texts
 from usage.wire import EVENT, WireEvent
 
 LOOKED_AT_ONCE: Final = 10
@@ -20,6 +20,7 @@ LOOKED_AT_ONCE: Final = 10
 AHEAD_MAX: Final = timedelta(minutes=5)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_S: Final = 86_400
+_MINUTE: Final = timedelta(minutes=1)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _MAY_BE_A_CARD: Final = re.compile(r"[0-9](?:[^0-9A-Za-z]*+[0-9]){11}")
 _APART: Final = "x"
@@ -27,15 +28,21 @@ _APART: Final = "x"
 
 
 class Window(NamedTuple):
-    """Which times events may say."""
+    """Which times events may say. `clock_id` is the test clock that it is of; None: of real time."""
 
     earliest: datetime
     latest: datetime
+    clock_id: str | None
 
     @classmethod
-    def at(cls, now: datetime, age_max: timedelta) -> "Window":
+    def at(cls, now: datetime, age_max: timedelta, clock_id: str | None = None) -> "Window":
         """The window of somebody for whom it is that time."""
-        return cls(now - age_max, now + AHEAD_MAX)
+        return cls(now - age_max, now + AHEAD_MAX, clock_id)
+
+    @property
+    def now(self) -> datetime:
+        """What time it is for whom it is of."""
+        return self.latest - AHEAD_MAX
 
 
 class Checked(NamedTuple):
@@ -86,7 +93,7 @@ async def _windows(
     clocks = await known.clocks(tenant_id, clock_ids)
     return {
         None: Window.at(now, age_max),
-        **{clock_id: Window.at(frozen_at, age_max) for clock_id, frozen_at in clocks.items()},
+        **{clock_id: Window.at(frozen_at, age_max, clock_id) for clock_id, frozen_at in clocks.items()},
     }
 
 
@@ -151,7 +158,7 @@ class _Check:
         window = self._windows.get(clock_id)
         if is_deleted or window is None:
             raise _Refused("customer", "customer_deleted", "The customer was deleted and uses nothing any more")
-        earliest, latest = window
+        earliest, latest, _ = window
         if not earliest <= at <= latest:
             raise _out_of(window, at)
         value = _value(meter.terms or meter.terms_at(at, self._now), properties)
@@ -177,9 +184,26 @@ def _unknown(customer: KnownCustomer | None, meter: KnownMeter | None) -> _Refus
 
 
 def _out_of(window: Window, at: datetime) -> _Refused:
+    """Which time it may be, by whose clock, and what to do."""
+    whose = "now" if window.clock_id is None else f"which the customer's test clock {window.clock_id} shows"
+    now = f"{_told(window.now)}, {whose}"
     if at > window.latest:
-        return _Refused("timestamp", "timestamp_ahead", "It lies more than 5 minutes ahead")
-    return _Refused("timestamp", "timestamp_too_old", "It lies further back than usage is taken")
+        then = "send it once it is that time" if window.clock_id is None else "advance the clock first"
+        message = f"It is after {_told(window.latest)}, {AHEAD_MAX // _MINUTE} minutes ahead of {now}: {then}"
+        return _Refused("timestamp", "timestamp_ahead", message)
+    days = (window.now - window.earliest).days
+    message = f"It is before {_told(window.earliest)}, {days} days back from {now}: a one-off invoice bills older usage"
+    return _Refused("timestamp", "timestamp_too_old", message)
+
+
+def _told(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _property(name: str) -> str:
+    """A property as the field that is wrong; not where it may be what nobody should read again."""
+    is_safe = name.isprintable() and 0 < len(name) <= NAME_CHARS_MAX and not holds_card_number(name)
+    return f"properties.{name}" if is_safe else "properties"
 
 
 def _value(terms: MeterTerms, properties: Mapping[str, Any]) -> int | None:
@@ -188,24 +212,26 @@ def _value(terms: MeterTerms, properties: Mapping[str, Any]) -> int | None:
     if name is None:
         unique = terms.unique_property
         if unique is not None and unique not in properties:
-            raise _Refused("properties", "property_missing", "It lacks the property whose values the meter counts")
+            message = f"It lacks the property {unique}, whose different values the meter counts"
+            raise _Refused(_property(unique), "property_missing", message)
         return None
     value = properties.get(name)
     if value is None:
-        raise _Refused("properties", "property_missing", "It lacks the property that the meter reads")
+        message = f"It lacks the property {name}, which the meter reads"
+        raise _Refused(_property(name), "property_missing", message)
     if type(value) is not str and type(value) is not int:
-        raise _Refused("properties", "invalid_value", "Not a decimal like 0.25")
+        raise _Refused(_property(name), "invalid_value", f"The meter reads {name}: Not a decimal like 0.25")
     try:
         return nanos(value)
     except InvalidValue as error:
-        raise _Refused("properties", "invalid_value", str(error)) from None
+        raise _Refused(_property(name), "invalid_value", f"The meter reads {name}: {error}") from None
 
 
 def _texts(properties: Mapping[str, Any]) -> dict[str, str]:
     try:
         return texts(properties)
     except InvalidProperties as error:
-        raise _Refused("properties", "invalid_property", str(error)) from None
+        raise _Refused(_property(error.name), "invalid_property", str(error)) from None
 
 
 def _shown(value: object) -> str:
@@ -222,6 +248,6 @@ def _look_close(event: WireEvent, read: str | None) -> None:
     for name, value in event.properties.items():
         for text in (name,) if name == read else (name, value):
             if _CONTROL.search(text):
-                raise _Refused("properties", "invalid_property", "Properties hold no control characters")
+                raise _Refused(_property(name), "invalid_property", "Properties hold no control characters")
             if holds_card_number(text):
-                raise _Refused("properties", "card_number_refused", "It holds a payment card number")
+                raise _Refused(_property(name), "card_number_refused", "It holds a payment card number")

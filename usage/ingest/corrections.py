@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from infra.settings import UsageSettings
+from usage.fates import Fate
 from usage.ingest.checking import check
 from usage.ingest.intake import NothingTaken
 from usage.ingest.known import Known
@@ -53,12 +54,15 @@ class Corrections:
         self._settings = settings
         self._clock = clock
 
-    async def void(self, tenant_id: str, customer_id: str, event_id: str) -> CountedEvent:
-        """Take it away. Raises NotCounted, CannotLook, BrokersAway."""
+    async def void(self, tenant_id: str, customer_id: str, event_id: str) -> tuple[CountedEvent, Fate]:
+        """Take it away; what became of it before says whether it was in the figures. Raises NotCounted, CannotLook,
+        BrokersAway.
+        """
         found = await self._there(tenant_id, customer_id, event_id)
+        fate = await self._counted.fate(tenant_id, found)
         if not found.is_voided:
             await self._append(tenant_id, found, [_void_of(found.event)])
-        return found._replace(is_voided=True)
+        return found._replace(is_voided=True), fate
 
     async def correct(self, tenant_id: str, customer_id: str, event_id: str, instead: SentEvent) -> WireEvent:
         """Put another in its place: both are one record, so neither is ever without the other. Of several corrections

@@ -15,6 +15,9 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from infra.card_numbers import holds_card_number
+from usage.ingest.values import NAME_CHARS_MAX
+
 EVENTS_MAX: Final = 1_000
 ID_CHARS_MAX: Final = 255
 CLOUD_EVENTS_VERSION: Final = "1.0"
@@ -201,7 +204,9 @@ def _failed(place: int, raw: bytes, why: str) -> Failed:
     if required is not None:
         return Failed(place, event_id, required[1], "required", "It must be given")
     if "unknown field" in why:
-        return Failed(place, event_id, "", "unknown_name", "It has a field that events do not have")
+        *some, last = SentEvent.__struct_fields__
+        told = f"An event has {', '.join(some)} and {last}: what else there is to say goes into {last}"
+        return Failed(place, event_id, _unknown_in(raw), "unknown_name", told)
     where = _AT.search(why)
     param = "" if where is None else where[1]
     if param in ("timestamp", "time"):
@@ -211,6 +216,12 @@ def _failed(place: int, raw: bytes, why: str) -> Failed:
         return Failed(place, event_id, param, "invalid_id", f"An id is a text of 1 to {ID_CHARS_MAX} characters")
     message = "It is no JSON object" if not param else "It is not of the type that it must be"
     return Failed(place, event_id, param, "wrong_type", message)
+
+
+def _unknown_in(raw: bytes) -> str:
+    """The first field that events do not have; empty where it may be what nobody should read again."""
+    name = next((name for name in _OBJECT.decode(raw) if name not in SentEvent.__struct_fields__), "")
+    return name if len(name) <= NAME_CHARS_MAX and name.isprintable() and not holds_card_number(name) else ""
 
 
 def _id_of(raw: bytes) -> str:

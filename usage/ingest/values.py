@@ -12,19 +12,25 @@ _FEW: Final = 10
 
 
 class InvalidProperties(ValueError):
-    """Their names, values, number or length cannot be those of an event's properties; the message says which."""
+    """Their names, values, number or length cannot be those of an event's properties; the message says which, and
+    `name` of which property, empty where it is of all together.
+    """
+
+    def __init__(self, message: str, name: str = "") -> None:
+        self.name = name
+        super().__init__(message)
 
 
 def texts(properties: Mapping[str, Any]) -> dict[str, str]:
     """Properties as texts: numbers as they were written, true and false by these words. Raises InvalidProperties."""
     if len(properties) > PROPERTIES_MAX:
         raise InvalidProperties(f"An event has {PROPERTIES_MAX} properties at most")
-    found = {name: _text(value) for name, value in properties.items()}
+    found = {name: _text(name, value) for name, value in properties.items()}
     for name, value in found.items():
         if not 0 < len(name) <= NAME_CHARS_MAX:
             raise InvalidProperties(f"The name of a property has 1 to {NAME_CHARS_MAX} characters")
         if len(value) > TEXT_CHARS_MAX:
-            raise InvalidProperties(f"A property has {TEXT_CHARS_MAX} characters at most")
+            raise InvalidProperties(f"A property has {TEXT_CHARS_MAX} characters at most", name)
     length = sum(len(name.encode()) + len(value.encode()) for name, value in found.items())
     if len(found) > _FEW and length > PROPERTIES_BYTES_MAX:
         raise InvalidProperties(f"Properties have {PROPERTIES_BYTES_MAX} bytes together at most")
@@ -41,7 +47,7 @@ def are_plain(properties: Mapping[str, Any]) -> bool:
     return True
 
 
-def _text(value: object) -> str:
+def _text(name: str, value: object) -> str:
     match value:
         case str():
             return value
@@ -50,4 +56,4 @@ def _text(value: object) -> str:
         case int():
             return str(value)
         case _:
-            raise InvalidProperties("A property is a text, a number, true or false")
+            raise InvalidProperties("A property is a text, a number, true or false", name)

@@ -29,6 +29,7 @@ from domain.catalog.price import (
     PriceCreated,
     PriceModelNotBillable,
     PriceNotFound,
+    check_billable,
 )
 from domain.catalog.product import (
     ArchiveProduct,
@@ -259,7 +260,7 @@ def test_whatever_prices_a_quantity_can_be_sold(price: Price) -> None:
         (percentage(1), "model", "Percentage"),
         (graduated_percentage((None, 1, 0)), "model", "GraduatedPercentage"),
         (BoundedPrice(model=percentage(1), minimum=usd(1)), "model", "Percentage"),
-        (BoundedPrice(model=per_unit(1), commitment=Commitment(amount=usd(7))), "commitment", "Commitment"),
+        (BoundedPrice(model=per_unit(1), commitment=Commitment(amount=usd(7))), "commitment", "PerUnit"),
     ],
 )
 @pytest.mark.parametrize("is_option", [False, True])
@@ -320,6 +321,24 @@ def test_percentages_of_single_events_price_a_meter_of_amounts_and_nothing_else(
         .then_refused(PriceModelNotBillable, model="Percentage", counted_by="sum")
         .then_is_about("model")
     )
+
+
+@pytest.mark.parametrize(
+    ("price", "counted_by", "words"),
+    [
+        (percentage(1), None, "by `amounts`"),
+        (percentage(1), Aggregation.SUM, "by `amounts`"),
+        (RATES, Aggregation.MAX, "`sum` or `amounts`"),
+        (flat(), Aggregation.SUM, "leave `meter` out"),
+        (BoundedPrice(model=per_unit(1), commitment=Commitment(amount=usd(7), prepaid=False)), None, "`meter`"),
+        (BoundedPrice(model=per_unit(1), commitment=Commitment(amount=usd(7))), Aggregation.SUM, "paid ahead"),
+    ],
+)
+def test_a_price_that_nothing_measures_is_told_which_meter_it_needs(
+    price: Price, counted_by: Aggregation | None, words: str
+) -> None:
+    with pytest.raises(PriceModelNotBillable, match=words):
+        check_billable(price, (), counted_by=counted_by)
 
 
 def test_usage_is_committed_to_and_nothing_is_paid_ahead() -> None:
