@@ -142,7 +142,7 @@ class Usage:
         user = self.users[nth]
         deeds = (self._send, self._send_twice, self._void, self._correct, self._advance, self._reset, self._give_up)
         while not enough.is_set():
-            await chance.choices(deeds, (8, 3, 3, 2, 8, 1, 2))[0](chance, user)
+            await chance.choices(deeds, (8, 3, 3, 2, 8, 1, 4))[0](chance, user)
             await asyncio.sleep(chance.uniform(0, THINK_S))
 
     async def _reset(self, chance: random.Random, user: User) -> None:
