@@ -8,6 +8,7 @@ tests run is said in `lengths.py`, which is loaded here before any test is; how 
 
 import gc
 import os
+import sys
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -36,8 +37,10 @@ from tests.workers import how_many, long_files_first
 
 TEMPLATE = "tallybook_template"
 
-# A run starts some two hundred processes: what they import is compiled by the first, whatever this one was told.
+# A run starts some two hundred processes: what they import is compiled by the first, whatever this one was told; and to
+# make the tests' own files anew, with what their assertions tell, is half of the work of collecting them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
