@@ -179,7 +179,8 @@ def tail(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
     customer: Annotated[str | None, typer.Option(help="Only this customer's, by id.")] = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Only what came in then (UTC) or later.", formats=SINCE_FORMATS)
+        datetime | None,
+        typer.Option(help="Only what came in then (UTC) or later.", formats=SINCE_FORMATS),
     ] = None,
     last: Annotated[int, typer.Option(help="So many of those that came before.", min=0, max=10_000)] = 20,
     follow: Annotated[bool, typer.Option(help="Wait for more, until Ctrl-C.")] = True,

@@ -380,4 +380,4 @@ async def expand(
 
 
 def _article(name: str) -> str:
-    return "an" if name[0] in "aeiou" else "a"
+    return "an" if name[0] in "aeiou" and not name.startswith(("us", "uni")) else "a"  # a usage alert, a user

@@ -67,7 +67,7 @@ class UsageParameters(Parameters):
             "else this calendar month.",
         ),
     ] = None
-    last_day: Annotated[Day | None, Field(alias="to", description="The last day; today unless given.")] = None
+    last_day: Annotated[Day | None, Field(alias="to", description="The last day, itself too; else today.")] = None
     zone: Annotated[
         UsageZone, Field(description="Whose days: of the customer's `time_zone`, or of the billing settings'.")
     ] = UsageZone.CUSTOMER

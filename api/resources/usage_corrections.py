@@ -37,10 +37,16 @@ class UsageEventName(Body):
     id: EventId
 
 
+class UsageReplacement(UsageEventBody):
+    """What comes in an event's place. Its customer need not be said again."""
+
+    customer: CustomerId | None = None  # type: ignore[assignment]  # it is the corrected event's
+
+
 class UsageCorrection(UsageEventName):
     """Which event, and what comes in its place: under an id of its own, of the same customer."""
 
-    instead: Annotated[UsageEventBody, OpaqueId()]
+    instead: Annotated[UsageReplacement, OpaqueId()]
 
 
 _NAME: Final = {"customer": "cus_01m7ywe9z7e398x54gfbrtqnk7", "id": "req-4711"}
@@ -120,10 +126,10 @@ async def correct_usage_event(call: Call, body: UsageCorrection) -> UsageEventRe
     the same again does no more. Of several corrections of one event at the same time the first counts: `GET
     /v1/usage/events` with the customer and the new id says whether it is yours (`counted`), or not (`conflict`).
     """
-    if body.instead.customer != body.customer:
+    if body.instead.customer not in (None, body.customer):
         raise invalid([FieldError("instead.customer", "other_customer", "It must be the same customer's")])
     other = body.instead
-    instead = SentEvent(other.id, other.meter, other.customer, other.timestamp, _properties(call.sent))
+    instead = SentEvent(other.id, other.meter, body.customer, other.timestamp, _properties(call.sent))
     try:
         event = await _corrections(call).correct(call.tenant_id, body.customer, body.id, instead)
     except SameId:

@@ -41,10 +41,10 @@ class UsageEventFilters(Parameters):
         EventId | None, Field(description="Ids are a customer's: with both the event that counts is found.")
     ] = None
     meter: Annotated[MeterCode | None, Field(description="A meter's code or id.")] = None
-    since: Annotated[Instant | None, Field(alias="from", description="By their own time: from then on.")] = None
-    until: Annotated[Instant | None, Field(alias="to", description="By their own time: before then.")] = None
-    received_from: Annotated[Instant | None, Field(description="By when they came in: from then on.")] = None
-    received_to: Annotated[Instant | None, Field(description="By when they came in: before then.")] = None
+    since: Annotated[Instant | None, Field(alias="from", description="By their own time: from this instant on.")] = None
+    until: Annotated[Instant | None, Field(alias="to", description="By their own time: before this instant.")] = None
+    received_from: Annotated[Instant | None, Field(description="By when they came in: from this instant on.")] = None
+    received_to: Annotated[Instant | None, Field(description="By when they came in: before this instant.")] = None
     limit: Limit | None = None
     starting_after: PageCursor | None = None
 

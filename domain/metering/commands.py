@@ -19,6 +19,7 @@ from domain.metering.meter import (
     MeterRenamed,
     MeterRevised,
     MeterTerms,
+    MeterVersion,
     MeterVersionNotAhead,
     RenameMeter,
     ReviseMeter,
@@ -46,8 +47,8 @@ def create_meter(command: CreateMeter, streams: Streams, now: datetime) -> Decis
 
 
 def revise_meter(command: ReviseMeter, streams: Streams, now: datetime) -> Decision:
-    """Nothing happens where the newest version says the same. Raises MeterIsArchived, InvalidMeter, MeterKeepsGroups,
-    MeterVersionNotAhead, TooManyMeterVersions.
+    """Nothing happens where the newest version says the same and no other beginning is asked for than its own, or one
+    that could be. Raises MeterIsArchived, InvalidMeter, MeterKeepsGroups, MeterVersionNotAhead, TooManyMeterVersions.
     """
     meter = _in_use(streams, command.meter_id)
     newest = meter.versions[-1]
@@ -58,17 +59,15 @@ def revise_meter(command: ReviseMeter, streams: Streams, now: datetime) -> Decis
         group_by=changed(command.group_by, newest.terms.group_by),
     )
     check_terms(meter.aggregation, terms)
-    if terms == newest.terms:
+    is_same, begins = terms == newest.terms, command.effective_from
+    if is_same and begins in (None, newest.effective_from):
+        return Decision(now, [])
+    effective_from = _begins_ahead(newest, begins, now)
+    if is_same:
         return Decision(now, [])
     check_goes_on(meter.aggregation, newest.terms, terms)
     if len(meter.versions) >= MAX_VERSIONS:
         raise TooManyMeterVersions(meter=meter.meter_id, most=MAX_VERSIONS)
-    earliest = now + VERSION_LEAD
-    effective_from = earliest if command.effective_from is None else command.effective_from
-    if effective_from < earliest:
-        raise MeterVersionNotAhead(earliest=earliest)
-    if newest.effective_from is not None and effective_from <= newest.effective_from:
-        raise MeterVersionNotAhead(newest_begins=newest.effective_from)
     revised = MeterRevised(
         meter_id=meter.meter_id,
         version=newest.version + 1,
@@ -77,6 +76,17 @@ def revise_meter(command: ReviseMeter, streams: Streams, now: datetime) -> Decis
         revised_at=now,
     )
     return Decision(now, [METER.change(revised)])
+
+
+def _begins_ahead(newest: MeterVersion, begins: datetime | None, now: datetime) -> datetime:
+    """When a version begins that is made now. Raises MeterVersionNotAhead."""
+    earliest = now + VERSION_LEAD
+    effective_from = earliest if begins is None else begins
+    if effective_from < earliest:
+        raise MeterVersionNotAhead(earliest=earliest)
+    if newest.effective_from is not None and effective_from <= newest.effective_from:
+        raise MeterVersionNotAhead(newest_begins=newest.effective_from)
+    return effective_from
 
 
 def rename_meter(command: RenameMeter, streams: Streams, now: datetime) -> Decision:

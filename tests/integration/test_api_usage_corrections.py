@@ -201,10 +201,14 @@ async def test_a_correction_is_answered_as_taken_only_where_it_is_what_counts(sc
 
     assert (await scene.void("gone")).status_code == 202
     await scene.total_is(18)
-    answer = await scene.correct("gone", scene.event("other", 7))
+    unnamed = {name: value for name, value in scene.event("a4", 3).items() if name != "customer"}
+    answer = await scene.correct("other", unnamed)
+    assert (answer.status_code, answer.json()["customer"]) == (202, scene.customer), "whose it is was said"
+    await scene.total_is(14)
+    answer = await scene.correct("gone", scene.event("a4", 3))
     assert (answer.status_code, answer.json()["code"]) == (409, "usage_event_voided")
     assert "of its own" in answer.json()["detail"]
-    await scene.total_is(18)
+    await scene.total_is(14)
 
 
 async def test_what_cannot_be_taken_back_is_told(scene: Scene) -> None:

@@ -128,7 +128,18 @@ def test_a_revision_begins_ahead_and_leaves_alone_what_it_does_not_name() -> Non
         revised(terms=MeterTerms(value_property="octets", filters=(OUT,)))
     )
     given(CREATE).when(replace(REVISE, filters=(OUT,))).then_nothing()
-    given(CREATE, REVISE).when(replace(REVISE, effective_from=NOW)).then_nothing()
+    given(CREATE, REVISE).when(replace(REVISE, effective_from=EARLIEST)).then_nothing()
+
+
+def test_a_beginning_that_cannot_be_is_refused_also_where_nothing_else_changes() -> None:
+    for same in (
+        given(CREATE).when(replace(REVISE, filters=(OUT,), effective_from=NOW)),
+        given(CREATE, REVISE).when(replace(REVISE, effective_from=NOW)),
+    ):
+        same.then_refused(MeterVersionNotAhead, earliest="2026-01-31T10:15:00Z").then_is_about("effective_from")
+    later = replace(REVISE, effective_from=EARLIEST + timedelta(days=2))
+    between = replace(REVISE, effective_from=EARLIEST + timedelta(days=1))
+    given(CREATE, later).when(between).then_refused(MeterVersionNotAhead).then_is_about("effective_from")
 
 
 def test_a_revision_must_fit_too() -> None:
