@@ -17,6 +17,8 @@ from usage.partials import bucket_of
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 MONTH = month_window(TODAY, "UTC")
+ENDS: dict[str, dict[str, object]] = {"cancel": {"at_period_end": False}, "pause": {}, "suspend": {}}
+"""What keeps a subscription from going on at once, and how it is asked for."""
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ async def test_what_is_over_is_not_waited_for(shop: Watched) -> None:
     assert await shop.put_off() == []
 
 
-@pytest.mark.parametrize("end", ["cancel", "pause", "suspend"])
+@pytest.mark.parametrize("end", ENDS)
 async def test_what_becomes_of_a_subscription_begins_no_other_period_of_what_was_used(shop: Watched, end: str) -> None:
     customer, meter = await shop.customer(), await shop.meter("traffic")
     subscription = await shop.subscribed(customer, meter)
@@ -93,7 +95,7 @@ async def test_what_becomes_of_a_subscription_begins_no_other_period_of_what_was
     await shop.used(customer, "traffic", (TODAY, 50))
     await shop.hear()
     await shop.look()
-    await done(shop, f"/v1/subscriptions/{subscription}/{end}")
+    await done(shop, f"/v1/subscriptions/{subscription}/{end}", **ENDS[end])
     await shop.look()
     await shop.used(customer, "traffic", (TODAY, 6))
     await shop.look()
@@ -108,7 +110,7 @@ async def test_once_the_last_period_is_over_the_rest_of_the_month_is_counted(sho
     end = datetime.fromisoformat((await shop.found(f"/v1/subscriptions/{subscription}"))["current_period_end"])
     await shop.alert(meter=meter, thresholds=[{"quantity": 10}])
     await shop.used(customer, "traffic", (STARTED, 20))
-    await done(shop, f"/v1/subscriptions/{subscription}/cancel")
+    await done(shop, f"/v1/subscriptions/{subscription}/cancel", at_period_end=False)
     await shop.advance(clock, 1, end + HOUR)
     await shop.used(customer, "traffic", (end - MINUTE, 1), (end, 11))
     await shop.look()
@@ -133,13 +135,13 @@ async def test_another_time_zone_of_the_customer_does_not_tell_of_a_month_again(
     assert await shop.reached() == [("10", "50")]
 
 
-@pytest.mark.parametrize("end", ["cancel", "pause", "suspend"])
+@pytest.mark.parametrize("end", ENDS)
 async def test_a_limit_that_was_reached_is_told_though_nobody_looked_before_the_end(shop: Watched, end: str) -> None:
     customer, meter = await shop.customer(), await shop.meter("traffic")
     features = [{"key": "traffic", "limit": 10, "meter": meter}]
     subscription = await shop.subscribed(customer, meter, features)
     await shop.used(customer, "traffic", (TODAY, 50))
-    await done(shop, f"/v1/subscriptions/{subscription}/{end}")
+    await done(shop, f"/v1/subscriptions/{subscription}/{end}", **ENDS[end])
     await shop.look()
     assert [each["data"]["used"] for each in await shop.events("entitlement.limit_reached")] == ["50"]
 

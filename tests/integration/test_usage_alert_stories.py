@@ -177,7 +177,7 @@ async def live(shop: Watched, lives: list[Life], life: Life, draw: random.Random
         life.reset_at[life.starts[-1]] = shop.sent + 1, since
     elif what < 0.9 and not life.is_over:
         await looked(shop, lives)
-        await asked(shop, f"/v1/subscriptions/{life.subscription}/cancel", 200)
+        await asked(shop, f"/v1/subscriptions/{life.subscription}/cancel", 200, at_period_end=False)
         life.is_over = True
     await shop.hear()
 
