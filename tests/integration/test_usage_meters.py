@@ -147,12 +147,12 @@ async def test_a_recount_names_what_was_changed_by_hand_and_mends_it(usage: Usag
     code, told = await usage.tallybook("usage", "recount", "--json")
     differences = [one for each in json.loads(told) for one in each["differences"]]
     assert code == 1
-    assert {one["what"] for one in differences} == {"sum"}
+    assert {one["what"] for one in differences} == {"sum", "day"}
     await usage.cell.pool.execute(
         """UPDATE usage.adopted_meters SET rule = jsonb_set(rule, '{filters}', '[["region", ["x"]]]')"""
     )
     code, told = await usage.tallybook("usage", "recount", "--json")
-    assert {one["what"] for each in json.loads(told) for one in each["differences"]} == {"sum", "meter"}
+    assert {one["what"] for each in json.loads(told) for one in each["differences"]} == {"sum", "day", "meter"}
     differences = [one for each in json.loads(told) for one in each["differences"]]
     code, told = await usage.tallybook("usage", "recount", "--mend")
     assert code == 0, told
