@@ -57,6 +57,18 @@ async def reading(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
         await consumer.stop()
 
 
+async def record_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Any:
+    """The record at an offset. Raises CannotLook where the topic no longer has it."""
+    consumer.seek(place, offset)
+    while await consumer.position(place) <= offset:
+        for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
+            if record.offset == offset:
+                return record
+            if record.offset > offset:
+                break
+    raise CannotLook(f"{place.topic}/{place.partition} has no record {offset} any more")
+
+
 class CountedEvent(NamedTuple):
     """An event that was counted, as it was sent, when the broker appended it (ms since 1970), and whether it was taken
     away again; and where it stands, `nth` in its record. `instead_id` is the id of what the void that counted put in

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from domain.kernel.rounding import EXACT
@@ -22,7 +22,7 @@ from usage.aggregation.dedupe import id_hash, id_prefix, place_in
 from usage.aggregation.fold import BUCKET_US
 from usage.aggregation.meters import Adoption, Meters, measured, version_at, version_from
 from usage.live import Metered
-from usage.lookup import POLL_MS, CannotLook, reading
+from usage.lookup import CannotLook, reading, record_at
 from usage.partials import Buckets, Queries
 from usage.wire import EVENT, WireEvent, decode, original_appended_of, partition_of_customer, topic_of
 
@@ -118,7 +118,7 @@ class TakenBack:
             record: Any = None
             for void in lacking:
                 if record is None or record.offset != void.offset:
-                    record = await _record_at(consumer, place, void.offset)
+                    record = await record_at(consumer, place, void.offset)
                 self._read[partition, void.offset, void.nth] = _read(record, void)
 
     async def _counted_since(
@@ -157,18 +157,6 @@ class _Meter(NamedTuple):
         if taken is None:
             return ZERO
         return Decimal(1) if version.aggregation is Aggregation.COUNT else units(taken.value)
-
-
-async def _record_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Any:
-    """Raises CannotLook where the topic no longer has it."""
-    consumer.seek(place, offset)
-    while await consumer.position(place) <= offset:
-        for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-            if record.offset == offset:
-                return record
-            if record.offset > offset:
-                break
-    raise CannotLook(f"{place.topic}/{place.partition} has no record {offset} any more")
 
 
 def _read(record: Any, void: _Void) -> _Read:

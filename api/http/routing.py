@@ -12,7 +12,8 @@ class DirectRoutes:
         self._plain = _plain(router)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = None if scope.get("root_path") else self._plain.get((scope.get("method", ""), scope["path"]))
+        is_plain = scope["type"] == "http" and not scope.get("root_path")
+        route = self._plain.get((scope["method"], scope["path"])) if is_plain else None
         if route is None:
             await self._router(scope, receive, send)
             return

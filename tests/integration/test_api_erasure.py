@@ -56,7 +56,8 @@ async def test_personal_data_is_never_stored_in_the_clear(api: Api, client: Clie
     stored = await everything_stored(api.database)
     assert b"Quillfeather" not in stored
     assert b"quillfeather" not in stored
-    assert b"7946" not in stored
+    assert b"7946 0958" not in stored
+    assert b"79460958" not in stored
 
 
 async def test_after_an_erasure_old_answers_are_gone_and_new_ones_hold_nothing(api: Api, client: Client) -> None:
