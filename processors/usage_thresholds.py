@@ -107,7 +107,7 @@ class UsageThresholds:
 
     async def look(self, tenant_id: str, subscription_id: str, now: datetime) -> Again | None:
         """Bill what has reached the threshold of a subscription, `now` in real time. When it is to be looked at again;
-        None: once more is counted.
+        None: once more is counted, or its test clock moves on, which looks itself.
         """
         pause_ms = self._pause_ms(subscription_id)
         if pause_ms:
@@ -124,7 +124,8 @@ class UsageThresholds:
         if seen.command is not None:
             cause = Cause(tenant_id=tenant_id, correlation_id=new_id("corr_"), causation_id=None)
             await self._bill(seen.command, cause)
-        return Again(LEVEL_LOOK_MS, seen.growing) if seen.growing else None
+        grows = seen.growing and subscription.test_clock_id is None
+        return Again(LEVEL_LOOK_MS, seen.growing) if grows else None
 
     async def is_settled(self, work: Work, clock: TestClock) -> bool:
         """Whether everything is counted that the brokers had of the clock's subscriptions with thresholds, and what has

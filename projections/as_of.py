@@ -19,12 +19,14 @@ _CHANGES: Final = """
 SELECT DISTINCT last.effective_at FROM unnest($3::text[]) AS of (stream_id)
 CROSS JOIN LATERAL (
     SELECT e.effective_at FROM log.events e
-    WHERE e.tenant_id = $1 AND e.stream_type = $2 AND e.stream_id = of.stream_id
+    WHERE e.tenant_id = $1 AND e.stream_type = $2 AND e.stream_id = of.stream_id AND e.event_type <> ALL($6)
     ORDER BY e.stream_version DESC LIMIT $5
 ) AS last WHERE last.effective_at >= $4 ORDER BY 1 DESC
 """
 CHANGES_MAX: Final = 20
 """The last ones of a subscription that are looked through."""
+CHANGES_NOTHING: Final = ("subscription.usage_billed", "subscription.usage_threshold_set", "subscription.metadata_set")
+"""Events that leave a subscription as it was, however many there are."""
 
 
 async def subscriptions_before(
@@ -47,5 +49,6 @@ async def changed_since(
     connection: Reader, tenant_id: str, subscription_ids: Sequence[str], since: datetime
 ) -> list[datetime]:
     """When something happened to one of them, from an instant on: by its own time, the latest first."""
-    rows = await connection.fetch(_CHANGES, tenant_id, SUBSCRIPTION.name, list(subscription_ids), since, CHANGES_MAX)
+    of = tenant_id, SUBSCRIPTION.name, list(subscription_ids), since
+    rows = await connection.fetch(_CHANGES, *of, CHANGES_MAX, CHANGES_NOTHING)
     return [row["effective_at"] for row in rows]

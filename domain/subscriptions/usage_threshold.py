@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal
@@ -74,12 +75,15 @@ class NoUsageToBill(Refusal):
 
 
 def reached(subscription: Subscription, so_far: Sequence[SoFar]) -> BillUsageSoFar | None:
-    """What is to be billed of these items, of which there is no other with a meter; None where that is nothing yet."""
+    """What is to be billed of these items, of which there is no other with a meter; None where that is nothing yet, and
+    where it is more than an invoice holds: the period's end says so to a person, once.
+    """
     threshold = subscription.terms.usage_threshold
     if threshold is None:
         return None
     more = [each for each in still_watched(subscription, so_far) if each.more.amount > 0]
-    if sum_money((each.more for each in more), threshold.amount.currency) < threshold.amount:
+    unbilled = sum_money((each.more for each in more), threshold.amount.currency)
+    if not threshold.amount.amount <= unbilled.amount <= MAX_INVOICE_TOTAL:
         return None
     return BillUsageSoFar(
         subscription_id=subscription.subscription_id,

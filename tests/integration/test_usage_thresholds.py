@@ -81,12 +81,13 @@ class Looking:
     customer_id: str = ""
     subscription_id: str = ""
 
-    async def subscribed(self, threshold: UsageThreshold | None = THRESHOLD) -> None:
+    async def subscribed(self, threshold: UsageThreshold | None = THRESHOLD, *, on_clock: bool = True) -> None:
         """To gigabytes at 0.25 each."""
         self.clock_id = new_id("clock_")
         made = CreateTestClock(clock_id=self.clock_id, name="now", frozen_at=NOW, mode=TenantMode.TEST)
         await self.usage.cell.do(made)
-        self.customer_id = await self.usage.cell.customer(token=None, clock_id=self.clock_id)
+        clock_id = self.clock_id if on_clock else None
+        self.customer_id = await self.usage.cell.customer(token=None, clock_id=clock_id)
         self.subscription_id = await self.usage.subscribed(self.customer_id, STARTED, threshold=threshold)
 
     async def used(self, gigabytes: int, nth: int = 0) -> None:
@@ -253,11 +254,15 @@ async def test_a_look_says_when_to_look_again_though_nothing_more_is_counted(loo
     assert await often.look(TENANT, looking.subscription_id, NOW) == Again(1_000), "what is billed is not counted yet"
 
 
-async def test_usage_of_a_time_that_is_to_come_is_looked_at_again(looking: Looking) -> None:
-    await looking.subscribed()
+@pytest.mark.parametrize("on_clock", [False, True])
+async def test_usage_of_a_time_that_is_to_come_is_looked_at_again_but_where_a_clock_stands(
+    looking: Looking, on_clock: bool
+) -> None:
+    """A clock that moves on looks itself."""
+    await looking.subscribed(on_clock=on_clock)
     await looking.usage.send(looking.customer_id, [(NOW + timedelta(hours=2), 30)])
     await looking.used(1, nth=1)
     thresholds = await looking.thresholds()
-    again = Again(60_000, {looking.usage.meter_id})
+    again = None if on_clock else Again(60_000, {looking.usage.meter_id})
     assert await thresholds.look(TENANT, looking.subscription_id, NOW) == again
     assert await looking.billed() == 0

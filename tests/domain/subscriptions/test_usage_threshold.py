@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from domain.invoicing.credit_note import IssueCreditNote
 from domain.invoicing.explanation import explain_billed
 from domain.invoicing.finalization import VoidInvoice
-from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
+from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL, InvoiceLine, InvoiceLineKind
 from domain.invoicing.progressive import charge_to_date
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.usage_line import UsageProgress, UsageSlice
@@ -331,6 +331,14 @@ def test_a_period_is_billed_a_hundred_times_at_most_before_its_end() -> None:
     assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=MAX_TIMES_BILLED - 1)]) is not None
     assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=MAX_TIMES_BILLED)]) is None
     assert looked_at(seen, [SoFar(USAGE_PRICE_ID, enough, times_billed=1, voided=MAX_TIMES_BILLED - 1)]) is None
+
+
+def test_what_no_invoice_holds_is_left_to_the_end_of_the_period() -> None:
+    """Or whoever voids its invoice, as a person is told to, is given the next."""
+    seen = subscribed(per_unit(10)).books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID]
+    most = usd(MAX_INVOICE_TOTAL)
+    assert looked_at(seen, [SoFar(USAGE_PRICE_ID, most, times_billed=0)]) is not None
+    assert looked_at(seen, [SoFar(USAGE_PRICE_ID, most + usd(1), times_billed=0)]) is None
 
 
 OTHER_METER_ID = id_of("mtr_", 2)
