@@ -125,8 +125,8 @@ def void_invoice(command: VoidInvoice, streams: Streams, now: datetime) -> Decis
     if invoice.unused_credits:
         given_back = sum(each.amount.amount for each in invoice.unused_credits)
         raise InvoiceIsCredited(invoice=command.invoice_id, credited=given_back)
-    rated = () if invoice.status is InvoiceStatus.DRAFT else rated_by_later(invoice, streams)
-    if rated:
+    rated = rated_by_later(invoice, streams)
+    if rated and not command.ends_with_clock:
         raise InvoiceIsRatedAgain(invoice=command.invoice_id, by=rated[-1].by_invoice_id)
     taken_back = () if invoice.tax is None else invoice.tax.totals
     voided = INVOICE.change(InvoiceVoided(invoice_id=command.invoice_id, tax_taken_back=taken_back, voided_at=at))

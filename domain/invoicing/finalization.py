@@ -18,7 +18,10 @@ from domain.kernel.refusal import Refusal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoidInvoice:
+    """`ends_with_clock`: its test clock is deleted, so it ends also where a later invoice rated its periods again."""
+
     invoice_id: str
+    ends_with_clock: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

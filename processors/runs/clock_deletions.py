@@ -26,9 +26,9 @@ ACTOR: Final = "test-clock"
 # How the subject of each kind of timer that runs on test clocks ends with its clock, and what waits for usage or tax.
 ENDS: Final[Mapping[WorkKind, Callable[[str], Command]]] = {
     WorkKind.SUBSCRIPTION_RENEWAL: lambda subject: EndWithTestClock(subscription_id=subject),
-    WorkKind.INVOICE_FINALIZATION: lambda subject: VoidInvoice(invoice_id=subject),
-    WorkKind.INVOICE_USAGE: lambda subject: VoidInvoice(invoice_id=subject),
-    WorkKind.INVOICE_TAX: lambda subject: VoidInvoice(invoice_id=subject),
+    WorkKind.INVOICE_FINALIZATION: lambda subject: VoidInvoice(invoice_id=subject, ends_with_clock=True),
+    WorkKind.INVOICE_USAGE: lambda subject: VoidInvoice(invoice_id=subject, ends_with_clock=True),
+    WorkKind.INVOICE_TAX: lambda subject: VoidInvoice(invoice_id=subject, ends_with_clock=True),
 }
 
 

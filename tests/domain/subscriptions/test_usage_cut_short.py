@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from domain.invoicing.billing_settings import ChangeBillingSettings
 from domain.invoicing.explanation import explain_billed
 from domain.invoicing.finalization import InvoiceIsRatedAgain, VoidInvoice
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind
@@ -37,23 +38,30 @@ DAY = timedelta(days=1)
 SLICES = tuple(derived_id(INVOICE, SUBSCRIPTION_ID, f"usage/{nth}") for nth in range(3))
 
 
-def billed(price: Price, *quantities: int) -> Given:
-    """The usage of the first period is billed so far, each time with so much, and the period is over."""
+def billed(price: Price, *quantities: int, grace_s: int = 0) -> Given:
+    """The usage of the first period is billed so far, each time with so much, and the period is over, whose invoice has
+    so much time as a draft.
+    """
     told = given(create_customer(), create_meter(), *plan_on_sale(), usage_price(price=price))
     told = told.and_then(subscribe(USAGE_PRICE_ID, usage_threshold=UsageThreshold(amount=usd(1))))
     for nth, quantity in enumerate(quantities):
-        seen = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID]
-        so_far = BillUsageSoFar(
-            subscription_id=SUBSCRIPTION_ID,
-            price_ids=(USAGE_PRICE_ID,),
-            period_index=seen.period_index,
-            changes=seen.changes,
-            billings_so_far=seen.billings_so_far,
-        )
         at = NOW + (nth + 1) * DAY
-        told = told.and_then(so_far, at=at)
+        told = told.and_then(so_far(told), at=at)
         told = told.and_then(counted(told, SLICES[nth], quantity, nth + 1), at=at)
+    if grace_s:
+        told = told.and_then(ChangeBillingSettings(grace_s=grace_s), at=FEBRUARY)
     return told.and_then(renew(FEBRUARY), at=FEBRUARY)
+
+
+def so_far(told: Given) -> BillUsageSoFar:
+    seen = told.books.states[SUBSCRIPTION.name, SUBSCRIPTION_ID]
+    return BillUsageSoFar(
+        subscription_id=SUBSCRIPTION_ID,
+        price_ids=(USAGE_PRICE_ID,),
+        period_index=seen.period_index,
+        changes=seen.changes,
+        billings_so_far=seen.billings_so_far,
+    )
 
 
 def counted(told: Given | Result, invoice_id: str, quantity: int, closing: int, *late: RecountedUsage) -> BillUsage:
@@ -153,6 +161,30 @@ def test_one_that_a_later_invoice_rated_again_is_voided_behind_that() -> None:
     told = told.and_then(VoidInvoice(invoice_id=SECOND), VoidInvoice(invoice_id=FIRST), renew(APRIL), at=APRIL)
     done = told.when(counted(told, THIRD, 0, 10, known(told, SLICES[0], 22)), at=APRIL)
     assert [line.amount for line in late_of(done, THIRD)] == [usd(20)]
+
+
+def drafted_and_rated_again() -> Given:
+    """The last invoice of a period is counted and has time as a draft; one of usage so far rates the period again."""
+    told = billed(per_unit(10), 20, grace_s=3 * 86_400)
+    told = told.and_then(counted(told, FIRST, 35, 2), at=FEBRUARY)
+    told = told.and_then(so_far(told), at=FEBRUARY + DAY)
+    return told.and_then(counted(told, SLICES[1], 1, 3, known(told, FIRST, 40)), at=FEBRUARY + DAY)
+
+
+def test_a_draft_that_a_later_invoice_rated_again_is_voided_behind_that_as_if_it_were_finalized() -> None:
+    drafted = drafted_and_rated_again()
+    assert invoice_of(drafted, FIRST).status is InvoiceStatus.DRAFT
+    refused = drafted.when(VoidInvoice(invoice_id=FIRST), at=FEBRUARY + DAY)
+    refused.then_refused(InvoiceIsRatedAgain, invoice=FIRST, by=SLICES[1])
+    told = drafted.and_then(VoidInvoice(invoice_id=SLICES[1]), VoidInvoice(invoice_id=FIRST), at=FEBRUARY + DAY)
+    assert invoice_of(told, SLICES[0]).cut_short == (invoice_of(told, SLICES[0]).lines[0].line_id,)
+
+
+def test_a_test_clock_that_is_deleted_ends_such_a_draft_though_what_rated_it_again_stays() -> None:
+    drafted = drafted_and_rated_again()
+    ended = drafted.when(VoidInvoice(invoice_id=FIRST, ends_with_clock=True), at=FEBRUARY + DAY)
+    assert invoice_of(ended, FIRST).status is InvoiceStatus.VOID
+    assert invoice_of(ended, SLICES[0]).cut_short == (), "what is rated stays with the invoice that did"
 
 
 PRICES = (
