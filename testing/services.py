@@ -91,7 +91,7 @@ def _place() -> Path:
     else. Kafka runs programs from its folder, which not every such place allows.
     """
     given = Path(tempfile.gettempdir())
-    if "TMPDIR" in os.environ or not MEMORY.is_dir() or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+    if "TMPDIR" in os.environ or not MEMORY.is_dir() or os.statvfs(MEMORY).f_flag & getattr(os, "ST_NOEXEC", 0):
         return given
     room = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
     return MEMORY if room >= MEMORY_MIN_BYTES and os.access(MEMORY, os.W_OK | os.X_OK) else given
