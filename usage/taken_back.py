@@ -6,6 +6,7 @@ and what stands in that one's place, which belongs to the time before as it did.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -20,7 +21,7 @@ from infra.database import Pool
 from infra.settings import KafkaSettings, UsageSettings
 from usage.aggregation.dedupe import id_hash, id_prefix, place_in
 from usage.aggregation.fold import BUCKET_US
-from usage.aggregation.meters import Adoption, Meters, measured, version_at, version_from
+from usage.aggregation.meters import Adoption, Meters, RefusedEvent, measured, version_at, version_from
 from usage.live import Metered
 from usage.lookup import CannotLook, reading, record_at
 from usage.partials import Buckets, Queries
@@ -152,11 +153,12 @@ class _Meter(NamedTuple):
         versions = self.versions.of(self.metered.tenant_id, event.meter)
         if not versions or not buckets.first <= event.timestamp_us // BUCKET_US < buckets.end:
             return ZERO
-        version = version_at(versions, event.timestamp_us, appended_ms)
-        taken = measured(version, event)
-        if taken is None:
-            return ZERO
-        return Decimal(1) if version.aggregation is Aggregation.COUNT else units(taken.value)
+        with contextlib.suppress(RefusedEvent):  # of a meter that was revised meanwhile, only the header can tell
+            version = version_at(versions, event.timestamp_us, appended_ms)
+            taken = measured(version, event)
+            if taken is not None:
+                return Decimal(1) if version.aggregation is Aggregation.COUNT else units(taken.value)
+        return ZERO
 
 
 def _read(record: Any, void: _Void) -> _Read:

@@ -20,7 +20,8 @@ class ReachedThresholdResource(TypedDict):
 
 
 class TriggeredAlertResource(TypedDict):
-    """What a customer has reached of an alert's thresholds in one period, in the order in which it was told.
+    """What a customer has reached of an alert's thresholds in one period, in the order in which it was told; of `every`
+    the last one.
 
     `since` is from when on is counted: the beginning of the period, or the last reset of the feature in it. All three
     times are null where all that was ever used is counted.

@@ -86,13 +86,13 @@ async def billing_usage(connection: Reader, tenant_id: str, customer_id: str) ->
 
 _COUNTING: Final = """
 SELECT subscription_id FROM read.subscriptions WHERE tenant_id = $1 AND customer_id = ANY($2::text[])
-    AND (terms -> 'features' <> '[]'
-        OR EXISTS (SELECT FROM jsonb_array_elements(terms -> 'items') item WHERE item ->> 'meter_id' IS NOT NULL))
+    AND (terms -> 'features' <> '[]' OR metered <> '[]')
 """
 
 
 async def counting(connection: Reader, tenant_id: str, customer_ids: Sequence[str]) -> list[Subscription]:
-    """The customers' subscriptions with a feature or an item that a meter counts, in whatever state; in no order.
+    """The customers' subscriptions with a feature, or that a meter counts or has counted an item of, in whatever state;
+    in no order.
 
     A feature that is not metered adds to the limit of one that is.
     """

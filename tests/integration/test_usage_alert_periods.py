@@ -103,6 +103,21 @@ async def test_what_becomes_of_a_subscription_begins_no_other_period_of_what_was
     assert [each["since"] for each in await shop.told(f"&usage_alert={alert}")] == [utc(STARTED)]
 
 
+async def test_a_price_that_is_taken_away_begins_no_other_period_of_what_was_used(shop: Watched) -> None:
+    customer, meter = await shop.customer(), await shop.meter("traffic")
+    subscription = await shop.subscribed(customer, meter)
+    await shop.alert(meter=meter, thresholds=[{"quantity": 10}])
+    await shop.used(customer, "traffic", (TODAY, 50))
+    await shop.look()
+    sold = await shop.found(f"/v1/subscriptions/{subscription}")
+    flat = {"type": "per_unit", "currency": "EUR", "unit_amount": "100"}
+    price = await shop.client.made("/v1/prices", {"plan": sold["plan"], "timing": "in_advance", "model": flat})
+    items = [{"price": price["id"], "quantity": "1"}]
+    await done(shop, f"/v1/subscriptions/{subscription}/change", items=items, remove=[sold["items"][0]["price"]])
+    await shop.look()
+    assert await shop.reached() == [("10", "50")]
+
+
 async def test_once_the_last_period_is_over_the_rest_of_the_month_is_counted(shop: Watched) -> None:
     customer, clock = await shop.customer_on_clock(STARTED)
     meter = await shop.meter("traffic")
