@@ -27,7 +27,7 @@ from usage.lookup import CannotLook, reading, record_at
 from usage.partials import Buckets, Queries
 from usage.wire import EVENT, WireEvent, decode, original_appended_of, partition_of_customer, topic_of
 
-READ_MAX: Final = 100_000
+KNOWN_MAX: Final = 100_000
 """Voids of which a process remembers what they took away."""
 
 _VOIDS: Final = """
@@ -61,22 +61,33 @@ class _Void(NamedTuple):
         return self.offset, self.nth + 1
 
 
-class _Read(NamedTuple):
-    """The events of a void's record that it is about, and when what it takes away was appended (ms since 1970)."""
+class _Fact(NamedTuple):
+    """What a void took away, which never changes: the event, when that was appended (ms since 1970), whether it was
+    counted only since the reset (`is_new`), and what counts in its place, if anything does.
+    """
 
     voided: WireEvent
-    instead: WireEvent | None
     appended_ms: int
+    is_new: bool
+    instead: WireEvent | None
 
 
 class TakenBack:
-    """Looks at voids. The pool's role is the writer's: it reads the blocks of ids."""
+    """Looks at voids, at each once. The pool's role is the writer's: it reads voids and the blocks of ids."""
 
     def __init__(self, pool: Pool, kafka: KafkaSettings, usage: UsageSettings) -> None:
         self._pool = pool
         self._kafka = kafka
         self._usage = usage
-        self._read: dict[tuple[int, int, int], _Read] = {}
+        self._known: dict[tuple[int, _Void, int], _Fact] = {}
+        self._looking = asyncio.Lock()
+
+    async def learn(self, metered: Metered, counted_to: int) -> None:
+        """Look at the voids that there are: so whoever then asks with a snapshot in hand does not hold it while brokers
+        are asked. Raises CannotLook.
+        """
+        rows = await self._pool.fetch(_VOIDS, metered.tenant_id, metered.customer_id, counted_to)
+        await self._facts(metered, [_Void(*row) for row in rows], counted_to)
 
     async def since(self, connection: Queries, metered: Metered, buckets: Buckets, counted_to: int) -> Decimal:
         """How much less is counted of these quarter hours by what was taken away since the record `counted_to`, of what
@@ -85,42 +96,51 @@ class TakenBack:
         rows = await connection.fetch(_VOIDS, metered.tenant_id, metered.customer_id, counted_to)
         if not rows:
             return ZERO
-        voids = [_Void(*row) for row in rows]
-        partition = partition_of_customer(metered.tenant_id, metered.customer_id, self._usage.partitions)
-        try:
-            async with asyncio.timeout(self._usage.ack_timeout_ms / 1000):
-                await self._look_up(partition, voids)
-                counted_at = await self._counted_since(partition, metered, voids, counted_to)
-                meter = await self._meter(partition, metered)
-        except (KafkaError, TimeoutError) as error:
-            raise CannotLook(str(error) or type(error).__name__) from error
+        facts = await self._facts(metered, [_Void(*row) for row in rows], counted_to)
+        meter = await self._meter(metered)
         total, placed = ZERO, set[str]()
-        for void in voids:
-            if void.event_id in counted_at and void.event_id not in placed:
+        for void, fact in facts.items():
+            if fact.is_new and void.event_id not in placed:
                 continue
-            read = self._read[partition, void.offset, void.nth]
-            total = EXACT.add(total, meter.takes(read.voided, read.appended_ms, buckets))
-            if read.instead is not None and counted_at.get(void.instead_id) == void.place_of_other:
-                total = EXACT.subtract(total, meter.takes(read.instead, read.appended_ms, buckets))
+            total = EXACT.add(total, meter.takes(fact.voided, fact.appended_ms, buckets))
+            if fact.instead is not None:
+                total = EXACT.subtract(total, meter.takes(fact.instead, fact.appended_ms, buckets))
                 placed.add(void.instead_id)
         return total
 
-    async def _look_up(self, partition: int, voids: Sequence[_Void]) -> None:
-        """Read the records of voids that this process has not read yet; they never change."""
-        lacking = [each for each in voids if (partition, each.offset, each.nth) not in self._read]
-        if not lacking:
-            return
-        if len(self._read) + len(lacking) > READ_MAX:
-            self._read.clear()
-            lacking = list(voids)
+    async def _facts(self, metered: Metered, voids: Sequence[_Void], counted_to: int) -> Mapping[_Void, _Fact]:
+        """In the order of the voids. What this process has not looked at yet it looks at, one question at a time."""
+        partition = partition_of_customer(metered.tenant_id, metered.customer_id, self._usage.partitions)
+        found = {each: self._known.get((partition, each, counted_to)) for each in voids}
+        if None in found.values():
+            try:
+                async with asyncio.timeout(self._usage.ack_timeout_ms / 1000), self._looking:
+                    found = {each: self._known.get((partition, each, counted_to)) for each in voids}
+                    lacking = [each for each, fact in found.items() if fact is None]
+                    found |= await self._look_at(partition, metered, lacking, counted_to)
+            except (KafkaError, TimeoutError) as error:
+                raise CannotLook(str(error) or type(error).__name__) from error
+        return {void: fact for void, fact in found.items() if fact is not None}
+
+    async def _look_at(
+        self, partition: int, metered: Metered, voids: Sequence[_Void], counted_to: int
+    ) -> Mapping[_Void, _Fact]:
+        if not voids:
+            return {}
+        counted_at = await self._counted_since(partition, metered, voids, counted_to)
         place = TopicPartition(topic_of(self._kafka.topic_prefix), partition)
+        found: dict[_Void, _Fact] = {}
         async with reading(self._kafka) as consumer:
             consumer.assign([place])
             record: Any = None
-            for void in lacking:
+            for void in voids:
                 if record is None or record.offset != void.offset:
                     record = await record_at(consumer, place, void.offset)
-                self._read[partition, void.offset, void.nth] = _read(record, void)
+                found[void] = _fact(record, void, counted_at)
+        if len(self._known) + len(found) > KNOWN_MAX:
+            self._known.clear()
+        self._known |= {(partition, void, counted_to): fact for void, fact in found.items()}
+        return found
 
     async def _counted_since(
         self, partition: int, metered: Metered, voids: Sequence[_Void], counted_to: int
@@ -136,7 +156,8 @@ class TakenBack:
                 found[names[row["nth"]]] = place
         return found
 
-    async def _meter(self, partition: int, metered: Metered) -> "_Meter":
+    async def _meter(self, metered: Metered) -> "_Meter":
+        partition = partition_of_customer(metered.tenant_id, metered.customer_id, self._usage.partitions)
         rows = await self._pool.fetch(_ADOPTED, partition, metered.tenant_id, metered.meter_id)
         adopted = (Adoption(row["tenant_id"], version_from(row["rule"]), row["from_offset"]) for row in rows)
         return _Meter(metered, Meters(adopted))
@@ -161,11 +182,13 @@ class _Meter(NamedTuple):
         return ZERO
 
 
-def _read(record: Any, void: _Void) -> _Read:
+def _fact(record: Any, void: _Void, counted_at: Mapping[str, tuple[int, int]]) -> _Fact:
     events = decode(record.value or b"")
     appended_ms = original_appended_of(record.headers)
-    return _Read(
+    has_instead = void.instead_id and counted_at.get(void.instead_id) == void.place_of_other
+    return _Fact(
         voided=events[void.nth],
-        instead=events[void.nth + 1] if void.instead_id else None,
         appended_ms=record.timestamp if appended_ms is None else appended_ms,
+        is_new=void.event_id in counted_at,
+        instead=events[void.nth + 1] if has_instead else None,
     )

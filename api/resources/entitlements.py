@@ -218,6 +218,7 @@ async def _used_since(call: Call, counted: _Counted) -> Fraction:
             return Fraction((await used_in(connection, metered, period, held_until=now)).quantity)
     meter = await _meter(call, metered.meter_id)
     try:
+        await call.parts.taken_back.learn(metered, reset.counted_to)
         async with call.parts.reader.snapshot(call.tenant_id, call.principal.customer_id) as connection:
             usage = MeterUsage(connection, metered, meter.aggregation, call.parts.taken_back, now)
             return await usage.since(reset, period)

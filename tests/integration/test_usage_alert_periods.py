@@ -287,7 +287,9 @@ async def test_time_before_a_backdated_subscription_was_made_is_looked_at_as_it_
     assert (told["since"], told["period_end"]) == (utc(month.start), utc(min(month.end, STARTED)))
 
 
-async def test_what_is_taken_back_of_the_time_before_a_reset_hides_no_use_since(shop: Watched) -> None:
+async def test_what_is_taken_back_of_the_time_before_a_reset_hides_no_use_since(
+    shop: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     customer, meter = await shop.customer(), await shop.meter("traffic")
     await shop.subscribed(customer, meter, [{"key": "burst", "limit": 20, "meter": meter}])
     alert = await shop.alert(feature="burst", thresholds=[{"quantity": 5}])
@@ -317,3 +319,5 @@ async def test_what_is_taken_back_of_the_time_before_a_reset_hides_no_use_since(
     assert await shop.reached(f"&usage_alert={alert}") == [("5", "6")]
     stopped = await shop.found(f"/v1/customers/{customer}/usage/traffic")
     assert stopped["quantity"] == "7", "all that is left"
+    monkeypatch.setattr("usage.taken_back.reading", None)
+    assert (await shop.found(path))["used"] == "6", "brokers are asked of a void once"
