@@ -26,6 +26,7 @@ from domain.invoicing import commands as invoicing
 from domain.invoicing import consequences as of_products
 from domain.invoicing import draft_commands as drafts
 from domain.invoicing import import_commands as invoice_imports
+from domain.invoicing import rehearsal_commands as draft_rehearsals
 from domain.invoicing import settings_commands as billing_settings
 from domain.invoicing import settlement_commands as settlement
 from domain.invoicing import usage_commands as invoiced_usage
@@ -198,6 +199,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
         waiting_items,
         invoicing,
         invoiced_usage,
+        draft_rehearsals,
         settlement,
         invoice_imports,
         billing_settings,

@@ -9,8 +9,10 @@ from typing_extensions import TypedDict
 
 from api.http.call import Call
 from api.http.fields import MoneyResource, money, plain_decimal
+from api.http.foreseen_invoices import Usage, foreseen_with_usage
 from api.http.listing import NoParameters
 from api.http.operations import Operations
+from api.http.problems import DRY_RUNS_BUSY
 from api.resources.invoice_line_resource import (
     LineDiscountResource,
     LineUsageResource,
@@ -22,11 +24,14 @@ from api.resources.invoice_tax import InvoiceTaxResource, LineTaxResource, invoi
 from api.resources.invoices import INVOICES
 from api.resources.price_models import CommitmentResource, ModelResource, stated_resource
 from domain.identity.permissions import Permission
+from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.explanation import Explanation, ExplanationKind, explain_billed
-from domain.invoicing.invoice import InvoiceNotFound
-from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.invoice import INVOICE, InvoiceNotFound
+from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
+from domain.invoicing.rehearsal_commands import RehearseDraft
 from domain.invoicing.state import Invoice
 from domain.kernel.rounding import Rounding
+from domain.kernel.stream import Streams
 from domain.pricing.breakdown import PortionKind
 from domain.pricing.models import Graduated, GraduatedPercentage, Price, Volume, model_of
 
@@ -105,7 +110,8 @@ class LineExplanation(TypedDict):
 
 class InvoiceExplanation(TypedDict):
     """Why an invoice comes to its total, which is the sum of its lines' totals. `discounts` says by which terms each
-    took something off.
+    took something off. With `usage_so_far` it is a draft that waits for usage, as it would be finalized with what is
+    counted by now.
     """
 
     object: Literal["invoice_explanation"]
@@ -115,6 +121,7 @@ class InvoiceExplanation(TypedDict):
     discounts: list[InvoiceDiscountResource]
     tax: InvoiceTaxResource | None
     lines: list[LineExplanation]
+    usage_so_far: bool
 
 
 MAX_PLACES: Final = 12
@@ -192,6 +199,7 @@ _EXAMPLE: Final[dict[str, object]] = {
             "rounding_difference": "-13/31",
         }
     ],
+    "usage_so_far": False,
 }
 
 EXPLANATIONS: Final = Operations(
@@ -202,7 +210,7 @@ EXPLANATIONS: Final = Operations(
 )
 
 
-def explanation_resource(invoice: Invoice) -> InvoiceExplanation:
+def explanation_resource(invoice: Invoice, *, usage_so_far: bool = False) -> InvoiceExplanation:
     """The explanation of an invoice as it is answered."""
     tree = explain_billed(invoice.lines, invoice.currency)
     return {
@@ -213,6 +221,7 @@ def explanation_resource(invoice: Invoice) -> InvoiceExplanation:
         "discounts": invoice_discount_resources(invoice),
         "tax": invoice_tax_resource(invoice.tax),
         "lines": [_line(line, node) for line, node in zip(invoice.lines, tree.children, strict=True)],
+        "usage_so_far": usage_so_far,
     }
 
 
@@ -296,6 +305,7 @@ def exact_text(value: Fraction) -> str:
     example=_EXAMPLE,
     parameters=NoParameters,
     refusals=(InvoiceNotFound,),
+    problems=(DRY_RUNS_BUSY,),
     reads=(INVOICES.table.projection,),
 )
 async def explain_invoice(call: Call, _asked: NoParameters) -> InvoiceExplanation:
@@ -307,8 +317,27 @@ async def explain_invoice(call: Call, _asked: NoParameters) -> InvoiceExplanatio
     invoice recorded when it was made, whatever has become of the catalogue since. What each discount took off each
     line, by the coupon's terms as they were then, stands there, too. The tax of each line, and where,
     at which rate and for what reason it is charged or not, is what the invoice recorded, too.
+
+    A draft that waits for usage is explained as it would be finalized with what is counted by now (`usage_so_far`),
+    where a tax service computes your taxes without them.
     """
     wanted = INVOICES.id_of(call)
     async with call.reading() as connection:
         row = await INVOICES.row(call, connection, wanted)
+    if row.state.lacks_usage:
+        try:
+            return await _explained_so_far(call, wanted)
+        except (InvoiceNotDraft, InvalidInvoiceLines):  # it was finalized meanwhile, or is to be more than one holds
+            async with call.reading() as connection:
+                row = await INVOICES.row(call, connection, wanted)
     return explanation_resource(row.state)
+
+
+async def _explained_so_far(call: Call, invoice_id: str) -> InvoiceExplanation:
+    def command_with(usage: Usage) -> RehearseDraft:
+        return RehearseDraft(invoice_id=invoice_id, usage=usage)
+
+    def explained(streams: Streams) -> InvoiceExplanation:
+        return explanation_resource(INVOICE.of(streams, invoice_id), usage_so_far=True)
+
+    return await foreseen_with_usage(call, command_with, lambda streams: INVOICE.of(streams, invoice_id), explained)

@@ -52,7 +52,7 @@ class InvoiceResource(TypedDict):
     `subtotal` is the sum of the lines. `discounts` come off it, in their order; tax comes on top of what they leave, or
     is in the lines that are `tax_inclusive`. A draft has neither yet. `tax` is null where the seller charges none
     anywhere. A draft with `waiting_for` `usage` bills what its meters count in the periods of its lines, which are
-    being closed; one with `tax` is final but for its tax, which a tax service is asked for.
+    closed at `finalizes_at`; one with `tax` is final but for its tax, which a tax service is asked for.
 
     `amount_due` is `total` less `amount_applied` (by the customer's balance; below zero: to it), `amount_paid`, and
     what credit notes took off it: `amount_credited`, but for `amount_given_back`, which had been paid and came back.

@@ -278,8 +278,9 @@ async def finalize_invoice(call: Call, body: Finalization) -> Intention:
     due it is paid at once. A subscription's draft is finalized by itself at `finalizes_at`, and what is asked for after
     that finds what it then became. A one-off draft of a customer who was deleted is not finalized; void it.
 
-    A draft that waits for usage to be counted (`waiting_for`) is finalized with what is counted by now, without a look
-    at what is still under way: what comes later is late usage.
+    A draft that waits for usage to be counted (`waiting_for`) and has time is finalized as soon as all is counted that
+    was accepted by now. Once its time is over it is finalized with what is counted by now, without a look at what is
+    still under way: what comes later is late usage.
 
     Where a tax service computes your taxes the draft waits for its tax first (`waiting_for`, `tax_request`), with no
     further changes. Of one that waits this asks for it anew, by what holds now of its customer and your registrations;

@@ -103,7 +103,8 @@ async def _billed(connection: Connection, codec: Codec, tenant_id: str, user: Us
 
 def _is_billed(who: str, rows: list[_Row], closings: list[Closing], billed: Fraction) -> list[Difference]:
     """Billed, open and late usage is all that is counted: I9, for a meter of which figures add up. What is billed of a
-    period that runs is open, until its last line.
+    period that runs is open, until its last line, and so is what no closing took: a draft's time may go on beyond that
+    of closings behind it.
     """
     last = closings[-1] if closings else None
     running = _running(closings)
@@ -111,7 +112,8 @@ def _is_billed(who: str, rows: list[_Row], closings: list[Closing], billed: Frac
     for row in rows:
         counted += row.quantity
         is_running = any(piece.first <= row.bucket < piece.end for piece in running)
-        if last is None or is_running or (row.late == 0 and row.bucket >= last.bucket):
+        is_taken = any(each.first_bucket <= row.bucket < each.end_bucket for each in closings)
+        if last is None or is_running or not is_taken:
             open_ += row.quantity
         elif row.late == last.seq:
             late += row.quantity

@@ -50,7 +50,12 @@ from domain.invoicing.settlement import (
 from domain.invoicing.state import Invoice, InvoiceStatus, WaitingFor
 from domain.invoicing.tax_request import InvoiceTaxRequested, InvoiceTaxUnanswered, TaxRequest, TaxRequestEvent
 from domain.invoicing.unused_credit import InvoiceUnusedCredited, together
-from domain.invoicing.usage_request import InvoiceUsageCounted, InvoiceUsageHurried, UsageRequestEvent
+from domain.invoicing.usage_request import (
+    InvoiceGraceShortened,
+    InvoiceUsageCounted,
+    InvoiceUsageHurried,
+    UsageRequestEvent,
+)
 from domain.kernel.accounts import (
     BAD_DEBT,
     RECEIVABLE,
@@ -225,10 +230,11 @@ def evolve(invoice: Invoice | None, event: InvoiceEvent) -> Invoice:
             return replace(invoice, memo=event.memo, terms=terms)
         case InvoiceUsageCounted():
             return replace(_with_lines(invoice, event.lines), waiting_for=None)
-        case InvoiceUsageHurried():
+        case InvoiceUsageHurried() | InvoiceGraceShortened():
             assert invoice.terms is not None, "it was drafted"
             terms = replace(invoice.terms, finalizes_at=event.finalizes_at, days_until_due=event.days_until_due)
-            return replace(invoice, terms=terms, usage_hurried=True)
+            is_hurried = invoice.usage_hurried or isinstance(event, InvoiceUsageHurried)
+            return replace(invoice, terms=terms, usage_hurried=is_hurried)
         case InvoiceTaxRequested():
             asked = TaxRequest(
                 basis=event.basis,
@@ -442,8 +448,9 @@ def claims(event: InvoiceEvent, invoice: Invoice) -> tuple[Claim, ...]:
 
 def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
     """A draft that is finalized by itself has a timer, on its customer's clock, until it is no draft any more, or waits
-    for its tax alone; that is asked for until it is known, or nobody waits for it any more. Before all that its usage
-    is counted.
+    for its tax alone; that is asked for until it is known, or nobody waits for it any more. What bills usage has a
+    timer to count that instead, and is then finalized, or later where it bills periods that run. What is voided before
+    that has its periods closed all the same, which needs nobody to wait for: nothing else bills them.
     """
     if invoice.terms is None:
         return ()
@@ -451,8 +458,12 @@ def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
     done = (Finish(WorkKind.INVOICE_FINALIZATION, invoice.invoice_id),) if has_timer else ()
     usage = Finish(WorkKind.INVOICE_USAGE, invoice.invoice_id)
     match event:
-        case InvoiceDrafted() | InvoiceUsageHurried() if invoice.lacks_usage:
-            return (Schedule(WorkKind.INVOICE_USAGE, event.invoice_id, after_ms=0, clock_id=clock_id),)
+        case InvoiceDrafted() | InvoiceUsageHurried() | InvoiceGraceShortened() if invoice.lacks_usage:
+            closes_at = invoice.usage_closes_at
+            if isinstance(event, InvoiceGraceShortened) and event.finalizes_at <= event.shortened_at:
+                closes_at = None
+            after_ms = 0 if closes_at is None else None
+            return (Schedule(WorkKind.INVOICE_USAGE, event.invoice_id, closes_at, after_ms, clock_id),)
         case InvoiceUsageCounted():
             due_at = invoice.terms.finalizes_at
             timer = Schedule(WorkKind.INVOICE_FINALIZATION, event.invoice_id, due_at=due_at, clock_id=clock_id)
@@ -464,9 +475,17 @@ def due_work(event: InvoiceEvent, invoice: Invoice) -> tuple[DueWork, ...]:
             return (*done, Schedule(WorkKind.INVOICE_TAX, event.invoice_id, after_ms=0, clock_id=clock_id))
         case InvoiceFinalized() | InvoiceVoided():
             asked = () if invoice.tax_request is None else (Finish(WorkKind.INVOICE_TAX, event.invoice_id),)
-            return (*((usage,) if invoice.bills_usage else ()), *done, *asked)
+            if invoice.gives_up_usage:
+                return (Schedule(WorkKind.INVOICE_USAGE, event.invoice_id, after_ms=0), *done, *asked)
+            return (*((usage,) if _may_lack_usage(event, invoice) else ()), *done, *asked)
         case _:
             return ()
+
+
+def _may_lack_usage(event: InvoiceEvent, invoice: Invoice) -> bool:
+    """Whether it may have had work to count usage: what gives a line back was perhaps to be finalized behind that."""
+    is_behind = isinstance(event, InvoiceVoided) and any(line.gives_back is not None for line in invoice.lines)
+    return invoice.bills_usage or is_behind
 
 
 EVENTS: dict[str, type] = {

@@ -17,6 +17,7 @@ from domain.invoicing.discounting import borne_at, discounts_of, invoices_before
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.given_back_tax import behind_usage, told_by_now, untold
+from domain.invoicing.grace import shortened_behind
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_discount import Discountable
 from domain.invoicing.invoice_line import (
@@ -79,6 +80,7 @@ def billed(
     grace_s = settings.grace_s
     is_behind = behind_usage(lines, invoice_id, streams)
     waits = bool(grace_s) or is_behind or any(line.lacks_usage for line in lines)
+    ends_at = at + timedelta(seconds=grace_s)
     drafted = InvoiceDrafted(
         invoice_id=invoice_id,
         customer_id=customer.customer_id,
@@ -88,7 +90,7 @@ def billed(
         currency=currency,
         lines=lines,
         terms=DraftTerms(
-            finalizes_at=at + timedelta(seconds=grace_s) if waits else None,
+            finalizes_at=ends_at if waits else None,
             days_until_due=days_until_due,
             rounding=rounding,
             discountable=replace(discountable, of_customer=borne_at(customer, discountable.at)),
@@ -101,7 +103,8 @@ def billed(
     )
     if waits:
         check_lines(lines, currency, rounding)
-        return [INVOICE.change(drafted), *waiting]
+        before = shortened_behind(lines, invoice_id, streams, to=ends_at, at=at) if is_behind else []
+        return [INVOICE.change(drafted), *before, *waiting]
     changes = _finalized(streams, settings, drafted, customer, days_until_due, discountable, at)
     return [*changes, *waiting]
 

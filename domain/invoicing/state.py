@@ -111,6 +111,28 @@ class Invoice:
         return any(line.usage is not None for line in self.lines)
 
     @property
+    def gives_up_usage(self) -> bool:
+        """Whether it was voided before its usage was counted: no other invoice bills that."""
+        is_void = self.status is InvoiceStatus.VOID
+        return is_void and any(line.lacks_usage and not line.bills_so_far for line in self.lines)
+
+    @property
+    def usage_closes_at(self) -> datetime | None:
+        """When the usage that it lacks is closed: once its time is over, so that what comes late until then is in.
+        None: at once, as it has no time, or somebody hurries it, or it bills periods that run; what comes late for
+        those is on the next invoice of them.
+        """
+        ends_at = None if self.terms is None else self.terms.finalizes_at
+        if ends_at is None or ends_at <= self.created_at or self.usage_hurried:
+            return None
+        return None if any(line.lacks_usage and line.bills_so_far for line in self.lines) else ends_at
+
+    def closes_usage_behind(self, other: "Invoice") -> bool:
+        """Whether the usage that it lacks is closed once that of the other one is, which was made before it."""
+        own, before = (each.usage_closes_at or each.created_at for each in (self, other))
+        return other.lacks_usage and before <= own
+
+    @property
     def subscription_ids(self) -> tuple[str, ...]:
         """Every subscription that it bills."""
         return () if self.subscription_id is None else (self.subscription_id, *self.further_subscription_ids)

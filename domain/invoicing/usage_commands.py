@@ -7,6 +7,7 @@ from typing import Final
 
 from domain.customers.customer import time_of
 from domain.invoicing.giving_back import unused_credited
+from domain.invoicing.grace import shortened
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import MAX_INVOICE_TOTAL, InvalidInvoiceLines, InvoiceLine
 from domain.invoicing.issuing import finalized_draft
@@ -114,8 +115,12 @@ def counted_line(
 
 
 def hurried(draft: Invoice, days_until_due: int | None, streams: Streams, now: datetime) -> Decision:
-    """What is counted by now is billed, without a look at what is still under way."""
+    """A draft's time is over, and its usage closed with all that was accepted by now. Once it is over what is counted
+    by now is billed, without a look at what is still under way.
+    """
     at = time_of(streams, draft.customer_id, now)
+    if ended := shortened(draft, streams, to=at, at=at, days_until_due=days_until_due):
+        return Decision(at, ended)
     assert draft.terms is not None, "it is a draft"
     ends_at = draft.terms.finalizes_at
     event = InvoiceUsageHurried(

@@ -1,7 +1,9 @@
 """An invoice that bills usage which is not counted yet: a draft that waits until its periods are closed.
 
-It says so by its lines. What a meter counted comes in by a command, once; a person need not wait for it: they take what
-is counted by then, and what comes later is late usage. The events are of the invoice's stream.
+It says so by its lines. Where drafts have time the periods are closed when that is over, so that what comes late until
+then is still in. What a meter counted comes in by a command, once; a person need not wait for it: they end the draft's
+time, and once it is over they take what is counted by then. What comes later is late usage. The events are of the
+invoice's stream.
 """
 
 from dataclasses import dataclass
@@ -70,7 +72,19 @@ class InvoiceUsageHurried:
     hurried_at: datetime
 
 
-UsageRequestEvent = InvoiceUsageCounted | InvoiceUsageHurried
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceGraceShortened:
+    """Its time, until which what comes late is still billed on it, is over sooner than it was to be: somebody finalized
+    it, or what gives back a line of it, and is finalized behind it.
+    """
+
+    invoice_id: str
+    days_until_due: int
+    finalizes_at: datetime
+    shortened_at: datetime
+
+
+UsageRequestEvent = InvoiceUsageCounted | InvoiceUsageHurried | InvoiceGraceShortened
 
 
 class InvoiceAwaitsNoUsage(Refusal):
@@ -107,4 +121,5 @@ def claims_of_voided(invoice_id: str, customer_id: str, lines: tuple[InvoiceLine
 EVENTS: dict[str, type] = {
     "invoice.usage_counted": InvoiceUsageCounted,
     "invoice.usage_hurried": InvoiceUsageHurried,
+    "invoice.grace_shortened": InvoiceGraceShortened,
 }

@@ -8,10 +8,9 @@ from typing import Final, TypeAlias
 from domain.invoicing.draft import DraftTerms, InvoiceDrafted
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE
-from domain.invoicing.issuing import finalized_by_answer, finalized_draft
+from domain.invoicing.rehearsal_commands import finalized_with, with_tax
 from domain.invoicing.state import Invoice
 from domain.invoicing.tax_request import InvoiceTaxRequested
-from domain.invoicing.usage_commands import counted
 from domain.invoicing.usage_request import CountedUsage
 from domain.kernel.consequences import After
 from domain.kernel.refusal import Refusal
@@ -107,40 +106,14 @@ def _issued(
             case InvoiceFinalized() if _bills(change.event, subscription_id):
                 return Decision(at, changes)
             case InvoiceTaxRequested(invoice_id=invoice_id) if _bills(INVOICE.of(streams, invoice_id), subscription_id):
-                return Decision(at, [*changes, *_with_tax(streams, invoice_id, known.tax)])
-            case InvoiceDrafted(invoice_id=invoice_id) if INVOICE.of(streams, invoice_id).lacks_usage and _bills(
-                change.event, subscription_id
-            ):
-                return _with_usage(at, changes, streams, invoice_id, known)
+                return Decision(at, [*changes, *with_tax(streams, invoice_id, known.tax)])
             case InvoiceDrafted(invoice_id=invoice_id, terms=DraftTerms(finalizes_at=datetime() as finalized_at)) if (
                 _bills(change.event, subscription_id)
             ):
-                ended = finalized_draft(streams, INVOICE.of(streams, invoice_id), at=finalized_at)
-                after = After(streams, ended)
-                return Decision(finalized_at, [*changes, *ended, *_with_tax(after, invoice_id, known.tax)])
+                draft = INVOICE.of(streams, invoice_id)
+                ended = finalized_with(streams, draft, known.usage, known.tax, finalized_at)
+                return Decision(finalized_at if ended else at, [*changes, *ended])
     return None
-
-
-def _with_usage(at: datetime, changes: list[Change], streams: Streams, invoice_id: str, known: Known) -> Decision:
-    """The changes that bill what is counted so far; without that the invoice waits."""
-    draft = INVOICE.of(streams, invoice_id)
-    waits = not known.usage and any(line.lacks_usage for line in draft.lines)
-    if waits or draft.terms is None or draft.terms.finalizes_at is None:
-        return Decision(at, changes)
-    finalized_at = draft.terms.finalizes_at
-    billed = counted(draft, known.usage, streams, finalized_at)
-    after = After(streams, billed)
-    ended = finalized_draft(after, INVOICE.of(after, invoice_id), at=finalized_at)
-    after.add(*ended)
-    return Decision(finalized_at, [*changes, *billed, *ended, *_with_tax(after, invoice_id, known.tax)])
-
-
-def _with_tax(streams: Streams, invoice_id: str, tax: TaxAnswer | None) -> list[Change]:
-    """Its finalization by the answer, if it waits for one."""
-    draft = INVOICE.of(streams, invoice_id)
-    if tax is None or draft.awaited_tax is None:
-        return []
-    return finalized_by_answer(streams, draft, tax)
 
 
 def _bills(invoiced: InvoiceFinalized | InvoiceDrafted | Invoice, subscription_id: str) -> bool:

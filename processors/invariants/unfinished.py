@@ -57,7 +57,11 @@ ROWS_MAX: Final = 1_000
 BY_KAFKA: Final = "steps of sagas whose event came by Kafka"
 BY_SWEEPER: Final = "steps of sagas that the sweeper had to take"
 
-TIMERS: Final = (WorkKind.SUBSCRIPTION_RENEWAL.value, WorkKind.INVOICE_FINALIZATION.value)
+TIMERS: Final = (
+    WorkKind.SUBSCRIPTION_RENEWAL.value,
+    WorkKind.INVOICE_FINALIZATION.value,
+    WorkKind.INVOICE_USAGE.value,
+)
 """Kinds of due work that wait for a day to come, with nothing unfinished."""
 
 _WORK: Final = """

@@ -3,7 +3,8 @@
 Closing changes the counters alone, and gives the same answer for the same line however often it is asked for; what it
 came to comes in by a command that one invoice takes once. So a worker that dies between the two, or two that close at
 once, bill it once. Nothing is closed before what the aggregator was given by then is counted, unless a person took what
-there is; one subscription's periods of a meter are closed in their order.
+there is; one subscription's periods of a meter are closed in the order in which their time is over. What was voided
+before is closed as it is, so that nothing else bills it.
 """
 
 from typing import Final, Protocol
@@ -47,6 +48,8 @@ class UsageClosings:
     async def close(self, work: Work) -> WorkOutcome:
         """Close the periods of an invoice's lines and bill them, or say what is waited for."""
         invoice = await self._states.read(INVOICE, work.tenant_id, work.subject)
+        if invoice is not None and invoice.gives_up_usage:
+            return await self._give_up(work, invoice)
         if invoice is None or not invoice.lacks_usage:
             return Unwanted()
         behind = None if invoice.usage_hurried else await self._behind(work, invoice)
@@ -56,7 +59,7 @@ class UsageClosings:
             )
         figures: list[CountedUsage] = []
         for line in awaited(invoice):
-            before = await self._not_closed_before(work, line)
+            before = await self._not_closed_before(work, invoice, line)
             if before is not None:
                 return AskAgain(ASK_AGAIN_MS, f"the usage on {before} is closed first", untouched=True)
             wanted = wanted_of(work.tenant_id, invoice.customer_id, invoice.invoice_id, line)
@@ -74,6 +77,18 @@ class UsageClosings:
         command = BillUsage(invoice_id=invoice.invoice_id, counted=tuple(figures))
         key = f"usage:{invoice.invoice_id}"
         return await issue_for_work(self._writer, command, work, key=key, actor=ACTOR, holds=_HOLDS)
+
+    async def _give_up(self, work: Work, invoice: Invoice) -> WorkOutcome:
+        """Close the periods that a void invoice was to bill; what of them is counted later is late for it, and given up
+        with the rest.
+        """
+        for line in awaited(invoice):
+            if line.bills_so_far:
+                continue
+            wanted = wanted_of(work.tenant_id, invoice.customer_id, invoice.invoice_id, line)
+            if isinstance(await self._closings.close(wanted, waits=False), NotYet):
+                return AskAgain(None, "nothing of its partition is counted yet", untouched=True)
+        return Unwanted()
 
     async def _behind(self, work: Work, invoice: Invoice) -> str | None:
         """A draft of which it gives back a line, and whose usage is not counted yet."""
@@ -100,11 +115,13 @@ class UsageClosings:
                 return invoice_id
         return None
 
-    async def _not_closed_before(self, work: Work, line: InvoiceLine) -> str | None:
-        """The invoice that bills the meter's usage before, if it waits for that itself."""
+    async def _not_closed_before(self, work: Work, invoice: Invoice, line: InvoiceLine) -> str | None:
+        """The invoice that bills the meter's usage before, if it waits for that itself, and its time is not to last
+        longer.
+        """
         assert line.usage is not None, "it bills usage"
         before = line.usage.after_invoice_id
         if before is None:
             return None
         earlier = await self._states.read(INVOICE, work.tenant_id, before)
-        return before if earlier is not None and earlier.lacks_usage else None
+        return before if earlier is not None and invoice.closes_usage_behind(earlier) else None

@@ -45,6 +45,7 @@ BEYOND_SCHEMA = {
     "too_many_periods",
     "position_ahead",
     "ambiguous_payment",
+    "ambiguous_preview",
     "imported_from_the_future",
     "imported_payment_above_due",
     "cancellation_not_ahead",

@@ -1,9 +1,7 @@
 """A threshold of usage through the API, on a test clock: what is sent before the clock moves on is billed first."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -41,10 +39,10 @@ async def test_usage_is_invoiced_above_a_threshold_and_the_rest_when_its_period_
     })  # fmt: skip
     assert subscription["usage_threshold"] == threshold
 
-    await _advanced(shop, "2026-01-05T00:00:00Z")
-    await _used(scene, customer, ("2026-01-02T00:00:00Z", 4), ("2026-01-03T00:00:00Z", 8))
-    await _advanced(shop, "2026-01-10T00:00:00Z")
-    (first,) = await _invoices(scene, subscription)
+    await scene.advanced(shop, "2026-01-05T00:00:00Z")
+    await scene.send(customer, ("2026-01-02T00:00:00Z", 4), ("2026-01-03T00:00:00Z", 8))
+    await scene.advanced(shop, "2026-01-10T00:00:00Z")
+    (first,) = await scene.invoices(subscription)
     (line,) = first["lines"]
     assert (first["total"]["amount"], line["period_end"], line["quantity"]) == (1_100, "2026-01-05T00:00:00Z", "12")
     assert line["usage"]["progress"] == {
@@ -52,11 +50,11 @@ async def test_usage_is_invoiced_above_a_threshold_and_the_rest_when_its_period_
     }  # fmt: skip
     assert (await shop.explained(first["id"]))["lines"][0]["rounding_difference"] == "0"
 
-    await _used(scene, customer, ("2026-01-04T00:00:00Z", 2), ("2026-01-08T00:00:00Z", 15))
-    await _advanced(shop, "2026-01-20T00:00:00Z")
-    _, second = await _invoices(scene, subscription)
+    await scene.send(customer, ("2026-01-04T00:00:00Z", 2), ("2026-01-08T00:00:00Z", 15))
+    await scene.advanced(shop, "2026-01-20T00:00:00Z")
+    _, second = await scene.invoices(subscription)
     assert (second["total"]["amount"], second["lines"][0]["quantity"]) == (850, "29")
-    await _used(scene, customer, ("2026-01-15T00:00:00Z", 4))
+    await scene.send(customer, ("2026-01-15T00:00:00Z", 4))
 
     async def counted() -> bool:
         return bool((await scene.shown(customer, "traffic"))["quantity"] == "33")
@@ -72,8 +70,8 @@ async def test_usage_is_invoiced_above_a_threshold_and_the_rest_when_its_period_
     bill = (await scene.shown(customer, "traffic"))["bill"]
     assert (bill["invoiced"]["amount"], bill["remaining"]["amount"]) == (1_100, 1_050)
 
-    await _advanced(shop, "2026-02-02T00:00:00Z")
-    *_, last = await _invoices(scene, subscription)
+    await scene.advanced(shop, "2026-02-02T00:00:00Z")
+    *_, last = await scene.invoices(subscription)
     assert [last["total"]["amount"], last["lines"][0]["quantity"]] == [1_050, "33"], "with what was voided"
     assert last["lines"][0]["usage"]["progress"]["invoices"] == [first["id"], second["id"]]
     await shop.explained(last["id"])
@@ -92,27 +90,27 @@ async def test_a_percentage_of_single_events_is_invoiced_above_a_threshold(scene
         "usage_threshold": {"amount": {"amount": 400, "currency": "EUR"}}, "coupons": [coupon["id"]],
     })  # fmt: skip
 
-    await _advanced(shop, "2026-01-05T00:00:00Z")
-    await _used(scene, customer, ("2026-01-03T00:00:00Z", 2_000), ("2026-01-04T00:00:00Z", 4_000))
-    await _advanced(shop, "2026-01-10T00:00:00Z")
-    (first,) = await _invoices(scene, subscription)
+    await scene.advanced(shop, "2026-01-05T00:00:00Z")
+    await scene.send(customer, ("2026-01-03T00:00:00Z", 2_000), ("2026-01-04T00:00:00Z", 4_000))
+    await scene.advanced(shop, "2026-01-10T00:00:00Z")
+    (first,) = await scene.invoices(subscription)
     assert first["lines"][0]["amount"]["amount"] == 450, "the second alone"
-    await _used(scene, customer, ("2026-01-02T00:00:00Z", 9_000), ("2026-01-08T00:00:00Z", 3_000))
-    await _advanced(shop, "2026-01-20T00:00:00Z")
-    _, second = await _invoices(scene, subscription)
+    await scene.send(customer, ("2026-01-02T00:00:00Z", 9_000), ("2026-01-08T00:00:00Z", 3_000))
+    await scene.advanced(shop, "2026-01-20T00:00:00Z")
+    _, second = await scene.invoices(subscription)
     assert second["lines"][0]["amount"]["amount"] == 250 + 350, "the one that came late is the free one"
-    await _advanced(shop, "2026-02-02T00:00:00Z")
-    invoices = await _invoices(scene, subscription)
+    await scene.advanced(shop, "2026-02-02T00:00:00Z")
+    invoices = await scene.invoices(subscription)
     assert [invoice["total"]["amount"] for invoice in invoices] == [225, 300, 0]
     assert [[each["periods_used"] for each in invoice["discounts"]] for invoice in invoices] == [[0], [0], [1]]
     assert invoices[-1]["lines"][0]["usage"]["progress"]["charge"]["amount"] == 1_050
     for invoice in invoices:
         await shop.explained(invoice["id"])
 
-    await _advanced(shop, "2026-02-05T00:00:00Z")
-    await _used(scene, customer, ("2026-02-03T00:00:00Z", 9_000), ("2026-02-04T00:00:00Z", 1_000))
-    await _advanced(shop, "2026-03-02T00:00:00Z")
-    *_, last = await _invoices(scene, subscription)
+    await scene.advanced(shop, "2026-02-05T00:00:00Z")
+    await scene.send(customer, ("2026-02-03T00:00:00Z", 9_000), ("2026-02-04T00:00:00Z", 1_000))
+    await scene.advanced(shop, "2026-03-02T00:00:00Z")
+    *_, last = await scene.invoices(subscription)
     assert (last["total"]["amount"], last["discounts"]) == (150, []), "the coupon is used up"
 
 
@@ -129,24 +127,24 @@ async def test_a_metered_price_goes_to_another_subscription_and_each_bills_the_r
     one = await client.made("/v1/subscriptions", {**terms, "items": items, "usage_threshold": threshold})
     other = await client.made("/v1/subscriptions", {**terms, "items": items[:1]})
 
-    await _advanced(shop, "2026-01-05T00:00:00Z")
-    await _used(scene, customer, ("2026-01-02T00:00:00Z", 12))
-    await _advanced(shop, "2026-01-10T00:00:00Z")
-    await _used(scene, customer, ("2026-01-06T00:00:00Z", 4))
+    await scene.advanced(shop, "2026-01-05T00:00:00Z")
+    await scene.send(customer, ("2026-01-02T00:00:00Z", 12))
+    await scene.advanced(shop, "2026-01-10T00:00:00Z")
+    await scene.send(customer, ("2026-01-06T00:00:00Z", 4))
     await shop.changed(one, {"remove": [price["id"]], "proration": "next_invoice"})
     await shop.changed(other, {"items": [{"price": price["id"]}]})
-    await _advanced(shop, "2026-01-20T00:00:00Z")
-    await _used(scene, customer, ("2026-01-15T00:00:00Z", 3))
-    await _advanced(shop, "2026-02-02T00:00:00Z")
-    _, so_far, shared = await _invoices(scene, one)
+    await scene.advanced(shop, "2026-01-20T00:00:00Z")
+    await scene.send(customer, ("2026-01-15T00:00:00Z", 3))
+    await scene.advanced(shop, "2026-02-02T00:00:00Z")
+    _, so_far, shared = await scene.invoices(one)
     assert so_far["total"]["amount"] == 1_100
     rest, own = sorted((line for line in shared["lines"] if line["usage"]), key=lambda line: str(line["period_end"]))
     assert (rest["amount"]["amount"], rest["quantity"], own["amount"]["amount"]) == (200, "16", 300)
     assert rest["usage"]["progress"]["invoices"] == [so_far["id"]]
 
-    await _used(scene, customer, ("2026-01-08T00:00:00Z", 2))
-    await _advanced(shop, "2026-03-02T00:00:00Z")
-    *_, last = await _invoices(scene, one)
+    await scene.send(customer, ("2026-01-08T00:00:00Z", 2))
+    await scene.advanced(shop, "2026-03-02T00:00:00Z")
+    *_, last = await scene.invoices(one)
     (late,) = [line for line in last["lines"] if line["usage"] and line["usage"]["late"]]
     assert (late["amount"]["amount"], late["usage"]["late"]["line"]) == (100, rest["id"])
 
@@ -174,8 +172,8 @@ async def test_a_period_has_the_quarter_hours_that_begin_in_it_and_nothing_of_a_
         "customer": customer, "plan": shop.plan, "items": [{"price": price["id"]}],
         "collection_method": "send_invoice", "trial_days": 1,
     })  # fmt: skip
-    await _advanced(shop, "2026-01-03T00:00:00Z")
-    await _used(scene, customer, ("2026-01-02T00:05:00Z", 4), ("2026-01-02T00:16:00Z", 2))
+    await scene.advanced(shop, "2026-01-03T00:00:00Z")
+    await scene.send(customer, ("2026-01-02T00:05:00Z", 4), ("2026-01-02T00:16:00Z", 2))
     await project(scene.api.database, scene.api.parts.settings)
 
     async def counted() -> bool:
@@ -183,48 +181,14 @@ async def test_a_period_has_the_quarter_hours_that_begin_in_it_and_nothing_of_a_
 
     await until(counted, what="what was used in the period to be counted")
     assert (await scene.shown(customer, "traffic"))["bill"]["quantity"] == "2"
-    await _advanced(shop, "2026-02-02T00:06:00Z")
-    await _used(scene, customer, ("2026-02-02T00:10:00Z", 3))
-    await _advanced(shop, "2026-02-02T01:00:00Z")
-    await _used(scene, customer, ("2026-02-02T00:30:00Z", 9))
-    (first,) = await _invoices(scene, subscription)
+    await scene.advanced(shop, "2026-02-02T00:06:00Z")
+    await scene.send(customer, ("2026-02-02T00:10:00Z", 3))
+    await scene.advanced(shop, "2026-02-02T01:00:00Z")
+    await scene.send(customer, ("2026-02-02T00:30:00Z", 9))
+    (first,) = await scene.invoices(subscription)
     assert [(line["quantity"], line["period_end"]) for line in first["lines"]] == [("5", "2026-02-02T00:07:00Z")]
 
     async def next_counted() -> bool:
         return bool((await scene.shown(customer, "traffic"))["quantity"] == "9")
 
     await until(next_counted, what="what was used in the next period to be counted")
-
-
-async def _advanced(shop: Shop, to: str) -> None:
-    """The clock comes to a time, with everything that is due by then."""
-    answer = await shop.client.post(f"/v1/test-clocks/{shop.clock}/advance", {"frozen_time": to})
-    assert answer.status_code == 200, answer.text
-
-    async def is_there() -> bool:
-        clock = (await shop.client.get(f"/v1/test-clocks/{shop.clock}")).json()
-        return clock["status"] == "ready" and datetime.fromisoformat(clock["frozen_time"]) == datetime.fromisoformat(to)
-
-    await until(is_there, what="the clock to be there")
-
-
-async def _used(scene: UsageShop, customer: str, *used: tuple[str, int]) -> None:
-    """Events are taken, and not waited for: the clock waits until they are counted."""
-    events: list[dict[str, Any]] = []
-    for at, value in used:
-        scene.sent += 1
-        facts = {"id": f"e{scene.sent}", "meter": "traffic", "customer": customer, "timestamp": at}
-        events.append({**facts, "properties": {"gb": value}})
-
-    async def taken() -> bool:
-        answer = await scene.client.post("/v1/usage/events", events)
-        return answer.status_code == 202 and answer.json()["errors"] == []
-
-    await until(taken, what="the events to be taken")
-
-
-async def _invoices(scene: UsageShop, subscription: dict[str, Any]) -> list[dict[str, Any]]:
-    """The subscription's, the first one first."""
-    await project(scene.api.database, scene.api.parts.settings)
-    listed = await scene.found(f"/v1/invoices?subscription={subscription['id']}")
-    return sorted(listed["data"], key=lambda invoice: str(invoice["finalized_at"]))

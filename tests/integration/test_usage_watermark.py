@@ -1,6 +1,6 @@
 """The watermark: whatever is acknowledged before a period is billed is in its invoice, what comes later is the next
 one's, and each event is billed once; with aggregators whose clocks differ and that stand still, and partitions that
-lag.
+lag. In half of the year drafts have time, and what is acknowledged until that is over is in.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from domain.customers.test_clock import AdvanceTestClock, CreateTestClock
+from domain.invoicing.billing_settings import ChangeBillingSettings
 from domain.invoicing.collection import CollectionMethod
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
@@ -45,6 +46,8 @@ PERIODS: Final = 12
 CUSTOMERS: Final = 5
 SKEWS_S: Final = (0, 7_200, -90_000)
 """How far the clocks of the aggregators are from ours."""
+GRACE: Final = timedelta(days=5)
+"""How long drafts have time, in the second half of the year."""
 PAUSED_EVERY: Final = 3
 """In one of so many periods an aggregator stands still, for longer than its session: others take its partitions on."""
 PILE_RECORDS, PILE_EVENTS = 60, 20
@@ -66,7 +69,7 @@ class Counted(NamedTuple):
 
 @dataclass
 class Customer:
-    """What was acknowledged of a customer; `before`: up to where, when the end of each period was asked for."""
+    """What was acknowledged of a customer; `before`: up to where, when the time of each period's draft was over."""
 
     customer_id: str
     acknowledged: dict[str, Counted] = field(default_factory=dict)
@@ -112,20 +115,37 @@ class Year:
     clock_id: str
     customers: Sequence[Customer]
     running: int = 1
+    advances: int = 0
+    grace: timedelta = timedelta(0)
     is_over: bool = False
 
+    async def gives_time(self) -> None:
+        """From now on drafts have time."""
+        self.grace = GRACE
+        await self.cell.do(ChangeBillingSettings(grace_s=int(GRACE.total_seconds())))
+
     async def advance(self) -> None:
-        """The running period ends, and every customer is billed for it."""
+        """The running period ends, then the time of its drafts, and every customer is billed for it."""
+        if self.grace:
+            await self._to(_begins(self.running + 1))
         for each in self.customers:
             each.before.append(max((one.offset for one in each.acknowledged.values()), default=-1))
-        await self.cell.do(AdvanceTestClock(clock_id=self.clock_id, to=_begins(self.running + 1)))
+        await self._to(_begins(self.running + 1) + self.grace)
 
         async def is_billed() -> bool:
-            billed = await self.cell.count("invoice.finalized") >= self.running * CUSTOMERS
-            return billed and await self.cell.count("test_clock.advanced") == self.running
+            return await self.cell.count("invoice.finalized") >= self.running * CUSTOMERS
 
         await until(is_billed, f"the invoices of period {self.running}")
         self.running += 1
+
+    async def _to(self, at: datetime) -> None:
+        self.advances += 1
+        await self.cell.do(AdvanceTestClock(clock_id=self.clock_id, to=at))
+
+        async def is_there() -> bool:
+            return await self.cell.count("test_clock.advanced") == self.advances
+
+        await until(is_there, f"the clock to be at {at}")
 
     async def use(self, customer: Customer, chance: random.Random) -> None:
         """Events for the period that runs, those before and the one after it, some sent again, until told to stop."""
@@ -220,6 +240,8 @@ async def test_every_event_is_billed_once_over_twelve_periods(year: Year, seed: 
             paused = chance.choice(aggregators) if number % PAUSED_EVERY == 0 else None
             if paused is not None:
                 cell.supervisor.pause(paused)
+            if number == PERIODS // 2:
+                await year.gives_time()
             await year.advance()
             if paused is not None:
                 cell.supervisor.resume(paused)

@@ -7,6 +7,7 @@ from typing import Any
 
 from testing.api_client import Api, Client, project
 from testing.projection_stack import until
+from tests.integration.billing_scene import Shop
 
 PARTITIONS = 2
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -69,6 +70,38 @@ class UsageShop:
             return shown is not None and datetime.fromisoformat(shown) >= accepted_at
 
         await until(told, what="the events to be counted")
+
+    async def send(self, customer: str, *used: tuple[str, int], meter: str = "traffic") -> None:
+        """Events are taken, and not waited for: a clock waits until they are counted."""
+        events: list[dict[str, Any]] = []
+        for at, value in used:
+            self.sent += 1
+            facts = {"id": f"e{self.sent}", "meter": meter, "customer": customer, "timestamp": at}
+            events.append({**facts, "properties": {"gb": value}})
+
+        async def taken() -> bool:
+            answer = await self.client.post("/v1/usage/events", events)
+            return answer.status_code == 202 and answer.json()["errors"] == []
+
+        await until(taken, what="the events to be taken")
+
+    async def advanced(self, shop: Shop, to: str) -> None:
+        """The shop's clock comes to a time, with everything that is due by then."""
+        answer = await self.client.post(f"/v1/test-clocks/{shop.clock}/advance", {"frozen_time": to})
+        assert answer.status_code == 200, answer.text
+
+        async def is_there() -> bool:
+            clock = (await self.client.get(f"/v1/test-clocks/{shop.clock}")).json()
+            is_at = datetime.fromisoformat(clock["frozen_time"]) == datetime.fromisoformat(to)
+            return bool(clock["status"] == "ready" and is_at)
+
+        await until(is_there, what="the clock to be there")
+
+    async def invoices(self, subscription: dict[str, Any]) -> list[dict[str, Any]]:
+        """The subscription's, the first one first, and drafts last."""
+        await project(self.api.database, self.api.parts.settings)
+        listed = await self.found(f"/v1/invoices?subscription={subscription['id']}")
+        return sorted(listed["data"], key=lambda invoice: str(invoice["finalized_at"]))
 
     async def shown(self, customer: str, meter: str, query: str = "") -> dict[str, Any]:
         return await self.found(f"/v1/customers/{customer}/usage/{meter}{query}")

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from domain.catalog.price import CreatePrice
 from domain.customers.customer import DeleteCustomer
-from domain.invoicing.billing_settings import ChangeBillingSettings
 from domain.invoicing.commands import FinalizeInvoice
 from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.explanation import explain_billed
@@ -330,7 +329,7 @@ def test_more_than_an_invoice_holds_waits_for_a_person() -> None:
     told = over(usage_price(price=per_unit(1)))
     refused = told.when(bill(told, FIRST, MAX_INVOICE_TOTAL + 1), at=FEBRUARY)
     refused.then_refused(InvalidInvoiceLines, total=MAX_INVOICE_TOTAL + 1, most=MAX_INVOICE_TOTAL)
-    refused.when(VoidInvoice(invoice_id=FIRST)).then_finishes(Finish(USAGE, FIRST)).then_posts()
+    refused.when(VoidInvoice(invoice_id=FIRST)).then_schedules(Schedule(USAGE, FIRST, after_ms=0)).then_posts()
 
 
 def test_while_it_waits_it_is_neither_paid_nor_finalized_by_a_timer() -> None:
@@ -351,20 +350,6 @@ def test_a_person_need_not_wait() -> None:
     assert invoice_of(hurried, FIRST).usage_hurried
     billed = invoice_of(hurried.when(bill(hurried, FIRST, 7), at=at), FIRST)
     assert (billed.finalized_at, billed.due_at) == (FEBRUARY, FEBRUARY + timedelta(days=3))
-
-
-def test_a_draft_that_has_time_is_counted_first_and_finalized_by_its_timer() -> None:
-    told = subscribed().and_then(ChangeBillingSettings(grace_s=3_600)).when(renew(FEBRUARY), at=FEBRUARY)
-    ends_at = FEBRUARY + timedelta(hours=1)
-    counted = told.when(bill(told, FIRST, 7), at=FEBRUARY)
-    counted.then_schedules(Schedule(WorkKind.INVOICE_FINALIZATION, FIRST, due_at=ends_at))
-    counted.then_finishes(Finish(USAGE, FIRST)).then_posts()
-    assert invoice_of(counted, FIRST).total == usd(210)
-    timer = FinalizeInvoice(invoice_id=FIRST, due_at=ends_at)
-    in_time = invoice_of(counted.when(timer, at=ends_at), FIRST)
-    told = subscribed().and_then(ChangeBillingSettings(grace_s=3_600)).when(renew(FEBRUARY), at=FEBRUARY)
-    late = invoice_of(told.when(bill(told, FIRST, 7), at=ends_at + timedelta(days=1)), FIRST)
-    assert late == in_time, "counted before or after its time was over"
 
 
 @pytest.mark.parametrize(
