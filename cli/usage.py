@@ -24,6 +24,7 @@ from cli.reached_api import address_of_api, how_on, reached_api
 from cli.usage_file import UsageLine, check_usage_file, parts_of, problems_of, with_customers
 from cli.usage_recount import recount
 from cli.usage_tail import NoUsage, Tailed, TailedEvent, tail_events
+from domain.kernel.identifiers import CUSTOMER
 from domain.metering.usage_value import units
 from host.addresses import reached_settings
 from host.until_stopped import run_until_stopped
@@ -165,6 +166,8 @@ def _report(asked: _Asked, reached: Reached, *, before: int, as_json: bool) -> N
     else:
         would = "would be taken" if asked.is_dry else "taken"
         told = [f"{reached.lines} lines: {reached.imported} {would}, {reached.failed} not."]
+        if before:
+            told.append(f"This time it went on after line {before}.")
         if reached.failed:
             told.append(f"{errors_file(asked.file)} says why.")
         if not reached.is_whole:
@@ -186,11 +189,15 @@ def tail(
     follow: Annotated[bool, typer.Option(help="Wait for more, until Ctrl-C.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Show usage events as the topic has them, the newest last. With --json and --no-follow one list; following, a
-    JSON object a line. What became of each tells `GET /v1/usage/events`.
+    """Show usage events as the topic has them, the newest last: its own time, whose it is, its meter, what that reads,
+    its id, when it came in, which --since goes by, and its properties. With --json and --no-follow one list; following,
+    a JSON object a line. What became of each tells `GET /v1/usage/events`.
 
     [dim]Example:[/dim] [cyan]tallybook usage tail --tenant acme --customer cus_… --since 2026-01-31 --no-follow[/cyan]
     """
+    if customer is not None and not customer.startswith(CUSTOMER):
+        told = f"{customer} is no customer's id ({CUSTOMER}…): GET /v1/customers?external_id={customer} finds it."
+        raise typer.BadParameter(told, param_hint="--customer")
     console = console_for(as_json=False)
     listed: list[dict[str, Any]] = []
 
@@ -218,8 +225,10 @@ def _document(event: TailedEvent) -> dict[str, Any]:
         "id": told.id,
         "kind": told.kind,
         "meter": told.meter,
+        "meter_code": event.code,
         "customer": told.customer,
         "timestamp": _time(told.timestamp_us),
+        "received_at": _time(event.received_ms * 1000),
         "value": None if told.value is None else _value(told.value),
         "properties": told.properties,
     }
@@ -230,9 +239,9 @@ def _line(event: TailedEvent) -> str:
     value = "" if told.value is None else f" {_value(told.value)}"
     properties = " ".join(f"{name}={text}" for name, text in sorted(told.properties.items()))
     kind = "" if told.kind == "event" else f" [{told.kind}]"
-    return (
-        f"{_time(told.timestamp_us)} {event.tenant_id} {told.customer} {told.meter}{value}{kind} {told.id} {properties}"
-    )
+    received = f"(in {_time(event.received_ms * 1000)})"
+    whose = f"{event.tenant_id} {told.customer} {event.code or told.meter}"
+    return f"{_time(told.timestamp_us)} {whose}{value}{kind} {told.id} {received} {properties}"
 
 
 def _time(timestamp_us: int) -> str:

@@ -4,14 +4,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from host.addresses import owner_pool
 from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
+from usage.aggregation.log_meters import LogMeters
 from usage.wire import MalformedUsage, WireEvent, decode, partition_of_customer, tenant_of, topic_of
 
 POLL_MS: Final = 500
 RECORDS_MAX: Final = 200
+METERS_MAX: Final = 10_000
+"""Whose codes are remembered."""
 
 
 class NoUsage(Exception):
@@ -19,10 +24,37 @@ class NoUsage(Exception):
 
 
 class TailedEvent(NamedTuple):
-    """An event, and whose it is."""
+    """An event, whose it is, when it came in (ms since 1970), and its meter's code, as far as that is known."""
 
     tenant_id: str
     event: WireEvent
+    received_ms: int
+    code: str | None = None
+
+
+class MeterCodes:
+    """What meters are called by those who send events; records name them by id."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._found: dict[tuple[str, str], str | None] = {}
+
+    async def named(self, event: TailedEvent) -> TailedEvent:
+        """The event with its meter's code; without one where there is no such meter, or no database answers."""
+        key = event.tenant_id, event.event.meter
+        if key not in self._found:
+            if len(self._found) >= METERS_MAX:
+                self._found.clear()
+            self._found[key] = await self._code(*key)
+        return event._replace(code=self._found[key])
+
+    async def _code(self, tenant_id: str, meter: str) -> str | None:
+        try:
+            async with owner_pool(self._settings) as pool, pool.acquire() as connection:
+                versions = await LogMeters().versions(connection, [(tenant_id, meter)])
+        except (OSError, asyncpg.PostgresError):
+            return None
+        return versions[0][1].code if versions else None
 
 
 class Tailed(NamedTuple):
@@ -51,13 +83,14 @@ async def tail_events(
         if topic not in await consumer.topics():
             raise NoUsage(f"There is no topic {topic}: nobody has sent usage yet")
         consumer.assign(places)
+        codes = MeterCodes(settings)
         for event in await _last(consumer, places, of=of, last=last):
-            show(event)
+            show(await codes.named(event))
         while follow:
             for records in (await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)).values():
                 for record in records:
                     for event in _events(record, of):
-                        show(event)
+                        show(await codes.named(event))
     finally:
         await consumer.stop()
 
@@ -68,7 +101,7 @@ async def _last(
     """The last events of all partitions by the times of their records. Where all of them are wanted no more records are
     read of a partition than events, as each holds one at least; else all that are kept, or came in since then.
     """
-    found: list[tuple[int, TailedEvent]] = []
+    found: list[TailedEvent] = []
     beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
     if of.since_ms is not None:
         since = await consumer.offsets_for_times(dict.fromkeys(places, of.since_ms))
@@ -76,13 +109,13 @@ async def _last(
     reads_all = of.since_ms is not None or of.customer_id is not None
     for place in places:
         consumer.seek(place, beginnings[place] if reads_all else max(beginnings[place], ends[place] - last))
-        newest: deque[tuple[int, TailedEvent]] = deque(maxlen=last)
+        newest: deque[TailedEvent] = deque(maxlen=last)
         while await consumer.position(place) < ends[place]:
             for record in (await consumer.getmany(place, timeout_ms=POLL_MS)).get(place, ()):
-                newest += [(record.timestamp, event) for event in _events(record, of)]
+                newest += _events(record, of)
         found += newest
-    found.sort(key=lambda each: each[0])
-    return [event for _, event in found[len(found) - min(last, len(found)) :]]
+    found.sort(key=lambda each: each.received_ms)
+    return found[len(found) - min(last, len(found)) :]
 
 
 def _events(record: Any, of: Tailed) -> Iterator[TailedEvent]:
@@ -93,4 +126,4 @@ def _events(record: Any, of: Tailed) -> Iterator[TailedEvent]:
         return
     for event in events:
         if of.customer_id in (None, event.customer):
-            yield TailedEvent(whose, event)
+            yield TailedEvent(whose, event, record.timestamp)

@@ -76,6 +76,15 @@ class Scene:
         assert process.returncode == code, (out.decode(), err.decode())
         return json.loads(out)
 
+    def told_in_words(self, *command: str, code: int = 0) -> str:
+        """What a person is told."""
+        process = subprocess.run(
+            [sys.executable, "-m", "cli.main", "usage", *command],
+            capture_output=True, text=True, check=False, env=self.environment,
+        )  # fmt: skip
+        assert process.returncode == code, (process.stdout, process.stderr)
+        return process.stdout + process.stderr
+
     def kept(self) -> list[str]:
         """The ids of the last events that the topic has, as `usage tail` shows them."""
         return [
@@ -138,8 +147,10 @@ def test_an_import_that_is_killed_and_stopped_goes_on_and_nothing_is_missing(sce
         if end is signal.SIGINT:
             assert process.returncode == 130, (out, err)
             assert json.loads(out)["stopped_after_line"] == json.loads(progress.read_text())["line"]
-    told = scene.told(scene.sending(file))
-    assert (told["sent"], told["failed"], told["stopped_after_line"]) == (LINES, 0, None)
+    reached = json.loads(progress.read_text())["line"]
+    asked = ["import", str(file), "--key-file", str(scene.key_file), "--url", scene.ingest.url]
+    again = scene.told_in_words(*asked)
+    assert f"{LINES} lines: {LINES} taken, 0 not. This time it went on after line {reached}." in again
     assert not progress.exists()
     assert not errors_file(file).exists()
     kept = set(scene.kept())
@@ -166,6 +177,13 @@ def test_events_that_are_not_taken_are_told_by_their_lines(scene: Scene) -> None
         (4, "timestamp", "timestamp_too_old"),
     ]
     assert sorted(scene.kept()) == ["e0", "e2", "e4"], "of the dry run nothing"
+    shown = scene.told(scene.start("tail", "--no-follow", "--tenant", "acme", "--customer", scene.customer))
+    assert {each["meter_code"] for each in shown} == {"bytes"}
+    assert all(each["received_at"] >= each["timestamp"] for each in shown)
+    (line, *_) = scene.told_in_words("tail", "--no-follow", "--tenant", "acme").splitlines()
+    assert f"acme {scene.customer} bytes 1.5 e0 (in {shown[0]['received_at']})" in line
+    unknown = scene.told_in_words("tail", "--no-follow", "--customer", "crm-1", code=2)
+    assert "external_id=crm-1" in unknown
     only_bad = scene.file("bad.ndjson", lines[1:2])
     assert scene.told(scene.sending(only_bad), code=1)["failed"] == 1
 
