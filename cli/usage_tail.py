@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from host.addresses import owner_pool
+from infra.database import Connection
 from infra.kafka.unreadable import tolerate_unreadable_batches
 from infra.settings import Settings
 from usage.aggregation.log_meters import LogMeters
@@ -51,7 +52,7 @@ class MeterCodes:
     async def _code(self, tenant_id: str, meter: str) -> str | None:
         try:
             async with owner_pool(self._settings) as pool, pool.acquire() as connection:
-                versions = await LogMeters().versions(connection, [(tenant_id, meter)])
+                versions = await LogMeters().versions(cast("Connection", connection), [(tenant_id, meter)])
         except (OSError, asyncpg.PostgresError):
             return None
         return versions[0][1].code if versions else None
