@@ -14,7 +14,9 @@ from typing import Final
 from xml.etree import ElementTree as ET
 from zoneinfo import ZoneInfo
 
-from documents.invoice_document import InvoiceFacts
+from documents.formats import Formats
+from documents.invoice_document import InvoiceFacts, explained_lines, line_details, telling_of
+from documents.usage_details import in_words
 from domain.invoicing.invoice_tax import TaxTotal
 from domain.invoicing.state import InvoiceStatus
 from domain.kernel.currency import EXPONENTS
@@ -52,7 +54,9 @@ class Unsayable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A line at its net amount, after discounts and without tax; `rate_ids` are those of the taxes that it bears."""
+    """A line at its net amount, after discounts and without tax; `rate_ids` are those of the taxes that it bears, and
+    `note` says in words what the PDF has below it.
+    """
 
     name: str
     quantity: Decimal
@@ -60,6 +64,7 @@ class Item:
     treatment: TaxTreatment
     rate_ids: tuple[str, ...]
     period: tuple[datetime, datetime] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,8 @@ def electronic_invoice(facts: InvoiceFacts) -> str | None:
         return None
     assert invoice.finalized_at is not None, "a draft has no document"
     items: list[Item] = []
-    for line in invoice.lines:
+    telling = telling_of(facts, Formats(facts.locale, facts.time_zone))
+    for line, by, node in explained_lines(invoice):
         assert line.tax is not None, "every line of an invoice with tax says its own"
         start, end = line.period_start, line.period_end
         items.append(
@@ -100,6 +106,7 @@ def electronic_invoice(facts: InvoiceFacts) -> str | None:
                 treatment=line.tax.treatment,
                 rate_ids=tuple(share.rate_id for share in line.tax.shares),
                 period=None if start is None or end is None or start >= end else (start, end),
+                note=in_words(line_details(line, by, node, telling)),
             )
         )
     issued = Issued(
@@ -217,7 +224,10 @@ def _of_item(item: Item, issued: Issued) -> _Category:
 
 def _line(line: ET.Element, nth: int, item: Item, issued: Issued, facts: InvoiceFacts) -> None:
     """A deduction is a quantity below zero."""
-    _say(_within(line, "ram:AssociatedDocumentLineDocument"), "ram:LineID", str(nth))
+    about = _within(line, "ram:AssociatedDocumentLineDocument")
+    _say(about, "ram:LineID", str(nth))
+    if item.note:
+        _say(_within(about, "ram:IncludedNote"), "ram:Content", item.note)
     _say(_within(line, "ram:SpecifiedTradeProduct"), "ram:Name", item.name)
     price, quantity = _priced(item)
     agreement = _within(line, "ram:SpecifiedLineTradeAgreement", "ram:NetPriceProductTradePrice")

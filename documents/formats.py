@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_interval
-from babel.numbers import NumberPattern, format_decimal, parse_pattern
+from babel.numbers import NumberPattern, parse_pattern
 
 from domain.kernel.currency import CurrencyCode, exponent_of
 from domain.kernel.money import Money
@@ -28,6 +28,7 @@ class Formats:
         self._locale = _known(self.language, self.country)
         self._zone = ZoneInfo(time_zone)
         # The lines of an invoice are much alike, and to read a pattern or to find an interval's takes long.
+        self._quantities = parse_pattern(f"#,##0.{'#' * _DECIMALS_MAX}")
         self._patterns: dict[int, NumberPattern] = {}
         self._periods: dict[tuple[date, date], str] = {}
 
@@ -53,9 +54,8 @@ class Formats:
 
     def quantity(self, quantity: Decimal) -> str:
         """All of its decimals, without trailing zeros."""
-        return format_decimal(
-            quantity.normalize(), format=f"#,##0.{'#' * _DECIMALS_MAX}", locale=self._locale, decimal_quantization=False
-        )
+        written: str = self._quantities.apply(quantity.normalize(), self._locale, decimal_quantization=False)
+        return written
 
     def day(self, at: datetime) -> str:
         """The day of an instant."""

@@ -5,21 +5,27 @@ The same facts give the same document: its date is the invoice's own, and nothin
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from documents.formats import NO_BREAK_SPACE, Formats
+from documents.usage_details import Detail, Telling, details_of
+from documents.usage_words import USAGE_WORDS
 from documents.words import WORDS, Words
 from domain.customers.customer import Customer
 from domain.discounts.computation import PercentOff
 from domain.invoicing.billing_settings import Seller
+from domain.invoicing.explanation import Explanation, explain_billed
 from domain.invoicing.invoice_discount import InvoiceDiscount
-from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.invoice_line import InvoiceLine, LinePricing
 from domain.invoicing.invoice_tax import TaxTotal
 from domain.invoicing.state import Invoice, InvoiceStatus
+from domain.invoicing.usage_explanation import priced_by
 from domain.kernel.money import Money
+from domain.kernel.rounding import round_to_int
 from domain.pricing.models import WHOLE_PERIOD, PerUnit
 from domain.tax.computation import TaxTreatment
 from infra.commitments import Json, Person
@@ -32,7 +38,8 @@ LETTER_COUNTRIES: Final = frozenset({"US", "CA", "MX", "PH", "CL", "CO", "VE"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceFacts:
     """What a document shows of. `customer` is as they were when it was finalized, `person` what the vault had of them
-    then (None: nothing, or nothing any more). `time_zone` is where days begin.
+    then (None: nothing, or nothing any more). `time_zone` is where days begin. `units` are those of the meters whose
+    usage it bills, and `numbers` those that other invoices had by then whose periods it bills again, by their ids.
     """
 
     invoice: Invoice
@@ -43,6 +50,8 @@ class InvoiceFacts:
     is_erased: bool
     locale: str
     time_zone: str
+    units: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +64,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the invoice; empty where it has nothing to say."""
+    """One line of the invoice; empty where it has nothing to say. `details` stand below it, and explain it."""
 
     description: str
     period: str
     quantity: str
     unit_price: str
     amount: str
+    details: tuple[Detail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,7 @@ def invoice_document(facts: InvoiceFacts) -> Document:
         buyer=buyer_of(facts, formats, words),
         facts=tuple(_facts(facts, formats, words, at)),
         stamp=words.void if invoice.status is InvoiceStatus.VOID else "",
-        rows=tuple(_row(line, formats) for line in invoice.lines),
+        rows=tuple(_rows(facts, formats)),
         discounts=tuple(_discounts(invoice, formats, words)),
         taxes=tuple(_taxes(invoice, formats, words)),
         totals=tuple(_totals(invoice, formats, words)),
@@ -186,25 +196,59 @@ def _facts(facts: InvoiceFacts, formats: Formats, words: Words, at: datetime) ->
     return found
 
 
-def _row(line: InvoiceLine, formats: Formats) -> Row:
+def _rows(facts: InvoiceFacts, formats: Formats) -> list[Row]:
+    """Its lines, with what explains those of usage."""
+    telling = telling_of(facts, formats)
+    return [_row(line, by, node, telling) for line, by, node in explained_lines(facts.invoice)]
+
+
+def telling_of(facts: InvoiceFacts, formats: Formats) -> Telling:
+    """How usage is told of these facts."""
+    return Telling(formats=formats, words=USAGE_WORDS[formats.language], units=facts.units, numbers=facts.numbers)
+
+
+def explained_lines(invoice: Invoice) -> list[tuple[InvoiceLine, LinePricing | None, Explanation]]:
+    """Each line with what priced it, and why it comes to its amount."""
+    nodes = explain_billed(invoice.lines, invoice.currency).children
+    return list(zip(invoice.lines, priced_by(invoice.lines), nodes, strict=True))
+
+
+def _row(line: InvoiceLine, by: LinePricing | None, node: Explanation, telling: Telling) -> Row:
+    formats = telling.formats
     has_period = line.period_start is not None and line.period_end is not None and line.period_start < line.period_end
     return Row(
         description=line.description,
         period=formats.period(line.period_start, line.period_end) if has_period else "",  # type: ignore[arg-type]
-        quantity=formats.quantity(line.quantity),
+        quantity=telling.quantity(line.quantity, line, by),
         unit_price=_unit_price(line, formats),
         amount=formats.money(line.amount),
+        details=line_details(line, by, node, telling),
     )
+
+
+def line_details(line: InvoiceLine, by: LinePricing | None, node: Explanation, telling: Telling) -> tuple[Detail, ...]:
+    """What stands below a line."""
+    return details_of(line, by, node, telling, is_plain=_has_unit_price(line))
 
 
 def _unit_price(line: InvoiceLine, formats: Formats) -> str:
     """What one costs, where quantity times that is the line's amount: not of tiers, packages, or a part of a period."""
     pricing = line.pricing
-    if pricing is None or not isinstance(pricing.price, PerUnit):
-        return ""
-    if pricing.share != WHOLE_PERIOD or pricing.price.free_units != Decimal(0):
+    if pricing is None or not isinstance(pricing.price, PerUnit) or not _has_unit_price(line):
         return ""
     return formats.unit_price(pricing.price.unit_amount, pricing.price.currency)
+
+
+def _has_unit_price(line: InvoiceLine) -> bool:
+    pricing = line.pricing
+    if pricing is None or not isinstance(pricing.price, PerUnit) or pricing.price.free_units != Decimal(0):
+        return False
+    if line.usage is None:
+        return pricing.share == WHOLE_PERIOD
+    if line.gives_back is not None or line.usage.snapshot is None or line.usage.snapshot.quantity < 0:
+        return False
+    product = Fraction(line.quantity) * Fraction(pricing.price.unit_amount)
+    return round_to_int(product, pricing.rounding) == line.amount.amount
 
 
 def _discounts(invoice: Invoice, formats: Formats, words: Words) -> list[Pair]:

@@ -197,6 +197,8 @@ async def facts_of(
         is_erased=found.is_erased,
         locale=found.locale,
         time_zone=found.time_zone,
+        units=found.units,
+        numbers=found.numbers,
     )
 
 

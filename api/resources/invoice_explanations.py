@@ -27,9 +27,10 @@ from domain.identity.permissions import Permission
 from domain.invoicing.draft import InvoiceNotDraft
 from domain.invoicing.explanation import Explanation, ExplanationKind, explain_billed
 from domain.invoicing.invoice import INVOICE, InvoiceNotFound
-from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
+from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine, LinePricing
 from domain.invoicing.rehearsal_commands import RehearseDraft
 from domain.invoicing.state import Invoice
+from domain.invoicing.usage_explanation import priced_by
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Streams
 from domain.pricing.breakdown import PortionKind
@@ -88,7 +89,8 @@ class LineExplanation(TypedDict):
     """Why a line comes to its amount: the portions and the rounding add up to it exactly. Less its discounts, with its
     tax, that is its total; tax that the amount includes adds nothing.
 
-    `pricing` is null, and there are no portions, where somebody stated the amount.
+    `pricing` is null, and there are no portions, where somebody stated the amount. What gives back usage with the end
+    of its period has no price of its own, and says what it gives back.
     """
 
     line: str
@@ -220,14 +222,16 @@ def explanation_resource(invoice: Invoice, *, usage_so_far: bool = False) -> Inv
         "total": money(invoice.total),
         "discounts": invoice_discount_resources(invoice),
         "tax": invoice_tax_resource(invoice.tax),
-        "lines": [_line(line, node) for line, node in zip(invoice.lines, tree.children, strict=True)],
+        "lines": [
+            _line(line, by, node)
+            for line, by, node in zip(invoice.lines, priced_by(invoice.lines), tree.children, strict=True)
+        ],
         "usage_so_far": usage_so_far,
     }
 
 
-def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
+def _line(line: InvoiceLine, by: LinePricing | None, node: Explanation) -> LineExplanation:
     price, *_further = node.children
-    by = line.pricing
     rounded = sum((each.amount for each in price.children if each.kind is ExplanationKind.ROUNDING), Fraction(0))
     return {
         "line": line.line_id,
@@ -251,9 +255,9 @@ def _line(line: InvoiceLine, node: Explanation) -> LineExplanation:
         "pricing": None
         if by is None
         else {**stated_resource(by.price), "share": str(by.share), "rounding": by.rounding},
-        "portions": []
-        if by is None
-        else [_portion(each, by.price) for each in price.children if each.portion is not None],
+        "portions": [
+            _portion(each, None if by is None else by.price) for each in price.children if each.portion is not None
+        ],
         "rounding_difference": exact_text(rounded),
     }
 
@@ -266,7 +270,7 @@ def _usage(line: InvoiceLine) -> UsageCounted | None:
     return {**shown, "quantity": None if snapshot is None else exact_text(snapshot.quantity)}
 
 
-def _portion(node: Explanation, price: Price) -> PortionResource:
+def _portion(node: Explanation, price: Price | None) -> PortionResource:
     assert node.portion is not None, "a portion says what it is for"
     assert node.quantity is not None, "a portion has a quantity"
     assert node.rate is not None, "a portion has a rate"
@@ -275,7 +279,7 @@ def _portion(node: Explanation, price: Price) -> PortionResource:
         "quantity": exact_text(node.quantity),
         "rate": exact_text(node.rate),
         "amount": exact_text(node.amount),
-        "tier": None if node.tier is None else _tier(node.tier, price),
+        "tier": None if node.tier is None or price is None else _tier(node.tier, price),
     }
 
 
@@ -312,7 +316,9 @@ async def explain_invoice(call: Call, _asked: NoParameters) -> InvoiceExplanatio
     """Explain an invoice.
 
     Each line by the portions of its price: free units, the slices of its tiers, started packages, what a minimum or a
-    maximum made of it, the share of the period that is not billed, and the one rounding. All figures are exact, in
+    maximum made of it, the share of the period that is not billed, what was billed of it before, and the one rounding.
+    A credit of late usage is explained as a late charge is: what its period comes to by now, less what was billed of it
+    and what other lines give back. All figures are exact, in
     minor units: plain decimals where they come out even, else fractions such as "1/3". They are computed from what the
     invoice recorded when it was made, whatever has become of the catalogue since. What each discount took off each
     line, by the coupon's terms as they were then, stands there, too. The tax of each line, and where,

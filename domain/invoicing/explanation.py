@@ -19,12 +19,13 @@ from domain.invoicing.computation import (
 )
 from domain.invoicing.invoice_line import InvoiceLine as BilledLine
 from domain.invoicing.invoice_line import LinePricing
+from domain.invoicing.usage_explanation import explain_credit, explain_usage, priced_by
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money
 from domain.kernel.rounding import Rounding
 from domain.pricing.amount import explain, explain_licensed
-from domain.pricing.breakdown import Breakdown, PortionKind, plain
+from domain.pricing.breakdown import Breakdown, PortionKind
 
 
 class ExplanationKind(StrEnum):
@@ -92,17 +93,12 @@ def explain_billed(lines: Sequence[BilledLine], currency: CurrencyCode) -> Expla
     portions.
     """
     total = sum_money((line.total for line in lines), currency)
-    return _node(ExplanationKind.TOTAL, total, children=tuple(_billed_node(line) for line in lines))
+    nodes = tuple(_billed_node(line, by) for line, by in zip(lines, priced_by(lines), strict=True))
+    return _node(ExplanationKind.TOTAL, total, children=nodes)
 
 
-def _billed_node(line: BilledLine) -> Explanation:
-    portions: tuple[Explanation, ...] = ()
-    if line.pricing is not None:
-        by = line.pricing
-        portions = tuple(_portion_nodes(_why(line, by)))
-        if line.gives_back is not None:
-            portions = _given_back(portions, line.gives_back.paid_part, line.amount)
-    price = _node(ExplanationKind.PRICE, line.amount, children=portions)
+def _billed_node(line: BilledLine, by: LinePricing | None) -> Explanation:
+    price = _node(ExplanationKind.PRICE, line.amount, children=_why(line, by))
     discounts = tuple(
         _node(ExplanationKind.DISCOUNT, -each.amount, reference=each.discount_id) for each in line.discounts
     )
@@ -118,26 +114,16 @@ def _billed_node(line: BilledLine) -> Explanation:
     )
 
 
-def _why(line: BilledLine, by: LinePricing) -> Breakdown:
-    """By what was measured exactly, where a meter did; usage that is not counted yet comes to nothing."""
-    if line.usage is None:
-        return explain_licensed(by.price, line.quantity, by.share, by.rounding)
-    if line.usage.snapshot is None:
-        return Breakdown(portions=(), rounding_difference=Fraction(0), amount=line.amount)
-    measured = line.usage.snapshot.measured
-    is_cut_short = line.usage.late is not None and line.usage.late.is_cut_short
-    is_over = not (line.bills_so_far or is_cut_short)
-    whole = explain(by.price, measured, by.rounding, by.share, period_is_over=is_over)
-    if line.usage.late is not None:
-        before = line.usage.late.billed_before
-    elif line.usage.progress is not None:
-        before = whole.amount - line.amount
-    else:
-        return whole
-    if before.is_zero and line.usage.late is None:
-        return whole
-    less = plain(PortionKind.BILLED_BEFORE, Fraction(-before.amount))
-    return replace(whole, portions=(*whole.portions, less), amount=whole.amount - before)
+def _why(line: BilledLine, by: LinePricing | None) -> tuple[Explanation, ...]:
+    of = line.gives_back
+    if of is not None and of.gross is not None:
+        return tuple(_portion_nodes(explain_credit(line, of, of.gross, by)))
+    if by is None:
+        return ()
+    if line.usage is not None:
+        return tuple(_portion_nodes(explain_usage(line, line.usage, by)))
+    portions = tuple(_portion_nodes(explain_licensed(by.price, line.quantity, by.share, by.rounding)))
+    return portions if of is None else _given_back(portions, of.paid_part, line.amount)
 
 
 def _given_back(portions: tuple[Explanation, ...], paid_part: Fraction, amount: Money) -> tuple[Explanation, ...]:

@@ -34,8 +34,9 @@ def late_lines(
     of: RecountedUsage, closed: InvoiceLine, snapshot: UsageSnapshot, streams: Streams, invoice_id: str
 ) -> list[InvoiceLine]:
     """What an invoice bills, or gives back, of a period that an earlier one billed: one line of what is more, or for
-    each line that billed it one of what is less. None where nothing is another, of an invoice that was voided, of a
-    period that runs or that a later line bills, and where a later closing has told more of it by now.
+    each line that billed it one of what is less, the first of which says the price for all. None where nothing is
+    another, of an invoice that was voided, of a period that runs or that a later line bills, and where a later closing
+    has told more of it by now.
     """
     invoice = INVOICE.of(streams, of.invoice_id)
     billed = next((line for line in invoice.lines if line.line_id == of.line_id), None)
@@ -78,7 +79,8 @@ def late_lines(
         return [line]
     parts = parts_of(parts_after(billed, invoice, streams), _of_line(invoice, billed.line_id))
     credits_ = (_credit(line, part, nth, streams) for nth, part in enumerate(given_back(parts, -more)))
-    return [each for each in credits_ if each is not None]
+    kept = [each for each in credits_ if each is not None]
+    return [replace(each, pricing=None if nth else by) for nth, each in enumerate(kept)]
 
 
 def rerated_by(lines: Iterable[InvoiceLine], invoice_id: str, at: datetime) -> list[Change]:

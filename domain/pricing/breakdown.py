@@ -8,7 +8,12 @@ from domain.kernel.money import Money
 
 
 class PortionKind(StrEnum):
-    """What a portion of a price is for."""
+    """What a portion of a price is for.
+
+    `not_below_zero`: so many units are less than nothing, and count as none; nothing is carried over. Of what less
+    usage gives back, `given_back_elsewhere` is what other lines give back, now or with the period's end, or nobody had
+    to pay, and `not_paid` what discounts had taken off.
+    """
 
     FLAT = "flat"
     UNITS = "units"
@@ -28,7 +33,11 @@ class PortionKind(StrEnum):
     MINIMUM = "minimum"
     MAXIMUM = "maximum"
     SHARE_NOT_BILLED = "share_not_billed"
+    NOT_BELOW_ZERO = "not_below_zero"
     BILLED_BEFORE = "billed_before"
+    GIVEN_BACK = "given_back"
+    GIVEN_BACK_ELSEWHERE = "given_back_elsewhere"
+    NOT_PAID = "not_paid"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ class EventAmounts:
 class ChargedEvents:
     """What a percentage makes of the amounts of single events, all of them together: with it they need not be kept.
 
-    `free` of them cost nothing. Of the `charged` ones `base` is the sum of their amounts (minor units), and `events`
-    how many fixed amounts they bear: those of negative amounts, which give back, count against the others. `raised_by`
-    and `cut_by` are what the bounds of single events add to it all, the latter below zero.
+    `free` places are taken in the end: what one below zero gave back is free again. Of the `charged` ones `base` is the
+    sum of their amounts (minor units), and `events` how many fixed amounts they bear: those of negative amounts, which
+    give back, count against the others. `raised_by` and `cut_by` are what the bounds of single events add to it all,
+    the latter below zero.
     """
 
     free: int

@@ -18,7 +18,7 @@ def charged_events(price: Percentage, amounts: Sequence[Decimal]) -> ChargedEven
     An event with a negative amount vacates the last place taken: a free one is free again and gives back nothing, for a
     charged one it gives back what its mirror image costs.
     """
-    charged = _charged(amounts, price.free_events)
+    charged, free = _charged(amounts, price.free_events)
     base, signed_events, raised_by, cut_by = ZERO, 0, ZERO, ZERO
     bounded = price.event_minimum is not None or price.event_maximum is not None
     factor = factor_of(price.percent)
@@ -34,7 +34,7 @@ def charged_events(price: Percentage, amounts: Sequence[Decimal]) -> ChargedEven
         elif price.event_maximum is not None and cost > price.event_maximum:
             cut_by = EXACT.add(cut_by, EXACT.multiply(sign, EXACT.subtract(price.event_maximum, cost)))
     return ChargedEvents(
-        free=len(amounts) - len(charged),
+        free=free,
         charged=len(charged),
         base=Fraction(base),
         events=signed_events,
@@ -66,8 +66,8 @@ def percentage_portions(price: Percentage, of: ChargedEvents) -> list[Portion]:
     return portions
 
 
-def _charged(amounts: Sequence[Decimal], free_events: int) -> list[Decimal]:
-    """The events that cost something, or give back what was charged."""
+def _charged(amounts: Sequence[Decimal], free_events: int) -> tuple[list[Decimal], int]:
+    """The events that cost something, or give back what was charged; and how many free places are taken in the end."""
     charged: list[Decimal] = []
     places_taken = 0
     for amount in amounts:
@@ -79,4 +79,4 @@ def _charged(amounts: Sequence[Decimal], free_events: int) -> list[Decimal]:
             if places_taken >= free_events:
                 charged.append(amount)
             places_taken += 1
-    return charged
+    return charged, min(places_taken, free_events)

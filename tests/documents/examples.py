@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from documents.invoice_document import Document, InvoiceFacts, invoice_document
@@ -11,11 +12,24 @@ from domain.customers.customer import CUSTOMER
 from domain.invoicing.billing_settings import Seller
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE, InvoiceEvent
-from domain.invoicing.invoice_line import InvoiceLine
+from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
 from domain.invoicing.state import Invoice
+from domain.invoicing.usage_line import LineUsage, UsageSnapshot, priced, told_quantity
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money
-from testing.examples.streams import BY_HAND, CUSTOMER_ID, IN_ADVANCE, INVOICE_ID, customer_created, id_of
+from domain.kernel.rounding import STANDARD_ROUNDING
+from domain.pricing.amount import amount_of
+from domain.pricing.models import WHOLE_PERIOD, Price
+from testing.examples.streams import (
+    BY_HAND,
+    CUSTOMER_ID,
+    IN_ADVANCE,
+    IN_ARREARS,
+    INVOICE_ID,
+    customer_created,
+    id_of,
+)
+from testing.examples.usage import METER_ID
 from testing.moments import utc
 
 SELLER = Seller(
@@ -44,6 +58,23 @@ def line(nth: int, amount: int, currency: str = "EUR", **changes: Any) -> Invoic
         "period_end": utc("2026-02-01"),
     }
     return InvoiceLine(**facts | changes)
+
+
+def used(nth: int, price: Price, figure: int | Fraction, *events: int, **changes: Any) -> InvoiceLine:
+    """A line of usage, by the amounts of single events where there are any. `late` and `progress` are of LineUsage."""
+    of = {name: changes.pop(name) for name in ("late", "progress") if name in changes}
+    seen = UsageSnapshot(closing=1, partition=0, covers=1, sha256="", quantity=Fraction(figure), events=3)
+    seen = priced(seen, price, tuple(map(Decimal, events)))
+    amount = amount_of(price, seen.measured, STANDARD_ROUNDING)
+    facts: dict[str, Any] = {
+        "amount": amount,
+        "quantity": told_quantity(seen.rated),
+        "timing": IN_ARREARS,
+        "kind": InvoiceLineKind.USAGE,
+        "pricing": LinePricing(price=price, share=WHOLE_PERIOD, rounding=STANDARD_ROUNDING),
+        "usage": LineUsage(meter_id=METER_ID, snapshot=seen, **of),
+    }
+    return replace(line(nth, 0), **(facts | changes))
 
 
 def invoice(lines: Sequence[InvoiceLine], *then: InvoiceEvent, applied: int = 0) -> Invoice:

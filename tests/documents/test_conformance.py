@@ -14,8 +14,9 @@ from host.embedded.jars import jars_of, kafka_jars
 from host.embedded.java import find_java
 from infra.settings import GeneralSettings, Settings, cache_dir
 from testing.examples.streams import INVOICE_ID
+from testing.examples.usage import METER_ID, TIERS
 from testing.moments import utc
-from tests.documents.examples import ADA, as_sent, document, invoice, line
+from tests.documents.examples import ADA, as_sent, document, invoice, line, used
 from tests.documents.test_rendering import HOSTILE
 from tests.lengths import LENGTH
 
@@ -30,6 +31,7 @@ def documents() -> Iterator[Document]:
     void = InvoiceVoided(invoice_id=INVOICE_ID, voided_at=utc("2026-01-02"))
     for language in WORDS:
         yield document(invoice(lines[:2]), locale=language)
+        yield document(invoice([used(1, TIERS, 7), used(2, TIERS, -7)]), locale=language, units={METER_ID: "GB"})
     yield document(invoice(lines, void), locale="ja-JP")
     yield document(invoice(lines[:2]), is_erased=True, person=None, locale="en-US")
     yield document(invoice(lines[:2]), person={**ADA, "name": "محمد בן 株式会社 김철수 हिन्दी สวัสดี 😀"})

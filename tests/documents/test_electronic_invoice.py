@@ -31,12 +31,15 @@ from domain.kernel.money import Money
 from host.embedded.jars import jars_of, kafka_jars
 from host.embedded.java import find_java
 from infra.settings import GeneralSettings, Settings, cache_dir
+from testing.examples.pricing import graduated
 from testing.examples.streams import EUR, INVOICE_ID, create_customer, customer_created, draft, id_of
 from testing.examples.taxes import BERLIN, PARIS, QUEBEC, create_rate, register, taxed_in_germany
+from testing.examples.usage import METER_ID
 from testing.specification import given
-from tests.documents.examples import ADA, SELLER, as_sent, document, line
+from tests.documents.examples import ADA, SELLER, as_sent, document, line, used
 
 NOTE_ID = id_of("cn_")
+IN_EUROS = replace(graduated((5, 10, 0), (None, 5, 0)), currency=EUR)
 LOCK = Path(__file__).with_name("en16931.lock")
 RULES = "external/schematron/1.3.9/cii/EN16931-CII-validation.xslt"
 FAILED = "{http://purl.oclc.org/dsdl/svrl}failed-assert"
@@ -117,6 +120,9 @@ def to_paul(*by: Any, seller: Seller = SELLER) -> InvoiceFacts:
 
 SAID: dict[str, InvoiceFacts] = {
     "parts and a deduction": facts(line(1, 10_000, quantity=Decimal(3)), line(2, -1_500), line(3, 3_333)),
+    "usage by tiers, and less than nothing": replace(
+        facts(used(1, IN_EUROS, 7), used(2, IN_EUROS, -7)), units={METER_ID: "GB"}
+    ),
     "tax included": facts(line(1, 11_999, tax_inclusive=True), line(2, 5_000, quantity=Decimal("2.5"))),
     "no rate": facts(line(1, 10_000), by=taxed_in_germany("0")),
     "reverse charge": facts(line(1, 10_000), place=PARIS, person=PAUL, vat_id_country="FR"),
@@ -235,6 +241,16 @@ def test_the_file_says_the_amounts_of_the_invoice_and_stays_when_it_is_paid() ->
         "BilledQuantity": ["1", "-1"],
     }
     assert [each.text for each in root.iter(RAM + "Name")][-1] == BERTA["name"]
+
+
+def test_a_line_of_usage_has_a_note_that_explains_it() -> None:
+    made = electronic_invoice(SAID["usage by tiers, and less than nothing"])
+    assert made is not None
+    notes = [each.text or "" for each in ET.fromstring(made).iter(f"{RAM}Content")]  # noqa: S314  ours
+    assert [" ".join(each.split()) for each in notes] == [
+        "Stufe 1: 0 GB – 5 GB: 5 GB × 0,10 € = 0,50 €; Stufe 2: über 5 GB: 2 GB × 0,05 € = 0,10 €",
+        "Nie unter null, nichts wird übertragen: -7 GB",
+    ]
 
 
 def test_the_file_of_a_credit_note_says_what_it_credits_of_which_invoice_and_where_that_went() -> None:

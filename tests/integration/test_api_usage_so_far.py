@@ -1,9 +1,11 @@
 """A threshold of usage through the API, on a test clock: what is sent before the clock moves on is billed first."""
 
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pypdf import PdfReader
 
 from testing.api_client import project
 from testing.projection_stack import until
@@ -28,7 +30,7 @@ async def scene(
 
 
 async def test_usage_is_invoiced_above_a_threshold_and_the_rest_when_its_period_is_over(scene: UsageShop) -> None:
-    client, meter = scene.client, await scene.meter("traffic")
+    client, meter = scene.client, await scene.meter("traffic", unit="GB")
     shop = await Shop.opened(client, START)
     customer = await shop.customer()
     price = await shop.price(GRADUATED, timing="in_arrears", meter=meter)
@@ -75,6 +77,9 @@ async def test_usage_is_invoiced_above_a_threshold_and_the_rest_when_its_period_
     assert [last["total"]["amount"], last["lines"][0]["quantity"]] == [1_050, "33"], "with what was voided"
     assert last["lines"][0]["usage"]["progress"]["invoices"] == [first["id"], second["id"]]
     await shop.explained(last["id"])
+    said = [await _page(scene, each) for each in (first, last)]
+    assert "12 GB €11.00 Usage so far, until January 4, 2026 Tier 1: 0 GB – 10 GB 10 GB €1.00 €10.00" in said[0]
+    assert "Tier 2: above 10 GB 23 GB €0.50 €11.50 Less billed before -€11.00" in said[1]
 
 
 async def test_a_percentage_of_single_events_is_invoiced_above_a_threshold(scene: UsageShop) -> None:
@@ -147,6 +152,15 @@ async def test_a_metered_price_goes_to_another_subscription_and_each_bills_the_r
     *_, last = await scene.invoices(one)
     (late,) = [line for line in last["lines"] if line["usage"] and line["usage"]["late"]]
     assert (late["amount"]["amount"], late["usage"]["late"]["line"]) == (100, rest["id"])
+    assert f"Late usage of {shared['number']}" in await _page(scene, last)
+
+
+async def _page(scene: UsageShop, invoice: dict[str, Any]) -> str:
+    """The text of its PDF, with one space where there is any."""
+    answer = await scene.client.get(f"/v1/invoices/{invoice['id']}/pdf")
+    assert answer.status_code == 200, answer.text
+    pages = PdfReader(io.BytesIO(answer.content)).pages
+    return " ".join(" ".join(page.extract_text() for page in pages).split())
 
 
 async def test_a_threshold_is_set_and_taken_away(scene: UsageShop) -> None:

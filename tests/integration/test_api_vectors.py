@@ -462,7 +462,12 @@ async def test_vector_19_a_late_unit_that_reaches_another_tier_prices_everything
         "late",
     )
     await shop.explained(waiting["id"])
-    await shop.explained(second["latest_invoice"])
+    (_, why) = (await shop.explained(second["latest_invoice"]))["lines"]
+    assert why["pricing"]["model"]["type"] == "volume"
+    assert [(each["kind"], each["amount"]) for each in why["portions"]] == [
+        ("tier_units", "80"),
+        ("billed_before", "-150"),
+    ]
 
 
 async def test_vector_20_package_charges_each_started_block(client: Client) -> None:

@@ -34,7 +34,7 @@ from domain.pricing.amount import amount_of
 from domain.pricing.models import BoundedPrice, Commitment, Price
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
-from testing.examples.discounts import apply_to_customer, create_coupon, forever, percent
+from testing.examples.discounts import apply_to_customer, create_coupon, forever, percent, terms
 from testing.examples.pricing import per_unit, percentage, volume
 from testing.examples.streams import (
     CUSTOMER_ID,
@@ -147,6 +147,50 @@ def test_what_was_taken_back_is_a_credit_of_the_line_that_billed_it() -> None:
     assert line.usage.late.reason is LateReason.VOIDED
     assert invoice_of(done, FIRST).unused_credits[0].amount == usd(30)
     done.when(VoidInvoice(invoice_id=FIRST), at=MARCH).then_refused(InvoiceIsCredited)
+
+
+def parts_told(invoice: Invoice) -> list[list[tuple[str, int]]]:
+    """Of each line of late usage its portions, once they were seen to add up to it."""
+    found: list[list[tuple[str, int]]] = []
+    for line, node in zip(invoice.lines, explain_billed(invoice.lines, USD).children, strict=True):
+        price = node.children[0]
+        if price.children:
+            assert sum(each.amount for each in price.children) == line.amount.amount
+        if line.usage is not None and line.usage.late is not None:
+            told = [(str(each.portion), int(each.amount)) for each in price.children if each.portion is not None]
+            found.append(told)
+    return found
+
+
+def test_a_late_credit_is_explained_as_a_late_charge_is() -> None:
+    told = billed_first(TIERS, 7)
+    done = second(told, 0, recounted(told, FIRST, 4, events=1))
+    (parts,) = parts_told(invoice_of(done, SECOND))
+    assert parts == [("tier_flat", 100), ("tier_units", 40), ("billed_before", -210)]
+
+
+def test_of_several_credits_each_says_what_the_others_give_back_and_what_discounts_had_taken_off() -> None:
+    """5 units at half the price, then 3 more at the whole: 6 are taken back, 3 of each line."""
+    told = billed_first(per_unit(10), 5, create_coupon(terms(percent(50))), apply_to_customer())
+    assert invoice_of(told, FIRST).total == usd(25)
+    told = second(told, 0, recounted(told, FIRST, 8)).and_then(renew(APRIL), at=APRIL)
+    assert invoice_of(told, SECOND).total == usd(30)
+    done = told.when(bill(told, THIRD, 0, recounted(told, FIRST, 2), closing=3), at=APRIL)
+    now = [("units", 20), ("billed_before", -80)]
+    assert parts_told(invoice_of(done, THIRD)) == [
+        [*now, ("given_back_elsewhere", 30)],
+        [*now, ("given_back_elsewhere", 30), ("not_paid", 15)],
+    ]
+    assert [line.amount for line in late_of(invoice_of(done, THIRD))] == [usd(-30), usd(-15)]
+
+
+def test_what_comes_to_less_than_nothing_is_billed_as_nothing_and_told() -> None:
+    told = billed_first(per_unit(10), -200, until=FEBRUARY)
+    (line,) = invoice_of(told, FIRST).lines
+    below, units = explain_billed([line], USD).children[0].children[0].children
+    assert (line.amount, line.quantity) == (usd(0), Decimal(0))
+    assert (below.portion, below.quantity, below.amount) == ("not_below_zero", -200, 0)
+    assert (units.portion, units.quantity) == ("units", 0)
 
 
 def test_no_more_is_given_back_than_discounts_had_left_to_be_paid_with_the_tax_it_bore() -> None:

@@ -158,6 +158,17 @@ def test_nothing_is_given_back_that_was_not_charged() -> None:
     ]
 
 
+def test_no_more_events_are_free_than_the_price_gives() -> None:
+    """One that is given back makes its place free again, and is no free one itself."""
+    price = percentage("2.9", 30, free_events=1, event_maximum=1000)
+    given_back = event_amounts(100_000, 500_000, -50_000, -60_000)
+    assert amount_of(price, given_back) == usd(0)
+    assert [kind for kind, *_ in shown(price, given_back)] == ["percent", "fixed_per_event", "event_maximum"]
+    taken_again = event_amounts(100_000, -60_000, 100_000)
+    assert shown(price, taken_again) == [("free_events", "1", "0", "0", None)]
+    assert shown(price, event_amounts(-100_000, -100_000)) == []
+
+
 def test_percentage_bounds_what_one_event_costs() -> None:
     price = percentage(10, 5, event_minimum=20, event_maximum=100)
     assert shown(price, event_amounts(100, 150, 151, 950, 951, 2000)) == [

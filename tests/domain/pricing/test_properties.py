@@ -25,6 +25,7 @@ from domain.pricing.models import (
     Tier,
     Volume,
 )
+from domain.pricing.percentage import charged_events
 from testing.examples.half_up import amount_of, explain
 from testing.examples.pricing import USD, usd
 from tests.domain.price_strategies import (
@@ -153,6 +154,17 @@ def test_a_tiny_correction_gives_back_next_to_nothing(
 @given(percentages, event_lists, roundings)
 def test_events_never_come_to_less_than_nothing(price: Percentage, events: EventAmounts, rounding: Rounding) -> None:
     assert amount_of(price, events, rounding) >= usd(0)
+
+
+@given(percentages, event_lists)
+def test_no_more_events_are_free_than_the_price_gives_nor_than_there_are(
+    price: Percentage, events: EventAmounts
+) -> None:
+    free = charged_events(price, events.amounts).free
+    net = 0
+    for amount in events.amounts:
+        net = max(net - 1, 0) if amount < 0 else net + 1
+    assert free == min(net, price.free_events)
 
 
 @given(percentages, st.lists(quantities, max_size=4))

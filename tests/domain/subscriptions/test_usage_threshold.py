@@ -153,6 +153,17 @@ def test_every_line_is_explained_less_what_was_billed_before() -> None:
             assert sum(each.amount for each in node.children[0].children) == line.amount.amount
 
 
+def test_less_in_the_end_is_explained_by_the_last_line_and_by_what_gives_it_back() -> None:
+    told = billed(subscribed(volume((5, 50, 0), (None, 10, 0))), 0, 5, NOW + DAY)
+    last = ended(told, 9, 2)
+    explained = [node.children[0].children for node in explain_billed(last.lines, USD).children]
+    assert [[(str(each.portion), each.amount) for each in parts] for parts in explained] == [
+        [("tier_units", 90), ("billed_before", -250), ("given_back_elsewhere", 160)],
+        [("given_back", -160)],
+    ]
+    assert [line.amount for line in last.lines] == [usd(0), usd(-160)]
+
+
 @pytest.mark.parametrize(
     ("price", "first", "total"),
     [
