@@ -19,7 +19,7 @@ from documents.invoice_document import InvoiceFacts, explained_lines, line_detai
 from documents.usage_details import in_words
 from domain.invoicing.invoice_tax import TaxTotal
 from domain.invoicing.state import InvoiceStatus
-from domain.kernel.currency import EXPONENTS
+from domain.kernel.currency import EXPONENTS, CurrencyCode
 from domain.kernel.money import Money, sum_money
 from domain.tax.computation import TaxTreatment
 from infra.commitments import Json
@@ -90,7 +90,7 @@ def electronic_invoice(facts: InvoiceFacts) -> str | None:
     """The file; None for a void invoice, of whoever was erased, where nothing is said of tax, and where the standard
     wants what is not known (the seller's number, where the buyer is) or cannot say it: a tax other than VAT."""
     invoice = facts.invoice
-    if invoice.status is InvoiceStatus.VOID or facts.is_erased or invoice.tax is None:
+    if invoice.status is InvoiceStatus.VOID or facts.is_erased or invoice.tax is None or not _fits(invoice.currency):
         return None
     assert invoice.finalized_at is not None, "a draft has no document"
     items: list[Item] = []
@@ -132,7 +132,7 @@ def written(issued: Issued, facts: InvoiceFacts) -> str | None:
 
 
 def _document(issued: Issued, facts: InvoiceFacts) -> ET.Element:
-    if EXPONENTS[facts.invoice.currency] > _DECIMALS_MAX:
+    if not _fits(facts.invoice.currency):
         raise Unsayable
     totals = _categories(issued)
     root = ET.Element("rsm:CrossIndustryInvoice", {f"xmlns:{name}": uri for name, uri in _NAMESPACES.items()})
@@ -151,6 +151,11 @@ def _document(issued: Issued, facts: InvoiceFacts) -> ET.Element:
     _within(transaction, "ram:ApplicableHeaderTradeDelivery")
     _settlement(_within(transaction, "ram:ApplicableHeaderTradeSettlement"), issued, facts, totals)
     return root
+
+
+def _fits(currency: CurrencyCode) -> bool:
+    """Whether the standard has as many decimals as the currency."""
+    return EXPONENTS[currency] <= _DECIMALS_MAX
 
 
 def _within(parent: ET.Element, *names: str) -> ET.Element:
