@@ -31,6 +31,7 @@ from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Command
 from domain.metering.aggregation import Aggregation
 from domain.pricing.amount import amount_of
+from domain.pricing.breakdown import PortionKind
 from domain.pricing.models import BoundedPrice, Commitment, Price
 from domain.subscriptions.change import Proration
 from domain.subscriptions.change_commands import ChangedItem, ChangeSubscription
@@ -189,8 +190,8 @@ def test_what_comes_to_less_than_nothing_is_billed_as_nothing_and_told() -> None
     (line,) = invoice_of(told, FIRST).lines
     below, units = explain_billed([line], USD).children[0].children[0].children
     assert (line.amount, line.quantity) == (usd(0), Decimal(0))
-    assert (below.portion, below.quantity, below.amount) == ("not_below_zero", -200, 0)
-    assert (units.portion, units.quantity) == ("units", 0)
+    assert (below.portion, below.quantity, below.amount) == (PortionKind.NOT_BELOW_ZERO, Fraction(-200), Fraction(0))
+    assert (units.portion, units.quantity) == (PortionKind.UNITS, Fraction(0))
 
 
 def test_no_more_is_given_back_than_discounts_had_left_to_be_paid_with_the_tax_it_bore() -> None:
