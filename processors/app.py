@@ -145,7 +145,7 @@ class Processors:
             ends = KafkaEnds(settings, bootstrap=self._bootstrap)
             stack.push_async_callback(ends.close)
             closings = Closings(pool, ends, partitions=settings.usage.partitions)
-            runs[WorkKind.INVOICE_USAGE] = UsageClosings(writer, states, event_log, closings).close
+            runs[WorkKind.INVOICE_USAGE] = UsageClosings(writer, states, closings).close
             thresholds = UsageThresholds(writer, states, event_log, pool, ends, settings)
             clocks = TestClocks(writer, states, queue, settings.processors, is_settled=thresholds.is_settled)
             runs[WorkKind.CLOCK_ADVANCE] = clocks.advance

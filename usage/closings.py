@@ -22,6 +22,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 
+from domain.invoicing.usage_request import VOIDED_USAGE, voided_usage_of
 from domain.metering.aggregation import (
     ZERO,
     Aggregation,
@@ -34,6 +35,7 @@ from domain.metering.aggregation import (
     total_of,
 )
 from infra.database import Pool
+from usage.closing import Closing, told
 from usage.partials import (
     Buckets,
     Connection,
@@ -75,6 +77,9 @@ FROM usage.tallies
 WHERE series = ANY($1::bytea[]) AND (late = $6 AND $6 > 0 OR late <= $6 AND bucket >= $2 AND bucket < $3
     AND NOT EXISTS (SELECT 1 FROM taken WHERE bucket >= taken.first AND bucket < taken.past)) AND times <> 0
 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+"""
+_VOIDED: Final = """
+SELECT owner FROM log.claims WHERE tenant_id = $1 AND kind = $2 AND value >= $3 AND value < $3 || chr(1114111)
 """
 _LATE_BUCKETS: Final = """
 SELECT DISTINCT bucket FROM usage.aggregates WHERE series = ANY($1::bytea[]) AND late BETWEEN $2 AND $3
@@ -143,30 +148,6 @@ class NotYet(NamedTuple):
     wanted: int
 
 
-class Closing(NamedTuple):
-    """A row of usage.closings. Its period's quarter hours are from `first_bucket` to before `end_bucket`, without those
-    that closings before it took; `bucket` is the first that no closing has closed by then.
-    """
-
-    meter_id: str
-    seq: int
-    reference: str
-    partition: int
-    since: datetime
-    until: datetime
-    charge: str | None
-    is_last: bool
-    first_bucket: int
-    end_bucket: int
-    bucket: int
-    covers: int
-    sha256: bytes
-
-    @property
-    def buckets(self) -> Buckets:
-        return Buckets(self.first_bucket, self.end_bucket)
-
-
 class Closings:
     """Closes periods. The pool's role is the writer's."""
 
@@ -175,9 +156,8 @@ class Closings:
         self._watermarks = Watermarks(ends)
         self._partitions = partitions
 
-    async def close(self, wanted: Wanted, *, waits: bool = True, tells_all: bool = False) -> Closed | NotYet:
-        """Close a period, or say why it cannot be closed. `waits=False`: with what is counted by now; `tells_all`: as
-        `closed` has it.
+    async def close(self, wanted: Wanted, *, waits: bool = True) -> Closed | NotYet:
+        """Close a period, or say why it cannot be closed. `waits=False`: with what is counted by now.
 
         Raises ValueError for a reference that has closed another period, and what the database raises.
         """
@@ -185,14 +165,14 @@ class Closings:
         async with self._pool.acquire() as connection:
             known = await _by_reference(connection, wanted)
             if known is not None:
-                return await closed(connection, wanted, known, tells_all=tells_all)
+                return await closed(connection, wanted, known)
             waiting = wanted.tenant_id, wanted.reference
             until = await self._watermarks.of(waiting, partition) if waits else 0
             outcome = await _close(connection, wanted, partition, until)
             if isinstance(outcome, NotYet):
                 return outcome
             self._watermarks.forget(waiting)
-            return await closed(connection, wanted, outcome, tells_all=tells_all)
+            return await closed(connection, wanted, outcome)
 
 
 class _Undone(Exception):
@@ -308,9 +288,8 @@ def _meet(one: Buckets, other: Buckets) -> bool:
 
 
 async def closed(connection: Connection, wanted: Wanted, closing: Closing, *, tells_all: bool = False) -> Closed:
-    """What a closing says; the same whenever it is asked. With `tells_all` it tells of every earlier period that
-    anything ever came late for, be that told by closings before it: their invoices may have been voided, and so may
-    those be that closed the rest of a charge.
+    """What a closing says, the same whenever it is asked, as long as nothing is voided. Once an invoice of the meter
+    was, and with `tells_all`, it tells of every earlier period that anything ever came late for, be that told before.
     """
     series = await series_of_customer(connection, wanted.tenant_id, wanted.customer_id, [wanted.meter_id])
     earlier: Sequence[Closing] = ()
@@ -321,15 +300,21 @@ async def closed(connection: Connection, wanted: Wanted, closing: Closing, *, te
     own = await _figure(connection, series, counted_pieces(earlier, closing), late_max=late)
     windows = []
     if earlier:
+        voided = await _voided(connection, wanted)
         names = [each.series for each in series]
-        rows = await connection.fetch(_LATE_BUCKETS, names, 1 if tells_all else late, late)
+        rows = await connection.fetch(_LATE_BUCKETS, names, 1 if tells_all or voided else late, late)
         touched = [row[0] for row in rows]
-        for each in (each for each in earlier if each.is_last or tells_all):
+        for each in told(earlier, closing, voided):
             pieces = counted_pieces(earlier, each)
             if _is_touched(series, pieces, touched):
                 windows.append(LateWindow(each.reference, *await _figure(connection, series, pieces, late_max=late)))
     place = closing.seq, closing.partition, closing.covers, closing.sha256
     return Closed(*place, own.quantity, own.events, tuple(windows), own.amounts)
+
+
+async def _voided(connection: Connection, wanted: Wanted) -> frozenset[str]:
+    prefix = voided_usage_of(wanted.customer_id, wanted.meter_id)
+    return frozenset([row[0] for row in await connection.fetch(_VOIDED, wanted.tenant_id, VOIDED_USAGE, prefix)])
 
 
 async def figure_of(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from infra.database import Connection
-from usage.closings import Closed, Closing, Wanted, closed, closings_of, following, rows_hash
+from usage.closing import Closing
+from usage.closings import Closed, Wanted, closed, closings_of, following, rows_hash
 from usage.partials import counted_up_to
 from usage.wire import partition_of_customer
 

@@ -1,16 +1,13 @@
 """What an invoice's lines want closed, and what a closing says of them."""
 
 from fractions import Fraction
-from typing import Final
 
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.state import Invoice
 from domain.invoicing.usage_line import UsageSnapshot
 from domain.invoicing.usage_request import CountedUsage, RecountedUsage
+from usage.closing import SEPARATOR
 from usage.closings import Closed, LateWindow, Wanted
-
-SEPARATOR: Final = ":"
-"""Between an invoice and its line in what a closing is known by."""
 
 
 def awaited(invoice: Invoice) -> list[InvoiceLine]:

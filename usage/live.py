@@ -19,7 +19,8 @@ from domain.pricing.models import Percentage, Price, model_of
 from domain.subscriptions.state import Subscription
 from domain.subscriptions.usage_so_far import running_usage_line
 from usage.charged import charged_together
-from usage.closings import Closing, Wanted, closings_of, counted_pieces, figure_of, following
+from usage.closing import Closing
+from usage.closings import Wanted, closings_of, counted_pieces, figure_of, following
 from usage.figures import NOTHING, Figure, figures
 from usage.invoiced import wanted_of
 from usage.partials import (

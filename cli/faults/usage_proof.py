@@ -12,7 +12,8 @@ from infra.settings import Settings
 from processors.invariants.findings import Difference
 from processors.invariants.usage import invoice_of
 from schemas.codec import Codec, default_codec
-from usage.closings import Closing, closings_of, counted_pieces
+from usage.closing import Closing
+from usage.closings import closings_of, counted_pieces
 from usage.partials import FIRST_BUCKET, LAST_BUCKET, Buckets, Connection, partials, series_of_customer
 from usage.recount import recount
 

@@ -23,8 +23,8 @@ from domain.pricing.models import Percentage, model_of
 from infra.database import Pool
 from processors.invariants.findings import Checked, Findings, Invariant, Progress, silent
 from schemas.codec import Codec
-from usage.closings import ClosedFigure, Closing, Wanted, closings_of, counted_pieces, figure_of, rows_hash
-from usage.invoiced import SEPARATOR
+from usage.closing import SEPARATOR, Closing
+from usage.closings import ClosedFigure, Wanted, closings_of, counted_pieces, figure_of, rows_hash
 from usage.partials import Connection, series_of_customer
 
 _PLACES: Final = ("billed", "waiting", "open", "late", "given_up")

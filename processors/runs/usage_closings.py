@@ -13,8 +13,8 @@ from domain.invoicing.given_back_tax import untold
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvalidInvoiceLines, InvoiceLine
 from domain.invoicing.state import Invoice
-from domain.invoicing.usage_request import VOIDED_USAGE, BillUsage, CountedUsage, voided_usage_of
-from infra.event_store.port import Log, Work, Writer
+from domain.invoicing.usage_request import BillUsage, CountedUsage
+from infra.event_store.port import Work, Writer
 from processors.issue import issue_for_work
 from processors.outcome import AskAgain, Unwanted, WorkOutcome
 from processors.states import StateReader
@@ -31,7 +31,7 @@ _HOLDS: Final = {InvalidInvoiceLines.code: "with its usage it is more than an in
 class Closings(Protocol):
     """Closes periods of usage (`usage.closings`)."""
 
-    async def close(self, wanted: Wanted, *, waits: bool = True, tells_all: bool = False) -> Closed | NotYet:
+    async def close(self, wanted: Wanted, *, waits: bool = True) -> Closed | NotYet:
         """What a period comes to; the same for the same reference."""
         ...
 
@@ -39,10 +39,9 @@ class Closings(Protocol):
 class UsageClosings:
     """Runs INVOICE_USAGE."""
 
-    def __init__(self, writer: Writer, states: StateReader, log: Log, closings: Closings) -> None:
+    def __init__(self, writer: Writer, states: StateReader, closings: Closings) -> None:
         self._writer = writer
         self._states = states
-        self._log = log
         self._closings = closings
 
     async def close(self, work: Work) -> WorkOutcome:
@@ -63,8 +62,7 @@ class UsageClosings:
             if before is not None:
                 return AskAgain(ASK_AGAIN_MS, f"the usage on {before} is closed first", untouched=True)
             wanted = wanted_of(work.tenant_id, invoice.customer_id, invoice.invoice_id, line)
-            tells_all = await self._was_voided(wanted)
-            closed = await self._closings.close(wanted, waits=not invoice.usage_hurried, tells_all=tells_all)
+            closed = await self._closings.close(wanted, waits=not invoice.usage_hurried)
             match closed:
                 case NotYet(counted=reached, wanted=end):
                     return AskAgain(ASK_AGAIN_MS, f"usage is counted up to {reached} of {end}", untouched=True)
@@ -97,11 +95,6 @@ class UsageClosings:
             if billed_by is not None and billed_by.lacks_usage:
                 return invoice_id
         return None
-
-    async def _was_voided(self, wanted: Wanted) -> bool:
-        """Whether an invoice of the meter was voided, which may have told of late usage that is billed by none now."""
-        prefix = voided_usage_of(wanted.customer_id, wanted.meter_id)
-        return bool(await self._log.owners(wanted.tenant_id, VOIDED_USAGE, value_prefix=prefix, limit=1))
 
     async def _not_counted_of(self, work: Work, figure: CountedUsage) -> str | None:
         """An earlier invoice that something is late for and that is closed, and not billed yet: what it bills is known

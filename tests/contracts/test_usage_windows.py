@@ -7,7 +7,8 @@ from itertools import accumulate, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage.closings import Closing, Wanted, counted_pieces, following, pieces_of
+from usage.closing import Closing
+from usage.closings import Wanted, counted_pieces, following, pieces_of
 from usage.partials import Buckets, bucket_of, buckets_of, left_of, start_of
 
 START = datetime(2026, 5, 28, tzinfo=UTC)

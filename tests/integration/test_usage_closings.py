@@ -16,6 +16,7 @@ from domain.catalog.price import BillingTiming
 from domain.invoicing.invoice_line import InvoiceLine, InvoiceLineKind, LinePricing
 from domain.invoicing.usage_commands import counted_line
 from domain.invoicing.usage_line import LineUsage
+from domain.invoicing.usage_request import VOIDED_USAGE, voided_usage_of
 from domain.kernel.currency import currency_code
 from domain.kernel.money import Money
 from domain.kernel.rounding import Rounding
@@ -257,9 +258,50 @@ async def test_what_a_voided_invoice_told_of_is_told_again(scene: Scene, closing
     assert two.late == (("il_1", Decimal(8), 2, ()),)
     third = wanted("il_3", START + 2 * HOUR, START + 3 * HOUR)
     assert (await close(closings, third)).late == ()
-    told = await closings.close(third, tells_all=True)
+    await voided(scene, "il_2")
+    told = await closings.close(third)
     assert isinstance(told, Closed)
     assert told.late == two.late
+
+
+async def test_of_a_period_that_several_bill_the_last_that_is_not_void_is_told_alone(
+    scene: Scene, closings: Closings
+) -> None:
+    await scene.start()
+    slices, last = 4, {"a": True, "b": True, "c": True, "d": False}
+    for nth, (charge, is_closed) in enumerate(last.items()):
+        since = START + nth * HOUR
+        await scene.send(sent(used(10 * nth, since, 5)))
+        for n in range(1, slices + is_closed):
+            of = wanted(f"in_{charge}{n}:il_1", since, since + n * HOUR / 4)
+            await close(closings, replace(of, charge=charge, is_last=n == slices))
+        await scene.send(sent(used(10 * nth + 1, since, 3)))
+    end = START + len(last) * HOUR
+    await close(closings, wanted("in_e:il_1", end, end + HOUR))
+    now = wanted("in_f:il_1", end + HOUR, end + 2 * HOUR)
+    assert (await close(closings, now)).late == ()
+    await voided(scene, "in_b4")
+    assert await told(closings, now) == ["in_a4", "in_b3", "in_c4", "in_d3"]
+    await voided(scene, "in_c2", "in_b3", "in_b2", "in_d4", "in_d3", "in_e")
+    assert await told(closings, now) == ["in_a4", "in_b1", "in_c4", "in_d2"]
+    rest = wanted("in_d5:il_1", end - HOUR, end)
+    last_of_d = await close(closings, replace(rest, charge="d"))
+    assert [each.reference for each in last_of_d.late] == ["in_a4:il_1", "in_b1:il_1", "in_c4:il_1"], "not its own"
+
+
+async def told(closings: Closings, asked: Wanted) -> list[str]:
+    outcome = await closings.close(asked)
+    assert isinstance(outcome, Closed)
+    return [each.reference.partition(":")[0] for each in outcome.late]
+
+
+async def voided(scene: Scene, *invoice_ids: str) -> None:
+    """The log says that these were voided with usage of the meter."""
+    claim = "INSERT INTO log.claims (tenant_id, kind, value, owner) VALUES ($1, $2, $3, $4)"
+    async with connected(scene.dsn) as connection:
+        for invoice_id in invoice_ids:
+            value = f"{voided_usage_of(CUSTOMER, 'mtr_sum')}{invoice_id}"
+            await connection.execute(claim, TENANT, VOIDED_USAGE, value, invoice_id)
 
 
 async def test_a_closing_does_not_wait_for_what_comes_after_it_was_asked_for(scene: Scene, closings: Closings) -> None:
