@@ -38,7 +38,7 @@ from testing.skew import SKEW_VARIABLE
 from testing.usage import EPOCH
 from tests.integration.usage_scene import PARTITIONS, MeteredPlan, metered_plan, recounted
 from tests.lengths import LENGTH
-from usage.invoiced import SEPARATOR
+from usage.closing import SEPARATOR
 from usage.topic import COMPRESSION
 from usage.wire import EVENT, WireEvent, encode, headers_of, partition_of_customer, topic_of
 
