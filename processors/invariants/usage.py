@@ -36,6 +36,11 @@ UNION SELECT tenant_id, customer_id, meter_id FROM usage.closings ORDER BY 1, 2,
 _COUNTED: Final = """
 SELECT bucket, late, sum(n)::bigint FROM usage.aggregates WHERE series = ANY($1::bytea[]) GROUP BY bucket, late
 """
+_COUNTED_SINCE: Final = """
+SELECT max(position) FILTER (WHERE stream_id = $3 AND event_type = 'invoice.usage_counted')
+    > max(position) FILTER (WHERE stream_id = $4 AND event_type = 'invoice.usage_cut_short')
+FROM log.events WHERE tenant_id = $1 AND stream_type = $2 AND stream_id IN ($3, $4)
+"""
 _EVENTS: Final = """
 SELECT payload FROM log.events WHERE tenant_id = $1 AND stream_type = $2 AND stream_id = $3 ORDER BY stream_version
 """
@@ -178,7 +183,7 @@ class _Check:
             if Fraction(recounted) != quantity:
                 detail = f"{quantity} are billed by {last.rerated.by_invoice_id}, and {recounted} were counted"
                 findings.differ("late usage", closing.reference, detail)
-        await self._late(closing, line, by_late, level, rated, quantity)
+        await self._late(closing, invoice, line, by_late, level, rated, quantity)
 
     async def _counted(self, closing: Closing) -> tuple[Invoice | None, InvoiceLine | None]:
         """The line of a closing, once it was seen that its rows and its figure are those of the closing."""
@@ -222,6 +227,7 @@ class _Check:
     async def _late(
         self,
         closing: Closing,
+        billed_by: Invoice,
         billed: InvoiceLine,
         by_late: dict[int, int],
         level: int,
@@ -232,11 +238,14 @@ class _Check:
         closing whose invoice is counted, it came to nothing else, or nobody bills it.
         """
         findings, events = self._findings, self._events
-        told = sorted(each for each in by_late if each >= level) if closing.is_last else ()
+        is_cut_short = billed.line_id in billed_by.cut_short
+        told = sorted(each for each in by_late if each >= level) if closing.is_last or is_cut_short else ()
         for behind in told:
             told_by = self._closings[behind] if behind < len(self._closings) else None
             invoice, line = (None, None) if told_by is None else await self._line(told_by)
             if invoice is None or line is None or line.lacks_usage or invoice.status is InvoiceStatus.VOID:
+                continue
+            if is_cut_short and not await self._is_told(invoice, billed_by):
                 continue
             figure = (await self._figure(closing, behind + 1)).quantity
             if Fraction(figure) == quantity:  # such as what is below a maximum, or was taken back at once
@@ -251,6 +260,11 @@ class _Check:
             findings.differ("line", closing.reference, detail)
         events.billed += rated
         events.late += sum(n for behind, n in by_late.items() if behind >= level)
+
+    async def _is_told(self, invoice: Invoice, cut_short: Invoice) -> bool:
+        """Whether an invoice was counted once a period had ended with a line of another; before, it tells of none."""
+        of = self._of.tenant_id, INVOICE.name, invoice.invoice_id, cut_short.invoice_id
+        return bool(await self._connection.fetchval(_COUNTED_SINCE, *of))
 
     async def _last_rated(self, invoice: Invoice, line: InvoiceLine) -> "_LastRated | None":
         """By which line of a later invoice, that was not voided, a line's period was rated last."""

@@ -189,3 +189,26 @@ async def test_what_is_taken_back_of_a_period_whose_last_invoice_is_voided_is_gi
     assert [line["amount"]["amount"] for line in back] == [-100], "the four gigabytes that were billed, and no more"
     assert back[0]["gives_back"]["invoice_id"] == so_far(subscription_id, 0)
     await cell.prove(*AT_REST)
+
+
+async def test_late_usage_of_a_period_that_was_cut_short_and_that_nobody_bills_is_named(usage: Usage) -> None:
+    """The last test here: it leaves the cell as it must not be."""
+    cell = usage.cell
+    customer_id = await cell.customer(token=None)
+    subscription_id = await usage.subscribed(customer_id, STARTED, threshold=THRESHOLD)
+    await usage.send(customer_id, [(hour(1), 20)])
+    await usage.lines(so_far(subscription_id, 0))
+    await cell.do(SetUsageThreshold(subscription_id=subscription_id, threshold=None))
+    await usage.send(customer_id, [(hour(3), 7)])
+    await cell.do(PauseSubscription(subscription_id=subscription_id))
+    last = derived_id(INVOICE, subscription_id, "pause/0")
+    await cell.reaches(last, "invoice.finalized")
+    await usage.send(customer_id, [(hour(2), 4)])
+    await cell.do(ResumeSubscription(subscription_id=subscription_id))
+    await cell.do(VoidInvoice(invoice_id=last))
+    await cell.prove(Invariant.USAGE)
+    await cell.pool.execute("DELETE FROM log.claims WHERE owner = $1 AND kind = 'invoice.usage_voided'", last)
+    await cell.do(CancelSubscription(subscription_id=subscription_id, at_period_end=False))
+    assert len(await usage.lines(end_of(subscription_id))) == 1, "nobody told it of what is late"
+    found = (await cell.check(Invariant.USAGE))[Invariant.USAGE]
+    assert [each.kind for each in found.named] == ["late usage"]
