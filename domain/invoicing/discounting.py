@@ -11,7 +11,7 @@ the whole period would be: a fixed amount takes off each what those before it ha
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -81,15 +81,19 @@ def uses_of(
     currency: CurrencyCode,
     rounding: Rounding,
     streams: Streams,
+    cut_short: Collection[str] = (),
 ) -> list[DiscountUse]:
-    """Where the discounts take something off, or end a period that they took something off before, in their order."""
+    """Where the discounts take something off, or end a period that they took something off before, in their order.
+    `cut_short`: lines of usage so far that end their periods, as what was to bill the rest is void.
+    """
     if not discounts:
         return []
     left = {each.discount_id: each.periods_left for each in discounts}
     stands_at = _places(lines)
     own = {each.discount_id: range(each.start, each.end) for each in by.own}
     given_back = given_back_beside(lines)
-    before = [_off_before(line, streams) for line in lines]
+    before = [off_before(line, streams) for line in lines]
+    ends = [_ends_period(line, cut_short) for line in lines]
     billed = [
         DiscountableLine(
             line.product_id or line.line_id,
@@ -104,7 +108,7 @@ def uses_of(
         for each in discounts:
             allowed = own.get(each.discount_id, range(start, end))
             places = [n for n in range(start, end) if stands_at[n] in allowed]
-            use = _use_of(each, left[each.discount_id], places, lines, before)
+            use = _use_of(each, left[each.discount_id], places, lines, before, ends)
             if use is not None:
                 tried.append(use)
         taken = discounts_on(billed, [use.coupon for use in tried], currency, rounding)
@@ -125,13 +129,14 @@ def _use_of(
     places: Sequence[int],
     lines: Sequence[InvoiceLine],
     before: Sequence[Mapping[str, Money]],
+    ends: Sequence[bool],
 ) -> DiscountUse | None:
     """A discount on lines of one bill; None where it does not touch it. `left`: how many periods are, if they end;
-    `before`: what each discount took off each line's period before it.
+    `before`: what each discount took off each line's period before it; `ends`: which lines end such a period.
     """
     goes_on = [n for n in places if discount.discount_id in before[n]]
-    ended = [n for n in goes_on if _ends_period(lines[n])]
-    is_whole = any(lines[n].bills_whole_period for n in places)
+    ended = [n for n in goes_on if ends[n]]
+    is_whole = any(lines[n].bills_whole_period or (lines[n].bills_so_far and ends[n]) for n in places)
     if left is not None and not is_whole and not any(lines[n].bills_so_far for n in places):
         places = ended
     if left == 0 or not places:
@@ -145,10 +150,11 @@ def _use_of(
     )
 
 
-def _ends_period(line: InvoiceLine) -> bool:
+def _ends_period(line: InvoiceLine, cut_short: Collection[str]) -> bool:
     """Whether it is the last of several lines that bill a period, which came to something."""
     progress = None if line.usage is None else line.usage.progress
-    return progress is not None and progress.is_last and progress.charge is not None and progress.charge.amount > 0
+    is_last = progress is not None and (progress.is_last or line.line_id in cut_short)
+    return is_last and progress is not None and progress.charge is not None and progress.charge.amount > 0
 
 
 def invoices_before(lines: Iterable[InvoiceLine]) -> Iterator[str]:
@@ -158,7 +164,7 @@ def invoices_before(lines: Iterable[InvoiceLine]) -> Iterator[str]:
             yield from (each.invoice_id for each in line.usage.progress.before)
 
 
-def _off_before(line: InvoiceLine, streams: Streams) -> Mapping[str, Money]:
+def off_before(line: InvoiceLine, streams: Streams) -> Mapping[str, Money]:
     """What each discount took off the lines that billed a line's period before it, without invoices that are void."""
     progress = None if line.usage is None else line.usage.progress
     off: dict[str, Money] = {}
@@ -223,6 +229,22 @@ def used(
         if discount.ended_at is None and discount.used_up_after(each.periods):
             changes.append(DISCOUNT.change(_end(discount, DiscountEnd.USED_UP, at)))
     return changes
+
+
+def used_by_end(invoice_id: str, discount_ids: Iterable[str], streams: Streams, at: datetime) -> list[Change]:
+    """That these discounts use a period which ends with what an invoice billed of it: nothing more is taken off."""
+    held = [DISCOUNT.of(streams, discount_id) for discount_id in discount_ids]
+    ended = [
+        InvoiceDiscount(
+            discount_id=each.discount_id,
+            coupon_id=each.coupon_id,
+            terms=each.terms,
+            periods=1,
+            amount=Money.zero(each.currency),
+        )
+        for each in held
+    ]
+    return used(invoice_id, ended, held, at)
 
 
 def ended_with_subscription(streams: Streams, discount_ids: Iterable[str], at: datetime) -> list[Change]:

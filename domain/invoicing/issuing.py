@@ -151,7 +151,7 @@ def foreseen_lines(streams: Streams, draft: Invoice) -> tuple[InvoiceLine, ...]:
     if by is None or draft.awaited_tax is not None:
         return draft.lines
     discounts = discounts_of(streams, CUSTOMER.of(streams, draft.customer_id), by)
-    uses = uses_of(discounts, draft.lines, by, draft.currency, rounding, streams)
+    uses = uses_of(discounts, draft.lines, by, draft.currency, rounding, streams, draft.cut_short)
     return lines_discounted(draft.lines, draft.currency, rounding, uses)
 
 
@@ -240,7 +240,8 @@ def _finalized(
     first = [*first, *told]
     lines = told_by_now(lines, draft.invoice_id, streams)
     held = discounts_of(streams, customer, discountable)
-    uses = uses_of(held, lines, discountable, draft.currency, rounding, streams)
+    cut_short = draft.cut_short if isinstance(draft, Invoice) else ()
+    uses = uses_of(held, lines, discountable, draft.currency, rounding, streams, cut_short)
     of = assessed(lines, draft.currency, rounding, settings=taxes, customer=customer, uses=uses, at=at)
     counted = used(draft.invoice_id, of.discounts, held, at)
     basis = None if by_table else _to_ask(of, taxes)

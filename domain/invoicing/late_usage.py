@@ -69,11 +69,14 @@ class InvoiceUsageRerated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceUsageCutShort:
-    """What was to bill the rest of these lines' periods is void: they are the last that bill them, and end them."""
+    """What was to bill the rest of these lines' periods is void: they are the last that bill them, and end them. So
+    does each of these discounts use a period, which took something off before and of which the void one used none.
+    """
 
     invoice_id: str
     line_ids: tuple[str, ...]
     voided_invoice_id: str
+    discount_ids: tuple[str, ...] = ()
     cut_short_at: datetime
 
 

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from domain.discounts.discount import DISCOUNT
+from domain.invoicing.discounting import off_before, used_by_end
 from domain.invoicing.invoice import INVOICE
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.late_usage import InvoiceUsageCutShort, Part, Rerated, given_back, less
@@ -109,6 +111,7 @@ def cut_short_by(voided: Invoice, streams: Streams, at: datetime) -> list[Change
     invoice has billed some of that with the rest.
     """
     told: dict[str, list[str]] = {}
+    used: dict[str, list[str]] = {}
     rated = {each.line_id for each in rated_by_later(voided, streams)}
     for line in voided.lines:
         progress = None if line.usage is None else line.usage.progress
@@ -116,20 +119,42 @@ def cut_short_by(voided: Invoice, streams: Streams, at: datetime) -> list[Change
         if progress is None or not is_last or line.line_id in rated:
             continue
         for before in reversed(progress.before):
-            if INVOICE.of(streams, before.invoice_id).status is not InvoiceStatus.VOID:
+            ending = INVOICE.of(streams, before.invoice_id)
+            if ending.status is not InvoiceStatus.VOID:
                 told.setdefault(before.invoice_id, []).append(before.line_id)
+                known = {each for found in used.values() for each in found}
+                found = [each for each in _discounts_ended(line, voided, ending, streams) if each not in known]
+                used.setdefault(before.invoice_id, []).extend(found)
                 break
-    return [
-        INVOICE.change(
-            InvoiceUsageCutShort(
-                invoice_id=invoice_id,
-                line_ids=tuple(line_ids),
-                voided_invoice_id=voided.invoice_id,
-                cut_short_at=at,
-            )
+    changes: list[Change] = []
+    for invoice_id, line_ids in told.items():
+        event = InvoiceUsageCutShort(
+            invoice_id=invoice_id,
+            line_ids=tuple(line_ids),
+            voided_invoice_id=voided.invoice_id,
+            discount_ids=tuple(used[invoice_id]),
+            cut_short_at=at,
         )
-        for invoice_id, line_ids in told.items()
+        changes += [INVOICE.change(event), *used_by_end(invoice_id, event.discount_ids, streams, at)]
+    return changes
+
+
+def _discounts_ended(line: InvoiceLine, voided: Invoice, ending: Invoice, streams: Streams) -> list[str]:
+    """Those that took something off a period that ends with another invoice, and use it by that. Where the void one had
+    used it, or where the other is still to be discounted, which uses it then, there are none.
+    """
+    if _is_discounted(voided) or not _is_discounted(ending):
+        return []
+    return [
+        discount_id
+        for discount_id, off in off_before(line, streams).items()
+        if not off.is_zero and DISCOUNT.of(streams, discount_id).periods_left
     ]
+
+
+def _is_discounted(invoice: Invoice) -> bool:
+    """Whether its discounts were taken off, and counted: a draft that waits for its tax is as if it were finalized."""
+    return invoice.finalized_at is not None or invoice.awaited_tax is not None
 
 
 def rated_by_later(invoice: Invoice, streams: Streams) -> list[Rerated]:

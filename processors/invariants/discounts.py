@@ -11,6 +11,7 @@ from domain.discounts.computation import CouponDuration
 from domain.discounts.coupon import COUPON, CouponCreated, CouponRedeemed
 from domain.discounts.discount import DISCOUNT, DiscountApplied, DiscountAttached, DiscountEnd, DiscountEnded
 from domain.invoicing.finalization import InvoiceFinalized
+from domain.invoicing.late_usage import InvoiceUsageCutShort
 from domain.invoicing.tax_request import InvoiceTaxRequested
 from processors.invariants.findings import Findings
 
@@ -57,6 +58,11 @@ class Discounts:
             self._differ("a discount of an invoice", (tenant_id, event.invoice_id), "its lines name more than it does")
         if sum(line.total.amount for line in event.lines) != event.total.amount:
             self._differ("a discounted invoice", (tenant_id, event.invoice_id), "its lines come to another total")
+
+    def take_end(self, tenant_id: str, event: InvoiceUsageCutShort) -> None:
+        """Periods of usage end with an invoice, as what was to use the discounts' periods is void."""
+        for discount_id in event.discount_ids:
+            self._match(tenant_id, discount_id, event.invoice_id, 0, 1)
 
     def take(self, tenant_id: str, stream_type: str, event: Any) -> None:
         """An event of a coupon or of a discount."""

@@ -17,6 +17,7 @@ from domain.discounts.discount import DISCOUNT
 from domain.invoicing.credit_note import CreditNoteVoided
 from domain.invoicing.finalization import InvoiceFinalized
 from domain.invoicing.invoice import INVOICE
+from domain.invoicing.late_usage import InvoiceUsageCutShort
 from domain.invoicing.settlement import InvoiceReopened
 from domain.invoicing.state import Invoice, InvoiceStatus
 from domain.invoicing.tax_request import InvoiceTaxRequested
@@ -134,6 +135,8 @@ class Documents:
         key = recorded.tenant_id, recorded.stream_id
         known = self._invoices.pop(key, None)
         event: Any = self._codec.decode_event(recorded.payload)
+        if isinstance(event, InvoiceUsageCutShort):
+            self._of_discounts.take_end(recorded.tenant_id, event)
         if known is None and recorded.stream_version > 1:
             if not isinstance(event, InvoiceReopened):
                 self._of_invoices.after_settlement(key, event)

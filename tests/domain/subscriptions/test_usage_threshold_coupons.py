@@ -172,6 +172,44 @@ def test_the_period_stays_used_whatever_is_voided_once_it_is_over() -> None:
         assert over(told, 4, SECOND, MARCH).total == usd(140)
 
 
+@pytest.mark.parametrize("order", list(permutations(("finalize", "void", "void another"))))
+def test_a_period_whose_last_invoice_is_voided_as_a_draft_uses_one_of_the_coupon(order: tuple[str, ...]) -> None:
+    """Whatever comes first: the end of the others' time as drafts, or the void of the last, or of one of the others."""
+    told = with_coupon(HALF, TIERS, ChangeBillingSettings(grace_s=30 * 86_400))
+    for used in (4, 7):
+        assert billed(told, used, NOW + used * DAY).status is InvoiceStatus.DRAFT
+    over(told, 9)
+    commands: dict[str, Command] = {
+        "finalize": FinalizeInvoice(invoice_id=so_far(0)),
+        "void": VoidInvoice(invoice_id=FIRST),
+        "void another": VoidInvoice(invoice_id=so_far(1)),
+    }
+    for each in order:
+        told.and_then(commands[each], at=FEBRUARY + DAY)
+    assert invoice_of(told, so_far(0)).total == usd(70)
+    assert discount(told).periods_left == 0
+    assert discount(told).end_reason is DiscountEnd.USED_UP
+    applied = [each.event for each in told.books.log if isinstance(each.event, DiscountApplied)]
+    assert sum(each.periods for each in applied) == 1
+    over(told, 4, SECOND, MARCH)
+    told.and_then(FinalizeInvoice(invoice_id=SECOND), at=MARCH)
+    assert invoice_of(told, SECOND).total == usd(140)
+
+
+def test_nor_is_one_used_twice_where_the_last_was_finalized_or_took_nothing_off() -> None:
+    told = with_coupon(terms(percent(50), periods=2))
+    billed(told, 4, NOW + DAY)
+    over(told, 5)
+    told.and_then(VoidInvoice(invoice_id=FIRST), at=FEBRUARY)
+    assert discount(told).periods_left == 1
+    told = sold(TIERS, create_coupon(HALF), ChangeBillingSettings(grace_s=30 * 86_400))
+    billed(told, 4, NOW + DAY)
+    told.and_then(FinalizeInvoice(invoice_id=so_far(0)), apply_to_customer(), at=NOW + 2 * DAY)
+    over(told, 5)
+    told.and_then(VoidInvoice(invoice_id=FIRST), at=FEBRUARY)
+    assert discount(told).periods_left == 1
+
+
 def test_a_period_that_ends_early_is_discounted_to_its_end_and_uses_one_of_the_coupon() -> None:
     told = with_coupon(terms(percent(50), periods=3))
     billed(told, 4, NOW + DAY)
