@@ -181,7 +181,7 @@ async def test_however_large_records_are_a_page_holds_few_bytes_of_them(
     finally:
         tracemalloc.stop()
     assert len(first.events) == 301
-    assert peak < 12_000_000, "40 records of 800 kB are 32 MB"
+    assert peak < 16_000_000, "40 records of 800 kB are 32 MB: of what is fetched ahead more or less is there at a time"
     monkeypatch.setattr(event_list, "BYTES_MAX", 1_000_000)
     found = await everything(events, asked, limit=500)
     assert [each.event.id for each in found] == [
