@@ -18,7 +18,7 @@ from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.state import InvoiceStatus
 from domain.kernel.money import Money
 from domain.subscriptions.metering import meters_of
-from domain.subscriptions.state import Subscription, SubscriptionStatus
+from domain.subscriptions.state import Subscription
 from domain.subscriptions.subscription import SUBSCRIPTION
 from domain.subscriptions.usage_so_far import running_usage_line
 from domain.subscriptions.usage_threshold import (
@@ -26,6 +26,7 @@ from domain.subscriptions.usage_threshold import (
     WATCHED_SEPARATOR,
     BillUsageSoFar,
     SoFar,
+    is_watched,
     reached,
     still_watched,
 )
@@ -83,11 +84,7 @@ class _ChargedLast(NamedTuple):
 
 def watched(subscriptions: Iterable[Subscription], meter_id: str) -> list[str]:
     """Those of a customer's subscriptions that a meter may bring to their thresholds."""
-    return [each.subscription_id for each in subscriptions if _is_watched(each) and meter_id in meters_of(each.terms)]
-
-
-def _is_watched(subscription: Subscription) -> bool:
-    return subscription.terms.usage_threshold is not None and subscription.status is not SubscriptionStatus.CANCELED
+    return [each.subscription_id for each in subscriptions if is_watched(each) and meter_id in meters_of(each.terms)]
 
 
 class UsageThresholds:
@@ -189,7 +186,7 @@ class UsageThresholds:
     async def _seen(self, tenant_id: str, subscription: Subscription, at: datetime) -> _Seen:
         """At its own time. What begins at a boundary that is due is looked at once it has begun."""
         boundary = subscription.next_boundary
-        if not _is_watched(subscription) or (boundary is not None and boundary <= at):
+        if not is_watched(subscription) or (boundary is not None and boundary <= at):
             return NOTHING
         running = _running(subscription, at)
         so_far = await self._so_far(tenant_id, subscription, running, at)

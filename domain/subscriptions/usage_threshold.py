@@ -74,6 +74,11 @@ class NoUsageToBill(Refusal):
     code = "no_usage_to_bill"
 
 
+def is_watched(subscription: Subscription) -> bool:
+    """Whether its usage may be billed before its periods are over."""
+    return subscription.terms.usage_threshold is not None and subscription.status is not SubscriptionStatus.CANCELED
+
+
 def reached(subscription: Subscription, so_far: Sequence[SoFar]) -> BillUsageSoFar | None:
     """What is to be billed of these items, of which there is no other with a meter; None where that is nothing yet, and
     where it is more than an invoice holds: the period's end says so to a person, once.
@@ -123,10 +128,8 @@ def claims_on_clock(subscription: Subscription, *, is_new: bool = False) -> tupl
         return ()
     named = subscription.subscription_id
     value = f"{subscription.test_clock_id}{WATCHED_SEPARATOR}{named}"
-    is_watched = (
-        subscription.terms.usage_threshold is not None and subscription.status is not SubscriptionStatus.CANCELED
-    )
-    held = (Take(WATCHED_ON_CLOCK, value, named, lambda: NoUsageToBill(subscription=named)),) if is_watched else ()
+    take = Take(WATCHED_ON_CLOCK, value, named, lambda: NoUsageToBill(subscription=named))
+    held = (take,) if is_watched(subscription) else ()
     return held if is_new else (Free(WATCHED_ON_CLOCK, value, named), *held)
 
 
