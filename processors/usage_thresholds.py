@@ -213,18 +213,18 @@ class UsageThresholds:
             metered = Metered(tenant_id, subscription.customer_id, line.usage.meter_id)
             async with self._pool.acquire() as connection:
                 charge = await charge_so_far(connection, line, metered, partition=partition, at=at)
-            times = 0 if line.usage.progress is None else len(line.usage.progress.before)
+            times = 0 if line.progress is None else len(line.progress.before)
             found.append(SoFar(line.price_id, charge - last.charge, times - last.voided, last.voided))
         return found
 
     async def _charged_last(self, tenant_id: str, line: InvoiceLine) -> _ChargedLast | None:
         """None while an invoice of the period waits for its usage."""
-        progress, voided = None if line.usage is None else line.usage.progress, 0
-        for before in reversed(() if progress is None else progress.before):
+        voided = 0
+        for before in reversed(() if line.progress is None else line.progress.before):
             invoice = await self._states.read(INVOICE, tenant_id, before.invoice_id)
             assert invoice is not None, "it came with what names it"
-            usage = next(each.usage for each in invoice.lines if each.line_id == before.line_id)
-            charge = None if usage is None or usage.progress is None else usage.progress.charge
+            billed = next(each for each in invoice.lines if each.line_id == before.line_id)
+            charge = None if billed.progress is None else billed.progress.charge
             if charge is not None:
                 return _ChargedLast(charge, voided)
             if invoice.status is not InvoiceStatus.VOID:

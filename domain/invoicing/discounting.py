@@ -152,23 +152,23 @@ def _use_of(
 
 def _ends_period(line: InvoiceLine, cut_short: Collection[str]) -> bool:
     """Whether it is the last of several lines that bill a period, which came to something."""
-    progress = None if line.usage is None else line.usage.progress
-    is_last = progress is not None and (progress.is_last or line.line_id in cut_short)
-    return is_last and progress is not None and progress.charge is not None and progress.charge.amount > 0
+    progress = line.progress
+    if progress is None or progress.charge is None or progress.charge.amount <= 0:
+        return False
+    return progress.is_last or line.line_id in cut_short
 
 
 def invoices_before(lines: Iterable[InvoiceLine]) -> Iterator[str]:
     """The invoices that bill parts of these lines' periods before them, the first one first."""
     for line in lines:
-        if line.usage is not None and line.usage.progress is not None:
-            yield from (each.invoice_id for each in line.usage.progress.before)
+        if line.progress is not None:
+            yield from (each.invoice_id for each in line.progress.before)
 
 
 def off_before(line: InvoiceLine, streams: Streams) -> Mapping[str, Money]:
     """What each discount took off the lines that billed a line's period before it, without invoices that are void."""
-    progress = None if line.usage is None else line.usage.progress
     off: dict[str, Money] = {}
-    for each in () if progress is None else progress.before:
+    for each in () if line.progress is None else line.progress.before:
         invoice = INVOICE.of(streams, each.invoice_id)
         if invoice.status is InvoiceStatus.VOID:
             continue
@@ -268,10 +268,7 @@ def _end(discount: AttachedDiscount, reason: DiscountEnd, at: datetime) -> Disco
 def _places(lines: Sequence[InvoiceLine]) -> list[int]:
     """Where each line stands: one of late usage where the usage is with which it came."""
     by_id = {line.line_id: n for n, line in enumerate(lines)}
-    return [
-        n if line.usage is None or line.usage.late is None else by_id.get(line.usage.late.closed_with, n)
-        for n, line in enumerate(lines)
-    ]
+    return [n if line.late is None else by_id.get(line.late.closed_with, n) for n, line in enumerate(lines)]
 
 
 def _bounds(bills: Sequence[int], lines: int) -> list[int]:

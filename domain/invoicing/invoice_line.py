@@ -10,8 +10,9 @@ from domain.catalog.price import BillingTiming
 from domain.invoicing.computation import AmountLine, compute_invoice
 from domain.invoicing.invoice_discount import LineDiscount
 from domain.invoicing.invoice_tax import LineTax
+from domain.invoicing.late_usage import LateUsage
 from domain.invoicing.unused_credit import GivesBack
-from domain.invoicing.usage_line import LineUsage
+from domain.invoicing.usage_line import LineUsage, UsageProgress
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.money import Money, sum_money
 from domain.kernel.refusal import Refusal, RefusalKind
@@ -79,6 +80,16 @@ class InvoiceLine:
     usage: LineUsage | None = None
 
     @property
+    def progress(self) -> UsageProgress | None:
+        """Of usage that several lines bill, what it says of those before it."""
+        return None if self.usage is None else self.usage.progress
+
+    @property
+    def late(self) -> LateUsage | None:
+        """Of late usage, the period that is rated again."""
+        return None if self.usage is None else self.usage.late
+
+    @property
     def lacks_usage(self) -> bool:
         """Whether it bills usage that is not counted yet."""
         return self.usage is not None and self.usage.snapshot is None
@@ -87,16 +98,14 @@ class InvoiceLine:
     def bills_whole_period(self) -> bool:
         """Whether it bills a period and not a part of one."""
         if self.kind is InvoiceLineKind.USAGE:
-            is_late = self.usage is not None and self.usage.late is not None
             is_whole = self.pricing is not None and self.pricing.share == WHOLE_PERIOD
-            return is_whole and not is_late and not self.bills_so_far
+            return is_whole and self.late is None and not self.bills_so_far
         return self.kind in {InvoiceLineKind.RECURRING, InvoiceLineKind.ONE_OFF}
 
     @property
     def bills_so_far(self) -> bool:
         """Whether it bills what a period came to while that runs: another line bills the rest."""
-        progress = None if self.usage is None else self.usage.progress
-        return progress is not None and not progress.is_last
+        return self.progress is not None and not self.progress.is_last
 
     @property
     def discounted(self) -> Money:

@@ -35,7 +35,7 @@ def billed_by_slice(slice_: UsageSlice, invoice: Invoice) -> list[Part]:
 
 def billed_before(line: InvoiceLine, streams: Streams) -> Money:
     """What lines before this one billed of its period."""
-    progress = None if line.usage is None else line.usage.progress
+    progress = line.progress
     parts = () if progress is None else billed_by(progress, streams)
     return sum_money((part.amount for part in parts), line.amount.currency)
 
@@ -57,7 +57,7 @@ def credits_of(line: InvoiceLine, streams: Streams, invoice_id: str) -> list[Inv
     """What a period's last line gives back of those before it, where they billed more than the period came to: of what
     was billed last first.
     """
-    progress = None if line.usage is None else line.usage.progress
+    progress = line.progress
     if progress is None or not progress.is_last or progress.charge is None or progress.billed_before is None:
         return []
     surplus = progress.billed_before - progress.charge
@@ -73,7 +73,7 @@ def credits_of(line: InvoiceLine, streams: Streams, invoice_id: str) -> list[Inv
 
 def parts_after(line: InvoiceLine, invoice: Invoice, streams: Streams) -> list[Part]:
     """The lines that bill the period of a counted line of this invoice, the first one first."""
-    progress = None if line.usage is None else line.usage.progress
+    progress = line.progress
     own = [] if line.amount.is_zero else [Part(invoice.invoice_id, line.line_id, line.amount)]
     if progress is None:
         return own
@@ -84,7 +84,7 @@ def billed_with(line: InvoiceLine, invoice: Invoice) -> Money:
     """What a counted line of this invoice and those before it bill of its period: the charge, or more where less was
     left of those before than was to be given back.
     """
-    progress = None if line.usage is None else line.usage.progress
+    progress = line.progress
     if progress is None or progress.billed_before is None:
         return line.amount
     credited = (part.amount for part in _credited_beside(progress, invoice))
@@ -98,7 +98,7 @@ def _credited_beside(progress: UsageProgress, invoice: Invoice) -> list[Part]:
         Part(of.invoice_id, of.line_id, of.gross)
         for line in invoice.lines
         if (of := line.gives_back) is not None
-        and line.usage is None
+        and line.late is None
         and of.invoice_id is not None
         and of.gross is not None
         and (of.invoice_id, of.line_id) in before
@@ -114,7 +114,7 @@ def cut_short_by(voided: Invoice, streams: Streams, at: datetime) -> list[Change
     used: dict[str, list[str]] = {}
     rated = {each.line_id for each in rated_by_later(voided, streams)}
     for line in voided.lines:
-        progress = None if line.usage is None else line.usage.progress
+        progress = line.progress
         is_last = progress is not None and (progress.is_last or line.line_id in voided.cut_short)
         if progress is None or not is_last or line.line_id in rated:
             continue

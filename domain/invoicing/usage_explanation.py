@@ -19,7 +19,7 @@ def priced_by(lines: Iterable[InvoiceLine]) -> list[LinePricing | None]:
     known: dict[tuple[str, str], LinePricing] = {}
     found: list[LinePricing | None] = []
     for line in lines:
-        late = None if line.usage is None else line.usage.late
+        late = line.late
         if late is None:
             found.append(line.pricing)
             continue
@@ -48,7 +48,7 @@ def explain_credit(line: InvoiceLine, of: GivesBack, gross: Money, by: LinePrici
     """
     portions: Sequence[Portion] = (plain(PortionKind.GIVEN_BACK, Fraction(-gross.amount)),)
     rounded = _NOTHING
-    late = None if line.usage is None else line.usage.late
+    late = line.late
     if line.usage is not None and line.usage.snapshot is not None and late is not None and by is not None:
         whole = _whole_period(line, line.usage, line.usage.snapshot, by)
         rounded = whole.rounding_difference

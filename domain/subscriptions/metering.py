@@ -146,9 +146,7 @@ def in_turn(
                 subscription_id=subscription.subscription_id,
                 meter_ids=tuple(dict.fromkeys(each.meter_id for each in usage)),
                 invoice_id=invoice_id,
-                slices=tuple(
-                    _slice_of(line, progress) for line in in_place if (progress := _progress(line)) is not None
-                ),
+                slices=tuple(_slice_of(line, line.progress) for line in in_place if line.progress is not None),
             )
             billed.append(event)
     return tuple(placed), billed
@@ -163,13 +161,9 @@ def _in_place(line: InvoiceLine, subscription: Subscription) -> InvoiceLine:
     return replace(line, usage=replace(usage, after_invoice_id=before, progress=progress_of(line, subscription)))
 
 
-def _progress(line: InvoiceLine) -> UsageProgress | None:
-    return None if line.usage is None else line.usage.progress
-
-
 def progress_of(line: InvoiceLine, subscription: Subscription) -> UsageProgress | None:
     """What a line of usage says of those that billed its period before it; None where it bills all of that."""
-    known = _progress(line)
+    known = line.progress
     period = line.price_id, line.period_start
     before = next((each.slices for each in subscription.billed_so_far if (each.price_id, each.since) == period), ())
     if known is not None:
