@@ -16,7 +16,7 @@ from domain.kernel.accounts import (
     debit,
     entry,
 )
-from domain.kernel.money import Money
+from domain.kernel.money import Money, sums_by
 
 
 def recognition_entry(
@@ -59,8 +59,4 @@ def recognition_entry(
 
 def tax_by_jurisdiction(totals: Iterable[TaxTotal]) -> dict[str, Money]:
     """The tax of each jurisdiction, whatever its rates are."""
-    owed: dict[str, Money] = {}
-    for total in totals:
-        known = owed.get(total.jurisdiction)
-        owed[total.jurisdiction] = total.tax if known is None else known + total.tax
-    return owed
+    return sums_by((total.jurisdiction, total.tax) for total in totals)

@@ -21,12 +21,12 @@ from domain.discounts.computation import AmountOff, CouponOnLines, DiscountableL
 from domain.discounts.coupon import computable
 from domain.discounts.discount import DISCOUNT, AttachedDiscount, DiscountApplied, DiscountEnd, DiscountEnded
 from domain.invoicing.invoice import INVOICE
-from domain.invoicing.invoice_discount import Discountable, InvoiceDiscount
+from domain.invoicing.invoice_discount import Discountable, InvoiceDiscount, LineDiscount
 from domain.invoicing.invoice_line import InvoiceLine
 from domain.invoicing.state import InvoiceStatus
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
-from domain.kernel.money import Money, sum_money
+from domain.kernel.money import Money, sum_money, sums_by
 from domain.kernel.rounding import Rounding
 from domain.kernel.stream import Change, Streams
 
@@ -167,37 +167,26 @@ def invoices_before(lines: Iterable[InvoiceLine]) -> Iterator[str]:
 
 def off_before(line: InvoiceLine, streams: Streams) -> Mapping[str, Money]:
     """What each discount took off the lines that billed a line's period before it, without invoices that are void."""
-    off: dict[str, Money] = {}
+    off: list[LineDiscount] = []
     for each in () if line.progress is None else line.progress.before:
         invoice = INVOICE.of(streams, each.invoice_id)
-        if invoice.status is InvoiceStatus.VOID:
-            continue
-        for taken in (taken for one in invoice.lines if one.line_id == each.line_id for taken in one.discounts):
-            known = off.get(taken.discount_id)
-            off[taken.discount_id] = taken.amount if known is None else known + taken.amount
-    return off
+        if invoice.status is not InvoiceStatus.VOID:
+            off += [taken for one in invoice.lines if one.line_id == each.line_id for taken in one.discounts]
+    return sums_by((taken.discount_id, taken.amount) for taken in off)
 
 
 def given_back_beside(lines: Iterable[InvoiceLine]) -> dict[str, Money]:
     """What credits among these lines give back of others among them, by the other's id: nobody pays that, so discounts
     take nothing off it.
     """
-    given_back: dict[str, Money] = {}
-    for line in lines:
-        if line.gives_back is not None:
-            known = given_back.get(line.gives_back.line_id)
-            given_back[line.gives_back.line_id] = -line.amount if known is None else known - line.amount
-    return given_back
+    return sums_by((line.gives_back.line_id, -line.amount) for line in lines if line.gives_back is not None)
 
 
 def told(uses: Sequence[DiscountUse], taken: Sequence[Money]) -> tuple[InvoiceDiscount, ...]:
     """What each discount took off in all, in the order of the uses."""
     discounts = {use.discount.discount_id: use.discount for use in uses}
     periods = Counter(use.discount.discount_id for use in uses if use.is_period)
-    amounts: dict[str, Money] = {}
-    for use, amount in zip(uses, taken, strict=True):
-        known = amounts.get(use.discount.discount_id)
-        amounts[use.discount.discount_id] = amount if known is None else known + amount
+    amounts = sums_by((use.discount.discount_id, amount) for use, amount in zip(uses, taken, strict=True))
     return tuple(
         InvoiceDiscount(
             discount_id=discount_id,

@@ -198,6 +198,14 @@ def sum_money(amounts: Iterable[Money], currency: CurrencyCode) -> Money:
     return Money(total, currency)
 
 
+def sums_by(amounts: Iterable[tuple[str, Money]]) -> dict[str, Money]:
+    """What comes to each name in all, in the order in which they come first. Raises CurrencyMismatch."""
+    sums: dict[str, Money] = {}
+    for name, amount in amounts:
+        sums[name] = sums[name] + amount if name in sums else amount
+    return sums
+
+
 def _mismatch(left: Money, right: Money) -> CurrencyMismatch:
     return CurrencyMismatch(currency=left.currency, other=right.currency)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.kernel.currency import UnknownCurrency, currency_code, exponent_of
-from domain.kernel.money import CurrencyMismatch, InvalidAmount, InvalidWeights, Money, allocate, sum_money
+from domain.kernel.money import CurrencyMismatch, InvalidAmount, InvalidWeights, Money, allocate, sum_money, sums_by
 from domain.kernel.rounding import MAX_DIGITS_BEFORE_POINT, NotRoundable, Rounding
 from testing.examples.half_up import round_to_int, times
 from testing.oracles import money as oracle_money
@@ -51,6 +51,12 @@ def test_arithmetic() -> None:
     assert sum_money([], USD) == Money(0, USD)
 
 
+def test_sums_by_name_are_in_the_order_in_which_the_names_come() -> None:
+    sums = sums_by([("b", Money(1, USD)), ("a", Money(5, USD)), ("b", Money(-4, USD))])
+    assert list(sums.items()) == [("b", Money(-3, USD)), ("a", Money(5, USD))]
+    assert sums_by([]) == {}
+
+
 def test_signs() -> None:
     assert [Money(n, USD).is_zero for n in (-1, 0, 1)] == [False, True, False]
     assert [Money(n, USD).is_negative for n in (-1, 0, 1)] == [True, False, False]
@@ -74,6 +80,7 @@ def test_amounts_of_two_currencies_are_different_and_do_not_mix() -> None:
         lambda: dollar > euro,
         lambda: dollar >= euro,
         lambda: sum_money([dollar, euro], USD),
+        lambda: sums_by([("a", dollar), ("a", euro)]),
     ):
         with pytest.raises(CurrencyMismatch) as refused:
             mixed()
