@@ -21,9 +21,8 @@ from domain.discounts.computation import AmountOff, CouponOnLines, DiscountableL
 from domain.discounts.coupon import computable
 from domain.discounts.discount import DISCOUNT, AttachedDiscount, DiscountApplied, DiscountEnd, DiscountEnded
 from domain.invoicing.invoice import INVOICE
-from domain.invoicing.invoice_discount import Discountable, InvoiceDiscount, LineDiscount
+from domain.invoicing.invoice_discount import Discountable, InvoiceDiscount
 from domain.invoicing.invoice_line import InvoiceLine
-from domain.invoicing.state import InvoiceStatus
 from domain.kernel.currency import CurrencyCode
 from domain.kernel.frozen import replace
 from domain.kernel.money import Money, sum_money, sums_by
@@ -167,12 +166,9 @@ def invoices_before(lines: Iterable[InvoiceLine]) -> Iterator[str]:
 
 def off_before(line: InvoiceLine, streams: Streams) -> Mapping[str, Money]:
     """What each discount took off the lines that billed a line's period before it, without invoices that are void."""
-    off: list[LineDiscount] = []
-    for each in () if line.progress is None else line.progress.before:
-        invoice = INVOICE.of(streams, each.invoice_id)
-        if invoice.status is not InvoiceStatus.VOID:
-            off += [taken for one in invoice.lines if one.line_id == each.line_id for taken in one.discounts]
-    return sums_by((taken.discount_id, taken.amount) for taken in off)
+    before = () if line.progress is None else line.progress.before
+    billed = (INVOICE.of(streams, each.invoice_id).valid_line(each.line_id) for each in before)
+    return sums_by((taken.discount_id, taken.amount) for one in billed if one is not None for taken in one.discounts)
 
 
 def given_back_beside(lines: Iterable[InvoiceLine]) -> dict[str, Money]:

@@ -39,8 +39,8 @@ def late_lines(
     has told more of it by now.
     """
     invoice = INVOICE.of(streams, of.invoice_id)
-    billed = next((line for line in invoice.lines if line.line_id == of.line_id), None)
-    if billed is None or billed.pricing is None or invoice.status is InvoiceStatus.VOID:
+    billed = invoice.valid_line(of.line_id)
+    if billed is None or billed.pricing is None:
         return []
     is_cut_short = billed.line_id in invoice.cut_short
     if billed.bills_so_far and not is_cut_short:
@@ -157,13 +157,9 @@ def _rated_with(invoice: Invoice, billed: InvoiceLine, streams: Streams) -> int:
     """The number of the closing by which a period was rated last, of those that were not voided."""
     found = [0]
     for each in _of_line(invoice, billed.line_id):
-        by = INVOICE.of(streams, each.by_invoice_id)
-        if by.status is not InvoiceStatus.VOID:
-            found += [
-                line.usage.snapshot.closing
-                for line in by.lines
-                if line.line_id == each.by_line_id and line.usage is not None and line.usage.snapshot is not None
-            ]
+        line = INVOICE.of(streams, each.by_invoice_id).valid_line(each.by_line_id)
+        if line is not None and line.usage is not None and line.usage.snapshot is not None:
+            found.append(line.usage.snapshot.closing)
     return max(found)
 
 

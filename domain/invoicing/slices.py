@@ -24,13 +24,8 @@ def billed_by(progress: UsageProgress, streams: Streams) -> list[Part]:
 
 def billed_by_slice(slice_: UsageSlice, invoice: Invoice) -> list[Part]:
     """The same of one of them, which is on this invoice."""
-    if invoice.status is InvoiceStatus.VOID:
-        return []
-    return [
-        Part(slice_.invoice_id, line.line_id, line.amount)
-        for line in invoice.lines
-        if line.line_id == slice_.line_id and not line.amount.is_zero
-    ]
+    line = invoice.valid_line(slice_.line_id)
+    return [] if line is None or line.amount.is_zero else [Part(slice_.invoice_id, slice_.line_id, line.amount)]
 
 
 def billed_before(line: InvoiceLine, streams: Streams) -> Money:

@@ -106,6 +106,11 @@ class Invoice:
         """Whether it is a draft that bills usage which is not counted yet."""
         return self.waiting_for is WaitingFor.USAGE
 
+    def valid_line(self, line_id: str) -> InvoiceLine | None:
+        """Its line of this id; None of an invoice that is void."""
+        lines = () if self.status is InvoiceStatus.VOID else self.lines
+        return next((line for line in lines if line.line_id == line_id), None)
+
     @property
     def bills_usage(self) -> bool:
         return any(line.usage is not None for line in self.lines)
