@@ -263,8 +263,8 @@ def _drafts_before(streams: Streams, draft: Invoice | InvoiceDrafted, at: dateti
     """
     changes: list[Change] = []
     by_table = by_table or tax_settings(streams).calculator is TaxCalculator.TABLE
-    given_back = untold(draft.lines, draft.invoice_id)
-    for invoice_id in dict.fromkeys((*given_back, *invoices_before(draft.lines))):
+    credited_ids = untold(draft.lines, draft.invoice_id)
+    for invoice_id in dict.fromkeys((*credited_ids, *invoices_before(draft.lines))):
         known = After(streams, changes)
         billed_by = INVOICE.of(known, invoice_id)
         if billed_by.status is not InvoiceStatus.DRAFT or billed_by.terms is None or billed_by.lacks_usage:
@@ -272,7 +272,7 @@ def _drafts_before(streams: Streams, draft: Invoice | InvoiceDrafted, at: dateti
         if (asked := billed_by.awaited_tax) is None:
             ends_at = min(at, billed_by.terms.finalizes_at or at)
             issued = finalized_draft(known, billed_by, by_table=by_table, at=ends_at)
-        elif by_table and invoice_id in given_back:
+        elif by_table and invoice_id in credited_ids:
             ends_at = asked.finalizes_at
             issued = finalized_anew(known, billed_by, by_table=True)
         else:
