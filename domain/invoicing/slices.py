@@ -105,33 +105,35 @@ def cut_short_by(voided: Invoice, streams: Streams, at: datetime) -> list[Change
     what comes late for their own time is still billed, and what is taken back of it given back. Not where a later
     invoice has billed some of that with the rest.
     """
-    told: dict[str, list[str]] = {}
-    used: dict[str, list[str]] = {}
+    ends_with: dict[str, list[str]] = {}
+    used_by: dict[str, str] = {}
     rated = {each.line_id for each in rated_by_later(voided, streams)}
     for line in voided.lines:
         progress = line.progress
-        is_last = progress is not None and (progress.is_last or line.line_id in voided.cut_short)
-        if progress is None or not is_last or line.line_id in rated:
+        if progress is None or line.line_id in rated or not (progress.is_last or line.line_id in voided.cut_short):
             continue
-        for before in reversed(progress.before):
-            ending = INVOICE.of(streams, before.invoice_id)
-            if ending.status is not InvoiceStatus.VOID:
-                told.setdefault(before.invoice_id, []).append(before.line_id)
-                known = {each for found in used.values() for each in found}
-                found = [each for each in _discounts_ended(line, voided, ending, streams) if each not in known]
-                used.setdefault(before.invoice_id, []).extend(found)
-                break
+        last = _last_valid(progress, streams)
+        if last is not None:
+            ends_with.setdefault(last.invoice_id, []).append(last.line_id)
+            for discount_id in _discounts_ended(line, voided, INVOICE.of(streams, last.invoice_id), streams):
+                used_by.setdefault(discount_id, last.invoice_id)
     changes: list[Change] = []
-    for invoice_id, line_ids in told.items():
+    for invoice_id, line_ids in ends_with.items():
         event = InvoiceUsageCutShort(
             invoice_id=invoice_id,
             line_ids=tuple(line_ids),
             voided_invoice_id=voided.invoice_id,
-            discount_ids=tuple(used[invoice_id]),
+            discount_ids=tuple(each for each, by in used_by.items() if by == invoice_id),
             cut_short_at=at,
         )
         changes += [INVOICE.change(event), *used_by_end(invoice_id, event.discount_ids, streams, at)]
     return changes
+
+
+def _last_valid(progress: UsageProgress, streams: Streams) -> UsageSlice | None:
+    """The last of the lines before it that is not void."""
+    invoices = ((each, INVOICE.of(streams, each.invoice_id)) for each in reversed(progress.before))
+    return next((each for each, invoice in invoices if invoice.status is not InvoiceStatus.VOID), None)
 
 
 def _discounts_ended(line: InvoiceLine, voided: Invoice, ending: Invoice, streams: Streams) -> list[str]:
