@@ -1,7 +1,8 @@
 """What becomes of a subscription, with the invoice that bills it: a period begins, a pause, its end, the end of all."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from domain.catalog.price import BillingTiming
@@ -308,8 +309,9 @@ def issued(
         return []
     INVOICE.check_new(streams, invoice_id)
     terms = subscription.terms
-    lengths = bills if further else (len(lines),)
-    lines, usage = in_turn(_of_each((subscription, *further), lines, lengths), invoice_id)
+    places = _places((subscription, *further), bills if further else (len(lines),))
+    lines, usage = in_turn([(each, lines[start:end]) for each, start, end in places], invoice_id)
+    own = [OwnDiscount(discount_id=of, start=start, end=end) for each, start, end in places for of in each.discount_ids]
     invoiced = billed(
         streams,
         invoice_id=invoice_id,
@@ -321,35 +323,18 @@ def issued(
         lines=tuple([line if line.gives_back is None else _leaving(line, invoice_id) for line in lines]),
         days_until_due=terms.days_until_due,
         rounding=terms.rounding,
-        discountable=_discountable(subscription, further, len(lines), bills, at),
+        discountable=Discountable(at=at, own=tuple(own), bills=() if further else tuple(bills)),
         at=at,
     )
     return [*(SUBSCRIPTION.change(each) for each in usage), *invoiced]
 
 
-def _of_each(
-    subscriptions: Sequence[Subscription], lines: Sequence[InvoiceLine], lengths: Sequence[int]
-) -> Iterator[tuple[Subscription, Sequence[InvoiceLine]]]:
-    """Each subscription with its own lines, of which there are so many."""
-    start = 0
-    for subscription, length in zip(subscriptions, lengths, strict=True):
-        yield subscription, lines[start : start + length]
-        start += length
-
-
-def _discountable(
-    subscription: Subscription, further: Sequence[Subscription], lines: int, bills: Sequence[int], at: datetime
-) -> Discountable:
-    """A subscription's own discounts come off its own lines, and off none of what else is on its invoice."""
-    if not further:
-        own = tuple(OwnDiscount(discount_id=each, start=0, end=lines) for each in subscription.discount_ids)
-        return Discountable(at=at, own=own, bills=tuple(bills))
-    found: list[OwnDiscount] = []
-    start = 0
-    for each, length in zip((subscription, *further), bills, strict=True):
-        found += [OwnDiscount(discount_id=one, start=start, end=start + length) for one in each.discount_ids]
-        start += length
-    return Discountable(at=at, own=tuple(found))
+def _places(subscriptions: Sequence[Subscription], lengths: Sequence[int]) -> list[tuple[Subscription, int, int]]:
+    """Each subscription, and from where to where its own lines are, of which there are so many: it knows what bills
+    their usage, and its own discounts come off them, and off none of what else is on its invoice.
+    """
+    bounds = pairwise(accumulate(lengths, initial=0))
+    return [(each, start, end) for each, (start, end) in zip(subscriptions, bounds, strict=True)]
 
 
 def _leaving(credit: InvoiceLine, invoice_id: str) -> InvoiceLine:
